@@ -1,0 +1,1 @@
+"""Keep every not-yet-ready lead warm, and hand it to the right salesperson at the right moment."""

@@ -1,0 +1,77 @@
+"""Who a lead is, and who keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+Fact = str | int | float | bool | None
+Facts = Mapping[str, Fact]
+
+
+class Custodian(StrEnum):
+    """Who is accountable for a lead. Every lead has exactly one."""
+
+    INTAKE = "intake"
+    TRACK = "track"
+    QUEUE = "queue"
+    OFFER = "offer"
+    REP = "rep"
+    CLOSED = "closed"
+
+
+class Closing(StrEnum):
+    """Why a lead is closed."""
+
+    WON = "won"
+    LOST = "lost"
+    DISCARDED = "discarded"
+    UNREACHABLE = "unreachable"
+
+
+class Queue(StrEnum):
+    """The named queues that ship; policy may name more."""
+
+    HAND_OFF = "hand-off"          # ready, waits for a rep with room
+    NO_BASIS = "no-basis"          # nothing allows us to mail this lead
+    NO_ADDRESS = "no-address"
+    SUPPRESSED = "suppressed"      # opted out or undeliverable; a person may call
+    AMBIGUOUS = "ambiguous"        # two known leads match
+    NO_TRACK = "no-track"          # not ready, and no track's audience fits
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """When the lead says that it decides, and when it said so."""
+
+    decides_on: date
+    stated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Engagement:
+    """An exponentially decaying number: its value, and the moment at which it had that value."""
+
+    value: float = 0.0
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """The facts that rules may ask about.
+
+    *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
+    the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
+    """
+
+    id: int
+    facts: Facts = field(default_factory=dict)
+    zone: str = ""
+    holidays: Collection[date] = frozenset()
+    basis: str | None = None
+    engagement: Engagement = Engagement()
+    timeline: Timeline | None = None
+    evidence_since: datetime | None = None
+    paused_until: datetime | None = None

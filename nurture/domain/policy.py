@@ -1,0 +1,85 @@
+"""What sales approved: who is ready, who gets whom, and what a rejection means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from nurture.domain.conditions import Condition
+from nurture.domain.score import Points
+from nurture.domain.track import Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A new lead goes straight to sales."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrol:
+    """A new lead goes to the track whose audience fits, the highest priority first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadinessRule:
+    """What happens to a new lead for which *when* holds; the first rule that holds decides."""
+
+    name: str
+    when: Condition
+    then: Ready | Enrol | Destination
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """When a lead on a track is offered to sales."""
+
+    name: str
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Rep:
+    """A salesperson; *capacity* is how many new leads a day (UTC) they take."""
+
+    id: str
+    name: str
+    email: str
+    capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The lead goes on where its track was held."""
+
+
+@dataclass(frozen=True, slots=True)
+class RejectReason:
+    """What a reason means for the lead: where it goes, and how long it is left in peace first."""
+
+    code: str
+    label: str
+    then: Resume | Destination
+    cool_off: timedelta = timedelta()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One published version of what sales approved."""
+
+    version: int
+    approved_by: str
+    approved_on: date
+    points: Points
+    readiness: tuple[ReadinessRule, ...]
+    criteria: tuple[Criterion, ...]
+    reps: tuple[Rep, ...]
+    accept_within: timedelta
+    follow_up_within: timedelta
+    max_silence: timedelta
+    on_expiry: RejectReason
+    reject_reasons: Mapping[str, RejectReason] = field(default_factory=dict)
+
+    def rep(self, rep_id: str) -> Rep | None:
+        """Return the rep of this id, None if the policy names none."""
+        return next((rep for rep in self.reps if rep.id == rep_id), None)

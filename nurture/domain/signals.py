@@ -1,0 +1,58 @@
+"""What a lead did, and how far it is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+
+class SignalKind(StrEnum):
+    """Everything that a lead, its mail server or its salesperson can tell us."""
+
+    CLICKED = "clicked"
+    OPENED = "opened"
+    REPLIED = "replied"
+    REGISTERED = "registered"
+    ATTENDED = "attended"
+    VISITED = "visited"
+    SUBMITTED = "submitted"          # a form
+    REQUESTED_DEMO = "requested_demo"
+    DECIDING = "deciding"            # stated when it decides; value = ISO date
+    UNSUBSCRIBED = "unsubscribed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    AUTO_REPLIED = "auto_replied"
+
+
+class SignalVerdict(StrEnum):
+    """Who probably did it."""
+
+    HUMAN = "human"
+    SUSPECT = "suspect"
+    BOT = "bot"
+
+
+SUPPRESSING: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, SignalKind.COMPLAINED})
+"""Kinds after which the address is not mailed again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One thing that a lead did. *step* and *enrollment_id* name the touch it answers, if any."""
+
+    kind: SignalKind
+    occurred_at: datetime
+    verdict: SignalVerdict = SignalVerdict.HUMAN
+    enrollment_id: int | None = None
+    track: str | None = None
+    step: str | None = None
+    link: str | None = None
+    value: str | None = None
+
+
+def counted(signals: Iterable[Signal]) -> list[Signal]:
+    """Return the signals that are evidence: made by a human, as far as we can tell."""
+    return [signal for signal in signals if signal.verdict is SignalVerdict.HUMAN]

@@ -1,0 +1,73 @@
+"""What can go wrong, as one tree. A class's docstring is its default message and ends with the remedy.
+
+    NurtureError                 a person can mend it; the command line prints it and exits with `exit_code`
+    |-- NotFound                 no lead, track, email, offer of this name
+    |-- Refused                  the state does not allow it (already answered, closed, wrong clock)
+    |-- FileUnreadable           a file that is not what it should be
+    |-- Misconfigured            settings or set-up
+    |   |-- DatabaseUnusable
+    |   `-- AlreadyRunning
+    `-- RulesFaulty              templates/ has faults; carries all of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class NurtureError(Exception):
+    """Something went wrong that a person can mend."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message if message is not None else (self.__doc__ or "").strip())
+
+
+class NotFound(NurtureError):
+    """There is nothing of this name. Check the spelling, or list what there is."""
+
+    exit_code = 3
+
+
+class Refused(NurtureError):
+    """The present state does not allow this. `nurture why LEAD` shows the state."""
+
+    exit_code = 4
+
+
+class ClockWentBackwards(Refused):
+    """The clock shows a time before the last one recorded. Set the system's clock right and try again."""
+
+
+class FileUnreadable(NurtureError):
+    """This file cannot be read. Check its path and format."""
+
+    exit_code = 5
+
+
+class Misconfigured(NurtureError):
+    """The set-up is not complete. `nurture init` creates what is missing."""
+
+    exit_code = 6
+
+
+class DatabaseUnusable(Misconfigured):
+    """The database cannot be used. Check NURTURE_DATABASE_URL, or run `nurture db upgrade`."""
+
+
+class AlreadyRunning(Misconfigured):
+    """nurture is already running here."""
+
+
+class RulesFaulty(NurtureError):
+    """The files in templates/ have faults. `nurture check` lists them all."""
+
+    exit_code = 2
+
+    def __init__(self, faults: Sequence[object]) -> None:
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        lines = "\n".join(str(fault) for fault in self.faults)
+        super().__init__(f"{count} fault{'s' if count != 1 else ''} in the rules:\n{lines}")

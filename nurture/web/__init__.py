@@ -1,0 +1,1 @@
+"""Public endpoints: answers to hand-offs, unsubscribe."""

@@ -1,0 +1,62 @@
+"""Rows that could not go in, and the file that gives them back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+_KEPT_CELLS = 2_000
+_KEPT_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that stays out, why, and what to do about it."""
+
+    line: int
+    reason: str
+    cells: tuple[str, ...]
+
+    @classmethod
+    def of(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
+        """Keep *cells*, cut to a size that a report can hold."""
+        return cls(line, reason, tuple(cell[:_KEPT_CHARACTERS] for cell in cells[:_KEPT_CELLS]))
+
+
+class BadRowReport:
+    """Write bad rows to a CSV as they come: line, reason, then the original cells.
+
+    No bad rows, no file. Mended rows can be imported again from the report:
+    the importer skips its first two columns.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path = path
+        self.count = 0
+        self._header = tuple(header)
+        self._file: IO[str] | None = None
+        self._writer: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, row: BadRow) -> None:
+        """Append *row*."""
+        if self._file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
+            self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
+            self._writer = csv.writer(self._file)
+            self._writer.writerow(("line", "reason", *self._header))
+        self._writer.writerow((row.line, row.reason, *row.cells))
+        self.count += 1

@@ -1,0 +1,153 @@
+"""How a file's bytes become lines of text: encoding, line ends, bounds."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from nurture.errors import FileUnreadable
+
+MAX_LINE: Final = 1_000_000  # characters; a longer line is cut and reported
+_CHUNK: Final = 256 * 1024   # bytes
+
+_BOMS: Final = (
+    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_NOT_TEXT: Final = (
+    (b"PK\x03\x04", "an Excel workbook or a zip archive"), (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"), (b"SQLite format 3\x00", "a database"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """The text encoding of a file. *clean* means that every byte is good text, without NUL."""
+
+    name: str
+    clean: bool
+
+    @property
+    def on_error(self) -> str:
+        """How undecodable bytes are marked, so that their row can be reported."""
+        return "replace" if self.name.startswith(("utf-16", "utf-32")) else "surrogateescape"
+
+
+def detect(path: Path) -> Encoding:
+    """Read the whole of *path* once and say how it is encoded. Memory stays flat."""
+    with opened(path) as file:
+        start = file.read(_CHUNK)
+        for magic, kind in _NOT_TEXT:
+            if start.startswith(magic):
+                raise FileUnreadable(f"{path} is {kind}, not a CSV file; save it as CSV (UTF-8)")
+        marked = next((name for bom, name in _BOMS if start.startswith(bom)), None)
+        name = marked or _utf16_without_mark(start)
+        if name is not None and name != "utf-8-sig":
+            return Encoding(name, clean=False)
+        return _eight_bit(start, file, name or "utf-8")
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open *path* for reading, or say why that cannot be. Raises FileUnreadable."""
+    try:
+        if path.is_dir():
+            raise FileUnreadable(f"{path} is a folder; name the CSV file inside it")
+        if not path.exists():
+            raise FileUnreadable(f"{path} does not exist; check the path and the spelling")
+        if not path.is_file():
+            raise FileUnreadable(f"{path} is not a regular file; save its content to a CSV file first")
+        return path.open("rb", buffering=0)
+    except (OSError, ValueError) as fault:
+        reason = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
+        raise FileUnreadable(f"{str(path)!r} cannot be opened: {reason}; check its permissions") from fault
+
+
+def _utf16_without_mark(start: bytes) -> str | None:
+    sample = start[:4096]
+    pairs = len(sample) // 2
+    if pairs < 4:
+        return None
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if odd > pairs * 0.3 and even <= pairs * 0.02:
+        return "utf-16-le"
+    if even > pairs * 0.3 and odd <= pairs * 0.02:
+        return "utf-16-be"
+    return None
+
+
+def _eight_bit(start: bytes, file: BinaryIO, name: str) -> Encoding:
+    """Weigh UTF-8 against Windows-1252 by all the evidence in the file."""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    strange = letters = 0
+    nul = False
+    chunk = start
+    while True:
+        text = decoder.decode(chunk, final=not chunk)
+        nul = nul or "\0" in text
+        if not text.isascii():
+            escaped = sum("\udc80" <= letter <= "\udcff" for letter in text)
+            strange += escaped
+            letters += sum(letter > "\x7f" for letter in text) - escaped
+        if not chunk:
+            break
+        chunk = file.read(_CHUNK)
+    if not strange:
+        return Encoding(name, clean=not nul)
+    # One damaged cell in a UTF-8 file must not turn every other accent into two wrong letters.
+    return Encoding(name if letters > strange or name == "utf-8-sig" else "cp1252", clean=False)
+
+
+class Lines:
+    """The physical lines of a file, without their ends; *number* is that of the line last given.
+
+    A line over MAX_LINE characters is given cut to MAX_LINE + 1. Lines may be pushed back.
+    """
+
+    def __init__(self, file: BinaryIO, encoding: Encoding) -> None:
+        self.number = 0
+        self.bytes_read = 0
+        self._file = file
+        self._encoding = encoding
+        self._batches = self._read()
+        self._ready: list[str] = []  # in reverse
+
+    def __iter__(self) -> Lines:
+        return self
+
+    def __next__(self) -> str:
+        while not self._ready:
+            self._ready = next(self._batches)
+        self.number += 1
+        return self._ready.pop()
+
+    def push_back(self, lines: list[str]) -> None:
+        """Give *lines* again, in their order."""
+        self._ready.extend(reversed(lines))
+        self.number -= len(lines)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read(self) -> Iterator[list[str]]:
+        decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder(self._encoding.name)(self._encoding.on_error), translate=True)
+        rest = ""
+        while chunk := self._file.read(_CHUNK):
+            self.bytes_read += len(chunk)
+            lines = decoder.decode(chunk).split("\n")
+            lines[0] = rest + lines[0]
+            rest = lines.pop()[: MAX_LINE + 1]
+            lines.reverse()
+            if lines:
+                yield [line[: MAX_LINE + 1] for line in lines]
+        rest += decoder.decode(b"", final=True)
+        last = rest.split("\n")
+        if not last[-1]:
+            last.pop()
+        last.reverse()
+        yield last

@@ -1,0 +1,344 @@
+"""Every table. The domain never sees a row; personal data lives in `lead` and `address` only."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Column, Index, MetaData, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from nurture.store.types import Json, UtcDateTime
+
+SQLModel.metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+metadata = SQLModel.metadata
+
+TableArgs = ClassVar[Any]
+
+
+def _moment(*, null: bool = False) -> Any:
+    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
+
+
+class Address(SQLModel, table=True):
+    """An email address. Suppression is a fact about it, with or without a lead."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    email: str
+    normal: str = Field(unique=True)
+
+
+class Lead(SQLModel, table=True):
+    """What is known about a lead."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    address_id: int | None = Field(default=None, foreign_key="address.id", unique=True)
+    source: str = ""
+    facts: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
+    zone: str = ""
+    country: str = ""
+    basis: str | None = None
+    basis_source: str | None = None
+    basis_at: datetime | None = _moment(null=True)
+    engagement: float = 0.0
+    engagement_at: datetime | None = _moment(null=True)
+    decides_on: date | None = None
+    decides_stated_at: datetime | None = _moment(null=True)
+    paused_until: datetime | None = _moment(null=True)
+    evidence_since: datetime | None = _moment(null=True)
+    readiness: str = ""
+    first_contact_at: datetime = _moment()
+    created_at: datetime = _moment()
+    updated_at: datetime = _moment()
+
+
+class Identity(SQLModel, table=True):
+    """The name under which another system knows a lead."""
+
+    source: str = Field(primary_key=True)
+    external_id: str = Field(primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+
+
+class Suppression(SQLModel, table=True):
+    """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it."""
+
+    __table_args__: TableArgs = (
+        CheckConstraint("scope in ('global', 'topic', 'track')", name="scope"),
+        CheckConstraint("act in ('suppress', 'opt_in')", name="act"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    address_id: int = Field(foreign_key="address.id", index=True)
+    act: str = "suppress"
+    scope: str = "global"
+    ref: str = ""
+    source: str
+    recorded_at: datetime = _moment()
+
+
+class Custody(SQLModel, table=True):
+    """Who keeps a lead: one row each. `due_at` is the one wake-up column; null exactly when closed."""
+
+    __table_args__: TableArgs = (
+        CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')", name="kind"),
+        CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
+        CheckConstraint("ref <> ''", name="ref"),
+        CheckConstraint("next_action <> '' or kind = 'closed'", name="next_action"),
+        Index(
+            "ix_custody_due",
+            "kind",
+            "due_at",
+            sqlite_where=text("due_at is not null"),
+            postgresql_where=text("due_at is not null"),
+        ),
+    )
+
+    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    kind: str
+    ref: str
+    since: datetime = _moment()
+    next_action: str
+    due_at: datetime | None = _moment(null=True)
+    version: int = 1
+
+
+class Enrollment(SQLModel, table=True):
+    """One lead's stay on one track; at most one is open per lead."""
+
+    __table_args__: TableArgs = (
+        Index(
+            "uq_enrollment_open",
+            "lead_id",
+            unique=True,
+            sqlite_where=text("ended_at is null"),
+            postgresql_where=text("ended_at is null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+    track: str
+    entered_at: datetime = _moment()
+    step: str
+    visit: int = 1
+    anchor_at: datetime = _moment()
+    reached_at: datetime = _moment()
+    ended_at: datetime | None = _moment(null=True)
+    end_reason: str | None = None
+
+
+class Message(SQLModel, table=True):
+    """The outbox: one row per mail that was ever intended, unique on `send_key`."""
+
+    __table_args__: TableArgs = (
+        CheckConstraint("kind in ('touch', 'brief', 'sla')", name="kind"),
+        CheckConstraint(
+            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'in_doubt', 'cancelled', "
+            "'delivered', 'bounced', 'dropped', 'complained')",
+            name="state",
+        ),
+        Index(
+            "ix_message_waiting",
+            "send_at",
+            sqlite_where=text("state = 'planned'"),
+            postgresql_where=text("state = 'planned'"),
+        ),
+        Index(
+            "ix_message_leased",
+            "lease_until",
+            sqlite_where=text("state in ('claimed', 'sending')"),
+            postgresql_where=text("state in ('claimed', 'sending')"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    send_key: str = Field(unique=True)
+    kind: str
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
+    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    track: str | None = None
+    track_version: int | None = None
+    step: str = ""
+    visit: int = 1
+    email: str
+    rep: str | None = None
+    planned_at: datetime = _moment()
+    send_at: datetime = _moment()
+    expires_at: datetime = _moment()
+    state: str = "planned"
+    state_at: datetime = _moment()
+    accepted_at: datetime | None = _moment(null=True)
+    lease_token: str | None = None
+    lease_until: datetime | None = _moment(null=True)
+    attempts: int = 0
+    provider: str | None = None
+    provider_id: str | None = None
+    reason: str | None = None
+
+
+class Signal(SQLModel, table=True):
+    """Something that a lead did; recorded once, by its natural key."""
+
+    __table_args__: TableArgs = (
+        Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
+        Index(
+            "ix_signal_unapplied",
+            "id",
+            sqlite_where=text("applied_at is null"),
+            postgresql_where=text("applied_at is null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id")
+    kind: str
+    occurred_at: datetime = _moment()
+    recorded_at: datetime = _moment()
+    natural_key: str = Field(unique=True)
+    verdict: str = "human"
+    verdict_because: str = ""
+    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
+    track: str | None = None
+    step: str | None = None
+    link: str | None = None
+    message_id: int | None = Field(default=None, foreign_key="message.id")
+    value: str | None = None
+    source: str
+    applied_at: datetime | None = _moment(null=True)
+
+
+class Offer(SQLModel, table=True):
+    """A hand-off to a rep; at most one is open per lead."""
+
+    __table_args__: TableArgs = (
+        CheckConstraint("state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')", name="state"),
+        Index(
+            "uq_offer_open",
+            "lead_id",
+            unique=True,
+            sqlite_where=text("state = 'offered'"),
+            postgresql_where=text("state = 'offered'"),
+        ),
+        Index("ix_offer_rep_offered_at", "rep", "offered_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
+    rep: str
+    rule: str
+    because: str
+    routed_because: str
+    policy_version: int
+    state: str = "offered"
+    offered_at: datetime = _moment()
+    expires_at: datetime = _moment()
+    answered_at: datetime | None = _moment(null=True)
+    reason: str | None = None
+
+
+class Outcome(SQLModel, table=True):
+    """How a lead ended, as sales tells it."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+    closing: str
+    happened_at: datetime = _moment()
+    amount: float | None = None
+    reason: str = ""
+    source: str
+    recorded_at: datetime = _moment()
+
+
+class Journal(SQLModel, table=True):
+    """Every decision and every change of custodian, with its because. Append-only; holds ids, no names."""
+
+    __table_args__: TableArgs = (
+        Index("ix_journal_lead_id", "lead_id", "id"),
+        Index(
+            "ix_journal_custody",
+            "at",
+            sqlite_where=text("custody_to is not null"),
+            postgresql_where=text("custody_to is not null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id")
+    at: datetime = _moment()
+    stage: str
+    event: str
+    because: str
+    enrollment_id: int | None = None
+    track: str | None = None
+    track_version: int | None = None
+    policy_version: int | None = None
+    step: str | None = None
+    detail: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
+    custody_from: str | None = None
+    custody_to: str | None = None
+    ref: str | None = None
+
+
+class Token(SQLModel, table=True):
+    """What a public link may do: one thing, for one lead. Only the token's SHA-256 is kept."""
+
+    digest: str = Field(primary_key=True)
+    purpose: str
+    lead_id: int = Field(foreign_key="lead.id", index=True)
+    message_id: int | None = Field(default=None, foreign_key="message.id")
+    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    created_at: datetime = _moment()
+
+
+class Publication(SQLModel, table=True):
+    """An immutable version of a track or of the policy, with the files that make it."""
+
+    __table_args__: TableArgs = (UniqueConstraint("kind", "name", "version"),)
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    name: str
+    version: int
+    digest: str
+    sources: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
+    published_at: datetime = _moment()
+
+
+class Clock(SQLModel, table=True):
+    """Whether this database lives in real or in virtual time, and the newest time it has seen."""
+
+    __table_args__: TableArgs = (
+        CheckConstraint("id = 1", name="one"),
+        CheckConstraint("mode in ('live', 'virtual')", name="mode"),
+    )
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    mode: str
+    seen_at: datetime = _moment()
+
+
+class ImportFile(SQLModel, table=True):
+    """One run of an import: what came in, what did not."""
+
+    __tablename__ = "import_file"
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    source: str
+    digest: str
+    imported_at: datetime = _moment()
+    rows: int
+    new: int
+    updated: int
+    bad: int

@@ -1,0 +1,59 @@
+"""Column types that both databases keep alike."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, String
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+
+def encode(moment: datetime) -> str:
+    """Return *moment* as both databases read it: UTC, microseconds, sorted as text is.
+
+    Raises:
+        ValueError: *moment* has no time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"a time without a zone cannot be stored: {moment!r}")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return f"{moment.isoformat(' ', 'microseconds')[:26]}Z"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. Naive values are refused on the way in; aware ones come out."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Use text where the database has no time zones."""
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(String(27))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Refuse naive values."""
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            if value.tzinfo is None:
+                raise ValueError(f"a time without a zone cannot be stored: {value!r}")
+            return value
+        return encode(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return aware UTC."""
+        if value is None:
+            return None
+        if dialect.name == "postgresql":
+            moment: datetime = value
+            return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return datetime.fromisoformat(value)
+
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+"""A JSON document."""

@@ -1,0 +1,474 @@
+"""The lead's wall clock: send windows and delays, in every zone, across every clock change of 2024-2029."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Collection
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+import pendulum
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nurture.domain.calendar import Delay, NeverOpens, UnknownZone, Window, after, is_open, local, next_open
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+FIRST, LAST = datetime(2024, 1, 1, tzinfo=UTC), datetime(2029, 12, 31, tzinfo=UTC)
+ZONES = sorted(available_timezones())
+ALL_DAYS = frozenset(range(7))
+MON, TUE, WED, THU, FRI, SAT, SUN = range(7)
+Place = tuple[str, datetime]  # a zone and a moment
+Extra = st.DataObject
+
+
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+
+
+def wall(moment: datetime, zone: str) -> str:
+    return f"{moment.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+
+
+# The oracle: walk the minutes, and ask each by plain naive arithmetic on what the clock shows.
+
+
+def open_by_definition(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> bool:
+    shown = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    for day in (shown.date() - DAY, shown.date()):
+        start = datetime.combine(day, window.opens)
+        end = datetime.combine(day, window.closes)
+        if end <= start:
+            end += DAY
+        shut = day.weekday() not in window.days or (window.skip_holidays and day in holidays)
+        if start <= shown < end and not shut:
+            return True
+    return False
+
+
+def next_open_by_walking(
+    window: Window, zone: str, holidays: Collection[date], moment: datetime, step: timedelta
+) -> datetime:
+    if open_by_definition(window, zone, holidays, moment):
+        return moment
+    moment += step - (moment - FIRST) % step
+    while not open_by_definition(window, zone, holidays, moment):
+        moment += step
+    return moment
+
+
+@cache
+def changes(zone: str) -> tuple[datetime, ...]:
+    """List the clock changes of *zone*, 2024-2029, to the minute."""
+    tz, found, start = ZoneInfo(zone), [], FIRST
+    while start < LAST:
+        offset = start.astimezone(tz).utcoffset()
+        if (start + DAY).astimezone(tz).utcoffset() != offset:
+            low, high = 0, 1440
+            while high - low > 1:
+                middle = (low + high) // 2
+                same = (start + middle * MINUTE).astimezone(tz).utcoffset() == offset
+                low, high = (middle, high) if same else (low, middle)
+            found.append(start + high * MINUTE)
+        start += DAY
+    return tuple(found)
+
+
+def changing_zones() -> list[str]:
+    """List one zone for each distinct set of clock changes."""
+    probes = [utc(2024, month, 15) for month in range(1, 13)]
+    seen: dict[object, str] = {}
+    for zone in ZONES:
+        offsets = tuple(probe.astimezone(ZoneInfo(zone)).utcoffset() for probe in probes)
+        if len(set(offsets)) > 1:
+            seen.setdefault((offsets, changes(zone)), zone)
+    return sorted(seen.values())
+
+
+CHANGING = changing_zones()
+
+zones = st.one_of(st.sampled_from(ZONES), st.sampled_from(CHANGING))
+
+
+@st.composite
+def places(draw: st.DrawFn) -> Place:
+    """Draw a zone and a moment, most of them within hours of a clock change."""
+    zone = draw(zones)
+    far: bool = draw(st.sampled_from([False, False, False, True]))
+    if not far and (near := changes(zone)):
+        seconds = draw(st.one_of(st.integers(-30, 30).map(lambda n: n * 360), st.integers(-200_000, 100_000)))
+        return zone, draw(st.sampled_from(near)) + timedelta(
+            seconds=seconds, microseconds=draw(st.integers(0, 1))
+        )
+    moment = draw(st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None)))
+    return zone, moment.replace(tzinfo=UTC)
+
+
+def clocks(step: int) -> st.SearchStrategy[time]:
+    """Draw times of day on a grid of *step* minutes, most of them at night, when clocks change."""
+    slots = st.one_of(
+        st.integers(0, 300 // step), st.integers(0, 1439 // step), st.integers(1320 // step, 1439 // step)
+    )
+    return slots.map(lambda slot: time(slot * step // 60, slot * step % 60))
+
+
+@st.composite
+def windows(draw: st.DrawFn, step: int = 5) -> Window:
+    days = draw(
+        st.one_of(st.just(ALL_DAYS), st.just(Window().days), st.frozensets(st.integers(0, 6), min_size=1))
+    )
+    return Window(days, draw(clocks(step)), draw(clocks(step)), draw(st.booleans()))
+
+
+@st.composite
+def holidays_near(draw: st.DrawFn, moment: datetime) -> frozenset[date]:
+    return frozenset(moment.date() + n * DAY for n in draw(st.sets(st.integers(-2, 9), max_size=4)))
+
+
+class TestNextOpenLaws:
+    @settings(max_examples=250, deadline=None)
+    @given(place=places(), window=windows(step=15), extra=st.data())
+    def test_agrees_with_a_walk_over_the_clock_in_every_zone(
+        self, place: Place, window: Window, extra: Extra
+    ) -> None:
+        zone, moment = place
+        closed = extra.draw(holidays_near(moment))
+        # Window edges and the offsets of these years are multiples of 15 minutes: nothing hides in a step.
+        expected = next_open_by_walking(window, zone, closed, moment, 15 * MINUTE)
+        assert next_open(window, zone, closed, moment) == expected
+
+    @settings(max_examples=150, deadline=None)
+    @given(place=places(), opens=clocks(1), closes=clocks(1))
+    def test_agrees_with_a_walk_minute_by_minute(self, place: Place, opens: time, closes: time) -> None:
+        zone, moment = place
+        window = Window(ALL_DAYS, opens, closes)
+        assert next_open(window, zone, (), moment) == next_open_by_walking(window, zone, (), moment, MINUTE)
+
+    @settings(max_examples=250, deadline=None)
+    @given(place=places(), window=windows(), extra=st.data())
+    def test_is_never_closed_never_early_and_settles_at_once(
+        self, place: Place, window: Window, extra: Extra
+    ) -> None:
+        zone, moment = place
+        closed = extra.draw(holidays_near(moment))
+        found = next_open(window, zone, closed, moment)
+        assert found >= moment
+        assert is_open(window, zone, closed, found)
+        assert open_by_definition(window, zone, closed, found)
+        assert next_open(window, zone, closed, found) == found
+        assert (found == moment) == is_open(window, zone, closed, moment)
+
+    @settings(max_examples=300, deadline=None)
+    @given(place=places(), window=windows(), wait=st.integers(0, 3 * 86_400))
+    def test_never_goes_back_when_asked_later(self, place: Place, window: Window, wait: int) -> None:
+        zone, moment = place
+        later = moment + timedelta(seconds=wait)
+        assert next_open(window, zone, (), moment) <= next_open(window, zone, (), later)
+
+    @settings(max_examples=250, deadline=None)
+    @given(place=places(), window=windows(step=1), extra=st.data())
+    def test_is_open_is_what_the_clock_on_the_wall_says(
+        self, place: Place, window: Window, extra: Extra
+    ) -> None:
+        zone, moment = place
+        closed = extra.draw(holidays_near(moment))
+        assert is_open(window, zone, closed, moment) == open_by_definition(window, zone, closed, moment)
+
+    def test_nothing_open_is_skipped_around_any_clock_change_of_any_zone(self) -> None:
+        nights = [Window(ALL_DAYS, time(hour), time(hour + 1)) for hour in (0, 1, 2, 3)]
+        nights += [Window(ALL_DAYS, time(0, 15), time(0, 45)), Window(ALL_DAYS, time(22), time(0, 30))]
+        asked = 0
+        for zone in CHANGING:
+            for change in changes(zone):
+                for window in nights:
+                    expected = next_open_by_walking(window, zone, (), change - HOUR, 15 * MINUTE)
+                    assert next_open(window, zone, (), change - HOUR) == expected, (zone, change, window)
+                    asked += 1
+        assert asked > 2_000
+
+
+class TestSendWindow:
+    BERLIN = "Europe/Berlin"
+
+    def test_is_open_from_its_first_minute_and_closed_at_its_last(self) -> None:
+        monday = utc(2026, 1, 12)
+        assert not is_open(Window(), self.BERLIN, (), monday + timedelta(hours=7, minutes=59, seconds=59))
+        assert is_open(Window(), self.BERLIN, (), monday + 8 * HOUR)
+        assert is_open(Window(), self.BERLIN, (), monday + timedelta(hours=15, minutes=59, seconds=59))
+        assert not is_open(Window(), self.BERLIN, (), monday + 16 * HOUR)
+
+    def test_friday_evening_waits_for_monday_morning(self) -> None:
+        assert next_open(Window(), self.BERLIN, (), utc(2026, 1, 16, 17)) == utc(2026, 1, 19, 8)
+
+    def test_a_weekend_with_a_clock_change_still_ends_on_monday_at_nine(self) -> None:
+        assert (
+            wall(next_open(Window(), self.BERLIN, (), utc(2026, 3, 27, 20)), self.BERLIN)
+            == "Mon 2026-03-30 09:00"
+        )
+
+    def test_a_holiday_is_skipped_unless_the_track_says_otherwise(self) -> None:
+        new_year = {date(2026, 1, 1)}
+        assert next_open(Window(), self.BERLIN, new_year, utc(2025, 12, 31, 20)) == utc(2026, 1, 2, 8)
+        careless = Window(skip_holidays=False)
+        assert next_open(careless, self.BERLIN, new_year, utc(2025, 12, 31, 20)) == utc(2026, 1, 1, 8)
+
+    def test_an_overnight_window_belongs_to_the_day_on_which_it_opens(self) -> None:
+        night = Window(days=frozenset({FRI}), opens=time(22), closes=time(6))
+        assert is_open(night, "Etc/UTC", (), utc(2026, 1, 17, 3))  # Saturday
+        assert not is_open(night, "Etc/UTC", (), utc(2026, 1, 16, 3))  # Friday
+        assert not is_open(night, "Etc/UTC", {date(2026, 1, 16)}, utc(2026, 1, 17, 3))
+        assert is_open(night, "Etc/UTC", {date(2026, 1, 17)}, utc(2026, 1, 17, 3))
+        assert next_open(night, "Etc/UTC", (), utc(2026, 1, 17, 6)) == utc(2026, 1, 23, 22)
+
+    def test_equal_times_mean_the_whole_24_hours(self) -> None:
+        tuesday = Window(days=frozenset({TUE}), opens=time(9), closes=time(9))
+        assert is_open(tuesday, "Etc/UTC", (), utc(2026, 1, 14, 8, 59))
+        assert not is_open(tuesday, "Etc/UTC", (), utc(2026, 1, 14, 9))
+        whole_day = Window(days=frozenset({TUE}), opens=time(0), closes=time(0))
+        assert next_open(whole_day, "Etc/UTC", (), utc(2026, 1, 14)) == utc(2026, 1, 20)
+
+    def test_an_opening_time_in_a_gap_opens_at_the_first_valid_minute(self) -> None:
+        window = Window(ALL_DAYS, time(2, 30), time(5))
+        assert next_open(window, self.BERLIN, (), utc(2026, 3, 29)) == utc(2026, 3, 29, 1)
+
+    def test_a_window_that_lies_in_a_gap_does_not_open_that_day(self) -> None:
+        window = Window(ALL_DAYS, time(2, 15), time(2, 45))
+        assert (
+            wall(next_open(window, self.BERLIN, (), utc(2026, 3, 29)), self.BERLIN) == "Mon 2026-03-30 02:15"
+        )
+
+    def test_a_repeated_hour_opens_at_its_first_pass_and_repeats_its_window(self) -> None:
+        window = Window(ALL_DAYS, time(2, 15), time(2, 45))
+        first, second = utc(2026, 10, 25, 0, 15), utc(2026, 10, 25, 1, 15)
+        assert next_open(window, self.BERLIN, (), utc(2026, 10, 24, 22)) == first
+        assert not is_open(window, self.BERLIN, (), first + 30 * MINUTE)
+        assert next_open(window, self.BERLIN, (), first + 30 * MINUTE) == second
+
+    def test_clocks_put_back_into_a_window_open_it_at_that_moment(self) -> None:
+        window = Window(ALL_DAYS, time(0, 30), time(2, 30))
+        asked = utc(2026, 10, 25, 0, 40) + timedelta(microseconds=1)
+        assert next_open(window, self.BERLIN, (), asked) == utc(2026, 10, 25, 1)
+
+    def test_a_second_pass_is_not_overlooked_for_a_day_next_summer(self) -> None:
+        window = Window(ALL_DAYS, time(0, 30), time(2, 30))
+        closed = {date(2026, 10, 26) + n * DAY for n in range(270)}
+        assert next_open(window, self.BERLIN, closed, utc(2026, 10, 25, 0, 40)) == utc(2026, 10, 25, 1)
+
+    @pytest.mark.parametrize(
+        ("zone", "evening", "opened"),
+        [
+            ("America/Sao_Paulo", utc(2018, 11, 4, 2, 30), "Sun 2018-11-04 01:00"),
+            ("Africa/Cairo", utc(2026, 4, 23, 21, 30), "Fri 2026-04-24 01:00"),
+            ("Asia/Beirut", utc(2026, 3, 28, 21, 30), "Sun 2026-03-29 01:00"),
+            ("America/Havana", utc(2026, 3, 8, 4, 30), "Sun 2026-03-08 01:00"),
+            ("America/Asuncion", utc(2023, 10, 1, 3, 30), "Sun 2023-10-01 01:00"),
+        ],
+    )
+    def test_a_window_from_midnight_opens_at_one_where_midnight_is_skipped(
+        self, zone: str, evening: datetime, opened: str
+    ) -> None:
+        days = frozenset({local(evening + 2 * HOUR, zone).weekday()})
+        found = next_open(Window(days, time(0), time(8)), zone, (), evening)
+        assert wall(found, zone) == opened
+        assert found == next_open_by_walking(Window(days, time(0), time(8)), zone, (), evening, MINUTE)
+
+    def test_half_hour_clock_changes_are_exact(self) -> None:
+        window = Window(ALL_DAYS, time(2, 10), time(3))
+        spring = next_open(window, "Australia/Lord_Howe", (), utc(2026, 10, 3, 15))
+        assert wall(spring, "Australia/Lord_Howe") == "Sun 2026-10-04 02:30"
+
+    def test_the_day_that_samoa_left_out_neither_opens_nor_breaks_a_night(self) -> None:
+        apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
+        friday = Window(frozenset({FRI}))
+        assert wall(next_open(friday, apia, (), thursday_noon), apia) == "Fri 2012-01-06 09:00"
+        night = Window(frozenset({THU}), time(22), time(6))
+        saturday_at_three = utc(2011, 12, 30, 13)
+        assert wall(saturday_at_three, apia) == "Sat 2011-12-31 03:00"
+        assert is_open(night, apia, (), saturday_at_three)
+        assert not is_open(Window(frozenset({FRI}), time(22), time(6)), apia, (), saturday_at_three)
+
+    def test_a_yearly_opening_is_found_across_all_clock_changes_between(self) -> None:
+        closed = {date(2026, 1, 1) + n * DAY for n in range(365)}
+        assert next_open(Window(), self.BERLIN, closed, utc(2026, 1, 1)) == utc(2027, 1, 1, 8)
+
+    def test_a_window_that_never_opens_says_so(self) -> None:
+        with pytest.raises(NeverOpens, match="no day"):
+            next_open(Window(days=frozenset()), self.BERLIN, (), FIRST)
+        sundays = {date(2024, 1, 7) + n * 7 * DAY for n in range(60)}
+        with pytest.raises(NeverOpens, match="sun from 09:00 does not open until 2025-01-05"):
+            next_open(Window(frozenset({SUN})), "Etc/UTC", sundays, FIRST)
+
+    def test_nonsense_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="not \\[7\\]"):
+            Window(days=frozenset({7}))
+        with pytest.raises(ValueError, match="no zone of its own"):
+            Window(opens=time(9, tzinfo=UTC))
+        with pytest.raises(ValueError, match="aware UTC"):
+            is_open(Window(), self.BERLIN, (), datetime(2026, 1, 1))
+        for name in ("Europe/Berlln", "America", "../etc", ""):
+            with pytest.raises(UnknownZone, match="Europe/Berlin"):
+                is_open(Window(), name, (), FIRST)
+
+
+@st.composite
+def delays(draw: st.DrawFn) -> Delay:
+    on, at = draw(st.none() | st.integers(0, 6)), draw(st.none() | clocks(1))
+    match draw(st.sampled_from(["hours", "days", "business_days"])):
+        case "hours":
+            return Delay(hours=draw(st.integers(0, 400)) / 4, on=on, at=at)
+        case "days":
+            return Delay(days=draw(st.integers(0, 40)), on=on, at=at)
+        case _:
+            return Delay(business_days=draw(st.integers(0, 20)), on=on, at=at)
+
+
+class TestAfterLaws:
+    @settings(max_examples=300, deadline=None)
+    @given(place=places(), delay=delays(), extra=st.data())
+    def test_is_never_before_its_anchor_and_plain_utc(self, place: Place, delay: Delay, extra: Extra) -> None:
+        zone, anchor = place
+        due = after(delay, zone, extra.draw(holidays_near(anchor)), anchor)
+        assert due >= anchor
+        assert type(due) is datetime
+        assert due.tzinfo is UTC
+        assert pickle.loads(pickle.dumps(due)) == due
+
+    @settings(max_examples=150, deadline=None)
+    @given(place=places(), hours=st.integers(0, 5_000))
+    def test_hours_are_absolute(self, place: Place, hours: int) -> None:
+        zone, anchor = place
+        assert after(Delay(hours=hours / 2), zone, (), anchor) == anchor + hours * 30 * MINUTE
+
+    @settings(max_examples=300, deadline=None)
+    @given(place=places(), days=st.integers(1, 200))
+    def test_days_keep_the_hour_on_the_wall_unless_a_gap_swallows_it(self, place: Place, days: int) -> None:
+        zone, anchor = place
+        wanted = anchor.astimezone(ZoneInfo(zone)).replace(tzinfo=None) + timedelta(days=days)
+        due = after(Delay(days=days), zone, (), anchor)
+        shown = due.astimezone(ZoneInfo(zone))
+        if shown.replace(tzinfo=None) == wanted:
+            assert shown.fold == 0
+        else:
+            assert wanted < shown.replace(tzinfo=None)
+            before = (due - timedelta(microseconds=1)).astimezone(ZoneInfo(zone))
+            assert before.replace(tzinfo=None) < wanted  # the clock jumped over it, just then
+
+    @settings(max_examples=200, deadline=None)
+    @given(place=places(), days=st.integers(1, 60))
+    def test_days_agree_with_pendulum_where_the_hour_exists_once(self, place: Place, days: int) -> None:
+        zone, anchor = place
+        here = anchor.astimezone(ZoneInfo(zone))
+        wanted = (here + timedelta(days=days)).replace(fold=0)
+        assume(wanted.utcoffset() == wanted.replace(fold=1).utcoffset())
+        there = pendulum.instance(here).add(days=days)
+        assert after(Delay(days=days), zone, (), anchor).timestamp() == there.timestamp()
+
+    @settings(max_examples=200, deadline=None)
+    @given(place=places(), count=st.integers(1, 15), extra=st.data())
+    def test_business_days_agree_with_crossing_them_off_a_calendar(
+        self, place: Place, count: int, extra: Extra
+    ) -> None:
+        zone, anchor = place
+        start = anchor.astimezone(ZoneInfo(zone)).date()
+        closed = extra.draw(holidays_near(anchor))
+        ahead = (start + n * DAY for n in range(1, 60))
+        expected = [day for day in ahead if day.isoweekday() <= 5 and day not in closed][count - 1]
+        assert after(Delay(business_days=count), zone, closed, anchor) == after(
+            Delay(days=(expected - start).days), zone, (), anchor
+        )
+
+    @settings(max_examples=250, deadline=None)
+    @given(place=places(), days=st.integers(0, 10), on=st.none() | st.integers(0, 6), at=clocks(1))
+    def test_weekday_and_time_agree_with_trying_the_days_one_by_one(
+        self, place: Place, days: int, on: int | None, at: time
+    ) -> None:
+        zone, anchor = place
+        tz = ZoneInfo(zone)
+        due = after(Delay(days=days, on=on, at=at), zone, (), anchor)
+        day = after(Delay(days=days), zone, (), anchor).astimezone(tz).date()
+        while True:
+            aimed = datetime.combine(day, at, tz)
+            exists = aimed.astimezone(UTC).astimezone(tz).replace(tzinfo=None) == aimed.replace(tzinfo=None)
+            # A time in a gap is judged by the whole-day law above; here it need only be on its way.
+            assume(exists)
+            if on in (None, day.weekday()) and aimed.astimezone(UTC) >= anchor:
+                break
+            day += DAY
+        assert due == aimed.astimezone(UTC)
+
+
+class TestDelay:
+    BERLIN = "Europe/Berlin"
+
+    def test_nothing_to_wait_for_is_the_anchor_even_in_a_second_pass(self) -> None:
+        second_pass = utc(2026, 10, 25, 1, 30)
+        for nothing in (Delay(), Delay(on=SUN)):
+            assert after(nothing, self.BERLIN, (), second_pass) == second_pass
+
+    def test_a_day_may_last_23_or_25_hours(self) -> None:
+        saturday = utc(2026, 3, 28, 9)
+        assert after(Delay(days=1), self.BERLIN, (), saturday) - saturday == 23 * HOUR
+        saturday = utc(2026, 10, 24, 8)
+        assert after(Delay(days=1), self.BERLIN, (), saturday) - saturday == 25 * HOUR
+        assert after(Delay(hours=24), self.BERLIN, (), saturday) - saturday == 24 * HOUR
+
+    def test_a_day_that_ends_in_a_gap_ends_at_the_first_valid_minute(self) -> None:
+        assert after(Delay(days=1), self.BERLIN, (), utc(2026, 3, 28, 1, 30)) == utc(2026, 3, 29, 1)
+
+    def test_a_day_that_ends_in_a_repeated_hour_ends_in_its_first_pass(self) -> None:
+        assert after(Delay(days=1), self.BERLIN, (), utc(2026, 10, 24, 0, 30)) == utc(2026, 10, 25, 0, 30)
+
+    def test_a_wall_time_in_a_repeated_hour_is_its_first_pass(self) -> None:
+        for clock in (time(2, 30), time(2, 30, fold=1)):
+            due = after(Delay(on=SUN, at=clock), self.BERLIN, (), utc(2026, 10, 24, 12))
+            assert due == utc(2026, 10, 25, 0, 30)
+
+    def test_business_days_leave_out_weekends_and_holidays(self) -> None:
+        thursday, good_friday, easter_monday = utc(2026, 4, 2, 10), date(2026, 4, 3), date(2026, 4, 6)
+        due = after(Delay(business_days=2), self.BERLIN, {good_friday, easter_monday}, thursday)
+        assert wall(due, self.BERLIN) == "Wed 2026-04-08 12:00"
+
+    def test_two_days_at_nine_is_nine_on_the_second_day(self) -> None:
+        assert after(Delay(days=2, at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 14, 9)
+
+    def test_a_time_that_has_passed_today_is_meant_for_tomorrow(self) -> None:
+        assert after(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 13, 9)
+        assert after(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 9)) == utc(2026, 1, 12, 9)
+
+    def test_on_tuesday_is_the_same_day_or_the_next_such_day(self) -> None:
+        tuesday = utc(2026, 1, 13, 15)
+        assert after(Delay(on=TUE), "Etc/UTC", (), tuesday) == tuesday
+        assert after(Delay(on=TUE), "Etc/UTC", (), tuesday + DAY) == tuesday + 7 * DAY
+        assert after(Delay(on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
+        assert after(Delay(days=3, on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
+
+    def test_midnight_on_a_day_without_midnight_is_one_o_clock(self) -> None:
+        due = after(Delay(on=FRI, at=time(0)), "Africa/Cairo", (), utc(2026, 4, 22, 12))
+        assert wall(due, "Africa/Cairo") == "Fri 2026-04-24 01:00"
+
+    def test_the_day_that_samoa_left_out_is_no_business_day(self) -> None:
+        apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
+        assert wall(after(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
+        assert wall(after(Delay(days=1), apia, (), thursday_noon), apia) == "Sat 2011-12-31 00:00"
+        assert wall(after(Delay(days=2), apia, (), thursday_noon), apia) == "Sat 2011-12-31 12:00"
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            {"hours": 1, "days": 1},
+            {"days": -1},
+            {"hours": float("inf")},
+            {"hours": float("nan")},
+            {"on": 7},
+            {"at": time(9, tzinfo=UTC)},
+        ],
+    )
+    def test_nonsense_is_refused(self, nonsense: dict[str, object]) -> None:
+        with pytest.raises(ValueError, match=r"delay|wall clock"):
+            Delay(**nonsense)  # type: ignore[arg-type]
+
+
+def test_local_shows_the_wall_clock_of_the_zone() -> None:
+    assert local(utc(2026, 7, 1, 12), "Asia/Kathmandu").isoformat() == "2026-07-01T17:45:00+05:45"

@@ -138,6 +138,16 @@ def after(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime)
     return _on_and_at(delay, _wall(due, _zone(zone)), due, anchor)
 
 
+@lru_cache(maxsize=4096)
+def start_of(day: date, zone: str) -> datetime:
+    """Find the first moment of *day* on the wall clock of *zone*; zone "" is UTC.
+
+    If midnight is jumped over, the day starts at the first valid minute after it; if it occurs twice, at its
+    first pass.
+    """
+    return _first_pass(datetime.combine(day, time.min, _zone(zone or "UTC")))
+
+
 def local(moment: datetime, zone: str) -> datetime:
     """Show *moment* on the wall clock of *zone*: aware, for printing; do not compare or subtract it."""
     return _wall(moment, _zone(zone))

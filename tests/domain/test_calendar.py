@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.calendar import Delay, NeverOpens, UnknownZone, Window, after, is_open, local, next_open
+from nurture.domain.calendar import Delay, NeverOpens, UnknownZone, Window, after, is_open, local, next_open, start_of
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST, LAST = datetime(2024, 1, 1, tzinfo=UTC), datetime(2029, 12, 31, tzinfo=UTC)
@@ -447,3 +447,18 @@ class TestDelay:
 
 def test_local_shows_the_wall_clock_of_the_zone() -> None:
     assert local(utc(2026, 7, 1, 12), "Asia/Kathmandu").isoformat() == "2026-07-01T17:45:00+05:45"
+
+
+@pytest.mark.parametrize(
+    ("day", "zone", "first"),
+    [
+        (date(2026, 3, 29), "Europe/Berlin", utc(2026, 3, 28, 23)),
+        (date(2026, 3, 30), "Europe/Berlin", utc(2026, 3, 29, 22)),
+        (date(2024, 4, 26), "Africa/Cairo", utc(2024, 4, 25, 22)),  # midnight is jumped over: 01:00
+        (date(2024, 11, 3), "America/Havana", utc(2024, 11, 3, 4)),  # midnight occurs twice: the first
+        (date(2026, 1, 1), "", utc(2026, 1, 1)),
+    ],
+)
+def test_a_local_day_starts_at_its_first_valid_moment(day: date, zone: str, first: datetime) -> None:
+    assert start_of(day, zone) == first
+    assert (first - timedelta(microseconds=1)).astimezone(ZoneInfo(zone or "UTC")).date() < day

@@ -1,0 +1,139 @@
+"""Compile an email once per template version: Markdown, layout, CSS and text part, down to Jinja templates.
+
+Every Jinja tag is hidden behind a word before anything reads the text, and shown again at the end: a `<` in a
+tag harms nobody, and a rendered text is never rendered again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from jinja2 import Template
+
+from nurture.domain.faults import Fault
+from nurture.errors import RulesFaulty
+from nurture.mail import layout as frames
+from nurture.mail.markdown import render_body
+from nurture.mail.masks import Masks
+from nurture.mail.sandbox import HTML, TEXT, names_in, piece_faults
+from nurture.mail.source import Email, EmailSource, Piece, read_email
+from nurture.mail.textpart import text_of
+
+__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_email", "variables_of"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CompiledEmail:
+    """An email ready to be composed for any lead; *variables* are the dotted names it and its layout need."""
+
+    name: str
+    subject: Template
+    html: Template
+    text: Template
+    variables: frozenset[str]
+    sources: tuple[str, str, str]  # Jinja source of subject, html and text
+
+
+def compile_email(source: EmailSource, layout: str) -> CompiledEmail:
+    """Compile *source* inside the MJML text *layout*. Raises RulesFaulty with every fault found."""
+    compiled, faults = _compile(source, layout)
+    if compiled is None:
+        raise RulesFaulty(sorted(faults))
+    return compiled
+
+
+def check_email(
+    source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
+) -> list[Fault]:
+    """List every fault of *source* in *layout*.
+
+    Names outside *known* are faults, and so are *required* names that it does not use. A known name also allows
+    what lies under it: `lead.fields` allows `lead.fields.region`.
+    """
+    compiled, faults = _compile(source, layout)
+    email, _ = read_email(source)
+    used = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names(piece)]
+    faults += [_unknown(piece, name, line, known) for piece, name, line in used if not _is_known(name, known)]
+    for name in sorted(set(required) - {name for _, name, _ in used}) if compiled else ():
+        what = f"the email does not show `{name}`, which every email must"
+        advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
+        faults.append(Fault(source.name, source.first_line, what, advice))
+    return sorted(set(faults))
+
+
+def variables_of(source: EmailSource) -> set[str]:
+    """Name what *source* itself needs from outside, as dotted names. Pieces with faults are left out."""
+    email, _ = read_email(source)
+    return {name for piece in (email.subject, email.preheader, email.body) for name, _ in _names(piece)}
+
+
+def _compile(source: EmailSource, layout: str) -> tuple[CompiledEmail | None, list[Fault]]:
+    email, faults = read_email(source)
+    pieces = _pieces(email, layout)
+    unreadable = {piece: found for piece in pieces if (found := piece_faults(piece) + _raw_faults(piece))}
+    faults += [fault for found in unreadable.values() for fault in found]
+    masks = Masks(*(piece.text for piece in pieces))
+    body = None if email.body in unreadable else render_body(email.body, masks)
+    frame = None if pieces[-1] in unreadable else frames.compile_layout(pieces[-1], masks)
+    faults += (body.faults if body else []) + (frame.faults if frame else [])
+    if faults or body is None or frame is None:
+        return None, faults
+    subject, preheader = (frames.as_text(piece, masks) for piece in (email.subject, email.preheader))
+    contents = {"subject": subject, "preheader": preheader, "body": body.html}
+    html, kept = frames.fill(frame, contents, masks)
+    if not kept:
+        advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
+        return None, [Fault(pieces[-1].file, 1, "tags lost their place in the HTML", advice)]
+    text = masks.show(text_of(html, masks))
+    html = masks.show(frames.break_lines(frames.guard_links(html, masks)))
+    return _templates(source.name, (email.subject.text, html, text), _needs(pieces)), []
+
+
+def _templates(name: str, sources: tuple[str, str, str], variables: frozenset[str]) -> CompiledEmail:
+    subject, html, text = sources
+    return CompiledEmail(
+        name=name,
+        subject=TEXT.from_string(subject),
+        html=HTML.from_string(html),
+        text=TEXT.from_string(text),
+        variables=variables,
+        sources=sources,
+    )
+
+
+def _pieces(email: Email, layout: str) -> tuple[Piece, Piece, Piece, Piece]:
+    return email.subject, email.preheader, email.body, Piece(f"layouts/{email.layout}.mjml", 1, layout)
+
+
+def _raw_faults(piece: Piece) -> list[Fault]:
+    place = piece.text.replace("{%-", "{%").replace("{% ", "{%").find("{%raw")
+    if place < 0:
+        return []
+    line = piece.line + piece.text[:place].count("\n")
+    return [Fault(piece.file, line, "`raw` is not for emails", 'Write literal braces as {{ "{{" }}')]
+
+
+def _names(piece: Piece) -> Iterator[tuple[str, int]]:
+    if not piece_faults(piece):
+        slots = frames.SLOTS if piece.file.startswith("layouts/") else ()
+        yield from ((name, line) for name, line in names_in(piece) if name not in slots)
+
+
+def _needs(pieces: Collection[Piece]) -> frozenset[str]:
+    return frozenset(name for piece in pieces for name, _ in _names(piece))
+
+
+def _is_known(name: str, known: Collection[str]) -> bool:
+    parts = name.split(".")
+    above = any(".".join(parts[:length]) in known for length in range(1, len(parts) + 1))
+    return above or any(other.startswith(f"{name}.") for other in known)
+
+
+def _unknown(piece: Piece, name: str, line: int, known: Collection[str]) -> Fault:
+    near = get_close_matches(name, sorted(known), n=1)
+    root = name.partition(".")[0]
+    family = sorted(other for other in known if other.partition(".")[0] == root) or sorted(known)
+    instead = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(family)}"
+    return Fault(piece.file, line, f"nothing is called `{name}`", instead)

@@ -1,0 +1,30 @@
+"""Say which links an email may carry."""
+
+from __future__ import annotations
+
+from html import unescape
+from typing import Final
+
+from markupsafe import Markup
+
+from nurture.errors import NurtureError
+
+SCHEMES: Final = ("https://", "http://", "mailto:", "tel:")
+ADVICE: Final = "Begin it with https://, http://, mailto: or tel:"
+
+
+class BadLink(NurtureError):
+    """A link in the email leads nowhere safe. Begin it with https://, http://, mailto: or tel:."""
+
+
+def is_safe(url: str) -> bool:
+    """Tell whether *url* is absolute and of a scheme that an email may carry."""
+    return url.startswith(SCHEMES) or url[:8].lower().startswith(SCHEMES)
+
+
+def safe_link(url: object) -> object:
+    """Return *url* as it is, for use in an attribute; anything but a safe link raises BadLink."""
+    shown = unescape(str(url)) if isinstance(url, Markup) else str(url)
+    if is_safe(shown):
+        return url
+    raise BadLink(f"the link {shown[:80]!r} is not one an email may carry. {ADVICE}.")

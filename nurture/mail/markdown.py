@@ -1,0 +1,127 @@
+"""Turn an email's Markdown into HTML: links checked, buttons drawn, tags on their own line left standing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from nurture.domain.faults import Fault
+from nurture.mail.links import ADVICE, is_safe
+from nurture.mail.masks import Masks
+from nurture.mail.source import Piece
+
+_MARKDOWN: Final = MarkdownIt("commonmark")
+# Its own check drops a bad link silently; ours reports it.
+_MARKDOWN.validateLink = lambda _: True  # type: ignore[method-assign]
+_NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
+_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}">{2}</a></td>'
+_GAP: Final = '<td class="gap" width="12"></td>'
+_TABLE: Final = '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
+_BUTTONS: Final = f"{_TABLE}<tr>{{}}</tr></table>\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The HTML of an email's body, with its tags still hidden, and its faults."""
+
+    html: str
+    faults: list[Fault]
+
+
+def render_body(body: Piece, masks: Masks) -> Rendered:
+    """Turn *body* into HTML with its Jinja tags hidden by *masks*."""
+    lines = _stand_alone(masks.hide(body.text, body.line), masks)
+    tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
+    faults = [
+        Fault(body.file, lines[min(line, len(lines) - 1)][0], what, instead)
+        for line, what, instead in _complaints(tokens, masks)
+    ]
+    return Rendered(_one_list(_html(tokens, masks), masks), faults)
+
+
+def _stand_alone(lines: list[tuple[int, str]], masks: Masks) -> list[tuple[int, str]]:
+    """Set blank lines around each line that holds statements only, so that they stand between paragraphs."""
+    spaced: list[tuple[int, str]] = []
+    for number, line in lines:
+        alone = _is_statements(line, masks)
+        spaced.extend([(number, ""), (number, line), (number, "")] if alone else [(number, line)])
+    return spaced
+
+
+def _is_statements(text: str, masks: Masks) -> bool:
+    return bool(text.strip()) and not masks.statement.sub("", text).strip()
+
+
+def _complaints(tokens: Sequence[Token], masks: Masks) -> list[tuple[int, str, str]]:
+    found: list[tuple[int, str, str]] = []
+    for token in tokens:
+        line = token.map[0] if token.map else 0
+        for part in [token, *(token.children or [])]:
+            if part.type in ("html_block", "html_inline") and not part.content.lstrip().startswith("<!--"):
+                tag = masks.show(part.content.strip().splitlines()[0])[:60]
+                found.append((line, f"HTML in an email's text: {tag}", _NO_HTML))
+            url = part.attrGet("href") or part.attrGet("src")
+            if url is not None and not masks.word.match(str(url)) and not is_safe(str(url)):
+                shown = masks.show(str(url))[:80]
+                found.append((line, f"the link `{shown}` is not one an email may carry", ADVICE))
+    return found
+
+
+def _html(tokens: Sequence[Token], masks: Masks) -> str:
+    """Render block by block, because buttons and standing tags take a paragraph's place."""
+    out: list[str] = []
+    rest = list(tokens)
+    while rest:
+        special = _special(rest[1], masks) if rest[0].type == "paragraph_open" else ""
+        if special:
+            out.append(special)
+            del rest[:3]  # the paragraph's opening, text and closing
+        elif rest[0].type == "html_block":  # a comment: notes are not for the reader
+            del rest[0]
+        else:
+            out.append(_render(rest[:1]))
+            del rest[0]
+    return "".join(out)
+
+
+def _render(tokens: Sequence[Token]) -> str:
+    return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
+
+
+def _special(inline: Token, masks: Masks) -> str:
+    return _buttons(inline) or (inline.content.strip() if _is_statements(inline.content, masks) else "")
+
+
+def _one_list(html: str, masks: Masks) -> str:
+    """Make a list that a loop repeats one list with repeated items."""
+    word = masks.statement.pattern
+    repeated = re.compile(rf"({word})(<[uo]l>\n)((?:(?!{word}).)*)(</[uo]l>\n)({word})", re.DOTALL)
+
+    def joined(found: re.Match[str]) -> str:
+        loop, opening, items, closing, end = found.groups()
+        is_loop = masks.tags[loop].text.strip("{%- ").startswith("for ")
+        return f"{opening}{loop}{items}{end}{closing}" if is_loop else found[0]
+
+    return repeated.sub(joined, html)
+
+
+def _buttons(inline: Token) -> str:
+    """Draw a paragraph of nothing but links titled "button" or "button quiet" as buttons; else say ""."""
+    parts = inline.children or []
+    rest = [part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)]
+    cells: list[str] = []
+    while rest:
+        title = str(rest[0].attrGet("title") or "") if rest[0].type == "link_open" else ""
+        if title not in ("button", "button quiet"):
+            return ""
+        end = next(place for place, part in enumerate(rest) if part.type == "link_close")
+        url = escape(str(rest[0].attrGet("href") or ""))
+        cells.append(_CELL.format(title, url, _render(rest[1:end])))
+        rest = rest[end + 1 :]
+    return _BUTTONS.format(_GAP.join(cells)) if cells else ""

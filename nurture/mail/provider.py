@@ -1,0 +1,59 @@
+"""The port for everything that carries email away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from nurture.mail.compose import ComposedEmail
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The provider has it, under *provider_id*."""
+
+    provider_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider will never take this email."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """It provably did not go; try again, not before *retry_at* (UTC) where given."""
+
+    why: str
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InDoubt:
+    """Nobody knows whether it went: never send it again blindly."""
+
+    why: str
+
+
+Receipt = Accepted | Rejected | NotSent | InDoubt
+
+
+class Provider(Protocol):
+    """Carries emails away. Emails of one ref are one email, wherever the backend can tell."""
+
+    @property
+    def name(self) -> str:
+        """Name the backend as settings and receipts show it."""
+        ...
+
+    def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
+        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email never stops the others."""
+        ...
+
+    def close(self) -> None:
+        """Give connections back. Closing twice is allowed."""
+        ...

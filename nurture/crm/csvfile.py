@@ -49,6 +49,7 @@ class CsvRows:
         self.size = size
         self.encoding = encoding.name
         self._clean = encoding.clean
+        self._found = encoding, recognises
         self._lines = Lines(opened(path), encoding)
         try:
             self.delimiter, self.header = self._find_header(recognises)
@@ -64,6 +65,10 @@ class CsvRows:
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None,
                  trace: TracebackType | None) -> None:
         self.close()
+
+    def again(self) -> CsvRows:
+        """Open the same file once more, at its first row."""
+        return CsvRows(self.path, self.size, *self._found)
 
     def close(self) -> None:
         """Close the file; reading to its end does so too."""

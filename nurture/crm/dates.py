@@ -1,0 +1,181 @@
+"""Dates as people and systems write them, with the day-or-month question settled by evidence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
+from typing import Final
+
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2100
+_NOON: Final = 12
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13  # digits
+_MONTHS: Final = {name: number for number, names in enumerate((
+    "jan january januar janvier enero janeiro", "feb february februar fevrier febrero fevereiro",
+    "mar march märz maerz mars marzo", "apr april avril abril", "may mai mayo maio",
+    "jun june juni juin junio junho", "jul july juli juillet julio julho", "aug august aout agosto",
+    "sep sept september septembre septiembre setembro", "oct october oktober octobre octubre okt",
+    "nov november novembre noviembre novembro", "dec december dezember decembre diciembre dez",
+), start=1) for name in names.split()}
+_OFFSETS: Final = {
+    "z": 0, "utc": 0, "gmt": 0, "wet": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6,
+    "pst": -8, "pdt": -7, "cet": 1, "cest": 2, "bst": 1, "eet": 2, "eest": 3, "brt": -3, "aest": 10, "aedt": 11,
+}
+
+_NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
+_YEAR_FIRST: Final = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?:[T ,]+(.+))?", re.ASCII)
+_DAY_NAMED: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
+                               r"(?:[ ,T]+(?:at )?(.+))?", re.ASCII | re.IGNORECASE)
+_MONTH_NAMED: Final = re.compile(r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})(?:[ ,T]+(?:at )?(.+))?",
+                                 re.ASCII | re.IGNORECASE)
+_WEEKDAY: Final = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +", re.IGNORECASE)
+_TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2})(?:[.,]\d+)?)? ?(?:([ap])\.?m\.?)? ?"
+                          r"(?:\(?([a-z]{1,4})?([+-]\d{1,2}(?::?\d{2})?)?\)?)?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What the dates of one column say about their order. *meridiem* counts AM and PM, an American habit."""
+
+    day_first: int = 0
+    month_first: int = 0
+    open: int = 0
+    meridiem: int = 0
+
+    def add(self, text: str) -> None:
+        """Weigh one more cell."""
+        found = _NUMERIC.fullmatch(text.strip())
+        if found is None or found[2] == ".":
+            return
+        first, second = int(found[1]), int(found[3])
+        if first > _NOON:
+            self.day_first += 1
+        elif second > _NOON:
+            self.month_first += 1
+        elif first != second:
+            self.open += 1
+        self.meridiem += (found[5] or "").casefold().endswith(("am", "pm"))
+
+    def verdict(self) -> bool | None:
+        """Say whether the day comes first; None when nothing or both are shown."""
+        if bool(self.day_first) != bool(self.month_first):
+            return self.day_first > 0
+        return False if self.meridiem and not self.day_first else None
+
+
+class DateReader:
+    """Read the dates of one column as UTC. Times without a zone are in *zone*.
+
+    *formats*, if any, are the only ones accepted (strptime); *day_first* None leaves 03/04/2026 unreadable.
+    """
+
+    def __init__(self, zone: tzinfo = UTC, *, day_first: bool | None = None, formats: Sequence[str] = ()) -> None:
+        self._zone = zone
+        self._day_first = day_first
+        self._formats = tuple(formats)
+        self._slow = lru_cache(maxsize=4096)(self._read)
+
+    def __call__(self, text: str) -> datetime:
+        """Return the moment that *text* means. Raises ValueError with what to write instead."""
+        if not self._formats and not text.isdigit():
+            try:
+                return self._utc(datetime.fromisoformat(text), text)
+            except ValueError:
+                pass
+        return self._slow(text)
+
+    def _read(self, text: str) -> datetime:
+        try:
+            moment = self._by_format(text) if self._formats else self._by_shape(text)
+        except OverflowError:
+            moment = None
+        if moment is None:
+            wanted = " or ".join(self._formats) or "2026-04-30 or 2026-04-30 14:05"
+            raise ValueError(f"{text[:60]!r} is not a date; write it like {wanted}")
+        return self._utc(moment, text)
+
+    def _utc(self, moment: datetime, text: str) -> datetime:
+        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            raise ValueError(f"{text[:60]!r} is not a likely date: its year is {moment.year}; correct it or empty it")
+        return (moment.replace(tzinfo=self._zone) if moment.tzinfo is None else moment).astimezone(UTC)
+
+    def _by_format(self, text: str) -> datetime | None:
+        for form in self._formats:
+            try:
+                return datetime.strptime(text, form)  # noqa: DTZ007 -- the column's zone is added by the caller
+            except ValueError:
+                continue
+        return None
+
+    def _by_shape(self, text: str) -> datetime | None:
+        if text.isascii() and text.isdigit():
+            return _from_digits(text)
+        text = _WEEKDAY.sub("", " ".join(text.split()), count=1)
+        if found := _YEAR_FIRST.fullmatch(text):
+            return _moment(int(found[1]), int(found[3]), int(found[4]), found[5])
+        if found := _NUMERIC.fullmatch(text):
+            day, month = self._ordered(found)
+            return _moment(_full_year(found[4]), month, day, found[5])
+        if found := _DAY_NAMED.fullmatch(text):
+            return _moment(_full_year(found[3]), _MONTHS.get(found[2].casefold(), 0), int(found[1]), found[4])
+        if found := _MONTH_NAMED.fullmatch(text):
+            return _moment(int(found[3]), _MONTHS.get(found[1].casefold(), 0), int(found[2]), found[4])
+        return None
+
+    def _ordered(self, found: re.Match[str]) -> tuple[int, int]:
+        first, second = int(found[1]), int(found[3])
+        if found[2] == "." or first > _NOON or first == second:
+            return first, second
+        if second > _NOON:
+            return second, first
+        if self._day_first is None:
+            raise ValueError(f"{found[0]!r} may be day or month first, and no date in the column tells; write "
+                             '2026-04-30, or add a mapping file with `formats:` such as "%d/%m/%Y" or "%m/%d/%Y"')
+        return (first, second) if self._day_first else (second, first)
+
+
+def _from_digits(text: str) -> datetime | None:
+    if len(text) in {_EPOCH_SECONDS, _EPOCH_MILLISECONDS}:
+        return datetime.fromtimestamp(int(text) / (1000 if len(text) == _EPOCH_MILLISECONDS else 1), UTC)
+    if len(text) == len("20260430"):
+        return _moment(int(text[:4]), int(text[4:6]), int(text[6:]), None)
+    return None
+
+
+def _full_year(text: str) -> int:
+    return int(text) + (2000 if len(text) == len("26") else 0)
+
+
+def _moment(year: int, month: int, day: int, time: str | None) -> datetime | None:
+    try:
+        date = datetime(year, month, day)  # noqa: DTZ001 -- the caller adds the zone
+    except ValueError:
+        return None
+    if not time:
+        return date
+    found = _TIME.fullmatch(time)
+    if found is None or not (found[2] or found[4]):
+        return None
+    hour, minute, second = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    if found[4]:
+        if not 1 <= hour <= _NOON:
+            return None
+        hour = hour % _NOON + (_NOON if found[4] in "pP" else 0)
+    try:
+        moment = date.replace(hour=hour, minute=minute, second=second)
+        return moment if not (found[5] or found[6]) else moment.replace(tzinfo=_offset(found[5], found[6]))
+    except (KeyError, ValueError):
+        return None
+
+
+def _offset(name: str | None, offset: str | None) -> timezone:
+    hours = _OFFSETS[name.casefold()] if name else 0
+    minutes = 0
+    if offset:
+        digits = offset[1:].replace(":", "")
+        minutes = (int(digits[:-2]) * 60 + int(digits[-2:])) if len(digits) > len("05") else int(digits) * 60
+        minutes = -minutes if offset[0] == "-" else minutes
+    return timezone(timedelta(hours=hours, minutes=minutes))

@@ -49,8 +49,8 @@ def check_email(
 ) -> list[Fault]:
     """List every fault of *source* in *layout*.
 
-    Names outside *known* are faults, and so are *required* names that it does not use. A known name also allows
-    what lies under it: `lead.fields` allows `lead.fields.region`.
+    Names outside *known* are faults, and so are *required* names that it does not use. A known name also
+    allows what lies under it: `lead.fields` allows `lead.fields.region`.
     """
     compiled, faults = _compile(source, layout)
     email, _ = read_email(source)
@@ -132,8 +132,10 @@ def _is_known(name: str, known: Collection[str]) -> bool:
 
 
 def _unknown(piece: Piece, name: str, line: int, known: Collection[str]) -> Fault:
-    near = get_close_matches(name, sorted(known), n=1)
-    root = name.partition(".")[0]
-    family = sorted(other for other in known if other.partition(".")[0] == root) or sorted(known)
-    instead = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(family)}"
+    root, _, field = name.partition(".")
+    family = sorted(other for other in known if other.partition(".")[0] == root)
+    fields = {other.partition(".")[2]: other for other in family}
+    near = [fields[other] for other in get_close_matches(field, fields, n=1)]
+    near = near or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    instead = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(family or sorted(known))}"
     return Fault(piece.file, line, f"nothing is called `{name}`", instead)

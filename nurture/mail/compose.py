@@ -85,7 +85,7 @@ def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Env
         sender=envelope.sender,
         to=envelope.to,
         reply_to=envelope.reply_to,
-        subject=_CONTROL.sub("", " ".join(subject.split())),
+        subject=" ".join(_CONTROL.sub(" ", subject).split()),
         html=html,
         text=text.strip(),
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),

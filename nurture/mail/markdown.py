@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Final
@@ -18,7 +18,7 @@ from nurture.mail.source import Piece
 
 _MARKDOWN: Final = MarkdownIt("commonmark")
 # Its own check drops a bad link silently; ours reports it.
-_MARKDOWN.validateLink = lambda _: True  # type: ignore[method-assign]
+_MARKDOWN.validateLink = lambda url: bool(url) or True  # type: ignore[method-assign]
 _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
 _CELL: Final = '<td class="{0}"><a class="{0}" href="{1}">{2}</a></td>'
 _GAP: Final = '<td class="gap" width="12"></td>'
@@ -38,10 +38,12 @@ def render_body(body: Piece, masks: Masks) -> Rendered:
     """Turn *body* into HTML with its Jinja tags hidden by *masks*."""
     lines = _stand_alone(masks.hide(body.text, body.line), masks)
     tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
-    faults = [
-        Fault(body.file, lines[min(line, len(lines) - 1)][0], what, instead)
-        for line, what, instead in _complaints(tokens, masks)
-    ]
+    faults: list[Fault] = []
+    for token in tokens:
+        first, end = token.map or (0, 1)
+        for written, what, instead in _complaints(token, masks):
+            places = (number for number, line in lines[first:end] if written in line)
+            faults.append(Fault(body.file, next(places, lines[first][0]), what, instead))
     return Rendered(_one_list(_html(tokens, masks), masks), faults)
 
 
@@ -58,19 +60,15 @@ def _is_statements(text: str, masks: Masks) -> bool:
     return bool(text.strip()) and not masks.statement.sub("", text).strip()
 
 
-def _complaints(tokens: Sequence[Token], masks: Masks) -> list[tuple[int, str, str]]:
-    found: list[tuple[int, str, str]] = []
-    for token in tokens:
-        line = token.map[0] if token.map else 0
-        for part in [token, *(token.children or [])]:
-            if part.type in ("html_block", "html_inline") and not part.content.lstrip().startswith("<!--"):
-                tag = masks.show(part.content.strip().splitlines()[0])[:60]
-                found.append((line, f"HTML in an email's text: {tag}", _NO_HTML))
-            url = part.attrGet("href") or part.attrGet("src")
-            if url is not None and not masks.word.match(str(url)) and not is_safe(str(url)):
-                shown = masks.show(str(url))[:80]
-                found.append((line, f"the link `{shown}` is not one an email may carry", ADVICE))
-    return found
+def _complaints(token: Token, masks: Masks) -> Iterator[tuple[str, str, str]]:
+    """Yield what was written, what is wrong with it, and what to do."""
+    for part in [token, *(token.children or [])]:
+        written = part.content.strip().split("\n")[0]
+        if part.type.startswith("html_") and not written.startswith(("<!--", "</")):
+            yield written, f"HTML in an email's text: {masks.show(written)[:60]}", _NO_HTML
+        url = str(part.attrGet("href") or part.attrGet("src") or "")
+        if part.type in ("link_open", "image") and not masks.word.match(url) and not is_safe(url):
+            yield url, f"the link `{masks.show(url)[:80]}` is not one an email may carry", ADVICE
 
 
 def _html(tokens: Sequence[Token], masks: Masks) -> str:
@@ -82,8 +80,6 @@ def _html(tokens: Sequence[Token], masks: Masks) -> str:
         if special:
             out.append(special)
             del rest[:3]  # the paragraph's opening, text and closing
-        elif rest[0].type == "html_block":  # a comment: notes are not for the reader
-            del rest[0]
         else:
             out.append(_render(rest[:1]))
             del rest[0]
@@ -91,6 +87,10 @@ def _html(tokens: Sequence[Token], masks: Masks) -> str:
 
 
 def _render(tokens: Sequence[Token]) -> str:
+    """Render *tokens* without comments, the only HTML that gets here: notes are not for the reader."""
+    tokens = [token for token in tokens if token.type != "html_block"]
+    for token in tokens:
+        token.children = [part for part in token.children or [] if part.type != "html_inline"]
     return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
 
 

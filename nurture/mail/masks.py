@@ -62,8 +62,11 @@ class Masks:
 
     def show(self, text: str) -> str:
         """Put the tags back; braces that were not a tag come out as literal braces."""
-        inert = _STRAY.sub('{{ "{" }}', text)
-        return self.word.sub(lambda found: self.tags[found[0]].text, inert)
+        return self.restore(_STRAY.sub('{{ "{" }}', text))
+
+    def restore(self, text: str) -> str:
+        """Put the tags back, and change nothing else."""
+        return self.word.sub(lambda found: self.tags[found[0]].text, text)
 
     def _word_for(self, text: str, line: int) -> str:
         kind = "v" if text.startswith("{{") else "s"

@@ -51,7 +51,7 @@ class Provider(Protocol):
         ...
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email never stops the others."""
+        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email stops no other."""
         ...
 
     def close(self) -> None:

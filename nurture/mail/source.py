@@ -106,7 +106,7 @@ def _front_matter(file: str, text: str, first_line: int) -> tuple[_Head, list[Fa
                 Fault(file, places[key], f"`{key}` is not a text", f'Put it in quotes: {key}: "..."')
             )
         else:
-            keys[key] = "" if value is None else masks.show(str(value)).strip()
+            keys[key] = "" if value is None else masks.restore(str(value)).strip()
     for key in ("subject", "preheader"):
         if key not in places:
             faults.append(Fault(file, first_line, f"the email has no {key}", f"Add a line `{key}: ...`"))

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import assert_never
+from math import isfinite
+from typing import Final, NamedTuple, assert_never
 
 from nurture.domain import score
 from nurture.domain.calendar import start_of
@@ -19,9 +20,12 @@ from nurture.domain.score import Points
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import View
 
+MOMENT: Final = timedelta(microseconds=1)
+EARLIEST_DAY: Final = date(2, 1, 1)
+LATEST_DAY: Final = date(9998, 12, 31)
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+
+class Answer(NamedTuple):
     """Yes or no, why, and the next moment (after the one asked about) at which time alone may change it."""
 
     yes: bool
@@ -114,11 +118,16 @@ Condition = Field | Did | Score | DecidesWithin | InTrack | Every | Any | Not
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a condition is asked about: a view, the points of signals, and since when deeds count."""
+    """What a condition is asked about: a view, the points of signals, and since when deeds count.
+
+    *answered_at* is for the policy's criteria: evidence from before it (deeds, points, a stated date that was
+    near already) was answered by a rep, and counts no more.
+    """
 
     view: View
     points: Points
     since: datetime | None = None
+    answered_at: datetime | None = None
 
 
 def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
@@ -134,7 +143,7 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
         case Score():
             return _score(condition, about, at)
         case DecidesWithin(days=days):
-            return _decides_within(days, about.view, at)
+            return _decides_within(days, about, at)
         case InTrack(track=track):
             enrollment = about.view.enrollment
             inside = enrollment is not None and not enrollment.ended and enrollment.track == track
@@ -152,7 +161,11 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
 
 def earliest(moments: Sequence[datetime | None]) -> datetime | None:
     """Return the first of the moments that are known."""
-    return min((moment for moment in moments if moment is not None), default=None)
+    first = None
+    for moment in moments:
+        if moment is not None and (first is None or moment < first):
+            first = moment
+    return first
 
 
 def _every(parts: tuple[Condition, ...], about: Question, at: datetime) -> Answer:
@@ -181,23 +194,24 @@ def _number(value: Fact) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     try:
-        return float(value)
-    except ValueError:
+        number = float(value)
+    except (ValueError, OverflowError):
         return None
+    return number if isfinite(number) else None
 
 
 def _same(fact: Fact, value: Fact) -> bool:
     if isinstance(fact, bool) or isinstance(value, bool):
         return fact is value
+    if isinstance(fact, str) and isinstance(value, str):
+        return _plain(fact) == _plain(value)  # "01067" and "1067" are two postal codes
     left, right = _number(fact), _number(value)
-    if left is not None and right is not None:
-        return left == right
-    return _plain(fact) == _plain(value)
+    return left is not None and left == right
 
 
 def _compares(test: Comparison, fact: Fact, value: Fact | tuple[Fact, ...]) -> bool:
     options = value if isinstance(value, tuple) else (value,)
-    present = fact is not None and fact != ""
+    present = bool(fact.strip()) if isinstance(fact, str) else fact is not None
     match test:
         case Comparison.EXISTS:
             return present is bool(value)
@@ -239,71 +253,91 @@ def _is_meant(condition: Did, signal: Signal, about: Question) -> bool:
     if condition.email is None:
         return True
     enrollment = about.view.enrollment
-    own = signal.enrollment_id is None or (enrollment is not None and signal.enrollment_id == enrollment.id)
-    return own and signal.step == condition.email
+    if signal.step != condition.email or enrollment is None:
+        return False
+    if signal.enrollment_id is not None:
+        return signal.enrollment_id == enrollment.id
+    return signal.track is None or signal.track == enrollment.track
 
 
 def _did(condition: Did, about: Question, at: datetime) -> Answer:
     since = about.since
-    named = f" {condition.email}" if condition.email else ""
-    named += f" link {condition.link}" if condition.link else ""
     if condition.email is not None:
-        since = about.view.accepted_at(condition.email)
-        if since is None:
+        accepted = about.view.accepted_at(condition.email)
+        if accepted is None:
             return Answer(False, f"{condition.email} was not sent yet")
+        since = accepted if since is None or accepted > since else since
     opens = since
     if condition.within is not None:
         start = at - condition.within
-        opens = start if opens is None else max(opens, start)
-    meant = [
-        signal.occurred_at
-        for signal in about.view.signals
-        if (since is None or signal.occurred_at >= since) and _is_meant(condition, signal, about)
-    ]
-    done = [moment for moment in meant if moment <= at and (opens is None or moment >= opens)]
-    next_one = next((moment for moment in meant if moment > at), None)
-    often = f" {condition.times} times" if condition.times > 1 else ""
+        opens = start if opens is None or start > opens else opens
+    done: list[datetime] = []
+    next_one = None
+    for signal in about.view.signals:
+        moment = signal.occurred_at
+        if (opens is not None and moment < opens) or not _is_meant(condition, signal, about):
+            continue
+        if moment > at:
+            next_one = moment
+            break
+        done.append(moment)
     if len(done) < condition.times:
-        return Answer(False, f"{condition.kind.value}{named}{often} not seen", next_one)
-    ends = None
-    if condition.within is not None:
-        # The answer turns to no one microsecond after the span has passed for the deed that tips the count.
-        ends = done[-condition.times] + condition.within + timedelta(microseconds=1)
-    because = f"{condition.kind.value}{named}{often} on {done[-1]:%Y-%m-%d}"
-    return Answer(True, because, earliest([ends, next_one]))
+        return Answer(False, f"{_deed(condition)} not seen", next_one)
+    because = f"{_deed(condition)} on {done[-1].date()}"
+    if condition.within is None:
+        return Answer(True, because, next_one)
+    # The answer turns to no a moment after the span has passed for the deed that tips the count.
+    ends = done[-condition.times] + condition.within + MOMENT
+    return Answer(True, because, ends if next_one is None or ends < next_one else next_one)
+
+
+def _deed(condition: Did) -> str:
+    deed: str = condition.kind.value
+    if condition.email is not None:
+        deed = f"{deed} {condition.email}"
+    if condition.link is not None:
+        deed = f"{deed} link {condition.link}"
+    return f"{deed} {condition.times} times" if condition.times > 1 else deed
 
 
 def _score(condition: Score, about: Question, at: datetime) -> Answer:
-    engagement, points, signals = about.view.lead.engagement, about.points, about.view.signals
-    value = score.value_before(engagement, points, signals, at)
-    coming = (signal.occurred_at for signal in signals if signal.occurred_at > at and points.of(signal))
-    next_one = next(coming, None)
+    points, signals = about.points, about.view.signals
+    if about.answered_at is not None:
+        value = score.value_since(points, signals, about.answered_at, at)
+    else:
+        value = score.value_before(about.view.lead.engagement, points, signals, at)
+    changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.of(one)), None)
     bound = condition.at_least if condition.at_least is not None else condition.below
     assert bound is not None
-    holds_up = value >= bound
-    falls = score.falls_below_at(Engagement(value, at), points, bound) if holds_up else None
-    changes = earliest([falls, next_one])
+    holds_up = score.reaches(value, bound)
+    if holds_up:
+        changes = earliest((score.falls_below_at(Engagement(value, at), points, bound), changes))
     if condition.at_least is not None:
         return Answer(holds_up, f"engagement {value:.1f}, at least {bound:g} asked", changes)
     return Answer(not holds_up, f"engagement {value:.1f}, below {bound:g} asked", changes)
 
 
-def _decides_within(days: int, view: View, at: datetime) -> Answer:
-    timeline = view.lead.timeline
+def _decides_within(days: int, about: Question, at: datetime) -> Answer:
+    timeline, zone = about.view.lead.timeline, about.view.lead.zone
     if timeline is None:
         return Answer(False, "no decision date stated")
-    opens = start_of(_days_before(timeline.decides_on, days), view.lead.zone)
-    closes = start_of(_days_before(timeline.decides_on, -1), view.lead.zone)
+    if at < timeline.stated_at:
+        return Answer(False, "no decision date stated yet", timeline.stated_at)
+    opens = start_of(_days_before(timeline.decides_on, days), zone)
+    closes = start_of(_days_before(timeline.decides_on, -1), zone)
     stated = f"decides on {timeline.decides_on}"
     if at < opens:
         return Answer(False, f"{stated}, more than {days} days ahead", opens)
-    if at < closes:
-        return Answer(True, f"{stated}, at most {days} days ahead", closes)
-    return Answer(False, f"{stated}, which has passed")
+    if at >= closes:
+        return Answer(False, f"{stated}, which has passed")
+    if about.answered_at is not None and max(opens, timeline.stated_at) < about.answered_at:
+        return Answer(False, f"{stated}, which a rep has answered")
+    return Answer(True, f"{stated}, at most {days} days ahead", closes)
 
 
 def _days_before(day: date, days: int) -> date:
+    """Return the day *days* before *day*, not so far off that no zone can tell its start."""
     try:
-        return day - timedelta(days=days)
+        return min(max(day - timedelta(days=days), EARLIEST_DAY), LATEST_DAY)
     except OverflowError:
-        return date.min if days > 0 else date.max
+        return EARLIEST_DAY if days > 0 else LATEST_DAY

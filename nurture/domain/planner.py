@@ -14,13 +14,13 @@ The order of questions is policy:
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
-from enum import StrEnum
+from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from nurture.domain import calendar
-from nurture.domain.conditions import Question, earliest, evaluate
-from nurture.domain.lead import Custodian, Fact, Queue
+from nurture.domain.conditions import Question, evaluate
+from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFact, OfferToSales, SendTouch
+from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy
 from nurture.domain.track import (
     Again,
@@ -38,77 +38,15 @@ from nurture.domain.track import (
     WaitFor,
     arm_of,
 )
-from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, TouchState, View
+from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, Touch, TouchState, View
+
+__all__ = [
+    "GUARDS", "Action", "Asked", "Decision", "HoldReason", "Leave", "NoteFact", "OfferToSales", "SendTouch",
+    "decide", "evolve",
+]
 
 MOST_STEPS_AT_ONCE: Final = 500
-
-
-class HoldReason(StrEnum):
-    """Why nothing happens now."""
-
-    LEFT = "left"
-    CLOSED = "closed"
-    WITH_SALES = "with_sales"
-    PAUSED = "paused"
-    NOT_DUE = "not_due"
-    WAITING = "waiting"
-    IN_AIR = "in_air"
-    SEND_WINDOW = "send_window"
-    FREQUENCY_CAP = "frequency_cap"
-
-
-@dataclass(frozen=True, slots=True)
-class SendTouch:
-    """Put an email into the outbox. It is not sent before *send_at* nor after *expires_at*."""
-
-    step: str
-    visit: int
-    email: str
-    planned_at: datetime
-    send_at: datetime
-    expires_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class OfferToSales:
-    """Hand the lead off; *rule* is the criterion or step that says so."""
-
-    rule: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoteFact:
-    """Write a fact of the lead."""
-
-    name: str
-    value: Fact
-
-
-@dataclass(frozen=True, slots=True)
-class Leave:
-    """End the enrollment; the lead goes to *to*."""
-
-    to: Destination
-    because: str
-
-
-Action = SendTouch | OfferToSales | NoteFact | Leave
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do, where the lead stands then, when to look again, and why.
-
-    *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None
-    exactly when something other than a note happens.
-    """
-
-    actions: tuple[Action, ...]
-    position: Position | None
-    wake_at: datetime | None
-    because: str
-    hold: HoldReason | None = None
+LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +67,10 @@ def decide(view: View, program: Program, policy: Policy, now: datetime) -> Decis
         decision = guard(asked)
         if decision is not None:
             return decision
-    decision, change_at = _criteria(asked)
-    if decision is not None:
-        return decision
-    return _walk(replace(asked, criteria_change_at=change_at))
+    assert view.enrollment is not None  # left_already
+    position = view.enrollment.position
+    offer, change_at = _criteria(asked, position, ())
+    return offer or _walk(Asked(view, program, policy, now, change_at), position)
 
 
 def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
@@ -198,7 +136,7 @@ def paused(asked: Asked) -> Decision | None:
     until = asked.view.lead.paused_until
     if until is None or until <= asked.now:
         return None
-    return _stays(asked.view, HoldReason.PAUSED, until, f"paused until {until:%Y-%m-%d %H:%M} UTC")
+    return _stays(asked.view, HoldReason.PAUSED, until, f"paused until {_text(until)}")
 
 
 GUARDS: Final = (left_already, closed, suppressed, without_basis, with_sales, paused)
@@ -207,93 +145,112 @@ GUARDS: Final = (left_already, closed, suppressed, without_basis, with_sales, pa
 # 3. Hand-off criteria
 
 
-def _criteria(asked: Asked) -> tuple[Decision | None, datetime | None]:
-    view, now = asked.view, asked.now
-    about = Question(view, asked.policy.points, since=view.lead.evidence_since)
-    changes: list[datetime | None] = []
+def _criteria(
+    asked: Asked, position: Position, notes: tuple[Action, ...]
+) -> tuple[Decision | None, datetime | None]:
+    """Return the offer of the first criterion that holds, and when the next one may."""
+    answered_at = asked.view.lead.evidence_since
+    about = Question(asked.view, asked.policy.points, answered_at, answered_at)
+    change_at = None
     for criterion in asked.policy.criteria:
-        answer = evaluate(criterion.when, about, now)
-        if answer.yes:
-            because = f"{criterion.name}: {answer.because}"
-            position = view.enrollment.position if view.enrollment is not None else None
-            return Decision((OfferToSales(criterion.name, because),), position, None, because), None
-        changes.append(answer.changes_at)
-    return None, earliest(changes)
+        yes, why, changes_at = evaluate(criterion.when, about, asked.now)
+        if yes:
+            because = f"{criterion.name}: {why}"
+            offer = OfferToSales(criterion.name, because)
+            return Decision((*notes, offer), position, None, because), None
+        if changes_at is not None and (change_at is None or changes_at < change_at):
+            change_at = changes_at
+    return None, change_at
 
 
 # 4. The step
 
 
-def _walk(asked: Asked) -> Decision:
-    """Run instructions from the present position until one holds, sends, hands off or leaves."""
-    enrollment = asked.view.enrollment
-    assert enrollment is not None
-    position = enrollment.position
-    place = asked.program.place_of(position.step)
-    if place is None:
-        gone = f"step {position.step} is not in version {asked.program.version} of {asked.program.track}"
-        return _leaves(asked.view, ToQueue(Queue.NO_TRACK), gone)
+def _walk(asked: Asked, position: Position) -> Decision:
+    """Run instructions from *position* until one holds, sends, hands off or leaves."""
+    program = asked.program
+    stands = _stands(asked, position)
+    if isinstance(stands, Decision):
+        return stands
+    place, position = stands
     notes: tuple[Action, ...] = ()
-    for _ in range(MOST_STEPS_AT_ONCE):
-        instruction = asked.program.instructions[place]
+    steps_left, reached = MOST_STEPS_AT_ONCE, position.reached
+    while steps_left:
+        steps_left -= 1
+        instruction = program.instructions[place]
         if not isinstance(instruction, Jump | Again) and instruction.step != position.step:
-            position = replace(position, step=instruction.step)
+            position = _at(instruction.step, position.visit, position)
         match instruction:
-            case Jump(target=target):
-                place = target
-            case Again(repeat=repeat):
-                place, position = repeat, replace(position, visit=position.visit + 1)
-            case SetFact(name=name, value=value):
-                notes = (*notes, NoteFact(name, value))
-                asked = replace(asked, view=asked.view.with_fact(name, value))
-                place += 1
-            case Split():
-                _, place = arm_of(instruction, asked.program.track, asked.view.lead.id)
-            case Branch():
-                place = _branch(instruction, position, asked)
-            case WaitFor():
-                waited = _wait(instruction, position, asked, notes)
-                if isinstance(waited, Decision):
-                    return waited
-                place, position = waited
-            case Repeat():
-                round_ = _repeat(instruction, position, asked, notes)
-                if isinstance(round_, Decision):
-                    return round_
-                place, position = round_
             case Email():
                 touched = _email(instruction, position, asked, notes)
                 if isinstance(touched, Decision):
                     return touched
                 place, position = place + 1, touched
+            case WaitFor():
+                waited = _wait(instruction, position, asked, notes)
+                if isinstance(waited, Decision):
+                    return waited
+                place, position = waited
+            case Jump(target=target):
+                place = target
+            case Again(repeat=repeat):
+                place = repeat
+                position = _at(position.step, position.visit + 1, position)
+            case Branch():
+                place = _branch(instruction, position, asked)
+            case Split():
+                _, place = arm_of(instruction, program.track, asked.view.lead.id)
+            case Repeat():
+                round_ = _repeat(instruction, position, asked, notes)
+                if isinstance(round_, Decision):
+                    return round_
+                place, position = round_
+            case SetFact(name=name, value=value):
+                place, notes = place + 1, (*notes, NoteFact(name, value))
+                offer, asked = _set(instruction, _onward(asked, place, position), asked, notes)
+                if offer is not None:
+                    return offer
             case HandOff(because=because):
-                step, visit = asked.program.land(place + 1, position.visit)
-                onward = replace(position, step=step, visit=visit)
-                offer = OfferToSales(instruction.step, because)
-                return Decision((*notes, offer), onward, None, because)
+                offered = OfferToSales(instruction.step, because)
+                return Decision((*notes, offered), _onward(asked, place + 1, position), None, because)
             case End(to=to):
-                because = f"the steps of {asked.program.track} have run out"
+                because = f"the steps of {program.track} have run out"
                 return Decision((*notes, Leave(to, because)), position, None, because)
             case _:
                 assert_never(instruction)
-    stuck = f"{asked.program.track} goes round without an email or a wait at step {position.step}"
+        if position.reached > reached:
+            # Time went on, so this is no endless round: a lead may have years to catch up with.
+            steps_left, reached = MOST_STEPS_AT_ONCE, position.reached
+    stuck = f"{program.track} goes round without an email or a wait at step {position.step}"
     return _leaves(asked.view, ToQueue(Queue.NO_TRACK), stuck)
 
 
-def _hold(
-    asked: Asked,
-    notes: tuple[Action, ...],
-    position: Position,
-    reason: HoldReason,
-    until: datetime,
-    because: str,
-) -> Decision:
-    """Hold until *until*, or until a hand-off criterion may change, whichever is first."""
-    wake_at = until
+def _stands(asked: Asked, position: Position) -> Decision | tuple[int, Position]:
+    """Find *position* in the program; a touch of a step that is gone is waited for before the lead moves."""
+    program = asked.program
+    place = program.place_of(position.step)
+    if place is None:
+        gone = f"step {position.step} is not in version {program.version} of {program.track}"
+        return _leaves(asked.view, ToQueue(Queue.NO_TRACK), gone)
+    if position.step in program.index:
+        return place, position
+    settled = _settled(position, asked, ())
+    return settled if isinstance(settled, Decision) else (place, settled or position)
+
+
+def _onward(asked: Asked, place: int, position: Position) -> Position:
+    step, visit = asked.program.land(place, position.visit)
+    return _at(step, visit, position)
+
+
+def _at(step: str, visit: int, position: Position) -> Position:
+    return Position(step, visit, position.anchor, position.reached)
+
+
+def _wakes(asked: Asked, until: datetime) -> datetime:
+    """Return *until*, or when a hand-off criterion may change, whichever is first."""
     change_at = asked.criteria_change_at
-    if change_at is not None and asked.now < change_at < wake_at:
-        wake_at = change_at
-    return Decision(notes, position, wake_at, because, reason)
+    return change_at if change_at is not None and asked.now < change_at < until else until
 
 
 def _question(asked: Asked) -> Question:
@@ -303,6 +260,18 @@ def _question(asked: Asked) -> Question:
 
 def _zone(asked: Asked) -> str:
     return asked.view.lead.zone or asked.program.zone_fallback
+
+
+def _set(
+    fact: SetFact, onward: Position, asked: Asked, notes: tuple[Action, ...]
+) -> tuple[Decision | None, Asked]:
+    """Ask the criteria again where a fact changes: nothing else would, until the lead wakes."""
+    view = asked.view.with_fact(fact.name, fact.value)
+    changed = Asked(view, asked.program, asked.policy, asked.now, asked.criteria_change_at)
+    if asked.view.lead.facts.get(fact.name) == fact.value:
+        return None, changed
+    offer, change_at = _criteria(changed, onward, notes)
+    return offer, Asked(view, asked.program, asked.policy, asked.now, change_at)
 
 
 def _branch(branch: Branch, position: Position, asked: Asked) -> int:
@@ -318,22 +287,20 @@ def _wait(
 ) -> Decision | tuple[int, Position]:
     """Walk through time from when the wait began; a signal exactly at the deadline still counts."""
     about = _question(asked)
-    holidays = asked.view.lead.holidays
-    deadline = calendar.after(wait.up_to, _zone(asked), holidays, position.reached)
+    deadline = calendar.after(wait.up_to, _zone(asked), asked.view.lead.holidays, position.reached)
     moment = position.reached
     while True:
-        answer = evaluate(wait.until, about, moment)
-        if answer.yes:
-            return wait.then, replace(position, reached=moment)
-        upcoming = answer.changes_at
-        if upcoming is None or upcoming <= moment or upcoming > deadline:
+        yes, why, upcoming = evaluate(wait.until, about, moment)
+        if yes:
+            return wait.then, Position(position.step, position.visit, position.anchor, moment)
+        if upcoming is not None and upcoming > deadline:
             upcoming = None
-        if (upcoming or deadline) > asked.now:
-            until = min(upcoming or deadline, deadline)
-            because = f"{wait.step}: {answer.because}; waits until {deadline:%Y-%m-%d %H:%M} UTC"
-            return _hold(asked, notes, position, HoldReason.WAITING, until, because)
+        until = upcoming or deadline
+        if until > asked.now:
+            because = f"{wait.step}: {why}; waits until {_text(deadline)}"
+            return Decision(notes, position, _wakes(asked, until), because, HoldReason.WAITING)
         if upcoming is None:
-            return wait.otherwise, replace(position, reached=deadline)
+            return wait.otherwise, Position(position.step, position.visit, position.anchor, deadline)
         moment = upcoming
 
 
@@ -343,15 +310,15 @@ def _repeat(
     """Begin round `visit` when the pause before it is over; the first round begins at once."""
     rounds_done = position.visit - 1
     if repeat.times is not None and rounds_done >= repeat.times:
-        return repeat.then, replace(position, visit=1)
+        return repeat.then, _at(position.step, 1, position)
     if rounds_done == 0:
         return repeat.body, position
     pause = repeat.pause(rounds_done)
     due = calendar.after(pause, _zone(asked), asked.view.lead.holidays, position.reached)
     if due > asked.now:
-        because = f"{repeat.step}: round {position.visit} begins on {due:%Y-%m-%d %H:%M} UTC"
-        return _hold(asked, notes, position, HoldReason.NOT_DUE, due, because)
-    return repeat.body, replace(position, reached=due)
+        because = f"{repeat.step}: round {position.visit} begins on {_text(due)}"
+        return Decision(notes, position, _wakes(asked, due), because, HoldReason.NOT_DUE)
+    return repeat.body, Position(position.step, position.visit, position.anchor, due)
 
 
 # 5. A touch
@@ -361,58 +328,74 @@ def _email(
     email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]
 ) -> Decision | Position:
     """Send the touch, hold it, or go on behind it once it is settled."""
-    touch = asked.view.touch(email.step, position.visit)
+    return _settled(position, asked, notes) or _plan(email, position, asked, notes)
+
+
+def _settled(position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision | Position | None:
+    """Go on behind the touch of *position* or hold while it is in the air; None if there is none."""
+    touch = asked.view.touch(position.step, position.visit)
     if touch is None:
-        return _plan(email, position, asked, notes)
+        return None
     settled = touch.settled_at(asked.now)
-    if settled is not None:
-        return replace(position, anchor=settled, reached=settled)
+    if settled is None:
+        return _in_air(touch, position, asked, notes)
+    return Position(position.step, position.visit, settled, max(settled, position.reached))
+
+
+def _in_air(touch: Touch, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
     until = touch.at + DOUBT_COUNTS_AS_SENT_AFTER
     if until <= asked.now:
-        until = asked.now + DOUBT_COUNTS_AS_SENT_AFTER
+        until += ((asked.now - until) // DOUBT_COUNTS_AS_SENT_AFTER + 1) * DOUBT_COUNTS_AS_SENT_AFTER
     what = "in doubt" if touch.state is TouchState.IN_DOUBT else "on its way"
-    return _hold(asked, notes, position, HoldReason.IN_AIR, until, f"{email.step} is {what}")
+    because = f"{touch.step} is {what}"
+    return Decision(notes, position, _wakes(asked, until), because, HoldReason.IN_AIR)
 
 
 def _plan(email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
-    program, lead, now = asked.program, asked.view.lead, asked.now
-    zone = _zone(asked)
-    due = max(calendar.after(email.after, zone, lead.holidays, position.anchor), position.reached)
-    if due > now:
-        # The window is looked at again when the time has come: the lead may have moved zones by then.
-        opens = calendar.next_open(program.window, zone, lead.holidays, due)
-        because = f"{email.step} is due on {opens:%Y-%m-%d %H:%M} UTC"
-        return _hold(asked, notes, position, HoldReason.NOT_DUE, opens, because)
+    for touch in asked.view.touches:  # a new version may have taken the lead away from it
+        if touch.settled_at(asked.now) is None:
+            return _in_air(touch, position, asked, notes)
+    now, grace = asked.now, asked.program.grace
+    due = _due(email, position, asked)
     planned, reason = _allowed(due, asked)
-    if planned <= now and now > planned + program.grace:
+    if planned + grace < now:
         # Overdue beyond the grace: this one touch goes in the next window, and later steps count from it.
         planned, reason = _allowed(now, asked)
     if planned > now:
-        because = f"{email.step} may go on {planned:%Y-%m-%d %H:%M} UTC ({reason.value.replace('_', ' ')})"
-        return _hold(asked, notes, position, reason, planned, because)
-    send_at = calendar.next_open(program.window, zone, lead.holidays, now)
+        because = f"{email.step} is due on {_text(due)}, and may go on {_text(planned)}"
+        why = HoldReason.NOT_DUE if due > now else reason
+        return Decision(notes, position, _wakes(asked, planned), because, why)
+    send_at = planned
+    if planned < now:
+        send_at = calendar.next_open(asked.program.window, _zone(asked), asked.view.lead.holidays, now)
     send = SendTouch(
         step=email.step,
         visit=position.visit,
         email=email.email(position.visit),
         planned_at=planned,
         send_at=send_at,
-        expires_at=send_at + program.grace,
+        expires_at=send_at + max(grace, LEAST_TIME_TO_SEND),
     )
-    because = f"{email.step} was due on {due:%Y-%m-%d %H:%M} UTC"
-    wake_at = send_at + DOUBT_COUNTS_AS_SENT_AFTER
-    change_at = asked.criteria_change_at
-    if change_at is not None and now < change_at < wake_at:
-        wake_at = change_at
-    return Decision((*notes, send), position, wake_at, because)
+    wake_at = _wakes(asked, send_at + DOUBT_COUNTS_AS_SENT_AFTER)
+    return Decision((*notes, send), position, wake_at, f"{email.step} was due on {_text(due)}")
+
+
+def _due(email: Email, position: Position, asked: Asked) -> datetime:
+    """Return when the delay is over, or else when the step was reached, a pause ended or a rep answered."""
+    lead = asked.view.lead
+    due = calendar.after(email.after, _zone(asked), lead.holidays, position.anchor)
+    for moment in (position.reached, lead.paused_until, lead.evidence_since):
+        if moment is not None and moment > due:
+            due = moment
+    return due
 
 
 def _allowed(moment: datetime, asked: Asked) -> tuple[datetime, HoldReason]:
     """Return the first moment from *moment* on that window and cap allow, and which of them moved it last."""
-    program, lead = asked.program, asked.view.lead
+    window, zone, holidays = asked.program.window, _zone(asked), asked.view.lead.holidays
     reason = HoldReason.SEND_WINDOW
     while True:
-        moment = calendar.next_open(program.window, _zone(asked), lead.holidays, moment)
+        moment = calendar.next_open(window, zone, holidays, moment)
         frees = _cap_frees(moment, asked)
         if frees is None:
             return moment, reason
@@ -425,7 +408,11 @@ def _cap_frees(moment: datetime, asked: Asked) -> datetime | None:
     A touch later than *moment* counts too: it is on its way.
     """
     cap = asked.program.cap
-    counted = sorted(sent for sent in asked.view.recent if sent > moment - cap.per)
-    if len(counted) < cap.touches:
+    if len(asked.view.recent) < cap.touches:
         return None
-    return counted[-cap.touches] + cap.per
+    counted = sorted(sent for sent in asked.view.recent if sent > moment - cap.per)
+    return counted[-cap.touches] + cap.per if len(counted) >= cap.touches else None
+
+
+def _text(moment: datetime) -> str:
+    return f"{moment.isoformat(' ', 'minutes')[:16]} UTC"

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 
-SECONDS_PER_DAY = 86_400.0
+SECONDS_PER_DAY: Final = 86_400.0
+TOLERANCE: Final = 1e-9  # of the number compared: sums of decayed points differ by less, in whatever order
+NOISE: Final = 1e-12  # of the points summed: what is left of them by rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ def value_at(engagement: Engagement, points: Points, moment: datetime) -> float:
     return engagement.value * points.decay((moment - engagement.as_of).total_seconds())
 
 
+def reaches(value: float, threshold: float) -> bool:
+    """Tell whether *value* is at least *threshold*, but for rounding."""
+    return value >= threshold - abs(threshold) * TOLERANCE
+
+
 def add(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> Engagement:
     """Return the engagement after *signals*, in any order; late ones are decayed to the newest moment."""
     worthy = [(signal.occurred_at, points.of(signal)) for signal in signals]
@@ -53,28 +61,50 @@ def add(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> En
     return Engagement(value, newest)
 
 
-def value_before(engagement: Engagement, points: Points, signals: Iterable[Signal], moment: datetime) -> float:
-    """Return what the engagement was at *moment*, before its `as_of`: later signals are taken out again."""
+def value_before(
+    engagement: Engagement, points: Points, signals: Iterable[Signal], moment: datetime
+) -> float:
+    """Return what the engagement was at *moment*, before its `as_of`: later *signals* are taken out again."""
     if engagement.as_of is None or moment >= engagement.as_of:
         return value_at(engagement, points, moment)
-    later = sum(
-        points.of(signal) * points.decay((engagement.as_of - signal.occurred_at).total_seconds())
+    rest = summed = engagement.value
+    known = 0.0
+    for signal in signals:
+        worth = points.of(signal)
+        if not worth or signal.occurred_at > engagement.as_of:
+            continue
+        share = worth * points.decay((engagement.as_of - signal.occurred_at).total_seconds())
+        rest -= share
+        summed += abs(share)
+        if signal.occurred_at <= moment:
+            known += worth * points.decay((moment - signal.occurred_at).total_seconds())
+    # Growing back what is only rounding would make a score of nothing.
+    if abs(rest) <= summed * NOISE:
+        return known
+    return known + rest / points.decay((engagement.as_of - moment).total_seconds())
+
+
+def value_since(points: Points, signals: Iterable[Signal], since: datetime, moment: datetime) -> float:
+    """Return the engagement at *moment* that comes from *signals* between *since* and *moment* alone."""
+    return sum(
+        points.of(signal) * points.decay((moment - signal.occurred_at).total_seconds())
         for signal in signals
-        if moment < signal.occurred_at <= engagement.as_of
+        if since <= signal.occurred_at <= moment
     )
-    rest = max(0.0, engagement.value - later)
-    return rest / points.decay((engagement.as_of - moment).total_seconds())
 
 
 def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> datetime | None:
-    """Return the first second at which the engagement is below *threshold*, if nothing more happens.
+    """Return the first whole second at which the engagement is below *threshold*, if nothing happens.
 
     None when it is below already at its `as_of`, or never falls (*threshold* not above 0).
     """
-    if engagement.as_of is None or engagement.value < threshold or threshold <= 0:
+    if engagement.as_of is None or threshold <= 0 or not reaches(engagement.value, threshold):
         return None
-    days = points.half_life_days * math.log2(engagement.value / threshold)
+    # A whole second of the clock, not of `as_of`: asked at any moment before, the answer is the same.
+    least = threshold - threshold * TOLERANCE
+    days = points.half_life_days * math.log2(engagement.value / least)
     try:
-        return engagement.as_of + timedelta(seconds=math.floor(days * SECONDS_PER_DAY) + 1)
+        crosses = engagement.as_of + timedelta(days=days)
+        return crosses.replace(microsecond=0) + timedelta(seconds=1)
     except OverflowError:
         return None

@@ -15,6 +15,8 @@ from nurture.domain.lead import Closing, Fact
 FINALLY: Final = "finally"
 """The step id of the instruction behind the last step."""
 
+MOST_PAUSE_DAYS: Final = 3650
+
 
 @dataclass(frozen=True, slots=True)
 class ToTrack:
@@ -100,9 +102,16 @@ class Repeat:
     then: int
 
     def pause(self, rounds_done: int) -> Delay:
-        """Return the pause after *rounds_done* rounds, in whole days where it is a day or more."""
-        days = min(self.every * self.growing ** min(rounds_done - 1, 200), self.at_most)
-        return Delay(days=int(days)) if days >= 1 else Delay(hours=days * 24)
+        """Return the pause after *rounds_done* rounds, in whole days where it is a day or more.
+
+        An hour at least and ten years at most, so that going round always takes time and never overflows.
+        """
+        try:
+            days = self.every * self.growing ** (rounds_done - 1)
+        except OverflowError:
+            days = self.at_most
+        days = min(days, self.at_most, MOST_PAUSE_DAYS)
+        return Delay(days=int(days)) if days >= 1 else Delay(hours=max(days * 24, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +162,10 @@ class Cap:
 
     touches: int
     per: timedelta
+
+    def __post_init__(self) -> None:
+        if self.touches < 1 or self.per <= timedelta():
+            raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches} in {self.per}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from nurture.domain.lead import Custodian, Lead
+from nurture.domain.lead import Custodian, Fact, Lead
 from nurture.domain.signals import Signal
 
 DOUBT_COUNTS_AS_SENT_AFTER: Final = timedelta(hours=72)
@@ -73,8 +73,9 @@ class Enrollment:
 class View:
     """One lead at one moment. *signals* are in order of occurrence, *touches* are this enrollment's.
 
-    *recent* holds the planned or accepted times of the lead's touches in every track, as far back as
-    the frequency cap looks. *suppressed* says which suppression covers this track, "" for none.
+    *recent* holds the planned or accepted times of the lead's touches in every track, as far back as the
+    frequency cap looks from the time when the step was reached (not from now: the sweep may be late).
+    *suppressed* says which suppression covers this track, "" for none.
     """
 
     lead: Lead
@@ -101,6 +102,6 @@ class View:
         ]
         return max(sent, default=None)
 
-    def with_fact(self, name: str, value: str | int | float | bool | None) -> View:
+    def with_fact(self, name: str, value: Fact) -> View:
         """Return the view after a track set a fact."""
         return replace(self, lead=replace(self.lead, facts={**self.lead.facts, name: value}))

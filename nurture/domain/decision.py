@@ -1,0 +1,79 @@
+"""What the planner answers: actions, or a hold with its reason, where the lead stands then, until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from nurture.domain.lead import Fact
+from nurture.domain.track import Destination
+from nurture.domain.view import Position
+
+
+class HoldReason(StrEnum):
+    """Why nothing happens now."""
+
+    LEFT = "left"
+    CLOSED = "closed"
+    WITH_SALES = "with_sales"
+    PAUSED = "paused"
+    NOT_DUE = "not_due"
+    WAITING = "waiting"
+    IN_AIR = "in_air"
+    SEND_WINDOW = "send_window"
+    FREQUENCY_CAP = "frequency_cap"
+
+
+@dataclass(frozen=True, slots=True)
+class SendTouch:
+    """Put an email into the outbox. It is not sent before *send_at* nor after *expires_at*."""
+
+    step: str
+    visit: int
+    email: str
+    planned_at: datetime
+    send_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OfferToSales:
+    """Hand the lead off; *rule* is the criterion or step that says so."""
+
+    rule: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteFact:
+    """Write a fact of the lead."""
+
+    name: str
+    value: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """End the enrollment; the lead goes to *to*."""
+
+    to: Destination
+    because: str
+
+
+Action = SendTouch | OfferToSales | NoteFact | Leave
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, where the lead stands then, when to look again, and why.
+
+    *wake_at* None: nothing on this track wakes the lead (it left, or sales has it). *hold* is None
+    exactly when something other than a note happens.
+    """
+
+    actions: tuple[Action, ...]
+    position: Position | None
+    wake_at: datetime | None
+    because: str
+    hold: HoldReason | None = None

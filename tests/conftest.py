@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nurture.store import schema
 from nurture.store.database import Database
-from nurture.store.tables import metadata
 
 _numbers = itertools.count(1)
 
@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 def _migrate(url: str) -> None:
     db = Database(url)
     try:
-        metadata.create_all(db.engine)
+        schema.upgrade(db)
     finally:
         db.close()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import (
+    URL,
     BigInteger,
     Boolean,
     Connection,
@@ -23,14 +26,20 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
+from nurture.store.explained import explained
 from nurture.store.types import Json, UtcDateTime, encode
 
 BUSY_TIMEOUT_MS = 30_000
+_DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
+_UNNEST_SQLITE = "json_each(:payload)"
+_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS value"
+_WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
+_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
 
 
 class Database:
@@ -41,23 +50,9 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        try:
-            parsed = make_url(url)
-        except ArgumentError as error:
-            raise DatabaseUnusable(
-                f"NURTURE_DATABASE_URL is not a database URL: {url!r}. "
-                "Write sqlite:///nurture.db or postgresql://user@host/name."
-            ) from error
-        if parsed.drivername in ("postgresql", "postgres"):
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-            raise DatabaseUnusable(
-                f"nurture runs on SQLite and PostgreSQL, not on {parsed.get_backend_name()}. "
-                "Write sqlite:///nurture.db or postgresql://user@host/name."
-            )
-        self.url = parsed
-        self.is_sqlite = parsed.get_backend_name() == "sqlite"
-        self.engine = _engine(parsed.render_as_string(hide_password=False), sqlite=self.is_sqlite)
+        self.url = _parsed(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
 
     @property
     def name(self) -> str:
@@ -69,31 +64,58 @@ class Database:
         """Whether a claim can step over rows that another worker holds; SQLite has one writer at a time."""
         return not self.is_sqlite
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether this is an SQLite file that does not exist yet; opening it would create it."""
+        path = self.url.database
+        if not self.is_sqlite or not path or path == ":memory:" or path.startswith("file:"):
+            return False
+        return not Path(path).exists()
+
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """Open a transaction that only reads."""
-        with _explained(self), self.engine.connect() as connection:
-            yield connection.execution_options(nurture_read=True)
+        """Open a transaction that only reads; a write inside it is an error."""
+        with explained(self.name), self.engine.connect() as connection:
+            connection.execution_options(nurture_read=True, postgresql_readonly=True)
+            if not self.is_sqlite:
+                yield connection
+                return
+            with _pragma(connection, "query_only", inside="ON", after="OFF"):
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that commits at the end, or leaves nothing behind."""
-        with _explained(self), self.engine.begin() as connection:
+        with explained(self.name), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def alter(self) -> Iterator[Connection]:
+        """Open a writing transaction in which tables may be replaced: SQLite checks no foreign keys in it."""
+        with explained(self.name), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            with _pragma(connection, "foreign_keys", inside="OFF", after="ON"), connection.begin():
+                yield connection
 
     def rows(
         self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
     ) -> FromClause:
         """Return *rows* as a table expression, passed as one JSON parameter however many they are.
 
-        One statement then reads, updates or inserts them all, with no limit of bound variables.
+        One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
+        keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
         """
         payload = orjson.dumps(rows, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+        if "\\u0000" in payload:
+            payload = _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload)
         pick = _pick_sqlite if self.is_sqlite else _pick_postgres
         listed = ", ".join(
             f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
         )
-        unnest = "json_each(:payload)" if self.is_sqlite else "jsonb_array_elements(CAST(:payload AS jsonb)) AS value"
+        unnest = _UNNEST_SQLITE if self.is_sqlite else _UNNEST_POSTGRES
         typed = [column(label, kind) for label, kind in columns.items()]
         return (
             text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
@@ -111,16 +133,47 @@ class Database:
         self.engine.dispose()
 
 
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        shown = re.sub(r":[^:@/]*@", ":***@", url)
+        raise DatabaseUnusable(
+            f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_WRITE_THIS}"
+        ) from error
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "postgres":
+        backend = "postgresql"
+    if backend not in _DRIVERS:
+        raise DatabaseUnusable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_WRITE_THIS}")
+    if driver not in ("", _DRIVERS[backend]):
+        raise DatabaseUnusable(
+            f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_WRITE_THIS}"
+        )
+    return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
+
+
+@contextmanager
+def _pragma(connection: Connection, name: str, *, inside: str, after: str) -> Iterator[None]:
+    """Switch what SQLite lets be switched outside a transaction only, and back."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA {name} = {inside}")
+    try:
+        yield
+    finally:
+        connection.rollback()  # after a commit this does nothing
+        driver.execute(f"PRAGMA {name} = {after}")
+
+
 def _engine(url: str, *, sqlite: bool) -> Engine:
     def dumps(value: object) -> str:
         return orjson.dumps(value).decode()
 
     if not sqlite:
-        engine = create_engine(
+        return create_engine(
             url, json_serializer=dumps, json_deserializer=orjson.loads, pool_pre_ping=True,
             connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
         )
-        return engine
     engine = create_engine(
         url, json_serializer=dumps, json_deserializer=orjson.loads,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
@@ -154,7 +207,8 @@ def _plain(value: object) -> object:
 
 
 def _pick_sqlite(place: int, kind: TypeEngine[Any]) -> str:
-    del kind
+    if isinstance(kind, type(Json)):
+        return f"NULLIF(json_quote(json_extract(value, '$[{place}]')), 'null')"
     return f"json_extract(value, '$[{place}]')"
 
 
@@ -169,34 +223,3 @@ def _pick_postgres(place: int, kind: TypeEngine[Any]) -> str:
         return f"NULLIF(value -> {place}, 'null'::jsonb)"
     cast = next(name for type_, name in _POSTGRES_CASTS.items() if isinstance(kind, type_))
     return f"(value ->> {place})::{cast}"
-
-
-@contextmanager
-def _explained(database: Database) -> Iterator[None]:
-    """Turn what the driver says about the set-up into what a person can do."""
-    try:
-        yield
-    except OperationalError as error:
-        said = str(error.orig)
-        raise DatabaseUnusable(f"{_remedy(said)} ({database.name}: {said.strip()})") from error
-    except SQLAlchemyError as error:
-        if "no such table" in str(error) or "does not exist" in str(error):
-            raise DatabaseUnusable(
-                f"The database {database.name} has no tables yet, or old ones. Run `nurture db upgrade`."
-            ) from error
-        raise
-
-
-def _remedy(said: str) -> str:
-    lower = said.lower()
-    if "readonly" in lower or "read-only" in lower:
-        return "The database is read-only. Check the permissions of the file and its folder."
-    if "unable to open" in lower:
-        return "The database cannot be opened. Check that its folder exists and is writable."
-    if "no such table" in lower:
-        return "The database has no tables yet. Run `nurture db upgrade`."
-    if "disk" in lower or "full" in lower:
-        return "The disk is full. Make room; nothing was half-done."
-    if "locked" in lower:
-        return "Another program holds the database. Wait for it, or stop it."
-    return "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."

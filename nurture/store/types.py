@@ -55,5 +55,5 @@ class UtcDateTime(TypeDecorator[datetime]):
         return datetime.fromisoformat(value)
 
 
-Json = JSON().with_variant(JSONB(), "postgresql")
-"""A JSON document."""
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""A JSON document, or NULL."""

@@ -1,0 +1,69 @@
+"""What a driver says about the set-up, turned into what a person can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from nurture.errors import DatabaseUnusable
+
+_UPGRADE: Final = "The database has no tables yet, or old ones. Run `nurture db upgrade`."
+_READ_ONLY: Final = "The database is read-only. Check the permissions of the file and its folder."
+_DISK: Final = "The disk is full or failing. Make room; nothing was half-done."
+
+# What SQLite says, in the order of asking.
+_SQLITE: Final = (
+    ("readonly", _READ_ONLY),
+    ("unable to open", "The database cannot be opened. Check that its folder exists and is writable."),
+    ("no such table", _UPGRADE),
+    ("no such column", _UPGRADE),
+    ("has no column", _UPGRADE),
+    ("not a database", "This file is not an SQLite database. Name another one in NURTURE_DATABASE_URL."),
+    ("malformed", "The database file is damaged. Restore the last good copy of it."),
+    ("locked", "Another program holds the database. Wait for it, or stop it."),
+    ("disk", _DISK),
+)
+# What PostgreSQL says while it lets nobody in; it has no code then.
+_CONNECTING: Final = (
+    ("password", "PostgreSQL refuses the password. Check NURTURE_DATABASE_URL."),
+    ("role", "PostgreSQL does not know this user. Check NURTURE_DATABASE_URL, or create the role."),
+    ("database", "PostgreSQL has no such database. Create it, then run `nurture db upgrade`."),
+)
+_SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
+_POSTGRES: Final = {
+    "42P01": _UPGRADE, "42703": _UPGRADE, "3F000": _UPGRADE,
+    "25006": "The database is read-only. Name the primary server in NURTURE_DATABASE_URL.",
+    "42501": "The database's user may not do this. Grant it the rights on its own database.",
+    "53100": _DISK,
+    "53300": "PostgreSQL has no free connection. Raise max_connections, or stop a worker.",
+    "57P01": _SILENT, "57P02": _SILENT, "57P03": _SILENT,
+}
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """Raise errors of the set-up of the database *name* as DatabaseUnusable; leave all others alone."""
+    try:
+        yield
+    except DBAPIError as error:
+        remedy = _remedy(error)
+        if remedy is None:
+            raise
+        said = " ".join(str(error.orig).split())
+        raise DatabaseUnusable(f"{remedy} ({name}: {said})") from error
+
+
+def _remedy(error: DBAPIError) -> str | None:
+    said = str(error.orig).lower()
+    if type(error.orig).__module__.startswith("sqlite3"):
+        return next((remedy for sign, remedy in _SQLITE if sign in said), None)
+    code: str | None = getattr(error.orig, "sqlstate", None)
+    if code is not None:
+        return _POSTGRES.get(code)
+    if not error.connection_invalidated and "fatal:" in said:
+        refused = said.rpartition("fatal:")[2]
+        return next((remedy for sign, remedy in _CONNECTING if sign in refused), _SILENT)
+    return _SILENT

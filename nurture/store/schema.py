@@ -1,0 +1,130 @@
+"""The state of a database's tables: upgrade them, or say plainly that it must be done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, func, inspect, select
+
+from nurture.errors import DatabaseUnusable
+from nurture.store.database import Database
+from nurture.store.tables import metadata
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+_ENVIRONMENT = Lock()
+_UPGRADE_LOCK = 7_240_115  # any number, the same for all who upgrade one PostgreSQL database
+
+
+def head() -> str:
+    """Return the newest revision that this nurture knows."""
+    newest = _scripts().get_current_head()
+    assert newest is not None
+    return newest
+
+
+def current(db: Database) -> str | None:
+    """Return the revision of *db*, or None when it has no tables of ours yet."""
+    if db.is_missing:
+        return None
+    with db.read() as connection:
+        return _revision(connection)
+
+
+def require_current(db: Database) -> None:
+    """Refuse a database whose tables are older or newer than this nurture.
+
+    Raises:
+        DatabaseUnusable: it must be upgraded, or a newer nurture made it.
+    """
+    found = current(db)
+    if found == head():
+        return
+    _require_known(db, found)
+    state = "has no tables yet" if found is None else f"is at revision {found}, this nurture needs {head()}"
+    raise DatabaseUnusable(f"The database {db.name} {state}. Run `nurture db upgrade`.")
+
+
+def upgrade(db: Database) -> list[str]:
+    """Bring the tables of *db* to `head()` in one transaction; return the revisions applied, oldest first.
+
+    Two upgrades at once are safe: the second waits for the first and finds nothing to do.
+
+    Raises:
+        DatabaseUnusable: a newer nurture made this database, or another program's tables are in it.
+    """
+    with _alone(db) as connection:
+        found = _revision(connection)
+        _require_known(db, found)
+        if found is None:
+            _require_empty(db, connection)
+        return _run(connection)
+
+
+def _run(connection: Connection) -> list[str]:
+    scripts = _scripts()
+    applied: list[str] = []
+
+    def steps(revision: Any, _context: MigrationContext) -> Any:
+        pending = scripts._upgrade_revs("head", revision)  # noqa: SLF001 - as Alembic's own commands do
+        applied.extend(step.revision.revision for step in pending)
+        return pending
+
+    # Alembic's environment is one per program, not one per thread.
+    with _ENVIRONMENT, EnvironmentContext(Config(), scripts, fn=steps) as environment:
+        environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+        environment.run_migrations()
+    return applied
+
+
+@contextmanager
+def _alone(db: Database) -> Iterator[Connection]:
+    """Open a writing transaction that no other upgrade shares."""
+    with db.alter() as connection:
+        if not db.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            yield connection
+            return
+        yield connection
+        broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            tables = ", ".join(sorted({row[0] for row in broken}))
+            raise DatabaseUnusable(
+                f"{db.name} was not upgraded: rows of {tables} point to rows that are not there. "
+                "Restore the last good copy of the file and upgrade that."
+            )
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _require_known(db: Database, found: str | None) -> None:
+    if found is None or found in {script.revision for script in _scripts().walk_revisions()}:
+        return
+    raise DatabaseUnusable(
+        f"The database {db.name} was made by a newer nurture (revision {found}; this one knows {head()}). "
+        "Install the newer nurture, or name another database in NURTURE_DATABASE_URL."
+    )
+
+
+def _require_empty(db: Database, connection: Connection) -> None:
+    ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
+    if ours:
+        raise DatabaseUnusable(
+            f"The database {db.name} already has tables that nurture's migrations did not make: "
+            f"{', '.join(ours[:5])}. Give nurture a database of its own in NURTURE_DATABASE_URL."
+        )
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory(str(_MIGRATIONS))

@@ -13,11 +13,13 @@ from mjml import mjml2html
 from nurture.domain.faults import Fault
 from nurture.mail.links import ADVICE, is_safe
 from nurture.mail.masks import Masks
+from nurture.mail.nesting import crossing_faults
 from nurture.mail.source import Piece
 
 SLOTS: Final = ("subject", "preheader", "body")
 _SLOT: Final = re.compile(r"\{\{-?\s*(subject|preheader|body)\s*-?\}\}")
 _ELEMENT: Final = re.compile(r"<[a-zA-Z][^<>]*>")
+_STYLE: Final = re.compile(r"<mj-style[^>]*>(.*?)</mj-style>", re.DOTALL)
 _QUOTED: Final = re.compile(r"\"[^\"]*\"|'[^']*'")
 _SIZED: Final = re.compile(r"\s([\w-]*(?:width|height)|padding[\w-]*)=(\"[^\"]*\"|'[^']*')")
 _MJML_ADVICE: Final = "Check that every element is closed and that attributes are in quotes"
@@ -56,7 +58,8 @@ def compile_layout(layout: Piece, masks: Masks) -> Frame:
             what = f"the tag {tag.text} does not survive MJML"
             advice = "Put it inside an mj-text or mj-raw, or write the value itself"
             faults.append(Fault(layout.file, tag.line, what, advice))
-    return Frame(html, slots, [*faults, *_link_faults(layout, html, masks)])
+    faults += _link_faults(layout, html, masks) + crossing_faults(layout.file, html, masks)
+    return Frame(html, slots, faults)
 
 
 def fill(frame: Frame, contents: dict[str, str], masks: Masks) -> tuple[str, bool]:
@@ -96,7 +99,8 @@ def _markup_faults(layout: Piece, source: str, masks: Masks) -> list[Fault]:
         tag = masks.tags[word]
         return Fault(layout.file, tag.line, what.format(tag.text), instead)
 
-    faults: list[Fault] = []
+    styled = masks.word.findall(" ".join(_STYLE.findall(source)))
+    faults = [fault(word, "a style cannot hold the tag {0}", "Write the value itself") for word in styled]
     for element in _ELEMENT.findall(source):
         advice = "Put it inside an attribute's quotes, or around the element"
         outside = masks.word.findall(_QUOTED.sub("", element))

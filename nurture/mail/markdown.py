@@ -14,6 +14,7 @@ from markdown_it.token import Token
 from nurture.domain.faults import Fault
 from nurture.mail.links import ADVICE, is_safe
 from nurture.mail.masks import Masks
+from nurture.mail.nesting import crossing_faults
 from nurture.mail.source import Piece
 
 _MARKDOWN: Final = MarkdownIt("commonmark")
@@ -44,7 +45,8 @@ def render_body(body: Piece, masks: Masks) -> Rendered:
         for written, what, instead in _complaints(token, masks):
             places = (number for number, line in lines[first:end] if written in line)
             faults.append(Fault(body.file, next(places, lines[first][0]), what, instead))
-    return Rendered(_one_list(_html(tokens, masks), masks), faults)
+    html = _one_list(_html(tokens, masks), masks)
+    return Rendered(html, faults + crossing_faults(body.file, html, masks))
 
 
 def _stand_alone(lines: list[tuple[int, str]], masks: Masks) -> list[tuple[int, str]]:

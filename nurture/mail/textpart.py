@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 from typing import Final
 
 from nurture.mail.masks import Masks
+from nurture.mail.nesting import VOID
 
 _PARAGRAPHS: Final = {"p", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "hr"}
 _BLOCKS: Final = _PARAGRAPHS | {"div", "tr", "td", "th", "li", "section", "body", "center"}
-_VOID: Final = {"br", "hr", "img", "meta", "link", "input", "area", "base", "col", "embed", "source", "wbr"}
 _UNSEEN: Final = {"head", "title", "style", "script"}
 _HIDDEN: Final = re.compile(r"display:\s*none")
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
@@ -44,7 +44,7 @@ class _TextMaker(HTMLParser):
         given = {name: value or "" for name, value in attrs}
         hidden = _HIDDEN.search(given.get("style", "")) or "no-text" in given.get("class", "").split()
         if self._skipped or tag in _UNSEEN or hidden:
-            self._skipped += tag not in _VOID
+            self._skipped += tag not in VOID
             return
         self._break(tag)
         if tag == "br":
@@ -68,7 +68,7 @@ class _TextMaker(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if self._skipped:
-            self._skipped -= tag not in _VOID
+            self._skipped -= tag not in VOID
             return
         if tag == "a" and self._links:
             href, since = self._links.pop()

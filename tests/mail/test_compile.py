@@ -159,6 +159,12 @@ def test_all_faults_come_at_once_each_with_its_line() -> None:
         ("[a](/relative)", 5, "the link `/relative`"),
         ("First\nsecond\n[a](/relative)", 7, "the link `/relative`"),
         ("[a]()", 5, "the link ``"),
+        ("a\n\n- {% if lead.company %}b\n- c{% endif %}", 7, "{% if lead.company %} ends in another place"),
+        (
+            "**{% if lead.company %}b** c{% else %}d{% endif %}",
+            5,
+            "{% if lead.company %} ends in another place",
+        ),
         ("[a](java{{ lead.company }})", 5, "the link `java{{ lead.company }}`"),
         ("![a](data:image/png;base64,AA)", 5, "the link `data:image/png"),
         ("{% if lead.company\n%}\nx\n{% endif %}\n\n[a](bad:1)", 10, "the link `bad:1`"),
@@ -199,6 +205,7 @@ def test_a_fault_in_the_front_matter_names_its_line(text: str, line: int, says: 
             "<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>",
             "between attributes",
         ),
+        ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another place"),
         ("<mj-text>no slot</mj-text>", "no place for the body"),
         ("<mj-text>{{ body }}<a href='javascript:x'>x</a></mj-text>", "the link `javascript:x`"),
         ("<mj-text>{{ body }} {{ lead.compny }}</mj-text>", "Did you mean `lead.company`?"),
@@ -235,3 +242,9 @@ def test_an_email_must_show_what_the_law_wants() -> None:
 def test_a_faulty_email_does_not_compile() -> None:
     with pytest.raises(RulesFaulty, match="1 fault in the rules"):
         compile_email(source("[x](bad:1)"), BARE)
+
+
+def test_a_style_of_a_layout_cannot_hold_a_tag() -> None:
+    head = "<mj-head><mj-style>.a { color: {{ lead.company }} }</mj-style></mj-head>"
+    (fault,) = faults_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
+    assert "a style cannot hold the tag {{ lead.company }}" in fault

@@ -21,7 +21,8 @@ _NO: Final = frozenset({
     "opted in", "prospect",
 })
 _NOTHING: Final = frozenset({"", "-", "--", "\u2013", "n/a", "na", "#n/a", "null", "none", "nil", "unknown",
-                             "(not set)", "not set", "[not provided]", "not provided", "undefined", "(blank)"})
+                             "(not set)", "not set", "[not provided]", "not provided", "undefined",
+                             "(blank)"})
 _LONGEST_ADDRESS: Final = 254
 _LONGEST_LOCAL: Final = 64
 _LARGEST: Final = 2_000_000_000  # what an integer column holds
@@ -51,19 +52,20 @@ def read_address(text: str) -> str:
 def _odd_address(text: str) -> str:
     shown = text[:80]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
-        raise ValueError(f"{shown!r} holds more than one address; keep one here and give the others rows of their own")
+        raise ValueError(f"{shown!r} holds several addresses; keep one, and give the others their own rows")
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except (EmailNotValidError, ValueError) as fault:
         raise ValueError(f"{shown!r} is not an email address ({_first_sentence(str(fault))}); "
                          "write it like name@example.com, or empty the cell") from fault
     if "." not in checked.ascii_domain:
-        raise ValueError(f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com")
+        raise ValueError(f"{shown!r} is not an email address (its domain has no dot); "
+                         "write it like name@example.com")
     return normalise_address(f"{checked.local_part}@{checked.ascii_domain}")
 
 
 def _first_sentence(text: str) -> str:
-    return text.split(". ")[0].strip(" .")[:120]
+    return text.split(". ", 1)[0].strip(" .")[:120]
 
 
 @lru_cache(maxsize=512)
@@ -79,7 +81,7 @@ def read_flag(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def read_count(text: str) -> int | None:
-    """Return a number of people; of a range ("21-50", "1,000+") its lower end. None when there is no number."""
+    """Return a number of people, of a range ("21-50", "1,000+") its lower end; None without a number."""
     found = _NUMBER.search(text)
     if found is None:
         return None
@@ -115,7 +117,7 @@ def read_zone(text: str) -> str:
     for candidate in (name, _from_slug(name)):
         if is_zone(candidate):
             return candidate
-    raise ValueError(f"time zone {text[:60]!r} does not exist; write one like Europe/Berlin, or empty the cell")
+    raise ValueError(f"time zone {text[:60]!r} does not exist; write one like Europe/Berlin")
 
 
 def _from_slug(text: str) -> str:

@@ -72,7 +72,8 @@ _COMMON: Final = {
     "opted out of email,sales email opt out,do not contact,no email,suppressed,"
     "opt out of emails,global unsubscribe",
     "deleted": "deleted,is deleted,isdeleted",
-    "registered_at": "registered at,registration date,registered on,date registered,registration date time,sign up date",
+    "registered_at": "registered at,registration date,registered on,date registered,"
+    "registration date time,sign up date",
     "attended": "attended,attended live,attendance,has attended,live attended,did attend",
     "minutes_attended": "minutes attended,minutes viewed,in session duration,in session time,in session "
     "duration minutes,"
@@ -168,7 +169,8 @@ def squash(name: str) -> str:
 
 def fact_name(column: str) -> str:
     """Return the name under which a column without a field of its own is kept: words joined by "
-    "underscores."""
+    "underscores.
+    """
     name = re.sub(r"__c$", "", column.strip())
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).casefold()
     return re.sub(r"[\W_]+", "_", re.sub("[\u2019']", "", name)).strip("_")[:64].rstrip("_")

@@ -6,6 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -156,7 +157,7 @@ class CsvRows:
                 "put quotes round a cell that holds the delimiter, or add the missing cells")
 
     def _find_header(self, recognises: Recognises | None) -> tuple[str, tuple[str, ...]]:
-        sample = [line for line, _ in zip(self._lines, range(_HEADER_WITHIN), strict=False)]
+        sample = list(islice(self._lines, _HEADER_WITHIN))
         declared = re.fullmatch(r"sep=(.)", sample[0]) if sample else None
         start, delimiter = _choose_header(sample, declared.group(1) if declared else None, recognises)
         if start is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
@@ -15,22 +16,23 @@ _NOON: Final = 12
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13  # digits
 _MONTHS: Final = {name: number for number, names in enumerate((
     "jan january januar janvier enero janeiro", "feb february februar fevrier febrero fevereiro",
-    "mar march märz maerz mars marzo", "apr april avril abril", "may mai mayo maio",
+    "mar march maerz mars marzo", "apr april avril abril", "may mai mayo maio",
     "jun june juni juin junio junho", "jul july juli juillet julio julho", "aug august aout agosto",
     "sep sept september septembre septiembre setembro", "oct october oktober octobre octubre okt",
     "nov november novembre noviembre novembro", "dec december dezember decembre diciembre dez",
 ), start=1) for name in names.split()}
 _OFFSETS: Final = {
     "z": 0, "utc": 0, "gmt": 0, "wet": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6,
-    "pst": -8, "pdt": -7, "cet": 1, "cest": 2, "bst": 1, "eet": 2, "eest": 3, "brt": -3, "aest": 10, "aedt": 11,
+    "pst": -8, "pdt": -7, "cet": 1, "cest": 2, "bst": 1, "eet": 2, "eest": 3, "brt": -3,
+    "aest": 10, "aedt": 11,
 }
 
 _NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
 _YEAR_FIRST: Final = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?:[T ,]+(.+))?", re.ASCII)
 _DAY_NAMED: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
-                               r"(?:[ ,T]+(?:at )?(.+))?", re.ASCII | re.IGNORECASE)
-_MONTH_NAMED: Final = re.compile(r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})(?:[ ,T]+(?:at )?(.+))?",
-                                 re.ASCII | re.IGNORECASE)
+                               r"(?:[ ,T]+(?:at )?(.+))?", re.IGNORECASE)
+_MONTH_NAMED: Final = re.compile(r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
+                                 r"(?:[ ,T]+(?:at )?(.+))?", re.IGNORECASE)
 _WEEKDAY: Final = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +", re.IGNORECASE)
 _TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2})(?:[.,]\d+)?)? ?(?:([ap])\.?m\.?)? ?"
                           r"(?:\(?([a-z]{1,4})?([+-]\d{1,2}(?::?\d{2})?)?\)?)?", re.ASCII | re.IGNORECASE)
@@ -72,7 +74,8 @@ class DateReader:
     *formats*, if any, are the only ones accepted (strptime); *day_first* None leaves 03/04/2026 unreadable.
     """
 
-    def __init__(self, zone: tzinfo = UTC, *, day_first: bool | None = None, formats: Sequence[str] = ()) -> None:
+    def __init__(self, zone: tzinfo = UTC, *, day_first: bool | None = None,
+                 formats: Sequence[str] = ()) -> None:
         self._zone = zone
         self._day_first = day_first
         self._formats = tuple(formats)
@@ -99,13 +102,13 @@ class DateReader:
 
     def _utc(self, moment: datetime, text: str) -> datetime:
         if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-            raise ValueError(f"{text[:60]!r} is not a likely date: its year is {moment.year}; correct it or empty it")
+            raise ValueError(f"{text[:60]!r} has the year {moment.year}; correct the date or empty the cell")
         return (moment.replace(tzinfo=self._zone) if moment.tzinfo is None else moment).astimezone(UTC)
 
     def _by_format(self, text: str) -> datetime | None:
         for form in self._formats:
             try:
-                return datetime.strptime(text, form)  # noqa: DTZ007 -- the column's zone is added by the caller
+                return datetime.strptime(text, form)  # noqa: DTZ007 -- the caller adds the zone
             except ValueError:
                 continue
         return None
@@ -120,9 +123,9 @@ class DateReader:
             day, month = self._ordered(found)
             return _moment(_full_year(found[4]), month, day, found[5])
         if found := _DAY_NAMED.fullmatch(text):
-            return _moment(_full_year(found[3]), _MONTHS.get(found[2].casefold(), 0), int(found[1]), found[4])
+            return _moment(_full_year(found[3]), _month(found[2]), int(found[1]), found[4])
         if found := _MONTH_NAMED.fullmatch(text):
-            return _moment(int(found[3]), _MONTHS.get(found[1].casefold(), 0), int(found[2]), found[4])
+            return _moment(int(found[3]), _month(found[1]), int(found[2]), found[4])
         return None
 
     def _ordered(self, found: re.Match[str]) -> tuple[int, int]:
@@ -132,8 +135,8 @@ class DateReader:
         if second > _NOON:
             return second, first
         if self._day_first is None:
-            raise ValueError(f"{found[0]!r} may be day or month first, and no date in the column tells; write "
-                             '2026-04-30, or add a mapping file with `formats:` such as "%d/%m/%Y" or "%m/%d/%Y"')
+            raise ValueError(f"{found[0]!r} may be day or month first, and no date here tells; "
+                             'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file')
         return (first, second) if self._day_first else (second, first)
 
 
@@ -143,6 +146,11 @@ def _from_digits(text: str) -> datetime | None:
     if len(text) == len("20260430"):
         return _moment(int(text[:4]), int(text[4:6]), int(text[6:]), None)
     return None
+
+
+def _month(name: str) -> int:
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return _MONTHS.get("".join(letter for letter in plain if letter.isalpha()), 0)
 
 
 def _full_year(text: str) -> int:

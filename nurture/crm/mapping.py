@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping as Dict
+from collections.abc import Callable, Iterator
+from collections.abc import Mapping as Dict
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ DATE_FIELDS: Final = ("created_at", "consent_at", "registered_at")
 KEYS: Final = ("source", "columns", "constants", "templates", "formats", "statuses", "times_in")
 PLACEHOLDER: Final = re.compile(r"\{([^{}]+)\}")
 _LARGEST: Final = 1_000_000  # bytes
+_NOT_ONE: Final = "is not a mapping file; write `columns:` and, under it, `Column: field`"
 _NONE: Final[Dict[str, Any]] = MappingProxyType({})
 
 Faults = Iterator[tuple[int, str]]
@@ -57,7 +59,7 @@ def load_mapping(path: str | Path) -> Mapping:
         constants={str(name): _plain(value) for name, value in _section(raw, "constants").items()},
         templates={str(name): str(text) for name, text in _section(raw, "templates").items()},
         formats={str(name): _formats(value) for name, value in _section(raw, "formats").items()},
-        statuses={str(text).casefold(): Status(str(status)) for text, status in _section(raw, "statuses").items()},
+        statuses={str(text).casefold(): Status(means) for text, means in _section(raw, "statuses").items()},
         times_in=str(raw.get("times_in") or "UTC"),
     )
 
@@ -78,19 +80,19 @@ def _parsed(path: Path) -> Any:
     except OSError as fault:
         raise FileUnreadable(f"{path} cannot be read: {fault.strerror}; check the path") from fault
     except MarkedYAMLError as fault:
-        line = fault.problem_mark.line + 1 if fault.problem_mark is not None else 1
-        raise FileUnreadable(f"{path}:{line}: not valid YAML ({fault.problem}); check indents and colons") from fault
+        where = f"{path}:{1 if fault.problem_mark is None else fault.problem_mark.line + 1}"
+        raise FileUnreadable(f"{where}: not valid YAML ({fault.problem}); check its indents") from fault
     except (YAMLError, ValueError, RecursionError) as fault:
-        raise FileUnreadable(f"{path} is not a mapping file; write `columns:` and, under it, `Column: field`") from fault
+        raise FileUnreadable(f"{path} {_NOT_ONE}") from fault
     if not isinstance(raw, dict):
-        raise FileUnreadable(f"{path} is not a mapping file; write `columns:` and, under it, `Column: field`")
+        raise FileUnreadable(f"{path} {_NOT_ONE}")
     return raw
 
 
 def _faults(raw: Any) -> Faults:
     for key in raw:
         if key not in KEYS:
-            yield _line(raw, key), f"{key!r} is not a key of mapping files ({', '.join(KEYS)}){nearest(str(key), KEYS)}"
+            yield _line(raw, key), f"{key!r} is not one of {', '.join(KEYS)}{nearest(str(key), KEYS)}"
     for key in KEYS[1:-1]:
         if raw.get(key) is not None and not isinstance(raw[key], dict):
             yield _line(raw, key), f"{key} must hold `name: value` lines, indented under it"
@@ -106,7 +108,7 @@ def _faults(raw: Any) -> Faults:
     if raw.get("source") is not None and not re.fullmatch(r"[\w .-]{1,64}", str(raw["source"])):
         yield _line(raw, "source"), f"source {str(raw['source'])[:70]!r} must be a short name such as olist"
     if raw.get("times_in") is not None and not is_zone(str(raw["times_in"])):
-        yield _line(raw, "times_in"), f"time zone {raw['times_in']!r} does not exist; write one like Europe/Berlin"
+        yield _line(raw, "times_in"), f"zone {raw['times_in']!r} does not exist; write one like Europe/Berlin"
 
 
 def _values(raw: Any, key: str, fault_of: Callable[[Any], str | None]) -> Faults:
@@ -128,7 +130,7 @@ def _constant_fault(value: Any) -> str | None:
 def _template_fault(value: Any) -> str | None:
     text = str(value)
     if not isinstance(value, str) or not PLACEHOLDER.search(text):
-        return f"{text[:60]!r} names no column; write it like \"{{mql_id}}@leads.example\""
+        return f'{text[:60]!r} names no column; write it like "{{mql_id}}@leads.example"'
     return "a { or } has no partner" if set(PLACEHOLDER.sub("", text)) & set("{}") else None
 
 
@@ -146,7 +148,9 @@ def _format_fault(value: Any) -> str | None:
 
 def _status_fault(value: Any) -> str | None:
     known = tuple(Status)
-    return None if value in known else f"{value!r} is not a status ({', '.join(known)}){nearest(str(value), known)}"
+    if value in known:
+        return None
+    return f"{value!r} is not one of {', '.join(known)}{nearest(str(value), known)}"
 
 
 def _section(raw: Any, key: str) -> Dict[Any, Any]:

@@ -32,7 +32,8 @@ Read = Callable[[str], Any]
 _READERS: Final[dict[str, Read]] = {
     "email": cells.read_address, "customer": cells.read_flag, "opted_out": cells.read_flag,
     "deleted": cells.read_flag, "attended": cells.read_flag, CONVERTED: cells.read_flag,
-    "consent_basis": basis_of, "zone": cells.read_zone, "questions": cells.read_mark, "polls": cells.read_mark,
+    "consent_basis": basis_of, "zone": cells.read_zone, "questions": cells.read_mark,
+    "polls": cells.read_mark,
 }
 # An unreadable value of these is no reason to keep the lead out: it is kept as a custom fact.
 LENIENT: Final[dict[str, Read]] = {
@@ -40,7 +41,6 @@ LENIENT: Final[dict[str, Read]] = {
 }
 # Of several columns, any yes counts.
 ANY_YES: Final = frozenset({"opted_out", "deleted", "customer"})
-_FREE_TEXT: Final = frozenset({"first_name", "last_name", "full_name"})  # Null is a family name
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +72,28 @@ def reader_of(name: str) -> Read | None:
 
 
 def make_plan(header: Sequence[str], mapping: Mapping, where: str) -> Plan:
-    """Settle what each column of *header* is. Raises FileUnreadable when the mapping does not fit the file."""
+    """Settle what each column is. Raises FileUnreadable when the mapping does not fit the file."""
     system = detect_system(header)
     plan = Plan(mapping.source or system or "csv")
     targets = _targets(header, mapping, system, where)
     ranked = sorted(
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),
-        key=lambda entry: (entry[0], -entry[1], -entry[2]))  # the best column comes last and so has the last word
+        key=lambda entry: (entry[0], -entry[1], -entry[2]))  # the best column has the last word
     plan.steps = [Step(index, name, header[index], reader_of(name)) for name, _, index in ranked]
     plan.twins = _twins(header, ranked)
-    _keep_custom(plan, header, targets, dict((name, index) for name, _, index in ranked))
+    _keep_custom(plan, header, targets, {name: index for name, _, index in ranked})
     plan.constants = {name: _constant(name, text, mapping.name) for name, text in mapping.constants.items()}
     plan.templates = [_template(name, text, header, mapping.name) for name, text in mapping.templates.items()]
     _require_identity(plan, header, where)
     return plan
 
 
-def _targets(header: Sequence[str], mapping: Mapping, system: str | None, where: str) -> dict[int, tuple[str, int]]:
+def _targets(header: Sequence[str], mapping: Mapping, system: str | None,
+             where: str) -> dict[int, tuple[str, int]]:
     places: dict[str, list[int]] = defaultdict(list)
     for index, column in enumerate(header):
         places[squash(column)].append(index)
-    targets = {index: field_of(column, system) or (CUSTOM, 0) for index, column in enumerate(header) if column}
+    targets = {index: field_of(column, system) or (CUSTOM, 0) for index, column in enumerate(header)}
     if [column.casefold() for column in header[:2]] == ["line", "reason"]:  # a report of bad rows, mended
         targets |= {0: (SKIP, 0), 1: (SKIP, 0)}
     explicit = set(mapping.columns.values()) | mapping.templates.keys()
@@ -105,7 +106,7 @@ def _targets(header: Sequence[str], mapping: Mapping, system: str | None, where:
         if not found:
             raise FileUnreadable(f"{where} has no column {column!r}, which {mapping.name} maps to {target}"
                                  f"{nearest(column, tuple(header))}")
-        targets |= {index: (target, rank) for index in found}
+        targets |= dict.fromkeys(found, (target, rank))
     return targets
 
 
@@ -118,7 +119,8 @@ def _twins(header: Sequence[str], ranked: list[tuple[str, int, int]]) -> list[tu
     return [(header[found[0]], tuple(found)) for found in groups.values() if len(found) > 1]
 
 
-def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]], best: dict[str, int]) -> None:
+def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]],
+                 best: dict[str, int]) -> None:
     names: set[str] = set()
     dropped = 0
     for index, column in enumerate(header):
@@ -137,8 +139,8 @@ def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str
         names.add(name)
         plan.custom.append((index, name))
     if dropped:
-        plan.notes.append(f"{dropped} columns are left out: at most {MAX_CUSTOM} columns without a field of their own "
-                          f"are kept; map the ones that you need, or give others `{SKIP}` in a mapping file")
+        plan.notes.append(f"{dropped} columns are left out: at most {MAX_CUSTOM} without a field "
+                          "are kept; map the ones that you need in a mapping file")
 
 
 def _constant(name: str, text: str, where: str) -> Any:

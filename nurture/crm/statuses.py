@@ -56,8 +56,8 @@ _STATUSES: Final = {
     "call back later,remarketing,returned to marketing",
 }
 
-_STRENGTH: Final = (Status.CUSTOMER, Status.WON, Status.UNQUALIFIED, Status.LOST, Status.WORKING, Status.NURTURE,
-                    Status.OPEN)
+_STRENGTH: Final = (Status.CUSTOMER, Status.WON, Status.UNQUALIFIED, Status.LOST, Status.WORKING,
+                    Status.NURTURE, Status.OPEN)
 
 _BASES: Final = {
     Basis.CONSENT: "consent,freely given consent from contact,opt in,opted in,double opt in,doi,single opt "
@@ -72,8 +72,8 @@ _BASES: Final = {
 }
 _NO_BASIS: Final = frozenset({
     "", "no", "false", "0", "n", "none", "not applicable", "na", "n a", "no consent", "unknown", "not given",
-    "withdrawn", "revoked", "denied", "refused", "opted out", "opt out", "pending", "unsubscribed", "not "
-    "opted in",
+    "withdrawn", "revoked", "denied", "refused", "opted out", "opt out", "pending", "unsubscribed",
+    "not opted in",
     "not provided", "not subscribed", "null",
 })
 
@@ -101,7 +101,8 @@ def strongest(statuses: Iterable[Status]) -> Status | None:
 @lru_cache(maxsize=1024)
 def basis_of(text: str) -> Basis | None:
     """Return the basis that *text* names, None when it says that there is none. Raises ValueError "
-    "otherwise."""
+    "otherwise.
+    """
     plain = _plain(text)
     if plain in _NO_BASIS:
         return None

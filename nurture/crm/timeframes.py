@@ -12,7 +12,8 @@ from typing import Final
 from nurture.crm.dates import DateReader
 
 _UNITS: Final = {"day": 1.0, "week": 7.0, "month": 365 / 12, "quarter": 365 / 4, "year": 365.0}
-_NOW: Final = frozenset({"immediately", "immediate", "now", "asap", "as soon as possible", "urgent", "right away",
+_NOW: Final = frozenset({"immediately", "immediate", "now", "asap", "as soon as possible", "urgent",
+                         "right away",
                          "today", "ready to buy", "sofort"})
 _SPANS: Final = {"this week": 7, "next week": 14, "this month": 30, "next month": 61, "this quarter": 91,
                  "next quarter": 182, "this year": 365, "next year": 730, "half a year": 182, "a year": 365,
@@ -44,10 +45,11 @@ def read_timeframe(text: str, said_on: date | None = None) -> Timeframe | None:
 
     A range gives its far end, a quarter or month its last day; without a year, the next one after *said_on*.
     """
-    plain = " ".join(re.sub(r"\b[a-z]+\b", lambda word: _WORDS.get(word[0], word[0]), text.casefold()).split())
-    if text.casefold().strip(" .!") in _NOW:
+    lower = " ".join(text.casefold().split())
+    plain = re.sub(r"\b[a-z]+\b", lambda word: _WORDS.get(word[0], word[0]), lower)
+    if lower.strip(" .!") in _NOW:
         return Timeframe(within_days=0)
-    spoken = re.sub(r"^(?:with)?in (?:the )?|^(?:by )?", "", " ".join(text.casefold().split()))
+    spoken = re.sub(r"^(?:with)?in (?:the )?|^(?:by )?", "", lower)
     if spoken in _SPANS:
         return Timeframe(within_days=_SPANS[spoken])
     if amount := _AMOUNT.search(plain):

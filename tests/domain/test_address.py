@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.domain.address import normalise_address
+
+
+@pytest.mark.parametrize(("written", "normal"), [
+    (" Ann.Lee+News@Example.COM ", "ann.lee+news@example.com"),
+    ("ann@bücher.example", "ann@xn--bcher-kva.example"),
+    ("ann@BÜCHER.example", "ann@xn--bcher-kva.example"),
+    ("ann@bu\u0308cher.example", "ann@xn--bcher-kva.example"),
+    ("ann@straße.example", "ann@xn--strae-oqa.example"),
+    ("ann@ｅｘａｍｐｌｅ.com", "ann@example.com"),
+    ("ann@日本\u3002example", "ann@xn--wgv71a.example"),
+    ("JOSE\u0301@example.com", "josé@example.com"),
+])
+def test_an_address_has_one_spelling(written: str, normal: str) -> None:
+    assert normalise_address(written) == normal
+
+
+def test_two_mailboxes_stay_two() -> None:
+    assert normalise_address("a+x@example.com") != normalise_address("a@example.com")
+    assert normalise_address("a@straße.example") != normalise_address("a@strasse.example")
+
+
+@given(st.emails())
+def test_normalising_twice_changes_nothing(address: str) -> None:
+    once = normalise_address(address)
+    assert normalise_address(once) == once
+
+
+@given(st.text(max_size=30))
+def test_the_domain_becomes_ascii(text: str) -> None:
+    assert normalise_address(f"a@{text}x.example").rpartition("@")[2].isascii()

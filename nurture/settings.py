@@ -1,0 +1,147 @@
+"""What an installation may set, read once from NURTURE_* in the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from nurture.errors import Misconfigured
+
+PREFIX: Final = "NURTURE_"
+NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
+"""Variables of this prefix that are no settings: where the tests find a real funnel."""
+
+_HERE: Final = Path(__file__).parent
+_STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
+
+
+def _templates() -> Path:
+    here = Path("templates")
+    return next((folder for folder in (here, *_STARTERS) if folder.is_dir()), here)
+
+
+class Variable(NamedTuple):
+    """One setting as a person sees it."""
+
+    name: str
+    default: str
+    description: str
+
+
+class Settings(BaseSettings):
+    """Every setting, frozen. Read it once, where the program is put together, and pass it down."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr = Field(
+        default=SecretStr("sqlite:///nurture.db"),
+        description="The database: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.",
+    )
+    templates: Path = Field(
+        default_factory=_templates,
+        description="The folder of tracks, emails, layouts and the sales policy. "
+        "Without it ./templates, and where there is none the starter templates that come with nurture.",
+    )
+    mailbox: Path = Field(
+        default=Path("mailbox"), description="The folder, a Maildir, for mail that is not really sent."
+    )
+    base_url: str | None = Field(
+        default=None,
+        description="The public address of the web application, such as https://nurture.example.com. "
+        "Without it mail carries no links to it, and says how to answer instead.",
+    )
+    web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
+    web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
+    prefect_port: int = Field(
+        default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
+    )
+    batch_size: int = Field(
+        default=2_000, ge=1, le=10_000, description="How many leads one transaction of a sweep takes."
+    )
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the environment.
+
+        Raises:
+            Misconfigured: an unknown NURTURE_* variable, or a value that cannot be; all of them at once.
+        """
+        faults = list(_unknown(os.environ))
+        try:
+            settings = cls()
+        except ValidationError as error:
+            faults += [_fault(told["loc"][0], told["type"], told.get("ctx", {})) for told in error.errors()]
+        if faults:
+            raise Misconfigured("\n".join(faults))
+        return settings
+
+    @field_validator("templates", "mailbox")
+    @classmethod
+    def _folder(cls, value: Path) -> Path:
+        value = value.expanduser()
+        if value.exists() and not value.is_dir():
+            raise ValueError("it names a file, not a folder")
+        return value
+
+    @field_validator("base_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError("it must look like https://nurture.example.com")
+        return value.strip().rstrip("/")
+
+
+def variables() -> list[Variable]:
+    """Return every setting with its default and meaning, for help and documentation."""
+    return [
+        Variable(_variable(name), _shown(name, field.default), field.description or "")
+        for name, field in Settings.model_fields.items()
+    ]
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _shown(field: str, default: Any) -> str:
+    if field == "templates":
+        return "templates"
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return "" if default is None else str(default)
+
+
+def _unknown(names: Iterable[str]) -> Iterable[str]:
+    known = {field.upper(): _variable(field) for field in Settings.model_fields}
+    for name in sorted(names):
+        if not name.upper().startswith(PREFIX) or name.upper() in {*known.values(), *NO_SETTINGS}:
+            continue
+        near = get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+        yield f"unknown setting {name}; " + (
+            f"did you mean {known[near[0]]}?" if near else f"the settings are {', '.join(known.values())}"
+        )
+
+
+def _fault(field: str | int, kind: str, limits: dict[str, Any]) -> str:
+    """Say what is wrong with a value in plain words, without the value where it is secret."""
+    name = _variable(str(field))
+    wrong = {
+        "int_parsing": "it must be a whole number",
+        "greater_than_equal": f"it must be at least {limits.get('ge')}",
+        "less_than_equal": f"it must be at most {limits.get('le')}",
+        "value_error": str(limits.get("error")),
+    }.get(kind, "it cannot be read")
+    meaning = Settings.model_fields[str(field)].description
+    return f"{name} is {os.environ.get(name, '')!r}, but {wrong}. {meaning}"

@@ -1,0 +1,123 @@
+"""Settings come from NURTURE_* alone; a wrong one is an error in plain words."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from nurture.errors import Misconfigured
+from nurture.settings import Settings, variables
+
+SECRET = "postgresql://nurture:hunter2@db.example.com/leads"
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("NURTURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **given: str) -> Settings:
+    for name, value in given.items():
+        monkeypatch.setenv(f"NURTURE_{name}", value)
+    return Settings.read()
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, **given: str) -> str:
+    with pytest.raises(Misconfigured) as said:
+        read(monkeypatch, **given)
+    assert said.value.exit_code == 6
+    return str(said.value)
+
+
+def test_everything_has_a_default() -> None:
+    settings = Settings.read()
+    assert settings.database_url.get_secret_value() == "sqlite:///nurture.db"
+    assert settings.mailbox == Path("mailbox")
+    assert settings.base_url is None
+    assert (settings.web_host, settings.web_port, settings.prefect_port) == ("127.0.0.1", 8025, 4200)
+    assert settings.batch_size == 2_000
+
+
+def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, DATABASE_URL=SECRET, WEB_PORT="9000", BASE_URL="https://mail.example.com/n/")
+    assert settings.database_url.get_secret_value() == SECRET
+    assert settings.web_port == 9000
+    assert settings.base_url == "https://mail.example.com/n"
+
+
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, WEB_PORT="", BASE_URL="") == Settings.read()
+    assert Settings.read().web_port == 8025
+
+
+def test_templates_are_those_of_this_folder_else_the_starter_ones(tmp_path: Path) -> None:
+    starter = Settings.read().templates
+    assert starter.is_dir()
+    assert starter.is_absolute()
+    (tmp_path / "templates").mkdir()
+    assert Settings.read().templates == Path("templates")
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("DATABASE_URI", "NURTURE_DATABASE_URL"),
+    ("TEMPLATE", "NURTURE_TEMPLATES"),
+    ("PORT", "NURTURE_WEB_PORT"),
+])
+def test_an_unknown_setting_names_the_nearest_known_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    assert refused(monkeypatch, **{name: "x"}) == f"unknown setting NURTURE_{name}; did you mean {meant}?"
+
+
+def test_an_unknown_setting_far_from_all_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refused(monkeypatch, QQ="x")
+    assert all(variable.name in said for variable in variables())
+
+
+def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, OLIST_DIR="/somewhere").batch_size == 2_000
+
+
+@pytest.mark.parametrize(("name", "value", "said"), [
+    ("WEB_PORT", "eighty", "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. Its TCP port."),
+    ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
+    ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
+    ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),
+    ("BASE_URL", "mail.example.com", "'mail.example.com', but it must look like https://nurture.example.com."),
+    ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
+    ("MAILBOX", __file__, "but it names a file, not a folder."),
+    ("TEMPLATES", __file__, "but it names a file, not a folder."),
+])
+def test_a_bad_value_is_an_error_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    assert said in refused(monkeypatch, **{name: value})
+
+
+def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refused(monkeypatch, WEB_PORT="x", BATCH_SIZE="-1", MAILBOXES="y").splitlines()
+    assert [line.split(";")[0].split(" is ")[0] for line in said] == [
+        "unknown setting NURTURE_MAILBOXES", "NURTURE_WEB_PORT", "NURTURE_BATCH_SIZE",
+    ]
+
+
+def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, DATABASE_URL=SECRET)
+    for shown in (repr(settings), str(settings), repr(settings.model_dump()), settings.model_dump_json()):
+        assert "hunter2" not in shown
+    assert "hunter2" not in refused(monkeypatch, DATABASE_URI=SECRET, WEB_PORT="x")
+
+
+def test_settings_do_not_change_after_they_were_read() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings.read().web_port = 80
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [variable.name for variable in variables()][:2] == ["NURTURE_DATABASE_URL", "NURTURE_TEMPLATES"]
+    assert all(variable.description.endswith(".") for variable in variables())

@@ -1,0 +1,134 @@
+"""Write the brief that a rep receives with a lead: why now, what they did, how to answer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Table, select
+
+from nurture.domain.policy import Policy
+from nurture.domain.track import Sender
+from nurture.errors import NotFound
+from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.store import offers, tables
+from nurture.store.offers import OfferRow
+from nurture.store.outbox import Waiting
+
+from . import links
+from .house import House
+from .letters import lead_values, sender_address
+from .links import Link, Wanted
+
+MOST_DEEDS: Final = 8
+
+_signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
+
+Deed = dict[str, str]
+
+
+@dataclass
+class Briefs:
+    """What the briefs of one batch have in common, read in a constant number of statements."""
+
+    house: House
+    connection: Connection
+    offers: Mapping[int, OfferRow]
+    deeds: Mapping[int, Sequence[Deed]]
+    sender: Sender | None
+
+    @classmethod
+    def of(cls, house: House, connection: Connection, batch: Sequence[Waiting]) -> Briefs:
+        """Read what the briefs of *batch* show."""
+        if not batch:
+            return cls(house, connection, {}, {}, None)
+        book = house.rulebooks.current(connection)
+        found = offers.find(house.database, connection, [one.offer_id for one in batch if one.offer_id])
+        deeds = deeds_of(house, connection, [one.lead_id for one in batch])
+        sender = next((program.sender for program in book.programs.values()), None)
+        return cls(house, connection, found, deeds, sender)
+
+    def write(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
+        """Compose the brief of one offer, with its links to answer."""
+        offer = self.offers.get(one.offer_id or 0)
+        if offer is None or self.sender is None:
+            raise NotFound(
+                f"The hand-off of {one.send_key} is gone. `nurture handoffs` lists those there are."
+            )
+        policy = self.house.rulebooks.policy(self.connection, offer.policy_version)
+        rep = policy.rep(offer.rep)
+        if rep is None:
+            raise NotFound(f"Rep {offer.rep} is not in version {policy.version} of the policy.")
+        made: list[Link] = []
+        urls = {"accept": "", "reject": ""}
+        if self.house.base_url:
+            for name, purpose in (("accept", links.ACCEPT), ("reject", links.REJECT)):
+                link = links.make(Wanted(purpose, one.lead_id, one.id, offer.id))
+                made.append(link)
+                urls[name] = link.url(self.house.base_url)
+        values = brief_values(one, offer, policy, self.deeds.get(one.lead_id, ()), urls)
+        envelope = Envelope(
+            ref=one.send_key,
+            sender=sender_address(self.sender),
+            to=Address(rep.name, rep.email),
+            reply_to=Address("", self.sender.reply_to) if self.sender.reply_to else None,
+        )
+        return compose(self.house.rulebooks.brief(self.connection, policy.version), values, envelope), made
+
+
+def brief_values(
+    one: Waiting, offer: OfferRow, policy: Policy, deeds: Sequence[Deed], urls: Mapping[str, str]
+) -> dict[str, object]:
+    """Return the plain values that a brief is rendered with."""
+    rep = policy.rep(offer.rep)
+    return {
+        "lead": lead_values(one.facts) | {"id": one.lead_id, "email": one.address or ""},
+        "rep": {"id": offer.rep, "name": rep.name if rep is not None else offer.rep},
+        "offer": {
+            "id": offer.id,
+            "because": offer.because,
+            "routed_because": offer.routed_because,
+            "expires_on": f"{offer.expires_at:%A %d %B %Y, %H:%M} UTC",
+            "accept_url": urls["accept"],
+            "reject_url": urls["reject"],
+            "deeds": list(deeds),
+            "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
+        },
+    }
+
+
+def deeds_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Deed]]:
+    """Return the newest things that each lead did, the newest first."""
+    chosen = house.database.ids("chosen", list(set(lead_ids)))
+    wanted = (
+        select(
+            _signal.c.lead_id,
+            _signal.c.kind,
+            _signal.c.occurred_at,
+            _signal.c.step,
+            _signal.c.link,
+            _signal.c.value,
+        )
+        .join(chosen, chosen.c.id == _signal.c.lead_id)
+        .where(_signal.c.verdict == "human")
+        .order_by(_signal.c.lead_id, _signal.c.occurred_at.desc(), _signal.c.id.desc())
+    )
+    found: dict[int, list[Deed]] = defaultdict(list)
+    for lead_id, kind, occurred_at, step, link, value in connection.execute(wanted):
+        if len(found[lead_id]) < MOST_DEEDS:
+            found[lead_id].append({"on": _day(occurred_at), "what": _told(kind, step, link, value)})
+    return found
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%d %b %Y}"
+
+
+def _told(kind: str, step: str | None, link: str | None, value: Any) -> str:
+    told = kind.replace("_", " ")
+    if step:
+        told += f" ({step}{', ' + link if link else ''})"
+    return f"{told}: {value}" if value else told

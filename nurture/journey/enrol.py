@@ -1,0 +1,118 @@
+"""Give every lead that nobody works a track: the readiness rules first, then the audiences by priority."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from nurture.domain.conditions import Question, evaluate
+from nurture.domain.lead import Custodian, Queue
+from nurture.domain.policy import Enrol, ReadinessRule, Ready
+from nurture.domain.track import Program, ToQueue, ToTrack
+from nurture.store import leads, views
+from nurture.store.views import Claimed
+
+from .house import House
+from .moves import Mover
+
+Stays = Mapping[tuple[int, str], datetime]
+"""When a lead last left, or is still on, a track."""
+
+
+def classify(house: House, now: datetime) -> Counter[str]:
+    """Sweep new leads, batch after batch: to sales, to a track, or out with a reason."""
+    events: Counter[str] = Counter()
+    while True:
+        done = classify_batch(house, now, house.batch)
+        events += done
+        if done.total() < house.batch:
+            return events
+
+
+def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+    """Classify at most *limit* new leads in one transaction."""
+    database = house.database
+    with database.write() as connection:
+        rows = views.claim_due(database, connection, [Custodian.INTAKE], now, limit)
+        if not rows:
+            return Counter()
+        book = house.rulebooks.current(connection)
+        mover = Mover(book, now, "enrol")
+        claimed = views.views(database, connection, rows, now, book.cap_per, house.holidays)
+        stays = leads.last_stays(database, connection, [row.lead_id for row in rows])
+        named: list[tuple[int, str]] = []
+        events: Counter[str] = Counter()
+        for lead in claimed:
+            rule = _classify_one(lead, mover, stays)
+            events[rule] += 1
+            named.append((lead.view.lead.id, rule))
+        won = mover.changes.write(database, connection, now)
+        leads.name_readiness(database, connection, [row for row in named if row[0] in won])
+    return events
+
+
+def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
+    barred = _barred(lead)
+    if barred is not None:
+        queue, because = barred
+        mover.send_to(lead, ToQueue(queue), because, event="classified")
+        return queue
+    about = Question(lead.view, mover.book.policy.points, since=lead.view.lead.evidence_since)
+    for rule in mover.book.policy.readiness:
+        answer = evaluate(rule.when, about, mover.now)
+        if answer.yes:
+            _follow(rule, lead, mover, stays, f"{rule.name}: {answer.because}")
+            return rule.name
+    place(lead, mover, "no readiness rule holds", stays=stays, event="classified")
+    return "unclassified"
+
+
+def _barred(lead: Claimed) -> tuple[str, str] | None:
+    """Return the queue of a lead that may not be mailed, and why; None for the others."""
+    if lead.view.suppressed:
+        return Queue.SUPPRESSED, f"suppressed: {lead.view.suppressed}"
+    if lead.address_id is None:
+        return Queue.NO_ADDRESS, "no email address is known"
+    if not lead.view.lead.basis:
+        return Queue.NO_BASIS, "no consent or other legal basis is recorded"
+    return None
+
+
+def _follow(rule: ReadinessRule, lead: Claimed, mover: Mover, stays: Stays, because: str) -> None:
+    match rule.then:
+        case Ready():
+            mover.hand_off(lead, rule.name, because)
+        case Enrol():
+            place(lead, mover, because, stays=stays, event="classified")
+        case to:
+            mover.send_to(lead, to, because, event="classified")
+
+
+def place(
+    lead: Claimed,
+    mover: Mover,
+    because: str,
+    *,
+    stays: Stays | None = None,
+    event: str = "enrolled",
+    peace_until: datetime | None = None,
+) -> None:
+    """Enrol the lead where the audience fits; without any such track a person looks at it."""
+    about = Question(lead.view, mover.book.policy.points, since=lead.view.lead.evidence_since)
+    for program in sorted(mover.book.programs.values(), key=lambda one: (-one.priority, one.track)):
+        if not _may_enter(program, lead, stays or {}, mover.now):
+            continue
+        if program.audience is None or evaluate(program.audience, about, mover.now).yes:
+            why = f"{because}; audience of {program.track}"
+            mover.send_to(lead, ToTrack(program.track), why, event=event, peace_until=peace_until)
+            return
+    mover.send_to(lead, ToQueue(Queue.NO_TRACK), f"{because}; no track's audience fits", event=event)
+
+
+def _may_enter(program: Program, lead: Claimed, stays: Stays, now: datetime) -> bool:
+    last = stays.get((lead.view.lead.id, program.track))
+    if last is None:
+        return True
+    days = program.re_entry.after_days
+    return days is not None and last + timedelta(days=days) <= now

@@ -1,0 +1,107 @@
+"""Write touches: letters to leads, from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection
+
+from nurture.domain.track import Program, Sender
+from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.store.outbox import Waiting
+
+from . import links
+from .house import House
+from .links import Link, Wanted
+
+FIELDS: Final = (
+    "first_name",
+    "last_name",
+    "full_name",
+    "title",
+    "company",
+    "industry",
+    "city",
+    "region",
+    "country",
+    "website",
+    "employees",
+)
+"""The lead's facts that an email may show; a missing one is empty."""
+
+_WHY: Final = {
+    "consent": "You receive this because you agreed to hear from us.",
+    "": "You receive this because you or your company showed interest in what we do.",
+}
+"""Why a lead gets mail, by the basis on record."""
+
+REQUIRED: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
+"""What every touch must show."""
+
+KNOWN: Final = frozenset(
+    {f"lead.{name}" for name in FIELDS}
+    | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.why"}
+    | {"unsubscribe_url", "preferences_url"}
+)
+"""Every name that a touch may use."""
+
+
+def touch(house: House, connection: Connection, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
+    """Compose a touch as its own version of the track has it."""
+    assert one.track is not None
+    assert one.track_version is not None
+    assert one.address is not None
+    program = house.rulebooks.program(connection, one.track, one.track_version)
+    compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email)
+    made: list[Link] = []
+    mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject={quote('unsubscribe')}"
+    url = mailto
+    if house.base_url:
+        link = links.make(Wanted(links.UNSUBSCRIBE, one.lead_id, one.id))
+        made.append(link)
+        url = link.url(house.base_url)
+    envelope = Envelope(
+        ref=one.send_key,
+        sender=sender_address(program.sender),
+        to=Address(full_name(one.facts), one.address),
+        reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
+        unsubscribe_mailto=mailto if made else None,
+    )
+    return compose(compiled, touch_values(one.facts, program, url, one.basis or ""), envelope), made
+
+
+def touch_values(
+    facts: Mapping[str, Any], program: Program, unsubscribe_url: str, basis: str
+) -> dict[str, object]:
+    """Return the plain values that a touch is rendered with."""
+    return {
+        "lead": lead_values(facts),
+        "sender": {
+            "name": program.sender.name,
+            "email": program.sender.email,
+            "postal_address": program.sender.postal_address,
+        },
+        "track": {"name": program.track, "goal": program.goal, "why": _WHY.get(basis, _WHY[""])},
+        "unsubscribe_url": unsubscribe_url,
+        "preferences_url": "",
+    }
+
+
+def lead_values(facts: Mapping[str, Any]) -> dict[str, object]:
+    """Return every field that an email may show, empty where it is not known."""
+    values: dict[str, object] = {name: "" if facts.get(name) is None else facts[name] for name in FIELDS}
+    values["full_name"] = full_name(facts)
+    return values
+
+
+def full_name(facts: Mapping[str, Any]) -> str:
+    """Return the lead's name on one line, "" if it is not known."""
+    named = f"{facts.get('first_name') or ''} {facts.get('last_name') or ''}".strip()
+    return " ".join((named or str(facts.get("full_name") or "")).split())
+
+
+def sender_address(sender: Sender) -> Address:
+    """Return the mailbox that mail of this sender is from."""
+    return Address(sender.name, sender.email)

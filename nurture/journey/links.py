@@ -1,0 +1,62 @@
+"""Public links: an opaque token of 128 random bits that does one thing for one lead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from secrets import token_urlsafe
+from typing import Final, NamedTuple
+
+from nurture.store import tokens
+from nurture.store.database import Database
+from sqlalchemy import Connection
+
+UNSUBSCRIBE: Final = "unsubscribe"
+ACCEPT: Final = "accept"
+REJECT: Final = "reject"
+
+PATHS: Final = {UNSUBSCRIBE: "u", ACCEPT: "a", REJECT: "r"}
+"""Where each purpose lives under the base URL."""
+
+
+class Wanted(NamedTuple):
+    """What a link is to do."""
+
+    purpose: str
+    lead_id: int
+    message_id: int | None = None
+    offer_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A token, not stored in clear anywhere; *url* is what goes into the mail."""
+
+    token: str
+    wanted: Wanted
+
+    @property
+    def digest(self) -> str:
+        """Return what the database keeps of the token."""
+        return digest(self.token)
+
+    def url(self, base_url: str) -> str:
+        """Return the link under *base_url*."""
+        return f"{base_url.rstrip('/')}/{PATHS[self.wanted.purpose]}/{self.token}"
+
+
+def digest(token: str) -> str:
+    """Return the SHA-256 of a token, in hex."""
+    return sha256(token.encode()).hexdigest()
+
+
+def make(wanted: Wanted) -> Link:
+    """Make a fresh link."""
+    return Link(token_urlsafe(16), wanted)
+
+
+def keep(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
+    """Store the links' digests, so that they work once mailed."""
+    tokens.add(database, connection, [(link.digest, *link.wanted, now) for link in links])

@@ -1,0 +1,133 @@
+"""Hear what leads do: record it once, make of it what it means, and wake the lead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from nurture.domain import score
+from nurture.domain.lead import Custodian, Engagement
+from nurture.domain.score import Points
+from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
+from nurture.errors import Refused
+from nurture.store import signals, views
+from nurture.store.signals import Recorded, Scored, Unapplied
+
+from .house import House
+from .moves import Mover
+
+RETURNING: Final = frozenset(
+    {
+        SignalKind.REGISTERED,
+        SignalKind.ATTENDED,
+        SignalKind.SUBMITTED,
+        SignalKind.REQUESTED_DEMO,
+        SignalKind.REPLIED,
+        SignalKind.DECIDING,
+    }
+)
+"""Kinds that bring back a lead that was given up."""
+
+
+def record(house: House, heard: Sequence[Recorded], now: datetime) -> int:
+    """Write signals and apply them at once; return how many were new.
+
+    The one door for everything that a lead does. Each natural key counts once, however often it comes.
+    """
+    with house.database.write() as connection:
+        new = signals.record(house.database, connection, heard)
+    if new:
+        listen(house, now)
+    return new
+
+
+def listen(house: House, now: datetime) -> int:
+    """Apply recorded signals until none waits; return how many were applied."""
+    total = 0
+    while True:
+        done = listen_batch(house, now, house.batch)
+        total += done
+        if done < house.batch:
+            return total
+
+
+def listen_batch(house: House, now: datetime, limit: int) -> int:
+    """Apply at most *limit* signals in one transaction."""
+    database = house.database
+    with database.write() as connection:
+        heard = signals.unapplied(database, connection, limit)
+        if not heard:
+            return 0
+        book = house.rulebooks.current(connection)
+        by_lead: dict[int, list[Unapplied]] = defaultdict(list)
+        for one in heard:
+            by_lead[one.lead_id].append(one)
+        scored = [_scored(of_lead, book.policy.points) for of_lead in by_lead.values()]
+        signals.write_scores(database, connection, scored, now)
+        signals.suppress(database, connection, list(_suppressions(heard)))
+        signals.wake(database, connection, list(by_lead), now)
+        back = [one.lead_id for one in heard if SignalKind(one.kind) in RETURNING]
+        _bring_back(house, connection, back, Mover(book, now, "listen"))
+        signals.mark_applied(database, connection, [one.id for one in heard], now)
+    return len(heard)
+
+
+def _scored(heard: Sequence[Unapplied], points: Points) -> Scored:
+    first = heard[0]
+    fresh = [one for one in heard if first.evidence_since is None or one.occurred_at >= first.evidence_since]
+    engagement = score.add(
+        Engagement(first.engagement, first.engagement_at),
+        points,
+        [Signal(SignalKind(one.kind), one.occurred_at, SignalVerdict(one.verdict)) for one in fresh],
+    )
+    decides_on, stated_at = first.decides_on, first.decides_stated_at
+    for one in sorted(fresh, key=lambda one: (one.occurred_at, one.id)):
+        if (
+            one.kind == SignalKind.DECIDING
+            and one.value
+            and (stated_at is None or one.occurred_at >= stated_at)
+        ):
+            decides_on, stated_at = date.fromisoformat(one.value), one.occurred_at
+    return Scored(first.lead_id, engagement.value, engagement.as_of, decides_on, stated_at)
+
+
+def _suppressions(heard: Iterable[Unapplied]) -> Iterable[tuple[int, str, str, str, str, datetime]]:
+    for one in heard:
+        if SignalKind(one.kind) in SUPPRESSING and one.address_id is not None:
+            yield one.address_id, "suppress", "global", "", one.kind, one.occurred_at
+
+
+def _bring_back(house: House, connection: Connection, lead_ids: Sequence[int], mover: Mover) -> None:
+    """Return given-up leads that show new interest to intake, so that the rules look at them afresh."""
+    back = signals.returning(house.database, connection, lead_ids) if lead_ids else []
+    if not back:
+        return
+    rows = views.these(house.database, connection, back)
+    for lead in views.views(house.database, connection, rows, mover.now, timedelta(), house.holidays):
+        moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
+        mover.note(lead, "returned", "a new interest after the lead was given up", moved, ref="return")
+    mover.changes.write(house.database, connection, mover.now)
+
+
+def checked(kind: str, value: str | None) -> tuple[SignalKind, str | None]:
+    """Return a signal's kind and value as they are stored. Raises Refused, naming what is known."""
+    try:
+        found = SignalKind(kind)
+    except ValueError:
+        known = ", ".join(one.value for one in SignalKind)
+        raise Refused(f"There is no kind of signal {kind!r}. Known: {known}.") from None
+    if found is not SignalKind.DECIDING:
+        return found, value
+    try:
+        return found, date.fromisoformat(value or "").isoformat()
+    except ValueError:
+        raise Refused(f"A lead decides on a date, not {value!r}. Write it as 2027-03-31.") from None
+
+
+def key_of(parts: Mapping[str, object]) -> str:
+    """Return the natural key of a signal that brings none: the same facts, the same key."""
+    return "|".join(f"{name}={value}" for name, value in sorted(parts.items()) if value is not None)

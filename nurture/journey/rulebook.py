@@ -1,0 +1,110 @@
+"""The published rules, as sweeps read them: compiled once per version and process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from nurture import rules
+from nurture.domain.policy import Policy
+from nurture.domain.track import Program
+from nurture.errors import NotFound
+from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
+from nurture.store import publications
+from nurture.store.publications import Published
+
+POLICY = "policy"
+"""The one name under which the policy is published."""
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """The newest version of everything."""
+
+    programs: Mapping[str, Program]
+    policy: Policy
+
+    @property
+    def cap_per(self) -> timedelta:
+        """Return how far back any track's frequency cap looks."""
+        return max((program.cap.per for program in self.programs.values()), default=timedelta())
+
+
+@dataclass
+class Rulebooks:
+    """Reads published versions, keeping what it has compiled."""
+
+    _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
+    _policies: dict[int, Policy] = field(default_factory=dict)
+    _rules: dict[int, rules.Rules] = field(default_factory=dict)
+    _emails: dict[tuple[str, str, int, str], CompiledEmail] = field(default_factory=dict)
+    _current: tuple[tuple[Published, ...], Rulebook] | None = None
+
+    def current(self, connection: Connection) -> Rulebook:
+        """Return the newest published rules. Raises NotFound if no policy was ever published."""
+        published = tuple(publications.newest(connection))
+        if self._current is not None and self._current[0] == published:
+            return self._current[1]
+        programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}
+        policies = [self._policy(connection, row) for row in published if row.kind == POLICY]
+        if not policies:
+            raise NotFound("No rules are published yet. Run `nurture publish`.")
+        book = Rulebook(programs, policies[0])
+        self._current = (published, book)
+        return book
+
+    def program(self, connection: Connection, track: str, version: int) -> Program:
+        """Return one version of a track."""
+        known = self._programs.get((track, version))
+        return known or self._program(connection, self._find(connection, "track", track, version))
+
+    def email(self, connection: Connection, track: str, version: int, name: str) -> CompiledEmail:
+        """Return an email of one version of a track, compiled."""
+        key = ("track", track, version, name)
+        if key not in self._emails:
+            row = self._find(connection, "track", track, version)
+            found = self._rules_of(connection, row).tracks[track]
+            path = f"tracks/{track}/{name}.md"
+            layout = self._rules_of(connection, row).layouts[found.layouts[name]]
+            self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout)
+        return self._emails[key]
+
+    def brief(self, connection: Connection, version: int) -> CompiledEmail:
+        """Return the brief to a rep as one version of the policy has it, compiled."""
+        key = (POLICY, POLICY, version, "brief")
+        if key not in self._emails:
+            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            source = EmailSource("handoff/brief.md", found.brief)
+            self._emails[key] = compile_email(source, found.layouts["brief"])
+        return self._emails[key]
+
+    def policy(self, connection: Connection, version: int) -> Policy:
+        """Return one version of the policy."""
+        return self._policies.get(version) or self._policy(
+            connection, self._find(connection, POLICY, POLICY, version)
+        )
+
+    def _find(self, connection: Connection, kind: str, name: str, version: int) -> Published:
+        row = publications.find(connection, kind, name, version)
+        if row is None:
+            raise NotFound(f"Version {version} of {kind} {name} was never published here.")
+        return row
+
+    def _rules_of(self, connection: Connection, row: Published) -> rules.Rules:
+        if row.id not in self._rules:
+            self._rules[row.id] = rules.load(publications.sources(connection, row.id), whole=False)
+        return self._rules[row.id]
+
+    def _program(self, connection: Connection, row: Published) -> Program:
+        key = (row.name, row.version)
+        if key not in self._programs:
+            self._programs[key] = self._rules_of(connection, row).tracks[row.name].program(row.version)
+        return self._programs[key]
+
+    def _policy(self, connection: Connection, row: Published) -> Policy:
+        if row.version not in self._policies:
+            self._policies[row.version] = self._rules_of(connection, row).policy(row.version)
+        return self._policies[row.version]

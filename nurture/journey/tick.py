@@ -1,0 +1,40 @@
+"""One round of everything: hear, classify, advance, hand off, deliver. Runs without Prefect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from nurture.store import clocks
+
+from .advance import Advanced, advance
+from .deliver import Delivered, deliver
+from .enrol import classify
+from .handoff import hand_off
+from .house import House
+from .listen import listen
+
+
+@dataclass
+class Ticked:
+    """What one round did."""
+
+    heard: int = 0
+    classified: Counter[str] = field(default_factory=Counter)
+    advanced: Advanced = field(default_factory=Advanced)
+    handed_off: Counter[str] = field(default_factory=Counter)
+    delivered: Delivered = field(default_factory=Delivered)
+
+
+def tick(house: House, now: datetime) -> Ticked:
+    """Run every stage once at *now* (UTC). Running it twice changes nothing more."""
+    with house.database.write() as connection:
+        clocks.note(connection, now)
+    return Ticked(
+        heard=listen(house, now),
+        classified=classify(house, now),
+        advanced=advance(house, now),
+        handed_off=hand_off(house, now),
+        delivered=deliver(house, now),
+    )

@@ -1,0 +1,24 @@
+"""Public holidays by country, for send windows and business days."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import lru_cache
+
+import holidays
+
+
+def public_holidays(country: str, around: datetime) -> frozenset[date]:
+    """Return the public holidays of *country* (ISO 3166 alpha-2) from the year before to two years on.
+
+    An unknown country has none.
+    """
+    return _holidays(country, around.year) if country else frozenset()
+
+
+@lru_cache(maxsize=2_048)
+def _holidays(country: str, year: int) -> frozenset[date]:
+    try:
+        return frozenset(holidays.country_holidays(country, years=range(year - 1, year + 3)))
+    except NotImplementedError:
+        return frozenset()

@@ -1,0 +1,216 @@
+"""The outbox: claim what is due, stamp it before the call, write back what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, update
+
+from sqlalchemy.types import TypeEngine
+
+from nurture.store import tables
+from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
+
+message: Table = tables.Message.__table__  # type: ignore[attr-defined]
+lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
+
+
+class Waiting(NamedTuple):
+    """A planned message whose time has come, with its lead."""
+
+    id: int
+    send_key: str
+    kind: str
+    lead_id: int
+    enrollment_id: int | None
+    offer_id: int | None
+    track: str | None
+    track_version: int | None
+    step: str
+    email: str
+    rep: str | None
+    send_at: datetime
+    expires_at: datetime
+    attempts: int
+    address_id: int | None
+    address: str | None
+    facts: dict[str, Any]
+    zone: str
+    country: str
+    basis: str | None
+    paused_until: datetime | None
+    custodian: str
+    custody_ref: str
+
+
+class Outcome(NamedTuple):
+    """What became of a message. *send_at* None leaves the time as it is."""
+
+    id: int
+    state: str
+    accepted_at: datetime | None
+    provider: str | None
+    provider_id: str | None
+    reason: str | None
+    send_at: datetime | None
+
+
+_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
+    zip(
+        Outcome._fields,
+        (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime()),
+        strict=True,
+    )
+)
+
+
+def due(database: Database, connection: Connection, now: datetime, limit: int) -> list[Waiting]:
+    """Lock and return planned messages whose time has come, the longest waiting first."""
+    wanted = (
+        select(
+            message.c.id,
+            message.c.send_key,
+            message.c.kind,
+            message.c.lead_id,
+            message.c.enrollment_id,
+            message.c.offer_id,
+            message.c.track,
+            message.c.track_version,
+            message.c.step,
+            message.c.email,
+            message.c.rep,
+            message.c.send_at,
+            message.c.expires_at,
+            message.c.attempts,
+            lead.c.address_id,
+            address.c.email.label("address"),
+            lead.c.facts,
+            lead.c.zone,
+            lead.c.country,
+            lead.c.basis,
+            lead.c.paused_until,
+            custody.c.kind.label("custodian"),
+            custody.c.ref.label("custody_ref"),
+        )
+        .join(lead, lead.c.id == message.c.lead_id)
+        .join(custody, custody.c.lead_id == message.c.lead_id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .where(message.c.state == "planned", message.c.send_at <= now)
+        .order_by(message.c.send_at, message.c.id)
+        .limit(limit)
+    )
+    if database.skips_locked:
+        wanted = wanted.with_for_update(of=message, skip_locked=True)
+    return [Waiting._make(row) for row in connection.execute(wanted)]
+
+
+def sent_since(
+    database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
+) -> list[tuple[int, datetime]]:
+    """Return (lead id, when) of every touch that went, or may have gone, to these leads."""
+    chosen = database.ids("chosen", list(set(lead_ids)))
+    wanted = (
+        select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
+        .join(chosen, chosen.c.id == message.c.lead_id)
+        .where(
+            message.c.kind == "touch",
+            message.c.state.not_in(("planned", "claimed", "cancelled", "rejected")),
+            or_(message.c.accepted_at > since, message.c.state_at > since),
+        )
+    )
+    return [(row[0], row[1] or row[2]) for row in connection.execute(wanted)]
+
+
+def claim(
+    database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
+) -> None:
+    """Take planned messages for the worker that holds *token*, until the lease ends."""
+    if not ids:
+        return
+    mine = database.ids("mine", ids)
+    connection.execute(
+        update(message)
+        .where(message.c.id == mine.c.id, message.c.state == "planned")
+        .values(state="claimed", state_at=now, lease_token=token, lease_until=until)
+    )
+
+
+def stamp_sending(
+    database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
+) -> set[int]:
+    """Note that the call comes next; return those that are still this worker's."""
+    if not ids:
+        return set()
+    mine = database.ids("mine", ids)
+    statement = (
+        update(message)
+        .where(message.c.id == mine.c.id, message.c.state == "claimed", message.c.lease_token == token)
+        .values(state="sending", state_at=now, lease_until=until, attempts=message.c.attempts + 1)
+        .returning(message.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def settle(
+    database: Database, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
+) -> list[tuple[int, int]]:
+    """Write what became of messages; with a token, only of those that it still holds.
+
+    Returns (message id, lead id) of the rows that were written.
+    """
+    if not outcomes:
+        return []
+    came = database.rows("came", _OUTCOME, outcomes)
+    statement = update(message).where(message.c.id == came.c.id)
+    if token is not None:
+        statement = statement.where(message.c.lease_token == token)
+    statement = statement.values(
+        state=came.c.state,
+        state_at=now,
+        accepted_at=came.c.accepted_at,
+        provider=came.c.provider,
+        provider_id=came.c.provider_id,
+        reason=came.c.reason,
+        send_at=func.coalesce(came.c.send_at, message.c.send_at),
+        lease_token=None,
+        lease_until=None,
+    ).returning(message.c.id, message.c.lead_id)
+    return [(row[0], row[1]) for row in connection.execute(statement)]
+
+
+def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
+    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts."""
+    back = connection.execute(
+        update(message)
+        .where(message.c.state == "claimed", message.c.lease_until < now)
+        .values(state="planned", state_at=now, lease_token=None, lease_until=None)
+    ).rowcount
+    doubt = connection.execute(
+        update(message)
+        .where(message.c.state == "sending", message.c.lease_until < now)
+        .values(
+            state="in_doubt",
+            lease_token=None,
+            lease_until=None,
+            reason="the worker that was sending it stopped; nobody knows whether it went",
+        )
+    ).rowcount
+    return back, doubt
+
+
+def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+    """Make the leads due now that are on a track; the version grows, so no sweep overwrites the waking."""
+    if not lead_ids:
+        return
+    woken = database.ids("woken", list(set(lead_ids)))
+    connection.execute(
+        update(custody)
+        .where(custody.c.lead_id == woken.c.id, custody.c.kind == "track", custody.c.due_at > now)
+        .values(due_at=now, version=custody.c.version + 1)
+    )

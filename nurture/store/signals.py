@@ -1,0 +1,186 @@
+"""What leads did: recorded once, applied once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Date, Float, String, Table, func, or_, select, update
+from sqlalchemy.types import TypeEngine
+
+from nurture.store import tables
+from nurture.store.changes import insert_rows
+from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
+
+signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
+lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
+
+
+class Recorded(NamedTuple):
+    """A signal as it comes in."""
+
+    lead_id: int
+    kind: str
+    occurred_at: datetime
+    recorded_at: datetime
+    natural_key: str
+    source: str
+    verdict: str = "human"
+    verdict_because: str = ""
+    enrollment_id: int | None = None
+    track: str | None = None
+    step: str | None = None
+    link: str | None = None
+    message_id: int | None = None
+    value: str | None = None
+
+
+class Unapplied(NamedTuple):
+    """A recorded signal that nothing was made of yet, with what it changes."""
+
+    id: int
+    lead_id: int
+    kind: str
+    occurred_at: datetime
+    verdict: str
+    value: str | None
+    source: str
+    track: str | None
+    address_id: int | None
+    engagement: float
+    engagement_at: datetime | None
+    evidence_since: datetime | None
+    decides_on: date | None
+    decides_stated_at: datetime | None
+
+
+class Scored(NamedTuple):
+    """What a lead's engagement and timeline are now."""
+
+    lead_id: int
+    engagement: float
+    engagement_at: datetime | None
+    decides_on: date | None
+    decides_stated_at: datetime | None
+
+
+_TEXT, _TIME, _ID = String(), UtcDateTime(), BigInteger()
+_RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(
+        Recorded._fields,
+        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT, _TEXT, _ID, _TEXT),
+        strict=True,
+    )
+)
+_SCORED: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(Scored._fields, (_ID, Float(), _TIME, Date(), _TIME), strict=True)
+)
+_SUPPRESSED: Final[Mapping[str, TypeEngine[Any]]] = {
+    "address_id": _ID,
+    "act": _TEXT,
+    "scope": _TEXT,
+    "ref": _TEXT,
+    "source": _TEXT,
+    "recorded_at": _TIME,
+}
+
+
+def record(database: Database, connection: Connection, rows: Sequence[Recorded]) -> int:
+    """Write signals, each natural key once; return how many were new."""
+    return insert_rows(database, connection, signal, _RECORDED, rows, once=True)
+
+
+def unapplied(database: Database, connection: Connection, limit: int) -> list[Unapplied]:
+    """Lock and return signals that nothing was made of yet, the oldest record first."""
+    wanted = (
+        select(
+            signal.c.id,
+            signal.c.lead_id,
+            signal.c.kind,
+            signal.c.occurred_at,
+            signal.c.verdict,
+            signal.c.value,
+            signal.c.source,
+            signal.c.track,
+            lead.c.address_id,
+            lead.c.engagement,
+            lead.c.engagement_at,
+            lead.c.evidence_since,
+            lead.c.decides_on,
+            lead.c.decides_stated_at,
+        )
+        .join(lead, lead.c.id == signal.c.lead_id)
+        .where(signal.c.applied_at.is_(None))
+        .order_by(signal.c.id)
+        .limit(limit)
+    )
+    if database.skips_locked:
+        # The lead's row too: two workers with signals of one lead must not overwrite each other's sum.
+        wanted = wanted.with_for_update(of=[signal, lead])
+    return [Unapplied._make(row) for row in connection.execute(wanted)]
+
+
+def mark_applied(database: Database, connection: Connection, ids: Sequence[int], now: datetime) -> None:
+    """Note that these signals have had their effect."""
+    chosen = database.ids("chosen", ids)
+    connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
+
+
+def write_scores(database: Database, connection: Connection, rows: Sequence[Scored], now: datetime) -> None:
+    """Write engagement and timeline."""
+    if not rows:
+        return
+    new = database.rows("new", _SCORED, rows)
+    connection.execute(
+        update(lead)
+        .where(lead.c.id == new.c.lead_id)
+        .values(
+            engagement=new.c.engagement,
+            engagement_at=new.c.engagement_at,
+            decides_on=new.c.decides_on,
+            decides_stated_at=new.c.decides_stated_at,
+            updated_at=now,
+        )
+    )
+
+
+def suppress(
+    database: Database, connection: Connection, rows: Sequence[tuple[int, str, str, str, str, datetime]]
+) -> None:
+    """Append (address id, act, scope, ref, source, recorded at) rows to the suppression log."""
+    insert_rows(database, connection, suppression, _SUPPRESSED, rows)
+
+
+def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+    """Make leads on a track due now."""
+    woken = database.ids("woken", lead_ids)
+    connection.execute(
+        update(custody)
+        .where(custody.c.lead_id == woken.c.id, custody.c.kind == "track", custody.c.due_at > now)
+        .values(due_at=now, version=custody.c.version + 1)
+    )
+
+
+def returning(database: Database, connection: Connection, lead_ids: Sequence[int]) -> list[int]:
+    """Return those of the leads that were given up, or found no track: a new interest brings them back."""
+    chosen = database.ids("chosen", lead_ids)
+    given_up = custody.c.kind.in_(("closed",)) & custody.c.ref.in_(("discarded", "unreachable", "lost"))
+    idle = (custody.c.kind == "queue") & (custody.c.ref == "no-track")
+    wanted = (
+        select(custody.c.lead_id)
+        .join(chosen, chosen.c.id == custody.c.lead_id)
+        .where(or_(given_up, idle))
+        .order_by(custody.c.lead_id)
+    )
+    return list(connection.execute(wanted).scalars())
+
+
+def count_unapplied(connection: Connection) -> int:
+    """Return how many signals wait for their effect."""
+    return connection.execute(
+        select(func.count()).select_from(signal).where(signal.c.applied_at.is_(None))
+    ).scalar_one()

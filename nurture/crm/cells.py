@@ -54,7 +54,7 @@ def _odd_address(text: str) -> str:
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
         raise ValueError(f"{shown!r} holds several addresses; keep one, and give the others their own rows")
     try:
-        checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
+        checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
     except (EmailNotValidError, ValueError) as fault:
         raise ValueError(f"{shown!r} is not an email address ({_first_sentence(str(fault))}); "
                          "write it like name@example.com, or empty the cell") from fault

@@ -45,7 +45,7 @@ _COMMON: Final = {
     "state or province,county",
     "city": "city,town,locality,stadt,ort",
     "postcode": "postcode,postal code,zip,zip code,zip/postal code,zipcode,plz,postalcode",
-    "zone": "time zone,timezone,iana timezone,tz",
+    "zone": "time zone,timezone,iana timezone,tz,zone",
     "owner": "owner,owner email,sales rep,sales owner,assigned to,rep",
     "status": "lead status,status,stage,contact status,lead stage",
     "customer": "customer,is customer,existing customer",
@@ -172,7 +172,7 @@ def fact_name(column: str) -> str:
     "underscores.
     """
     name = re.sub(r"__c$", "", column.strip())
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).casefold()
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return re.sub(r"[\W_]+", "_", re.sub("[\u2019']", "", name)).strip("_")[:64].rstrip("_")
 
 

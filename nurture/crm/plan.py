@@ -32,12 +32,13 @@ Read = Callable[[str], Any]
 _READERS: Final[dict[str, Read]] = {
     "email": cells.read_address, "customer": cells.read_flag, "opted_out": cells.read_flag,
     "deleted": cells.read_flag, "attended": cells.read_flag, CONVERTED: cells.read_flag,
-    "consent_basis": basis_of, "zone": cells.read_zone, "questions": cells.read_mark,
+    "consent_basis": basis_of, "questions": cells.read_mark,
     "polls": cells.read_mark,
 }
 # An unreadable value of these is no reason to keep the lead out: it is kept as a custom fact.
 LENIENT: Final[dict[str, Read]] = {
     "employees": cells.read_count, "minutes_attended": cells.read_minutes, "demo_requested": cells.read_flag,
+    "zone": cells.read_zone,
 }
 # Of several columns, any yes counts.
 ANY_YES: Final = frozenset({"opted_out", "deleted", "customer"})

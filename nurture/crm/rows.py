@@ -89,7 +89,7 @@ class LeadFile:
                 verdict = next(iter(sure))  # the file's other dates tell
             formats = mapping.formats.get(step.field, ())
             if verdict is None and evidence[index].open and not formats:
-                self.notes.append(f"column {step.column!r}: is 03/04/2026 in March or in April? No date tells; "
+                self.notes.append(f"column {step.column!r}: is 03/04/2026 in March or April? No date tells; "
                                   f'add `formats: {{{step.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"')
             readers[index] = DateReader(ZoneInfo(mapping.times_in), day_first=verdict, formats=formats)
         return readers

@@ -23,12 +23,16 @@ def test_a_country_is_known_by_its_names_and_codes(text: str, code: str | None) 
     ("US", "US-TX", None, "America/Chicago"), ("US", "Texas", "El Paso", "America/Denver"),
     ("US", "New York", "Gary", "America/New_York"), ("CA", "CA", None, "America/Toronto"),
     ("Canada", "Québec", None, "America/Toronto"), ("Canada", "BC", None, "America/Vancouver"),
-    ("AU", "WA", None, "Australia/Perth"), ("BR", "AM", None, "America/Manaus"), ("BR", None, None, "America/Sao_Paulo"),
-    ("MX", "BC", None, "America/Tijuana"), ("Russia", "Omsk", None, "Asia/Omsk"), ("ID", "Bali", None, "Asia/Makassar"),
-    ("KZ", "Aktobe", None, "Asia/Aqtobe"), ("ES", "Canarias", None, "Atlantic/Canary"), (None, "CA", None, None),
+    ("AU", "WA", None, "Australia/Perth"), ("BR", "AM", None, "America/Manaus"), ("BR", None, None,
+    "America/Sao_Paulo"),
+    ("MX", "BC", None, "America/Tijuana"), ("Russia", "Omsk", None, "Asia/Omsk"), ("ID", "Bali", None,
+    "Asia/Makassar"),
+    ("KZ", "Aktobe", None, "Asia/Aqtobe"), ("ES", "Canarias", None, "Atlantic/Canary"), (None, "CA", None,
+    None),
     ("Atlantis", None, None, None),
 ])
-def test_a_place_gives_its_zone(country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
+def test_a_place_gives_its_zone(
+        country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
     assert zone_for(country, region, city) == zone
 
 

@@ -1,1 +1,7 @@
-"""Files in templates/ become domain values here; every fault names its file, line and remedy."""
+"""The files that marketers and sales write, checked as a whole and turned into domain values."""
+
+from nurture.rules.bundle import Rules, TrackRules, check, load
+from nurture.rules.change import describe_change
+from nurture.rules.folder import Sources, read_folder
+
+__all__ = ["Rules", "Sources", "TrackRules", "check", "describe_change", "load", "read_folder"]

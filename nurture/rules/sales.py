@@ -1,0 +1,283 @@
+"""templates/sales/policy.yaml: what sales approved."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, timedelta
+from typing import Any, Final
+
+from pydantic import Field
+
+from nurture.domain.conditions import Condition, Every
+from nurture.domain.lead import Closing
+from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Rep, Resume
+from nurture.domain.score import Points
+from nurture.domain.signals import SignalKind
+from nurture.domain.track import Destination, ToClosed
+from nurture.rules.asked import ALWAYS, Scope, read_condition, read_kind
+from nurture.rules.folder import POLICY, Sources
+from nurture.rules.places import read_place
+from nurture.rules.reading import Node, Reading, read_yaml
+from nurture.rules.shape import Shape, Wrong, read_shape
+from nurture.rules.spans import Address, Day, Line, Name, PositiveSpan, Span, read_name, read_positive_span
+
+_DAY: Final = timedelta(days=1)
+_MOST_POINTS: Final = 1_000_000
+_NOBODY: Final = RejectReason("expired", "Not answered in time", Resume())
+_THEN: Final = "Write `hand_off`, `enrol`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
+_AFTER_NO: Final = (
+    "Write `resume`, `{track: a-track}`, `{close: lost}`, `{close: discarded}` or `{queue: a-queue}`."
+)
+
+
+class _PolicyShape(Shape):
+    approved: Any = Field(examples=["{by: Mara Lindqvist, on: 2026-01-15}"])
+    points: Any = Field(examples=["{clicked: 10, replied: 40, half_life: 30 days}"])
+    readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enrol}]"])
+    hand_off_when: list[Any] = Field(min_length=1, examples=["[{name: replied, when: {did: replied}}]"])
+    reps: list[Any] = Field(
+        examples=["[{id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}]"]
+    )
+    accept_within: PositiveSpan = Field(examples=["1 day"])
+    follow_up_within: PositiveSpan = Field(examples=["2 days"])
+    max_silence: PositiveSpan = Field(examples=["60 days"])
+    reject_reasons: Any = Field(examples=["{not-now: {label: Not now, then: resume, cool_off: 60 days}}"])
+    on_expiry: Any = Field(examples=["{then: resume, cool_off: 7 days}"])
+
+
+class _ApprovedShape(Shape):
+    by: Line = Field(examples=["Mara Lindqvist, head of sales"])
+    on: Day = Field(examples=["2026-01-15"])
+
+
+class _ReadinessShape(Shape):
+    name: Name = Field(examples=["ready"])
+    when: Any = Field(examples=["{field: demo_requested, is: yes}"])
+    then: Any = Field(examples=["hand_off"])
+
+
+class _CriterionShape(Shape):
+    name: Name = Field(examples=["replied"])
+    when: Any = Field(examples=["{did: replied}"])
+
+
+class _RepShape(Shape):
+    id: Name = Field(examples=["mara"])
+    name: Line = Field(examples=["Mara Lindqvist"])
+    email: Address = Field(examples=["mara@example.com"])
+    capacity: int = Field(ge=1, examples=["5"])
+
+
+class _ReasonShape(Shape):
+    label: Line = Field(examples=["Interested, but not now"])
+    then: Any = Field(examples=["resume"])
+    cool_off: Span = Field(timedelta(), examples=["90 days"])
+
+
+class _ExpiryShape(Shape):
+    label: Line = Field(_NOBODY.label, examples=[_NOBODY.label])
+    then: Any = Field(examples=["resume"])
+    cool_off: Span = Field(timedelta(), examples=["7 days"])
+
+
+def read_policy(sources: Sources, steps: Collection[str] | None, reading: Reading) -> Policy | None:
+    """Read the policy; *steps* are the email steps that criteria may name, None where they are not known."""
+    node = read_yaml(POLICY, sources[POLICY], reading)
+    if node is None:
+        return None
+    shape = read_shape(_PolicyShape, node, reading, "the policy")
+    approved = _part(_ApprovedShape, node, "approved", reading)
+    scope = Scope(None if steps is None else {step: step for step in steps})
+    readiness = _readiness(node.part("readiness"), reading)
+    criteria = _criteria(node.part("hand_off_when"), scope, reading)
+    reasons = _reasons(node.part("reject_reasons"), reading)
+    day = timedelta(days=1)
+    return Policy(
+        version=0,
+        approved_by=approved.by if approved else "",
+        approved_on=approved.on if approved else date.min,
+        points=_points(node.part("points"), reading),
+        readiness=readiness,
+        criteria=criteria,
+        reps=_reps(node.part("reps"), reading),
+        accept_within=shape.accept_within if shape else day,
+        follow_up_within=shape.follow_up_within if shape else day,
+        max_silence=shape.max_silence if shape else day,
+        on_expiry=_expiry(node.part("on_expiry"), reading),
+        reject_reasons={reason.code: reason for reason in reasons},
+    )
+
+
+def _part(model: type[_ApprovedShape], node: Node, key: str, reading: Reading) -> _ApprovedShape | None:
+    inner = node.part(key)
+    return None if inner is None else read_shape(model, inner, reading, f"`{key}`")
+
+
+def _listed(node: Node | None) -> list[Node]:
+    return node.items() if node is not None and isinstance(node.value, list) else []
+
+
+def _points(node: Node | None, reading: Reading) -> Points:
+    if node is None:
+        return Points()
+    if not isinstance(node.value, dict):
+        reading.fault(
+            node,
+            "`points` is not a list of `kind: number` lines",
+            "Write for example `clicked: 10` under it.",
+        )
+        return Points()
+    worth: dict[SignalKind, float] = {}
+    half_life = Points().half_life_days
+    for key, part in node.parts.items():
+        try:
+            if key == "half_life":
+                half_life = read_positive_span(part.value) / _DAY
+            else:
+                worth[read_kind(str(key))] = _worth(part.value, str(key))
+        except Wrong as wrong:
+            reading.fault(part, f"`{key}`: {wrong.what}", wrong.instead)
+    return Points(worth, half_life)
+
+
+def _worth(given: Any, kind: str) -> float:
+    number = float(given) if isinstance(given, int | float) and not isinstance(given, bool) else float("nan")
+    if not abs(number) <= _MOST_POINTS:
+        raise Wrong(f"`{given}` is not a number of points", f"Write for example `{kind}: 10`.")
+    return number
+
+
+def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]:
+    rules: list[ReadinessRule] = []
+    scope = Scope(None, no_emails_because="readiness is asked before any email has gone")
+    items = _listed(node)
+    for item in items:
+        shape = read_shape(_ReadinessShape, item, reading, "a readiness rule")
+        when, then = _when(item, scope, reading), item.part("then")
+        to = None if then is None else _then(then, shape.name if shape else "", reading)
+        if shape is not None and when is not None and to is not None:
+            rules.append(ReadinessRule(shape.name, when, to))
+    _check_names(items, reading)
+    everybody = [
+        place
+        for place, item in enumerate(items, 1)
+        if isinstance(item.value, dict) and item.value.get("when") in ALWAYS
+    ]
+    if node is not None and items and not everybody:
+        what = "a lead for which no readiness rule holds has nowhere to go"
+        reading.fault(items[-1], what, "End the list with `- {name: the-rest, when: always, then: enrol}`.")
+    elif everybody and everybody[0] < len(items):
+        reading.fault(
+            items[everybody[0]],
+            "the rules behind the one for everybody are never asked",
+            "Move that one to the end.",
+        )
+    return tuple(rules)
+
+
+def _when(item: Node, scope: Scope, reading: Reading) -> Condition | None:
+    when = item.part("when")
+    return None if when is None else read_condition(when, scope, reading)
+
+
+def _then(node: Node, rule: str, reading: Reading) -> Ready | Enrol | Destination | None:
+    if node.value == "hand_off":
+        return Ready()
+    if node.value == "enrol":
+        return Enrol()
+    if isinstance(node.value, str):
+        reading.fault(node, f"`then: {node.value}` leads nowhere", _THEN)
+        return None
+    return read_place(node, reading, f"readiness rule {rule}", _THEN)
+
+
+def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criterion, ...]:
+    found: list[Criterion] = []
+    items = _listed(node)
+    for item in items:
+        shape = read_shape(_CriterionShape, item, reading, "a hand-off criterion")
+        when = _when(item, scope, reading)
+        if when == Every(()):
+            reading.fault(
+                item,
+                "this criterion hands off every lead at once",
+                "Ask for something that a lead did or said.",
+            )
+        if shape is not None and when is not None:
+            found.append(Criterion(shape.name, when))
+    _check_names(items, reading)
+    return tuple(found)
+
+
+def _check_names(items: list[Node], reading: Reading, key: str = "name") -> None:
+    seen: set[str] = set()
+    for item in items:
+        name = item.value.get(key) if isinstance(item.value, dict) else None
+        if isinstance(name, str) and name in seen:
+            reading.fault(
+                item.parts[key], f"the {key} `{name}` is used twice", "Give each a name of its own."
+            )
+        elif isinstance(name, str):
+            seen.add(name)
+
+
+def _reps(node: Node | None, reading: Reading) -> tuple[Rep, ...]:
+    items = _listed(node)
+    if node is not None and node.value in (None, []):
+        what = "the policy has no reps: nobody could be handed a lead"
+        reading.fault(
+            node, what, "Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`."
+        )
+    shapes = [read_shape(_RepShape, item, reading, "a rep") for item in items]
+    _check_names(items, reading, "id")
+    return tuple(
+        Rep(shape.id, shape.name, shape.email, shape.capacity) for shape in shapes if shape is not None
+    )
+
+
+def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:
+    if node is None:
+        return []
+    if not isinstance(node.value, dict) or not node.value:
+        reading.fault(
+            node,
+            "`reject_reasons` has no reasons",
+            "Write for example `not-now: {label: Not now, then: resume}`.",
+        )
+        return []
+    found: list[RejectReason] = []
+    for code, inner in node.parts.items():
+        shape = read_shape(_ReasonShape, inner, reading, f"the reason `{code}`")
+        to = _after_no(inner, reading)
+        try:
+            read_name(code)
+        except Wrong as wrong:
+            reading.fault(inner, wrong.what, wrong.instead)
+        if shape is not None and to is not None:
+            found.append(RejectReason(str(code), shape.label, to, shape.cool_off))
+    return found
+
+
+def _after_no(inner: Node, reading: Reading) -> Resume | Destination | None:
+    then = inner.part("then")
+    if then is None:
+        return None
+    if then.value == "resume":
+        return Resume()
+    if isinstance(then.value, str):
+        reading.fault(then, f"`then: {then.value}` leads nowhere", _AFTER_NO)
+        return None
+    to = read_place(then, reading, str(inner.value.get("label", "rejected by sales")), _AFTER_NO)
+    if isinstance(to, ToClosed) and to.closing not in (Closing.LOST, Closing.DISCARDED):
+        reading.fault(then, f"a rejected lead cannot be closed as `{to.closing.value}`", _AFTER_NO)
+    return to
+
+
+def _expiry(node: Node | None, reading: Reading) -> RejectReason:
+    if node is None:
+        return _NOBODY
+    shape = read_shape(_ExpiryShape, node, reading, "`on_expiry`")
+    to = _after_no(node, reading) if isinstance(node.value, dict) else None
+    if shape is None or to is None:
+        return _NOBODY
+    return RejectReason(_NOBODY.code, shape.label, to, shape.cool_off)

@@ -1,1 +1,1 @@
-"""The use cases, in the lead's order: intake, enrol, advance, deliver, listen, hand off, close, audit, report."""
+"""The use cases, in the order in which a lead meets them."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -25,15 +24,7 @@ from .moves import Mover
 BRIEF_EXPIRES_AFTER: Final = timedelta(days=30)
 
 
-@dataclass
-class HandedOff:
-    """What one run did."""
-
-    leads: int = 0
-    events: Counter[str] | None = None
-
-
-def hand_off(house: House, now: datetime) -> HandedOff:
+def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
     events: Counter[str] = Counter()
     for sweep in (expire_batch, offer_batch):
@@ -42,7 +33,7 @@ def hand_off(house: House, now: datetime) -> HandedOff:
             events += done
             if done.total() < house.batch:
                 break
-    return HandedOff(events.total(), events)
+    return events
 
 
 def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:

@@ -9,9 +9,10 @@ from hashlib import sha256
 from secrets import token_urlsafe
 from typing import Final, NamedTuple
 
+from sqlalchemy import Connection
+
 from nurture.store import tokens
 from nurture.store.database import Database
-from sqlalchemy import Connection
 
 UNSUBSCRIBE: Final = "unsubscribe"
 ACCEPT: Final = "accept"

@@ -85,13 +85,13 @@ def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = Fa
         raise RulesFaulty(faults)
     loaded = rules.load(sources)
     with house.database.write() as connection:
-        changes = _changes(house, connection, loaded)
+        changes = _changes(connection, loaded)
         if not dry_run:
             _write(connection, loaded, changes, now)
     return changes
 
 
-def _changes(house: House, connection: Connection, loaded: Rules) -> list[Change]:
+def _changes(connection: Connection, loaded: Rules) -> list[Change]:
     published = {(row.kind, row.name): row for row in publications.newest(connection)}
     standing = enrollments.standing(connection)
     changes = []

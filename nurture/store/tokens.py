@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, String, Table, select
-
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables

@@ -165,7 +165,7 @@ class Cap:
 
     def __post_init__(self) -> None:
         if self.touches < 1 or self.per <= timedelta():
-            raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches} in {self.per}")
+            raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches}/{self.per}")
 
 
 @dataclass(frozen=True, slots=True)

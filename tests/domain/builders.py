@@ -1,0 +1,353 @@
+"""Leads, tracks and policies for tests, and a small world in which a lead lives through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from nurture.domain import calendar, score
+from nurture.domain.calendar import Delay, Window
+from nurture.domain.conditions import Condition
+from nurture.domain.lead import Custodian, Lead
+from nurture.domain.planner import (
+    Decision,
+    HoldReason,
+    Leave,
+    NoteFact,
+    OfferToSales,
+    SendTouch,
+    decide,
+    evolve,
+)
+from nurture.domain.policy import Criterion, Policy, RejectReason, Resume
+from nurture.domain.score import Points
+from nurture.domain.signals import Signal, SignalKind
+from nurture.domain.track import (
+    FINALLY,
+    Again,
+    Branch,
+    Cap,
+    Email,
+    End,
+    HandOff,
+    Instruction,
+    Jump,
+    Program,
+    ReEntry,
+    Repeat,
+    Sender,
+    SetFact,
+    Split,
+    ToQueue,
+    WaitFor,
+)
+from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+ALWAYS = Window(frozenset(range(7)), datetime.min.time(), datetime.min.time(), skip_holidays=False)
+OFFICE = Window()
+NO_CAP = Cap(1000, HOUR)
+POINTS = Points({SignalKind.CLICKED: 5.0, SignalKind.VISITED: 1.0, SignalKind.REPLIED: 20.0}, 30.0)
+START = datetime(2026, 6, 1, 8, tzinfo=UTC)  # a Monday
+
+
+def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
+    """A moment in June 2026, of which the 1st is a Monday."""
+    return datetime(2026, 6, 1, hour, minute, tzinfo=UTC) + (day - 1) * DAY
+
+
+def signal(kind: SignalKind, when: datetime, step: str | None = None, **more: Any) -> Signal:
+    return Signal(kind, when, step=step, **more)
+
+
+# A track as a marketer writes it, in steps that nest; `track` makes the flat program of it.
+
+
+@dataclass(frozen=True)
+class Mail:
+    after: Delay = Delay()
+    emails: tuple[str, ...] = ("mail",)
+    step: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    until: Condition
+    up_to: Delay
+    then: tuple[Any, ...] = ()
+    otherwise: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Fork:
+    when: Condition
+    then: tuple[Any, ...] = ()
+    otherwise: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Arms:
+    arms: tuple[tuple[int, tuple[Any, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    body: tuple[Any, ...]
+    every: float = 7
+    growing: float = 1.0
+    at_most: float = 60
+    times: int | None = None
+
+
+@dataclass(frozen=True)
+class Offer:
+    because: str = "the track says so"
+
+
+@dataclass(frozen=True)
+class Note:
+    name: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Stop:
+    queue: str = "stopped"
+
+
+def track(*steps: Any, **settings: Any) -> Program:
+    """The program of *steps*; a step's id is "s" and its place, where it names none itself."""
+    flat: list[Any] = []
+    _flatten(steps, flat)
+    flat.append(End(FINALLY, ToQueue("done")))
+    return program(*flat, **settings)
+
+
+def program(*instructions: Instruction, **settings: Any) -> Program:
+    """A program that may always send, unless *settings* say otherwise."""
+    values: dict[str, Any] = {
+        "track": "warm", "version": 1, "goal": "a talk", "audience": None, "priority": 0, "re_entry": ReEntry(),
+        "sender": Sender("Ada", "ada@example.com", "1 Example Street"), "window": ALWAYS, "grace": 4 * HOUR,
+        "cap": NO_CAP,
+    }
+    return Program(instructions=instructions, **(values | settings))
+
+
+def _flatten(steps: Iterable[Any], flat: list[Any]) -> None:
+    for written in steps:
+        place, step = len(flat), f"s{len(flat)}"
+        match written:
+            case Mail():
+                flat.append(Email(written.step or step, written.emails, written.after))
+            case Note():
+                flat.append(SetFact(step, written.name, written.value))
+            case Offer():
+                flat.append(HandOff(step, written.because))
+            case Stop():
+                flat.append(End(step, ToQueue(written.queue)))
+            case Round():
+                flat.append(None)
+                _flatten(written.body, flat)
+                flat.append(Again(place))
+                flat[place] = Repeat(step, written.every, written.growing, written.at_most, written.times,
+                                     place + 1, len(flat))
+            case Wait() | Fork():
+                then, otherwise = _fork(flat, (written.then, written.otherwise))
+                if isinstance(written, Wait):
+                    flat[place] = WaitFor(step, written.until, written.up_to, then, otherwise)
+                else:
+                    flat[place] = Branch(step, ((written.when, then),), otherwise)
+            case Arms():
+                targets = _fork(flat, [arm for _, arm in written.arms])
+                weights = [weight for weight, _ in written.arms]
+                named = zip("abcdef", weights, targets, strict=False)
+                flat[place] = Split(step, tuple(named))
+            case _:
+                raise AssertionError(written)
+
+
+def _fork(flat: list[Any], blocks: Sequence[Sequence[Any]]) -> list[int]:
+    flat.append(None)
+    starts, jumps = [], []
+    for block in blocks:
+        starts.append(len(flat))
+        _flatten(block, flat)
+        jumps.append(len(flat))
+        flat.append(None)
+    for jump in jumps:
+        flat[jump] = Jump(len(flat))
+    return starts
+
+
+def policy(*criteria: Condition, points: Points = POINTS) -> Policy:
+    return Policy(
+        version=1, approved_by="sales", approved_on=date(2026, 1, 1), points=points, readiness=(),
+        criteria=tuple(Criterion(f"c{number}", when) for number, when in enumerate(criteria)), reps=(),
+        accept_within=DAY, follow_up_within=DAY, max_silence=60 * DAY,
+        on_expiry=RejectReason("expired", "nobody answered", Resume()),
+    )
+
+
+def lead(**facts: Any) -> Lead:
+    return Lead(**({"id": 1, "basis": "consent", "zone": "UTC"} | facts))
+
+
+def view(at_step: str, **settings: Any) -> View:
+    """A lead that stands on *at_step* since START, with nothing sent and nothing done."""
+    values: dict[str, Any] = {"lead": lead(), "custodian": Custodian.TRACK, "visit": 1, "reached": START}
+    values |= settings
+    reached, visit = values.pop("reached"), values.pop("visit")
+    anchor = values.pop("anchor", reached)
+    enrollment = Enrollment(1, "warm", START, Position(at_step, visit, anchor, reached))
+    return View(enrollment=enrollment, **values)
+
+
+# The world: it sweeps, applies decisions, lets mail arrive and reps answer.
+
+Fate = tuple[TouchState, timedelta]
+AT_ONCE: Fate = (TouchState.ACCEPTED, timedelta())
+
+
+@dataclass
+class World:
+    """One lead on one track. *fates* say what becomes of the n-th touch, and how long after its time."""
+
+    program: Program
+    policy: Policy
+    lead: Lead
+    start: datetime = START
+    fates: Sequence[Fate] = (AT_ONCE,)
+    answers_after: timedelta | None = None
+    accepts_when_planned: bool = False
+    custodian: Custodian = Custodian.TRACK
+    suppressed: str = ""
+    signals: tuple[Signal, ...] = ()
+    touches: dict[tuple[str, int], Touch] = field(default_factory=dict)
+    sent: list[SendTouch] = field(default_factory=list)
+    happened: list[tuple[datetime, Any]] = field(default_factory=list)
+    decisions: list[Decision] = field(default_factory=list)
+    wake_at: datetime | None = None
+    events: list[tuple[datetime, int, Callable[[], None]]] = field(default_factory=list)
+    numbers: count[int] = field(default_factory=count)
+    now: datetime = START
+
+    def __post_init__(self) -> None:
+        position = Position(self.program.first_step, 1, self.start, self.start)
+        self.entered = Enrollment(1, self.program.track, self.start, position)
+        self.enrollment, self.wake_at = self.entered, self.start
+
+    def at(self, moment: datetime, event: Callable[[], None]) -> None:
+        heappush(self.events, (moment, next(self.numbers), event))
+
+    def hears(self, signals: Iterable[Signal], late: timedelta = timedelta()) -> World:
+        for one in signals:
+            self.at(one.occurred_at + late, lambda one=one: self._record(one))
+        return self
+
+    def view(self) -> View:
+        gone = (TouchState.CANCELLED, TouchState.REJECTED)
+        touches = tuple(self.touches.values())
+        recent = tuple(touch.at for touch in touches if touch.state not in gone)
+        return View(self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed)
+
+    def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
+        """Live until *until*: sweep when the lead wakes, when something happens to it, and at *extra* moments."""
+        for moment in extra:
+            self.at(moment, lambda: None)
+        while True:
+            upcoming = [moment for moment in (self.wake_at, self.events[0][0] if self.events else None) if moment]
+            if not upcoming or min(upcoming) > until:
+                return self
+            self.now = min(upcoming)
+            while self.events and self.events[0][0] <= self.now:
+                heappop(self.events)[2]()
+            self._sweep()
+
+    def run_swept_at(self, sweeps: Iterable[datetime]) -> World:
+        """Live with sweeps at these moments alone: nothing wakes the lead."""
+        for now in sweeps:
+            self.now = now
+            while self.events and self.events[0][0] <= now:
+                heappop(self.events)[2]()
+            while self._sweep():
+                pass
+        return self
+
+    def _sweep(self) -> bool:
+        now, seen = self.now, self.view()
+        decision = decide(seen, self.program, self.policy, now)
+        assert decision == decide(seen, self.program, self.policy, now)
+        self._must_keep_the_laws(decision)
+        self.decisions.append(decision)
+        self.enrollment = evolve(self.enrollment, decision)
+        self.wake_at = decision.wake_at
+        for action in decision.actions:
+            self.happened.append((now, action))
+            match action:
+                case SendTouch():
+                    self._send(action)
+                case OfferToSales():
+                    self.custodian = Custodian.OFFER
+                    self._cancel()
+                    if self.answers_after is not None:
+                        self.at(now + self.answers_after, self._reject)
+                case NoteFact(name=name, value=value):
+                    self.lead = replace(self.lead, facts={**self.lead.facts, name: value})
+                case Leave():
+                    self._cancel()
+        return any(isinstance(action, SendTouch) for action in decision.actions)
+
+    def _must_keep_the_laws(self, decision: Decision) -> None:
+        ours = [action for action in decision.actions if not isinstance(action, NoteFact)]
+        assert (decision.hold is None) == bool(ours)
+        ends = any(isinstance(action, OfferToSales | Leave) for action in ours)
+        asleep = ends or decision.hold in (HoldReason.LEFT, HoldReason.CLOSED, HoldReason.WITH_SALES)
+        assert (decision.wake_at is None) == asleep
+        assert decision.wake_at is None or decision.wake_at > self.now
+        for action in ours:
+            if isinstance(action, SendTouch):
+                self._must_be_allowed(action)
+
+    def _must_be_allowed(self, send: SendTouch) -> None:
+        assert self.custodian is Custodian.TRACK
+        assert not self.enrollment.ended
+        assert not self.suppressed
+        assert all(touch.settled_at(self.now) for touch in self.touches.values()), "one touch in the air"
+        assert (send.step, send.visit) not in self.touches
+        zone, holidays = self.lead.zone or self.program.zone_fallback, self.lead.holidays
+        for moment in (send.planned_at, send.send_at):
+            assert calendar.is_open(self.program.window, zone, holidays, moment)
+        assert send.planned_at <= self.now <= send.send_at < send.expires_at
+        assert send.planned_at >= self.now - self.program.grace
+        assert send.send_at == calendar.next_open(self.program.window, zone, holidays, self.now)
+
+    def _send(self, send: SendTouch) -> None:
+        state, lag = self.fates[len(self.sent) % len(self.fates)]
+        self.sent.append(send)
+        key = send.step, send.visit
+        self.touches[key] = Touch(send.step, send.visit, TouchState.IN_AIR, send.send_at)
+        if self.accepts_when_planned:
+            self.touches[key] = Touch(send.step, send.visit, TouchState.ACCEPTED, send.planned_at)
+            self.at(self.now, lambda: None)
+            return
+        self.at(send.send_at + lag, lambda: self._settle(key, state))
+
+    def _settle(self, key: tuple[str, int], state: TouchState) -> None:
+        if self.touches[key].state is TouchState.IN_AIR:
+            self.touches[key] = replace(self.touches[key], state=state, at=self.now)
+
+    def _cancel(self) -> None:
+        for key in self.touches:
+            self._settle(key, TouchState.CANCELLED)
+
+    def _reject(self) -> None:
+        self.custodian = Custodian.TRACK
+        self.lead = replace(self.lead, evidence_since=self.now)
+
+    def _record(self, one: Signal) -> None:
+        self.signals = tuple(sorted((*self.signals, one), key=lambda known: known.occurred_at))
+        self.lead = replace(self.lead, engagement=score.add(self.lead.engagement, self.policy.points, (one,)))

@@ -9,6 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from nurture.errors import FileUnreadable
+
 _KEPT_CELLS = 2_000
 _KEPT_CHARACTERS = 2_000
 
@@ -51,7 +53,15 @@ class BadRowReport:
             self._file = None
 
     def add(self, row: BadRow) -> None:
-        """Append *row*."""
+        """Append *row*. Raises FileUnreadable when the report cannot be written."""
+        try:
+            self._append(row)
+        except OSError as fault:
+            raise FileUnreadable(f"the report of bad rows {self.path} cannot be written: {fault.strerror}; "
+                                 "name a file in a folder that you may write to") from fault
+        self.count += 1
+
+    def _append(self, row: BadRow) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
@@ -59,4 +69,3 @@ class BadRowReport:
             self._writer = csv.writer(self._file)
             self._writer.writerow(("line", "reason", *self._header))
         self._writer.writerow((row.line, row.reason, *row.cells))
-        self.count += 1

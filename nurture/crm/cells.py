@@ -20,7 +20,8 @@ _NO: Final = frozenset({
     "absent", "no show", "no-show", "noshow", "not attended", "registered", "subscribed", "unchecked",
     "opted in", "prospect",
 })
-_NOTHING: Final = frozenset({"", "-", "--", "\u2013", "n/a", "na", "#n/a", "null", "none", "nil", "unknown",
+# The ways to write that there is no value.
+NOTHING: Final = frozenset({"", "-", "--", "\u2013", "n/a", "na", "#n/a", "null", "none", "nil", "unknown",
                              "(not set)", "not set", "[not provided]", "not provided", "undefined",
                              "(blank)"})
 _LONGEST_ADDRESS: Final = 254
@@ -34,11 +35,6 @@ _NUMBER: Final = re.compile(r"(\d[\d.,'\u00a0\u202f ]*)\s*([km])?\b", re.IGNOREC
 _CLOCK: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2})")
 _SPOKEN: Final = re.compile(r"(?:(\d{1,3})\s*h(?:(?:ou)?rs?)?)?[ ,]*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?)?[ ,]*"
                             r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?)?)?\.?", re.IGNORECASE)
-
-
-def is_nothing(text: str) -> bool:
-    """Say whether *text* is one of the ways to write that there is no value."""
-    return text.casefold() in _NOTHING
 
 
 def read_address(text: str) -> str:
@@ -127,7 +123,7 @@ def _from_slug(text: str) -> str:
 
 def read_mark(text: str) -> str | None:
     """Return what a lead asked or answered; None for zero, no and the like."""
-    return None if text.casefold() in _NOTHING or text.casefold() in {"0", "no", "false"} else text
+    return None if text.casefold() in NOTHING or text.casefold() in {"0", "no", "false"} else text
 
 
 def split_name(text: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from nurture.crm.badrows import BadRow
-from nurture.crm.cells import is_nothing, read_flag, split_name
+from nurture.crm.cells import NOTHING, read_flag, split_name
 from nurture.crm.columns import CONVERTED
 from nurture.crm.dates import DateReader
 from nurture.crm.mapping import DATE_FIELDS
@@ -84,7 +84,7 @@ _CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
 _AS_WRITTEN: Final = frozenset({
     "first_name", "last_name", "full_name", "questions", "polls", "consent_basis",
 })
-_LONGEST_NOTHING: Final = 16
+_LONGEST_NOTHING: Final = max(map(len, NOTHING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ class RowBuilder:
             custom = {name: text for at, name in self._custom if (text := cells[at].strip())}
             values[_CUSTOM] = custom
             for at, slot, as_written in self._plain:
-                if (text := cells[at].strip()) and (as_written or not _says_nothing(text)):
+                if (text := cells[at].strip()) and (
+                        as_written or len(text) > _LONGEST_NOTHING or text.casefold() not in NOTHING):
                     values[slot] = text
             self._read(cells, values, custom)
             self._read_flags(cells, values)
@@ -226,7 +227,7 @@ def _settle(values: list[Any], custom: dict[str, str]) -> None:
 
 
 def _says_nothing(text: str) -> bool:
-    return len(text) < _LONGEST_NOTHING and is_nothing(text)
+    return len(text) <= _LONGEST_NOTHING and text.casefold() in NOTHING
 
 
 def _flag(text: str, column: str) -> bool:

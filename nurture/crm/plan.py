@@ -122,7 +122,7 @@ def _twins(header: Sequence[str], ranked: list[tuple[str, int, int]]) -> list[tu
 
 def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]],
                  best: dict[str, int]) -> None:
-    names: set[str] = set()
+    names = set(FIELDS)  # a second title must not pass for the title
     dropped = 0
     for index, column in enumerate(header):
         target = targets.get(index, (CUSTOM, 0))[0]

@@ -233,6 +233,8 @@ def test_custom_facts_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
 def test_columns_without_or_with_one_name_keep_their_facts(tmp_path: Path) -> None:
     lead = one(tmp_path, "email,,colour,colour", "a@example.com,x,red,blue")
     assert lead.custom == {"column_2": "x", "colour": "red", "colour_2": "blue"}
+    lead = one(tmp_path, "title,firstname,email,points,address1,zipcode", "Mr,Bo,a@example.com,4,,")
+    assert (lead.source, lead.title, lead.custom) == ("mautic", None, {"title_2": "Mr", "points": "4"})
 
 
 def test_bad_rows_go_to_a_report_that_can_be_mended_and_imported(tmp_path: Path) -> None:
@@ -249,6 +251,12 @@ def test_bad_rows_go_to_a_report_that_can_be_mended_and_imported(tmp_path: Path)
         encoding="utf-8-sig")
     assert [(lead.email, lead.custom) for lead in leads(target)] == [("ann@example.com", {}),
         ("c@example.com", {})]
+
+
+def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with (BadRowReport(saved(tmp_path, "x") / "bad.csv", ["email"]) as report,
+          pytest.raises(FileUnreadable, match="cannot be written")):
+        report.add(BadRow(2, "why", ("x",)))
 
 
 def test_no_bad_rows_make_no_report(tmp_path: Path) -> None:

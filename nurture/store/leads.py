@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, select, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, insert, select, update
 
 from nurture.store import tables
 from nurture.store.database import Database
 
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
+table_address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 
 
 def spend_evidence(
@@ -64,3 +65,21 @@ def last_stays(
         .group_by(enrollment.c.lead_id, enrollment.c.track)
     )
     return {(lead_id, track): moment for lead_id, track, moment in connection.execute(wanted)}
+
+
+def pause(connection: Connection, lead_id: int, until: datetime | None, now: datetime) -> None:
+    """Write until when the lead is left in peace."""
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now))
+
+
+def address(connection: Connection, email: str, normal: str) -> tuple[int, int | None]:
+    """Return the id of an address, made if it is new, and of its lead, if it has one."""
+    found = connection.execute(
+        select(table_address.c.id, lead.c.id)
+        .outerjoin(lead, lead.c.address_id == table_address.c.id)
+        .where(table_address.c.normal == normal)
+    ).one_or_none()
+    if found is not None:
+        return found[0], found[1]
+    made = insert(table_address).values(email=email.strip(), normal=normal).returning(table_address.c.id)
+    return connection.execute(made).scalar_one(), None

@@ -1,0 +1,46 @@
+# Two commands matter: `make demo` shows the product at work, `make test` proves it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OLIST := $(wildcard ../shared/data)
+
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export DO_NOT_TRACK = 1
+ifneq ($(OLIST),)
+export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
+endif
+
+.PHONY: demo test lint unit bench lock clean
+
+demo: $(READY)  ## Run the webinar example: 250 registrants, 180 days, in about a minute.
+	@$(BIN)/nurture demo
+
+test: lint unit  ## Everything that must hold, on SQLite and on PostgreSQL.
+
+lint: $(READY)  ## Layout, types and style.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(READY)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
+	$(BIN)/python -m tests.bench
+
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nurture needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+lock:  ## Pin every dependency with its hashes, for every supported Python. Needs uv.
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

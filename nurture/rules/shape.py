@@ -58,9 +58,7 @@ def read_shape(model: type[M], node: Node, reading: Reading, called: str) -> M |
             if detail["type"] == "missing" and detail["loc"][0] in empty:
                 continue
             what, instead = _explained(model, detail, called)
-            reading.fault(
-                node.deepest([part for part in detail["loc"] if isinstance(part, str | int)]), what, instead
-            )
+            reading.fault(node.deepest(detail["loc"]), what, instead)
         return None
     return None if empty else shape
 
@@ -68,7 +66,9 @@ def read_shape(model: type[M], node: Node, reading: Reading, called: str) -> M |
 def _empty(model: type[Shape], node: Node) -> list[str]:
     """List the keys that stand without a value; those that may hold anything are judged by their reader."""
     known = keys_of(model)
-    return [key for key, value in node.value.items() if value is None and key in known and not known[key].open]
+    return [
+        key for key, value in node.value.items() if value is None and key in known and not known[key].open
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,9 +108,7 @@ class Database:
         One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
         keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
         """
-        payload = orjson.dumps(rows, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
-        if "\\u0000" in payload:
-            payload = _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload)
+        payload = _payload(rows)
         pick = _pick_sqlite if self.is_sqlite else _pick_postgres
         listed = ", ".join(
             f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
@@ -127,6 +125,16 @@ class Database:
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""
         return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
+
+    def reserve_ids(self, connection: Connection, table: str, count: int) -> list[int]:
+        """Return *count* ids of *table* that nobody else gets, in a write transaction."""
+        if count == 0:
+            return []
+        if self.is_sqlite:
+            newest = connection.execute(text(f"SELECT coalesce(max(id), 0) FROM {table}")).scalar_one()  # noqa: S608
+            return list(range(newest + 1, newest + 1 + count))
+        wanted = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(connection.execute(wanted, {"name": table, "count": count}).scalars())
 
     def close(self) -> None:
         """Give every connection back."""
@@ -196,6 +204,15 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _payload(rows: Sequence[Sequence[Any]]) -> str:
+    plain = [tuple(row) for row in rows]  # orjson does not take a NamedTuple for a tuple
+    try:
+        payload = orjson.dumps(plain, default=_plain, option=orjson.OPT_PASSTHROUGH_DATETIME).decode()
+    except orjson.JSONEncodeError as error:
+        raise error.__cause__ or error from None  # what `_plain` said
+    return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
 def _plain(value: object) -> object:

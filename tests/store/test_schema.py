@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, inspect, text
 
+from nurture.errors import DatabaseUnusable
+from nurture.store import schema
 from nurture.store.database import Database
 from nurture.store.tables import metadata
-
-APPEND_ONLY = {"journal", "suppression", "publication"}
 
 
 def shape(connection: Connection) -> dict[str, Any]:
@@ -68,3 +70,64 @@ def test_alembic_finds_nothing_to_change_after_all_migrations(db: Database) -> N
             connection, opts={"compare_type": True, "compare_server_default": True}
         )
         assert compare_metadata(context, metadata) == []
+
+
+def test_an_upgrade_says_what_it_did_and_a_second_one_does_nothing(empty_db: Database) -> None:
+    assert schema.current(empty_db) is None
+    assert schema.upgrade(empty_db)[-1] == schema.head()
+    assert schema.current(empty_db) == schema.head()
+    assert schema.upgrade(empty_db) == []
+    schema.require_current(empty_db)
+
+
+def test_of_two_upgrades_at_once_one_does_the_work(empty_db: Database) -> None:
+    others = [Database(empty_db.url.render_as_string(hide_password=False)) for _ in range(3)]
+    with ThreadPoolExecutor(len(others)) as pool:
+        done = list(pool.map(schema.upgrade, others))
+    for other in others:
+        other.close()
+    assert sorted(map(len, done)) == [0, 0, len(max(done, key=len))]
+    schema.require_current(empty_db)
+
+
+def test_a_database_without_tables_names_the_command_that_makes_them(empty_db: Database) -> None:
+    with pytest.raises(DatabaseUnusable, match=r"has no tables yet\. Run `nurture db upgrade`"):
+        schema.require_current(empty_db)
+
+
+def test_asking_about_a_missing_file_does_not_create_it(tmp_path: Path) -> None:
+    db = Database(f"sqlite:///{tmp_path / 'no.db'}")
+    assert schema.current(db) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_of_a_newer_nurture_is_left_alone(db: Database) -> None:
+    with db.write() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999_the_tower'"))
+    for ask in (schema.require_current, schema.upgrade):
+        with pytest.raises(DatabaseUnusable, match=r"made by a newer nurture \(revision 9999_the_tower"):
+            ask(db)
+
+
+def test_tables_that_another_program_made_are_left_alone(empty_db: Database) -> None:
+    with empty_db.write() as connection:
+        connection.execute(text("CREATE TABLE lead (name text)"))
+    with pytest.raises(DatabaseUnusable, match=r"already has tables .* lead\. Give nurture a database"):
+        schema.upgrade(empty_db)
+    with empty_db.read() as connection:
+        assert inspect(connection).get_table_names() == ["lead"]
+
+
+def test_foreign_keys_are_checked_again_after_an_upgrade(empty_sqlite_url: str) -> None:
+    db = Database(empty_sqlite_url)
+    schema.upgrade(db)
+    with db.read() as connection:
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    db.close()
+
+
+def test_an_upgrade_that_finds_rows_pointing_nowhere_is_undone(sqlite_db: Database) -> None:
+    with sqlite_db.alter() as connection:
+        connection.execute(text("INSERT INTO identity VALUES ('crm', '1', 404)"))
+    with pytest.raises(DatabaseUnusable, match="rows of identity point to rows that are not there"):
+        schema.upgrade(sqlite_db)

@@ -45,7 +45,7 @@ SAMPLES: list[tuple[Any, ...]] = [
     (-(2**63), -(2**31), -1.5e300, False, date(1999, 12, 31), NOON + timedelta(microseconds=1), "", {}),
     (0, 0, 0.0, None, None, None, None, None),
     (1, 1, 1e-9, True, date(9999, 12, 31), NOON.replace(year=2029, microsecond=999_999), "Zoë 日本 🎈", []),
-    (None, None, None, None, None, None, "it's \q\" \\ :name %s %(x)s ; -- \t\r\n $[0] {}", {"x": None}),
+    (None, None, None, None, None, None, "it's \"q\" \\ :name %s %(x)s ; -- \t\r\n $[0] {}", {"x": None}),
     (2, 2, 2.0, False, date(1970, 1, 1), NOON, "null", {"emoji 🎈": "O'Neil \\u0041"}),
 ]
 

@@ -47,6 +47,7 @@ from nurture.domain.track import (
 )
 from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
 
+AT_ONCE = Delay()
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ALWAYS = Window(frozenset(range(7)), datetime.min.time(), datetime.min.time(), skip_holidays=False)
 OFFICE = Window()
@@ -69,7 +70,7 @@ def signal(kind: SignalKind, when: datetime, step: str | None = None, **more: An
 
 @dataclass(frozen=True)
 class Mail:
-    after: Delay = Delay()
+    after: Delay = AT_ONCE
     emails: tuple[str, ...] = ("mail",)
     step: str = ""
 
@@ -130,8 +131,15 @@ def track(*steps: Any, **settings: Any) -> Program:
 def program(*instructions: Instruction, **settings: Any) -> Program:
     """A program that may always send, unless *settings* say otherwise."""
     values: dict[str, Any] = {
-        "track": "warm", "version": 1, "goal": "a talk", "audience": None, "priority": 0, "re_entry": ReEntry(),
-        "sender": Sender("Ada", "ada@example.com", "1 Example Street"), "window": ALWAYS, "grace": 4 * HOUR,
+        "track": "warm",
+        "version": 1,
+        "goal": "a talk",
+        "audience": None,
+        "priority": 0,
+        "re_entry": ReEntry(),
+        "sender": Sender("Ada", "ada@example.com", "1 Example Street"),
+        "window": ALWAYS,
+        "grace": 4 * HOUR,
         "cap": NO_CAP,
     }
     return Program(instructions=instructions, **(values | settings))
@@ -153,8 +161,9 @@ def _flatten(steps: Iterable[Any], flat: list[Any]) -> None:
                 flat.append(None)
                 _flatten(written.body, flat)
                 flat.append(Again(place))
-                flat[place] = Repeat(step, written.every, written.growing, written.at_most, written.times,
-                                     place + 1, len(flat))
+                flat[place] = Repeat(
+                    step, written.every, written.growing, written.at_most, written.times, place + 1, len(flat)
+                )
             case Wait() | Fork():
                 then, otherwise = _fork(flat, (written.then, written.otherwise))
                 if isinstance(written, Wait):
@@ -185,9 +194,16 @@ def _fork(flat: list[Any], blocks: Sequence[Sequence[Any]]) -> list[int]:
 
 def policy(*criteria: Condition, points: Points = POINTS) -> Policy:
     return Policy(
-        version=1, approved_by="sales", approved_on=date(2026, 1, 1), points=points, readiness=(),
-        criteria=tuple(Criterion(f"c{number}", when) for number, when in enumerate(criteria)), reps=(),
-        accept_within=DAY, follow_up_within=DAY, max_silence=60 * DAY,
+        version=1,
+        approved_by="sales",
+        approved_on=date(2026, 1, 1),
+        points=points,
+        readiness=(),
+        criteria=tuple(Criterion(f"c{number}", when) for number, when in enumerate(criteria)),
+        reps=(),
+        accept_within=DAY,
+        follow_up_within=DAY,
+        max_silence=60 * DAY,
         on_expiry=RejectReason("expired", "nobody answered", Resume()),
     )
 
@@ -209,7 +225,7 @@ def view(at_step: str, **settings: Any) -> View:
 # The world: it sweeps, applies decisions, lets mail arrive and reps answer.
 
 Fate = tuple[TouchState, timedelta]
-AT_ONCE: Fate = (TouchState.ACCEPTED, timedelta())
+ARRIVES: Fate = (TouchState.ACCEPTED, timedelta())
 
 
 @dataclass
@@ -220,7 +236,7 @@ class World:
     policy: Policy
     lead: Lead
     start: datetime = START
-    fates: Sequence[Fate] = (AT_ONCE,)
+    fates: Sequence[Fate] = (ARRIVES,)
     answers_after: timedelta | None = None
     accepts_when_planned: bool = False
     custodian: Custodian = Custodian.TRACK
@@ -252,14 +268,18 @@ class World:
         gone = (TouchState.CANCELLED, TouchState.REJECTED)
         touches = tuple(self.touches.values())
         recent = tuple(touch.at for touch in touches if touch.state not in gone)
-        return View(self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed)
+        return View(
+            self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed
+        )
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
         """Live until *until*: sweep when the lead wakes, when something happens to it, and at *extra* moments."""
         for moment in extra:
             self.at(moment, lambda: None)
         while True:
-            upcoming = [moment for moment in (self.wake_at, self.events[0][0] if self.events else None) if moment]
+            upcoming = [
+                moment for moment in (self.wake_at, self.events[0][0] if self.events else None) if moment
+            ]
             if not upcoming or min(upcoming) > until:
                 return self
             self.now = min(upcoming)

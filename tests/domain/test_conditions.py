@@ -33,16 +33,19 @@ from tests.domain.builders import DAY, HOUR, POINTS, START, at, lead, signal, vi
 
 CLICKED, REPLIED, VISITED = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED
 MOMENT = timedelta(microseconds=1)
+LATER = at(10)
 
 
-def about(*signals: Signal, since: datetime | None = None, answered_at: datetime | None = None, **more: Any) -> Question:
+def about(
+    *signals: Signal, since: datetime | None = None, answered_at: datetime | None = None, **more: Any
+) -> Question:
     who = more.pop("lead", lead())
     if signals:
         who = replace(who, engagement=score.add(who.engagement, POINTS, signals))
     return Question(view("s0", lead=who, signals=signals, **more), POINTS, since, answered_at)
 
 
-def yes(condition: Condition, question: Question, moment: datetime = at(10)) -> bool:
+def yes(condition: Condition, question: Question, moment: datetime = LATER) -> bool:
     return evaluate(condition, question, moment).yes
 
 
@@ -156,15 +159,24 @@ def test_a_deed_on_a_repeated_email_counts_from_its_newest_touch() -> None:
 def test_an_email_in_doubt_may_have_been_clicked_and_a_cancelled_one_not() -> None:
     click = signal(CLICKED, at(3), "a")
     assert yes(Did(CLICKED, email="a"), about(click, touches=(Touch("a", 1, TouchState.IN_DOUBT, at(2)),)))
-    assert not yes(Did(CLICKED, email="a"), about(click, touches=(Touch("a", 1, TouchState.CANCELLED, at(2)),)))
+    assert not yes(
+        Did(CLICKED, email="a"), about(click, touches=(Touch("a", 1, TouchState.CANCELLED, at(2)),))
+    )
 
 
 @pytest.mark.parametrize(
     ("where", "own"),
-    [({}, True), ({"enrollment_id": 1}, True), ({"enrollment_id": 2}, False), ({"track": "warm"}, True),
-     ({"track": "other"}, False)],
+    [
+        ({}, True),
+        ({"enrollment_id": 1}, True),
+        ({"enrollment_id": 2}, False),
+        ({"track": "warm"}, True),
+        ({"track": "other"}, False),
+    ],
 )
-def test_an_email_of_the_same_name_in_another_track_is_another_email(where: dict[str, Any], own: bool) -> None:
+def test_an_email_of_the_same_name_in_another_track_is_another_email(
+    where: dict[str, Any], own: bool
+) -> None:
     sent = (Touch("a", 1, TouchState.ACCEPTED, at(2)),)
     assert yes(Did(CLICKED, email="a"), about(signal(CLICKED, at(3), "a", **where), touches=sent)) is own
 
@@ -238,7 +250,11 @@ def test_a_decision_date_counts_on_local_days() -> None:
     assert opens == datetime(2026, 6, 29, 22, tzinfo=START.tzinfo)
     closes = evaluate(DecidesWithin(10), question, opens).changes_at
     assert closes == datetime(2026, 7, 10, 22, tzinfo=START.tzinfo)
-    assert evaluate(DecidesWithin(10), question, closes) == (False, "decides on 2026-07-10, which has passed", None)
+    assert evaluate(DecidesWithin(10), question, closes) == (
+        False,
+        "decides on 2026-07-10, which has passed",
+        None,
+    )
 
 
 def test_a_date_is_not_known_before_it_was_stated() -> None:
@@ -272,9 +288,14 @@ def test_all_any_and_not_join_answers_reasons_and_changes() -> None:
     assert evaluate(Every((clicked, replied)), question, at(4)) == (False, "replied not seen", at(5))
     assert evaluate(AnyOf((clicked, replied)), question, at(4)) == (True, "clicked on 2026-06-03", at(5))
     assert evaluate(AnyOf((clicked, replied)), question, at(1)) == (
-        False, "none of: clicked not seen; replied not seen", at(3)
+        False,
+        "none of: clicked not seen; replied not seen",
+        at(3),
     )
-    assert evaluate(Every((clicked, replied)), question, at(5)).because == "clicked on 2026-06-03 and replied on 2026-06-05"
+    assert (
+        evaluate(Every((clicked, replied)), question, at(5)).because
+        == "clicked on 2026-06-03 and replied on 2026-06-05"
+    )
     assert evaluate(Not(clicked), question, at(4)) == (False, "not (clicked on 2026-06-03)", None)
 
 
@@ -288,13 +309,23 @@ def test_the_earliest_of_nothing_known_is_not_known() -> None:
 second = st.integers(0, 60 * 86_400).map(lambda number: at(1) + timedelta(seconds=number))
 hour = st.integers(0, 60 * 24).map(lambda number: at(1) + number * HOUR)
 deeds = st.builds(
-    Signal, st.sampled_from([CLICKED, REPLIED, VISITED]), hour | second,
-    st.sampled_from([SignalVerdict.HUMAN, SignalVerdict.HUMAN, SignalVerdict.BOT]), st.none() | st.just(1),
-    st.none(), st.none() | st.sampled_from(["a", "b"]),
+    Signal,
+    st.sampled_from([CLICKED, REPLIED, VISITED]),
+    hour | second,
+    st.sampled_from([SignalVerdict.HUMAN, SignalVerdict.HUMAN, SignalVerdict.BOT]),
+    st.none() | st.just(1),
+    st.none(),
+    st.none() | st.sampled_from(["a", "b"]),
 )
 leaves = st.one_of(
-    st.builds(Did, st.sampled_from([CLICKED, REPLIED]), st.none() | st.sampled_from(["a", "b"]), st.none(),
-              st.integers(1, 3), st.none() | st.sampled_from([HOUR, 3 * DAY, 20 * DAY])),
+    st.builds(
+        Did,
+        st.sampled_from([CLICKED, REPLIED]),
+        st.none() | st.sampled_from(["a", "b"]),
+        st.none(),
+        st.integers(1, 3),
+        st.none() | st.sampled_from([HOUR, 3 * DAY, 20 * DAY]),
+    ),
     st.builds(Score, at_least=st.sampled_from([0, 0.5, 1, 5, 10, 20])),
     st.builds(Score, below=st.sampled_from([0.5, 1, 5, 10, 20])),
     st.builds(DecidesWithin, st.integers(0, 50)),
@@ -318,7 +349,9 @@ def questions(draw: Any) -> Question:
     who = lead(zone=draw(st.sampled_from(["", "Africa/Cairo", "America/St_Johns"])), timeline=timeline)
     touches = (Touch("a", 1, TouchState.ACCEPTED, at(2)),)
     answered = draw(st.none() | hour)
-    return about(*signals, lead=who, touches=touches, since=answered or draw(st.none() | hour), answered_at=answered)
+    return about(
+        *signals, lead=who, touches=touches, since=answered or draw(st.none() | hour), answered_at=answered
+    )
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nurture.domain.calendar import Delay, Window
 from nurture.domain.conditions import Any as AnyOf
-from nurture.domain.conditions import Comparison, Condition, DecidesWithin, Did, Every, Field, Not, Score
+from nurture.domain.conditions import Comparison, DecidesWithin, Did, Every, Field, Not, Score
 from nurture.domain.lead import Custodian, Lead, Timeline
 from nurture.domain.planner import Leave, OfferToSales, decide, evolve
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
@@ -40,8 +40,19 @@ from tests.domain.builders import (
 LIFE = 75 * DAY
 KINDS = (SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED)
 ZONES = sorted(available_timezones() - {"localtime", "Factory"})
-NOTABLE = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Havana", "Africa/Cairo",
-           "Asia/Kathmandu", "Pacific/Apia", "America/St_Johns", "Pacific/Kiritimati", "Asia/Beirut"]
+NOTABLE = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "Australia/Lord_Howe",
+    "America/Havana",
+    "Africa/Cairo",
+    "Asia/Kathmandu",
+    "Pacific/Apia",
+    "America/St_Johns",
+    "Pacific/Kiritimati",
+    "Asia/Beirut",
+]
 
 law = settings(
     max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
@@ -60,10 +71,15 @@ delays = st.one_of(
     st.builds(Delay, days=st.integers(0, 9), at=st.sampled_from([None, time(2, 30), time(10)])),
     st.builds(Delay, business_days=st.integers(1, 4), on=st.sampled_from([None, 1])),
 )
-spans = st.sampled_from([Delay(hours=3), Delay(days=1), Delay(days=4), Delay(business_days=3), Delay(days=10)])
+spans = st.sampled_from(
+    [Delay(hours=3), Delay(days=1), Delay(days=4), Delay(business_days=3), Delay(days=10)]
+)
 steps = st.sampled_from([f"s{number}" for number in range(8)])
 deeds = st.builds(
-    Did, st.sampled_from(KINDS), email=st.none() | steps, times=st.integers(1, 3),
+    Did,
+    st.sampled_from(KINDS),
+    email=st.none() | steps,
+    times=st.integers(1, 3),
     within=st.none() | st.sampled_from([6 * HOUR, 2 * DAY, 9 * DAY]),
 )
 scores = st.builds(Score, at_least=st.sampled_from([0.5, 1.0, 5.0, 5.5, 20.0])) | st.builds(
@@ -87,7 +103,9 @@ def nested(blocks: Any) -> Any:
     return st.one_of(
         st.builds(Wait, asked, spans, few(blocks, 2), few(blocks, 2)),
         st.builds(Fork, asked, few(blocks, 2), few(blocks, 2)),
-        st.builds(Arms, st.lists(st.tuples(st.integers(1, 9), few(blocks, 2)), min_size=1, max_size=3).map(tuple)),
+        st.builds(
+            Arms, st.lists(st.tuples(st.integers(1, 9), few(blocks, 2)), min_size=1, max_size=3).map(tuple)
+        ),
     )
 
 
@@ -97,30 +115,45 @@ windows = st.one_of(
     st.just(ALWAYS),
     st.just(OFFICE),
     st.builds(
-        Window, st.sampled_from([frozenset(range(7)), frozenset({0, 1, 2, 3, 4}), frozenset({2, 6})]),
+        Window,
+        st.sampled_from([frozenset(range(7)), frozenset({0, 1, 2, 3, 4}), frozenset({2, 6})]),
         st.sampled_from([time(0), time(2), time(9, 30), time(22)]),
-        st.sampled_from([time(0), time(3), time(6), time(17), time(23, 59)]), st.booleans(),
+        st.sampled_from([time(0), time(3), time(6), time(17), time(23, 59)]),
+        st.booleans(),
     ),
 )
-caps = st.one_of(st.just(NO_CAP), st.builds(Cap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY])))
+caps = st.one_of(
+    st.just(NO_CAP), st.builds(Cap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY]))
+)
 graces = st.sampled_from([timedelta(), timedelta(minutes=20), 4 * HOUR, 3 * DAY])
 changes_of_clocks = st.builds(
     lambda year, month_day, hour: datetime(year, *month_day, tzinfo=UTC) + hour * HOUR,
-    st.integers(2024, 2029), st.sampled_from([(3, 8), (3, 25), (4, 1), (4, 24), (9, 5), (10, 1), (10, 25), (11, 1)]),
+    st.integers(2024, 2029),
+    st.sampled_from([(3, 8), (3, 25), (4, 1), (4, 24), (9, 5), (10, 1), (10, 25), (11, 1)]),
     st.integers(-72, 168),
 )
-anytime = st.integers(0, 6 * 365 * 24 * 4).map(lambda quarter: datetime(2024, 1, 1, tzinfo=UTC) + quarter * HOUR / 4)
-states = st.sampled_from([TouchState.ACCEPTED, TouchState.CANCELLED, TouchState.REJECTED, TouchState.IN_DOUBT])
+anytime = st.integers(0, 6 * 365 * 24 * 4).map(
+    lambda quarter: datetime(2024, 1, 1, tzinfo=UTC) + quarter * HOUR / 4
+)
+states = st.sampled_from(
+    [TouchState.ACCEPTED, TouchState.CANCELLED, TouchState.REJECTED, TouchState.IN_DOUBT]
+)
 fates = st.lists(
-    st.tuples(states, st.sampled_from([timedelta(), timedelta(minutes=7), 11 * HOUR, 4 * DAY])), min_size=1, max_size=3
+    st.tuples(states, st.sampled_from([timedelta(), timedelta(minutes=7), 11 * HOUR, 4 * DAY])),
+    min_size=1,
+    max_size=3,
 )
 
 
 @st.composite
 def programs(draw: Any, parts: Any = simple, **fixed: Any) -> Program:
     rounds = st.builds(
-        Round, st.lists(parts, min_size=1, max_size=2).map(tuple), st.sampled_from([0.25, 3, 7]),
-        st.sampled_from([1.0, 1.5]), st.just(20), st.sampled_from([None, 1, 2]),
+        Round,
+        st.lists(parts, min_size=1, max_size=2).map(tuple),
+        st.sampled_from([0.25, 3, 7]),
+        st.sampled_from([1.0, 1.5]),
+        st.just(20),
+        st.sampled_from([None, 1, 2]),
     )
     steps = draw(st.lists(st.one_of(parts, parts, rounds), min_size=1, max_size=5))
     drawn = {"window": draw(windows), "cap": draw(caps), "grace": draw(graces)}
@@ -142,7 +175,9 @@ def deeds_done(draw: Any, start: datetime) -> list[Signal]:
     moments = st.integers(0, 40 * 24).map(lambda hour: start + hour * HOUR)
     odd = st.integers(0, 40 * 86_400).map(lambda second: start + timedelta(seconds=second))
     verdicts = st.sampled_from([SignalVerdict.HUMAN] * 4 + [SignalVerdict.BOT])
-    made = st.builds(Signal, st.sampled_from(KINDS), moments | odd, verdicts, st.just(1), st.none(), st.none() | steps)
+    made = st.builds(
+        Signal, st.sampled_from(KINDS), moments | odd, verdicts, st.just(1), st.none(), st.none() | steps
+    )
     return draw(st.lists(made, max_size=7))
 
 
@@ -161,7 +196,9 @@ def lives(draw: Any, parts: Any = with_offers, criteria: int = 2, **fixed: Any) 
     return begin
 
 
-moments = st.lists(st.integers(0, LIFE // timedelta(minutes=1)).map(lambda minute: timedelta(minutes=minute)), max_size=30)
+moments = st.lists(
+    st.integers(0, LIFE // timedelta(minutes=1)).map(lambda minute: timedelta(minutes=minute)), max_size=30
+)
 
 
 # The laws
@@ -169,7 +206,9 @@ moments = st.lists(st.integers(0, LIFE // timedelta(minutes=1)).map(lambda minut
 
 @law
 @given(lives(), moments)
-def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(life: Any, more: list[timedelta]) -> None:
+def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(
+    life: Any, more: list[timedelta]
+) -> None:
     """Hand-off criteria, waits and branches included; each sweep also keeps the laws that World checks."""
     woken = life()
     end = woken.start + LIFE
@@ -183,11 +222,15 @@ def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(life: Any,
 
 @law
 @given(lives(simple, 0, grace=6 * HOUR), st.lists(st.integers(1, 360), min_size=1, max_size=60))
-def test_gaps_up_to_the_grace_give_the_same_touches_planned_for_the_same_times(life: Any, gaps: list[int]) -> None:
+def test_gaps_up_to_the_grace_give_the_same_touches_planned_for_the_same_times(
+    life: Any, gaps: list[int]
+) -> None:
     exact = life(accepts_when_planned=True)
     sweeps = [exact.start]
     while sweeps[-1] < exact.start + 30 * DAY:
-        sweeps.append(sweeps[-1] + timedelta(minutes=gaps[len(sweeps) % len(gaps)]) + 3 * HOUR * (len(gaps) < 5))
+        sweeps.append(
+            sweeps[-1] + timedelta(minutes=gaps[len(sweeps) % len(gaps)]) + 3 * HOUR * (len(gaps) < 5)
+        )
         assume(sweeps[-1] - sweeps[-2] <= 6 * HOUR)
     late = life(accepts_when_planned=True).run_swept_at(sweeps)
     exact.run(sweeps[-1])
@@ -237,14 +280,18 @@ def test_nothing_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused(
         if what == "suppressed":
             world.suppressed = "unsubscribed (global)"
         elif what == "paused":
-            world.lead = Lead(**{name: getattr(world.lead, name) for name in Lead.__slots__} | {"paused_until": peace})
+            world.lead = Lead(
+                **{name: getattr(world.lead, name) for name in Lead.__slots__} | {"paused_until": peace}
+            )
         else:
             world.custodian = Custodian.REP if what == "rep" else Custodian.CLOSED
 
     world.at(moment, happen)
     world.run(world.start + LIFE, [world.start + one for one in more])
     ends = peace if what == "paused" else world.start + LIFE
-    assert not [action for now, action in world.happened if moment <= now < ends and not isinstance(action, Leave)]
+    assert not [
+        action for now, action in world.happened if moment <= now < ends and not isinstance(action, Leave)
+    ]
 
 
 @law
@@ -279,8 +326,15 @@ def test_the_order_in_which_signals_are_told_changes_nothing(life: Any, chance: 
     again.lead = Lead(**{name: getattr(seen.lead, name) for name in Lead.__slots__ if name != "engagement"})
     for one in shuffled:
         again._record(one)
-    other = type(seen)(again.lead, seen.custodian, seen.enrollment, again.signals, tuple(reversed(seen.touches)),
-                       tuple(reversed(seen.recent)), seen.suppressed)
+    other = type(seen)(
+        again.lead,
+        seen.custodian,
+        seen.enrollment,
+        again.signals,
+        tuple(reversed(seen.touches)),
+        tuple(reversed(seen.recent)),
+        seen.suppressed,
+    )
     first = decide(seen, world.program, world.policy, now)
     second = decide(other, world.program, world.policy, now)
     assert (first.position, first.wake_at, first.hold) == (second.position, second.wake_at, second.hold)
@@ -289,7 +343,9 @@ def test_the_order_in_which_signals_are_told_changes_nothing(life: Any, chance: 
 
 @law
 @given(programs(), changes_of_clocks, st.sampled_from(NOTABLE), st.integers(0, 30 * 24))
-def test_a_reply_hands_off_when_it_comes_window_or_not(of: Program, start: datetime, zone: str, hour: int) -> None:
+def test_a_reply_hands_off_when_it_comes_window_or_not(
+    of: Program, start: datetime, zone: str, hour: int
+) -> None:
     who = Lead(1, {}, zone, frozenset({date(start.year, 4, 1)}), "consent")
     reply = Signal(SignalKind.REPLIED, start + hour * HOUR)
     world = World(of, policy(Did(SignalKind.REPLIED)), who, start).hears([reply])
@@ -305,7 +361,10 @@ def test_any_position_of_any_age_gets_an_answer(of: Program, visit: int, age: in
     start = datetime(2026, 6, 1, tzinfo=UTC)
     world = World(of, policy(), Lead(1, basis="consent"), start)
     world.enrollment = type(world.entered)(
-        1, "warm", start, type(world.entered.position)(data.draw(st.sampled_from(sorted(of.index))), visit + 1, start, start)
+        1,
+        "warm",
+        start,
+        type(world.entered.position)(data.draw(st.sampled_from(sorted(of.index))), visit + 1, start, start),
     )
     world.now = start + age * DAY
     world._sweep()

@@ -74,7 +74,9 @@ def test_rounding_does_not_make_a_score_of_what_is_long_forgotten() -> None:
     fast = Points(POINTS.worth, half_life_days=1.0)
     signals = [signal(CLICKED, at(1)), signal(REPLIED, at(101, 7)), signal(REPLIED, at(102, 3))]
     engagement = score.add(Engagement(), fast, signals)
-    assert score.value_before(engagement, fast, signals, at(50)) == pytest.approx(whole(fast, signals, at(50)))
+    assert score.value_before(engagement, fast, signals, at(50)) == pytest.approx(
+        whole(fast, signals, at(50))
+    )
 
 
 @law
@@ -92,7 +94,9 @@ def test_the_order_of_telling_changes_nothing(points: Points, signals: list[Sign
 
 @law
 @given(scales, st.lists(deeds, max_size=8), moments)
-def test_the_value_before_is_what_was_there_then(points: Points, signals: list[Signal], moment: datetime) -> None:
+def test_the_value_before_is_what_was_there_then(
+    points: Points, signals: list[Signal], moment: datetime
+) -> None:
     engagement = score.add(Engagement(), points, signals)
     then = score.value_before(engagement, points, signals, moment)
     assert then == pytest.approx(whole(points, signals, moment), abs=1e-9)
@@ -104,7 +108,9 @@ def test_the_value_before_undoes_an_addition_of_signals_to_a_known_number(
     points: Points, signals: list[Signal], known: float, hours: int
 ) -> None:
     before = Engagement(known, at(1))
-    later = [Signal(one.kind, at(1) + timedelta(seconds=1) + (one.occurred_at - at(1)) / 100) for one in signals]
+    later = [
+        Signal(one.kind, at(1) + timedelta(seconds=1) + (one.occurred_at - at(1)) / 100) for one in signals
+    ]
     after = score.add(before, points, later)
     if points.decay(((after.as_of or at(1)) - at(1)).total_seconds()) > 1e-3:
         assert score.value_before(after, points, later, at(1)) == pytest.approx(known, rel=1e-9)
@@ -132,7 +138,9 @@ def test_it_falls_below_at_the_first_whole_second_below(
     assert falls > as_of
     assert falls.microsecond == 0
     assert not score.reaches(score.value_at(engagement, points, falls), threshold)
-    assert score.reaches(score.value_at(engagement, points, max(as_of, falls - timedelta(seconds=1))), threshold)
+    assert score.reaches(
+        score.value_at(engagement, points, max(as_of, falls - timedelta(seconds=1))), threshold
+    )
 
 
 @law

@@ -33,7 +33,9 @@ def test_two_splits_and_two_tracks_divide_leads_independently() -> None:
     pairs = Counter((arm_of(halves, "warm", lead)[0], arm_of(other, "warm", lead)[0]) for lead in range(2000))
     assert len(pairs) == 4
     assert min(pairs.values()) > 400
-    pairs = Counter((arm_of(halves, "warm", lead)[0], arm_of(halves, "cold", lead)[0]) for lead in range(2000))
+    pairs = Counter(
+        (arm_of(halves, "warm", lead)[0], arm_of(halves, "cold", lead)[0]) for lead in range(2000)
+    )
     assert min(pairs.values()) > 400
 
 
@@ -58,7 +60,9 @@ def test_a_pause_below_a_day_is_in_hours_and_never_nothing() -> None:
 
 @law
 @given(st.floats(0.01, 400), st.floats(1, 1e6), st.floats(1, 1e9), st.integers(1, 10**6))
-def test_pauses_never_shrink_and_never_overflow(every: float, growing: float, at_most: float, rounds: int) -> None:
+def test_pauses_never_shrink_and_never_overflow(
+    every: float, growing: float, at_most: float, rounds: int
+) -> None:
     repeat = Repeat("r", every, growing, at_most, None, 1, 2)
     first, second = (repeat.pause(done) for done in (rounds, rounds + 1))
     lengths = [timedelta(days=one.days, hours=one.hours) for one in (first, second)]

@@ -1,0 +1,196 @@
+"""Small worlds for tests of the use cases: rules with two tracks, a house that obeys them, leads."""
+
+from __future__ import annotations
+
+import itertools
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import insert
+
+from nurture.domain.address import normalise_address
+from nurture.journey import publish, tick
+from nurture.journey.house import House
+from nurture.mail.mailbox import Mailbox
+from nurture.store import clocks, tables
+from nurture.store.database import Database
+
+START: Final = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+"""A Monday morning, before the send window of the tiny rules opens."""
+
+_TEMPLATES: Final = Path(__file__).parents[2] / "templates"
+_numbers = itertools.count(1)
+
+_DEFAULTS = """
+sender:
+  name: Ada
+  email: ada@house.example
+  postal_address: 1 Harbour Lane, Exampleton
+send:
+  days: [mon, tue, wed, thu, fri]
+  between: 09:00-17:00
+  zone_fallback: UTC
+  skip_holidays: no
+  grace: 3 days
+cap: {touches: 2, per: 7 days}
+layout: plain
+"""
+
+_WELCOME = """
+name: welcome
+goal: Say hello, and see who answers
+audience: {field: title, contains: [head]}
+priority: 10
+re_entry: after 30 days
+steps:
+  - email: 01-hello
+    after: 1 hour
+  - wait_for: {did: clicked, email: 01-hello}
+    id: wait-for-click
+    up_to: 5 days
+    then: continue
+    otherwise: continue
+  - email: 02-more
+    after: 3 days
+finally: keep
+"""
+
+_KEEP = """
+name: keep
+goal: Be remembered
+audience: everybody
+priority: 0
+re_entry: after 1 day
+steps:
+  - repeat:
+      every: 20 days
+      steps:
+        - email: 01-news
+          after: 10 days
+    id: go-round
+finally: {close: unreachable}
+"""
+
+_POLICY = """
+approved: {by: "Sam, sales", on: 2026-01-01}
+points: {clicked: 10, replied: 40, deciding: 30, half_life: 30 days}
+readiness:
+  - name: student
+    when: {field: title, contains: [student]}
+    then: {discard: not a buyer}
+  - name: ready
+    when: {field: demo_requested, is: yes}
+    then: hand_off
+  - name: nurture
+    when: always
+    then: enrol
+hand_off_when:
+  - name: replied
+    when: {did: replied}
+  - name: decides-soon
+    when: {timeline: {decides_within: 90 days}}
+  - name: engaged
+    when: {score: {at_least: 25}}
+reps:
+  - {id: ana, name: Ana, email: ana@house.example, capacity: 5}
+  - {id: ben, name: Ben, email: ben@house.example, capacity: 5}
+accept_within: 1 day
+follow_up_within: 2 days
+max_silence: 60 days
+reject_reasons:
+  not-now: {label: Not now, then: {track: keep}, cool_off: 30 days}
+  wrong-person: {label: Has no say, then: resume, cool_off: 7 days}
+  bad-fit: {label: Nothing for them, then: {close: discarded}}
+  please-check: {label: Please check, then: {queue: needs-a-look}}
+on_expiry: {label: Nobody answered, then: resume, cool_off: 7 days}
+"""
+
+
+def tiny_rules() -> dict[str, str]:
+    """Tracks `welcome` (two emails, heads only) and `keep` (for ever), a policy with two reps."""
+    sources = {
+        "defaults.yaml": _DEFAULTS,
+        "sales/policy.yaml": _POLICY,
+        "tracks/welcome/track.yaml": _WELCOME,
+        "tracks/welcome/01-hello.md": _letter("Hello"),
+        "tracks/welcome/02-more.md": _letter("More"),
+        "tracks/keep/track.yaml": _KEEP,
+        "tracks/keep/01-news.md": _letter("News"),
+    }
+    for folder, pattern in (("layouts", "*.mjml"), ("handoff", "*.md")):
+        for path in sorted((_TEMPLATES / folder).glob(pattern)):
+            sources[f"{folder}/{path.name}"] = path.read_text("utf-8")
+    return sources
+
+
+def _letter(subject: str) -> str:
+    return (
+        f"---\nsubject: {subject}\npreheader: From us\n---\n"
+        'Hello {{ lead.first_name or "there" }},\n\n[read on](https://www.example.com/guide)\n'
+    )
+
+
+def make_house(
+    db: Database, tmp_path: Path, now: datetime = START, rules: dict[str, str] | None = None
+) -> House:
+    """Return a house in virtual time in which *rules* (the tiny ones) are published."""
+    clocks.bind(db, "virtual", now)
+    house = House(db, Mailbox(tmp_path / "mailbox"))
+    publish.publish(house, rules or tiny_rules(), now)
+    return house
+
+
+def add_lead(
+    house: House,
+    *,
+    at: datetime = START,
+    email: str | None = "",
+    source: str = "test",
+    external_id: str | None = None,
+    zone: str = "UTC",
+    country: str = "",
+    basis: str | None = "consent",
+    first_contact_at: datetime | None = None,
+    **facts: Any,
+) -> int:
+    """Bring a lead to intake as an import does, and return its id. *email* "" makes one up, None has none."""
+    number = next(_numbers)
+    address = f"lead{number}@people.example" if email == "" else email
+    with house.database.write() as connection:
+        address_id = None
+        if address is not None:
+            row = insert(_ADDRESS).values(email=address, normal=normalise_address(address))
+            address_id = connection.execute(row).inserted_primary_key[0]
+        values = {
+            "address_id": address_id, "source": source, "facts": facts, "zone": zone, "country": country,
+            "basis": basis, "engagement": 0.0, "readiness": "", "first_contact_at": first_contact_at or at,
+            "created_at": at, "updated_at": at,
+        }
+        lead_id: int = connection.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
+        identity = {"source": source, "external_id": external_id or f"x{number}", "lead_id": lead_id}
+        connection.execute(insert(_IDENTITY).values(identity))
+        custody = {
+            "lead_id": lead_id, "kind": "intake", "ref": source, "since": at, "next_action": "classify",
+            "due_at": at, "version": 1,
+        }
+        connection.execute(insert(_CUSTODY).values(custody))
+        line = {
+            "lead_id": lead_id, "at": at, "stage": "intake", "event": "came_in", "because": f"from {source}",
+            "custody_to": "intake", "ref": source,
+        }
+        connection.execute(insert(_JOURNAL).values(line))
+    return lead_id
+
+
+def tick_at(house: House, *moments: datetime) -> None:
+    """Run one round of everything at each moment."""
+    for moment in moments:
+        tick.tick(house, moment)
+
+
+_ADDRESS = tables.Address.__table__  # type: ignore[attr-defined]
+_LEAD = tables.Lead.__table__  # type: ignore[attr-defined]
+_IDENTITY = tables.Identity.__table__  # type: ignore[attr-defined]
+_CUSTODY = tables.Custody.__table__  # type: ignore[attr-defined]
+_JOURNAL = tables.Journal.__table__  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from nurture.store import tokens
 from nurture.store.database import Database
+from nurture.store.tokens import Kept
 
 UNSUBSCRIBE: Final = "unsubscribe"
 ACCEPT: Final = "accept"
@@ -61,3 +62,9 @@ def make(wanted: Wanted) -> Link:
 def keep(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
     """Store the links' digests, so that they work once mailed."""
     tokens.add(database, connection, [(link.digest, *link.wanted, now) for link in links])
+
+
+def find(connection: Connection, token: str, purpose: str) -> Kept | None:
+    """Return what *token* stands for; None for a token of another purpose as for one that nobody made."""
+    kept = tokens.find(connection, digest(token))
+    return kept if kept is not None and kept.purpose == purpose else None

@@ -1,0 +1,134 @@
+"""What somebody who follows a public link sees, and the one thing that each link does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection, Table, select
+
+from nurture.domain.policy import RejectReason
+from nurture.domain.signals import SignalKind
+from nurture.errors import NotFound
+from nurture.store import offers, tables, views
+from nurture.store.offers import OfferRow
+from nurture.store.signals import Recorded
+from nurture.store.tokens import Kept
+
+from . import briefs, letters, listen
+from .briefs import Deed
+from .house import House
+from .links import digest
+
+_lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+_message: Table = tables.Message.__table__  # type: ignore[attr-defined]
+
+SOURCE: Final = "link"
+"""Where signals of public links come from."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferShown:
+    """A hand-off as its rep sees it. *reasons* and *follow_up_within* are the policy's of today."""
+
+    offer: OfferRow
+    lead: Mapping[str, object]
+    deeds: Sequence[Deed]
+    rep: str
+    reasons: Mapping[str, RejectReason]
+    follow_up_within: timedelta
+
+
+def show_offer(house: House, offer_id: int) -> OfferShown:
+    """Return what a rep needs to answer a hand-off. Raises NotFound if there is no such hand-off."""
+    with house.database.read() as connection:
+        offer = offers.find(house.database, connection, [offer_id]).get(offer_id)
+        if offer is None:
+            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+        known = select(_lead.c.facts, _address.c.email).outerjoin(_address).where(_lead.c.id == offer.lead_id)
+        facts, email = connection.execute(known).one()
+        rep = house.rulebooks.policy(connection, offer.policy_version).rep(offer.rep)
+        policy = house.rulebooks.current(connection).policy
+        return OfferShown(
+            offer,
+            letters.lead_values(facts) | {"email": email or ""},
+            briefs.deeds_of(house, connection, [offer.lead_id]).get(offer.lead_id, []),
+            rep.name if rep is not None else offer.rep,
+            policy.reject_reasons,
+            policy.follow_up_within,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MailShown:
+    """Who writes to whom. *address* is masked: whoever a mail was forwarded to sees this too."""
+
+    sender: str
+    address: str
+    stopped: bool
+
+
+def show_mail(house: House, kept: Kept) -> MailShown:
+    """Return what a lead needs to know before the mail stops."""
+    with house.database.read() as connection:
+        address_id, email = _address_of(connection, kept.lead_id)
+        return MailShown(
+            _sender(house, connection, kept), masked(email), _stopped(house, connection, address_id)
+        )
+
+
+def unsubscribe(house: House, token: str, kept: Kept, now: datetime) -> None:
+    """Stop all mail to the lead's address. Each link counts once, unless the lead opted in again since."""
+    heard = _heard(house, kept, f"unsubscribe|{digest(token)}", now)
+    listen.record(house, [heard], now)
+    with house.database.read() as connection:
+        address_id, _ = _address_of(connection, kept.lead_id)
+        stopped = address_id is None or _stopped(house, connection, address_id)
+    if not stopped:
+        again = heard._replace(natural_key=f"{heard.natural_key}|{now.isoformat()}")
+        listen.record(house, [again], now)
+
+
+def masked(email: str) -> str:
+    """Return an address that its owner recognises, and nobody else can write to."""
+    name, at, domain = email.rpartition("@")
+    return f"{name[:1]}•••{at}{domain}" if at else ""
+
+
+def _heard(house: House, kept: Kept, natural_key: str, now: datetime) -> Recorded:
+    heard = Recorded(kept.lead_id, SignalKind.UNSUBSCRIBED.value, now, now, natural_key, SOURCE)
+    answered = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(
+        _message.c.id == kept.message_id
+    )
+    with house.database.read() as connection:
+        row = connection.execute(answered).one_or_none()
+    if row is None:
+        return heard
+    return heard._replace(
+        enrollment_id=row.enrollment_id, track=row.track, step=row.step, message_id=kept.message_id
+    )
+
+
+def _address_of(connection: Connection, lead_id: int) -> tuple[int | None, str]:
+    wanted = select(_address.c.id, _address.c.email).join(_lead).where(_lead.c.id == lead_id)
+    row = connection.execute(wanted).one_or_none()
+    return (row.id, row.email) if row is not None else (None, "")
+
+
+def _stopped(house: House, connection: Connection, address_id: int | None) -> bool:
+    if address_id is None:
+        return False
+    standing = views.effective_suppressions(house.database, connection, [address_id])
+    return any(scope == "global" for _, scope, _, _ in standing)
+
+
+def _sender(house: House, connection: Connection, kept: Kept) -> str:
+    """Return whose mail the link came in; "" if that is no longer known."""
+    sent = select(_message.c.track, _message.c.track_version).where(_message.c.id == kept.message_id)
+    row = connection.execute(sent).one_or_none()
+    if row is None or row.track is None or row.track_version is None:
+        return ""
+    return house.rulebooks.program(connection, row.track, row.track_version).sender.name

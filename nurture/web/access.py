@@ -1,0 +1,98 @@
+"""Who may open what. A route that is not in the table here is shut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from fastapi import Depends, Request
+from starlette.exceptions import HTTPException
+
+from nurture.clock import Clock
+from nurture.journey import links
+from nurture.journey.house import House
+from nurture.store.tokens import Kept
+
+from .look import Look
+
+
+@dataclass(frozen=True, slots=True)
+class Everybody:
+    """Open to all: it tells nothing about anybody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """Open to whoever brings a token that was made for this purpose."""
+
+    purpose: str
+
+
+ACCEPT: Final = f"/{links.PATHS[links.ACCEPT]}/{{token}}"
+REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
+UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
+HEALTH: Final = "/healthz"
+
+ACCESS: Final[Mapping[str, Everybody | Bearer]] = {
+    ACCEPT: Bearer(links.ACCEPT),
+    REJECT: Bearer(links.REJECT),
+    UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
+    HEALTH: Everybody(),
+}
+"""Every route's policy, by its path."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the pages work with."""
+
+    house: House
+    clock: Clock
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Somebody who brought a good token."""
+
+    token: str
+    kept: Kept
+
+    @property
+    def offer_id(self) -> int:
+        """Return the hand-off that the token answers; tokens of that purpose always have one."""
+        if self.kept.offer_id is None:
+            raise HTTPException(404)
+        return self.kept.offer_id
+
+
+def site_of(request: Request) -> Site:
+    """Return what the pages work with."""
+    site: Site = request.app.state.site
+    return site
+
+
+def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | None:
+    """Let a request in as ACCESS says. Raises 404, the same for every reason."""
+    policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
+    if isinstance(policy, Everybody):
+        return None
+    token = request.path_params.get("token", "")
+    if isinstance(policy, Bearer):
+        with site.house.database.read() as connection:
+            kept = links.find(connection, token, policy.purpose)
+        if kept is not None:
+            return Visit(token, kept)
+    raise HTTPException(404)
+
+
+def visit_of(visit: Annotated[Visit | None, Depends(admit)]) -> Visit:
+    """Return who visits; for routes that a token opens."""
+    if visit is None:
+        raise HTTPException(404)
+    return visit
+
+
+TheSite = Annotated[Site, Depends(site_of)]
+TheVisit = Annotated[Visit, Depends(visit_of)]

@@ -1,0 +1,118 @@
+"""What holds for every request, whatever answers it: small bodies, strict headers, no trace of a crash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .look import Look
+
+MOST_BYTES: Final = 64 * 1024
+"""The largest body that is read. The largest form here is under 1 KB."""
+
+MOST_SECONDS: Final = 15.0
+"""How long a body may take to come in."""
+
+_log: Final = logging.getLogger(__name__)
+
+_HEADERS: Final[Mapping[str, str]] = {
+    "Referrer-Policy": "no-referrer",  # the address is the key: it must not travel to other sites
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex, nofollow, noarchive",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Gate:
+    """Stands before the application: reads the whole body, or none of it, and signs every answer."""
+
+    def __init__(self, app: ASGIApp, look: Look) -> None:
+        self._app = app
+        self._look = look
+        self._headers = {
+            **_HEADERS,
+            "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; "
+            f"frame-ancestors 'none'; style-src '{look.style_hash}'",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def signed(message: Message) -> None:
+            nonlocal begun
+            if message["type"] == "http.response.start":
+                begun = True
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, signed)
+        except Exception:
+            # The path holds a token, which is a key: it stays out of the log.
+            _log.exception("request_failed", extra={"method": scope["method"]})
+            if begun:
+                raise
+            await self._look.page("broken.html", status=500)(scope, receive, signed)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refusal: Response | None = None
+        body = b""
+        try:
+            with anyio.fail_after(MOST_SECONDS):
+                body = await _body(scope, receive)
+        except _TooLarge:
+            refusal = self._look.page("too-large.html", status=413, headers={"Connection": "close"})
+        except TimeoutError:
+            refusal = self._look.page("too-slow.html", status=408, headers={"Connection": "close"})
+        await (refusal or self._app)(scope, _replay(body, receive), send)
+
+
+async def _body(scope: Scope, receive: Receive) -> bytes:
+    """Return the body of a POST; what other methods bring along is not looked at."""
+    if scope["method"] != "POST":
+        return b""
+    announced = Headers(scope=scope).get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > MOST_BYTES:
+        raise _TooLarge
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b""
+        body += message.get("body", b"")
+        if len(body) > MOST_BYTES:
+            raise _TooLarge
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return a channel that brings *body* once, and then what the real one brings."""
+    brought = False
+
+    async def replayed() -> Message:
+        nonlocal brought
+        if not brought:
+            brought = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return replayed

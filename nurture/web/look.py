@@ -1,0 +1,49 @@
+"""Pages as people see them."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.responses import HTMLResponse
+
+_PAGES: Final = Path(__file__).parent / "pages"
+
+
+class Look:
+    """The templates in pages/ and the one stylesheet that they share."""
+
+    def __init__(self) -> None:
+        style = (_PAGES / "style.css").read_text(encoding="utf-8")
+        self.style_hash = "sha256-" + b64encode(sha256(style.encode()).digest()).decode()
+        self._pages = Environment(
+            loader=FileSystemLoader(_PAGES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._pages.globals["style"] = Markup(style)  # noqa: S704 - our own file
+        self._pages.filters.update(moment=_moment, day=_day)
+
+    def page(
+        self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
+    ) -> HTMLResponse:
+        """Render one page."""
+        html = self._pages.get_template(name).render(**values)
+        return HTMLResponse(html, status_code=status, headers=headers)
+
+
+def _moment(value: datetime) -> str:
+    return f"{value:%A} {value.day} {value:%B %Y, %H:%M} UTC"
+
+
+def _day(value: datetime) -> str:
+    return f"{value:%A} {value.day} {value:%B %Y}"

@@ -1,0 +1,74 @@
+"""The server of the web application, on one port, with a clean stop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+
+from nurture.errors import Misconfigured
+
+PATIENCE = 4  # seconds that running requests get to end
+
+
+def serve(app: FastAPI, host: str, port: int) -> None:
+    """Serve *app* until SIGINT or SIGTERM, then end running requests and give the port back.
+
+    Call it in the main thread of a process. Raises Misconfigured if the port is taken.
+    """
+    with _listening(host, port) as listener:
+        _server(app).run(sockets=[listener])
+
+
+@contextmanager
+def serving(app: FastAPI, host: str, port: int) -> Iterator[int]:
+    """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
+
+    Raises Misconfigured if the port is taken.
+    """
+    with _listening(host, port) as listener:
+        server = _server(app)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="nurture-web", daemon=True
+        )
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE * 2)
+
+
+def _server(app: FastAPI) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            ws="none",
+            log_level="warning",
+            access_log=False,  # paths hold tokens
+            proxy_headers=False,  # nothing here depends on who asks
+            server_header=False,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=PATIENCE,
+        )
+    )
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """Open the port; connections wait from now on until the server takes them."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise Misconfigured(
+            f"Nothing can listen on {host}, port {port}: {error.strerror or error}. "
+            "Choose others with NURTURE_WEB_HOST and NURTURE_WEB_PORT, or stop what uses them."
+        ) from error
+    with listener:
+        yield listener

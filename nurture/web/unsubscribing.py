@@ -1,0 +1,42 @@
+"""The way out for leads: a page with a button, and the one click of mail programs (RFC 8058)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from fastapi import APIRouter
+from starlette.responses import HTMLResponse
+
+from nurture.journey import visits
+
+from . import access
+from .access import TheSite, TheVisit
+from .forms import Fields
+
+FIELD: Final = "List-Unsubscribe"
+ONE_CLICK: Final = "One-Click"
+
+router = APIRouter()
+
+
+@router.api_route(access.UNSUBSCRIBE, methods=["GET", "HEAD"])
+def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
+    """Show a button. Mail scanners open every link, so that nothing may happen yet."""
+    return site.look.page("unsubscribe.html", shown=visits.show_mail(site.house, visit.kept))
+
+
+@router.post(access.UNSUBSCRIBE)
+def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
+    """Stop all mail. The page's button sends what mail programs send."""
+    if not _clicked(fields):
+        shown = visits.show_mail(site.house, visit.kept)
+        return site.look.page("unsubscribe.html", status=400, shown=shown)
+    visits.unsubscribe(site.house, visit.token, visit.kept, site.clock.now())
+    return site.look.page("unsubscribed.html", shown=visits.show_mail(site.house, visit.kept))
+
+
+def _clicked(fields: Mapping[str, str]) -> bool:
+    return any(
+        name.lower() == FIELD.lower() and value.lower() == ONE_CLICK.lower() for name, value in fields.items()
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -47,14 +47,15 @@ class Checked:
     stay: list[Outcome]
 
 
-def deliver(house: House, now: datetime) -> Delivered:
-    """Send everything that may go at *now* (UTC), batch after batch."""
+def deliver(house: House, now: datetime, after_batch: Callable[[], None] = lambda: None) -> Delivered:
+    """Send everything that may go at *now* (UTC), batch after batch; *after_batch* is told of each."""
     with house.database.write() as connection:
         back, doubt = outbox.release_expired(connection, now)
     total = Delivered(0, Counter({"taken back": back, "in_doubt": doubt}))
     while True:
         done = deliver_batch(house, now, house.batch)
         total += done
+        after_batch()
         if done.messages < house.batch:
             return total
 

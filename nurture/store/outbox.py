@@ -109,6 +109,12 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
     return [Waiting._make(row) for row in connection.execute(wanted)]
 
 
+def count_due(connection: Connection, now: datetime) -> int:
+    """Return how many planned messages wait whose time has come."""
+    wanted = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now)
+    return connection.execute(wanted).scalar_one()
+
+
 def sent_since(
     database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
 ) -> list[tuple[int, datetime]]:

@@ -76,6 +76,7 @@ class Briefs:
             to=Address(rep.name, rep.email),
             reply_to=Address("", self.sender.reply_to) if self.sender.reply_to else None,
         )
+        values["sender"] = {"name": self.sender.name}
         return compose(self.house.rulebooks.brief(self.connection, policy.version), values, envelope), made
 
 

@@ -12,6 +12,7 @@ from nurture.domain.policy import Policy
 from nurture.domain.track import Email, Program
 from nurture.errors import NotFound, RulesFaulty
 from nurture.rules.defaults import Defaults, read_defaults
+from nurture.rules.emails import check_front, chosen_layout, layouts_in
 from nurture.rules.folder import BRIEF, DEFAULTS, POLICY, Sources
 from nurture.rules.places import check_named
 from nurture.rules.program import tracks_without_an_email
@@ -96,7 +97,7 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
     names = track_names(sources)
     found = {name: read_track(name, sources, defaults, reading) for name in names}
     read = {name: track for name, track in found.items() if track is not None}
-    policy = _policy(sources, read, reading, whole=whole)
+    policy = _policy(sources, read, defaults, reading, whole=whole)
     if whole:
         check_named(reading, names)
         _check_circles(read, reading)
@@ -108,11 +109,7 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
         sources=sources,
         tracks={name: _track(name, track, sources) for name, track in read.items()},
         defaults=defaults,
-        layouts={
-            path.removeprefix("layouts/").removesuffix(".mjml"): text
-            for path, text in sources.items()
-            if path.startswith("layouts/") and path.endswith(".mjml")
-        },
+        layouts=layouts_in(sources),
         brief=sources.get(BRIEF, ""),
         unversioned_policy=policy,
         policy_digest=_digest(_policy_sources(sources)) if policy is not None else "",
@@ -121,7 +118,7 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
 
 
 def _policy(
-    sources: Sources, read: Mapping[str, TrackRead], reading: Reading, *, whole: bool
+    sources: Sources, read: Mapping[str, TrackRead], defaults: Defaults, reading: Reading, *, whole: bool
 ) -> Policy | None:
     if POLICY not in sources:
         if whole:
@@ -131,11 +128,18 @@ def _policy(
                 "Write what sales approved: readiness, reps, reasons.",
             )
         return None
-    if BRIEF not in sources:
-        reading.fault(
-            Node(BRIEF, 1, None), "this file is missing", "Write the brief that a rep receives with a lead."
-        )
+    _check_briefs(sources, defaults, reading)
     return read_policy(sources, _email_steps(read.values()) if whole else None, reading)
+
+
+def _check_briefs(sources: Sources, defaults: Defaults, reading: Reading) -> None:
+    if BRIEF not in sources:
+        what, instead = "this file is missing", "Write the brief that a rep receives with a lead."
+        reading.fault(Node(BRIEF, 1, None), what, instead)
+    for path, text in sources.items():
+        if path.startswith("handoff/") and path.endswith(".md"):
+            check_front(path, text, reading)
+            chosen_layout(path, text, defaults.layout, sources, reading)
 
 
 def _email_steps(tracks: Collection[TrackRead]) -> set[str]:

@@ -1,23 +1,33 @@
 """YAML with line numbers, and the collecting of faults."""
 
+# The library only parses. What a bare word means is decided here, so that no value has a surprising type, and
+# no tag can ask for one.
+
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date
 from difflib import get_close_matches
 from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.scalarstring import ScalarString
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from nurture.domain.faults import Fault
 
 _MOST_VALUES: Final = 20_000
 _DEEPEST: Final = 40
-_WORDS: Final = {"yes": True, "no": False}
+_WORDS: Final = {
+    "": None, "~": None, "null": None, "true": True, "True": True, "false": False, "False": False,
+}  # fmt: skip
+_YES_NO: Final = {"yes": True, "no": False}
+_WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +90,20 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
 def read_yaml(file: str, text: str, reading: Reading) -> Node | None:
     """Read *text* as one YAML mapping; None, with one fault, where it is not."""
     try:
-        yaml = YAML(typ="rt")
-        yaml.preserve_quotes = True
-        node = _Converter(file).node(yaml.load(text), 1, 0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = YAML(typ="rt").compose(text)
+        node = _Converter(file, reading).node(parsed, 1, 0)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reading.faults.append(Fault(file, mark.line + 1 if mark else 1, *_explained(error)))
+        last = text.rstrip().count("\n") + 1
+        line = min(mark.line + 1, last) if mark else 1
+        reading.fault(Node(file, line, None), *_explained(error))
         return None
     except (YAMLError, ValueError, RecursionError) as error:
         what = f"this is not YAML: {str(error).splitlines()[0].rstrip('.')}"
-        reading.faults.append(
-            Fault(file, 1, what, "Save the file as plain UTF-8 text without control characters")
-        )
+        remedy = "Save the file as plain UTF-8 text without control characters"
+        reading.fault(Node(file, 1, None), what, remedy)
         return None
     if not isinstance(node.value, dict):
         what = "the file is empty" if node.value is None else "the file is not a list of `key: value` lines"
@@ -102,9 +114,6 @@ def read_yaml(file: str, text: str, reading: Reading) -> Node | None:
 
 def _explained(error: MarkedYAMLError) -> tuple[str, str]:
     problem = str(error.problem or error.context or "").strip()
-    if "duplicate key" in problem:
-        key = problem.split('"')[1] if '"' in problem else problem
-        return f"the key `{key}` is written twice", "Keep one of the two"
     if "\\t" in problem or "tab" in problem:
         return "a tab is used to indent", "Indent with spaces: YAML allows no tabs"
     return (
@@ -114,43 +123,61 @@ def _explained(error: MarkedYAMLError) -> tuple[str, str]:
 
 
 class _Converter:
-    """Turns what the YAML library loads into nodes; refuses files that unfold without end."""
+    """Turns what the YAML library parsed into nodes; refuses files that unfold without end."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, reading: Reading) -> None:
         self._file = file
+        self._reading = reading
         self._count = 0
 
-    def node(self, loaded: Any, line: int, depth: int) -> Node:
+    def node(self, parsed: Any, line: int, depth: int) -> Node:
         self._count += 1
         if self._count > _MOST_VALUES or depth > _DEEPEST:
             raise ValueError("it nests too deep or unfolds into too many values")
+        match parsed:
+            case MappingNode():
+                parts = self._mapping(parsed, depth)
+                return Node(self._file, line, {key: part.value for key, part in parts.items()}, parts)
+            case SequenceNode():
+                listed: dict[str | int, Node] = {
+                    place: self.node(item, item.start_mark.line + 1, depth + 1)
+                    for place, item in enumerate(parsed.value)
+                }
+                return Node(self._file, line, [part.value for part in listed.values()], listed)
+            case ScalarNode():
+                return Node(self._file, line, _scalar(parsed))
+            case _:
+                return Node(self._file, line, None)
+
+    def _mapping(self, parsed: MappingNode, depth: int) -> dict[str | int, Node]:
         parts: dict[str | int, Node] = {}
-        if isinstance(loaded, CommentedMap):
-            for key, value in loaded.items():
-                parts[str(key)] = self.node(_meant(value), loaded.lc.key(key)[0] + 1, depth + 1)
-            return Node(self._file, line, {key: part.value for key, part in parts.items()}, parts)
-        if isinstance(loaded, CommentedSeq):
-            for place, value in enumerate(loaded):
-                parts[place] = self.node(value, loaded.lc.item(place)[0] + 1, depth + 1)
-            return Node(self._file, line, [part.value for part in parts.values()], parts)
-        return Node(self._file, line, _plain(loaded))
+        for key_node, value in parsed.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value if isinstance(key_node, ScalarNode) else "?"
+            if key in parts:
+                here = Node(self._file, line, None)
+                self._reading.fault(here, f"the key `{key}` is written twice", "Keep one of the two.")
+            part = self.node(value, line, depth + 1)
+            # A bare yes or no is an answer; in quotes, or in a list, it is a word (Norway is NO).
+            if isinstance(value, ScalarNode) and value.style is None and value.value in _YES_NO:
+                part = Node(self._file, line, _YES_NO[value.value])
+            parts[key] = part
+        return parts
 
 
-def _meant(value: Any) -> Any:
-    """Read a bare yes or no as true or false; in quotes, or in a list, it is a word (Norway is NO)."""
-    return (
-        _WORDS.get(value, value) if isinstance(value, str) and not isinstance(value, ScalarString) else value
-    )
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool) or value is None:
-        return value
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ")
-    if isinstance(value, date):
-        return value
-    for kind in (str, int, float):
-        if isinstance(value, kind):
-            return kind(value)
-    return str(value)
+def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
+    text = str(parsed.value)
+    if parsed.style is not None:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if _DATE.fullmatch(text):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return text
+    return text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +13,7 @@ from nurture.domain.lead import Closing
 from nurture.domain.track import Destination, Program, ReEntry, ToClosed, ToTrack
 from nurture.rules.asked import Scope, read_condition
 from nurture.rules.defaults import Defaults, override_sender, read_sending
+from nurture.rules.emails import check_front, chosen_layout
 from nurture.rules.folder import Sources
 from nurture.rules.places import read_place
 from nurture.rules.program import Compiler, check_moves, check_program, email_steps
@@ -23,8 +23,6 @@ from nurture.rules.spans import Line, Name, read_name, read_span
 from nurture.rules.steps import Step, Tree, every_step
 
 FOLDER: Final = "tracks/"
-_FENCE: Final = re.compile(r"^---[ \t]*$")
-_FRONT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 _SHALLOW_FALLBACK: Final = ToClosed(Closing.UNREACHABLE, "")
 
 
@@ -74,6 +72,7 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
     shape = read_shape(_TrackShape, node, reading, "the track")
     _check_name(name, node, reading)
     finally_ = _finally(name, node, reading)
+    before = len(reading.faults)
     tree = Tree(reading)
     steps = tree.steps(node.parts["steps"], "") if "steps" in node.parts else []
     if "steps" in node.parts and node.value["steps"] == []:
@@ -82,7 +81,6 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
             "the track has no step",
             "Write at least one, for example `- email: 01-hello`.",
         )
-    before = len(reading.faults)
     scope = Scope(email_steps(steps))
     instructions = Compiler(name, scope, finally_ or _SHALLOW_FALLBACK, reading).program(steps)
     if len(reading.faults) == before and shape is not None:
@@ -107,7 +105,11 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
         topic=shape.topic if shape else "",
         moved=dict(shape.moved_to) if shape else {},
     )
-    return TrackRead(program, emails, _layouts(name, emails, defaults, sources, reading), node)
+    layouts = {
+        email: chosen_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, reading)
+        for email, text in emails.items()
+    }
+    return TrackRead(program, emails, layouts, node)
 
 
 def _check_name(name: str, node: Node, reading: Reading) -> None:
@@ -185,47 +187,4 @@ def _check_emails(name: str, steps: list[Step], emails: Mapping[str, str], readi
         ):
             instead = f"Add a step `- email: {email}`, or remove the file."
             reading.fault(Node(file, 1, None), "no step of track.yaml sends this email", instead)
-        _check_front(file, text, reading)
-
-
-def _check_front(file: str, text: str, reading: Reading) -> None:
-    front = _front(text)
-    if front is None:
-        reading.fault(Node(file, 1, None), "the email has no front matter", _FRONT)
-    elif "subject" not in front:
-        reading.fault(
-            Node(file, 2, None), "the email has no subject", "Add `subject: ...` to the front matter"
-        )
-    elif not front["subject"][1]:
-        line = front["subject"][0]
-        reading.fault(Node(file, line, None), "the subject is empty", "Write it after `subject:`")
-
-
-def _front(text: str) -> dict[str, tuple[int, str]] | None:
-    """Return the keys of the front matter with line and value, as far as one line shows them."""
-    lines = text.split("\n")
-    ends = [number for number, line in enumerate(lines) if _FENCE.match(line)][:2]
-    if len(ends) < 2 or ends[0] != 0:
-        return None
-    pairs = ((number, line.partition(":")) for number, line in enumerate(lines[1 : ends[1]], 2))
-    return {
-        key.strip(): (number, value.strip().strip("\"'")) for number, (key, colon, value) in pairs if colon
-    }
-
-
-def _layouts(
-    name: str, emails: Mapping[str, str], defaults: Defaults, sources: Sources, reading: Reading
-) -> dict[str, str]:
-    known = {
-        path[len("layouts/") : -len(".mjml")]
-        for path in sources
-        if path.startswith("layouts/") and path.endswith(".mjml")
-    }
-    chosen: dict[str, str] = {}
-    for email, text in emails.items():
-        line, layout = (_front(text) or {}).get("layout", (1, defaults.layout))
-        chosen[email] = layout
-        if layout not in known:
-            what = f"there is no layout `{layout}` in layouts/"
-            reading.fault(Node(f"{FOLDER}{name}/{email}.md", line, None), what, nearest(layout, known))
-    return chosen
+        check_front(file, text, reading)

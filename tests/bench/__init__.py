@@ -1,0 +1,1 @@
+"""How fast the engine is, beside hand-written loops. Run with `make bench`; nothing here asserts a time."""

@@ -273,7 +273,7 @@ class World:
         )
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
-        """Live until *until*: sweep when the lead wakes, when something happens to it, and at *extra* moments."""
+        """Live until *until*: sweep when the lead wakes, when something happens, and at *extra* moments."""
         for moment in extra:
             self.at(moment, lambda: None)
         while True:

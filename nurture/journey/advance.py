@@ -155,13 +155,13 @@ def stored(decision: Decision) -> Mapping[str, Any]:
     position = decision.position
     kept: dict[str, Any] = {"hold": decision.hold.value if decision.hold is not None else None}
     if decision.wake_at is not None:
-        kept["wake_at"] = decision.wake_at.isoformat()
+        kept["wake_at"] = decision.wake_at
     if position is not None:
         kept["position"] = [
             position.step,
             position.visit,
-            position.anchor.isoformat(),
-            position.reached.isoformat(),
+            position.anchor,
+            position.reached,
         ]
     if decision.actions:
         kept["actions"] = [_stored_action(action) for action in decision.actions]
@@ -171,7 +171,7 @@ def stored(decision: Decision) -> Mapping[str, Any]:
 def _stored_action(action: Action) -> list[Any]:
     match action:
         case SendTouch():
-            return ["send", action.step, action.visit, action.email, action.planned_at.isoformat()]
+            return ["send", action.step, action.visit, action.email, action.planned_at]
         case OfferToSales(rule=rule):
             return ["hand_off", rule]
         case NoteFact(name=name):

@@ -114,8 +114,13 @@ class Calendar:
 
 
 def simulate(
-    sources: Sources, track: str, start: datetime, days: int, facts: Mapping[str, Any] | None = None,
-    zone: str = "", country: str = "",
+    sources: Sources,
+    track: str,
+    start: datetime,
+    days: int,
+    facts: Mapping[str, Any] | None = None,
+    zone: str = "",
+    country: str = "",
 ) -> Calendar:
     """Run one lead through *track* of the given rules, in memory, as if it entered at *start* (UTC).
 
@@ -141,23 +146,40 @@ def simulate(
 
 
 def _enter(
-    connection: Connection, track: str, step: str, facts: Mapping[str, Any], zone: str, country: str,
+    connection: Connection,
+    track: str,
+    step: str,
+    facts: Mapping[str, Any],
+    zone: str,
+    country: str,
     start: datetime,
 ) -> None:
-    address, lead, enrollment = (
-        tables.metadata.tables[name] for name in ("address", "lead", "enrollment")
-    )
+    address, lead, enrollment = (tables.metadata.tables[name] for name in ("address", "lead", "enrollment"))
     connection.execute(insert(address).values(id=1, email="lead@example.com", normal="lead@example.com"))
     connection.execute(
         insert(lead).values(
-            id=1, address_id=1, source="simulation", facts=dict(facts), zone=zone, country=country,
-            basis="consent", engagement=0.0, readiness="", first_contact_at=start, created_at=start,
+            id=1,
+            address_id=1,
+            source="simulation",
+            facts=dict(facts),
+            zone=zone,
+            country=country,
+            basis="consent",
+            engagement=0.0,
+            readiness="",
+            first_contact_at=start,
+            created_at=start,
             updated_at=start,
         )
     )
     connection.execute(
         insert(custody).values(
-            lead_id=1, kind="track", ref=track, since=start, next_action=f"begin {track}", due_at=start,
+            lead_id=1,
+            kind="track",
+            ref=track,
+            since=start,
+            next_action=f"begin {track}",
+            due_at=start,
             version=1,
         )
     )
@@ -169,8 +191,9 @@ def _enter(
 
 
 def _days(connection: Connection) -> list[Day]:
-    wanted = select(journal.c.at, journal.c.event, journal.c.because, journal.c.detail, journal.c.ref,
-                    journal.c.track)
+    wanted = select(
+        journal.c.at, journal.c.event, journal.c.because, journal.c.detail, journal.c.ref, journal.c.track
+    )
     days = []
     for at, event, because, detail, ref, track in connection.execute(wanted.order_by(journal.c.id)):
         if event == "touch":
@@ -179,6 +202,8 @@ def _days(connection: Connection) -> list[Day]:
         elif event == "left":
             days.append(Day(at, f"goes on to {ref}", because))
         elif event in ("hand_off", "offered", "fault", "recycled", "closed"):
-            days.append(Day(at, event.replace("_", " "), because if event != "fault" else json.dumps(because)))
+            days.append(
+                Day(at, event.replace("_", " "), because if event != "fault" else json.dumps(because))
+            )
         del track
     return days

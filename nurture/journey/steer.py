@@ -73,9 +73,7 @@ def suppress(house: House, email: str, now: datetime, *, source: str = "admin") 
         standing = views.effective_suppressions(house.database, connection, [address_id])
         if any(scope == "global" for _, scope, _, _ in standing):
             return False
-        signals.suppress(
-            house.database, connection, [(address_id, "suppress", "global", "", source, now)]
-        )
+        signals.suppress(house.database, connection, [(address_id, "suppress", "global", "", source, now)])
         if lead_id is not None:
             signals.wake(house.database, connection, [lead_id], now)
     return True
@@ -101,9 +99,13 @@ def close(
             if lead.ref == closing.value:
                 return
             if lead.ref in (Closing.WON, Closing.LOST):
-                raise Refused(f"Lead {lead_id} is closed as {lead.ref} already; it cannot become {closing.value}.")
+                raise Refused(
+                    f"Lead {lead_id} is closed as {lead.ref} already; it cannot become {closing.value}."
+                )
         opened = offers.open_of(house.database, connection, [lead_id])
-        offers.answer(house.database, connection, [(one.id, "withdrawn", "closed") for one in opened.values()], now)
+        offers.answer(
+            house.database, connection, [(one.id, "withdrawn", "closed") for one in opened.values()], now
+        )
         because = f"closed as {closing.value} by hand" + (f": {reason}" if reason else "")
         mover.close(
             lead, closing, because, reason=reason, happened_at=happened_at, amount=amount, source=source

@@ -21,8 +21,6 @@ SQLModel.metadata = MetaData(
 )
 metadata = SQLModel.metadata
 
-TableArgs = ClassVar[Any]
-
 
 def _moment(*, null: bool = False) -> Any:
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
@@ -71,7 +69,7 @@ class Identity(SQLModel, table=True):
 class Suppression(SQLModel, table=True):
     """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         CheckConstraint("scope in ('global', 'topic', 'track')", name="scope"),
         CheckConstraint("act in ('suppress', 'opt_in')", name="act"),
     )
@@ -88,7 +86,7 @@ class Suppression(SQLModel, table=True):
 class Custody(SQLModel, table=True):
     """Who keeps a lead: one row each. `due_at` is the one wake-up column; null exactly when closed."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')", name="kind"),
         CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
         CheckConstraint("ref <> ''", name="ref"),
@@ -114,7 +112,7 @@ class Custody(SQLModel, table=True):
 class Enrollment(SQLModel, table=True):
     """One lead's stay on one track; at most one is open per lead."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         Index(
             "uq_enrollment_open",
             "lead_id",
@@ -139,7 +137,7 @@ class Enrollment(SQLModel, table=True):
 class Message(SQLModel, table=True):
     """The outbox: one row per mail that was ever intended, unique on `send_key`."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('touch', 'brief', 'sla')", name="kind"),
         CheckConstraint(
             "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'in_doubt', 'cancelled', "
@@ -189,7 +187,7 @@ class Message(SQLModel, table=True):
 class Signal(SQLModel, table=True):
     """Something that a lead did; recorded once, by its natural key."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
         Index(
             "ix_signal_unapplied",
@@ -220,7 +218,7 @@ class Signal(SQLModel, table=True):
 class Offer(SQLModel, table=True):
     """A hand-off to a rep; at most one is open per lead."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         CheckConstraint("state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')", name="state"),
         Index(
             "uq_offer_open",
@@ -263,7 +261,7 @@ class Outcome(SQLModel, table=True):
 class Journal(SQLModel, table=True):
     """Every decision and every change of custodian, with its because. Append-only; holds ids, no names."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         Index("ix_journal_lead_id", "lead_id", "id"),
         Index(
             "ix_journal_custody",
@@ -304,7 +302,7 @@ class Token(SQLModel, table=True):
 class Publication(SQLModel, table=True):
     """An immutable version of a track or of the policy, with the files that make it."""
 
-    __table_args__: TableArgs = (UniqueConstraint("kind", "name", "version"),)
+    __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
 
     id: int | None = Field(default=None, primary_key=True)
     kind: str
@@ -318,7 +316,7 @@ class Publication(SQLModel, table=True):
 class Clock(SQLModel, table=True):
     """Whether this database lives in real or in virtual time, and the newest time it has seen."""
 
-    __table_args__: TableArgs = (
+    __table_args__: ClassVar[Any] = (
         CheckConstraint("id = 1", name="one"),
         CheckConstraint("mode in ('live', 'virtual')", name="mode"),
     )

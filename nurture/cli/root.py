@@ -1,0 +1,20 @@
+"""All commands under one roof."""
+
+from __future__ import annotations
+
+import typer
+
+from nurture.cli import leads, rules, running, sales
+
+app = typer.Typer(
+    name="nurture",
+    help="Keep every not-yet-ready lead warm, and hand it to the right rep at the right moment.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode="rich",
+)
+running.add_to(app)
+rules.add_to(app)
+leads.add_to(app)
+sales.add_to(app)

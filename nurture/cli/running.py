@@ -1,0 +1,118 @@
+"""Set up and run: init, up, tick, demo, db upgrade, version."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nurture.app import open_app
+from nurture.cli.show import JsonOption, as_json, counts, out
+from nurture.errors import Refused
+from nurture.journey.tick import Ticked, tick
+from nurture.settings import Settings
+
+database = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("demo")(demo)
+    app.command("up")(up)
+    app.command("init")(init)
+    app.command("tick")(run_tick)
+    app.add_typer(database, name="db")
+    app.command("version")(version)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's database and mail go; made anew.")] = Path(
+        "demo"
+    ),
+    days: Annotated[int, typer.Option(min=7, max=1_000, help="How many days pass.")] = 180,
+    flows: Annotated[bool, typer.Option(help="Run the last days as real Prefect flow runs.")] = True,
+) -> None:
+    """Run the webinar example: 250 registrants, half a year, on a virtual clock."""
+    from nurture.cli import demo as webinar  # noqa: PLC0415 - only the demo needs it
+
+    webinar.run(folder, days, flows=flows)
+
+
+def up() -> None:
+    """Run everything on this machine: Prefect, the flows on their schedules, the web pages. Ctrl-C stops it."""
+    from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
+
+    start(Settings.read())
+
+
+def init() -> None:
+    """Create what is missing: the database, starter templates, Prefect's work pool and limits. Re-runnable."""
+    from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
+
+    for line in set_up(Settings.read()):
+        out.print(line)
+
+
+def run_tick(
+    at: Annotated[
+        str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver."""
+    with open_app(at=moment(at) if at else None) as app:
+        now = app.clock.now()
+        done = tick(app.house, now)
+    if json:
+        as_json({"at": now, **told(done)})
+        return
+    out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
+    for stage, what in told(done).items():
+        out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else counts(what) or '-'}")
+
+
+def told(done: Ticked) -> dict[str, int | dict[str, int]]:
+    """Return what a round did, stage by stage."""
+    return {
+        "heard": done.heard,
+        "classified": dict(done.classified),
+        "advanced": dict(done.advanced.events),
+        "handed_off": dict(done.handed_off),
+        "delivered": {state: count for state, count in done.delivered.states.items() if count},
+    }
+
+
+@database.command("upgrade")
+def upgrade(json: JsonOption = False) -> None:
+    """Create the tables, or bring them up to date. Safe to run again."""
+    from nurture.store import schema  # noqa: PLC0415
+    from nurture.store.database import Database  # noqa: PLC0415
+
+    store = Database(Settings.read().database_url.get_secret_value())
+    try:
+        applied = schema.upgrade(store)
+        if json:
+            as_json({"database": store.name, "applied": applied})
+        elif applied:
+            out.print(f"Upgraded {store.name}: {', '.join(applied)}")
+        else:
+            out.print(f"{store.name} is up to date.")
+    finally:
+        store.close()
+
+
+def version() -> None:
+    """Print the version."""
+    out.print(installed("nurture"))
+
+
+def moment(text: str) -> datetime:
+    """Read an ISO time from the command line; without a zone it is UTC. Raises Refused."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{text!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

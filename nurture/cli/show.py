@@ -1,0 +1,112 @@
+"""How results are shown: Rich for people, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nurture.domain import calendar
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+
+
+def complain(message: str) -> None:
+    """Print what went wrong, to the error stream."""
+    err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+
+
+def as_json(value: object) -> None:
+    """Print *value* as JSON: dates in ISO form, times in UTC."""
+    sys.stdout.buffer.write(
+        orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
+    )
+    sys.stdout.flush()
+
+
+_ANY_KEY = orjson.OPT_NON_STR_KEYS
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "_asdict"):
+        return value._asdict()
+    return str(value)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
+) -> Table:
+    """Return a table of plain values; *right* names the columns of numbers."""
+    shown = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 2, 0, 0),
+    )
+    for name in columns:
+        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(cell(value)) for value in row))
+    return shown
+
+
+def cell(value: object) -> str:
+    """Return how one value is shown."""
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case date():
+            return value.isoformat()
+        case float():
+            return f"{value:,.1f}"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case _:
+            return str(value)
+
+
+def bar(count: int, most: int, width: int = 40) -> str:
+    """Return a bar for *count* on a scale up to *most*."""
+    return "█" * max(1 if count else 0, round(width * count / most)) if most else ""
+
+
+def local_time(moment: datetime, zone: str) -> str:
+    """Return a moment on the wall clock of *zone*."""
+    return f"{calendar.local(moment, zone or 'UTC'):%a %d %b %Y %H:%M}"
+
+
+def can_open() -> bool:
+    """Tell whether there is somebody to open a window for."""
+    return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
+
+
+def counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
+    """Return counts as one line: the largest first."""
+    return ", ".join(
+        f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count
+    )

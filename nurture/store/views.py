@@ -1,0 +1,293 @@
+"""The due leads of a sweep, as the planner sees them: five statements, however many leads."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, Table, and_, select
+
+from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
+from nurture.domain.signals import Signal, SignalKind, SignalVerdict
+from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
+from nurture.store import tables
+from nurture.store.database import Database
+
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
+message: Table = tables.Message.__table__  # type: ignore[attr-defined]
+signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
+suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
+
+Holidays = Callable[[str, datetime], Collection[date]]
+"""The public holidays of a country (ISO code) around a moment, as local dates."""
+
+TOUCH_STATES: Final[Mapping[str, TouchState]] = {
+    "planned": TouchState.IN_AIR,
+    "claimed": TouchState.IN_AIR,
+    "sending": TouchState.IN_AIR,
+    "in_doubt": TouchState.IN_DOUBT,
+    "accepted": TouchState.ACCEPTED,
+    "delivered": TouchState.ACCEPTED,
+    "bounced": TouchState.ACCEPTED,
+    "complained": TouchState.ACCEPTED,
+    "dropped": TouchState.ACCEPTED,
+    "rejected": TouchState.REJECTED,
+    "cancelled": TouchState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One lead of a sweep: what the planner sees, and the version of custody that was seen."""
+
+    view: View
+    version: int
+    ref: str
+    address_id: int | None
+    source: str = ""
+
+
+class DueRow(NamedTuple):
+    """A locked lead with its custody and its open enrollment."""
+
+    lead_id: int
+    version: int
+    kind: str
+    ref: str
+    address_id: int | None
+    facts: dict[str, Fact]
+    zone: str
+    country: str
+    source: str
+    basis: str | None
+    engagement: float
+    engagement_at: datetime | None
+    decides_on: date | None
+    decides_stated_at: datetime | None
+    paused_until: datetime | None
+    evidence_since: datetime | None
+    enrollment_id: int | None
+    track: str
+    entered_at: datetime
+    step: str
+    visit: int
+    anchor_at: datetime
+    reached_at: datetime
+
+
+_COLUMNS: Final = (
+    custody.c.lead_id,
+    custody.c.version,
+    custody.c.kind,
+    custody.c.ref,
+    lead.c.address_id,
+    lead.c.facts,
+    lead.c.zone,
+    lead.c.country,
+    lead.c.source,
+    lead.c.basis,
+    lead.c.engagement,
+    lead.c.engagement_at,
+    lead.c.decides_on,
+    lead.c.decides_stated_at,
+    lead.c.paused_until,
+    lead.c.evidence_since,
+    enrollment.c.id,
+    enrollment.c.track,
+    enrollment.c.entered_at,
+    enrollment.c.step,
+    enrollment.c.visit,
+    enrollment.c.anchor_at,
+    enrollment.c.reached_at,
+)
+
+
+def _leads() -> Select[Any]:
+    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
+    return (
+        select(*_COLUMNS)
+        .select_from(custody)
+        .join(lead, lead.c.id == custody.c.lead_id)
+        .outerjoin(enrollment, open_one)
+    )
+
+
+def claim_due(
+    database: Database,
+    connection: Connection,
+    kinds: Sequence[Custodian],
+    now: datetime,
+    limit: int,
+    ref: str | None = None,
+) -> list[DueRow]:
+    """Lock and return the leads of these custodians whose time has come, the longest due first."""
+    wanted = _leads().where(custody.c.kind.in_([kind.value for kind in kinds]), custody.c.due_at <= now)
+    if ref is not None:
+        wanted = wanted.where(custody.c.ref == ref)
+    wanted = wanted.order_by(custody.c.due_at).limit(limit)
+    if database.skips_locked:
+        wanted = wanted.with_for_update(of=custody, skip_locked=True)
+    return [DueRow._make(row) for row in connection.execute(wanted)]
+
+
+def these(database: Database, connection: Connection, lead_ids: Iterable[int]) -> list[DueRow]:
+    """Lock and return these leads, whatever keeps them."""
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(custody.c.lead_id)
+    if database.skips_locked:
+        wanted = wanted.with_for_update(of=custody)
+    return [DueRow._make(row) for row in connection.execute(wanted)]
+
+
+def views(
+    database: Database,
+    connection: Connection,
+    rows: list[DueRow],
+    now: datetime,
+    cap_per: timedelta,
+    holidays: Holidays,
+) -> list[Claimed]:
+    """Return what the planner sees of each row, in the same order."""
+    if not rows:
+        return []
+    lead_ids = [row.lead_id for row in rows]
+    touches, recent = _touches(database, connection, rows, now - cap_per)
+    signals = _signals(database, connection, lead_ids)
+    suppressed = _suppressed(database, connection, rows)
+    claimed = []
+    for row in rows:
+        key = row.lead_id
+        view = View(
+            _lead(row, holidays(row.country, now)),
+            Custodian(row.kind),
+            _enrollment(row),
+            tuple(signals.get(key, ())),
+            tuple(touches.get(key, ())),
+            tuple(recent.get(key, ())),
+            suppressed.get(key, ""),
+        )
+        claimed.append(Claimed(view, row.version, row.ref, row.address_id, row.source))
+    return claimed
+
+
+def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
+    timeline = None
+    if row.decides_on is not None and row.decides_stated_at is not None:
+        timeline = Timeline(row.decides_on, row.decides_stated_at)
+    return Lead(
+        id=row.lead_id,
+        facts=row.facts,
+        zone=row.zone,
+        holidays=holidays,
+        basis=row.basis,
+        engagement=Engagement(row.engagement, row.engagement_at),
+        timeline=timeline,
+        evidence_since=row.evidence_since,
+        paused_until=row.paused_until,
+    )
+
+
+def _enrollment(row: DueRow) -> Enrollment | None:
+    if row.enrollment_id is None:
+        return None
+    position = Position(row.step, row.visit, row.anchor_at, row.reached_at)
+    return Enrollment(row.enrollment_id, row.track, row.entered_at, position)
+
+
+def _touches(
+    database: Database, connection: Connection, rows: list[DueRow], since: datetime
+) -> tuple[Mapping[int, list[Touch]], Mapping[int, list[datetime]]]:
+    current = {row.lead_id: row.enrollment_id for row in rows}
+    chosen = database.ids("chosen", list(current))
+    wanted = (
+        select(
+            message.c.lead_id,
+            message.c.enrollment_id,
+            message.c.step,
+            message.c.visit,
+            message.c.state,
+            message.c.state_at,
+            message.c.accepted_at,
+            message.c.send_at,
+        )
+        .join(chosen, chosen.c.id == message.c.lead_id)
+        .where(message.c.kind == "touch")
+        .order_by(message.c.id)
+    )
+    touches: dict[int, list[Touch]] = defaultdict(list)
+    recent: dict[int, list[datetime]] = defaultdict(list)
+    for row in connection.execute(wanted):
+        lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
+        seen = TOUCH_STATES[state]
+        at = send_at if seen is TouchState.IN_AIR else accepted_at or state_at
+        if enrollment_id == current[lead_id]:
+            touches[lead_id].append(Touch(step, visit, seen, at))
+        if at > since and seen not in (TouchState.CANCELLED, TouchState.REJECTED):
+            recent[lead_id].append(at)
+    return touches, recent
+
+
+def _signals(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> Mapping[int, list[Signal]]:
+    chosen = database.ids("chosen", lead_ids)
+    wanted = (
+        select(
+            signal.c.lead_id,
+            signal.c.kind,
+            signal.c.occurred_at,
+            signal.c.verdict,
+            signal.c.enrollment_id,
+            signal.c.track,
+            signal.c.step,
+            signal.c.link,
+            signal.c.value,
+        )
+        .join(chosen, chosen.c.id == signal.c.lead_id)
+        .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
+    )
+    found: dict[int, list[Signal]] = defaultdict(list)
+    for lead_id, kind, occurred_at, verdict, *where in connection.execute(wanted):
+        found[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict), *where))
+    return found
+
+
+def _suppressed(database: Database, connection: Connection, rows: list[DueRow]) -> Mapping[int, str]:
+    """Return the leads whose address may not be mailed, globally or on the track they are on, and why."""
+    tracks = {row.address_id: (row.lead_id, row.track) for row in rows if row.address_id is not None}
+    found: dict[int, str] = {}
+    for address_id, scope, ref, source in effective_suppressions(database, connection, list(tracks)):
+        lead_id, track = tracks[address_id]
+        if scope == "global" or (scope == "track" and ref == track):
+            found[lead_id] = f"{source} ({scope})"
+    return found
+
+
+def effective_suppressions(
+    database: Database, connection: Connection, address_ids: Sequence[int]
+) -> list[tuple[int, str, str, str]]:
+    """Return (address id, scope, ref, source) of every suppression that no newer opt-in lifts."""
+    chosen = database.ids("chosen", address_ids)
+    wanted = (
+        select(
+            suppression.c.address_id,
+            suppression.c.act,
+            suppression.c.scope,
+            suppression.c.ref,
+            suppression.c.source,
+        )
+        .join(chosen, chosen.c.id == suppression.c.address_id)
+        .order_by(suppression.c.recorded_at, suppression.c.id)
+    )
+    standing: dict[tuple[int, str, str], str] = {}
+    for address_id, act, scope, ref, source in connection.execute(wanted):
+        if act == "suppress":
+            standing.setdefault((address_id, scope, ref), source)
+        else:
+            standing.pop((address_id, scope, ref), None)
+    return [(address_id, scope, ref, source) for (address_id, scope, ref), source in standing.items()]

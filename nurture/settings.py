@@ -19,12 +19,13 @@ NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables of this prefix that are no settings: where the tests find a real funnel."""
 
 _HERE: Final = Path(__file__).parent
-_STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
+STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
+"""The templates that come with nurture; the first folder that there is counts."""
 
 
 def _templates() -> Path:
     here = Path("templates")
-    return next((folder for folder in (here, *_STARTERS) if folder.is_dir()), here)
+    return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
 
 
 class Variable(NamedTuple):

@@ -1,0 +1,21 @@
+"""Make of what leads did what it means."""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
+from nurture.journey.listen import listen
+
+
+@shard_task("listen", minutes=10)
+def listen_shard(shard: int, at: str | None) -> Counts:
+    """Apply recorded signals until none waits."""
+    with opened(at) as (house, now):
+        return told(shard, {"signals": listen(house, now)})
+
+
+@flow(name="listen", flow_run_name=run_name, timeout_seconds=900)
+async def apply_signals(at: str | None = None) -> Counts:
+    """Apply every signal that waits. One shard: a lead's signals keep their order. *at* replays a moment."""
+    return await run_shards(listen_shard, 1, at)

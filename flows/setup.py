@@ -1,0 +1,89 @@
+"""Create what running needs: tables, starter templates, Prefect's work pool and limits. Safe to run again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import get_current_settings
+
+from flows.deployments import POOL, SENDERS
+from nurture.app import open_app
+from nurture.errors import FileUnreadable
+from nurture.settings import STARTERS, Settings
+
+MOST_SENDERS = 4
+"""How many slots the limit on senders has at first; change it in Prefect's pages, it is kept."""
+
+NO_SERVER = (
+    "Prefect: skipped, PREFECT_API_URL is not set. `nurture up` needs nothing more. For work pools start a "
+    "server (`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api and run this again."
+)
+SILENT_SERVER = (
+    "Prefect: skipped, {url} does not answer ({fault}). Start the server that PREFECT_API_URL names "
+    "(`prefect server start`) and run this again."
+)
+
+
+def init(settings: Settings) -> list[str]:
+    """Create what is missing, and say of each thing whether it was there already.
+
+    Prefect's part is skipped, and said so, where PREFECT_API_URL names no server that answers.
+    """
+    with open_app(settings, upgrade=True) as app:
+        lines = [f"Database {app.database.name}: up to date"]
+    lines.append(_templates(settings.templates))
+    return lines + _prefect()
+
+
+def _templates(folder: Path) -> str:
+    wanted = Path("templates") if folder in STARTERS else folder
+    if wanted.is_dir():
+        return f"Templates {wanted}: there already"
+    starters = next(one for one in STARTERS if one.is_dir())
+    partial = wanted.with_name(f"{wanted.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(starters, partial)
+        partial.rename(wanted)
+    except OSError as error:
+        raise FileUnreadable(f"The folder {wanted} cannot be written: {error.strerror}.") from error
+    return f"Templates {wanted}: starter templates written; `nurture publish` puts them to work"
+
+
+def _prefect() -> list[str]:
+    url = get_current_settings().api.url
+    if not url:
+        return [NO_SERVER]
+    with get_client(sync_client=True) as client:
+        fault = client.api_healthcheck()
+        if fault is not None:
+            return [SILENT_SERVER.format(url=url, fault=type(fault).__name__)]
+        lines = [ensure_pool(client), ensure_limit(client)]
+    return [
+        *lines,
+        "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + POOL + "`",
+    ]
+
+
+def ensure_pool(client: SyncPrefectClient) -> str:
+    """Create the work pool of prefect.yaml if there is none."""
+    try:
+        kind = client.read_work_pool(POOL).type
+    except ObjectNotFound:
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
+        return f"Work pool {POOL}: created"
+    return f"Work pool {POOL}: there already (type {kind})"
+
+
+def ensure_limit(client: SyncPrefectClient) -> str:
+    """Create the limit on senders if there is none; one that is there keeps its slots."""
+    try:
+        limit = client.read_global_concurrency_limit_by_name(SENDERS).limit
+    except ObjectNotFound:
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SENDERS, limit=MOST_SENDERS))
+        return f"Concurrency limit {SENDERS}: created, {MOST_SENDERS} slots"
+    return f"Concurrency limit {SENDERS}: there already, {limit} slots"

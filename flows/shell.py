@@ -1,0 +1,134 @@
+"""What every flow has in common: a shard of work, what is worth retrying, the table of what was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from prefect import Task, get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+from sqlalchemy.exc import DBAPIError
+
+from nurture.app import open_app
+from nurture.errors import Refused
+from nurture.journey.house import House
+from nurture.settings import Settings
+from nurture.store import clocks
+from nurture.store.database import Database
+
+Counts = dict[str, int]
+"""What a run did, by name. Never rows of leads: Prefect keeps results."""
+
+Told = TypeVar("Told")
+MAX_SHARDS: Final = 16
+THREADS: Final[TaskRunner[PrefectFuture[Any]]] = ThreadPoolTaskRunner(  # type: ignore[assignment]
+    max_workers=MAX_SHARDS
+)
+_PASSING: Final = (
+    "08",
+    "40",
+    "53300",
+    "57P",
+)  # PostgreSQL: connection, serialization and deadlock, full, stopping
+
+
+def shard_task(
+    name: str, *, minutes: int
+) -> Callable[[Callable[[int, str | None], Told]], Task[[int, str | None], Told]]:
+    """Make a shard (its number, its moment) a task that tries again while the database is busy."""
+    return task(
+        name=name,
+        task_run_name=name + "-{shard}",
+        retries=3,
+        retry_delay_seconds=[2, 10, 30],
+        retry_jitter_factor=0.5,
+        retry_condition_fn=_may_pass,
+        timeout_seconds=minutes * 60,
+    )
+
+
+async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: str | None) -> Counts:
+    """Run *shards* of *stage* side by side, add up what they did, and leave it as a table."""
+    done = await gather(stage, shards, at)
+    total: Counter[str] = Counter()
+    for counts in done:
+        total.update(counts)
+    rows = [{"shard": number, **counts} for number, counts in enumerate(done, 1)]
+    await leave_table(f"nurture-{stage.name}", rows, at)
+    return dict(total)
+
+
+async def gather(stage: Task[[int, str | None], Told], shards: int, at: str | None) -> list[Told]:
+    """Run *shards* of *stage* side by side; one on SQLite, which has one writer."""
+    futures = [stage.submit(shard, at) for shard in range(1, _usable(shards) + 1)]
+    return await asyncio.to_thread(lambda: [future.result() for future in futures])
+
+
+async def leave_table(key: str, rows: list[dict[str, Any]], at: str | None) -> None:
+    """Leave *rows* as the newest table artifact of this *key*."""
+    when = "" if at is None else f" (replayed at {at})"
+    await acreate_table_artifact(rows, key=key, description=f"What {flow_run.name} did{when}.")
+
+
+@contextmanager
+def opened(at: str | None) -> Iterator[tuple[House, datetime]]:
+    """Open the house for one shard and say what time it is: *at* (ISO) in a virtual database, else now."""
+    with open_app(at=_moment(at)) as app:
+        now = app.clock.now()
+        with app.database.write() as connection:
+            clocks.note(connection, now)
+        yield app.house, now
+
+
+def told(shard: int, counts: Mapping[str, int]) -> Counts:
+    """Log what a shard did, in one line, and return it without the zeros."""
+    done = {name: count for name, count in counts.items() if count}
+    what = ", ".join(f"{name} {count}" for name, count in done.items()) or "nothing was due"
+    get_run_logger().info("shard %d: %s", shard, what)
+    return done
+
+
+def run_name() -> str:
+    """Name a flow run after its flow and the time that it was meant for."""
+    at = flow_run.parameters.get("at")
+    meant: datetime | None = flow_run.scheduled_start_time
+    when = at or (f"{meant:%Y-%m-%d %H:%M:%S}" if meant else "now")
+    return f"{flow_run.flow_name} {when}"
+
+
+def _usable(shards: int) -> int:
+    database = Database(Settings.read().database_url.get_secret_value())
+    return min(max(shards, 1), MAX_SHARDS) if database.skips_locked else 1
+
+
+def _moment(at: str | None) -> datetime | None:
+    if at is None:
+        return None
+    try:
+        read = datetime.fromisoformat(at)
+    except ValueError:
+        raise Refused(f"{at!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+
+
+def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
+    """Say whether a failed shard is worth another try: a lock or a lost connection, not a refusal."""
+    return may_pass(state.result(raise_on_failure=False))
+
+
+def may_pass(error: object) -> bool:
+    """Say whether *error* comes from a busy or absent database, which may be free or back soon."""
+    driver = error if isinstance(error, DBAPIError) else getattr(error, "__cause__", None)
+    if not isinstance(driver, DBAPIError):
+        return False
+    code = getattr(driver.orig, "sqlstate", None)
+    if code is not None:
+        return str(code).startswith(_PASSING)
+    return driver.connection_invalidated or "locked" in str(driver.orig)

@@ -79,9 +79,9 @@ def read_condition(node: Node, scope: Scope, reading: Reading) -> Condition | No
         shown = f"`{node.value}`" if node.value else "nothing"
         reading.fault(node, f"{shown} is not a condition", _EXAMPLE)
         return None
-    verbs = [key for key in node.value if key in _READERS]
+    verbs = [key for key in node.value if key in QUESTIONS]
     if len(verbs) == 1:
-        return _READERS[verbs[0]](node, scope, reading)
+        return QUESTIONS[verbs[0]](node, scope, reading)
     if verbs:
         both = " and ".join(f"`{verb}`" for verb in verbs)
         reading.fault(
@@ -89,7 +89,7 @@ def read_condition(node: Node, scope: Scope, reading: Reading) -> Condition | No
         )
         return None
     key = next(iter(node.value))
-    reading.fault(node, f"`{key}` is not a question that a condition can ask", nearest(key, _READERS))
+    reading.fault(node, f"`{key}` is not a question that a condition can ask", nearest(key, QUESTIONS))
     return None
 
 
@@ -253,7 +253,7 @@ def _in_track(node: Node, _: Scope, reading: Reading) -> Condition | None:
 
 
 _Reader = Callable[[Node, Scope, Reading], Condition | None]
-_READERS: Final[Mapping[str, _Reader]] = {
+QUESTIONS: Final[Mapping[str, _Reader]] = {
     "all": _all,
     "any": _any,
     "not": _not,

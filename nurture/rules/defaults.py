@@ -37,28 +37,36 @@ class Defaults:
     layout: str = PLAIN
 
 
-class _DefaultsShape(Shape):
+class DefaultsShape(Shape):
+    """The keys of defaults.yaml."""
+
     sender: Any = Field(examples=["{name: Nora, email: nora@example.com, postal_address: ...}"])
     send: Any = Field(None, examples=["{between: 09:00-17:00}"])
     cap: Any = Field(None, examples=["{touches: 2, per: 7 days}"])
     layout: Name = Field(PLAIN, examples=[PLAIN])
 
 
-class _SenderShape(Shape):
+class SenderShape(Shape):
+    """Who the mail is from."""
+
     name: Line = Field(examples=["Nora from Larkfield"])
     email: Address = Field(examples=["nora@example.com"])
     postal_address: Text = Field(examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
     reply_to: Address = Field("", examples=["hello@example.com"])
 
 
-class _SenderPart(Shape):
+class SenderPart(Shape):
+    """What a track says differently about its sender."""
+
     name: Line | None = Field(None, examples=["Nora from Larkfield"])
     email: Address | None = Field(None, examples=["nora@example.com"])
     postal_address: Text | None = Field(None, examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
     reply_to: Address | None = Field(None, examples=["hello@example.com"])
 
 
-class _SendShape(Shape):
+class SendShape(Shape):
+    """What stands under `send:`."""
+
     days: Days | None = Field(None, examples=["[mon, tue, wed, thu, fri]"])
     between: Between | None = Field(None, examples=["09:00-17:00"])
     zone_fallback: Zone | None = Field(None, examples=["Europe/Berlin"])
@@ -66,7 +74,9 @@ class _SendShape(Shape):
     grace: Span | None = Field(None, examples=["3 days"])
 
 
-class _CapShape(Shape):
+class CapShape(Shape):
+    """What stands under `cap:`."""
+
     touches: int = Field(ge=1, examples=["2"])
     per: PositiveSpan = Field(examples=["7 days"])
 
@@ -84,9 +94,9 @@ def read_defaults(sources: Sources, reading: Reading) -> Defaults:
     node = read_yaml(DEFAULTS, text, reading)
     if node is None:
         return Defaults()
-    shape = read_shape(_DefaultsShape, node, reading, "the defaults")
+    shape = read_shape(DefaultsShape, node, reading, "the defaults")
     cap = node.part("cap")
-    per = read_shape(_CapShape, cap, reading, "`cap`") if cap is not None else None
+    per = read_shape(CapShape, cap, reading, "`cap`") if cap is not None else None
     defaults = Defaults(
         sender=_sender(node.part("sender"), reading),
         sending=read_sending(node.part("send"), Sending(), reading),
@@ -96,7 +106,7 @@ def read_defaults(sources: Sources, reading: Reading) -> Defaults:
 
 
 def _sender(node: Node | None, reading: Reading) -> Sender:
-    shape = None if node is None else read_shape(_SenderShape, node, reading, "the sender")
+    shape = None if node is None else read_shape(SenderShape, node, reading, "the sender")
     if shape is None:
         return Sender("", "", "")
     return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to)
@@ -104,7 +114,7 @@ def _sender(node: Node | None, reading: Reading) -> Sender:
 
 def override_sender(node: Node | None, sender: Sender, reading: Reading) -> Sender:
     """Return *sender* with what a track writes under `sender:`."""
-    shape = None if node is None else read_shape(_SenderPart, node, reading, "the sender")
+    shape = None if node is None else read_shape(SenderPart, node, reading, "the sender")
     if shape is None:
         return sender
     return replace(sender, **shape.model_dump(exclude_none=True))
@@ -112,7 +122,7 @@ def override_sender(node: Node | None, sender: Sender, reading: Reading) -> Send
 
 def read_sending(node: Node | None, start: Sending, reading: Reading) -> Sending:
     """Return *start* with what stands under `send:`."""
-    shape = None if node is None else read_shape(_SendShape, node, reading, "`send`")
+    shape = None if node is None else read_shape(SendShape, node, reading, "`send`")
     if shape is None:
         return start
     opens, closes = shape.between or (start.window.opens, start.window.closes)

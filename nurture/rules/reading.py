@@ -92,7 +92,7 @@ def read_yaml(file: str, text: str, reading: Reading) -> Node | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            parsed = YAML(typ="rt").compose(text)
+            parsed = YAML(typ="safe", pure=True).compose(text)
         node = _Converter(file, reading).node(parsed, 1, 0)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

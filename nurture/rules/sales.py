@@ -30,7 +30,9 @@ _AFTER_NO: Final = (
 )
 
 
-class _PolicyShape(Shape):
+class PolicyShape(Shape):
+    """The keys of policy.yaml."""
+
     approved: Any = Field(examples=["{by: Mara Lindqvist, on: 2026-01-15}"])
     points: Any = Field(examples=["{clicked: 10, replied: 40, half_life: 30 days}"])
     readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enrol}]"])
@@ -45,36 +47,48 @@ class _PolicyShape(Shape):
     on_expiry: Any = Field(examples=["{then: resume, cool_off: 7 days}"])
 
 
-class _ApprovedShape(Shape):
+class ApprovedShape(Shape):
+    """What stands under `approved:`."""
+
     by: Line = Field(examples=["Mara Lindqvist, head of sales"])
     on: Day = Field(examples=["2026-01-15"])
 
 
-class _ReadinessShape(Shape):
+class ReadinessShape(Shape):
+    """One rule for new leads."""
+
     name: Name = Field(examples=["ready"])
     when: Any = Field(examples=["{field: demo_requested, is: yes}"])
     then: Any = Field(examples=["hand_off"])
 
 
-class _CriterionShape(Shape):
+class CriterionShape(Shape):
+    """One reason to offer a lead to sales."""
+
     name: Name = Field(examples=["replied"])
     when: Any = Field(examples=["{did: replied}"])
 
 
-class _RepShape(Shape):
+class RepShape(Shape):
+    """One salesperson."""
+
     id: Name = Field(examples=["mara"])
     name: Line = Field(examples=["Mara Lindqvist"])
     email: Address = Field(examples=["mara@example.com"])
     capacity: int = Field(ge=1, examples=["5"])
 
 
-class _ReasonShape(Shape):
+class ReasonShape(Shape):
+    """One reason to give a lead back."""
+
     label: Line = Field(examples=["Interested, but not now"])
     then: Any = Field(examples=["resume"])
     cool_off: Span = Field(timedelta(), examples=["90 days"])
 
 
-class _ExpiryShape(Shape):
+class ExpiryShape(Shape):
+    """What stands under `on_expiry:`."""
+
     label: Line = Field(_NOBODY.label, examples=[_NOBODY.label])
     then: Any = Field(examples=["resume"])
     cool_off: Span = Field(timedelta(), examples=["7 days"])
@@ -85,8 +99,8 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     node = read_yaml(POLICY, sources[POLICY], reading)
     if node is None:
         return None
-    shape = read_shape(_PolicyShape, node, reading, "the policy")
-    approved = _part(_ApprovedShape, node, "approved", reading)
+    shape = read_shape(PolicyShape, node, reading, "the policy")
+    approved = _part(ApprovedShape, node, "approved", reading)
     scope = Scope(None if steps is None else {step: step for step in steps})
     readiness = _readiness(node.part("readiness"), reading)
     criteria = _criteria(node.part("hand_off_when"), scope, reading)
@@ -108,7 +122,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     )
 
 
-def _part(model: type[_ApprovedShape], node: Node, key: str, reading: Reading) -> _ApprovedShape | None:
+def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) -> ApprovedShape | None:
     inner = node.part(key)
     return None if inner is None else read_shape(model, inner, reading, f"`{key}`")
 
@@ -152,7 +166,7 @@ def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]
     scope = Scope(None, no_emails_because="readiness is asked before any email has gone")
     items = _listed(node)
     for item in items:
-        shape = read_shape(_ReadinessShape, item, reading, "a readiness rule")
+        shape = read_shape(ReadinessShape, item, reading, "a readiness rule")
         when, then = _when(item, scope, reading), item.part("then")
         to = None if then is None else _then(then, shape.name if shape else "", reading)
         if shape is not None and when is not None and to is not None:
@@ -195,7 +209,7 @@ def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criter
     found: list[Criterion] = []
     items = _listed(node)
     for item in items:
-        shape = read_shape(_CriterionShape, item, reading, "a hand-off criterion")
+        shape = read_shape(CriterionShape, item, reading, "a hand-off criterion")
         when = _when(item, scope, reading)
         if when == Every(()):
             reading.fault(
@@ -228,7 +242,7 @@ def _reps(node: Node | None, reading: Reading) -> tuple[Rep, ...]:
         reading.fault(
             node, what, "Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`."
         )
-    shapes = [read_shape(_RepShape, item, reading, "a rep") for item in items]
+    shapes = [read_shape(RepShape, item, reading, "a rep") for item in items]
     _check_names(items, reading, "id")
     return tuple(
         Rep(shape.id, shape.name, shape.email, shape.capacity) for shape in shapes if shape is not None
@@ -247,7 +261,7 @@ def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:
         return []
     found: list[RejectReason] = []
     for code, inner in node.parts.items():
-        shape = read_shape(_ReasonShape, inner, reading, f"the reason `{code}`")
+        shape = read_shape(ReasonShape, inner, reading, f"the reason `{code}`")
         to = _after_no(inner, reading)
         try:
             read_name(code)
@@ -276,7 +290,7 @@ def _after_no(inner: Node, reading: Reading) -> Resume | Destination | None:
 def _expiry(node: Node | None, reading: Reading) -> RejectReason:
     if node is None:
         return _NOBODY
-    shape = read_shape(_ExpiryShape, node, reading, "`on_expiry`")
+    shape = read_shape(ExpiryShape, node, reading, "`on_expiry`")
     to = _after_no(node, reading) if isinstance(node.value, dict) else None
     if shape is None or to is None:
         return _NOBODY

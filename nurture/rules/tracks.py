@@ -26,7 +26,9 @@ FOLDER: Final = "tracks/"
 _SHALLOW_FALLBACK: Final = ToClosed(Closing.UNREACHABLE, "")
 
 
-class _TrackShape(Shape):
+class TrackShape(Shape):
+    """The keys of track.yaml."""
+
     name: Name = Field(examples=["webinar-attended"])
     goal: Line = Field(examples=["Bring attendees to a first talk with sales"])
     audience: Any = Field(examples=["{field: attended, is: yes}"])
@@ -69,7 +71,7 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
     node = read_yaml(file, sources[file], reading)
     if node is None:
         return None
-    shape = read_shape(_TrackShape, node, reading, "the track")
+    shape = read_shape(TrackShape, node, reading, "the track")
     _check_name(name, node, reading)
     finally_ = _finally(name, node, reading)
     before = len(reading.faults)

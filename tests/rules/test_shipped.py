@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -9,13 +10,15 @@ import holidays
 import pytest
 
 from nurture.domain import calendar
-from nurture.domain.conditions import Question, evaluate
+from nurture.domain.conditions import Comparison, Question, evaluate
 from nurture.domain.lead import Closing, Custodian, Fact, Lead
 from nurture.domain.policy import Enrol, Ready
 from nurture.domain.score import Points
+from nurture.domain.signals import SignalKind
 from nurture.domain.track import Email, Repeat, ToClosed
 from nurture.domain.view import View
-from nurture.rules import Rules, load, read_folder
+from nurture.rules import Rules, asked, defaults, load, read_folder, sales, steps, tracks
+from nurture.rules.shape import keys_of
 from tests.rules.build import SHIPPED
 
 NOW = datetime(2026, 3, 6, 9, tzinfo=UTC)
@@ -47,14 +50,14 @@ def registrants() -> Iterator[dict[str, Fact]]:
         }
 
 
-def asked(facts: dict[str, Fact]) -> Question:
+def question(facts: dict[str, Fact]) -> Question:
     return Question(View(Lead(1, facts), Custodian.INTAKE, None), Points())
 
 
 def readiness(rules: Rules, facts: dict[str, Fact]) -> tuple[str, str]:
     """Return the rule that decides and what becomes of the lead: ready, discard or a track."""
     for rule in rules.policy(1).readiness:
-        if not evaluate(rule.when, asked(facts), NOW).yes:
+        if not evaluate(rule.when, question(facts), NOW).yes:
             continue
         match rule.then:
             case Ready():
@@ -72,7 +75,7 @@ def readiness(rules: Rules, facts: dict[str, Fact]) -> tuple[str, str]:
 def track_for(rules: Rules, facts: dict[str, Fact]) -> str:
     programs = [track.program(1) for track in rules.tracks.values()]
     for program in sorted(programs, key=lambda program: -program.priority):
-        if program.audience is not None and evaluate(program.audience, asked(facts), NOW).yes:
+        if program.audience is not None and evaluate(program.audience, question(facts), NOW).yes:
             return program.track
     return "none"
 
@@ -157,3 +160,13 @@ def test_three_reps_share_the_work_and_each_reason_leads_somewhere(rules: Rules)
     assert len(policy.reps) == 3
     assert all(reason.label for reason in policy.reject_reasons.values())
     assert policy.accept_within == timedelta(days=1)
+
+
+def test_the_readme_names_every_key_step_question_and_deed() -> None:
+    readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
+    shapes = [*steps.SHAPES.values(), steps.CaseShape, steps.ArmShape, steps.RoundsShape, tracks.TrackShape]
+    shapes += [sales.PolicyShape, sales.RepShape, sales.ReasonShape]
+    shapes += [defaults.DefaultsShape, defaults.SenderShape, defaults.SendShape, defaults.CapShape]
+    words = {key for shape in shapes for key in keys_of(shape)}
+    words |= {*asked.QUESTIONS, *Comparison, *SignalKind} - {"id"}
+    assert sorted(word for word in words if not re.search(rf"\b{word}\b", readme)) == []

@@ -5,33 +5,25 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from nurture.errors import Refused
 from nurture.journey import handoff, visits
 from nurture.journey.visits import OfferShown
 
-from . import access
 from .access import Site, TheSite, TheVisit
 from .forms import Fields
 
 FARTHEST: Final = timedelta(days=10 * 366)
 """No lead decides later than that; a date beyond is a slip of the finger."""
 
-router = APIRouter()
 
-_LOOKING: Final = ["GET", "HEAD"]
-
-
-@router.api_route(access.ACCEPT, methods=_LOOKING)
 def ask_accept(site: TheSite, visit: TheVisit) -> HTMLResponse:
     """Show the lead and a button to accept it."""
     shown = visits.show_offer(site.house, visit.offer_id)
     return _answered(site, shown) or site.look.page("accept.html", shown=shown)
 
 
-@router.post(access.ACCEPT)
 def accept(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     """Accept the lead."""
     shown = visits.show_offer(site.house, visit.offer_id)
@@ -45,14 +37,12 @@ def accept(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     return site.look.page("accepted.html", shown=shown, follow_up_by=now + shown.follow_up_within)
 
 
-@router.api_route(access.REJECT, methods=_LOOKING)
 def ask_reject(site: TheSite, visit: TheVisit) -> HTMLResponse:
     """Show the form to give the lead back."""
     shown = visits.show_offer(site.house, visit.offer_id)
     return _answered(site, shown) or _form(site, shown)
 
 
-@router.post(access.REJECT)
 def reject(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     """Take the lead back."""
     shown = visits.show_offer(site.house, visit.offer_id)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -20,12 +20,11 @@ from .access import Site, TheSite, admit
 from .gate import Gate
 from .look import Look
 
+Page = Callable[..., Response]
+
 _PAGE_OF: Final[Mapping[int, str]] = {400: "unreadable.html", 404: "not-found.html", 405: "not-allowed.html"}
 
-health = APIRouter()
 
-
-@health.api_route(access.HEALTH, methods=["GET", "HEAD"])
 def healthz(site: TheSite) -> JSONResponse:
     """Say whether the database answers."""
     try:
@@ -33,6 +32,15 @@ def healthz(site: TheSite) -> JSONResponse:
     except DatabaseUnusable:
         return JSONResponse({"database": "unusable"}, status_code=503)
     return JSONResponse({"database": "ok"})
+
+
+_ROUTES: Final[Sequence[tuple[str, Page, Page | None]]] = (
+    (access.ACCEPT, handoffs.ask_accept, handoffs.accept),
+    (access.REJECT, handoffs.ask_reject, handoffs.reject),
+    (access.UNSUBSCRIBE, unsubscribing.ask, unsubscribing.unsubscribe),
+    (access.HEALTH, healthz, None),
+)
+"""What each path shows, and what a POST to it does."""
 
 
 def create_app(house: House, clock: Clock) -> FastAPI:
@@ -47,8 +55,10 @@ def create_app(house: House, clock: Clock) -> FastAPI:
         dependencies=[Depends(admit)],
     )
     app.state.site = Site(house, clock, look)
-    for router in (handoffs.router, unsubscribing.router, health):
-        app.include_router(router)
+    for path, look_at, act in _ROUTES:
+        app.add_api_route(path, look_at, methods=["GET", "HEAD"])
+        if act is not None:
+            app.add_api_route(path, act, methods=["POST"])
     app.add_exception_handler(HTTPException, _refused)
     for missing in (NotFound, RequestValidationError):
         app.add_exception_handler(missing, _missing)

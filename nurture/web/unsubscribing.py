@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from fastapi import APIRouter
 from starlette.responses import HTMLResponse
 
 from nurture.journey import visits
 
-from . import access
 from .access import TheSite, TheVisit
 from .forms import Fields
 
 FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"
 
-router = APIRouter()
 
-
-@router.api_route(access.UNSUBSCRIBE, methods=["GET", "HEAD"])
 def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
     """Show a button. Mail scanners open every link, so that nothing may happen yet."""
     return site.look.page("unsubscribe.html", shown=visits.show_mail(site.house, visit.kept))
 
 
-@router.post(access.UNSUBSCRIBE)
 def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     """Stop all mail. The page's button sends what mail programs send."""
     if not _clicked(fields):

@@ -1,0 +1,37 @@
+"""The server starts on a port, and stops cleanly."""
+
+from __future__ import annotations
+
+import socket
+
+import httpx
+import pytest
+
+from nurture.errors import Misconfigured
+from nurture.web.server import serving
+from nurture.web.site import create_app
+
+from .world import World
+
+
+def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite_world: World) -> None:
+    app = create_app(sqlite_world.house, sqlite_world.clock)
+    with serving(app, "127.0.0.1", 0) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        assert client.get("/healthz").json() == {"database": "ok"}
+        answer = client.get(sqlite_world.path("mia", "unsubscribe"))
+        assert answer.status_code == 200
+        assert "server" not in answer.headers
+        assert client.head(sqlite_world.path("mia", "unsubscribe")).content == b""
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(sqlite_world: World) -> None:
+    app = create_app(sqlite_world.house, sqlite_world.clock)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with (
+            pytest.raises(Misconfigured, match=f"port {port}.*NURTURE_WEB_PORT"),
+            serving(app, "127.0.0.1", port),
+        ):
+            pass

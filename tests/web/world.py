@@ -1,0 +1,122 @@
+"""A house whose mail has just gone out, and a browser in front of its pages."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select, text
+
+from nurture.clock import VirtualClock
+from nurture.journey.house import House
+from nurture.store import tables
+from nurture.store.database import Database
+from nurture.web.site import create_app
+from tests.journey.builders import START, add_lead, make_house, tick_at
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it would rather have httpx's successor, which is not out
+    from fastapi.testclient import TestClient
+
+BASE: Final = "https://go.example.com"
+NOW: Final = START + timedelta(hours=4)
+ONE_CLICK: Final = {"List-Unsubscribe": "One-Click"}
+
+
+@dataclass
+class World:
+    """Two leads on offer, *dana* and *erik*, and two on a track, *mia* and *noor*, each with their mail."""
+
+    house: House
+    clock: VirtualClock
+    client: TestClient
+    ids: Mapping[str, int]
+    paths: Mapping[str, Mapping[str, str]]
+
+    def path(self, who: str, purpose: str) -> str:
+        """Return where the link in *who*'s mail leads."""
+        return self.paths[who][purpose]
+
+    def token(self, who: str, purpose: str) -> str:
+        return self.path(who, purpose).rpartition("/")[2]
+
+    def value(self, sql: str, **values: Any) -> Any:
+        with self.house.database.read() as connection:
+            return connection.execute(text(sql), values).scalar()
+
+    def custodian(self, who: str) -> tuple[str, str]:
+        with self.house.database.read() as connection:
+            row = connection.execute(
+                text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": self.ids[who]}
+            ).one()
+        return row[0], row[1]
+
+    def everything(self) -> dict[str, list[Any]]:
+        """Return every row of every table."""
+        with self.house.database.read() as connection:
+            return {
+                name: sorted(map(repr, connection.execute(select(table))))
+                for name, table in tables.metadata.tables.items()
+            }
+
+
+def open_world(db: Database, tmp_path: Path) -> World:
+    house = make_house(db, tmp_path)
+    house.base_url = BASE
+    ids = {
+        "dana": add_lead(
+            house,
+            email="dana@people.example",
+            full_name="Dana Miller",
+            demo_requested=True,
+            company="Acme & Sons <Ltd>",
+        ),
+        "erik": add_lead(house, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
+        "mia": add_lead(house, email="mia@people.example", title="Head of planning"),
+        "noor": add_lead(house, email="noor@people.example", title="Head of stock"),
+    }
+    tick_at(house, START, START + timedelta(hours=2), START + timedelta(hours=3))
+    return _visited(house, ids, _paths(tmp_path / "mailbox", ids))
+
+
+def moved_to(world: World, db: Database) -> World:
+    """Return the same world in *db*, a copy of its database."""
+    house = House(db, world.house.provider, base_url=BASE, rulebooks=world.house.rulebooks)
+    return _visited(house, world.ids, world.paths)
+
+
+def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[str, str]]) -> World:
+    clock = VirtualClock(NOW)
+    client = TestClient(create_app(house, clock), base_url=BASE, raise_server_exceptions=False)
+    return World(house, clock, client, ids, paths)
+
+
+def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
+    """Read the links out of the mails themselves."""
+    names = {"a": "accept", "r": "reject", "u": "unsubscribe"}
+    found: dict[str, dict[str, str]] = {who: {} for who in ids}
+    for file in (mailbox / "new").iterdir():
+        mail = message_from_bytes(file.read_bytes(), policy=policy.default)
+        body = mail.get_body(("plain",))
+        assert body is not None
+        said = f"{mail['List-Unsubscribe']} {body.get_content()}"
+        who = next(
+            who
+            for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
+            if name in f"{mail['To']} {said}"
+        )
+        for letter, token in re.findall(rf"{BASE}/([aru])/([\w-]+)", said):
+            found[who][names[letter]] = f"/{letter}/{token}"
+    return found
+
+
+def later(world: World, **span: float) -> datetime:
+    """Let time pass for the pages."""
+    world.clock.advance_to(world.clock.now() + timedelta(**span))
+    return world.clock.now()

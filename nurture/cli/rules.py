@@ -17,6 +17,7 @@ from nurture.cli.show import JsonOption, as_json, can_open, local_time, out, tab
 from nurture.clock import RealClock
 from nurture.errors import NotFound, RulesFaulty
 from nurture.journey import preview as previews
+from nurture.mail.compose import ComposedEmail
 from nurture.journey import publish as publishing
 from nurture.journey.explain import find_lead
 from nurture.journey.simulate import simulate as run_simulation
@@ -145,7 +146,7 @@ def preview(
         webbrowser.open(html.resolve().as_uri())
 
 
-def _compose(email: str, lead: str | None, templates: Path | None) -> previews.ComposedEmail:
+def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEmail:
     track, name = _email_name(email)
     sources = read_folder(_folder(templates))
     if lead is None:

@@ -36,9 +36,9 @@ def demo(
     flows: Annotated[bool, typer.Option(help="Run the last days as real Prefect flow runs.")] = True,
 ) -> None:
     """Run the webinar example: 250 registrants, half a year, on a virtual clock."""
-    from nurture.cli import demo as webinar  # noqa: PLC0415 - only the demo needs it
+    from nurture.cli.demo import run  # noqa: PLC0415 - only the demo needs it
 
-    webinar.run(folder, days, flows=flows)
+    run(folder, days, flows=flows)
 
 
 def up() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -15,7 +15,7 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
 from nurture.errors import Refused
 from nurture.store import signals, views
-from nurture.store.signals import Recorded, Scored, Unapplied
+from nurture.store.signals import Answered, Recorded, Scored, Unapplied
 
 from .house import House
 from .moves import Mover
@@ -128,6 +128,42 @@ def checked(kind: str, value: str | None) -> tuple[SignalKind, str | None]:
         raise Refused(f"A lead decides on a date, not {value!r}. Write it as 2027-03-31.") from None
 
 
-def key_of(parts: Mapping[str, object]) -> str:
-    """Return the natural key of a signal that brings none: the same facts, the same key."""
-    return "|".join(f"{name}={value}" for name, value in sorted(parts.items()) if value is not None)
+def told(  # noqa: PLR0913 - what a person or a file can say of a deed
+    lead_id: int,
+    kind: SignalKind,
+    value: str | None,
+    at: datetime,
+    now: datetime,
+    email: str | None = None,
+    link: str | None = None,
+    answered: Answered | None = None,
+) -> Recorded:
+    """Return a signal that a person or a file tells of; the same words of the same second are one signal.
+
+    *answered* is the touch of *email* that the lead answered, so that conditions on it see the answer.
+    """
+    second = at.replace(microsecond=0).isoformat()
+    key = "|".join(("told", str(lead_id), kind.value, second, email or "", link or "", value or ""))
+    enrollment_id, track, message_id = answered or Answered()
+    return Recorded(
+        lead_id=lead_id,
+        kind=kind.value,
+        occurred_at=at,
+        recorded_at=now,
+        natural_key=key,
+        source="told",
+        enrollment_id=enrollment_id,
+        track=track,
+        step=email,
+        link=link,
+        message_id=message_id,
+        value=value,
+    )
+
+
+def answered_touch(house: House, lead_id: int, email: str | None) -> Answered | None:
+    """Return the lead's newest touch of the step *email*, None if there is none."""
+    if email is None:
+        return None
+    with house.database.read() as connection:
+        return signals.newest_touches(house.database, connection, [(lead_id, email)]).get((lead_id, email))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from typing import Final
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, insert, select, union, update
 
 from nurture.store import tables
 from nurture.store.database import Database
@@ -13,6 +14,11 @@ from nurture.store.database import Database
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 table_address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+
+identity: Table = tables.Identity.__table__  # type: ignore[attr-defined]
+
+MOST_DIGITS: Final = 18
+"""Longer numbers are no ids of ours."""
 
 
 def spend_evidence(
@@ -83,3 +89,33 @@ def address(connection: Connection, email: str, normal: str) -> tuple[int, int |
         return found[0], found[1]
     made = insert(table_address).values(email=email.strip(), normal=normal).returning(table_address.c.id)
     return connection.execute(made).scalar_one(), None
+
+
+def resolve(
+    database: Database, connection: Connection, texts: Mapping[str, str]
+) -> dict[str, tuple[int, ...]]:
+    """Return the ids of the leads that each text may mean: an id, an address or an external id.
+
+    *texts* gives each text its normalised form as an address.
+    """
+    if not texts:
+        return {}
+    asked = database.rows(
+        "asked",
+        {"text": String(), "normal": String(), "id": BigInteger()},
+        [
+            (text, normal, int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None)
+            for text, normal in texts.items()
+        ],
+    )
+    by_id = select(asked.c.text, lead.c.id).join(lead, lead.c.id == asked.c.id)
+    by_address = (
+        select(asked.c.text, lead.c.id)
+        .join(table_address, table_address.c.normal == asked.c.normal)
+        .join(lead, lead.c.address_id == table_address.c.id)
+    )
+    by_name = select(asked.c.text, identity.c.lead_id).join(identity, identity.c.external_id == asked.c.text)
+    found: dict[str, tuple[int, ...]] = {}
+    for text, lead_id in connection.execute(union(by_id, by_address, by_name)):
+        found[text] = (*found.get(text, ()), lead_id)
+    return {text: tuple(sorted(ids)) for text, ids in found.items()}

@@ -16,6 +16,7 @@ from nurture.store.types import UtcDateTime
 
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
 
@@ -37,6 +38,14 @@ class Recorded(NamedTuple):
     link: str | None = None
     message_id: int | None = None
     value: str | None = None
+
+
+class Answered(NamedTuple):
+    """The touch that a signal answers."""
+
+    enrollment_id: int | None = None
+    track: str | None = None
+    message_id: int | None = None
 
 
 class Unapplied(NamedTuple):
@@ -184,3 +193,23 @@ def count_unapplied(connection: Connection) -> int:
     return connection.execute(
         select(func.count()).select_from(signal).where(signal.c.applied_at.is_(None))
     ).scalar_one()
+
+
+def newest_touches(
+    database: Database, connection: Connection, pairs: Sequence[tuple[int, str]]
+) -> dict[tuple[int, str], Answered]:
+    """Return the newest touch of each (lead id, step) that was ever planned."""
+    if not pairs:
+        return {}
+    asked = database.rows("asked", {"lead_id": _ID, "step": _TEXT}, list(set(pairs)))
+    newest = (
+        select(func.max(message.c.id).label("id"))
+        .join(asked, (asked.c.lead_id == message.c.lead_id) & (asked.c.step == message.c.step))
+        .where(message.c.kind == "touch")
+        .group_by(message.c.lead_id, message.c.step)
+        .subquery()
+    )
+    wanted = select(
+        message.c.lead_id, message.c.step, message.c.enrollment_id, message.c.track, message.c.id
+    ).join(newest, newest.c.id == message.c.id)
+    return {(row[0], row[1]): Answered(*row[2:]) for row in connection.execute(wanted)}

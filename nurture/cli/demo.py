@@ -1,0 +1,191 @@
+"""The webinar, from 250 registrants to hand-offs, half a year later: the main job, to look at."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from pydantic import SecretStr
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.rule import Rule
+
+from nurture.app import App, open_app
+from nurture.cli import sales
+from nurture.cli.leads import show_import
+from nurture.cli.show import counts, out, table
+from nurture.errors import Refused
+from nurture.journey import audit, intake, report, simulate, webinar
+from nurture.journey.crowd import Crowd
+from nurture.journey.publish import publish
+from nurture.journey.tick import Ticked, tick
+from nurture.rules import read_folder
+from nurture.settings import Settings
+
+START: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
+"""The Monday after the webinar, on which its two exports are imported."""
+
+SEED: Final = "webinar"
+SOURCE: Final = "webinar"
+STEP: Final = timedelta(minutes=30)
+FLOW_DAYS: Final = 2
+
+
+def run(folder: Path, days: int, *, flows: bool) -> None:
+    """Run the demo in *folder*, which is made anew, and print what happened."""
+    settings = _settings(folder)
+    began = perf_counter()
+    with open_app(settings, at=START, upgrade=True) as app:
+        publish(app.house, read_folder(settings.templates), START)
+        _import(app, settings)
+        tick(app.house, START)
+        _heading("1. Who came in, and where they went")
+        _show_funnel(app)
+        crowd = Crowd(app.house, SEED, START)
+        reached = _pass_time(app, crowd, days - (FLOW_DAYS if flows else 0))
+    if flows:
+        reached = _flow_days(settings, reached, START + timedelta(days=days))
+    with open_app(settings) as app:
+        _show(app, reached)
+        _last_words(folder, settings, perf_counter() - began)
+
+
+def _settings(folder: Path) -> Settings:
+    database = folder / "nurture.db"
+    if folder.exists() and any(folder.iterdir()) and not database.exists():
+        raise Refused(f"{folder} holds other things. Name an empty folder with --folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return Settings(
+        database_url=SecretStr(f"sqlite:///{database}"),
+        mailbox=folder / "mail",
+        templates=Settings.read().templates,
+    )
+
+
+def _heading(text: str) -> None:
+    out.print()
+    out.print(Rule(f"[bold]{text}[/]", align="left", style="dim"))
+
+
+def _import(app: App, settings: Settings) -> None:
+    file = settings.templates / "examples" / "webinar.csv"
+    report_path = settings.mailbox.parent / "webinar.bad-rows.csv"
+    show_import(intake.import_file(app.house, file, START, source=SOURCE, report=report_path))
+
+
+def _show_funnel(app: App) -> None:
+    """Print the funnel beside the numbers of the article that the example comes from."""
+    found = webinar.arrivals(app.house, SOURCE)
+    rules, to = found.rules, found.custodian
+    ready = to[True, "queue"]
+    rows = [
+        ("registered", found.came + found.missed, 250, ""),
+        ("  came", found.came, 83, ""),
+        ("    ready: to sales now", ready, 21, "asked for a demo, or decides within three months"),
+        ("    not ready yet: to a track", to[True, "track"], 42, "webinar-attended"),
+        ("    discarded, with a reason", to[True, "closed"], 20, ""),
+        ("  did not come", found.missed, 167, ""),
+        ("    good fit: to a track", rules[False, "nurture-good-fit"], 42, "webinar-no-show"),
+        ("    possible fit: to a track", rules[False, "nurture-possible-fit"], 83, "webinar-no-show"),
+        ("    discarded, with a reason", to[False, "closed"], 42, ""),
+        (
+            "kept warm instead of lost",
+            to[True, "track"] + to[False, "track"],
+            167,
+            "8 for each one who is ready",
+        ),
+    ]
+    out.print(table(("leads", "here", "article", ""), rows, right=("here", "article")))
+
+
+def _pass_time(app: App, crowd: Crowd, days: int) -> datetime:
+    until = START + timedelta(days=days)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[day]}"),
+        TimeElapsedColumn(),
+        console=out,
+        transient=True,
+    )
+    with bars as progress:
+        task = progress.add_task(f"{days} days on the virtual clock", total=days, day="")
+
+        def told(now: datetime, _: Ticked) -> None:
+            progress.update(task, completed=(now - START).days, day=f"{now:%d %b %Y}")
+
+        return simulate.run(app.house, START, until, between=crowd.live, told=told, step=STEP)
+
+
+def _flow_days(settings: Settings, reached: datetime, until: datetime) -> datetime:
+    """Run the last days as real Prefect flow runs."""
+    from flows.demo_runs import run_moments  # noqa: PLC0415 - only here is Prefect needed
+
+    moments = [
+        moment for day in range(FLOW_DAYS, 0, -1) if (moment := until - timedelta(days=day - 1)) > reached
+    ]
+    _heading("2. The last days, as Prefect flow runs")
+    runs = run_moments(settings, moments)
+    rows = [(each.at, each.flow, each.name, each.state, f"{each.seconds:.1f} s") for each in runs]
+    out.print(table(("virtual time (UTC)", "flow", "run", "state", "took"), rows, right=("took",)))
+    return moments[-1] if moments else reached
+
+
+def _show(app: App, now: datetime) -> None:
+    _heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
+    funnel = report.report_funnel(app.house)
+    rows: Sequence[Sequence[object]] = [
+        ("handed off", funnel.handed_off, "for engagement, a reply, or the date they stated"),
+        ("  accepted by a rep", funnel.accepted, ""),
+        ("  rejected, and recycled", funnel.rejected, f"{funnel.recycled} are or were back with marketing"),
+        ("  not answered in time", funnel.expired, "taken back"),
+        ("nurtured now", funnel.nurtured, counts(funnel.nurtured_on)),
+        ("with sales now", funnel.with_sales, ""),
+        ("closed", sum(funnel.closed.values()), counts(funnel.closed)),
+        ("in queues", sum(funnel.queued.values()), counts(funnel.queued)),
+    ]
+    out.print(table(("leads", "count", ""), rows, right=("count",)))
+    _heading("4. Hand-offs: why now, and whose")
+    offers = report.handoffs_report(app.house)
+    shown = [*offers[:6], *offers[-6:]] if len(offers) > 12 else offers
+    lines = [
+        (
+            each.offer_id,
+            each.lead_id,
+            f"{each.offered_at:%d %b}",
+            each.rep,
+            each.state + (f": {each.reason}" if each.reason else ""),
+            each.because,
+        )
+        for each in shown
+    ]
+    out.print(table(("id", "lead", "on", "rep", "state", "because"), lines, right=("id", "lead")))
+    if len(offers) > len(shown):
+        out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs[/]")
+    _heading("5. Touches per week")
+    sales.show_touches(report.touches_per_week(app.house))
+    _heading("6. The ledger: no lead fell between")
+    sales.show_audit(audit.audit(app.house, now))
+
+
+def _last_words(folder: Path, settings: Settings, seconds: float) -> None:
+    mails = sum(1 for _ in (settings.mailbox / "new").iterdir())
+    handed = next(iter(sorted((settings.mailbox / "html").glob("brief*"))), None)
+    _heading(f"Done in {seconds:.0f} s")
+    out.print(
+        f"  {mails:,} emails   {settings.mailbox}/new/*.eml, to open in a browser: {settings.mailbox}/html/"
+    )
+    if handed is not None:
+        out.print(f"  a brief        {handed}", soft_wrap=True)
+    out.print(f"  bad rows       {folder}/webinar.bad-rows.csv")
+    out.print(f"  the database   {folder}/nurture.db")
+    out.print("\nWhat to type next:")
+    prefix = f"NURTURE_DATABASE_URL=sqlite:///{folder}/nurture.db .venv/bin/nurture"
+    for command in ("why 17", "handoffs", "report tracks", "audit"):
+        out.print(f"  [bold]{escape(prefix)} {command}[/]", soft_wrap=True)
+    out.print("  [bold].venv/bin/nurture simulate webinar-attended --zone Europe/Berlin[/]", soft_wrap=True)

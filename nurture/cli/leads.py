@@ -1,0 +1,273 @@
+"""Leads and what they do: import, leads, why, signal, suppress, pause, resume, enrol, leave."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from nurture.app import App, open_app
+from nurture.cli.running import moment
+from nurture.cli.show import JsonOption, as_json, cell, counts, err, out, table
+from nurture.errors import Refused
+from nurture.journey import explain, intake, listen, steer
+from nurture.journey.leads import list_leads
+from nurture.journey.signalfile import import_signals
+
+LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or external id.")]
+signals = typer.Typer(help="Signals in bulk.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    for name, command in (
+        ("import", import_leads),
+        ("leads", leads),
+        ("why", why),
+        ("signal", signal),
+        ("suppress", suppress),
+        ("pause", pause),
+        ("resume", resume),
+        ("enrol", enrol),
+        ("leave", leave),
+    ):
+        app.command(name)(command)
+    app.add_typer(signals, name="signals")
+
+
+def import_leads(
+    file: Annotated[Path, typer.Argument(help="A CSV export of a CRM or a webinar platform.")],
+    mapping: Annotated[Path | None, typer.Option(help="A YAML file that says what the columns mean.")] = None,
+    source: Annotated[str | None, typer.Option(help="The system whose ids the file holds.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Import leads. Run it again as often as you like: what is in already is only updated."""
+    with open_app(upgrade=True) as app, _progress(shown=not json) as progress:
+        task = progress.add_task(file.name, total=None)
+        done = intake.import_file(
+            app.house,
+            file,
+            app.clock.now(),
+            mapping=mapping,
+            source=source,
+            dry_run=dry_run,
+            report=report,
+            progress=lambda read, size: progress.update(task, completed=read, total=size),
+        )
+    if json:
+        as_json(done)
+        return
+    show_import(done, dry_run=dry_run)
+    if not dry_run:
+        out.print("[dim]Next: `nurture tick` classifies them and starts their tracks.[/]")
+
+
+def _progress(*, shown: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+        console=err,
+        transient=True,
+        disable=not shown or not err.is_terminal,
+    )
+
+
+def show_import(done: intake.Imported, *, dry_run: bool = False) -> None:
+    """Print what came of an import."""
+    would = "would be " if dry_run else ""
+    out.print(
+        f"[bold]{done.rows:,} rows[/] from {escape(done.source)}: {done.new:,} {would}new, {done.updated:,} "
+        f"{would}updated, {done.unchanged:,} unchanged, {done.bad:,} bad"
+    )
+    out.print(f"  new leads go to: {counts(done.placed) or '-'}; signals: {done.signals:,}")
+    if done.queued:
+        out.print(f"  queues: {counts(done.queued)}")
+    if done.unmapped:
+        out.print(f"  [dim]kept as own facts: {escape(', '.join(done.unmapped))}[/]")
+    for note in done.notes:
+        out.print(f"  [yellow]{escape(note)}[/]")
+    if done.report_path is not None:
+        out.print(f"  [yellow]{done.bad} bad rows, with line and reason: {done.report_path}[/]")
+
+
+def leads(
+    custodian: Annotated[str | None, typer.Option(help="intake, track, queue, offer, rep or closed.")] = None,
+    track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List leads: who keeps them, what happens next and when."""
+    with open_app() as app:
+        found = list_leads(
+            app.house, app.clock.now(), custodian=custodian, track=track, source=source, limit=limit
+        )
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (
+            each.id,
+            each.name,
+            each.company,
+            f"{each.custodian} {each.ref}",
+            each.next_action,
+            each.due_at,
+            each.engagement,
+        )
+        for each in found
+    ]
+    columns = ("id", "name", "company", "custodian", "next action", "due (UTC)", "score")
+    out.print(table(columns, rows, right=("id", "score")))
+
+
+def why(lead: LeadArgument, json: JsonOption = False) -> None:
+    """Say where a lead is, who owns it, what happens next, and why everything so far happened."""
+    with open_app() as app:
+        trace = explain.why(app.house, explain.find_lead(app.house, lead), app.clock.now())
+    if json:
+        as_json(trace)
+        return
+    show_trace(trace)
+
+
+def show_trace(trace: explain.Trace) -> None:
+    """Print everything that is known about one lead's way."""
+    facts = [(name, cell(value)) for name, value in explain.summary(trace)]
+    out.print(f"[bold]Lead {trace.lead_id}[/] {escape(trace.name)}")
+    for name, value in facts:
+        out.print(f"  {name:<14} {escape(value)}", soft_wrap=True)
+    rows = [(each.at, each.event, each.because, each.ref) for each in trace.history]
+    out.print()
+    out.print(table(("when (UTC)", "what", "because", "ref"), rows))
+
+
+def signal(
+    lead: LeadArgument,
+    kind: Annotated[str, typer.Argument(help="clicked, replied, deciding, registered, ...")],
+    value: Annotated[str | None, typer.Argument(help="For deciding: the date, as 2027-03-31.")] = None,
+    at: Annotated[str | None, typer.Option(help="When it happened (ISO, UTC); default now.")] = None,
+    email: Annotated[str | None, typer.Option(help="The email (step) that it answers.")] = None,
+    link: Annotated[str | None, typer.Option(help="The link that was clicked.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Tell what a lead did. It is recorded once, and the lead is looked at in the next tick."""
+    found, checked_value = listen.checked(kind, value)
+    with open_app() as app:
+        now = app.clock.now()
+        lead_id = explain.find_lead(app.house, lead)
+        when = moment(at) if at else now
+        if when > now:
+            raise Refused(f"{at} is in the future. A signal is something that the lead did.")
+        answered = listen.answered_touch(app.house, lead_id, email)
+        heard = listen.told(lead_id, found, checked_value, when, now, email, link, answered)
+        new = listen.record(app.house, [heard], now)
+    if json:
+        as_json({"lead": lead_id, "kind": found.value, "new": bool(new)})
+    else:
+        out.print(f"Lead {lead_id}: {found.value} {'recorded' if new else 'was recorded before'}.")
+
+
+@signals.command("import")
+def import_signal_file(
+    file: Annotated[
+        Path, typer.Argument(help="A CSV file: lead, kind, at, and if known value, email, link.")
+    ],
+    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Import signals. A row that is in already is passed over."""
+    with open_app() as app:
+        done = import_signals(app.house, file, app.clock.now(), report=report)
+    if json:
+        as_json(done)
+        return
+    out.print(f"[bold]{done.rows:,} rows[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
+    if done.report_path is not None:
+        out.print(f"  [yellow]bad rows, with line and reason: {done.report_path}[/]")
+
+
+def suppress(
+    email: Annotated[str, typer.Argument(help="The address that is never mailed again.")],
+    json: JsonOption = False,
+) -> None:
+    """Never mail an address again, whether we know it or not."""
+    if "@" not in email:
+        raise Refused(f"{email!r} is not an email address.")
+    with open_app() as app:
+        new = steer.suppress(app.house, email, app.clock.now())
+    if json:
+        as_json({"suppressed": True, "new": new})
+    else:
+        out.print("Suppressed." if new else "It was suppressed before.")
+
+
+def pause(
+    lead: LeadArgument,
+    until: Annotated[str, typer.Option(help="An ISO date or time (UTC), or a number of days as 30d.")],
+    json: JsonOption = False,
+) -> None:
+    """Leave a lead in peace until a date."""
+    with open_app() as app:
+        now = app.clock.now()
+        end = (
+            now + timedelta(days=int(until[:-1]))
+            if until[:-1].isdigit() and until[-1] == "d"
+            else moment(until)
+        )
+        if end <= now:
+            raise Refused(f"{until} has passed. Name a date to come, or a number of days as 30d.")
+        _steered(app, lead, "paused", json=json, until=end)
+
+
+def resume(lead: LeadArgument, json: JsonOption = False) -> None:
+    """End a lead's pause."""
+    with open_app() as app:
+        _steered(app, lead, "resumed", json=json, until=None)
+
+
+def _steered(app: App, lead: str, verb: str, *, json: bool, until: datetime | None) -> None:
+    lead_id = explain.find_lead(app.house, lead)
+    steer.pause(app.house, lead_id, until, app.clock.now())
+    if json:
+        as_json({"lead": lead_id, verb: True, "until": until})
+    else:
+        out.print(f"Lead {lead_id} is {verb}" + (f" until {cell(until)} UTC." if until else "."))
+
+
+def enrol(
+    lead: LeadArgument,
+    track: Annotated[str, typer.Argument(help="A published track.")],
+    json: JsonOption = False,
+) -> None:
+    """Put a lead on a track, off the one it is on."""
+    with open_app() as app:
+        lead_id = explain.find_lead(app.house, lead)
+        steer.enrol(app.house, lead_id, track, app.clock.now())
+    if json:
+        as_json({"lead": lead_id, "track": track})
+    else:
+        out.print(f"Lead {lead_id} is on {track}.")
+
+
+def leave(
+    lead: LeadArgument,
+    queue: Annotated[str, typer.Option(help="The queue in which a person looks at it.")] = "by-hand",
+    json: JsonOption = False,
+) -> None:
+    """Take a lead off its track, into a queue."""
+    with open_app() as app:
+        lead_id = explain.find_lead(app.house, lead)
+        steer.leave(app.house, lead_id, queue, app.clock.now())
+    if json:
+        as_json({"lead": lead_id, "queue": queue})
+    else:
+        out.print(f"Lead {lead_id} is in queue {queue}.")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,12 +18,22 @@ PATIENCE = 4  # seconds that running requests get to end
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve *app* until SIGINT or SIGTERM, then end running requests and give the port back.
+    """Serve *app* until SIGINT or SIGTERM, then end running requests, give the port back and return.
 
     Call it in the main thread of a process. Raises Misconfigured if the port is taken.
     """
-    with _listening(host, port) as listener:
-        _server(app).run(sockets=[listener])
+    with _running(app, host, port) as running:
+
+        def stop(_number: int, _frame: object) -> None:
+            running.server.should_exit = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while running.thread.is_alive():
+                running.thread.join(1)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 @contextmanager
@@ -30,14 +42,25 @@ def serving(app: FastAPI, host: str, port: int) -> Iterator[int]:
 
     Raises Misconfigured if the port is taken.
     """
+    with _running(app, host, port) as running:
+        yield running.port
+
+
+class _Running(NamedTuple):
+    server: uvicorn.Server
+    thread: threading.Thread
+    port: int
+
+
+@contextmanager
+def _running(app: FastAPI, host: str, port: int) -> Iterator[_Running]:
     with _listening(host, port) as listener:
         server = _server(app)
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="nurture-web", daemon=True
-        )
+        sockets = {"sockets": [listener]}
+        thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
         try:
-            yield listener.getsockname()[1]
+            yield _Running(server, thread, listener.getsockname()[1])
         finally:
             server.should_exit = True
             thread.join(PATIENCE * 2)

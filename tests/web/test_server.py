@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import threading
 
 import httpx
 import pytest
 
 from nurture.errors import Misconfigured
-from nurture.web.server import serving
+from nurture.web.server import serve, serving
 from nurture.web.site import create_app
 
 from .world import World
@@ -24,6 +26,27 @@ def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite
         assert client.head(sqlite_world.path("mia", "unsubscribe")).content == b""
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, number: int) -> None:
+    app = create_app(sqlite_world.house, sqlite_world.clock)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    answers = []
+
+    def ask_then_signal() -> None:
+        with httpx.Client(transport=httpx.HTTPTransport(retries=8)) as client:
+            answers.append(client.get(f"http://127.0.0.1:{port}/healthz").status_code)
+        signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    asking = threading.Thread(target=ask_then_signal)
+    asking.start()
+    serve(app, "127.0.0.1", port)
+    asking.join()
+    assert answers == [200]
+    assert signal.getsignal(number) is before
 
 
 def test_a_port_that_is_taken_is_named_with_the_way_out(sqlite_world: World) -> None:

@@ -262,6 +262,8 @@ def test_the_cap_counts_a_touch_on_its_way_and_waits_for_enough_to_be_old() -> N
     of = track(Mail(), cap=Cap(2, 7 * DAY))
     seen = view("s0", reached=at(8), recent=(at(9), at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(12))
+    ahead = view("s0", reached=at(8), recent=(at(9),))
+    assert held(ask(track(Mail(), cap=Cap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16))
 
 
 def test_window_and_cap_push_each_other_until_both_allow() -> None:

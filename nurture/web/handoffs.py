@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Final, assert_never
 
 from starlette.responses import HTMLResponse
 
+from nurture.domain.policy import RejectReason, Resume
+from nurture.domain.track import ToClosed, ToQueue, ToTrack
 from nurture.errors import Refused
 from nurture.journey import handoff, visits
 from nurture.journey.visits import OfferShown
@@ -60,8 +62,29 @@ def reject(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     except Refused:
         return _answered_meanwhile(site, visit.offer_id)
     return site.look.page(
-        "rejected.html", shown=shown, reason=shown.reasons[reason].label, decides_on=decides_on
+        "rejected.html",
+        shown=shown,
+        reason=shown.reasons[reason],
+        fate=fate(shown.reasons[reason]),
+        decides_on=decides_on,
     )
+
+
+def fate(reason: RejectReason) -> str:
+    """Say in one sentence what becomes of a lead that is given back for *reason*."""
+    days = reason.cool_off.days
+    peace = f" after {days} day{'s' if days != 1 else ''} in peace" if days else ""
+    match reason.then:
+        case Resume():
+            return f"Its track goes on{peace}."
+        case ToTrack(track=track):
+            return f"It goes on the track {track}{peace}."
+        case ToQueue():
+            return "Somebody looks at it."
+        case ToClosed():
+            return "It is closed and gets no more mail."
+        case _:
+            assert_never(reason.then)
 
 
 def _form(
@@ -72,6 +95,7 @@ def _form(
         "reject.html",
         status=422 if faults else 200,
         shown=shown,
+        fate=fate,
         chosen=chosen,
         stated=stated[:30],
         today=today.isoformat(),

@@ -22,7 +22,7 @@ from tests.journey.builders import START, add_lead, make_house, tick_at
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather have httpx's successor, which is not out
-    from fastapi.testclient import TestClient
+    from fastapi.testclient import TestClient as TestClient  # noqa: PLC0414 - tests import it from here
 
 BASE: Final = "https://go.example.com"
 NOW: Final = START + timedelta(hours=4)

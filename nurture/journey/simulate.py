@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select
 
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Custodian, Queue
 from nurture.errors import NotFound
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, Receipt
@@ -44,17 +44,21 @@ class NoMail:
 
 
 def next_moment(house: House) -> datetime | None:
-    """Return when something is due next: a lead, or a mail; None if nothing ever is."""
+    """Return when a sweep has something to do next, for a lead or a mail; None if none ever has.
+
+    Leads with a rep, and in the queues of people, are due to a person: no sweep takes them.
+    """
     with house.database.read() as connection:
         return _next(connection)
 
 
 def _next(connection: Connection) -> datetime | None:
-    kinds = [kind.value for kind in Custodian if kind is not Custodian.CLOSED]
-    due = [
-        select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(custody.c.kind == kind)
-        for kind in kinds
-    ]
+    first = func.min(custody.c.due_at, type_=custody.c.due_at.type)
+    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
+    due = [select(first).where(custody.c.kind == kind.value) for kind in swept]
+    due.append(
+        select(first).where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
+    )
     due.append(
         select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
     )

@@ -1,0 +1,120 @@
+"""The ledger: how many leads came in, and who keeps them, counted from custody and again from the journal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Integer, String, Table, cast, func, select
+
+from nurture.store import tables
+from nurture.store.database import Database
+
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+
+Key = tuple[str, str]
+"""A source, and the day (UTC, ISO) on which its leads came in."""
+
+
+class Counted(NamedTuple):
+    """What there is of each source and day: the leads, and their custodians counted in two ways."""
+
+    leads: Mapping[Key, int]
+    custody: Mapping[Key, Counter[str]]
+    journal: Mapping[Key, Counter[str]]
+
+
+class Day(NamedTuple):
+    """One day's changes: leads that came in, and what each kind of custody won or lost."""
+
+    day: date
+    leads: int
+    kinds: Counter[str]
+
+
+def freeze(database: Database, connection: Connection) -> None:
+    """Let all statements of this transaction see the same moment; call it before the first one."""
+    if not database.is_sqlite:  # SQLite's transactions do so by themselves
+        connection.execution_options(isolation_level="REPEATABLE READ")
+
+
+def day_of(database: Database, moment: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the UTC day of a moment, as ISO text."""
+    if database.is_sqlite:
+        return func.substr(moment, 1, 10, type_=String)
+    return func.to_char(moment, "YYYY-MM-DD", type_=String)
+
+
+def week_of(database: Database, moment: ColumnElement[Any]) -> ColumnElement[str]:
+    """Return the Monday (UTC, ISO text) of a moment's week."""
+    if database.is_sqlite:
+        return func.date(func.substr(moment, 1, 10), "weekday 0", "-6 days", type_=String)
+    return func.to_char(func.date_trunc("week", moment), "YYYY-MM-DD", type_=String)
+
+
+def days_between(
+    database: Database, first: ColumnElement[Any], last: ColumnElement[Any]
+) -> ColumnElement[int]:
+    """Return how many days (UTC) *last* lies after *first*."""
+    if database.is_sqlite:
+        days = func.julianday(func.substr(last, 1, 10)) - func.julianday(func.substr(first, 1, 10))
+        return cast(days, Integer)
+    return func.date(last) - func.date(first)
+
+
+def count(database: Database, connection: Connection) -> Counted:
+    """Count every lead by source, day and custodian: from custody, and from the journal's changes."""
+    day = day_of(database, lead.c.created_at)
+    now = (
+        select(lead.c.source, day, custody.c.kind, func.count())
+        .outerjoin(custody, custody.c.lead_id == lead.c.id)
+        .group_by(lead.c.source, day, custody.c.kind)
+    )
+    leads: Counter[Key] = Counter()
+    kept: dict[Key, Counter[str]] = {}
+    for source, came_on, kind, number in connection.execute(now):
+        leads[source, came_on] += number
+        if kind is not None:
+            kept.setdefault((source, came_on), Counter())[kind] += number
+    told: dict[Key, Counter[str]] = {}
+    changes = (
+        select(lead.c.source, day, journal.c.custody_from, journal.c.custody_to, func.count())
+        .select_from(journal)
+        .join(lead, lead.c.id == journal.c.lead_id)
+        .where(journal.c.custody_to.is_not(None))
+        .group_by(lead.c.source, day, journal.c.custody_from, journal.c.custody_to)
+    )
+    for source, came_on, before, after, number in connection.execute(changes):
+        _pass_on(told.setdefault((source, came_on), Counter()), before, after, number)
+    return Counted(leads, kept, told)
+
+
+def days(database: Database, connection: Connection, before: datetime) -> Iterator[Day]:
+    """Yield the changes of each day until *before*, days without any left out, the first one first."""
+    came_on = day_of(database, lead.c.created_at)
+    came = dict(
+        connection.execute(
+            select(came_on, func.count()).where(lead.c.created_at < before).group_by(came_on)
+        ).all()
+    )
+    day = day_of(database, journal.c.at)
+    changes = (
+        select(day, journal.c.custody_from, journal.c.custody_to, func.count())
+        .where(journal.c.custody_to.is_not(None), journal.c.at < before)
+        .group_by(day, journal.c.custody_from, journal.c.custody_to)
+    )
+    passed: dict[str, Counter[str]] = {}
+    for changed_on, source, target, number in connection.execute(changes):
+        _pass_on(passed.setdefault(changed_on, Counter()), source, target, number)
+    for one in sorted({*came, *passed}):
+        yield Day(date.fromisoformat(one), came.get(one, 0), passed.get(one, Counter()))
+
+
+def _pass_on(kinds: Counter[str], before: str | None, after: str, number: int) -> None:
+    kinds[after] += number
+    if before is not None:
+        kinds[before] -= number

@@ -53,7 +53,7 @@ def advance_batch(house: House, now: datetime, limit: int) -> Advanced:
             return Advanced()
         book = house.rulebooks.current(connection)
         mover = Mover(book, now, "advance")
-        claimed = views.views(house.database, connection, rows, now, book.cap_per, house.holidays)
+        claimed = views.views(house.database, connection, rows, now, house.holidays)
         events = Counter(_advance_one(lead, mover) for lead in claimed)
         mover.changes.write(house.database, connection, now)
     return Advanced(len(rows), events)

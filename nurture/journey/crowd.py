@@ -190,7 +190,7 @@ class Crowd:
         return ("wrong-person", None) if draw < 0.92 else ("bad-fit", None)
 
     def _sale(self, lead_id: int, now: datetime, buys: datetime | None) -> None:
-        """The rep wins the lead on the day it buys, or gives it up after three months."""
+        """Let the rep win the lead on the day it buys, or give it up after three months."""
         gives_up = now + timedelta(days=90)
         won = buys is not None and buys <= gives_up
         at = max(buys, now + timedelta(hours=4)) if won and buys is not None else gives_up

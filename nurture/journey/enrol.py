@@ -39,7 +39,7 @@ def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             return Counter()
         book = house.rulebooks.current(connection)
         mover = Mover(book, now, "enrol")
-        claimed = views.views(database, connection, rows, now, book.cap_per, house.holidays)
+        claimed = views.views(database, connection, rows, now, house.holidays)
         stays = leads.last_stays(database, connection, [row.lead_id for row in rows])
         named: list[tuple[int, str]] = []
         events: Counter[str] = Counter()

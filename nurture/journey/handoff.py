@@ -19,7 +19,7 @@ from nurture.store.views import Claimed
 
 from . import enrol
 from .house import House
-from .moves import Mover
+from .moves import LOOK_AGAIN_AFTER, Mover
 
 BRIEF_EXPIRES_AFTER: Final = timedelta(days=30)
 
@@ -27,7 +27,7 @@ BRIEF_EXPIRES_AFTER: Final = timedelta(days=30)
 def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
     events: Counter[str] = Counter()
-    for sweep in (expire_batch, offer_batch):
+    for sweep in (expire_batch, offer_batch, remind_batch):
         while True:
             done = sweep(house, now, house.batch)
             events += done
@@ -45,7 +45,7 @@ def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             return Counter()
         book = house.rulebooks.current(connection)
         mover = Mover(book, now, "hand off")
-        claimed = views.views(database, connection, rows, now, timedelta(), house.holidays)
+        claimed = views.views(database, connection, rows, now, house.holidays)
         ids = [row.lead_id for row in rows]
         began = datetime(now.year, now.month, now.day, tzinfo=UTC)
         loads = offers.loads(connection, [rep.id for rep in book.policy.reps], began)
@@ -123,12 +123,39 @@ def expire_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             return Counter()
         book = house.rulebooks.current(connection)
         mover = Mover(book, now, "hand off")
-        claimed = views.views(database, connection, rows, now, book.cap_per, house.holidays)
+        claimed = views.views(database, connection, rows, now, house.holidays)
         opened = offers.open_of(database, connection, [row.lead_id for row in rows])
         offers.answer(database, connection, [(one.id, "expired", None) for one in opened.values()], now)
         _recycle_all(house, connection, mover, [(lead, book.policy.on_expiry) for lead in claimed], "expired")
         mover.changes.write(database, connection, now)
     return Counter({"expired": len(rows)})
+
+
+def remind_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+    """Bring at most *limit* leads to attention that wait for a person: a rep's, and those in queues."""
+    database = house.database
+    with database.write() as connection:
+        kinds = [Custodian.REP, Custodian.QUEUE]
+        rows = views.claim_due(database, connection, kinds, now, limit, without_ref=Queue.HAND_OFF)
+        if not rows:
+            return Counter()
+        mover = Mover(house.rulebooks.current(connection), now, "hand off")
+        for lead in views.views(database, connection, rows, now, house.holidays):
+            _remind(lead, mover)
+        mover.changes.write(database, connection, now)
+    return Counter({"reminded": len(rows)})
+
+
+def _remind(lead: Claimed, mover: Mover) -> None:
+    """Say that somebody is waited for, and look again later; a lead without a track gets another try."""
+    if lead.view.custodian is Custodian.QUEUE and lead.ref == Queue.NO_TRACK:
+        moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
+        mover.note(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
+        return
+    waits = "follow up" if lead.view.custodian is Custodian.REP else "look at it"
+    because = f"{lead.ref} was to {waits} by now"
+    mover.keep(lead, lead.view.custodian, lead.ref, f"{waits}: overdue", mover.now + LOOK_AGAIN_AFTER)
+    mover.note(lead, "reminder", because, None, ref=lead.ref)
 
 
 def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
@@ -183,7 +210,7 @@ def _open(
     if one.state != "offered":
         when = f" on {one.answered_at:%Y-%m-%d}" if one.answered_at else ""
         raise Refused(f"Hand-off {offer_id} was already {one.state}{when}; nothing was changed.")
-    claimed = views.views(house.database, connection, rows, now, book.cap_per, house.holidays)
+    claimed = views.views(house.database, connection, rows, now, house.holidays)
     return one, claimed[0], Mover(book, now, "hand off")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection
@@ -107,7 +107,7 @@ def _bring_back(house: House, connection: Connection, lead_ids: Sequence[int], m
     if not back:
         return
     rows = views.these(house.database, connection, back)
-    for lead in views.views(house.database, connection, rows, mover.now, timedelta(), house.holidays):
+    for lead in views.views(house.database, connection, rows, mover.now, house.holidays):
         moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
         mover.note(lead, "returned", "a new interest after the lead was given up", moved, ref="return")
     mover.changes.write(house.database, connection, mover.now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -26,11 +25,6 @@ class Rulebook:
 
     programs: Mapping[str, Program]
     policy: Policy
-
-    @property
-    def cap_per(self) -> timedelta:
-        """Return how far back any track's frequency cap looks."""
-        return max((program.cap.per for program in self.programs.values()), default=timedelta())
 
 
 @dataclass

@@ -28,7 +28,7 @@ def _lead(house: House, lead_id: int, now: datetime) -> Iterator[tuple[Connectio
         rows = views.these(database, connection, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
-        lead = views.views(database, connection, rows, now, book.cap_per, house.holidays)[0]
+        lead = views.views(database, connection, rows, now, house.holidays)[0]
         mover = Mover(book, now, "by hand")
         yield connection, lead, mover
         mover.changes.write(database, connection, now)

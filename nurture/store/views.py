@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, Table, and_, select
@@ -124,22 +124,27 @@ def claim_due(
     now: datetime,
     limit: int,
     ref: str | None = None,
+    without_ref: str | None = None,
 ) -> list[DueRow]:
     """Lock and return the leads of these custodians whose time has come, the longest due first."""
     wanted = _leads().where(custody.c.kind.in_([kind.value for kind in kinds]), custody.c.due_at <= now)
     if ref is not None:
         wanted = wanted.where(custody.c.ref == ref)
+    if without_ref is not None:
+        wanted = wanted.where(custody.c.ref != without_ref)
     wanted = wanted.order_by(custody.c.due_at).limit(limit)
     if database.skips_locked:
         wanted = wanted.with_for_update(of=custody, skip_locked=True)
     return [DueRow._make(row) for row in connection.execute(wanted)]
 
 
-def these(database: Database, connection: Connection, lead_ids: Iterable[int]) -> list[DueRow]:
-    """Lock and return these leads, whatever keeps them."""
+def these(
+    database: Database, connection: Connection, lead_ids: Iterable[int], *, lock: bool = True
+) -> list[DueRow]:
+    """Lock (but for who only reads) and return these leads, whatever keeps them."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(custody.c.lead_id)
-    if database.skips_locked:
+    if lock and database.skips_locked:
         wanted = wanted.with_for_update(of=custody)
     return [DueRow._make(row) for row in connection.execute(wanted)]
 
@@ -149,14 +154,13 @@ def views(
     connection: Connection,
     rows: list[DueRow],
     now: datetime,
-    cap_per: timedelta,
     holidays: Holidays,
 ) -> list[Claimed]:
     """Return what the planner sees of each row, in the same order."""
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
-    touches, recent = _touches(database, connection, rows, now - cap_per)
+    touches, recent = _touches(database, connection, rows)
     signals = _signals(database, connection, lead_ids)
     suppressed = _suppressed(database, connection, rows)
     claimed = []
@@ -200,7 +204,7 @@ def _enrollment(row: DueRow) -> Enrollment | None:
 
 
 def _touches(
-    database: Database, connection: Connection, rows: list[DueRow], since: datetime
+    database: Database, connection: Connection, rows: list[DueRow]
 ) -> tuple[Mapping[int, list[Touch]], Mapping[int, list[datetime]]]:
     current = {row.lead_id: row.enrollment_id for row in rows}
     chosen = database.ids("chosen", list(current))
@@ -227,7 +231,7 @@ def _touches(
         at = send_at if seen is TouchState.IN_AIR else accepted_at or state_at
         if enrollment_id == current[lead_id]:
             touches[lead_id].append(Touch(step, visit, seen, at))
-        if at > since and seen not in (TouchState.CANCELLED, TouchState.REJECTED):
+        if seen not in (TouchState.CANCELLED, TouchState.REJECTED):
             recent[lead_id].append(at)
     return touches, recent
 

@@ -136,7 +136,9 @@ class Mover:
         """Put the lead into the queue for sales: no touches from now on, a rep as soon as one has room."""
         self.call_off(lead, "handed_off")
         moved = self.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, f"offer to a rep: {rule}", self.now)
-        self.note(lead, "hand_off", because, moved, ref=rule, detail=detail)
+        stay = lead.view.enrollment
+        step = stay.position.step if stay is not None else None
+        self.note(lead, "hand_off", because, moved, ref=rule, step=step, detail=detail)
 
     def _enrol(
         self,

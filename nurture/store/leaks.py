@@ -188,15 +188,15 @@ def _mail_stuck(late: datetime) -> Select[Any]:
 def _silent(since: datetime) -> Select[Any]:
     """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace."""
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
-    peace = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at > since)
+    peace = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
     touched = exists().where(
         message.c.lead_id == custody.c.lead_id,
         message.c.kind == _TOUCH,
-        or_(message.c.accepted_at > since, and_(message.c.state == "in_doubt", message.c.state_at > since)),
+        or_(message.c.accepted_at >= since, and_(message.c.state == "in_doubt", message.c.state_at >= since)),
     )
     came = exists().where(
         journal.c.lead_id == custody.c.lead_id,
-        journal.c.at > since,
+        journal.c.at >= since,
         journal.c.custody_to == Custodian.TRACK.value,
         or_(journal.c.custody_from.is_(None), journal.c.custody_from != Custodian.TRACK.value),
     )
@@ -206,8 +206,8 @@ def _silent(since: datetime) -> Select[Any]:
         .outerjoin(enrollment, open_one)
         .where(
             custody.c.kind == Custodian.TRACK.value,
-            lead.c.created_at <= since,
-            or_(lead.c.paused_until.is_(None), lead.c.paused_until <= since),
+            lead.c.created_at < since,
+            or_(lead.c.paused_until.is_(None), lead.c.paused_until < since),
             or_(enrollment.c.id.is_(None), ~peace),
             ~touched,
             ~came,

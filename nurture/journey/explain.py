@@ -1,0 +1,285 @@
+"""Say about one lead where it is, what holds it, and everything that happened to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from difflib import get_close_matches
+from typing import Final
+
+from sqlalchemy import Connection
+
+from nurture.domain.address import normalise_address
+from nurture.domain.lead import Custodian, Queue
+from nurture.domain.planner import GUARDS, Asked, decide
+from nurture.errors import NotFound, Refused
+from nurture.store import ledger, traces, views
+from nurture.store.traces import Kept
+from nurture.store.views import DueRow
+
+from .house import House
+from .leads import engagement_now, points_of
+from .letters import full_name
+
+MOST_DIGITS: Final = 18
+"""Longer numbers are no ids of ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Where the lead stands on its track."""
+
+    id: int
+    track: str
+    step: str
+    visit: int
+    entered_at: datetime
+    anchor_at: datetime
+    reached_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the planner would answer now. *guard* names who holds the lead; "" if nobody does."""
+
+    guard: str
+    because: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that happened, or is planned to."""
+
+    at: datetime
+    stage: str
+    event: str
+    because: str
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Everything that explains one lead at one moment."""
+
+    at: datetime
+    lead_id: int
+    name: str
+    company: str
+    source: str
+    custodian: str
+    ref: str
+    owner: str
+    since: datetime | None
+    next_action: str
+    due_at: datetime | None
+    readiness: str
+    first_contact_at: datetime
+    stay: Stay | None
+    held: Held
+    engagement: float
+    decides_on: date | None
+    decides_stated_at: datetime | None
+    basis: str | None
+    suppressed: tuple[str, ...]
+    """What keeps its address from being mailed: scope, and who said so."""
+    paused_until: datetime | None
+    history: tuple[Line, ...]
+
+
+def why(house: House, lead_id: int, now: datetime) -> Trace:
+    """Explain a lead at *now* (UTC), without writing. Raises NotFound if there is none of this id."""
+    database = house.database
+    with database.read() as connection:
+        ledger.freeze(database, connection)
+        kept = traces.find(connection, lead_id)
+        if kept is None:
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+        rows = views.these(database, connection, [lead_id], lock=False)
+        suppressed: tuple[str, ...] = ()
+        if kept.address_id is not None:
+            standing = views.effective_suppressions(database, connection, [kept.address_id])
+            suppressed = tuple(_said(scope, ref, source) for _, scope, ref, source in standing)
+        held = _held(house, connection, rows[0], now) if rows else _LOST
+        return Trace(
+            at=now,
+            lead_id=lead_id,
+            name=full_name(kept.facts),
+            company=str(kept.facts.get("company") or ""),
+            source=kept.source,
+            custodian=kept.kind or "nobody",
+            ref=kept.ref or "",
+            owner=_owner(kept),
+            since=kept.since,
+            next_action=kept.next_action or "",
+            due_at=kept.due_at,
+            readiness=kept.readiness,
+            first_contact_at=kept.first_contact_at,
+            stay=_stay(rows[0]) if rows else None,
+            held=held,
+            engagement=engagement_now(kept, points_of(house, connection), now),
+            decides_on=kept.decides_on,
+            decides_stated_at=kept.decides_stated_at,
+            basis=kept.basis,
+            suppressed=suppressed,
+            paused_until=kept.paused_until if kept.paused_until and kept.paused_until > now else None,
+            history=tuple(Line(*line) for line in traces.lines(connection, lead_id, kept.address_id)),
+        )
+
+
+_LOST: Final = Held("no_custodian", "nobody keeps this lead; `nurture audit` lists all such leads", None)
+
+
+def _said(scope: str, ref: str, source: str) -> str:
+    return f"{scope} {ref}: {source}" if ref else f"{scope}: {source}"
+
+
+def _stay(row: DueRow) -> Stay | None:
+    if row.enrollment_id is None:
+        return None
+    return Stay(
+        row.enrollment_id, row.track, row.step, row.visit, row.entered_at, row.anchor_at, row.reached_at
+    )
+
+
+def _owner(kept: Kept) -> str:
+    match kept.kind:
+        case Custodian.TRACK:
+            return f"marketing, by track {kept.ref}"
+        case Custodian.QUEUE if kept.ref == Queue.HAND_OFF:
+            return "marketing, until a rep has room"
+        case Custodian.QUEUE:
+            return f"whoever looks after the queue {kept.ref}"
+        case Custodian.OFFER:
+            return f"marketing, while hand-off {kept.ref} is open"
+        case Custodian.REP:
+            return f"rep {kept.ref}"
+        case Custodian.CLOSED:
+            return f"nobody: closed as {kept.ref}"
+        case Custodian.INTAKE:
+            return "marketing, at intake"
+        case _:
+            return "nobody"
+
+
+def _held(house: House, connection: Connection, row: DueRow, now: datetime) -> Held:
+    """Ask the planner as the next sweep would, and name the guard that answers."""
+    if row.enrollment_id is None:
+        return Held(*_off_track(row), None)
+    try:
+        book = house.rulebooks.current(connection)
+    except NotFound as error:
+        return Held("fault", str(error), None)
+    program = book.programs.get(row.track)
+    if program is None:
+        return Held("fault", f"track {row.track} is not published; run `nurture publish`", None)
+    view = views.views(house.database, connection, [row], now, house.holidays)[0].view
+    try:
+        decision = decide(view, program, book.policy, now)
+    except Exception as error:  # noqa: BLE001 - the sweep keeps such a lead too; here it is told
+        return Held("fault", f"{type(error).__name__}: {error}", None)
+    asked = Asked(view, program, book.policy, now)
+    guard = next((one.__name__ for one in GUARDS if one(asked) is not None), "")
+    if not guard and decision.hold is not None:
+        guard = decision.hold.value
+    return Held(guard, decision.because, decision.wake_at)
+
+
+def _off_track(row: DueRow) -> tuple[str, str]:
+    match row.kind:
+        case Custodian.CLOSED:
+            return "closed", f"closed as {row.ref}"
+        case Custodian.INTAKE:
+            return "intake", "no readiness rule was asked yet; the next sweep asks them"
+        case Custodian.QUEUE if row.ref != Queue.HAND_OFF:
+            return "queue", f"waits in the queue {row.ref} for a person"
+        case _:
+            return "with_sales", f"custodian is {row.kind}"
+
+
+def summary(trace: Trace) -> list[tuple[str, object]]:
+    """Return what stands above the history, as (name, value) in reading order; nothing that is empty."""
+    stay = trace.stay
+    where = f"{stay.track}, step {stay.step}" if stay is not None else ""
+    if stay is not None and stay.visit > 1:
+        where += f", round {stay.visit}"
+    lines: list[tuple[str, object]] = [
+        ("company", trace.company),
+        ("source", trace.source),
+        ("owner", trace.owner),
+        ("since", trace.since),
+        ("next", trace.next_action),
+        ("due (UTC)", trace.due_at),
+        ("on track", where),
+        ("entered", stay.entered_at if stay is not None else None),
+        ("held by", f"{trace.held.guard}: {trace.held.because}" if trace.held.guard else ""),
+        ("now", "" if trace.held.guard else f"nothing holds it: {trace.held.because}"),
+        ("score", trace.engagement),
+        ("decides on", trace.decides_on),
+        ("stated on", trace.decides_stated_at),
+        ("readiness", trace.readiness),
+        ("basis", trace.basis or "none on record"),
+        ("suppressed", "; ".join(trace.suppressed)),
+        ("paused until", trace.paused_until),
+        ("first contact", trace.first_contact_at),
+    ]
+    return [(name, value) for name, value in lines if value not in ("", None)]
+
+
+def find_lead(house: House, text: str) -> int:
+    """Return the id of the lead that *text* names: its id, email address, or another system's id.
+
+    Our own ids come first; `source:id` names another system's for certain. Raises NotFound with what is near,
+    and Refused where several leads are meant.
+    """
+    wanted = text.strip()
+    if not wanted:
+        raise NotFound("No lead is named. Write its id, email address or external id.")
+    with house.database.read() as connection:
+        if wanted.isascii() and wanted.isdigit() and len(wanted) <= MOST_DIGITS:
+            kept = traces.find(connection, int(wanted))
+            if kept is not None:
+                return kept.id
+        if "@" in wanted:
+            found = _by_address(connection, wanted)
+            if found is not None:
+                return found
+        return _by_external_id(connection, wanted)
+
+
+def _by_address(connection: Connection, wanted: str) -> int | None:
+    known, lead_id = traces.by_address(connection, normalise_address(wanted))
+    if known and lead_id is None:
+        raise NotFound(f"The address {wanted} is known here, but no lead has it.")
+    return lead_id
+
+
+def _by_external_id(connection: Connection, wanted: str) -> int:
+    found = traces.by_external_id(connection, wanted, None)
+    source, colon, external_id = wanted.partition(":")
+    if not found and colon:
+        found = traces.by_external_id(connection, external_id, source)
+    leads = sorted({lead_id for _, lead_id in found})
+    if len(leads) > 1:
+        named = ", ".join(f"{lead_id} ({source}:{wanted})" for source, lead_id in found)
+        raise Refused(f"{wanted} names {len(leads)} leads: {named}. Write one of these ids.")
+    if not leads:
+        raise NotFound(_nobody(connection, wanted))
+    return leads[0]
+
+
+def _nobody(connection: Connection, wanted: str) -> str:
+    said = f"There is no lead {wanted}."
+    normal = normalise_address(wanted)
+    if "@" in wanted:
+        near = _near(normal, traces.addresses_like(connection, normal[:2]))
+    else:
+        near = _near(wanted, traces.external_ids_like(connection, wanted[:2]))
+    if near:
+        return f"{said} Did you mean {' or '.join(near)}?"
+    return f"{said} Write its id, email address or external id; `nurture leads` lists leads."
+
+
+def _near(wanted: str, known: Sequence[str]) -> list[str]:
+    return get_close_matches(wanted, sorted(set(known)), n=3, cutoff=0.75)

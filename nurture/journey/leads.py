@@ -1,0 +1,82 @@
+"""List leads for the person at the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from sqlalchemy import Connection
+
+from nurture.domain import score
+from nurture.domain.lead import Custodian, Engagement
+from nurture.domain.score import Points
+from nurture.errors import NotFound
+from nurture.store import traces
+from nurture.store.traces import Kept
+
+from .house import House
+from .letters import full_name
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRow:
+    """One lead, who keeps it, and what happens next; *due_at* None is never."""
+
+    id: int
+    name: str
+    company: str
+    source: str
+    custodian: str
+    ref: str
+    next_action: str
+    due_at: datetime | None
+    engagement: float
+
+
+def list_leads(
+    house: House,
+    now: datetime,
+    *,
+    custodian: str | None = None,
+    track: str | None = None,
+    source: str | None = None,
+    limit: int = 50,
+) -> list[LeadRow]:
+    """Return leads, the ones that are due first at the top. Raises NotFound for an unknown custodian."""
+    known = [kind.value for kind in Custodian]
+    if custodian is not None and custodian not in known:
+        near = get_close_matches(custodian, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise NotFound(f"There is no custodian {custodian!r}.{hint} Known: {', '.join(known)}.")
+    with house.database.read() as connection:
+        rows = traces.listing(connection, custodian=custodian, track=track, source=source, limit=limit)
+        points = points_of(house, connection)
+    return [
+        LeadRow(
+            row.id,
+            full_name(row.facts),
+            str(row.facts.get("company") or ""),
+            row.source,
+            row.kind or "nobody",
+            row.ref or "",
+            row.next_action or "",
+            row.due_at,
+            engagement_now(row, points, now),
+        )
+        for row in rows
+    ]
+
+
+def points_of(house: House, connection: Connection) -> Points:
+    """Return what the published policy says that signals are worth; nothing without one."""
+    try:
+        return house.rulebooks.current(connection).policy.points
+    except NotFound:
+        return Points()
+
+
+def engagement_now(row: Kept, points: Points, now: datetime) -> float:
+    """Return the lead's engagement at *now*, to one place."""
+    engagement = Engagement(row.engagement, row.engagement_at)
+    return round(score.value_at(engagement, points, max(now, row.engagement_at or now)), 1)

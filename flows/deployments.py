@@ -53,9 +53,12 @@ SCHEDULE: Final = (
 """In a lead's order, half a minute apart: one round passes a lead on from stage to stage."""
 
 
-def hurried(every: int) -> tuple[Scheduled, ...]:
-    """Return the schedule with every stage run each *every* seconds, for trying things out."""
-    return tuple(replace(one, every=every, offset=0) if one.every else one for one in SCHEDULE)
+def paced(every: int) -> tuple[Scheduled, ...]:
+    """Return the schedule with another interval, in seconds; the stages stay in order and as far apart."""
+    return tuple(
+        replace(one, every=every, offset=one.offset * every // one.every) if one.every else one
+        for one in SCHEDULE
+    )
 
 
 def to_serve(schedule: Iterable[Scheduled]) -> list[RunnerDeployment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ from nurture.journey.house import House
 from nurture.settings import Settings
 from nurture.store import clocks
 from nurture.store.database import Database
+
+logging.getLogger("prefect.task_runs").addFilter(
+    # Said of every task with a timeout. It holds for one long call; a shard's calls are a batch each.
+    lambda record: "running in a worker thread" not in str(record.msg)
+)
 
 Counts = dict[str, int]
 """What a run did, by name. Never rows of leads: Prefect keeps results."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json as json_lines
 import webbrowser
-
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +16,10 @@ from nurture.cli.show import JsonOption, as_json, can_open, local_time, out, tab
 from nurture.clock import RealClock
 from nurture.errors import NotFound, RulesFaulty
 from nurture.journey import preview as previews
-from nurture.mail.compose import ComposedEmail
 from nurture.journey import publish as publishing
 from nurture.journey.explain import find_lead
 from nurture.journey.simulate import simulate as run_simulation
+from nurture.mail.compose import ComposedEmail
 from nurture.rules import load, read_folder
 from nurture.settings import Settings
 
@@ -47,7 +46,7 @@ def _folder(given: Path | None) -> Path:
 
 
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """Check all tracks, emails and the policy; print every fault with file, line and what to write instead."""
+    """Check tracks, emails and policy; print every fault with file, line and what to write instead."""
     folder = _folder(templates)
     faults = publishing.check(read_folder(folder))
     if json:
@@ -186,7 +185,7 @@ def simulate(
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Run one lead through a track with the real engine, in memory; print the dated calendar and the reasons."""
+    """Run one lead through a track with the real engine, in memory; print the calendar and the reasons."""
     facts: dict[str, object] = dict(_fact(each) for each in fact or ())
     if lead is not None:
         with open_app() as app:

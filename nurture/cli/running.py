@@ -42,14 +42,14 @@ def demo(
 
 
 def up() -> None:
-    """Run everything on this machine: Prefect, the flows on their schedules, the web pages. Ctrl-C stops it."""
+    """Run everything on this machine: Prefect, the flows on schedule, the web pages. Ctrl-C stops it."""
     from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
 
     start(Settings.read())
 
 
 def init() -> None:
-    """Create what is missing: the database, starter templates, Prefect's work pool and limits. Re-runnable."""
+    """Create what is missing: database, starter templates, Prefect's work pool and limits. Re-runnable."""
     from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
 
     for line in set_up(Settings.read()):

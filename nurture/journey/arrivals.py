@@ -13,15 +13,18 @@ from sqlalchemy import Connection
 from nurture.crm.leadrow import LeadRow
 from nurture.domain.lead import Closing, Custodian, Fact, Queue
 from nurture.store import intake, views
-from nurture.store.changes import Cancelled, Custodied, Ended, Noted
+from nurture.store.changes import Cancelled, Custodied, Ended
 from nurture.store.database import Database
-from nurture.store.intake import Entries, Key, Known, NewCustody, NewLead, Told, Updated
+from nurture.store.intake import Entries, Key, Known, Line, NewCustody, NewLead, Told, Updated
 
 from . import said
 from .said import Heard, Place
 
 SOURCE: Final = "import"
 """What the suppressions and outcomes of an import name as their source."""
+
+Note = tuple[str, str, str | None, str | None, str | None]
+"""A line of the journal before its lead has an id: event, because, custody from and to, ref."""
 
 Barred = dict[tuple[str, str], str]
 """What stands against an address: (scope, ref) -> source."""
@@ -45,7 +48,7 @@ class Arrival:
     changed: bool = False
     candidates: tuple[Arrival, ...] = ()
     keys: list[Key] = field(default_factory=list)
-    notes: list[Noted] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
     heard: list[tuple[Heard, str, bool]] = field(default_factory=list)
 
     @classmethod
@@ -53,8 +56,16 @@ class Arrival:
         """Return a known lead as it stands."""
         place = Place(known.kind, known.ref, "", None, "")
         return cls(
-            known.facts, known.zone, known.country, known.basis, known.first_contact_at, place, known.since,
-            known.address_id, known=known, id=known.lead_id,
+            known.facts,
+            known.zone,
+            known.country,
+            known.basis,
+            known.first_contact_at,
+            place,
+            known.since,
+            known.address_id,
+            known=known,
+            id=known.lead_id,
         )
 
 
@@ -128,9 +139,15 @@ class Arrivals:
 
     def _new(self, row: LeadRow, place: Place, address_id: int | None) -> Arrival:
         lead = Arrival(
-            said.facts_of(row, {}, self._now), row.zone or "", row.country or "",
+            said.facts_of(row, {}, self._now),
+            row.zone or "",
+            row.country or "",
             row.consent_basis.value if row.consent_basis is not None else None,
-            said.first_contact(row, self._now), place, self._now, address_id, row=row,
+            said.first_contact(row, self._now),
+            place,
+            self._now,
+            address_id,
+            row=row,
         )
         self._arrivals.append(lead)
         self._note(lead, row, "imported", place.because, None)
@@ -205,11 +222,8 @@ class Arrivals:
 
     def _note(self, lead: Arrival, row: LeadRow, event: str, because: str, origin: str | None) -> None:
         moves = event != "updated"
-        lead.notes.append(Noted(
-            0, self._now, "intake", event, f"line {row.line} of {self._file}: {because}"[:500],
-            custody_from=origin, custody_to=lead.place.kind if moves else None,
-            ref=lead.place.ref if moves else None,
-        ))
+        kind, ref = (lead.place.kind, lead.place.ref) if moves else (None, None)
+        lead.notes.append((event, f"line {row.line} of {self._file}: {because}"[:500], origin, kind, ref))
 
     def _hear(self, lead: Arrival, row: LeadRow) -> None:
         for heard in said.signals_of(row, self._now):
@@ -260,10 +274,24 @@ class Arrivals:
         row, place, now = lead.row, lead.place, self._now
         assert row is not None
         source = (row.consent_source or row.source) if lead.basis is not None else None
-        self._entries.leads.append(NewLead(
-            lead.id, lead.address_id, row.source, lead.facts, lead.zone, lead.country, lead.basis, source,
-            row.consent_at if lead.basis is not None else None, 0.0, "", lead.first_contact_at, now, now,
-        ))
+        self._entries.leads.append(
+            NewLead(
+                lead.id,
+                lead.address_id,
+                row.source,
+                lead.facts,
+                lead.zone,
+                lead.country,
+                lead.basis,
+                source,
+                row.consent_at if lead.basis is not None else None,
+                0.0,
+                "",
+                lead.first_contact_at,
+                now,
+                now,
+            )
+        )
         self._entries.custody.append(
             NewCustody(lead.id, place.kind, place.ref, now, place.next_action, place.due_at, 1)
         )
@@ -273,34 +301,46 @@ class Arrivals:
 
     def _write_known(self, lead: Arrival, known: Known) -> None:
         entries, place = self._entries, lead.place
-        entries.updated.append(Updated(
-            lead.id, lead.address_id, lead.facts, lead.zone, lead.country, lead.first_contact_at
-        ))
+        entries.updated.append(
+            Updated(lead.id, lead.address_id, lead.facts, lead.zone, lead.country, lead.first_contact_at)
+        )
         if known.address_id not in (None, lead.address_id):
             entries.readdressed.append(lead.id)
         if place[:2] == (known.kind, known.ref):
             if place.kind == Custodian.TRACK:
                 entries.woken.append(lead.id)
             return
-        entries.changes.custody.append(Custodied(
-            lead.id, known.version, place.kind, place.ref, self._now, place.next_action, place.due_at
-        ))
+        entries.changes.custody.append(
+            Custodied(
+                lead.id, known.version, place.kind, place.ref, self._now, place.next_action, place.due_at
+            )
+        )
         if place.kind == Custodian.CLOSED:
             entries.left.append(lead.id)
             entries.changes.cancelled.append(Cancelled(lead.id, "left"))
             self._end(lead)
 
     def _end(self, lead: Arrival) -> None:
-        self._entries.changes.ended.append(Ended(
-            lead.id, lead.place.ref, self._now, None, lead.place.because, SOURCE, self._now
-        ))
+        self._entries.changes.ended.append(
+            Ended(lead.id, lead.place.ref, self._now, None, lead.place.because, SOURCE, self._now)
+        )
 
     def _write_rest(self, lead: Arrival) -> None:
         self._entries.identities += [(*key, lead.id) for key in lead.keys]
-        self._entries.changes.noted += [note._replace(lead_id=lead.id) for note in lead.notes]
+        for note in lead.notes:
+            self._entries.lines.append(Line(lead.id, self._now, "intake", *note))
         for heard, source, spent in lead.heard:
-            self._entries.told.append(Told(
-                lead.id, heard.kind, heard.occurred_at, self._now,
-                f"import {source} {lead.id} {heard.kind} {heard.key}", "human", "", heard.value, source,
-                self._now if spent else None,
-            ))
+            self._entries.told.append(
+                Told(
+                    lead.id,
+                    heard.kind,
+                    heard.occurred_at,
+                    self._now,
+                    f"import {source} {lead.id} {heard.kind} {heard.key}",
+                    "human",
+                    "",
+                    heard.value,
+                    source,
+                    self._now if spent else None,
+                )
+            )

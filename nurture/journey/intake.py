@@ -30,7 +30,7 @@ from .house import House
 from .listen import listen
 from .rulebook import POLICY
 
-BATCH: Final = 1_000
+BATCH: Final = 2_000
 """Rows in one transaction."""
 
 Progress = Callable[[int, int], None]
@@ -73,7 +73,7 @@ class Imported:
                 self.queued[ref] += count
 
 
-def import_file(  # noqa: PLR0913 - the command's options
+def import_file(
     house: House,
     path: Path,
     now: datetime,

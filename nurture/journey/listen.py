@@ -128,7 +128,7 @@ def checked(kind: str, value: str | None) -> tuple[SignalKind, str | None]:
         raise Refused(f"A lead decides on a date, not {value!r}. Write it as 2027-03-31.") from None
 
 
-def told(  # noqa: PLR0913 - what a person or a file can say of a deed
+def told(
     lead_id: int,
     kind: SignalKind,
     value: str | None,

@@ -121,7 +121,7 @@ def _moved(program: Program, on_steps: Mapping[str, int]) -> Mapping[str, str]:
         place = program.place_of(step)
         if place is None:
             raise Refused(
-                f"{count} lead{'s' if count != 1 else ''} stand on step {step} of track {program.track}, which "
+                f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track {program.track}, which "
                 f"the new version does not have. Write `moved_to: {{{step}: <a step>}}` in "
                 f"tracks/{program.track}/track.yaml, or keep the step."
             )

@@ -20,10 +20,33 @@ FOLLOW_UP_AFTER: Final = timedelta(days=14)
 """When somebody asks about a lead that came in as a rep's own."""
 
 _PLAIN: Final = (
-    "first_name", "last_name", "title", "company", "website", "industry", "employees", "phone", "country",
-    "region", "city", "postcode", "owner", "status", "customer", "lead_source", "landing_page",
-    "purchase_timeframe", "budget", "authority", "need", "attended", "minutes_attended", "questions", "polls",
-    "interest", "demo_requested",
+    "first_name",
+    "last_name",
+    "title",
+    "company",
+    "website",
+    "industry",
+    "employees",
+    "phone",
+    "country",
+    "region",
+    "city",
+    "postcode",
+    "owner",
+    "status",
+    "customer",
+    "lead_source",
+    "landing_page",
+    "purchase_timeframe",
+    "budget",
+    "authority",
+    "need",
+    "attended",
+    "minutes_attended",
+    "questions",
+    "polls",
+    "interest",
+    "demo_requested",
 )
 _plain = attrgetter(*_PLAIN)
 _everything = attrgetter(*(one.name for one in fields(LeadRow) if one.name != "line"))
@@ -154,8 +177,10 @@ def place_of(row: LeadRow, *, suppressed: bool, now: datetime) -> Place:
     if row.status in _LOST:
         return closed(Closing.LOST, f"its status is {row.status}")
     return waiting(
-        suppressed=suppressed or opts_out(row), address=row.email is not None,
-        basis=row.consent_basis is not None, now=now,
+        suppressed=suppressed or opts_out(row),
+        address=row.email is not None,
+        basis=row.consent_basis is not None,
+        now=now,
     )
 
 

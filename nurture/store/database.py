@@ -256,7 +256,7 @@ def _payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any
 
 
 def _bound(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return *rows* as SQLite's driver takes them. By column: a call per value costs as much as the insert."""
+    """Return *rows* as SQLite's driver takes them. By column: calls per value cost as much as inserts."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for place, kind in enumerate(columns.values()):
         bind = _BINDERS.get(type(kind))

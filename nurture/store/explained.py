@@ -34,12 +34,16 @@ _CONNECTING: Final = (
 )
 _SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
 _POSTGRES: Final = {
-    "42P01": _UPGRADE, "42703": _UPGRADE, "3F000": _UPGRADE,
+    "42P01": _UPGRADE,
+    "42703": _UPGRADE,
+    "3F000": _UPGRADE,
     "25006": "The database is read-only. Name the primary server in NURTURE_DATABASE_URL.",
     "42501": "The database's user may not do this. Grant it the rights on its own database.",
     "53100": _DISK,
     "53300": "PostgreSQL has no free connection. Raise max_connections, or stop a worker.",
-    "57P01": _SILENT, "57P02": _SILENT, "57P03": _SILENT,
+    "57P01": _SILENT,
+    "57P02": _SILENT,
+    "57P03": _SILENT,
 }
 
 

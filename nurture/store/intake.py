@@ -32,6 +32,7 @@ custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 identity: Table = tables.Identity.__table__  # type: ignore[attr-defined]
 import_file: Table = tables.ImportFile.__table__  # type: ignore[attr-defined]
+journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
@@ -113,6 +114,19 @@ class Told(NamedTuple):
     applied_at: datetime | None
 
 
+class Line(NamedTuple):
+    """One line of the journal."""
+
+    lead_id: int
+    at: datetime
+    stage: str
+    event: str
+    because: str
+    custody_from: str | None
+    custody_to: str | None
+    ref: str | None
+
+
 class ImportRun(NamedTuple):
     """One run of an import."""
 
@@ -147,6 +161,9 @@ _TOLD: Final[Mapping[str, TypeEngine[Any]]] = dict(
         strict=True,
     )
 )
+_LINE: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(Line._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
+)
 _ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
 _KEY: Final[Mapping[str, TypeEngine[Any]]] = {"source": _TEXT, "external_id": _TEXT}
 _IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = _KEY | {"lead_id": _ID}
@@ -165,6 +182,7 @@ class Entries:
     told: list[Told] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     woken: list[int] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> int:
@@ -180,6 +198,7 @@ class Entries:
         signals.suppress(database, connection, self.suppressed)
         _leave(database, connection, self.left, now)
         self.changes.write(database, connection, now)
+        insert_rows(database, connection, journal, _LINE, self.lines)
         if self.woken:
             signals.wake(database, connection, self.woken, now)
         return insert_rows(database, connection, signal, _TOLD, self.told, once=True)

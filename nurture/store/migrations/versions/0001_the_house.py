@@ -234,8 +234,7 @@ def _offer() -> None:
         sa.Column("answered_at", UtcDateTime),
         sa.Column("reason", sa.String),
         sa.CheckConstraint(
-            "state in ('offered', 'accepted', 'rejected', 'expired', "
-            "'withdrawn')",
+            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')",
             name="state",
         ),
     )

@@ -1,0 +1,66 @@
+"""What runs in the child processes of `nurture up`: `python -m flows.children prefect|flows|web`.
+
+Standard input is the lifeline: it ends when the parent does, however that happens, and so does the child.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from typing import Final
+
+PATIENCE: Final = 5.0
+"""Seconds that a child whose parent is gone gets to stop by itself."""
+
+
+def prefect_server() -> None:
+    """Run Prefect's server on the address that its settings name."""
+    sys.argv = ["prefect", "server", "start"]
+    runpy.run_module("prefect", run_name="__main__")
+
+
+def flow_runner() -> None:
+    """Register the flows with their schedules, and run them when they are due."""
+    from prefect import get_client, serve  # noqa: PLC0415 - the other children do not need it
+
+    from flows.deployments import paced, to_serve  # noqa: PLC0415
+    from flows.leftovers import clear  # noqa: PLC0415
+    from flows.setup import ensure_limit  # noqa: PLC0415
+    from nurture.settings import Settings  # noqa: PLC0415
+
+    with get_client(sync_client=True) as client:
+        clear(client)
+        ensure_limit(client)
+    schedule = paced(Settings.read().sweep_seconds)
+    serve(*to_serve(schedule), pause_on_shutdown=False, print_starting_message=False, limit=4)
+
+
+def web_pages() -> None:
+    """Serve the pages behind the links in our mail."""
+    from nurture.app import open_app  # noqa: PLC0415
+    from nurture.web.server import serve as serve_web  # noqa: PLC0415
+    from nurture.web.site import create_app  # noqa: PLC0415
+
+    with open_app(live=True) as app:
+        serve_web(create_app(app.house, app.clock), app.settings.web_host, app.settings.web_port)
+
+
+CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_pages}
+
+
+def _follow_parent() -> None:
+    """Wait for the parent's end; then stop, and whatever this child has started with it."""
+    while os.read(0, 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    threading.Thread(target=_follow_parent, name="lifeline", daemon=True).start()
+    CHILDREN[sys.argv[1]]()

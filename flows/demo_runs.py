@@ -1,0 +1,130 @@
+"""Virtual moments as real Prefect flow runs, on a server that lives as long as they do. For the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any, Final
+
+from flows.deployments import SCHEDULE
+from flows.environment import environment, home_of
+from flows.parent import Children, await_answer, free_port
+from nurture.errors import Misconfigured
+from nurture.settings import Settings
+
+FIRST_PORT: Final = 4_300
+_LEAN: Final = {  # what a server needs only if it stays
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_UI_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRunInfo:
+    """One flow run: the virtual time at which it worked (UTC), and what Prefect knows of it."""
+
+    at: str
+    flow: str
+    name: str
+    state: str
+    seconds: float
+
+
+class Server:
+    """A Prefect server that is starting, or has started."""
+
+    def __init__(self, settings: Settings) -> None:
+        home = home_of(settings)
+        self._port = free_port(FIRST_PORT)
+        self._environment = environment(settings, home, self._port) | _LEAN
+        self._children = Children(home, self._environment)
+        self._children.start("prefect")
+
+    def run(self, moments: Sequence[datetime]) -> list[FlowRunInfo]:
+        """Run every stage at each moment, the earliest first, and return the runs in that order.
+
+        Raises Misconfigured if the server or the runs do not start.
+        """
+        url = f"http://127.0.0.1:{self._port}/api/health"
+        await_answer(url, self._children, _sleep, lambda _waited: None)
+        texts = [moment.astimezone(UTC).replace(tzinfo=None).isoformat() for moment in sorted(moments)]
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "flows.demo_runs", *texts],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["nothing was said"]
+            raise Misconfigured(f"The flows did not run: {said[-1]}")
+        return [FlowRunInfo(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._children.stop()
+
+
+@contextmanager
+def server(settings: Settings) -> Iterator[Server]:
+    """Start a server at once, in the background, and stop it at the end."""
+    started = Server(settings)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def run_moments(settings: Settings, moments: Sequence[datetime]) -> list[FlowRunInfo]:
+    """Run every stage at each moment of the settings' (virtual) database, on a server of their own."""
+    with server(settings) as started:
+        return started.run(moments)
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
+
+
+async def _run_all(moments: Sequence[str]) -> None:
+    from prefect import Flow, State, get_client  # noqa: PLC0415 - the parent does without
+
+    from flows.setup import ensure_limit  # noqa: PLC0415
+
+    with get_client(sync_client=True) as plain:
+        ensure_limit(plain)
+
+    async with get_client() as client:
+        for at in moments:
+            for one in SCHEDULE:
+                if not one.every:
+                    continue
+                module, _, function = one.entrypoint.rpartition(".")
+                flow: Flow[..., Any] = getattr(import_module(module), function)
+                state: State[Any] = await flow(at=at, return_state=True)  # type: ignore[misc]
+                assert state.state_details.flow_run_id is not None
+                run = await client.read_flow_run(state.state_details.flow_run_id)
+                shown = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+                info = FlowRunInfo(
+                    shown, flow.name, run.name, state.name or "", run.total_run_time.total_seconds()
+                )
+                sys.stdout.write(json.dumps(asdict(info)) + "\n")
+                if not state.is_completed():
+                    sys.exit(f"{run.name}: {state.message}")
+
+
+if __name__ == "__main__":
+    asyncio.run(_run_all(sys.argv[1:]))

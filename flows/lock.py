@@ -1,0 +1,55 @@
+"""One `nurture up` per folder: a lock that dies with its owner, and says who that is."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from nurture.errors import AlreadyRunning
+
+NAME = "up.lock"
+
+
+@contextmanager
+def only_one(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
+    """Hold the lock of *home*; yield what notes where things run, for others to read.
+
+    The system frees the lock when its owner ends, however that happens: a file left behind holds nobody up.
+    Raises AlreadyRunning, naming the owner and its addresses.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / NAME).open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRunning(_told(file)) from None
+        _note(file, {})
+        try:
+            yield lambda urls: _note(file, urls)
+        finally:
+            file.truncate(0)
+
+
+def _note(file: TextIOWrapper, urls: Mapping[str, str]) -> None:
+    file.truncate(0)
+    json.dump({"pid": os.getpid(), "urls": dict(urls)}, file)
+    file.flush()
+
+
+def _told(file: TextIOWrapper) -> str:
+    file.seek(0)
+    try:
+        owner: dict[str, Any] = json.loads(file.read())
+    except ValueError:
+        return "nurture is already running here."
+    where = "".join(f"\n  {name}: {url}" for name, url in owner["urls"].items())
+    return (
+        f"nurture is already running here, as process {owner['pid']}:{where or ' it is starting'}\n"
+        f"Stop it with Ctrl-C where it runs, or with `kill {owner['pid']}`."
+    )

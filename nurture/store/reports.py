@@ -209,13 +209,11 @@ def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[s
 
 def touches_by_week(database: Database, connection: Connection) -> tuple[list[WeekRow], Mapping[str, int]]:
     """Return the touches of each week and track, and how many leads heard from us in each week."""
-    week = week_of(database, message.c.accepted_at)
+    # The same expression twice, not two alike: PostgreSQL compares their parameters.
+    week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
     sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
     touches = (
-        select(week, func.coalesce(message.c.track, ""), func.count())
-        .where(sent)
-        .group_by(week, func.coalesce(message.c.track, ""))
-        .order_by(week)
+        select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
     )
     heard = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
     rows = [WeekRow._make(row) for row in connection.execute(touches)]

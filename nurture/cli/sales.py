@@ -198,7 +198,7 @@ def report_tracks(json: JsonOption = False) -> None:
         "here now",
         "clicked",
         "replied",
-        "unsubscribed",
+        "unsub.",
         "left",
         "handed off",
     )

@@ -236,13 +236,21 @@ def _compares(test: Comparison, fact: Fact, value: Fact | tuple[Fact, ...]) -> b
 
 
 def _field(condition: Field, view: View) -> Answer:
-    yes = _compares(condition.test, view.lead.facts.get(condition.name), condition.value)
+    """Compare a fact; of a list, a yes names only the option that fits."""
+    fact = view.lead.facts.get(condition.name)
+    yes = _compares(condition.test, fact, condition.value)
     options = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    if yes and len(options) > 1 and condition.test is not Comparison.NOT_IN:
+        options = tuple(option for option in options if _compares(condition.test, fact, option))
     if condition.test is Comparison.EXISTS:
         asked = f"{condition.name} is {'known' if condition.value else 'not known'}"
     else:
-        asked = f"{condition.name} {condition.test.value.replace('_', ' ')} {', '.join(map(str, options))}"
+        named = ", ".join(_WORDS[option] if isinstance(option, bool) else str(option) for option in options)
+        asked = f"{condition.name} {condition.test.value.replace('_', ' ')} {named}"
     return Answer(yes, asked if yes else f"not true that {asked}")
+
+
+_WORDS: Final = {True: "yes", False: "no"}
 
 
 def _is_meant(condition: Did, signal: Signal, about: Question) -> bool:

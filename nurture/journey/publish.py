@@ -121,8 +121,8 @@ def _moved(program: Program, on_steps: Mapping[str, int]) -> Mapping[str, str]:
         place = program.place_of(step)
         if place is None:
             raise Refused(
-                f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track {program.track}, which "
-                f"the new version does not have. Write `moved_to: {{{step}: <a step>}}` in "
+                f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track "
+                f"{program.track}, which the new version does not have. Write `moved_to: {{{step}: <a step>}}` in "
                 f"tracks/{program.track}/track.yaml, or keep the step."
             )
         if step not in program.index:

@@ -35,7 +35,7 @@ def _lead(house: House, lead_id: int, now: datetime) -> Iterator[tuple[Connectio
 
 
 def enrol(house: House, lead_id: int, track: str, now: datetime) -> None:
-    """Put the lead on *track*, off its present one. Refused while sales has it, and if it may not be mailed."""
+    """Put the lead on *track*, off its present one. Refused while sales has it or nobody may mail it."""
     with _lead(house, lead_id, now) as (_, lead, mover):
         if track not in mover.book.programs:
             known = ", ".join(sorted(mover.book.programs)) or "none"

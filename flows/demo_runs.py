@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ _LEAN: Final = {  # what a server needs only if it stays
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "false",
     "PREFECT_LOGGING_LEVEL": "ERROR",
 }
 
@@ -59,19 +60,7 @@ class Server:
         """
         url = f"http://127.0.0.1:{self._port}/api/health"
         await_answer(url, self._children, _sleep, lambda _waited: None)
-        texts = [moment.astimezone(UTC).replace(tzinfo=None).isoformat() for moment in sorted(moments)]
-        done = subprocess.run(  # noqa: S603 - our own module
-            [sys.executable, "-m", "flows.demo_runs", *texts],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["nothing was said"]
-            raise Misconfigured(f"The flows did not run: {said[-1]}")
-        return [FlowRunInfo(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
+        return run_on(self._environment, moments)
 
     def stop(self) -> None:
         """Stop the server."""
@@ -92,6 +81,23 @@ def run_moments(settings: Settings, moments: Sequence[datetime]) -> list[FlowRun
     """Run every stage at each moment of the settings' (virtual) database, on a server of their own."""
     with server(settings) as started:
         return started.run(moments)
+
+
+def run_on(environment: Mapping[str, str], moments: Sequence[datetime]) -> list[FlowRunInfo]:
+    """Run every stage at each moment, in a child process with this environment. Raises Misconfigured."""
+    texts = [moment.astimezone(UTC).replace(tzinfo=None).isoformat() for moment in sorted(moments)]
+    done = subprocess.run(  # noqa: S603 - our own module
+        [sys.executable, "-m", "flows.demo_runs", *texts],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise Misconfigured(f"The flows did not run: {said[-1]}")
+    return [FlowRunInfo(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 def _sleep(seconds: float) -> bool:

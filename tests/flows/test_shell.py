@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from flows.shell import may_pass, opened
+from nurture.errors import ClockWentBackwards, DatabaseUnusable, NotFound, Refused
+from nurture.store import clocks
+from nurture.store.database import Database
+
+
+def _explained(error: DBAPIError) -> DatabaseUnusable:
+    explained = DatabaseUnusable("what to do")
+    explained.__cause__ = error
+    return explained
+
+
+def _failed(cause: BaseException, *, lost: bool = False) -> OperationalError:
+    return OperationalError("SELECT 1", {}, cause, connection_invalidated=lost)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _failed(sqlite3.OperationalError("database is locked")),
+        _failed(psycopg.errors.DeadlockDetected()),
+        _failed(psycopg.errors.AdminShutdown()),
+        _failed(psycopg.errors.TooManyConnections()),
+        _failed(psycopg.OperationalError("server closed the connection"), lost=True),
+    ],
+)
+def test_a_busy_or_absent_database_is_worth_another_try(error: OperationalError) -> None:
+    assert may_pass(_explained(error))
+    assert may_pass(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFound(),
+        Refused(),
+        DatabaseUnusable(),
+        ValueError("a bug"),
+        None,
+        _explained(_failed(sqlite3.OperationalError("no such table: lead"))),
+        _explained(_failed(psycopg.errors.InsufficientPrivilege())),
+    ],
+)
+def test_what_will_fail_again_is_not_tried_again(error: object) -> None:
+    assert not may_pass(error)
+
+
+@pytest.fixture
+def virtual(
+    sqlite_db: Database, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Database:
+    monkeypatch.setenv("NURTURE_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("NURTURE_MAILBOX", str(tmp_path / "mail"))
+    return sqlite_db
+
+
+def test_a_replayed_moment_moves_the_virtual_clock_and_is_remembered(virtual: Database) -> None:
+    with opened("2026-03-01T09:00") as (_, now):
+        assert now.isoformat() == "2026-03-01T09:00:00+00:00"
+    assert clocks.virtual_now(virtual) == now
+    with pytest.raises(ClockWentBackwards), opened("2026-02-28T09:00+00:00"):
+        pass
+
+
+def test_a_moment_that_is_no_time_is_refused(virtual: Database) -> None:
+    with pytest.raises(Refused, match="2027-03-31"), opened("tomorrow"):
+        pass

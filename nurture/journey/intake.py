@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -101,12 +102,14 @@ def import_file(
     with open_leads(path, columns) as file:
         done = _mapped(file, columns)
         with (
+            _undisturbed(),
             _explained(done, dry_run=dry_run),
             BadRowReport(report, file.header) as bad,
             _transactions(house.database, dry_run=dry_run) as transaction,
         ):
             for batch in _batches(file, bad, done, min(house.batch, BATCH)):
                 _bring_in(house, batch, transaction, done, file.path.name, now)
+                gc.collect(1)
                 if progress is not None:
                     progress(file.bytes_read, file.size)
             done.report_path = bad.path if bad.count else None
@@ -166,6 +169,18 @@ def _transactions(database: Database, *, dry_run: bool) -> Iterator[Transaction]
             raise _Undone  # noqa: TRY301 - leaving the block by an error is what rolls it back
     except _Undone:
         return
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Leave cycles to the ends of batches: rows have none, and looking for them takes a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

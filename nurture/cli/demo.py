@@ -26,8 +26,8 @@ from nurture.journey.tick import Ticked, tick
 from nurture.rules import read_folder
 from nurture.settings import Settings
 
-START: Final = datetime(2026, 3, 2, 9, tzinfo=UTC)
-"""The Monday after the webinar, on which its two exports are imported."""
+START: Final = datetime(2026, 3, 6, 9, tzinfo=UTC)
+"""The day after the webinar, on which its report is imported."""
 
 SEED: Final = "webinar"
 SOURCE: Final = "webinar"

@@ -119,7 +119,7 @@ def leads(
             each.name,
             each.company,
             f"{each.custodian} {each.ref}",
-            each.next_action,
+            _short(each.next_action),
             each.due_at,
             each.engagement,
         )
@@ -127,6 +127,10 @@ def leads(
     ]
     columns = ("id", "name", "company", "custodian", "next action", "due (UTC)", "score")
     out.print(table(columns, rows, right=("id", "score")))
+
+
+def _short(text: str, most: int = 46) -> str:
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
 def why(lead: LeadArgument, json: JsonOption = False) -> None:

@@ -174,7 +174,7 @@ def _every(parts: tuple[Condition, ...], about: Question, at: datetime) -> Answe
     missing = [answer for answer in answers if not answer.yes]
     if missing:
         return Answer(False, missing[0].because, changes)
-    return Answer(True, " and ".join(answer.because for answer in answers), changes)
+    return Answer(True, " and ".join(answer.because for answer in answers) or "always", changes)
 
 
 def _any(parts: tuple[Condition, ...], about: Question, at: datetime) -> Answer:

@@ -39,6 +39,7 @@ class Queue(StrEnum):
     NO_ADDRESS = "no-address"
     SUPPRESSED = "suppressed"      # opted out or undeliverable; a person may call
     AMBIGUOUS = "ambiguous"        # two known leads match
+    NO_REP = "no-rep"  # ready, and every rep gave it back
     NO_TRACK = "no-track"          # not ready, and no track's audience fits
 
 

@@ -36,5 +36,5 @@ def choose(pool: Sequence[Rep], loads: Mapping[str, Load], without: Collection[s
     rep = min(free, key=lambda rep: loads.get(rep.id, Load()).newest)
     load = loads.get(rep.id, Load())
     refused = f", {len(without)} who had it before passed over" if without else ""
-    because = f"round robin: {rep.id} was served longest ago, {load.today} of {rep.capacity} today{refused}"
+    because = f"round robin: it is {rep.name}'s turn, {load.today} of {rep.capacity} today{refused}"
     return Chosen(rep, because)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy, RejectReason, Resume
 from nurture.domain.routing import Load, choose
+from nurture.domain.track import ToQueue
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, views
 from nurture.store.changes import Intended, Offered
@@ -58,7 +60,7 @@ def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             chosen = choose(book.policy.reps, loads, refused.get(lead_id, ()))
             rule, because = whys.get(lead_id, ("", "handed off"))
             if chosen is None:
-                events[_wait(lead, mover, began)] += 1
+                events[_wait(lead, mover, refused.get(lead_id, set()), began)] += 1
                 continue
             load = loads[chosen.rep.id]
             loads[chosen.rep.id] = Load(load.today + 1, number)
@@ -85,8 +87,11 @@ def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
     return events
 
 
-def _wait(lead: Claimed, mover: Mover, began: datetime) -> str:
-    """Keep a lead in the queue until reps have room again."""
+def _wait(lead: Claimed, mover: Mover, refused: Collection[str], began: datetime) -> str:
+    """Keep a lead in the queue until reps have room again; one that all of them gave back needs a person."""
+    if all(rep.id in refused for rep in mover.book.policy.reps):
+        mover.send_to(lead, ToQueue(Queue.NO_REP), "every rep gave it back or let it expire", event="moved")
+        return "no rep left"
     because = "no rep has room today"
     mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, because, began + timedelta(days=1))
     mover.note(lead, "held", because, None)

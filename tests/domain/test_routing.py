@@ -24,7 +24,7 @@ def test_the_rep_served_longest_ago_is_next_and_the_reason_says_so() -> None:
     chosen = choose(POOL, {"ada": Load(1, 8), "ben": Load(2, 7), "cleo": Load(1, 9)})
     assert chosen is not None
     assert chosen.rep.id == "ben"
-    assert chosen.because == "round robin: ben was served longest ago, 2 of 5 today"
+    assert chosen.because == "round robin: it is Ben's turn, 2 of 5 today"
 
 
 def test_a_new_rep_comes_first_and_the_order_of_the_pool_settles_ties() -> None:

@@ -104,7 +104,13 @@ class Settings(BaseSettings):
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
+        if parts.scheme == "http" and not _is_here(parts.hostname):
+            raise ValueError("it must begin with https://, because mail programs refuse other unsubscribe links")
         return value.strip().rstrip("/")
+
+
+def _is_here(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def variables() -> list[Variable]:

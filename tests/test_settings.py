@@ -89,6 +89,7 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
     ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
     ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),
     ("BASE_URL", "mail.example.com", "'mail.example.com', but it must look like https://nurture.example.com."),
+    ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
     ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
     ("MAILBOX", __file__, "but it names a file, not a folder."),
     ("TEMPLATES", __file__, "but it names a file, not a folder."),

@@ -16,6 +16,8 @@ from nurture.mail.links import BadLink
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+")
 _URI: Final = re.compile(r"(https://|mailto:)[\x21\x23-\x2b\x2d-\x3b\x3d\x3f-\x7e]+")
+_HERE: Final = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])[:/]")
+"""A page on this machine works in the body of a trial mail, but is no way out for anybody else."""
 _ONE_CLICK: Final = ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 
 
@@ -94,7 +96,7 @@ def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Env
 
 def _unsubscribe_headers(url: object, mailto: str | None) -> tuple[tuple[str, str], ...]:
     """Write List-Unsubscribe, and the one-click header (RFC 8058) where there is an https way."""
-    ways = [str(way) for way in (url, mailto) if way]
+    ways = [str(way) for way in (url, mailto) if way and not _HERE.match(str(way))]
     for way in ways:
         if not _URI.fullmatch(way):
             raise CannotCompose(

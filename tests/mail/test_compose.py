@@ -147,3 +147,10 @@ def test_a_brief_has_no_unsubscribe_headers() -> None:
 def test_an_unsubscribe_link_that_would_break_the_header_is_refused(url: str) -> None:
     with pytest.raises(CannotCompose, match="unsubscribe link"):
         compose(GREETING, values() | {"unsubscribe_url": url}, envelope())
+
+
+def test_a_page_on_this_machine_is_in_the_body_but_in_no_header() -> None:
+    here = {"unsubscribe_url": "http://127.0.0.1:8025/u/abc"}
+    email = compose(compiled("Hi [out]({{ unsubscribe_url }})"), values() | here, envelope())
+    assert "http://127.0.0.1:8025/u/abc" in email.html
+    assert email.headers == ()

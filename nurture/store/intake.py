@@ -166,7 +166,7 @@ _LINE: Final[Mapping[str, TypeEngine[Any]]] = dict(
 )
 _ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
 _KEY: Final[Mapping[str, TypeEngine[Any]]] = {"source": _TEXT, "external_id": _TEXT}
-_IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = _KEY | {"lead_id": _ID}
+_IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = {**_KEY, "lead_id": _ID}
 
 
 @dataclass(slots=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 from rich.markup import escape
@@ -26,6 +27,9 @@ from nurture.journey.tick import Ticked, tick
 from nurture.rules import read_folder
 from nurture.settings import Settings
 
+if TYPE_CHECKING:
+    from flows.demo_runs import Server
+
 START: Final = datetime(2026, 3, 6, 9, tzinfo=UTC)
 """The day after the webinar, on which its report is imported."""
 
@@ -39,19 +43,29 @@ def run(folder: Path, days: int, *, flows: bool) -> None:
     """Run the demo in *folder*, which is made anew, and print what happened."""
     settings = _settings(folder)
     began = perf_counter()
-    with open_app(settings, at=START, upgrade=True) as app:
-        publish(app.house, read_folder(settings.templates), START)
-        _import(app, settings)
-        tick(app.house, START)
-        _heading("1. Who came in, and where they went")
-        _show_funnel(app)
-        crowd = Crowd(app.house, SEED, START)
-        reached = _pass_time(app, crowd, days - (FLOW_DAYS if flows else 0))
-    if flows:
-        reached = _flow_days(settings, reached, START + timedelta(days=days))
+    with _server(settings, wanted=flows) as server:
+        with open_app(settings, at=START, upgrade=True) as app:
+            publish(app.house, read_folder(settings.templates), START)
+            _import(app, settings)
+            tick(app.house, START)
+            _heading("1. Who came in, and where they went")
+            _show_funnel(app)
+            crowd = Crowd(app.house, SEED, START)
+            reached = _pass_time(app, crowd, days - (FLOW_DAYS if flows else 0))
+        if server is not None:
+            reached = _flow_days(server, reached, START + timedelta(days=days))
     with open_app(settings) as app:
         _show(app, reached)
         _last_words(folder, settings, perf_counter() - began)
+
+
+def _server(settings: Settings, *, wanted: bool) -> AbstractContextManager[Server | None]:
+    """Start Prefect's server beside the months that pass without it: it takes a while to come up."""
+    if not wanted:
+        return nullcontext()
+    from flows.demo_runs import server  # noqa: PLC0415 - only here is Prefect needed
+
+    return server(settings)
 
 
 def _settings(folder: Path) -> Settings:
@@ -122,16 +136,12 @@ def _pass_time(app: App, crowd: Crowd, days: int) -> datetime:
         return simulate.run(app.house, START, until, between=crowd.live, told=told, step=STEP)
 
 
-def _flow_days(settings: Settings, reached: datetime, until: datetime) -> datetime:
+def _flow_days(server: Server, reached: datetime, until: datetime) -> datetime:
     """Run the last days as real Prefect flow runs."""
-    from flows.demo_runs import run_moments  # noqa: PLC0415 - only here is Prefect needed
-
-    moments = [
-        moment for day in range(FLOW_DAYS, 0, -1) if (moment := until - timedelta(days=day - 1)) > reached
-    ]
+    days = [until - timedelta(days=day) for day in reversed(range(FLOW_DAYS))]
+    moments = [moment for moment in days if moment > reached]
     _heading("2. The last days, as Prefect flow runs")
-    runs = run_moments(settings, moments)
-    rows = [(each.at, each.flow, each.name, each.state, f"{each.seconds:.1f} s") for each in runs]
+    rows = [(run.at, run.flow, run.name, run.state, f"{run.seconds:.1f} s") for run in server.run(moments)]
     out.print(table(("virtual time (UTC)", "flow", "run", "state", "took"), rows, right=("took",)))
     return moments[-1] if moments else reached
 

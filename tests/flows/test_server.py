@@ -1,0 +1,179 @@
+"""Everything that needs a Prefect server, in one file so that it needs one only."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+from pydantic import SecretStr
+
+from flows import setup
+from flows.demo_runs import run_on
+from flows.deployments import POOL, SCHEDULE, SENDERS
+from flows.environment import environment
+from flows.leftovers import clear
+from flows.parent import Children, await_answer
+from nurture.app import open_app
+from nurture.settings import Settings
+from tests.flows.prefect_api import any_port, ask, until
+from tests.journey.builders import START, add_lead, make_house
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class World:
+    """A house in virtual time with one new lead, and a Prefect server beside it."""
+
+    settings: Settings
+    environment: dict[str, str]
+    api: str
+    lead: int
+
+    def run(self, *command: str, cwd: Path = ROOT) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    settings = Settings(
+        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"
+    )
+    port = any_port()
+    variables = environment(settings, folder, port) | {
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test asks for
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+        "PREFECT_UI_ENABLED": "false",
+        "PREFECT_WORKER_QUERY_SECONDS": "1",
+    }
+    children = Children(folder, variables)
+    try:
+        children.start("prefect")
+        with open_app(settings, at=START, upgrade=True) as app:
+            house = make_house(app.database, folder, START)
+            lead = add_lead(house, title="head of sales")
+        api = variables["PREFECT_API_URL"]
+        assert await_answer(
+            f"{api}/health", children, lambda _: until(lambda: True, 1) is None, lambda _: None
+        )
+        yield World(settings, variables, api, lead)
+    finally:
+        children.stop()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[SyncPrefectClient]:
+    with temporary_settings({PREFECT_API_URL: world.api}), get_client(sync_client=True) as client:
+        yield client
+
+
+def _state(world: World, run_id: object) -> str:
+    [run] = ask(world.api, "/flow_runs/filter", flow_runs={"id": {"any_": [str(run_id)]}})
+    return str(run["state_name"])
+
+
+def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefectClient) -> None:
+    first = setup.init(world.settings)
+    assert f"Work pool {POOL}: created" in first
+    assert any(SENDERS in line and "created" in line for line in first)
+    client.update_global_concurrency_limit(SENDERS, GlobalConcurrencyLimitUpdate(limit=9))
+    again = setup.init(world.settings)
+    assert not any("created" in line for line in again)
+    assert any(SENDERS in line and "9 slots" in line for line in again)
+
+
+def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client: SyncPrefectClient) -> None:
+    world.run("prefect", "--no-prompt", "deploy", "--all")
+    deployed = {one["name"] + " " + one["entrypoint"]: one for one in ask(world.api, "/deployments/filter")}
+    assert set(deployed) == {f"{one.name} {one.entrypoint}" for one in SCHEDULE}
+    for one in deployed.values():
+        assert len(one["schedules"]) == 1
+        assert one["global_concurrency_limit"]["limit"] == 1
+        assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        assert one["work_pool_name"] == POOL
+    advance = next(one for one in deployed.values() if one["entrypoint"].startswith("flows.advance."))
+    run = client.create_flow_run_from_deployment(advance["id"], parameters={"at": START.isoformat()})
+    world.run("prefect", "worker", "start", "--pool", POOL, "--run-once")
+    assert _state(world, run.id) == "Completed"
+
+
+def test_moments_run_as_flow_runs_that_move_the_lead_and_tell_what_they_did(world: World) -> None:
+    moments = [START + timedelta(hours=hours) for hours in (1, 3)]
+    runs = run_on(world.environment, moments)
+    assert [run.flow for run in runs] == ["listen", "intake", "advance", "hand-off", "deliver"] * 2
+    assert {run.state for run in runs} == {"Completed"}
+    assert runs[0].name == "listen 2026-01-05T09:00:00"
+    mails = list((world.settings.mailbox / "new").iterdir())
+    assert len(mails) == 1, "the lead got its first email, once"
+    told = ask(world.api, "/artifacts/filter", sort="CREATED_DESC")
+    assert {f"nurture-{one}" for one in ("listen", "intake", "advance", "hand-off", "deliver")} <= {
+        one["key"] for one in told
+    }
+    assert any("accepted" in str(one["data"]) for one in told if one["key"] == "nurture-deliver")
+    assert "people.example" not in str(told)
+
+
+def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(
+    world: World, tmp_path: Path
+) -> None:
+    script = "import asyncio; from flows.advance import advance_due_leads as a; asyncio.run(a())"
+    variables = world.environment | {"NURTURE_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert "nurture db upgrade" in done.stderr
+    failed = ask(world.api, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["FAILED"]}}})
+    assert "nurture db upgrade" in failed[0]["state"]["message"]
+    tasks = ask(world.api, "/task_runs/filter", flow_runs={"id": {"any_": [failed[0]["id"]]}})
+    assert all(task["run_count"] <= 1 for task in tasks)
+
+
+def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectClient) -> None:
+    setup.ensure_limit(client)
+    deployment = client.create_deployment(client.create_flow_from_name("old"), "old")
+    running = client.create_flow_run_from_deployment(deployment)
+    client.set_flow_run_state(running.id, Running(), force=True)
+    late = client.create_flow_run_from_deployment(deployment)
+    client.update_global_concurrency_limit(SENDERS, GlobalConcurrencyLimitUpdate(active_slots=1))
+    assert clear(client) == (1, 1)
+    assert _state(world, running.id) == "Crashed"
+    assert not ask(world.api, "/flow_runs/filter", flow_runs={"id": {"any_": [str(late.id)]}})
+    assert client.read_global_concurrency_limit_by_name(SENDERS).active_slots == 0
+
+
+def test_without_a_server_init_does_the_rest_and_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(templates=tmp_path / "rules", mailbox=tmp_path / "mailbox")
+    silent = f"http://127.0.0.1:{any_port()}/api"
+    with temporary_settings({PREFECT_API_URL: silent}):
+        lines = setup.init(settings)
+    assert (tmp_path / "rules" / "tracks").is_dir()
+    assert silent in lines[-1]
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        again = setup.init(settings)
+    assert "PREFECT_API_URL is not set" in again[-1]
+    assert any("rules: there already" in line for line in again)

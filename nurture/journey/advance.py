@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
@@ -99,7 +99,8 @@ def _apply(lead: Claimed, decision: Decision, version: int, mover: Mover) -> str
                 return "hand_off"
             case Leave(to=to, because=because):
                 entered = position.reached if isinstance(to, ToTrack) else None
-                mover.send_to(lead, to, because, event="left", entered_at=entered, detail=detail)
+                there = _standing(lead, position)
+                mover.send_to(there, to, because, event="left", entered_at=entered, detail=detail)
                 _write_facts(lead, decision.actions, mover)
                 return "left"
             case _:
@@ -111,6 +112,13 @@ def _apply(lead: Claimed, decision: Decision, version: int, mover: Mover) -> str
     mover.keep(lead, Custodian.TRACK, lead.ref, decision.because, decision.wake_at)
     mover.note(lead, event, decision.because, None, track_version=version, step=position.step, detail=detail)
     return event
+
+
+def _standing(lead: Claimed, position: Position) -> Claimed:
+    """Return the lead as it stands at *position*, so that its stay ends there and not where it began."""
+    stay = lead.view.enrollment
+    assert stay is not None
+    return replace(lead, view=replace(lead.view, enrollment=replace(stay, position=position)))
 
 
 def _place(lead: Claimed, position: Position, mover: Mover) -> None:

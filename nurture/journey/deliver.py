@@ -25,6 +25,7 @@ from .house import House
 
 LEASE: Final = timedelta(seconds=60)
 TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
+TRY_FAULTY_AGAIN_AFTER: Final = timedelta(hours=6)
 
 
 @dataclass
@@ -62,37 +63,44 @@ def deliver(house: House, now: datetime, after_batch: Callable[[], None] = lambd
 
 def deliver_batch(house: House, now: datetime, limit: int) -> Delivered:
     """Send at most *limit* due messages."""
+    held = claim_batch(house, now, limit)
+    return Delivered(held.messages, held.states + send_claimed(house, held, now))
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one worker holds until its lease ends, written and ready; *states* is what became of the rest."""
+
+    token: str
+    messages: int = 0
+    waiting: Sequence[Waiting] = ()
+    written: outgoing.Written = field(default_factory=outgoing.Written)
+    states: Counter[str] = field(default_factory=Counter)
+
+
+def claim_batch(house: House, now: datetime, limit: int) -> Held:
+    """Take at most *limit* due messages that may go now, and write them; hold or cancel the others."""
     token = token_hex(8)
     with house.database.write() as connection:
         waiting = outbox.due(house.database, connection, now, limit)
         if not waiting:
-            return Delivered()
+            return Held(token)
         checked = _check(house, connection, waiting, now)
-        settled = outbox.settle(house.database, connection, checked.stay, None, now)
-        stayed = {outcome.id: outcome.state for outcome in checked.stay}
-        off = [lead_id for id_, lead_id in settled if stayed[id_] == "cancelled"]
-        outbox.wake(house.database, connection, off, now)
+        _settle_and_wake(house, connection, checked.stay, None, now)
         outbox.claim(house.database, connection, [one.id for one in checked.go], token, now + LEASE, now)
         written = outgoing.write(house, connection, checked.go)
         links.keep(house.database, connection, written.links, now)
     states = Counter(outcome.state for outcome in checked.stay)
-    states += _send(house, checked.go, written, token, now)
-    return Delivered(len(waiting), states)
+    return Held(token, len(waiting), checked.go, written, states)
 
 
 def _check(house: House, connection: Connection, waiting: Sequence[Waiting], now: datetime) -> Checked:
     """Look once more at everything that may have changed since the touch was planned."""
     touches = [one for one in waiting if one.kind == "touch"]
-    suppressed = defaultdict(list)
-    addresses = [one.address_id for one in touches if one.address_id is not None]
-    for address_id, scope, ref, source in views.effective_suppressions(house.database, connection, addresses):
-        suppressed[address_id].append((scope, ref, source))
-    programs: dict[tuple[str | None, int | None], Program] = {}
-    for one in touches:
-        key = (one.track, one.track_version)
-        if key not in programs:
-            programs[key] = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
-    longest = max((program.cap.per for program in programs.values()), default=timedelta())
+    suppressed = _suppressed(house, connection, touches)
+    programs = _programs(house, connection, touches)
+    known = [program for program in programs.values() if isinstance(program, Program)]
+    longest = max((program.cap.per for program in known), default=timedelta())
     sent: dict[int, list[datetime]] = defaultdict(list)
     for lead_id, moment in outbox.sent_since(
         house.database, connection, [one.lead_id for one in touches], now - longest
@@ -100,23 +108,52 @@ def _check(house: House, connection: Connection, waiting: Sequence[Waiting], now
         sent[lead_id].append(moment)
     checked = Checked([], [])
     for one in waiting:
-        program = programs.get((one.track, one.track_version))
-        outcome = None
-        if one.kind == "touch" and program is not None:
+        if one.kind != "touch":
+            outcome = _cancelled(one, "superseded") if one.offer_state != "offered" else None
+        else:
+            program = programs[one.track, one.track_version]
             outcome = _obstacle(house, one, program, suppressed[one.address_id or 0], sent[one.lead_id], now)
+            if outcome is None:
+                sent[one.lead_id].append(now)
         if outcome is None:
             checked.go.append(one)
-            if one.kind == "touch":
-                sent[one.lead_id].append(now)
         else:
             checked.stay.append(outcome)
     return checked
 
 
+Suppressions = Mapping[int, Sequence[tuple[str, str, str]]]
+"""What stands against each address: scope, ref, source."""
+
+
+def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
+    suppressed = defaultdict(list)
+    addresses = [one.address_id for one in touches if one.address_id is not None]
+    for address_id, scope, ref, source in views.effective_suppressions(house.database, connection, addresses):
+        suppressed[address_id].append((scope, ref, source))
+    return suppressed
+
+
+Programs = Mapping[tuple[str | None, int | None], Program | str]
+"""The program of each track's version, or why it cannot be read."""
+
+
+def _programs(house: House, connection: Connection, touches: Sequence[Waiting]) -> Programs:
+    found: dict[tuple[str | None, int | None], Program | str] = {}
+    for one in touches:
+        key = (one.track, one.track_version)
+        if key not in found:
+            try:
+                found[key] = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
+            except NurtureError as error:
+                found[key] = str(error)
+    return found
+
+
 def _obstacle(
     house: House,
     one: Waiting,
-    program: Program,
+    program: Program | str,
     suppressed: Sequence[tuple[str, str, str]],
     sent: Sequence[datetime],
     now: datetime,
@@ -124,21 +161,31 @@ def _obstacle(
     """Return what keeps this touch from going now, None if nothing does."""
     if one.custodian != Custodian.TRACK or one.custody_ref != one.track:
         return _cancelled(one, "left")
-    for scope, ref, source in suppressed:
-        if scope == "global" or (scope, ref) in (("track", one.track), ("topic", program.topic)):
-            return _cancelled(one, f"suppressed: {source}")
     if not one.basis or one.address is None:
         return _cancelled(one, "no basis or no address")
     if now > one.expires_at:
         return _cancelled(one, "too_late")
-    later = _later(house, one, program, sent, now)
+    if isinstance(program, str):
+        return _held(one, f"fault: {program}", now + TRY_FAULTY_AGAIN_AFTER)
+    why = _suppression(one, suppressed, program.topic)
+    if why is not None:
+        return _cancelled(one, why)
+    try:
+        later = _later(house, one, program, sent, now)
+    except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
+        return _held(one, f"fault: {type(error).__name__}: {error}", now + TRY_FAULTY_AGAIN_AFTER)
     if later is None:
         return None
     if later > one.expires_at:
         return _cancelled(one, "too_late")
-    return Outcome(
-        one.id, "planned", None, None, None, "held for its send window or the frequency cap", later
-    )
+    return _held(one, "held for its send window or the frequency cap", later)
+
+
+def _suppression(one: Waiting, suppressed: Sequence[tuple[str, str, str]], topic: str) -> str | None:
+    for scope, ref, source in suppressed:
+        if scope == "global" or (scope, ref) in (("track", one.track), ("topic", topic)):
+            return f"suppressed: {source}"
+    return None
 
 
 def _later(
@@ -164,40 +211,61 @@ def _cancelled(one: Waiting, why: str) -> Outcome:
     return Outcome(one.id, "cancelled", None, None, None, why, None)
 
 
-def _send(
-    house: House, go: Sequence[Waiting], written: outgoing.Written, token: str, now: datetime
-) -> Counter[str]:
-    """Stamp what is still ours, call the provider, write its receipts back."""
-    by_id = {one.id: one for one in go}
+def _held(one: Waiting, why: str, until: datetime) -> Outcome:
+    return Outcome(one.id, "planned", None, None, None, why, until)
+
+
+def send_claimed(house: House, held: Held, now: datetime) -> Counter[str]:
+    """Stamp what is still ours and still allowed, call the provider, write its receipts back."""
+    by_id = {one.id: one for one in held.waiting}
+    if not by_id:
+        return Counter()
     with house.database.write() as connection:
-        outcomes = [
-            Outcome(id_, "rejected", None, None, None, why, None) for id_, why in written.faults.items()
-        ]
-        _settle_and_wake(house, connection, outcomes, token, now)
-        still = outbox.stamp_sending(
-            house.database, connection, list(written.emails), token, now + LEASE, now
-        )
+        stopped = _stopped(house, connection, held)
+        _settle_and_wake(house, connection, stopped, held.token, now)
+        left = [id_ for id_ in held.written.emails if id_ not in {outcome.id for outcome in stopped}]
+        still = outbox.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
     sending: Mapping[int, ComposedEmail] = {
-        id_: email for id_, email in written.emails.items() if id_ in still
+        id_: email for id_, email in held.written.emails.items() if id_ in still
     }
+    states = Counter(outcome.state for outcome in stopped)
     if not sending:
-        return Counter(outcome.state for outcome in outcomes)
+        return states
     try:
         receipts = house.provider.send(list(sending.values()), now)
     except NurtureError as error:
         receipts = [NotSent(str(error)) for _ in sending]
     came = [_outcome(by_id[id_], receipt, house, now) for id_, receipt in zip(sending, receipts, strict=True)]
     with house.database.write() as connection:
-        _settle_and_wake(house, connection, came, token, now)
-    return Counter(outcome.state for outcome in (*outcomes, *came))
+        _settle_and_wake(house, connection, came, held.token, now)
+    return states + Counter(outcome.state for outcome in came)
+
+
+def _stopped(house: House, connection: Connection, held: Held) -> list[Outcome]:
+    """Return what must not go after all: what cannot be written, and who opted out since the claim."""
+    faults = [
+        Outcome(id_, "rejected", None, None, None, why, None) for id_, why in held.written.faults.items()
+    ]
+    touches = [one for one in held.waiting if one.kind == "touch" and one.id in held.written.emails]
+    suppressed = _suppressed(house, connection, touches)
+    if not suppressed:
+        return faults
+    programs = _programs(house, connection, touches)
+    for one in touches:
+        program = programs[one.track, one.track_version]
+        topic = program.topic if isinstance(program, Program) else ""
+        why = _suppression(one, suppressed.get(one.address_id or 0, ()), topic)
+        if why is not None:
+            faults.append(_cancelled(one, why))
+    return faults
 
 
 def _settle_and_wake(
-    house: House, connection: Connection, outcomes: Sequence[Outcome], token: str, now: datetime
+    house: House, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
 ) -> None:
     settled = outbox.settle(house.database, connection, outcomes, token, now)
     states = {outcome.id: outcome.state for outcome in outcomes}
-    done = [lead_id for id_, lead_id in settled if states[id_] in ("accepted", "rejected")]
+    done = [lead_id for id_, lead_id in settled if states[id_] in ("accepted", "rejected", "cancelled")]
     outbox.wake(house.database, connection, done, now)
 
 

@@ -33,8 +33,10 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
     for one in batch:
         try:
             email, made = touch(house, connection, one) if one.kind == "touch" else briefs.write(one)
-        except NurtureError as error:
-            written.faults[one.id] = str(error)
+        except Exception as error:  # noqa: BLE001 - said on the message
+            written.faults[one.id] = (
+                str(error) if isinstance(error, NurtureError) else f"{type(error).__name__}: {error}"
+            )
             continue
         written.emails[one.id] = email
         written.links.extend(made)

@@ -46,6 +46,7 @@ class Waiting(NamedTuple):
     paused_until: datetime | None
     custodian: str
     custody_ref: str
+    offer_state: str | None
 
 
 class Outcome(NamedTuple):
@@ -96,16 +97,19 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
             lead.c.paused_until,
             custody.c.kind.label("custodian"),
             custody.c.ref.label("custody_ref"),
+            offer.c.state.label("offer_state"),
         )
         .join(lead, lead.c.id == message.c.lead_id)
         .join(custody, custody.c.lead_id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(offer, offer.c.id == message.c.offer_id)
         .where(message.c.state == "planned", message.c.send_at <= now)
         .order_by(message.c.send_at, message.c.id)
         .limit(limit)
     )
     if database.skips_locked:
-        wanted = wanted.with_for_update(of=message, skip_locked=True)
+        # Custody too, as a sweep that cancels messages holds it first: two of them never wait in a circle.
+        wanted = wanted.with_for_update(of=[message, custody], skip_locked=True)
     return [Waiting._make(row) for row in connection.execute(wanted)]
 
 
@@ -190,7 +194,10 @@ def settle(
 
 
 def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
-    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts."""
+    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts.
+
+    What is in doubt keeps its token: a worker that was only slow may still settle it.
+    """
     back = connection.execute(
         update(message)
         .where(message.c.state == "claimed", message.c.lease_until < now)
@@ -201,7 +208,6 @@ def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
         .where(message.c.state == "sending", message.c.lease_until < now)
         .values(
             state="in_doubt",
-            lease_token=None,
             lease_until=None,
             reason="the worker that was sending it stopped; nobody knows whether it went",
         )
@@ -216,6 +222,7 @@ def wake(database: Database, connection: Connection, lead_ids: Sequence[int], no
     woken = database.ids("woken", list(set(lead_ids)))
     connection.execute(
         update(custody)
-        .where(custody.c.lead_id == woken.c.id, custody.c.kind == "track", custody.c.due_at > now)
+        # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
+        .where(custody.c.lead_id == woken.c.id, custody.c.kind.concat("") == "track", custody.c.due_at > now)
         .values(due_at=now, version=custody.c.version + 1)
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import BigInteger, Float, Integer, String
+
 from nurture.journey.house import House
 from nurture.journey.publish import publish
 from nurture.journey.simulate import NoMail
@@ -13,7 +15,6 @@ from nurture.store import clocks, schema, tables
 from nurture.store.changes import insert_rows
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
-from sqlalchemy import BigInteger, Float, Integer, String
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 START = datetime(2026, 3, 3, 10, tzinfo=UTC)  # a Tuesday, 10:00: every shipped window is open in Europe
@@ -32,42 +33,97 @@ def house(url: str) -> House:
 
 
 def enrol(made: House, count: int, *, first: int = 1, due: datetime = START, page: int = 10_000) -> None:
-    """Put *count* leads on webinar-attended, with the first email of it due since an hour, waking at *due*."""
+    """Put *count* leads on webinar-attended, its first email due for an hour, waking at *due*."""
     entered = START - timedelta(hours=5)
     for begin in range(first, first + count, page):
         ids = range(begin, min(begin + page, first + count))
         with made.database.write() as connection:
             by_name = tables.metadata.tables
             insert_rows(
-                made.database, connection, by_name["address"], {"id": _I, "email": _S, "normal": _S},
-                [(i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example") for i in ids],
+                made.database,
+                connection,
+                by_name["address"],
+                {"id": _I, "email": _S, "normal": _S},
+                [
+                    (i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example")
+                    for i in ids
+                ],
             )
             columns = {
-                "id": _I, "address_id": _I, "source": _S, "facts": Json, "zone": _S, "country": _S, "basis": _S,
-                "engagement": _F, "readiness": _S, "first_contact_at": _T, "created_at": _T, "updated_at": _T,
+                "id": _I,
+                "address_id": _I,
+                "source": _S,
+                "facts": Json,
+                "zone": _S,
+                "country": _S,
+                "basis": _S,
+                "engagement": _F,
+                "readiness": _S,
+                "first_contact_at": _T,
+                "created_at": _T,
+                "updated_at": _T,
             }
             zones = ("Europe/Berlin", "Europe/London", "Europe/Paris", "Europe/Madrid")
             countries = ("DE", "GB", "FR", "ES")
             insert_rows(
-                made.database, connection, by_name["lead"], columns,
+                made.database,
+                connection,
+                by_name["lead"],
+                columns,
                 [
                     (
-                        i, i, "bench",
-                        {"first_name": f"First{i}", "company": f"Company {i % 5000}", "title": "Head of Planning",
-                         "attended": True, "employees": 250, "industry": "Manufacturing"},
-                        zones[i % 4], countries[i % 4], "consent", 0.0, "", entered, entered, entered,
+                        i,
+                        i,
+                        "bench",
+                        {
+                            "first_name": f"First{i}",
+                            "company": f"Company {i % 5000}",
+                            "title": "Head of Planning",
+                            "attended": True,
+                            "employees": 250,
+                            "industry": "Manufacturing",
+                        },
+                        zones[i % 4],
+                        countries[i % 4],
+                        "consent",
+                        0.0,
+                        "",
+                        entered,
+                        entered,
+                        entered,
                     )
                     for i in ids
                 ],
             )
-            custody = {"lead_id": _I, "kind": _S, "ref": _S, "since": _T, "next_action": _S, "due_at": _T, "version": _N}
+            custody = {
+                "lead_id": _I,
+                "kind": _S,
+                "ref": _S,
+                "since": _T,
+                "next_action": _S,
+                "due_at": _T,
+                "version": _N,
+            }
             insert_rows(
-                made.database, connection, by_name["custody"], custody,
+                made.database,
+                connection,
+                by_name["custody"],
+                custody,
                 [(i, "track", "webinar-attended", entered, "begin", due, 1) for i in ids],
             )
-            stay = {"lead_id": _I, "track": _S, "entered_at": _T, "step": _S, "visit": _N, "anchor_at": _T,
-                    "reached_at": _T}
+            stay = {
+                "lead_id": _I,
+                "track": _S,
+                "entered_at": _T,
+                "step": _S,
+                "visit": _N,
+                "anchor_at": _T,
+                "reached_at": _T,
+            }
             insert_rows(
-                made.database, connection, by_name["enrollment"], stay,
+                made.database,
+                connection,
+                by_name["enrollment"],
+                stay,
                 [(i, "webinar-attended", entered, "01-recording", 1, entered, entered) for i in ids],
             )

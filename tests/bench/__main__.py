@@ -1,0 +1,55 @@
+"""Run the benchmarks, all or the named ones: `python -m tests.bench [advance] [idle] ...`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from . import advancing, composing, idling, importing, olist
+from .figures import Figure, Skipped, notes, shown
+
+BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
+    "advance": advancing.measure,
+    "idle": idling.measure,
+    "compose": composing.measure,
+    "import": importing.measure,
+    "olist": olist.measure,
+}
+RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"
+
+
+def main(chosen: list[str]) -> int:
+    console = Console()
+    unknown = [name for name in chosen if name not in BENCHMARKS]
+    if unknown:
+        console.print(f"There is no benchmark {unknown[0]}. There are: {', '.join(BENCHMARKS)}.")
+        return 2
+    figures: list[Figure | Skipped] = []
+    for name in chosen or BENCHMARKS:
+        with (
+            tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder,
+            console.status(f"measuring {name}"),
+        ):
+            figures += BENCHMARKS[name](Path(folder))
+    console.print(shown(figures))
+    console.print(notes(figures), highlight=False, soft_wrap=True)
+    write([one for one in figures if isinstance(one, Figure)])
+    return 0
+
+
+def write(figures: list[Figure]) -> None:
+    """Write build/bench.json; figures that were not measured this time keep their last value."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    known |= {one.name: {"value": one.value, "unit": one.unit, "ratio": one.ratio} for one in figures}
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,60 @@
+"""Emails per second, from a compiled template to subject, html, text and headers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2.sandbox import SandboxedEnvironment
+
+from nurture.journey.letters import full_name, sender_address, touch_values
+from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.sandbox import HTML
+
+from . import worlds
+from .figures import Figure, Skipped, best
+
+TRACK, EMAIL = "webinar-attended", "01-recording"
+LEADS = 4_000
+REPEATS = 5
+UNSUBSCRIBE = "https://mail.example.com/u/0123456789abcdefghijkl"
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Compose one shipped email for many leads on one core."""
+    made = worlds.house(f"sqlite:///{folder / 'compose.db'}")
+    with made.database.read() as connection:
+        program = made.rulebooks.current(connection).programs[TRACK]
+        compiled = made.rulebooks.email(connection, TRACK, program.version, EMAIL)
+    made.database.close()
+    leads: list[dict[str, Any]] = [
+        {
+            "first_name": f"First{i}",
+            "last_name": f"Last{i}",
+            "company": f"Company {i}",
+            "title": "Head of Planning",
+        }
+        for i in range(LEADS)
+    ]
+    sender = sender_address(program.sender)
+
+    def one(number: int, facts: dict[str, Any]) -> ComposedEmail:
+        to = Address(full_name(facts), f"lead{number}@company.example")
+        envelope = Envelope(
+            f"touch:{number}:{EMAIL}:1", sender, to, unsubscribe_mailto="mailto:ada@example.com"
+        )
+        return compose(compiled, touch_values(facts, program, UNSUBSCRIBE, "consent"), envelope)
+
+    plain = SandboxedEnvironment(autoescape=True)
+    plain.filters |= {**HTML.filters, "safe_link": lambda url: url}
+    template = plain.from_string(compiled.sources[1])
+    values = [touch_values(facts, program, UNSUBSCRIBE, "consent") for facts in leads]
+    engine = best(lambda: [one(number, facts) for number, facts in enumerate(leads)], REPEATS)
+    loop = best(lambda: [template.render(value) for value in values], REPEATS)
+    size = len(one(0, leads[0]).html.encode())
+    note = (
+        f"{size:,} bytes of html; {LEADS / engine.cpu:,.0f} per s of CPU; "
+        f"plain sandboxed Jinja renders {LEADS / loop.wall:,.0f}"
+    )
+    ratio = loop.wall / engine.wall
+    return [Figure("compose_per_s", LEADS / engine.wall, "emails/s", ratio, at_least=8_000, note=note)]

@@ -1,0 +1,89 @@
+"""What a benchmark returns, and how it is measured and shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured figure.
+
+    *ratio* is how much of the hand-written loop's speed is left, 1.0 being all of it; None where there is no
+    loop to compare with. Exactly one of *at_least* and *below* is the target, or neither.
+    """
+
+    name: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    note: str = ""
+
+    @property
+    def target(self) -> str:
+        """Return the target as text."""
+        if self.at_least is not None:
+            return f">= {self.at_least:,.0f}"
+        return f"< {self.below:,.0f}" if self.below is not None else ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the target is met; true where there is none."""
+        enough = self.at_least is None or self.value >= self.at_least
+        return enough and (self.below is None or self.value < self.below)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A benchmark that could not run, and why."""
+
+    name: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds on the wall and seconds of this process's CPU."""
+
+    wall: float
+    cpu: float
+
+
+def took(work: Callable[[], object]) -> Took:
+    """Run *work* once."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Took(time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def best(work: Callable[[], object], repeats: int) -> Took:
+    """Run *work* some times and return the quickest: whatever else the machine does only slows it."""
+    return min((took(work) for _ in range(repeats)), key=lambda one: one.wall)
+
+
+def notes(figures: list[Figure | Skipped]) -> str:
+    """Return what stands behind the figures, one line each."""
+    said = [(one.name, one.because if isinstance(one, Skipped) else one.note) for one in figures]
+    return "\n".join(f"{name}: {text}" for name, text in said if text)
+
+
+def shown(figures: list[Figure | Skipped]) -> Table:
+    """Return the figures as a table."""
+    table = Table(title="nurture, beside hand-written loops")
+    for name in ("name", "value", "unit", "target", "ratio"):
+        table.add_column(name, justify="left" if name in ("name", "unit") else "right", no_wrap=True)
+    for one in figures:
+        if isinstance(one, Skipped):
+            table.add_row(one.name, "skipped")
+            continue
+        value = f"{one.value:,.0f}" if one.value >= 1_000 else f"{one.value:,.2f}"
+        colour = "green" if one.is_met else "red"
+        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        table.add_row(one.name, f"[{colour}]{value}[/]", one.unit, one.target, ratio)
+    return table

@@ -153,7 +153,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
 def audit(house: House, now: datetime) -> Audit:
     """Look at everything at once, in a constant number of statements, without writing.
 
-    Raises NotFound never: without published rules no silence is looked for.
+    Without published rules no silence is looked for.
     """
     with house.database.read() as connection:
         ledger.freeze(house.database, connection)
@@ -163,7 +163,7 @@ def audit(house: House, now: datetime) -> Audit:
     findings = (
         Finding(kind, meaning.what, meaning.remedy, meaning.breach, *found[kind])
         for kind, meaning in MEANINGS.items()
-        if kind in found and found[kind].count
+        if kind in found and found[kind].number
     )
     keys = {*counted.leads, *counted.journal}
     return Audit(

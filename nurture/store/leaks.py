@@ -29,7 +29,7 @@ _TOUCH: Final = "touch"
 class Found(NamedTuple):
     """How many rows leak, and the first leads of them."""
 
-    count: int
+    number: int
     lead_ids: tuple[int, ...]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, String, Table, cast, func, select
 
@@ -15,6 +15,10 @@ from nurture.store.database import Database
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+
+# Asked so, no index helps, and the journal is read in its own order. Through the index on custody_to it took
+# ten times as long with 1,000,000 leads: one random read a line.
+_CHANGES_CUSTODY: Final = func.coalesce(journal.c.custody_to, "") != ""
 
 Key = tuple[str, str]
 """A source, and the day (UTC, ISO) on which its leads came in."""
@@ -85,7 +89,7 @@ def count(database: Database, connection: Connection) -> Counted:
         select(lead.c.source, day, journal.c.custody_from, journal.c.custody_to, func.count())
         .select_from(journal)
         .join(lead, lead.c.id == journal.c.lead_id)
-        .where(journal.c.custody_to.is_not(None))
+        .where(_CHANGES_CUSTODY)
         .group_by(lead.c.source, day, journal.c.custody_from, journal.c.custody_to)
     )
     for source, came_on, before, after, number in connection.execute(changes):
@@ -104,7 +108,7 @@ def days(database: Database, connection: Connection, before: datetime) -> Iterat
     day = day_of(database, journal.c.at)
     changes = (
         select(day, journal.c.custody_from, journal.c.custody_to, func.count())
-        .where(journal.c.custody_to.is_not(None), journal.c.at < before)
+        .where(_CHANGES_CUSTODY, journal.c.at < before)
         .group_by(day, journal.c.custody_from, journal.c.custody_to)
     )
     passed: dict[str, Counter[str]] = {}

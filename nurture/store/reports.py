@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, Table, and_, case, distinct, func, select
 
@@ -22,6 +22,9 @@ message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 outcome: Table = tables.Outcome.__table__  # type: ignore[attr-defined]
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
+
+# The journal says "left" and "closed" of leads that go, not of leads that are held.
+_HOLDS: Final = [one.value for one in HoldReason if one not in (HoldReason.LEFT, HoldReason.CLOSED)]
 
 Place = tuple[str, str]
 """A track and a step, "" where the step is not known."""
@@ -82,7 +85,7 @@ def holds_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
         .where(
             journal.c.stage == "advance",
             journal.c.track.is_not(None),
-            journal.c.event.in_([reason.value for reason in HoldReason]),
+            journal.c.event.in_(_HOLDS),
         )
         .group_by(journal.c.track, journal.c.step, journal.c.event)
     )

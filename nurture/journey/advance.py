@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any, Final, assert_never
+from datetime import datetime
+from typing import Any, assert_never
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planner import Action, Decision, Leave, NoteFact, OfferToSales, SendTouch, decide
@@ -18,9 +18,6 @@ from nurture.store.views import Claimed
 
 from .house import House
 from .moves import Mover
-
-TRY_FAULTY_AGAIN_AFTER: Final = timedelta(hours=6)
-"""A lead on which a decision failed is kept, with the fault in its journal, and tried again."""
 
 
 @dataclass
@@ -64,19 +61,12 @@ def _advance_one(lead: Claimed, mover: Mover) -> str:
     stay = lead.view.enrollment
     program = mover.book.programs.get(stay.track) if stay is not None else None
     if stay is None or program is None:
-        return _fault(lead, mover, f"track {lead.ref} is not published; run `nurture publish`")
+        return mover.fault(lead, f"track {lead.ref} is not published; run `nurture publish`")
     try:
         decision = decide(lead.view, program, mover.book.policy, mover.now)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
-        return _fault(lead, mover, f"{type(error).__name__}: {error}")
+        return mover.fault(lead, f"{type(error).__name__}: {error}")
     return _apply(lead, decision, program.version, mover)
-
-
-def _fault(lead: Claimed, mover: Mover, because: str) -> str:
-    due = mover.now + TRY_FAULTY_AGAIN_AFTER
-    mover.keep(lead, lead.view.custodian, lead.ref, f"try again: {because}", due)
-    mover.note(lead, "fault", because, None)
-    return "fault"
 
 
 def _apply(lead: Claimed, decision: Decision, version: int, mover: Mover) -> str:

@@ -22,10 +22,10 @@ from nurture.store.outbox import Outcome, Waiting
 
 from . import links, outgoing
 from .house import House
+from .moves import TRY_FAULTY_AGAIN_AFTER
 
 LEASE: Final = timedelta(seconds=60)
 TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
-TRY_FAULTY_AGAIN_AFTER: Final = timedelta(hours=6)
 
 
 @dataclass

@@ -44,7 +44,11 @@ def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
         named: list[tuple[int, str]] = []
         events: Counter[str] = Counter()
         for lead in claimed:
-            rule = _classify_one(lead, mover, stays)
+            try:
+                rule = _classify_one(lead, mover, stays)
+            except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
+                events[mover.fault(lead, f"{type(error).__name__}: {error}")] += 1
+                continue
             events[rule] += 1
             named.append((lead.view.lead.id, rule))
         won = mover.changes.write(database, connection, now)

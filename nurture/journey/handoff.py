@@ -238,4 +238,13 @@ def _recycle_all(
             moved = mover.keep(lead, Custodian.TRACK, lead.view.enrollment.track, "the track goes on", due)
             mover.note(lead, "resumed", why, moved, ref=lead.view.enrollment.track)
         else:
-            enrol.place(lead, mover, why, event="recycled", peace_until=until)
+            _place(lead, mover, why, until)
+
+
+def _place(lead: Claimed, mover: Mover, why: str, until: datetime | None) -> None:
+    """Enrol a lead that was on no track; if the rules fail on it, a person looks at it."""
+    try:
+        enrol.place(lead, mover, why, event="recycled", peace_until=until)
+    except Exception as error:  # noqa: BLE001 - recorded in the lead's journal
+        failed = f"{why}; {type(error).__name__}: {error}"
+        mover.send_to(lead, ToQueue(Queue.NO_TRACK), failed, event="recycled")

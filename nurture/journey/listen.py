@@ -86,13 +86,18 @@ def _scored(heard: Sequence[Unapplied], points: Points) -> Scored:
     )
     decides_on, stated_at = first.decides_on, first.decides_stated_at
     for one in sorted(fresh, key=lambda one: (one.occurred_at, one.id)):
-        if (
-            one.kind == SignalKind.DECIDING
-            and one.value
-            and (stated_at is None or one.occurred_at >= stated_at)
-        ):
-            decides_on, stated_at = date.fromisoformat(one.value), one.occurred_at
+        stated = _day(one.value) if one.kind == SignalKind.DECIDING else None
+        if stated is not None and (stated_at is None or one.occurred_at >= stated_at):
+            decides_on, stated_at = stated, one.occurred_at
     return Scored(first.lead_id, engagement.value, engagement.as_of, decides_on, stated_at)
+
+
+def _day(value: str | None) -> date | None:
+    """Read a stated date; None for what is none, so that one door's mistake stops nobody's signals."""
+    try:
+        return date.fromisoformat(value or "")
+    except ValueError:
+        return None
 
 
 def _suppressions(heard: Iterable[Unapplied]) -> Iterable[tuple[int, str, str, str, str, datetime]]:

@@ -17,6 +17,9 @@ from .rulebook import Rulebook
 LOOK_AGAIN_AFTER: Final = timedelta(days=7)
 """How often a queue's lead is brought to somebody's attention."""
 
+TRY_FAULTY_AGAIN_AFTER: Final = timedelta(hours=6)
+"""A lead on which a decision failed is kept, with the fault in its journal, and tried again."""
+
 
 @dataclass
 class Mover:
@@ -66,6 +69,13 @@ class Mover:
                 **more,
             )
         )
+
+    def fault(self, lead: Claimed, because: str) -> str:
+        """Keep the lead where it is, note what failed, and try again later: it must not stop its batch."""
+        due = self.now + TRY_FAULTY_AGAIN_AFTER
+        self.keep(lead, lead.view.custodian, lead.ref, f"try again: {because}", due)
+        self.note(lead, "fault", because, None)
+        return "fault"
 
     def end_stay(self, lead: Claimed, reason: str, why_cancelled: str = "left") -> None:
         """End the open enrollment, if there is one, and call its touches off."""

@@ -122,8 +122,8 @@ def _moved(program: Program, on_steps: Mapping[str, int]) -> Mapping[str, str]:
         if place is None:
             raise Refused(
                 f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track "
-                f"{program.track}, which the new version does not have. Write `moved_to: {{{step}: <a step>}}` in "
-                f"tracks/{program.track}/track.yaml, or keep the step."
+                f"{program.track}, which the new version does not have. Write "
+                f"`moved_to: {{{step}: <a step>}}` in tracks/{program.track}/track.yaml, or keep the step."
             )
         if step not in program.index:
             moved[step] = program.land(place, 1)[0]

@@ -53,12 +53,12 @@ def next_moment(house: House) -> datetime | None:
 
 
 def _next(connection: Connection) -> datetime | None:
-    first = func.min(custody.c.due_at, type_=custody.c.due_at.type)
-    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
-    due = [select(first).where(custody.c.kind == kind.value) for kind in swept]
-    due.append(
-        select(first).where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
+    first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(
+        custody.c.due_at.is_not(None)  # as the index on it says: else SQLite reads every lead
     )
+    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
+    due = [first.where(custody.c.kind == kind.value) for kind in swept]
+    due.append(first.where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value))
     due.append(
         select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
     )

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    String,
+    Table,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -193,6 +204,12 @@ def settle(
     return [(row[0], row[1]) for row in connection.execute(statement)]
 
 
+_LEASED: ColumnElement[bool] = message.c.state.in_(
+    bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
+)
+"""Said as the index on leases says it, in plain text: else SQLite reads every message that ever was."""
+
+
 def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
     """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts.
 
@@ -200,12 +217,12 @@ def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
     """
     back = connection.execute(
         update(message)
-        .where(message.c.state == "claimed", message.c.lease_until < now)
+        .where(_LEASED, message.c.state == "claimed", message.c.lease_until < now)
         .values(state="planned", state_at=now, lease_token=None, lease_until=None)
     ).rowcount
     doubt = connection.execute(
         update(message)
-        .where(message.c.state == "sending", message.c.lease_until < now)
+        .where(_LEASED, message.c.state == "sending", message.c.lease_until < now)
         .values(
             state="in_doubt",
             lease_until=None,

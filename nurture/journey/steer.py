@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -17,6 +18,8 @@ from nurture.store.views import Claimed
 
 from .house import House
 from .moves import Mover
+
+_FINAL: Final = (Closing.WON.value, Closing.LOST.value)
 
 
 @contextmanager
@@ -79,6 +82,16 @@ def suppress(house: House, email: str, now: datetime, *, source: str = "admin") 
     return True
 
 
+class Deal(NamedTuple):
+    """How sales closed a lead. *happened_at* (UTC) may lie before it is told; None is when it is told."""
+
+    lead_id: int
+    closing: Closing
+    happened_at: datetime | None = None
+    amount: float | None = None
+    reason: str = ""
+
+
 def close(
     house: House,
     lead_id: int,
@@ -94,19 +107,52 @@ def close(
 
     *happened_at* (UTC) may lie before *now*: deals are told late. Refused if it is closed as something else.
     """
-    with _lead(house, lead_id, now) as (connection, lead, mover):
-        if lead.view.custodian is Custodian.CLOSED:
-            if lead.ref == closing.value:
-                return
-            if lead.ref in (Closing.WON, Closing.LOST):
-                raise Refused(
-                    f"Lead {lead_id} is closed as {lead.ref} already; it cannot become {closing.value}."
-                )
-        opened = offers.open_of(house.database, connection, [lead_id])
-        offers.answer(
-            house.database, connection, [(one.id, "withdrawn", "closed") for one in opened.values()], now
-        )
-        because = f"closed as {closing.value} by hand" + (f": {reason}" if reason else "")
-        mover.close(
-            lead, closing, because, reason=reason, happened_at=happened_at, amount=amount, source=source
-        )
+    close_many(house, [Deal(lead_id, closing, happened_at, amount, reason)], now, source=source)
+
+
+def close_many(house: House, deals: Sequence[Deal], now: datetime, *, source: str = "nurture") -> int:
+    """Close the leads of *deals*, all or none, each as `close` does; return how many were open till now.
+
+    Of two deals of one lead, the first counts. A constant number of statements, however many deals.
+    """
+    database = house.database
+    by_lead = {deal.lead_id: deal for deal in reversed(deals)}
+    with database.write() as connection:
+        rows = views.these(database, connection, by_lead)
+        missing = sorted(by_lead.keys() - {row.lead_id for row in rows})
+        if missing:
+            raise NotFound(f"There is no lead {missing[0]}. `nurture leads` lists them.")
+        mover = Mover(house.rulebooks.current(connection), now, "by hand")
+        found = views.views(database, connection, rows, now, house.holidays)
+        closing = [lead for lead in found if _may_close(lead, by_lead[lead.view.lead.id].closing)]
+        opened = offers.open_of(database, connection, [lead.view.lead.id for lead in closing])
+        withdrawn = [(one.id, "withdrawn", "closed") for one in opened.values()]
+        offers.answer(database, connection, withdrawn, now)
+        for lead in closing:
+            _close(lead, by_lead[lead.view.lead.id], mover, source)
+        mover.changes.write(database, connection, now)
+    return len(closing)
+
+
+def _may_close(lead: Claimed, closing: Closing) -> bool:
+    """Return whether there is anything to change. Raises Refused for a lead won or lost already."""
+    if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*_FINAL, closing.value):
+        return True
+    if lead.ref == closing.value:
+        return False
+    raise Refused(
+        f"Lead {lead.view.lead.id} is closed as {lead.ref} already; it cannot become {closing.value}."
+    )
+
+
+def _close(lead: Claimed, deal: Deal, mover: Mover, source: str) -> None:
+    because = f"closed as {deal.closing.value} by hand" + (f": {deal.reason}" if deal.reason else "")
+    mover.close(
+        lead,
+        deal.closing,
+        because,
+        reason=deal.reason,
+        happened_at=deal.happened_at,
+        amount=deal.amount,
+        source=source,
+    )

@@ -147,3 +147,11 @@ def _opened(url: str) -> Iterator[Database]:
     db = Database(url)
     yield db
     db.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what stories have to tell: `record_property("story", ...)` comes through from every worker."""
+    for report in terminalreporter.getreports("passed"):
+        for name, told in report.user_properties:
+            if name == "story":
+                terminalreporter.write_line(told)

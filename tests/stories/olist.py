@@ -1,0 +1,124 @@
+"""The Olist funnel as it happened: 8,000 leads over a year, and the 842 deals that came of them."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import select
+
+from nurture.domain.lead import Closing
+from nurture.journey import simulate
+from nurture.journey.house import House
+from nurture.journey.intake import import_file
+from nurture.journey.steer import Deal, close_many
+
+from .world import TEMPLATES, house_in_memory, table
+
+START: Final = datetime(2017, 6, 14, tzinfo=UTC)
+END: Final = datetime(2018, 11, 30, tzinfo=UTC)
+MAPPING: Final = TEMPLATES / "examples" / "olist.mapping.yaml"
+_LEADS: Final = "olist_marketing_qualified_leads_dataset.csv"
+_DEALS: Final = "olist_closed_deals_dataset.csv"
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The two files: the leads' header and rows, each lead's first contact, each win, by `mql_id`."""
+
+    header: list[str]
+    rows: list[list[str]]
+    contacts: dict[str, datetime]
+    wins: dict[str, datetime]
+
+    def told_at(self, mql_id: str) -> datetime:
+        """Return when the deal can be told: a win before the first contact, once the lead is known."""
+        return max(self.wins[mql_id], self.contacts[mql_id])
+
+
+def read_funnel() -> Funnel:
+    """Read the files in the folder that NURTURE_OLIST_DIR names; skip where they are not."""
+    named = os.environ.get("NURTURE_OLIST_DIR")
+    if not named:
+        pytest.skip("NURTURE_OLIST_DIR names no folder with the Olist files, which may not be shipped")
+    missing = [name for name in (_LEADS, _DEALS) if not (Path(named) / name).is_file()]
+    if missing:
+        pytest.skip(f"the folder in NURTURE_OLIST_DIR has no {' and no '.join(missing)}")
+    with (Path(named) / _LEADS).open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    with (Path(named) / _DEALS).open(newline="", encoding="utf-8") as file:
+        wins = {row["mql_id"]: _moment(row["won_date"]) for row in csv.DictReader(file)}
+    return Funnel(header, rows, {row[0]: _moment(row[1]) for row in rows}, wins)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+@dataclass
+class Replay:
+    """The funnel, told to a house as time passes."""
+
+    house: House
+    funnel: Funnel
+    folder: Path
+    leads: dict[str, int] = field(default_factory=dict)
+
+    def play(self) -> None:
+        """Let the virtual clock jump from one due moment to the next, up to END.
+
+        Two things come from outside: at midnight the file of those whose first contact is that day, and each
+        deal at the second in which it was won. Time stops there, before anything later may happen.
+        """
+        arrivals = defaultdict(list)
+        for row in self.funnel.rows:
+            arrivals[self.funnel.contacts[row[0]]].append(row)
+        deals = defaultdict(list)
+        for mql_id in self.funnel.wins:
+            deals[self.funnel.told_at(mql_id)].append(mql_id)
+        now = START
+        for moment in sorted({*arrivals, *deals}):
+            if moment > now:
+                simulate.run(self.house, now, moment)
+            if moment in arrivals:
+                self._arrive(moment, arrivals[moment])
+            if moment in deals:
+                self._win(moment, deals[moment])
+            now = moment
+        simulate.run(self.house, now, END)
+
+    def _arrive(self, now: datetime, rows: list[list[str]]) -> None:
+        path = self.folder / f"{now:%Y-%m-%d}.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([self.funnel.header, *rows])
+        done = import_file(self.house, path, now, mapping=MAPPING)
+        assert (done.new, done.bad) == (len(rows), 0)
+
+    def _win(self, now: datetime, mql_ids: list[str]) -> None:
+        known = self._meet()
+        deals = [Deal(known[mql_id], Closing.WON, self.funnel.wins[mql_id]) for mql_id in mql_ids]
+        assert close_many(self.house, deals, now, source="olist") == len(deals)
+
+    def _meet(self) -> dict[str, int]:
+        identity = table("identity")
+        wanted = select(identity.c.external_id, identity.c.lead_id)
+        with self.house.database.read() as connection:
+            newest = connection.execute(
+                wanted.where(identity.c.lead_id > max(self.leads.values(), default=0))
+            )
+            self.leads.update(newest.all())
+        return self.leads
+
+
+def replay(folder: Path) -> Replay:
+    """Replay the funnel with the shipped rules, which keep every lead warm until its deal."""
+    story = Replay(house_in_memory(START), read_funnel(), folder)
+    story.play()
+    story._meet()
+    return story

@@ -1,0 +1,171 @@
+"""A real funnel, replayed with the shipped rules: 8,000 leads, 17 months, 842 deals."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
+from statistics import quantiles
+
+import pytest
+from sqlalchemy import Row, select
+
+from nurture.domain.calendar import is_open
+from nurture.domain.track import Program
+from nurture.journey.audit import audit, ledger_by_day
+from nurture.journey.report import wins_by_age
+
+from .olist import END, START, Replay, replay
+from .world import table
+
+CAP, CAP_PER = 2, timedelta(days=7)
+MOST_SILENCE = timedelta(days=60)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Replay:
+    return replay(tmp_path_factory.mktemp("olist"))
+
+
+@pytest.fixture(scope="module")
+def touches(story: Replay) -> dict[int, list[datetime]]:
+    """When each lead was written to."""
+    message = table("message")
+    wanted = select(message.c.lead_id, message.c.accepted_at).where(
+        message.c.kind == "touch", message.c.accepted_at.is_not(None)
+    )
+    found = defaultdict(list)
+    with story.house.database.read() as connection:
+        for lead_id, at in connection.execute(wanted.order_by(message.c.accepted_at)):
+            found[lead_id].append(at)
+    return dict(found)
+
+
+@pytest.fixture(scope="module")
+def leads(story: Replay) -> dict[int, Row[tuple[object, ...]]]:
+    lead = table("lead")
+    with story.house.database.read() as connection:
+        return {row.id: row for row in connection.execute(select(lead))}
+
+
+@pytest.fixture(scope="module")
+def keep_warm(story: Replay) -> Program:
+    with story.house.database.read() as connection:
+        return story.house.rulebooks.current(connection).programs["keep-warm"]
+
+
+@pytest.fixture(scope="module")
+def won(story: Replay) -> dict[int, datetime]:
+    """When each deal was won, as the file says."""
+    return {story.leads[mql_id]: at for mql_id, at in story.funnel.wins.items()}
+
+
+def test_every_lead_has_a_custodian_on_every_day(story: Replay) -> None:
+    days = ledger_by_day(story.house, START.date(), END.date())
+    came = sorted(story.funnel.contacts.values())
+    told = sorted(map(story.funnel.told_at, story.funnel.wins))
+    assert [one.day for one in days] == [START.date() + timedelta(days=n) for n in range(len(days))]
+    assert days[-1].day == END.date()
+    for one in days:
+        night = datetime.combine(one.day, time.max, UTC)
+        closed = bisect_right(told, night)
+        assert one.residual == 0, one
+        assert one.leads == bisect_right(came, night), one
+        assert (one.custody["closed"], one.custody["track"]) == (closed, one.leads - closed), one
+
+
+def test_in_the_end_the_books_close(story: Replay) -> None:
+    books = audit(story.house, END)
+    assert books.total.leads == len(story.funnel.rows) == 8_000
+    assert books.total.residual == books.total.journal_residual == 0
+    assert not books.findings
+    assert books.ok
+
+
+def test_842_leads_are_won_each_when_the_file_says(story: Replay, won: dict[int, datetime]) -> None:
+    outcome, custody = table("outcome"), table("custody")
+    with story.house.database.read() as connection:
+        told = connection.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
+        closed = connection.execute(
+            select(custody.c.lead_id).where(custody.c.kind == "closed", custody.c.ref == "won")
+        ).scalars()
+        assert set(closed) == won.keys()
+    assert len(told) == 842
+    assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, told))
+
+
+def test_nobody_is_written_to_after_a_win(
+    won: dict[int, datetime], touches: dict[int, list[datetime]]
+) -> None:
+    assert sum(len(touches.get(lead_id, ())) for lead_id in won) > 500
+    late = [(lead_id, at) for lead_id, when in won.items() for at in touches.get(lead_id, ()) if at > when]
+    assert not late
+
+
+def test_a_lead_won_before_its_first_contact_is_never_written_to(
+    story: Replay, touches: dict[int, list[datetime]]
+) -> None:
+    early = [mql_id for mql_id, at in story.funnel.wins.items() if at < story.funnel.contacts[mql_id]]
+    assert len(early) == 1
+    assert story.leads[early[0]] not in touches
+
+
+def test_mail_goes_only_while_its_readers_send_window_is_open(
+    story: Replay,
+    touches: dict[int, list[datetime]],
+    leads: dict[int, Row[tuple[object, ...]]],
+    keep_warm: Program,
+) -> None:
+    moments = Counter(
+        (leads[lead_id].zone, leads[lead_id].country, at) for lead_id in touches for at in touches[lead_id]
+    )
+    assert {(zone, country) for zone, country, _ in moments} == {("America/Sao_Paulo", "BR")}
+    closed = [
+        (zone, at)
+        for zone, country, at in moments
+        if not is_open(keep_warm.window, zone, story.house.holidays(country, at), at)
+    ]
+    assert moments.total() > 50_000
+    assert not closed
+
+
+def test_nobody_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_warm: Program) -> None:
+    assert (keep_warm.cap.touches, keep_warm.cap.per) == (CAP, CAP_PER)
+    crowded = [
+        lead_id
+        for lead_id, moments in touches.items()
+        for first, last in zip(moments, moments[CAP:], strict=False)
+        if last - first < CAP_PER
+    ]
+    assert not crowded
+
+
+def test_nobody_hears_nothing_for_more_than_60_days(
+    story: Replay, won: dict[int, datetime], touches: dict[int, list[datetime]]
+) -> None:
+    longest = timedelta()
+    for mql_id, lead_id in story.leads.items():
+        until = max(won.get(lead_id, END), story.funnel.contacts[mql_id])
+        heard = [story.funnel.contacts[mql_id], *touches.get(lead_id, ()), until]
+        longest = max(longest, *(later - earlier for earlier, later in pairwise(heard)))
+    assert timedelta(days=30) < longest <= MOST_SILENCE
+
+
+def test_many_deals_are_won_long_after_the_first_contact(
+    story: Replay, touches: dict[int, list[datetime]], record_property: Callable[[str, object], None]
+) -> None:
+    contacts, wins = story.funnel.contacts, story.funnel.wins
+    ages = [(at.date() - contacts[mql_id].date()).days for mql_id, at in wins.items()]
+    late = sum(age > 90 for age in ages)
+    found = wins_by_age(story.house)
+    assert (found.wins, found.after_day_90) == (842, late)
+    assert found.share_after_day_90 == late / 842
+    assert late > 100
+    record_property(
+        "story",
+        f"olist: {late} of {found.wins} wins came after day 90 ({found.share_after_day_90:.1%}), "
+        f"half of all within {quantiles(ages)[1]:.0f} days; {sum(map(len, touches.values())):,} touches, "
+        f"{START:%Y-%m-%d} to {END:%Y-%m-%d}",
+    )

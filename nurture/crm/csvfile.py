@@ -41,7 +41,7 @@ def open_rows(path: str | Path, recognises: Recognises | None = None) -> CsvRows
 class CsvRows:
     """The rows under a CSV file's header, streamed: (line number, cells), or BadRow where a line is broken.
 
-    *bytes_read* of *size* tells how far the reading is.
+    *bytes_read* of *size* tells how far the reading is; *preamble* are the lines above the header.
     """
 
     def __init__(self, path: Path, size: int, encoding: Encoding,
@@ -52,6 +52,7 @@ class CsvRows:
         self._clean = encoding.clean
         self._found = encoding, recognises
         self._lines = Lines(opened(path), encoding)
+        self.preamble: tuple[list[str], ...] = ()
         try:
             self.delimiter, self.header = self._find_header(recognises)
             self.header_line = self._lines.number
@@ -163,6 +164,7 @@ class CsvRows:
         if start is None:
             raise FileUnreadable(f"{self.path} has no header in its first {_HEADER_WITHIN} lines; "
                                  "put the names of the columns on line 1")
+        self.preamble = tuple(_lenient(line, delimiter) for line in sample[:start])
         self._lines.push_back(sample[start:])
         line = next(self._lines)
         width = line.count(delimiter) + 1

@@ -16,6 +16,7 @@ from nurture.crm.dates import DateReader, Evidence
 from nurture.crm.leadrow import LeadRow, RowBuilder
 from nurture.crm.mapping import DATE_FIELDS, Mapping, load_mapping
 from nurture.crm.plan import Plan, Step, make_plan
+from nurture.crm.preamble import held_at
 
 __all__ = ["BadRow", "BadRowReport", "LeadFile", "LeadRow", "Mapping", "load_mapping", "open_leads",
            "read_leads"]
@@ -48,7 +49,8 @@ def open_leads(path: str | Path, mapping: Mapping | None = None) -> LeadFile:
 class LeadFile:
     """A CSV file that has been understood: iterate once for its LeadRows and BadRows.
 
-    *source* names the system; *notes* are remarks for the marketer; *bytes_read* of *size* is the progress.
+    *source* names the system; *notes* are remarks for the marketer; *held_at* is when the webinar was held
+    (UTC), if the file says so; *bytes_read* of *size* is the progress.
     """
 
     def __init__(self, rows: CsvRows, plan: Plan, mapping: Mapping) -> None:
@@ -57,6 +59,7 @@ class LeadFile:
         self.size = rows.size
         self.source = plan.source
         self.notes = list(plan.notes)
+        self.held_at = held_at(rows.preamble)
         self._rows = rows
         self._builder = RowBuilder(plan, mapping.statuses, self._date_readers(plan, mapping))
 

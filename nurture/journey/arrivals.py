@@ -72,13 +72,21 @@ class Arrival:
 class Arrivals:
     """Folds the rows of one batch into leads, then writes them."""
 
-    def __init__(self, database: Database, connection: Connection, file: str, now: datetime) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connection: Connection,
+        file: str,
+        now: datetime,
+        held_at: datetime | None = None,
+    ) -> None:
         self.counts: Counter[str] = Counter()
         self.placed: Counter[tuple[str, str]] = Counter()
         self._database = database
         self._connection = connection
         self._file = file
         self._now = now
+        self._held_at = held_at
         self._entries = Entries()
         self._addresses: dict[str, int] = {}
         self._keys: dict[Key, Arrival] = {}
@@ -226,7 +234,7 @@ class Arrivals:
         lead.notes.append((event, f"line {row.line} of {self._file}: {because}"[:500], origin, kind, ref))
 
     def _hear(self, lead: Arrival, row: LeadRow) -> None:
-        for heard in said.signals_of(row, self._now):
+        for heard in said.signals_of(row, self._now, self._held_at):
             # What a lead did before it was closed has had its answer: it brings nobody back.
             spent = lead.place.kind == Custodian.CLOSED and heard.occurred_at <= lead.since
             lead.heard.append((heard, row.source, spent))

@@ -108,7 +108,7 @@ def import_file(
             _transactions(house.database, dry_run=dry_run) as transaction,
         ):
             for batch in _batches(file, bad, done, min(house.batch, BATCH)):
-                _bring_in(house, batch, transaction, done, file.path.name, now)
+                _bring_in(house, batch, transaction, done, file, now)
                 gc.collect(1)
                 if progress is not None:
                     progress(file.bytes_read, file.size)
@@ -145,10 +145,15 @@ def _batches(file: LeadFile, bad: BadRowReport, done: Imported, size: int) -> It
 
 
 def _bring_in(
-    house: House, batch: list[LeadRow], transaction: Transaction, done: Imported, file: str, now: datetime
+    house: House,
+    batch: list[LeadRow],
+    transaction: Transaction,
+    done: Imported,
+    file: LeadFile,
+    now: datetime,
 ) -> None:
     with transaction() as connection:
-        arrivals = Arrivals(house.database, connection, file, now)
+        arrivals = Arrivals(house.database, connection, file.path.name, now, file.held_at)
         arrivals.take(batch)
     done.add(arrivals)
 

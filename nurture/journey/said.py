@@ -139,8 +139,11 @@ def opts_out(row: LeadRow) -> bool:
     return bool(row.opted_out or row.deleted)
 
 
-def signals_of(row: LeadRow, now: datetime) -> list[Heard]:
-    """Return what the lead did, as far as the row tells; nothing is later than *now*."""
+def signals_of(row: LeadRow, now: datetime, held_at: datetime | None = None) -> list[Heard]:
+    """Return what the lead did, as far as the row tells; nothing is later than *now*.
+
+    *held_at* is when the webinar was held, if the file says so.
+    """
     moment = said_at(row)
     day = moment.date().isoformat() if moment is not None else "undated"
     at = min(moment or now, now)
@@ -148,7 +151,8 @@ def signals_of(row: LeadRow, now: datetime) -> list[Heard]:
     if row.registered_at is not None:
         heard.append(Heard(SignalKind.REGISTERED, at, day))
     if row.attended:
-        heard.append(Heard(SignalKind.ATTENDED, at, day))
+        came = min(held_at, now) if held_at is not None else at
+        heard.append(Heard(SignalKind.ATTENDED, came, held_at.date().isoformat() if held_at else day))
     if row.demo_requested:
         heard.append(Heard(SignalKind.REQUESTED_DEMO, at, day))
     decides_on = _decides_on(row, moment or now)

@@ -7,7 +7,7 @@ that nothing has to be polled. Answers name conditions, never a lead's personal 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from math import isfinite
@@ -68,6 +68,12 @@ class Did:
     link: str | None = None
     times: int = 1
     within: timedelta | None = None
+    deed: str = field(init=False, repr=False, compare=False)  # in words, found once: every sweep asks for it
+
+    def __post_init__(self) -> None:
+        named = " ".join(word for word in (self.kind.value, self.email) if word is not None)
+        linked = named if self.link is None else f"{named} link {self.link}"
+        object.__setattr__(self, "deed", f"{linked} {self.times} times" if self.times > 1 else linked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +177,9 @@ def earliest(moments: Sequence[datetime | None]) -> datetime | None:
 def _every(parts: tuple[Condition, ...], about: Question, at: datetime) -> Answer:
     answers = [evaluate(part, about, at) for part in parts]
     changes = earliest([answer.changes_at for answer in answers])
-    missing = [answer for answer in answers if not answer.yes]
-    if missing:
-        return Answer(False, missing[0].because, changes)
+    for answer in answers:
+        if not answer.yes:
+            return Answer(False, answer.because, changes)
     return Answer(True, " and ".join(answer.because for answer in answers) or "always", changes)
 
 
@@ -269,6 +275,8 @@ def _is_meant(condition: Did, signal: Signal, about: Question) -> bool:
 
 
 def _did(condition: Did, about: Question, at: datetime) -> Answer:
+    if condition.email is None and not about.view.signals:  # as it is for most leads
+        return Answer(False, f"{condition.deed} not seen")
     since = about.since
     if condition.email is not None:
         accepted = about.view.accepted_at(condition.email)
@@ -290,22 +298,13 @@ def _did(condition: Did, about: Question, at: datetime) -> Answer:
             break
         done.append(moment)
     if len(done) < condition.times:
-        return Answer(False, f"{_deed(condition)} not seen", next_one)
-    because = f"{_deed(condition)} on {done[-1].date()}"
+        return Answer(False, f"{condition.deed} not seen", next_one)
+    because = f"{condition.deed} on {done[-1].date()}"
     if condition.within is None:
         return Answer(True, because, next_one)
     # The answer turns to no a moment after the span has passed for the deed that tips the count.
     ends = done[-condition.times] + condition.within + MOMENT
     return Answer(True, because, ends if next_one is None or ends < next_one else next_one)
-
-
-def _deed(condition: Did) -> str:
-    deed: str = condition.kind.value
-    if condition.email is not None:
-        deed = f"{deed} {condition.email}"
-    if condition.link is not None:
-        deed = f"{deed} link {condition.link}"
-    return f"{deed} {condition.times} times" if condition.times > 1 else deed
 
 
 def _score(condition: Score, about: Question, at: datetime) -> Answer:
@@ -314,7 +313,9 @@ def _score(condition: Score, about: Question, at: datetime) -> Answer:
         value = score.value_since(points, signals, about.answered_at, at)
     else:
         value = score.value_before(about.view.lead.engagement, points, signals, at)
-    changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.of(one)), None)
+    changes = None
+    if signals:
+        changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.of(one)), None)
     bound = condition.at_least if condition.at_least is not None else condition.below
     assert bound is not None
     holds_up = score.reaches(value, bound)

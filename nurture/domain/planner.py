@@ -47,6 +47,7 @@ __all__ = [
 
 MOST_STEPS_AT_ONCE: Final = 500
 LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
+_SILENT: Final = (Jump, Again)  # instructions at which no lead ever stands
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,9 @@ def decide(view: View, program: Program, policy: Policy, now: datetime) -> Decis
     assert view.enrollment is not None  # left_already
     position = view.enrollment.position
     offer, change_at = _criteria(asked, position, ())
-    return offer or _walk(Asked(view, program, policy, now, change_at), position)
+    if change_at is not None:
+        asked = Asked(view, program, policy, now, change_at)
+    return offer or _walk(asked, position)
 
 
 def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
@@ -178,7 +181,7 @@ def _walk(asked: Asked, position: Position) -> Decision:
     while steps_left:
         steps_left -= 1
         instruction = program.instructions[place]
-        if not isinstance(instruction, Jump | Again) and instruction.step != position.step:
+        if not isinstance(instruction, _SILENT) and instruction.step != position.step:
             position = _at(instruction.step, position.visit, position)
         match instruction:
             case Email():

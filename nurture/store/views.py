@@ -40,6 +40,9 @@ TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "cancelled": TouchState.CANCELLED,
 }
 
+_CUSTODIANS: Final[Mapping[str, Custodian]] = {one.value: one for one in Custodian}
+_NO_ENGAGEMENT: Final = Engagement()  # most leads have none: they share it
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -168,7 +171,7 @@ def views(
         key = row.lead_id
         view = View(
             _lead(row, holidays(row.country, now)),
-            Custodian(row.kind),
+            _CUSTODIANS[row.kind],
             _enrollment(row),
             tuple(signals.get(key, ())),
             tuple(touches.get(key, ())),
@@ -189,11 +192,15 @@ def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
         zone=row.zone,
         holidays=holidays,
         basis=row.basis,
-        engagement=Engagement(row.engagement, row.engagement_at),
+        engagement=_engagement(row),
         timeline=timeline,
         evidence_since=row.evidence_since,
         paused_until=row.paused_until,
     )
+
+
+def _engagement(row: DueRow) -> Engagement:
+    return Engagement(row.engagement, row.engagement_at) if row.engagement_at is not None else _NO_ENGAGEMENT
 
 
 def _enrollment(row: DueRow) -> Enrollment | None:

@@ -163,7 +163,7 @@ def test_what_a_rep_has_answered_makes_no_second_offer() -> None:
 def test_a_fact_that_the_track_sets_is_seen_by_the_criteria_at_once() -> None:
     of = track(Note("hot", True), Mail(Delay(days=30)))
     decision = ask(of, view("s0"), START, policy(Field("hot", Comparison.IS, True)))
-    assert decision.actions == (NoteFact("hot", True), OfferToSales("c0", "c0: hot is True"))
+    assert decision.actions == (NoteFact("hot", True), OfferToSales("c0", "c0: hot is yes"))
     assert decision.position == view("s1").enrollment.position  # type: ignore[union-attr]
     assert decision.wake_at is None
 

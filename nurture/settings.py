@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
         if parts.scheme == "http" and not _is_here(parts.hostname):
-            raise ValueError("it must begin with https://, because mail programs refuse other unsubscribe links")
+            raise ValueError("it must begin with https://: mail programs refuse other links to unsubscribe")
         return value.strip().rstrip("/")
 
 

@@ -14,8 +14,10 @@ from nurture.journey.deliver import deliver
 @shard_task("deliver", minutes=60)
 def deliver_shard(shard: int, at: str | None) -> Counts:
     """Send due messages, batch after batch, until none is due. Never more senders at once than the limit."""
-    with opened(at) as (house, now), concurrency(SENDERS, strict=True):
-        return told(shard, deliver(house, now, progress(house, now)).states)
+    with opened(at) as (house, now):
+        shown = progress(shard, house, now)
+        with concurrency(SENDERS, strict=True):
+            return told(shard, deliver(house, now, shown).states)
 
 
 @flow(

@@ -13,9 +13,9 @@ from nurture.journey.house import House
 from nurture.store import outbox
 
 
-def progress(house: House, now: datetime) -> Callable[[], None]:
-    """Return what to call after each batch. A send of one batch leaves no progress bar."""
-    total = _waiting(house, now)
+def progress(shard: int, house: House, now: datetime) -> Callable[[], None]:
+    """Return what to call after each batch. The first shard shows all; one batch needs no progress bar."""
+    total = _waiting(house, now) if shard == 1 else 0
     if total <= house.batch:
         return lambda: None
     made = create_progress_artifact(

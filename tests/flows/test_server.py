@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -15,6 +18,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from flows import setup
 from flows.demo_runs import run_on
@@ -24,9 +28,23 @@ from flows.leftovers import clear
 from flows.parent import Children, await_answer
 from nurture.app import open_app
 from nurture.settings import Settings
-from tests.flows.prefect_api import any_port, ask, until
+from nurture.store.database import Database
+from tests.flows.prefect_api import any_port, ask
 from tests.journey.builders import START, add_lead, make_house
 
+RUN_FLOWS = """
+import asyncio, json, sys, time
+from importlib import import_module
+async def run():
+    for entrypoint, parameters in json.loads(sys.argv[1]):
+        module, _, function = entrypoint.rpartition(".")
+        began = time.monotonic()
+        state = await getattr(import_module(module), function)(**parameters, return_state=True)
+        counts = await state.result() if state.is_completed() else {}
+        told = {"state": state.name, "message": state.message, "counts": counts}
+        print(json.dumps({**told, "seconds": time.monotonic() - began}))
+asyncio.run(run())
+"""
 ROOT = Path(__file__).parents[2]
 
 
@@ -38,6 +56,20 @@ class World:
     environment: dict[str, str]
     api: str
     lead: int
+
+    def flows(self, database: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Run flows one after the other on a database; return what became of each."""
+        variables = self.environment | {"NURTURE_DATABASE_URL": database, "NURTURE_BATCH_SIZE": "5"}
+        done = subprocess.run(
+            [sys.executable, "-c", RUN_FLOWS, json.dumps(calls)],
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
     def run(self, *command: str, cwd: Path = ROOT) -> str:
         done = subprocess.run(
@@ -74,9 +106,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             house = make_house(app.database, folder, START)
             lead = add_lead(house, title="head of sales")
         api = variables["PREFECT_API_URL"]
-        assert await_answer(
-            f"{api}/health", children, lambda _: until(lambda: True, 1) is None, lambda _: None
-        )
+        assert await_answer(f"{api}/health", children, threading.Event().wait, lambda _: None)
         yield World(settings, variables, api, lead)
     finally:
         children.stop()
@@ -137,17 +167,55 @@ def test_moments_run_as_flow_runs_that_move_the_lead_and_tell_what_they_did(worl
 def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(
     world: World, tmp_path: Path
 ) -> None:
-    script = "import asyncio; from flows.advance import advance_due_leads as a; asyncio.run(a())"
-    variables = world.environment | {"NURTURE_DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=variables, capture_output=True, text=True, timeout=60, check=False
+    [ran] = world.flows(f"sqlite:///{tmp_path / 'empty.db'}", ("flows.advance.advance_due_leads", {}))
+    assert ran["state"] == "Failed"
+    assert "nurture db upgrade" in ran["message"]
+    assert ran["seconds"] < 10, "a refusal is not tried again"
+
+
+def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress(
+    world: World, client: SyncPrefectClient, postgres_db: Database, postgres_url: str, tmp_path: Path
+) -> None:
+    setup.ensure_limit(client)
+    house = make_house(postgres_db, tmp_path)
+    for _ in range(30):
+        add_lead(house, title="head of sales")
+    later = {"shards": 3, "at": (START + timedelta(hours=3)).isoformat()}
+    classified, advanced, delivered, audited = world.flows(
+        postgres_url,
+        ("flows.intake.classify_new_leads", {"shards": 3, "at": START.isoformat()}),
+        ("flows.advance.advance_due_leads", later),
+        ("flows.deliver.deliver_due_mail", later),
+        ("flows.report.audit_ledger", {"at": later["at"]}),
     )
-    assert done.returncode != 0
-    assert "nurture db upgrade" in done.stderr
-    failed = ask(world.api, "/flow_runs/filter", flow_runs={"state": {"type": {"any_": ["FAILED"]}}})
-    assert "nurture db upgrade" in failed[0]["state"]["message"]
-    tasks = ask(world.api, "/task_runs/filter", flow_runs={"id": {"any_": [failed[0]["id"]]}})
-    assert all(task["run_count"] <= 1 for task in tasks)
+    assert classified["counts"] == {"nurture": 30}
+    assert sum(advanced["counts"].values()) == 30
+    assert delivered["counts"] == {"accepted": 30}
+    assert audited["counts"]["track"] == 30
+    assert audited["counts"]["residual"] == 0
+    [table] = ask(
+        world.api,
+        "/artifacts/filter",
+        artifacts={"key": {"any_": ["nurture-intake"]}},
+        sort="CREATED_DESC",
+        limit=1,
+    )
+    assert [row["shard"] for row in json.loads(table["data"])] == [1, 2, 3]
+    [bar] = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-deliver-progress"]}})
+    assert bar["data"] == 100.0
+
+
+def test_the_nightly_report_fails_if_the_ledger_does_not_close(
+    world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
+) -> None:
+    lead = add_lead(make_house(sqlite_db, tmp_path))
+    with sqlite_db.write() as connection:
+        connection.execute(text("DELETE FROM custody WHERE lead_id = :lead"), {"lead": lead})
+    [ran] = world.flows(sqlite_url, ("flows.report.audit_ledger", {"at": START.isoformat()}))
+    assert ran["state"] == "Failed"
+    assert "nurture audit" in ran["message"]
+    found = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-findings"]}})
+    assert "leads that nobody keeps" in str(found)
 
 
 def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectClient) -> None:

@@ -1,0 +1,191 @@
+"""The webinar, and the 60 days after it: the demo's story, on the virtual clock alone."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from nurture.domain.lead import Custodian
+from nurture.journey import report, simulate, webinar
+from nurture.journey.audit import audit, ledger_by_day
+from nurture.journey.crowd import Crowd
+from nurture.journey.house import House
+from nurture.journey.intake import Imported, import_file
+from nurture.journey.tick import tick
+
+from .world import TEMPLATES, house_in_memory, table
+
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DAYS = 60
+CAP, CAP_PER = 2, timedelta(days=7)
+WHERE_REJECTED_LEADS_GO = {
+    "not-now": "track",
+    "no-answer": "track",
+    "no-budget": "track",
+    "wrong-person": "track",
+    "bad-fit": "closed",
+}
+
+
+@dataclass
+class Story:
+    """What became of one webinar."""
+
+    house: House
+    imported: Imported
+    arrived: webinar.Arrivals
+    end: datetime
+
+    def rows(self, name: str) -> list[Any]:
+        """Return all rows of a table, the oldest first."""
+        found = table(name)
+        with self.house.database.read() as connection:
+            return list(connection.execute(select(found).order_by(*found.primary_key)))
+
+
+def told(folder: Path, days: int = DAYS) -> Story:
+    house = house_in_memory(START)
+    bad = folder / "bad-rows.csv"
+    file = TEMPLATES / "examples" / "webinar.csv"
+    imported = import_file(house, file, START, source="webinar", report=bad)
+    tick(house, START)
+    arrived = webinar.arrivals(house, "webinar")
+    crowd = Crowd(house, "webinar", START)
+    until = START + timedelta(days=days)
+    end = simulate.run(house, START, until, between=crowd.live, step=timedelta(minutes=30))
+    return Story(house, imported, arrived, end)
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    return told(tmp_path_factory.mktemp("webinar"))
+
+
+def touches(story: Story) -> dict[int, list[datetime]]:
+    found = defaultdict(list)
+    for row in story.rows("message"):
+        if row.kind == "touch" and row.accepted_at is not None:
+            found[row.lead_id].append(row.accepted_at)
+    return {lead_id: sorted(moments) for lead_id, moments in found.items()}
+
+
+def test_250_registrants_come_in_and_two_bad_rows_are_reported(story: Story) -> None:
+    assert (story.imported.rows, story.imported.new, story.imported.bad) == (252, 250, 2)
+    assert story.imported.report_path is not None
+    assert len(story.imported.report_path.read_text("utf-8").splitlines()) == 3
+
+
+def test_the_rules_place_them_as_the_article_says(story: Story) -> None:
+    arrived = story.arrived
+    assert (arrived.came, arrived.missed) == (83, 167)
+    came = {kind: arrived.custodian[True, kind] for kind in ("queue", "track", "closed")}
+    assert came == {"queue": 21, "track": 42, "closed": 20}
+    assert arrived.rules[False, "nurture-good-fit"] == 42
+    assert arrived.rules[False, "nurture-possible-fit"] == 83
+    assert arrived.custodian[False, "closed"] == 42
+    assert arrived.custodian.total() == 250
+
+
+def test_the_same_seed_tells_the_same_story(story: Story, tmp_path: Path) -> None:
+    again = told(tmp_path, days=20)
+    before = [row for row in story.rows("journal") if row.at <= again.end]
+    assert again.rows("journal") == before
+    assert len({row.event for row in before}) > 8
+
+
+def test_the_ledger_closes_every_day(story: Story) -> None:
+    days = ledger_by_day(story.house, START.date(), story.end.date())
+    assert len(days) == (story.end.date() - START.date()).days + 1 >= DAYS
+    assert {(one.leads, one.residual, sum(one.custody.values())) for one in days} == {(250, 0, 250)}
+
+
+def test_in_the_end_no_promise_is_broken(story: Story) -> None:
+    books = audit(story.house, story.end)
+    assert books.ok, books.findings
+
+
+def test_every_hand_off_says_why_now_why_this_rep_and_under_which_policy(story: Story) -> None:
+    offers = report.handoffs_report(story.house)
+    assert len(offers) > 40
+    assert len({one.rule for one in offers}) > 3
+    for one in offers:
+        assert one.policy_version == 1
+        assert one.because.startswith((one.rule, "opened the planning calendar")), one
+        assert one.routed_because
+
+
+def test_no_rep_gets_more_in_a_day_than_there_is_room_for(story: Story) -> None:
+    with story.house.database.read() as connection:
+        reps = story.house.rulebooks.current(connection).policy.reps
+    room = {rep.id: rep.capacity for rep in reps}
+    got = Counter((one.rep, one.offered_at.date()) for one in report.handoffs_report(story.house))
+    assert {rep for rep, _ in got} == set(room)
+    assert max(got.values()) >= 7, "the first day's rush ought to fill them"
+    assert all(number <= room[rep] for (rep, _), number in got.items())
+
+
+def test_what_reps_reject_goes_where_the_policy_says(story: Story) -> None:
+    rejected = [one for one in report.handoffs_report(story.house) if one.state == "rejected"]
+    went = {
+        (row.lead_id, row.at): row.custody_to
+        for row in story.rows("journal")
+        if row.event in ("recycled", "resumed") and row.because.find(" rejected: ") > 0
+    }
+    assert len(rejected) > 10
+    for one in rejected:
+        assert one.answered_at is not None
+        assert one.reason is not None
+        assert went[one.lead_id, one.answered_at] == WHERE_REJECTED_LEADS_GO[one.reason]
+
+
+def test_an_expired_hand_off_comes_back_to_marketing(story: Story) -> None:
+    expired = [one for one in report.handoffs_report(story.house) if one.state == "expired"]
+    back = {
+        (row.lead_id, row.at): row.custody_to
+        for row in story.rows("journal")
+        if row.event in ("recycled", "resumed") and row.because.startswith("expired")
+    }
+    assert expired
+    assert all(back[one.lead_id, one.answered_at] == "track" for one in expired if one.answered_at)
+
+
+def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
+    lead_of = {row.address_id: row.id for row in story.rows("lead")}
+    stopped = {lead_of[row.address_id]: row.recorded_at for row in story.rows("suppression")}
+    assert len(stopped) > 1
+    sent = touches(story)
+    assert any(sent.get(lead_id) for lead_id in stopped), "somebody ought to have had mail before"
+    assert not [
+        (lead_id, at) for lead_id, since in stopped.items() for at in sent.get(lead_id, ()) if at > since
+    ]
+
+
+def test_only_leads_on_a_track_are_written_to(story: Story) -> None:
+    kept = defaultdict(list)
+    for row in story.rows("journal"):
+        if row.custody_to is not None:
+            kept[row.lead_id].append((row.at, row.custody_to))
+    by: Counter[str] = Counter()
+    for lead_id, moments in touches(story).items():
+        times = [at for at, _ in kept[lead_id]]
+        assert times == sorted(times)
+        by.update(kept[lead_id][bisect_right(times, at) - 1][1] for at in moments)
+    assert set(by) == {Custodian.TRACK.value}
+    assert by.total() > 500
+
+
+def test_nobody_gets_more_than_the_cap(story: Story) -> None:
+    crowded = [
+        (lead_id, first, last)
+        for lead_id, moments in touches(story).items()
+        for first, last in zip(moments, moments[CAP:], strict=False)
+        if last - first < CAP_PER
+    ]
+    assert not crowded

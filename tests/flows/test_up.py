@@ -66,7 +66,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
-        "NURTURE_SWEEP_SECONDS": "10",
+        "NURTURE_SWEEP_SECONDS": "20",
     }
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"

@@ -7,10 +7,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import select
 
 from nurture.domain.lead import Custodian
 from nurture.journey import report, simulate, webinar
@@ -20,7 +18,7 @@ from nurture.journey.house import House
 from nurture.journey.intake import Imported, import_file
 from nurture.journey.tick import tick
 
-from .world import TEMPLATES, house_in_memory, table
+from .world import TEMPLATES, house_in_memory, rows
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAYS = 60
@@ -43,12 +41,6 @@ class Story:
     arrived: webinar.Arrivals
     end: datetime
 
-    def rows(self, name: str) -> list[Any]:
-        """Return all rows of a table, the oldest first."""
-        found = table(name)
-        with self.house.database.read() as connection:
-            return list(connection.execute(select(found).order_by(*found.primary_key)))
-
 
 def told(folder: Path, days: int = DAYS) -> Story:
     house = house_in_memory(START)
@@ -69,8 +61,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 def touches(story: Story) -> dict[int, list[datetime]]:
+    """Return when each lead was written to."""
     found = defaultdict(list)
-    for row in story.rows("message"):
+    for row in rows(story.house, "message"):
         if row.kind == "touch" and row.accepted_at is not None:
             found[row.lead_id].append(row.accepted_at)
     return {lead_id: sorted(moments) for lead_id, moments in found.items()}
@@ -95,8 +88,8 @@ def test_the_rules_place_them_as_the_article_says(story: Story) -> None:
 
 def test_the_same_seed_tells_the_same_story(story: Story, tmp_path: Path) -> None:
     again = told(tmp_path, days=20)
-    before = [row for row in story.rows("journal") if row.at <= again.end]
-    assert again.rows("journal") == before
+    before = [row for row in rows(story.house, "journal") if row.at <= again.end]
+    assert rows(again.house, "journal") == before
     assert len({row.event for row in before}) > 8
 
 
@@ -135,7 +128,7 @@ def test_what_reps_reject_goes_where_the_policy_says(story: Story) -> None:
     rejected = [one for one in report.handoffs_report(story.house) if one.state == "rejected"]
     went = {
         (row.lead_id, row.at): row.custody_to
-        for row in story.rows("journal")
+        for row in rows(story.house, "journal")
         if row.event in ("recycled", "resumed") and row.because.find(" rejected: ") > 0
     }
     assert len(rejected) > 10
@@ -149,7 +142,7 @@ def test_an_expired_hand_off_comes_back_to_marketing(story: Story) -> None:
     expired = [one for one in report.handoffs_report(story.house) if one.state == "expired"]
     back = {
         (row.lead_id, row.at): row.custody_to
-        for row in story.rows("journal")
+        for row in rows(story.house, "journal")
         if row.event in ("recycled", "resumed") and row.because.startswith("expired")
     }
     assert expired
@@ -157,8 +150,8 @@ def test_an_expired_hand_off_comes_back_to_marketing(story: Story) -> None:
 
 
 def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
-    lead_of = {row.address_id: row.id for row in story.rows("lead")}
-    stopped = {lead_of[row.address_id]: row.recorded_at for row in story.rows("suppression")}
+    lead_of = {row.address_id: row.id for row in rows(story.house, "lead")}
+    stopped = {lead_of[row.address_id]: row.recorded_at for row in rows(story.house, "suppression")}
     assert len(stopped) > 1
     sent = touches(story)
     assert any(sent.get(lead_id) for lead_id in stopped), "somebody ought to have had mail before"
@@ -169,7 +162,7 @@ def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
 
 def test_only_leads_on_a_track_are_written_to(story: Story) -> None:
     kept = defaultdict(list)
-    for row in story.rows("journal"):
+    for row in rows(story.house, "journal"):
         if row.custody_to is not None:
             kept[row.lead_id].append((row.at, row.custody_to))
     by: Counter[str] = Counter()

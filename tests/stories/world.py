@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Table
+from sqlalchemy import Table, select
 
+from nurture.domain.signals import SignalKind
+from nurture.journey import listen, simulate
 from nurture.journey.house import House
 from nurture.journey.publish import publish
 from nurture.journey.simulate import NoMail
@@ -36,3 +39,41 @@ def house_in_memory(start: datetime, rules: dict[str, str] | None = None, **sett
 
 def table(name: str) -> Table:
     return tables.metadata.tables[name]
+
+
+Happening = tuple[datetime, Callable[[datetime], object]]
+
+
+def live(house: House, now: datetime, until: datetime, *happenings: Happening) -> None:
+    """Let time pass from *now* to *until*; each happening comes at its time, and is heard at once."""
+    for at, happen in sorted(happenings, key=lambda one: one[0]):
+        simulate.run(house, now, at)
+        happen(at)
+        now = at
+    simulate.run(house, now, until)
+
+
+def does(house: House, lead_id: int, kind: SignalKind, value: str | None = None) -> Callable[[datetime], int]:
+    """Return what a lead does, as a happening."""
+    return lambda at: listen.record(house, [listen.told(lead_id, kind, value, at, at)], at)
+
+
+def rows(house: House, name: str) -> list[Any]:
+    """Return all rows of a table, the oldest first."""
+    found = table(name)
+    with house.database.read() as connection:
+        return list(connection.execute(select(found).order_by(*found.primary_key)))
+
+
+def everything(house: House) -> dict[str, list[Any]]:
+    return {name: rows(house, name) for name in tables.metadata.tables}
+
+
+def touches(house: House, *lead_ids: int) -> list[tuple[datetime, str]]:
+    """Return when these leads (or all) were written to, and with which email."""
+    sent = [row for row in rows(house, "message") if row.kind == "touch" and row.accepted_at is not None]
+    return sorted((row.accepted_at, row.email) for row in sent if not lead_ids or row.lead_id in lead_ids)
+
+
+def custodian(house: House, lead_id: int) -> tuple[str, str]:
+    return next((row.kind, row.ref) for row in rows(house, "custody") if row.lead_id == lead_id)

@@ -1,0 +1,205 @@
+"""Months in the life of a lead, told in a few lines each."""
+
+from __future__ import annotations
+
+import csv
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.domain.calendar import Window, is_open
+from nurture.domain.signals import SignalKind
+from nurture.errors import ClockWentBackwards, Refused
+from nurture.journey import handoff, simulate, steer
+from nurture.journey.house import House
+from nurture.journey.intake import import_file
+from nurture.journey.publish import publish
+from nurture.journey.tick import tick
+from tests.journey.builders import add_lead, tiny_rules
+
+from .world import custodian, does, everything, house_in_memory, live, rows, touches
+
+START = datetime(2026, 1, 5, 8, tzinfo=UTC)
+"""A Monday, an hour before the send window opens in London."""
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def house() -> House:
+    return house_in_memory(START)
+
+
+def test_a_reply_at_night_hands_the_lead_off_at_night(house: House) -> None:
+    lead = add_lead(house, at=START, attended=True)
+    night = datetime(2026, 1, 8, 2, 30, tzinfo=UTC)
+    live(house, START, night + HOUR, (night, does(house, lead, SignalKind.REPLIED)))
+    (offer,) = rows(house, "offer")
+    (brief,) = [row for row in rows(house, "message") if row.kind == "brief"]
+    assert (offer.rule, offer.offered_at, brief.accepted_at) == ("replied", night, night)
+    assert custodian(house, lead) == ("offer", str(offer.id))
+
+
+def test_a_stated_date_wakes_the_lead_90_days_before(house: House) -> None:
+    lead = add_lead(house, at=START)
+    states = (START + DAY, does(house, lead, SignalKind.DECIDING, "2026-09-30"))
+    live(house, START, datetime(2026, 7, 1, 23, tzinfo=UTC), states)
+    assert custodian(house, lead) == ("track", "keep-warm")
+    assert len(touches(house, lead)) > 3
+    live(house, datetime(2026, 7, 1, 23, tzinfo=UTC), datetime(2026, 7, 3, tzinfo=UTC))
+    (offer,) = rows(house, "offer")
+    assert (offer.rule, offer.offered_at) == ("decides-soon", datetime(2026, 7, 2, tzinfo=UTC))
+
+
+def test_an_offer_that_nobody_answers_goes_to_another_rep_when_the_lead_shows_interest_again(
+    house: House,
+) -> None:
+    lead = add_lead(house, at=START, attended=True)
+    first, again = START + 2 * DAY, START + 30 * DAY
+    live(
+        house,
+        START,
+        again + HOUR,
+        (first, does(house, lead, SignalKind.REPLIED)),
+        (again, does(house, lead, SignalKind.REPLIED)),
+    )
+    one, two = rows(house, "offer")
+    assert (one.state, one.answered_at) == ("expired", first + DAY)
+    assert (two.state, two.offered_at) == ("offered", again)
+    assert one.rep != two.rep
+    back, peace = one.answered_at, one.answered_at + 7 * DAY
+    assert not [at for at, _ in touches(house, lead) if first <= at < peace]
+    assert [at for at, _ in touches(house, lead) if back < at < again]
+
+
+def test_a_rep_who_says_not_now_gives_the_lead_30_days_of_peace(house: House) -> None:
+    lead = add_lead(house, at=START, attended=True)
+    replies, rejects = START + 2 * DAY, START + 2 * DAY + HOUR
+    live(
+        house,
+        START,
+        START + 100 * DAY,
+        (replies, does(house, lead, SignalKind.REPLIED)),
+        (rejects, lambda at: handoff.reject(house, 1, "not-now", at)),
+    )
+    heard = [at for at, _ in touches(house, lead) if at > replies]
+    assert rejects + 30 * DAY <= heard[0] <= rejects + 60 * DAY
+    assert custodian(house, lead) == ("track", "keep-warm")
+
+
+def test_a_paused_lead_is_left_alone_and_then_goes_on_where_it_stood(house: House) -> None:
+    paused, other = (add_lead(house, at=START, attended=True) for _ in range(2))
+    stops, ends = START + 10 * DAY, START + 80 * DAY
+    live(house, START, START + 200 * DAY, (stops, lambda at: steer.pause(house, paused, ends, at)))
+    assert not [at for at, _ in touches(house, paused) if stops < at < ends]
+    assert [at for at, _ in touches(house, other) if stops < at < ends]
+    of_track = [email for _, email in touches(house, other) if email[:2] < "06"][:5]
+    assert [email for _, email in touches(house, paused)][:5] == of_track
+
+
+def test_an_unsubscribed_lead_is_never_written_to_again_even_if_it_is_imported_again(
+    house: House, tmp_path: Path
+) -> None:
+    rows_of_file = [{"Email": "ann@example.com", "Consent": "yes", "Attended": "yes"}]
+    import_file(house, _file(tmp_path, "first", rows_of_file), START)
+    leaves, returns = START + 3 * DAY, START + 60 * DAY
+    rows_of_file[0] |= {"Consent Date": "2026-03-01", "Registered On": "2026-03-01"}
+    live(
+        house,
+        START,
+        START + 400 * DAY,
+        (leaves, does(house, 1, SignalKind.UNSUBSCRIBED)),
+        (returns, lambda at: import_file(house, _file(tmp_path, "again", rows_of_file), at)),
+    )
+    assert [at for at, _ in touches(house)] == [datetime(2026, 1, 5, 12, tzinfo=UTC)]
+    assert custodian(house, 1) == ("queue", "suppressed")
+
+
+def test_a_discarded_lead_that_registers_again_returns_to_intake(house: House, tmp_path: Path) -> None:
+    known = {"Email": "kim@example.com", "Consent": "yes", "Company": "Mill", "Job Title": "Student"}
+    import_file(house, _file(tmp_path, "first", [known]), START)
+    live(house, START, START + DAY)
+    assert custodian(house, 1) == ("closed", "discarded")
+    now = START + 200 * DAY
+    later = known | {"Job Title": "Head of planning", "Registered On": "2026-07-20"}
+    live(
+        house, START + DAY, now + DAY, (now, lambda at: import_file(house, _file(tmp_path, "b", [later]), at))
+    )
+    said = [(row.event, row.custody_to) for row in rows(house, "journal") if row.at >= now and row.custody_to]
+    assert said == [("returned", "intake"), ("classified", "track")]
+    assert custodian(house, 1) == ("track", "keep-warm")
+
+
+def test_a_machine_that_slept_for_three_weeks_sends_one_overdue_touch_to_each_in_the_window(
+    house: House,
+) -> None:
+    leads = [add_lead(house, at=START, attended=True) for _ in range(12)]
+    late = [add_lead(house, at=START, attended=False, company="Mill") for _ in range(12)]
+    live(house, START, START + 5 * DAY)
+    before = len(touches(house))
+    wakes = START + 26 * DAY  # a Saturday
+    live(house, wakes, wakes + 40 * DAY)
+    monday = [touch for touch in touches(house) if wakes <= touch[0] < wakes + 5 * DAY]
+    assert before == len(monday) == len(leads) + len(late)
+    london = Window(skip_holidays=False)
+    assert all(is_open(london, "Europe/London", (), at) for at, _ in touches(house))
+    for lead in (*leads, *late):
+        mine = touches(house, lead)
+        assert [email[:2] for _, email in mine[:3]] == ["01", "02", "03"]
+        assert mine[2][0] - mine[1][0] >= 7 * DAY
+
+
+def test_a_track_edited_under_way_moves_its_leads_to_where_the_editor_says() -> None:
+    old = tiny_rules()
+    path = "tracks/welcome/track.yaml"
+    new = old | {path: old[path].replace("wait-for-click", "wait-for-answer")}
+    house = house_in_memory(START, old)
+    lead = add_lead(house, at=START, title="Head")
+    live(house, START, START + 2 * DAY)
+    with pytest.raises(Refused, match=r"moved_to: \{wait-for-click"):
+        publish(house, new, START + 2 * DAY)
+    new[path] += "moved_to: {wait-for-click: 02-more}\n"
+    publish(house, new, START + 2 * DAY)
+    live(house, START + 2 * DAY, START + 12 * DAY)
+    assert [email for _, email in touches(house, lead)] == ["01-hello", "02-more"]
+    versions = [(row.email, row.track_version) for row in rows(house, "message")]
+    assert versions == [("01-hello", 1), ("02-more", 2)]
+
+
+def test_a_clock_set_back_is_refused_and_nothing_changes(house: House) -> None:
+    add_lead(house, at=START, attended=True)
+    live(house, START, START + 8 * DAY)
+    before = everything(house)
+    with pytest.raises(ClockWentBackwards, match="Nothing was done"):
+        tick(house, START + DAY)
+    assert everything(house) == before
+
+
+def test_a_second_round_at_the_same_moment_changes_nothing(house: House) -> None:
+    leads = [add_lead(house, at=START + n * HOUR, attended=n % 2 == 0, company="Mill") for n in range(20)]
+    add_lead(house, at=START, demo_requested=True)
+    steps = 0
+    now: datetime | None = START
+    while now is not None and now < START + 45 * DAY:
+        if steps == 3:
+            does(house, leads[0], SignalKind.REPLIED)(now)
+        for _ in range(simulate.MOST_ROUNDS_AT_ONE_MOMENT):
+            tick(house, now)
+            following = simulate.next_moment(house)
+            if following is None or following > now:
+                break
+        settled = everything(house)
+        tick(house, now)
+        assert everything(house) == settled, now
+        steps, now = steps + 1, following
+    assert steps > 20
+
+
+def _file(folder: Path, name: str, people: list[dict[str, str]]) -> Path:
+    path = folder / f"{name}.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(people[0]))
+        writer.writeheader()
+        writer.writerows(people)
+    return path

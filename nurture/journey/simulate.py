@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Select, Table, func, insert, select
 
 from nurture.domain.lead import Custodian, Queue
 from nurture.errors import NotFound
@@ -53,17 +54,24 @@ def next_moment(house: House) -> datetime | None:
 
 
 def _next(connection: Connection) -> datetime | None:
+    found = connection.execute(_moments()).one()
+    return min((moment for moment in found if moment is not None), default=None)
+
+
+@cache
+def _moments() -> Select[Any]:
+    """Return the statement that asks for the next moment of everything that waits."""
+    # The filter on due_at is the one of the index: without it SQLite reads every lead.
     first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(
-        custody.c.due_at.is_not(None)  # as the index on it says: else SQLite reads every lead
+        custody.c.due_at.is_not(None)
     )
     swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
-    due = [first.where(custody.c.kind == kind.value) for kind in swept]
-    due.append(first.where(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value))
-    due.append(
-        select(func.min(message.c.send_at, type_=message.c.send_at.type)).where(message.c.state == "planned")
-    )
-    moments = [connection.execute(one).scalar() for one in due]
-    return min((moment for moment in moments if moment is not None), default=None)
+    waiting = [first.where(custody.c.kind == kind.value) for kind in swept]
+    queue = custody.c.kind == Custodian.QUEUE.value
+    waiting.append(first.where(queue, custody.c.ref == Queue.HAND_OFF.value))
+    mail = select(func.min(message.c.send_at, type_=message.c.send_at.type))
+    waiting.append(mail.where(message.c.state == "planned"))
+    return select(*[one.scalar_subquery() for one in waiting])
 
 
 def run(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Select, Table, func, insert, select
 
 from nurture.store import tables
 
@@ -25,6 +26,12 @@ class Published(NamedTuple):
 
 def newest(connection: Connection) -> list[Published]:
     """Return the newest version of every track and of the policy."""
+    return [Published._make(row) for row in connection.execute(_newest())]
+
+
+@cache
+def _newest() -> Select[Any]:
+    """Return the statement; made once, because every batch asks and making it costs more than running it."""
     last = (
         select(publication.c.kind, publication.c.name, func.max(publication.c.version).label("version"))
         .group_by(publication.c.kind, publication.c.name)
@@ -38,7 +45,7 @@ def newest(connection: Connection) -> list[Published]:
         & (last.c.name == publication.c.name)
         & (last.c.version == publication.c.version),
     )
-    return [Published._make(row) for row in connection.execute(wanted.order_by(publication.c.id))]
+    return wanted.order_by(publication.c.id)
 
 
 def find(connection: Connection, kind: str, name: str, version: int) -> Published | None:

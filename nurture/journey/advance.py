@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from nurture.store.views import Claimed
 
 from .house import House
 from .moves import Mover
+from .undisturbed import undisturbed
 
 
 @dataclass
@@ -35,11 +37,13 @@ class Advanced:
 def advance(house: House, now: datetime) -> Advanced:
     """Sweep batch after batch until nothing is due at *now* (UTC)."""
     total = Advanced()
-    while True:
-        done = advance_batch(house, now, house.batch)
-        total += done
-        if done.leads < house.batch:
-            return total
+    with undisturbed():
+        while True:
+            done = advance_batch(house, now, house.batch)
+            total += done
+            if done.leads < house.batch:
+                return total
+            gc.collect(1)
 
 
 def advance_batch(house: House, now: datetime, limit: int) -> Advanced:

@@ -6,15 +6,17 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, and_, select
+from sqlalchemy import Connection, Integer, Select, Table, and_, bindparam, select
 
 from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
 from nurture.store import tables
 from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
@@ -130,15 +132,23 @@ def claim_due(
     without_ref: str | None = None,
 ) -> list[DueRow]:
     """Lock and return the leads of these custodians whose time has come, the longest due first."""
-    wanted = _leads().where(custody.c.kind.in_([kind.value for kind in kinds]), custody.c.due_at <= now)
+    wanted = _due(tuple(kinds), ref, without_ref, lock=database.skips_locked)
+    return [DueRow._make(row) for row in connection.execute(wanted, {"now": now, "most": limit})]
+
+
+@cache
+def _due(
+    kinds: tuple[Custodian, ...], ref: str | None, without_ref: str | None, *, lock: bool
+) -> Select[Any]:
+    """Build a claim once: building takes as long as a run that finds nothing."""
+    due = custody.c.due_at <= bindparam("now", type_=UtcDateTime())
+    wanted = _leads().where(custody.c.kind.in_([kind.value for kind in kinds]), due)
     if ref is not None:
         wanted = wanted.where(custody.c.ref == ref)
     if without_ref is not None:
         wanted = wanted.where(custody.c.ref != without_ref)
-    wanted = wanted.order_by(custody.c.due_at).limit(limit)
-    if database.skips_locked:
-        wanted = wanted.with_for_update(of=custody, skip_locked=True)
-    return [DueRow._make(row) for row in connection.execute(wanted)]
+    wanted = wanted.order_by(custody.c.due_at).limit(bindparam("most", type_=Integer()))
+    return wanted.with_for_update(of=custody, skip_locked=True) if lock else wanted
 
 
 def these(

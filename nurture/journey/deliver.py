@@ -17,7 +17,7 @@ from nurture.domain.track import Cap, Program
 from nurture.errors import NurtureError
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.store import outbox, views
+from nurture.store import outbox, signals, views
 from nurture.store.outbox import Outcome, Waiting
 
 from . import links, outgoing
@@ -26,6 +26,7 @@ from .moves import TRY_FAULTY_AGAIN_AFTER
 
 LEASE: Final = timedelta(seconds=60)
 TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
+_SETTLED: Final = frozenset({"accepted", "rejected", "cancelled"})
 
 
 @dataclass
@@ -86,7 +87,7 @@ def claim_batch(house: House, now: datetime, limit: int) -> Held:
         if not waiting:
             return Held(token)
         checked = _check(house, connection, waiting, now)
-        _settle_and_wake(house, connection, checked.stay, None, now)
+        _settle_and_wake(house, connection, checked.stay, waiting, None, now)
         outbox.claim(house.database, connection, [one.id for one in checked.go], token, now + LEASE, now)
         written = outgoing.write(house, connection, checked.go)
         links.keep(house.database, connection, written.links, now)
@@ -222,7 +223,7 @@ def send_claimed(house: House, held: Held, now: datetime) -> Counter[str]:
         return Counter()
     with house.database.write() as connection:
         stopped = _stopped(house, connection, held)
-        _settle_and_wake(house, connection, stopped, held.token, now)
+        _settle_and_wake(house, connection, stopped, held.waiting, held.token, now)
         left = [id_ for id_ in held.written.emails if id_ not in {outcome.id for outcome in stopped}]
         still = outbox.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
     sending: Mapping[int, ComposedEmail] = {
@@ -237,7 +238,7 @@ def send_claimed(house: House, held: Held, now: datetime) -> Counter[str]:
         receipts = [NotSent(str(error)) for _ in sending]
     came = [_outcome(by_id[id_], receipt, house, now) for id_, receipt in zip(sending, receipts, strict=True)]
     with house.database.write() as connection:
-        _settle_and_wake(house, connection, came, held.token, now)
+        _settle_and_wake(house, connection, came, held.waiting, held.token, now)
     return states + Counter(outcome.state for outcome in came)
 
 
@@ -261,12 +262,18 @@ def _stopped(house: House, connection: Connection, held: Held) -> list[Outcome]:
 
 
 def _settle_and_wake(
-    house: House, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
+    house: House,
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    held: Sequence[Waiting],
+    token: str | None,
+    now: datetime,
 ) -> None:
-    settled = outbox.settle(house.database, connection, outcomes, token, now)
-    states = {outcome.id: outcome.state for outcome in outcomes}
-    done = [lead_id for id_, lead_id in settled if states[id_] in ("accepted", "rejected", "cancelled")]
-    outbox.wake(house.database, connection, done, now)
+    """Write what became of messages, and wake their leads; these first, as whoever cancels messages does."""
+    leads = {one.id: one.lead_id for one in held}
+    done = [leads[outcome.id] for outcome in outcomes if outcome.state in _SETTLED]
+    signals.wake(house.database, connection, done, now)
+    outbox.settle(house.database, connection, outcomes, token, now)
 
 
 def _outcome(one: Waiting, receipt: Receipt, house: House, now: datetime) -> Outcome:

@@ -33,6 +33,7 @@ _CONNECTING: Final = (
     ("database", "PostgreSQL has no such database. Create it, then run `nurture db upgrade`."),
 )
 _SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
+_IN_THE_WAY: Final = "Two programs stood in each other's way; this one stepped back. Run it again."
 _POSTGRES: Final = {
     "42P01": _UPGRADE,
     "42703": _UPGRADE,
@@ -41,6 +42,8 @@ _POSTGRES: Final = {
     "42501": "The database's user may not do this. Grant it the rights on its own database.",
     "53100": _DISK,
     "53300": "PostgreSQL has no free connection. Raise max_connections, or stop a worker.",
+    "40P01": _IN_THE_WAY,
+    "40001": _IN_THE_WAY,
     "57P01": _SILENT,
     "57P02": _SILENT,
     "57P03": _SILENT,

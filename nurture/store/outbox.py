@@ -230,16 +230,3 @@ def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
         )
     ).rowcount
     return back, doubt
-
-
-def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Make the leads due now that are on a track; the version grows, so no sweep overwrites the waking."""
-    if not lead_ids:
-        return
-    woken = database.ids("woken", list(set(lead_ids)))
-    connection.execute(
-        update(custody)
-        # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
-        .where(custody.c.lead_id == woken.c.id, custody.c.kind.concat("") == "track", custody.c.due_at > now)
-        .values(due_at=now, version=custody.c.version + 1)
-    )

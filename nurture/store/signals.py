@@ -88,6 +88,7 @@ _RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
 _SCORED: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(Scored._fields, (_ID, Float(), _TIME, Date(), _TIME), strict=True)
 )
+_ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on one PostgreSQL database
 _SUPPRESSED: Final[Mapping[str, TypeEngine[Any]]] = {
     "address_id": _ID,
     "act": _TEXT,
@@ -127,10 +128,21 @@ def unapplied(database: Database, connection: Connection, limit: int) -> list[Un
         .order_by(signal.c.id)
         .limit(limit)
     )
-    if database.skips_locked:
-        # The lead's row too: two workers with signals of one lead must not overwrite each other's sum.
-        wanted = wanted.with_for_update(of=[signal, lead])
+    _hold(database, connection, limit)
     return [Unapplied._make(row) for row in connection.execute(wanted)]
+
+
+def _hold(database: Database, connection: Connection, limit: int) -> None:
+    """Hold the leads of the next signals: who sweeps them must not overwrite what is made of these.
+
+    One listener at a time, and custody first, in the order of ids: so nobody waits in a circle.
+    """
+    if not database.skips_locked:
+        return
+    connection.execute(select(func.pg_advisory_xact_lock(_ONE_LISTENER)))
+    heard = select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
+    held = select(custody.c.lead_id).where(custody.c.lead_id.in_(heard))
+    connection.execute(held.order_by(custody.c.lead_id).with_for_update())
 
 
 def mark_applied(database: Database, connection: Connection, ids: Sequence[int], now: datetime) -> None:
@@ -165,8 +177,14 @@ def suppress(
 
 
 def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Make leads on a track due now."""
-    woken = database.ids("woken", lead_ids)
+    """Make leads on a track due now; the version grows, so no sweep overwrites the waking."""
+    if not lead_ids:
+        return
+    woken = database.ids("woken", list(set(lead_ids)))
+    if database.skips_locked:
+        # In the order of ids: two who wake the same leads must not wait for each other in a circle.
+        asleep = select(custody.c.lead_id).join(woken, woken.c.id == custody.c.lead_id)
+        connection.execute(asleep.order_by(custody.c.lead_id).with_for_update(of=custody))
     connection.execute(
         update(custody)
         # concat: SQLite would look at every lead on a track for each one woken, by the index on kind

@@ -103,7 +103,9 @@ def days(database: Database, connection: Connection, before: datetime) -> Iterat
     came = dict(
         connection.execute(
             select(came_on, func.count()).where(lead.c.created_at < before).group_by(came_on)
-        ).all()
+        )
+        .tuples()
+        .all()
     )
     day = day_of(database, journal.c.at)
     changes = (

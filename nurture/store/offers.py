@@ -69,11 +69,11 @@ def loads(connection: Connection, reps: Sequence[str], day_began: datetime) -> d
     """Return what each rep was given since *day_began*, and the number of its newest offer ever."""
     mine = offer.c.rep.in_(reps)
     ever = select(offer.c.rep, func.max(offer.c.id)).where(mine).group_by(offer.c.rep)
-    newest: dict[str, int] = dict(connection.execute(ever).all())
+    newest: dict[str, int] = dict(connection.execute(ever).tuples().all())
     counted = (
         select(offer.c.rep, func.count()).where(mine, offer.c.offered_at >= day_began).group_by(offer.c.rep)
     )
-    today: dict[str, int] = dict(connection.execute(counted).all())
+    today: dict[str, int] = dict(connection.execute(counted).tuples().all())
     return {rep: Load(today.get(rep, 0), newest.get(rep, 0)) for rep in reps}
 
 

@@ -154,7 +154,7 @@ def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, 
     wanted = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
     if source is not None:
         wanted = wanted.where(lead.c.source == source)
-    return dict(connection.execute(wanted).all())
+    return dict(connection.execute(wanted).tuples().all())
 
 
 def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]:
@@ -165,7 +165,7 @@ def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]
         .group_by(enrollment.c.track)
         .order_by(enrollment.c.track)
     )
-    return dict(connection.execute(_of_source(wanted, enrollment.c.lead_id, source)).all())
+    return dict(connection.execute(_of_source(wanted, enrollment.c.lead_id, source)).tuples().all())
 
 
 def leads_by_event(connection: Connection, events: tuple[str, ...], source: str | None) -> dict[str, int]:
@@ -176,7 +176,7 @@ def leads_by_event(connection: Connection, events: tuple[str, ...], source: str 
         .where(journal.c.event.in_(events))
         .group_by(journal.c.event)
     )
-    return dict(connection.execute(_of_source(wanted, journal.c.lead_id, source)).all())
+    return dict(connection.execute(_of_source(wanted, journal.c.lead_id, source)).tuples().all())
 
 
 def recycled(connection: Connection, source: str | None) -> int:
@@ -194,7 +194,7 @@ def recycled(connection: Connection, source: str | None) -> int:
 def offers_by_state(connection: Connection, source: str | None) -> dict[str, int]:
     """Return how many hand-offs there are in each state."""
     wanted = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
-    return dict(connection.execute(_of_source(wanted, offer.c.lead_id, source)).all())
+    return dict(connection.execute(_of_source(wanted, offer.c.lead_id, source)).tuples().all())
 
 
 def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[str, str], int]:
@@ -220,7 +220,7 @@ def touches_by_week(database: Database, connection: Connection) -> tuple[list[We
     )
     heard = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
     rows = [WeekRow._make(row) for row in connection.execute(touches)]
-    return rows, dict(connection.execute(heard).all())
+    return rows, dict(connection.execute(heard).tuples().all())
 
 
 def handoffs(connection: Connection) -> list[HandoffRow]:

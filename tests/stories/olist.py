@@ -46,7 +46,9 @@ def read_funnel() -> Funnel:
     """Read the files in the folder that NURTURE_OLIST_DIR names; skip where they are not."""
     named = os.environ.get("NURTURE_OLIST_DIR")
     if not named:
-        pytest.skip("NURTURE_OLIST_DIR names no folder with the Olist files, which may not be shipped")
+        pytest.skip(
+            "set NURTURE_OLIST_DIR to a folder with the Olist files; they may not be shipped"
+        )
     missing = [name for name in (_LEADS, _DEALS) if not (Path(named) / name).is_file()]
     if missing:
         pytest.skip(f"the folder in NURTURE_OLIST_DIR has no {' and no '.join(missing)}")
@@ -118,7 +120,8 @@ class Replay:
 
 def replay(folder: Path) -> Replay:
     """Replay the funnel with the shipped rules, which keep every lead warm until its deal."""
-    story = Replay(house_in_memory(START), read_funnel(), folder)
+    funnel = read_funnel()
+    story = Replay(house_in_memory(START), funnel, folder)
     story.play()
     story._meet()
     return story

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,8 +28,10 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def house() -> House:
-    return house_in_memory(START)
+def house() -> Iterator[House]:
+    made = house_in_memory(START)
+    yield made
+    made.database.close()
 
 
 def test_a_reply_at_night_hands_the_lead_off_at_night(house: House) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, time, timedelta
 from itertools import pairwise
 from statistics import quantiles
@@ -23,10 +23,14 @@ from .world import table
 CAP, CAP_PER = 2, timedelta(days=7)
 MOST_SILENCE = timedelta(days=60)
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Replay:
-    return replay(tmp_path_factory.mktemp("olist"))
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
+    told = replay(tmp_path_factory.mktemp("olist"))
+    yield told
+    told.house.database.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -56,8 +57,10 @@ def told(folder: Path, days: int = DAYS) -> Story:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    return told(tmp_path_factory.mktemp("webinar"))
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    found = told(tmp_path_factory.mktemp("webinar"))
+    yield found
+    found.house.database.close()
 
 
 def touches(story: Story) -> dict[int, list[datetime]]:

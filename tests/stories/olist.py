@@ -46,9 +46,7 @@ def read_funnel() -> Funnel:
     """Read the files in the folder that NURTURE_OLIST_DIR names; skip where they are not."""
     named = os.environ.get("NURTURE_OLIST_DIR")
     if not named:
-        pytest.skip(
-            "set NURTURE_OLIST_DIR to a folder with the Olist files; they may not be shipped"
-        )
+        pytest.skip("set NURTURE_OLIST_DIR to a folder with the Olist files; they may not be shipped")
     missing = [name for name in (_LEADS, _DEALS) if not (Path(named) / name).is_file()]
     if missing:
         pytest.skip(f"the folder in NURTURE_OLIST_DIR has no {' and no '.join(missing)}")

@@ -1,0 +1,137 @@
+"""What a person does to one lead by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.domain.lead import Closing
+from nurture.domain.signals import SignalKind
+from nurture.errors import NotFound, Refused
+from nurture.journey import handoff, steer
+from nurture.journey.house import House
+from nurture.store.database import Database
+
+from .builders import START, add_lead, make_house, tick_at
+from .looking import custody, due_at, events, everything, messages, one, rows, tell
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def house(db: Database, tmp_path: Path) -> House:
+    return make_house(db, tmp_path)
+
+
+def test_a_lead_is_put_on_another_track_and_its_old_stay_ends(house: House) -> None:
+    lead = add_lead(house, title="Head")
+    tick_at(house, START)
+    steer.enrol(house, lead, "keep", START + HOUR)
+    assert custody(house, lead) == ("track", "keep")
+    assert rows(house, "SELECT track, end_reason FROM enrollment ORDER BY id") == [
+        ("welcome", "moved to keep"),
+        ("keep", None),
+    ]
+    tick_at(house, START + HOUR, START + 2 * HOUR)
+    assert messages(house) == []
+
+
+def test_enrolling_names_the_published_tracks(house: House) -> None:
+    lead = add_lead(house)
+    with pytest.raises(NotFound, match="keep, welcome"):
+        steer.enrol(house, lead, "welcom", START)
+
+
+def test_who_may_not_be_mailed_is_not_enrolled(house: House) -> None:
+    optout, nobasis, nomail = add_lead(house), add_lead(house, basis=None), add_lead(house, email=None)
+    tell(house, optout, SignalKind.UNSUBSCRIBED, START)
+    before = everything(house)
+    for lead in (optout, nobasis, nomail):
+        with pytest.raises(Refused, match="may not be mailed"):
+            steer.enrol(house, lead, "keep", START)
+    assert everything(house) == before
+
+
+def test_while_sales_has_a_lead_marketing_does_not_take_it(house: House) -> None:
+    lead = add_lead(house, demo_requested=True)
+    tick_at(house, START)
+    with pytest.raises(Refused, match="with sales"):
+        steer.enrol(house, lead, "keep", START)
+    handoff.accept(house, one(house, "SELECT id FROM offer"), START)
+    with pytest.raises(Refused, match="with sales"):
+        steer.enrol(house, lead, "keep", START)
+    with pytest.raises(Refused, match="on no track"):
+        steer.leave(house, lead, "by-hand", START)
+
+
+def test_a_lead_leaves_its_track_for_a_queue_where_somebody_is_reminded(house: House) -> None:
+    lead = add_lead(house, title="Head")
+    tick_at(house, START)
+    steer.leave(house, lead, "by-hand", START + HOUR)
+    assert custody(house, lead) == ("queue", "by-hand")
+    tick_at(house, START + 8 * DAY)
+    assert events(house, lead)[-1] == "reminder"
+    assert messages(house) == []
+
+
+def test_a_pause_holds_everything_and_its_end_lets_the_track_go_on(house: House) -> None:
+    lead = add_lead(house, title="Head")
+    tick_at(house, START)
+    steer.pause(house, lead, START + 5 * DAY, START)
+    for day in range(4):
+        tick_at(house, START + day * DAY + 2 * HOUR)
+    assert messages(house) == []
+    assert due_at(house, lead) == START + 5 * DAY
+    steer.pause(house, lead, None, START + 4 * DAY)
+    tick_at(house, START + 4 * DAY + 2 * HOUR)
+    assert len(messages(house)) == 1
+    assert events(house, lead).count("paused") >= 1
+    assert "resumed" in events(house, lead)
+
+
+def test_an_address_is_suppressed_once_known_or_not(house: House) -> None:
+    lead = add_lead(house, title="Head", email="Ana@people.example")
+    tick_at(house, START)
+    assert steer.suppress(house, " ana@PEOPLE.example", START)
+    assert not steer.suppress(house, "ana@people.example", START + DAY)
+    assert steer.suppress(house, "stranger@people.example", START)
+    tick_at(house, START + HOUR)
+    assert custody(house, lead) == ("queue", "suppressed")
+    assert one(house, "SELECT count(*) FROM suppression") == 2
+
+
+def test_closing_ends_everything_and_withdraws_an_open_offer(house: House) -> None:
+    lead = add_lead(house, demo_requested=True)
+    tick_at(house, START)
+    steer.close(house, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
+    assert custody(house, lead) == ("closed", "won")
+    assert due_at(house, lead) is None
+    assert one(house, "SELECT state FROM offer") == "withdrawn"
+    assert rows(house, "SELECT closing, amount FROM outcome") == [("won", 900.0)]
+    with pytest.raises(Refused, match="already withdrawn"):
+        handoff.accept(house, one(house, "SELECT id FROM offer"), START + HOUR)
+
+
+def test_closing_twice_alike_changes_nothing_and_otherwise_is_refused(house: House) -> None:
+    lead = add_lead(house)
+    steer.close(house, lead, Closing.WON, START)
+    before = everything(house)
+    steer.close(house, lead, Closing.WON, START + DAY)
+    with pytest.raises(Refused, match="closed as won already"):
+        steer.close(house, lead, Closing.LOST, START + DAY, reason="late")
+    assert everything(house) == before
+
+
+def test_a_lead_that_is_not_there_is_named_and_nothing_is_done(house: House) -> None:
+    before = everything(house)
+    for act in (
+        lambda: steer.enrol(house, 99, "keep", START),
+        lambda: steer.leave(house, 99, "by-hand", START),
+        lambda: steer.pause(house, 99, None, START),
+        lambda: steer.close(house, 99, Closing.WON, START),
+    ):
+        with pytest.raises(NotFound, match="no lead 99"):
+            act()
+    assert everything(house) == before

@@ -39,14 +39,14 @@ def main(chosen: list[str]) -> int:
             figures += BENCHMARKS[name](Path(folder))
     console.print(shown(figures))
     console.print(notes(figures), highlight=False, soft_wrap=True)
-    write([one for one in figures if isinstance(one, Figure)])
+    write([one for one in figures if isinstance(one, Figure)], whole=not chosen)
     return 0
 
 
-def write(figures: list[Figure]) -> None:
-    """Write build/bench.json; figures that were not measured this time keep their last value."""
+def write(figures: list[Figure], *, whole: bool) -> None:
+    """Write build/bench.json; unless the run was *whole*, the other figures keep their last value."""
     RESULTS.parent.mkdir(exist_ok=True)
-    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not whole else {}
     known |= {one.name: {"value": one.value, "unit": one.unit, "ratio": one.ratio} for one in figures}
     RESULTS.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
 

@@ -84,6 +84,6 @@ def shown(figures: list[Figure | Skipped]) -> Table:
             continue
         value = f"{one.value:,.0f}" if one.value >= 1_000 else f"{one.value:,.2f}"
         colour = "green" if one.is_met else "red"
-        ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
+        ratio = "" if one.ratio is None else f"{one.ratio:.2g}"
         table.add_row(one.name, f"[{colour}]{value}[/]", one.unit, one.target, ratio)
     return table

@@ -38,7 +38,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
 
 
 def _usual(made: worlds.House) -> float:
-    for _ in range(3):
+    for _ in range(10):  # the first ticks build their statements
         tick(made, worlds.START)
     return 1_000 * median(took(lambda: tick(made, worlds.START)).wall for _ in range(TICKS))
 

@@ -85,11 +85,14 @@ def run(
 ) -> datetime:
     """Jump from one due moment to the next until *until*; return the moment that was reached.
 
-    *between(now)* is asked after each round for what the world does on its own (it may record signals) and
-    when it does something next. *step* is the shortest jump: moments closer together share a round.
+    *between(now)* lets the world do what it does by *now* (it may record signals), and tells when it does
+    something next; it is asked before each round, so that nothing is sent to who has just left, and after it.
+    *step* is the shortest jump: moments closer together share a round.
     """
     now = start
     while True:
+        if between is not None:
+            between(now)
         for _ in range(MOST_ROUNDS_AT_ONE_MOMENT):
             done = tick(house, now)
             if told is not None:

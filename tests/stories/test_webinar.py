@@ -50,7 +50,7 @@ def told(folder: Path, days: int = DAYS) -> Story:
     imported = import_file(house, file, START, source="webinar", report=bad)
     tick(house, START)
     arrived = webinar.arrivals(house, "webinar")
-    crowd = Crowd(house, "webinar", START)
+    crowd = Crowd(house, "spring", START)
     until = START + timedelta(days=days)
     end = simulate.run(house, START, until, between=crowd.live, step=timedelta(minutes=30))
     return Story(house, imported, arrived, end)

@@ -26,7 +26,7 @@ lint: $(READY)  ## Layout, types and style.
 	$(BIN)/lint-imports
 
 unit: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
 	$(BIN)/python -m tests.bench

@@ -149,6 +149,12 @@ def _opened(url: str) -> Iterator[Database]:
     db.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long ones, so that no worker sits idle at the end."""
+    long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/")
+    items.sort(key=lambda item: not item.nodeid.startswith(long))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what stories have to tell: `record_property("story", ...)` comes through from every worker."""
     for report in terminalreporter.getreports("passed"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -19,6 +19,7 @@ from nurture.journey.leads import list_leads
 from nurture.journey.signalfile import import_signals
 
 LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or external id.")]
+_MOST_DIGITS: Final = 4  # of a pause in days
 signals = typer.Typer(help="Signals in bulk.", no_args_is_help=True)
 
 
@@ -222,11 +223,11 @@ def pause(
     """Leave a lead in peace until a date."""
     with open_app() as app:
         now = app.clock.now()
-        end = (
-            now + timedelta(days=int(until[:-1]))
-            if until[:-1].isdigit() and until[-1] == "d"
-            else moment(until)
-        )
+        days = until.removesuffix("d")
+        if days != until and days.isdecimal() and len(days) <= _MOST_DIGITS:
+            end = now + timedelta(days=int(days))
+        else:
+            end = moment(until)
         if end <= now:
             raise Refused(f"{until} has passed. Name a date to come, or a number of days as 30d.")
         _steered(app, lead, "paused", json=json, until=end)
@@ -268,6 +269,8 @@ def leave(
     json: JsonOption = False,
 ) -> None:
     """Take a lead off its track, into a queue."""
+    if not queue.strip():
+        raise Refused("A queue has a name. Write it as --queue call-back.")
     with open_app() as app:
         lead_id = explain.find_lead(app.house, lead)
         steer.leave(app.house, lead_id, queue, app.clock.now())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -14,6 +14,9 @@ from nurture.cli.show import JsonOption, as_json, counts, out
 from nurture.errors import Refused
 from nurture.journey.tick import Ticked, tick
 from nurture.settings import Settings
+
+_YEARS: Final = range(1970, 2200)
+"""What a time on the command line may be in."""
 
 database = typer.Typer(help="The database.", no_args_is_help=True)
 
@@ -48,11 +51,15 @@ def up() -> None:
     start(Settings.read())
 
 
-def init() -> None:
+def init(json: JsonOption = False) -> None:
     """Create what is missing: database, starter templates, Prefect's work pool and limits. Re-runnable."""
     from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
 
-    for line in set_up(Settings.read()):
+    done = set_up(Settings.read())
+    if json:
+        as_json({"done": done})
+        return
+    for line in done:
         out.print(line)
 
 
@@ -104,9 +111,12 @@ def upgrade(json: JsonOption = False) -> None:
         store.close()
 
 
-def version() -> None:
+def version(json: JsonOption = False) -> None:
     """Print the version."""
-    out.print(installed("nurture"))
+    if json:
+        as_json({"version": installed("nurture")})
+    else:
+        out.print(installed("nurture"))
 
 
 def moment(text: str) -> datetime:
@@ -115,4 +125,6 @@ def moment(text: str) -> datetime:
         read = datetime.fromisoformat(text)
     except ValueError:
         raise Refused(f"{text!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
+    if read.year not in _YEARS:
+        raise Refused(f"{text!r} is not in the years {_YEARS[0]} to {_YEARS[-1]}. Check it.")
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -12,11 +12,12 @@ from nurture.app import open_app
 from nurture.cli.running import moment
 from nurture.cli.show import JsonOption, as_json, bar, cell, counts, out, table
 from nurture.domain.lead import Closing
-from nurture.errors import Refused
+from nurture.errors import NotFound, Refused
 from nurture.journey import audit as auditing
 from nurture.journey import explain, handoff, steer
 from nurture.journey import report as reporting
 
+_STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn")
 report = typer.Typer(help="What the tracks and the hand-offs brought.", no_args_is_help=True)
 
 
@@ -42,6 +43,8 @@ def handoffs(
     json: JsonOption = False,
 ) -> None:
     """List hand-offs: which lead, why now, which rep and why, and what came of it."""
+    if state is not None and state not in _STATES:
+        raise NotFound(f"A hand-off is never {state!r}. Write one of: {', '.join(_STATES)}.")
     with open_app() as app:
         found = [
             each

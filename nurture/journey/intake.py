@@ -97,7 +97,7 @@ def import_file(
     columns = load_mapping(mapping) if mapping is not None else ColumnMapping()
     if source is not None:
         columns = replace(columns, source=source)
-    report = report or path.with_name(f"{path.stem}.bad-rows.csv")
+    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
     if report.resolve() == path.resolve():
         raise Refused(f"The bad rows cannot go into {path} itself. Name another file for the report.")
     with open_leads(path, columns) as file:

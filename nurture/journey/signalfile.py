@@ -44,7 +44,7 @@ def import_signals(house: House, path: Path, now: datetime, *, report: Path | No
     *report* (default: beside the file). Raises FileUnreadable.
     """
     done = SignalsImported()
-    report = report or path.with_name(f"{path.stem}.bad-rows.csv")
+    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
     with open_rows(path) as file:
         names = [name.strip().lower() for name in file.header]
         missing = [name for name in REQUIRED if name not in names]
@@ -124,6 +124,6 @@ def _signal(
 def _moment(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise Refused(f"{text!r} is not a time; write it as 2027-03-31T09:00") from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

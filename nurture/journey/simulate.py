@@ -11,8 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table, func, insert, select
 
+from nurture.domain import calendar as calendar_times
 from nurture.domain.lead import Custodian, Queue
-from nurture.errors import NotFound
+from nurture.errors import NotFound, Refused
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, Receipt
 from nurture.rules import Sources
@@ -139,9 +140,29 @@ def simulate(
 ) -> Calendar:
     """Run one lead through *track* of the given rules, in memory, as if it entered at *start* (UTC).
 
-    Raises NotFound for an unknown track, RulesFaulty for faulty rules.
+    Raises NotFound for an unknown track, RulesFaulty for faulty rules, Refused for an unknown zone.
     """
+    try:
+        calendar_times.local(start, zone or "UTC")
+    except calendar_times.UnknownZone as error:
+        raise Refused(f"{error}.") from None
     database = Database("sqlite://")
+    try:
+        return _simulated(database, sources, track, start, days, facts or {}, zone, country)
+    finally:
+        database.close()
+
+
+def _simulated(
+    database: Database,
+    sources: Sources,
+    track: str,
+    start: datetime,
+    days: int,
+    facts: Mapping[str, Any],
+    zone: str,
+    country: str,
+) -> Calendar:
     schema.upgrade(database)
     clocks.bind(database, "virtual", start)
     house = House(database, NoMail())
@@ -151,12 +172,11 @@ def simulate(
         program = book.programs.get(track)
         if program is None:
             raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(book.programs))}.")
-        _enter(connection, track, program.land(0, 1)[0], facts or {}, zone, country, start)
+        _enter(connection, track, program.land(0, 1)[0], facts, zone, country, start)
     run(house, start, start + timedelta(days=days))
     calendar = Calendar(track, zone or program.zone_fallback)
     with database.read() as connection:
         calendar.days += _days(connection)
-    database.close()
     return calendar
 
 
@@ -206,11 +226,9 @@ def _enter(
 
 
 def _days(connection: Connection) -> list[Day]:
-    wanted = select(
-        journal.c.at, journal.c.event, journal.c.because, journal.c.detail, journal.c.ref, journal.c.track
-    )
+    wanted = select(journal.c.at, journal.c.event, journal.c.because, journal.c.detail, journal.c.ref)
     days = []
-    for at, event, because, detail, ref, track in connection.execute(wanted.order_by(journal.c.id)):
+    for at, event, because, detail, ref in connection.execute(wanted.order_by(journal.c.id)):
         if event == "touch":
             actions = [action for action in (detail or {}).get("actions", ()) if action[0] == "send"]
             days += [Day(at, f"email {action[3]}", because) for action in actions]
@@ -220,5 +238,4 @@ def _days(connection: Connection) -> list[Day]:
             days.append(
                 Day(at, event.replace("_", " "), because if event != "fault" else json.dumps(because))
             )
-        del track
     return days

@@ -1,0 +1,135 @@
+"""A place of its own for every test of the command line: a folder, a database, rules of its own."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import text
+
+from nurture.cli import main
+from nurture.store import tables
+from nurture.store.database import Database
+from tests.journey.builders import tiny_rules
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return orjson.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a person sits who types `nurture`."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    environment: pytest.MonkeyPatch
+
+    def run(self, *args: object) -> Said:
+        """Run a command as the installed one does."""
+        self.capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(arg) for arg in args])
+        out, err = self.capsys.readouterr()
+        code = left.value.code
+        assert "Traceback" not in out + err
+        return Said(code if isinstance(code, int) else int(code is not None), out, err)
+
+    def ok(self, *args: object) -> Said:
+        """Run a command that must work."""
+        said = self.run(*args)
+        assert said.code == 0, said
+        return said
+
+    def fails(self, *args: object) -> Said:
+        """Run a command that must say one clear error, and nothing else."""
+        said = self.run(*args)
+        assert said.code != 0, said
+        assert said.out == "" or said.err == ""
+        assert len(said.out + said.err) > 20, said
+        return said
+
+    @property
+    def templates(self) -> Path:
+        return self.folder / "rules"
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Write a file here."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each table holds."""
+        database = Database(os.environ["NURTURE_DATABASE_URL"])
+        try:
+            with database.read() as connection:
+                return {
+                    name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
+                    for name in sorted(tables.metadata.tables)
+                }
+        finally:
+            database.close()
+
+
+@pytest.fixture
+def place(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Place:
+    """A folder with tiny rules and an empty database, and nothing else set."""
+    for name in list(os.environ):
+        if name.startswith("NURTURE_"):
+            monkeypatch.delenv(name)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("NURTURE_DATABASE_URL", sqlite_url)
+    monkeypatch.setenv("NURTURE_TEMPLATES", str(here / "rules"))
+    made = Place(here, capsys, monkeypatch)
+    for path, content in tiny_rules().items():
+        made.write(f"rules/{path}", content)
+    return made
+
+
+@pytest.fixture
+def running(place: Place) -> Place:
+    """A place with published rules, three leads and a virtual Monday morning behind it."""
+    place.ok("tick", "--at", "2026-01-05T07:00")
+    place.ok("publish")
+    place.ok("import", _three(place), "--mapping", _mapping(place), "--source", "crm")
+    place.ok("tick", "--at", "2026-01-05T08:00")
+    place.ok("tick", "--at", "2026-01-05T09:00")
+    return place
+
+
+def _three(place: Place) -> Path:
+    return place.write(
+        "three.csv",
+        "Id,Email,First Name,Title,Demo\n"
+        "c1,head@people.example,Hedda,Head of it,no\n"
+        "c2,clerk@people.example,Claus,Clerk,no\n"
+        "c3,ready@people.example,Rea,Buyer,yes\n",
+    )
+
+
+def _mapping(place: Place) -> Path:
+    return place.write(
+        "mapping.yaml",
+        "columns: {Id: external_id, Email: email, First Name: first_name, Title: title, "
+        "Demo: demo_requested}\n"
+        "constants: {consent_basis: consent, consent_source: the form}\n",
+    )

@@ -1,0 +1,152 @@
+"""Every command: it is there, helps, prints for people, and prints JSON for programs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nurture.cli.root import app
+
+from .conftest import Place
+
+COMMANDS = [
+    "accept", "audit", "check", "close", "db upgrade", "demo", "enrol", "handoffs", "import", "init",
+    "leads", "leave", "pause", "preview", "publish", "reject", "report funnel", "report touches",
+    "report tracks", "report wins", "resume", "signal", "signals import", "simulate", "suppress", "test",
+    "tick", "tracks", "up", "version", "why",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_there_and_says_what_it_does(command: str) -> None:
+    shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0
+    assert re.search(r"[A-Z][^\n]{10,}\.", shown.output), "help says nothing"
+    prints_for_programs = command not in ("demo", "up")
+    assert ("--json" in _plain(shown.output)) is prints_for_programs
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def test_no_command_is_missing_from_these_tests() -> None:
+    shown = _plain(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output)
+    listed = set(re.findall(r"^│ ([a-z]+) ", shown, re.MULTILINE))
+    assert listed == {command.split()[0] for command in COMMANDS}
+
+
+def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> None:
+    assert "Usage" in CliRunner().invoke(app, []).output
+    assert CliRunner().invoke(app, ["advnace"]).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "accept 1", "audit", "check", "close 1 won", "db upgrade", "enrol 1 keep", "handoffs", "leads",
+        "leave 1", "pause 1 --until 30d", "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
+        "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
+        "report tracks", "report wins", "resume 1", "signal 1 clicked",
+        "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",
+        "test welcome/01-hello --to me@house.example", "tick", "tracks", "version", "why 1",
+    ],
+)  # fmt: skip
+def test_each_command_prints_for_people_and_for_programs(running: Place, command: str) -> None:
+    said = running.ok(*command.split(), "--json")
+    assert said.json is not None
+    assert said.err == ""
+    if command.split(maxsplit=1)[0] not in (
+        "accept",
+        "reject",
+        "leave",
+    ):  # what is done once is not done twice
+        assert running.ok(*command.split()).out.strip()
+
+
+@pytest.mark.parametrize("command", ["accept 1", "reject 1 --reason bad-fit", "leave 1"])
+def test_what_is_done_once_prints_for_people_too(running: Place, command: str) -> None:
+    assert running.ok(*command.split()).out.strip()
+    assert running.fails(*command.split()).code == 4
+
+
+def test_the_way_of_a_lead_from_a_file_to_a_rep(running: Place) -> None:
+    leads = running.ok("leads", "--json").json
+    assert {(lead["name"], lead["custodian"], lead["ref"]) for lead in leads} == {
+        ("Hedda", "track", "welcome"), ("Claus", "track", "keep"), ("Rea", "offer", "1"),
+    }  # fmt: skip
+    assert running.ok("leads", "--track", "keep", "--json").json[0]["name"] == "Claus"
+    (offer,) = running.ok("handoffs", "--json").json
+    assert offer["rep"] == "ana"
+    running.ok("accept", offer["offer_id"])
+    assert [lead["ref"] for lead in running.ok("leads", "--custodian", "rep", "--json").json] == ["ana"]
+    running.ok("signal", "head@people.example", "replied")
+    running.ok("tick")
+    running.ok("reject", 2, "--reason", "not-now", "--decides-on", "2026-12-01")
+    assert [each["state"] for each in running.ok("handoffs", "--json").json] == ["rejected", "accepted"]
+    assert running.ok("handoffs", "--state", "accepted", "--json").json[0]["offer_id"] == 1
+    running.ok("close", "c3", "won", "--amount", "1200", "--on", "2026-01-04")
+    assert running.ok("report", "funnel", "--json").json["closed"] == {"won": 1}
+    told = running.ok("why", "c1", "--json").json
+    assert "recycled" in [each["event"] for each in told["history"]]
+    assert running.ok("audit", "--json").json["ok"] is True
+
+
+def test_why_says_where_a_lead_is_who_has_it_and_why(running: Place) -> None:
+    shown = running.ok("why", "ready@people.example").out
+    for word in ("Rea", "offer", "ana", "demo_requested is yes"):
+        assert word in shown
+
+
+def test_an_import_tells_what_came_in_and_again_changes_nothing(place: Place) -> None:
+    file = place.write(
+        "people.csv",
+        "Email,First Name,Consent\nann@people.example,Ann,consent\nnot an address,Bob,consent\n",
+    )
+    done = place.ok("import", file, "--source", "crm", "--json").json
+    assert (done["rows"], done["new"], done["bad"]) == (2, 1, 1)
+    assert Path(done["report_path"]).exists()
+    before = place.counts()
+    again = place.ok("import", file, "--source", "crm", "--json").json
+    assert (again["new"], again["unchanged"]) == (0, 1)
+    after = place.counts()
+    assert {**after, "import_file": 0} == {**before, "import_file": 0}
+
+
+def test_a_dry_run_of_an_import_leaves_nothing(place: Place) -> None:
+    file = place.write("people.csv", "Email,Consent\nann@people.example,consent\n")
+    before = place.counts()
+    assert place.ok("import", file, "--source", "crm", "--dry-run", "--json").json["new"] == 1
+    after = place.counts()
+    assert {**after, "clock": 0} == {**before, "clock": 0}
+
+
+def test_signals_come_from_a_file(running: Place) -> None:
+    file = running.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
+    done = running.ok("signals", "import", file, "--json").json
+    assert (done["new"], done["bad"]) == (1, 1)
+    assert "bad rows" in running.ok("signals", "import", file).out
+
+
+def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(running: Place) -> None:
+    shown = running.ok("preview", "welcome/01-hello", "--lead", "c1", "--json").json
+    assert "Hello Hedda" in Path(shown["text"]).read_text("utf-8")
+    assert Path(shown["html"]).exists()
+    before = running.counts()
+    running.ok("test", "welcome/01-hello.md", "--to", "me@house.example")
+    assert any("me@house.example" in mail.read_text() for mail in (running.folder / "mailbox/new").iterdir())
+    assert running.counts() == before
+
+
+def test_check_tells_how_much_it_found_in_order(place: Place) -> None:
+    assert "No faults in 2 tracks, 3 emails" in place.ok("check").out
+    assert place.ok("check", "--json").json == []
+
+
+def test_db_upgrade_makes_a_database_once(place: Place) -> None:
+    place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{place.folder / 'new.db'}")
+    assert place.ok("db", "upgrade", "--json").json["applied"]
+    assert place.ok("db", "upgrade", "--json").json["applied"] == []

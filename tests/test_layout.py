@@ -1,0 +1,95 @@
+"""The house itself: sizes, names, and that the README tells of everything a person can set or type."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from nurture.cli.root import app
+from nurture.settings import variables
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
+MOST_LINES = 450
+BANNED = frozenset("process manager handler util utils helper helpers data common misc".split())
+    {"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"}
+)
+
+
+def test_there_is_a_house_to_look_at() -> None:
+    assert len(FILES) > 80
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_file_is_longer_than_a_person_reads(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= MOST_LINES
+
+
+def test_no_module_class_or_function_is_named_for_what_it_does_not_say() -> None:
+    wrong = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", node.name)}
+                if words & (BANNED - {"process", "data", "common"}) or node.name.lower() in BANNED:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert wrong == []
+
+
+def test_only_the_clock_reads_the_clock() -> None:
+    reads = re.compile(r"\b(datetime\.now|datetime\.utcnow|date\.today|pendulum\.now|time\.time)\(")
+    guilty = {path.relative_to(ROOT).as_posix() for path in FILES if reads.search(path.read_text("utf-8"))}
+    assert guilty == {"nurture/clock.py"}
+
+
+def test_only_flows_import_prefect_and_nothing_at_the_top_of_nurture_imports_flows() -> None:
+    guilty = []
+    for path in (ROOT / "nurture").rglob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            roots = {name.partition(".")[0] for name in names}
+            if "prefect" in roots or ("flows" in roots and node in tree.body):
+                guilty.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert guilty == []
+
+
+def test_the_top_level_is_as_designed() -> None:
+    for name in ("pyproject.toml", "README.md", "prefect.yaml", "Makefile", "LICENSE", "CHANGELOG.md"):
+        assert (ROOT / name).is_file(), name
+    for name in ("flows", "templates", "nurture", "tests", ".ci"):
+        assert (ROOT / name).is_dir(), name
+
+
+def _commands() -> list[str]:
+    def below(command: click.Command, name: str) -> list[str]:
+        inner = getattr(command, "commands", None)
+        if inner is None:
+            return [name]
+        return [found for key, one in inner.items() for found in below(one, f"{name} {key}".strip())]
+
+    return sorted(below(typer.main.get_command(app), ""))
+
+
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_readme_is_written() -> None:
+    assert len(README.splitlines()) > 20
+
+
+@pytest.mark.parametrize("command", _commands())
+def test_the_readme_tells_of_every_command(command: str) -> None:
+    last = command.split()[-1]  # several of a kind stand in one row: `nurture handoffs`, `accept`, `reject`
+    assert re.search(rf"\bnurture {re.escape(command)}\b", README) or f"`{last}`" in README
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in variables()])
+def test_the_readme_tells_of_every_setting(name: str) -> None:
+    assert name in README

@@ -172,6 +172,9 @@ def _criteria(
 def _walk(asked: Asked, position: Position) -> Decision:
     """Run instructions from *position* until one holds, sends, hands off or leaves."""
     program = asked.program
+    if position.reached > asked.now:
+        peace = f"{position.step} is left in peace until {_text(position.reached)}"
+        return Decision((), position, _wakes(asked, position.reached), peace, HoldReason.NOT_DUE)
     stands = _stands(asked, position)
     if isinstance(stands, Decision):
         return stands

@@ -17,7 +17,7 @@ from nurture.domain.track import Cap, Program
 from nurture.errors import NurtureError
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.store import outbox, signals, views
+from nurture.store import changes, outbox, signals, views
 from nurture.store.outbox import Outcome, Waiting
 
 from . import links, outgoing
@@ -222,6 +222,8 @@ def send_claimed(house: House, held: Held, now: datetime) -> Counter[str]:
     if not by_id:
         return Counter()
     with house.database.write() as connection:
+        # As a sweep that cancels messages holds their leads first: two of them never wait in a circle.
+        changes.hold(house.database, connection, [one.lead_id for one in held.waiting])
         stopped = _stopped(house, connection, held)
         _settle_and_wake(house, connection, stopped, held.waiting, held.token, now)
         left = [id_ for id_ in held.written.emails if id_ not in {outcome.id for outcome in stopped}]

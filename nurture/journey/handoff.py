@@ -234,6 +234,8 @@ def _recycle_all(
         if not isinstance(meaning.then, Resume):
             mover.send_to(lead, meaning.then, why, event="recycled", peace_until=until)
         elif lead.view.enrollment is not None:
+            if until is not None:
+                mover.leave_in_peace(lead, until)
             due = until or mover.now
             moved = mover.keep(lead, Custodian.TRACK, lead.view.enrollment.track, "the track goes on", due)
             mover.note(lead, "resumed", why, moved, ref=lead.view.enrollment.track)

@@ -88,6 +88,16 @@ class Mover:
         )
         self.call_off(lead, why_cancelled)
 
+    def leave_in_peace(self, lead: Claimed, until: datetime) -> None:
+        """Let the open enrollment go on no sooner than *until*, whatever wakes the lead before."""
+        stay = lead.view.enrollment
+        assert stay is not None
+        at = stay.position
+        reached = max(at.reached, until)
+        self.changes.placed.append(
+            Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached)
+        )
+
     def call_off(self, lead: Claimed, reason: str) -> None:
         """Cancel the lead's touches that have not gone yet."""
         self.changes.cancelled.append(Cancelled(lead.view.lead.id, reason))

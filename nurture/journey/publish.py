@@ -88,7 +88,16 @@ def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = Fa
         changes = _changes(connection, loaded)
         if not dry_run:
             _write(connection, loaded, changes, now)
+            _wake(house, connection, changes, now)
     return changes
+
+
+def _wake(house: House, connection: Connection, changes: Sequence[Change], now: datetime) -> None:
+    """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
+    if any(change.kind == POLICY for change in changes):
+        enrollments.wake(house.database, connection, None, now)
+    elif changes:
+        enrollments.wake(house.database, connection, [change.name for change in changes], now)
 
 
 def _changes(connection: Connection, loaded: Rules) -> list[Change]:

@@ -45,6 +45,8 @@ def enrol(house: House, lead_id: int, track: str, now: datetime) -> None:
             raise NotFound(f"No track {track} is published. Published: {known}.")
         if lead.view.custodian in (Custodian.OFFER, Custodian.REP):
             raise Refused(f"Lead {lead_id} is with sales ({lead.ref}). Let them reject it first.")
+        if (lead.view.custodian, lead.ref) == (Custodian.CLOSED, Closing.WON):
+            raise Refused(f"Lead {lead_id} is closed as won. A customer goes back on no track.")
         if lead.view.suppressed or not lead.view.lead.basis or lead.address_id is None:
             why = lead.view.suppressed or "there is no address, or no consent or other basis on record"
             raise Refused(f"Lead {lead_id} may not be mailed: {why}.")

@@ -5,7 +5,7 @@ Custody is written first, guarded by its version: whoever lost the race is left 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     func,
+    select,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -245,6 +246,18 @@ class Changes:
         insert_rows(database, connection, outcome, _ENDED, _kept(self.ended, lost))
         _write_facts(database, connection, _kept(self.facts, lost), now)
         insert_rows(database, connection, journal, _NOTED, _kept(self.noted, lost))
+
+
+def hold(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:
+    """Wait for these leads, and keep them until the transaction ends.
+
+    In the order of ids, and before anything else of them: so nobody waits in a circle. Read them in a later
+    statement: what the one before has just written may be missed by the one that waits.
+    """
+    if database.skips_locked:
+        chosen = database.ids("chosen", sorted(set(lead_ids)))
+        held = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
+        connection.execute(held.order_by(custody.c.lead_id).with_for_update(of=custody))
 
 
 def _kept(rows: Sequence[Any], lost: set[int]) -> Sequence[Any]:

@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.domain.lead import Fact
 from nurture.store import signals, tables
-from nurture.store.changes import Changes, insert_rows
+from nurture.store.changes import Changes, hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
 
@@ -253,6 +253,7 @@ def known(database: Database, connection: Connection, lead_ids: Collection[int])
     """Lock and return these leads."""
     if not lead_ids:
         return []
+    hold(database, connection, lead_ids)
     chosen = database.ids("chosen", sorted(lead_ids))
     wanted = (
         select(
@@ -272,8 +273,6 @@ def known(database: Database, connection: Connection, lead_ids: Collection[int])
         .join(custody, custody.c.lead_id == lead.c.id)
         .order_by(lead.c.id)
     )
-    if database.skips_locked:
-        wanted = wanted.with_for_update(of=[lead, custody])
     return [Known._make(row) for row in connection.execute(wanted)]
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Connection, Date, Float, String, Table, func,
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
-from nurture.store.changes import insert_rows
+from nurture.store.changes import hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
 
@@ -180,11 +180,8 @@ def wake(database: Database, connection: Connection, lead_ids: Sequence[int], no
     """Make leads on a track due now; the version grows, so no sweep overwrites the waking."""
     if not lead_ids:
         return
+    hold(database, connection, lead_ids)
     woken = database.ids("woken", list(set(lead_ids)))
-    if database.skips_locked:
-        # In the order of ids: two who wake the same leads must not wait for each other in a circle.
-        asleep = select(custody.c.lead_id).join(woken, woken.c.id == custody.c.lead_id)
-        connection.execute(asleep.order_by(custody.c.lead_id).with_for_update(of=custody))
     connection.execute(
         update(custody)
         # concat: SQLite would look at every lead on a track for each one woken, by the index on kind

@@ -9,12 +9,13 @@ from datetime import date, datetime
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Integer, Select, Table, and_, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, select
 
 from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
 from nurture.store import tables
+from nurture.store.changes import hold
 from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
 
@@ -132,34 +133,48 @@ def claim_due(
     without_ref: str | None = None,
 ) -> list[DueRow]:
     """Lock and return the leads of these custodians whose time has come, the longest due first."""
-    wanted = _due(tuple(kinds), ref, without_ref, lock=database.skips_locked)
-    return [DueRow._make(row) for row in connection.execute(wanted, {"now": now, "most": limit})]
+    values = {"now": now, "most": limit}
+    if not database.skips_locked:
+        rows = connection.execute(_due(tuple(kinds), ref, without_ref, only_lock=False), values)
+        return [DueRow._make(row) for row in rows]
+    # Read after the lock, not with it: else what another worker has just written could be missed.
+    locked = connection.execute(_due(tuple(kinds), ref, without_ref, only_lock=True), values)
+    held = list(locked.scalars())
+    return _read(database, connection, held, custody.c.due_at) if held else []
+
+
+def _read(
+    database: Database, connection: Connection, lead_ids: Sequence[int], order: ColumnElement[Any]
+) -> list[DueRow]:
+    chosen = database.ids("chosen", lead_ids)
+    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(order)
+    return [DueRow._make(row) for row in connection.execute(wanted)]
 
 
 @cache
 def _due(
-    kinds: tuple[Custodian, ...], ref: str | None, without_ref: str | None, *, lock: bool
+    kinds: tuple[Custodian, ...], ref: str | None, without_ref: str | None, *, only_lock: bool
 ) -> Select[Any]:
     """Build a claim once: building takes as long as a run that finds nothing."""
     due = custody.c.due_at <= bindparam("now", type_=UtcDateTime())
-    wanted = _leads().where(custody.c.kind.in_([kind.value for kind in kinds]), due)
+    columns: Select[Any] = select(custody.c.lead_id) if only_lock else _leads()
+    wanted = columns.where(custody.c.kind.in_([kind.value for kind in kinds]), due)
     if ref is not None:
         wanted = wanted.where(custody.c.ref == ref)
     if without_ref is not None:
         wanted = wanted.where(custody.c.ref != without_ref)
     wanted = wanted.order_by(custody.c.due_at).limit(bindparam("most", type_=Integer()))
-    return wanted.with_for_update(of=custody, skip_locked=True) if lock else wanted
+    return wanted.with_for_update(of=custody, skip_locked=True) if only_lock else wanted
 
 
 def these(
     database: Database, connection: Connection, lead_ids: Iterable[int], *, lock: bool = True
 ) -> list[DueRow]:
     """Lock (but for who only reads) and return these leads, whatever keeps them."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
-    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(custody.c.lead_id)
-    if lock and database.skips_locked:
-        wanted = wanted.with_for_update(of=custody)
-    return [DueRow._make(row) for row in connection.execute(wanted)]
+    wanted = sorted(set(lead_ids))
+    if lock:
+        hold(database, connection, wanted)
+    return _read(database, connection, wanted, custody.c.lead_id)
 
 
 def views(

@@ -155,6 +155,19 @@ def test_wrong_person_resumes_the_track_after_its_cool_off(house: House) -> None
     assert due_at(house, lead) == START + 2 * HOUR + 7 * DAY
 
 
+def test_nothing_that_a_lead_does_shortens_its_cool_off_but_what_hands_it_off(house: House) -> None:
+    lead, offer = _offered(house)
+    handoff.reject(house, offer, "wrong-person", START + DAY)
+    over, before = START + 8 * DAY, messages(house)
+    tell(house, lead, SignalKind.VISITED, START + 2 * DAY)
+    tick_at(house, *(START + day * DAY + 2 * HOUR for day in range(2, 8)))
+    assert messages(house) == before
+    assert due_at(house, lead) == over
+    tell(house, lead, SignalKind.REPLIED, over - HOUR)
+    tick_at(house, over - HOUR)
+    assert custody(house, lead)[0] == "offer"
+
+
 def test_not_now_goes_to_its_track_and_is_left_in_peace_first(house: House) -> None:
     lead, offer = _offered(house)
     rejected = START + 2 * HOUR

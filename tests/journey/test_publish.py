@@ -136,6 +136,21 @@ def test_running_leads_follow_the_new_version_from_where_they_stand(house: House
     assert custody(house, lead) == ("track", "keep")
 
 
+def test_leads_do_not_sleep_through_a_new_version(house: House) -> None:
+    sooner, hot = add_lead(house), add_lead(house, title="Head", budget=9)
+    tick_at(house, START)
+    rules = _changed("tracks/keep/track.yaml", "after: 10 days", "after: 1 day")
+    publish(house, rules, START + HOUR)
+    tick_at(house, START + HOUR, START + 2 * DAY)
+    assert [lead for lead, *_ in messages(house)] == [hot, sooner]
+    old = "  - name: replied\n    when: {did: replied}"
+    new = "  - name: rich\n    when: {field: budget, at_least: 5}"
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(old, new)
+    publish(house, rules, START + 2 * DAY)
+    tick_at(house, START + 2 * DAY)
+    assert custody(house, hot)[0] == "offer"
+
+
 def test_a_planned_message_goes_out_as_the_version_that_planned_it(house: House) -> None:
     house.provider = Post()
     add_lead(house, title="Head")

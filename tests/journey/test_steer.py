@@ -66,6 +66,14 @@ def test_while_sales_has_a_lead_marketing_does_not_take_it(house: House) -> None
         steer.leave(house, lead, "by-hand", START)
 
 
+def test_a_customer_goes_back_on_no_track(house: House) -> None:
+    lead = add_lead(house, title="Head")
+    steer.close(house, lead, Closing.WON, START)
+    with pytest.raises(Refused, match="closed as won"):
+        steer.enrol(house, lead, "keep", START)
+    assert custody(house, lead) == ("closed", "won")
+
+
 def test_a_lead_leaves_its_track_for_a_queue_where_somebody_is_reminded(house: House) -> None:
     lead = add_lead(house, title="Head")
     tick_at(house, START)

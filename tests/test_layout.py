@@ -16,7 +16,7 @@ from nurture.settings import variables
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
 MOST_LINES = 450
-BANNED = frozenset("process manager handler util utils helper helpers data common misc".split())
+BANNED = frozenset(
     {"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"}
 )
 

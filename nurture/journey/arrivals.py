@@ -181,10 +181,18 @@ class Arrivals:
         if news:
             lead.changed = True
             self._note(lead, row, "updated", f"new: {', '.join(news)}", None)
-        if said.is_won(row) and not said.was_won(before) and lead.place[:2] != ("closed", "won"):
-            self._move(lead, said.closed(Closing.WON, "its file calls it a customer now"), row)
+        place = said.became(row, before, self._now)
+        if place is not None and self._may_go(lead, place):
+            self._move(lead, place, row)
         self._hear(lead, row)
         return bool(news)
+
+    @staticmethod
+    def _may_go(lead: Arrival, place: Place) -> bool:
+        """Say whether the file may move the lead: a won one from anywhere, others only from marketing."""
+        if place.ref == Closing.WON:
+            return lead.place[:2] != (Custodian.CLOSED, Closing.WON)
+        return lead.place.kind in (Custodian.INTAKE, Custodian.TRACK, Custodian.QUEUE)
 
     def _learn(self, lead: Arrival, row: LeadRow) -> list[str]:
         facts = said.facts_of(row, lead.facts, self._now)
@@ -323,9 +331,10 @@ class Arrivals:
                 lead.id, known.version, place.kind, place.ref, self._now, place.next_action, place.due_at
             )
         )
-        if place.kind == Custodian.CLOSED:
+        if place.kind in (Custodian.CLOSED, Custodian.REP):
             entries.left.append(lead.id)
             entries.changes.cancelled.append(Cancelled(lead.id, "left"))
+        if place.kind == Custodian.CLOSED:
             self._end(lead)
 
     def _end(self, lead: Arrival) -> None:

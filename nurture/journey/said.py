@@ -134,6 +134,24 @@ def was_won(facts: dict[str, Fact]) -> bool:
     return bool(facts.get("customer")) or facts.get("status") in _WON
 
 
+def became(row: LeadRow, before: dict[str, Fact], now: datetime) -> Place | None:
+    """Return where a known lead goes whose status is new and takes it from marketing, None if none does."""
+    if is_won(row):
+        return None if was_won(before) else closed(Closing.WON, "its file calls it a customer now")
+    if row.status is None or row.status.value == before.get("status"):
+        return None
+    if row.status in _LOST:
+        return closed(Closing.LOST, f"its status became {row.status}")
+    return _worked(row, now)
+
+
+def _worked(row: LeadRow, now: datetime) -> Place | None:
+    if not row.owner or row.status is not Status.WORKING or row.deleted:
+        return None
+    due = now + FOLLOW_UP_AFTER
+    return Place(Custodian.REP, row.owner[:_LONGEST_ID], "follow up", due, "a rep works it already")
+
+
 def opts_out(row: LeadRow) -> bool:
     """Say whether the address of the row must not be mailed."""
     return bool(row.opted_out or row.deleted)
@@ -173,9 +191,9 @@ def _decides_on(row: LeadRow, said: datetime) -> date | None:
 
 def place_of(row: LeadRow, *, suppressed: bool, now: datetime) -> Place:
     """Return who keeps a new lead. Only what goes to intake is ever mailed."""
-    if row.owner and row.status is Status.WORKING and not row.deleted:
-        due = now + FOLLOW_UP_AFTER
-        return Place(Custodian.REP, row.owner[:_LONGEST_ID], "follow up", due, "a rep works it already")
+    worked = _worked(row, now)
+    if worked is not None:
+        return worked
     if is_won(row):
         return closed(Closing.WON, "a customer already")
     if row.status in _LOST:

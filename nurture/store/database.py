@@ -57,7 +57,7 @@ class Database:
     @property
     def name(self) -> str:
         """Return the URL without its password."""
-        return self.url.render_as_string(hide_password=True)
+        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
     def skips_locked(self) -> bool:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy import insert
 
 from nurture.journey import enrol, steer, tick
@@ -321,12 +322,35 @@ def test_a_known_lead_keeps_its_custodian_otherwise(db: Database, tmp_path: Path
     bring(house, tmp_path, *people, now=START)
     tick.tick(house, START)
     later = [
-        row(Status="Working", Owner="Bo"),
+        row(Status="Open"),
         row("bo@example.com", Status="Open"),
         row("cy@example.com", Status="Open"),
     ]
     bring(house, tmp_path, *later, now=START + timedelta(days=1))
     assert custody_of(db) == [("track", "keep"), ("rep", "Bo"), ("closed", "lost")]
+
+
+def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    bring(house, tmp_path, row(), row("bo@example.com"), now=START)
+    tick.tick(house, START)
+    tick.tick(house, START + timedelta(hours=1))
+    assert custody_of(db) == [("track", "keep"), ("track", "keep")]
+    later = [row(Status="Working", Owner="Bo"), row("bo@example.com", Status="Lost")]
+    bring(house, tmp_path, *later, now=START + timedelta(days=1))
+    assert custody_of(db) == [("rep", "Bo"), ("closed", "lost")]
+    assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
+    assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
+
+
+def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    file = [row(Status="Working", Owner="Bo")]
+    bring(house, tmp_path, *file, now=START)
+    with db.write() as connection:
+        connection.execute(text("UPDATE custody SET kind = 'queue', ref = 'by-hand', version = version + 1"))
+    bring(house, tmp_path, *file, now=START + timedelta(days=1))
+    assert custody_of(db) == [("queue", "by-hand")]
 
 
 def test_new_facts_wake_a_lead_on_a_track(db: Database, tmp_path: Path) -> None:

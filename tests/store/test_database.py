@@ -209,7 +209,7 @@ def test_a_url_that_cannot_be_says_what_to_write(url: str, said: str) -> None:
 def test_postgresql_is_known_by_each_of_its_names_and_hides_its_password(scheme: str) -> None:
     db = Database(f"{scheme}://u:secret@db.example/n")
     assert (db.is_sqlite, db.skips_locked, db.is_missing) == (False, True, False)
-    assert db.name == "postgresql+psycopg://u:***@db.example/n"
+    assert db.name == "postgresql://u:***@db.example/n"
 
 
 def said_by(url: str) -> str:

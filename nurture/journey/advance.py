@@ -20,6 +20,7 @@ from nurture.store.views import Claimed
 from .house import House
 from .moves import Mover
 from .undisturbed import undisturbed
+from .unnamed import unnamed
 
 
 @dataclass
@@ -69,7 +70,7 @@ def _advance_one(lead: Claimed, mover: Mover) -> str:
     try:
         decision = decide(lead.view, program, mover.book.policy, mover.now)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
-        return mover.fault(lead, f"{type(error).__name__}: {error}")
+        return mover.fault(lead, unnamed(error, lead.view.lead.facts))
     return _apply(lead, decision, program.version, mover)
 
 

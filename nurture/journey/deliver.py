@@ -23,6 +23,7 @@ from nurture.store.outbox import Outcome, Waiting
 from . import links, outgoing
 from .house import House
 from .moves import TRY_FAULTY_AGAIN_AFTER
+from .unnamed import unnamed
 
 LEASE: Final = timedelta(seconds=60)
 TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
@@ -174,7 +175,7 @@ def _obstacle(
     try:
         later = _later(house, one, program, sent, now)
     except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
-        return _held(one, f"fault: {type(error).__name__}: {error}", now + TRY_FAULTY_AGAIN_AFTER)
+        return _held(one, f"fault: {unnamed(error, one.facts, one.address)}", now + TRY_FAULTY_AGAIN_AFTER)
     if later is None:
         return None
     if later > one.expires_at:

@@ -15,6 +15,7 @@ from nurture.store.views import Claimed
 
 from .house import House
 from .moves import Mover
+from .unnamed import unnamed
 
 Stays = Mapping[tuple[int, str], datetime]
 """When a lead last left, or is still on, a track."""
@@ -47,7 +48,7 @@ def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             try:
                 rule = _classify_one(lead, mover, stays)
             except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
-                events[mover.fault(lead, f"{type(error).__name__}: {error}")] += 1
+                events[mover.fault(lead, unnamed(error, lead.view.lead.facts))] += 1
                 continue
             events[rule] += 1
             named.append((lead.view.lead.id, rule))

@@ -22,6 +22,7 @@ from nurture.store.views import Claimed
 from . import enrol
 from .house import House
 from .moves import LOOK_AGAIN_AFTER, Mover
+from .unnamed import unnamed
 
 BRIEF_EXPIRES_AFTER: Final = timedelta(days=30)
 
@@ -248,5 +249,5 @@ def _place(lead: Claimed, mover: Mover, why: str, until: datetime | None) -> Non
     try:
         enrol.place(lead, mover, why, event="recycled", peace_until=until)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal
-        failed = f"{why}; {type(error).__name__}: {error}"
+        failed = f"{why}; {unnamed(error, lead.view.lead.facts)}"
         mover.send_to(lead, ToQueue(Queue.NO_TRACK), failed, event="recycled")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from nurture.errors import NurtureError
 from nurture.mail.compose import ComposedEmail
 from nurture.store.outbox import Waiting
 
@@ -15,6 +14,7 @@ from .briefs import Briefs
 from .house import House
 from .letters import touch
 from .links import Link
+from .unnamed import unnamed
 
 
 @dataclass
@@ -34,9 +34,7 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
         try:
             email, made = touch(house, connection, one) if one.kind == "touch" else briefs.write(one)
         except Exception as error:  # noqa: BLE001 - said on the message
-            written.faults[one.id] = (
-                str(error) if isinstance(error, NurtureError) else f"{type(error).__name__}: {error}"
-            )
+            written.faults[one.id] = unnamed(error, one.facts, one.address)
             continue
         written.emails[one.id] = email
         written.links.extend(made)

@@ -1,13 +1,13 @@
 """What can go wrong, as one tree. A class's docstring is its default message and ends with the remedy.
 
-    NurtureError                 a person can mend it; the command line prints it and exits with `exit_code`
-    |-- NotFound                 no lead, track, email, offer of this name
-    |-- Refused                  the state does not allow it (already answered, closed, wrong clock)
-    |-- FileUnreadable           a file that is not what it should be
-    |-- Misconfigured            settings or set-up
-    |   |-- DatabaseUnusable
-    |   `-- AlreadyRunning
-    `-- RulesFaulty              templates/ has faults; carries all of them
+NurtureError                 a person can mend it; the command line prints it and exits with `exit_code`
+|-- NotFound                 no lead, track, email, offer of this name
+|-- Refused                  the state does not allow it (already answered, closed, wrong clock)
+|-- FileUnreadable           a file that is not what it should be
+|-- Misconfigured            settings or set-up
+|   |-- DatabaseUnusable
+|   `-- AlreadyRunning
+`-- RulesFaulty              templates/ has faults; carries all of them
 """
 
 from __future__ import annotations

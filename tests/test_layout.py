@@ -86,7 +86,9 @@ def test_the_readme_is_written() -> None:
 
 @pytest.mark.parametrize("command", _commands())
 def test_the_readme_tells_of_every_command(command: str) -> None:
-    last = command.split()[-1]  # several of a kind stand in one row: `nurture handoffs`, `accept`, `reject`
+    last = command.rsplit(maxsplit=1)[
+        -1
+    ]  # several of a kind stand in one row: `nurture handoffs`, `accept`, `reject`
     assert re.search(rf"\bnurture {re.escape(command)}\b", README) or f"`{last}`" in README
 
 

@@ -27,7 +27,13 @@ def test_the_first_track_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> N
     (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
     done = subprocess.run(
-        ["bash", "-e"], input=script, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["bash", "-e"],
+        input=script,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "No faults in 4 tracks" in done.stdout

@@ -63,11 +63,14 @@ def test_templates_are_those_of_this_folder_else_the_starter_ones(tmp_path: Path
     assert Settings.read().templates == Path("templates")
 
 
-@pytest.mark.parametrize(("name", "meant"), [
-    ("DATABASE_URI", "NURTURE_DATABASE_URL"),
-    ("TEMPLATE", "NURTURE_TEMPLATES"),
-    ("PORT", "NURTURE_WEB_PORT"),
-])
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DATABASE_URI", "NURTURE_DATABASE_URL"),
+        ("TEMPLATE", "NURTURE_TEMPLATES"),
+        ("PORT", "NURTURE_WEB_PORT"),
+    ],
+)
 def test_an_unknown_setting_names_the_nearest_known_one(
     monkeypatch: pytest.MonkeyPatch, name: str, meant: str
 ) -> None:
@@ -83,17 +86,24 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
     assert read(monkeypatch, OLIST_DIR="/somewhere").batch_size == 2_000
 
 
-@pytest.mark.parametrize(("name", "value", "said"), [
-    ("WEB_PORT", "eighty", "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. Its TCP port."),
-    ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
-    ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
-    ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),
-    ("BASE_URL", "mail.example.com", "'mail.example.com', but it must look like https://nurture.example.com."),
-    ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
-    ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
-    ("MAILBOX", __file__, "but it names a file, not a folder."),
-    ("TEMPLATES", __file__, "but it names a file, not a folder."),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("WEB_PORT", "eighty", "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. Its TCP port."),
+        ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
+        ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
+        ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),
+        (
+            "BASE_URL",
+            "mail.example.com",
+            "'mail.example.com', but it must look like https://nurture.example.com.",
+        ),
+        ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
+        ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
+        ("MAILBOX", __file__, "but it names a file, not a folder."),
+        ("TEMPLATES", __file__, "but it names a file, not a folder."),
+    ],
+)
 def test_a_bad_value_is_an_error_in_plain_words(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
@@ -103,7 +113,9 @@ def test_a_bad_value_is_an_error_in_plain_words(
 def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     said = refused(monkeypatch, WEB_PORT="x", BATCH_SIZE="-1", MAILBOXES="y").splitlines()
     assert [line.split(";")[0].split(" is ")[0] for line in said] == [
-        "unknown setting NURTURE_MAILBOXES", "NURTURE_WEB_PORT", "NURTURE_BATCH_SIZE",
+        "unknown setting NURTURE_MAILBOXES",
+        "NURTURE_WEB_PORT",
+        "NURTURE_BATCH_SIZE",
     ]
 
 

@@ -46,8 +46,9 @@ class BadRowReport:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -57,8 +58,10 @@ class BadRowReport:
         try:
             self._append(row)
         except OSError as fault:
-            raise FileUnreadable(f"the report of bad rows {self.path} cannot be written: {fault.strerror}; "
-                                 "name a file in a folder that you may write to") from fault
+            raise FileUnreadable(
+                f"the report of bad rows {self.path} cannot be written: {fault.strerror}; "
+                "name a file in a folder that you may write to"
+            ) from fault
         self.count += 1
 
     def _append(self, row: BadRow) -> None:

@@ -11,30 +11,97 @@ from email_validator import EmailNotValidError, validate_email
 from nurture.crm.places import is_zone
 from nurture.domain.address import normalise_address
 
-_YES: Final = frozenset({
-    "yes", "y", "true", "t", "1", "x", "on", "ja", "oui", "si", "sí", "sim", "wahr", "vrai", "attended",
-    "live", "checked", "opted out", "opted-out", "unsubscribed", "requested", "customer", "deleted",
-})
-_NO: Final = frozenset({
-    "no", "n", "false", "f", "0", "off", "nein", "non", "não", "nao", "falsch", "faux", "did not attend",
-    "absent", "no show", "no-show", "noshow", "not attended", "registered", "subscribed", "unchecked",
-    "opted in", "prospect",
-})
+_YES: Final = frozenset(
+    {
+        "yes",
+        "y",
+        "true",
+        "t",
+        "1",
+        "x",
+        "on",
+        "ja",
+        "oui",
+        "si",
+        "sí",
+        "sim",
+        "wahr",
+        "vrai",
+        "attended",
+        "live",
+        "checked",
+        "opted out",
+        "opted-out",
+        "unsubscribed",
+        "requested",
+        "customer",
+        "deleted",
+    }
+)
+_NO: Final = frozenset(
+    {
+        "no",
+        "n",
+        "false",
+        "f",
+        "0",
+        "off",
+        "nein",
+        "non",
+        "não",
+        "nao",
+        "falsch",
+        "faux",
+        "did not attend",
+        "absent",
+        "no show",
+        "no-show",
+        "noshow",
+        "not attended",
+        "registered",
+        "subscribed",
+        "unchecked",
+        "opted in",
+        "prospect",
+    }
+)
 # The ways to write that there is no value.
-NOTHING: Final = frozenset({"", "-", "--", "\u2013", "n/a", "na", "#n/a", "null", "none", "nil", "unknown",
-                             "(not set)", "not set", "[not provided]", "not provided", "undefined",
-                             "(blank)"})
+NOTHING: Final = frozenset(
+    {
+        "",
+        "-",
+        "--",
+        "\u2013",
+        "n/a",
+        "na",
+        "#n/a",
+        "null",
+        "none",
+        "nil",
+        "unknown",
+        "(not set)",
+        "not set",
+        "[not provided]",
+        "not provided",
+        "undefined",
+        "(blank)",
+    }
+)
 _LONGEST_ADDRESS: Final = 254
 _LONGEST_LOCAL: Final = 64
 _LARGEST: Final = 2_000_000_000  # what an integer column holds
 
 _PLAIN_ADDRESS: Final = re.compile(
     r"[A-Za-z0-9_+'-]+(?:\.[A-Za-z0-9_+'-]+)*"
-    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
+)
 _NUMBER: Final = re.compile(r"(\d[\d.,'\u00a0\u202f ]*)\s*([km])?\b", re.IGNORECASE)
 _CLOCK: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2})")
-_SPOKEN: Final = re.compile(r"(?:(\d{1,3})\s*h(?:(?:ou)?rs?)?)?[ ,]*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?)?[ ,]*"
-                            r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?)?)?\.?", re.IGNORECASE)
+_SPOKEN: Final = re.compile(
+    r"(?:(\d{1,3})\s*h(?:(?:ou)?rs?)?)?[ ,]*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?)?[ ,]*"
+    r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?)?)?\.?",
+    re.IGNORECASE,
+)
 
 
 def read_address(text: str) -> str:
@@ -52,11 +119,14 @@ def _odd_address(text: str) -> str:
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
     except (EmailNotValidError, ValueError) as fault:
-        raise ValueError(f"{shown!r} is not an email address ({_first_sentence(str(fault))}); "
-                         "write it like name@example.com, or empty the cell") from fault
+        raise ValueError(
+            f"{shown!r} is not an email address ({_first_sentence(str(fault))}); "
+            "write it like name@example.com, or empty the cell"
+        ) from fault
     if "." not in checked.ascii_domain:
-        raise ValueError(f"{shown!r} is not an email address (its domain has no dot); "
-                         "write it like name@example.com")
+        raise ValueError(
+            f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com"
+        )
     return normalise_address(f"{checked.local_part}@{checked.ascii_domain}")
 
 

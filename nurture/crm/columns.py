@@ -8,18 +8,51 @@ from functools import lru_cache
 from typing import Final
 
 FIELDS: Final = (
-    "external_id", "email", "first_name", "last_name", "full_name", "title", "company", "website", "industry",
-    "employees", "phone", "country", "region", "city", "postcode", "zone", "owner", "status", "customer",
-    "created_at", "source", "lead_source", "landing_page", "purchase_timeframe", "budget", "authority",
+    "external_id",
+    "email",
+    "first_name",
+    "last_name",
+    "full_name",
+    "title",
+    "company",
+    "website",
+    "industry",
+    "employees",
+    "phone",
+    "country",
+    "region",
+    "city",
+    "postcode",
+    "zone",
+    "owner",
+    "status",
+    "customer",
+    "created_at",
+    "source",
+    "lead_source",
+    "landing_page",
+    "purchase_timeframe",
+    "budget",
+    "authority",
     "need",
-    "consent_basis", "consent_source", "consent_at", "opted_out", "deleted", "registered_at", "attended",
-    "minutes_attended", "questions", "polls", "interest", "demo_requested",
+    "consent_basis",
+    "consent_source",
+    "consent_at",
+    "opted_out",
+    "deleted",
+    "registered_at",
+    "attended",
+    "minutes_attended",
+    "questions",
+    "polls",
+    "interest",
+    "demo_requested",
 )
 """The fields that a mapping may name."""
 
 CUSTOM: Final = "custom"  # keep the column as a fact under its own name
 _LONGEST_NAME: Final = 100
-SKIP: Final = "skip"      # leave the column out
+SKIP: Final = "skip"  # leave the column out
 CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesforce has it
 
 # Names that mean the same wherever they stand. Where several columns name one field, the first that has a
@@ -50,16 +83,13 @@ _COMMON: Final = {
     "status": "lead status,status,stage,contact status,lead stage",
     "customer": "customer,is customer,existing customer",
     "created_at": "created at,created date,create date,date created,created,creation date,created on",
-    "lead_source": "lead source,source,origin,how did you hear about us,"
-    "channel,utm source",
-    "landing_page": "landing page,landing page id,landing page url,conversion page,form url,"
-    "referring page",
+    "lead_source": "lead source,source,origin,how did you hear about us,channel,utm source",
+    "landing_page": "landing page,landing page id,landing page url,conversion page,form url,referring page",
     "purchase_timeframe": "purchase timeframe,purchase time frame,purchasing timeframe,"
     "timeframe,timeline,buying timeframe,buying timeline,decision date,purchase timeline,time frame,"
     "when do you plan to buy,planned purchase,time to buy,implementation timeframe",
     "budget": "budget,budget range,budget confirmed",
-    "authority": "authority,buying role,decision maker,role in buying process,"
-    "purchasing role",
+    "authority": "authority,buying role,decision maker,role in buying process,purchasing role",
     "need": "need,needs,pain point,challenge,use case,biggest challenge,business need",
     "consent_basis": "consent basis,legal basis,consent,lawful basis,gdpr consent,email consent,marketing "
     "consent,"
@@ -89,12 +119,18 @@ _COMMON: Final = {
 # What a system names in its own way, over and above the common names. These also tell the systems apart.
 _OWN: Final = {
     "salesforce": {
-        "external_id": "id,lead id,lead id 18,contact id", "owner": "owner name,owner id,owner alias,lead "
-        "owner,account owner",
-        "status": "status,lead status", "opted_out": "has opted out of email,email opt out",
-        "deleted": "is deleted", "employees": "number of employees,no of employees",
-        "purchase_timeframe": "timeframe", CONVERTED: "is converted,converted", "lead_source": "lead source",
-        "postcode": "postal code,zip/postal code", "region": "state/province", "company": "company / account",
+        "external_id": "id,lead id,lead id 18,contact id",
+        "owner": "owner name,owner id,owner alias,lead owner,account owner",
+        "status": "status,lead status",
+        "opted_out": "has opted out of email,email opt out",
+        "deleted": "is deleted",
+        "employees": "number of employees,no of employees",
+        "purchase_timeframe": "timeframe",
+        CONVERTED: "is converted,converted",
+        "lead_source": "lead source",
+        "postcode": "postal code,zip/postal code",
+        "region": "state/province",
+        "company": "company / account",
         CUSTOM: "system modstamp,last modified date,master record id,converted account id,converted "
         "contact id,"
         "converted opportunity id,is unread by owner,last activity date,converted date,photo url,"
@@ -103,18 +139,21 @@ _OWN: Final = {
         "unread by owner,rating,last modified by id,salutation",
     },
     "hubspot": {
-        "external_id": "record id,hs object id,vid,contact id", "status": "lifecycle stage,lifecyclestage,"
-        "lead status,"
-        "hs lead status", "owner": "contact owner,hubspot owner id,hubspot owner", "created_at": "create "
-        "date,createdate",
+        "external_id": "record id,hs object id,vid,contact id",
+        "status": "lifecycle stage,lifecyclestage,lead status,hs lead status",
+        "owner": "contact owner,hubspot owner id,hubspot owner",
+        "created_at": "create date,createdate",
         "lead_source": "original source,original traffic source,hs analytics source,latest source",
         "opted_out": "unsubscribed from all email,hs email optout,marketing contact unsubscribed",
         "consent_basis": "legal basis for processing contacts data,hs legal basis",
-        "landing_page": "first page seen,hs analytics first url", "zone": "time zone,hs timezone",
-        "employees": "number of employees,numemployees,num employees", "authority": "buying role,hs buying "
-        "role",
-        "country": "country/region,hs country region code", "title": "job title,jobtitle",
-        "purchase_timeframe": "time frame,hs time frame", "budget": "hs budget",
+        "landing_page": "first page seen,hs analytics first url",
+        "zone": "time zone,hs timezone",
+        "employees": "number of employees,numemployees,num employees",
+        "authority": "buying role,hs buying role",
+        "country": "country/region,hs country region code",
+        "title": "job title,jobtitle",
+        "purchase_timeframe": "time frame,hs time frame",
+        "budget": "hs budget",
         CUSTOM: "associated company,associated company ids,marketing contact status,last activity date,"
         "likelihood to close,hubspot score,number of form submissions,hs lead score,first conversion,"
         "recent conversion,became a marketing qualified lead date,last contacted,membership notes,annual "
@@ -122,17 +161,25 @@ _OWN: Final = {
         "number of pageviews,number of sessions,persona",
     },
     "mautic": {
-        "external_id": "id", "title": "position", "opted_out": "dnc,do not contact,donotcontact",
-        "postcode": "zipcode", "created_at": "date added,date identified", "zone": "timezone",
+        "external_id": "id",
+        "title": "position",
+        "opted_out": "dnc,do not contact,donotcontact",
+        "postcode": "zipcode",
+        "created_at": "date added,date identified",
+        "zone": "timezone",
         "owner": "owner,owner username,owner id,owner email",
         CUSTOM: "title,points,ip,address1,address2,attribution,attribution date,preferred locale,facebook,"
         "twitter,linkedin,instagram,foursquare,skype,googleplus,last active,stage,generated email",
     },
     "marketo": {
-        "external_id": "id,lead id,person id,marketo id", "status": "person status,lead status",
-        "lead_source": "person source,lead source,original source type", "opted_out": "unsubscribed",
-        "company": "company name,company", "employees": "num employees,number of employees",
-        "landing_page": "original referrer", "title": "job title,title",
+        "external_id": "id,lead id,person id,marketo id",
+        "status": "person status,lead status",
+        "lead_source": "person source,lead source,original source type",
+        "opted_out": "unsubscribed",
+        "company": "company name,company",
+        "employees": "num employees,number of employees",
+        "landing_page": "original referrer",
+        "title": "job title,title",
         CUSTOM: "person score,lead score,acquisition program,acquisition program name,acquisition date,"
         "inferred country,inferred city,inferred company,inferred state region,marketing suspended,black "
         "listed,"
@@ -141,14 +188,20 @@ _OWN: Final = {
         "original search engine,original source info,lead partition id",
     },
     "webinar": {
-        "full_name": "user name original name,user name,attendee name", "title": "job title",
+        "full_name": "user name original name,user name,attendee name",
+        "title": "job title",
         "registered_at": "registration time,registration date/time,registration date,registered on",
-        "attended": "attended,attended live,live attended", "country": "country/region name",
+        "attended": "attended,attended live,live attended",
+        "country": "country/region name",
         "minutes_attended": "time in session minutes,time in session,live minutes,attendance duration,"
-        "in session duration", "company": "organization,company",
-        "authority": "role in purchase process", "purchase_timeframe": "purchasing time frame",
-        "questions": "questions comments,questions count,asked questions", "interest": "interest rating",
-        "polls": "answered polls,polls count,poll responses", "lead_source": "source name",
+        "in session duration",
+        "company": "organization,company",
+        "authority": "role in purchase process",
+        "purchase_timeframe": "purchasing time frame",
+        "questions": "questions comments,questions count,asked questions",
+        "interest": "interest rating",
+        "polls": "answered polls,polls count,poll responses",
+        "lead_source": "source name",
         CUSTOM: "approval status,join time,leave time,is guest,attendance rate,archive minutes,on demand "
         "minutes,"
         "engagement score,engagement index,messages count,has replay,resources viewed,cumulative live "
@@ -177,15 +230,21 @@ def fact_name(column: str) -> str:
 
 
 def _ranked(table: dict[str, str]) -> dict[str, tuple[str, int]]:
-    return {squash(name): (field, rank)
-            for field, names in table.items() for rank, name in enumerate(names.split(",")) if name}
+    return {
+        squash(name): (field, rank)
+        for field, names in table.items()
+        for rank, name in enumerate(names.split(","))
+        if name
+    }
 
 
 _COMMON_NAMES: Final = _ranked(_COMMON)
 _OWN_NAMES: Final = {system: _ranked(table) for system, table in _OWN.items()}
 _TELLING: Final = {system: names.keys() - _COMMON_NAMES.keys() for system, names in _OWN_NAMES.items()}
 _ANY_SYSTEM: Final = {
-    name: (field, rank) for names in _OWN_NAMES.values() for name, (field, rank) in names.items()
+    name: (field, rank)
+    for names in _OWN_NAMES.values()
+    for name, (field, rank) in names.items()
     if field not in {CUSTOM, CONVERTED}
 }
 

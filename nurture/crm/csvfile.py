@@ -17,7 +17,7 @@ from nurture.errors import FileUnreadable
 
 DELIMITERS: Final = (",", ";", "\t", "|")
 MAX_COLUMNS: Final = 2_000
-_HEADER_WITHIN: Final = 20    # lines: webinar platforms write a preamble
+_HEADER_WITHIN: Final = 20  # lines: webinar platforms write a preamble
 _OPEN_QUOTE_LINES: Final = 100  # a quoted cell may span this many lines; more is an unclosed quote
 _DAMAGED: Final = re.compile("[\0\ufffd\udc80-\udcff]")
 
@@ -44,8 +44,7 @@ class CsvRows:
     *bytes_read* of *size* tells how far the reading is; *preamble* are the lines above the header.
     """
 
-    def __init__(self, path: Path, size: int, encoding: Encoding,
-                 recognises: Recognises | None) -> None:
+    def __init__(self, path: Path, size: int, encoding: Encoding, recognises: Recognises | None) -> None:
         self.path = path
         self.size = size
         self.encoding = encoding.name
@@ -64,8 +63,9 @@ class CsvRows:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def again(self) -> CsvRows:
@@ -99,8 +99,10 @@ class CsvRows:
                 else:
                     yield BadRow.of(lines.number, self._wrong_width(cells), cells)
         except OSError as fault:
-            raise FileUnreadable(f"{self.path} cannot be read after line {lines.number}: {fault.strerror}; "
-                                 "copy it to a local disk and import it again") from fault
+            raise FileUnreadable(
+                f"{self.path} cannot be read after line {lines.number}: {fault.strerror}; "
+                "copy it to a local disk and import it again"
+            ) from fault
         finally:
             self.close()
 
@@ -154,23 +156,29 @@ class CsvRows:
         return len(cells) == width
 
     def _wrong_width(self, cells: Sequence[str]) -> str:
-        return (f"{len(cells):,} cells, but the header on line {self.header_line} has {len(self.header):,}; "
-                "put quotes round a cell that holds the delimiter, or add the missing cells")
+        return (
+            f"{len(cells):,} cells, but the header on line {self.header_line} has {len(self.header):,}; "
+            "put quotes round a cell that holds the delimiter, or add the missing cells"
+        )
 
     def _find_header(self, recognises: Recognises | None) -> tuple[str, tuple[str, ...]]:
         sample = list(islice(self._lines, _HEADER_WITHIN))
         declared = re.fullmatch(r"sep=(.)", sample[0]) if sample else None
         start, delimiter = _choose_header(sample, declared.group(1) if declared else None, recognises)
         if start is None:
-            raise FileUnreadable(f"{self.path} has no header in its first {_HEADER_WITHIN} lines; "
-                                 "put the names of the columns on line 1")
+            raise FileUnreadable(
+                f"{self.path} has no header in its first {_HEADER_WITHIN} lines; "
+                "put the names of the columns on line 1"
+            )
         self.preamble = tuple(_lenient(line, delimiter) for line in sample[:start])
         self._lines.push_back(sample[start:])
         line = next(self._lines)
         width = line.count(delimiter) + 1
         if len(line) > MAX_LINE or (width > MAX_COLUMNS and len(_lenient(line, delimiter)) > MAX_COLUMNS):
-            raise FileUnreadable(f"{self.path} has {width:,} columns; at most {MAX_COLUMNS:,} are read: "
-                                 "export only the columns that you need")
+            raise FileUnreadable(
+                f"{self.path} has {width:,} columns; at most {MAX_COLUMNS:,} are read: "
+                "export only the columns that you need"
+            )
         if damage := _DAMAGED.search(line):
             raise FileUnreadable(f"{self.path}, line {self._lines.number}: {_damage(damage.group())}")
         try:
@@ -189,12 +197,15 @@ class CsvRows:
                 return
             if len(skipped) == _OPEN_QUOTE_LINES:
                 skipped.clear()
-        raise FileUnreadable(f"{self.path} has a header on line {self.header_line} and no rows under it; "
-                             "export it again and check its filter")
+        raise FileUnreadable(
+            f"{self.path} has a header on line {self.header_line} and no rows under it; "
+            "export it again and check its filter"
+        )
 
 
-def _choose_header(sample: Sequence[str], declared: str | None,
-                   recognises: Recognises | None) -> tuple[int | None, str]:
+def _choose_header(
+    sample: Sequence[str], declared: str | None, recognises: Recognises | None
+) -> tuple[int | None, str]:
     first = 1 if declared else 0
     candidates = (declared,) if declared else DELIMITERS
     # A Zoom report lists hosts and panelists, each with a header, before "Attendee Details".

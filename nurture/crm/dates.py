@@ -14,28 +14,68 @@ _FIRST_YEAR: Final = 1970
 _LAST_YEAR: Final = 2100
 _NOON: Final = 12
 _EPOCH_SECONDS, _EPOCH_MILLISECONDS = 10, 13  # digits
-_MONTHS: Final = {name: number for number, names in enumerate((
-    "jan january januar janvier enero janeiro", "feb february februar fevrier febrero fevereiro",
-    "mar march maerz mars marzo", "apr april avril abril", "may mai mayo maio",
-    "jun june juni juin junio junho", "jul july juli juillet julio julho", "aug august aout agosto",
-    "sep sept september septembre septiembre setembro", "oct october oktober octobre octubre okt",
-    "nov november novembre noviembre novembro", "dec december dezember decembre diciembre dez",
-), start=1) for name in names.split()}
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        (
+            "jan january januar janvier enero janeiro",
+            "feb february februar fevrier febrero fevereiro",
+            "mar march maerz mars marzo",
+            "apr april avril abril",
+            "may mai mayo maio",
+            "jun june juni juin junio junho",
+            "jul july juli juillet julio julho",
+            "aug august aout agosto",
+            "sep sept september septembre septiembre setembro",
+            "oct october oktober octobre octubre okt",
+            "nov november novembre noviembre novembro",
+            "dec december dezember decembre diciembre dez",
+        ),
+        start=1,
+    )
+    for name in names.split()
+}
 _OFFSETS: Final = {
-    "z": 0, "utc": 0, "gmt": 0, "wet": 0, "est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6,
-    "pst": -8, "pdt": -7, "cet": 1, "cest": 2, "bst": 1, "eet": 2, "eest": 3, "brt": -3,
-    "aest": 10, "aedt": 11,
+    "z": 0,
+    "utc": 0,
+    "gmt": 0,
+    "wet": 0,
+    "est": -5,
+    "edt": -4,
+    "cst": -6,
+    "cdt": -5,
+    "mst": -7,
+    "mdt": -6,
+    "pst": -8,
+    "pdt": -7,
+    "cet": 1,
+    "cest": 2,
+    "bst": 1,
+    "eet": 2,
+    "eest": 3,
+    "brt": -3,
+    "aest": 10,
+    "aedt": 11,
 }
 
 _NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
 _YEAR_FIRST: Final = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?:[T ,]+(.+))?", re.ASCII)
-_DAY_NAMED: Final = re.compile(r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
-                               r"(?:[ ,T]+(?:at )?(.+))?", re.IGNORECASE)
-_MONTH_NAMED: Final = re.compile(r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
-                                 r"(?:[ ,T]+(?:at )?(.+))?", re.IGNORECASE)
+_DAY_NAMED: Final = re.compile(
+    r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
+    r"(?:[ ,T]+(?:at )?(.+))?",
+    re.IGNORECASE,
+)
+_MONTH_NAMED: Final = re.compile(
+    r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
+    r"(?:[ ,T]+(?:at )?(.+))?",
+    re.IGNORECASE,
+)
 _WEEKDAY: Final = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? +", re.IGNORECASE)
-_TIME: Final = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2})(?:[.,]\d+)?)? ?(?:([ap])\.?m\.?)? ?"
-                          r"(?:\(?([a-z]{1,4})?([+-]\d{1,2}(?::?\d{2})?)?\)?)?", re.ASCII | re.IGNORECASE)
+_TIME: Final = re.compile(
+    r"(\d{1,2})(?::(\d{2}))?(?::(\d{2})(?:[.,]\d+)?)? ?(?:([ap])\.?m\.?)? ?"
+    r"(?:\(?([a-z]{1,4})?([+-]\d{1,2}(?::?\d{2})?)?\)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 @dataclass(slots=True)
@@ -74,8 +114,9 @@ class DateReader:
     *formats*, if any, are the only ones accepted (strptime); *day_first* None leaves 03/04/2026 unreadable.
     """
 
-    def __init__(self, zone: tzinfo = UTC, *, day_first: bool | None = None,
-                 formats: Sequence[str] = ()) -> None:
+    def __init__(
+        self, zone: tzinfo = UTC, *, day_first: bool | None = None, formats: Sequence[str] = ()
+    ) -> None:
         self._zone = zone
         self._day_first = day_first
         self._formats = tuple(formats)
@@ -135,8 +176,10 @@ class DateReader:
         if second > _NOON:
             return second, first
         if self._day_first is None:
-            raise ValueError(f"{found[0]!r} may be day or month first, and no date here tells; "
-                             'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file')
+            raise ValueError(
+                f"{found[0]!r} may be day or month first, and no date here tells; "
+                'write 2026-04-30, or give `formats` "%d/%m/%Y" or "%m/%d/%Y" in a mapping file'
+            )
         return (first, second) if self._day_first else (second, first)
 
 

@@ -12,15 +12,21 @@ from typing import BinaryIO, Final
 from nurture.errors import FileUnreadable
 
 MAX_LINE: Final = 1_000_000  # characters; a longer line is cut and reported
-_CHUNK: Final = 256 * 1024   # bytes
+_CHUNK: Final = 256 * 1024  # bytes
 
 _BOMS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _NOT_TEXT: Final = (
-    (b"PK\x03\x04", "an Excel workbook or a zip archive"), (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
-    (b"\x1f\x8b", "a gzip archive"), (b"%PDF", "a PDF"), (b"SQLite format 3\x00", "a database"),
+    (b"PK\x03\x04", "an Excel workbook or a zip archive"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF"),
+    (b"SQLite format 3\x00", "a database"),
 )
 
 
@@ -135,7 +141,8 @@ class Lines:
 
     def _read(self) -> Iterator[list[str]]:
         decoder = io.IncrementalNewlineDecoder(
-            codecs.getincrementaldecoder(self._encoding.name)(self._encoding.on_error), translate=True)
+            codecs.getincrementaldecoder(self._encoding.name)(self._encoding.on_error), translate=True
+        )
         rest = ""
         while chunk := self._file.read(_CHUNK):
             self.bytes_read += len(chunk)

@@ -81,9 +81,16 @@ _ATTENDED, _MINUTES = _SLOT["attended"], _SLOT["minutes_attended"]
 _CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
 
 # "None" and "-" are values here, or judged by the reader itself.
-_AS_WRITTEN: Final = frozenset({
-    "first_name", "last_name", "full_name", "questions", "polls", "consent_basis",
-})
+_AS_WRITTEN: Final = frozenset(
+    {
+        "first_name",
+        "last_name",
+        "full_name",
+        "questions",
+        "polls",
+        "consent_basis",
+    }
+)
 _LONGEST_NOTHING: Final = max(map(len, NOTHING))
 
 
@@ -116,8 +123,14 @@ class RowBuilder:
                 self._converted.append((step.index, step.column))
             else:
                 read: Read | None = dates[step.index] if step.field in DATE_FIELDS else step.read
-                cell = _Cell(step.index, _SLOT[step.field], step.column, read, step.field in _AS_WRITTEN,
-                             step.field in LENIENT)
+                cell = _Cell(
+                    step.index,
+                    _SLOT[step.field],
+                    step.column,
+                    read,
+                    step.field in _AS_WRITTEN,
+                    step.field in LENIENT,
+                )
                 (self._flags if step.field in ANY_YES else self._cells).append(cell)
         self._plain = [(cell.at, cell.slot, cell.as_written) for cell in self._cells if cell.read is None]
         self._typed = [cell for cell in self._cells if cell.read is not None]
@@ -135,7 +148,8 @@ class RowBuilder:
             values[_CUSTOM] = custom
             for at, slot, as_written in self._plain:
                 if (text := cells[at].strip()) and (
-                        as_written or len(text) > _LONGEST_NOTHING or text.casefold() not in NOTHING):
+                    as_written or len(text) > _LONGEST_NOTHING or text.casefold() not in NOTHING
+                ):
                     values[slot] = text
             self._read(cells, values, custom)
             self._read_flags(cells, values)
@@ -201,8 +215,10 @@ class RowBuilder:
             texts = {text.casefold(): text for at in places if (text := cells[at].strip())}
             if len(texts) > 1:
                 first, second = list(texts.values())[:2]
-                raise ValueError(f"the columns named {column!r} disagree ({first[:60]!r} and "
-                                 f"{second[:60]!r}); keep one of them")
+                raise ValueError(
+                    f"the columns named {column!r} disagree ({first[:60]!r} and "
+                    f"{second[:60]!r}); keep one of them"
+                )
         if values[_ATTENDED] is False and values[_MINUTES]:
             raise ValueError(f"attended says no, but {values[_MINUTES]} minutes were attended; correct one")
 

@@ -66,7 +66,9 @@ def _main_zones() -> dict[str, str]:
 def _region_zones() -> dict[tuple[str, str], str]:
     return {
         (code, _squashed(name)): zone
-        for code, zones in REGIONS.items() for zone, names in zones.items() for name in names.split(",")
+        for code, zones in REGIONS.items()
+        for zone, names in zones.items()
+        for name in names.split(",")
     }
 
 

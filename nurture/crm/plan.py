@@ -30,14 +30,21 @@ Read = Callable[[str], Any]
 
 # How cells become values. A field that is missing here is text.
 _READERS: Final[dict[str, Read]] = {
-    "email": cells.read_address, "customer": cells.read_flag, "opted_out": cells.read_flag,
-    "deleted": cells.read_flag, "attended": cells.read_flag, CONVERTED: cells.read_flag,
-    "consent_basis": basis_of, "questions": cells.read_mark,
+    "email": cells.read_address,
+    "customer": cells.read_flag,
+    "opted_out": cells.read_flag,
+    "deleted": cells.read_flag,
+    "attended": cells.read_flag,
+    CONVERTED: cells.read_flag,
+    "consent_basis": basis_of,
+    "questions": cells.read_mark,
     "polls": cells.read_mark,
 }
 # An unreadable value of these is no reason to keep the lead out: it is kept as a custom fact.
 LENIENT: Final[dict[str, Read]] = {
-    "employees": cells.read_count, "minutes_attended": cells.read_minutes, "demo_requested": cells.read_flag,
+    "employees": cells.read_count,
+    "minutes_attended": cells.read_minutes,
+    "demo_requested": cells.read_flag,
     "zone": cells.read_zone,
 }
 # Of several columns, any yes counts.
@@ -79,7 +86,8 @@ def make_plan(header: Sequence[str], mapping: Mapping, where: str) -> Plan:
     targets = _targets(header, mapping, system, where)
     ranked = sorted(
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),
-        key=lambda entry: (entry[0], -entry[1], -entry[2]))  # the best column has the last word
+        key=lambda entry: (entry[0], -entry[1], -entry[2]),
+    )  # the best column has the last word
     plan.steps = [Step(index, name, header[index], reader_of(name)) for name, _, index in ranked]
     plan.twins = _twins(header, ranked)
     _keep_custom(plan, header, targets, {name: index for name, _, index in ranked})
@@ -89,8 +97,9 @@ def make_plan(header: Sequence[str], mapping: Mapping, where: str) -> Plan:
     return plan
 
 
-def _targets(header: Sequence[str], mapping: Mapping, system: str | None,
-             where: str) -> dict[int, tuple[str, int]]:
+def _targets(
+    header: Sequence[str], mapping: Mapping, system: str | None, where: str
+) -> dict[int, tuple[str, int]]:
     places: dict[str, list[int]] = defaultdict(list)
     for index, column in enumerate(header):
         places[squash(column)].append(index)
@@ -105,8 +114,10 @@ def _targets(header: Sequence[str], mapping: Mapping, system: str | None,
         exact = [index for index, name in enumerate(header) if name == column]
         found = exact or places.get(squash(column), [])
         if not found:
-            raise FileUnreadable(f"{where} has no column {column!r}, which {mapping.name} maps to {target}"
-                                 f"{nearest(column, tuple(header))}")
+            raise FileUnreadable(
+                f"{where} has no column {column!r}, which {mapping.name} maps to {target}"
+                f"{nearest(column, tuple(header))}"
+            )
         targets |= dict.fromkeys(found, (target, rank))
     return targets
 
@@ -120,8 +131,9 @@ def _twins(header: Sequence[str], ranked: list[tuple[str, int, int]]) -> list[tu
     return [(header[found[0]], tuple(found)) for found in groups.values() if len(found) > 1]
 
 
-def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]],
-                 best: dict[str, int]) -> None:
+def _keep_custom(
+    plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]], best: dict[str, int]
+) -> None:
     names = set(FIELDS)  # a second title must not pass for the title
     dropped = 0
     for index, column in enumerate(header):
@@ -140,8 +152,10 @@ def _keep_custom(plan: Plan, header: Sequence[str], targets: dict[int, tuple[str
         names.add(name)
         plan.custom.append((index, name))
     if dropped:
-        plan.notes.append(f"{dropped} columns are left out: at most {MAX_CUSTOM} without a field "
-                          "are kept; map the ones that you need in a mapping file")
+        plan.notes.append(
+            f"{dropped} columns are left out: at most {MAX_CUSTOM} without a field "
+            "are kept; map the ones that you need in a mapping file"
+        )
 
 
 def _constant(name: str, text: str, where: str) -> Any:
@@ -152,8 +166,9 @@ def _constant(name: str, text: str, where: str) -> Any:
         raise FileUnreadable(f"{where}: constant {name}: {fault}") from fault
 
 
-def _template(name: str, text: str, header: Sequence[str],
-              where: str) -> tuple[str, list[tuple[str, int]], Read | None]:
+def _template(
+    name: str, text: str, header: Sequence[str], where: str
+) -> tuple[str, list[tuple[str, int]], Read | None]:
     """Split a template into (text before, index of the cell after it); -1 ends it."""
     parts: list[tuple[str, int]] = []
     end = 0
@@ -161,9 +176,11 @@ def _template(name: str, text: str, header: Sequence[str],
     for found in PLACEHOLDER.finditer(text):
         index = by_name.get(squash(found[1]))
         if index is None:
-            raise FileUnreadable(f"{where}: template {name} names {{{found[1]}}}, which is not a column"
-                                 f"{nearest(found[1], tuple(header))}")
-        parts.append((text[end:found.start()], index))
+            raise FileUnreadable(
+                f"{where}: template {name} names {{{found[1]}}}, which is not a column"
+                f"{nearest(found[1], tuple(header))}"
+            )
+        parts.append((text[end : found.start()], index))
         end = found.end()
     parts.append((text[end:], -1))
     return name, parts, reader_of(name)
@@ -174,6 +191,7 @@ def _require_identity(plan: Plan, header: Sequence[str], where: str) -> None:
     if have & {"email", "external_id"}:
         return
     shown = ", ".join(column[:40] for column in header[:_SHOWN]) + (", ..." if len(header) > _SHOWN else "")
-    raise FileUnreadable(f"{where} has no column with addresses or ids (columns: {shown}); name one Email, "
-                         "or say in a mapping file which column is `email` or `external_id`")
-
+    raise FileUnreadable(
+        f"{where} has no column with addresses or ids (columns: {shown}); name one Email, "
+        "or say in a mapping file which column is `email` or `external_id`"
+    )

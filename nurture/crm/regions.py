@@ -6,14 +6,37 @@ from typing import Final
 
 # The zone in which most people of the country live; used when the region says nothing.
 MAIN_ZONE: Final = {
-    "AQ": "Antarctica/McMurdo", "AR": "America/Argentina/Buenos_Aires", "AU": "Australia/Sydney",
-    "BR": "America/Sao_Paulo", "CA": "America/Toronto", "CD": "Africa/Kinshasa", "CL": "America/Santiago",
-    "CN": "Asia/Shanghai", "CY": "Asia/Nicosia", "DE": "Europe/Berlin", "EC": "America/Guayaquil",
-    "ES": "Europe/Madrid", "FM": "Pacific/Pohnpei", "GL": "America/Nuuk", "ID": "Asia/Jakarta",
-    "KI": "Pacific/Tarawa", "KZ": "Asia/Almaty", "MH": "Pacific/Majuro", "MN": "Asia/Ulaanbaatar",
-    "MX": "America/Mexico_City", "MY": "Asia/Kuala_Lumpur", "NZ": "Pacific/Auckland", "PF": "Pacific/Tahiti",
-    "PG": "Pacific/Port_Moresby", "PS": "Asia/Gaza", "PT": "Europe/Lisbon", "RU": "Europe/Moscow",
-    "UA": "Europe/Kyiv", "UM": "Pacific/Wake", "US": "America/New_York", "UZ": "Asia/Tashkent",
+    "AQ": "Antarctica/McMurdo",
+    "AR": "America/Argentina/Buenos_Aires",
+    "AU": "Australia/Sydney",
+    "BR": "America/Sao_Paulo",
+    "CA": "America/Toronto",
+    "CD": "Africa/Kinshasa",
+    "CL": "America/Santiago",
+    "CN": "Asia/Shanghai",
+    "CY": "Asia/Nicosia",
+    "DE": "Europe/Berlin",
+    "EC": "America/Guayaquil",
+    "ES": "Europe/Madrid",
+    "FM": "Pacific/Pohnpei",
+    "GL": "America/Nuuk",
+    "ID": "Asia/Jakarta",
+    "KI": "Pacific/Tarawa",
+    "KZ": "Asia/Almaty",
+    "MH": "Pacific/Majuro",
+    "MN": "Asia/Ulaanbaatar",
+    "MX": "America/Mexico_City",
+    "MY": "Asia/Kuala_Lumpur",
+    "NZ": "Pacific/Auckland",
+    "PF": "Pacific/Tahiti",
+    "PG": "Pacific/Port_Moresby",
+    "PS": "Asia/Gaza",
+    "PT": "Europe/Lisbon",
+    "RU": "Europe/Moscow",
+    "UA": "Europe/Kyiv",
+    "UM": "Pacific/Wake",
+    "US": "America/New_York",
+    "UZ": "Asia/Tashkent",
 }
 
 # Country -> zone -> its regions, by code and by name. Regions in the main zone are named too, so that a
@@ -145,14 +168,21 @@ REGIONS: Final[dict[str, dict[str, str]]] = {
         "Asia/Atyrau": "Atyrau",
         "Asia/Oral": "West Kazakhstan,Oral,Uralsk",
     },
-    "ES": {"Atlantic/Canary": "Canarias,Canary Islands,Las Palmas,Santa Cruz de Tenerife,Tenerife",
-           "Africa/Ceuta": "Ceuta,Melilla"},
+    "ES": {
+        "Atlantic/Canary": "Canarias,Canary Islands,Las Palmas,Santa Cruz de Tenerife,Tenerife",
+        "Africa/Ceuta": "Ceuta,Melilla",
+    },
     "PT": {"Atlantic/Azores": "Azores,Acores", "Atlantic/Madeira": "Madeira"},
-    "CL": {"America/Punta_Arenas": "Magallanes", "America/Coyhaique": "Aysen",
-           "Pacific/Easter": "Easter Island,Isla de Pascua"},
-    "CD": {"Africa/Lubumbashi": "Haut-Katanga,Katanga,Lualaba,Kasai,Kasai-Oriental,North Kivu,South Kivu,"
-    "Nord-Kivu,"
-           "Sud-Kivu,Maniema,Tshopo,Ituri"},
+    "CL": {
+        "America/Punta_Arenas": "Magallanes",
+        "America/Coyhaique": "Aysen",
+        "Pacific/Easter": "Easter Island,Isla de Pascua",
+    },
+    "CD": {
+        "Africa/Lubumbashi": "Haut-Katanga,Katanga,Lualaba,Kasai,Kasai-Oriental,North Kivu,South Kivu,"
+        "Nord-Kivu,"
+        "Sud-Kivu,Maniema,Tshopo,Ituri"
+    },
     "EC": {"Pacific/Galapagos": "Galapagos"},
     "MN": {"Asia/Hovd": "Hovd,Khovd,Uvs,Bayan-Olgii"},
     "MY": {"Asia/Kuching": "Sabah,Sarawak,Labuan"},

@@ -18,8 +18,16 @@ from nurture.crm.mapping import DATE_FIELDS, Mapping, load_mapping
 from nurture.crm.plan import Plan, Step, make_plan
 from nurture.crm.preamble import held_at
 
-__all__ = ["BadRow", "BadRowReport", "LeadFile", "LeadRow", "Mapping", "load_mapping", "open_leads",
-           "read_leads"]
+__all__ = [
+    "BadRow",
+    "BadRowReport",
+    "LeadFile",
+    "LeadRow",
+    "Mapping",
+    "load_mapping",
+    "open_leads",
+    "read_leads",
+]
 
 _EVIDENCE_ROWS: Final = 500
 
@@ -66,8 +74,9 @@ class LeadFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._rows.close()
 
     @property
@@ -92,8 +101,10 @@ class LeadFile:
                 verdict = next(iter(sure))  # the file's other dates tell
             formats = mapping.formats.get(step.field, ())
             if verdict is None and evidence[index].open and not formats:
-                self.notes.append(f"column {step.column!r}: is 03/04/2026 in March or April? No date tells; "
-                                  f'add `formats: {{{step.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"')
+                self.notes.append(
+                    f"column {step.column!r}: is 03/04/2026 in March or April? No date tells; "
+                    f'add `formats: {{{step.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
+                )
             readers[index] = DateReader(ZoneInfo(mapping.times_in), day_first=verdict, formats=formats)
         return readers
 

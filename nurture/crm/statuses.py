@@ -13,7 +13,7 @@ class Status(StrEnum):
     """Where a lead stands, as its file says."""
 
     OPEN = "open"
-    WORKING = "working"          # a rep is on it
+    WORKING = "working"  # a rep is on it
     CUSTOMER = "customer"
     WON = "won"
     LOST = "lost"
@@ -56,8 +56,15 @@ _STATUSES: Final = {
     "call back later,remarketing,returned to marketing",
 }
 
-_STRENGTH: Final = (Status.CUSTOMER, Status.WON, Status.UNQUALIFIED, Status.LOST, Status.WORKING,
-                    Status.NURTURE, Status.OPEN)
+_STRENGTH: Final = (
+    Status.CUSTOMER,
+    Status.WON,
+    Status.UNQUALIFIED,
+    Status.LOST,
+    Status.WORKING,
+    Status.NURTURE,
+    Status.OPEN,
+)
 
 _BASES: Final = {
     Basis.CONSENT: "consent,freely given consent from contact,opt in,opted in,double opt in,doi,single opt "
@@ -70,12 +77,34 @@ _BASES: Final = {
     "implied consent,implicit,soft opt in,existing business relationship,berechtigtes interesse",
     Basis.CONTRACT: "contract,performance of a contract,performance of contract,contractual",
 }
-_NO_BASIS: Final = frozenset({
-    "", "no", "false", "0", "n", "none", "not applicable", "na", "n a", "no consent", "unknown", "not given",
-    "withdrawn", "revoked", "denied", "refused", "opted out", "opt out", "pending", "unsubscribed",
-    "not opted in",
-    "not provided", "not subscribed", "null",
-})
+_NO_BASIS: Final = frozenset(
+    {
+        "",
+        "no",
+        "false",
+        "0",
+        "n",
+        "none",
+        "not applicable",
+        "na",
+        "n a",
+        "no consent",
+        "unknown",
+        "not given",
+        "withdrawn",
+        "revoked",
+        "denied",
+        "refused",
+        "opted out",
+        "opt out",
+        "pending",
+        "unsubscribed",
+        "not opted in",
+        "not provided",
+        "not subscribed",
+        "null",
+    }
+)
 
 
 def _table(words: dict[Status, str] | dict[Basis, str]) -> dict[str, str]:

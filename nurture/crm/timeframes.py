@@ -12,17 +12,52 @@ from typing import Final
 from nurture.crm.dates import DateReader
 
 _UNITS: Final = {"day": 1.0, "week": 7.0, "month": 365 / 12, "quarter": 365 / 4, "year": 365.0}
-_NOW: Final = frozenset({"immediately", "immediate", "now", "asap", "as soon as possible", "urgent",
-                         "right away",
-                         "today", "ready to buy", "sofort"})
-_SPANS: Final = {"this week": 7, "next week": 14, "this month": 30, "next month": 61, "this quarter": 91,
-                 "next quarter": 182, "this year": 365, "next year": 730, "half a year": 182, "a year": 365,
-                 "a month": 30, "a quarter": 91, "a week": 7}
-_WORDS: Final = {"one": "1", "two": "2", "three": "3", "four": "4", "six": "6", "nine": "9", "twelve": "12",
-                 "eighteen": "18", "a": "1", "an": "1"}
+_NOW: Final = frozenset(
+    {
+        "immediately",
+        "immediate",
+        "now",
+        "asap",
+        "as soon as possible",
+        "urgent",
+        "right away",
+        "today",
+        "ready to buy",
+        "sofort",
+    }
+)
+_SPANS: Final = {
+    "this week": 7,
+    "next week": 14,
+    "this month": 30,
+    "next month": 61,
+    "this quarter": 91,
+    "next quarter": 182,
+    "this year": 365,
+    "next year": 730,
+    "half a year": 182,
+    "a year": 365,
+    "a month": 30,
+    "a quarter": 91,
+    "a week": 7,
+}
+_WORDS: Final = {
+    "one": "1",
+    "two": "2",
+    "three": "3",
+    "four": "4",
+    "six": "6",
+    "nine": "9",
+    "twelve": "12",
+    "eighteen": "18",
+    "a": "1",
+    "an": "1",
+}
 _MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_AMOUNT: Final = re.compile(r"(\d{1,3})(?:\s*(?:-|to|\u2013|and)\s*(\d{1,3}))?\s*\+?\s*"
-                            r"(day|week|month|mo|mth|quarter|year|yr)s?\b")
+_AMOUNT: Final = re.compile(
+    r"(\d{1,3})(?:\s*(?:-|to|\u2013|and)\s*(\d{1,3}))?\s*\+?\s*"
+    r"(day|week|month|mo|mth|quarter|year|yr)s?\b"
+)
 _OPEN: Final = re.compile(r"(?:>|over|more than|after|beyond|later than|longer than|\d\s*\+)")
 _QUARTER: Final = re.compile(r"\bq([1-4])\b(?:\D{0,3}(20\d\d))?|\b(20\d\d)\W{0,2}q([1-4])\b")
 _MONTH: Final = re.compile(r"\b(" + "|".join(_MONTHS) + r")[a-z]*\.?(?:,? (20\d\d))?$")

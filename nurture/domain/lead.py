@@ -34,13 +34,13 @@ class Closing(StrEnum):
 class Queue(StrEnum):
     """The named queues that ship; policy may name more."""
 
-    HAND_OFF = "hand-off"          # ready, waits for a rep with room
-    NO_BASIS = "no-basis"          # nothing allows us to mail this lead
+    HAND_OFF = "hand-off"  # ready, waits for a rep with room
+    NO_BASIS = "no-basis"  # nothing allows us to mail this lead
     NO_ADDRESS = "no-address"
-    SUPPRESSED = "suppressed"      # opted out or undeliverable; a person may call
-    AMBIGUOUS = "ambiguous"        # two known leads match
+    SUPPRESSED = "suppressed"  # opted out or undeliverable; a person may call
+    AMBIGUOUS = "ambiguous"  # two known leads match
     NO_REP = "no-rep"  # ready, and every rep gave it back
-    NO_TRACK = "no-track"          # not ready, and no track's audience fits
+    NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,8 +41,17 @@ from nurture.domain.track import (
 from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, Touch, TouchState, View
 
 __all__ = [
-    "GUARDS", "Action", "Asked", "Decision", "HoldReason", "Leave", "NoteFact", "OfferToSales", "SendTouch",
-    "decide", "evolve",
+    "GUARDS",
+    "Action",
+    "Asked",
+    "Decision",
+    "HoldReason",
+    "Leave",
+    "NoteFact",
+    "OfferToSales",
+    "SendTouch",
+    "decide",
+    "evolve",
 ]
 
 MOST_STEPS_AT_ONCE: Final = 500
@@ -330,9 +339,7 @@ def _repeat(
 # 5. A touch
 
 
-def _email(
-    email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]
-) -> Decision | Position:
+def _email(email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision | Position:
     """Send the touch, hold it, or go on behind it once it is settled."""
     return _settled(position, asked, notes) or _plan(email, position, asked, notes)
 

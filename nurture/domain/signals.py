@@ -18,9 +18,9 @@ class SignalKind(StrEnum):
     REGISTERED = "registered"
     ATTENDED = "attended"
     VISITED = "visited"
-    SUBMITTED = "submitted"          # a form
+    SUBMITTED = "submitted"  # a form
     REQUESTED_DEMO = "requested_demo"
-    DECIDING = "deciding"            # stated when it decides; value = ISO date
+    DECIDING = "deciding"  # stated when it decides; value = ISO date
     UNSUBSCRIBED = "unsubscribed"
     BOUNCED = "bounced"
     COMPLAINED = "complained"

@@ -16,7 +16,7 @@ DOUBT_COUNTS_AS_SENT_AFTER: Final = timedelta(hours=72)
 class TouchState(StrEnum):
     """Where a touch is, seen from the planner."""
 
-    IN_AIR = "in_air"          # planned, claimed or sending
+    IN_AIR = "in_air"  # planned, claimed or sending
     ACCEPTED = "accepted"
     IN_DOUBT = "in_doubt"
     CANCELLED = "cancelled"

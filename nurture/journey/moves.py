@@ -94,9 +94,7 @@ class Mover:
         assert stay is not None
         at = stay.position
         reached = max(at.reached, until)
-        self.changes.placed.append(
-            Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached)
-        )
+        self.changes.placed.append(Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached))
 
     def call_off(self, lead: Claimed, reason: str) -> None:
         """Cancel the lead's touches that have not gone yet."""

@@ -101,9 +101,7 @@ def days(database: Database, connection: Connection, before: datetime) -> Iterat
     """Yield the changes of each day until *before*, days without any left out, the first one first."""
     came_on = day_of(database, lead.c.created_at)
     came = dict(
-        connection.execute(
-            select(came_on, func.count()).where(lead.c.created_at < before).group_by(came_on)
-        )
+        connection.execute(select(came_on, func.count()).where(lead.c.created_at < before).group_by(came_on))
         .tuples()
         .all()
     )

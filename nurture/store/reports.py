@@ -203,9 +203,7 @@ def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[s
         (custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value, Custodian.INTAKE.value)), ""),
         else_=custody.c.ref,
     )
-    wanted = (
-        select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
-    )
+    wanted = select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
     rows = connection.execute(_of_source(wanted, custody.c.lead_id, source))
     return {(kind, ref): number for kind, ref, number in rows}
 
@@ -215,9 +213,7 @@ def touches_by_week(database: Database, connection: Connection) -> tuple[list[We
     # The same expression twice, not two alike: PostgreSQL compares their parameters.
     week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
     sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
-    touches = (
-        select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
-    )
+    touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
     heard = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
     rows = [WeekRow._make(row) for row in connection.execute(touches)]
     return rows, dict(connection.execute(heard).tuples().all())
@@ -227,9 +223,21 @@ def handoffs(connection: Connection) -> list[HandoffRow]:
     """Return every hand-off, the oldest first."""
     wanted = (
         select(
-            offer.c.id, offer.c.lead_id, enrollment.c.track, offer.c.rule, offer.c.because, offer.c.rep,
-            offer.c.routed_because, offer.c.policy_version, offer.c.state, offer.c.reason,
-            offer.c.offered_at, offer.c.expires_at, offer.c.answered_at, custody.c.kind, custody.c.ref,
+            offer.c.id,
+            offer.c.lead_id,
+            enrollment.c.track,
+            offer.c.rule,
+            offer.c.because,
+            offer.c.rep,
+            offer.c.routed_because,
+            offer.c.policy_version,
+            offer.c.state,
+            offer.c.reason,
+            offer.c.offered_at,
+            offer.c.expires_at,
+            offer.c.answered_at,
+            custody.c.kind,
+            custody.c.ref,
         )
         .outerjoin(enrollment, enrollment.c.id == offer.c.enrollment_id)
         .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)

@@ -45,16 +45,25 @@ def test_few_common_columns_tell_no_system() -> None:
     assert detect_system(["email", "name", "title"]) is None
 
 
-@pytest.mark.parametrize(("column", "system", "field"), [
-    ("FirstName", "salesforce", "first_name"), ("first_name", None, "first_name"), ("Timeframe__c", None,
-                                                                                   "purchase_timeframe"),
-    ("timeframe_c", "salesforce", "purchase_timeframe"), ("title", "mautic", CUSTOM), ("title", None,
-    "title"),
-    ("position", "mautic", "title"), ("Time in Session (minutes)", "webinar", "minutes_attended"),
-    ("Registration Time (UTC)", None, "registered_at"), ("hs_lead_status", "hubspot", "status"),
-    ("E-Mail", None, "email"), ("Status", "webinar", CUSTOM), ("HasOptedOutOfEmail", None, "opted_out"),
-    ("Questions & Comments", "webinar", "questions"),
-])
+@pytest.mark.parametrize(
+    ("column", "system", "field"),
+    [
+        ("FirstName", "salesforce", "first_name"),
+        ("first_name", None, "first_name"),
+        ("Timeframe__c", None, "purchase_timeframe"),
+        ("timeframe_c", "salesforce", "purchase_timeframe"),
+        ("title", "mautic", CUSTOM),
+        ("title", None, "title"),
+        ("position", "mautic", "title"),
+        ("Time in Session (minutes)", "webinar", "minutes_attended"),
+        ("Registration Time (UTC)", None, "registered_at"),
+        ("hs_lead_status", "hubspot", "status"),
+        ("E-Mail", None, "email"),
+        ("Status", "webinar", CUSTOM),
+        ("HasOptedOutOfEmail", None, "opted_out"),
+        ("Questions & Comments", "webinar", "questions"),
+    ],
+)
 def test_a_column_becomes_its_field(column: str, system: str | None, field: str) -> None:
     found = field_of(column, system)
     assert found is not None
@@ -72,14 +81,23 @@ def test_every_field_is_known_by_its_own_name(field: str) -> None:
     assert found[0] == ("lead_source" if field == "source" else field)
 
 
-@pytest.mark.parametrize(("column", "name"), [
-    ("LeadScore__c", "lead_score"), ("UTM Campaign", "utm_campaign"), ("utm_medium_c", "utm_medium_c"),
-    ("contact's data", "contacts_data"), ("GCLIDValue", "gclid_value"), ("---", ""), ("Größe", "größe"),
-])
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("LeadScore__c", "lead_score"),
+        ("UTM Campaign", "utm_campaign"),
+        ("utm_medium_c", "utm_medium_c"),
+        ("contact's data", "contacts_data"),
+        ("GCLIDValue", "gclid_value"),
+        ("---", ""),
+        ("Größe", "größe"),
+    ],
+)
 def test_other_columns_keep_a_plain_name(column: str, name: str) -> None:
     assert fact_name(column) == name
 
 
 def test_case_spaces_and_marks_do_not_count() -> None:
-    assert len({squash(name) for name in ("Lead Source", "lead_source", "LeadSource__c",
-        " LEAD-SOURCE ")}) == 1
+    assert (
+        len({squash(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1
+    )

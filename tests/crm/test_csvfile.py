@@ -47,13 +47,15 @@ def test_encoding_and_delimiter_are_detected(tmp_path: Path, encoding: str, deli
 
 
 def test_what_is_not_utf_8_is_read_as_windows_1252(tmp_path: Path) -> None:
-    assert read(written(tmp_path / "a.csv", "name,city\nZoë,“Köln” 5€\n".encode("cp1252"))) == [["Zoë",
-        "“Köln” 5€"]]
+    assert read(written(tmp_path / "a.csv", "name,city\nZoë,“Köln” 5€\n".encode("cp1252"))) == [
+        ["Zoë", "“Köln” 5€"]
+    ]
 
 
 def test_one_damaged_byte_in_a_utf_8_file_costs_one_row(tmp_path: Path) -> None:
-    path = written(tmp_path / "a.csv",
-                   "name,city\nZoë,Köln\nJörg,".encode() + b"\xe9\n" + "André,Orléans\n".encode())
+    path = written(
+        tmp_path / "a.csv", "name,city\nZoë,Köln\nJörg,".encode() + b"\xe9\n" + "André,Orléans\n".encode()
+    )
     rows = list(open_rows(path))
     assert [row.line for row in rows if isinstance(row, BadRow)] == [3]
     assert [row[1] for row in rows if not isinstance(row, BadRow)] == [["Zoë", "Köln"], ["André", "Orléans"]]
@@ -74,11 +76,15 @@ def test_no_row_is_lost_and_lines_are_numbered(tmp_path: Path, count: int) -> No
 cell = st.text(st.characters(exclude_characters="\0\r\ufffd", exclude_categories=["Cs"]), max_size=12)
 
 
-@given(st.lists(st.lists(cell, min_size=3, max_size=3), min_size=1, max_size=30),
-       st.sampled_from([",", ";", "\t", "|"]), st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]))
+@given(
+    st.lists(st.lists(cell, min_size=3, max_size=3), min_size=1, max_size=30),
+    st.sampled_from([",", ";", "\t", "|"]),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_a_csv_writer_wrote_is_read_back(
-        tmp_path: Path, table: list[list[str]], delimiter: str, encoding: str) -> None:
+    tmp_path: Path, table: list[list[str]], delimiter: str, encoding: str
+) -> None:
     rows = [["id", "header", "other"], *([f"r{i}", *row[1:]] for i, row in enumerate(table))]
     path = written(tmp_path / "a.csv", as_csv(rows, delimiter, "\n").encode(encoding))
     assert read(path) == rows[1:]
@@ -96,20 +102,24 @@ def test_random_bytes_give_rows_or_one_clear_error(tmp_path: Path, content: byte
         assert lines == sorted(set(lines))
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    (b"", "is empty"),
-    (b"\xef\xbb\xbf", "no header"),
-    (b"\n\n\n", "no header"),
-    (b"email,name\n", "no rows"),
-    (b"email,name\n,\n\n", "no rows"),
-    (b"em\0ail,name\na@example.com,b\n", "NUL"),
-    (b"PK\x03\x04" + b"\0" * 50, "Excel workbook"),
-    (b"%PDF-1.7", "a PDF"),
-    (",".join(f"c{i}" for i in range(10_000)).encode() + b"\n1\n", "10,000 columns"),
-    (b'email,"name\na,b\n', "quote"),
-])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"\xef\xbb\xbf", "no header"),
+        (b"\n\n\n", "no header"),
+        (b"email,name\n", "no rows"),
+        (b"email,name\n,\n\n", "no rows"),
+        (b"em\0ail,name\na@example.com,b\n", "NUL"),
+        (b"PK\x03\x04" + b"\0" * 50, "Excel workbook"),
+        (b"%PDF-1.7", "a PDF"),
+        (",".join(f"c{i}" for i in range(10_000)).encode() + b"\n1\n", "10,000 columns"),
+        (b'email,"name\na,b\n', "quote"),
+    ],
+)
 def test_a_file_that_cannot_be_used_gives_one_error_with_the_next_move(
-        tmp_path: Path, content: bytes, says: str) -> None:
+    tmp_path: Path, content: bytes, says: str
+) -> None:
     with pytest.raises(FileUnreadable, match=says) as caught:
         list(open_rows(written(tmp_path / "leads.csv", content)))
     assert "leads.csv" in str(caught.value)
@@ -171,8 +181,11 @@ def test_a_line_of_50_mb_is_one_bad_row_in_bounded_memory(tmp_path: Path) -> Non
 def test_the_header_is_found_under_a_preamble(tmp_path: Path) -> None:
     text = 'Webinar Name,"Care, for leads"\nGenerated,2026-08-05\n\nEmail;First Name\na@example.com;Ann\n'
     rows = open_rows(written(tmp_path / "a.csv", text), lambda cells: "Email" in cells)
-    assert (rows.header, rows.header_line, list(rows)) == (("Email", "First Name"), 4, [(5,
-        ["a@example.com", "Ann"])])
+    assert (rows.header, rows.header_line, list(rows)) == (
+        ("Email", "First Name"),
+        4,
+        [(5, ["a@example.com", "Ann"])],
+    )
 
 
 def test_a_declared_delimiter_is_believed(tmp_path: Path) -> None:

@@ -8,31 +8,58 @@ from nurture.crm.places import country_code, is_zone, zone_for
 from nurture.crm.regions import CITIES, MAIN_ZONE, REGIONS
 
 
-@pytest.mark.parametrize(("text", "code"), [
-    ("DE", "DE"), ("deu", "DE"), ("Deutschland", "DE"), ("U.S.A.", "US"), ("United States of America", "US"),
-    ("UK", "GB"), ("England", "GB"), ("Côte d'Ivoire", "CI"), ("Korea, Republic of", "KR"), ("Türkiye", "TR"),
-    ("Bosnia and Herzegovina", "BA"), ("Czechia", "CZ"), ("Viet Nam", "VN"), ("Atlantis", None), ("", None),
-])
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("DE", "DE"),
+        ("deu", "DE"),
+        ("Deutschland", "DE"),
+        ("U.S.A.", "US"),
+        ("United States of America", "US"),
+        ("UK", "GB"),
+        ("England", "GB"),
+        ("Côte d'Ivoire", "CI"),
+        ("Korea, Republic of", "KR"),
+        ("Türkiye", "TR"),
+        ("Bosnia and Herzegovina", "BA"),
+        ("Czechia", "CZ"),
+        ("Viet Nam", "VN"),
+        ("Atlantis", None),
+        ("", None),
+    ],
+)
 def test_a_country_is_known_by_its_names_and_codes(text: str, code: str | None) -> None:
     assert country_code(text) == code
 
 
-@pytest.mark.parametrize(("country", "region", "city", "zone"), [
-    ("Germany", None, None, "Europe/Berlin"), ("FR", "Bretagne", None, "Europe/Paris"),
-    ("US", None, None, "America/New_York"), ("US", "CA", None, "America/Los_Angeles"),
-    ("US", "US-TX", None, "America/Chicago"), ("US", "Texas", "El Paso", "America/Denver"),
-    ("US", "New York", "Gary", "America/New_York"), ("CA", "CA", None, "America/Toronto"),
-    ("Canada", "Québec", None, "America/Toronto"), ("Canada", "BC", None, "America/Vancouver"),
-    ("AU", "WA", None, "Australia/Perth"), ("BR", "AM", None, "America/Manaus"), ("BR", None, None,
-    "America/Sao_Paulo"),
-    ("MX", "BC", None, "America/Tijuana"), ("Russia", "Omsk", None, "Asia/Omsk"), ("ID", "Bali", None,
-    "Asia/Makassar"),
-    ("KZ", "Aktobe", None, "Asia/Aqtobe"), ("ES", "Canarias", None, "Atlantic/Canary"), (None, "CA", None,
-    None),
-    ("Atlantis", None, None, None),
-])
+@pytest.mark.parametrize(
+    ("country", "region", "city", "zone"),
+    [
+        ("Germany", None, None, "Europe/Berlin"),
+        ("FR", "Bretagne", None, "Europe/Paris"),
+        ("US", None, None, "America/New_York"),
+        ("US", "CA", None, "America/Los_Angeles"),
+        ("US", "US-TX", None, "America/Chicago"),
+        ("US", "Texas", "El Paso", "America/Denver"),
+        ("US", "New York", "Gary", "America/New_York"),
+        ("CA", "CA", None, "America/Toronto"),
+        ("Canada", "Québec", None, "America/Toronto"),
+        ("Canada", "BC", None, "America/Vancouver"),
+        ("AU", "WA", None, "Australia/Perth"),
+        ("BR", "AM", None, "America/Manaus"),
+        ("BR", None, None, "America/Sao_Paulo"),
+        ("MX", "BC", None, "America/Tijuana"),
+        ("Russia", "Omsk", None, "Asia/Omsk"),
+        ("ID", "Bali", None, "Asia/Makassar"),
+        ("KZ", "Aktobe", None, "Asia/Aqtobe"),
+        ("ES", "Canarias", None, "Atlantic/Canary"),
+        (None, "CA", None, None),
+        ("Atlantis", None, None, None),
+    ],
+)
 def test_a_place_gives_its_zone(
-        country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
+    country: str | None, region: str | None, city: str | None, zone: str | None
+) -> None:
     assert zone_for(country, region, city) == zone
 
 

@@ -7,16 +7,19 @@ from hypothesis import strategies as st
 from nurture.domain.address import normalise_address
 
 
-@pytest.mark.parametrize(("written", "normal"), [
-    (" Ann.Lee+News@Example.COM ", "ann.lee+news@example.com"),
-    ("ann@bücher.example", "ann@xn--bcher-kva.example"),
-    ("ann@BÜCHER.example", "ann@xn--bcher-kva.example"),
-    ("ann@bu\u0308cher.example", "ann@xn--bcher-kva.example"),
-    ("ann@straße.example", "ann@xn--strae-oqa.example"),
-    ("ann@\uff45xample.com", "ann@example.com"),
-    ("ann@日本\u3002example", "ann@xn--wgv71a.example"),
-    ("JOSE\u0301@example.com", "josé@example.com"),
-])
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        (" Ann.Lee+News@Example.COM ", "ann.lee+news@example.com"),
+        ("ann@bücher.example", "ann@xn--bcher-kva.example"),
+        ("ann@BÜCHER.example", "ann@xn--bcher-kva.example"),
+        ("ann@bu\u0308cher.example", "ann@xn--bcher-kva.example"),
+        ("ann@straße.example", "ann@xn--strae-oqa.example"),
+        ("ann@\uff45xample.com", "ann@example.com"),
+        ("ann@日本\u3002example", "ann@xn--wgv71a.example"),
+        ("JOSE\u0301@example.com", "josé@example.com"),
+    ],
+)
 def test_an_address_has_one_spelling(written: str, normal: str) -> None:
     assert normalise_address(written) == normal
 

@@ -13,7 +13,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.calendar import Delay, NeverOpens, UnknownZone, Window, after, is_open, local, next_open, start_of
+from nurture.domain.calendar import (
+    Delay,
+    NeverOpens,
+    UnknownZone,
+    Window,
+    after,
+    is_open,
+    local,
+    next_open,
+    start_of,
+)
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 FIRST, LAST = datetime(2024, 1, 1, tzinfo=UTC), datetime(2029, 12, 31, tzinfo=UTC)

@@ -163,21 +163,39 @@ def add_lead(
             row = insert(_ADDRESS).values(email=address, normal=normalise_address(address))
             address_id = connection.execute(row).inserted_primary_key[0]
         values = {
-            "address_id": address_id, "source": source, "facts": facts, "zone": zone, "country": country,
-            "basis": basis, "engagement": 0.0, "readiness": "", "first_contact_at": first_contact_at or at,
-            "created_at": at, "updated_at": at,
+            "address_id": address_id,
+            "source": source,
+            "facts": facts,
+            "zone": zone,
+            "country": country,
+            "basis": basis,
+            "engagement": 0.0,
+            "readiness": "",
+            "first_contact_at": first_contact_at or at,
+            "created_at": at,
+            "updated_at": at,
         }
         lead_id: int = connection.execute(insert(_LEAD).values(values)).inserted_primary_key[0]
         identity = {"source": source, "external_id": external_id or f"x{number}", "lead_id": lead_id}
         connection.execute(insert(_IDENTITY).values(identity))
         custody = {
-            "lead_id": lead_id, "kind": "intake", "ref": source, "since": at, "next_action": "classify",
-            "due_at": at, "version": 1,
+            "lead_id": lead_id,
+            "kind": "intake",
+            "ref": source,
+            "since": at,
+            "next_action": "classify",
+            "due_at": at,
+            "version": 1,
         }
         connection.execute(insert(_CUSTODY).values(custody))
         line = {
-            "lead_id": lead_id, "at": at, "stage": "intake", "event": "came_in", "because": f"from {source}",
-            "custody_to": "intake", "ref": source,
+            "lead_id": lead_id,
+            "at": at,
+            "stage": "intake",
+            "event": "came_in",
+            "because": f"from {source}",
+            "custody_to": "intake",
+            "ref": source,
         }
         connection.execute(insert(_JOURNAL).values(line))
     return lead_id

@@ -15,6 +15,7 @@ from nurture.journey import advance, deliver, enrol, handoff, listen, steer
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Rejected
+from nurture.store import outbox
 from nurture.store.database import Database
 from nurture.store.signals import Recorded
 
@@ -103,6 +104,18 @@ def test_a_worker_whose_lease_ran_out_sends_nothing_more(house: House) -> None:
     assert deliver.send_claimed(house, slow, OPEN + deliver.LEASE + 2 * MINUTE).total() == 0
     assert len(_post(house).refs) == 1
     assert _state(house, lead) == "accepted"
+
+
+def test_of_two_workers_who_hold_a_message_only_the_later_one_sends_it(house: House) -> None:
+    lead = _planned(house)
+    slow = deliver.claim_batch(house, OPEN, 10)
+    with house.database.write() as connection:
+        outbox.release_expired(connection, OPEN + 2 * MINUTE)
+    quick = deliver.claim_batch(house, OPEN + 2 * MINUTE, 10)
+    assert deliver.send_claimed(house, slow, OPEN + 2 * MINUTE).total() == 0
+    assert (_post(house).refs, _state(house, lead)) == ([], "claimed")
+    assert deliver.send_claimed(house, quick, OPEN + 2 * MINUTE) == {"accepted": 1}
+    assert len(_post(house).refs) == 1
 
 
 class Crash(BaseException):

@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
-from sqlalchemy import insert
+from sqlalchemy import insert, text
 
 from nurture.journey import enrol, steer, tick
 from nurture.journey.intake import import_file
@@ -343,7 +342,9 @@ def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
 
 
-def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(db: Database, tmp_path: Path) -> None:
+def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(
+    db: Database, tmp_path: Path
+) -> None:
     house = make_house(db, tmp_path)
     file = [row(Status="Working", Owner="Bo")]
     bring(house, tmp_path, *file, now=START)

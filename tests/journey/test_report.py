@@ -121,7 +121,10 @@ def test_a_hand_off_is_reported_with_its_because_its_rep_and_where_the_lead_is_n
     first, second = handoffs_report(house)
     assert (first.offer_id, first.lead_id, first.track, first.rule) == (1, other, None, "ready")
     assert (first.state, first.reason, first.custodian, first.ref) == (
-        "rejected", "please-check", "queue", "needs-a-look",
+        "rejected",
+        "please-check",
+        "queue",
+        "needs-a-look",
     )
     assert (second.lead_id, second.track, second.rule, second.rep) == (lead, "welcome", "replied", "ben")
     assert (second.state, second.answered_at, second.custodian) == ("accepted", START + 3 * HOUR, "rep")

@@ -29,10 +29,13 @@ def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Datab
     assert open_mode(db) == "live"
 
 
-@pytest.mark.parametrize(("first", "second", "said"), [
-    ("live", "virtual", "is live.*takes no virtual clock.*NURTURE_DATABASE_URL"),
-    ("virtual", "live", "lives in virtual time.*NURTURE_DATABASE_URL"),
-])
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("live", "virtual", "is live.*takes no virtual clock.*NURTURE_DATABASE_URL"),
+        ("virtual", "live", "lives in virtual time.*NURTURE_DATABASE_URL"),
+    ],
+)
 def test_a_database_refuses_the_other_kind_of_time(
     db: Database, first: Mode, second: Mode, said: str
 ) -> None:

@@ -27,8 +27,14 @@ from nurture.store.types import Json, UtcDateTime
 
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 KINDS: dict[str, TypeEngine[Any]] = {
-    "big": BigInteger(), "small": Integer(), "real": Float(), "yes": Boolean(), "day": Date(),
-    "at": UtcDateTime(), "said": String(), "doc": Json,
+    "big": BigInteger(),
+    "small": Integer(),
+    "real": Float(),
+    "yes": Boolean(),
+    "day": Date(),
+    "at": UtcDateTime(),
+    "said": String(),
+    "doc": Json,
 }
 address: Table = metadata.tables["address"]
 lead: Table = metadata.tables["lead"]
@@ -45,7 +51,7 @@ SAMPLES: list[tuple[Any, ...]] = [
     (-(2**63), -(2**31), -1.5e300, False, date(1999, 12, 31), NOON + timedelta(microseconds=1), "", {}),
     (0, 0, 0.0, None, None, None, None, None),
     (1, 1, 1e-9, True, date(9999, 12, 31), NOON.replace(year=2029, microsecond=999_999), "Zoë 日本 🎈", []),
-    (None, None, None, None, None, None, "it's \"q\" \\ :name %s %(x)s ; -- \t\r\n $[0] {}", {"x": None}),
+    (None, None, None, None, None, None, 'it\'s "q" \\ :name %s %(x)s ; -- \t\r\n $[0] {}', {"x": None}),
     (2, 2, 2.0, False, date(1970, 1, 1), NOON, "null", {"emoji 🎈": "O'Neil \\u0041"}),
 ]
 
@@ -99,20 +105,30 @@ def test_ids_are_a_set_with_one_column(db: Database) -> None:
         assert connection.scalars(select(db.ids("wanted", [3, 1, 2**40]).c.id)).all() == [3, 1, 2**40]
 
 
-@pytest.mark.parametrize("moment", [
-    NOON.astimezone(timezone(timedelta(hours=-9, minutes=-30))),
-    pendulum.instance(NOON).in_timezone("Asia/Kathmandu"),
-    pendulum.instance(NOON),
-])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        NOON.astimezone(timezone(timedelta(hours=-9, minutes=-30))),
+        pendulum.instance(NOON).in_timezone("Asia/Kathmandu"),
+        pendulum.instance(NOON),
+    ],
+)
 def test_a_moment_of_any_zone_is_kept_as_the_same_moment_in_utc(db: Database, moment: datetime) -> None:
     values = {
-        "facts": {}, "source": "", "zone": "", "country": "", "engagement": 0, "readiness": "",
-        "first_contact_at": moment, "created_at": moment, "updated_at": moment,
+        "facts": {},
+        "source": "",
+        "zone": "",
+        "country": "",
+        "engagement": 0,
+        "readiness": "",
+        "first_contact_at": moment,
+        "created_at": moment,
+        "updated_at": moment,
     }
     with db.write() as connection:
         connection.execute(insert(lead).values(values))
         found = connection.execute(select(lead.c.created_at)).scalar_one()
-    (*_, sent, _, _), = back(db, [(None, None, None, None, None, moment, None, None)])
+    ((*_, sent, _, _),) = back(db, [(None, None, None, None, None, moment, None, None)])
     assert sent == found == NOON
     assert sent.tzinfo is found.tzinfo is UTC
 
@@ -191,13 +207,19 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
         assert emails(db) == []
 
 
-@pytest.mark.parametrize(("url", "said"), [
-    ("nurture.db", "not a database URL: 'nurture.db'. Write sqlite:///nurture.db or postgresql"),
-    ("", "not a database URL: ''"),
-    ("postgresql://u:secret@h:port/n", "not a database URL: 'postgresql://u:***@h:port/n'"),
-    ("mysql://u:secret@h/n", "runs on SQLite and PostgreSQL, not on mysql. Write sqlite"),
-    ("postgresql+asyncpg://u:secret@h/n", "talks to postgresql through psycopg, not asyncpg. Write sqlite"),
-])
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nurture.db", "not a database URL: 'nurture.db'. Write sqlite:///nurture.db or postgresql"),
+        ("", "not a database URL: ''"),
+        ("postgresql://u:secret@h:port/n", "not a database URL: 'postgresql://u:***@h:port/n'"),
+        ("mysql://u:secret@h/n", "runs on SQLite and PostgreSQL, not on mysql. Write sqlite"),
+        (
+            "postgresql+asyncpg://u:secret@h/n",
+            "talks to postgresql through psycopg, not asyncpg. Write sqlite",
+        ),
+    ],
+)
 def test_a_url_that_cannot_be_says_what_to_write(url: str, said: str) -> None:
     with pytest.raises(DatabaseUnusable) as refused:
         Database(url)

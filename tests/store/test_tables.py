@@ -14,41 +14,89 @@ from nurture.store.tables import metadata
 
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 LEAD = {
-    "source": "csv", "facts": {}, "zone": "", "country": "", "engagement": 0.0, "readiness": "",
-    "first_contact_at": NOON, "created_at": NOON, "updated_at": NOON,
+    "source": "csv",
+    "facts": {},
+    "zone": "",
+    "country": "",
+    "engagement": 0.0,
+    "readiness": "",
+    "first_contact_at": NOON,
+    "created_at": NOON,
+    "updated_at": NOON,
 }
 ROWS: dict[str, dict[str, Any]] = {
     "address": {"email": "Ann@example.com", "normal": "ann@example.com"},
     "lead": LEAD | {"address_id": 1},
     "identity": {"source": "crm", "external_id": "A1", "lead_id": 1},
     "suppression": {
-        "address_id": 1, "act": "suppress", "scope": "global", "ref": "", "source": "link",
+        "address_id": 1,
+        "act": "suppress",
+        "scope": "global",
+        "ref": "",
+        "source": "link",
         "recorded_at": NOON,
     },
     "custody": {
-        "lead_id": 1, "kind": "track", "ref": "keep-warm", "since": NOON, "next_action": "email",
-        "due_at": NOON, "version": 1,
+        "lead_id": 1,
+        "kind": "track",
+        "ref": "keep-warm",
+        "since": NOON,
+        "next_action": "email",
+        "due_at": NOON,
+        "version": 1,
     },
     "enrollment": {
-        "lead_id": 1, "track": "keep-warm", "entered_at": NOON, "step": "s", "visit": 1, "anchor_at": NOON,
-        "reached_at": NOON, "ended_at": None,
+        "lead_id": 1,
+        "track": "keep-warm",
+        "entered_at": NOON,
+        "step": "s",
+        "visit": 1,
+        "anchor_at": NOON,
+        "reached_at": NOON,
+        "ended_at": None,
     },
     "offer": {
-        "lead_id": 1, "rep": "r", "rule": "x", "because": "x", "routed_because": "x", "policy_version": 1,
-        "state": "offered", "offered_at": NOON, "expires_at": NOON,
+        "lead_id": 1,
+        "rep": "r",
+        "rule": "x",
+        "because": "x",
+        "routed_because": "x",
+        "policy_version": 1,
+        "state": "offered",
+        "offered_at": NOON,
+        "expires_at": NOON,
     },
     "message": {
-        "send_key": "touch:1:s:1", "kind": "touch", "lead_id": 1, "step": "s", "visit": 1,
-        "email": "ann@example.com", "planned_at": NOON, "send_at": NOON, "expires_at": NOON,
-        "state": "planned", "state_at": NOON, "attempts": 0,
+        "send_key": "touch:1:s:1",
+        "kind": "touch",
+        "lead_id": 1,
+        "step": "s",
+        "visit": 1,
+        "email": "ann@example.com",
+        "planned_at": NOON,
+        "send_at": NOON,
+        "expires_at": NOON,
+        "state": "planned",
+        "state_at": NOON,
+        "attempts": 0,
     },
     "signal": {
-        "lead_id": 1, "kind": "clicked", "occurred_at": NOON, "recorded_at": NOON, "natural_key": "k",
-        "verdict": "human", "verdict_because": "", "source": "cli",
+        "lead_id": 1,
+        "kind": "clicked",
+        "occurred_at": NOON,
+        "recorded_at": NOON,
+        "natural_key": "k",
+        "verdict": "human",
+        "verdict_because": "",
+        "source": "cli",
     },
     "journal": {"lead_id": 1, "at": NOON, "stage": "advance", "event": "held", "because": "quiet hours"},
     "publication": {
-        "kind": "track", "name": "keep-warm", "version": 1, "digest": "d", "sources": {},
+        "kind": "track",
+        "name": "keep-warm",
+        "version": 1,
+        "digest": "d",
+        "sources": {},
         "published_at": NOON,
     },
     "clock": {"id": 1, "mode": "live", "seen_at": NOON},
@@ -78,34 +126,40 @@ def count(db: Database, name: str) -> int:
         return len(connection.execute(select(table(name))).all())
 
 
-@pytest.mark.parametrize(("name", "changed"), [
-    pytest.param("address", {"email": "ANN@example.com"}, id="two addresses that are the same"),
-    pytest.param("lead", {}, id="two leads with one address"),
-    pytest.param("identity", {}, id="one external id for two leads"),
-    pytest.param("custody", {}, id="two custodians of one lead"),
-    pytest.param("enrollment", {"track": "webinar"}, id="a second open enrollment"),
-    pytest.param("offer", {"rep": "other"}, id="a second open offer"),
-    pytest.param("message", {"step": "other"}, id="the same send key again"),
-    pytest.param("signal", {"kind": "replied"}, id="the same signal again"),
-    pytest.param("publication", {"digest": "other"}, id="a version published twice"),
-    pytest.param("clock", {}, id="a second clock of the same id"),
-    pytest.param("clock", {"id": 2}, id="a second clock"),
-])
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        pytest.param("address", {"email": "ANN@example.com"}, id="two addresses that are the same"),
+        pytest.param("lead", {}, id="two leads with one address"),
+        pytest.param("identity", {}, id="one external id for two leads"),
+        pytest.param("custody", {}, id="two custodians of one lead"),
+        pytest.param("enrollment", {"track": "webinar"}, id="a second open enrollment"),
+        pytest.param("offer", {"rep": "other"}, id="a second open offer"),
+        pytest.param("message", {"step": "other"}, id="the same send key again"),
+        pytest.param("signal", {"kind": "replied"}, id="the same signal again"),
+        pytest.param("publication", {"digest": "other"}, id="a version published twice"),
+        pytest.param("clock", {}, id="a second clock of the same id"),
+        pytest.param("clock", {"id": 2}, id="a second clock"),
+    ],
+)
 def test_what_exists_once_is_refused_again(house: Database, name: str, changed: dict[str, object]) -> None:
     with pytest.raises(IntegrityError):
         add(house, name, **changed)
     assert count(house, name) == 1
 
 
-@pytest.mark.parametrize(("name", "changed"), [
-    ("lead", {"address_id": None}),
-    ("enrollment", {"ended_at": NOON}),
-    ("offer", {"state": "rejected"}),
-    ("message", {"send_key": "touch:1:s:2"}),
-    ("publication", {"version": 2}),
-    ("publication", {"kind": "policy"}),
-    ("identity", {"source": "other"}),
-])
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("lead", {"address_id": None}),
+        ("enrollment", {"ended_at": NOON}),
+        ("offer", {"state": "rejected"}),
+        ("message", {"send_key": "touch:1:s:2"}),
+        ("publication", {"version": 2}),
+        ("publication", {"kind": "policy"}),
+        ("identity", {"source": "other"}),
+    ],
+)
 def test_what_only_looks_alike_is_taken(house: Database, name: str, changed: dict[str, object]) -> None:
     add(house, name, **changed)
     add(house, "enrollment", ended_at=NOON)
@@ -113,14 +167,17 @@ def test_what_only_looks_alike_is_taken(house: Database, name: str, changed: dic
     assert count(house, name) >= 2
 
 
-@pytest.mark.parametrize(("changed", "rule"), [
-    ({"kind": "closed", "next_action": ""}, "due"),
-    ({"kind": "track", "due_at": None}, "due"),
-    ({"kind": "rep", "due_at": None}, "due"),
-    ({"kind": "drawer"}, "kind"),
-    ({"ref": ""}, "ref"),
-    ({"next_action": ""}, "next_action"),
-])
+@pytest.mark.parametrize(
+    ("changed", "rule"),
+    [
+        ({"kind": "closed", "next_action": ""}, "due"),
+        ({"kind": "track", "due_at": None}, "due"),
+        ({"kind": "rep", "due_at": None}, "due"),
+        ({"kind": "drawer"}, "kind"),
+        ({"ref": ""}, "ref"),
+        ({"next_action": ""}, "next_action"),
+    ],
+)
 def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
     db: Database, changed: dict[str, object], rule: str
 ) -> None:
@@ -131,14 +188,17 @@ def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
     add(db, "custody", kind="closed", ref="won", next_action="", due_at=None)
 
 
-@pytest.mark.parametrize(("name", "changed"), [
-    ("suppression", {"scope": "galaxy"}),
-    ("suppression", {"act": "forget"}),
-    ("message", {"send_key": "x", "kind": "spam"}),
-    ("message", {"send_key": "x", "state": "maybe"}),
-    ("offer", {"state": "lost"}),
-    ("clock", {"mode": "warped"}),
-])
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("suppression", {"scope": "galaxy"}),
+        ("suppression", {"act": "forget"}),
+        ("message", {"send_key": "x", "kind": "spam"}),
+        ("message", {"send_key": "x", "state": "maybe"}),
+        ("offer", {"state": "lost"}),
+        ("clock", {"mode": "warped"}),
+    ],
+)
 def test_a_word_outside_the_vocabulary_is_refused(
     db: Database, name: str, changed: dict[str, object]
 ) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from nurture.app import App, open_app
 from nurture.cli.running import moment
-from nurture.cli.show import JsonOption, as_json, cell, counts, err, out, table
+from nurture.cli.show import JsonOption, as_json, cell, counts, err, many, out, table
 from nurture.errors import Refused
 from nurture.journey import explain, intake, listen, steer
 from nurture.journey.leads import list_leads
@@ -85,7 +85,8 @@ def show_import(done: intake.Imported, *, dry_run: bool = False) -> None:
     """Print what came of an import."""
     would = "would be " if dry_run else ""
     out.print(
-        f"[bold]{done.rows:,} rows[/] from {escape(done.source)}: {done.new:,} {would}new, {done.updated:,} "
+        f"[bold]{many(done.rows, 'row')}[/] from {escape(done.source)}: {done.new:,} {would}new, "
+        f"{done.updated:,} "
         f"{would}updated, {done.unchanged:,} unchanged, {done.bad:,} bad"
     )
     out.print(f"  new leads go to: {counts(done.placed) or '-'}; signals: {done.signals:,}")
@@ -96,7 +97,7 @@ def show_import(done: intake.Imported, *, dry_run: bool = False) -> None:
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(f"  [yellow]{done.bad} bad rows, with line and reason: {done.report_path}[/]")
+        out.print(f"  [yellow]{many(done.bad, 'bad row')}, with line and reason: {done.report_path}[/]")
 
 
 def leads(
@@ -195,7 +196,7 @@ def import_signal_file(
     if json:
         as_json(done)
         return
-    out.print(f"[bold]{done.rows:,} rows[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
+    out.print(f"[bold]{many(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
     if done.report_path is not None:
         out.print(f"  [yellow]bad rows, with line and reason: {done.report_path}[/]")
 

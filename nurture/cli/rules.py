@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.running import moment
-from nurture.cli.show import JsonOption, as_json, can_open, local_time, out, table
+from nurture.cli.show import JsonOption, as_json, can_open, err, local_time, out, table
 from nurture.clock import RealClock
 from nurture.errors import NotFound, RulesFaulty
 from nurture.journey import preview as previews
@@ -78,9 +78,15 @@ def publish(
     sources = read_folder(_folder(templates))
     with open_app(upgrade=True) as app:
         changes = publishing.publish(app.house, sources, app.clock.now(), dry_run=dry_run)
+        unlisted = publishing.unlisted(app.house, sources)
     if json:
         as_json(changes)
         return
+    for name, count in unlisted.items():
+        err.print(
+            f"[yellow]track {name} is not in the folder any more, but goes on as it was published, with "
+            f"{count} leads.[/] To let no more in, put it back with `audience: nobody`."
+        )
     if not changes:
         out.print("Nothing changed; the published versions stay.")
         return

@@ -110,3 +110,8 @@ def counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
     return ", ".join(
         f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count
     )
+
+
+def many(count: int, thing: str) -> str:
+    """Return a count with its word: 1 row, 2 rows."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -92,6 +92,18 @@ def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = Fa
     return changes
 
 
+def unlisted(house: House, sources: Sources) -> dict[str, int]:
+    """Return the published tracks that *sources* no longer have, and how many leads are on each.
+
+    They go on as published, and still take leads in: somebody may have deleted a folder by mistake.
+    """
+    with house.database.read() as connection:
+        published = [row.name for row in publications.newest(connection) if row.kind == "track"]
+        standing = enrollments.standing(connection)
+    gone = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
+    return {name: sum(count for (on, _), count in standing.items() if on == name) for name in gone}
+
+
 def _wake(house: House, connection: Connection, changes: Sequence[Change], now: datetime) -> None:
     """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
     if any(change.kind == POLICY for change in changes):

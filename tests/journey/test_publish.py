@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from nurture.errors import Refused, RulesFaulty
 from nurture.journey import advance, deliver
 from nurture.journey.house import House
-from nurture.journey.publish import Change, check, publish
+from nurture.journey.publish import Change, check, publish, unlisted
 from nurture.store.database import Database
 
 from .builders import START, add_lead, make_house, tick_at, tiny_rules
@@ -40,6 +40,14 @@ def _shorter() -> dict[str, str]:
     rules = _changed(WELCOME, "  - email: 02-more\n    after: 3 days\n", "")
     del rules["tracks/welcome/02-more.md"]
     return rules
+
+
+def test_a_track_whose_folder_is_gone_goes_on_and_is_named(house: House) -> None:
+    add_lead(house)
+    tick_at(house, START)
+    gone = {path: text for path, text in tiny_rules().items() if not path.startswith("tracks/keep/")}
+    assert unlisted(house, gone) == {"keep": 1}
+    assert unlisted(house, tiny_rules()) == {}
 
 
 def test_the_same_rules_again_publish_nothing(house: House) -> None:

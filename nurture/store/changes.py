@@ -294,7 +294,7 @@ def _write_custody(database: Database, connection: Connection, rows: Sequence[Cu
         )
         .returning(custody.c.lead_id)
     )
-    return set(connection.execute(statement).scalars())
+    return set(connection.execute(statement).scalars().all())
 
 
 def _write_placed(database: Database, connection: Connection, rows: Sequence[Placed]) -> None:

@@ -135,11 +135,12 @@ def claim_due(
     """Lock and return the leads of these custodians whose time has come, the longest due first."""
     values = {"now": now, "most": limit}
     if not database.skips_locked:
-        rows = connection.execute(_due(tuple(kinds), ref, without_ref, only_lock=False), values)
+        # All at once: row by row the driver is asked two thousand times, 5 us a lead.
+        rows = connection.execute(_due(tuple(kinds), ref, without_ref, only_lock=False), values).all()
         return [DueRow._make(row) for row in rows]
     # Read after the lock, not with it: else what another worker has just written could be missed.
     locked = connection.execute(_due(tuple(kinds), ref, without_ref, only_lock=True), values)
-    held = list(locked.scalars())
+    held = locked.scalars().all()
     return _read(database, connection, held, custody.c.due_at) if held else []
 
 
@@ -148,7 +149,7 @@ def _read(
 ) -> list[DueRow]:
     chosen = database.ids("chosen", lead_ids)
     wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(order)
-    return [DueRow._make(row) for row in connection.execute(wanted)]
+    return [DueRow._make(row) for row in connection.execute(wanted).all()]
 
 
 @cache
@@ -257,7 +258,7 @@ def _touches(
     )
     touches: dict[int, list[Touch]] = defaultdict(list)
     recent: dict[int, list[datetime]] = defaultdict(list)
-    for row in connection.execute(wanted):
+    for row in connection.execute(wanted).all():
         lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
         seen = TOUCH_STATES[state]
         at = send_at if seen is TouchState.IN_AIR else accepted_at or state_at
@@ -288,7 +289,7 @@ def _signals(
         .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
     )
     found: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict, *where in connection.execute(wanted):
+    for lead_id, kind, occurred_at, verdict, *where in connection.execute(wanted).all():
         found[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict), *where))
     return found
 
@@ -321,7 +322,7 @@ def effective_suppressions(
         .order_by(suppression.c.recorded_at, suppression.c.id)
     )
     standing: dict[tuple[int, str, str], str] = {}
-    for address_id, act, scope, ref, source in connection.execute(wanted):
+    for address_id, act, scope, ref, source in connection.execute(wanted).all():
         if act == "suppress":
             standing.setdefault((address_id, scope, ref), source)
         else:

@@ -90,7 +90,8 @@ def test_memory_stays_flat(sqlite_db: Database, tmp_path: Path) -> None:
         import_file(house, path, NOW)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] * 1.3
+    # Six thousand rows more would be six megabytes if they were kept; caches that fill up are not rows.
+    assert peaks[1] < peaks[0] + 1_500_000
 
 
 LAW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -204,13 +204,6 @@ def returning(database: Database, connection: Connection, lead_ids: Sequence[int
     return list(connection.execute(wanted).scalars())
 
 
-def count_unapplied(connection: Connection) -> int:
-    """Return how many signals wait for their effect."""
-    return connection.execute(
-        select(func.count()).select_from(signal).where(signal.c.applied_at.is_(None))
-    ).scalar_one()
-
-
 def newest_touches(
     database: Database, connection: Connection, pairs: Sequence[tuple[int, str]]
 ) -> dict[tuple[int, str], Answered]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -26,6 +26,10 @@ STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the whee
 def _templates() -> Path:
     here = Path("templates")
     return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
+
+
+SECRETS: Final = frozenset({"database_url", "sendgrid_key", "smtp_url"})
+"""Settings whose values no message repeats."""
 
 
 class Variable(NamedTuple):
@@ -52,8 +56,35 @@ class Settings(BaseSettings):
         description="The folder of tracks, emails, layouts and the sales policy. "
         "Without it ./templates, and where there is none the starter templates that come with nurture.",
     )
+    provider: Literal["mailbox", "sendgrid", "smtp"] = Field(
+        default="mailbox",
+        description="Who carries mail away: mailbox (files in a folder, nothing is sent), sendgrid or smtp.",
+    )
     mailbox: Path = Field(
         default=Path("mailbox"), description="The folder, a Maildir, for mail that is not really sent."
+    )
+    sendgrid_key: SecretStr | None = Field(
+        default=None, description="The SendGrid API key, with the permission Mail Send."
+    )
+    sendgrid_url: str = Field(
+        default="https://api.sendgrid.com",
+        description="Where SendGrid is reached; https://api.eu.sendgrid.com for data kept in the EU.",
+    )
+    sendgrid_sandbox: bool = Field(
+        default=False, description="Let SendGrid check every email and deliver none: yes or no."
+    )
+    sendgrid_asm_group: int | None = Field(
+        default=None, ge=1, description="The number of a SendGrid unsubscribe group, if you use one."
+    )
+    sendgrid_ip_pool: str | None = Field(
+        default=None,
+        min_length=2,
+        max_length=64,
+        description="The name of a SendGrid IP pool, if you use one.",
+    )
+    smtp_url: SecretStr | None = Field(
+        default=None,
+        description="The SMTP server: smtp://USER:PASSWORD@HOST:587 (STARTTLS) or smtps://USER:PASSWORD@HOST:465.",
     )
     base_url: str | None = Field(
         default=None,
@@ -87,6 +118,30 @@ class Settings(BaseSettings):
         if faults:
             raise Misconfigured("\n".join(faults))
         return settings
+
+    @field_validator("sendgrid_url")
+    @classmethod
+    def _api(cls, value: str) -> str:
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("it must look like https://api.sendgrid.com")
+        if parts.scheme == "http" and not _is_here(parts.hostname):
+            raise ValueError("it must begin with https://: the key would travel in clear")
+        return value.strip().rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value.get_secret_value().strip())
+            well = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+        except ValueError:
+            well = False
+        if not well:
+            raise ValueError("it must look like smtp://user:password@smtp.example.com:587")
+        return value
 
     @field_validator("templates", "mailbox")
     @classmethod
@@ -149,9 +204,15 @@ def _fault(field: str | int, kind: str, limits: dict[str, Any]) -> str:
     name = _variable(str(field))
     wrong = {
         "int_parsing": "it must be a whole number",
+        "bool_parsing": "it must be yes or no",
+        "literal_error": f"it must be {limits.get('expected')}",
+        "string_too_short": f"it must have at least {limits.get('min_length')} characters",
+        "string_too_long": f"it must have at most {limits.get('max_length')} characters",
         "greater_than_equal": f"it must be at least {limits.get('ge')}",
         "less_than_equal": f"it must be at most {limits.get('le')}",
         "value_error": str(limits.get("error")),
     }.get(kind, "it cannot be read")
     meaning = Settings.model_fields[str(field)].description
-    return f"{name} is {os.environ.get(name, '')!r}, but {wrong}. {meaning}"
+    secret = str(field) in SECRETS
+    value = "set" if secret else f"{os.environ.get(name, '')!r}"
+    return f"{name} is {value}, but {wrong}. {meaning}"

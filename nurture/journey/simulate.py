@@ -35,11 +35,15 @@ class NoMail:
     """A provider for simulations: takes every email and keeps none."""
 
     name = "simulation"
+    at_once = 500
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Accept each email of *batch*."""
         del now
         return [Accepted(email.ref) for email in batch]
+
+    def check(self, email: ComposedEmail, now: datetime) -> None:
+        """Nothing can be wrong."""
 
     def close(self) -> None:
         """Nothing is held open."""

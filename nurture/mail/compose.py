@@ -45,7 +45,9 @@ class Address:
 class Envelope:
     """Who writes to whom, under which message ref (its send key).
 
-    *unsubscribe_mailto* is a second way out (a mailto: URI) beside the values' `unsubscribe_url`.
+    *unsubscribe_mailto* is a second way out (a mailto: URI) beside the values' `unsubscribe_url`. *labels*
+    are what a provider's statistics group by (track, step). *origin* names the installation: two of them may
+    count their messages alike.
     """
 
     ref: str
@@ -53,6 +55,8 @@ class Envelope:
     to: Address
     reply_to: Address | None = None
     unsubscribe_mailto: str | None = None
+    labels: tuple[str, ...] = ()
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ class ComposedEmail:
     html: str
     text: str
     headers: tuple[tuple[str, str], ...]
+    labels: tuple[str, ...] = ()
+    origin: str = ""
 
 
 def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope) -> ComposedEmail:
@@ -91,6 +97,8 @@ def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Env
         html=html,
         text=text.strip(),
         headers=_unsubscribe_headers(values.get("unsubscribe_url"), envelope.unsubscribe_mailto),
+        labels=envelope.labels,
+        origin=envelope.origin,
     )
 
 

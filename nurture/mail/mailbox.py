@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from threading import get_ident
 
+from nurture.errors import Misconfigured
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.mime import file_name, message_id, mime_bytes
 from nurture.mail.provider import Accepted, NotSent, Receipt, Rejected
@@ -21,6 +22,7 @@ class Mailbox:
     """
 
     name = "mailbox"
+    at_once = 500
 
     def __init__(self, root: Path, *, html_copies: bool = False, durable: bool = False) -> None:
         self._root = root
@@ -37,6 +39,17 @@ class Mailbox:
             raise ValueError(f"a mailbox dates emails with an aware time, not {now!r}")
         self._look_into_cur()
         return [self._write(email, now) for email in batch]
+
+    def check(self, email: ComposedEmail, now: datetime) -> None:
+        """Prove that *email* could be written here. Raises Misconfigured."""
+        draft = self._root / "tmp" / f"check.{os.getpid()}.{get_ident()}"
+        try:
+            draft.write_bytes(mime_bytes(email, now))
+            draft.unlink()
+        except (OSError, ValueError, LookupError) as error:
+            raise Misconfigured(
+                f"the mailbox {self._root} cannot be written: {error}. Check NURTURE_MAILBOX."
+            ) from error
 
     def close(self) -> None:
         """Nothing is held open."""

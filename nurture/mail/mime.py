@@ -30,9 +30,10 @@ def file_name(ref: str) -> str:
 
 
 def message_id(email: ComposedEmail) -> str:
-    """Derive the Message-ID from the ref, so that the same email has the same one for ever."""
+    """Derive the Message-ID from ref and origin, so that the same email has the same one for ever."""
     domain = email.sender.email.rpartition("@")[2]
-    return f"<{file_name(email.ref)}@{domain if domain.isascii() else domain.encode('idna').decode()}>"
+    name = file_name(email.ref) + (f".{email.origin}" if email.origin else "")
+    return f"<{name}@{domain if domain.isascii() else domain.encode('idna').decode()}>"
 
 
 def mime_bytes(email: ComposedEmail, now: datetime) -> bytes:

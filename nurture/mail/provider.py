@@ -26,10 +26,15 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """It provably did not go; try again, not before *retry_at* (UTC) where given."""
+    """It provably did not go; try again, not before *retry_at* (UTC) where given.
+
+    *stops* says that nothing else goes until then either: a rate limit, a refused key, a provider that is
+    down.
+    """
 
     why: str
     retry_at: datetime | None = None
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +55,20 @@ class Provider(Protocol):
         """Name the backend as settings and receipts show it."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """Say how many emails it takes in one breath: the worker looks at suppression before each breath."""
+        ...
+
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email stops no other."""
+        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email stops no other.
+
+        It never waits for a rate limit, and never raises for what one email or the network does.
+        """
+        ...
+
+    def check(self, email: ComposedEmail, now: datetime) -> None:
+        """Prove that *email* could go, without sending it. Raises Misconfigured, naming the setting."""
         ...
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ and virtual time in a live database would send a year's mail in a minute. So eac
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Final, Literal
 
 from sqlalchemy import Connection, Table, select, update
@@ -33,6 +34,12 @@ def open_mode(db: Database) -> Mode | None:
     return mode
 
 
+def origin(db: Database) -> str:
+    """Return the name of this installation, 8 random characters; "" before it is bound to a clock."""
+    with db.read() as connection:
+        return connection.execute(select(_clock.c.origin)).scalar() or ""
+
+
 def virtual_now(db: Database) -> datetime:
     """Return the time at which the virtual clock of *db* stands.
 
@@ -56,7 +63,9 @@ def bind(db: Database, mode: Mode, now: datetime) -> None:
     """
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
-        connection.execute(maker(_clock).values(id=1, mode=mode, seen_at=now).on_conflict_do_nothing())
+        connection.execute(
+            maker(_clock).values(id=1, mode=mode, seen_at=now, origin=token_hex(4)).on_conflict_do_nothing()
+        )
         bound = connection.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
             raise Refused(_other_kind(db, bound))

@@ -67,7 +67,10 @@ class Identity(SQLModel, table=True):
 
 
 class Suppression(SQLModel, table=True):
-    """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it."""
+    """An append-only log: an opt-out, or a newer opt-in by the lead that lifts it.
+
+    *evidence* says how an opt-in was given, in words without names or addresses.
+    """
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("scope in ('global', 'topic', 'track')", name="scope"),
@@ -80,6 +83,7 @@ class Suppression(SQLModel, table=True):
     scope: str = "global"
     ref: str = ""
     source: str
+    evidence: str | None = None
     recorded_at: datetime = _moment()
 
 
@@ -156,6 +160,19 @@ class Message(SQLModel, table=True):
             sqlite_where=text("state in ('claimed', 'sending')"),
             postgresql_where=text("state in ('claimed', 'sending')"),
         ),
+        Index(
+            "ix_message_in_doubt",
+            "state_at",
+            sqlite_where=text("state = 'in_doubt'"),
+            postgresql_where=text("state = 'in_doubt'"),
+        ),
+        Index(
+            "ix_message_sender",
+            "sender_domain",
+            "claimed_at",
+            sqlite_where=text("claimed_at is not null"),
+            postgresql_where=text("claimed_at is not null"),
+        ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -176,12 +193,42 @@ class Message(SQLModel, table=True):
     state: str = "planned"
     state_at: datetime = _moment()
     accepted_at: datetime | None = _moment(null=True)
+    sender_domain: str | None = None
+    claimed_at: datetime | None = _moment(null=True)
     lease_token: str | None = None
     lease_until: datetime | None = _moment(null=True)
     attempts: int = 0
     provider: str | None = None
     provider_id: str | None = None
     reason: str | None = None
+
+
+class Brake(SQLModel, table=True):
+    """What keeps mail back: a provider that is down or refuses us, a sender domain whose mail bounces.
+
+    *until* is when it is tried again; without one a person releases it. Released ones are kept as history.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("kind in ('provider', 'domain')", name="kind"),
+        Index(
+            "uq_brake_on",
+            "kind",
+            "name",
+            unique=True,
+            sqlite_where=text("released_at is null"),
+            postgresql_where=text("released_at is null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    kind: str
+    name: str
+    reason: str
+    since: datetime = _moment()
+    until: datetime | None = _moment(null=True)
+    released_at: datetime | None = _moment(null=True)
+    released_by: str | None = None
 
 
 class Signal(SQLModel, table=True):
@@ -314,7 +361,10 @@ class Publication(SQLModel, table=True):
 
 
 class Clock(SQLModel, table=True):
-    """Whether this database lives in real or in virtual time, and the newest time it has seen."""
+    """Whether this database lives in real or in virtual time, the newest time it has seen, and its name.
+
+    *origin* tells its mail from that of another installation that counts its messages alike.
+    """
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("id = 1", name="one"),
@@ -324,6 +374,7 @@ class Clock(SQLModel, table=True):
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     mode: str
     seen_at: datetime = _moment()
+    origin: str
 
 
 class ImportFile(SQLModel, table=True):

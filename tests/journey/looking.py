@@ -169,10 +169,14 @@ class Post:
     answer: Callable[[ComposedEmail, datetime], Receipt] = lambda email, _: Accepted(email.ref)
     sent: list[tuple[datetime, str, str]] = field(default_factory=list)
     name: str = "post"
+    at_once: int = 500
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         self.sent += [(now, email.ref, email.subject) for email in batch]
         return [self.answer(email, now) for email in batch]
+
+    def check(self, email: ComposedEmail, now: datetime) -> None:
+        pass
 
     def close(self) -> None:
         pass

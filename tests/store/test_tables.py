@@ -99,7 +99,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "sources": {},
         "published_at": NOON,
     },
-    "clock": {"id": 1, "mode": "live", "seen_at": NOON},
+    "clock": {"id": 1, "mode": "live", "seen_at": NOON, "origin": "0a1b2c3d"},
 }
 
 

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.utils import parseaddr
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.mail.compose import Address
-from nurture.mail.mime import file_name, message_id, mime_bytes
+from nurture.mail.mime import file_name, message_id, mime_bytes, wire_address
 from tests.mail.build import PLAIN, composed
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
@@ -76,9 +78,101 @@ def test_any_text_reads_back_with_lines_that_mail_allows(text: str) -> None:
     assert b"\n" not in raw.replace(b"\r\n", b"")
 
 
-def test_an_address_beyond_ascii_is_kept() -> None:
-    message = read(mime_bytes(replace(EMAIL, to=Address("Jürgen", "jürgen@bücher.example")), NOW))
-    assert "jürgen@bücher.example" in str(message["To"])
+@pytest.mark.parametrize(
+    ("given_as", "written_as"),
+    [
+        ("bo@example.org", "bo@example.org"),
+        ("bo@bücher.example", "bo@xn--bcher-kva.example"),
+        ("bo@straße.example", "bo@xn--strae-oqa.example"),
+        ("bo@bücher\u3002example", "bo@xn--bcher-kva.example"),
+        ("jürgen@bücher.example", "jürgen@xn--bcher-kva.example"),
+        ("two..dots@example.org", '"two..dots"@example.org'),
+    ],
+)
+def test_an_address_is_spelled_as_mail_carries_it(given_as: str, written_as: str) -> None:
+    assert wire_address(given_as) == written_as
+    raw = mime_bytes(replace(EMAIL, to=Address("Bo", given_as)), NOW)
+    assert f"\r\nTo: Bo <{written_as}>\r\n".encode() in raw
+    assert message_id(replace(EMAIL, sender=Address("", given_as))).endswith(f"@{written_as.split('@')[1]}>")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "b" * 308 + "@example.org",
+        "bo@" + "x" * 64 + ".example",
+        "bo@example..org",
+        "bo@exa\uff1emple.org",
+        "bo\x9b@example.org",
+        "\ud83d@example.org",
+    ],
+)
+def test_an_address_that_mail_cannot_carry_is_refused_without_repeating_it(address: str) -> None:
+    with pytest.raises(ValueError, match=r"the recipient's address|surrogates") as refused:
+        mime_bytes(replace(EMAIL, to=Address("", address)), NOW)
+    assert address not in str(refused.value)
+
+
+def renamed(name: str) -> Address:
+    """An address that never met the checks of its own type."""
+    address = Address("", "bo@example.org")
+    object.__setattr__(address, "name", name)
+    return address
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r", "\0", "\x85", "\u2028"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda end: {"subject": f"Hi{end}Bcc: eve@example.org"},
+        lambda end: {"to": renamed(f"Bo{end}Bcc: eve@example.org")},
+        lambda end: {"sender": renamed(f"Bo{end}Bcc: eve@example.org")},
+        lambda end: {"reply_to": renamed(f"Bo{end}Bcc: eve@example.org")},
+        lambda end: {"headers": (("Feedback-ID", f"a:b{end}Bcc: eve@example.org"),)},
+        lambda end: {"headers": ((f"X-A: b{end}Bcc", "eve@example.org"),)},
+        lambda end: {"origin": f"a{end}Bcc: eve@example.org"},
+    ],
+)
+def test_nothing_breaks_out_of_its_header(broken: Callable[[str], dict[str, Any]], end: str) -> None:
+    with pytest.raises(ValueError, match=r"line break or control character|may not be called") as refused:
+        mime_bytes(replace(EMAIL, **broken(end)), NOW)
+    assert "eve" not in str(refused.value) or "called" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["Bcc", "subject", "Content-Type", "X A", "", "Größe"])
+def test_a_header_that_the_message_writes_itself_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="may not be called"):
+        mime_bytes(replace(EMAIL, headers=((name, "x"),)), NOW)
+
+
+def test_a_header_longer_than_a_line_is_folded_and_one_long_word_is_refused() -> None:
+    value = ", ".join(f"<https://go.example.com/u/{n:0200}>" for n in range(6))
+    raw = mime_bytes(replace(EMAIL, headers=(("List-Unsubscribe", value),)), NOW)
+    assert read(raw)["List-Unsubscribe"] == value
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
+    with pytest.raises(ValueError, match="longer than a line"):
+        mime_bytes(replace(EMAIL, headers=(("List-Unsubscribe", "x" * 1000),)), NOW)
+    with pytest.raises(ValueError, match="beyond ASCII"):
+        mime_bytes(replace(EMAIL, headers=(("Feedback-ID", "größe"),)), NOW)
+
+
+@pytest.mark.parametrize("subject", [" ", "two  blanks", " leading", "trailing ", "\xa0x\xa0", "a\u3000b"])
+def test_blanks_in_a_subject_survive(subject: str) -> None:
+    assert read(mime_bytes(replace(EMAIL, subject=subject), NOW))["Subject"] == subject
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_for_a_server_of_seven_bits_everything_is_ascii(text: str) -> None:
+    raw = mime_bytes(replace(EMAIL, text=text, html=text), NOW, eight_bit=False)
+    wanted = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    assert raw.isascii()
+    assert [body for _, body in bodies(read(raw))] == [wanted, wanted]
+
+
+def test_a_text_that_holds_the_boundary_stays_one_text() -> None:
+    boundary = read(mime_bytes(EMAIL, NOW)).get_boundary()
+    text = f"before\n--{boundary}\nContent-Type: text/plain\n\nafter"
+    assert bodies(read(mime_bytes(replace(EMAIL, text=text), NOW)))[0] == ("text/plain", text)
 
 
 @given(

@@ -27,6 +27,8 @@ TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of rules [env: NURTURE_TEMPLATES].")
 ]
 
+_CALLED = {"sending": "the rules for sending"}
+
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
@@ -92,7 +94,7 @@ def publish(
         return
     verb = "would be published" if dry_run else "published"
     for change in changes:
-        what = change.name if change.kind == "policy" else f"track {change.name}"
+        what = f"track {change.name}" if change.kind == "track" else _CALLED.get(change.kind, change.name)
         old = f" (was version {change.old_version})" if change.old_version else ""
         on_it = f"; {change.running} leads are on it" if change.running else ""
         out.print(f"{what} version {change.version} {verb}{old}{on_it}")

@@ -19,7 +19,7 @@ from nurture.store import enrollments, publications
 
 from . import letters
 from .house import House
-from .rulebook import POLICY
+from .rulebook import POLICY, SENDING
 
 BRIEF_KNOWN = frozenset(
     {f"lead.{name}" for name in letters.FIELDS}
@@ -76,7 +76,7 @@ def _check_email(
 
 
 def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[Change]:
-    """Publish every track and the policy that changed; return what did.
+    """Publish every track, the policy and the rules for sending that changed; return what did.
 
     Raises RulesFaulty with all faults, and Refused where a step is gone on which leads stand.
     """
@@ -108,8 +108,10 @@ def _wake(house: House, connection: Connection, changes: Sequence[Change], now: 
     """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
     if any(change.kind == POLICY for change in changes):
         enrollments.wake(house.database, connection, None, now)
-    elif changes:
-        enrollments.wake(house.database, connection, [change.name for change in changes], now)
+        return
+    tracks = [change.name for change in changes if change.kind == "track"]
+    if tracks:
+        enrollments.wake(house.database, connection, tracks, now)
 
 
 def _changes(connection: Connection, loaded: Rules) -> list[Change]:
@@ -128,10 +130,11 @@ def _changes(connection: Connection, loaded: Rules) -> list[Change]:
                 "track", name, old.version if old else None, program.version, sum(on_steps.values()), moved
             )
         )
-    policy = published.get((POLICY, POLICY))
-    if loaded.policy_digest and (policy is None or policy.digest != loaded.policy_digest):
-        version = policy.version if policy else 0
-        changes.append(Change(POLICY, POLICY, version or None, version + 1))
+    for kind, digest in ((POLICY, loaded.policy_digest), (SENDING, loaded.sending_digest)):
+        old = published.get((kind, kind))
+        if digest and (old is None or old.digest != digest):
+            version = old.version if old else 0
+            changes.append(Change(kind, kind, version or None, version + 1))
     return changes
 
 
@@ -156,6 +159,8 @@ def _write(connection: Connection, loaded: Rules, changes: Sequence[Change], now
     for change in changes:
         if change.kind == POLICY:
             digest, files = loaded.policy_digest, loaded.sources_of_policy()
+        elif change.kind == SENDING:
+            digest, files = loaded.sending_digest, loaded.sources_of_sending()
         else:
             digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from nurture import rules
 from nurture.domain.policy import Policy
+from nurture.domain.sending import SendingRules
 from nurture.domain.track import Program
 from nurture.errors import NotFound
 from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
@@ -18,6 +19,9 @@ from nurture.store.publications import Published
 POLICY = "policy"
 """The one name under which the policy is published."""
 
+SENDING = "sending"
+"""The one name under which the rules for sending are published."""
+
 
 @dataclass(frozen=True)
 class Rulebook:
@@ -25,6 +29,8 @@ class Rulebook:
 
     programs: Mapping[str, Program]
     policy: Policy
+    sending: SendingRules = field(default_factory=SendingRules)
+    """The built-in rules where none were ever published."""
 
 
 @dataclass
@@ -35,6 +41,7 @@ class Rulebooks:
     _policies: dict[int, Policy] = field(default_factory=dict)
     _rules: dict[int, rules.Rules] = field(default_factory=dict)
     _emails: dict[tuple[str, str, int, str], CompiledEmail] = field(default_factory=dict)
+    _sendings: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[Published, ...], Rulebook] | None = None
 
     def current(self, connection: Connection) -> Rulebook:
@@ -46,7 +53,8 @@ class Rulebooks:
         policies = [self._policy(connection, row) for row in published if row.kind == POLICY]
         if not policies:
             raise NotFound("No rules are published yet. Run `nurture publish`.")
-        book = Rulebook(programs, policies[0])
+        sendings = [self._sending(connection, row) for row in published if row.kind == SENDING]
+        book = Rulebook(programs, policies[0], *sendings)
         self._current = (published, book)
         return book
 
@@ -102,3 +110,8 @@ class Rulebooks:
         if row.version not in self._policies:
             self._policies[row.version] = self._rules_of(connection, row).policy(row.version)
         return self._policies[row.version]
+
+    def _sending(self, connection: Connection, row: Published) -> SendingRules:
+        if row.version not in self._sendings:
+            self._sendings[row.version] = rules.load_sending(publications.sources(connection, row.id))
+        return self._sendings[row.version]

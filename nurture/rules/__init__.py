@@ -3,5 +3,15 @@
 from nurture.rules.bundle import Rules, TrackRules, check, load
 from nurture.rules.change import describe_change
 from nurture.rules.folder import Sources, read_folder
+from nurture.rules.sending import load_sending
 
-__all__ = ["Rules", "Sources", "TrackRules", "check", "describe_change", "load", "read_folder"]
+__all__ = [
+    "Rules",
+    "Sources",
+    "TrackRules",
+    "check",
+    "describe_change",
+    "load",
+    "load_sending",
+    "read_folder",
+]

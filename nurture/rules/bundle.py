@@ -9,15 +9,17 @@ from hashlib import sha256
 from nurture.domain.conditions import Condition
 from nurture.domain.faults import Fault
 from nurture.domain.policy import Policy
+from nurture.domain.sending import SendingRules
 from nurture.domain.track import Email, Program
 from nurture.errors import NotFound, RulesFaulty
 from nurture.rules.defaults import Defaults, read_defaults
 from nurture.rules.emails import check_front, chosen_layout, layouts_in
-from nurture.rules.folder import BRIEF, DEFAULTS, POLICY, Sources
+from nurture.rules.folder import BRIEF, DEFAULTS, POLICY, SENDING, Sources
 from nurture.rules.places import check_named
 from nurture.rules.program import tracks_without_an_email
 from nurture.rules.reading import Node, Reading
 from nurture.rules.sales import read_policy
+from nurture.rules.sending import read_sending_rules
 from nurture.rules.tracks import FOLDER, TrackRead, read_track, track_names
 
 __all__ = ["Rules", "TrackRules", "check", "load"]
@@ -57,6 +59,9 @@ class Rules:
     """The Markdown of the brief that a rep receives, "" if the bundle has none."""
     unversioned_policy: Policy | None = field(repr=False)
     policy_digest: str = ""
+    sending: SendingRules = field(default_factory=SendingRules)
+    sending_digest: str = ""
+    """"" if the bundle has no sending.yaml."""
 
     def policy(self, version: int) -> Policy:
         """Return the policy as its published *version*; raises NotFound if the bundle has none."""
@@ -69,6 +74,10 @@ class Rules:
         if track not in self.tracks:
             raise NotFound(f"there is no track {track}. Tracks: {', '.join(sorted(self.tracks))}.")
         return _sources_of(self.sources, f"{FOLDER}{track}/", set(self.tracks[track].layouts.values()))
+
+    def sources_of_sending(self) -> Sources:
+        """Return the text that a published version of the rules for sending needs."""
+        return _sending_sources(self.sources)
 
     def sources_of_policy(self) -> Sources:
         """Return the texts that a published version of the policy needs: it, the briefs, their layouts."""
@@ -98,6 +107,8 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
     found = {name: read_track(name, sources, defaults, reading) for name in names}
     read = {name: track for name, track in found.items() if track is not None}
     policy = _policy(sources, read, defaults, reading, whole=whole)
+    senders = {defaults.sender.email, *(track.program.sender.email for track in read.values())}
+    sending = read_sending_rules(sources, reading, senders if whole else None)
     if whole:
         check_named(reading, names)
         _check_circles(read, reading)
@@ -113,6 +124,8 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
         brief=sources.get(BRIEF, ""),
         unversioned_policy=policy,
         policy_digest=_digest(_policy_sources(sources)) if policy is not None else "",
+        sending=sending,
+        sending_digest=_digest(_sending_sources(sources)) if SENDING in sources else "",
     )
     return rules, sorted(set(reading.faults))
 
@@ -170,6 +183,10 @@ def _policy_sources(sources: Sources) -> Sources:
         for path, text in sorted(sources.items())
         if path in (POLICY, DEFAULTS) or path.startswith(("handoff/", "layouts/"))
     }
+
+
+def _sending_sources(sources: Sources) -> Sources:
+    return {path: text for path, text in sources.items() if path == SENDING}
 
 
 def _digest(sources: Sources) -> str:

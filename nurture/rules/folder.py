@@ -14,6 +14,7 @@ Sources = Mapping[str, str]
 DEFAULTS: Final = "defaults.yaml"
 POLICY: Final = "sales/policy.yaml"
 BRIEF: Final = "handoff/brief.md"
+SENDING: Final = "sending.yaml"
 _FOLDERS: Final = ("tracks", "layouts", "handoff", "sales")
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
 
@@ -43,7 +44,11 @@ def read_folder(path: str | Path) -> Sources:
 
 
 def _files(root: Path) -> list[Path]:
-    below = [root / DEFAULTS, *(file for folder in _FOLDERS for file in (root / folder).rglob("*"))]
+    below = [
+        root / DEFAULTS,
+        root / SENDING,
+        *(file for folder in _FOLDERS for file in (root / folder).rglob("*")),
+    ]
     return sorted(
         file
         for file in below

@@ -7,17 +7,17 @@ from prefect.concurrency.sync import concurrency
 
 from flows.deployments import SENDERS
 from flows.progress import progress
-from flows.shell import THREADS, Counts, opened, run_name, run_shards, shard_task, told
+from flows.shell import THREADS, Counts, opened_app, run_name, run_shards, shard_task, told
 from nurture.journey.deliver import deliver
 
 
 @shard_task("deliver", minutes=60)
 def deliver_shard(shard: int, at: str | None) -> Counts:
     """Send due messages, batch after batch, until none is due. Never more senders at once than the limit."""
-    with opened(at) as (house, now):
-        shown = progress(shard, house, now)
+    with opened_app(at) as app:
+        shown = progress(shard, app.house, app.clock.now())
         with concurrency(SENDERS, strict=True):
-            return told(shard, deliver(house, now, shown).states)
+            return told(shard, deliver(app.house, app.clock, shown).states)
 
 
 @flow(

@@ -17,7 +17,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from sqlalchemy.exc import DBAPIError
 
-from nurture.app import open_app
+from nurture.app import App, open_app
 from nurture.errors import Refused
 from nurture.journey.house import House
 from nurture.settings import Settings
@@ -86,11 +86,17 @@ async def leave_table(key: str, rows: list[dict[str, Any]], at: str | None) -> N
 @contextmanager
 def opened(at: str | None) -> Iterator[tuple[House, datetime]]:
     """Open the house for one shard and say what time it is: *at* (ISO) in a virtual database, else now."""
+    with opened_app(at) as app:
+        yield app.house, app.clock.now()
+
+
+@contextmanager
+def opened_app(at: str | None) -> Iterator[App]:
+    """Open the app for one shard whose work takes time; its clock has been noted."""
     with open_app(at=_moment(at)) as app:
-        now = app.clock.now()
         with app.database.write() as connection:
-            clocks.note(connection, now)
-        yield app.house, now
+            clocks.note(connection, app.clock.now())
+        yield app
 
 
 def told(shard: int, counts: Mapping[str, int]) -> Counts:

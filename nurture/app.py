@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from nurture.clock import Clock, RealClock, VirtualClock
-from nurture.errors import Refused
+from nurture.errors import Misconfigured, Refused
 from nurture.journey.house import House
 from nurture.mail.mailbox import Mailbox
+from nurture.mail.provider import Provider
 from nurture.settings import Settings
 from nurture.store import clocks, schema
 from nurture.store.database import Database
@@ -48,17 +50,53 @@ def open_app(
             schema.require_current(database)
         clock = _clock(database, at, live=live)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
-        provider = Mailbox(settings.mailbox, html_copies=True, durable=durable)
+        provider = provider_of(settings, durable=durable)
+        house = House(
+            database,
+            provider,
+            base_url=settings.base_url or "",
+            origin=clocks.origin(database),
+            batch=settings.batch_size,
+        )
         try:
-            yield App(
-                settings,
-                clock,
-                House(database, provider, base_url=settings.base_url or "", batch=settings.batch_size),
-            )
+            yield App(settings, clock, house)
         finally:
             provider.close()
     finally:
         database.close()
+
+
+def provider_of(settings: Settings, *, durable: bool) -> Provider:
+    """Return who carries mail away. Raises Misconfigured when its settings are not complete."""
+    match settings.provider:
+        case "mailbox":
+            return Mailbox(settings.mailbox, html_copies=True, durable=durable)
+        case "sendgrid":
+            if settings.sendgrid_key is None:
+                raise Misconfigured(
+                    "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key with the "
+                    "permission Mail Send in SendGrid's settings, and set it."
+                )
+            from nurture.mail.sendgrid import SendGrid  # noqa: PLC0415 - other providers do without
+
+            return SendGrid(
+                settings.sendgrid_key,
+                url=settings.sendgrid_url,
+                sandbox=settings.sendgrid_sandbox,
+                asm_group=settings.sendgrid_asm_group,
+                ip_pool=settings.sendgrid_ip_pool,
+            )
+        case "smtp":
+            if settings.smtp_url is None:
+                raise Misconfigured(
+                    "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
+                    "Write smtp://user:password@smtp.example.com:587."
+                )
+            from nurture.mail.smtp import Smtp  # noqa: PLC0415 - other providers do without
+
+            return Smtp(settings.smtp_url)
+        case _:
+            assert_never(settings.provider)
 
 
 def _clock(database: Database, at: datetime | None, *, live: bool) -> Clock:

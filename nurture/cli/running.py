@@ -72,7 +72,7 @@ def run_tick(
     """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver."""
     with open_app(at=moment(at) if at else None) as app:
         now = app.clock.now()
-        done = tick(app.house, now)
+        done = tick(app.house, now, app.clock)
     if json:
         as_json({"at": now, **told(done)})
         return

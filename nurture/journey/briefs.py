@@ -75,6 +75,8 @@ class Briefs:
             sender=sender_address(self.sender),
             to=Address(rep.name, rep.email),
             reply_to=Address("", self.sender.reply_to) if self.sender.reply_to else None,
+            labels=("handoff",),
+            origin=self.house.origin,
         )
         values["sender"] = {"name": self.sender.name}
         return compose(self.house.rulebooks.brief(self.connection, policy.version), values, envelope), made

@@ -1,9 +1,9 @@
-"""Drain the outbox: claim, compose, stamp, call, write back. Never two deliveries knowingly."""
+"""Drain the outbox: clear, write, claim, stamp, call, write back. Never two deliveries knowingly."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -11,23 +11,35 @@ from typing import Final, assert_never
 
 from sqlalchemy import Connection
 
-from nurture.domain import calendar
-from nurture.domain.lead import Custodian
-from nurture.domain.track import Cap, Program
-from nurture.errors import NurtureError
+from nurture.clock import Clock
+from nurture.domain.backoff import backoff
+from nurture.errors import NotFound, NurtureError
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.store import changes, outbox, signals, views
-from nurture.store.outbox import Outcome, Waiting
+from nurture.store import brakes, changes, outbox, signals
+from nurture.store.brakes import Brake
+from nurture.store.outbox import Claim, Outcome, Waiting
 
-from . import links, outgoing
+from . import clearance, links, outgoing
+from .heartbeat import LEASE, heartbeat
 from .house import House
-from .moves import TRY_FAULTY_AGAIN_AFTER
-from .unnamed import unnamed
 
-LEASE: Final = timedelta(seconds=60)
-TRY_AGAIN_AFTER: Final = timedelta(minutes=5)
+BATCH: Final = 500
+"""How many messages a worker holds at most: what it holds waits for it."""
+
+PROBE_AFTER: Final = timedelta(minutes=1)
+"""How long a provider that cannot send is left alone; then one message tries it."""
+
+WAITS_AT_MOST: Final = timedelta(seconds=10)
+"""A worker waits so long for a rate limit; longer ones it leaves to a later run."""
+
+UNKNOWN_IN_A_ROW: Final = 5
+"""So many unknown outcomes, one after the other, put the brake on."""
+
 _SETTLED: Final = frozenset({"accepted", "rejected", "cancelled"})
+
+Observe = Callable[[str, Sequence[str]], None]
+"""Told of each point that a worker passes, with the send keys concerned. It may not return: crash tests kill."""
 
 
 @dataclass
@@ -42,226 +54,203 @@ class Delivered:
         return Delivered(self.messages + other.messages, self.states + other.states)
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Which messages may go now, and what becomes of the others."""
-
-    go: list[Waiting]
-    stay: list[Outcome]
-
-
-def deliver(house: House, now: datetime, after_batch: Callable[[], None] = lambda: None) -> Delivered:
-    """Send everything that may go at *now* (UTC), batch after batch; *after_batch* is told of each."""
-    with house.database.write() as connection:
-        back, doubt = outbox.release_expired(connection, now)
-    total = Delivered(0, Counter({"taken back": back, "in_doubt": doubt}))
+def deliver(
+    house: House,
+    clock: Clock,
+    after_batch: Callable[[], None] = lambda: None,
+    observe: Observe = lambda _point, _refs: None,
+) -> Delivered:
+    """Send everything that is due and may go, batch after batch; *after_batch* is told of each."""
+    total = Delivered(0, _take_over(house, clock.now()))
     while True:
-        done = deliver_batch(house, now, house.batch)
-        total += done
+        held = claim_batch(house, clock.now(), min(house.batch, BATCH), observe)
+        sent = send_claimed(house, held, clock, observe)
+        total += Delivered(held.messages, held.states + sent.states)
         after_batch()
-        if done.messages < house.batch:
+        stopped = sent.stopped or held.stopped
+        if stopped is not None:
+            if not clock.wait(stopped, WAITS_AT_MOST):
+                return total
+        elif held.messages < min(house.batch, BATCH):
             return total
 
 
-def deliver_batch(house: House, now: datetime, limit: int) -> Delivered:
-    """Send at most *limit* due messages."""
-    held = claim_batch(house, now, limit)
-    return Delivered(held.messages, held.states + send_claimed(house, held, now))
+def _take_over(house: House, now: datetime) -> Counter[str]:
+    """Free what dead workers held, and send again what the rules say may go twice."""
+    with house.database.write() as connection:
+        back, doubt = outbox.release_expired(house.database, connection, now)
+        again = 0
+        resend_after = _resend_after(house, connection)
+        if resend_after is not None:
+            again = outbox.resend_doubted(connection, now - resend_after, now)
+    return Counter({"taken back": back, "in_doubt": doubt, "sent again": again})
+
+
+def _resend_after(house: House, connection: Connection) -> timedelta | None:
+    try:
+        return house.rulebooks.current(connection).sending.resend_after
+    except NotFound:  # nothing is published yet, so nothing was ever sent
+        return None
 
 
 @dataclass(frozen=True)
 class Held:
-    """What one worker holds until its lease ends, written and ready; *states* is what became of the rest."""
+    """What one worker holds until its lease ends, written and ready; *states* is what became of the rest.
+
+    *stopped* is until when the provider takes nothing; *braked* is whether this batch is a probe.
+    """
 
     token: str
     messages: int = 0
     waiting: Sequence[Waiting] = ()
-    written: outgoing.Written = field(default_factory=outgoing.Written)
+    emails: dict[int, ComposedEmail] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
+    stopped: datetime | None = None
+    braked: bool = False
 
 
-def claim_batch(house: House, now: datetime, limit: int) -> Held:
-    """Take at most *limit* due messages that may go now, and write them; hold or cancel the others."""
+def claim_batch(
+    house: House, now: datetime, limit: int, observe: Observe = lambda _point, _refs: None
+) -> Held:
+    """Write at most *limit* due messages that may go now, and take them; hold or cancel the others."""
     token = token_hex(8)
-    with house.database.write() as connection:
-        waiting = outbox.due(house.database, connection, now, limit)
+    database = house.database
+    with database.write() as connection:
+        braked = brakes.on(connection)
+        stop = next(
+            (one for one in braked if (one.kind, one.name) == ("provider", house.provider.name)), None
+        )
+        if stop is not None and (stop.until is None or stop.until > now):
+            return Held(token, stopped=stop.until or now + PROBE_AFTER)
+        waiting = outbox.due(database, connection, now, limit)
         if not waiting:
             return Held(token)
-        checked = _check(house, connection, waiting, now)
-        _settle_and_wake(house, connection, checked.stay, waiting, None, now)
-        outbox.claim(house.database, connection, [one.id for one in checked.go], token, now + LEASE, now)
-        written = outgoing.write(house, connection, checked.go)
-        links.keep(house.database, connection, written.links, now)
-    states = Counter(outcome.state for outcome in checked.stay)
-    return Held(token, len(waiting), checked.go, written, states)
+        cleared = clearance.clear(house, connection, waiting, braked, now)
+        if stop is not None:
+            cleared.go = cleared.go[:1]
+            brakes.put(database, connection, stop._replace(until=now + PROBE_AFTER))
+        written = outgoing.write(house, connection, cleared.go)
+        refs = [email.ref for email in written.emails.values()]
+        observe("render", refs)
+        faults = [_rejected(id_, why) for id_, why in written.faults.items()]
+        _settle_and_wake(house, connection, cleared.stay + faults, waiting, None, now)
+        claims = [Claim(id_, cleared.domains.get(id_)) for id_ in written.emails]
+        outbox.claim(database, connection, claims, token, now + LEASE, now)
+        links.keep(database, connection, written.links, now)
+        observe("claim", refs)
+    observe("claimed", refs)
+    states = Counter(outcome.state for outcome in cleared.stay + faults)
+    going = [one for one in cleared.go if one.id in written.emails]
+    return Held(token, len(waiting), going, written.emails, states, braked=stop is not None)
 
 
-def _check(house: House, connection: Connection, waiting: Sequence[Waiting], now: datetime) -> Checked:
-    """Look once more at everything that may have changed since the touch was planned."""
-    touches = [one for one in waiting if one.kind == "touch"]
-    suppressed = _suppressed(house, connection, touches)
-    programs = _programs(house, connection, touches)
-    known = [program for program in programs.values() if isinstance(program, Program)]
-    longest = max((program.cap.per for program in known), default=timedelta())
-    sent: dict[int, list[datetime]] = defaultdict(list)
-    for lead_id, moment in outbox.sent_since(
-        house.database, connection, [one.lead_id for one in touches], now - longest
-    ):
-        sent[lead_id].append(moment)
-    checked = Checked([], [])
-    for one in waiting:
-        if one.kind != "touch":
-            outcome = _cancelled(one, "superseded") if one.offer_state != "offered" else None
-        else:
-            program = programs[one.track, one.track_version]
-            outcome = _obstacle(house, one, program, suppressed[one.address_id or 0], sent[one.lead_id], now)
-            if outcome is None:
-                sent[one.lead_id].append(now)
-        if outcome is None:
-            checked.go.append(one)
-        else:
-            checked.stay.append(outcome)
-    return checked
+def _rejected(id_: int, why: str) -> Outcome:
+    return Outcome(id_, "rejected", None, None, None, why, None)
 
 
-Suppressions = Mapping[int, Sequence[tuple[str, str, str]]]
-"""What stands against each address: scope, ref, source."""
+@dataclass
+class Sent:
+    """What became of claimed messages; *stopped* is until when the provider takes nothing more."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    stopped: datetime | None = None
+    unknown: int = 0
 
 
-def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
-    suppressed = defaultdict(list)
-    addresses = [one.address_id for one in touches if one.address_id is not None]
-    for address_id, scope, ref, source in views.effective_suppressions(house.database, connection, addresses):
-        suppressed[address_id].append((scope, ref, source))
-    return suppressed
+def send_claimed(
+    house: House, held: Held, clock: Clock, observe: Observe = lambda _point, _refs: None
+) -> Sent:
+    """Send what is still ours and still allowed, a breath at a time; give back what the provider stops."""
+    sent = Sent()
+    if not held.emails:
+        return sent
+    left = list(held.waiting)
+    with heartbeat(house.database, held.token, clock):
+        for breath in _breaths(held.waiting, house.provider.at_once):
+            left = left[len(breath) :]
+            stop = _breathe(house, held, breath, sent, clock, observe)
+            if stop is not None:
+                _put_brake(house, held, left, stop, sent, clock.now())
+                break
+    return sent
 
 
-Programs = Mapping[tuple[str | None, int | None], Program | str]
-"""The program of each track's version, or why it cannot be read."""
+def _breaths(waiting: Sequence[Waiting], at_once: int) -> Iterator[Sequence[Waiting]]:
+    for start in range(0, len(waiting), at_once):
+        yield waiting[start : start + at_once]
 
 
-def _programs(house: House, connection: Connection, touches: Sequence[Waiting]) -> Programs:
-    found: dict[tuple[str | None, int | None], Program | str] = {}
-    for one in touches:
-        key = (one.track, one.track_version)
-        if key not in found:
-            try:
-                found[key] = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
-            except NurtureError as error:
-                found[key] = str(error)
-    return found
-
-
-def _obstacle(
-    house: House,
-    one: Waiting,
-    program: Program | str,
-    suppressed: Sequence[tuple[str, str, str]],
-    sent: Sequence[datetime],
-    now: datetime,
-) -> Outcome | None:
-    """Return what keeps this touch from going now, None if nothing does."""
-    if one.custodian != Custodian.TRACK or one.custody_ref != one.track:
-        return _cancelled(one, "left")
-    if not one.basis or one.address is None:
-        return _cancelled(one, "no basis or no address")
-    if now > one.expires_at:
-        return _cancelled(one, "too_late")
-    if isinstance(program, str):
-        return _held(one, f"fault: {program}", now + TRY_FAULTY_AGAIN_AFTER)
-    why = _suppression(one, suppressed, program.topic)
-    if why is not None:
-        return _cancelled(one, why)
-    try:
-        later = _later(house, one, program, sent, now)
-    except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
-        return _held(one, f"fault: {unnamed(error, one.facts, one.address)}", now + TRY_FAULTY_AGAIN_AFTER)
-    if later is None:
-        return None
-    if later > one.expires_at:
-        return _cancelled(one, "too_late")
-    return _held(one, "held for its send window or the frequency cap", later)
-
-
-def _suppression(one: Waiting, suppressed: Sequence[tuple[str, str, str]], topic: str) -> str | None:
-    for scope, ref, source in suppressed:
-        if scope == "global" or (scope, ref) in (("track", one.track), ("topic", topic)):
-            return f"suppressed: {source}"
-    return None
-
-
-def _later(
-    house: House, one: Waiting, program: Program, sent: Sequence[datetime], now: datetime
-) -> datetime | None:
-    """Return when pause, cap and window let the touch go, None if they do now."""
-    moment = max(now, one.paused_until or now)
-    holidays = house.holidays(one.country, now)
-    while True:
-        opens = calendar.next_open(program.window, one.zone or program.zone_fallback, holidays, moment)
-        frees = _frees(program.cap, sent, opens)
-        if frees is None:
-            return opens if opens > now else None
-        moment = frees
-
-
-def _frees(cap: Cap, sent: Sequence[datetime], moment: datetime) -> datetime | None:
-    counted = sorted(past for past in sent if past > moment - cap.per)
-    return counted[-cap.touches] + cap.per if len(counted) >= cap.touches else None
-
-
-def _cancelled(one: Waiting, why: str) -> Outcome:
-    return Outcome(one.id, "cancelled", None, None, None, why, None)
-
-
-def _held(one: Waiting, why: str, until: datetime) -> Outcome:
-    return Outcome(one.id, "planned", None, None, None, why, until)
-
-
-def send_claimed(house: House, held: Held, now: datetime) -> Counter[str]:
-    """Stamp what is still ours and still allowed, call the provider, write its receipts back."""
-    by_id = {one.id: one for one in held.waiting}
-    if not by_id:
-        return Counter()
-    with house.database.write() as connection:
-        # As a sweep that cancels messages holds their leads first: two of them never wait in a circle.
-        changes.hold(house.database, connection, [one.lead_id for one in held.waiting])
-        stopped = _stopped(house, connection, held)
-        _settle_and_wake(house, connection, stopped, held.waiting, held.token, now)
-        left = [id_ for id_ in held.written.emails if id_ not in {outcome.id for outcome in stopped}]
-        still = outbox.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
-    sending: Mapping[int, ComposedEmail] = {
-        id_: email for id_, email in held.written.emails.items() if id_ in still
-    }
-    states = Counter(outcome.state for outcome in stopped)
+def _breathe(
+    house: House, held: Held, breath: Sequence[Waiting], sent: Sent, clock: Clock, observe: Observe
+) -> NotSent | None:
+    """Look at suppression, stamp, call, write back; return what stops the rest, if anything does."""
+    refs = [one.send_key for one in breath]
+    observe("last check", refs)
+    sending = _stamp(house, held, breath, sent, clock.now())
     if not sending:
-        return states
+        return None
+    observe("before the call", refs)
+    now = clock.now()
     try:
-        receipts = house.provider.send(list(sending.values()), now)
+        receipts = house.provider.send([held.emails[one.id] for one in sending], now)
     except NurtureError as error:
-        receipts = [NotSent(str(error)) for _ in sending]
-    came = [_outcome(by_id[id_], receipt, house, now) for id_, receipt in zip(sending, receipts, strict=True)]
+        receipts = [NotSent(str(error), stops=True) for _ in sending]
+    observe("after the call", refs)
+    now = clock.now()
+    name = house.provider.name
+    came = [_outcome(one, receipt, name, now) for one, receipt in zip(sending, receipts, strict=True)]
     with house.database.write() as connection:
-        _settle_and_wake(house, connection, came, held.waiting, held.token, now)
-    return states + Counter(outcome.state for outcome in came)
+        _settle_and_wake(house, connection, came, sending, held.token, now)
+        if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
+            brakes.release(connection, "provider", name, "a probe that went through", now)
+        observe("write-back", refs)
+    observe("written back", refs)
+    sent.states += Counter(outcome.state for outcome in came)
+    return _stopping(receipts, sent)
 
 
-def _stopped(house: House, connection: Connection, held: Held) -> list[Outcome]:
-    """Return what must not go after all: what cannot be written, and who opted out since the claim."""
-    faults = [
-        Outcome(id_, "rejected", None, None, None, why, None) for id_, why in held.written.faults.items()
-    ]
-    touches = [one for one in held.waiting if one.kind == "touch" and one.id in held.written.emails]
-    suppressed = _suppressed(house, connection, touches)
-    if not suppressed:
-        return faults
-    programs = _programs(house, connection, touches)
-    for one in touches:
-        program = programs[one.track, one.track_version]
-        topic = program.topic if isinstance(program, Program) else ""
-        why = _suppression(one, suppressed.get(one.address_id or 0, ()), topic)
-        if why is not None:
-            faults.append(_cancelled(one, why))
-    return faults
+def _stamp(house: House, held: Held, breath: Sequence[Waiting], sent: Sent, now: datetime) -> list[Waiting]:
+    """Note that the call comes next, of all that nobody suppressed or took from us meanwhile."""
+    database = house.database
+    with database.write() as connection:
+        # As a sweep that cancels messages holds their leads first: two of them never wait in a circle.
+        changes.hold(database, connection, [one.lead_id for one in breath])
+        touches = [one for one in breath if one.kind == "touch"]
+        stopped = clearance.suppressed_meanwhile(house, connection, touches)
+        _settle_and_wake(house, connection, list(stopped.values()), breath, held.token, now)
+        left = [one.id for one in breath if one.id not in stopped]
+        still = outbox.stamp_sending(database, connection, left, held.token, now + LEASE, now)
+    sent.states["cancelled"] += len(stopped)
+    return [one for one in breath if one.id in still]
+
+
+def _stopping(receipts: Sequence[Receipt], sent: Sent) -> NotSent | None:
+    """Return the receipt that says to stop, or one of our own after too many unknown outcomes in a row."""
+    told = [receipt for receipt in receipts if isinstance(receipt, NotSent) and receipt.stops]
+    for receipt in receipts:
+        if isinstance(receipt, InDoubt):
+            sent.unknown += 1
+            if sent.unknown >= UNKNOWN_IN_A_ROW:
+                why = f"{sent.unknown} calls in a row had no clear outcome, the last: {receipt.why}"
+                told.append(NotSent(why, stops=True))
+                break
+        elif not isinstance(receipt, NotSent):
+            sent.unknown = 0
+    return max(told, key=lambda one: (one.retry_at is None, one.retry_at), default=None)
+
+
+def _put_brake(
+    house: House, held: Held, left: Sequence[Waiting], stop: NotSent, sent: Sent, now: datetime
+) -> None:
+    """Keep every worker from calling the provider for a while, and give back what was not called."""
+    until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
+    back = [clearance.held(one, stop.why, until) for one in left]
+    name = house.provider.name
+    with house.database.write() as connection:
+        outbox.settle(house.database, connection, back, held.token, now)
+        brakes.put(house.database, connection, Brake("provider", name, stop.why, now, until))
+    sent.states["planned"] += len(back)
+    sent.stopped = until
 
 
 def _settle_and_wake(
@@ -273,21 +262,23 @@ def _settle_and_wake(
     now: datetime,
 ) -> None:
     """Write what became of messages, and wake their leads; these first, as whoever cancels messages does."""
+    if not outcomes:
+        return
     leads = {one.id: one.lead_id for one in held}
     done = [leads[outcome.id] for outcome in outcomes if outcome.state in _SETTLED]
     signals.wake(house.database, connection, done, now)
     outbox.settle(house.database, connection, outcomes, token, now)
 
 
-def _outcome(one: Waiting, receipt: Receipt, house: House, now: datetime) -> Outcome:
-    name = house.provider.name
+def _outcome(one: Waiting, receipt: Receipt, name: str, now: datetime) -> Outcome:
     match receipt:
         case Accepted(provider_id=provider_id):
             return Outcome(one.id, "accepted", now, name, provider_id, None, None)
         case Rejected(why=why):
             return Outcome(one.id, "rejected", None, name, None, why, None)
-        case NotSent(why=why, retry_at=retry_at):
-            return Outcome(one.id, "planned", None, name, None, why, retry_at or now + TRY_AGAIN_AFTER)
+        case NotSent(why=why, retry_at=retry_at, stops=stops):
+            again = retry_at or now + (PROBE_AFTER if stops else backoff(one.attempts, one.send_key))
+            return Outcome(one.id, "planned", None, name, None, why, again)
         case InDoubt(why=why):
             return Outcome(one.id, "in_doubt", None, name, None, why, None)
         case _:

@@ -68,6 +68,8 @@ def touch(house: House, connection: Connection, one: Waiting) -> tuple[ComposedE
         to=Address(full_name(one.facts), one.address),
         reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
         unsubscribe_mailto=mailto if made else None,
+        labels=(one.track, one.step),
+        origin=house.origin,
     )
     return compose(compiled, touch_values(one.facts, program, url, one.basis or ""), envelope), made
 

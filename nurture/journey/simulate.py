@@ -35,7 +35,7 @@ class NoMail:
     """A provider for simulations: takes every email and keeps none."""
 
     name = "simulation"
-    at_once = 500
+    at_once = 10_000
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Accept each email of *batch*."""

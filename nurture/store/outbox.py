@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Select,
     String,
     Table,
     bindparam,
+    case,
     func,
+    null,
     or_,
     select,
     update,
@@ -28,6 +31,7 @@ message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 
 
@@ -43,6 +47,7 @@ class Waiting(NamedTuple):
     track: str | None
     track_version: int | None
     step: str
+    visit: int
     email: str
     rep: str | None
     send_at: datetime
@@ -58,6 +63,8 @@ class Waiting(NamedTuple):
     custodian: str
     custody_ref: str
     offer_state: str | None
+    on_step: str | None
+    on_visit: int | None
 
 
 class Outcome(NamedTuple):
@@ -94,6 +101,7 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
             message.c.track,
             message.c.track_version,
             message.c.step,
+            message.c.visit,
             message.c.email,
             message.c.rep,
             message.c.send_at,
@@ -109,11 +117,14 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
             custody.c.kind.label("custodian"),
             custody.c.ref.label("custody_ref"),
             offer.c.state.label("offer_state"),
+            enrollment.c.step.label("on_step"),
+            enrollment.c.visit.label("on_visit"),
         )
         .join(lead, lead.c.id == message.c.lead_id)
         .join(custody, custody.c.lead_id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(offer, offer.c.id == message.c.offer_id)
+        .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
         .where(message.c.state == "planned", message.c.send_at <= now)
         .order_by(message.c.send_at, message.c.id)
         .limit(limit)
@@ -147,18 +158,46 @@ def sent_since(
     return [(row[0], row[1] or row[2]) for row in connection.execute(wanted)]
 
 
+class Claim(NamedTuple):
+    """A message that a worker takes, and the domain that it is sent from (None for mail to reps)."""
+
+    id: int
+    sender_domain: str | None
+
+
+_CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
+
+
 def claim(
-    database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
+    database: Database,
+    connection: Connection,
+    claims: Sequence[Claim],
+    token: str,
+    until: datetime,
+    now: datetime,
 ) -> None:
     """Take planned messages for the worker that holds *token*, until the lease ends."""
-    if not ids:
+    if not claims:
         return
-    mine = database.ids("mine", ids)
+    mine = database.rows("mine", _CLAIM, claims)
     connection.execute(
         update(message)
         .where(message.c.id == mine.c.id, message.c.state == "planned")
-        .values(state="claimed", state_at=now, lease_token=token, lease_until=until)
+        .values(
+            state="claimed",
+            state_at=now,
+            claimed_at=now,
+            sender_domain=mine.c.sender_domain,
+            lease_token=token,
+            lease_until=until,
+        )
     )
+
+
+def renew(connection: Connection, token: str, until: datetime) -> int:
+    """Prolong the lease on everything that *token* holds; return how many messages that is."""
+    held = update(message).where(_LEASED, message.c.lease_token == token).values(lease_until=until)
+    return connection.execute(held).rowcount
 
 
 def stamp_sending(
@@ -175,6 +214,10 @@ def stamp_sending(
         .returning(message.c.id)
     )
     return set(connection.execute(statement).scalars())
+
+
+_NOT_SENT: Final = ("planned", "cancelled", "rejected")
+"""States of messages that the sender's domain is not charged for."""
 
 
 def settle(
@@ -197,6 +240,7 @@ def settle(
         provider=came.c.provider,
         provider_id=came.c.provider_id,
         reason=came.c.reason,
+        claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
         send_at=func.coalesce(came.c.send_at, message.c.send_at),
         lease_token=None,
         lease_until=None,
@@ -210,19 +254,19 @@ _LEASED: ColumnElement[bool] = message.c.state.in_(
 """Said as the index on leases says it, in plain text: else SQLite reads every message that ever was."""
 
 
-def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
+def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
     """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts.
 
     What is in doubt keeps its token: a worker that was only slow may still settle it.
     """
     back = connection.execute(
         update(message)
-        .where(_LEASED, message.c.state == "claimed", message.c.lease_until < now)
-        .values(state="planned", state_at=now, lease_token=None, lease_until=None)
+        .where(message.c.id.in_(_expired(database, "claimed", now)))
+        .values(state="planned", state_at=now, claimed_at=None, lease_token=None, lease_until=None)
     ).rowcount
     doubt = connection.execute(
         update(message)
-        .where(_LEASED, message.c.state == "sending", message.c.lease_until < now)
+        .where(message.c.id.in_(_expired(database, "sending", now)))
         .values(
             state="in_doubt",
             lease_until=None,
@@ -230,3 +274,26 @@ def release_expired(connection: Connection, now: datetime) -> tuple[int, int]:
         )
     ).rowcount
     return back, doubt
+
+
+def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
+    """Return what a dead worker left in *state*; nobody waits for a slow one that is just writing."""
+    left = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
+    return left.with_for_update(skip_locked=True) if database.skips_locked else left
+
+
+def resend_doubted(connection: Connection, before: datetime, now: datetime) -> int:
+    """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
+    planned = (
+        update(message)
+        .where(message.c.state == "in_doubt", message.c.state_at < before)
+        .values(
+            state="planned",
+            state_at=now,
+            send_at=now,
+            claimed_at=None,
+            lease_token=None,
+            reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",
+        )
+    )
+    return connection.execute(planned).rowcount

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from nurture.clock import VirtualClock
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NurtureError
 from nurture.journey import advance, deliver, enrol, handoff, listen, steer
+from nurture.journey.heartbeat import LEASE
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Rejected
@@ -61,8 +63,8 @@ def _reason(house: House, lead: int) -> str:
 
 def test_a_touch_is_given_to_the_provider_once_and_its_lead_goes_on(house: House) -> None:
     lead = _planned(house)
-    deliver.deliver(house, OPEN)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _post(house).refs == [one(house, "SELECT send_key FROM message")]
     assert _state(house, lead) == "accepted"
     assert due_at(house, lead) == OPEN
@@ -76,7 +78,7 @@ def test_workers_who_deliver_the_same_messages_send_each_of_them_once(house: Hou
     for worker in workers:
         worker.batch = 8
     with ThreadPoolExecutor(3) as pool:
-        for future in [pool.submit(deliver.deliver, worker, OPEN) for worker in workers]:
+        for future in [pool.submit(deliver.deliver, worker, VirtualClock(OPEN)) for worker in workers]:
             future.result(timeout=60)
     refs = [ref for worker in workers for ref in _post(worker).refs]
     assert len(refs) == len(set(refs)) == len(ids)
@@ -90,9 +92,9 @@ def test_a_worker_that_dies_before_the_call_loses_its_messages_to_the_next_one(h
     held = deliver.claim_batch(house, OPEN, 10)
     assert [waiting.lead_id for waiting in held.waiting] == [lead]
     assert _state(house, lead) == "claimed"
-    deliver.deliver(house, OPEN + deliver.LEASE / 2)
+    deliver.deliver(house, VirtualClock(OPEN + LEASE / 2))
     assert _post(house).refs == []
-    deliver.deliver(house, OPEN + deliver.LEASE + MINUTE)
+    deliver.deliver(house, VirtualClock(OPEN + LEASE + MINUTE))
     assert len(_post(house).refs) == 1
     assert _state(house, lead) == "accepted"
 
@@ -100,8 +102,8 @@ def test_a_worker_that_dies_before_the_call_loses_its_messages_to_the_next_one(h
 def test_a_worker_whose_lease_ran_out_sends_nothing_more(house: House) -> None:
     lead = _planned(house)
     slow = deliver.claim_batch(house, OPEN, 10)
-    deliver.deliver(house, OPEN + deliver.LEASE + MINUTE)
-    assert deliver.send_claimed(house, slow, OPEN + deliver.LEASE + 2 * MINUTE).total() == 0
+    deliver.deliver(house, VirtualClock(OPEN + LEASE + MINUTE))
+    assert deliver.send_claimed(house, slow, VirtualClock(OPEN + LEASE + 2 * MINUTE)).states.total() == 0
     assert len(_post(house).refs) == 1
     assert _state(house, lead) == "accepted"
 
@@ -110,11 +112,11 @@ def test_of_two_workers_who_hold_a_message_only_the_later_one_sends_it(house: Ho
     lead = _planned(house)
     slow = deliver.claim_batch(house, OPEN, 10)
     with house.database.write() as connection:
-        outbox.release_expired(connection, OPEN + 2 * MINUTE)
+        outbox.release_expired(house.database, connection, OPEN + 2 * MINUTE)
     quick = deliver.claim_batch(house, OPEN + 2 * MINUTE, 10)
-    assert deliver.send_claimed(house, slow, OPEN + 2 * MINUTE).total() == 0
+    assert deliver.send_claimed(house, slow, VirtualClock(OPEN + 2 * MINUTE)).states.total() == 0
     assert (_post(house).refs, _state(house, lead)) == ([], "claimed")
-    assert deliver.send_claimed(house, quick, OPEN + 2 * MINUTE) == {"accepted": 1}
+    assert deliver.send_claimed(house, quick, VirtualClock(OPEN + 2 * MINUTE)).states == {"accepted": 1}
     assert len(_post(house).refs) == 1
 
 
@@ -130,10 +132,10 @@ def test_a_worker_that_dies_during_the_call_leaves_a_doubt_and_nobody_sends_agai
     lead = _planned(house)
     house.provider = Post(_dies)
     with pytest.raises(Crash):
-        deliver.deliver(house, OPEN)
+        deliver.deliver(house, VirtualClock(OPEN))
     assert _state(house, lead) == "sending"
     house.provider = Post()
-    tick_at(house, OPEN + deliver.LEASE + MINUTE, OPEN + DAY)
+    tick_at(house, OPEN + LEASE + MINUTE, OPEN + DAY)
     assert _post(house).refs == []
     assert _state(house, lead) == "in_doubt"
     assert "nobody knows whether it went" in _reason(house, lead)
@@ -153,17 +155,17 @@ def test_a_doubt_counts_as_sent_after_three_days_and_the_track_goes_on(house: Ho
 
 def test_a_worker_that_was_only_slow_settles_the_doubt_about_its_own_call(house: House) -> None:
     lead = _planned(house)
-    after = OPEN + deliver.LEASE + MINUTE
+    after = OPEN + LEASE + MINUTE
 
     def slow(*_: object) -> Accepted:
         other = same_house(house, Post())
-        deliver.deliver(other, after)
+        deliver.deliver(other, VirtualClock(after))
         assert _state(house, lead) == "in_doubt"
         other.database.close()
         return Accepted("late")
 
     house.provider = Post(slow)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _state(house, lead) == "accepted"
     assert one(house, "SELECT provider_id FROM message") == "late"
 
@@ -172,7 +174,7 @@ def test_an_opt_out_between_planning_and_sending_calls_the_touch_off(house: Hous
     lead = _planned(house)
     email = one(house, "SELECT email FROM address")
     steer.suppress(house, email, OPEN)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _post(house).refs == []
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: admin")
     tick_at(house, OPEN)
@@ -183,7 +185,7 @@ def test_an_opt_out_between_claim_and_call_calls_the_touch_off(house: House) -> 
     lead, other = _planned(house), _planned(house)
     held = deliver.claim_batch(house, OPEN, 10)
     listen.record(house, [_unsubscribes(lead)], OPEN)
-    done = deliver.send_claimed(house, held, OPEN)
+    done = deliver.send_claimed(house, held, VirtualClock(OPEN)).states
     assert done == {"cancelled": 1, "accepted": 1}
     assert [row[0] for row in rows(house, "SELECT lead_id FROM message WHERE state = 'accepted'")] == [other]
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: unsubscribed")
@@ -207,7 +209,7 @@ def test_a_topic_that_the_lead_left_is_not_sent_and_another_is(db: Database, tmp
         "SELECT id, 'suppress', 'topic', 'About keep', 'page', :now FROM address",
         now=f"{START:%Y-%m-%dT%H:%M:%S}+00:00",
     )
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _state(house, lead) == "accepted"
 
 
@@ -218,7 +220,7 @@ def test_no_touch_goes_after_the_lead_is_handed_off(house: House, moment: str) -
     tell(house, lead, SignalKind.REPLIED, OPEN)
     tick_at(house, OPEN)
     if held is not None:
-        deliver.send_claimed(house, held, OPEN)
+        deliver.send_claimed(house, held, VirtualClock(OPEN))
     tick_at(house, OPEN + MINUTE)
     assert custody(house, lead)[0] == "offer"
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "handed_off")
@@ -239,7 +241,7 @@ def test_no_touch_goes_after_a_rep_accepted_or_the_lead_was_closed(house: House)
 
 def test_a_touch_that_was_kept_back_beyond_its_grace_is_too_late(house: House) -> None:
     lead = _planned(house)
-    deliver.deliver(house, OPEN + 3 * DAY + MINUTE)
+    deliver.deliver(house, VirtualClock(OPEN + 3 * DAY + MINUTE))
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "too_late")
     tick_at(house, OPEN + 3 * DAY + MINUTE)
     assert rows(house, "SELECT step FROM enrollment") == [("wait-for-click",)]
@@ -248,20 +250,20 @@ def test_a_touch_that_was_kept_back_beyond_its_grace_is_too_late(house: House) -
 def test_a_touch_is_held_until_its_window_opens_again(house: House) -> None:
     lead = _planned(house)
     night = OPEN.replace(hour=22)
-    deliver.deliver(house, night)
+    deliver.deliver(house, VirtualClock(night))
     assert _state(house, lead) == "planned"
-    deliver.deliver(house, night + 11 * HOUR - MINUTE)
+    deliver.deliver(house, VirtualClock(night + 11 * HOUR - MINUTE))
     assert _post(house).refs == []
-    deliver.deliver(house, night + 11 * HOUR)
+    deliver.deliver(house, VirtualClock(night + 11 * HOUR))
     assert [sent[0] for sent in _post(house).sent] == [OPEN + DAY]
 
 
 def test_a_touch_is_held_while_its_lead_is_paused(house: House) -> None:
     lead = _planned(house)
     steer.pause(house, lead, OPEN + DAY, OPEN)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _state(house, lead) == "planned"
-    deliver.deliver(house, OPEN + DAY)
+    deliver.deliver(house, VirtualClock(OPEN + DAY))
     assert _state(house, lead) == "accepted"
 
 
@@ -269,9 +271,9 @@ def test_a_touch_is_held_while_the_frequency_cap_is_full(house: House) -> None:
     lead = _planned(house)
     for number, moment in enumerate((OPEN - 6 * DAY, OPEN - 5 * DAY)):
         _sent_before(house, lead, number, moment)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert _state_of(house, "touch:1:01-hello:1") == "planned"
-    deliver.deliver(house, OPEN + DAY)
+    deliver.deliver(house, VirtualClock(OPEN + DAY))
     assert _state_of(house, "touch:1:01-hello:1") == "accepted"
 
 
@@ -298,7 +300,7 @@ def test_a_letter_that_cannot_be_written_for_one_lead_stops_no_other(db: Databas
     house = make_house(db, tmp_path, rules=rules)
     house.provider = Post()
     good, bad, also_good = (_planned(house, employees=number) for number in (5, 0, 10))
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert [_state(house, lead) for lead in (good, bad, also_good)] == ["accepted", "rejected", "accepted"]
     assert "cannot be composed" in _reason(house, bad)
     tick_at(house, OPEN)
@@ -313,18 +315,18 @@ def test_an_address_that_cannot_stand_in_a_header_stops_no_other(house: House) -
         "WHERE id = (SELECT address_id FROM lead WHERE id = :id)",
         id=bad,
     )
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert (_state(house, good), _state(house, bad)) == ("accepted", "rejected")
 
 
 def test_a_lead_whose_zone_is_none_is_held_with_the_fault_and_stops_no_other(house: House) -> None:
     bad, good = _planned(house), _planned(house)
     write(house, "UPDATE lead SET zone = 'Mars/Olympus' WHERE id = :id", id=bad)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert (_state(house, bad), _state(house, good)) == ("planned", "accepted")
     assert "Mars/Olympus" in _reason(house, bad)
     write(house, "UPDATE lead SET zone = 'UTC' WHERE id = :id", id=bad)
-    deliver.deliver(house, OPEN + TRY_FAULTY_AGAIN_AFTER)
+    deliver.deliver(house, VirtualClock(OPEN + TRY_FAULTY_AGAIN_AFTER))
     assert _state(house, bad) == "accepted"
 
 
@@ -333,7 +335,7 @@ def test_messages_that_may_not_go_do_not_stand_in_the_way_of_those_behind(house:
     blocked = [_planned(house) for _ in range(5)]
     write(house, "UPDATE lead SET zone = 'Mars/Olympus'")
     free = _planned(house)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert {_state(house, lead) for lead in blocked} == {"planned"}
     assert _state(house, free) == "accepted"
 
@@ -341,11 +343,11 @@ def test_messages_that_may_not_go_do_not_stand_in_the_way_of_those_behind(house:
 def test_what_provably_did_not_go_is_tried_again_when_the_provider_says(house: House) -> None:
     lead = _planned(house)
     house.provider = Post(lambda *_: NotSent("too many at once", OPEN + 20 * MINUTE))
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     house.provider = Post()
-    deliver.deliver(house, OPEN + 19 * MINUTE)
+    deliver.deliver(house, VirtualClock(OPEN + 19 * MINUTE))
     assert (_state(house, lead), _post(house).refs) == ("planned", [])
-    deliver.deliver(house, OPEN + 20 * MINUTE)
+    deliver.deliver(house, VirtualClock(OPEN + 20 * MINUTE))
     assert _state(house, lead) == "accepted"
     assert one(house, "SELECT attempts FROM message") == 2
 
@@ -357,10 +359,10 @@ def test_a_provider_that_cannot_be_used_at_all_sends_nothing_and_loses_nothing(h
         raise NurtureError("the provider is down")
 
     house.provider = Post(down)
-    deliver.deliver(house, OPEN)
+    deliver.deliver(house, VirtualClock(OPEN))
     assert (_state(house, lead), _reason(house, lead)) == ("planned", "the provider is down")
     house.provider = Post()
-    deliver.deliver(house, OPEN + deliver.TRY_AGAIN_AFTER)
+    deliver.deliver(house, VirtualClock(OPEN + deliver.PROBE_AFTER))
     assert _state(house, lead) == "accepted"
 
 
@@ -389,5 +391,5 @@ def test_acceptance_wakes_the_lead_for_its_next_step(house: House) -> None:
     waits_until = due_at(house, lead)
     assert waits_until is not None
     assert waits_until > OPEN + 2 * DAY
-    deliver.deliver(house, OPEN + HOUR)
+    deliver.deliver(house, VirtualClock(OPEN + HOUR))
     assert due_at(house, lead) == OPEN + HOUR

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from nurture.clock import VirtualClock
 from nurture.errors import Refused, RulesFaulty
 from nurture.journey import advance, deliver
 from nurture.journey.house import House
@@ -165,7 +166,7 @@ def test_a_planned_message_goes_out_as_the_version_that_planned_it(house: House)
     tick_at(house, START)
     advance.advance(house, START + HOUR)
     publish(house, _changed("tracks/welcome/01-hello.md", "subject: Hello", "subject: Welcome"), START + HOUR)
-    deliver.deliver(house, START + HOUR)
+    deliver.deliver(house, VirtualClock(START + HOUR))
     add_lead(house, title="Head", at=START + HOUR)
     tick_at(house, START + HOUR, START + 2 * HOUR)
     assert [subject for _, _, subject in house.provider.sent] == ["Hello", "Welcome"]

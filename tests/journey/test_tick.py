@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nurture.clock import VirtualClock
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards
 from nurture.journey import advance, deliver, enrol, handoff, listen, tick
@@ -29,6 +30,7 @@ def _costs(house: House, count: int) -> dict[str, int]:
     ids = crowd(house, count, title="Head")
     limit = count + 1
     costs: dict[str, int] = {}
+    held: list[deliver.Held] = []
 
     def cost(name: str, batch: Callable[[], object]) -> None:
         with counted(house.database) as statements:
@@ -38,14 +40,16 @@ def _costs(house: House, count: int) -> dict[str, int]:
     cost("classify", lambda: enrol.classify_batch(house, START, limit))
     cost("advance to a hold", lambda: advance.advance_batch(house, START, limit))
     cost("advance to a touch", lambda: advance.advance_batch(house, sent, limit))
-    cost("deliver", lambda: deliver.deliver_batch(house, sent, limit))
+    cost("claim", lambda: held.append(deliver.claim_batch(house, sent, limit)))
+    cost("send", lambda: deliver.send_claimed(house, held[-1], VirtualClock(sent)))
     cost("advance behind it", lambda: advance.advance_batch(house, sent, limit))
     with house.database.write() as connection:
         signals.record(house.database, connection, [heard(id_, SignalKind.REPLIED, answered) for id_ in ids])
     cost("listen", lambda: listen.listen_batch(house, answered, limit))
     cost("advance to sales", lambda: advance.advance_batch(house, answered, limit))
     cost("hand off", lambda: handoff.offer_batch(house, answered, limit))
-    cost("deliver briefs", lambda: deliver.deliver_batch(house, answered, limit))
+    cost("claim briefs", lambda: held.append(deliver.claim_batch(house, answered, limit)))
+    cost("send briefs", lambda: deliver.send_claimed(house, held[-1], VirtualClock(answered)))
     offers = one(house, "SELECT count(*) FROM offer WHERE state = 'offered'")
     assert offers == count, "the batches did not do what they are measured for"
     cost("expire", lambda: handoff.expire_batch(house, answered + 2 * DAY, limit))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from nurture.clock import VirtualClock
 from nurture.domain.lead import Closing, Custodian
 from nurture.journey import advance, deliver, enrol, steer
 from nurture.journey.house import House
@@ -91,7 +92,7 @@ def test_a_sender_waits_for_whoever_holds_its_lead_before_it_takes_the_message(
     database = house.database
     with database.write() as connection:
         views.these(database, connection, [lead])
-        sending = _let_wait(house, other, lambda: deliver.send_claimed(house, held, nine))
+        sending = _let_wait(house, other, lambda: deliver.send_claimed(house, held, VirtualClock(nine)))
         off = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(off, {"id": lead})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
+from nurture.clock import VirtualClock
 from nurture.journey import deliver
 
 from .world import ONE_CLICK, World, later
@@ -94,7 +95,7 @@ def test_nothing_goes_out_after_the_click(sqlite_world: World) -> None:
     sent = "SELECT count(*) FROM message WHERE kind = 'touch' AND state = 'accepted'"
     before = sqlite_world.value(sent)
     for _ in range(12):
-        deliver.deliver(sqlite_world.house, later(sqlite_world, days=1))
+        deliver.deliver(sqlite_world.house, VirtualClock(later(sqlite_world, days=1)))
     assert sqlite_world.value(sent) == before
 
 

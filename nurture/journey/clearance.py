@@ -1,0 +1,260 @@
+"""What may go now: the last look before a message is claimed, and the very last one before the call."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
+
+from nurture.domain import calendar, sending
+from nurture.domain.lead import Custodian
+from nurture.domain.sending import Limits, SendingRules
+from nurture.domain.track import Cap, Program
+from nurture.errors import NurtureError
+from nurture.store import brakes, outbox, views
+from nurture.store import sending as sent_mail
+from nurture.store.brakes import Brake
+from nurture.store.outbox import Outcome, Waiting
+
+from .house import House
+from .moves import TRY_FAULTY_AGAIN_AFTER
+from .unnamed import unnamed
+
+LOOK_AGAIN_AFTER: Final = timedelta(minutes=15)
+"""When messages are looked at again whose sender domain a person must release."""
+
+
+@dataclass
+class Cleared:
+    """Which messages may go now, what becomes of the others, and from which domain each touch is sent."""
+
+    go: list[Waiting] = field(default_factory=list)
+    stay: list[Outcome] = field(default_factory=list)
+    domains: dict[int, str] = field(default_factory=dict)
+
+
+def clear(
+    house: House, connection: Connection, waiting: Sequence[Waiting], braked: Sequence[Brake], now: datetime
+) -> Cleared:
+    """Look once more at everything that may have changed since the messages were planned."""
+    touches = [one for one in waiting if one.kind == "touch"]
+    suppressed = _suppressed(house, connection, touches)
+    programs = _programs(house, connection, touches)
+    sent = _sent(house, connection, touches, programs, now)
+    cleared = Cleared()
+    going: dict[str, list[Waiting]] = defaultdict(list)
+    for one in waiting:
+        if one.kind != "touch":
+            outcome = cancelled(one, "superseded") if one.offer_state != "offered" else None
+        else:
+            program = programs[one.track, one.track_version]
+            outcome = _obstacle(house, one, program, suppressed[one.address_id or 0], sent[one.lead_id], now)
+            if outcome is None and isinstance(program, Program):
+                sent[one.lead_id].append(now)
+                domain = sender_domain(program)
+                going[domain].append(one)
+                cleared.domains[one.id] = domain
+                continue
+        if outcome is None:
+            cleared.go.append(one)
+        else:
+            cleared.stay.append(outcome)
+    _by_domain(house, connection, going, braked, cleared, now)
+    return cleared
+
+
+def suppressed_meanwhile(
+    house: House, connection: Connection, touches: Sequence[Waiting]
+) -> dict[int, Outcome]:
+    """Return the touches whose lead has opted out since they were claimed, as cancelled."""
+    suppressed = _suppressed(house, connection, touches)
+    if not suppressed:
+        return {}
+    programs = _programs(house, connection, touches)
+    stopped = {}
+    for one in touches:
+        program = programs[one.track, one.track_version]
+        topic = program.topic if isinstance(program, Program) else ""
+        why = _suppression(one, suppressed.get(one.address_id or 0, ()), topic)
+        if why is not None:
+            stopped[one.id] = cancelled(one, why)
+    return stopped
+
+
+def sender_domain(program: Program) -> str:
+    """Return the domain whose reputation this track's mail makes."""
+    return sending.normalise_domain(program.sender.email.rpartition("@")[2])
+
+
+def cancelled(one: Waiting, why: str) -> Outcome:
+    """Say that a message never goes."""
+    return Outcome(one.id, "cancelled", None, None, None, why, None)
+
+
+def held(one: Waiting, why: str, until: datetime) -> Outcome:
+    """Say that a message is looked at again at *until* (UTC)."""
+    return Outcome(one.id, "planned", None, None, None, why, until)
+
+
+Suppressions = Mapping[int, Sequence[tuple[str, str, str]]]
+"""What stands against each address: scope, ref, source."""
+
+
+def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
+    suppressed = defaultdict(list)
+    addresses = [one.address_id for one in touches if one.address_id is not None]
+    for address_id, scope, ref, source in views.effective_suppressions(house.database, connection, addresses):
+        suppressed[address_id].append((scope, ref, source))
+    return suppressed
+
+
+Programs = Mapping[tuple[str | None, int | None], Program | str]
+"""The program of each track's version, or why it cannot be read."""
+
+
+def _programs(house: House, connection: Connection, touches: Sequence[Waiting]) -> Programs:
+    found: dict[tuple[str | None, int | None], Program | str] = {}
+    for one in touches:
+        key = (one.track, one.track_version)
+        if key not in found:
+            try:
+                found[key] = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
+            except NurtureError as error:
+                found[key] = str(error)
+    return found
+
+
+def _sent(
+    house: House, connection: Connection, touches: Sequence[Waiting], programs: Programs, now: datetime
+) -> dict[int, list[datetime]]:
+    """Return when each lead was written to, as far back as the longest cap looks."""
+    known = [program for program in programs.values() if isinstance(program, Program)]
+    longest = max((program.cap.per for program in known), default=timedelta())
+    sent: dict[int, list[datetime]] = defaultdict(list)
+    leads = [one.lead_id for one in touches]
+    for lead_id, moment in outbox.sent_since(house.database, connection, leads, now - longest):
+        sent[lead_id].append(moment)
+    return sent
+
+
+def _obstacle(
+    house: House,
+    one: Waiting,
+    program: Program | str,
+    suppressed: Sequence[tuple[str, str, str]],
+    sent: Sequence[datetime],
+    now: datetime,
+) -> Outcome | None:
+    """Return what keeps this touch from going now, None if nothing does."""
+    if one.custodian != Custodian.TRACK or one.custody_ref != one.track:
+        return cancelled(one, "left")
+    if one.attempts and (one.on_step, one.on_visit) != (one.step, one.visit):
+        return cancelled(one, "superseded")  # it was in doubt, and its track went on without it
+    if not one.basis or one.address is None:
+        return cancelled(one, "no basis or no address")
+    if now > one.expires_at:
+        return cancelled(one, "too_late")
+    if isinstance(program, str):
+        return held(one, f"fault: {program}", now + TRY_FAULTY_AGAIN_AFTER)
+    why = _suppression(one, suppressed, program.topic)
+    if why is not None:
+        return cancelled(one, why)
+    try:
+        later = _later(house, one, program, sent, now)
+    except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
+        return held(one, f"fault: {unnamed(error, one.facts, one.address)}", now + TRY_FAULTY_AGAIN_AFTER)
+    if later is None:
+        return None
+    return _kept_back(one, "held for its send window or the frequency cap", later)
+
+
+def _kept_back(one: Waiting, why: str, until: datetime) -> Outcome:
+    return held(one, why, until) if until <= one.expires_at else cancelled(one, "too_late")
+
+
+def _suppression(one: Waiting, suppressed: Sequence[tuple[str, str, str]], topic: str) -> str | None:
+    for scope, ref, source in suppressed:
+        if scope == "global" or (scope, ref) in (("track", one.track), ("topic", topic)):
+            return f"suppressed: {source}"
+    return None
+
+
+def _later(
+    house: House, one: Waiting, program: Program, sent: Sequence[datetime], now: datetime
+) -> datetime | None:
+    """Return when pause, cap and window let the touch go, None if they do now."""
+    moment = max(now, one.paused_until or now)
+    holidays = house.holidays(one.country, now)
+    while True:
+        opens = calendar.next_open(program.window, one.zone or program.zone_fallback, holidays, moment)
+        frees = _frees(program.cap, sent, opens)
+        if frees is None:
+            return opens if opens > now else None
+        moment = frees
+
+
+def _frees(cap: Cap, sent: Sequence[datetime], moment: datetime) -> datetime | None:
+    counted = sorted(past for past in sent if past > moment - cap.per)
+    return counted[-cap.touches] + cap.per if len(counted) >= cap.touches else None
+
+
+def _by_domain(
+    house: House,
+    connection: Connection,
+    going: Mapping[str, Sequence[Waiting]],
+    braked: Sequence[Brake],
+    cleared: Cleared,
+    now: datetime,
+) -> None:
+    """Let through what each sender domain may send: not braked, and within its hour and day."""
+    if not going:
+        return
+    rules = house.rulebooks.current(connection).sending
+    off = {brake.name: brake for brake in braked if brake.kind == "domain"}
+    off |= _newly_braked(house, connection, [domain for domain in going if domain not in off], rules, now)
+    for domain in off.keys() & going.keys():
+        brake = off[domain]
+        until = max(brake.until or now, now + LOOK_AGAIN_AFTER)
+        why = f"held: mail from {domain} is paused: {brake.reason}"
+        cleared.stay += [_kept_back(one, why, until) for one in going[domain]]
+    free = {domain: touches for domain, touches in going.items() if domain not in off}
+    limited = [domain for domain in free if _is_limited(rules.of(domain))]
+    used = sent_mail.used(house.database, connection, limited, now)
+    for domain, touches in free.items():
+        if domain not in used:
+            cleared.go += touches
+            continue
+        limits, spent = rules.of(domain), used[domain]
+        room = sending.room(limits, spent.this_hour, spent.today, now)
+        places = Counter[str]()
+        for one in touches:
+            if room is None or room > places["gone"]:
+                places["gone"] += 1
+                cleared.go.append(one)
+            else:
+                turn = sending.turn(limits, spent.this_hour, spent.today, places["waits"], now)
+                places["waits"] += 1
+                why = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
+                cleared.stay.append(_kept_back(one, why, turn))
+
+
+def _is_limited(limits: Limits) -> bool:
+    return (limits.per_hour, limits.per_day, limits.warm_up) != (None, None, None)
+
+
+def _newly_braked(
+    house: House, connection: Connection, domains: Sequence[str], rules: SendingRules, now: datetime
+) -> dict[str, Brake]:
+    """Put a brake on each domain whose newest mail bounced, or was complained about, too often."""
+    found = {}
+    of_last = {domain: rules.of(domain).of_last for domain in domains}
+    for domain, how in sent_mail.received(connection, of_last).items():
+        why = sending.verdict(rules.of(domain), how.sent, how.bounced, how.complained)
+        if why is not None:
+            found[domain] = Brake("domain", domain, why, now, None)
+            brakes.put(house.database, connection, found[domain])
+    return found

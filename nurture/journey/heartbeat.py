@@ -1,0 +1,46 @@
+"""The sign of life of a worker: while it works, its lease is prolonged; when it dies, the lease ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from threading import Event, Thread
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from nurture.clock import Clock
+from nurture.errors import NurtureError
+from nurture.store import outbox
+from nurture.store.database import Database
+
+LEASE: Final = timedelta(seconds=30)
+"""How long a worker that gives no sign of life keeps its messages."""
+
+BEAT: Final = timedelta(seconds=8)
+
+
+@contextmanager
+def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
+    """Prolong what *token* holds, for as long as this lasts. A clock that stands still needs no beats."""
+    if not clock.runs:
+        yield
+        return
+    stopped = Event()
+
+    def beat() -> None:
+        while not stopped.wait(BEAT.total_seconds()):
+            with (
+                suppress(NurtureError, DBAPIError),
+                database.write() as connection,
+            ):  # the next beat may get through
+                outbox.renew(connection, token, clock.now() + LEASE)
+
+    thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,59 @@
+"""What keeps mail back: a provider that cannot send, a sender domain whose mail is not wanted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal, NamedTuple
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.store import tables
+from nurture.store.database import Database
+
+brake: Table = tables.Brake.__table__  # type: ignore[attr-defined]
+
+Kind = Literal["provider", "domain"]
+
+_COLUMNS: Final = (brake.c.kind, brake.c.name, brake.c.reason, brake.c.since, brake.c.until)
+
+
+class Brake(NamedTuple):
+    """What is kept back, why and since when (UTC); tried again at *until*, or when a person says so."""
+
+    kind: Kind
+    name: str
+    reason: str
+    since: datetime
+    until: datetime | None
+
+
+def on(connection: Connection) -> list[Brake]:
+    """Return every brake that is on, the oldest first."""
+    wanted = select(*_COLUMNS).where(brake.c.released_at.is_(None)).order_by(brake.c.since, brake.c.id)
+    return [Brake._make(row) for row in connection.execute(wanted)]
+
+
+def put(database: Database, connection: Connection, new: Brake) -> None:
+    """Put a brake on; where it is on already, say the new reason and time."""
+    maker = sqlite.insert if database.is_sqlite else postgresql.insert
+    values = new._asdict()
+    connection.execute(
+        maker(brake)
+        .values(values)
+        .on_conflict_do_update(
+            index_elements=[brake.c.kind, brake.c.name],
+            index_where=brake.c.released_at.is_(None),
+            set_={"reason": new.reason, "until": new.until},
+        )
+    )
+
+
+def release(connection: Connection, kind: Kind, name: str, by: str, now: datetime) -> bool:
+    """Take a brake off; return whether it was on."""
+    taken = connection.execute(
+        update(brake)
+        .where(brake.c.kind == kind, brake.c.name == name, brake.c.released_at.is_(None))
+        .values(released_at=now, released_by=by)
+    )
+    return taken.rowcount > 0

@@ -11,6 +11,7 @@ from ssl import SSLContext
 from threading import Lock
 from typing import Any, Final, TypeVar
 
+import yarl
 from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
@@ -22,6 +23,7 @@ from nurture.mail.sendgrid_payload import Account, Unfit, payload_bytes
 
 T = TypeVar("T")
 
+PATH: Final = "/v3/mail/send"
 MOST_TROUBLE: Final = 5
 TROUBLE_PAUSE: Final = timedelta(seconds=60)
 _WRITABLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -36,7 +38,7 @@ class SendGrid:
     told "bytes sent" and "response read", from another thread. Proxies come from HTTPS_PROXY and NO_PROXY.
 
     SendGrid knows no idempotency key: an email handed over twice is delivered twice. Raises Misconfigured for
-    a key that cannot stand in a header.
+    a key that cannot stand in a header, and for a *url* that is none.
     """
 
     name = "sendgrid"
@@ -61,12 +63,14 @@ class SendGrid:
         if not _WRITABLE.fullmatch(self._key.get_secret_value()):
             raise Misconfigured(f"{KEY} is empty, or holds spaces or line breaks. Copy the key once more.")
         self._account = Account(sandbox, asm_group, ip_pool)
-        self._dial = Dial(url, connect_timeout, read_timeout, total_timeout, at_once, ssl, observe)
+        self._dial = Dial(
+            _mail_send(url), connect_timeout, read_timeout, total_timeout, at_once, ssl, observe
+        )
         self._line: Line | None = None
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"SendGrid({self._dial.url!r})"
+        return f"SendGrid({str(self._dial.url)!r})"
 
     def __reduce__(self) -> Any:
         raise TypeError("a SendGrid provider holds a key and connections, and cannot be stored")
@@ -112,6 +116,16 @@ class SendGrid:
         except BaseException:  # Ctrl-C: start nothing more
             future.cancel()
             raise
+
+
+def _mail_send(url: str) -> yarl.URL:
+    try:
+        whole = yarl.URL(url.rstrip("/") + PATH)
+    except ValueError:
+        whole = yarl.URL()
+    if whole.scheme not in ("http", "https") or not whole.host or whole.user or whole.password:
+        raise Misconfigured(f"{URL} is not an address such as https://api.sendgrid.com. Correct it.")
+    return whole
 
 
 class _Batch:
@@ -162,16 +176,19 @@ class _Batch:
 
     async def _call(self, email: ComposedEmail, content: bytes) -> Receipt:
         line = self._line
-        answer = await line.call(content)
+        line.flying += 1
+        try:
+            answer = await line.call(content)
+            if isinstance(answer, Answer):
+                line.pace = line.pace.heard(answer.status, answer.headers, self._now)
+        finally:
+            line.land()
         if isinstance(answer, Answer):
-            line.pace = line.pace.heard(answer.status, answer.headers, self._now)
-            came = judge(answer, email.ref, line.pace.opens, sandbox=self._account.sandbox)
+            receipt = judge(answer, email.ref, line.pace.opens, sandbox=self._account.sandbox)
         else:
-            came = answer
-        line.landed.set()  # wakes whoever waits now, and nobody later
-        line.landed.clear()
-        self._weigh(came)
-        return came
+            receipt = answer
+        self._weigh(receipt)
+        return receipt
 
     def _weigh(self, receipt: Receipt) -> None:
         """Stop the batch where going on would only make it worse."""

@@ -169,6 +169,8 @@ def not_sent(error: Exception, host: str) -> NotSent:
             return NotSent("the proxy cannot be reached. Check HTTPS_PROXY.")
         case aiohttp.ClientConnectorSSLError():
             return NotSent(f"{host} and this machine cannot agree on TLS. {where}")
+        case ValueError():  # the address of Mail Send has been read before: what is left is the proxy's
+            return NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", stops=True)
         case TimeoutError():
             return NotSent(f"no connection to {host} came about in time. {where}")
         case aiohttp.ClientConnectorError():

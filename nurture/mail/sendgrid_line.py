@@ -28,7 +28,6 @@ from nurture.mail.sendgrid_answers import Answer, in_doubt, not_sent
 
 T = TypeVar("T")
 
-PATH: Final = "/v3/mail/send"
 _IDLE: Final = 15.0  # seconds; shorter than the idle time-outs of gateways
 _NAMES_KEPT: Final = 60  # seconds that a DNS answer is kept
 _PIECE: Final = 65_536
@@ -51,9 +50,9 @@ class _Hidden(str):
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """How to reach SendGrid: times in seconds. *context* checks certificates, None as this machine does."""
+    """How to reach Mail Send at *url*. Times are seconds; *context* checks certificates, None as usual."""
 
-    url: str
+    url: URL
     connect: float
     read: float
     total: float
@@ -106,7 +105,6 @@ class Line:
         self.landed = asyncio.Event()
         self.process_id = os.getpid()
         self._dial = dial
-        self._url = URL(dial.url.rstrip("/") + PATH)
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._turn, name="sendgrid", daemon=True)
         self._thread.start()
@@ -122,16 +120,19 @@ class Line:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def land(self) -> None:
+        """Count a call as back, and wake those who wait for it; whoever begins to wait later waits on."""
+        self.flying -= 1
+        self.landed.set()
+        self.landed.clear()
+
     async def call(self, content: bytes) -> Answer | NotSent | InDoubt:
         """Post *content*. The status counts as soon as it is there, however long the rest takes."""
         body = _Body(content, self._dial.observe)
-        self.flying += 1
         try:
-            response = await self._session.post(self._url, data=body, allow_redirects=False)
+            response = await self._session.post(self._dial.url, data=body, allow_redirects=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, one question counts: did anything leave?
-            return in_doubt(error) if body.begun else not_sent(error, self._url.host or "")
-        finally:
-            self.flying -= 1
+            return in_doubt(error) if body.begun else not_sent(error, self._dial.url.host or "")
         try:
             told = b"" if response.status in (200, 202) else await _told(response)
         finally:
@@ -159,7 +160,7 @@ class Line:
                 "User-Agent": "nurture",
             },
             cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=_proxy(self._url),
+            proxy=_proxy(dial.url),
         )
 
     async def _end(self) -> None:

@@ -20,13 +20,24 @@ LONGEST_ADDRESS: Final = 320
 _MOST_ARG_BYTES: Final = 10_000
 _MOST_CATEGORIES: Final = 10
 _LONGEST_CATEGORY: Final = 255
-_BASES: Final = str.maketrans(
-    {
-        **{"ß": "ss", "ø": "o", "Ø": "O", "æ": "ae", "Æ": "Ae", "œ": "oe", "Œ": "Oe", "ł": "l", "Ł": "L"},
-        **{"đ": "d", "Đ": "D", "ð": "d", "þ": "th", "ı": "i", "\u2013": "-", "\u2014": "-", "\u00b7": "-"},
-        **{"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u201e": '"'},
-    }
-)
+_BASES: Final = {
+    ord(letter): base
+    for base, letters in (
+        *(
+            ("ss", "ß"),
+            ("o", "ø"),
+            ("O", "Ø"),
+            ("ae", "æ"),
+            ("Ae", "Æ"),
+            ("oe", "œ"),
+            ("Oe", "Œ"),
+            ("l", "ł"),
+        ),
+        *(("L", "Ł"), ("d", "đð"), ("D", "Đ"), ("th", "þ"), ("i", "\u0131"), ("-", "\u2013\u2014\u00b7")),
+        *(("'", "\u2018\u2019"), ('"', "\u201c\u201d\u201e")),
+    )
+    for letter in letters
+}
 """What Unicode does not take apart."""
 _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -196,7 +207,7 @@ def _party(role: str, address: Address, name: str) -> Party:
 
 
 def _sender_name(name: str) -> str:
-    """Write *name* in ASCII, as SendGrid documents for senders: Zoë becomes Zoe, another script is left out."""
+    """Write *name* in ASCII, as SendGrid documents for senders: Zoë is Zoe, another script is left out."""
     bare = _bare(name)
     return bare if bare.isascii() else ""
 

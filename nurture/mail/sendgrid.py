@@ -170,7 +170,7 @@ class _Batch:
                 return self._stop
             if line.pace.is_shut():
                 return NotSent("SendGrid's rate limit is reached", line.pace.opens, stops=True)
-            if line.pace.has_room(line.flying):
+            if line.has_room():
                 return None
             await line.landed.wait()
 

@@ -120,6 +120,10 @@ class Line:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
+    def has_room(self) -> bool:
+        """Say whether one more call may start now."""
+        return self.flying < self._dial.at_once and self.pace.has_room(self.flying)
+
     def land(self) -> None:
         """Count a call as back, and wake those who wait for it; whoever begins to wait later waits on."""
         self.flying -= 1

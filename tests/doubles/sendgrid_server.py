@@ -1,0 +1,456 @@
+"""The server behind SendGridDouble: `python -m tests.doubles.sendgrid_server --log FILE`.
+
+It tells its port on standard output, and ends when its standard input does: no double outlives its test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import math
+import os
+import re
+import secrets
+import signal
+import socket
+import ssl
+import struct
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from .sendgrid import REF, Account, Fault, lines_in
+from .sendgrid_fields import Refusal
+from .sendgrid_rules import MOST_BYTES, custom_args, is_sandboxed, refusals
+
+_REASONS: Final = {
+    413: "Request Entity Too Large",
+    502: "Bad Gateway",
+    503: "Service Temporarily Unavailable",
+    504: "Gateway Time-out",
+}
+_WORDS: Final = {
+    401: "The provided authorization grant is invalid, expired, or revoked",
+    403: "access forbidden",
+    404: "not found",
+    405: "method not allowed",
+    429: "too many requests",
+    500: "internal server error",
+}
+_NGINX: Final = {"Server": "nginx"}
+_RESET: Final = struct.pack("ii", 1, 0)
+_GARBAGE: Final = b"\x16\x03\x01 220 smtp.example ESMTP\r\n\xff\xfe\x00 not what you asked for\r\n\r\n"
+
+
+class Log:
+    """The append-only log: each event is down, in one write, before anybody hears of it."""
+
+    def __init__(self, path: Path) -> None:
+        self._seq = lines_in(path)
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+    def write(self, kind: str, *events: dict[str, Any], read: float | None) -> None:
+        """Append one line of *kind* for each of *events*; *read* is when the request's body was complete."""
+        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        lines = []
+        for event in events:
+            self._seq += 1
+            line = {"kind": kind, "seq": self._seq, "time": now, "read": read, **event}
+            lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        whole = b"".join(lines)
+        if os.write(self._file, whole) != len(whole):
+            os._exit(3)  # an oracle that forgets is worse than none
+
+
+class Script:
+    """The faults that were told, and whose turn it is."""
+
+    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+        self._queue = deque(fault for fault in faults if not fault.stands for _ in range(fault.times or 1))
+        self._standing = [fault for fault in faults if fault.stands]
+        self._patterns = [re.compile(fault.ref or "") for fault in self._standing]
+        self._left = [math.inf if fault.times is None else fault.times for fault in self._standing]
+        self._met: list[Counter[str]] = [Counter() for _ in self._standing]
+
+    @property
+    def waiting(self) -> int:
+        """Count the faults still in the queue."""
+        return len(self._queue)
+
+    def on_arrival(self) -> Fault | None:
+        """Take the next fault of the queue."""
+        return self._queue.popleft() if self._queue else None
+
+    def on_names(self, refs: Sequence[str]) -> Fault | None:
+        """Return the first standing fault that strikes one of *refs*."""
+        for number, fault in enumerate(self._standing):
+            if self._left[number] > 0 and any(self._strikes(number, fault, ref) for ref in refs or ("",)):
+                self._left[number] -= 1
+                return fault
+        return None
+
+    def _strikes(self, number: int, fault: Fault, ref: str) -> bool:
+        if not self._patterns[number].search(ref):
+            return False
+        if fault.chance is None:
+            return True
+        self._met[number][ref] += 1
+        drawn = sha256(f"{fault.seed}:{number}:{ref}:{self._met[number][ref]}".encode()).digest()[:8]
+        return int.from_bytes(drawn) < fault.chance * 2**64
+
+
+@dataclass(slots=True)
+class Limit:
+    """Counts the requests of one window; windows end on whole unix seconds."""
+
+    account: Account
+    left: int = 0
+    resets: int = 0
+
+    def take(self) -> tuple[bool, dict[str, str]]:
+        """Count one request; say whether it is within the limit, and the headers that tell."""
+        if not self.account.limit:
+            return True, {}
+        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        if now >= self.resets:
+            self.left, self.resets = self.account.limit, int(now) + self.account.window
+        within = self.left > 0
+        self.left = max(0, self.left - 1)
+        return within, _limit_headers(self.account.limit, self.left, self.resets)
+
+
+class Quick:
+    """An answer without a body, as far as the server looks at one; cheaper than a whole Response."""
+
+    def __init__(self, status_line: str, headers: dict[str, str]) -> None:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        self._raw = f"HTTP/1.1 {status_line}\r\n{lines}Content-Length: 0\r\n\r\n".encode("ascii")
+        self.keep_alive: bool | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        if request.transport is None:
+            raise ConnectionResetError
+        self.keep_alive = request.keep_alive
+        request.transport.write(self._raw)
+
+    async def write_eof(self) -> None:
+        pass
+
+
+Answer = web.StreamResponse | Quick
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through."""
+
+    request: web.BaseRequest
+    limits: dict[str, str] = field(default_factory=dict)
+    payload: Any = None
+    refs: list[str] = field(default_factory=list)
+    read: float | None = None
+    message_id: str = ""
+
+
+class Api:
+    """Mail Send, and the control beside it."""
+
+    def __init__(self, log: Log, *, bodies: bool) -> None:
+        self._log = log
+        self._bodies = bodies
+        self._requests = self._at_once = self._most_at_once = self._controls = 0
+        self.connections = 0
+        self._set_up(Account())
+        self._script = Script()
+
+    def _set_up(self, account: Account) -> None:
+        self._account, self._limit = account, Limit(account)
+
+    async def answer(self, request: web.BaseRequest) -> Any:
+        """Answer one request, whatever it asks for."""
+        if request.path == "/_control":
+            return await self._control(request)
+        self._requests += 1
+        self._at_once += 1
+        self._most_at_once = max(self._most_at_once, self._at_once)
+        try:
+            return await self._mail_send(Call(request))
+        finally:
+            self._at_once -= 1
+
+    async def _control(self, request: web.BaseRequest) -> web.Response:
+        self._controls += 1
+        told = orjson.loads(await request.read() or b"{}")
+        if "faults" in told:
+            self._script = Script([Fault(**one) for one in told["faults"]])
+        if "account" in told:
+            self._set_up(Account(**told["account"]))
+        seen = {
+            "requests": self._requests,
+            "connections": self.connections - self._controls,
+            "most_at_once": self._most_at_once,
+            "faults_waiting": self._script.waiting,
+        }
+        return web.Response(body=orjson.dumps(seen), content_type="application/json")
+
+    async def _mail_send(self, call: Call) -> Answer:
+        refused = self._at_the_door(call)
+        if refused is not None:
+            return refused
+        fault = self._script.on_arrival()
+        if fault is not None and fault.what == "reset_mid_body":
+            return await self._play(call, fault)
+        try:
+            body = await call.request.read()
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(call, 413, "content too large")
+        call.read = time.monotonic()
+        unreadable = self._parse(call, body)
+        fault = fault or self._script.on_names(call.refs)
+        if fault is not None and fault.what != "pass" and not fault.after:
+            return await self._play(call, fault)
+        refused = unreadable or self._by_the_rules(call)
+        if refused is not None:
+            return await self._late(refused)
+        accepted = self._accept(call)
+        if fault is not None and fault.after:
+            return await self._play(call, fault)
+        return await self._late(accepted)
+
+    async def _late(self, response: Answer) -> Answer:
+        if self._account.latency_ms:
+            await asyncio.sleep(self._account.latency_ms / 1000)
+        return response
+
+    def _at_the_door(self, call: Call) -> web.Response | None:
+        """Refuse what shows before the body: route, key, rate limit, type, size."""
+        headers = call.request.headers
+        if call.request.path != "/v3/mail/send":
+            return self._refuse(call, 404)
+        if call.request.method != "POST":
+            return self._refuse(call, 405)
+        if headers.get("Authorization") != f"Bearer {self._account.key}":
+            return self._refuse(call, self._account.denies)
+        within, call.limits = self._limit.take()
+        if not within:
+            return self._refuse(call, 429)
+        kind, _, parameters = headers.get("Content-Type", "").lower().partition(";")
+        if kind.strip() != "application/json" or parameters.strip() not in ("", "charset=utf-8"):
+            return self._refuse(call, 415, "Content-Type should be application/json.")
+        if "Content-Encoding" in headers:
+            return self._refuse(call, 415, "This account may not compress its requests.")
+        if (call.request.content_length or 0) >= MOST_BYTES:
+            return self._refuse(call, 413, "content too large")
+        return None
+
+    def _parse(self, call: Call, body: bytes) -> web.Response | None:
+        try:
+            call.payload = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            try:
+                body.decode("utf-8")
+            except UnicodeDecodeError:
+                return self._refuse(call, 415, "The content must be UTF-8 encoded.")
+            return self._refuse(call, 400, "Bad Request")
+        call.refs = _refs(call.payload)
+        return None
+
+    def _by_the_rules(self, call: Call) -> web.Response | None:
+        now = time.time()  # noqa: TID251 - a server of its own has the real time
+        wrong = refusals(call.payload, now, self._account.ip_pools)
+        if wrong:
+            return self._refuse(call, 400, *wrong)
+        if self._account.senders is not None:
+            sender = call.payload["from"]["email"]
+            if not {sender, sender.partition("@")[2]} & set(self._account.senders):
+                said = "The from address does not match a verified Sender Identity."
+                return self._refuse(call, 403, Refusal("from", said))
+        return None
+
+    def _refuse(self, call: Call, status: int, *why: Refusal | str) -> web.Response:
+        errors = [one if isinstance(one, Refusal) else Refusal(None, one) for one in why]
+        errors = errors or [Refusal(None, _WORDS[status])]
+        said = [(one.field, one.message) for one in errors]
+        self._log.write("refused", {"status": status, "refs": call.refs, "errors": said}, read=call.read)
+        return _failure(status, errors, call.limits)
+
+    def _accept(self, call: Call) -> Quick:
+        call.message_id = secrets.token_urlsafe(16)
+        sandboxed = is_sandboxed(call.payload)
+        events = [
+            {
+                "ref": custom_args(call.payload, one).get(REF),
+                "to": one["to"][0]["email"],
+                "id": call.message_id,
+            }
+            for one in call.payload["personalizations"]
+        ]
+        if self._bodies:
+            for event, one in zip(events, call.payload["personalizations"], strict=True):
+                event["body"] = {**call.payload, "personalizations": [one]}
+        self._log.write("checked" if sandboxed else "accepted", *events, read=call.read)
+        headers = {**_NGINX, "X-Message-Id": call.message_id, **call.limits}
+        return Quick("200 OK" if sandboxed else "202 Accepted", headers)
+
+    async def _play(self, call: Call, fault: Fault) -> Answer:
+        self._log.write(
+            "fault",
+            {"what": fault.what, "after": fault.after, "status": fault.status, "refs": call.refs},
+            read=call.read,
+        )
+        match fault.what:
+            case "status":
+                return await self._late(_failure(fault.status, (), call.limits))
+            case "too_large":
+                return await self._late(_failure(413, (), call.limits))
+            case "too_many":
+                resets = math.ceil(time.time() + fault.pause)  # noqa: TID251 - a server of its own
+                limits = _limit_headers(self._account.limit or 600, 0, resets)
+                return await self._late(_failure(429, (), limits))
+            case "kill":
+                _kill(fault.pid)
+            case "hang":
+                await asyncio.sleep(fault.pause)
+            case "drip_body" | "drip_headers":
+                await self._drip(call, fault)
+            case "garbage":
+                _write(call, _GARBAGE)
+        return _hung_up(call, gently=fault.what in ("close", "garbage", "drip_body", "drip_headers"))
+
+    async def _drip(self, call: Call, fault: Fault) -> None:
+        failed = fault.status >= 300
+        body = _failure(fault.status, (), {}).body if failed else b" " * 64
+        assert isinstance(body, bytes)
+        head = f"HTTP/1.1 {fault.status} Dripping\r\nServer: nginx\r\nContent-Length: {len(body)}\r\n"
+        head += f"X-Message-Id: {call.message_id}\r\n\r\n" if call.message_id else "\r\n"
+        at_once, slow = (head.encode(), body) if fault.what == "drip_body" else (b"", head.encode() + body)
+        _write(call, at_once)
+        for byte in slow:
+            await asyncio.sleep(fault.pause)
+            _write(call, bytes((byte,)))
+
+
+def _refs(payload: Any) -> list[str]:
+    """Return the names in *payload*, as far as it has the shape to hold some."""
+    try:
+        named = (custom_args(payload, one).get(REF) for one in payload["personalizations"])
+        return [ref for ref in named if isinstance(ref, str)]
+    except (TypeError, KeyError, AttributeError):
+        return []
+
+
+def _limit_headers(limit: int, left: int, resets: int) -> dict[str, str]:
+    return {
+        "X-RateLimit-Limit": str(limit),
+        "X-RateLimit-Remaining": str(left),
+        "X-RateLimit-Reset": str(resets),
+    }
+
+
+def _failure(status: int, errors: Sequence[Refusal], limits: dict[str, str]) -> web.Response:
+    if status in _REASONS:  # these come from the proxy in front, which does not speak JSON
+        title = f"{status} {_REASONS[status]}"
+        page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+        page += f"<center><h1>{title}</h1></center>\r\n"
+        page += "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+        return web.Response(status=status, text=page, content_type="text/html", headers={**_NGINX, **limits})
+    shown = [one.shown() for one in errors or (Refusal(None, _WORDS.get(status, "error")),)]
+    body = orjson.dumps({"errors": shown})
+    headers = {**_NGINX, **limits}
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)
+
+
+def _write(call: Call, raw: bytes) -> None:
+    if raw and call.request.transport is not None:
+        call.request.transport.write(raw)
+
+
+def _hung_up(call: Call, *, gently: bool) -> web.Response:
+    """End the connection; the response returned goes nowhere, because there is none any more."""
+    transport = call.request.transport
+    if transport is not None and gently:
+        transport.close()
+    elif transport is not None:
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        transport.abort()
+    return web.Response(status=500)
+
+
+def _kill(pid: int | None) -> None:
+    assert pid is not None
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+class Server(web.Server):
+    """Counts the connections, and takes requests of the size that the rules allow."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(
+            api.answer,
+            request_factory=self._sized,
+            handler_cancellation=True,  # a client that has gone waits for no fault
+            access_log=None,
+            auto_decompress=False,
+            tcp_keepalive=False,
+        )
+        self._api = api
+
+    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
+        self._api.connections += 1
+        super().connection_made(handler, transport)
+
+    def _sized(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._loop, client_max_size=MOST_BYTES
+        )
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve until standard input ends, which it does with the test."""
+    api = Api(Log(options.log), bodies=options.bodies)
+    secure = None
+    if options.certificate is not None:
+        secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        secure.load_cert_chain(options.certificate, options.private_key)
+    runner = web.ServerRunner(Server(api))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", options.port, ssl_context=secure, backlog=1024).start()
+    sys.stdout.write(f"{runner.addresses[0][1]}\n")
+    sys.stdout.flush()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _end_with_the_test)
+    await asyncio.Event().wait()
+
+
+def _end_with_the_test() -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        os._exit(0)  # without waiting for those who hang: that was the point
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A double of SendGrid, on loopback.")
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--certificate", type=Path)
+    parser.add_argument("--private-key", type=Path)
+    parser.add_argument("--bodies", action="store_true")
+    options = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+    asyncio.run(serve(options))
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,6 @@ import asyncio
 import gc
 import math
 import os
-import re
 import secrets
 import signal
 import socket
@@ -18,11 +17,9 @@ import ssl
 import struct
 import sys
 import time
-from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +28,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from .sendgrid import REF, Account, Fault, lines_in
+from .sendgrid_faults import Limit, Script, limit_headers
 from .sendgrid_fields import Refusal
 from .sendgrid_rules import MOST_BYTES, custom_args, is_sandboxed, refusals
 
@@ -71,63 +69,6 @@ class Log:
         whole = b"".join(lines)
         if os.write(self._file, whole) != len(whole):
             os._exit(3)  # an oracle that forgets is worse than none
-
-
-class Script:
-    """The faults that were told, and whose turn it is."""
-
-    def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        self._queue = deque(fault for fault in faults if not fault.stands for _ in range(fault.times or 1))
-        self._standing = [fault for fault in faults if fault.stands]
-        self._patterns = [re.compile(fault.ref or "") for fault in self._standing]
-        self._left = [math.inf if fault.times is None else fault.times for fault in self._standing]
-        self._met: list[Counter[str]] = [Counter() for _ in self._standing]
-
-    @property
-    def waiting(self) -> int:
-        """Count the faults still in the queue."""
-        return len(self._queue)
-
-    def on_arrival(self) -> Fault | None:
-        """Take the next fault of the queue."""
-        return self._queue.popleft() if self._queue else None
-
-    def on_names(self, refs: Sequence[str]) -> Fault | None:
-        """Return the first standing fault that strikes one of *refs*."""
-        for number, fault in enumerate(self._standing):
-            if self._left[number] > 0 and any(self._strikes(number, fault, ref) for ref in refs or ("",)):
-                self._left[number] -= 1
-                return fault
-        return None
-
-    def _strikes(self, number: int, fault: Fault, ref: str) -> bool:
-        if not self._patterns[number].search(ref):
-            return False
-        if fault.chance is None:
-            return True
-        self._met[number][ref] += 1
-        drawn = sha256(f"{fault.seed}:{number}:{ref}:{self._met[number][ref]}".encode()).digest()[:8]
-        return int.from_bytes(drawn) < fault.chance * 2**64
-
-
-@dataclass(slots=True)
-class Limit:
-    """Counts the requests of one window; windows end on whole unix seconds."""
-
-    account: Account
-    left: int = 0
-    resets: int = 0
-
-    def take(self) -> tuple[bool, dict[str, str]]:
-        """Count one request; say whether it is within the limit, and the headers that tell."""
-        if not self.account.limit:
-            return True, {}
-        now = time.time()  # noqa: TID251 - a server of its own has the real time
-        if now >= self.resets:
-            self.left, self.resets = self.account.limit, int(now) + self.account.window
-        within = self.left > 0
-        self.left = max(0, self.left - 1)
-        return within, _limit_headers(self.account.limit, self.left, self.resets)
 
 
 class Quick:
@@ -316,7 +257,7 @@ class Api:
                 return await self._late(_failure(413, (), call.limits))
             case "too_many":
                 resets = math.ceil(time.time() + fault.pause)  # noqa: TID251 - a server of its own
-                limits = _limit_headers(self._account.limit or 600, 0, resets)
+                limits = limit_headers(self._account.limit or 600, 0, resets)
                 return await self._late(_failure(429, (), limits))
             case "kill":
                 _kill(fault.pid)
@@ -348,14 +289,6 @@ def _refs(payload: Any) -> list[str]:
         return [ref for ref in named if isinstance(ref, str)]
     except (TypeError, KeyError, AttributeError):
         return []
-
-
-def _limit_headers(limit: int, left: int, resets: int) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(left),
-        "X-RateLimit-Reset": str(resets),
-    }
 
 
 def _failure(status: int, errors: Sequence[Refusal], limits: dict[str, str]) -> web.Response:

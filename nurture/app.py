@@ -74,8 +74,8 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
         case "sendgrid":
             if settings.sendgrid_key is None:
                 raise Misconfigured(
-                    "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key with the "
-                    "permission Mail Send in SendGrid's settings, and set it."
+                    "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key "
+                    "with the permission Mail Send in SendGrid's settings, and set it."
                 )
             from nurture.mail.sendgrid import SendGrid  # noqa: PLC0415 - other providers do without
 
@@ -92,9 +92,9 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
                     "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
                     "Write smtp://user:password@smtp.example.com:587."
                 )
-            from nurture.mail.smtp import Smtp  # noqa: PLC0415 - other providers do without
+            from nurture.mail.smtp import SMTP  # noqa: PLC0415 - other providers do without
 
-            return Smtp(settings.smtp_url)
+            return SMTP(settings.smtp_url)
         case _:
             assert_never(settings.provider)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
-from typing import Final, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from sqlalchemy import Connection
 
@@ -33,13 +34,16 @@ PROBE_AFTER: Final = timedelta(minutes=1)
 WAITS_AT_MOST: Final = timedelta(seconds=10)
 """A worker waits so long for a rate limit; longer ones it leaves to a later run."""
 
+IN_FLIGHT: Final = 2
+"""How many breaths are at the provider at one time."""
+
 UNKNOWN_IN_A_ROW: Final = 5
 """So many unknown outcomes, one after the other, put the brake on."""
 
 _SETTLED: Final = frozenset({"accepted", "rejected", "cancelled"})
 
 Observe = Callable[[str, Sequence[str]], None]
-"""Told of each point that a worker passes, with the send keys concerned. It may not return: crash tests kill."""
+"""Told of each point that a worker passes, with the send keys concerned. Crash tests never return from it."""
 
 
 @dataclass
@@ -160,66 +164,103 @@ class Sent:
 def send_claimed(
     house: House, held: Held, clock: Clock, observe: Observe = lambda _point, _refs: None
 ) -> Sent:
-    """Send what is still ours and still allowed, a breath at a time; give back what the provider stops."""
+    """Send what is still ours and still allowed, a breath at a time; give back what the provider stops.
+
+    While one breath is at the provider, the one before is written back and the next one is stamped.
+    """
     sent = Sent()
-    if not held.emails:
-        return sent
-    left = list(held.waiting)
-    with heartbeat(house.database, held.token, clock):
-        for breath in _breaths(held.waiting, house.provider.at_once):
-            left = left[len(breath) :]
-            stop = _breathe(house, held, breath, sent, clock, observe)
-            if stop is not None:
-                _put_brake(house, held, left, stop, sent, clock.now())
-                break
+    left = deque(_breaths(held.waiting, house.provider.at_once))
+    flying: deque[_Flight] = deque()
+    stop: NotSent | None = None
+    with heartbeat(house.database, held.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as lines:
+        while flying or (left and stop is None):
+            landed = flying.popleft() if len(flying) == IN_FLIGHT or not left or stop else None
+            if landed is not None:
+                receipts = landed.receipts.result()
+                observe("after the call", landed.refs)
+                stop = stop or _stopping(receipts, sent)
+            breath = left.popleft() if left and stop is None else ()
+            sending = _turn(house, held, landed, breath, sent, clock, observe)
+            if sending:
+                emails = [held.emails[one.id] for one in sending]
+                flying.append(_Flight(sending, lines.submit(_call, house, emails, clock.now())))
+    if stop is not None:
+        _put_brake(house, held, [one for breath in left for one in breath], stop, sent, clock.now())
     return sent
 
 
-def _breaths(waiting: Sequence[Waiting], at_once: int) -> Iterator[Sequence[Waiting]]:
-    for start in range(0, len(waiting), at_once):
-        yield waiting[start : start + at_once]
+class _Flight(NamedTuple):
+    """A breath at the provider."""
+
+    sending: Sequence[Waiting]
+    receipts: Future[list[Receipt]]
+
+    @property
+    def refs(self) -> list[str]:
+        return [one.send_key for one in self.sending]
 
 
-def _breathe(
-    house: House, held: Held, breath: Sequence[Waiting], sent: Sent, clock: Clock, observe: Observe
-) -> NotSent | None:
-    """Look at suppression, stamp, call, write back; return what stops the rest, if anything does."""
-    refs = [one.send_key for one in breath]
-    observe("last check", refs)
-    sending = _stamp(house, held, breath, sent, clock.now())
-    if not sending:
-        return None
-    observe("before the call", refs)
-    now = clock.now()
+def _breaths(waiting: Sequence[Waiting], size: int) -> Iterator[Sequence[Waiting]]:
+    for start in range(0, len(waiting), size):
+        yield waiting[start : start + size]
+
+
+def _call(house: House, emails: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
     try:
-        receipts = house.provider.send([held.emails[one.id] for one in sending], now)
+        return house.provider.send(emails, now)
     except NurtureError as error:
-        receipts = [NotSent(str(error), stops=True) for _ in sending]
-    observe("after the call", refs)
+        return [NotSent(str(error), stops=True) for _ in emails]
+
+
+def _turn(
+    house: House,
+    held: Held,
+    landed: _Flight | None,
+    breath: Sequence[Waiting],
+    sent: Sent,
+    clock: Clock,
+    observe: Observe,
+) -> list[Waiting]:
+    """Write back what landed, stamp of *breath* what may go: one transaction, so one wait for the disk."""
+    refs = [one.send_key for one in breath]
+    if breath:
+        observe("last check", refs)
     now = clock.now()
-    name = house.provider.name
-    came = [_outcome(one, receipt, name, now) for one, receipt in zip(sending, receipts, strict=True)]
     with house.database.write() as connection:
-        _settle_and_wake(house, connection, came, sending, held.token, now)
-        if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
-            brakes.release(connection, "provider", name, "a probe that went through", now)
-        observe("write-back", refs)
-    observe("written back", refs)
-    sent.states += Counter(outcome.state for outcome in came)
-    return _stopping(receipts, sent)
-
-
-def _stamp(house: House, held: Held, breath: Sequence[Waiting], sent: Sent, now: datetime) -> list[Waiting]:
-    """Note that the call comes next, of all that nobody suppressed or took from us meanwhile."""
-    database = house.database
-    with database.write() as connection:
         # As a sweep that cancels messages holds their leads first: two of them never wait in a circle.
-        changes.hold(database, connection, [one.lead_id for one in breath])
-        touches = [one for one in breath if one.kind == "touch"]
-        stopped = clearance.suppressed_meanwhile(house, connection, touches)
-        _settle_and_wake(house, connection, list(stopped.values()), breath, held.token, now)
-        left = [one.id for one in breath if one.id not in stopped]
-        still = outbox.stamp_sending(database, connection, left, held.token, now + LEASE, now)
+        concerned = [*breath, *(landed.sending if landed else ())]
+        changes.hold(house.database, connection, [one.lead_id for one in concerned])
+        if landed is not None:
+            _write_back(house, connection, held, landed, sent, now)
+            observe("write-back", landed.refs)
+        sending = _stamp(house, connection, held, breath, sent, now) if breath else []
+    if landed is not None:
+        observe("written back", landed.refs)
+    if sending:
+        observe("before the call", refs)
+    return sending
+
+
+def _write_back(
+    house: House, connection: Connection, held: Held, landed: _Flight, sent: Sent, now: datetime
+) -> None:
+    receipts, name = landed.receipts.result(), house.provider.name
+    came = [_outcome(one, receipt, name, now) for one, receipt in zip(landed.sending, receipts, strict=True)]
+    _settle_and_wake(house, connection, came, landed.sending, held.token, now)
+    if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
+        brakes.release(connection, "provider", name, "a probe that went through", now)
+    sent.states += Counter(outcome.state for outcome in came)
+
+
+def _stamp(
+    house: House, connection: Connection, held: Held, breath: Sequence[Waiting], sent: Sent, now: datetime
+) -> list[Waiting]:
+    """Note that the call comes next, of all that nobody suppressed or took from us meanwhile."""
+    touches = [one for one in breath if one.kind == "touch"]
+    stopped = clearance.suppressed_meanwhile(house, connection, touches)
+    _settle_and_wake(house, connection, list(stopped.values()), breath, held.token, now)
+    left = [one.id for one in breath if one.id not in stopped]
+    still = outbox.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
     sent.states["cancelled"] += len(stopped)
     return [one for one in breath if one.id in still]
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from sqlalchemy import (
     URL,
     BigInteger,
     Boolean,
+    ColumnClause,
     Connection,
     Date,
     Engine,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     FromClause,
     Integer,
     String,
+    TextClause,
     create_engine,
     event,
     text,
@@ -34,6 +36,7 @@ from nurture.errors import DatabaseUnusable
 from nurture.store.explained import explained
 from nurture.store.types import Json, UtcDateTime, in_utc
 
+Made = TypeVar("Made")
 BUSY_TIMEOUT_MS = 30_000
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
@@ -52,6 +55,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._kept: dict[Hashable, Any] = {}
         self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
 
     @property
@@ -108,19 +112,34 @@ class Database:
         One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
         keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
         """
-        payload = _payload(columns, rows)
+        listed = self._unfolded(columns).bindparams(payload=self.payload(columns, rows))
+        return listed.columns(*_typed(columns)).cte(name)
+
+    def rows_to_come(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+        """Return a table expression whose rows come with each execution, as the parameter `payload`."""
+        return self._unfolded(columns).columns(*_typed(columns)).cte(name)
+
+    def kept(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made under *key* before, or make it now.
+
+        For statements that run many times a second: making one costs more than running it.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: Made = self._kept[key]
+        return made
+
+    def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+        """Return *rows* as the one parameter that carries them."""
+        return _payload(columns, rows)
+
+    def _unfolded(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
         pick = _pick_sqlite if self.is_sqlite else _pick_postgres
         listed = ", ".join(
             f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
         )
         unnest = _UNNEST_SQLITE if self.is_sqlite else _UNNEST_POSTGRES
-        typed = [column(label, kind) for label, kind in columns.items()]
-        return (
-            text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
-            .bindparams(payload=payload)
-            .columns(*typed)
-            .cte(name)
-        )
+        return text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
 
     def insert(
         self,
@@ -235,6 +254,10 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _typed(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
+    return [column(label, kind) for label, kind in columns.items()]
 
 
 def _times(columns: Mapping[str, TypeEngine[Any]]) -> list[int]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Update,
     bindparam,
     case,
     func,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -165,6 +167,9 @@ class Claim(NamedTuple):
     sender_domain: str | None
 
 
+_AT: Final = bindparam("at", type_=UtcDateTime())
+_LEASE: Final = bindparam("lease", type_=UtcDateTime())
+_IDS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
 _CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
 
 
@@ -177,19 +182,23 @@ def claim(
     now: datetime,
 ) -> None:
     """Take planned messages for the worker that holds *token*, until the lease ends."""
-    if not claims:
-        return
-    mine = database.rows("mine", _CLAIM, claims)
-    connection.execute(
+    if claims:
+        values = {"payload": database.payload(_CLAIM, claims), "worker": token, "lease": until, "at": now}
+        connection.execute(database.kept(claim, lambda: _claim(database)), values)
+
+
+def _claim(database: Database) -> Update:
+    mine = database.rows_to_come("mine", _CLAIM)
+    return (
         update(message)
         .where(message.c.id == mine.c.id, message.c.state == "planned")
         .values(
             state="claimed",
-            state_at=now,
-            claimed_at=now,
+            state_at=_AT,
+            claimed_at=_AT,
             sender_domain=mine.c.sender_domain,
-            lease_token=token,
-            lease_until=until,
+            lease_token=bindparam("worker"),
+            lease_until=_LEASE,
         )
     )
 
@@ -206,14 +215,24 @@ def stamp_sending(
     """Note that the call comes next; return those that are still this worker's."""
     if not ids:
         return set()
-    mine = database.ids("mine", ids)
-    statement = (
+    payload = database.payload(_IDS, [(id_,) for id_ in ids])
+    values = {"payload": payload, "worker": token, "lease": until, "at": now}
+    stamp = database.kept(stamp_sending, lambda: _stamp(database))
+    return set(connection.execute(stamp, values).scalars())
+
+
+def _stamp(database: Database) -> ReturningUpdate[tuple[int]]:
+    mine = database.rows_to_come("mine", _IDS)
+    return (
         update(message)
-        .where(message.c.id == mine.c.id, message.c.state == "claimed", message.c.lease_token == token)
-        .values(state="sending", state_at=now, lease_until=until, attempts=message.c.attempts + 1)
+        .where(
+            message.c.id == mine.c.id,
+            message.c.state == "claimed",
+            message.c.lease_token == bindparam("worker"),
+        )
+        .values(state="sending", state_at=_AT, lease_until=_LEASE, attempts=message.c.attempts + 1)
         .returning(message.c.id)
     )
-    return set(connection.execute(statement).scalars())
 
 
 _NOT_SENT: Final = ("planned", "cancelled", "rejected")
@@ -222,30 +241,37 @@ _NOT_SENT: Final = ("planned", "cancelled", "rejected")
 
 def settle(
     database: Database, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
-) -> list[tuple[int, int]]:
-    """Write what became of messages; with a token, only of those that it still holds.
-
-    Returns (message id, lead id) of the rows that were written.
-    """
+) -> None:
+    """Write what became of messages; with a token, only of those that it still holds."""
     if not outcomes:
-        return []
-    came = database.rows("came", _OUTCOME, outcomes)
-    statement = update(message).where(message.c.id == came.c.id)
-    if token is not None:
-        statement = statement.where(message.c.lease_token == token)
-    statement = statement.values(
-        state=came.c.state,
-        state_at=now,
-        accepted_at=came.c.accepted_at,
-        provider=came.c.provider,
-        provider_id=came.c.provider_id,
-        reason=came.c.reason,
-        claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
-        send_at=func.coalesce(came.c.send_at, message.c.send_at),
-        lease_token=None,
-        lease_until=None,
-    ).returning(message.c.id, message.c.lead_id)
-    return [(row[0], row[1]) for row in connection.execute(statement)]
+        return
+    values = {"payload": database.payload(_OUTCOME, outcomes), "at": now}
+    if token is None:
+        connection.execute(database.kept((settle, "any"), lambda: _settle(database)), values)
+        return
+    mine = message.c.lease_token == bindparam("worker")
+    kept = database.kept((settle, "mine"), lambda: _settle(database).where(mine))
+    connection.execute(kept, values | {"worker": token})
+
+
+def _settle(database: Database) -> Update:
+    came = database.rows_to_come("came", _OUTCOME)
+    return (
+        update(message)
+        .where(message.c.id == came.c.id)
+        .values(
+            state=came.c.state,
+            state_at=_AT,
+            accepted_at=came.c.accepted_at,
+            provider=came.c.provider,
+            provider_id=came.c.provider_id,
+            reason=came.c.reason,
+            claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
+            send_at=func.coalesce(came.c.send_at, message.c.send_at),
+            lease_token=None,
+            lease_until=None,
+        )
+    )
 
 
 _LEASED: ColumnElement[bool] = message.c.state.in_(

@@ -11,13 +11,14 @@ from typing import Final
 
 from rich.console import Console
 
-from . import advancing, composing, idling, importing, olist
+from . import advancing, composing, delivering, idling, importing, olist
 from .figures import Figure, Skipped, notes, shown
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "advance": advancing.measure,
     "idle": idling.measure,
     "compose": composing.measure,
+    "deliver": delivering.measure,
     "import": importing.measure,
     "olist": olist.measure,
 }

@@ -1,0 +1,164 @@
+"""Emails per second, from due rows to recorded receipts: one request each to a strict SendGrid on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import orjson
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from nurture.clock import VirtualClock
+from nurture.domain.track import Program
+from nurture.journey.advance import advance
+from nurture.journey.deliver import deliver
+from nurture.journey.house import House
+from nurture.journey.letters import touch_values
+from nurture.mail.compile import CompiledEmail
+from nurture.mail.sendgrid import SendGrid
+from tests.doubles.sendgrid import KEY, SendGridDouble
+
+from . import worlds
+from .figures import Figure, Skipped, Took, took
+
+MESSAGES: Final = 10_000
+MANY: Final = 100_000
+REPEATS: Final = 3
+CONNECTIONS: Final = 32
+BATCH: Final = 500
+BASE_URL: Final = "https://nurture.example.com"
+
+_DUE = """
+SELECT m.id, m.send_key, a.email, l.facts FROM message m JOIN lead l ON l.id = m.lead_id
+JOIN address a ON a.id = l.address_id WHERE m.state = 'planned' ORDER BY m.send_at, m.id LIMIT ?
+"""
+_DONE = "UPDATE message SET state = 'accepted', provider_id = ?, accepted_at = ? WHERE id = ?"
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Measure the worker, the hand-written loop, and the worker's memory."""
+    with SendGridDouble(folder / "sendgrid.log") as double:
+        engine = min(
+            (_worker(folder / f"engine{turn}.db", double, MESSAGES) for turn in range(REPEATS)), key=_wall
+        )
+        loop = min(
+            (_loop(folder / f"loop{turn}.db", double) for turn in range(REPEATS)), key=lambda one: one.wall
+        )
+        few = _worker(folder / "few.db", double, MESSAGES).memory
+        many = _worker(folder / "many.db", double, MANY).memory
+    note = (
+        f"{MESSAGES / engine.took.cpu:,.0f} per s of our CPU; the loop sends {MESSAGES / loop.wall:,.0f} per s; "
+        "django-drip-campaigns does 160-185 on this work, a durable workflow per lead about 100"
+    )
+    ratio = loop.wall / engine.took.wall
+    memory = f"peak of the whole run; {few:,.0f} MB for {MESSAGES:,}, {many:,.0f} MB for {MANY:,}"
+    return [
+        Figure("deliver_single_per_s", MESSAGES / engine.took.wall, "emails/s", ratio, note=note),
+        Figure("deliver_single_ratio", ratio, "of the loop", at_least=0.5),
+        Figure("deliver_memory_growth", many - few, "MB", below=30, note=memory),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the worker; *memory* is the peak of this process in MB."""
+
+    took: Took
+    memory: float
+
+
+def _wall(run: Run) -> float:
+    return run.took.wall
+
+
+def _worker(path: Path, double: SendGridDouble, count: int) -> Run:
+    made = _planned(path, count)
+    made.base_url = BASE_URL
+    made.provider = SendGrid(SecretStr(KEY), url=double.url)
+    before = double.seen().requests
+    run = took(lambda: deliver(made, VirtualClock(worlds.START)))
+    _require(made, double, before, count)
+    made.provider.close()
+    made.database.close()
+    return Run(run, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _planned(path: Path, count: int) -> House:
+    """Return a house in which *count* first emails are due."""
+    made = worlds.house(f"sqlite:///{path}")
+    worlds.enrol(made, count)
+    advance(made, worlds.START)
+    return made
+
+
+def _require(made: House, double: SendGridDouble, before: int, count: int) -> None:
+    with made.database.read() as connection:
+        found = connection.execute(text("SELECT state, count(*) FROM message GROUP BY state"))
+        states = {row[0]: row[1] for row in found}
+    accepted = double.seen().requests - before
+    if states != {"accepted": count} or accepted != count:
+        raise RuntimeError(f"the run did not do what it is measured for: {states}, {accepted} accepted")
+
+
+def _loop(path: Path, double: SendGridDouble) -> Took:
+    made = _planned(path, MESSAGES)
+    with made.database.read() as connection:
+        program = made.rulebooks.current(connection).programs["webinar-attended"]
+        compiled = made.rulebooks.email(connection, "webinar-attended", program.version, "01-recording")
+    made.database.close()
+    connection_ = sqlite3.connect(path, isolation_level=None)
+    connection_.execute("PRAGMA synchronous = FULL")
+    run = took(lambda: asyncio.run(_send_all(connection_, double.url, program, compiled)))
+    connection_.close()
+    return run
+
+
+async def _send_all(
+    connection: sqlite3.Connection, url: str, program: Program, compiled: CompiledEmail
+) -> None:
+    """Do it by hand: read, render, post, write. No claims, no leases, no checks, no tokens."""
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS)
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        while due := connection.execute(_DUE, (BATCH,)).fetchall():
+            rows = iter(due)
+            done: list[tuple[str, str, int]] = []
+
+            async def lane(rows: Any = rows, done: list[tuple[str, str, int]] = done) -> None:
+                for id_, key, address, facts in rows:
+                    body = _payload(key, address, orjson.loads(facts), program, compiled)
+                    async with session.post(f"{url}/v3/mail/send", data=body) as response:
+                        if response.status != 202:
+                            raise RuntimeError(await response.text())
+                        done.append((response.headers["X-Message-Id"], worlds.START.isoformat(), id_))
+
+            await asyncio.gather(*[lane() for _ in range(CONNECTIONS)])
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(_DONE, done)
+            connection.execute("COMMIT")
+
+
+def _payload(
+    key: str, address: str, facts: Mapping[str, Any], program: Program, compiled: CompiledEmail
+) -> bytes:
+    values = touch_values(facts, program, f"{BASE_URL}/u/0123456789abcdefghijkl", "consent")
+    parts: Sequence[dict[str, str]] = [
+        {"type": "text/plain", "value": compiled.text.render(values)},
+        {"type": "text/html", "value": compiled.html.render(values)},
+    ]
+    return orjson.dumps(
+        {
+            "personalizations": [{"to": [{"email": address}]}],
+            "from": {"email": program.sender.email},
+            "subject": compiled.subject.render(values),
+            "content": parts,
+            "custom_args": {"nurture_message": f"loop:{key}"},
+        }
+    )

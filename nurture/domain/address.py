@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 
 def normalise_address(email: str) -> str:
@@ -35,3 +36,17 @@ def _ascii_label(label: str) -> str:
     if label.isascii():
         return label
     return "xn--" + label.encode("punycode").decode("ascii")
+
+
+PUBLIC_MAIL: Final = frozenset({
+    "126.com", "163.com", "aol.com", "att.net", "bluewin.ch", "bol.com.br", "btinternet.com", "comcast.net",
+    "cox.net", "fastmail.com", "free.fr", "freenet.de", "gmail.com", "gmx.at", "gmx.ch", "gmx.de",
+    "gmx.net", "googlemail.com", "hey.com", "hotmail.co.uk", "hotmail.com", "hotmail.de", "hotmail.fr",
+    "icloud.com", "interia.pl", "kpnmail.nl", "laposte.net", "libero.it", "live.com", "mac.com", "mail.com",
+    "mail.ru", "mailbox.org", "me.com", "msn.com", "naver.com", "o2.pl", "onet.pl", "orange.fr",
+    "outlook.com", "outlook.de", "pm.me", "posteo.de", "proton.me", "protonmail.com", "qq.com",
+    "rediffmail.com", "sbcglobal.net", "seznam.cz", "sky.com", "t-online.de", "telenet.be", "tutanota.com",
+    "uol.com.br", "verizon.net", "virgilio.it", "wanadoo.fr", "web.de", "wp.pl", "yahoo.co.uk", "yahoo.com",
+    "yahoo.de", "yahoo.fr", "yandex.com", "yandex.ru", "ymail.com", "ziggo.nl", "zoho.com",
+})  # fmt: skip
+"""Domains where strangers have their mail: what happens there at the same moment has nothing in common."""

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, assert_never
 
 from nurture.domain import score
 from nurture.domain.calendar import start_of
-from nurture.domain.lead import Engagement, Fact
+from nurture.domain.lead import Fact
 from nurture.domain.score import Points
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import View
@@ -85,6 +85,14 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """The fit letter is at least as good as, or worse than, a letter. Exactly one bound is given."""
+
+    at_least: str | None = None
+    below: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DecidesWithin:
     """The lead's stated decision date is at most *days* days ahead, and not past."""
 
@@ -119,7 +127,19 @@ class Not:
     part: Condition
 
 
-Condition = Field | Did | Score | DecidesWithin | InTrack | Every | Any | Not
+Condition = Field | Did | Score | Fit | DecidesWithin | InTrack | Every | Any | Not
+
+
+@dataclass(frozen=True, slots=True)
+class FitRule:
+    """Which leads are given a letter; the first rule that holds gives it."""
+
+    letter: str
+    when: Condition
+
+
+WORST_FIT: Final = "D"
+"""The letter of leads for which no rule holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +147,14 @@ class Question:
     """What a condition is asked about: a view, the points of signals, and since when deeds count.
 
     *answered_at* is for the policy's criteria: evidence from before it (deeds, points, a stated date that was
-    near already) was answered by a rep, and counts no more.
+    near already) was answered by a rep, and counts no more. *fit* are the rules that give the fit letter.
     """
 
     view: View
     points: Points
     since: datetime | None = None
     answered_at: datetime | None = None
+    fit: tuple[FitRule, ...] = ()
 
 
 def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
@@ -148,6 +169,8 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
             return _did(condition, about, at)
         case Score():
             return _score(condition, about, at)
+        case Fit():
+            return _fit(condition, about, at)
         case DecidesWithin(days=days):
             return _decides_within(days, about, at)
         case InTrack(track=track):
@@ -308,22 +331,40 @@ def _did(condition: Did, about: Question, at: datetime) -> Answer:
 
 
 def _score(condition: Score, about: Question, at: datetime) -> Answer:
-    points, signals = about.points, about.view.signals
+    points, signals, lead = about.points, about.view.signals, about.view.lead
     if about.answered_at is not None:
-        value = score.value_since(points, signals, about.answered_at, at)
+        engagement = score.reckoned(points, signals, about.answered_at, at)
     else:
-        value = score.value_before(about.view.lead.engagement, points, signals, at)
+        engagement = score.known_at(lead.engagement, points, signals, lead.evidence_since, at)
     changes = None
     if signals:
         changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.of(one)), None)
     bound = condition.at_least if condition.at_least is not None else condition.below
     assert bound is not None
+    value = score.total(engagement)
     holds_up = score.reaches(value, bound)
     if holds_up:
-        changes = earliest((score.falls_below_at(Engagement(value, at), points, bound), changes))
+        changes = earliest((score.falls_below_at(engagement, points, bound), changes))
     if condition.at_least is not None:
         return Answer(holds_up, f"engagement {value:.1f}, at least {bound:g} asked", changes)
     return Answer(not holds_up, f"engagement {value:.1f}, below {bound:g} asked", changes)
+
+
+def graded(about: Question, at: datetime) -> tuple[str, str]:
+    """Return the lead's fit letter at *at*, and why it has this one."""
+    for rule in about.fit:
+        answer = evaluate(rule.when, about, at)
+        if answer.yes:
+            return rule.letter, answer.because
+    return WORST_FIT, "no rule for a better letter holds" if about.fit else "the policy has no fit rules"
+
+
+def _fit(condition: Fit, about: Question, at: datetime) -> Answer:
+    letter, _ = graded(about, at)
+    if condition.at_least is not None:
+        return Answer(letter <= condition.at_least, f"fit {letter}, at least {condition.at_least} asked")
+    assert condition.below is not None
+    return Answer(letter > condition.below, f"fit {letter}, below {condition.below} asked")
 
 
 def _decides_within(days: int, about: Question, at: datetime) -> Answer:

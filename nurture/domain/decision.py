@@ -20,6 +20,7 @@ class HoldReason(StrEnum):
     PAUSED = "paused"
     NOT_DUE = "not_due"
     WAITING = "waiting"
+    SETTLING = "settling"
     IN_AIR = "in_air"
     SEND_WINDOW = "send_window"
     FREQUENCY_CAP = "frequency_cap"

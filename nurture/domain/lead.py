@@ -53,10 +53,14 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class Engagement:
-    """An exponentially decaying number: its value, and the moment at which it had that value."""
+    """Exponentially decaying sums, one for each half-life, and the moment at which they had these values.
 
-    value: float = 0.0
+    *under* is the key of the points by which they were reckoned.
+    """
+
+    values: tuple[float, ...] = ()
     as_of: datetime | None = None
+    under: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from nurture.domain.conditions import Question, evaluate
 from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFact, OfferToSales, SendTouch
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy
+from nurture.domain.settling import settled, until_settled
 from nurture.domain.track import (
     Again,
     Branch,
@@ -77,12 +78,21 @@ def decide(view: View, program: Program, policy: Policy, now: datetime) -> Decis
         decision = guard(asked)
         if decision is not None:
             return decision
-    assert view.enrollment is not None  # left_already
-    position = view.enrollment.position
+    sure, settles_at = settled(view, policy, now)
+    decision, offered = _decided(asked if settles_at is None else replace(asked, view=sure))
+    if settles_at is None or offered or decision == _decided(asked)[0]:
+        return decision
+    return until_settled(decision, view, settles_at)
+
+
+def _decided(asked: Asked) -> tuple[Decision, bool]:
+    """Return the decision, and whether it is an offer that the policy's criteria made."""
+    assert asked.view.enrollment is not None  # left_already
+    position = asked.view.enrollment.position
     offer, change_at = _criteria(asked, position, ())
     if change_at is not None:
-        asked = Asked(view, program, policy, now, change_at)
-    return offer or _walk(asked, position)
+        asked = Asked(asked.view, asked.program, asked.policy, asked.now, change_at)
+    return (offer, True) if offer is not None else (_walk(asked, position), False)
 
 
 def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
@@ -162,7 +172,7 @@ def _criteria(
 ) -> tuple[Decision | None, datetime | None]:
     """Return the offer of the first criterion that holds, and when the next one may."""
     answered_at = asked.view.lead.evidence_since
-    about = Question(asked.view, asked.policy.points, answered_at, answered_at)
+    about = asked.policy.question(asked.view, since=answered_at, answered_at=answered_at)
     change_at = None
     for criterion in asked.policy.criteria:
         yes, why, changes_at = evaluate(criterion.when, about, asked.now)
@@ -270,7 +280,7 @@ def _wakes(asked: Asked, until: datetime) -> datetime:
 
 def _question(asked: Asked) -> Question:
     enrollment = asked.view.enrollment
-    return Question(asked.view, asked.policy.points, since=enrollment.entered_at if enrollment else None)
+    return asked.policy.question(asked.view, since=enrollment.entered_at if enrollment else None)
 
 
 def _zone(asked: Asked) -> str:

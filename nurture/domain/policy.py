@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
-from nurture.domain.conditions import Condition
+from nurture.domain.conditions import Condition, FitRule, Question
+from nurture.domain.evidence import Thresholds
 from nurture.domain.score import Points
 from nurture.domain.track import Destination
+from nurture.domain.view import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,15 @@ class Policy:
     max_silence: timedelta
     on_expiry: RejectReason
     reject_reasons: Mapping[str, RejectReason] = field(default_factory=dict)
+    fit: tuple[FitRule, ...] = ()
+    evidence: Thresholds = field(default_factory=Thresholds)
 
     def rep(self, rep_id: str) -> Rep | None:
         """Return the rep of this id, None if the policy names none."""
         return next((rep for rep in self.reps if rep.id == rep_id), None)
+
+    def question(
+        self, view: View, *, since: datetime | None = None, answered_at: datetime | None = None
+    ) -> Question:
+        """Return what conditions are asked about, by what this policy counts."""
+        return Question(view, self.points, since, answered_at, self.fit)

@@ -1,44 +1,79 @@
-"""Engagement: points that halve with time, kept as one number and the moment it was true."""
+"""Engagement: points that halve with time, one sum for each half-life, and the moment it was true."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Final
 
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 
 SECONDS_PER_DAY: Final = 86_400.0
+MOST_HALF_LIVES: Final = 4
 TOLERANCE: Final = 1e-9  # of the number compared: sums of decayed points differ by less, in whatever order
-NOISE: Final = 1e-12  # of the points summed: what is left of them by rounding
+NEVER_WORTH: Final = frozenset({SignalKind.OPENED})
+"""Kinds without points whatever the policy says: mail programs open mail by themselves."""
+
+_CLOSE_ENOUGH: Final = 1e-12  # of the days until a fall
+_MOST_STEPS: Final = 200  # of Newton's; a few do
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """How much each kind of signal is worth, and after how many days the worth has halved."""
+    """How much each kind of signal is worth (never below 0), and after how many days the worth has halved.
 
-    worth: dict[SignalKind, float] = field(default_factory=dict)
-    half_life_days: float = 30.0
+    *slots* says which half-life a kind has, by its place in *half_lives*; the first where none is said.
+    *key* names this way of scoring: sums that were kept under another key mean something else.
+    """
+
+    worth: Mapping[SignalKind, float] = field(default_factory=dict)
+    half_lives: tuple[float, ...] = (30.0,)
+    slots: Mapping[SignalKind, int] = field(default_factory=dict)
+    names: tuple[str, ...] = field(default=(), compare=False)
+    key: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        worth = sorted((kind.value, self.worth[kind], self.slot(kind)) for kind in self.worth)
+        scoring = repr((worth, self.half_lives)).encode()
+        object.__setattr__(self, "key", sha256(scoring).hexdigest()[:12])
 
     def of(self, signal: Signal) -> float:
         """Return the signal's points; only what a human did counts."""
-        if signal.verdict is not SignalVerdict.HUMAN:
+        if signal.verdict is not SignalVerdict.HUMAN or signal.kind in NEVER_WORTH:
             return 0.0
         return self.worth.get(signal.kind, 0.0)
 
-    def decay(self, seconds: float) -> float:
+    def slot(self, kind: SignalKind) -> int:
+        """Return the place of the half-life that signals of *kind* have."""
+        return self.slots.get(kind, 0)
+
+    def decay(self, slot: int, seconds: float) -> float:
         """Return the factor that is left after *seconds*."""
-        return math.exp2(-seconds / (self.half_life_days * SECONDS_PER_DAY))
+        return math.exp2(-seconds / (self.half_lives[slot] * SECONDS_PER_DAY))
+
+
+def total(engagement: Engagement) -> float:
+    """Return the engagement at its `as_of`: the sum over all half-lives."""
+    return sum(engagement.values)
+
+
+def aged(engagement: Engagement, points: Points, moment: datetime) -> Engagement:
+    """Return the engagement as it is at *moment*, which is not before its `as_of`, if nothing happens."""
+    if engagement.as_of is None or engagement.as_of == moment:
+        return engagement
+    seconds = (moment - engagement.as_of).total_seconds()
+    slots = range(min(len(engagement.values), len(points.half_lives)))
+    values = tuple(engagement.values[slot] * points.decay(slot, seconds) for slot in slots)
+    return replace(engagement, values=values, as_of=moment)
 
 
 def value_at(engagement: Engagement, points: Points, moment: datetime) -> float:
-    """Return the engagement at *moment*, which is not before its `as_of`."""
-    if engagement.as_of is None or engagement.value == 0.0:
-        return 0.0
-    return engagement.value * points.decay((moment - engagement.as_of).total_seconds())
+    """Return the engagement at *moment*, which is not before its `as_of`, as one number."""
+    return total(aged(engagement, points, moment))
 
 
 def reaches(value: float, threshold: float) -> bool:
@@ -47,50 +82,51 @@ def reaches(value: float, threshold: float) -> bool:
 
 
 def add(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> Engagement:
-    """Return the engagement after *signals*, in any order; late ones are decayed to the newest moment."""
-    worthy = [(signal.occurred_at, points.of(signal)) for signal in signals]
-    worthy = [(moment, worth) for moment, worth in worthy if worth]
+    """Return the engagement after *signals*, in any order; late ones are decayed to the newest moment.
+
+    *engagement* was kept under these *points*, or is nothing yet.
+    """
+    worthy = [(signal.occurred_at, points.slot(signal.kind), points.of(signal)) for signal in signals]
+    worthy = [one for one in worthy if one[2]]
     if not worthy:
-        return engagement
-    newest = max(moment for moment, _ in worthy)
+        return replace(engagement, under=points.key)
+    newest = max(moment for moment, _, _ in worthy)
     if engagement.as_of is not None:
         newest = max(newest, engagement.as_of)
-    value = value_at(engagement, points, newest)
-    for moment, worth in sorted(worthy):
-        value += worth * points.decay((newest - moment).total_seconds())
-    return Engagement(value, newest)
+    values = [0.0] * len(points.half_lives)
+    values[: len(engagement.values)] = aged(engagement, points, newest).values
+    for moment, slot, worth in sorted(worthy):
+        values[slot] += worth * points.decay(slot, (newest - moment).total_seconds())
+    return Engagement(tuple(values), newest, points.key)
 
 
-def value_before(
-    engagement: Engagement, points: Points, signals: Iterable[Signal], moment: datetime
-) -> float:
-    """Return what the engagement was at *moment*, before its `as_of`: later *signals* are taken out again."""
-    if engagement.as_of is None or moment >= engagement.as_of:
-        return value_at(engagement, points, moment)
-    rest = summed = engagement.value
-    known = 0.0
+def reckoned(
+    points: Points, signals: Iterable[Signal], since: datetime | None, moment: datetime
+) -> Engagement:
+    """Return the engagement at *moment* from the signals themselves: those between *since* and *moment*."""
+    values = [0.0] * len(points.half_lives)
     for signal in signals:
         worth = points.of(signal)
-        if not worth or signal.occurred_at > engagement.as_of:
-            continue
-        share = worth * points.decay((engagement.as_of - signal.occurred_at).total_seconds())
-        rest -= share
-        summed += abs(share)
-        if signal.occurred_at <= moment:
-            known += worth * points.decay((moment - signal.occurred_at).total_seconds())
-    # Growing back what is only rounding would make a score of nothing.
-    if abs(rest) <= summed * NOISE:
-        return known
-    return known + rest / points.decay((engagement.as_of - moment).total_seconds())
+        if worth and signal.occurred_at <= moment and (since is None or since <= signal.occurred_at):
+            slot = points.slot(signal.kind)
+            values[slot] += worth * points.decay(slot, (moment - signal.occurred_at).total_seconds())
+    return Engagement(tuple(values), moment, points.key)
 
 
-def value_since(points: Points, signals: Iterable[Signal], since: datetime, moment: datetime) -> float:
-    """Return the engagement at *moment* that comes from *signals* between *since* and *moment* alone."""
-    return sum(
-        points.of(signal) * points.decay((moment - signal.occurred_at).total_seconds())
-        for signal in signals
-        if since <= signal.occurred_at <= moment
-    )
+def known_at(
+    engagement: Engagement,
+    points: Points,
+    signals: Iterable[Signal],
+    since: datetime | None,
+    moment: datetime,
+) -> Engagement:
+    """Return the engagement at *moment*: from the kept sums where they tell it, else from *signals*.
+
+    They do not for a moment before they were true, nor where they were kept under other points.
+    """
+    if engagement.under == points.key and (engagement.as_of is None or moment >= engagement.as_of):
+        return aged(engagement, points, moment)
+    return reckoned(points, signals, since, moment)
 
 
 def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> datetime | None:
@@ -98,13 +134,34 @@ def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> 
 
     None when it is below already at its `as_of`, or never falls (*threshold* not above 0).
     """
-    if engagement.as_of is None or threshold <= 0 or not reaches(engagement.value, threshold):
+    if engagement.as_of is None or threshold <= 0 or not reaches(total(engagement), threshold):
         return None
+    parts = [
+        (value, days) for value, days in zip(engagement.values, points.half_lives, strict=False) if value
+    ]
     # A whole second of the clock, not of `as_of`: asked at any moment before, the answer is the same.
-    least = threshold - threshold * TOLERANCE
-    days = points.half_life_days * math.log2(engagement.value / least)
     try:
-        crosses = engagement.as_of + timedelta(days=days)
+        crosses = engagement.as_of + timedelta(days=_days_until(parts, threshold - threshold * TOLERANCE))
         return crosses.replace(microsecond=0) + timedelta(seconds=1)
     except OverflowError:
         return None
+
+
+def _days_until(parts: list[tuple[float, float]], least: float) -> float:
+    """Return after how many days a sum of (value, half-life in days) has come down to *least*.
+
+    The logarithm of such a sum falls and is convex, so Newton's steps from today come ever closer and never
+    go too far; with one half-life it is a straight line, and one step is exact.
+    """
+    goal, days = math.log2(least), 0.0
+    for _ in range(_MOST_STEPS):
+        powers = [math.log2(value) - days / half_life for value, half_life in parts]
+        highest = max(powers)
+        shares = [math.exp2(power - highest) for power in powers]
+        whole = sum(shares)
+        slope = sum(share / half_life for share, (_, half_life) in zip(shares, parts, strict=True)) / whole
+        step = (highest + math.log2(whole) - goal) / slope
+        days += max(step, 0.0)
+        if step <= days * _CLOSE_ENOUGH:
+            break
+    return days

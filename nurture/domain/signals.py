@@ -41,11 +41,15 @@ SUPPRESSING: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, Sig
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One thing that a lead did. *step* and *enrollment_id* name the touch it answers, if any."""
+    """One thing that a lead did. *step* and *enrollment_id* name the touch it answers, if any.
+
+    *judged*: its verdict was found by rules, which later facts may overturn; others are as somebody declared.
+    """
 
     kind: SignalKind
     occurred_at: datetime
     verdict: SignalVerdict = SignalVerdict.HUMAN
+    judged: bool = False
     enrollment_id: int | None = None
     track: str | None = None
     step: str | None = None

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from nurture.domain.conditions import Question, evaluate
+from nurture.domain.conditions import evaluate
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Enrol, ReadinessRule, Ready
 from nurture.domain.track import Program, ToQueue, ToTrack
@@ -63,7 +63,7 @@ def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
         queue, because = barred
         mover.send_to(lead, ToQueue(queue), because, event="classified")
         return queue
-    about = Question(lead.view, mover.book.policy.points, since=lead.view.lead.evidence_since)
+    about = mover.book.policy.question(lead.view, since=lead.view.lead.evidence_since)
     for rule in mover.book.policy.readiness:
         answer = evaluate(rule.when, about, mover.now)
         if answer.yes:
@@ -104,7 +104,7 @@ def place(
     peace_until: datetime | None = None,
 ) -> None:
     """Enrol the lead where the audience fits; without any such track a person looks at it."""
-    about = Question(lead.view, mover.book.policy.points, since=lead.view.lead.evidence_since)
+    about = mover.book.policy.question(lead.view, since=lead.view.lead.evidence_since)
     for program in sorted(mover.book.programs.values(), key=lambda one: (-one.priority, one.track)):
         if not _may_enter(program, lead, stays or {}, mover.now):
             continue

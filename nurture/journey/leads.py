@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from sqlalchemy import Connection
 
 from nurture.domain import score
-from nurture.domain.lead import Custodian, Engagement
+from nurture.domain.lead import Custodian
 from nurture.domain.score import Points
 from nurture.errors import NotFound
-from nurture.store import traces
+from nurture.store import scores, traces
 from nurture.store.traces import Kept
 
 from .house import House
@@ -77,6 +77,7 @@ def points_of(house: House, connection: Connection) -> Points:
 
 
 def engagement_now(row: Kept, points: Points, now: datetime) -> float:
-    """Return the lead's engagement at *now*, to one place."""
-    engagement = Engagement(row.engagement, row.engagement_at)
+    """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
+    sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
+    engagement = scores.kept(sums, row.engagement_at, row.scored_under)
     return round(score.value_at(engagement, points, max(now, row.engagement_at or now)), 1)

@@ -10,14 +10,17 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.domain import score
-from nurture.domain.lead import Custodian, Engagement
+from nurture.domain.lead import Custodian
 from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
 from nurture.errors import Refused
-from nurture.store import signals, views
-from nurture.store.signals import Answered, Recorded, Scored, Unapplied
+from nurture.store import scores, signals, views
+from nurture.store.scores import Scored, Stated
+from nurture.store.signals import Answered, Recorded, Unapplied
 
+from . import judging, scoring
 from .house import House
+from .judging import Visited
 from .moves import Mover
 
 RETURNING: Final = frozenset(
@@ -33,20 +36,27 @@ RETURNING: Final = frozenset(
 """Kinds that bring back a lead that was given up."""
 
 
-def record(house: House, heard: Sequence[Recorded], now: datetime) -> int:
+def record(house: House, heard: Sequence[Recorded], now: datetime, visits: Sequence[Visited] = ()) -> int:
     """Write signals and apply them at once; return how many were new.
 
     The one door for everything that a lead does. Each natural key counts once, however often it comes.
+    *heard* is believed as it is told; *visits*, clicks and opens, are judged by how they came in.
     """
     with house.database.write() as connection:
         new = signals.record(house.database, connection, heard)
+        new += judging.take_down(house, connection, visits, now)
     if new:
         listen(house, now)
     return new
 
 
 def listen(house: House, now: datetime) -> int:
-    """Apply recorded signals until none waits; return how many were applied."""
+    """Apply recorded signals until none waits; return how many were applied.
+
+    First of all, verdicts and scores are brought up to what the policy says now.
+    """
+    judging.rejudge(house, now)
+    scoring.rescore(house, now)
     total = 0
     while True:
         done = listen_batch(house, now, house.batch)
@@ -67,7 +77,9 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         for one in heard:
             by_lead[one.lead_id].append(one)
         scored = [_scored(of_lead, book.policy.points) for of_lead in by_lead.values()]
-        signals.write_scores(database, connection, scored, now)
+        scores.write(database, connection, [one for one in scored if one is not None], now)
+        stated = [_stated(of_lead) for of_lead in by_lead.values()]
+        scores.write_timelines(database, connection, [one for one in stated if one is not None])
         signals.suppress(database, connection, list(_suppressions(heard)))
         signals.wake(database, connection, list(by_lead), now)
         back = [one.lead_id for one in heard if SignalKind(one.kind) in RETURNING]
@@ -76,20 +88,34 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
     return len(heard)
 
 
-def _scored(heard: Sequence[Unapplied], points: Points) -> Scored:
+def _fresh(heard: Sequence[Unapplied]) -> list[Unapplied]:
+    """Return what no rep has answered yet."""
+    since = heard[0].evidence_since
+    return [one for one in heard if since is None or one.occurred_at >= since]
+
+
+def _scored(heard: Sequence[Unapplied], points: Points) -> Scored | None:
+    """Add points to the kept sums; None where these are of other points, and are to be reckoned anew."""
     first = heard[0]
-    fresh = [one for one in heard if first.evidence_since is None or one.occurred_at >= first.evidence_since]
+    if first.scored_under not in (None, points.key):
+        return None
+    sums = first.engagement, first.engagement_2, first.engagement_3, first.engagement_4
     engagement = score.add(
-        Engagement(first.engagement, first.engagement_at),
+        scores.kept(sums, first.engagement_at, first.scored_under),
         points,
-        [Signal(SignalKind(one.kind), one.occurred_at, SignalVerdict(one.verdict)) for one in fresh],
+        [Signal(SignalKind(one.kind), one.occurred_at, SignalVerdict(one.verdict)) for one in _fresh(heard)],
     )
-    decides_on, stated_at = first.decides_on, first.decides_stated_at
-    for one in sorted(fresh, key=lambda one: (one.occurred_at, one.id)):
+    return Scored.of(first.lead_id, engagement)
+
+
+def _stated(heard: Sequence[Unapplied]) -> Stated | None:
+    """Return when the lead decides, None where it said nothing newer than is known."""
+    found, newest = None, heard[0].decides_stated_at
+    for one in sorted(_fresh(heard), key=lambda one: (one.occurred_at, one.id)):
         stated = _day(one.value) if one.kind == SignalKind.DECIDING else None
-        if stated is not None and (stated_at is None or one.occurred_at >= stated_at):
-            decides_on, stated_at = stated, one.occurred_at
-    return Scored(first.lead_id, engagement.value, engagement.as_of, decides_on, stated_at)
+        if stated is not None and (newest is None or one.occurred_at >= newest):
+            found, newest = Stated(one.lead_id, stated, one.occurred_at), one.occurred_at
+    return found
 
 
 def _day(value: str | None) -> date | None:

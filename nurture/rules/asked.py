@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from nurture.domain.conditions import (
     DecidesWithin,
     Did,
     Every,
+    Fit,
     InTrack,
     Not,
     Score,
@@ -37,6 +38,8 @@ NEVER: Final = ("never", "nobody")
 _EXAMPLE: Final = "Write for example `{did: clicked, email: 01-thanks}`."
 _COMPARISONS: Final = tuple(comparison.value for comparison in Comparison)
 _LISTS: Final = frozenset({Comparison.IN, Comparison.NOT_IN})
+FIT_LETTERS: Final = ("A", "B", "C", "D")
+"""From the best to the worst."""
 _NUMBERS: Final = frozenset({Comparison.AT_LEAST, Comparison.AT_MOST})
 
 
@@ -59,6 +62,11 @@ class _DidShape(Shape):
 class _ScoreShape(Shape):
     at_least: float | None = Field(None, allow_inf_nan=False, examples=["40"])
     below: float | None = Field(None, allow_inf_nan=False, examples=["40"])
+
+
+class _FitShape(Shape):
+    at_least: Literal["A", "B", "C", "D"] | None = Field(None, examples=["B"])
+    below: Literal["A", "B", "C", "D"] | None = Field(None, examples=["B"])
 
 
 class _TimelineShape(Shape):
@@ -238,6 +246,22 @@ def _score(node: Node, _: Scope, reading: Reading) -> Condition | None:
     return Score(shape.at_least, shape.below)
 
 
+def _fit(node: Node, _: Scope, reading: Reading) -> Condition | None:
+    _refuse_others(node, "fit", reading)
+    inner = node.parts["fit"]
+    shape = read_shape(_FitShape, inner, reading, "`fit`")
+    if shape is None:
+        return None
+    if (shape.at_least is None) is (shape.below is None):
+        reading.fault(
+            inner,
+            "`fit` needs one of `at_least` and `below`",
+            "Write for example `{fit: {at_least: B}}`.",
+        )
+        return None
+    return Fit(shape.at_least, shape.below)
+
+
 def _timeline(node: Node, _: Scope, reading: Reading) -> Condition | None:
     _refuse_others(node, "timeline", reading)
     shape = read_shape(_TimelineShape, node.parts["timeline"], reading, "`timeline`")
@@ -260,6 +284,7 @@ QUESTIONS: Final[Mapping[str, _Reader]] = {
     "field": _field,
     "did": _did,
     "score": _score,
+    "fit": _fit,
     "timeline": _timeline,
     "in_track": _in_track,
 }

@@ -11,18 +11,15 @@ from pydantic import Field
 from nurture.domain.conditions import Condition, Every
 from nurture.domain.lead import Closing
 from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Rep, Resume
-from nurture.domain.score import Points
-from nurture.domain.signals import SignalKind
 from nurture.domain.track import Destination, ToClosed
-from nurture.rules.asked import ALWAYS, Scope, read_condition, read_kind
+from nurture.rules.asked import ALWAYS, Scope, read_condition
 from nurture.rules.folder import POLICY, Sources
 from nurture.rules.places import read_place
+from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points
 from nurture.rules.reading import Node, Reading, read_yaml
 from nurture.rules.shape import Shape, Wrong, read_shape
-from nurture.rules.spans import Address, Day, Line, Name, PositiveSpan, Span, read_name, read_positive_span
+from nurture.rules.spans import Address, Day, Line, Name, PositiveSpan, Span, read_name
 
-_DAY: Final = timedelta(days=1)
-_MOST_POINTS: Final = 1_000_000
 _NOBODY: Final = RejectReason("expired", "Not answered in time", Resume())
 _THEN: Final = "Write `hand_off`, `enrol`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
 _AFTER_NO: Final = (
@@ -35,6 +32,8 @@ class PolicyShape(Shape):
 
     approved: Any = Field(examples=["{by: Mara Lindqvist, on: 2026-01-15}"])
     points: Any = Field(examples=["{clicked: 10, replied: 40, half_life: 30 days}"])
+    fit: Any = Field(None, examples=["{A: {field: employees, at_least: 200}}"])
+    evidence: Any = Field(None, examples=["{settle: 90 seconds}"])
     readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enrol}]"])
     hand_off_when: list[Any] = Field(min_length=1, examples=["[{name: replied, when: {did: replied}}]"])
     reps: list[Any] = Field(
@@ -105,12 +104,15 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     readiness = _readiness(node.part("readiness"), reading)
     criteria = _criteria(node.part("hand_off_when"), scope, reading)
     reasons = _reasons(node.part("reject_reasons"), reading)
+    fit = read_fit(node.part("fit"), reading)
+    if not fit:
+        _check_no_fit_asked(node, readiness, criteria, reading)
     day = timedelta(days=1)
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
         approved_on=approved.on if approved else date.min,
-        points=_points(node.part("points"), reading),
+        points=read_points(node.part("points"), reading),
         readiness=readiness,
         criteria=criteria,
         reps=_reps(node.part("reps"), reading),
@@ -119,7 +121,21 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         max_silence=shape.max_silence if shape else day,
         on_expiry=_expiry(node.part("on_expiry"), reading),
         reject_reasons={reason.code: reason for reason in reasons},
+        fit=fit,
+        evidence=read_evidence(node.part("evidence"), reading),
     )
+
+
+def _check_no_fit_asked(
+    node: Node,
+    readiness: tuple[ReadinessRule, ...],
+    criteria: tuple[Criterion, ...],
+    reading: Reading,
+) -> None:
+    asked = [rule.when for rule in readiness] + [criterion.when for criterion in criteria]
+    if any(asks_fit(when) for when in asked):
+        what = "fit is asked for, and no rule gives a letter: everybody is D"
+        reading.fault(node, what, "Write `fit:` with rules for A, B and C.")
 
 
 def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) -> ApprovedShape | None:
@@ -129,36 +145,6 @@ def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) ->
 
 def _listed(node: Node | None) -> list[Node]:
     return node.items() if node is not None and isinstance(node.value, list) else []
-
-
-def _points(node: Node | None, reading: Reading) -> Points:
-    if node is None:
-        return Points()
-    if not isinstance(node.value, dict):
-        reading.fault(
-            node,
-            "`points` is not a list of `kind: number` lines",
-            "Write for example `clicked: 10` under it.",
-        )
-        return Points()
-    worth: dict[SignalKind, float] = {}
-    half_life = Points().half_life_days
-    for key, part in node.parts.items():
-        try:
-            if key == "half_life":
-                half_life = read_positive_span(part.value) / _DAY
-            else:
-                worth[read_kind(str(key))] = _worth(part.value, str(key))
-        except Wrong as wrong:
-            reading.fault(part, f"`{key}`: {wrong.what}", wrong.instead)
-    return Points(worth, half_life)
-
-
-def _worth(given: Any, kind: str) -> float:
-    number = float(given) if isinstance(given, int | float) and not isinstance(given, bool) else float("nan")
-    if not abs(number) <= _MOST_POINTS:
-        raise Wrong(f"`{given}` is not a number of points", f"Write for example `{kind}: 10`.")
-    return number
 
 
 def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Date, Float, String, Table, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -38,6 +38,7 @@ class Recorded(NamedTuple):
     link: str | None = None
     message_id: int | None = None
     value: str | None = None
+    judged_under: str | None = None
 
 
 class Answered(NamedTuple):
@@ -61,18 +62,12 @@ class Unapplied(NamedTuple):
     track: str | None
     address_id: int | None
     engagement: float
+    engagement_2: float | None
+    engagement_3: float | None
+    engagement_4: float | None
     engagement_at: datetime | None
+    scored_under: str | None
     evidence_since: datetime | None
-    decides_on: date | None
-    decides_stated_at: datetime | None
-
-
-class Scored(NamedTuple):
-    """What a lead's engagement and timeline are now."""
-
-    lead_id: int
-    engagement: float
-    engagement_at: datetime | None
     decides_on: date | None
     decides_stated_at: datetime | None
 
@@ -81,12 +76,9 @@ _TEXT, _TIME, _ID = String(), UtcDateTime(), BigInteger()
 _RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(
         Recorded._fields,
-        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT, _TEXT, _ID, _TEXT),
+        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _TEXT),
         strict=True,
     )
-)
-_SCORED: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Scored._fields, (_ID, Float(), _TIME, Date(), _TIME), strict=True)
 )
 _ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on one PostgreSQL database
 _SUPPRESSED: Final[Mapping[str, TypeEngine[Any]]] = {
@@ -118,7 +110,11 @@ def unapplied(database: Database, connection: Connection, limit: int) -> list[Un
             signal.c.track,
             lead.c.address_id,
             lead.c.engagement,
+            lead.c.engagement_2,
+            lead.c.engagement_3,
+            lead.c.engagement_4,
             lead.c.engagement_at,
+            lead.c.scored_under,
             lead.c.evidence_since,
             lead.c.decides_on,
             lead.c.decides_stated_at,
@@ -132,6 +128,12 @@ def unapplied(database: Database, connection: Connection, limit: int) -> list[Un
     return [Unapplied._make(row) for row in connection.execute(wanted)]
 
 
+def alone(database: Database, connection: Connection) -> None:
+    """Be the only one who listens until the transaction ends."""
+    if database.skips_locked:
+        connection.execute(select(func.pg_advisory_xact_lock(_ONE_LISTENER)))
+
+
 def _hold(database: Database, connection: Connection, limit: int) -> None:
     """Hold the leads of the next signals: who sweeps them must not overwrite what is made of these.
 
@@ -139,7 +141,7 @@ def _hold(database: Database, connection: Connection, limit: int) -> None:
     """
     if not database.skips_locked:
         return
-    connection.execute(select(func.pg_advisory_xact_lock(_ONE_LISTENER)))
+    alone(database, connection)
     heard = select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
     held = select(custody.c.lead_id).where(custody.c.lead_id.in_(heard))
     connection.execute(held.order_by(custody.c.lead_id).with_for_update())
@@ -149,24 +151,6 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
     """Note that these signals have had their effect."""
     chosen = database.ids("chosen", ids)
     connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
-
-
-def write_scores(database: Database, connection: Connection, rows: Sequence[Scored], now: datetime) -> None:
-    """Write engagement and timeline."""
-    if not rows:
-        return
-    new = database.rows("new", _SCORED, rows)
-    connection.execute(
-        update(lead)
-        .where(lead.c.id == new.c.lead_id)
-        .values(
-            engagement=new.c.engagement,
-            engagement_at=new.c.engagement_at,
-            decides_on=new.c.decides_on,
-            decides_stated_at=new.c.decides_stated_at,
-            updated_at=now,
-        )
-    )
 
 
 def suppress(

@@ -22,6 +22,10 @@ SQLModel.metadata = MetaData(
 metadata = SQLModel.metadata
 
 
+def _where(clause: str) -> dict[str, Any]:
+    return {"sqlite_where": text(clause), "postgresql_where": text(clause)}
+
+
 def _moment(*, null: bool = False) -> Any:
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
@@ -35,7 +39,15 @@ class Address(SQLModel, table=True):
 
 
 class Lead(SQLModel, table=True):
-    """What is known about a lead."""
+    """What is known about a lead.
+
+    *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
+    that *scored_under* names: null for a lead that never did a thing, "" to have it reckoned again.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        Index("ix_lead_scored_under", "scored_under", **_where("scored_under is not null")),
+    )
 
     id: int | None = Field(default=None, primary_key=True)
     address_id: int | None = Field(default=None, foreign_key="address.id", unique=True)
@@ -47,7 +59,11 @@ class Lead(SQLModel, table=True):
     basis_source: str | None = None
     basis_at: datetime | None = _moment(null=True)
     engagement: float = 0.0
+    engagement_2: float | None = None
+    engagement_3: float | None = None
+    engagement_4: float | None = None
     engagement_at: datetime | None = _moment(null=True)
+    scored_under: str | None = None
     decides_on: date | None = None
     decides_stated_at: datetime | None = _moment(null=True)
     paused_until: datetime | None = _moment(null=True)
@@ -232,10 +248,15 @@ class Brake(SQLModel, table=True):
 
 
 class Signal(SQLModel, table=True):
-    """Something that a lead did; recorded once, by its natural key."""
+    """Something that a lead did; recorded once, by its natural key.
+
+    *judged_under* names the rules of evidence that found the verdict: null where somebody declared it, "" to
+    have it judged.
+    """
 
     __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
+        Index("ix_signal_judged_under", "judged_under", **_where("judged_under is not null")),
         Index(
             "ix_signal_unapplied",
             "id",
@@ -252,6 +273,7 @@ class Signal(SQLModel, table=True):
     natural_key: str = Field(unique=True)
     verdict: str = "human"
     verdict_because: str = ""
+    judged_under: str | None = None
     enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
     track: str | None = None
     step: str | None = None
@@ -260,6 +282,29 @@ class Signal(SQLModel, table=True):
     value: str | None = None
     source: str
     applied_at: datetime | None = _moment(null=True)
+
+
+class Visit(SQLModel, table=True):
+    """How a click or an open came in: what its verdict rests on.
+
+    No address and no user agent: *ip_mark* and *agent_mark* are 16 bits of a hash salted by the message, so
+    thousands of addresses share each; *company* is 32 bits of one of the mail domain, "" for public mail.
+    """
+
+    __table_args__: ClassVar[Any] = (Index("ix_visit_company", "company", "at", **_where("company <> ''")),)
+
+    signal_id: int = Field(
+        primary_key=True, foreign_key="signal.id", sa_column_kwargs={"autoincrement": False}
+    )
+    message_id: int = Field(foreign_key="message.id", index=True)
+    at: datetime = _moment()
+    method: str
+    agent: str
+    ip_mark: str
+    agent_mark: str
+    company: str
+    honeypot: bool
+    machine: bool
 
 
 class Offer(SQLModel, table=True):

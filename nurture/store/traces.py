@@ -34,7 +34,11 @@ class Kept(NamedTuple):
     basis: str | None
     zone: str
     engagement: float
+    engagement_2: float | None
+    engagement_3: float | None
+    engagement_4: float | None
     engagement_at: datetime | None
+    scored_under: str | None
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
@@ -57,7 +61,7 @@ class Line(NamedTuple):
 
 
 def _kept() -> Select[Any]:
-    kept = [lead.c[name] for name in Kept._fields[:13]] + [custody.c[name] for name in Kept._fields[13:]]
+    kept = [lead.c[name] for name in Kept._fields[:17]] + [custody.c[name] for name in Kept._fields[17:]]
     return select(*kept).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 

@@ -17,6 +17,7 @@ from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
 from nurture.store import tables
 from nurture.store.changes import hold
 from nurture.store.database import Database
+from nurture.store.scores import SUMS, kept
 from nurture.store.types import UtcDateTime
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
@@ -45,6 +46,7 @@ TOUCH_STATES: Final[Mapping[str, TouchState]] = {
 
 _CUSTODIANS: Final[Mapping[str, Custodian]] = {one.value: one for one in Custodian}
 _NO_ENGAGEMENT: Final = Engagement()  # most leads have none: they share it
+_SUMS: Final = tuple(lead.c[name] for name in SUMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,11 @@ class DueRow(NamedTuple):
     source: str
     basis: str | None
     engagement: float
+    engagement_2: float | None
+    engagement_3: float | None
+    engagement_4: float | None
     engagement_at: datetime | None
+    scored_under: str | None
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
@@ -97,8 +103,9 @@ _COLUMNS: Final = (
     lead.c.country,
     lead.c.source,
     lead.c.basis,
-    lead.c.engagement,
+    *_SUMS,
     lead.c.engagement_at,
+    lead.c.scored_under,
     lead.c.decides_on,
     lead.c.decides_stated_at,
     lead.c.paused_until,
@@ -226,7 +233,10 @@ def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
 
 
 def _engagement(row: DueRow) -> Engagement:
-    return Engagement(row.engagement, row.engagement_at) if row.engagement_at is not None else _NO_ENGAGEMENT
+    if row.scored_under is None:
+        return _NO_ENGAGEMENT
+    sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
+    return kept(sums, row.engagement_at, row.scored_under)
 
 
 def _enrollment(row: DueRow) -> Enrollment | None:
@@ -279,6 +289,7 @@ def _signals(
             signal.c.kind,
             signal.c.occurred_at,
             signal.c.verdict,
+            signal.c.judged_under,
             signal.c.enrollment_id,
             signal.c.track,
             signal.c.step,
@@ -289,8 +300,9 @@ def _signals(
         .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)
     )
     found: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict, *where in connection.execute(wanted).all():
-        found[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict), *where))
+    for lead_id, kind, occurred_at, verdict, judged, *where in connection.execute(wanted).all():
+        believed = SignalVerdict(verdict)
+        found[lead_id].append(Signal(SignalKind(kind), occurred_at, believed, judged is not None, *where))
     return found
 
 

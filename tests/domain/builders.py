@@ -12,7 +12,7 @@ from typing import Any
 from nurture.domain import calendar, score
 from nurture.domain.calendar import Delay, Window
 from nurture.domain.conditions import Condition
-from nurture.domain.lead import Custodian, Lead
+from nurture.domain.lead import Custodian, Engagement, Lead
 from nurture.domain.planner import (
     Decision,
     HoldReason,
@@ -52,7 +52,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ALWAYS = Window(frozenset(range(7)), datetime.min.time(), datetime.min.time(), skip_holidays=False)
 OFFICE = Window()
 NO_CAP = Cap(1000, HOUR)
-POINTS = Points({SignalKind.CLICKED: 5.0, SignalKind.VISITED: 1.0, SignalKind.REPLIED: 20.0}, 30.0)
+POINTS = Points({SignalKind.CLICKED: 5.0, SignalKind.VISITED: 1.0, SignalKind.REPLIED: 20.0}, (30.0,))
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)  # a Monday
 
 
@@ -192,7 +192,7 @@ def _fork(flat: list[Any], blocks: Sequence[Sequence[Any]]) -> list[int]:
     return starts
 
 
-def policy(*criteria: Condition, points: Points = POINTS) -> Policy:
+def policy(*criteria: Condition, points: Points = POINTS, **more: Any) -> Policy:
     return Policy(
         version=1,
         approved_by="sales",
@@ -205,6 +205,7 @@ def policy(*criteria: Condition, points: Points = POINTS) -> Policy:
         follow_up_within=DAY,
         max_silence=60 * DAY,
         on_expiry=RejectReason("expired", "nobody answered", Resume()),
+        **more,
     )
 
 
@@ -366,8 +367,11 @@ class World:
 
     def _reject(self) -> None:
         self.custodian = Custodian.TRACK
-        self.lead = replace(self.lead, evidence_since=self.now)
+        self.lead = replace(self.lead, evidence_since=self.now, engagement=Engagement())
 
     def _record(self, one: Signal) -> None:
         self.signals = tuple(sorted((*self.signals, one), key=lambda known: known.occurred_at))
-        self.lead = replace(self.lead, engagement=score.add(self.lead.engagement, self.policy.points, (one,)))
+        since = self.lead.evidence_since
+        if since is None or one.occurred_at >= since:
+            engagement = score.add(self.lead.engagement, self.policy.points, (one,))
+            self.lead = replace(self.lead, engagement=engagement)

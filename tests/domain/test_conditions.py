@@ -206,7 +206,7 @@ def test_engagement_is_asked_as_it_was_then_and_says_when_it_falls() -> None:
 def test_three_tenths_are_three_tenths_in_whatever_order_they_came() -> None:
     tenth = replace(POINTS, worth={CLICKED: 0.1})
     engagement = score.add(Engagement(), tenth, [signal(CLICKED, at(1))] * 3)
-    question = Question(view("s0", lead=lead(engagement=replace(engagement, value=0.3 - 1e-16))), tenth)
+    question = Question(view("s0", lead=lead(engagement=replace(engagement, values=(0.3 - 1e-16,)))), tenth)
     assert evaluate(Score(at_least=0.3), question, at(1)).yes
 
 

@@ -20,7 +20,7 @@ from nurture.journey import publish as publishing
 from nurture.journey.explain import find_lead
 from nurture.journey.simulate import simulate as run_simulation
 from nurture.mail.compose import ComposedEmail
-from nurture.rules import load, read_folder
+from nurture.rules import load, read_folder, survey_folder
 from nurture.settings import Settings
 
 TemplatesOption = Annotated[
@@ -50,7 +50,7 @@ def _folder(given: Path | None) -> Path:
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
     """Check tracks, emails and policy; print every fault with file, line and what to write instead."""
     folder = _folder(templates)
-    faults = publishing.check(read_folder(folder))
+    faults = publishing.check(*survey_folder(folder))
     if json:
         as_json(
             [
@@ -81,6 +81,7 @@ def publish(
     with open_app(upgrade=True) as app:
         changes = publishing.publish(app.house, sources, app.clock.now(), dry_run=dry_run)
         unlisted = publishing.unlisted(app.house, sources)
+        keeps_sending = publishing.keeps_sending(app.house, sources)
     if json:
         as_json(changes)
         return
@@ -88,6 +89,11 @@ def publish(
         err.print(
             f"[yellow]track {name} is not in the folder any more, but goes on as it was published, with "
             f"{count} leads.[/] To let no more in, put it back with `audience: nobody`."
+        )
+    if keeps_sending:
+        err.print(
+            "[yellow]sending.yaml is not in the folder any more, but goes on as it was published.[/] "
+            "To lift its limits, put it back with `default: {}`."
         )
     if not changes:
         out.print("Nothing changed; the published versions stay.")

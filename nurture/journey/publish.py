@@ -12,13 +12,14 @@ from nurture import rules
 from nurture.domain.faults import Fault
 from nurture.domain.track import Program
 from nurture.errors import Refused, RulesFaulty
-from nurture.mail.compile import EmailSource, check_email
-from nurture.mail.source import layout_name
+from nurture.mail.compile import EmailSource, check_email, examine_email
+from nurture.mail.source import Piece, layout_name
 from nurture.rules import Rules, Sources
 from nurture.store import enrollments, publications
 
 from . import letters
 from .house import House
+from .rehearse import Script, rehearse
 from .rulebook import POLICY, SENDING
 
 BRIEF_KNOWN = frozenset(
@@ -30,6 +31,8 @@ BRIEF_KNOWN = frozenset(
             "id",
             "because",
             "routed_because",
+            "fit",
+            "fit_because",
             "expires_on",
             "accept_url",
             "reject_url",
@@ -53,26 +56,33 @@ class Change:
     moved: Mapping[str, str] = field(default_factory=dict)
 
 
-def check(sources: Sources) -> list[Fault]:
-    """Return every fault in the rules and in the emails, by file and line; empty means publishable."""
-    faults = list(rules.check(sources))
-    layouts = {path: text for path, text in sources.items() if path.startswith("layouts/")}
+def check(sources: Sources, unreadable: Sequence[Fault] = ()) -> list[Fault]:
+    """Return every fault in the rules and in the emails, by file and line; empty means publishable.
+
+    Of files that were *unreadable* (see survey_folder), only that is said.
+    """
+    loaded, faults = rules.read(sources)
     for path, text in sorted(sources.items()):
         if path.startswith("tracks/") and path.endswith(".md"):
-            faults += _check_email(path, text, layouts, letters.KNOWN, letters.REQUIRED)
+            track = loaded.tracks.get(path.split("/")[1])
+            faults += _check_touch(EmailSource(path, text), loaded, track.program(0) if track else None)
         elif path.startswith("handoff/") and path.endswith(".md"):
-            faults += _check_email(path, text, layouts, BRIEF_KNOWN, frozenset())
-    return sorted(set(faults))
+            source = EmailSource(path, text)
+            mjml = loaded.layouts.get(layout_name(source))
+            faults += check_email(source, mjml, BRIEF_KNOWN) if mjml is not None else []
+    lost = {fault.file for fault in unreadable}
+    return sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)})
 
 
-def _check_email(
-    path: str, text: str, layouts: Mapping[str, str], known: frozenset[str], required: frozenset[str]
-) -> list[Fault]:
-    source = EmailSource(path, text)
-    mjml = layouts.get(f"layouts/{layout_name(source)}.mjml")
-    if mjml is None:
+def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) -> list[Fault]:
+    layout = layout_name(source)
+    if layout not in loaded.layouts:
         return []  # the rules floor has named the missing layout
-    return check_email(source, mjml, known, required)
+    mjml = loaded.layouts[layout]
+    compiled, faults = examine_email(source, mjml, letters.KNOWN, letters.REQUIRED)
+    if compiled is None or program is None or any("nothing is called" in fault.what for fault in faults):
+        return faults
+    return faults + rehearse(Script(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program))
 
 
 def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[Change]:
@@ -102,6 +112,14 @@ def unlisted(house: House, sources: Sources) -> dict[str, int]:
         standing = enrollments.standing(connection)
     gone = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
     return {name: sum(count for (on, _), count in standing.items() if on == name) for name in gone}
+
+
+def keeps_sending(house: House, sources: Sources) -> bool:
+    """Tell whether the rules for sending go on as they were published, although *sources* have none."""
+    with house.database.read() as connection:
+        return "sending.yaml" not in sources and any(
+            row.kind == SENDING for row in publications.newest(connection)
+        )
 
 
 def _wake(house: House, connection: Connection, changes: Sequence[Change], now: datetime) -> None:

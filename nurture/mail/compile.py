@@ -6,9 +6,10 @@ tag harms nobody, and a rendered text is never rendered again.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 
 from jinja2 import Template
 
@@ -21,7 +22,7 @@ from nurture.mail.sandbox import HTML, TEXT, names_in, piece_faults
 from nurture.mail.source import Email, EmailSource, Piece, read_email
 from nurture.mail.textpart import text_of
 
-__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_email", "variables_of"]
+__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_email", "examine_email", "variables_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +48,14 @@ def compile_email(source: EmailSource, layout: str) -> CompiledEmail:
 def check_email(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
 ) -> list[Fault]:
-    """List every fault of *source* in *layout*.
+    """List every fault of *source* in *layout*; see examine_email."""
+    return examine_email(source, layout, known, required)[1]
+
+
+def examine_email(
+    source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
+) -> tuple[CompiledEmail | None, list[Fault]]:
+    """Return *source* compiled in *layout*, None where it cannot be, and every fault.
 
     Names outside *known* are faults, and so are *required* names that it does not use. A known name also
     allows what lies under it: `lead.fields` allows `lead.fields.region`.
@@ -60,7 +68,7 @@ def check_email(
         what = f"the email does not show `{name}`, which every email must"
         advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
         faults.append(Fault(source.name, source.first_line, what, advice))
-    return sorted(set(faults))
+    return compiled, sorted(set(faults))
 
 
 def variables_of(source: EmailSource) -> set[str]:
@@ -72,7 +80,7 @@ def variables_of(source: EmailSource) -> set[str]:
 def _compile(source: EmailSource, layout: str) -> tuple[CompiledEmail | None, list[Fault]]:
     email, faults = read_email(source)
     pieces = _pieces(email, layout)
-    unreadable = {piece: found for piece in pieces if (found := piece_faults(piece) + _raw_faults(piece))}
+    unreadable = {piece: found for piece in pieces if (found := _looked_at(piece)[0])}
     faults += [fault for found in unreadable.values() for fault in found]
     masks = Masks(*(piece.text for piece in pieces))
     body = None if email.body in unreadable else render_body(email.body, masks)
@@ -115,10 +123,17 @@ def _raw_faults(piece: Piece) -> list[Fault]:
     return [Fault(piece.file, line, "`raw` is not for emails", 'Write literal braces as {{ "{{" }}')]
 
 
-def _names(piece: Piece) -> Iterator[tuple[str, int]]:
-    if not piece_faults(piece):
-        slots = frames.SLOTS if piece.file.startswith("layouts/") else ()
-        yield from ((name, line) for name, line in names_in(piece) if name not in slots)
+def _names(piece: Piece) -> tuple[tuple[str, int], ...]:
+    return _looked_at(piece)[1]
+
+
+@lru_cache(maxsize=128)
+def _looked_at(piece: Piece) -> tuple[tuple[Fault, ...], tuple[tuple[str, int], ...]]:
+    """Return the faults of *piece* and, if it has none, the names it needs; a layout serves many emails."""
+    faults = piece_faults(piece)
+    slots = frames.SLOTS if piece.file.startswith("layouts/") else ()
+    names = () if faults else tuple((name, line) for name, line in names_in(piece) if name not in slots)
+    return (*faults, *_raw_faults(piece)), names
 
 
 def _needs(pieces: Collection[Piece]) -> frozenset[str]:

@@ -129,7 +129,7 @@ def names_in(piece: Piece) -> Iterator[tuple[str, int]]:
 
 
 def _paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
-    path = _path(node)
+    path = path_of(node)
     if path:
         yield path, node.lineno
         return
@@ -137,7 +137,8 @@ def _paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
         yield from _paths(child)
 
 
-def _path(node: nodes.Node) -> str:
+def path_of(node: nodes.Node) -> str:
+    """Return the dotted name that an expression is, "" if it is another one."""
     if isinstance(node, nodes.Name):
         return node.name
     key = node.attr if isinstance(node, nodes.Getattr) else None
@@ -147,5 +148,5 @@ def _path(node: nodes.Node) -> str:
         and isinstance(node.arg.value, str)
     ):
         key = node.arg.value
-    root = _path(node.node) if key and isinstance(node, nodes.Getattr | nodes.Getitem) else ""
+    root = path_of(node.node) if key and isinstance(node, nodes.Getattr | nodes.Getitem) else ""
     return f"{root}.{key}" if root else ""

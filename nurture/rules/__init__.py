@@ -1,8 +1,8 @@
 """The files that marketers and sales write, checked as a whole and turned into domain values."""
 
-from nurture.rules.bundle import Rules, TrackRules, check, load
+from nurture.rules.bundle import Rules, TrackRules, check, load, read
 from nurture.rules.change import describe_change
-from nurture.rules.folder import Sources, read_folder
+from nurture.rules.folder import Sources, read_folder, survey_folder
 from nurture.rules.sending import load_sending
 
 __all__ = [
@@ -13,5 +13,7 @@ __all__ = [
     "describe_change",
     "load",
     "load_sending",
+    "read",
     "read_folder",
+    "survey_folder",
 ]

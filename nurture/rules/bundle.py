@@ -22,7 +22,7 @@ from nurture.rules.sales import read_policy
 from nurture.rules.sending import read_sending_rules
 from nurture.rules.tracks import FOLDER, TrackRead, read_track, track_names
 
-__all__ = ["Rules", "TrackRules", "check", "load"]
+__all__ = ["Rules", "TrackRules", "check", "load", "read"]
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,13 @@ def check(sources: Sources, *, whole: bool = True) -> list[Fault]:
     return _read(sources, whole=whole)[1]
 
 
+def read(sources: Sources) -> tuple[Rules, list[Fault]]:
+    """Return what can be read of *sources*, and all faults; tracks that cannot be read are left out."""
+    return _read(sources, whole=True)
+
+
 def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
-    reading = Reading()
+    reading = Reading(whole=whole)
     defaults = read_defaults(sources, reading)
     names = track_names(sources)
     found = {name: read_track(name, sources, defaults, reading) for name in names}

@@ -12,6 +12,7 @@ from nurture.domain.calendar import Window
 from nurture.domain.track import Cap, Sender
 from nurture.rules.folder import DEFAULTS, Sources
 from nurture.rules.reading import Node, Reading, read_yaml
+from nurture.rules.senders import check_sender
 from nurture.rules.shape import Shape, read_shape
 from nurture.rules.spans import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
 
@@ -107,16 +108,18 @@ def read_defaults(sources: Sources, reading: Reading) -> Defaults:
 
 def _sender(node: Node | None, reading: Reading) -> Sender:
     shape = None if node is None else read_shape(SenderShape, node, reading, "the sender")
-    if shape is None:
+    if node is None or shape is None:
         return Sender("", "", "")
+    check_sender(node, reading)
     return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to)
 
 
 def override_sender(node: Node | None, sender: Sender, reading: Reading) -> Sender:
     """Return *sender* with what a track writes under `sender:`."""
     shape = None if node is None else read_shape(SenderPart, node, reading, "the sender")
-    if shape is None:
+    if node is None or shape is None:
         return sender
+    check_sender(node, reading)
     return replace(sender, **shape.model_dump(exclude_none=True))
 
 

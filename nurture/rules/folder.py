@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from nurture.domain.faults import Fault
 from nurture.errors import FileUnreadable
 
 Sources = Mapping[str, str]
@@ -16,6 +17,7 @@ POLICY: Final = "sales/policy.yaml"
 BRIEF: Final = "handoff/brief.md"
 SENDING: Final = "sending.yaml"
 _FOLDERS: Final = ("tracks", "layouts", "handoff", "sales")
+_ENCODING: Final = "Save the file again with the encoding UTF-8"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})
 
 
@@ -23,6 +25,24 @@ def read_folder(path: str | Path) -> Sources:
     """Read the rules below *path*: YAML, Markdown and MJML; other files there are left alone.
 
     Raises FileUnreadable, naming all files that are not readable UTF-8 text.
+    """
+    texts, unreadable = survey_folder(path)
+    if unreadable:
+        root = Path(path)
+        raise FileUnreadable(
+            "\n".join(f"{root / fault.file} cannot be read: {_in_a_row(fault)}." for fault in unreadable)
+        )
+    return texts
+
+
+def _in_a_row(fault: Fault) -> str:
+    return f"{fault.what}; {fault.instead[0].lower()}{fault.instead[1:]}"
+
+
+def survey_folder(path: str | Path) -> tuple[Sources, list[Fault]]:
+    """Read the rules below *path* as far as they are readable, and name the files that are not.
+
+    Those stand in the texts with a sign for each byte that is none, so that what names them is not at fault.
     """
     root = Path(path)
     if not root.exists():
@@ -32,15 +52,18 @@ def read_folder(path: str | Path) -> Sources:
             f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/."
         )
     texts: dict[str, str] = {}
-    complaints: list[str] = []
+    faults: list[Fault] = []
     for file in _files(root):
+        name = file.relative_to(root).as_posix()
         try:
-            texts[file.relative_to(root).as_posix()] = _text(file)
-        except (OSError, ValueError) as error:
-            complaints.append(f"{file} cannot be read: {_reason(error)}.")
-    if complaints:
-        raise FileUnreadable("\n".join(complaints))
-    return texts
+            content = file.read_bytes()
+        except OSError as error:
+            faults.append(Fault(name, 1, str(error.strerror or error), "Check its permissions"))
+            texts[name] = ""
+            continue
+        texts[name] = _text(content)
+        faults += _not_text(name, content)
+    return texts, faults
 
 
 def _files(root: Path) -> list[Path]:
@@ -58,16 +81,20 @@ def _files(root: Path) -> list[Path]:
     )
 
 
-def _text(file: Path) -> str:
-    text = file.read_bytes().decode("utf-8-sig")
-    if "\0" in text:
-        raise ValueError("it is not text")
+def _text(content: bytes) -> str:
+    text = content.decode("utf-8-sig", errors="replace").replace("\0", "\ufffd")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _reason(error: OSError | ValueError) -> str:
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text; save it again with the encoding UTF-8"
-    if isinstance(error, OSError):
-        return f"{error.strerror}; check its permissions"
-    return f"{error}; save it again as text with the encoding UTF-8"
+def _not_text(name: str, content: bytes) -> list[Fault]:
+    """Name the first byte that is not of a UTF-8 text."""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte, at, what = content[error.start], error.start, "is not UTF-8 text"
+    else:
+        if b"\0" not in content:
+            return []
+        byte, at, what = 0, content.index(b"\0"), "is not text"
+    line = content.count(b"\n", 0, at) + 1
+    return [Fault(name, line, f"byte {at + 1} (0x{byte:02x}) {what}", _ENCODING)]

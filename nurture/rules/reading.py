@@ -68,8 +68,12 @@ class Named:
 
 @dataclass(slots=True)
 class Reading:
-    """What reading has found so far: faults, and the tracks that were named."""
+    """What reading has found so far: faults, and the tracks that were named.
 
+    Not *whole*: what is read was published once, and is not judged anew.
+    """
+
+    whole: bool = True
     faults: list[Fault] = field(default_factory=list)
     named: list[Named] = field(default_factory=list)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -54,13 +55,22 @@ def read_shape(model: type[M], node: Node, reading: Reading, called: str) -> M |
     try:
         shape = model.model_validate({key: value for key, value in node.value.items() if key not in empty})
     except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            if detail["type"] == "missing" and detail["loc"][0] in empty:
+        details = error.errors(include_url=False)
+        accounted = {*empty, *_misspelt(details)}
+        for detail in details:
+            if detail["type"] == "missing" and detail["loc"][0] in accounted:
                 continue
             what, instead = _explained(model, detail, called)
             reading.fault(node.deepest(detail["loc"]), what, instead)
         return None
     return None if empty else shape
+
+
+def _misspelt(details: list[ErrorDetails]) -> set[str]:
+    """Name the missing keys that an unknown key stands for: one slip is one fault."""
+    missing = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
+    unknown = [str(detail["loc"][0]) for detail in details if detail["type"] == "extra_forbidden"]
+    return {near for key in unknown for near in get_close_matches(key, missing, n=1)}
 
 
 def _empty(model: type[Shape], node: Node) -> list[str]:

@@ -150,11 +150,14 @@ class Tree:
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self.ids: dict[str, Node] = {}
+        self.unread = False
+        """Some of it could not be read as steps, so which emails it sends is not known."""
 
     def steps(self, node: Node, before: str, *, in_repeat: bool = False) -> list[Step]:
         """Read a list of steps; *before* is the id that the first step's own id is made from."""
         if not isinstance(node.value, list):
             self._reading.fault(node, "steps are a list", "Write each step on a line that begins with `- `.")
+            self.unread = True
             return []
         found: list[Step] = []
         for item in node.items():
@@ -167,6 +170,7 @@ class Tree:
     def _step(self, node: Node, before: str, *, in_repeat: bool) -> Step | None:
         verb = self._verb(node)
         if verb is None:
+            self.unread = True
             return None
         shape = read_shape(SHAPES[verb], node, self._reading, f"the step `{verb}`")
         step = Step(self._id(node, verb, before, shape), verb, node, shape)
@@ -176,6 +180,7 @@ class Tree:
                 "a repeat stands inside a repeat",
                 "Write the inner steps out, or move them to a track of their own.",
             )
+            self.unread = True
             return None
         self._hang_blocks(step, in_repeat=in_repeat)
         return step

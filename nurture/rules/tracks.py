@@ -83,13 +83,14 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
             "the track has no step",
             "Write at least one, for example `- email: 01-hello`.",
         )
-    scope = Scope(email_steps(steps))
+    unread = tree.unread or "steps" not in node.parts
+    scope = Scope(None if unread else email_steps(steps))
     instructions = Compiler(name, scope, finally_ or _SHALLOW_FALLBACK, reading).program(steps)
     if len(reading.faults) == before and shape is not None:
         check_program(instructions, steps, reading)
         check_moves(shape.moved_to, node.part("moved_to") or node, tree.ids, reading)
     emails = _emails(name, sources)
-    _check_emails(name, steps, emails, reading)
+    _check_emails(name, steps, emails, reading, unread=unread)
     sending = read_sending(node.part("send"), defaults.sending, reading)
     program = Program(
         track=name,
@@ -172,7 +173,10 @@ def _emails(name: str, sources: Sources) -> dict[str, str]:
     }
 
 
-def _check_emails(name: str, steps: list[Step], emails: Mapping[str, str], reading: Reading) -> None:
+def _check_emails(
+    name: str, steps: list[Step], emails: Mapping[str, str], reading: Reading, *, unread: bool
+) -> None:
+    unread = unread or any(step.verb == "email" and step.shape is None for step in every_step(steps))
     used: set[str] = set()
     for step in every_step(steps):
         if step.verb != "email" or step.shape is None:
@@ -184,9 +188,7 @@ def _check_emails(name: str, steps: list[Step], emails: Mapping[str, str], readi
             used.add(email)
     for email, text in emails.items():
         file = f"{FOLDER}{name}/{email}.md"
-        if email not in used and not any(
-            step.verb == "email" and step.shape is None for step in every_step(steps)
-        ):
+        if email not in used and not unread:
             instead = f"Add a step `- email: {email}`, or remove the file."
             reading.fault(Node(file, 1, None), "no step of track.yaml sends this email", instead)
         check_front(file, text, reading)

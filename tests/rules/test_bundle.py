@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nurture.errors import FileUnreadable, NotFound, RulesFaulty
-from nurture.rules import check, load, read_folder
+from nurture.rules import check, load, read_folder, survey_folder
 from tests.rules.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle
 
 
@@ -59,10 +59,27 @@ def test_all_files_that_are_no_text_are_named_at_once(tmp_path: Path) -> None:
         read_folder(tmp_path)
     lines = str(caught.value).split("\n")
     assert [line.split(" cannot be read: ")[1] for line in lines] == [
-        "it is not UTF-8 text; save it again with the encoding UTF-8.",
-        "it is not text; save it again as text with the encoding UTF-8.",
+        "byte 8 (0xfc) is not UTF-8 text; save the file again with the encoding UTF-8.",
+        "byte 2 (0x00) is not text; save the file again with the encoding UTF-8.",
         "Is a directory; check its permissions.",
     ]
+
+
+def test_a_survey_reads_on_behind_files_that_are_no_text(tmp_path: Path) -> None:
+    sources = bundle(emails=("01-one", "02-two"), track=TRACK.replace("01-one", "[01-one, 02-two]"))
+    for path, text in sources.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, "utf-8")
+    for email in ("01-one", "02-two"):
+        (tmp_path / f"tracks/hello/{email}.md").write_bytes((EMAIL + "Gr\u00fc\u00dfe\n").encode("latin-1"))
+    texts, faults = survey_folder(tmp_path)
+    what = "byte 47 (0xfc) is not UTF-8 text. Save the file again with the encoding UTF-8"
+    assert [str(fault) for fault in faults] == [
+        f"tracks/hello/{email}.md:6: {what}" for email in ("01-one", "02-two")
+    ]
+    assert texts == sources | {
+        f"tracks/hello/{email}.md": f"{EMAIL}Gr\ufffd\ufffde\n" for email in ("01-one", "02-two")
+    }
 
 
 def test_faulty_rules_are_refused_with_every_fault() -> None:
@@ -70,7 +87,7 @@ def test_faulty_rules_are_refused_with_every_fault() -> None:
     with pytest.raises(RulesFaulty) as caught:
         load(broken)
     assert list(caught.value.faults) == check(broken)
-    assert len(caught.value.faults) == 4
+    assert len(caught.value.faults) == 2
 
 
 def test_a_track_has_its_source_its_emails_and_their_layouts() -> None:

@@ -17,7 +17,7 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SignalKind
 from nurture.domain.track import Email, Repeat, ToClosed
 from nurture.domain.view import View
-from nurture.rules import Rules, asked, defaults, load, read_folder, sales, steps, tracks
+from nurture.rules import Rules, asked, defaults, load, read_folder, sales, sending, steps, tracks
 from nurture.rules.shape import keys_of
 from tests.rules.build import SHIPPED
 
@@ -166,6 +166,8 @@ def test_the_readme_names_every_key_step_question_and_deed() -> None:
     readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
     shapes = [*steps.SHAPES.values(), steps.CaseShape, steps.ArmShape, steps.RoundsShape, tracks.TrackShape]
     shapes += [sales.PolicyShape, sales.RepShape, sales.ReasonShape]
+    shapes += [sending.SendingShape, sending.DoubtShape, sending.LimitsShape]
+    shapes += [sending.WarmUpShape, sending.PauseShape]
     shapes += [defaults.DefaultsShape, defaults.SenderShape, defaults.SendShape, defaults.CapShape]
     words = {key for shape in shapes for key in keys_of(shape)}
     words |= {*asked.QUESTIONS, *Comparison, *SignalKind} - {"id"}

@@ -17,6 +17,7 @@ POOL: Final = "nurture"
 SENDERS: Final = "nurture-senders"
 """The global concurrency limit on how many shards, on all machines, send mail at once."""
 
+_ROUND: Final = 300
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -47,18 +48,25 @@ SCHEDULE: Final = (
     Scheduled("flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", every=300, offset=30),
     Scheduled("flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", every=300, offset=60),
     Scheduled("flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", every=300, offset=90),
-    Scheduled("flows.deliver.deliver_due_mail", "every-5-minutes", "five-minutes", every=300, offset=120),
+    Scheduled("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", every=30, offset=15),
     Scheduled("flows.report.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
 )
-"""In a lead's order, half a minute apart: one round passes a lead on from stage to stage."""
+"""In a lead's order, half a minute apart: one round passes a lead on from stage to stage.
+
+Mail goes out more often than the rest: what a dead worker held is found within a minute, its lease included.
+"""
 
 
 def paced(every: int) -> tuple[Scheduled, ...]:
-    """Return the schedule with another interval, in seconds; the stages stay in order and as far apart."""
-    return tuple(
-        replace(one, every=every, offset=one.offset * every // one.every) if one.every else one
-        for one in SCHEDULE
-    )
+    """Return the schedule with another interval, in seconds; the stages stay in order and as far apart.
+
+    Mail keeps its own, unless *every* is shorter.
+    """
+    return tuple(_paced(one, every if one.every == _ROUND else min(every, one.every)) for one in SCHEDULE)
+
+
+def _paced(one: Scheduled, every: int) -> Scheduled:
+    return replace(one, every=every, offset=one.offset * every // one.every) if one.every else one
 
 
 def to_serve(schedule: Iterable[Scheduled]) -> list[RunnerDeployment]:

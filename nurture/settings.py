@@ -97,7 +97,7 @@ class Settings(BaseSettings):
         default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
     )
     sweep_seconds: int = Field(
-        default=300, ge=5, le=86_400, description="How often `nurture up` runs each stage, in seconds."
+        default=300, ge=5, le=86_400, description="How often `nurture up` runs each stage, in seconds; mail goes out every 30."
     )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a sweep takes."

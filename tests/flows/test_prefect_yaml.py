@@ -15,6 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
 from flows.deployments import POOL, SCHEDULE, paced
+from nurture.journey.heartbeat import LEASE
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "prefect.yaml").read_text("utf-8")
@@ -102,7 +103,7 @@ def test_a_schedule_is_in_utc_and_has_a_slug_of_its_own(deployment: dict[str, An
         if "cron" in schedule:
             assert CronSchedule(cron=schedule["cron"], timezone="UTC")
         else:
-            assert schedule["interval"] >= 60
+            assert schedule["interval"] >= 30
             assert datetime.fromisoformat(schedule["anchor_date"]).utcoffset() == timedelta()
 
 
@@ -157,7 +158,13 @@ def test_up_runs_the_same_schedules() -> None:
 def test_another_pace_keeps_the_order_of_the_stages() -> None:
     quick = [one for one in paced(20) if one.every]
     assert [one.every for one in quick] == [20] * len(quick)
-    offsets = [one.offset for one in quick]
-    assert offsets == sorted(set(offsets))
-    assert max(offsets) < 20
+    stages = [one.offset for one in quick if "deliver" not in one.entrypoint]
+    assert stages == sorted(set(stages))
+    assert max(one.offset for one in quick) < 20
     assert paced(300) == SCHEDULE
+
+
+def test_what_a_dead_worker_held_is_found_within_a_minute() -> None:
+    for pace in (5, 300, 86_400):
+        (deliver,) = (one for one in paced(pace) if "deliver" in one.entrypoint)
+        assert timedelta(seconds=deliver.every) + LEASE <= timedelta(minutes=1)

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
 
+from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER
 from nurture.errors import NotFound
 from nurture.store import changes, doubts, outbox, signals
+from nurture.store.changes import Changes, Noted
 from nurture.store.doubts import Doubt
 from nurture.store.outbox import Outcome
 
 from .house import House
+
+Course = Literal["sent again", "counts as sent", "held"]
+"""What becomes of a message in doubt if nobody settles it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """A message in doubt, and what happens by itself: *then*, from *at* (UTC) on; None where nothing does."""
+
+    message: Doubt
+    then: Course
+    at: datetime | None
 
 
 def listed(house: House) -> list[Doubt]:
@@ -19,10 +35,30 @@ def listed(house: House) -> list[Doubt]:
         return doubts.listed(connection)
 
 
+def outlook(house: House) -> list[Doubtful]:
+    """Return every message in doubt, the oldest first, with what becomes of it if nobody settles it."""
+    with house.database.read() as connection:
+        found = doubts.listed(connection)
+        try:
+            resend_after = house.rulebooks.current(connection).sending.resend_after
+        except NotFound:
+            resend_after = None
+    return [expected(one, resend_after) for one in found]
+
+
+def expected(one: Doubt, resend_after: timedelta | None) -> Doubtful:
+    """Say what becomes of a message in doubt under the rules for sending, if nobody settles it."""
+    if resend_after is not None:
+        return Doubtful(one, "sent again", one.called_at + resend_after)
+    if one.kind == "touch":
+        return Doubtful(one, "counts as sent", one.called_at + DOUBT_COUNTS_AS_SENT_AFTER)
+    return Doubtful(one, "held", None)
+
+
 def settle(house: House, ids: Sequence[int], now: datetime, *, sent: bool) -> list[Doubt]:
     """Say of messages in doubt that they were sent, or that they were not: these are planned anew.
 
-    All or none. Raises NotFound naming the ids that are not in doubt.
+    All or none; the journal of each lead tells of it. Raises NotFound naming the ids that are not in doubt.
     """
     database = house.database
     with database.write() as connection:
@@ -38,6 +74,8 @@ def settle(house: House, ids: Sequence[int], now: datetime, *, sent: bool) -> li
             )
         signals.wake(database, connection, leads, now)
         outbox.settle(database, connection, [_outcome(one, now, sent=sent) for one in found], None, now)
+        noted = Changes(noted=[_line(one, now, sent=sent) for one in found])
+        noted.write(database, connection, now)
     return found
 
 
@@ -45,3 +83,11 @@ def _outcome(one: Doubt, now: datetime, *, sent: bool) -> Outcome:
     if sent:
         return Outcome(one.id, "accepted", one.called_at, None, None, "settled by hand: it was sent", None)
     return Outcome(one.id, "planned", None, None, None, "settled by hand: it was not sent", now)
+
+
+def _line(one: Doubt, now: datetime, *, sent: bool) -> Noted:
+    what = "it was sent" if sent else "it was not sent, so it is planned again"
+    because = f"a person found out about the doubt of {one.called_at:%Y-%m-%d %H:%M} UTC: {what}"
+    return Noted(
+        one.lead_id, now, "deliver", "settled", because, track=one.track, step=one.step, ref=one.send_key
+    )

@@ -40,10 +40,15 @@ def used(
 
     Whoever counts holds the counters until the transaction ends, so that two workers never share one place.
     """
+    if domains and database.skips_locked:
+        connection.execute(select(func.pg_advisory_xact_lock(_ONE_COUNTS)))
+    return spent(connection, domains, now)
+
+
+def spent(connection: Connection, domains: Sequence[str], now: datetime) -> dict[str, Used]:
+    """Return what `used` does, only to look at: nobody who sends waits for it."""
     if not domains:
         return {}
-    if database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_COUNTS)))
     hour = now.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
     in_hour = func.sum(case((message.c.claimed_at >= hour, 1), else_=0))

@@ -269,3 +269,24 @@ def test_a_step_that_is_wrong_hides_no_fault_below_it() -> None:
 
 def test_steps_can_be_indented_as_the_writer_likes() -> None:
     assert faults(bundle(steps("- email: 01-one").replace("  - email", "- email"))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        (TRACK_FILE, "steps:", "stpes:"),
+        (TRACK_FILE, "- email:", "- emial:"),
+        (TRACK_FILE, "finally:", "finaly:"),
+        (TRACK_FILE, "audience:", "audiance:"),
+        ("defaults.yaml", "sender:", "sendr:"),
+        ("defaults.yaml", "postal_address:", "postal_adress:"),
+        ("defaults.yaml", "touches:", "touchs:"),
+        ("sales/policy.yaml", "accept_within:", "acept_within:"),
+        ("sales/policy.yaml", "capacity:", "capcity:"),
+    ],
+)
+def test_one_misspelt_key_is_one_fault(path: str, old: str, new: str) -> None:
+    rules = bundle()
+    assert old in rules[path]
+    (fault,) = faults({**rules, path: rules[path].replace(old, new, 1)})
+    assert f"Did you mean `{old.strip('- :')}`?" in fault

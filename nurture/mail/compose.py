@@ -21,6 +21,10 @@ _HERE: Final = re.compile(r"http://(localhost|127\.\d+\.\d+\.\d+|\[::1\])[:/]")
 _ONE_CLICK: Final = ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click")
 
 
+LARGEST: Final = 1_000_000
+"""Characters of html and text together. Gmail shows 102 KB; ten times that is a mistake."""
+
+
 class CannotCompose(NurtureError):
     """An email cannot be composed for this lead. Check its values with `nurture preview`."""
 
@@ -88,6 +92,11 @@ def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Env
     except (TemplateError, BadLink, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         why = str(error).rstrip(".")
         raise CannotCompose(f"{compiled.name} cannot be composed for {envelope.ref}: {why}.") from error
+    if len(html) + len(text) > LARGEST:
+        raise CannotCompose(
+            f"{compiled.name} comes to {(len(html) + len(text)) / 1e6:.1f} MB for {envelope.ref}; an email has at "
+            f"most {LARGEST / 1e6:.0f} MB. Shorten what the lead's values or a loop make long."
+        )
     return ComposedEmail(
         ref=envelope.ref,
         sender=envelope.sender,

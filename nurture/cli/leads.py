@@ -1,4 +1,4 @@
-"""Leads and what they do: import, leads, why, signal, suppress, pause, resume, enrol, leave."""
+"""Leads and what they do: import, leads, why, signal, pause, resume, enrol, leave."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ def add_to(app: typer.Typer) -> None:
         ("leads", leads),
         ("why", why),
         ("signal", signal),
-        ("suppress", suppress),
         ("pause", pause),
         ("resume", resume),
         ("enrol", enrol),
@@ -199,21 +198,6 @@ def import_signal_file(
     out.print(f"[bold]{many(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
     if done.report_path is not None:
         out.print(f"  [yellow]bad rows, with line and reason: {done.report_path}[/]")
-
-
-def suppress(
-    email: Annotated[str, typer.Argument(help="The address that is never mailed again.")],
-    json: JsonOption = False,
-) -> None:
-    """Never mail an address again, whether we know it or not."""
-    if "@" not in email:
-        raise Refused(f"{email!r} is not an email address.")
-    with open_app() as app:
-        new = steer.suppress(app.house, email, app.clock.now())
-    if json:
-        as_json({"suppressed": True, "new": new})
-    else:
-        out.print("Suppressed." if new else "It was suppressed before.")
 
 
 def pause(

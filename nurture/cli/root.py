@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nurture.cli import leads, rules, running, sales
+from nurture.cli import leads, rules, running, sales, suppressions
 
 app = typer.Typer(
     name="nurture",
@@ -17,4 +17,5 @@ app = typer.Typer(
 running.add_to(app)
 rules.add_to(app)
 leads.add_to(app)
+suppressions.add_to(app)
 sales.add_to(app)

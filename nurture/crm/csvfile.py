@@ -25,8 +25,12 @@ Recognises = Callable[[Sequence[str]], bool]
 Row = tuple[int, list[str]]
 
 
-def open_rows(path: str | Path, recognises: Recognises | None = None) -> CsvRows:
+def open_rows(
+    path: str | Path, recognises: Recognises | None = None, headless: Recognises | None = None
+) -> CsvRows:
     """Open the CSV file at *path*; its header is the first line that *recognises*, else the first with text.
+
+    If *headless* takes that line for a row, no other row is required: the caller reads `header` as one.
 
     Raises FileUnreadable for a folder, a missing or empty file, no rows, too many columns, or no text.
     """
@@ -35,7 +39,7 @@ def open_rows(path: str | Path, recognises: Recognises | None = None) -> CsvRows
     size = path.stat().st_size
     if size == 0:
         raise FileUnreadable(f"{path} is empty; export it again and check that it holds rows")
-    return CsvRows(path, size, encoding, recognises)
+    return CsvRows(path, size, encoding, recognises, headless)
 
 
 class CsvRows:
@@ -44,18 +48,26 @@ class CsvRows:
     *bytes_read* of *size* tells how far the reading is; *preamble* are the lines above the header.
     """
 
-    def __init__(self, path: Path, size: int, encoding: Encoding, recognises: Recognises | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: int,
+        encoding: Encoding,
+        recognises: Recognises | None,
+        headless: Recognises | None = None,
+    ) -> None:
         self.path = path
         self.size = size
         self.encoding = encoding.name
         self._clean = encoding.clean
-        self._found = encoding, recognises
+        self._found = encoding, recognises, headless
         self._lines = Lines(opened(path), encoding)
         self.preamble: tuple[list[str], ...] = ()
         try:
             self.delimiter, self.header = self._find_header(recognises)
             self.header_line = self._lines.number
-            self._require_a_row()
+            if headless is None or not headless(self.header):
+                self._require_a_row()
         except BaseException:
             self.close()
             raise

@@ -5,17 +5,22 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
+_END: Final = ". \t\r\n\v\f"
+
 
 def normalise_address(email: str) -> str:
     """Return the one spelling of *email* by which leads are matched and suppressed.
 
-    Lower case, no surrounding space, Unicode composed (NFC), the domain in its ASCII form (punycode).
+    Lower case, no surrounding space, Unicode composed (NFC), the domain in its ASCII form (punycode) and
+    without the dot that may end it.
     Plus-tags and dots stay: they may be another mailbox. Syntax is not checked.
     """
     if email.isascii():
-        return email.strip().lower()
+        plain = email.strip().lower()
+        return plain.rstrip(_END) if plain.endswith(".") and "@" in plain else plain
     local, at, domain = email.strip().rpartition("@")
-    return _composed(local) + at + ".".join(_ascii_label(label) for label in _labels(domain))
+    labels = ".".join(_ascii_label(label) for label in _labels(domain))
+    return _composed(local) + at + (labels.rstrip(_END) if at else labels)
 
 
 def _composed(text: str) -> str:

@@ -23,6 +23,7 @@ from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFac
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy
 from nurture.domain.settling import settled, until_settled
+from nurture.domain.suppression import covering, told
 from nurture.domain.track import (
     Again,
     Branch,
@@ -130,10 +131,14 @@ def closed(asked: Asked) -> Decision | None:
 
 
 def suppressed(asked: Asked) -> Decision | None:
-    """Take a lead off the track whose address may not be mailed."""
-    if not asked.view.suppressed:
-        return None
-    return _leaves(asked.view, ToQueue(Queue.SUPPRESSED), f"suppressed: {asked.view.suppressed}")
+    """Take a lead off the track whose address may not be mailed, or not about this topic."""
+    why = asked.view.suppressed
+    if not why:
+        refused = covering(asked.view.standing, asked.program.track, asked.program.topic)
+        if refused is None:
+            return None
+        why = told(refused)
+    return _leaves(asked.view, ToQueue(Queue.SUPPRESSED), f"suppressed: {why}")
 
 
 def without_basis(asked: Asked) -> Decision | None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from nurture.domain.lead import Custodian, Fact, Lead
 from nurture.domain.signals import Signal
+from nurture.domain.suppression import Standing
 
 DOUBT_COUNTS_AS_SENT_AFTER: Final = timedelta(hours=72)
 
@@ -75,7 +76,8 @@ class View:
 
     *recent* holds the planned or accepted times of the lead's touches in every track, as far back as the
     frequency cap looks from the time when the step was reached (not from now: the sweep may be late).
-    *suppressed* says which suppression covers this track, "" for none.
+    *suppressed* says which suppression covers this track, "" for none; *standing* is all that the lead opted
+    out of, topics too.
     """
 
     lead: Lead
@@ -85,6 +87,7 @@ class View:
     touches: tuple[Touch, ...] = ()
     recent: tuple[datetime, ...] = ()
     suppressed: str = ""
+    standing: tuple[Standing, ...] = ()
 
     def touch(self, step: str, visit: int) -> Touch | None:
         """Return this enrollment's touch of *step* at *visit*, if it was planned."""

@@ -12,22 +12,26 @@ from sqlalchemy import Connection
 
 from nurture.crm.leadrow import LeadRow
 from nurture.domain.lead import Closing, Custodian, Fact, Queue
-from nurture.store import intake, views
+from nurture.domain.signals import SignalKind
+from nurture.domain.suppression import Key as OptOutKey
+from nurture.domain.suppression import Scope, Source, Standing, key_of
+from nurture.store import intake, suppressions
 from nurture.store.changes import Cancelled, Custodied, Ended
 from nurture.store.database import Database
 from nurture.store.intake import Entries, Key, Known, Line, NewCustody, NewLead, Told, Updated
 
-from . import said
+from . import said, suppress
 from .said import Heard, Place
+from .suppress import OptOut
 
 SOURCE: Final = "import"
-"""What the suppressions and outcomes of an import name as their source."""
+"""What the outcomes of an import name as their source."""
 
 Note = tuple[str, str, str | None, str | None, str | None]
 """A line of the journal before its lead has an id: event, because, custody from and to, ref."""
 
-Barred = dict[tuple[str, str], str]
-"""What stands against an address: (scope, ref) -> source."""
+Barred = dict[OptOutKey, OptOut | Standing]
+"""What stands against an address. That its mailbox bounced stands beside what the lead said."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,6 +54,8 @@ class Arrival:
     keys: list[Key] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     heard: list[tuple[Heard, str, bool]] = field(default_factory=list)
+    refused: bool = False
+    """It said no while no address of it was known."""
 
     @classmethod
     def of(cls, known: Known) -> Self:
@@ -92,6 +98,7 @@ class Arrivals:
         self._keys: dict[Key, Arrival] = {}
         self._holders: dict[int, Arrival] = {}
         self._barred: dict[int, Barred] = defaultdict(dict)
+        self._opt_outs: list[OptOut] = []
         self._arrivals: list[Arrival] = []
         self._doubtful: dict[Key, Arrival] = {}
 
@@ -117,10 +124,11 @@ class Arrivals:
         self._keys = {key: leads[lead_id] for key, lead_id in named.items()}
         self._holders = {lead.address_id: lead for lead in leads.values() if lead.address_id is not None}
         asked = set(self._addresses.values()) | set(self._holders)
-        for address_id, scope, ref, source in views.effective_suppressions(
-            database, connection, sorted(asked)
-        ):
-            self._barred[address_id][scope, ref] = source
+        for address_id, standing in suppressions.standing(database, connection, asked).items():
+            self._barred[address_id] = {key_of(one.scope, one.ref, one.source): one for one in standing}
+        without = [lead.id for lead in leads.values() if lead.address_id is None]
+        for lead_id in suppressions.refused_without_address(database, connection, without):
+            leads[lead_id].refused = True
 
     def _take(self, row: LeadRow, key: Key | None) -> str:
         address_id = self._addresses[row.email] if row.email else None
@@ -136,13 +144,15 @@ class Arrivals:
 
     def _enter(self, row: LeadRow, key: Key | None, address_id: int | None) -> None:
         if address_id is not None and said.opts_out(row):
-            self._suppress(address_id, ("global", ""), SOURCE)
+            self._suppress(OptOut(address_id, Source.IMPORT))
         place = said.place_of(row, suppressed=self._is_barred(address_id), now=self._now)
         lead = self._new(row, place, address_id)
         if key is not None:
             self._name(lead, key)
         if address_id is not None:
             self._holders[address_id] = lead
+        elif said.opts_out(row):
+            self._stop(lead, row)
         self._hear(lead, row)
 
     def _new(self, row: LeadRow, place: Place, address_id: int | None) -> Arrival:
@@ -175,8 +185,7 @@ class Arrivals:
         if address_id is not None and address_id != lead.address_id:
             self._readdress(lead, address_id, row)
             news.append("address")
-        barred = lead.address_id is not None and said.opts_out(row)
-        if barred and lead.address_id is not None and self._suppress(lead.address_id, ("global", ""), SOURCE):
+        if said.opts_out(row) and self._stop(lead, row):
             news.append("opt-out")
         if news:
             lead.changed = True
@@ -211,9 +220,11 @@ class Arrivals:
         if old is not None:
             del self._holders[old]
             # The lead said no, not its old mailbox; only a bounce stays behind.
-            for what, source in list(self._barred[old].items()):
-                if source != "bounced":
-                    self._suppress(address_id, what, source)
+            for one in list(self._barred[old].values()):
+                if one.source is not Source.BOUNCE:
+                    self._suppress(OptOut(address_id, one.source, one.scope, one.ref))
+        elif lead.refused:
+            self._suppress(OptOut(address_id, Source.IMPORT))
         if lead.place[:2] == (Custodian.QUEUE, Queue.NO_ADDRESS):
             suppressed = self._is_barred(address_id) or said.opts_out(row)
             place = said.waiting(
@@ -221,15 +232,28 @@ class Arrivals:
             )
             self._move(lead, place, row)
 
-    def _suppress(self, address_id: int, what: tuple[str, str], source: str) -> bool:
-        if what in self._barred[address_id]:
+    def _stop(self, lead: Arrival, row: LeadRow) -> bool:
+        """Stop mail to a lead that said no, now or once it has an address; return whether that is news."""
+        if lead.address_id is not None:
+            return self._suppress(OptOut(lead.address_id, Source.IMPORT))
+        if lead.refused:
             return False
-        self._barred[address_id][what] = source
-        self._entries.suppressed.append((address_id, "suppress", *what, source, self._now))
+        lead.refused = True
+        lead.heard.append((Heard(SignalKind.UNSUBSCRIBED, self._now, "without address"), row.source, True))
+        return True
+
+    def _suppress(self, opt_out: OptOut) -> bool:
+        key = key_of(opt_out.scope, opt_out.ref, opt_out.source)
+        if key in self._barred[opt_out.address_id]:
+            return False
+        self._barred[opt_out.address_id][key] = opt_out
+        self._opt_outs.append(opt_out)
         return True
 
     def _is_barred(self, address_id: int | None) -> bool:
-        return address_id is not None and ("global", "") in self._barred[address_id]
+        return address_id is not None and any(
+            one.scope is Scope.GLOBAL for one in self._barred[address_id].values()
+        )
 
     def _move(self, lead: Arrival, place: Place, row: LeadRow) -> None:
         origin = lead.place.kind
@@ -248,8 +272,10 @@ class Arrivals:
             lead.heard.append((heard, row.source, spent))
 
     def _doubt(self, row: LeadRow, named: Arrival, holder: Arrival, address_id: int | None) -> str:
-        if address_id is not None and said.opts_out(row):
-            holder.changed |= self._suppress(address_id, ("global", ""), SOURCE)
+        if said.opts_out(row):
+            # One of the two said no; nobody can tell which.
+            for one in (named, holder):
+                one.changed |= self._stop(one, row)
         key = said.key_of(row)
         assert key is not None
         doubtful = (f"ambiguous {key[0]}", f"{key[1]} {address_id}")
@@ -285,6 +311,7 @@ class Arrivals:
                 self._write_known(lead, lead.known)
             self._write_rest(lead)
         self.counts["signals"] += self._entries.write(self._database, self._connection, self._now)
+        suppress.opt_out(self._database, self._connection, self._opt_outs, self._now)
 
     def _write_new(self, lead: Arrival) -> None:
         row, place, now = lead.row, lead.place, self._now

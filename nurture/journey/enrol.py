@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from nurture.domain.conditions import evaluate
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Enrol, ReadinessRule, Ready
+from nurture.domain.suppression import covering
 from nurture.domain.track import Program, ToQueue, ToTrack
 from nurture.store import leads, views
 from nurture.store.views import Claimed
@@ -116,6 +117,8 @@ def place(
 
 
 def _may_enter(program: Program, lead: Claimed, stays: Stays, now: datetime) -> bool:
+    if covering(lead.view.standing, program.track, program.topic) is not None:
+        return False
     last = stays.get((lead.view.lead.id, program.track))
     if last is None:
         return True

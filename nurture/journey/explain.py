@@ -14,7 +14,7 @@ from nurture.domain.address import normalise_address
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planner import GUARDS, Asked, decide
 from nurture.errors import NotFound, Refused
-from nurture.store import ledger, traces, views
+from nurture.store import ledger, suppressions, traces, views
 from nurture.store.traces import Kept
 from nurture.store.views import DueRow
 
@@ -99,7 +99,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
         rows = views.these(database, connection, [lead_id], lock=False)
         suppressed: tuple[str, ...] = ()
         if kept.address_id is not None:
-            standing = views.effective_suppressions(database, connection, [kept.address_id])
+            standing = suppressions.effective_suppressions(database, connection, [kept.address_id])
             suppressed = tuple(_said(scope, ref, source) for _, scope, ref, source in standing)
         held = _held(house, connection, rows[0], now) if rows else _LOST
         return Trace(

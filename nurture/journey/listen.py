@@ -13,15 +13,17 @@ from nurture.domain import score
 from nurture.domain.lead import Custodian
 from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
+from nurture.domain.suppression import source_of
 from nurture.errors import Refused
-from nurture.store import scores, signals, views
+from nurture.store import scores, signals, suppressions, views
 from nurture.store.scores import Scored, Stated
 from nurture.store.signals import Answered, Recorded, Unapplied
 
-from . import judging, scoring
+from . import judging, scoring, suppress
 from .house import House
 from .judging import Visited
 from .moves import Mover
+from .suppress import OptOut
 
 RETURNING: Final = frozenset(
     {
@@ -43,6 +45,8 @@ def record(house: House, heard: Sequence[Recorded], now: datetime, visits: Seque
     *heard* is believed as it is told; *visits*, clicks and opens, are judged by how they came in.
     """
     with house.database.write() as connection:
+        # At once, not when the rules are next read: nothing may go out between.
+        _opt_out(house, connection, heard, now)
         new = signals.record(house.database, connection, heard)
         new += judging.take_down(house, connection, visits, now)
     if new:
@@ -80,7 +84,7 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         scores.write(database, connection, [one for one in scored if one is not None], now)
         stated = [_stated(of_lead) for of_lead in by_lead.values()]
         scores.write_timelines(database, connection, [one for one in stated if one is not None])
-        signals.suppress(database, connection, list(_suppressions(heard)))
+        suppress.opt_out(database, connection, list(_opt_outs(heard)), now)
         signals.wake(database, connection, list(by_lead), now)
         back = [one.lead_id for one in heard if SignalKind(one.kind) in RETURNING]
         _bring_back(house, connection, back, Mover(book, now, "listen"))
@@ -126,10 +130,28 @@ def _day(value: str | None) -> date | None:
         return None
 
 
-def _suppressions(heard: Iterable[Unapplied]) -> Iterable[tuple[int, str, str, str, str, datetime]]:
+def _opt_out(house: House, connection: Connection, heard: Sequence[Recorded], now: datetime) -> None:
+    """Log the opt-outs among signals that come in. A repeat counts only if the lead opted in between."""
+    stopping = [one for one in heard if SignalKind(one.kind) in SUPPRESSING]
+    if not stopping:
+        return
+    database = house.database
+    known = signals.known_keys(database, connection, [one.natural_key for one in stopping])
+    addresses = suppressions.addresses_of(database, connection, [one.lead_id for one in stopping])
+    acts = [
+        OptOut(addresses[one.lead_id], source, at=one.occurred_at, again=one.natural_key in known)
+        for one in stopping
+        if one.lead_id in addresses
+        for source in (source_of(SignalKind(one.kind), one.source, one.value),)
+    ]
+    suppress.opt_out(database, connection, acts, now)
+
+
+def _opt_outs(heard: Iterable[Unapplied]) -> Iterable[OptOut]:
     for one in heard:
-        if SignalKind(one.kind) in SUPPRESSING and one.address_id is not None:
-            yield one.address_id, "suppress", "global", "", one.kind, one.occurred_at
+        kind = SignalKind(one.kind)
+        if kind in SUPPRESSING and one.address_id is not None:
+            yield OptOut(one.address_id, source_of(kind, one.source, one.value), at=one.occurred_at)
 
 
 def _bring_back(house: House, connection: Connection, lead_ids: Sequence[int], mover: Mover) -> None:

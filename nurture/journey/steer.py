@@ -1,4 +1,4 @@
-"""What a person does to one lead by hand: enrol, leave, pause, resume, suppress, close."""
+"""What a person does to one lead by hand: enrol, leave, pause, resume, close."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from nurture.domain.address import normalise_address
 from nurture.domain.lead import Closing, Custodian
+from nurture.domain.suppression import covering, told
 from nurture.domain.track import ToQueue, ToTrack
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, signals, views
 from nurture.store.views import Claimed
 
+from . import suppress as suppression
 from .house import House
 from .moves import Mover
 
@@ -50,6 +51,9 @@ def enrol(house: House, lead_id: int, track: str, now: datetime) -> None:
         if lead.view.suppressed or not lead.view.lead.basis or lead.address_id is None:
             why = lead.view.suppressed or "there is no address, or no consent or other basis on record"
             raise Refused(f"Lead {lead_id} may not be mailed: {why}.")
+        refused = covering(lead.view.standing, track, mover.book.programs[track].topic)
+        if refused is not None:
+            raise Refused(f"Lead {lead_id} may not be mailed on {track}: {told(refused)}.")
         mover.send_to(lead, ToTrack(track), "enrolled by hand", event="enrolled")
 
 
@@ -70,18 +74,9 @@ def pause(house: House, lead_id: int, until: datetime | None, now: datetime) -> 
         mover.note(lead, "paused" if until else "resumed", because, None)
 
 
-def suppress(house: House, email: str, now: datetime, *, source: str = "admin") -> bool:
-    """Never mail *email* again. Works for addresses without a lead too; return whether it was new."""
-    normal = normalise_address(email)
-    with house.database.write() as connection:
-        address_id, lead_id = leads.address(connection, email, normal)
-        standing = views.effective_suppressions(house.database, connection, [address_id])
-        if any(scope == "global" for _, scope, _, _ in standing):
-            return False
-        signals.suppress(house.database, connection, [(address_id, "suppress", "global", "", source, now)])
-        if lead_id is not None:
-            signals.wake(house.database, connection, [lead_id], now)
-    return True
+def suppress(house: House, email: str, now: datetime) -> bool:
+    """Never mail *email* again; return whether it was new."""
+    return bool(suppression.suppress(house, [email], now).new)
 
 
 class Deal(NamedTuple):

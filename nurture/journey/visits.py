@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Table, select
 
 from nurture.domain.policy import RejectReason
 from nurture.domain.signals import SignalKind
+from nurture.domain.suppression import Scope, Source
 from nurture.errors import NotFound
-from nurture.store import offers, tables, views
+from nurture.store import offers, suppressions, tables
 from nurture.store.offers import OfferRow
 from nurture.store.signals import Recorded
 from nurture.store.tokens import Kept
@@ -80,16 +81,12 @@ def show_mail(house: House, kept: Kept) -> MailShown:
         )
 
 
-def unsubscribe(house: House, token: str, kept: Kept, now: datetime) -> None:
+def unsubscribe(
+    house: House, token: str, kept: Kept, now: datetime, *, by: Source = Source.ONE_CLICK
+) -> None:
     """Stop all mail to the lead's address. Each link counts once, unless the lead opted in again since."""
     heard = _heard(house, kept, f"unsubscribe|{digest(token)}", now)
-    listen.record(house, [heard], now)
-    with house.database.read() as connection:
-        address_id, _ = _address_of(connection, kept.lead_id)
-        stopped = address_id is None or _stopped(house, connection, address_id)
-    if not stopped:
-        again = heard._replace(natural_key=f"{heard.natural_key}|{now.isoformat()}")
-        listen.record(house, [again], now)
+    listen.record(house, [heard._replace(value=by.value)], now)
 
 
 def masked(email: str) -> str:
@@ -121,8 +118,9 @@ def _address_of(connection: Connection, lead_id: int) -> tuple[int | None, str]:
 def _stopped(house: House, connection: Connection, address_id: int | None) -> bool:
     if address_id is None:
         return False
-    standing = views.effective_suppressions(house.database, connection, [address_id])
-    return any(scope == "global" for _, scope, _, _ in standing)
+    # A mailbox that bounced is no opt-out: who wants to leave must be able to, should it ever work again.
+    standing = suppressions.standing(house.database, connection, [address_id]).get(address_id, ())
+    return any(one.scope is Scope.GLOBAL and one.source is not Source.BOUNCE for one in standing)
 
 
 def _sender(house: House, connection: Connection, kept: Kept) -> str:

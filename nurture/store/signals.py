@@ -18,7 +18,6 @@ signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
-suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
 
 
 class Recorded(NamedTuple):
@@ -81,19 +80,20 @@ _RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
     )
 )
 _ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on one PostgreSQL database
-_SUPPRESSED: Final[Mapping[str, TypeEngine[Any]]] = {
-    "address_id": _ID,
-    "act": _TEXT,
-    "scope": _TEXT,
-    "ref": _TEXT,
-    "source": _TEXT,
-    "recorded_at": _TIME,
-}
 
 
 def record(database: Database, connection: Connection, rows: Sequence[Recorded]) -> int:
     """Write signals, each natural key once; return how many were new."""
     return insert_rows(database, connection, signal, _RECORDED, rows, once=True)
+
+
+def known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
+    """Return those of the natural keys that are recorded."""
+    if not keys:
+        return set()
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in keys])
+    wanted = select(signal.c.natural_key).join(asked, asked.c.natural_key == signal.c.natural_key)
+    return set(connection.execute(wanted).scalars())
 
 
 def unapplied(database: Database, connection: Connection, limit: int) -> list[Unapplied]:
@@ -151,13 +151,6 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
     """Note that these signals have had their effect."""
     chosen = database.ids("chosen", ids)
     connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
-
-
-def suppress(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, str, str, str, str, datetime]]
-) -> None:
-    """Append (address id, act, scope, ref, source, recorded at) rows to the suppression log."""
-    insert_rows(database, connection, suppression, _SUPPRESSED, rows)
 
 
 def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:

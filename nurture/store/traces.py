@@ -157,9 +157,13 @@ def _outcomes(connection: Connection, lead_id: int) -> list[Line]:
 def _suppressions(connection: Connection, address_id: int) -> list[Line]:
     wanted = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
     return [
-        Line(row.recorded_at, "suppression", row.act, f"{row.scope}, by {row.source}", row.ref)
+        Line(row.recorded_at, "suppression", row.act, _by(row.scope, row.source, row.evidence), row.ref)
         for row in connection.execute(wanted)
     ]
+
+
+def _by(scope: str, source: str, evidence: str | None) -> str:
+    return f"{scope}, by {source}" + (f": {evidence}" if evidence else "")
 
 
 def by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:

@@ -13,11 +13,14 @@ from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, 
 
 from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
+from nurture.domain.suppression import Standing, covering, told
 from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
 from nurture.store import tables
 from nurture.store.changes import hold
 from nurture.store.database import Database
 from nurture.store.scores import SUMS, kept
+from nurture.store.suppressions import effective_suppressions as effective_suppressions  # noqa: PLC0414
+from nurture.store.suppressions import standing as what_stands
 from nurture.store.types import UtcDateTime
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
@@ -25,7 +28,6 @@ lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
-suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
 
 Holidays = Callable[[str, datetime], Collection[date]]
 """The public holidays of a country (ISO code) around a moment, as local dates."""
@@ -198,7 +200,8 @@ def views(
     lead_ids = [row.lead_id for row in rows]
     touches, recent = _touches(database, connection, rows)
     signals = _signals(database, connection, lead_ids)
-    suppressed = _suppressed(database, connection, rows)
+    addresses = [row.address_id for row in rows if row.address_id is not None]
+    standing = what_stands(database, connection, addresses)
     claimed = []
     for row in rows:
         key = row.lead_id
@@ -209,7 +212,7 @@ def views(
             tuple(signals.get(key, ())),
             tuple(touches.get(key, ())),
             tuple(recent.get(key, ())),
-            suppressed.get(key, ""),
+            *_suppressed(row, standing.get(row.address_id or 0, ())),
         )
         claimed.append(Claimed(view, row.version, row.ref, row.address_id, row.source))
     return claimed
@@ -306,37 +309,9 @@ def _signals(
     return found
 
 
-def _suppressed(database: Database, connection: Connection, rows: list[DueRow]) -> Mapping[int, str]:
-    """Return the leads whose address may not be mailed, globally or on the track they are on, and why."""
-    tracks = {row.address_id: (row.lead_id, row.track) for row in rows if row.address_id is not None}
-    found: dict[int, str] = {}
-    for address_id, scope, ref, source in effective_suppressions(database, connection, list(tracks)):
-        lead_id, track = tracks[address_id]
-        if scope == "global" or (scope == "track" and ref == track):
-            found[lead_id] = f"{source} ({scope})"
-    return found
-
-
-def effective_suppressions(
-    database: Database, connection: Connection, address_ids: Sequence[int]
-) -> list[tuple[int, str, str, str]]:
-    """Return (address id, scope, ref, source) of every suppression that no newer opt-in lifts."""
-    chosen = database.ids("chosen", address_ids)
-    wanted = (
-        select(
-            suppression.c.address_id,
-            suppression.c.act,
-            suppression.c.scope,
-            suppression.c.ref,
-            suppression.c.source,
-        )
-        .join(chosen, chosen.c.id == suppression.c.address_id)
-        .order_by(suppression.c.recorded_at, suppression.c.id)
-    )
-    standing: dict[tuple[int, str, str], str] = {}
-    for address_id, act, scope, ref, source in connection.execute(wanted).all():
-        if act == "suppress":
-            standing.setdefault((address_id, scope, ref), source)
-        else:
-            standing.pop((address_id, scope, ref), None)
-    return [(address_id, scope, ref, source) for (address_id, scope, ref), source in standing.items()]
+def _suppressed(row: DueRow, standing: tuple[Standing, ...]) -> tuple[str, tuple[Standing, ...]]:
+    """Return why the lead may not be mailed at all or on its track, "" if it may, and all that stands."""
+    if not standing:
+        return "", ()
+    why = covering(standing, row.track)
+    return told(why) if why is not None else "", standing

@@ -7,6 +7,7 @@ from typing import Final
 
 from starlette.responses import HTMLResponse
 
+from nurture.domain.suppression import Source
 from nurture.journey import visits
 
 from .access import TheSite, TheVisit
@@ -14,6 +15,8 @@ from .forms import Fields
 
 FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"
+BY: Final = "by"
+"""The field by which our page tells its button from a mail program."""
 
 
 def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
@@ -26,7 +29,8 @@ def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     if not _clicked(fields):
         shown = visits.show_mail(site.house, visit.kept)
         return site.look.page("unsubscribe.html", status=400, shown=shown)
-    visits.unsubscribe(site.house, visit.token, visit.kept, site.clock.now())
+    by = Source.PAGE if fields.get(BY) == Source.PAGE else Source.ONE_CLICK
+    visits.unsubscribe(site.house, visit.token, visit.kept, site.clock.now(), by=by)
     return site.look.page("unsubscribed.html", shown=visits.show_mail(site.house, visit.kept))
 
 

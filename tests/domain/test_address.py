@@ -18,6 +18,10 @@ from nurture.domain.address import normalise_address
         ("ann@\uff45xample.com", "ann@example.com"),
         ("ann@日本\u3002example", "ann@xn--wgv71a.example"),
         ("JOSE\u0301@example.com", "josé@example.com"),
+        ("Ann@Example.COM.", "ann@example.com"),
+        ("ann@xn--bcher-kva.example.", "ann@xn--bcher-kva.example"),
+        ("ann@b\u00fccher.example\u3002", "ann@xn--bcher-kva.example"),
+        ("ANN@XN--BCHER-KVA.EXAMPLE", "ann@xn--bcher-kva.example"),
     ],
 )
 def test_an_address_has_one_spelling(written: str, normal: str) -> None:

@@ -99,17 +99,6 @@ def test_a_pause_holds_everything_and_its_end_lets_the_track_go_on(house: House)
     assert "resumed" in events(house, lead)
 
 
-def test_an_address_is_suppressed_once_known_or_not(house: House) -> None:
-    lead = add_lead(house, title="Head", email="Ana@people.example")
-    tick_at(house, START)
-    assert steer.suppress(house, " ana@PEOPLE.example", START)
-    assert not steer.suppress(house, "ana@people.example", START + DAY)
-    assert steer.suppress(house, "stranger@people.example", START)
-    tick_at(house, START + HOUR)
-    assert custody(house, lead) == ("queue", "suppressed")
-    assert one(house, "SELECT count(*) FROM suppression") == 2
-
-
 def test_closing_ends_everything_and_withdraws_an_open_offer(house: House) -> None:
     lead = add_lead(house, demo_requested=True)
     tick_at(house, START)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.journey import deliver
+from nurture.journey import deliver, optin
+from nurture.journey.suppress import EVERYTHING
 
 from .world import ONE_CLICK, World, later
 
@@ -68,13 +69,8 @@ def test_repeats_count_once_and_are_all_told_that_it_is_done(world: World) -> No
 
 def test_who_opted_in_again_can_leave_again_by_the_same_link(world: World) -> None:
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
-    with world.house.database.write() as connection:
-        opt_in = (
-            "INSERT INTO suppression (address_id, act, scope, ref, source, recorded_at) "
-            "SELECT address_id, 'opt_in', scope, ref, 'form', recorded_at FROM suppression"
-        )
-        connection.execute(text(opt_in))
-    later(world, days=1)
+    said = "asked for it again on the phone"
+    optin.opt_in(world.house, "mia@people.example", EVERYTHING, said, later(world, days=1))
     assert "stopped already" not in world.client.get(world.path("mia", "unsubscribe")).text
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
     assert "stopped already" in world.client.get(world.path("mia", "unsubscribe")).text

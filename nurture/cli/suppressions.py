@@ -1,0 +1,172 @@
+"""Who is not mailed: suppress, opt-in, suppressions list, import, export."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from nurture.app import open_app
+from nurture.cli.running import moment
+from nurture.cli.show import JsonOption, as_json, cell, many, out, table
+from nurture.domain.suppression import Scope, Standing, told
+from nurture.errors import Refused
+from nurture.journey import optin, suppress, suppressfile
+from nurture.journey.suppress import EVERYTHING, About
+
+suppressions = typer.Typer(help="Who is not mailed, and why: list, import, export.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("suppress")(suppress_addresses)
+    app.command("opt-in")(opt_in)
+    app.add_typer(suppressions, name="suppressions")
+
+
+def suppress_addresses(
+    emails: Annotated[
+        list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL...")
+    ],
+    topic: Annotated[str | None, typer.Option(help="Stop mail about this topic only.")] = None,
+    track: Annotated[str | None, typer.Option(help="Stop mail of this track only.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Never mail these addresses again, whether a lead has them or not."""
+    if topic is not None and track is not None:
+        raise Refused("Name a topic or a track, not both: each is an opt-out of its own.")
+    about = EVERYTHING
+    if topic is not None:
+        about = About(Scope.TOPIC, topic)
+    if track is not None:
+        about = About(Scope.TRACK, track)
+    with open_app() as app:
+        done = suppress.suppress(app.house, emails, app.clock.now(), about=about)
+    if json:
+        as_json({"suppressed": True, "new": done.new, "known": done.known})
+    elif done.new + done.known == 1:
+        out.print("Suppressed." if done.new else "It was suppressed before.")
+    else:
+        out.print(f"{_addresses(done.new)} suppressed, {done.known:,} before.")
+
+
+def opt_in(
+    email: Annotated[str, typer.Argument(help="The address of a lead who wants mail again.")],
+    scope: Annotated[str, typer.Option(help="What the lead wants: global, topic:NAME or track:NAME.")],
+    evidence: Annotated[str, typer.Option(help="How and when the lead said so, without names or addresses.")],
+    said_at: Annotated[
+        str | None,
+        typer.Option(help="When the lead said so (ISO, UTC); default now. A later opt-out stands."),
+    ] = None,
+    works: Annotated[
+        str | None, typer.Option(help="After a bounce: how you know that the address takes mail again.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Log that a lead wants mail again. Nothing else lifts an opt-out."""
+    with open_app() as app:
+        done = optin.opt_in(
+            app.house,
+            email,
+            _about(scope),
+            evidence,
+            app.clock.now(),
+            said_at=moment(said_at) if said_at else None,
+            works=works,
+        )
+    if json:
+        as_json({"lifted": _plain(done.lifted), "standing": _plain(done.standing)})
+        return
+    if not done.lifted:
+        out.print("Nothing stands against this address: it may be mailed already.")
+    for one in done.lifted:
+        out.print(f"Lifted: {escape(told(one))} of {cell(one.since)} UTC")
+    for one in done.standing:
+        out.print(f"[yellow]Still stands: {escape(told(one))} of {cell(one.since)} UTC[/]")
+
+
+def _about(text: str) -> About:
+    kind, _, name = text.partition(":")
+    kind = kind.strip().lower()
+    if kind == Scope.GLOBAL and not name.strip():
+        return EVERYTHING
+    if kind in (Scope.TOPIC, Scope.TRACK) and name.strip():
+        return About(Scope(kind), name)
+    raise Refused(f"{text!r} is no scope. Write global, topic:NAME or track:NAME.")
+
+
+def _plain(standing: tuple[Standing, ...]) -> list[dict[str, object]]:
+    return [
+        {"scope": one.scope.value, "ref": one.ref, "source": one.source.value, "since": one.since}
+        for one in standing
+    ]
+
+
+def _addresses(count: int) -> str:
+    return f"{count:,} address{'' if count == 1 else 'es'}"
+
+
+@suppressions.command("list")
+def list_suppressions(
+    email: Annotated[str | None, typer.Argument(help="Only this address.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List what stands against addresses, since when, and who said so."""
+    with open_app() as app:
+        found = list(islice(suppressfile.listed(app.house, email), limit + 1))
+    shown, more = found[:limit], len(found) > limit
+    if json:
+        as_json([one._asdict() for one in shown])
+        return
+    if not shown:
+        out.print("Nothing stands against this address." if email else "Nobody has opted out.")
+        return
+    columns = ("email", "scope", "topic or track", "by", "since (UTC)")
+    out.print(table(columns, [(one.email, one.scope, one.ref, one.source, one.since) for one in shown]))
+    if more:
+        out.print("[dim]There are more: raise --limit, or export them all.[/]")
+
+
+@suppressions.command("import")
+def import_suppressions(
+    file: Annotated[
+        Path, typer.Argument(help="A CSV of opt-outs, SendGrid's exports too, or a bare list of addresses.")
+    ],
+    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Import opt-outs. Run it again as often as you like: it never lifts one."""
+    with open_app() as app:
+        done = suppressfile.import_suppressions(app.house, file, app.clock.now(), report=report)
+    if json:
+        as_json(done)
+        return
+    out.print(f"[bold]{many(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
+    for note in done.notes:
+        out.print(f"  [yellow]{escape(note)}[/]")
+    if done.report_path is not None:
+        out.print(f"  [yellow]bad rows, with line and reason: {escape(str(done.report_path))}[/]")
+
+
+@suppressions.command("export")
+def export_suppressions(
+    file: Annotated[str, typer.Argument(help="The CSV to write; - for the terminal.")],
+    json: JsonOption = False,
+) -> None:
+    """Write every opt-out that stands to a CSV, which `suppressions import` reads."""
+    with open_app() as app:
+        if file == "-":
+            if json:
+                as_json([one._asdict() for one in suppressfile.unlifted(app.house)])
+            else:
+                suppressfile.export(app.house, typer.get_text_stream("stdout"))
+            return
+        rows = suppressfile.export_to(app.house, Path(file))
+    if json:
+        as_json({"file": file, "rows": rows})
+    else:
+        out.print(f"{many(rows, 'opt-out')} in {escape(file)}")

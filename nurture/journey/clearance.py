@@ -15,7 +15,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.sending import Limits, SendingRules
 from nurture.domain.track import Cap, Program
 from nurture.errors import NurtureError
-from nurture.store import brakes, outbox, views
+from nurture.store import brakes, outbox, suppressions
 from nurture.store import sending as sent_mail
 from nurture.store.brakes import Brake
 from nurture.store.outbox import Outcome, Waiting
@@ -107,7 +107,8 @@ Suppressions = Mapping[int, Sequence[tuple[str, str, str]]]
 def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
     suppressed = defaultdict(list)
     addresses = [one.address_id for one in touches if one.address_id is not None]
-    for address_id, scope, ref, source in views.effective_suppressions(house.database, connection, addresses):
+    found = suppressions.effective_suppressions(house.database, connection, addresses)
+    for address_id, scope, ref, source in found:
         suppressed[address_id].append((scope, ref, source))
     return suppressed
 

@@ -16,7 +16,6 @@ from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, signals, views
 from nurture.store.views import Claimed
 
-from . import suppress as suppression
 from .house import House
 from .moves import Mover
 
@@ -72,11 +71,6 @@ def pause(house: House, lead_id: int, until: datetime | None, now: datetime) -> 
         signals.wake(house.database, connection, [lead_id], now)
         because = f"paused until {until:%Y-%m-%d %H:%M} UTC by hand" if until else "resumed by hand"
         mover.note(lead, "paused" if until else "resumed", because, None)
-
-
-def suppress(house: House, email: str, now: datetime) -> bool:
-    """Never mail *email* again; return whether it was new."""
-    return bool(suppression.suppress(house, [email], now).new)
 
 
 class Deal(NamedTuple):

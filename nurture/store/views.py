@@ -19,7 +19,7 @@ from nurture.store import tables
 from nurture.store.changes import hold
 from nurture.store.database import Database
 from nurture.store.scores import SUMS, kept
-from nurture.store.suppressions import effective_suppressions as effective_suppressions  # noqa: PLC0414
+from nurture.store.suppressions import standing as what_stands
 from nurture.store.suppressions import standing as what_stands
 from nurture.store.types import UtcDateTime
 

@@ -14,8 +14,9 @@ from .conftest import Place
 
 COMMANDS = [
     "accept", "audit", "check", "close", "db upgrade", "demo", "enrol", "handoffs", "import", "init",
-    "leads", "leave", "pause", "preview", "publish", "reject", "report funnel", "report touches",
-    "report tracks", "report wins", "resume", "signal", "signals import", "simulate", "suppress", "test",
+    "leads", "leave", "opt-in", "pause", "preview", "publish", "reject", "report funnel", "report touches",
+    "report tracks", "report wins", "resume", "signal", "signals import", "simulate", "suppress",
+    "suppressions export", "suppressions import", "suppressions list", "test",
     "tick", "tracks", "up", "version", "why",
 ]  # fmt: skip
 
@@ -35,7 +36,7 @@ def _plain(text: str) -> str:
 
 def test_no_command_is_missing_from_these_tests() -> None:
     shown = _plain(CliRunner().invoke(app, ["--help"], env={"COLUMNS": "200"}).output)
-    listed = set(re.findall(r"^│ ([a-z]+) ", shown, re.MULTILINE))
+    listed = set(re.findall(r"^│ ([a-z-]+) ", shown, re.MULTILINE))
     assert listed == {command.split()[0] for command in COMMANDS}
 
 
@@ -52,6 +53,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
         "report tracks", "report wins", "resume 1", "signal 1 clicked",
         "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",
+        "suppressions export gone.csv", "suppressions list", "suppressions list head@people.example",
         "test welcome/01-hello --to me@house.example", "tick", "tracks", "version", "why 1",
     ],
 )  # fmt: skip
@@ -129,6 +131,40 @@ def test_signals_come_from_a_file(running: Place) -> None:
     done = running.ok("signals", "import", file, "--json").json
     assert (done["new"], done["bad"]) == (1, 1)
     assert "bad rows" in running.ok("signals", "import", file).out
+
+
+def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(running: Place) -> None:
+    said = running.ok("suppress", "head@people.example", "Stranger <stranger@people.example>", "--json").json
+    assert (said["new"], said["known"]) == (2, 0)
+    running.ok("suppress", "clerk@people.example", "--track", "Keep")
+    (track,) = running.ok("suppressions", "list", "clerk@people.example", "--json").json
+    assert (track["scope"], track["ref"], track["source"]) == ("track", "keep", "admin")
+    file = running.write("list.csv", "new@people.example\nnot an address\nhead@people.example\n")
+    done = running.ok("suppressions", "import", file, "--json").json
+    assert (done["rows"], done["new"], done["known"], done["bad"]) == (3, 1, 1, 1)
+    assert "not an address" in Path(done["report_path"]).read_text("utf-8-sig")
+    shown = running.ok("suppressions", "export", "-").out
+    assert shown.splitlines()[0] == "email,scope,ref,source,date"
+    assert len(shown.splitlines()) == 5
+    assert len(running.ok("suppressions", "export", "-", "--json").json) == 4
+    assert running.ok("suppressions", "export", "out.csv", "--json").json == {"file": "out.csv", "rows": 4}
+    assert (running.folder / "out.csv").read_text("utf-8") == shown
+    running.ok("tick")
+    assert running.ok("leads", "--custodian", "queue", "--json").json != []
+
+
+def test_a_lead_that_opts_in_again_is_mailed_again_and_its_evidence_is_told(running: Place) -> None:
+    running.ok("suppress", "head@people.example")
+    running.ok("tick", "--at", "2026-01-05T10:00")
+    evidence = "asked for our news again on the phone on 5 January"
+    opt_in = ("opt-in", "head@people.example", "--scope", "global", "--evidence", evidence)
+    done = running.ok(*opt_in, "--json").json
+    assert [one["source"] for one in done["lifted"]] == ["admin"]
+    assert "Nothing stands" in running.ok(*opt_in).out
+    assert evidence in running.ok("why", "head@people.example").out
+    running.ok("tick", "--at", "2026-01-05T11:00")
+    assert running.ok("suppressions", "list", "--json").json == []
+    assert running.ok("leads", "--track", "welcome", "--json").json != []
 
 
 def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(running: Place) -> None:

@@ -16,6 +16,7 @@ from nurture.journey import advance, deliver, enrol, handoff, listen, steer
 from nurture.journey.heartbeat import LEASE
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
+from nurture.journey.suppress import suppress
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Rejected
 from nurture.store import outbox
 from nurture.store.database import Database
@@ -173,7 +174,7 @@ def test_a_worker_that_was_only_slow_settles_the_doubt_about_its_own_call(house:
 def test_an_opt_out_between_planning_and_sending_calls_the_touch_off(house: House) -> None:
     lead = _planned(house)
     email = one(house, "SELECT email FROM address")
-    steer.suppress(house, email, OPEN)
+    suppress(house, [email], OPEN)
     deliver.deliver(house, VirtualClock(OPEN))
     assert _post(house).refs == []
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: admin")

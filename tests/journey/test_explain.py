@@ -16,6 +16,7 @@ from nurture.journey import handoff, listen, steer
 from nurture.journey.explain import find_lead, summary, why
 from nurture.journey.house import House
 from nurture.journey.leads import list_leads
+from nurture.journey.suppress import suppress
 from nurture.store.database import Database
 from nurture.store.signals import Recorded
 
@@ -67,7 +68,7 @@ def test_the_guard_that_holds_a_lead_is_named(house: House, held_by: str) -> Non
     lead = add_lead(house, email="ada@people.example", title="Head")
     tick_at(house, START)
     if held_by == "suppressed":
-        steer.suppress(house, "ada@people.example", START)
+        suppress(house, ["ada@people.example"], START)
     elif held_by == "paused":
         steer.pause(house, lead, START + 9 * DAY, START)
     else:
@@ -161,7 +162,7 @@ def test_our_own_id_comes_before_another_system_s_and_the_source_tells_them_apar
 )
 def test_a_name_that_fits_nobody_is_answered_with_what_is_near(house: House, named: str, said: str) -> None:
     add_lead(house, email="ada.low@people.example", external_id="00Q-17")
-    steer.suppress(house, "gone@people.example", START)
+    suppress(house, ["gone@people.example"], START)
     with pytest.raises(NotFound) as caught:
         find_lead(house, named)
     assert said in str(caught.value)

@@ -20,7 +20,6 @@ from nurture.store.changes import hold
 from nurture.store.database import Database
 from nurture.store.scores import SUMS, kept
 from nurture.store.suppressions import standing as what_stands
-from nurture.store.suppressions import standing as what_stands
 from nurture.store.types import UtcDateTime
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from nurture.domain.address import PUBLIC_MAIL
 from nurture.domain.evidence import Judgement, Thresholds, Visit, agent_of, judge
 from nurture.domain.signals import SignalKind, SignalVerdict
+from nurture.errors import NotFound
 from nurture.store import evidence, scores, signals
 from nurture.store.evidence import Came, Found, Judged, Mailed
 from nurture.store.signals import Recorded
@@ -136,7 +137,10 @@ def rejudge_batch(house: House, now: datetime, limit: int) -> tuple[int, int]:
     """
     database = house.database
     with database.read() as connection:
-        thresholds = house.rulebooks.current(connection).policy.evidence
+        try:
+            thresholds = house.rulebooks.current(connection).policy.evidence
+        except NotFound:  # nothing is published yet, so no mail went that anybody could have visited
+            return 0, 0
         if not evidence.unjudged(connection, thresholds.key, 1):
             return 0, 0
     with database.write() as connection:

@@ -9,6 +9,7 @@ from nurture.domain import score
 from nurture.domain.lead import Engagement
 from nurture.domain.score import Points
 from nurture.domain.signals import Signal
+from nurture.errors import NotFound
 from nurture.store import scores
 from nurture.store.scores import Scored
 
@@ -33,7 +34,10 @@ def rescore_batch(house: House, now: datetime, limit: int) -> int:
     """Reckon at most *limit* scores in one transaction; where none is stale, this is one index probe."""
     database = house.database
     with database.read() as connection:
-        points = house.rulebooks.current(connection).policy.points
+        try:
+            points = house.rulebooks.current(connection).policy.points
+        except NotFound:  # nothing is published yet, so nothing was ever scored
+            return 0
         stale = scores.stale(connection, points.key, limit)
     if not stale:
         return 0

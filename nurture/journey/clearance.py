@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from nurture.domain import calendar, sending
 from nurture.domain.lead import Custodian
 from nurture.domain.sending import Limits, SendingRules
+from nurture.domain.suppression import Scope, Standing, folded
 from nurture.domain.track import Cap, Program
 from nurture.errors import NurtureError
 from nurture.store import brakes, outbox, suppressions
@@ -52,7 +53,9 @@ def clear(
             outcome = cancelled(one, "superseded") if one.offer_state != "offered" else None
         else:
             program = programs[one.track, one.track_version]
-            outcome = _obstacle(house, one, program, suppressed[one.address_id or 0], sent[one.lead_id], now)
+            outcome = _obstacle(
+                house, one, program, suppressed.get(one.address_id or 0, ()), sent[one.lead_id], now
+            )
             if outcome is None and isinstance(program, Program):
                 sent[one.lead_id].append(now)
                 domain = sender_domain(program)
@@ -100,17 +103,13 @@ def held(one: Waiting, why: str, until: datetime) -> Outcome:
     return Outcome(one.id, "planned", None, None, None, why, until)
 
 
-Suppressions = Mapping[int, Sequence[tuple[str, str, str]]]
-"""What stands against each address: scope, ref, source."""
+Suppressions = Mapping[int, Sequence[Standing]]
+"""What stands against each address."""
 
 
 def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
-    suppressed = defaultdict(list)
     addresses = [one.address_id for one in touches if one.address_id is not None]
-    found = suppressions.effective_suppressions(house.database, connection, addresses)
-    for address_id, scope, ref, source in found:
-        suppressed[address_id].append((scope, ref, source))
-    return suppressed
+    return suppressions.standing(house.database, connection, addresses)
 
 
 Programs = Mapping[tuple[str | None, int | None], Program | str]
@@ -146,7 +145,7 @@ def _obstacle(
     house: House,
     one: Waiting,
     program: Program | str,
-    suppressed: Sequence[tuple[str, str, str]],
+    suppressed: Sequence[Standing],
     sent: Sequence[datetime],
     now: datetime,
 ) -> Outcome | None:
@@ -177,10 +176,11 @@ def _kept_back(one: Waiting, why: str, until: datetime) -> Outcome:
     return held(one, why, until) if until <= one.expires_at else cancelled(one, "too_late")
 
 
-def _suppression(one: Waiting, suppressed: Sequence[tuple[str, str, str]], topic: str) -> str | None:
-    for scope, ref, source in suppressed:
-        if scope == "global" or (scope, ref) in (("track", one.track), ("topic", topic)):
-            return f"suppressed: {source}"
+def _suppression(one: Waiting, suppressed: Sequence[Standing], topic: str) -> str | None:
+    for what in suppressed:
+        ref = {Scope.GLOBAL: what.ref, Scope.TOPIC: topic, Scope.TRACK: one.track or ""}[what.scope]
+        if folded(what.ref) == folded(ref):
+            return f"suppressed: {what.source.value}"
     return None
 
 

@@ -6,7 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    String,
+    Table,
+    Update,
+    bindparam,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -79,6 +90,7 @@ _RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
         strict=True,
     )
 )
+_WOKEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 _ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on one PostgreSQL database
 
 
@@ -158,12 +170,18 @@ def wake(database: Database, connection: Connection, lead_ids: Sequence[int], no
     if not lead_ids:
         return
     hold(database, connection, lead_ids)
-    woken = database.ids("woken", list(set(lead_ids)))
-    connection.execute(
+    values = {"payload": database.payload(_WOKEN, [(id_,) for id_ in set(lead_ids)]), "at": now}
+    connection.execute(database.kept(wake, lambda: _wake(database)), values)
+
+
+def _wake(database: Database) -> Update:
+    woken = database.rows_to_come("woken", _WOKEN)
+    at = bindparam("at", type_=_TIME)
+    return (
         update(custody)
         # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
-        .where(custody.c.lead_id == woken.c.id, custody.c.kind.concat("") == "track", custody.c.due_at > now)
-        .values(due_at=now, version=custody.c.version + 1)
+        .where(custody.c.lead_id == woken.c.id, custody.c.kind.concat("") == "track", custody.c.due_at > at)
+        .values(due_at=at, version=custody.c.version + 1)
     )
 
 

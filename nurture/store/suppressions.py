@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, String, Table, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, Table, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.domain.signals import SignalKind
@@ -42,6 +42,7 @@ _ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
 _ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(Entry._fields, (_ID, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
 )
+_CHOSEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 _LOGGED: Final = (
     suppression.c.act,
     suppression.c.scope,
@@ -60,12 +61,18 @@ def logs(database: Database, connection: Connection, address_ids: Collection[int
     """Return the log of each address that has one."""
     if not address_ids:
         return {}
-    chosen = database.ids("chosen", list(address_ids))
-    wanted = select(suppression.c.address_id, *_LOGGED).join(chosen, chosen.c.id == suppression.c.address_id)
+    wanted = database.kept(logs, lambda: _of_chosen(database))
+    values = {"payload": database.payload(_CHOSEN, [(id_,) for id_ in address_ids])}
     found: dict[int, list[Logged]] = defaultdict(list)
-    for address_id, *logged in connection.execute(wanted.order_by(suppression.c.id)).all():
+    for address_id, *logged in connection.execute(wanted, values).all():
         found[address_id].append(_logged(*logged))
     return found
+
+
+def _of_chosen(database: Database) -> Select[Any]:
+    chosen = database.rows_to_come("chosen", _CHOSEN)
+    wanted = select(suppression.c.address_id, *_LOGGED).join(chosen, chosen.c.id == suppression.c.address_id)
+    return wanted.order_by(suppression.c.id)
 
 
 def _logged(act: str, scope: str, ref: str, source: str, at: datetime) -> Logged:

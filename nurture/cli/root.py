@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nurture.cli import leads, rules, running, sales, suppressions
+from nurture.cli import leads, rules, running, sales, scores, suppressions
 
 app = typer.Typer(
     name="nurture",
@@ -19,3 +19,4 @@ rules.add_to(app)
 leads.add_to(app)
 suppressions.add_to(app)
 sales.add_to(app)
+scores.add_to(app)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
-from nurture.domain.conditions import Condition, FitRule, Question
+from nurture.domain.conditions import Condition, FitRule, Question, graded
 from nurture.domain.evidence import Thresholds
+from nurture.domain.lead import Custodian, Facts, Lead
 from nurture.domain.score import Points
 from nurture.domain.track import Destination
 from nurture.domain.view import View
+
+_ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +97,9 @@ class Policy:
     ) -> Question:
         """Return what conditions are asked about, by what this policy counts."""
         return Question(view, self.points, since, answered_at, self.fit)
+
+    def grade(self, facts: Facts) -> tuple[str, str]:
+        """Return the fit letter of a lead with these facts, and why; ("", "") where no rule gives letters."""
+        if not self.fit:
+            return "", ""
+        return graded(self.question(View(Lead(0, facts), Custodian.TRACK, None)), _ANY_TIME)

@@ -14,7 +14,9 @@ from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 
 SECONDS_PER_DAY: Final = 86_400.0
 MOST_HALF_LIVES: Final = 4
-TOLERANCE: Final = 1e-9  # of the number compared: sums of decayed points differ by less, in whatever order
+TOLERANCE: Final = 1e-3
+"""Of the number asked for: forty points are still forty after an hour of a month's half-life. Else a deed
+that just reaches a number would have missed it by the time when anybody looks, or its click has settled."""
 NEVER_WORTH: Final = frozenset({SignalKind.OPENED})
 """Kinds without points whatever the policy says: mail programs open mail by themselves."""
 
@@ -77,7 +79,7 @@ def value_at(engagement: Engagement, points: Points, moment: datetime) -> float:
 
 
 def reaches(value: float, threshold: float) -> bool:
-    """Tell whether *value* is at least *threshold*, but for rounding."""
+    """Tell whether *value* is at least *threshold*, but for what fades or is rounded meanwhile."""
     return value >= threshold - abs(threshold) * TOLERANCE
 
 

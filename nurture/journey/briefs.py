@@ -87,6 +87,7 @@ def brief_values(
 ) -> dict[str, object]:
     """Return the plain values that a brief is rendered with."""
     rep = policy.rep(offer.rep)
+    fit, fit_because = policy.grade(one.facts)
     return {
         "lead": lead_values(one.facts) | {"id": one.lead_id, "email": one.address or ""},
         "rep": {"id": offer.rep, "name": rep.name if rep is not None else offer.rep},
@@ -94,6 +95,8 @@ def brief_values(
             "id": offer.id,
             "because": offer.because,
             "routed_because": offer.routed_because,
+            "fit": fit,
+            "fit_because": fit_because,
             "expires_on": f"{offer.expires_at:%A %d %B %Y, %H:%M} UTC",
             "accept_url": urls["accept"],
             "reject_url": urls["reject"],

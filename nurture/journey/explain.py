@@ -19,7 +19,7 @@ from nurture.store.traces import Kept
 from nurture.store.views import DueRow
 
 from .house import House
-from .leads import engagement_now, points_of
+from .leads import engagement_now, fit_of, points_of
 from .letters import full_name
 
 MOST_DIGITS: Final = 18
@@ -79,6 +79,9 @@ class Trace:
     stay: Stay | None
     held: Held
     engagement: float
+    fit: str
+    """The fit letter; "" where the policy has no rules for it."""
+    fit_because: str
     decides_on: date | None
     decides_stated_at: datetime | None
     basis: str | None
@@ -102,6 +105,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             standing = suppressions.effective_suppressions(database, connection, [kept.address_id])
             suppressed = tuple(_said(scope, ref, source) for _, scope, ref, source in standing)
         held = _held(house, connection, rows[0], now) if rows else _LOST
+        fit, fit_because = fit_of(house, connection, kept)
         return Trace(
             at=now,
             lead_id=lead_id,
@@ -119,6 +123,8 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             stay=_stay(rows[0]) if rows else None,
             held=held,
             engagement=engagement_now(kept, points_of(house, connection), now),
+            fit=fit,
+            fit_because=fit_because,
             decides_on=kept.decides_on,
             decides_stated_at=kept.decides_stated_at,
             basis=kept.basis,
@@ -216,6 +222,7 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("held by", f"{trace.held.guard}: {trace.held.because}" if trace.held.guard else ""),
         ("now", "" if trace.held.guard else f"nothing holds it: {trace.held.because}"),
         ("score", trace.engagement),
+        ("fit", f"{trace.fit}: {trace.fit_because}" if trace.fit else ""),
         ("decides on", trace.decides_on),
         ("stated on", trace.decides_stated_at),
         ("readiness", trace.readiness),

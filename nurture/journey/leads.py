@@ -76,6 +76,14 @@ def points_of(house: House, connection: Connection) -> Points:
         return Points()
 
 
+def fit_of(house: House, connection: Connection, row: Kept) -> tuple[str, str]:
+    """Return the lead's fit letter by the published policy, and why; ("", "") where nothing gives letters."""
+    try:
+        return house.rulebooks.current(connection).policy.grade(row.facts)
+    except NotFound:
+        return "", ""
+
+
 def engagement_now(row: Kept, points: Points, now: datetime) -> float:
     """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
     sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4

@@ -123,3 +123,23 @@ def counted(
     for lead_id, kind, occurred_at, verdict in connection.execute(wanted).all():
         deeds[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict)))
     return {lead_id: (moment, deeds[lead_id]) for lead_id, moment in since.items()}
+
+
+class Deed(NamedTuple):
+    """One signal with all that says whether it counts."""
+
+    kind: str
+    occurred_at: datetime
+    verdict: str
+    verdict_because: str
+    judged_under: str | None
+    applied_at: datetime | None
+    step: str | None
+    link: str | None
+    source: str
+
+
+def deeds(connection: Connection, lead_id: int) -> list[Deed]:
+    """Return everything that a lead did, in order."""
+    wanted = select(*(signal.c[name] for name in Deed._fields)).where(signal.c.lead_id == lead_id)
+    return [Deed._make(row) for row in connection.execute(wanted.order_by(signal.c.occurred_at, signal.c.id))]

@@ -74,10 +74,13 @@ def test_a_lead_that_did_nothing_has_no_engagement() -> None:
     assert score.falls_below_at(Engagement(), POINTS, 5) is None
 
 
-def test_ten_points_of_twenty_are_reached_until_the_half_life_is_over_to_the_second() -> None:
+def test_ten_points_of_twenty_are_reached_until_a_thousandth_is_missing_to_the_second() -> None:
     engagement = Engagement((20.0,), at(1))
-    assert score.falls_below_at(engagement, POINTS, 10) == at(31) + timedelta(seconds=1)
+    falls = score.falls_below_at(engagement, POINTS, 10)
+    assert falls is not None
+    assert timedelta(hours=1) < falls - at(31) < timedelta(minutes=63)
     assert score.reaches(score.value_at(engagement, POINTS, at(31)), 10)
+    assert not score.reaches(9.98, 10)
 
 
 @pytest.mark.parametrize("threshold", [0, -5])

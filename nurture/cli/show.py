@@ -42,12 +42,12 @@ _ANY_KEY = orjson.OPT_NON_STR_KEYS
 def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if hasattr(value, "_asdict"):  # before the tuple that it also is
+        return value._asdict()
     if isinstance(value, (set, frozenset, tuple)):
         return list(value)
     if isinstance(value, Mapping):
         return dict(value)
-    if hasattr(value, "_asdict"):
-        return value._asdict()
     return str(value)
 
 

@@ -75,7 +75,7 @@ def deliver(
         if stopped is not None:
             if not clock.wait(stopped, WAITS_AT_MOST):
                 return total
-        elif held.messages < min(house.batch, BATCH):
+        elif held.messages < min(house.batch, BATCH) and not held.braked:
             return total
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nurture.cli import leads, rules, running, sales, scores, suppressions
+from nurture.cli import deliver, doctor, leads, rules, running, sales, scores, sending, suppressions
 
 app = typer.Typer(
     name="nurture",
@@ -20,3 +20,6 @@ leads.add_to(app)
 suppressions.add_to(app)
 sales.add_to(app)
 scores.add_to(app)
+deliver.add_to(app)
+sending.add_to(app)
+doctor.add_to(app)

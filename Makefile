@@ -12,7 +12,7 @@ ifneq ($(OLIST),)
 export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
 endif
 
-.PHONY: demo test lint unit bench lock clean
+.PHONY: demo test lint unit bench chaos lock clean
 
 demo: $(READY)  ## Run the webinar example: 250 registrants, 180 days, in about a minute.
 	@$(BIN)/nurture demo
@@ -30,6 +30,9 @@ unit: $(READY)
 
 bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
 	$(BIN)/python -m tests.bench
+
+chaos: $(READY)  ## Kill workers, fill disks, opt out at any moment: nothing twice, nothing lost. SEED=... repeats it.
+	$(BIN)/python -m tests.chaos
 
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "nurture needs Python 3.11 or newer; name one with: make PYTHON=python3.12")'

@@ -1,0 +1,1 @@
+"""What crashes, interleavings and full disks do to the worker. `make chaos` runs it; its seed repeats it."""

@@ -1,0 +1,139 @@
+"""Run the experiments, all or the named ones: `SEED=7 python -m tests.chaos [kill] [crowd] ...`."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.figures import Figure, Skipped, notes
+from tests.doubles.sendgrid import SendGridDouble
+
+from . import crowding, faulting, filling, killing, suppressing
+from .grounds import PostgresGround, SqliteGround, postgres
+
+RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
+KILLS, INTERLEAVINGS, FULL_DISKS = 200, 10_000, 15
+Found = tuple[Sequence[Figure | Skipped], list[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where experiments happen."""
+
+    folder: Path
+    server: Callable[[str], str]
+    double: SendGridDouble
+    seed: int
+
+    def grounds(self, count: int, *, planned: bool = True) -> tuple[SqliteGround, PostgresGround]:
+        """Return both databases, with *count* messages each."""
+        return (
+            SqliteGround(self.folder, count, planned=planned),
+            PostgresGround(self.server, count, planned=planned),
+        )
+
+
+def _kill(at: Place) -> Found:
+    return killing.measure(at.grounds(36), at.double, at.folder, at.seed, KILLS)
+
+
+def _crowd(at: Place) -> Found:
+    return crowding.measure(at.grounds(10_000), at.double, at.folder, at.seed)
+
+
+def _faults(at: Place) -> Found:
+    return faulting.measure(at.grounds(3_000), at.double, at.folder, at.seed)
+
+
+def _suppress(at: Place) -> Found:
+    return suppressing.measure(at.grounds(4_000), at.double, at.folder, at.seed, INTERLEAVINGS)
+
+
+def _fill(at: Place) -> Found:
+    return filling.measure(*at.grounds(150, planned=False), at.double, at.seed, FULL_DISKS)
+
+
+EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
+    "kill": _kill,
+    "crowd": _crowd,
+    "faults": _faults,
+    "suppress": _suppress,
+    "fill": _fill,
+}
+
+
+def main(chosen: list[str]) -> int:
+    console = Console()
+    unknown = [name for name in chosen if name not in EXPERIMENTS]
+    if unknown:
+        console.print(f"There is no experiment {unknown[0]}. There are: {', '.join(EXPERIMENTS)}.")
+        return 2
+    given = os.environ.get("SEED") or str(secrets.randbits(32))
+    if not given.isdigit():
+        console.print(f"SEED is a whole number, not {given!r}.")
+        return 2
+    console.print(f"seed {given}: repeat with `make chaos SEED={given}`", highlight=False)
+    figures, wrong = _run(chosen or list(EXPERIMENTS), int(given), console)
+    console.print(_shown(figures))
+    console.print(notes(figures), highlight=False, soft_wrap=True)
+    _write([one for one in figures if isinstance(one, Figure)], int(given), whole=not chosen)
+    missed = [one.name for one in figures if isinstance(one, Figure) and not one.is_met]
+    for line in wrong:
+        console.print(f"violation, seed {given}: {line}", style="red", highlight=False, soft_wrap=True)
+    if missed:
+        console.print(f"seed {given}: not met: {', '.join(missed)}", style="red", highlight=False)
+    return 1 if wrong or missed else 0
+
+
+def _run(chosen: Sequence[str], seed: int, console: Console) -> tuple[list[Figure | Skipped], list[str]]:
+    figures: list[Figure | Skipped] = []
+    wrong: list[str] = []
+    with ExitStack() as open_:
+        folder = Path(open_.enter_context(tempfile.TemporaryDirectory(prefix="nurture-chaos-")))
+        server = open_.enter_context(postgres())
+        for name in chosen:
+            began = time.monotonic()
+            with SendGridDouble(folder / f"{name}.log") as double, console.status(f"{name}, seed {seed}"):
+                found, bad = EXPERIMENTS[name](Place(folder, server, double, seed))
+            figures += found
+            wrong += bad
+            console.print(f"{name}: {time.monotonic() - began:.0f} s, {len(bad)} violations", highlight=False)
+    return figures, wrong
+
+
+def _shown(figures: Sequence[Figure | Skipped]) -> Table:
+    table = Table(title="nurture, under fire")
+    for name in ("name", "value", "unit", "target"):
+        table.add_column(name, justify="left" if name in ("name", "unit") else "right", no_wrap=True)
+    for one in figures:
+        if isinstance(one, Skipped):
+            table.add_row(one.name, "skipped")
+            continue
+        value = f"{one.value:,.0f}" if float(one.value).is_integer() else f"{one.value:,.1f}"
+        colour = "green" if one.is_met else "red"
+        table.add_row(one.name, f"[{colour}]{value}[/]", one.unit, "0" if one.below == 1 else one.target)
+    return table
+
+
+def _write(figures: Sequence[Figure], seed: int, *, whole: bool) -> None:
+    """Write build/chaos.json; unless the run was *whole*, the other figures keep their last value."""
+    RESULTS.parent.mkdir(exist_ok=True)
+    known = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() and not whole else {}
+    known |= {one.name: {"value": one.value, "unit": one.unit, "seed": seed} for one in figures}
+    RESULTS.write_text(json.dumps(known, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

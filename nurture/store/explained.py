@@ -28,6 +28,7 @@ _SQLITE: Final = (
 )
 # What PostgreSQL says while it lets nobody in; it has no code then.
 _CONNECTING: Final = (
+    ("no space left", _DISK),
     ("password", "PostgreSQL refuses the password. Check NURTURE_DATABASE_URL."),
     ("role", "PostgreSQL does not know this user. Check NURTURE_DATABASE_URL, or create the role."),
     ("database", "PostgreSQL has no such database. Create it, then run `nurture db upgrade`."),

@@ -46,7 +46,12 @@ def web_pages() -> None:
     from nurture.web.site import create_app  # noqa: PLC0415
 
     with open_app(live=True) as app:
-        serve_web(create_app(app.house, app.clock), app.settings.web_host, app.settings.web_port)
+        serve_web(
+            create_app(app.house, app.clock),
+            app.settings.web_host,
+            app.settings.web_port,
+            trusted=app.settings.proxies,
+        )
 
 
 CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_pages}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from difflib import get_close_matches
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self
 from urllib.parse import urlsplit
@@ -93,11 +94,18 @@ class Settings(BaseSettings):
     )
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
     web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1",
+        description="Whose X-Forwarded-For is believed: addresses and networks of your proxies.",
+    )
     prefect_port: int = Field(
         default=4200, ge=1, le=65_535, description="The TCP port of the Prefect server of `nurture up`."
     )
     sweep_seconds: int = Field(
-        default=300, ge=5, le=86_400, description="How often `nurture up` runs each stage, in seconds; mail goes out every 30."
+        default=300,
+        ge=5,
+        le=86_400,
+        description="How often `nurture up` runs each stage, in seconds; mail goes out every 30.",
     )
     batch_size: int = Field(
         default=2_000, ge=1, le=10_000, description="How many leads one transaction of a sweep takes."
@@ -142,6 +150,20 @@ class Settings(BaseSettings):
         if not well:
             raise ValueError("it must look like smtp://user:password@smtp.example.com:587")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str) -> str:
+        named = [one.strip() for one in value.split(",") if one.strip()]
+        try:
+            return ",".join(str(ip_network(one)) if "/" in one else str(ip_address(one)) for one in named)
+        except ValueError:
+            raise ValueError("it must list addresses and networks, such as 127.0.0.1,10.0.0.0/8") from None
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Return the trusted proxies one by one."""
+        return tuple(one for one in self.trusted_proxies.split(",") if one)
 
     @field_validator("templates", "mailbox")
     @classmethod

@@ -50,6 +50,13 @@ def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch)
     assert settings.base_url == "https://mail.example.com/n"
 
 
+def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.read().proxies == ("127.0.0.1", "::1")
+    assert read(monkeypatch, TRUSTED_PROXIES=" 10.0.0.0/8, ::1 ,").proxies == ("10.0.0.0/8", "::1")
+    for wrong in ("*", "proxy.example.com", "10.0.0.1/8", "10.0.0.0/33"):
+        assert "such as 127.0.0.1,10.0.0.0/8" in refused(monkeypatch, TRUSTED_PROXIES=wrong)
+
+
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, WEB_PORT="", BASE_URL="") == Settings.read()
     assert Settings.read().web_port == 8025

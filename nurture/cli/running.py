@@ -1,4 +1,4 @@
-"""Set up and run: init, up, tick, demo, db upgrade, version."""
+"""Set up and run: init, up, serve, tick, demo, db upgrade, version."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("demo")(demo)
     app.command("up")(up)
+    app.command("serve")(serve)
     app.command("init")(init)
     app.command("tick")(run_tick)
     app.add_typer(database, name="db")
@@ -49,6 +50,32 @@ def up() -> None:
     from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
 
     start(Settings.read())
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Where to listen; default NURTURE_WEB_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Default NURTURE_WEB_PORT; 0 takes any free one.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve the web application alone: links in mail, webhooks, the API. Ctrl-C stops it."""
+    from nurture.web.server import serve as serve_pages  # noqa: PLC0415 - the other commands do without
+    from nurture.web.site import create_app  # noqa: PLC0415
+
+    with open_app(live=True) as app:
+        where = host or app.settings.web_host
+        wanted = app.settings.web_port if port is None else port
+
+        def told(taken: int) -> None:
+            url = f"http://{f'[{where}]' if ':' in where else where}:{taken}"
+            if json:
+                as_json({"url": url})
+            else:
+                out.print(f"Listening on {url}. Ctrl-C stops.")
+
+        pages = create_app(app.house, app.clock)
+        serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
 
 
 def init(json: JsonOption = False) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from nurture.clock import Clock
 from nurture.journey import links
@@ -16,14 +17,27 @@ from nurture.store.tokens import Kept
 
 from .look import Look
 
+LOOK: Final = frozenset({"GET", "HEAD"})
+ACT: Final = frozenset({"POST"})
+SMALL: Final = 64 * 1024
+"""Bytes; the largest form here is under 1 KB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What may be asked of a route, and how many bytes a request may bring."""
+
+    methods: frozenset[str] = LOOK | ACT
+    most_bytes: int = SMALL
+
 
 @dataclass(frozen=True, slots=True)
-class Everybody:
+class Everybody(Policy):
     """Open to all: it tells nothing about anybody."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
+class Bearer(Policy):
     """Open to whoever brings a token that was made for this purpose."""
 
     purpose: str
@@ -32,15 +46,24 @@ class Bearer:
 ACCEPT: Final = f"/{links.PATHS[links.ACCEPT]}/{{token}}"
 REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
 UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
-HEALTH: Final = "/healthz"
+HEALTH: Final = "/health"
+HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 
-ACCESS: Final[Mapping[str, Everybody | Bearer]] = {
+ACCESS: Final[Mapping[str, Policy]] = {
     ACCEPT: Bearer(links.ACCEPT),
     REJECT: Bearer(links.REJECT),
     UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
-    HEALTH: Everybody(),
+    HEALTH: Everybody(methods=LOOK),
+    HEALTHZ: Everybody(methods=LOOK),
 }
 """Every route's policy, by its path."""
+
+_PATTERNS: Final = tuple((compile_path(path)[0], policy) for path, policy in ACCESS.items())
+
+
+def policy_at(path: str) -> Policy | None:
+    """Return the policy of the route that answers *path*, None if there is no such route."""
+    return next((policy for pattern, policy in _PATTERNS if pattern.match(path)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +99,8 @@ def site_of(request: Request) -> Site:
 def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | None:
     """Let a request in as ACCESS says. Raises 404, the same for every reason."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
+    if policy is None or request.method not in policy.methods:
+        raise HTTPException(404)
     if isinstance(policy, Everybody):
         return None
     token = request.path_params.get("token", "")

@@ -11,10 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from . import access
 from .look import Look
-
-MOST_BYTES: Final = 64 * 1024
-"""The largest body that is read. The largest form here is under 1 KB."""
 
 MOST_SECONDS: Final = 15.0
 """How long a body may take to come in."""
@@ -77,7 +75,7 @@ class Gate:
         body = b""
         try:
             with anyio.fail_after(MOST_SECONDS):
-                body = await _body(scope, receive)
+                body = await _body(scope, receive, _most(scope["path"]))
         except _TooLarge:
             refusal = self._look.page("too-large.html", status=413, headers={"Connection": "close"})
         except TimeoutError:
@@ -85,12 +83,17 @@ class Gate:
         await (refusal or self._app)(scope, _replay(body, receive), send)
 
 
-async def _body(scope: Scope, receive: Receive) -> bytes:
+def _most(path: str) -> int:
+    policy = access.policy_at(path)
+    return access.SMALL if policy is None else policy.most_bytes
+
+
+async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
     """Return the body of a POST; what other methods bring along is not looked at."""
     if scope["method"] != "POST":
         return b""
     announced = Headers(scope=scope).get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > MOST_BYTES:
+    if announced.isdecimal() and int(announced[:20]) > most:
         raise _TooLarge
     body = bytearray()
     while True:
@@ -98,7 +101,7 @@ async def _body(scope: Scope, receive: Receive) -> bytes:
         if message["type"] == "http.disconnect":
             return b""
         body += message.get("body", b"")
-        if len(body) > MOST_BYTES:
+        if len(body) > most:
             raise _TooLarge
         if not message.get("more_body", False):
             return bytes(body)

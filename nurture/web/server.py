@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -17,12 +17,23 @@ from nurture.errors import Misconfigured
 PATIENCE = 4  # seconds that running requests get to end
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
+def serve(
+    app: FastAPI,
+    host: str,
+    port: int,
+    *,
+    trusted: Sequence[str] = (),
+    told: Callable[[int], None] | None = None,
+) -> None:
     """Serve *app* until SIGINT or SIGTERM, then end running requests, give the port back and return.
 
-    Call it in the main thread of a process. Raises Misconfigured if the port is taken.
+    What a request's X-Forwarded-For and -Proto say is believed only from *trusted* addresses and networks.
+    *told* hears the port as soon as connections are taken. Call it in the main thread of a process. Raises
+    Misconfigured if the port is taken.
     """
-    with _running(app, host, port) as running:
+    with _running(app, host, port, trusted) as running:
+        if told is not None:
+            told(running.port)
 
         def stop(_number: int, _frame: object) -> None:
             running.server.should_exit = True
@@ -37,12 +48,12 @@ def serve(app: FastAPI, host: str, port: int) -> None:
 
 
 @contextmanager
-def serving(app: FastAPI, host: str, port: int) -> Iterator[int]:
+def serving(app: FastAPI, host: str, port: int, *, trusted: Sequence[str] = ()) -> Iterator[int]:
     """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
 
     Raises Misconfigured if the port is taken.
     """
-    with _running(app, host, port) as running:
+    with _running(app, host, port, trusted) as running:
         yield running.port
 
 
@@ -53,9 +64,9 @@ class _Running(NamedTuple):
 
 
 @contextmanager
-def _running(app: FastAPI, host: str, port: int) -> Iterator[_Running]:
+def _running(app: FastAPI, host: str, port: int, trusted: Sequence[str]) -> Iterator[_Running]:
     with _listening(host, port) as listener:
-        server = _server(app)
+        server = _server(app, trusted)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
@@ -66,7 +77,7 @@ def _running(app: FastAPI, host: str, port: int) -> Iterator[_Running]:
             thread.join(PATIENCE * 2)
 
 
-def _server(app: FastAPI) -> uvicorn.Server:
+def _server(app: FastAPI, trusted: Sequence[str]) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -74,7 +85,8 @@ def _server(app: FastAPI) -> uvicorn.Server:
             ws="none",
             log_level="warning",
             access_log=False,  # paths hold tokens
-            proxy_headers=False,  # nothing here depends on who asks
+            proxy_headers=bool(trusted),
+            forwarded_allow_ips=list(trusted),
             server_header=False,
             timeout_keep_alive=5,
             timeout_graceful_shutdown=PATIENCE,

@@ -25,20 +25,21 @@ Page = Callable[..., Response]
 _PAGE_OF: Final[Mapping[int, str]] = {400: "unreadable.html", 404: "not-found.html", 405: "not-allowed.html"}
 
 
-def healthz(site: TheSite) -> JSONResponse:
+def health(site: TheSite) -> JSONResponse:
     """Say whether the database answers."""
     try:
         clocks.open_mode(site.house.database)
     except DatabaseUnusable:
-        return JSONResponse({"database": "unusable"}, status_code=503)
-    return JSONResponse({"database": "ok"})
+        return JSONResponse({"status": "closed", "database": "unusable"}, status_code=503)
+    return JSONResponse({"status": "ok", "database": "ok"})
 
 
 _ROUTES: Final[Sequence[tuple[str, Page, Page | None]]] = (
     (access.ACCEPT, handoffs.ask_accept, handoffs.accept),
     (access.REJECT, handoffs.ask_reject, handoffs.reject),
     (access.UNSUBSCRIBE, unsubscribing.ask, unsubscribing.unsubscribe),
-    (access.HEALTH, healthz, None),
+    (access.HEALTH, health, None),
+    (access.HEALTHZ, health, None),
 )
 """What each path shows, and what a POST to it does."""
 

@@ -8,6 +8,7 @@ import threading
 
 import httpx
 import pytest
+from fastapi import FastAPI, Request
 
 from nurture.errors import Misconfigured
 from nurture.web.server import serve, serving
@@ -19,7 +20,7 @@ from .world import World
 def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite_world: World) -> None:
     app = create_app(sqlite_world.house, sqlite_world.clock)
     with serving(app, "127.0.0.1", 0) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-        assert client.get("/healthz").json() == {"database": "ok"}
+        assert client.get("/healthz").json() == {"status": "ok", "database": "ok"}
         answer = client.get(sqlite_world.path("mia", "unsubscribe"))
         assert answer.status_code == 200
         assert "server" not in answer.headers
@@ -58,3 +59,29 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(sqlite_world: World) -> 
             serving(app, "127.0.0.1", port),
         ):
             pass
+
+
+@pytest.mark.parametrize(
+    ("trusted", "said", "seen"),
+    [
+        (("127.0.0.1",), "203.0.113.7", ("203.0.113.7", "https")),
+        (("127.0.0.0/8",), "198.51.100.9, 203.0.113.7", ("203.0.113.7", "https")),
+        (("127.0.0.1", "203.0.113.7"), "198.51.100.9, 203.0.113.7", ("198.51.100.9", "https")),
+        (("10.0.0.1",), "203.0.113.7", ("127.0.0.1", "http")),
+        ((), "203.0.113.7", ("127.0.0.1", "http")),
+    ],
+)
+def test_what_a_proxy_forwards_is_believed_from_trusted_ones_only(
+    trusted: tuple[str, ...], said: str, seen: tuple[str, str]
+) -> None:
+    app = FastAPI()
+
+    @app.get("/")
+    def who(request: Request) -> list[str | None]:
+        return [request.client.host if request.client else None, request.url.scheme]
+
+    with serving(app, "127.0.0.1", 0, trusted=trusted) as port:
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": said, "X-Forwarded-Proto": "https"}
+        )
+    assert tuple(answer.json()) == seen

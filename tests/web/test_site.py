@@ -14,8 +14,8 @@ from starlette.types import Receive, Scope, Send
 from nurture.clock import VirtualClock
 from nurture.journey.house import House
 from nurture.store.database import Database
-from nurture.web.access import ACCESS
-from nurture.web.gate import MOST_BYTES, Gate
+from nurture.web.access import ACCESS, SMALL, policy_at
+from nurture.web.gate import Gate
 from nurture.web.look import Look
 from nurture.web.site import create_app
 
@@ -35,7 +35,12 @@ def test_every_route_has_a_declared_policy_and_every_policy_a_route(sqlite_world
     for route in routes:
         assert isinstance(route, APIRoute), f"{route} is no route that the table of policies covers"
         assert route.path in ACCESS, f"{route.path} has no policy in nurture/web/access.py"
-        assert (route.methods or set()) <= {"GET", "HEAD", "POST"}
+        allowed = ACCESS[route.path].methods
+        assert (route.methods or set()) <= allowed <= {"GET", "HEAD", "POST"}
+        assert policy_at(route.path.replace("{token}", "x")) is ACCESS[route.path]
+    for path, policy in ACCESS.items():
+        answered = [route.methods or set() for route in routes if getattr(route, "path", "") == path]
+        assert set().union(*answered) == policy.methods, f"{path} declares methods that no route answers"
     assert {route.path for route in routes if isinstance(route, APIRoute)} == set(ACCESS)
 
 
@@ -44,6 +49,25 @@ def test_a_route_without_a_policy_is_shut(sqlite_world: World) -> None:
     page = sqlite_world.client.get("/forgotten")
     assert page.status_code == 404
     assert "secret" not in page.text
+
+
+def test_a_method_that_the_policy_does_not_name_is_shut(sqlite_world: World) -> None:
+    path = "/health"
+    _app(sqlite_world).post(path)(lambda: {"secret": 1})
+    assert sqlite_world.client.get(path).status_code == 200
+    page = sqlite_world.client.post(path)
+    assert page.status_code == 404
+    assert "secret" not in page.text
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO"])
+def test_no_route_answers_another_method(sqlite_world: World, method: str) -> None:
+    before = sqlite_world.everything()
+    for path in ACCESS:
+        answer = sqlite_world.client.request(method, path.replace("{token}", "x"))
+        assert answer.status_code == 405, path
+        assert "set-cookie" not in answer.headers
+    assert sqlite_world.everything() == before
 
 
 @pytest.mark.parametrize(
@@ -70,10 +94,11 @@ def test_everything_else_is_a_page_that_says_so(sqlite_world: World, path: str) 
 
 
 def test_health_tells_that_the_database_answers(world: World) -> None:
-    answer = world.client.get("/healthz")
-    assert (answer.status_code, answer.json()) == (200, {"database": "ok"})
-    assert world.client.head("/healthz").status_code == 200
-    assert world.client.post("/healthz").status_code == 405
+    for path in ("/health", "/healthz"):
+        answer = world.client.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok", "database": "ok"})
+        assert world.client.head(path).status_code == 200
+        assert world.client.post(path).status_code == 405
 
 
 @pytest.fixture
@@ -84,7 +109,8 @@ def bare(empty_db: Database, sqlite_world: World) -> TestClient:
 
 
 def test_without_a_usable_database_the_pages_are_closed_and_say_nothing_of_it(bare: TestClient) -> None:
-    assert bare.get("/healthz").status_code == 503
+    answer = bare.get("/health")
+    assert (answer.status_code, answer.json()) == (503, {"status": "closed", "database": "unusable"})
     page = bare.post("/u/AAAAAAAAAAAAAAAAAAAAAA", data=ONE_CLICK)
     assert page.status_code == 503
     assert page.headers["retry-after"] == "60"
@@ -97,7 +123,7 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
     answers = [client.get(sqlite_world.path(*page)) for page in PAGES]
     answers += [client.get("/healthz"), client.get("/nowhere"), client.put("/healthz")]
     answers += [
-        client.post("/u/x", content=b"x" * (MOST_BYTES + 1)),
+        client.post("/u/x", content=b"x" * (SMALL + 1)),
         client.post(sqlite_world.path(*PAGES[0])),
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 404, 405, 413, 400]
@@ -131,7 +157,7 @@ def test_pages_can_be_read_aloud_and_filled_in_by_keyboard(sqlite_world: World) 
         assert 'name="viewport"' in html
         assert re.search(r"<title>[^<]+</title>", html)
         assert html.count("<h1>") == 1
-        for field in re.findall(r"<input [^>]*>", html):
+        for field in re.findall(r'<input (?!type="hidden")[^>]*>', html):
             named = re.search(r'id="([\w-]+)"', field)
             labelled = f'for="{named[1]}"' if named else f'<label class="choice">{field}'
             assert labelled in html
@@ -140,7 +166,7 @@ def test_pages_can_be_read_aloud_and_filled_in_by_keyboard(sqlite_world: World) 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(sqlite_world: World, announced: bool) -> None:
     before = sqlite_world.everything()
-    body = b"List-Unsubscribe=One-Click&x=" + b"x" * MOST_BYTES
+    body = b"List-Unsubscribe=One-Click&x=" + b"x" * SMALL
     content = body if announced else iter([body[:1000], body[1000:]])
     page = sqlite_world.client.post(
         sqlite_world.path("mia", "unsubscribe"),

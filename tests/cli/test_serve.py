@@ -1,0 +1,47 @@
+"""`nurture serve` as its own process: it listens, answers, and stops when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import orjson
+import pytest
+
+from nurture.store import clocks
+from nurture.store.database import Database
+from tests.journey.builders import START
+
+from .conftest import Place
+
+NURTURE = str(Path(sys.executable).with_name("nurture"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_where_it_listens_and_stops_in_good_order(place: Place, number: signal.Signals) -> None:
+    command = [NURTURE, "serve", "--port", "0", "--json"]
+    with subprocess.Popen(
+        command, cwd=place.folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        try:
+            url = orjson.loads(server.stdout.readline() + server.stdout.readline() + server.stdout.readline())
+            answer = httpx.get(f"{url['url']}/health", timeout=20)
+            assert answer.json() == {"status": "ok", "database": "ok"}
+            server.send_signal(number)
+            assert server.wait(20) == 0
+            assert server.stderr.read() == b""
+        finally:
+            server.kill()
+
+
+def test_a_database_in_virtual_time_is_not_served(place: Place) -> None:
+    database = Database(os.environ["NURTURE_DATABASE_URL"])
+    clocks.bind(database, "virtual", START)
+    database.close()
+    assert "virtual time" in place.fails("serve", "--port", "0").err

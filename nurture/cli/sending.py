@@ -46,7 +46,7 @@ def list_doubts(context: typer.Context, json: JsonOption = False) -> None:
     if not found:
         out.print("No message is in doubt.")
         return
-    out.print(f"[bold]{many(len(found), 'message')} in doubt[/]: the line broke before anybody knew more.")
+    out.print(f"[bold]{many(len(found), 'message')} in doubt[/], which may have arrived or not.")
     for one in found:
         _tell_doubt(one, now)
     out.print("\nAsk the provider or the people whether it came, and settle it by its number:")
@@ -131,7 +131,7 @@ def show_sending(context: typer.Context, json: JsonOption = False) -> None:
     if not found.domains:
         out.print("\nNo track is published, so no domain sends. `nurture publish` publishes tracks.")
         return
-    out.print("\n[dim]Hours and days are those of UTC. `nurture doctor` says whether bounces are heard.[/]")
+    out.print("\n[dim]Hours and days are in UTC. `nurture doctor` says whether bounces are heard.[/]")
 
 
 def _tell_provider(found: Standing) -> None:
@@ -195,10 +195,11 @@ def _percent(share: float) -> str:
 
 def _brake_facts(brake: Brake) -> list[tuple[str, str]]:
     until = f"tried again at {cell(brake.until)} UTC" if brake.until else "until a person resumes it"
+    wait = ", and it goes on by itself" if brake.until else ""
     return [
         ("since", f"{cell(brake.since)} UTC, {until}"),
         ("because", brake.reason),
-        ("then", f"mend the cause; nurture sending resume {brake.name}"),
+        ("then", f"mend the cause{wait}; to start it at once: nurture sending resume {brake.name}"),
     ]
 
 

@@ -125,9 +125,10 @@ def pages(setup: SetUp) -> Sequence[Finding]:
 
 def _is_ours(body: bytes) -> bool:
     try:
-        return bool(orjson.loads(body) == {"database": "ok"})
+        told = orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
+    return isinstance(told, dict) and told.get("database") == "ok"
 
 
 def bounces(setup: SetUp) -> Sequence[Finding]:

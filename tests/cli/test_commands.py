@@ -16,8 +16,9 @@ COMMANDS = [
     "accept", "audit", "check", "close", "db upgrade", "deliver", "demo", "doctor", "doubt", "doubt settle",
     "enrol", "handoffs", "import", "init", "leads", "leave", "opt-in", "pause", "preview", "publish",
     "reject", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
-    "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress", "suppressions export",
-    "suppressions import", "suppressions list", "test", "tick", "tracks", "up", "version", "why",
+    "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
+    "suppressions export", "suppressions import", "suppressions list", "test", "tick", "tracks", "up",
+    "version", "why",
 ]  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from nurture.domain import calendar, sending
 from nurture.domain.lead import Custodian
 from nurture.domain.sending import Limits, SendingRules
-from nurture.domain.suppression import Scope, Standing, folded
+from nurture.domain.suppression import Standing, covering
 from nurture.domain.track import Cap, Program
 from nurture.errors import NurtureError
 from nurture.store import brakes, outbox, suppressions
@@ -177,11 +177,8 @@ def _kept_back(one: Waiting, why: str, until: datetime) -> Outcome:
 
 
 def _suppression(one: Waiting, suppressed: Sequence[Standing], topic: str) -> str | None:
-    for what in suppressed:
-        ref = {Scope.GLOBAL: what.ref, Scope.TOPIC: topic, Scope.TRACK: one.track or ""}[what.scope]
-        if folded(what.ref) == folded(ref):
-            return f"suppressed: {what.source.value}"
-    return None
+    what = covering(suppressed, one.track or "", topic)
+    return None if what is None else f"suppressed: {what.source.value}"
 
 
 def _later(

@@ -1,0 +1,302 @@
+"""Hear what the mail provider tells: keep it as it came, then settle messages, suppress, wake.
+
+A batch is committed before the provider is thanked for it, and applied after: at once, or by the next sweep.
+Each step may run twice, in any order: fates only rise, events and signals count once by their keys.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError
+
+from nurture.domain.address import normalise_address
+from nurture.domain.fate import Fate, News, is_settled, merge
+from nurture.domain.signals import SignalKind
+from nurture.domain.suppression import Source
+from nurture.errors import Refused
+from nurture.mail import sendgrid_events
+from nurture.mail.events import MailEvent, Refusal
+from nurture.store import events, evidence, signals
+from nurture.store.events import Came, Kept, Sent, Settled, Waiting
+from nurture.store.signals import Recorded
+
+from . import listen, suppress
+from .house import House
+from .judging import Visited
+from .suppress import OptOut
+
+SENDGRID: Final = "sendgrid"
+
+KEPT_FOR: Final = timedelta(days=7)
+"""How long a batch is kept word for word; it holds addresses. The events in it hold none, and stay."""
+
+_BATCHES: Final = 20
+_EVENTS: Final = 4_000
+"""So many at once: one transaction each."""
+
+_READERS: Final[Mapping[str, Callable[[bytes], list[MailEvent]]]] = {SENDGRID: sendgrid_events.read}
+_COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count}
+
+_POISON: Final = (ValueError, TypeError, LookupError, ArithmeticError, DataError, IntegrityError)
+"""What a batch that nobody foresaw may raise. Anything else is no fault of the batch: it waits."""
+
+_SIGNALS: Final[Mapping[Refusal, tuple[SignalKind, Source]]] = {
+    Refusal.BOUNCE: (SignalKind.BOUNCED, Source.BOUNCE),
+    Refusal.COMPLAINT: (SignalKind.COMPLAINED, Source.COMPLAINT),
+    Refusal.UNSUBSCRIBE: (SignalKind.UNSUBSCRIBED, Source.PAGE),
+}
+_VISITS: Final = {"opened": SignalKind.OPENED, "clicked": SignalKind.CLICKED}
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Received(NamedTuple):
+    """A batch that is kept now: how many events it has, and whether it never came before."""
+
+    events: int
+    new: bool
+
+
+def receive(house: House, door: str, body: bytes, now: datetime) -> Received:
+    """Write a batch down as it came. Nothing is made of it yet. Raises Unreadable, and stores nothing."""
+    found = _COUNTERS[door](body)
+    if not found:
+        return Received(0, new=False)
+    came = Came(door, sha256(body).hexdigest(), now, found, body.decode())
+    with house.database.write() as connection:
+        return Received(found, events.store(house.database, connection, came))
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of batches: how many events there were, how many of them were new, messages changed."""
+
+    events: int = 0
+    new: int = 0
+    messages: int = 0
+
+    def __add__(self, other: Applied) -> Applied:
+        """Add two up."""
+        return Applied(self.events + other.events, self.new + other.new, self.messages + other.messages)
+
+
+def sweep(house: House, now: datetime) -> Applied:
+    """Apply what was left over, try again what could not be applied, and delete what is kept no longer."""
+    with house.database.write() as connection:
+        events.retry_faulty(connection)
+    done = apply(house, now)
+    with house.database.write() as connection:
+        events.forget(connection, now - KEPT_FOR)
+    return done
+
+
+def apply(house: House, now: datetime) -> Applied:
+    """Apply every batch that waits, the oldest first."""
+    total = Applied()
+    while batches := _next(house):
+        total += _apply(house, batches, now)
+    return total
+
+
+def _next(house: House) -> list[Waiting]:
+    """Return as many batches as one transaction takes: one at least."""
+    with house.database.read() as connection:
+        found = events.waiting(connection, _BATCHES)
+    size = 0
+    for number, batch in enumerate(found):
+        size += batch.events
+        if size > _EVENTS:
+            return found[: max(number, 1)]
+    return found
+
+
+def _apply(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
+    """Apply batches together; if that fails, one by one, setting aside those that cannot be applied."""
+    try:
+        return _apply_together(house, batches, now)
+    except _POISON as error:
+        if len(batches) == 1:
+            fault = type(error).__name__  # its words may hold what was in the batch
+            _log.exception("batch_set_aside", extra={"batch": batches[0].id})
+            with house.database.write() as connection:
+                events.mark_faulty(connection, batches[0].id, fault)
+            return Applied()
+    total = Applied()
+    for batch in batches:
+        total += _apply(house, [batch], now)
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """An event, and the message of ours that it tells of. *at* is a time that can be."""
+
+    event: MailEvent
+    door: str
+    received_at: datetime
+    at: datetime
+    sent: Sent | None
+
+
+def _apply_together(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
+    read = [(batch, event) for batch in batches for event in _READERS[batch.door](batch.body.encode())]
+    database = house.database
+    with database.write() as connection:
+        events.alone(database, connection)
+        refs = {event.ref for _, event in read if event.ref and event.origin == house.origin}
+        sent = events.sent(database, connection, refs)
+        heard = [_heard(house, batch, event, sent) for batch, event in read]
+        new = events.keep(database, connection, [_kept(one) for one in heard])
+        changed = _settle(house, connection, heard, now)
+    _tell(house, [one for one in heard if one.sent is not None and one.sent.kind == "touch"], now)
+    with database.write() as connection:
+        events.mark_processed(database, connection, [batch.id for batch in batches], now)
+    return Applied(len(read), new, changed)
+
+
+def _heard(house: House, batch: Waiting, event: MailEvent, messages: Mapping[str, Sent]) -> _Heard:
+    """Join an event to its message. Nothing happens before a mail was planned, or after we heard of it."""
+    sent = messages.get(event.ref) if event.origin == house.origin else None
+    at = min(event.at or batch.received_at, batch.received_at)
+    if sent is not None:
+        at = max(at, sent.planned_at)
+    return _Heard(event, batch.door, batch.received_at, at, sent)
+
+
+def _kept(one: _Heard) -> Kept:
+    event = one.event
+    return Kept(
+        natural_key=event.natural_key,
+        event_key=event.event_key,
+        door=one.door,
+        told=event.told.value,
+        named=event.named,
+        at=one.at,
+        received_at=one.received_at,
+        message_id=one.sent.id if one.sent is not None else None,
+        origin=event.origin[:100],
+        ref=event.ref[:200],
+        provider_message=event.provider_message,
+        reason=event.reason,
+    )
+
+
+def _settle(house: House, connection: Connection, heard: Sequence[_Heard], now: datetime) -> int:
+    """Write what the messages have become, wake whose mail was in the air; return how many changed."""
+    told: dict[int, list[_Heard]] = defaultdict(list)
+    for one in heard:
+        if one.sent is not None:
+            told[one.sent.id].append(one)
+    rows: list[Settled] = []
+    landed: list[int] = []
+    for message_id, news in told.items():
+        before, after = _fates(news)
+        if after == before:
+            continue
+        rows.append(Settled(message_id, before.state, *after, provider=news[0].door))
+        if not is_settled(before.state) and news[0].sent is not None:
+            landed.append(news[0].sent.lead_id)
+    signals.wake(house.database, connection, landed, now)
+    events.settle(house.database, connection, rows)
+    # Whether a click came too soon depends on when the mail was there.
+    evidence.doubt(house.database, connection, [row.id for row in rows])
+    return len(rows)
+
+
+def _fates(news: Sequence[_Heard]) -> tuple[Fate, Fate]:
+    sent = news[0].sent
+    assert sent is not None
+    before = fate = Fate(sent.state, sent.state_at, sent.accepted_at, sent.reason)
+    for one in news:
+        fate = merge(fate, News(one.event.told, one.at, one.event.reason))
+    return before, fate
+
+
+def _tell(house: House, heard: Sequence[_Heard], now: datetime) -> None:
+    """Make signals of what leads did, and suppress addresses that bounced and are theirs no longer."""
+    elsewhere = [one for one in heard if one.event.refusal is not None and _is_elsewhere(one)]
+    if elsewhere:
+        database, refusals = house.database, list(_refusals(elsewhere))
+        with database.write() as connection:
+            found = suppress.known_addresses(database, connection, sorted({one[0] for one in refusals}))
+            acts = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
+            suppress.opt_out(database, connection, acts, now)
+    said = [one for one in heard if _is_said(one)]
+    visits = [_visited(one) for one in heard if one.event.told.value in _VISITS]
+    if said or visits:
+        listen.record(house, [_recorded(one, now) for one in said], now, visits)
+
+
+def _is_said(one: _Heard) -> bool:
+    """Whether it is said of the lead itself; a bounce is said of an address, which it may have given up."""
+    refusal = one.event.refusal
+    return refusal is not None and not (refusal is Refusal.BOUNCE and _is_elsewhere(one))
+
+
+def _is_elsewhere(one: _Heard) -> bool:
+    """Whether it tells of another address than the one that the lead has now."""
+    if one.sent is None or normalise_address(one.event.email) == one.sent.address:
+        return False
+    return _normal(one.event.email) is not None
+
+
+def _normal(email: str) -> str | None:
+    try:
+        return suppress.address(email)
+    except Refused:
+        return None
+
+
+def _refusals(heard: Sequence[_Heard]) -> Iterator[tuple[str, Source, datetime]]:
+    for one in heard:
+        normal = _normal(one.event.email)
+        if normal is not None and one.event.refusal is not None:
+            yield normal, _SIGNALS[one.event.refusal][1], one.at
+
+
+def _recorded(one: _Heard, now: datetime) -> Recorded:
+    assert one.sent is not None
+    assert one.event.refusal is not None
+    kind, source = _SIGNALS[one.event.refusal]
+    return Recorded(
+        lead_id=one.sent.lead_id,
+        kind=kind.value,
+        occurred_at=one.at,
+        recorded_at=now,
+        natural_key=_key(one, kind),
+        source=one.door,
+        enrollment_id=one.sent.enrollment_id,
+        track=one.sent.track,
+        step=one.sent.step or None,
+        message_id=one.sent.id,
+        value=source.value if kind is SignalKind.UNSUBSCRIBED else None,
+    )
+
+
+def _visited(one: _Heard) -> Visited:
+    assert one.sent is not None
+    kind = _VISITS[one.event.told.value]
+    url = one.event.url
+    return Visited(
+        kind=kind,
+        message_id=one.sent.id,
+        occurred_at=one.at,
+        link=f"url-{sha256(url.encode()).hexdigest()[:10]}" if url else None,
+        ip=one.event.ip,
+        agent=one.event.agent,
+        machine=one.event.machine,
+        source=one.door,
+        natural_key=_key(one, kind),
+    )
+
+
+def _key(one: _Heard, kind: SignalKind) -> str:
+    return f"{one.door}|{kind.value}|{one.event.natural_key}"

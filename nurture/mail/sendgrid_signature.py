@@ -1,0 +1,64 @@
+"""Who signed a webhook's request: ECDSA on P-256 with SHA-256, over the time and the raw bytes."""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64decode
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+
+_LONGEST_SIGNATURE: Final = 200  # DER of P-256 has 72 bytes at most
+_ALGORITHM: Final = ec.ECDSA(SHA256())
+# Digits only: time and body are signed as one text, and no byte may pass from one to the other.
+_TIME: Final = re.compile(r"[0-9]{1,20}")
+
+
+class Keyring:
+    """The keys whose signatures count: one, or two while one takes the other's place."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self._keys = tuple(_key(key) for key in keys)
+
+    def __bool__(self) -> bool:
+        """Whether there is any key."""
+        return bool(self._keys)
+
+    def signed(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
+        """Whether one of the keys signed *body*; the headers as they came, each of them once."""
+        if len(signatures) != 1 or len(timestamps) != 1 or not _TIME.fullmatch(timestamps[0]):
+            return False
+        if len(signatures[0]) > _LONGEST_SIGNATURE:
+            return False
+        try:
+            signature = b64decode(signatures[0].encode("ascii"), validate=True)
+        except (binascii.Error, UnicodeEncodeError):
+            return False
+        signed = timestamps[0].encode("ascii") + body
+        return any(_is_of(key, signature, signed) for key in self._keys)
+
+
+def _is_of(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
+    try:
+        key.verify(signature, signed, _ALGORITHM)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def _key(text: str) -> ec.EllipticCurvePublicKey:
+    try:
+        key = load_der_public_key(b64decode(text.encode("ascii"), validate=True))
+    except (ValueError, UnsupportedAlgorithm) as error:  # binascii's and Unicode's errors are ValueErrors
+        raise ValueError("it is no public key as SendGrid shows it") from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("it is a public key, but none for ECDSA on P-256")  # noqa: TRY004 - of a text
+    return key

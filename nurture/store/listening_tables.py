@@ -1,0 +1,75 @@
+"""Tables of what comes in from outside, on the same metadata as those in `tables`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from nurture.store import tables
+from nurture.store.types import UtcDateTime
+
+metadata = tables.metadata
+_WAITING = text("processed_at is null and fault is null")
+
+
+def _moment(*, null: bool = False) -> Any:
+    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
+
+
+class RawBatch(SQLModel, table=True):
+    """A batch of a webhook as it came, word for word, until it was processed and its days are over.
+
+    It holds addresses, for so long as it is kept, and is the only such thing beside `lead` and `address`.
+    *fault* names what went wrong where it could not be processed.
+    """
+
+    __tablename__ = "raw_batch"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_raw_batch_waiting", "id", sqlite_where=_WAITING, postgresql_where=_WAITING),
+        Index("ix_raw_batch_received_at", "received_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    door: str
+    digest: str = Field(unique=True)
+    received_at: datetime = _moment()
+    events: int
+    body: str
+    processed_at: datetime | None = _moment(null=True)
+    fault: str | None = None
+
+
+class MailEvent(SQLModel, table=True):
+    """What a provider told of a mail, each thing once; whatever we do not know is here too.
+
+    *event_key* and *natural_key* are hashes. *origin* and *ref* are what the mail carried to be known by.
+    """
+
+    __tablename__ = "mail_event"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("natural_key <> ''", name="natural_key"),
+        Index(
+            "ix_mail_event_message_id",
+            "message_id",
+            "at",
+            sqlite_where=text("message_id is not null"),
+            postgresql_where=text("message_id is not null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    natural_key: str = Field(unique=True)
+    event_key: str | None = Field(default=None, unique=True)
+    door: str
+    told: str
+    named: str
+    at: datetime = _moment()
+    received_at: datetime = _moment()
+    message_id: int | None = Field(default=None, foreign_key="message.id")
+    origin: str
+    ref: str
+    provider_message: str | None = None
+    reason: str

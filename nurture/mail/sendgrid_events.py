@@ -91,7 +91,7 @@ def _event(one: Any, place: str) -> MailEvent:
         named,
         _moment(one.get("timestamp")),
         natural_key=_natural_key(one, told, named, arg, place),
-        event_key=_event_key(one, named, place),
+        event_key=_event_key(one, f"{named} {told.value}", place),
         origin=origin,
         ref=ref,
         provider_message=_text(one, "sg_message_id")[:200] or None,
@@ -146,10 +146,10 @@ def _reason(one: Mapping[str, Any], dropped_for: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _event_key(one: Mapping[str, Any], named: str, place: str) -> str | None:
+def _event_key(one: Mapping[str, Any], kind: str, place: str) -> str | None:
     """Return SendGrid's own id, with the kind: its documented examples share one id among all kinds."""
     id_ = one.get("sg_event_id")
-    return _digest([named, id_], place) if isinstance(id_, str) and id_ else None
+    return _digest([kind, id_], place) if isinstance(id_, str) and id_ else None
 
 
 def _natural_key(one: Mapping[str, Any], told: Told, named: str, arg: str, place: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
+from nurture.journey import events
 from nurture.journey.listen import listen
 
 
 @shard_task("listen", minutes=10)
 def listen_shard(shard: int, at: str | None) -> Counts:
-    """Apply recorded signals until none waits."""
+    """Apply what webhooks left over, and recorded signals, until none waits."""
     with opened(at) as (house, now):
-        return told(shard, {"signals": listen(house, now)})
+        return told(shard, {"events": events.sweep(house, now).new, "signals": listen(house, now)})
 
 
 @flow(name="listen", flow_run_name=run_name, timeout_seconds=900)

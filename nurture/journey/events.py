@@ -90,11 +90,15 @@ class Applied:
 
 def sweep(house: House, now: datetime) -> Applied:
     """Apply what was left over, try again what could not be applied, and delete what is kept no longer."""
+    before = now - KEPT_FOR
+    with house.database.read() as connection:
+        if events.is_idle(connection, before):
+            return Applied()
     with house.database.write() as connection:
         events.retry_faulty(connection)
     done = apply(house, now)
     with house.database.write() as connection:
-        events.forget(connection, now - KEPT_FOR)
+        events.forget(connection, before)
     return done
 
 

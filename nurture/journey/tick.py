@@ -9,6 +9,7 @@ from datetime import datetime
 from nurture.clock import Clock, VirtualClock
 from nurture.store import clocks
 
+from . import events
 from .advance import Advanced, advance
 from .deliver import Delivered, deliver
 from .enrol import classify
@@ -36,7 +37,7 @@ def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
     with house.database.write() as connection:
         clocks.note(connection, now)
     return Ticked(
-        heard=listen(house, now),
+        heard=events.sweep(house, now).new + listen(house, now),
         classified=classify(house, now),
         advanced=advance(house, now),
         handed_off=hand_off(house, now),

@@ -142,6 +142,13 @@ def mark_faulty(connection: Connection, batch_id: int, fault: str) -> None:
     connection.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(fault=fault))
 
 
+def is_idle(connection: Connection, before: datetime) -> bool:
+    """Whether no batch waits, none is faulty, and none came before *before*; two index probes."""
+    unprocessed = select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
+    old = select(raw_batch.c.id).where(raw_batch.c.received_at < before).exists()
+    return not connection.execute(select(unprocessed | old)).scalar_one()
+
+
 def retry_faulty(connection: Connection) -> int:
     """Let the batches wait again that could not be processed; return how many."""
     faulty = raw_batch.c.fault.is_not(None) & raw_batch.c.processed_at.is_(None)

@@ -12,7 +12,7 @@ from nurture.store import tables
 from nurture.store.types import UtcDateTime
 
 metadata = tables.metadata
-_WAITING = text("processed_at is null and fault is null")
+_WAITING = text("processed_at is null")
 
 
 def _moment(*, null: bool = False) -> Any:
@@ -37,9 +37,9 @@ class RawBatch(SQLModel, table=True):
     digest: str = Field(unique=True)
     received_at: datetime = _moment()
     events: int
-    body: str
     processed_at: datetime | None = _moment(null=True)
     fault: str | None = None
+    body: str
 
 
 class MailEvent(SQLModel, table=True):

@@ -10,7 +10,7 @@ from nurture.store.types import UtcDateTime
 revision = "0004_mail_events"
 down_revision = "0003_evidence_and_scores"
 
-_WAITING = sa.text("processed_at is null and fault is null")
+_WAITING = sa.text("processed_at is null")
 _OURS = sa.text("message_id is not null")
 
 
@@ -23,9 +23,9 @@ def upgrade() -> None:
         sa.Column("digest", sa.String, nullable=False),
         sa.Column("received_at", UtcDateTime, nullable=False),
         sa.Column("events", sa.Integer, nullable=False),
-        sa.Column("body", sa.String, nullable=False),
         sa.Column("processed_at", UtcDateTime),
         sa.Column("fault", sa.String),
+        sa.Column("body", sa.String, nullable=False),
         sa.UniqueConstraint("digest"),
     )
     op.create_index(

@@ -43,10 +43,6 @@ def add_to(app: typer.Typer) -> None:
     app.command("deliver")(run_deliver)
 
 
-class _Stopped(Exception):
-    """Somebody asked to stop, and a batch has ended."""
-
-
 @dataclass
 class _Stoppable:
     """A clock that waits no longer once somebody asks to stop."""
@@ -115,16 +111,9 @@ def run_deliver(
 def _round(app: App, clock: _Stoppable, *, watch: bool, json: bool) -> None:
     """Send what is due once, and tell of it; while watching, only of what changed."""
 
-    def between() -> None:
-        if clock.stop.is_set():
-            raise _Stopped
-
     with app.database.write() as connection:
         clocks.note(connection, clock.now())
-    try:
-        done = deliver(app.house, clock, between)
-    except _Stopped:
-        return
+    done = deliver(app.house, clock, stopping=clock.stop.is_set)
     now = clock.now()
     if watch and not done.states.total():
         return

@@ -63,14 +63,20 @@ def deliver(
     clock: Clock,
     after_batch: Callable[[], None] = lambda: None,
     observe: Observe = lambda _point, _refs: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Delivered:
-    """Send everything that is due and may go, batch after batch; *after_batch* is told of each."""
+    """Send everything that is due and may go, batch after batch; *after_batch* is told of each.
+
+    *stopping* is asked between batches whether to end.
+    """
     total = Delivered(0, _take_over(house, clock.now()))
     while True:
         held = claim_batch(house, clock.now(), min(house.batch, BATCH), observe)
         sent = send_claimed(house, held, clock, observe)
         total += Delivered(held.messages, held.states + sent.states)
         after_batch()
+        if stopping():
+            return total
         stopped = sent.stopped or held.stopped
         if stopped is not None:
             if not clock.wait(stopped, WAITS_AT_MOST):

@@ -110,7 +110,6 @@ def run_deliver(
 
 def _round(app: App, clock: _Stoppable, *, watch: bool, json: bool) -> None:
     """Send what is due once, and tell of it; while watching, only of what changed."""
-
     with app.database.write() as connection:
         clocks.note(connection, clock.now())
     done = deliver(app.house, clock, stopping=clock.stop.is_set)

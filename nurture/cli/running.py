@@ -60,7 +60,8 @@ def serve(
     json: JsonOption = False,
 ) -> None:
     """Serve the web application alone: links in mail, webhooks, the API. Ctrl-C stops it."""
-    from nurture.web.server import serve as serve_pages  # noqa: PLC0415 - the other commands do without
+    from nurture.web.answering import answering  # noqa: PLC0415 - the other commands do without
+    from nurture.web.server import serve as serve_pages  # noqa: PLC0415
     from nurture.web.site import create_app  # noqa: PLC0415
 
     with open_app(live=True) as app:
@@ -75,7 +76,8 @@ def serve(
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
         pages = create_app(app.house, app.clock)
-        serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
+        with answering(app.house, app.clock):
+            serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
 
 
 def init(json: JsonOption = False) -> None:

@@ -131,6 +131,12 @@ def _leads() -> Select[Any]:
     )
 
 
+def any_due(connection: Connection, kind: Custodian, now: datetime) -> bool:
+    """Say whether the time of any lead of this custodian has come."""
+    due = select(custody.c.lead_id).where(custody.c.kind == kind.value, custody.c.due_at <= now).limit(1)
+    return connection.execute(due).scalar() is not None
+
+
 def claim_due(
     database: Database,
     connection: Connection,

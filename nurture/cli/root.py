@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from nurture.cli import deliver, doctor, leads, rules, running, sales, scores, sending, suppressions
+from nurture.cli import deliver, doctor, leads, rules, running, sales, scores, sending, suppressions, tokens
 
 app = typer.Typer(
     name="nurture",
@@ -23,3 +23,4 @@ scores.add_to(app)
 deliver.add_to(app)
 sending.add_to(app)
 doctor.add_to(app)
+tokens.add_to(app)

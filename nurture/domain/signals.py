@@ -21,6 +21,8 @@ class SignalKind(StrEnum):
     SUBMITTED = "submitted"  # a form
     REQUESTED_DEMO = "requested_demo"
     DECIDING = "deciding"  # stated when it decides; value = ISO date
+    USED = "used"  # the product; link or value = what of it
+    CHANGED = "changed"  # its record in the CRM; value = what
     UNSUBSCRIBED = "unsubscribed"
     BOUNCED = "bounced"
     COMPLAINED = "complained"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -119,6 +119,17 @@ def import_file(
                 intake.note_run(connection, run)
     if not dry_run:
         _listen(house, now)
+    return done
+
+
+def bring_in(house: House, rows: Sequence[LeadRow], name: str, now: datetime) -> Imported:
+    """Bring in leads that no file told of, all or none; *name* says in the journal where they are from."""
+    with house.database.write() as connection:
+        arrivals = Arrivals(house.database, connection, name, now)
+        arrivals.take(rows)
+    done = Imported(name, rows=len(rows))
+    done.add(arrivals)
+    _listen(house, now)
     return done
 
 

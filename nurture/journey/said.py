@@ -81,9 +81,13 @@ def key_of(row: LeadRow) -> Key | None:
     A row with neither id nor address is known by its whole content.
     """
     if row.external_id:
-        long = len(row.external_id) > _LONGEST_ID
-        return row.source, _digest(row.external_id) if long else row.external_id
+        return key_named(row.source, row.external_id)
     return None if row.email else (row.source, f"row {_digest(repr(_everything(row)))}")
+
+
+def key_named(source: str, external_id: str) -> Key:
+    """Return the name of a lead in another system as it is kept."""
+    return source, _digest(external_id) if len(external_id) > _LONGEST_ID else external_id
 
 
 def _digest(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, Index, text
@@ -13,6 +13,7 @@ from nurture.store.types import UtcDateTime
 
 metadata = tables.metadata
 _WAITING = text("processed_at is null")
+_UNREVOKED = text("revoked_at is null")
 
 
 def _moment(*, null: bool = False) -> Any:
@@ -73,3 +74,38 @@ class MailEvent(SQLModel, table=True):
     ref: str
     provider_message: str | None = None
     reason: str
+
+
+class ApiToken(SQLModel, table=True):
+    """A token of a program that calls the API. Only its SHA-256 is kept.
+
+    *scopes* are words with a space between; *used_on* is the last day (UTC) on which it was used.
+    """
+
+    __tablename__ = "api_token"
+    __table_args__: ClassVar[Any] = (
+        Index("uq_api_token_name", "name", unique=True, sqlite_where=_UNREVOKED, postgresql_where=_UNREVOKED),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    digest: str = Field(unique=True)
+    scopes: str
+    created_at: datetime = _moment()
+    used_on: date | None = None
+    revoked_at: datetime | None = _moment(null=True)
+
+
+class ApiAnswer(SQLModel, table=True):
+    """What was answered to a request with an idempotency key; *status* is null while it is worked on."""
+
+    __tablename__ = "api_answer"
+
+    token_id: int = Field(
+        primary_key=True, foreign_key="api_token.id", sa_column_kwargs={"autoincrement": False}
+    )
+    key: str = Field(primary_key=True)
+    digest: str
+    asked_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    status: int | None = None
+    answer: str | None = None

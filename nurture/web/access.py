@@ -11,16 +11,21 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from nurture.clock import Clock
-from nurture.journey import links
+from nurture.journey import apitokens, links
+from nurture.journey.apitokens import Caller, Scope
 from nurture.journey.house import House
 from nurture.store.tokens import Kept
 
 from .look import Look
+from .problems import Problem
 
 LOOK: Final = frozenset({"GET", "HEAD"})
 ACT: Final = frozenset({"POST"})
 SMALL: Final = 64 * 1024
 """Bytes; the largest form here is under 1 KB."""
+
+LARGE: Final = 4 * 1024 * 1024
+"""Bytes; a batch of the API."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,13 @@ class Everybody(Policy):
 
 
 @dataclass(frozen=True, slots=True)
+class Program(Policy):
+    """Open to a program that brings an API token of this scope. Only then its body is read."""
+
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
 class Bearer(Policy):
     """Open to whoever brings a token that was made for this purpose."""
 
@@ -48,6 +60,11 @@ REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
 UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
+API: Final = "/api/"
+SIGNALS: Final = "/api/signals"
+LEADS: Final = "/api/leads"
+DOCS: Final = "/api/docs"
+OPENAPI: Final = "/api/openapi.json"
 
 ACCESS: Final[Mapping[str, Policy]] = {
     ACCEPT: Bearer(links.ACCEPT),
@@ -55,6 +72,10 @@ ACCESS: Final[Mapping[str, Policy]] = {
     UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
+    SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
+    LEADS: Program(Scope.LEADS, methods=ACT, most_bytes=LARGE),
+    DOCS: Everybody(methods=LOOK),
+    OPENAPI: Everybody(methods=LOOK),
 }
 """Every route's policy, by its path."""
 
@@ -96,13 +117,15 @@ def site_of(request: Request) -> Site:
     return site
 
 
-def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | None:
-    """Let a request in as ACCESS says. Raises 404, the same for every reason."""
+def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | Caller | None:
+    """Let a request in as ACCESS says. Raises 404, the same for every reason; Problem to a program."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
     if isinstance(policy, Everybody):
         return None
+    if isinstance(policy, Program):
+        return _program(request, site, policy.scope)
     token = request.path_params.get("token", "")
     if isinstance(policy, Bearer):
         with site.house.database.read() as connection:
@@ -112,12 +135,43 @@ def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | 
     raise HTTPException(404)
 
 
-def visit_of(visit: Annotated[Visit | None, Depends(admit)]) -> Visit:
+def _program(request: Request, site: Site, scope: Scope) -> Caller:
+    kind, _, token = request.headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise _unknown("No token came with the request.")
+    caller = apitokens.find(site.house, token.strip(), site.clock.now())
+    if caller is None:
+        raise _unknown("This token was never made here, or it was revoked.", ', error="invalid_token"')
+    if scope not in caller.scopes:
+        raise Problem(
+            403,
+            "Not allowed",
+            f"The token {caller.name!r} is not made for this: it needs the scope {scope}.",
+            f"Make one that is: nurture tokens create NAME --scope {scope}",
+            {"WWW-Authenticate": f'Bearer realm="nurture", error="insufficient_scope", scope="{scope}"'},
+        )
+    return caller
+
+
+def _unknown(detail: str, error: str = "") -> Problem:
+    remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture tokens create` makes a token."
+    return Problem(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
+
+
+def visit_of(visit: Annotated[Visit | Caller | None, Depends(admit)]) -> Visit:
     """Return who visits; for routes that a token opens."""
-    if visit is None:
+    if not isinstance(visit, Visit):
         raise HTTPException(404)
     return visit
 
 
+def caller_of(caller: Annotated[Visit | Caller | None, Depends(admit)]) -> Caller:
+    """Return which program calls; for routes of the API."""
+    if not isinstance(caller, Caller):
+        raise HTTPException(404)
+    return caller
+
+
 TheSite = Annotated[Site, Depends(site_of)]
 TheVisit = Annotated[Visit, Depends(visit_of)]
+TheCaller = Annotated[Caller, Depends(caller_of)]

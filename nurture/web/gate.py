@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from . import access
+from . import access, problems
 from .look import Look
 
 MOST_SECONDS: Final = 15.0
@@ -68,32 +68,75 @@ class Gate:
             _log.exception("request_failed", extra={"method": scope["method"]})
             if begun:
                 raise
-            await self._look.page("broken.html", status=500)(scope, receive, signed)
+            await self._broken(scope)(scope, receive, signed)
+
+    def _page(self, name: str, status: int) -> Response:
+        return self._look.page(name, status=status, headers={"Connection": "close"})
+
+    def _broken(self, scope: Scope) -> Response:
+        if scope["path"].startswith(access.API):
+            return problems.of_status(500).response()
+        return self._look.page("broken.html", status=500)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        policy = access.policy_at(scope["path"]) or access.Policy()
+        if isinstance(policy, access.Program):
+            if _announced(scope) > policy.most_bytes:
+                await problems.too_large(policy.most_bytes).response()(scope, receive, send)
+            else:
+                await self._app(scope, _bounded(receive, policy.most_bytes), send)
+            return
         refusal: Response | None = None
         body = b""
         try:
             with anyio.fail_after(MOST_SECONDS):
-                body = await _body(scope, receive, _most(scope["path"]))
+                body = await _body(scope, receive, policy.most_bytes)
         except _TooLarge:
-            refusal = self._look.page("too-large.html", status=413, headers={"Connection": "close"})
+            refusal = self._page("too-large.html", 413)
+            if scope["path"].startswith(access.API):
+                refusal = problems.too_large(policy.most_bytes).response()
         except TimeoutError:
-            refusal = self._look.page("too-slow.html", status=408, headers={"Connection": "close"})
+            refusal = self._page("too-slow.html", 408)
         await (refusal or self._app)(scope, _replay(body, receive), send)
 
 
-def _most(path: str) -> int:
-    policy = access.policy_at(path)
-    return access.SMALL if policy is None else policy.most_bytes
+def _announced(scope: Scope) -> int:
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length[:20]) if length.isdecimal() else 0
+
+
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Return a channel that brings *most* bytes at most, in time; whoever reads it gets a Problem else."""
+    left = most
+    until = anyio.current_time() + MOST_SECONDS
+
+    async def bounded() -> Message:
+        nonlocal left
+        if left == _ENDED:
+            return await receive()
+        try:
+            with anyio.fail_after(max(until - anyio.current_time(), 0)):
+                message = await receive()
+        except TimeoutError:
+            raise problems.too_slow() from None
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise problems.too_large(most)
+        if not message.get("more_body", False):
+            left = _ENDED
+        return message
+
+    return bounded
+
+
+_ENDED: Final = -1
 
 
 async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
     """Return the body of a POST; what other methods bring along is not looked at."""
     if scope["method"] != "POST":
         return b""
-    announced = Headers(scope=scope).get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > most:
+    if _announced(scope) > most:
         raise _TooLarge
     body = bytearray()
     while True:

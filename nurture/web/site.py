@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
+import anyio
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from nurture.clock import Clock
 from nurture.errors import DatabaseUnusable, NotFound
 from nurture.journey.house import House
 from nurture.store import clocks
 
-from . import access, handoffs, unsubscribing
+from . import access, api, handoffs, problems, unsubscribing
 from .access import Site, TheSite, admit
 from .gate import Gate
 from .look import Look
+from .problems import Problem
 
 Page = Callable[..., Response]
 
@@ -43,6 +45,13 @@ _ROUTES: Final[Sequence[tuple[str, Page, Page | None]]] = (
 )
 """What each path shows, and what a POST to it does."""
 
+_API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
+    ("POST", access.SIGNALS, api.post_signals),
+    ("POST", access.LEADS, api.post_leads),
+    ("GET", access.OPENAPI, api.show_document),
+    ("GET", access.DOCS, api.show_docs),
+)
+
 
 def create_app(house: House, clock: Clock) -> FastAPI:
     """Build the application; it opens the database only when somebody asks for something."""
@@ -60,7 +69,11 @@ def create_app(house: House, clock: Clock) -> FastAPI:
         app.add_api_route(path, look_at, methods=["GET", "HEAD"])
         if act is not None:
             app.add_api_route(path, act, methods=["POST"])
+    for method, path, endpoint in _API_ROUTES:
+        app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
+    app.state.working = anyio.CapacityLimiter(api.AT_ONCE)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Problem, _told)
     for missing in (NotFound, RequestValidationError):
         app.add_exception_handler(missing, _missing)
     app.add_exception_handler(DatabaseUnusable, _closed)
@@ -68,9 +81,18 @@ def create_app(house: House, clock: Clock) -> FastAPI:
     return app
 
 
-def _page(request: Request, name: str, status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+def _page(request: Request, name: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    if request.url.path.startswith(access.API):
+        problem = problems.of_status(status)
+        problem.headers = {**(problem.headers or {}), **(headers or {})}
+        return problem.response()
     site: Site = request.app.state.site
     return site.look.page(name, status=status, headers=headers)
+
+
+def _told(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return error.response()
 
 
 def _refused(request: Request, error: Exception) -> Response:

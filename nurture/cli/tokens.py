@@ -1,0 +1,62 @@
+"""Tokens for programs that call the API: create, list, revoke."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from nurture.app import open_app
+from nurture.cli.show import JsonOption, as_json, err, out, table
+from nurture.journey import apitokens
+
+tokens = typer.Typer(help="Tokens for programs that call the API.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(tokens, name="tokens")
+
+
+@tokens.command("create")
+def create(
+    name: Annotated[str, typer.Argument(help="What the program is called, such as website.")],
+    scope: Annotated[
+        list[str], typer.Option(help="What it may do: signals:write, leads:write. May be given twice.")
+    ],
+    json: JsonOption = False,
+) -> None:
+    """Make a token. It is shown once and kept nowhere: put it where the program finds it."""
+    with open_app() as app:
+        token = apitokens.create(app.house, name, scope, app.clock.now())
+    if json:
+        as_json({"name": name, "scopes": sorted(set(scope)), "token": token})
+        return
+    err.print(f"The token {name!r}, shown only now:")
+    typer.echo(token)
+
+
+@tokens.command("list")
+def list_tokens(json: JsonOption = False) -> None:
+    """List tokens: what each may do, when it was last used, whether it is revoked."""
+    with open_app() as app:
+        found = apitokens.list_tokens(app.house)
+    if json:
+        as_json(found)
+        return
+    rows = [(one.name, ", ".join(one.scopes), one.created_at, one.used_on, one.revoked_at) for one in found]
+    out.print(table(("name", "scopes", "made (UTC)", "last used", "revoked (UTC)"), rows))
+
+
+@tokens.command("revoke")
+def revoke(
+    name: Annotated[str, typer.Argument(help="The token's name.")],
+    json: JsonOption = False,
+) -> None:
+    """End a token at once."""
+    with open_app() as app:
+        apitokens.revoke(app.house, name, app.clock.now())
+    if json:
+        as_json({"revoked": name})
+    else:
+        out.print(f"The token {name} is revoked.")

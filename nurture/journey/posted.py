@@ -1,0 +1,249 @@
+"""Batches that programs post: signals and leads. What is good goes in, what is not is told item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from hashlib import sha256
+from operator import attrgetter
+from typing import Final, NamedTuple
+
+from nurture.crm.items import ItemReader, WrongItem
+from nurture.crm.leadrow import LeadRow
+from nurture.domain.address import normalise_address
+from nurture.domain.signals import SignalKind
+from nurture.errors import NotFound, Refused
+from nurture.store import api, signals
+from nurture.store.api import Name
+from nurture.store.signals import Answered, Recorded
+
+from . import intake, listen, said
+from .house import House
+
+MOST: Final = 1_000
+"""Items in one batch."""
+
+SKEW: Final = timedelta(minutes=5)
+"""How far a caller's clock may be ahead of ours."""
+
+OLDEST: Final = timedelta(days=730)
+"""Older signals are history: `nurture signals import` brings it in."""
+
+SOURCE: Final = "api"
+
+SIGNAL_FIELDS: Final = {
+    "lead": 0,
+    "kind": 40,
+    "occurred_at": 64,
+    "value": 500,
+    "email": 200,
+    "link": 2_000,
+    "id": 200,
+}
+"""The fields of a signal, and how many characters each may have."""
+
+LEAD_FIELDS: Final = {"id": 0, "email": 320, "external_id": 2_000, "source": 64}
+"""What may name the lead of a signal."""
+
+_LARGEST_ID: Final = 2**63 - 1
+_WRITE_LEAD: Final = (
+    'Write it as {"email": "ana@example.com"}, {"id": 42} or {"external_id": "c1", "source": "crm"}.'
+)
+_WRITE_TIME: Final = "Write it with its zone, as 2027-03-31T09:00:00Z."
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An item that was not taken. *index* counts from 0; *field* is "" where no single one is wrong."""
+
+    index: int
+    field: str
+    reason: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Taken:
+    """What came of a batch: *received* = *accepted* + the number of *rejected*."""
+
+    received: int
+    accepted: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    rejected: list[Wrong] = field(default_factory=list)
+
+
+class _Deed(NamedTuple):
+    """A signal before its lead is found. *place* is where it stands in the batch."""
+
+    place: int
+    name: Name
+    kind: SignalKind
+    at: datetime
+    value: str | None
+    email: str | None
+    link: str | None
+    id: str | None
+
+
+def post_signals(house: House, items: Sequence[object], now: datetime) -> Taken:
+    """Record the signals of a batch and apply them; repeats count once, bad ones stop no others."""
+    done = Taken(len(items))
+    deeds: list[_Deed] = []
+    for index, item in enumerate(items):
+        try:
+            deeds.append(_deed(index, item, now))
+        except WrongItem as wrong:
+            done.rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
+    heard = _heard(house, deeds, done, now)
+    new = _record(house, heard, now)
+    done.accepted = len(heard)
+    done.counts = {"new": new, "known": len(heard) - new}
+    done.rejected.sort(key=attrgetter("index"))
+    return done
+
+
+def post_leads(house: House, source: str, items: Sequence[object], told_by: str, now: datetime) -> Taken:
+    """Bring in the leads of a batch as an import does; *source* is the system whose ids they carry."""
+    done = Taken(len(items))
+    reader = ItemReader(source)
+    rows: list[LeadRow] = []
+    for index, item in enumerate(items):
+        try:
+            rows.append(reader.read(index + 1, item))
+        except WrongItem as wrong:
+            done.rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
+    done.accepted = len(rows)
+    done.counts = dict.fromkeys(("new", "updated", "unchanged"), 0)
+    if rows:
+        came = intake.bring_in(house, rows, f"what {told_by} posted", now)
+        done.counts = {"new": came.new, "updated": came.updated, "unchanged": came.unchanged}
+    return done
+
+
+def _heard(house: House, deeds: Sequence[_Deed], done: Taken, now: datetime) -> list[Recorded]:
+    """Find the leads and touches that are meant, and return the signals as they are stored."""
+    database = house.database
+    with database.read() as connection:
+        found = api.named(database, connection, [deed.name for deed in deeds])
+        pairs = [(found[at], deed.email) for at, deed in enumerate(deeds) if deed.email and at in found]
+        touches = signals.newest_touches(database, connection, pairs)
+    heard: list[Recorded] = []
+    for at, deed in enumerate(deeds):
+        lead_id = found.get(at)
+        if lead_id is None:
+            remedy = "Check how it is written, or send it to /api/leads first."
+            done.rejected.append(Wrong(deed.place, "lead", "No lead is known by this name.", remedy))
+        else:
+            answered = touches.get((lead_id, deed.email)) if deed.email else None
+            heard.append(_recorded(lead_id, deed, answered, now))
+    return heard
+
+
+def _record(house: House, heard: Sequence[Recorded], now: datetime) -> int:
+    """Record signals; return how many were new."""
+    if not heard:
+        return 0
+    keys = {one.natural_key for one in heard}
+    with house.database.read() as connection:
+        new = keys - signals.known_keys(house.database, connection, sorted(keys))
+    try:
+        return listen.record(house, heard, now)
+    except NotFound:
+        # Nothing is published yet. They are in; the first sweep after that makes of them what they mean.
+        return len(new)
+
+
+def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetime) -> Recorded:
+    """Return a signal as it is stored. Its key rests on what was sent alone, so that a repeat is known."""
+    told = listen.told(lead_id, deed.kind, deed.value, deed.at, now, deed.email, deed.link, answered)
+    key = told.natural_key
+    if deed.id is not None:
+        key = f"api|{lead_id}|{deed.kind}|{sha256(deed.id.encode()).hexdigest()[:32]}"
+    elif len(key) > _LARGEST_KEY:
+        key = f"told|{lead_id}|{sha256(key.encode()).hexdigest()}"
+    return told._replace(natural_key=key, source=SOURCE, occurred_at=min(deed.at, now))
+
+
+_LARGEST_KEY: Final = 1_000  # characters; an index entry has a limit
+
+
+def _deed(index: int, item: object, now: datetime) -> _Deed:
+    if not isinstance(item, Mapping):
+        raise WrongItem("", "A signal is an object.", "Give it lead, kind and occurred_at.")
+    _only(item, SIGNAL_FIELDS, "", "A signal")
+    name = _name(item.get("lead"))
+    text = {field: _text(item, field, most) for field, most in SIGNAL_FIELDS.items() if field != "lead"}
+    try:
+        kind, value = listen.checked(_needed(text, "kind"), text["value"])
+    except Refused as refused:
+        reason, _, remedy = str(refused).partition(". ")
+        known = text["kind"] in set(SignalKind)
+        raise WrongItem("value" if known else "kind", f"{reason}.", remedy) from None
+    at = _moment(_needed(text, "occurred_at"), now)
+    return _Deed(index, name, kind, at, value, text["email"], text["link"], text["id"])
+
+
+def _name(lead: object) -> Name:
+    if not isinstance(lead, Mapping):
+        raise WrongItem("lead", "Nothing says whose signal it is.", _WRITE_LEAD)
+    _only(lead, LEAD_FIELDS, "lead.", "A lead's name")
+    text = {field: _text(lead, field, most, "lead.") for field, most in LEAD_FIELDS.items() if field != "id"}
+    id_, email, external_id, source = lead.get("id"), text["email"], text["external_id"], text["source"]
+    if sum(one is not None for one in (id_, email, external_id)) != 1:
+        raise WrongItem("lead", "A lead is named by one thing: its id, email or external_id.", _WRITE_LEAD)
+    if external_id is not None and source is not None:
+        return Name(None, None, *said.key_named(source, external_id))
+    if external_id is not None or source is not None:
+        raise WrongItem("lead", "external_id and source belong together.", _WRITE_LEAD)
+    if email is not None:
+        return Name(normal=normalise_address(email))
+    if isinstance(id_, bool) or not isinstance(id_, int) or not 0 < id_ <= _LARGEST_ID:
+        raise WrongItem("lead.id", "An id is a whole number from 1 on.", _WRITE_LEAD)
+    return Name(id=id_)
+
+
+def _only(item: Mapping[str, object], known: Mapping[str, int], where: str, what: str) -> None:
+    for name in item:
+        if name not in known:
+            near = get_close_matches(name[:80], known, n=1)
+            remedy = f"Did you mean {near[0]}?" if near else f"The fields are {', '.join(known)}."
+            raise WrongItem(f"{where}{name[:80]}", f"{what} has no such field.", remedy)
+
+
+def _text(item: Mapping[str, object], name: str, most: int, where: str = "") -> str | None:
+    value = item.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise WrongItem(f"{where}{name}", "The value is not text.", "Put it in quotes.")
+    if len(value) > most:
+        raise WrongItem(f"{where}{name}", f"The value is over {most:,} characters long.", "Shorten it.")
+    return value.strip() or None
+
+
+def _needed(text: Mapping[str, str | None], name: str) -> str:
+    value = text[name]
+    if value is None:
+        raise WrongItem(
+            name, f"A signal needs {name}.", _WRITE_TIME if name == "occurred_at" else f"Add {name}."
+        )
+    return value
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    name = "occurred_at"
+    try:
+        at = datetime.fromisoformat(text)
+        at = at if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise WrongItem(name, f"{text!r} is not a time.", _WRITE_TIME) from None
+    if at.tzinfo is None:
+        raise WrongItem(name, f"{text!r} has no time zone.", _WRITE_TIME)
+    if at > now + SKEW:
+        raise WrongItem(name, f"{text!r} is in the future.", "Send what has happened; check your clock.")
+    if at < now - OLDEST:
+        remedy = "Bring history in with `nurture signals import`."
+        raise WrongItem(name, f"{text!r} is more than two years ago.", remedy)
+    return at

@@ -1,0 +1,69 @@
+"""What goes wrong, told to programs: RFC 9457, with the next move."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """Ends a request of a program. *remedy* says what to do about *detail*."""
+
+    def __init__(
+        self, status: int, title: str, detail: str, remedy: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail, self.remedy = status, title, detail, remedy
+        self.headers = headers
+
+    def response(self) -> Response:
+        """Return what the program reads."""
+        told = {
+            "type": "about:blank",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "remedy": self.remedy,
+        }
+        return Response(orjson.dumps(told), self.status, self.headers, MEDIA_TYPE)
+
+
+def too_large(most: int) -> Problem:
+    """Return the answer to a body of more than *most* bytes."""
+    return Problem(
+        413,
+        "Too large",
+        f"The body has more than {most:,} bytes.",
+        "Send it in smaller batches.",
+        {"Connection": "close"},
+    )
+
+
+def too_slow() -> Problem:
+    """Return the answer to a body that does not come in."""
+    remedy = "Send it again, in smaller batches if the line is slow."
+    return Problem(
+        408, "Too slow", "The body did not come in within the time.", remedy, {"Connection": "close"}
+    )
+
+
+def of_status(status: int) -> Problem:
+    """Return the answer where there is nothing more to say than the *status*."""
+    remedy = "/api/docs shows what there is, and how to ask for it."
+    match status:
+        case 404:
+            return Problem(404, "Not found", "There is nothing at this address.", remedy)
+        case 405:
+            return Problem(405, "Not allowed", "This address does not know the method.", remedy)
+        case 503:
+            detail, headers = "The database cannot be used at the moment.", {"Retry-After": "60"}
+            return Problem(503, "Closed", detail, "Send the same again in a minute.", headers)
+        case 500:
+            detail = "Something went wrong here, and it is written down in our log."
+            return Problem(500, "Broken", detail, "Send the same again: what is in already counts once.")
+        case _:
+            return Problem(status, "Refused", "The request cannot be read.", remedy)

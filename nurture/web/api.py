@@ -25,6 +25,7 @@ AT_ONCE: Final = 4
 
 KEY: Final = "Idempotency-Key"
 _JSON: Final = "application/json"
+_LINE: Final = orjson.OPT_APPEND_NEWLINE
 
 Work = Callable[[list[Any], Mapping[str, Any]], Taken]
 
@@ -76,7 +77,7 @@ def show_docs(site: TheSite) -> Response:
 
 @cache
 def _document() -> bytes:
-    return orjson.dumps(document(), option=orjson.OPT_INDENT_2)
+    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | _LINE)
 
 
 async def _answered(
@@ -95,7 +96,7 @@ async def _answered(
         batch = _batch(body, name)
 
         def once() -> Answer:
-            return Answer(202, orjson.dumps(_told(work(batch[name], batch))).decode())
+            return Answer(202, orjson.dumps(_told(work(batch[name], batch)), option=_LINE).decode())
 
         if not keys:
             return once()

@@ -1,0 +1,47 @@
+"""A token opens what it was made for until it is revoked, and tells when it was last used."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.errors import NotFound, Refused
+from nurture.journey import apitokens
+from nurture.journey.apitokens import Scope
+from nurture.store.database import Database
+
+from .builders import START, make_house
+
+
+def test_a_token_is_good_for_its_scopes_until_it_is_revoked(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    token = apitokens.create(house, "website", [Scope.SIGNALS, Scope.SIGNALS], START)
+    caller = apitokens.find(house, token, START)
+    assert caller is not None
+    assert (caller.name, caller.scopes) == ("website", {"signals:write"})
+    assert apitokens.find(house, token[:-1], START) is None
+    apitokens.revoke(house, "website", START)
+    assert apitokens.find(house, token, START) is None
+    with pytest.raises(NotFound, match="nurture tokens list"):
+        apitokens.revoke(house, "website", START)
+
+
+def test_use_is_noted_by_the_day_and_never_backwards(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    token = apitokens.create(house, "website", [Scope.LEADS], START)
+    assert [one.used_on for one in apitokens.list_tokens(house)] == [None]
+    for at, day in ((3, 3), (1, 3), (5, 5)):
+        apitokens.find(house, token, START + timedelta(days=at, hours=7))
+        (told,) = apitokens.list_tokens(house)
+        assert told.used_on == (START + timedelta(days=day)).date()
+
+
+def test_two_valid_tokens_never_share_a_name(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    first = apitokens.create(house, "website", [Scope.LEADS], START)
+    with pytest.raises(Refused, match="nurture tokens revoke website"):
+        apitokens.create(house, "website", [Scope.LEADS], START)
+    apitokens.revoke(house, "website", START)
+    assert apitokens.create(house, "website", [Scope.LEADS], START) != first

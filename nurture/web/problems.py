@@ -29,7 +29,8 @@ class Problem(Exception):
             "detail": self.detail,
             "remedy": self.remedy,
         }
-        return Response(orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE), self.status, self.headers, MEDIA_TYPE)
+        body = orjson.dumps(told, option=orjson.OPT_APPEND_NEWLINE)
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
 
 
 def too_large(most: int) -> Problem:

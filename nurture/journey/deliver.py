@@ -35,7 +35,7 @@ WAITS_AT_MOST: Final = timedelta(seconds=10)
 """A worker waits so long for a rate limit; longer ones it leaves to a later run."""
 
 IN_FLIGHT: Final = 2
-"""How many breaths are at the provider at one time."""
+"""How many breaths are at the provider at one time; they share what it takes at once, so none waits there."""
 
 UNKNOWN_IN_A_ROW: Final = 5
 """So many unknown outcomes, one after the other, put the brake on."""
@@ -175,7 +175,7 @@ def send_claimed(
     While one breath is at the provider, the one before is written back and the next one is stamped.
     """
     sent = Sent()
-    left = deque(_breaths(held.waiting, house.provider.at_once))
+    left = deque(_breaths(held.waiting, max(1, house.provider.at_once // IN_FLIGHT)))
     flying: deque[_Flight] = deque()
     stop: NotSent | None = None
     with heartbeat(house.database, held.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as lines:

@@ -92,10 +92,10 @@ def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Env
     except (TemplateError, BadLink, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         why = str(error).rstrip(".")
         raise CannotCompose(f"{compiled.name} cannot be composed for {envelope.ref}: {why}.") from error
-    if len(html) + len(text) > LARGEST:
+    if (size := len(html) + len(text)) > LARGEST:
         raise CannotCompose(
-            f"{compiled.name} comes to {(len(html) + len(text)) / 1e6:.1f} MB for {envelope.ref}; an email has "
-            f"at most {LARGEST / 1e6:.0f} MB. Shorten what the lead's values or a loop make long."
+            f"{compiled.name} comes to {size / 1e6:.1f} MB for {envelope.ref}; an email has at most "
+            f"{LARGEST / 1e6:.0f} MB. Shorten what the lead's values or a loop make long."
         )
     return ComposedEmail(
         ref=envelope.ref,

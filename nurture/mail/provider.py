@@ -57,7 +57,7 @@ class Provider(Protocol):
 
     @property
     def at_once(self) -> int:
-        """Say how many emails it takes in one breath: the worker looks at suppression before each breath."""
+        """Say how many emails it carries at one time; of more, some would wait after the last look."""
         ...
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:

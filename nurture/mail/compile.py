@@ -16,18 +16,24 @@ from jinja2 import Template
 from nurture.domain.faults import Fault
 from nurture.errors import RulesFaulty
 from nurture.mail import layout as frames
+from nurture.mail import tracking as trails
 from nurture.mail.markdown import render_body
 from nurture.mail.masks import Masks
 from nurture.mail.sandbox import HTML, TEXT, names_in, piece_faults
 from nurture.mail.source import Email, EmailSource, Piece, read_email
 from nurture.mail.textpart import text_of
+from nurture.mail.tracking import Tracking
 
 __all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_email", "examine_email", "variables_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledEmail:
-    """An email ready to be composed for any lead; *variables* are the dotted names it and its layout need."""
+    """An email ready to be composed for any lead; *variables* are the dotted names it and its layout need.
+
+    With *tracking* its links are our own: number 1 leads to the first of the *destinations*. *patterns* are
+    the links whose address is written for each lead, as the template has them.
+    """
 
     name: str
     subject: Template
@@ -35,11 +41,17 @@ class CompiledEmail:
     text: Template
     variables: frozenset[str]
     sources: tuple[str, str, str]  # Jinja source of subject, html and text
+    tracking: Tracking | None = None
+    destinations: tuple[str, ...] = ()
+    patterns: tuple[str, ...] = ()
 
 
-def compile_email(source: EmailSource, layout: str) -> CompiledEmail:
-    """Compile *source* inside the MJML text *layout*. Raises RulesFaulty with every fault found."""
-    compiled, faults = _compile(source, layout)
+def compile_email(source: EmailSource, layout: str, tracking: Tracking | None = None) -> CompiledEmail:
+    """Compile *source* inside the MJML text *layout*. Raises RulesFaulty with every fault found.
+
+    With *tracking* clicks on its links come to us first, by a Trail that each mail is composed with.
+    """
+    compiled, faults = _compile(source, layout, tracking)
     if compiled is None:
         raise RulesFaulty(sorted(faults))
     return compiled
@@ -77,7 +89,9 @@ def variables_of(source: EmailSource) -> set[str]:
     return {name for piece in (email.subject, email.preheader, email.body) for name, _ in _names(piece)}
 
 
-def _compile(source: EmailSource, layout: str) -> tuple[CompiledEmail | None, list[Fault]]:
+def _compile(
+    source: EmailSource, layout: str, tracking: Tracking | None = None
+) -> tuple[CompiledEmail | None, list[Fault]]:
     email, faults = read_email(source)
     pieces = _pieces(email, layout)
     unreadable = {piece: found for piece in pieces if (found := _looked_at(piece)[0])}
@@ -94,20 +108,39 @@ def _compile(source: EmailSource, layout: str) -> tuple[CompiledEmail | None, li
     if not kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
         return None, [Fault(pieces[-1].file, 1, "tags lost their place in the HTML", advice)]
-    text = masks.show(text_of(html, masks))
-    html = masks.show(frames.break_lines(frames.guard_links(html, masks)))
-    return _templates(source.name, (email.subject.text, html, text), _needs(pieces)), []
+    return _finished(source.name, email.subject.text, html, _needs(pieces), masks, tracking), []
 
 
-def _templates(name: str, sources: tuple[str, str, str], variables: frozenset[str]) -> CompiledEmail:
-    subject, html, text = sources
+def _finished(
+    name: str, subject: str, html: str, variables: frozenset[str], masks: Masks, tracking: Tracking | None
+) -> CompiledEmail:
+    """Make the templates of *html*, its tags still hidden, and of the text that says the same."""
+    if tracking is None:
+        text = masks.show(text_of(html, masks))
+        html = masks.show(frames.break_lines(frames.guard_links(trails.unmarked(html), masks)))
+        return CompiledEmail(
+            name=name,
+            subject=TEXT.from_string(subject),
+            html=HTML.from_string(html),
+            text=TEXT.from_string(text),
+            variables=variables,
+            sources=(subject, html, text),
+        )
+    done = trails.rewrite(html, masks, tracking)
+    text = masks.show(text_of(done.html, masks, done.shown))
+    html = masks.show(frames.break_lines(frames.guard_links(done.html, masks, done.words)))
+    followed = bool(done.shown)
+    html = trails.finish(html, honeypot=tracking.honeypot and followed)
     return CompiledEmail(
         name=name,
         subject=TEXT.from_string(subject),
-        html=HTML.from_string(html),
-        text=TEXT.from_string(text),
+        html=trails.HTML.from_string(html),
+        text=trails.TEXT.from_string(text),
         variables=variables,
-        sources=sources,
+        sources=(subject, html, text),
+        tracking=tracking,
+        destinations=done.destinations,
+        patterns=done.patterns,
     )
 
 

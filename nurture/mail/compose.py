@@ -12,6 +12,7 @@ from jinja2 import TemplateError
 from nurture.errors import NurtureError
 from nurture.mail.compile import CompiledEmail
 from nurture.mail.links import BadLink
+from nurture.mail.tracking import Trail
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+@[^\s<>@,;:\"()\[\]\\\x00-\x1f\x7f]+")
@@ -79,12 +80,17 @@ class ComposedEmail:
     origin: str = ""
 
 
-def compose(compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope) -> ComposedEmail:
+def compose(
+    compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope, trail: Trail | None = None
+) -> ComposedEmail:
     """Render *compiled* with plain nested dicts, in which a missing fact is "".
 
-    `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. Raises
-    CannotCompose for an unknown name or a bad link.
+    `unsubscribe_url` in *values* (https: or mailto:) also becomes the List-Unsubscribe header. An
+    email that was compiled with tracking needs a *trail*, and notes on it the addresses of this lead alone.
+    Raises CannotCompose for an unknown name or a bad link.
     """
+    if trail is not None:
+        values = {**values, "_t": trail.prefix, "_open": trail.pixel, "_trail": trail}
     try:
         subject = compiled.subject.render(values)
         html = compiled.html.render(values)

@@ -21,7 +21,8 @@ _MARKDOWN: Final = MarkdownIt("commonmark")
 # Its own check drops a bad link silently; ours reports it.
 _MARKDOWN.validateLink = lambda url: bool(url) or True  # type: ignore[method-assign]
 _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
-_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}">{2}</a></td>'
+_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}"{3}>{2}</a></td>'
+_NO_TRACK: Final = "no-track"
 _GAP: Final = '<td class="gap" width="12"></td>'
 _TABLE: Final = '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
 _BUTTONS: Final = f"{_TABLE}<tr>{{}}</tr></table>\n"
@@ -39,6 +40,7 @@ def render_body(body: Piece, masks: Masks) -> Rendered:
     """Turn *body* into HTML with its Jinja tags hidden by *masks*."""
     lines = _stand_alone(masks.hide(body.text, body.line), masks)
     tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
+    _leave_alone(tokens)
     faults: list[Fault] = []
     for token in tokens:
         first, end = token.map or (0, 1)
@@ -71,6 +73,18 @@ def _complaints(token: Token, masks: Masks) -> Iterator[tuple[str, str, str]]:
         url = str(part.attrGet("href") or part.attrGet("src") or "")
         if part.type in ("link_open", "image") and not masks.word.match(url) and not is_safe(url):
             yield url, f"the link `{masks.show(url)[:80]}` is not one an email may carry", ADVICE
+
+
+def _leave_alone(tokens: Sequence[Token]) -> None:
+    """Mark the links titled "no-track", alone or beside "button": clicks on them are nobody's business."""
+    for link in (part for token in tokens for part in token.children or [] if part.type == "link_open"):
+        title = str(link.attrGet("title") or "").split()
+        if _NO_TRACK in title:
+            link.attrs.pop("title")
+            rest = " ".join(word for word in title if word != _NO_TRACK)
+            if rest:
+                link.attrSet("title", rest)
+            link.attrSet(f"data-{_NO_TRACK}", "")
 
 
 def _html(tokens: Sequence[Token], masks: Masks) -> str:
@@ -124,6 +138,7 @@ def _buttons(inline: Token) -> str:
             return ""
         end = next(place for place, part in enumerate(rest) if part.type == "link_close")
         url = escape(str(rest[0].attrGet("href") or ""))
-        cells.append(_CELL.format(title, url, _render(rest[1:end])))
+        alone = f' data-{_NO_TRACK}=""' if rest[0].attrGet(f"data-{_NO_TRACK}") is not None else ""
+        cells.append(_CELL.format(title, url, _render(rest[1:end]), alone))
         rest = rest[end + 1 :]
     return _BUTTONS.format(_GAP.join(cells)) if cells else ""

@@ -38,6 +38,7 @@ _REFUSED: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
     (nodes.Call, "an email cannot call a function", "Use a filter: {{ value | upper }}"),
     (nodes.Pow, "`**` is not for emails", "Write the number"),
 )
+_RENAME: Final = "Choose a name without the underscore in front"
 
 
 class PlainValues(ImmutableSandboxedEnvironment):
@@ -106,6 +107,12 @@ def piece_faults(piece: Piece) -> list[Fault]:
         Fault(piece.file, piece.line + node.lineno - 1, what, instead)
         for kind, what, instead in _REFUSED
         for node in tree.find_all(kind)
+    ] + [
+        Fault(
+            piece.file, piece.line + node.lineno - 1, f"the name `{node.name}` is kept for nurture", _RENAME
+        )
+        for node in tree.find_all(nodes.Name)
+        if node.ctx == "store" and node.name.startswith("_")
     ]
 
 

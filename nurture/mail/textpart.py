@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from typing import Final
 
@@ -16,22 +17,24 @@ _HIDDEN: Final = re.compile(r"display:\s*none")
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 
 
-def text_of(html: str, masks: Masks) -> str:
+def text_of(html: str, masks: Masks, shown: Mapping[str, str] | None = None) -> str:
     """Write *html* as readable text, links as "label (url)".
 
     Hidden elements and those of class `no-text` are left out. Statements between paragraphs add no lines.
+    *shown* tells what stood in the place of a link: where a label is that, it is left out.
     """
-    maker = _TextMaker(masks)
+    maker = _TextMaker(masks, shown or {})
     maker.feed(html)
     maker.close()
     return "".join(maker.out).strip()
 
 
 class _TextMaker(HTMLParser):
-    def __init__(self, masks: Masks) -> None:
+    def __init__(self, masks: Masks, shown: Mapping[str, str]) -> None:
         super().__init__(convert_charrefs=True)
         self.out: list[str] = []
         self._masks = masks
+        self._shown = shown
         self._gap = 0  # line ends owed before the next visible text
         self._prefix = ""  # a bullet or number owed before it
         self._margin: list[str] = []
@@ -73,7 +76,9 @@ class _TextMaker(HTMLParser):
         if tag == "a" and self._links:
             href, since = self._links.pop()
             label = "".join(self.out[since:]).strip()
-            if href and label not in (href, href.removeprefix("mailto:"), href.removeprefix("tel:")):
+            if label and label == self._shown.get(href):
+                self.out[since:] = ["".join(self.out[since:]).replace(label, href)]
+            elif href and label not in (href, href.removeprefix("mailto:"), href.removeprefix("tel:")):
                 self._say(f" ({href})" if label else href)
         elif tag in ("ul", "ol") and self._counters:
             self._counters.pop()

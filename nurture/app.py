@@ -57,6 +57,9 @@ def open_app(
             base_url=settings.base_url or "",
             origin=clocks.origin(database),
             batch=settings.batch_size,
+            track_clicks=settings.track_clicks,
+            honeypot=settings.honeypot,
+            spool=settings.spool,
         )
         try:
             yield App(settings, clock, house)

@@ -92,6 +92,18 @@ class Settings(BaseSettings):
         description="The public address of the web application, such as https://nurture.example.com. "
         "Without it mail carries no links to it, and says how to answer instead.",
     )
+    track_clicks: bool = Field(
+        default=True,
+        description="Let links in mail lead through NURTURE_BASE_URL, so that clicks are heard: yes or no.",
+    )
+    honeypot: bool = Field(
+        default=True,
+        description="Add a link to mail that no reader sees; whoever follows it is a machine: yes or no.",
+    )
+    spool: Path = Field(
+        default=Path("spool"),
+        description="The folder where clicks are kept while the database is busy; it is emptied by itself.",
+    )
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
     web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
     trusted_proxies: str = Field(
@@ -165,7 +177,7 @@ class Settings(BaseSettings):
         """Return the trusted proxies one by one."""
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
-    @field_validator("templates", "mailbox")
+    @field_validator("templates", "mailbox", "spool")
     @classmethod
     def _folder(cls, value: Path) -> Path:
         value = value.expanduser()

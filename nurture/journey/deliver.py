@@ -21,7 +21,7 @@ from nurture.store import brakes, changes, outbox, signals
 from nurture.store.brakes import Brake
 from nurture.store.outbox import Claim, Outcome, Waiting
 
-from . import clearance, links, outgoing
+from . import clearance, outgoing
 from .heartbeat import LEASE, heartbeat
 from .house import House
 
@@ -146,7 +146,7 @@ def claim_batch(
         _settle_and_wake(house, connection, cleared.stay + faults, waiting, None, now)
         claims = [Claim(id_, cleared.domains.get(id_)) for id_ in written.emails]
         outbox.claim(database, connection, claims, token, now + LEASE, now)
-        links.keep(database, connection, written.links, now)
+        outgoing.keep(house, connection, written, now)
         observe("claim", refs)
     observe("claimed", refs)
     states = Counter(outcome.state for outcome in cleared.stay + faults)

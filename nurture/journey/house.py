@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from nurture.mail.provider import Provider
+from nurture.mail.tracking import Tracking
 from nurture.rules.holidays import public_holidays
 from nurture.store.database import Database
 from nurture.store.views import Holidays
@@ -18,7 +20,8 @@ class House:
 
     *base_url* is where our own pages are reached, "" when nothing serves them. *origin* tells this
     installation's mail from that of another one. *batch* is how many leads
-    a sweep takes at once.
+    a sweep takes at once. *track_clicks* is whether links in mail come to us first, *honeypot* whether there
+    is also one that no reader sees. *spool* is a folder for what is heard while the database is busy.
     """
 
     database: Database
@@ -28,3 +31,13 @@ class House:
     batch: int = 2_000
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
     holidays: Holidays = public_holidays
+    track_clicks: bool = True
+    honeypot: bool = True
+    spool: Path = Path("spool")
+
+    @property
+    def tracking(self) -> Tracking | None:
+        """Return how links in mail are rewritten, None where nothing would answer them."""
+        if not self.base_url or not self.track_clicks:
+            return None
+        return Tracking(self.base_url, honeypot=self.honeypot)

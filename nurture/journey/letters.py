@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection
 
 from nurture.domain.track import Program, Sender
+from nurture.mail.compile import CompiledEmail
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.tracking import Trail
+from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import Waiting
 
 from . import links
@@ -48,13 +52,22 @@ KNOWN: Final = frozenset(
 """Every name that a touch may use."""
 
 
-def touch(house: House, connection: Connection, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
-    """Compose a touch as its own version of the track has it."""
+class Letter(NamedTuple):
+    """A composed touch, the public links in it, and where its numbered links lead."""
+
+    email: ComposedEmail
+    links: list[Link]
+    shared: tuple[Shared, ...] = ()
+    own: Own | None = None
+
+
+def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = False) -> Letter:
+    """Compose a touch as its own version of the track has it; *opens* is whether the lead agreed to those."""
     assert one.track is not None
     assert one.track_version is not None
     assert one.address is not None
     program = house.rulebooks.program(connection, one.track, one.track_version)
-    compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email)
+    compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email, house.tracking)
     made: list[Link] = []
     mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject={quote('unsubscribe')}"
     url = mailto
@@ -71,7 +84,41 @@ def touch(house: House, connection: Connection, one: Waiting) -> tuple[ComposedE
         labels=(one.track, one.step),
         origin=house.origin,
     )
-    return compose(compiled, touch_values(one.facts, program, url, one.basis or ""), envelope), made
+    trail = _trail(house, compiled, one, made, opens=opens)
+    email = compose(compiled, touch_values(one.facts, program, url, one.basis or ""), envelope, trail)
+    return Letter(email, made, _shared(compiled, one), _own(compiled, trail, one))
+
+
+def _trail(
+    house: House, compiled: CompiledEmail, one: Waiting, made: list[Link], *, opens: bool
+) -> Trail | None:
+    """Make the tokens that the email needs, one for all its links."""
+    if compiled.tracking is None:
+        return None
+    prefix = pixel = ""
+    if compiled.destinations or compiled.patterns:
+        made.append(links.make(Wanted(links.CLICK, one.lead_id, one.id)))
+        prefix = f"{made[-1].url(house.base_url)}/"
+    if opens:
+        made.append(links.make(Wanted(links.OPEN, one.lead_id, one.id)))
+        pixel = f"{made[-1].url(house.base_url)}.gif"
+    return Trail(prefix, compiled.tracking, pixel)
+
+
+@lru_cache(maxsize=256)
+def _numbered(compiled: CompiledEmail, track: str, version: int, email: str) -> tuple[Shared, ...]:
+    listed = enumerate(compiled.destinations, 1)
+    return tuple(Shared(track, version, email, number, url) for number, url in listed)
+
+
+def _shared(compiled: CompiledEmail, one: Waiting) -> tuple[Shared, ...]:
+    return _numbered(compiled, one.track or "", one.track_version or 0, one.email)
+
+
+def _own(compiled: CompiledEmail, trail: Trail | None, one: Waiting) -> Own | None:
+    if trail is None or not trail.own:
+        return None
+    return Own(one.id, [[url, compiled.patterns[place]] for url, place in trail.own.items()])
 
 
 def touch_values(

@@ -18,13 +18,21 @@ from nurture.store.tokens import Kept
 UNSUBSCRIBE: Final = "unsubscribe"
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
+CLICK: Final = "click"
+OPEN: Final = "open"
 
-PATHS: Final = {UNSUBSCRIBE: "u", ACCEPT: "a", REJECT: "r"}
+PATHS: Final = {UNSUBSCRIBE: "u", ACCEPT: "a", REJECT: "r", CLICK: "c", OPEN: "o"}
 """Where each purpose lives under the base URL."""
 
 
 class Wanted(NamedTuple):
-    """What a link is to do."""
+    """What a link is to do.
+
+    All links of a mail that a lead may click share one token of that purpose, and end in their number. It is
+    not the token to unsubscribe: whoever sees a click pass by, as a proxy or a site's log does, must not be
+    able to take the lead off the list. Tokens are random and not signed, so there is no key to lose or to
+    rotate: old links work for as long as their row is kept, and die with it.
+    """
 
     purpose: str
     lead_id: int

@@ -4,38 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from nurture.mail.compose import ComposedEmail
+from nurture.store import destinations, opens
+from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import Waiting
 
+from . import links
 from .briefs import Briefs
 from .house import House
-from .letters import touch
+from .letters import Letter, touch
 from .links import Link
 from .unnamed import unnamed
 
 
 @dataclass
 class Written:
-    """The composed emails by message id, the links in them, and why others could not be written."""
+    """The composed emails by message id, the links in them, and why others could not be written.
+
+    *shared* and *own* are where their numbered links lead: in every mail of a version, and in one mail.
+    """
 
     emails: dict[int, ComposedEmail] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
     faults: dict[int, str] = field(default_factory=dict)
+    shared: set[Shared] = field(default_factory=set)
+    own: list[Own] = field(default_factory=list)
 
 
 def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Written:
     """Compose each message of *batch*; a letter that cannot be composed never stops the others."""
     written = Written()
+    agreed = _agreed(house, connection, batch)
     briefs = Briefs.of(house, connection, [one for one in batch if one.kind != "touch"])
     for one in batch:
         try:
-            email, made = touch(house, connection, one) if one.kind == "touch" else briefs.write(one)
+            if one.kind == "touch":
+                letter = touch(house, connection, one, opens=one.lead_id in agreed)
+            else:
+                letter = Letter(*briefs.write(one))
         except Exception as error:  # noqa: BLE001 - said on the message
             written.faults[one.id] = unnamed(error, one.facts, one.address)
             continue
-        written.emails[one.id] = email
-        written.links.extend(made)
+        written.emails[one.id] = letter.email
+        written.links.extend(letter.links)
+        written.shared.update(letter.shared)
+        if letter.own is not None:
+            written.own.append(letter.own)
     return written
+
+
+def _agreed(house: House, connection: Connection, batch: Sequence[Waiting]) -> set[int]:
+    """Return the leads of *batch* who agreed to opens being heard of."""
+    touched = [one.lead_id for one in batch if one.kind == "touch"]
+    if house.tracking is None or not touched:
+        return set()
+    return opens.granted(house.database, connection, touched)
+
+
+def keep(house: House, connection: Connection, written: Written, now: datetime) -> None:
+    """Store what the links in the emails do, so that they work once mailed."""
+    links.keep(house.database, connection, written.links, now)
+    destinations.keep(house.database, connection, written.shared, written.own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,8 @@ from nurture.domain.sending import SendingRules
 from nurture.domain.track import Program
 from nurture.errors import NotFound
 from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
-from nurture.store import publications
+from nurture.mail.tracking import Tracking
+from nurture.store import destinations, publications
 from nurture.store.publications import Published
 
 POLICY = "policy"
@@ -40,7 +41,7 @@ class Rulebooks:
     _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
     _policies: dict[int, Policy] = field(default_factory=dict)
     _rules: dict[int, rules.Rules] = field(default_factory=dict)
-    _emails: dict[tuple[str, str, int, str], CompiledEmail] = field(default_factory=dict)
+    _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
     _sendings: dict[int, SendingRules] = field(default_factory=dict)
     _current: tuple[tuple[Published, ...], Rulebook] | None = None
 
@@ -63,15 +64,19 @@ class Rulebooks:
         known = self._programs.get((track, version))
         return known or self._program(connection, self._find(connection, "track", track, version))
 
-    def email(self, connection: Connection, track: str, version: int, name: str) -> CompiledEmail:
-        """Return an email of one version of a track, compiled."""
-        key = ("track", track, version, name)
+    def email(
+        self, connection: Connection, track: str, version: int, name: str, tracking: Tracking | None = None
+    ) -> CompiledEmail:
+        """Return an email of one version of a track, compiled; with *tracking* its links are ours."""
+        key = ("track", track, version, name, tracking)
         if key not in self._emails:
             row = self._find(connection, "track", track, version)
             found = self._rules_of(connection, row).tracks[track]
             path = f"tracks/{track}/{name}.md"
             layout = self._rules_of(connection, row).layouts[found.layouts[name]]
-            self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout)
+            if tracking is not None:
+                tracking = replace(tracking, known=destinations.known(connection, track, version, name))
+            self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout, tracking)
         return self._emails[key]
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:

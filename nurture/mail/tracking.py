@@ -64,7 +64,7 @@ class Tracking:
 
 @dataclass(frozen=True, slots=True)
 class Rewritten:
-    """HTML with its tags still hidden, whose links are ours. *shown* tells what stood in the place of each."""
+    """HTML with its tags still hidden, whose links are ours. *shown* tells what stood in place of each."""
 
     html: str
     destinations: tuple[str, ...]

@@ -9,7 +9,7 @@ from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from nurture.store import tables
-from nurture.store.types import UtcDateTime
+from nurture.store.types import Json, UtcDateTime
 
 metadata = tables.metadata
 _WAITING = text("processed_at is null")
@@ -109,3 +109,46 @@ class ApiAnswer(SQLModel, table=True):
     asked_at: datetime = Field(sa_type=UtcDateTime, index=True)
     status: int | None = None
     answer: str | None = None
+
+
+class Destination(SQLModel, table=True):
+    """Where a numbered link leads in one version of a track's email. Written once, before it is mailed.
+
+    What is out there must lead to the same place for ever, also if a later nurture would number links
+    otherwise: so this is kept, and not worked out again from the template.
+    """
+
+    track: str = Field(primary_key=True)
+    track_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    email: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    url: str
+
+
+class MailDestination(SQLModel, table=True):
+    """Where links lead whose address was written for one lead, as [url, pattern] pairs.
+
+    Such an address may hold personal data: whoever erases a lead deletes the rows of its messages.
+    """
+
+    __tablename__ = "mail_destination"
+
+    message_id: int = Field(
+        primary_key=True, foreign_key="message.id", sa_column_kwargs={"autoincrement": False}
+    )
+    links: list[list[str]] = Field(sa_type=Json, nullable=False)
+
+
+class OpenConsent(SQLModel, table=True):
+    """Whether a lead agreed to hear of opens; without a row, or withdrawn, nothing is asked or kept.
+
+    Of opens themselves only the newest day (UTC) is kept.
+    """
+
+    __tablename__ = "open_consent"
+
+    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    granted: bool
+    source: str
+    stated_at: datetime = _moment()
+    last_open_on: date | None = None

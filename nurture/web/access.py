@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 from nurture.clock import Clock
 from nurture.journey import apitokens, links
 from nurture.journey.apitokens import Caller, Scope
+from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
 from nurture.store.tokens import Kept
 
@@ -58,6 +59,8 @@ class Bearer(Policy):
 ACCEPT: Final = f"/{links.PATHS[links.ACCEPT]}/{{token}}"
 REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
 UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
+CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
+OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 API: Final = "/api/"
@@ -70,6 +73,8 @@ ACCESS: Final[Mapping[str, Policy]] = {
     ACCEPT: Bearer(links.ACCEPT),
     REJECT: Bearer(links.REJECT),
     UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
+    CLICK: Bearer(links.CLICK, methods=LOOK),
+    OPEN: Bearer(links.OPEN, methods=LOOK),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
     SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
@@ -94,6 +99,7 @@ class Site:
     house: House
     clock: Clock
     look: Look
+    guestbook: Guestbook
 
 
 @dataclass(frozen=True, slots=True)

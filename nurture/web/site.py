@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from nurture.clock import Clock
 from nurture.errors import DatabaseUnusable, NotFound
+from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
 from nurture.store import clocks
 
-from . import access, api, handoffs, problems, unsubscribing
+from . import access, api, clicks, handoffs, problems, unsubscribing
 from .access import Site, TheSite, admit
 from .gate import Gate
 from .look import Look
@@ -40,6 +41,8 @@ _ROUTES: Final[Sequence[tuple[str, Page, Page | None]]] = (
     (access.ACCEPT, handoffs.ask_accept, handoffs.accept),
     (access.REJECT, handoffs.ask_reject, handoffs.reject),
     (access.UNSUBSCRIBE, unsubscribing.ask, unsubscribing.unsubscribe),
+    (access.CLICK, clicks.follow, None),
+    (access.OPEN, clicks.pixel, None),
     (access.HEALTH, health, None),
     (access.HEALTHZ, health, None),
 )
@@ -64,7 +67,7 @@ def create_app(house: House, clock: Clock) -> FastAPI:
         redirect_slashes=False,
         dependencies=[Depends(admit)],
     )
-    app.state.site = Site(house, clock, look)
+    app.state.site = Site(house, clock, look, Guestbook(house, clock))
     for path, look_at, act in _ROUTES:
         app.add_api_route(path, look_at, methods=["GET", "HEAD"])
         if act is not None:

@@ -69,6 +69,7 @@ class World:
 def open_world(db: Database, tmp_path: Path) -> World:
     house = make_house(db, tmp_path)
     house.base_url = BASE
+    house.spool = tmp_path / "spool"
     ids = {
         "dana": add_lead(
             house,
@@ -87,7 +88,9 @@ def open_world(db: Database, tmp_path: Path) -> World:
 
 def moved_to(world: World, db: Database) -> World:
     """Return the same world in *db*, a copy of its database."""
-    house = House(db, world.house.provider, base_url=BASE, rulebooks=world.house.rulebooks)
+    house = House(
+        db, world.house.provider, base_url=BASE, rulebooks=world.house.rulebooks, spool=world.house.spool
+    )
     return _visited(house, world.ids, world.paths)
 
 
@@ -99,7 +102,7 @@ def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[s
 
 def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Read the links out of the mails themselves."""
-    names = {"a": "accept", "r": "reject", "u": "unsubscribe"}
+    names = {"a": "accept", "r": "reject", "u": "unsubscribe", "c": "click"}
     found: dict[str, dict[str, str]] = {who: {} for who in ids}
     for file in (mailbox / "new").iterdir():
         mail = message_from_bytes(file.read_bytes(), policy=policy.default)
@@ -111,7 +114,7 @@ def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
             for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
             if name in f"{mail['To']} {said}"
         )
-        for letter, token in re.findall(rf"{BASE}/([aru])/([\w-]+)", said):
+        for letter, token in re.findall(rf"{BASE}/([aruc])/([\w-]+)", said):
             found[who][names[letter]] = f"/{letter}/{token}"
     return found
 

@@ -1,4 +1,4 @@
-"""Emails per second, from a compiled template to subject, html, text and headers."""
+"""Emails per second, from a compiled template to subject, html, text and headers, links of our own in it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from nurture.journey.letters import full_name, sender_address, touch_values
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
 from nurture.mail.sandbox import HTML
+from nurture.mail.tracking import Tracking, Trail
 
 from . import worlds
 from .figures import Figure, Skipped, best
@@ -18,6 +19,8 @@ TRACK, EMAIL = "webinar-attended", "01-recording"
 LEADS = 4_000
 REPEATS = 5
 UNSUBSCRIBE = "https://mail.example.com/u/0123456789abcdefghijkl"
+PREFIX = "https://mail.example.com/c/0123456789abcdefghijkl/"
+TRACKING = Tracking("https://mail.example.com")
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
@@ -25,7 +28,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     made = worlds.house(f"sqlite:///{folder / 'compose.db'}")
     with made.database.read() as connection:
         program = made.rulebooks.current(connection).programs[TRACK]
-        compiled = made.rulebooks.email(connection, TRACK, program.version, EMAIL)
+        compiled = made.rulebooks.email(connection, TRACK, program.version, EMAIL, TRACKING)
     made.database.close()
     leads: list[dict[str, Any]] = [
         {
@@ -43,12 +46,14 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         envelope = Envelope(
             f"touch:{number}:{EMAIL}:1", sender, to, unsubscribe_mailto="mailto:ada@example.com"
         )
-        return compose(compiled, touch_values(facts, program, UNSUBSCRIBE, "consent"), envelope)
+        trail = Trail(PREFIX, TRACKING)
+        return compose(compiled, touch_values(facts, program, UNSUBSCRIBE, "consent"), envelope, trail)
 
     plain = SandboxedEnvironment(autoescape=True)
     plain.filters |= {**HTML.filters, "safe_link": lambda url: url}
     template = plain.from_string(compiled.sources[1])
-    values = [touch_values(facts, program, UNSUBSCRIBE, "consent") for facts in leads]
+    more = {"_t": PREFIX, "_open": ""}
+    values = [touch_values(facts, program, UNSUBSCRIBE, "consent") | more for facts in leads]
     engine = best(lambda: [one(number, facts) for number, facts in enumerate(leads)], REPEATS)
     loop = best(lambda: [template.render(value) for value in values], REPEATS)
     size = len(one(0, leads[0]).html.encode())

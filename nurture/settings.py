@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from base64 import b64decode
 from collections.abc import Iterable
 from difflib import get_close_matches
 from ipaddress import ip_address, ip_network
@@ -29,8 +30,8 @@ def _templates() -> Path:
     return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
 
 
-SECRETS: Final = frozenset({"database_url", "sendgrid_key", "smtp_url"})
-"""Settings whose values no message repeats."""
+SECRETS: Final = frozenset({"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url"})
+"""Settings whose values no message repeats: secret, or easily mistaken for what is."""
 
 
 class Variable(NamedTuple):
@@ -66,6 +67,11 @@ class Settings(BaseSettings):
     )
     sendgrid_key: SecretStr | None = Field(
         default=None, description="The SendGrid API key, with the permission Mail Send."
+    )
+    sendgrid_webhook_key: str | None = Field(
+        default=None,
+        description="The verification key of SendGrid's signed Event Webhook; two, with a comma between, "
+        "while one takes the other's place. Without it no events are taken.",
     )
     sendgrid_url: str = Field(
         default="https://api.sendgrid.com",
@@ -149,6 +155,25 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with https://: the key would travel in clear")
         return value.strip().rstrip("/")
 
+    @field_validator("sendgrid_webhook_key")
+    @classmethod
+    def _verifies(cls, value: str | None) -> str | None:
+        keys = [key.strip() for key in (value or "").split(",") if key.strip()]
+        if len(keys) > 2:
+            raise ValueError("it has more than two keys")
+        for number, key in enumerate(keys, 1):
+            if not _is_public_key(key):
+                raise ValueError(
+                    f"key {number} is no public key for ECDSA on P-256. Copy the verification key from "
+                    "SendGrid's settings, Mail Settings, Event Webhook: it begins with MFkwEwYH"
+                )
+        return ",".join(keys) or None
+
+    @property
+    def webhook_keys(self) -> tuple[str, ...]:
+        """Return the keys of SendGrid's Event Webhook one by one; none where it is not used."""
+        return tuple((self.sendgrid_webhook_key or "").split(",")) if self.sendgrid_webhook_key else ()
+
     @field_validator("smtp_url")
     @classmethod
     def _server(cls, value: SecretStr | None) -> SecretStr | None:
@@ -196,6 +221,18 @@ class Settings(BaseSettings):
         if parts.scheme == "http" and not _is_here(parts.hostname):
             raise ValueError("it must begin with https://: mail programs refuse other links to unsubscribe")
         return value.strip().rstrip("/")
+
+
+def _is_public_key(text: str) -> bool:
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - few commands need it
+    from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import load_der_public_key  # noqa: PLC0415
+
+    try:
+        key = load_der_public_key(b64decode(text.encode("ascii"), validate=True))
+    except (ValueError, UnsupportedAlgorithm):
+        return False
+    return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
 
 
 def _is_here(host: str) -> bool:

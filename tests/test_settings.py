@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from nurture.errors import Misconfigured
 from nurture.settings import Settings, variables
+from tests.doubles.events import Signer
 
 SECRET = "postgresql://nurture:hunter2@db.example.com/leads"
 
@@ -55,6 +56,19 @@ def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPa
     assert read(monkeypatch, TRUSTED_PROXIES=" 10.0.0.0/8, ::1 ,").proxies == ("10.0.0.0/8", "::1")
     for wrong in ("*", "proxy.example.com", "10.0.0.1/8", "10.0.0.0/33"):
         assert "such as 127.0.0.1,10.0.0.0/8" in refused(monkeypatch, TRUSTED_PROXIES=wrong)
+
+
+def test_keys_of_webhooks_are_one_or_two_public_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.read().webhook_keys == ()
+    one, two = Signer().public, Signer().public
+    assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f" {one}").webhook_keys == (one,)
+    assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one} , {two},").webhook_keys == (one, two)
+    assert "more than two keys" in refused(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one},{two},{one}")
+    for number, wrong in ((1, "SG.secret-key"), (1, one[:-4]), (2, f"{one},{two[:60]}"), (1, "ß")):
+        told = refused(monkeypatch, SENDGRID_WEBHOOK_KEY=wrong)
+        assert f"key {number} is no public key for ECDSA on P-256" in told
+        assert "MFkwEwYH" in told
+        assert wrong not in told
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def serve(
             else:
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
-        pages = create_app(app.house, app.clock)
+        pages = create_app(app.house, app.clock, event_keys=app.settings.webhook_keys)
         with answering(app.house, app.clock):
             serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
 

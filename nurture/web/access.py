@@ -15,8 +15,10 @@ from nurture.journey import apitokens, links
 from nurture.journey.apitokens import Caller, Scope
 from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
+from nurture.mail.sendgrid_signature import Keyring
 from nurture.store.tokens import Kept
 
+from .applying import Applying
 from .look import Look
 from .problems import Problem
 
@@ -56,11 +58,17 @@ class Bearer(Policy):
     purpose: str
 
 
+@dataclass(frozen=True, slots=True)
+class Signed(Policy):
+    """Open to whoever signs with a key that the settings name; the route looks at the signature itself."""
+
+
 ACCEPT: Final = f"/{links.PATHS[links.ACCEPT]}/{{token}}"
 REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
 UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
 CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
+EVENTS: Final = "/webhooks/sendgrid/events"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 API: Final = "/api/"
@@ -75,6 +83,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
     CLICK: Bearer(links.CLICK, methods=LOOK),
     OPEN: Bearer(links.OPEN, methods=LOOK),
+    EVENTS: Signed(methods=ACT, most_bytes=2 * 1024 * 1024),  # SendGrid's batches end at 768 KB
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
     SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
@@ -100,6 +109,8 @@ class Site:
     clock: Clock
     look: Look
     guestbook: Guestbook
+    event_keys: Keyring
+    applying: Applying
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +139,7 @@ def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | 
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
-    if isinstance(policy, Everybody):
+    if isinstance(policy, Everybody | Signed):
         return None
     if isinstance(policy, Program):
         return _program(request, site, policy.scope)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import anyio
@@ -13,6 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import access, problems
 from .look import Look
+
+MOST_HELD: Final = 64 * 1024 * 1024
+"""Bytes of all bodies that are being read or answered at one time."""
 
 MOST_SECONDS: Final = 15.0
 """How long a body may take to come in."""
@@ -35,12 +38,17 @@ class _TooLarge(Exception):
     pass
 
 
+class _TooMany(Exception):
+    """All bodies together are too large."""
+
+
 class Gate:
     """Stands before the application: reads the whole body, or none of it, and signs every answer."""
 
     def __init__(self, app: ASGIApp, look: Look) -> None:
         self._app = app
         self._look = look
+        self._held = 0
         self._headers = {
             **_HEADERS,
             "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -88,18 +96,38 @@ class Gate:
             else:
                 await self._app(scope, _bounded(receive, policy.most_bytes), send)
             return
-        refusal: Response | None = None
-        body = b""
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held += size
+            if self._held > MOST_HELD:
+                raise _TooMany
+
+        try:
+            body, refusal = await self._read(scope, receive, policy.most_bytes, hold)
+            await (refusal or self._app)(scope, _replay(body, receive), send)
+        finally:
+            self._held -= held
+
+    async def _read(
+        self, scope: Scope, receive: Receive, most: int, hold: Callable[[int], None]
+    ) -> tuple[bytes, Response | None]:
+        """Return the body, or why it is not taken."""
         try:
             with anyio.fail_after(MOST_SECONDS):
-                body = await _body(scope, receive, policy.most_bytes)
+                return await _body(scope, receive, most, hold), None
         except _TooLarge:
-            refusal = self._page("too-large.html", 413)
             if scope["path"].startswith(access.API):
-                refusal = problems.too_large(policy.most_bytes).response()
+                return b"", problems.too_large(most).response()
+            return b"", self._page("too-large.html", 413)
+        except _TooMany:
+            refusal = self._page("closed.html", 503)
+            refusal.headers["Retry-After"] = "10"
+            return b"", refusal
         except TimeoutError:
-            refusal = self._page("too-slow.html", 408)
-        await (refusal or self._app)(scope, _replay(body, receive), send)
+            return b"", self._page("too-slow.html", 408)
 
 
 def _announced(scope: Scope) -> int:
@@ -134,7 +162,7 @@ def _bounded(receive: Receive, most: int) -> Receive:
 _ENDED: Final = -1
 
 
-async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
+async def _body(scope: Scope, receive: Receive, most: int, hold: Callable[[int], None]) -> bytes:
     """Return the body of a POST; what other methods bring along is not looked at."""
     if scope["method"] != "POST":
         return b""
@@ -145,7 +173,9 @@ async def _body(scope: Scope, receive: Receive, most: int) -> bytes:
         message = await receive()
         if message["type"] == "http.disconnect":
             return b""
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        hold(len(part))
+        body += part
         if len(body) > most:
             raise _TooLarge
         if not message.get("more_body", False):

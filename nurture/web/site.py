@@ -15,10 +15,12 @@ from nurture.clock import Clock
 from nurture.errors import DatabaseUnusable, NotFound
 from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
+from nurture.mail.sendgrid_signature import Keyring
 from nurture.store import clocks
 
-from . import access, api, clicks, handoffs, problems, unsubscribing
+from . import access, api, clicks, handoffs, problems, unsubscribing, webhooks
 from .access import Site, TheSite, admit
+from .applying import Applying
 from .gate import Gate
 from .look import Look
 from .problems import Problem
@@ -37,12 +39,13 @@ def health(site: TheSite) -> JSONResponse:
     return JSONResponse({"status": "ok", "database": "ok"})
 
 
-_ROUTES: Final[Sequence[tuple[str, Page, Page | None]]] = (
+_ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
     (access.ACCEPT, handoffs.ask_accept, handoffs.accept),
     (access.REJECT, handoffs.ask_reject, handoffs.reject),
     (access.UNSUBSCRIBE, unsubscribing.ask, unsubscribing.unsubscribe),
     (access.CLICK, clicks.follow, None),
     (access.OPEN, clicks.pixel, None),
+    (access.EVENTS, None, webhooks.sendgrid_events),
     (access.HEALTH, health, None),
     (access.HEALTHZ, health, None),
 )
@@ -56,8 +59,11 @@ _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
 )
 
 
-def create_app(house: House, clock: Clock) -> FastAPI:
-    """Build the application; it opens the database only when somebody asks for something."""
+def create_app(house: House, clock: Clock, *, event_keys: Sequence[str] = ()) -> FastAPI:
+    """Build the application; it opens the database only when somebody asks for something.
+
+    *event_keys* verify SendGrid's Event Webhook.
+    """
     look = Look()
     app = FastAPI(
         title="nurture",
@@ -67,9 +73,12 @@ def create_app(house: House, clock: Clock) -> FastAPI:
         redirect_slashes=False,
         dependencies=[Depends(admit)],
     )
-    app.state.site = Site(house, clock, look, Guestbook(house, clock))
+    app.state.site = Site(
+        house, clock, look, Guestbook(house, clock), Keyring(event_keys), Applying(house, clock)
+    )
     for path, look_at, act in _ROUTES:
-        app.add_api_route(path, look_at, methods=["GET", "HEAD"])
+        if look_at is not None:
+            app.add_api_route(path, look_at, methods=["GET", "HEAD"])
         if act is not None:
             app.add_api_route(path, act, methods=["POST"])
     for method, path, endpoint in _API_ROUTES:

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from . import advancing, composing, delivering, idling, importing, olist
+from . import advancing, composing, delivering, idling, importing, olist, webhooks
 from .figures import Figure, Skipped, notes, shown
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
@@ -21,6 +21,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "deliver": delivering.measure,
     "import": importing.measure,
     "olist": olist.measure,
+    "webhooks": webhooks.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"
 

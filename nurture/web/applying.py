@@ -1,0 +1,45 @@
+"""Apply what came in by webhooks as soon as it is stored and thanked for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+from nurture.clock import Clock
+from nurture.errors import NurtureError
+from nurture.journey import events
+from nurture.journey.house import House
+
+GATHERS: Final = 0.15
+"""Seconds in which batches that come thick and fast gather: twenty at once cost little more than one."""
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Applying:
+    """Applies what came in, one thread at a time: whoever comes meanwhile leaves it to the one at work."""
+
+    def __init__(self, house: House, clock: Clock) -> None:
+        self._house = house
+        self._clock = clock
+        self._busy = threading.Lock()
+        self._asked = False
+        self._never = threading.Event()
+
+    def ask(self) -> None:
+        """Apply every batch that waits, or leave it to the one at work. What fails waits for a sweep."""
+        self._asked = True
+        # Looked at again after the lock is free: who asked just before found it taken.
+        while self._asked and self._busy.acquire(blocking=False):
+            try:
+                self._asked = False
+                events.apply(self._house, self._clock.now())
+                if self._asked:
+                    self._never.wait(GATHERS)
+            except (NurtureError, DBAPIError):
+                _log.warning("events_left_to_the_sweep", exc_info=True)
+            finally:
+                self._busy.release()

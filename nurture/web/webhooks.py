@@ -1,0 +1,46 @@
+"""The doors for machines: what the mail provider tells of our mail."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from starlette.background import BackgroundTask
+from starlette.responses import JSONResponse, Response
+
+from nurture.journey import events
+from nurture.mail.events import Unreadable
+from nurture.mail.sendgrid_signature import SIGNATURE, TIMESTAMP
+
+from .access import TheSite
+
+
+async def body_of(request: Request) -> bytes:
+    """Return the body, byte for byte."""
+    return await request.body()
+
+
+def sendgrid_events(request: Request, site: TheSite, body: Annotated[bytes, Depends(body_of)]) -> Response:
+    """Keep a batch of events that SendGrid signed, thank for it, and apply it then.
+
+    Replays are harmless, as everything counts once: so the time in the signature may be any. SendGrid tries
+    again for 24 hours after every other answer than 2xx.
+    """
+    if not site.event_keys:
+        why = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"
+        return _refused(503, why, {"Retry-After": "300"})
+    if not site.event_keys.signed(
+        request.headers.getlist(SIGNATURE), request.headers.getlist(TIMESTAMP), body
+    ):
+        return _refused(401, "the signature is missing or wrong: nothing was stored")
+    try:
+        received = events.receive(site.house, events.SENDGRID, body, site.clock.now())
+    except Unreadable as error:
+        return _refused(400, f"{error}: nothing was stored")
+    return JSONResponse(
+        {"events": received.events, "new": received.new}, 202, background=BackgroundTask(site.applying.ask)
+    )
+
+
+def _refused(status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    return JSONResponse({"refused": why}, status, headers)

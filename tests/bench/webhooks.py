@@ -1,0 +1,104 @@
+"""Events per second from SendGrid's signed batches: from the first request to the last event applied."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import text
+
+from nurture.clock import RealClock
+from nurture.journey.house import House
+from nurture.store.database import Database
+from tests.chaos.posting import Request, post_all, serving, signed
+from tests.chaos.sending import sent_house
+from tests.doubles.events import Signer, body_of, event
+
+from .figures import Figure, Skipped
+
+EVENTS: Final = 40_000
+BATCH: Final = 200
+LANES: Final = 4
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Let a client of its own process post to a real server."""
+    signer = Signer()
+    database = Database(f"sqlite:///{folder / 'webhooks.db'}")
+    house = sent_house(database, folder, EVENTS // 4)
+    requests = _requests(house, signer)
+    with serving(f"sqlite:///{folder / 'webhooks.db'}", folder, [signer.public]) as server:
+        post_all(server.url, [_warm(signer)])
+        spawn = multiprocessing.get_context("spawn")
+        times = spawn.Array("d", 2)
+        client = spawn.Process(target=_client, args=(server.url, requests, times))
+        client.start()
+        client.join()
+        while _waiting(database):
+            time.sleep(0.02)
+        applied = time.monotonic() - times[0]
+        answered = times[1] - times[0]
+        memory = server.memory
+    kept = _kept(database)
+    database.close()
+    if client.exitcode != 0 or kept < EVENTS:
+        raise RuntimeError(f"the run did not do what it is measured for: {kept} of {EVENTS} events are kept")
+    note = (
+        f"{EVENTS:,} events in batches of {BATCH}; answered at {EVENTS / answered:,.0f} per s, "
+        f"server's peak {memory:,.0f} MB"
+    )
+    return [Figure("webhook_events_per_s", EVENTS / applied, "events/s", at_least=3_000, note=note)]
+
+
+def _requests(house: House, signer: Signer) -> list[Request]:
+    with house.database.read() as connection:
+        keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
+    begin = RealClock().now() - timedelta(minutes=10)
+    told = [
+        event(
+            _kind(*divmod(number, len(keys))),
+            f"{house.origin}:{keys[number % len(keys)]}",
+            begin + timedelta(minutes=number // len(keys)),
+            str(number),
+            email=f"one{number % len(keys)}@crowd.example",
+        )
+        for number in range(EVENTS)
+    ]
+    batches = [body_of(told[first : first + BATCH]) for first in range(0, EVENTS, BATCH)]
+    return [signed(str(number), body, signer.headers(body)) for number, body in enumerate(batches)]
+
+
+def _kind(turn: int, mail: int) -> str:
+    """Tell four things of each mail: all arrive but one of 100, a third is opened, one of 20 clicked."""
+    if turn < 2:
+        return ("processed", "bounce" if mail % 100 == 1 else "delivered")[turn]
+    if turn == 2:
+        return "open" if mail % 3 == 0 else "deferred"
+    return "click" if mail % 20 == 0 else "delivered"
+
+
+def _warm(signer: Signer) -> Request:
+    body = body_of([event("processed", None, RealClock().now())])
+    return signed("warm", body, signer.headers(body))
+
+
+def _client(url: str, requests: list[Request], times: Any) -> None:
+    times[0] = time.monotonic()  # one clock for all processes of a machine
+    answers = post_all(url, requests, LANES)
+    times[1] = time.monotonic()
+    if {answer.status for answer in answers} != {202}:
+        raise RuntimeError("not every batch was taken")
+
+
+def _waiting(database: Database) -> int:
+    with database.read() as connection:
+        wanted = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
+        return int(connection.execute(wanted).scalar_one())
+
+
+def _kept(database: Database) -> int:
+    with database.read() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM mail_event")).scalar_one())

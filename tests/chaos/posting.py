@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import re
 import select
@@ -122,7 +123,7 @@ async def _post(session: aiohttp.ClientSession, url: str, request: Request) -> i
             yield request.body[start : start + 65_536]
             await asyncio.sleep(0)
 
-    body = parts() if request.streamed else request.body
+    body = parts() if request.streamed else io.BytesIO(request.body)
     try:
         async with session.post(url + PATH, data=body, headers=list(request.headers)) as answer:
             await answer.read()

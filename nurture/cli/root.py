@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from nurture.cli import deliver, doctor, leads, rules, running, sales, scores, sending, suppressions, tokens
+from nurture.cli import (
+    deliver,
+    doctor,
+    leads,
+    opens,
+    rules,
+    running,
+    sales,
+    scores,
+    sending,
+    suppressions,
+    tokens,
+)
 
 app = typer.Typer(
     name="nurture",
@@ -18,6 +30,7 @@ running.add_to(app)
 rules.add_to(app)
 leads.add_to(app)
 suppressions.add_to(app)
+opens.add_to(app)
 sales.add_to(app)
 scores.add_to(app)
 deliver.add_to(app)

@@ -9,6 +9,7 @@ from nurture.errors import NotFound
 from nurture.mail.tracking import FROM_HERE_OWN, HONEYPOT
 from nurture.store import destinations, opens
 from nurture.store.destinations import Target
+from nurture.store.opens import Consent
 from nurture.store.tokens import Kept
 
 from .house import House
@@ -56,3 +57,9 @@ def state_opens(house: House, lead_id: int, *, granted: bool, source: str, now: 
     """Write whether a lead lets us hear of opens. Withdrawn, it also silences mail that is out already."""
     with house.database.write() as connection:
         opens.state(connection, lead_id, granted=granted, source=source, now=now)
+
+
+def opens_of(house: House, lead_id: int) -> Consent:
+    """Return what a lead said of opens, and the newest day that is known."""
+    with house.database.read() as connection:
+        return opens.find(connection, lead_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, insert, or_, select, update
 
@@ -11,6 +12,14 @@ from nurture.store import listening_tables
 from nurture.store.database import Database
 
 open_consent: Table = listening_tables.OpenConsent.__table__  # type: ignore[attr-defined]
+
+
+class Consent(NamedTuple):
+    """Whether a lead agreed, since when, and the day (UTC) of its newest open."""
+
+    granted: bool = False
+    stated_at: datetime | None = None
+    last_open_on: date | None = None
 
 
 def granted(database: Database, connection: Connection, lead_ids: Sequence[int]) -> set[int]:
@@ -45,7 +54,10 @@ def is_news(connection: Connection, lead_id: int, day: date) -> bool:
     return connection.execute(wanted).first() is not None
 
 
-def last_open_on(connection: Connection, lead_id: int) -> date | None:
-    """Return the day of the newest open that is known."""
-    wanted = select(open_consent.c.last_open_on).where(open_consent.c.lead_id == lead_id)
-    return connection.execute(wanted).scalar_one_or_none()
+def find(connection: Connection, lead_id: int) -> Consent:
+    """Return what a lead said of it."""
+    wanted = select(open_consent.c.granted, open_consent.c.stated_at, open_consent.c.last_open_on).where(
+        open_consent.c.lead_id == lead_id
+    )
+    row = connection.execute(wanted).one_or_none()
+    return Consent._make(row) if row is not None else Consent()

@@ -14,7 +14,7 @@ from .conftest import Place
 
 COMMANDS = [
     "accept", "audit", "check", "close", "db upgrade", "deliver", "demo", "doctor", "doubt", "doubt settle",
-    "enrol", "handoffs", "import", "init", "leads", "leave", "opt-in", "pause", "preview", "publish",
+    "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "pause", "preview", "publish",
     "reject", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
     "suppressions export", "suppressions import", "suppressions list", "test", "tick", "tracks", "up",
@@ -51,7 +51,8 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
     [
         "accept 1", "audit", "check", "close 1 won", "db upgrade", "deliver", "doctor", "doubt",
         "enrol 1 keep", "handoffs", "leads",
-        "leave 1", "pause 1 --until 30d", "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
+        "leave 1", "opens 1", "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
+        "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
         "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
         "report tracks", "report wins", "resume 1", "sending", "score 1", "signal 1 clicked",
         "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",

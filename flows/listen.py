@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey import events
+from nurture.journey import events, repeats
 from nurture.journey.listen import listen
 
 
@@ -13,6 +13,7 @@ from nurture.journey.listen import listen
 def listen_shard(shard: int, at: str | None) -> Counts:
     """Apply what webhooks left over, and recorded signals, until none waits."""
     with opened(at) as (house, now):
+        repeats.sweep(house, now)
         return told(shard, {"events": events.sweep(house, now).new, "signals": listen(house, now)})
 
 

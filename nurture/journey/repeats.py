@@ -43,8 +43,8 @@ def answer(house: House, request: Request, now: datetime, work: Callable[[], Ans
     """
     key = sha256(f"{request.path}\n{request.key}".encode()).hexdigest()
     digest = sha256(request.body).hexdigest()
+    sweep(house, now)
     with house.database.write() as connection:
-        api.forget(connection, now - KEPT_FOR)
         kept = api.reserve(house.database, connection, request.token_id, key, digest, now)
     if kept.digest != digest:
         raise OtherBody
@@ -54,3 +54,13 @@ def answer(house: House, request: Request, now: datetime, work: Callable[[], Ans
     with house.database.write() as connection:
         api.keep(connection, request.token_id, key, done.status, done.body)
     return done
+
+
+def sweep(house: House, now: datetime) -> None:
+    """Forget answers whose time is over: they may quote what was sent. Without any this writes nothing."""
+    before = now - KEPT_FOR
+    with house.database.read() as connection:
+        over = api.any_before(connection, before)
+    if over:
+        with house.database.write() as connection:
+            api.forget(connection, before)

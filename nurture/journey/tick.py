@@ -9,7 +9,7 @@ from datetime import datetime
 from nurture.clock import Clock, VirtualClock
 from nurture.store import clocks
 
-from . import events
+from . import events, repeats
 from .advance import Advanced, advance
 from .deliver import Delivered, deliver
 from .enrol import classify
@@ -36,6 +36,7 @@ def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
     """
     with house.database.write() as connection:
         clocks.note(connection, now)
+    repeats.sweep(house, now)
     return Ticked(
         heard=events.sweep(house, now).new + listen(house, now),
         classified=classify(house, now),

@@ -112,6 +112,12 @@ def reserve(
     return Kept._make(row)
 
 
+def any_before(connection: Connection, before: datetime) -> bool:
+    """Say whether there is a request that came earlier."""
+    wanted = select(answer.c.key).where(answer.c.asked_at < before).limit(1)
+    return connection.execute(wanted).first() is not None
+
+
 def forget(connection: Connection, before: datetime) -> None:
     """Forget requests that came earlier."""
     connection.execute(delete(answer).where(answer.c.asked_at < before))

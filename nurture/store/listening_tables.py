@@ -97,7 +97,10 @@ class ApiToken(SQLModel, table=True):
 
 
 class ApiAnswer(SQLModel, table=True):
-    """What was answered to a request with an idempotency key; *status* is null while it is worked on."""
+    """What was answered to a request with an idempotency key; *status* is null while it is worked on.
+
+    An answer may quote what was sent, addresses too, and is forgotten after two days.
+    """
 
     __tablename__ = "api_answer"
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -17,6 +19,9 @@ from nurture.journey import apitokens
 from nurture.journey.apitokens import Scope
 from nurture.store.database import Database
 from nurture.web.access import LARGE, LEADS, SIGNALS
+from nurture.web.server import serving
+from nurture.web.site import create_app
+from tests.journey.builders import tick_at
 
 from .world import NOW, World, later
 
@@ -257,6 +262,31 @@ def test_a_request_that_broke_off_is_worked_on_when_it_comes_again(world: World,
         connection.exec_driver_sql("UPDATE api_answer SET status = NULL, answer = NULL")
     told = post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"}).json()
     assert (told["new"], told["known"]) == (0, 1)
+
+
+def test_kept_answers_are_forgotten_by_any_round_after_two_days(world: World, token: str) -> None:
+    kept = "SELECT count(*) FROM api_answer"
+    for key in ("k1", "k2"):
+        post(world, token, SIGNALS, {"signals": [visit()]}, **{"Idempotency-Key": key})
+    tick_at(world.house, later(world, hours=47))
+    assert world.value(kept) == 2
+    tick_at(world.house, later(world, hours=2))
+    assert world.value(kept) == 0
+
+
+def test_many_programs_at_once_are_all_answered_and_everything_counts_once(world: World, token: str) -> None:
+    batches = [{"signals": [visit(link=f"/{n}/{m % 5}") for m in range(10)]} for n in range(6)] * 2
+    app = create_app(world.house, world.clock)
+    with serving(app, "127.0.0.1", 0) as port, httpx.Client(timeout=60) as client:
+
+        def send(batch: Any) -> int:
+            key = sha256(str(batch).encode()).hexdigest()
+            said = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+            return client.post(f"http://127.0.0.1:{port}{SIGNALS}", json=batch, headers=said).status_code
+
+        with ThreadPoolExecutor(len(batches)) as pool:
+            assert set(pool.map(send, batches)) == {202}
+    assert signals(world) == 30
 
 
 @pytest.mark.parametrize(

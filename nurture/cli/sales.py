@@ -172,7 +172,7 @@ def show_audit(found: auditing.Audit) -> None:
 
 @report.command("tracks")
 def report_tracks(json: JsonOption = False) -> None:
-    """Show per step: sent, held, clicked by people, clicks doubted, replied, left, handed off."""
+    """Show per step: sent, held, clicked, replied, left, handed off."""
     with open_app() as app:
         found = reporting.report_tracks(app.house)
     if json:
@@ -186,7 +186,6 @@ def report_tracks(json: JsonOption = False) -> None:
             sum(each.held.values()),
             each.waiting,
             each.clicked,
-            each.doubted,
             each.replied,
             each.unsubscribed,
             sum(each.left.values()),
@@ -201,7 +200,6 @@ def report_tracks(json: JsonOption = False) -> None:
         "held",
         "here now",
         "clicked",
-        "doubted",
         "replied",
         "unsub.",
         "left",

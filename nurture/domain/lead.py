@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
+from typing import Final
+
+MOST_PACE_DAYS: Final = 60
+"""The slowest pace that a lead can ask for; who wants less mail than that pauses it, or leaves."""
 
 Fact = str | int | float | bool | None
 Facts = Mapping[str, Fact]
@@ -69,6 +73,7 @@ class Lead:
 
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
     the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
+    *pace*: the lead asked for one touch at most in so long, None for as often as its track allows.
     """
 
     id: int
@@ -80,3 +85,4 @@ class Lead:
     timeline: Timeline | None = None
     evidence_since: datetime | None = None
     paused_until: datetime | None = None
+    pace: timedelta | None = None

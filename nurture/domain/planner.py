@@ -431,15 +431,8 @@ def _allowed(moment: datetime, asked: Asked) -> tuple[datetime, HoldReason]:
 
 
 def _cap_frees(moment: datetime, asked: Asked) -> datetime | None:
-    """Return when the frequency cap lets a touch go, None if it does at *moment*.
-
-    A touch later than *moment* counts too: it is on its way.
-    """
-    cap = asked.program.cap
-    if len(asked.view.recent) < cap.touches:
-        return None
-    counted = sorted(sent for sent in asked.view.recent if sent > moment - cap.per)
-    return counted[-cap.touches] + cap.per if len(counted) >= cap.touches else None
+    """Return when the frequency cap and the lead's own pace let a touch go, None if they do at *moment*."""
+    return asked.program.cap.frees_at_pace(asked.view.lead.pace, asked.view.recent, moment)
 
 
 def _text(moment: datetime) -> str:

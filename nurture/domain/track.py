@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
@@ -166,6 +166,26 @@ class Cap:
     def __post_init__(self) -> None:
         if self.touches < 1 or self.per <= timedelta():
             raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches}/{self.per}")
+
+    def frees(self, sent: Sequence[datetime], moment: datetime) -> datetime | None:
+        """Return when a touch may follow those *sent*, None if it may at *moment*.
+
+        A touch later than *moment* counts too: it is on its way.
+        """
+        if len(sent) < self.touches:
+            return None
+        counted = sorted(past for past in sent if past > moment - self.per)
+        return counted[-self.touches] + self.per if len(counted) >= self.touches else None
+
+    def frees_at_pace(
+        self, pace: timedelta | None, sent: Sequence[datetime], moment: datetime
+    ) -> datetime | None:
+        """Answer as `frees`, for a lead that also asked for one touch at most in *pace*."""
+        frees = self.frees(sent, moment)
+        if pace is None:
+            return frees
+        slower = Cap(1, pace).frees(sent, moment)
+        return slower if frees is None or (slower is not None and slower > frees) else frees
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class View:
     """One lead at one moment. *signals* are in order of occurrence, *touches* are this enrollment's.
 
     *recent* holds the planned or accepted times of the lead's touches in every track, as far back as the
-    frequency cap looks from the time when the step was reached (not from now: the sweep may be late).
+    frequency cap and the lead's pace look from when the step was reached (not from now: sweeps may be late).
     *suppressed* says which suppression covers this track, "" for none; *standing* is all that the lead opted
     out of, topics too.
     """

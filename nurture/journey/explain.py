@@ -88,6 +88,8 @@ class Trace:
     suppressed: tuple[str, ...]
     """What keeps its address from being mailed: scope, and who said so."""
     paused_until: datetime | None
+    pace_days: int | None
+    """It asked for one touch at most in so many days."""
     history: tuple[Line, ...]
 
 
@@ -130,6 +132,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             basis=kept.basis,
             suppressed=suppressed,
             paused_until=kept.paused_until if kept.paused_until and kept.paused_until > now else None,
+            pace_days=kept.pace_days,
             history=tuple(Line(*line) for line in traces.lines(connection, lead_id, kept.address_id)),
         )
 
@@ -229,6 +232,7 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("basis", trace.basis or "none on record"),
         ("suppressed", "; ".join(trace.suppressed)),
         ("paused until", trace.paused_until),
+        ("wants", f"one email in {trace.pace_days} days at most" if trace.pace_days else ""),
         ("first contact", trace.first_contact_at),
     ]
     return [(name, value) for name, value in lines if value not in ("", None)]

@@ -70,11 +70,13 @@ def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = F
     compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email, house.tracking)
     made: list[Link] = []
     mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject={quote('unsubscribe')}"
-    url = mailto
+    url, choices = mailto, ""
     if house.base_url:
-        link = links.make(Wanted(links.UNSUBSCRIBE, one.lead_id, one.id))
-        made.append(link)
-        url = link.url(house.base_url)
+        made = [
+            links.make(Wanted(purpose, one.lead_id, one.id))
+            for purpose in (links.UNSUBSCRIBE, links.PREFERENCES)
+        ]
+        url, choices = (link.url(house.base_url) for link in made)
     envelope = Envelope(
         ref=one.send_key,
         sender=sender_address(program.sender),
@@ -85,7 +87,8 @@ def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = F
         origin=house.origin,
     )
     trail = _trail(house, compiled, one, made, opens=opens)
-    email = compose(compiled, touch_values(one.facts, program, url, one.basis or ""), envelope, trail)
+    values = touch_values(one.facts, program, url, one.basis or "", choices)
+    email = compose(compiled, values, envelope, trail)
     return Letter(email, made, _shared(compiled, one), _own(compiled, trail, one))
 
 
@@ -122,7 +125,11 @@ def _own(compiled: CompiledEmail, trail: Trail | None, one: Waiting) -> Own | No
 
 
 def touch_values(
-    facts: Mapping[str, Any], program: Program, unsubscribe_url: str, basis: str
+    facts: Mapping[str, Any],
+    program: Program,
+    unsubscribe_url: str,
+    basis: str,
+    preferences_url: str = "",
 ) -> dict[str, object]:
     """Return the plain values that a touch is rendered with."""
     return {
@@ -134,7 +141,7 @@ def touch_values(
         },
         "track": {"name": program.track, "goal": program.goal, "why": _WHY.get(basis, _WHY[""])},
         "unsubscribe_url": unsubscribe_url,
-        "preferences_url": "",
+        "preferences_url": preferences_url,
     }
 
 

@@ -16,12 +16,13 @@ from nurture.store.database import Database
 from nurture.store.tokens import Kept
 
 UNSUBSCRIBE: Final = "unsubscribe"
+PREFERENCES: Final = "preferences"
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
 CLICK: Final = "click"
 OPEN: Final = "open"
 
-PATHS: Final = {UNSUBSCRIBE: "u", ACCEPT: "a", REJECT: "r", CLICK: "c", OPEN: "o"}
+PATHS: Final = {UNSUBSCRIBE: "u", PREFERENCES: "p", ACCEPT: "a", REJECT: "r", CLICK: "c", OPEN: "o"}
 """Where each purpose lives under the base URL."""
 
 

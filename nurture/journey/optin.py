@@ -42,11 +42,13 @@ def opt_in(
     *,
     said_at: datetime | None = None,
     works: str | None = None,
+    source: Source = Source.ADMIN,
 ) -> OptedIn:
     """Log that the lead wants mail again: it lifts older opt-outs of the same scope, and nothing else.
 
     *said_at* (UTC) is when the lead said so, now by default. A bounce is lifted by *works* only: how it is
-    known that the address takes mail. Raises Refused where that lifts nothing, or the lead said no since.
+    known that the address takes mail. *source* is the door by which it was said. Raises Refused where that
+    lifts nothing, or the lead said no since.
     """
     said_at = said_at or now
     if said_at > now:
@@ -63,14 +65,14 @@ def opt_in(
         if found is None or not standing:
             return OptedIn((), ())
         entries = [
-            Logged(Act.OPT_IN, *about, Source.ADMIN, said_at),
+            Logged(Act.OPT_IN, *about, source, said_at),
             *([Logged(Act.OPT_IN, *about, Source.BOUNCE, now)] if works is not None else []),
         ]
         left = stands([*log, *entries])
         lifted = tuple(one for one in standing if one not in left)
         if not lifted:
             raise Refused(_lifts_nothing(standing, about, said_at))
-        why = {Source.ADMIN: evidence, Source.BOUNCE: works}
+        why = {source: evidence, Source.BOUNCE: works}
         suppressions.append(
             database, connection, [entry_of(found[0], one, why[one.source]) for one in entries]
         )

@@ -28,6 +28,7 @@ LARGEST: Final = 1_000_000
 """Bytes of html and text together."""
 
 UNSUBSCRIBE: Final = "https://go.example.com/u/0123456789abcdefghijkl"
+PREFERENCES: Final = "https://go.example.com/p/0123456789abcdefghijkl"
 _FIRST_MARK: Final = 0xE000  # a private sign for each field: no text of anybody has it
 _MARKS: Final = re.compile(r"[\ue000-\ue0ff]|\\ue0[0-9a-f]{2}")
 _HOLE: Final = re.compile(
@@ -99,7 +100,7 @@ class _Sample:
     hostile: bool = False
 
     def values(self, program: Program) -> dict[str, object]:
-        return letters.touch_values({}, program, UNSUBSCRIBE, "") | {"lead": dict(self.lead)}
+        return letters.touch_values({}, program, UNSUBSCRIBE, "", PREFERENCES) | {"lead": dict(self.lead)}
 
 
 _EMPTY: Final = _Sample("a lead of whom only the address is known", _UNKNOWN)

@@ -34,8 +34,6 @@ class StepReport:
     with_sales: int = 0
     """Leads whose stay is held here while sales has them."""
     clicked: int = 0
-    doubted: int = 0
-    """Clicks, not leads, of machines and of those that may be ones: they count for nothing."""
     replied: int = 0
     unsubscribed: int = 0
     left: Mapping[str, int] = field(default_factory=dict)
@@ -141,7 +139,6 @@ def report_tracks(house: House) -> list[StepReport]:
         holds = reports.holds_by_step(connection)
         standing = reports.standing_by_step(connection)
         deeds = reports.signals_by_step(connection)
-        doubted = reports.doubted_by_step(connection)
         ends = reports.ended_by_step(connection)
         handed_off = reports.handed_off_by_step(connection)
         programs = _programs(house, connection)
@@ -157,7 +154,6 @@ def report_tracks(house: House) -> list[StepReport]:
             waiting=standing.get(place, (0, 0))[0],
             with_sales=standing.get(place, (0, 0))[1],
             clicked=deeds.get(place, {}).get("clicked", 0),
-            doubted=doubted.get(place, 0),
             replied=deeds.get(place, {}).get("replied", 0),
             unsubscribed=deeds.get(place, {}).get("unsubscribed", 0),
             left={why: number for why, number in ends.get(place, {}).items() if why != "accepted"},

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from nurture.domain.lead import Closing, Custodian
+from nurture.domain.lead import MOST_PACE_DAYS, Closing, Custodian
 from nurture.domain.suppression import covering, told
 from nurture.domain.track import ToQueue, ToTrack
 from nurture.errors import NotFound, Refused
@@ -19,6 +19,7 @@ from nurture.store.views import Claimed
 from .house import House
 from .moves import Mover
 
+BY_HAND: Final = "by hand"
 _FINAL: Final = (Closing.WON.value, Closing.LOST.value)
 
 
@@ -64,13 +65,24 @@ def leave(house: House, lead_id: int, queue: str, now: datetime) -> None:
         mover.send_to(lead, ToQueue(queue), "taken off by hand", event="left")
 
 
-def pause(house: House, lead_id: int, until: datetime | None, now: datetime) -> None:
-    """Leave the lead in peace until *until* (UTC); None ends the pause."""
+def pause(house: House, lead_id: int, until: datetime | None, now: datetime, *, by: str = BY_HAND) -> None:
+    """Leave the lead in peace until *until* (UTC); None ends the pause. *by* says who wanted it."""
     with _lead(house, lead_id, now) as (connection, lead, mover):
         leads.pause(connection, lead_id, until, now)
         signals.wake(house.database, connection, [lead_id], now)
-        because = f"paused until {until:%Y-%m-%d %H:%M} UTC by hand" if until else "resumed by hand"
+        because = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         mover.note(lead, "paused" if until else "resumed", because, None)
+
+
+def set_pace(house: House, lead_id: int, days: int | None, now: datetime, *, by: str = BY_HAND) -> None:
+    """Write to the lead once in *days* at most; None: as often as its track allows."""
+    if days is not None and not 1 <= days <= MOST_PACE_DAYS:
+        raise Refused(f"One email in {days} days is no pace. Choose 1 to {MOST_PACE_DAYS} days, or a pause.")
+    with _lead(house, lead_id, now) as (connection, lead, mover):
+        leads.set_pace(connection, lead_id, days, now)
+        signals.wake(house.database, connection, [lead_id], now)
+        because = f"one email in {days} days at most, {by}" if days else f"as often as its track allows, {by}"
+        mover.note(lead, "paced", because, None)
 
 
 class Deal(NamedTuple):

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Table, select
 from nurture.domain.policy import RejectReason
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Scope, Source
+from nurture.domain.track import Program
 from nurture.errors import NotFound
 from nurture.store import offers, suppressions, tables
 from nurture.store.offers import OfferRow
@@ -77,7 +78,7 @@ def show_mail(house: House, kept: Kept) -> MailShown:
     with house.database.read() as connection:
         address_id, email = _address_of(connection, kept.lead_id)
         return MailShown(
-            _sender(house, connection, kept), masked(email), _stopped(house, connection, address_id)
+            sender_of(house, connection, kept), masked(email), _stopped(house, connection, address_id)
         )
 
 
@@ -85,7 +86,7 @@ def unsubscribe(
     house: House, token: str, kept: Kept, now: datetime, *, by: Source = Source.ONE_CLICK
 ) -> None:
     """Stop all mail to the lead's address. Each link counts once, unless the lead opted in again since."""
-    heard = _heard(house, kept, f"unsubscribe|{digest(token)}", now)
+    heard = answered(house, kept, SignalKind.UNSUBSCRIBED, f"unsubscribe|{digest(token)}", now)
     listen.record(house, [heard._replace(value=by.value)], now)
 
 
@@ -95,13 +96,14 @@ def masked(email: str) -> str:
     return f"{name[:1]}•••{at}{domain}" if at else ""
 
 
-def _heard(house: House, kept: Kept, natural_key: str, now: datetime) -> Recorded:
-    heard = Recorded(kept.lead_id, SignalKind.UNSUBSCRIBED.value, now, now, natural_key, SOURCE)
-    answered = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(
+def answered(house: House, kept: Kept, kind: SignalKind, natural_key: str, now: datetime) -> Recorded:
+    """Return what the lead does by its link, as an answer to the touch that brought the link."""
+    heard = Recorded(kept.lead_id, kind.value, now, now, natural_key, SOURCE)
+    touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(
         _message.c.id == kept.message_id
     )
     with house.database.read() as connection:
-        row = connection.execute(answered).one_or_none()
+        row = connection.execute(touch).one_or_none()
     if row is None:
         return heard
     return heard._replace(
@@ -123,10 +125,16 @@ def _stopped(house: House, connection: Connection, address_id: int | None) -> bo
     return any(one.scope is Scope.GLOBAL and one.source is not Source.BOUNCE for one in standing)
 
 
-def _sender(house: House, connection: Connection, kept: Kept) -> str:
+def sender_of(house: House, connection: Connection, kept: Kept) -> str:
     """Return whose mail the link came in; "" if that is no longer known."""
+    program = program_of(house, connection, kept)
+    return program.sender.name if program is not None else ""
+
+
+def program_of(house: House, connection: Connection, kept: Kept) -> Program | None:
+    """Return the version of the track whose mail the link came in; None if that is no longer known."""
     sent = select(_message.c.track, _message.c.track_version).where(_message.c.id == kept.message_id)
     row = connection.execute(sent).one_or_none()
     if row is None or row.track is None or row.track_version is None:
-        return ""
-    return house.rulebooks.program(connection, row.track, row.track_version).sender.name
+        return None
+    return house.rulebooks.program(connection, row.track, row.track_version)

@@ -78,6 +78,11 @@ def pause(connection: Connection, lead_id: int, until: datetime | None, now: dat
     connection.execute(update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now))
 
 
+def set_pace(connection: Connection, lead_id: int, days: int | None, now: datetime) -> None:
+    """Write in how many days the lead wants one touch at most; None for as often as its track allows."""
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(pace_days=days, updated_at=now))
+
+
 def address(connection: Connection, email: str, normal: str) -> tuple[int, int | None]:
     """Return the id of an address, made if it is new, and of its lead, if it has one."""
     found = connection.execute(

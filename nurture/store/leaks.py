@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, String, Table, and_, cast, exists, func, or_, select
+from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exists, func, literal, or_, select
 
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import MOST_PACE_DAYS, Custodian, Queue
 from nurture.store import tables
+from nurture.store.types import UtcDateTime
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
@@ -186,13 +187,21 @@ def _mail_stuck(late: datetime) -> Select[Any]:
 
 
 def _silent(since: datetime) -> Select[Any]:
-    """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace."""
+    """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace.
+
+    Who asked for fewer emails may hear less often.
+    """
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
     peace = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
+    usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MOST_PACE_DAYS)))
+    heard_since = case((lead.c.pace_days.is_not(None), slower), else_=usual)
     touched = exists().where(
         message.c.lead_id == custody.c.lead_id,
         message.c.kind == _TOUCH,
-        or_(message.c.accepted_at >= since, and_(message.c.state == "in_doubt", message.c.state_at >= since)),
+        or_(
+            message.c.accepted_at >= heard_since,
+            and_(message.c.state == "in_doubt", message.c.state_at >= heard_since),
+        ),
     )
     came = exists().where(
         journal.c.lead_id == custody.c.lead_id,

@@ -107,16 +107,6 @@ def standing_by_step(connection: Connection) -> dict[Place, tuple[int, int]]:
     return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in connection.execute(wanted)}
 
 
-def doubted_by_step(connection: Connection) -> dict[Place, int]:
-    """Return how many clicks on each step's links were no person's, as far as we can tell."""
-    wanted = (
-        select(signal.c.track, signal.c.step, func.count())
-        .where(signal.c.track.is_not(None), signal.c.verdict != "human", signal.c.kind == "clicked")
-        .group_by(signal.c.track, signal.c.step)
-    )
-    return {(row[0], row[1] or ""): row[2] for row in connection.execute(wanted)}
-
-
 def signals_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
     """Return how many leads did what in answer to each step, as far as people did it, by kind."""
     wanted = (

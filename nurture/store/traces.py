@@ -42,6 +42,7 @@ class Kept(NamedTuple):
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
+    pace_days: int | None
     first_contact_at: datetime
     kind: str | None
     ref: str | None
@@ -61,7 +62,7 @@ class Line(NamedTuple):
 
 
 def _kept() -> Select[Any]:
-    kept = [lead.c[name] for name in Kept._fields[:17]] + [custody.c[name] for name in Kept._fields[17:]]
+    kept = [lead.c[name] for name in Kept._fields[:18]] + [custody.c[name] for name in Kept._fields[18:]]
     return select(*kept).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -83,6 +83,7 @@ class DueRow(NamedTuple):
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
+    pace_days: int | None
     evidence_since: datetime | None
     enrollment_id: int | None
     track: str
@@ -110,6 +111,7 @@ _COLUMNS: Final = (
     lead.c.decides_on,
     lead.c.decides_stated_at,
     lead.c.paused_until,
+    lead.c.pace_days,
     lead.c.evidence_since,
     enrollment.c.id,
     enrollment.c.track,
@@ -237,6 +239,7 @@ def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
         timeline=timeline,
         evidence_since=row.evidence_since,
         paused_until=row.paused_until,
+        pace=timedelta(days=row.pace_days) if row.pace_days else None,
     )
 
 

@@ -69,6 +69,7 @@ UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
 CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
 EVENTS: Final = "/webhooks/sendgrid/events"
+PREFERENCES: Final = f"/{links.PATHS[links.PREFERENCES]}/{{token}}"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 API: Final = "/api/"
@@ -84,6 +85,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     CLICK: Bearer(links.CLICK, methods=LOOK),
     OPEN: Bearer(links.OPEN, methods=LOOK),
     EVENTS: Signed(methods=ACT, most_bytes=2 * 1024 * 1024),  # SendGrid's batches end at 768 KB
+    PREFERENCES: Bearer(links.PREFERENCES),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
     SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),

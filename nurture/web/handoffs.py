@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from typing import Final, assert_never
+from typing import assert_never
 
 from starlette.responses import HTMLResponse
 
@@ -14,10 +14,8 @@ from nurture.journey import handoff, visits
 from nurture.journey.visits import OfferShown
 
 from .access import Site, TheSite, TheVisit
+from .days import FARTHEST
 from .forms import Fields
-
-FARTHEST: Final = timedelta(days=10 * 366)
-"""No lead decides later than that; a date beyond is a slip of the finger."""
 
 
 def ask_accept(site: TheSite, visit: TheVisit) -> HTMLResponse:

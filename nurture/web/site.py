@@ -18,7 +18,7 @@ from nurture.journey.house import House
 from nurture.mail.sendgrid_signature import Keyring
 from nurture.store import clocks
 
-from . import access, api, clicks, handoffs, problems, unsubscribing, webhooks
+from . import access, api, clicks, handoffs, preferring, problems, unsubscribing, webhooks
 from .access import Site, TheSite, admit
 from .applying import Applying
 from .gate import Gate
@@ -46,6 +46,7 @@ _ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
     (access.CLICK, clicks.follow, None),
     (access.OPEN, clicks.pixel, None),
     (access.EVENTS, None, webhooks.sendgrid_events),
+    (access.PREFERENCES, preferring.ask, preferring.choose),
     (access.HEALTH, health, None),
     (access.HEALTHZ, health, None),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from nurture.domain.suppression import Source
 from nurture.journey import visits
@@ -24,13 +24,15 @@ def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
     return site.look.page("unsubscribe.html", shown=visits.show_mail(site.house, visit.kept))
 
 
-def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
+def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> Response:
     """Stop all mail. The page's button sends what mail programs send."""
     if not _clicked(fields):
         shown = visits.show_mail(site.house, visit.kept)
         return site.look.page("unsubscribe.html", status=400, shown=shown)
     by = Source.PAGE if fields.get(BY) == Source.PAGE else Source.ONE_CLICK
     visits.unsubscribe(site.house, visit.token, visit.kept, site.clock.now(), by=by)
+    if by is Source.ONE_CLICK:
+        return PlainTextResponse("You are unsubscribed. We write no more to this address.\n")
     return site.look.page("unsubscribed.html", shown=visits.show_mail(site.house, visit.kept))
 
 

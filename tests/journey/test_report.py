@@ -54,7 +54,6 @@ def test_every_step_tells_what_was_sent_held_clicked_replied_left_and_handed_off
     steps = _steps(house)
     hello = steps["welcome", "01-hello"]
     assert (hello.sent, hello.clicked, hello.replied, hello.unsubscribed) == (4, 1, 1, 1)
-    assert hello.doubted == 1
     assert hello.held["not_due"] == 4
     waits = steps["welcome", "wait-for-click"]
     assert (waits.is_email, waits.handed_off, waits.with_sales) == (False, 1, 1)

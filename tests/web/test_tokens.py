@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 
 from .world import ONE_CLICK, World
 
-PURPOSES = {"accept": "a", "reject": "r", "unsubscribe": "u"}
-HELD = (("dana", "accept"), ("dana", "reject"), ("erik", "accept"), ("mia", "unsubscribe"))
-ALL_FIELDS = {"answer": "accept", "reason": "not-now", **ONE_CLICK}
+PURPOSES = {"accept": "a", "reject": "r", "unsubscribe": "u", "preferences": "p"}
+HELD = (
+    ("dana", "accept"),
+    ("dana", "reject"),
+    ("erik", "accept"),
+    ("mia", "unsubscribe"),
+    ("mia", "preferences"),
+)
+ALL_FIELDS = {"answer": "accept", "reason": "not-now", "do": "stop", **ONE_CLICK}
 FORM = "application/x-www-form-urlencoded"
 
 a_few = settings(

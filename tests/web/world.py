@@ -18,7 +18,7 @@ from nurture.journey.house import House
 from nurture.store import tables
 from nurture.store.database import Database
 from nurture.web.site import create_app
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather have httpx's successor, which is not out
@@ -26,6 +26,7 @@ with warnings.catch_warnings():
 
 BASE: Final = "https://go.example.com"
 NOW: Final = START + timedelta(hours=4)
+TOPICS: Final = {"welcome": "Hellos & more", "keep": "News"}
 ONE_CLICK: Final = {"List-Unsubscribe": "One-Click"}
 
 
@@ -67,7 +68,10 @@ class World:
 
 
 def open_world(db: Database, tmp_path: Path) -> World:
-    house = make_house(db, tmp_path)
+    rules = tiny_rules()
+    for track, topic in TOPICS.items():
+        rules[f"tracks/{track}/track.yaml"] += f"topic: {topic}\n"
+    house = make_house(db, tmp_path, rules=rules)
     house.base_url = BASE
     house.spool = tmp_path / "spool"
     ids = {
@@ -102,7 +106,7 @@ def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[s
 
 def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Read the links out of the mails themselves."""
-    names = {"a": "accept", "r": "reject", "u": "unsubscribe", "c": "click"}
+    names = {"a": "accept", "r": "reject", "u": "unsubscribe", "c": "click", "p": "preferences"}
     found: dict[str, dict[str, str]] = {who: {} for who in ids}
     for file in (mailbox / "new").iterdir():
         mail = message_from_bytes(file.read_bytes(), policy=policy.default)
@@ -114,7 +118,7 @@ def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
             for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
             if name in f"{mail['To']} {said}"
         )
-        for letter, token in re.findall(rf"{BASE}/([aruc])/([\w-]+)", said):
+        for letter, token in re.findall(rf"{BASE}/([arucp])/([\w-]+)", said):
             found[who][names[letter]] = f"/{letter}/{token}"
     return found
 

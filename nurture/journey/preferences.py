@@ -1,0 +1,169 @@
+"""What a lead may choose about its mail on its own page: what, how often, not now, and when it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import Connection, Table, select
+
+from nurture.domain import calendar
+from nurture.domain.signals import SignalKind
+from nurture.domain.suppression import Scope, Source, Standing, folded
+from nurture.errors import NotFound, Refused
+from nurture.store import suppressions, tables
+from nurture.store.tokens import Kept
+
+from . import listen, optin, steer, suppress
+from .house import House
+from .suppress import EVERYTHING, About, OptOut
+from .visits import answered, masked, program_of, sender_of
+
+_lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+
+BY_LEAD: Final = "as the lead asked on its page"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """Something that a lead can get mail about, or not."""
+
+    name: str
+    wanted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a lead has chosen. *address* is masked: whoever a mail was forwarded to sees this too.
+
+    *today* is the lead's own. *bounced*: mail to the address came back, whatever the lead chose.
+    """
+
+    sender: str
+    address: str
+    zone: str
+    today: date
+    stopped: bool
+    bounced: bool
+    topics: Sequence[Topic]
+    paused_until: date | None
+    pace_days: int | None
+    decides_on: date | None
+
+    def topic(self, name: str) -> Topic | None:
+        """Return the topic of this name, however it is written; None if there is none."""
+        return next((one for one in self.topics if folded(one.name) == folded(name)), None)
+
+
+def show(house: House, kept: Kept, now: datetime) -> Preferences:
+    """Return what the lead of this link has chosen so far."""
+    wanted = (
+        select(
+            _lead.c.zone,
+            _lead.c.paused_until,
+            _lead.c.pace_days,
+            _lead.c.decides_on,
+            _address.c.id,
+            _address.c.email,
+        )
+        .outerjoin(_address, _address.c.id == _lead.c.address_id)
+        .where(_lead.c.id == kept.lead_id)
+    )
+    with house.database.read() as connection:
+        row = connection.execute(wanted).one()
+        standing = suppressions.standing(house.database, connection, [row.id] if row.id is not None else [])
+        stands = standing.get(row.id, ())
+        everything = [one for one in stands if one.scope is Scope.GLOBAL]
+        zone = row.zone or _fallback(house, connection, kept)
+        paused = row.paused_until if row.paused_until is not None and row.paused_until > now else None
+        return Preferences(
+            sender=sender_of(house, connection, kept),
+            address=masked(row.email or ""),
+            zone=zone,
+            today=calendar.local(now, zone).date(),
+            stopped=any(one.source is not Source.BOUNCE for one in everything),
+            bounced=any(one.source is Source.BOUNCE for one in everything),
+            topics=_topics(house, connection, stands),
+            paused_until=calendar.local(paused, zone).date() if paused is not None else None,
+            pace_days=row.pace_days,
+            decides_on=row.decides_on,
+        )
+
+
+def stop_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> None:
+    """Stop mail about one topic. All mail is stopped by `visits.unsubscribe`."""
+    database = house.database
+    with database.write() as connection:
+        address_id = suppressions.addresses_of(database, connection, [kept.lead_id]).get(kept.lead_id)
+        if address_id is not None:
+            refused = OptOut(address_id, Source.PAGE, Scope.TOPIC, topic.name)
+            suppress.opt_out(database, connection, [refused], now)
+
+
+def start_everything(house: House, kept: Kept, now: datetime) -> bool:
+    """Log that the lead wants mail again; return whether that lifted anything. Topics stay as they are."""
+    return _opt_in(house, kept, EVERYTHING, now)
+
+
+def start_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> bool:
+    """Log that the lead wants mail about one topic again; return whether that lifted anything."""
+    return _opt_in(house, kept, About(Scope.TOPIC, topic.name), now)
+
+
+def pause_until(house: House, kept: Kept, day: date, zone: str, now: datetime) -> None:
+    """Leave the lead in peace until *day* begins where it lives."""
+    steer.pause(house, kept.lead_id, calendar.start_of(day, zone), now, by=BY_LEAD)
+
+
+def resume(house: House, kept: Kept, now: datetime) -> None:
+    """End the lead's pause."""
+    steer.pause(house, kept.lead_id, None, now, by=BY_LEAD)
+
+
+def set_pace(house: House, kept: Kept, days: int | None, now: datetime) -> None:
+    """Write to the lead once in *days* at most; None: as often as its track allows."""
+    steer.set_pace(house, kept.lead_id, days, now, by=BY_LEAD)
+
+
+def state_decision(house: House, kept: Kept, day: date, now: datetime) -> None:
+    """Note when the lead says that it decides. Saying the same again says nothing new."""
+    with house.database.read() as connection:
+        known = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == kept.lead_id)).scalar_one()
+    if known == day:
+        return
+    key = f"deciding|{kept.lead_id}|{day.isoformat()}|{now.isoformat()}"
+    heard = answered(house, kept, SignalKind.DECIDING, key, now)
+    listen.record(house, [heard._replace(value=day.isoformat())], now)
+
+
+def _opt_in(house: House, kept: Kept, about: About, now: datetime) -> bool:
+    wanted = select(_address.c.email).join(_lead).where(_lead.c.id == kept.lead_id)
+    with house.database.read() as connection:
+        email = connection.execute(wanted).scalar_one_or_none()
+    if email is None:
+        return False
+    evidence = f"pressed the button on the preferences page, by the link in message {kept.message_id}"
+    try:
+        return bool(optin.opt_in(house, email, about, evidence, now, source=Source.PAGE).lifted)
+    except Refused:  # what stands is no opt-out of the lead's: its mailbox does not take mail
+        return False
+
+
+def _topics(house: House, connection: Connection, stands: Sequence[Standing]) -> list[Topic]:
+    """Return the topics of the published tracks, and those that the lead opted out of before they went."""
+    try:
+        programs = list(house.rulebooks.current(connection).programs.values())
+    except NotFound:
+        programs = []
+    refused = {folded(one.ref): one.ref for one in stands if one.scope is Scope.TOPIC}
+    names = refused | {folded(one.topic): one.topic for one in programs if one.topic}
+    return [Topic(names[key], key not in refused) for key in sorted(names)]
+
+
+def _fallback(house: House, connection: Connection, kept: Kept) -> str:
+    """Return the zone of the track whose mail brought the lead here."""
+    program = program_of(house, connection, kept)
+    return program.zone_fallback if program is not None else "UTC"

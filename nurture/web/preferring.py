@@ -1,0 +1,260 @@
+"""The page on which leads choose: what they get, how often, not now, and when they decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from starlette.responses import HTMLResponse
+
+from nurture.domain.suppression import Source
+from nurture.journey import preferences, visits
+from nurture.journey.preferences import Preferences, Topic
+
+from . import days
+from .access import Site, TheSite, TheVisit, Visit
+from .forms import Fields
+
+DO: Final = "do"
+"""The name of every button; its value says what the button does."""
+
+ON_A_DAY: Final = "day"
+"""The choice beside which the lead writes a day of its own."""
+
+PAUSES: Final[Mapping[str, tuple[str, int]]] = {
+    "1": ("For a month", 1),
+    "3": ("For three months", 3),
+    "6": ("For half a year", 6),
+}
+"""What each choice of a pause says, and its months."""
+
+LONGEST_PAUSE: Final = timedelta(days=2 * 366)
+
+PACES: Final[Mapping[str, tuple[str, int | None]]] = {
+    "any": ("As often as you have planned", None),
+    "14": ("One every two weeks at most", 14),
+    "30": ("One a month at most", 30),
+    "60": ("One every two months at most", 60),
+}
+"""What each choice of a pace says, and its days."""
+
+QUARTERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A button that was pressed, and what stood in its form."""
+
+    site: Site
+    visit: Visit
+    shown: Preferences
+    fields: Mapping[str, str]
+    now: datetime
+
+    @property
+    def topic(self) -> Topic | None:
+        """Return the topic that is meant, None if there is no such topic."""
+        return self.shown.topic(self.fields.get("topic", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What was done, and the button that undoes it."""
+
+    title: str
+    text: str
+    undo: str = ""
+    undo_label: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """Nothing was done, because this part of the page needs another answer."""
+
+    part: str
+    text: str
+
+
+def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
+    """Show what the lead has chosen. Mail scanners open every link, so that nothing may happen yet."""
+    return _page(site, preferences.show(site.house, visit.kept, site.clock.now()))
+
+
+def choose(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
+    """Do the one thing that the pressed button says."""
+    now = site.clock.now()
+    shown = preferences.show(site.house, visit.kept, now)
+    deed = DEEDS.get(fields.get(DO, ""))
+    answer = deed(Asked(site, visit, shown, fields, now)) if deed is not None else None
+    if answer is None:
+        return _page(site, shown, status=400)
+    if isinstance(answer, Unclear):
+        return _page(site, shown, status=422, fault=answer, given=fields)
+    return site.look.page("preferences-done.html", shown=shown, done=answer)
+
+
+def _page(
+    site: Site,
+    shown: Preferences,
+    *,
+    status: int = 200,
+    fault: Unclear | None = None,
+    given: Mapping[str, str] | None = None,
+) -> HTMLResponse:
+    today = shown.today
+    return site.look.page(
+        "preferences.html",
+        status=status,
+        shown=shown,
+        pauses={value: (label, days.months_on(today, months)) for value, (label, months) in PAUSES.items()},
+        paces={value: label for value, (label, _) in PACES.items()},
+        pace=next((value for value, (_, pace) in PACES.items() if pace == shown.pace_days), ""),
+        quarters=days.quarter_ends(today, QUARTERS),
+        tomorrow=(today + timedelta(days=1)).isoformat(),
+        today=today.isoformat(),
+        longest=(today + LONGEST_PAUSE).isoformat(),
+        farthest=(today + days.FARTHEST).isoformat(),
+        fault=fault,
+        given=given or {},
+    )
+
+
+def _stop(asked: Asked) -> Done:
+    visit = asked.visit
+    visits.unsubscribe(asked.site.house, visit.token, visit.kept, asked.now, by=Source.PAGE)
+    return Done(
+        "You get no more email from us",
+        "We have stopped all our mail to you. A mail that left in this very moment may still arrive.",
+        "start",
+        "Send me email again",
+    )
+
+
+def _start(asked: Asked) -> Done:
+    house, kept = asked.site.house, asked.visit.kept
+    preferences.start_everything(house, kept, asked.now)
+    if preferences.show(house, kept, asked.now).bounced:
+        return Done(
+            "Mail to your address came back",
+            "We noted that you want our email. But what we sent to this address came back undelivered, so we "
+            "do not write there. Answer one of our mails, or give us another address, and we will.",
+        )
+    return Done(
+        "You get our email again",
+        "Thank you. We noted your wish and today's date. Topics that you had stopped stay stopped.",
+        "stop",
+        "Stop all email",
+    )
+
+
+def _stop_topic(asked: Asked) -> Done | None:
+    topic = asked.topic
+    if topic is None:
+        return None
+    preferences.stop_topic(asked.site.house, asked.visit.kept, topic, asked.now)
+    return Done(
+        f"No more emails about {topic.name}",
+        "The rest of our mail goes on as before.",
+        "start-topic",
+        f"Send me emails about {topic.name} again",
+        {"topic": topic.name},
+    )
+
+
+def _start_topic(asked: Asked) -> Done | None:
+    topic = asked.topic
+    if topic is None:
+        return None
+    preferences.start_topic(asked.site.house, asked.visit.kept, topic, asked.now)
+    return Done(
+        f"You get emails about {topic.name} again",
+        "Thank you. We noted your wish and today's date.",
+        "stop-topic",
+        f"Stop emails about {topic.name}",
+        {"topic": topic.name},
+    )
+
+
+def _pause(asked: Asked) -> Done | Unclear:
+    today, chosen = asked.shown.today, asked.fields.get("pause", "")
+    until = days.months_on(today, PAUSES[chosen][1]) if chosen in PAUSES else None
+    until = _one_day(asked, "pause", until)
+    if until is None:
+        return Unclear("pause", "Choose how long we should pause, or write one day, like 2027-03-31.")
+    if not today < until <= today + LONGEST_PAUSE:
+        return Unclear("pause", "Choose a day from tomorrow on, at most two years away.")
+    preferences.pause_until(asked.site.house, asked.visit.kept, until, asked.shown.zone, asked.now)
+    return Done(
+        f"Paused until {_told(until)}",
+        "You hear nothing from us before that day. Then our mail goes on where it stopped.",
+        "resume",
+        "End the pause now",
+    )
+
+
+def _resume(asked: Asked) -> Done:
+    preferences.resume(asked.site.house, asked.visit.kept, asked.now)
+    return Done("The pause is over", "Our mail goes on where it stopped. You can pause it again at any time.")
+
+
+def _pace(asked: Asked) -> Done | Unclear:
+    chosen = PACES.get(asked.fields.get("pace", ""))
+    if chosen is None:
+        return Unclear("pace", "Choose how often we may write.")
+    label, pace = chosen
+    preferences.set_pace(asked.site.house, asked.visit.kept, pace, asked.now)
+    before = asked.shown.pace_days
+    undo = next((value for value, (_, days_) in PACES.items() if days_ == before != pace), "")
+    if pace is None:
+        return Done("We write as often as we had planned", "You can change that here at any time.")
+    return Done(
+        f"{label}, from now on",
+        "That counts for everything that we send you, whatever it is about.",
+        "pace" if undo else "",
+        f"Go back to: {PACES[undo][0][0].lower()}{PACES[undo][0][1:]}" if undo else "",
+        {"pace": undo},
+    )
+
+
+def _decide(asked: Asked) -> Done | Unclear:
+    today, chosen = asked.shown.today, asked.fields.get("decides", "")
+    quarter = days.read(chosen)
+    day = _one_day(asked, "decides", quarter if quarter in days.quarter_ends(today, QUARTERS) else None)
+    if day is None:
+        return Unclear("decides", "Choose when, or write one day, like 2027-03-31.")
+    if not today <= day <= today + days.FARTHEST:
+        return Unclear("decides", "Choose a day from today on, at most ten years away.")
+    preferences.state_decision(asked.site.house, asked.visit.kept, day, asked.now)
+    return Done(
+        f"Noted: you decide by {_told(day)}",
+        "Thank you. We time what we send by it, and somebody may get in touch before then. "
+        "Did the plan change, or was it a slip? Choose another day on the page of all choices.",
+    )
+
+
+def _one_day(asked: Asked, name: str, chosen: date | None) -> date | None:
+    """Return the day that was chosen or written; None for neither, for both, and for what is no day."""
+    written = asked.fields.get(f"{name}-day", "")
+    if not written:
+        return chosen
+    return days.read(written) if asked.fields.get(name, ON_A_DAY) == ON_A_DAY else None
+
+
+def _told(day: date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+DEEDS: Final[Mapping[str, Callable[[Asked], Done | Unclear | None]]] = {
+    "stop": _stop,
+    "start": _start,
+    "stop-topic": _stop_topic,
+    "start-topic": _start_topic,
+    "pause": _pause,
+    "resume": _resume,
+    "pace": _pace,
+    "decide": _decide,
+}
+"""What each button does. None: no button of ours sends that."""

@@ -1,0 +1,178 @@
+"""The pages of leads in a real browser without JavaScript, on a phone and on a desk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from sqlalchemy import text
+
+from nurture.journey import explain
+from nurture.web.server import serving
+
+from .browser import chromium
+from .world import World
+
+WIDTHS = (390, 1000)
+
+_UNSEEN = """() => [...document.querySelectorAll("input:not([type=hidden]), button, a")]
+    .filter(one => { const box = one.getBoundingClientRect();
+        return box.left < 0 || box.right > document.documentElement.clientWidth })
+    .map(one => one.outerHTML)"""
+_SMALL = """() => [...document.querySelectorAll("button, label.choice, input[type=date]")]
+    .filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"""
+_FAINT = """() => {
+    const light = (color) => {
+        const parts = color.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+            .map(part => part <= .04045 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+        return .2126 * parts[0] + .7152 * parts[1] + .0722 * parts[2];
+    };
+    const behind = (one) => {
+        const color = getComputedStyle(one).backgroundColor;
+        return color.endsWith(", 0)") && one.parentElement ? behind(one.parentElement) : color;
+    };
+    return [...document.querySelectorAll("h1, h2, p, small, label, button, a, .state")].filter(one => {
+        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
+        return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5;
+    }).map(one => one.outerHTML);
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
+def page(request: pytest.FixtureRequest, browser: Browser, sqlite_world: World) -> Iterator[Page]:
+    """A tab of this width in front of a real server; pages that go elsewhere, or fail, are told."""
+    with serving(sqlite_world.client.app, "127.0.0.1", 0) as port:  # type: ignore[arg-type]
+        base = f"http://127.0.0.1:{port}"
+        context = browser.new_context(
+            java_script_enabled=False, viewport={"width": request.param, "height": 800}, base_url=base
+        )
+        context.set_default_timeout(10_000)
+        tab = context.new_page()
+        elsewhere: list[str] = []
+        tab.on("request", lambda sent: elsewhere.append(sent.url) if not sent.url.startswith(base) else None)
+        said: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        yield tab
+        context.close()
+        assert elsewhere == []
+        assert [line for line in said if "status of 422" not in line] == []  # which a form may answer
+
+
+def _press(page: Page, button: str) -> None:
+    page.get_by_role("button", name=button, exact=True).click()
+
+
+def _fits(page: Page) -> None:
+    """Assert what holds for every page: nothing sticks out, nothing is too small or too faint."""
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate(_UNSEEN) == []
+    assert page.evaluate(_SMALL) == []
+    assert page.evaluate(_FAINT) == []
+    assert page.locator("h1").count() == 1
+    assert page.locator("html").get_attribute("lang") == "en"
+
+
+def _heading(page: Page, text: str) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+    _fits(page)
+
+
+def _all_choices(page: Page) -> None:
+    page.get_by_role("link", name="See all your choices").click()
+
+
+def test_a_lead_unsubscribes(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("mia", "unsubscribe"))
+    _heading(page, "No more email from us?")
+    assert sqlite_world.value("SELECT count(*) FROM suppression") == 0
+    _press(page, "Unsubscribe")
+    _heading(page, "Done. You are unsubscribed")
+    assert sqlite_world.value("SELECT count(*) FROM suppression WHERE source = 'page'") == 1
+
+
+def test_a_lead_chooses_topics_and_stops_all_and_comes_back(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("mia", "preferences"))
+    _heading(page, "Your email choices")
+    _press(page, "Stop emails about News")
+    _heading(page, "No more emails about News")
+    _press(page, "Send me emails about News again")
+    _heading(page, "You get emails about News again")
+    _all_choices(page)
+    page.get_by_role("link", name="Stop all email").click()
+    _press(page, "Stop all email")
+    _heading(page, "You get no more email from us")
+    _all_choices(page)
+    _heading(page, "You get no more email from us")
+    expect(page.get_by_role("button")).to_have_count(1)
+    sqlite_world.clock.advance_to(sqlite_world.clock.now().replace(hour=20))
+    _press(page, "Send me email again")
+    _heading(page, "You get our email again")
+
+
+def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("mia", "preferences"))
+    _press(page, "Pause my email")
+    _heading(page, "Your email choices")
+    expect(page).to_have_title("Please check: Your email choices")
+    page.get_by_role("link", name="Please check one answer").click()
+    days = page.get_by_role("group", name="Not now? Pause our email")
+    expect(days).to_have_accessible_description(
+        "Choose how long we should pause, or write one day, like 2027-03-31."
+    )
+    days.get_by_label("Until which day?").fill("2026-04-01")
+    _press(page, "Pause my email")
+    _heading(page, "Paused until 1 April 2026")
+    _all_choices(page)
+    _heading(page, "Your email choices")
+    _press(page, "End the pause now")
+    _heading(page, "The pause is over")
+    _all_choices(page)
+    page.get_by_role("radio", name="One a month at most").check()
+    _press(page, "Change how often you write")
+    _heading(page, "One a month at most, from now on")
+    _all_choices(page)
+    expect(page.get_by_role("radio", name="One a month at most")).to_be_checked()
+    with sqlite_world.house.database.read() as connection:
+        row = connection.execute(
+            text("SELECT paused_until, pace_days FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
+        ).one()
+    assert tuple(row) == (None, 30)
+
+
+def test_a_lead_says_when_it_decides(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("mia", "preferences"))
+    page.get_by_label("By the end of June 2026").check()
+    _press(page, "Tell you when we decide")
+    _heading(page, "Noted: you decide by 30 June 2026")
+    _all_choices(page)
+    expect(page.get_by_label("By the end of June 2026")).to_be_checked()
+    page.get_by_label("By another day").check()
+    page.get_by_label("By which day?").fill("2027-02-10")
+    _press(page, "Tell you when we decide")
+    _heading(page, "Noted: you decide by 10 February 2027")
+    seen = explain.why(sqlite_world.house, sqlite_world.ids["mia"], sqlite_world.clock.now())
+    assert seen.decides_on == date(2027, 2, 10)
+
+
+def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("mia", "preferences"))
+    for key in (
+        "Tab",
+        "Tab",
+        "Tab",
+        "Tab",
+        "ArrowDown",
+        "ArrowDown",
+        "Enter",
+    ):  # link, two topics, the radios
+        page.keyboard.press(key)
+    _heading(page, "One a month at most, from now on")

@@ -128,8 +128,8 @@ def _apply(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
         return _apply_together(house, batches, now)
     except _POISON as error:
         if len(batches) == 1:
-            fault = type(error).__name__  # its words may hold what was in the batch
-            _log.exception("batch_set_aside", extra={"batch": batches[0].id})
+            fault = type(error).__name__  # the type alone: its words may hold what was in the batch
+            _log.error("batch_set_aside", extra={"batch": batches[0].id, "error": fault})
             with house.database.write() as connection:
                 events.mark_faulty(connection, batches[0].id, fault)
             return Applied()

@@ -39,7 +39,8 @@ class Applying:
                 events.apply(self._house, self._clock.now())
                 if self._asked:
                     self._never.wait(GATHERS)
-            except (NurtureError, DBAPIError):
-                _log.warning("events_left_to_the_sweep", exc_info=True)
+            except (NurtureError, DBAPIError) as error:
+                # The type alone: a database's error repeats the values of its statement.
+                _log.warning("events_left_to_the_sweep", extra={"error": type(error).__name__})
             finally:
                 self._busy.release()

@@ -20,11 +20,12 @@ from rich.table import Table
 from tests.bench.figures import Figure, Skipped, notes
 from tests.doubles.sendgrid import SendGridDouble
 
-from . import crowding, faulting, filling, killing, suppressing
+from . import crowding, ending, faulting, filling, forging, killing, permuting, suppressing
 from .grounds import PostgresGround, SqliteGround, postgres
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, INTERLEAVINGS, FULL_DISKS = 200, 10_000, 15
+STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
 Found = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -65,12 +66,27 @@ def _fill(at: Place) -> Found:
     return filling.measure(*at.grounds(150, planned=False), at.double, at.seed, FULL_DISKS)
 
 
+def _permute(at: Place) -> Found:
+    return permuting.measure(at.folder / "permute", at.seed, STREAMS)
+
+
+def _forge(at: Place) -> Found:
+    return forging.measure(at.folder / "forge", at.seed, FORGERIES)
+
+
+def _end(at: Place) -> Found:
+    return ending.measure(at.folder / "end", at.seed, EVENTS, ENDS)
+
+
 EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "kill": _kill,
     "crowd": _crowd,
     "faults": _faults,
     "suppress": _suppress,
     "fill": _fill,
+    "permute": _permute,
+    "forge": _forge,
+    "end": _end,
 }
 
 

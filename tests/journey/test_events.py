@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 from sqlalchemy import insert
 
 from nurture.clock import VirtualClock
 from nurture.domain.address import normalise_address
+from nurture.domain.fate import Told
 from nurture.domain.signals import SignalKind
 from nurture.journey import deliver, events, listen
 from nurture.journey.house import House
@@ -27,6 +30,7 @@ from tests.doubles.events import KINDS, body_of, event
 from .builders import START, add_lead, make_house, tick_at
 from .looking import Post, counted, crowd, custody, due_at, everything, one, rows, tell, write
 
+EXAMPLE = "sendgrid__event_webhook_example.json"
 SENT = START + timedelta(hours=2)
 LATER = START + timedelta(hours=4)
 
@@ -412,3 +416,20 @@ def test_whatever_the_order_and_the_copies_everything_ends_alike(
     assert told.streams == 240
     assert told.events > 1_000
     assert told.divergences == []
+
+
+@pytest.mark.skipif(
+    "NURTURE_OLIST_DIR" not in os.environ or not (Path(os.environ["NURTURE_OLIST_DIR"]) / EXAMPLE).is_file(),
+    reason=f"SendGrid's documented example, {EXAMPLE}, is not in the folder that NURTURE_OLIST_DIR names",
+)
+def test_the_documented_example_is_stored_whole_and_what_is_ours_of_it_is_applied(house: House) -> None:
+    body = (Path(os.environ["NURTURE_OLIST_DIR"]) / EXAMPLE).read_bytes()
+    documented = orjson.loads(body)
+    assert events.receive(house, events.SENDGRID, body, LATER) == (len(documented), True)
+    assert events.apply(house, LATER) == events.Applied(len(documented), len(documented), 0)
+    assert {told for told, _, _ in kept(house)} == {one.value for one in Told} - {"blocked", "unknown"}
+    named = {"nurture_message": arg(house), "email": "mia@people.example", "sg_event_id": "another"}
+    put_in_doubt(house)
+    assert post(house, *(one | named for one in documented)).new == len(documented)
+    assert message(house)[0] == "complained"
+    assert "bounce" in sources(house)

@@ -36,6 +36,12 @@ class Serving:
         assert peak is not None
         return int(peak[1]) / 1024
 
+    @property
+    def cpu(self) -> float:
+        """Return how many seconds of CPU it has used."""
+        told = Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
 
 @contextmanager
 def serving(database_url: str, folder: Path, keys: Sequence[str]) -> Iterator[Serving]:

@@ -153,9 +153,11 @@ def forge(database: Database, folder: Path, count: int, huge: int, chance: Rando
         post_all(server.url, [forger.forge(number) for number in range(len(_KINDS))])
         # Leads may fall due meanwhile; what a webhook can change is all but them.
         before, memory = _seen(house), server.memory
-        answers = post_all(server.url, [forger.forge(number) for number in range(count - huge)])
+        answers = post_all(
+            server.url, [forger.forge(number) for number in range(count - huge)], on_and_on=True
+        )
         giants = [_giant(forger, number) for number in range(huge)]
-        answers += post_all(server.url, giants, lanes=8)
+        answers += post_all(server.url, giants, lanes=8, on_and_on=True)  # refused giants may end it
         after, grown = _seen(house), server.memory - memory
         alive = server.process.poll() is None
     changed = [name for name in before if before[name] != after[name]]

@@ -101,12 +101,14 @@ class Answer:
     status: int
 
 
-def post_all(url: str, requests: Sequence[Request], lanes: int = 4) -> list[Answer]:
-    """Post everything in order, *lanes* at a time; stop when the server does not answer any more."""
-    return asyncio.run(_post_all(url, requests, lanes))
+def post_all(
+    url: str, requests: Sequence[Request], lanes: int = 4, *, on_and_on: bool = False
+) -> list[Answer]:
+    """Post everything in order, *lanes* at a time; a lane ends with its connection, or goes *on_and_on*."""
+    return asyncio.run(_post_all(url, requests, lanes, on_and_on=on_and_on))
 
 
-async def _post_all(url: str, requests: Sequence[Request], lanes: int) -> list[Answer]:
+async def _post_all(url: str, requests: Sequence[Request], lanes: int, *, on_and_on: bool) -> list[Answer]:
     left = iter(requests)
     answers: list[Answer] = []
     timeout = aiohttp.ClientTimeout(total=60)
@@ -116,7 +118,7 @@ async def _post_all(url: str, requests: Sequence[Request], lanes: int) -> list[A
             for request in left:
                 status = await _post(session, url, request)
                 answers.append(Answer(request, status))
-                if status == 0 and not request.streamed:
+                if status == 0 and not on_and_on:
                     return
 
         await asyncio.gather(*(lane() for _ in range(lanes)))

@@ -266,6 +266,19 @@ def test_the_cap_counts_a_touch_on_its_way_and_waits_for_enough_to_be_old() -> N
     assert held(ask(track(Mail(), cap=Cap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16))
 
 
+def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_own_pace_or_the_cap_s_if_that_is_slower() -> (
+    None
+):
+    of = track(Mail(), cap=Cap(2, 7 * DAY))
+    seen = view("s0", lead=lead(pace=14 * DAY), reached=at(8), recent=(at(3),))
+    assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(17))
+    assert isinstance(ask(of, seen, at(17)).actions[0], SendTouch)
+    capped = view("s0", lead=lead(pace=4 * DAY), reached=at(8), recent=(at(6), at(7)))
+    assert held(ask(of, capped, at(8)), HoldReason.FREQUENCY_CAP, at(13))
+    first = view("s0", lead=lead(pace=14 * DAY), reached=at(8))
+    assert isinstance(ask(of, first, at(8)).actions[0], SendTouch)
+
+
 def test_window_and_cap_push_each_other_until_both_allow() -> None:
     of = track(Mail(), window=Window(frozenset({0}), time(9), time(10)), cap=Cap(1, 8 * DAY))
     seen = view("s0", recent=(at(1, 9, 30),), reached=at(2))

@@ -228,6 +228,9 @@ def test_a_lead_that_hears_nothing_for_longer_than_the_policy_allows_is_named(ho
     assert _kinds(audit(house, START + 60 * DAY + 2 * HOUR)) == {"silent": (touched, silent)}
     _write(house, "UPDATE lead SET paused_until = :later WHERE id = :lead", later=later, lead=silent)
     assert _kinds(audit(house, START + 61 * DAY)) == {"silent": (touched,)}
+    _write(house, "UPDATE lead SET pace_days = 60 WHERE id = :lead", lead=touched)
+    assert audit(house, START + 61 * DAY).findings == ()
+    assert _kinds(audit(house, START + 121 * DAY)) == {"silent": (touched,)}
 
 
 def test_a_lead_back_from_sales_is_not_silent_because_the_rep_had_it_for_long(house: House) -> None:

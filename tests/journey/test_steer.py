@@ -99,6 +99,15 @@ def test_a_pause_holds_everything_and_its_end_lets_the_track_go_on(house: House)
     assert "resumed" in events(house, lead)
 
 
+@pytest.mark.parametrize("days", [0, -1, 61])
+def test_a_pace_beyond_what_a_track_can_keep_is_refused(house: House, days: int) -> None:
+    lead = add_lead(house)
+    before = everything(house)
+    with pytest.raises(Refused, match="Choose 1 to 60 days, or a pause"):
+        steer.set_pace(house, lead, days, START)
+    assert everything(house) == before
+
+
 def test_closing_ends_everything_and_withdraws_an_open_offer(house: House) -> None:
     lead = add_lead(house, demo_requested=True)
     tick_at(house, START)
@@ -127,6 +136,7 @@ def test_a_lead_that_is_not_there_is_named_and_nothing_is_done(house: House) -> 
         lambda: steer.enrol(house, 99, "keep", START),
         lambda: steer.leave(house, 99, "by-hand", START),
         lambda: steer.pause(house, 99, None, START),
+        lambda: steer.set_pace(house, 99, 30, START),
         lambda: steer.close(house, 99, Closing.WON, START),
     ):
         with pytest.raises(NotFound, match="no lead 99"):

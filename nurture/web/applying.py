@@ -13,9 +13,6 @@ from nurture.errors import NurtureError
 from nurture.journey import events
 from nurture.journey.house import House
 
-GATHERS: Final = 0.15
-"""Seconds in which batches that come thick and fast gather: twenty at once cost little more than one."""
-
 _log: Final = logging.getLogger(__name__)
 
 
@@ -27,7 +24,6 @@ class Applying:
         self._clock = clock
         self._busy = threading.Lock()
         self._asked = False
-        self._never = threading.Event()
 
     def ask(self) -> None:
         """Apply every batch that waits, or leave it to the one at work. What fails waits for a sweep."""
@@ -37,8 +33,6 @@ class Applying:
             try:
                 self._asked = False
                 events.apply(self._house, self._clock.now())
-                if self._asked:
-                    self._never.wait(GATHERS)
             except (NurtureError, DBAPIError) as error:
                 # The type alone: a database's error repeats the values of its statement.
                 _log.warning("events_left_to_the_sweep", extra={"error": type(error).__name__})

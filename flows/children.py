@@ -48,7 +48,12 @@ def web_pages() -> None:
 
     with open_app(live=True) as app, answering(app.house, app.clock):
         serve_web(
-            create_app(app.house, app.clock, event_keys=app.settings.webhook_keys),
+            create_app(
+                app.house,
+                app.clock,
+                event_keys=app.settings.webhook_keys,
+                inbound_keys=app.settings.inbound_keys,
+            ),
             app.settings.web_host,
             app.settings.web_port,
             trusted=app.settings.proxies,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey import events, repeats
+from nurture.journey import events, repeats, replies
 from nurture.journey.listen import listen
 
 
@@ -14,7 +14,8 @@ def listen_shard(shard: int, at: str | None) -> Counts:
     """Apply what webhooks left over, and recorded signals, until none waits."""
     with opened(at) as (house, now):
         repeats.sweep(house, now)
-        return told(shard, {"events": events.sweep(house, now).new, "signals": listen(house, now)})
+        heard = {"events": events.sweep(house, now).new, "replies": replies.poll(house, now).new}
+        return told(shard, {**heard, "signals": listen(house, now)})
 
 
 @flow(name="listen", flow_run_name=run_name, timeout_seconds=900)

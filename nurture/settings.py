@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64decode
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -20,6 +21,8 @@ PREFIX: Final = "NURTURE_"
 NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables of this prefix that are no settings: where the tests find a real funnel."""
 
+_DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+_LONGEST_DOMAIN: Final = 200  # an address has 254 characters at most
 _HERE: Final = Path(__file__).parent
 STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
 """The templates that come with nurture; the first folder that there is counts."""
@@ -30,7 +33,7 @@ def _templates() -> Path:
     return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
 
 
-SECRETS: Final = frozenset({"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url"})
+SECRETS: Final = frozenset({"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url", "imap_url"})
 """Settings whose values no message repeats: secret, or easily mistaken for what is."""
 
 
@@ -110,6 +113,19 @@ class Settings(BaseSettings):
         default=Path("spool"),
         description="The folder where clicks are kept while the database is busy; it is emptied by itself.",
     )
+    reply_domain: str | None = Field(
+        default=None,
+        description="The mail domain whose mail comes back to nurture, such as in.example.com. Touches then "
+        "ask for answers to reply+... at it; without it answers go to the sender's reply_to.",
+    )
+    sendgrid_inbound_key: str | None = Field(
+        default=None,
+        description="The public key of SendGrid's Inbound Parse; two while they change, with a comma.",
+    )
+    imap_url: SecretStr | None = Field(
+        default=None,
+        description="The mailbox where answers arrive, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
+    )
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
     web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
     trusted_proxies: str = Field(
@@ -155,7 +171,7 @@ class Settings(BaseSettings):
             raise ValueError("it must begin with https://: the key would travel in clear")
         return value.strip().rstrip("/")
 
-    @field_validator("sendgrid_webhook_key")
+    @field_validator("sendgrid_webhook_key", "sendgrid_inbound_key")
     @classmethod
     def _verifies(cls, value: str | None) -> str | None:
         keys = [key.strip() for key in (value or "").split(",") if key.strip()]
@@ -174,6 +190,11 @@ class Settings(BaseSettings):
         """Return the keys of SendGrid's Event Webhook one by one; none where it is not used."""
         return tuple((self.sendgrid_webhook_key or "").split(",")) if self.sendgrid_webhook_key else ()
 
+    @property
+    def inbound_keys(self) -> tuple[str, ...]:
+        """Return the keys of SendGrid's Inbound Parse one by one; none where it is not used."""
+        return tuple(self.sendgrid_inbound_key.split(",")) if self.sendgrid_inbound_key else ()
+
     @field_validator("smtp_url")
     @classmethod
     def _server(cls, value: SecretStr | None) -> SecretStr | None:
@@ -186,6 +207,32 @@ class Settings(BaseSettings):
             well = False
         if not well:
             raise ValueError("it must look like smtp://user:password@smtp.example.com:587")
+        return value
+
+    @field_validator("reply_domain")
+    @classmethod
+    def _domain(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        plain = value.strip().removeprefix("@").rstrip(".").lower()
+        if not _DOMAIN.fullmatch(plain) or len(plain) > _LONGEST_DOMAIN:
+            raise ValueError("it must look like in.example.com")
+        return plain
+
+    @field_validator("imap_url")
+    @classmethod
+    def _mailbox(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            parts = urlsplit(value.get_secret_value().strip())
+            well = parts.scheme in ("imap", "imaps") and parts.hostname and parts.username and parts.port != 0
+        except ValueError:
+            well = False
+        if not well:
+            raise ValueError("it must look like imaps://user:password@imap.example.com:993/INBOX")
+        if parts.scheme == "imap" and not _is_here(parts.hostname or ""):
+            raise ValueError("it must begin with imaps://: the password would travel in clear")
         return value
 
     @field_validator("trusted_proxies")

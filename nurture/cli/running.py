@@ -75,7 +75,12 @@ def serve(
             else:
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
-        pages = create_app(app.house, app.clock, event_keys=app.settings.webhook_keys)
+        pages = create_app(
+            app.house,
+            app.clock,
+            event_keys=app.settings.webhook_keys,
+            inbound_keys=app.settings.inbound_keys,
+        )
         with answering(app.house, app.clock):
             serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from nurture.domain.policy import Policy
 from nurture.domain.track import Sender
 from nurture.errors import NotFound
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
-from nurture.store import offers, tables
+from nurture.store import offers, replies, tables
 from nurture.store.offers import OfferRow
 from nurture.store.outbox import Waiting
+from nurture.store.replies import Said
 
 from . import links
 from .house import House
@@ -24,10 +26,16 @@ from .letters import lead_values, sender_address
 from .links import Link, Wanted
 
 MOST_DEEDS: Final = 8
+MOST_REPLIES: Final = 3
+MOST_WORDS: Final = 1_500
+"""Characters of a reply that a brief shows."""
 
+_LINK: Final = re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE)
 _signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 
 Deed = dict[str, str]
+Words = dict[str, object]
+"""What somebody wrote: on, who, lines."""
 
 
 @dataclass
@@ -38,18 +46,21 @@ class Briefs:
     connection: Connection
     offers: Mapping[int, OfferRow]
     deeds: Mapping[int, Sequence[Deed]]
+    replies: Mapping[int, Sequence[Words]]
     sender: Sender | None
 
     @classmethod
     def of(cls, house: House, connection: Connection, batch: Sequence[Waiting]) -> Briefs:
         """Read what the briefs of *batch* show."""
         if not batch:
-            return cls(house, connection, {}, {}, None)
+            return cls(house, connection, {}, {}, {}, None)
         book = house.rulebooks.current(connection)
         found = offers.find(house.database, connection, [one.offer_id for one in batch if one.offer_id])
-        deeds = deeds_of(house, connection, [one.lead_id for one in batch])
+        lead_ids = [one.lead_id for one in batch]
+        deeds = deeds_of(house, connection, lead_ids)
+        words = replies_of(house, connection, lead_ids)
         sender = next((program.sender for program in book.programs.values()), None)
-        return cls(house, connection, found, deeds, sender)
+        return cls(house, connection, found, deeds, words, sender)
 
     def write(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
         """Compose the brief of one offer, with its links to answer."""
@@ -69,7 +80,14 @@ class Briefs:
                 link = links.make(Wanted(purpose, one.lead_id, one.id, offer.id))
                 made.append(link)
                 urls[name] = link.url(self.house.base_url)
-        values = brief_values(one, offer, policy, self.deeds.get(one.lead_id, ()), urls)
+        values = brief_values(
+            one,
+            offer,
+            policy,
+            self.deeds.get(one.lead_id, ()),
+            urls,
+            self.replies.get(one.lead_id, ()),
+        )
         envelope = Envelope(
             ref=one.send_key,
             sender=sender_address(self.sender),
@@ -83,7 +101,12 @@ class Briefs:
 
 
 def brief_values(
-    one: Waiting, offer: OfferRow, policy: Policy, deeds: Sequence[Deed], urls: Mapping[str, str]
+    one: Waiting,
+    offer: OfferRow,
+    policy: Policy,
+    deeds: Sequence[Deed],
+    urls: Mapping[str, str],
+    words: Sequence[Words] = (),
 ) -> dict[str, object]:
     """Return the plain values that a brief is rendered with."""
     rep = policy.rep(offer.rep)
@@ -101,6 +124,7 @@ def brief_values(
             "accept_url": urls["accept"],
             "reject_url": urls["reject"],
             "deeds": list(deeds),
+            "replies": list(words),
             "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
         },
     }
@@ -127,6 +151,26 @@ def deeds_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> M
         if len(found[lead_id]) < MOST_DEEDS:
             found[lead_id].append({"on": _day(occurred_at), "what": _told(kind, step, link, value)})
     return found
+
+
+def replies_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Words]]:
+    """Return what was last written for each lead, the newest first, as plain lines without live links."""
+    found = replies.said(house.database, connection, lead_ids, ("reply",), MOST_REPLIES)
+    return {lead_id: [_words(one) for one in said] for lead_id, said in found.items()}
+
+
+def _words(one: Said) -> Words:
+    text = one.text[:MOST_WORDS] + ("..." if len(one.text) > MOST_WORDS else "")
+    lines = [_unlinked(line) for line in text.splitlines() if line.strip()]
+    if one.attachments:
+        lines.append(f"({one.attachments} attachment{'s' if one.attachments > 1 else ''}, not kept)")
+    who = f"somebody else ({_unlinked(one.sender)})" if one.sender else "the lead"
+    return {"on": _day(one.received_at), "who": who, "lines": lines or ["(no words)"]}
+
+
+def _unlinked(text: str) -> str:
+    """Return text in which mail programs find no link to make clickable."""
+    return _LINK.sub(lambda found: found[0].lower().replace("tt", "xx").replace(".", "[.]"), text)
 
 
 def _day(moment: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nurture.mail.inbox import Inbox
 from nurture.mail.provider import Provider
 from nurture.mail.tracking import Tracking
 from nurture.rules.holidays import public_holidays
@@ -22,6 +23,8 @@ class House:
     installation's mail from that of another one. *batch* is how many leads
     a sweep takes at once. *track_clicks* is whether links in mail come to us first, *honeypot* whether there
     is also one that no reader sees. *spool* is a folder for what is heard while the database is busy.
+    *reply_domain* is where mail to reply+... comes back to us, "" if nowhere; *inbox* is a mailbox where it
+    may lie.
     """
 
     database: Database
@@ -34,6 +37,8 @@ class House:
     track_clicks: bool = True
     honeypot: bool = True
     spool: Path = Path("spool")
+    reply_domain: str = ""
+    inbox: Inbox | None = None
 
     @property
     def tracking(self) -> Tracking | None:

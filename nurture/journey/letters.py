@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from nurture.domain.track import Program, Sender
 from nurture.mail.compile import CompiledEmail
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.replies import address_of
 from nurture.mail.tracking import Trail
 from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import Waiting
@@ -69,20 +70,22 @@ def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = F
     program = house.rulebooks.program(connection, one.track, one.track_version)
     compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email, house.tracking)
     made: list[Link] = []
-    mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject={quote('unsubscribe')}"
+    reply_to = _reply_to(house, program.sender, one, made)
+    mailto = f"mailto:{reply_to.email if reply_to else program.sender.email}?subject={quote('unsubscribe')}"
     url, choices = mailto, ""
     if house.base_url:
-        made = [
+        ways = [
             links.make(Wanted(purpose, one.lead_id, one.id))
             for purpose in (links.UNSUBSCRIBE, links.PREFERENCES)
         ]
-        url, choices = (link.url(house.base_url) for link in made)
+        made += ways
+        url, choices = (link.url(house.base_url) for link in ways)
     envelope = Envelope(
         ref=one.send_key,
         sender=sender_address(program.sender),
         to=Address(full_name(one.facts), one.address),
-        reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
-        unsubscribe_mailto=mailto if made else None,
+        reply_to=reply_to,
+        unsubscribe_mailto=mailto if url != mailto else None,
         labels=(one.track, one.step),
         origin=house.origin,
     )
@@ -122,6 +125,14 @@ def _own(compiled: CompiledEmail, trail: Trail | None, one: Waiting) -> Own | No
     if trail is None or not trail.own:
         return None
     return Own(one.id, [[url, compiled.patterns[place]] for url, place in trail.own.items()])
+
+
+def _reply_to(house: House, sender: Sender, one: Waiting, made: list[Link]) -> Address | None:
+    """Return where answers go: to an address of this one mail, or as the sender has it."""
+    if house.reply_domain:
+        made.append(links.make(Wanted(links.REPLY, one.lead_id, one.id)))
+        return Address(sender.name, address_of(made[-1].token, house.reply_domain))
+    return Address(sender.name, sender.reply_to) if sender.reply_to else None
 
 
 def touch_values(

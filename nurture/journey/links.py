@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b32encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
-from secrets import token_urlsafe
+from secrets import token_bytes, token_urlsafe
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -21,6 +22,9 @@ ACCEPT: Final = "accept"
 REJECT: Final = "reject"
 CLICK: Final = "click"
 OPEN: Final = "open"
+
+REPLY: Final = "reply"
+"""What is mailed back to, not clicked: it has no page."""
 
 PATHS: Final = {UNSUBSCRIBE: "u", PREFERENCES: "p", ACCEPT: "a", REJECT: "r", CLICK: "c", OPEN: "o"}
 """Where each purpose lives under the base URL."""
@@ -65,7 +69,12 @@ def digest(token: str) -> str:
 
 def make(wanted: Wanted) -> Link:
     """Make a fresh link."""
-    return Link(token_urlsafe(16), wanted)
+    return Link(_for_mail() if wanted.purpose == REPLY else token_urlsafe(16), wanted)
+
+
+def _for_mail() -> str:
+    """Return a token that survives mail servers: they may write what stands before the @ in lower case."""
+    return b32encode(token_bytes(16)).decode().rstrip("=").lower()
 
 
 def keep(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:

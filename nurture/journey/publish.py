@@ -37,6 +37,7 @@ BRIEF_KNOWN = frozenset(
             "accept_url",
             "reject_url",
             "deeds",
+            "replies",
             "reasons",
         )
     }

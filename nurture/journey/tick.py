@@ -9,7 +9,7 @@ from datetime import datetime
 from nurture.clock import Clock, VirtualClock
 from nurture.store import clocks
 
-from . import events, repeats
+from . import events, repeats, replies
 from .advance import Advanced, advance
 from .deliver import Delivered, deliver
 from .enrol import classify
@@ -38,7 +38,7 @@ def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
         clocks.note(connection, now)
     repeats.sweep(house, now)
     return Ticked(
-        heard=events.sweep(house, now).new + listen(house, now),
+        heard=events.sweep(house, now).new + replies.poll(house, now).new + listen(house, now),
         classified=classify(house, now),
         advanced=advance(house, now),
         handed_off=hand_off(house, now),

@@ -10,6 +10,7 @@ from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -18,6 +19,7 @@ TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 
 _LONGEST_SIGNATURE: Final = 200  # DER of P-256 has 72 bytes at most
 _ALGORITHM: Final = ec.ECDSA(SHA256())
+_HASHED: Final = ec.ECDSA(Prehashed(SHA256()))
 # Digits only: time and body are signed as one text, and no byte may pass from one to the other.
 _TIME: Final = re.compile(r"[0-9]{1,20}")
 
@@ -34,21 +36,37 @@ class Keyring:
 
     def signed(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
         """Whether one of the keys signed *body*; the headers as they came, each of them once."""
-        if len(signatures) != 1 or len(timestamps) != 1 or not _TIME.fullmatch(timestamps[0]):
-            return False
-        if len(signatures[0]) > _LONGEST_SIGNATURE:
-            return False
-        try:
-            signature = b64decode(signatures[0].encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError):
+        signature = _signature(signatures, timestamps)
+        if signature is None:
             return False
         signed = timestamps[0].encode("ascii") + body
         return any(_is_of(key, signature, signed) for key in self._keys)
 
+    def signed_digest(self, signatures: Sequence[str], timestamps: Sequence[str], digest: bytes) -> bool:
+        """Whether one of the keys signed what *digest* is the SHA-256 of: the time, then the body."""
+        signature = _signature(signatures, timestamps)
+        if signature is None:
+            return False
+        return any(_is_of(key, signature, digest, _HASHED) for key in self._keys)
 
-def _is_of(key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes) -> bool:
+
+def _signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | None:
+    """Return the signature where both headers came once and can be true."""
+    if len(signatures) != 1 or len(timestamps) != 1 or not _TIME.fullmatch(timestamps[0]):
+        return None
+    if len(signatures[0]) > _LONGEST_SIGNATURE:
+        return None
     try:
-        key.verify(signature, signed, _ALGORITHM)
+        return b64decode(signatures[0].encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+
+
+def _is_of(
+    key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes, how: ec.ECDSA = _ALGORITHM
+) -> bool:
+    try:
+        key.verify(signature, signed, how)
     except InvalidSignature:
         return False
     return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from nurture.store import tables
@@ -155,3 +155,37 @@ class OpenConsent(SQLModel, table=True):
     source: str
     stated_at: datetime = _moment()
     last_open_on: date | None = None
+
+
+class Reply(SQLModel, table=True):
+    """A mail that answers one of ours, once, by a hash of what its copies have in common.
+
+    Beside `lead` and `address` it holds personal data: *text*, what the person wrote, and *sender*, who it is
+    if not the lead. Whoever erases a lead deletes its rows. The mail itself is not kept.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("kind in ('reply', 'opt_out', 'away', 'automatic', 'bounce')", name="kind"),
+        Index("ix_reply_lead_id_received_at", "lead_id", "received_at"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    natural_key: str = Field(unique=True)
+    lead_id: int = Field(foreign_key="lead.id")
+    message_id: int | None = Field(default=None, foreign_key="message.id")
+    kind: str
+    received_at: datetime = _moment()
+    sent_at: datetime = _moment()
+    sender: str
+    text: str
+    back_on: date | None = None
+    attachments: int
+
+
+class Inbox(SQLModel, table=True):
+    """How far a mailbox is read: all up to *last_uid* is done. *name* is a hash; *uid_validity* is IMAP's."""
+
+    name: str = Field(primary_key=True)
+    uid_validity: int = Field(sa_type=BigInteger, nullable=False)
+    last_uid: int = Field(sa_type=BigInteger, nullable=False)
+    read_at: datetime = _moment()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Final
 
 from fastapi import Depends, Request
@@ -30,13 +30,20 @@ SMALL: Final = 64 * 1024
 LARGE: Final = 4 * 1024 * 1024
 """Bytes; a batch of the API."""
 
+MOST_MAIL: Final = 30 * 1024 * 1024
+"""Bytes; SendGrid takes no larger mail."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What may be asked of a route, and how many bytes a request may bring."""
+    """What may be asked of a route, and how many bytes a request may bring.
+
+    *streamed*: the route reads the body itself, piece by piece, and holds to that number.
+    """
 
     methods: frozenset[str] = LOOK | ACT
     most_bytes: int = SMALL
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,7 @@ CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
 EVENTS: Final = "/webhooks/sendgrid/events"
 PREFERENCES: Final = f"/{links.PATHS[links.PREFERENCES]}/{{token}}"
+INBOUND: Final = "/webhooks/sendgrid/inbound"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 API: Final = "/api/"
@@ -86,6 +94,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     OPEN: Bearer(links.OPEN, methods=LOOK),
     EVENTS: Signed(methods=ACT, most_bytes=2 * 1024 * 1024),  # SendGrid's batches end at 768 KB
     PREFERENCES: Bearer(links.PREFERENCES),
+    INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, streamed=True),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
     SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
@@ -113,6 +122,7 @@ class Site:
     guestbook: Guestbook
     event_keys: Keyring
     applying: Applying
+    inbound_keys: Keyring = field(default_factory=lambda: Keyring(()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,12 @@ class Gate:
             else:
                 await self._app(scope, _bounded(receive, policy.most_bytes), send)
             return
+        if policy.streamed and scope["method"] == "POST":
+            if _announced(scope) > policy.most_bytes:
+                await self._page("too-large.html", 413)(scope, receive, send)
+            else:
+                await self._app(scope, receive, send)
+            return
         held = 0
 
         def hold(size: int) -> None:

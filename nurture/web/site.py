@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -18,14 +18,14 @@ from nurture.journey.house import House
 from nurture.mail.sendgrid_signature import Keyring
 from nurture.store import clocks
 
-from . import access, api, clicks, handoffs, preferring, problems, unsubscribing, webhooks
+from . import access, api, clicks, handoffs, inbound, preferring, problems, unsubscribing, webhooks
 from .access import Site, TheSite, admit
 from .applying import Applying
 from .gate import Gate
 from .look import Look
 from .problems import Problem
 
-Page = Callable[..., Response]
+Page = Callable[..., Response | Awaitable[Response]]
 
 _PAGE_OF: Final[Mapping[int, str]] = {400: "unreadable.html", 404: "not-found.html", 405: "not-allowed.html"}
 
@@ -47,6 +47,7 @@ _ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
     (access.OPEN, clicks.pixel, None),
     (access.EVENTS, None, webhooks.sendgrid_events),
     (access.PREFERENCES, preferring.ask, preferring.choose),
+    (access.INBOUND, None, inbound.sendgrid_inbound),
     (access.HEALTH, health, None),
     (access.HEALTHZ, health, None),
 )
@@ -60,10 +61,12 @@ _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
 )
 
 
-def create_app(house: House, clock: Clock, *, event_keys: Sequence[str] = ()) -> FastAPI:
+def create_app(
+    house: House, clock: Clock, *, event_keys: Sequence[str] = (), inbound_keys: Sequence[str] = ()
+) -> FastAPI:
     """Build the application; it opens the database only when somebody asks for something.
 
-    *event_keys* verify SendGrid's Event Webhook.
+    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse.
     """
     look = Look()
     app = FastAPI(
@@ -75,7 +78,13 @@ def create_app(house: House, clock: Clock, *, event_keys: Sequence[str] = ()) ->
         dependencies=[Depends(admit)],
     )
     app.state.site = Site(
-        house, clock, look, Guestbook(house, clock), Keyring(event_keys), Applying(house, clock)
+        house,
+        clock,
+        look,
+        Guestbook(house, clock),
+        Keyring(event_keys),
+        Applying(house, clock),
+        Keyring(inbound_keys),
     )
     for path, look_at, act in _ROUTES:
         if look_at is not None:
@@ -84,6 +93,7 @@ def create_app(house: House, clock: Clock, *, event_keys: Sequence[str] = ()) ->
             app.add_api_route(path, act, methods=["POST"])
     for method, path, endpoint in _API_ROUTES:
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
+    app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
     app.state.working = anyio.CapacityLimiter(api.AT_ONCE)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Problem, _told)

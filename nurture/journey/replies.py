@@ -1,0 +1,213 @@
+"""Hear what people answer: a person's reply, "stop", an absence that names its end, a mailbox that is none.
+
+What is kept and what follows commit before the mail counts as heard, and each may happen again: a reply
+counts once by its Message-ID and the mail of ours that it answers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection
+
+from nurture.domain import calendar
+from nurture.domain.address import normalise_address
+from nurture.domain.signals import SignalKind, SignalVerdict
+from nurture.domain.suppression import Source
+from nurture.mail.inbox import InboxUnusable
+from nurture.mail.incoming import Incoming
+from nurture.mail.replies import Kind, Reply, read_reply
+from nurture.store import replies, signals, views
+from nurture.store.replies import Answered, Came, Mark
+from nurture.store.signals import Recorded
+
+from . import listen
+from .house import House
+from .links import REPLY, digest
+from .moves import Mover
+
+AT_ONCE: Final = 20
+"""Mails of a mailbox in one transaction."""
+
+_MOST_AWAY: Final = timedelta(days=400)
+_BY_ANOTHER: Final = "by somebody else"
+_SIGNALS: Final = {
+    Kind.REPLY: SignalKind.REPLIED,
+    Kind.OPT_OUT: SignalKind.UNSUBSCRIBED,
+    Kind.AWAY: SignalKind.AUTO_REPLIED,
+    Kind.AUTOMATIC: SignalKind.AUTO_REPLIED,
+    Kind.BOUNCE: SignalKind.BOUNCED,
+}
+_WORDED: Final = frozenset({Kind.REPLY, Kind.OPT_OUT, Kind.AWAY})
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Taken(NamedTuple):
+    """What came of mails: how many there were, how many answer mail of ours, how many of those were new."""
+
+    mails: int = 0
+    ours: int = 0
+    new: int = 0
+
+    def plus(self, other: Taken) -> Taken:
+        """Add two up."""
+        return Taken(self.mails + other.mails, self.ours + other.ours, self.new + other.new)
+
+
+class _Heard(NamedTuple):
+    key: str
+    reply: Reply
+    to: Answered
+    at: datetime
+
+
+def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
+    """Keep what mails say and let it have its effects; what answers no mail of ours is passed over."""
+    read = [read_reply(mail, now.date()) for mail in mails]
+    with house.database.write() as connection:
+        heard = _ours(house, connection, read, now)
+        known = replies.known(house.database, connection, [one.key for one in heard])
+        new = [one for one in heard if one.key not in known]
+        replies.keep(house.database, connection, [_kept(one, now) for one in new])
+        _leave_in_peace(house, connection, new, now)
+    said = [_recorded(one, now) for one in heard if _is_said(one)]
+    if said:  # also those that are known: whoever kept them may have died before this
+        listen.record(house, said, now)
+    return Taken(len(mails), len(heard), len(new))
+
+
+def poll(house: House, now: datetime) -> Taken:
+    """Take what is new in the mailbox for replies, if there is one. Nothing in it is changed.
+
+    A mailbox that cannot be read is a warning in the log: it must not stop what else is to be heard.
+    """
+    total = Taken()
+    if house.inbox is None:
+        return total
+    with house.database.read() as connection:
+        mark = replies.mark_of(connection, house.inbox.name)
+    try:
+        with house.inbox.opened() as folder:
+            last = mark.last_uid if mark is not None and mark.uid_validity == folder.uid_validity else 0
+            for batch in _batches(folder.newer_than(last)):
+                total = total.plus(take(house, [mail for _, mail in folder.fetch(batch)], now))
+                with house.database.write() as connection:
+                    reached = Mark(folder.uid_validity, batch[-1])
+                    replies.set_mark(house.database, connection, house.inbox.name, reached, now)
+    except InboxUnusable as error:
+        _log.warning("inbox_unusable", extra={"why": str(error)})
+    return total
+
+
+def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(uids), AT_ONCE):
+        yield uids[start : start + AT_ONCE]
+
+
+def _ours(house: House, connection: Connection, read: Sequence[Reply], now: datetime) -> list[_Heard]:
+    """Join replies to the mail that they answer, each once."""
+    digests = {token: digest(token) for reply in read for token in reply.tokens}
+    found = replies.answered(house.database, connection, digests.values(), REPLY)
+    heard: dict[str, _Heard] = {}
+    for reply in read:
+        to = next((found[digests[token]] for token in reply.tokens if digests[token] in found), None)
+        if to is not None:
+            key = sha256(f"{reply.key}|{to.digest}".encode()).hexdigest()
+            heard.setdefault(key, _Heard(key, reply, to, _when(reply, to, now)))
+    return list(heard.values())
+
+
+def _when(reply: Reply, to: Answered, now: datetime) -> datetime:
+    """Return when it was written: never after we heard of it, nor before our mail was planned."""
+    at = min(reply.sent_at or now, now)
+    return max(at, to.planned_at) if to.planned_at is not None else at
+
+
+def _kept(one: _Heard, now: datetime) -> Came:
+    reply = one.reply
+    worded = reply.kind in _WORDED
+    return Came(
+        natural_key=one.key,
+        lead_id=one.to.lead_id,
+        message_id=one.to.message_id,
+        kind=reply.kind.value,
+        received_at=now,
+        sent_at=one.at,
+        sender=reply.sender if worded and _is_of_another(one) else "",
+        text=reply.text if worded else "",
+        back_on=reply.back_on,
+        attachments=reply.attachments,
+    )
+
+
+def _is_of_another(one: _Heard) -> bool:
+    """Whether not the lead wrote, but a colleague, or the lead from another address."""
+    return bool(one.reply.sender) and normalise_address(one.reply.sender) != one.to.address
+
+
+def _is_said(one: _Heard) -> bool:
+    """Whether it tells something of the lead; a bounce may be of an address that it has given up."""
+    if one.reply.kind is not Kind.BOUNCE:
+        return True
+    return one.to.address in {normalise_address(bounced) for bounced in one.reply.bounced}
+
+
+def _recorded(one: _Heard, now: datetime) -> Recorded:
+    kind = _SIGNALS[one.reply.kind]
+    automatic = kind is SignalKind.AUTO_REPLIED
+    value = _BY_ANOTHER if kind is SignalKind.REPLIED and _is_of_another(one) else None
+    return Recorded(
+        lead_id=one.to.lead_id,
+        kind=kind.value,
+        occurred_at=one.at,
+        recorded_at=now,
+        natural_key=f"reply|{kind.value}|{one.key}",
+        source="reply",
+        verdict=(SignalVerdict.BOT if automatic else SignalVerdict.HUMAN).value,
+        verdict_because="an automatic answer" if automatic else "",
+        enrollment_id=one.to.enrollment_id,
+        track=one.to.track,
+        step=one.to.step or None,
+        message_id=one.to.message_id,
+        value=Source.REPLY.value if kind is SignalKind.UNSUBSCRIBED else value,
+    )
+
+
+def _leave_in_peace(house: House, connection: Connection, new: Sequence[_Heard], now: datetime) -> None:
+    """Pause the leads that say when they are back, until that day begins for them."""
+    until: dict[int, datetime] = {}
+    for one in new:
+        back = _back(one)
+        if back is not None and now < back <= now + _MOST_AWAY and one.reply.kind is Kind.AWAY:
+            until[one.to.lead_id] = max(back, until.get(one.to.lead_id, back))
+    if not until:
+        return
+    database = house.database
+    rows = views.these(database, connection, until)
+    paused = replies.pause(database, connection, sorted(until.items()), now)
+    if not paused:
+        return
+    signals.wake(database, connection, sorted(paused), now)
+    mover = Mover(house.rulebooks.current(connection), now, "listen")
+    for lead in views.views(database, connection, rows, now, house.holidays):
+        if lead.view.lead.id in paused:
+            day = until[lead.view.lead.id]
+            mover.note(
+                lead, "paused", f"paused until {day:%Y-%m-%d %H:%M} UTC: away, as an answer says", None
+            )
+    mover.changes.write(database, connection, now)
+
+
+def _back(one: _Heard) -> datetime | None:
+    """Return when the day of return begins, on the clock of the lead, which is away itself."""
+    if one.reply.back_on is None or _is_of_another(one):
+        return None
+    try:
+        return calendar.start_of(one.reply.back_on, one.to.zone or "UTC").astimezone(UTC)
+    except calendar.UnknownZone:
+        return calendar.start_of(one.reply.back_on, "UTC")

@@ -1,0 +1,144 @@
+"""Tell an out-of-office answer, and the day on which its writer is back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import date, timedelta
+from typing import Final
+
+_SUBJECT: Final = re.compile(
+    r"\s*(?:\[[^\]]{1,30}\]\s*)?(?:auto(?:matic|mated)?[ -]?(?:reply|response)\b|auto:|"
+    r"out[ -]of[ -](?:the[ -])?office\b|"
+    r"ooo\b|on (?:vacation|holiday|leave)\b|away from (?:my|the) (?:desk|office)|i am (?:away|out)|"
+    r"abwesenheit|automatische antwort|autoantwort|nicht im (?:büro|haus)|"
+    r"réponse automatique|absence\b|absent\w*\b.{0,10}bureau|absence du bureau|"
+    r"respuesta automática|fuera de (?:la )?oficina|ausente|"
+    r"risposta automatica|fuori (?:sede|ufficio)|assente|automatisch antwoord|afwezig|"
+    r"resposta automática|fora do escritório|ausência|autosvar|automatiskt svar|frånvaro|fravær|"
+    r"autoodpowiedź|automatyczna odpowiedź|poza biurem)",
+    re.IGNORECASE,
+)
+_ABSENT: Final = re.compile(
+    r"out of (?:the )?office|on (?:annual |parental |maternity |paternity |sick )?(?:leave|vacation|"
+    r"holiday)|"
+    r"away (?:from|until|on|till)|(?:limited|no) access to (?:my )?(?:e-?mail|mail)|"
+    r"nicht (?:im (?:büro|haus)|erreichbar|am arbeitsplatz)|im urlaub|abwesen|außer haus|in elternzeit|"
+    r"absent|en (?:congés?|vacances)|hors du bureau|fuera de (?:la )?oficina|de vacaciones|ausente|"
+    r"fuori (?:sede|ufficio)|in ferie|assente|afwezig|met vakantie|niet aanwezig|"
+    r"de férias|fora do escritório|på semester|ferie|na urlopie",
+    re.IGNORECASE,
+)
+
+_MONTHS: Final = {
+    name: number
+    for number, names in enumerate(
+        (
+            "january jan januar jänner januari janvier janv enero gennaio janeiro",
+            "february feb februar februari février févr fevrier febrero febbraio fevereiro",
+            "march mar märz maerz mrz maart mars marzo março",
+            "april apr avril avr abril aprile",
+            "may mai mei mayo maggio maio",
+            "june jun juni juin junio giugno junho",
+            "july jul juli juillet juil julio luglio julho",
+            "august aug augustus août aout agosto",
+            "september sep sept septembre septiembre setiembre settembre setembro",
+            "october oct oktober okt octobre octubre ottobre outubro",
+            "november nov novembre noviembre novembro",
+            "december dec dezember dez décembre déc decembre diciembre dicembre dezembro",
+        ),
+        1,
+    )
+    for name in names.split()
+}
+_MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
+_DATE: Final = (
+    r"(?P<iso>\d{4}-\d{1,2}-\d{1,2})"
+    rf"|(?P<d1>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª)?\s*(?:of\s+|"
+    rf"de\s+)?(?P<m1>{_MONTH})\b\.?,?(?:\s*(?:de\s+|del\s+)?(?P<y1>\d{{4}}))?"
+    rf"|(?P<m2>{_MONTH})\b\.?\s+(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s*(?P<y2>\d{{4}}))?"
+    r"|(?P<d3>\d{1,2})\.\s?(?P<m3>\d{1,2})\.(?:\s?(?P<y3>\d{4}|\d{2})\b)?"
+    r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b"
+)
+_ENGLISH_BACK: Final = (
+    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b"
+)
+_BACK: Final = (
+    r"\b(?:(?:wieder|zurück|zurueck|erst)\b.{0,25}?\b(?:ab|am|seit|zum)?|(?:ab|"
+    r"am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
+    r"de retour|reviens|serai (?:là|présent)|de regreso|regreso|regresaré|vuelvo|volveré|estaré de vuelta|"
+    r"di ritorno|rientro|rientrerò|tornerò|torno|terug|weer|de volta|regresso|retorno|volto|tillbaka|"
+    r"tilbage|tilbake)\b"
+)
+_ENGLISH_UNTIL: Final = r"\b(?:until|till|through|thru|up to|to and including)\b"
+_UNTIL: Final = r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b"
+_GAP: Final = r"[^.!?;0-9]{0,45}?"
+
+_NEAR: Final = 200
+_FAR: Final = 400
+"""Days ahead: without a year, and with one. What is further off is a mistake, or another year."""
+
+
+def is_away_subject(subject: str) -> bool:
+    """Whether the subject is that of an automatic answer, and of no person's answer to one."""
+    return _SUBJECT.match(subject) is not None
+
+
+def says_away(text: str) -> bool:
+    """Whether an automatic answer says that somebody is away."""
+    return _ABSENT.search(text[:5_000]) is not None
+
+
+def back_on(text: str, today: date) -> date | None:
+    """Return the day on which the writer of an out-of-office answer is back.
+
+    None if it names none, several, one that may be read two ways, or none of the next months.
+    """
+    plain = " ".join(text[:5_000].split())
+    back = {*_dates(_ENGLISH_BACK, plain, today, english=True), *_dates(_BACK, plain, today)}
+    if not back:
+        last = {*_dates(_ENGLISH_UNTIL, plain, today, english=True), *_dates(_UNTIL, plain, today)}
+        back = {None if day is None else day + timedelta(days=1) for day in last}
+    found = back.pop() if len(back) == 1 else None
+    return found if found is not None and found > today else None
+
+
+def _dates(phrase: str, text: str, today: date, *, english: bool = False) -> Iterator[date | None]:
+    for match in re.finditer(rf"{phrase}{_GAP}(?<!\d)(?:{_DATE})", text, re.IGNORECASE):
+        yield _day(match, today, english=english)
+
+
+def _day(match: re.Match[str], today: date, *, english: bool) -> date | None:
+    found = match.groupdict()
+    if found["iso"]:
+        year, month, day = (int(one) for one in found["iso"].split("-"))
+        return _checked(year, month, day, today)
+    if found["m1"]:
+        return _checked(_year(found["y1"]), _MONTHS[found["m1"].lower()], int(found["d1"]), today)
+    if found["m2"]:
+        return _checked(_year(found["y2"]), _MONTHS[found["m2"].lower()], int(found["d2"]), today)
+    if found["d3"]:
+        return _checked(_year(found["y3"]), int(found["m3"]), int(found["d3"]), today)
+    first, second = int(found["a4"]), int(found["b4"])
+    if english and first != second and first <= 12 and second <= 12:
+        return None  # 3/4 is in March here and in April there
+    day, month = (second, first) if second > 12 else (first, second)
+    return _checked(_year(found["y4"]), month, day, today)
+
+
+def _year(told: str | None) -> int | None:
+    if not told:
+        return None
+    return int(told) if len(told) == 4 else 2000 + int(told)
+
+
+def _checked(year: int | None, month: int, day: int, today: date) -> date | None:
+    years = (today.year, today.year + 1) if year is None else (year,)
+    for one in years:
+        try:
+            found = date(one, month, day)
+        except ValueError:
+            continue
+        if today < found <= today + timedelta(days=_NEAR if year is None else _FAR):
+            return found
+    return None

@@ -1,0 +1,51 @@
+"""Read a delivery status notification: whether a mailbox turned out to be none."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+_RECIPIENT: Final = re.compile(
+    r"^(?:final|original)-recipient:\s*(?:[\w-]+\s*;)?\s*<?([^\s<>;]+@[^\s<>;]+?)>?\s*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ACTION: Final = re.compile(r"^action:\s*([a-z]+)", re.IGNORECASE | re.MULTILINE)
+_STATUS: Final = re.compile(r"^status:\s*([245])\.(\d{1,3})\.(\d{1,3})", re.IGNORECASE | re.MULTILINE)
+_UNKNOWN: Final = re.compile(
+    r"user unknown|unknown user|no such (?:user|recipient|mailbox|address)|mailbox (?:not found|"
+    r"unavailable|does not exist)|"
+    r"(?:recipient|address|account|user|mailbox)[^\n]{0,60}(?:does not exist|doesn't exist|not exist|"
+    r"not found|"
+    r"rejected|unknown|disabled|inactive)",
+    re.IGNORECASE,
+)
+
+
+class Bounced(NamedTuple):
+    """Which addresses (lower case) a report is about, and whether no mail will ever reach them."""
+
+    recipients: tuple[str, ...]
+    hard: bool
+
+
+def read_bounce(enclosed: str) -> Bounced:
+    """Read what a report encloses.
+
+    Hard is an address that is none (5.1.x, 5.2.1), or 5.0.0 that says so: a full mailbox, a block or a
+    message that is too large is not.
+    """
+    recipients = tuple(dict.fromkeys(one.lower() for one in _RECIPIENT.findall(enclosed)))[:20]
+    action = _ACTION.search(enclosed)
+    statuses = {(int(one), int(two), int(three)) for one, two, three in _STATUS.findall(enclosed)}
+    failed = action is None or action[1].lower() == "failed"
+    return Bounced(recipients, failed and len(statuses) == 1 and _is_hard(*statuses.pop(), enclosed))
+
+
+def _is_hard(kind: int, subject: int, detail: int, text: str) -> bool:
+    if kind != 5:
+        return False
+    if subject == 1:
+        return detail not in (7, 8)  # those are about the sender
+    if (subject, detail) == (2, 1):
+        return True
+    return (subject, detail) == (0, 0) and _UNKNOWN.search(text) is not None

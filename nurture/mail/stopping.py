@@ -1,0 +1,165 @@
+"""Hear "stop" and "take me off your list" in a short reply, in several languages."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_MOST_WORDS: Final = 25
+
+_GREETING: Final = re.compile(
+    r"(?:hi|hello|hey|dear|good (?:morning|afternoon|day)|hallo|guten (?:tag|morgen)"
+    r"|sehr geehrte\w*|liebe\w*|moin|"
+    r"bonjour|madame|monsieur|hola|buenos d[ií]as|buenas(?: tardes)?|estimad\w+|buongiorno|ciao"
+    r"|salve|ol[áa]|"
+    r"bom dia|beste|geachte)\b[^\n,.!]{0,50}[,.!]?\s*(?:\n|$)",
+    re.IGNORECASE,
+)
+_CLOSING: Final = re.compile(
+    r"\n\s*(?:(?:kind |best |warm )?regards|best|cheers|thanks|thank you|many thanks|sincerely|yours\b.*|"
+    r"mit (?:freundlichen|besten) gr[üu](?:ß|ss)en|(?:viele|beste|liebe|freundliche) gr[üu](?:ß"
+    r"|ss)e|mfg|danke|vg|lg|"
+    r"cordialement|bien à vous|merci(?: d'avance)?|salutations.*|"
+    r"(?:un )?saludos?(?: cordial(?:es)?)?|atentamente|gracias|cordiali saluti|distinti saluti"
+    r"|grazie|saluti|"
+    r"met vriendelijke groet(?:en)?|bedankt|atenciosamente|obrigad[oa])\b[^\n]{0,40}(?:\n[\s\S]*)?$",
+    re.IGNORECASE,
+)
+
+_LIST: Final = (
+    r"(?: (?:from|off)(?: of)?(?: (?:your|this|the|these|all|any))?"
+    r"(?: (?:mailing|email|e mail|mail|distribution|contact|marketing|newsletter))?"
+    r"(?: (?:list|lists|emails?|e mails?|mails?|mailings?|database|newsletters?|system))?)?"
+)
+_MAILS: Final = r"(?:e mails?|emails?|mails?|messages?|newsletters?|spam|this|these|it)"
+_PHRASES: Final = (
+    # English
+    r"stop(?: it| this| now)?",
+    r"(?:un ?subscribe|opt out|opt me out|de ?register)(?: me)?" + _LIST,
+    r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))" + _LIST,
+    (
+        r"stop (?:e mailing|emailing|mailing|contacting|messaging|spamming|bothering"
+        r"|writing(?: to)?)(?: to)? (?:me|us)"
+    ),
+    rf"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more))* ?{_MAILS}?",
+    rf"no (?:more|further) {_MAILS}",
+    (
+        r"(?:do not|don t|dont|never) (?:contact|e mail|email|mail|write(?: to)?|message"
+        r"|send)(?: to)? (?:me|us)"
+        rf"(?: (?:any|more|such|these|further))* ?{_MAILS}?(?: again| any ?more)?"
+    ),
+    r"i (?:want|wish|would like|d like) to (?:un ?subscribe|opt out|be (?:removed|taken off|unsubscribed))"
+    + _LIST,
+    r"(?:can|could|would|will) you (?:un ?subscribe|remove|take|delete) (?:me|us)" + _LIST,
+    # German
+    (
+        r"(?:abmelden|abmeldung|abbestellen|austragen|stopp|entfernen|löschen|newsletter (?:abmelden"
+        r"|abbestellen))"
+    ),
+    (
+        r"(?:nehmen|streichen|entfernen|löschen|tragen|melden|nimm|streich|entferne|lösche|trag|melde)"
+        r"(?: sie)? (?:mich|uns|meine(?: e ?mail)? ?(?:adresse|daten))"
+        r"(?: (?:aus|von|vom|im))?(?: (?:ihrem|ihrer|ihren|dem|der|diesem|dieser|eurem|eurer|deinem"
+        r"|deiner|allen))?"
+        r"(?: (?:verteiler|e ?mail ?verteiler|liste|mailingliste|newsletter|datenbank))?"
+        r"(?: (?:ab|aus|heraus|raus|streichen|löschen|entfernen|nehmen))?"
+    ),
+    (
+        r"(?:senden|schicken|schreiben)(?: sie)? (?:mir|uns)(?: bitte)? (?:keine|nichts|nicht)"
+        r"(?: weiteren?)?(?: (?:e ?mails?|mails?|nachrichten|werbung|newsletter))?(?: mehr)?(?: zu)?"
+    ),
+    r"keine (?:weiteren? )?(?:e ?mails?|mails?|werbung|newsletter|nachrichten)(?: mehr)?",
+    (
+        r"ich (?:möchte|will) (?:keine|nichts)(?: weiteren?)?(?: (?:e ?mails?|mails?|werbung|newsletter))?"
+        r"(?: von ihnen)?(?: mehr)?(?: (?:erhalten|bekommen))?"
+    ),
+    r"ich (?:möchte|will) mich (?:abmelden|austragen)|mich (?:abmelden|austragen)",
+    # French
+    (
+        r"(?:désinscription|désabonnement|désinscrire|désabonner|désinscrivez moi|désabonnez moi"
+        r"|me désinscrire|"
+        r"me désabonner|arrêtez|arrêter)"
+    ),
+    (
+        r"(?:retirez|supprimez|enlevez|rayez|effacez|désinscrivez|désabonnez) (?:moi|nous"
+        r"|mon adresse|mes données)"
+        r"(?: de (?:votre|vos|la|cette))?(?: (?:liste|listes|newsletter|fichiers?|base(?: de données)?))?"
+        r"(?: (?:de diffusion|d envoi|d adresses))?"
+    ),
+    (
+        r"(?:merci )?de (?:me|nous) (?:désinscrire|désabonner|retirer|supprimer|désabonner)"
+        r"(?: de (?:votre|vos|la|cette))?(?: (?:liste|listes|newsletter))?(?: de diffusion)?"
+    ),
+    (
+        r"(?:de )?ne (?:plus|pas) (?:me|nous) (?:contacter|écrire|envoyer|solliciter)(?: (?:de "
+        r"|d )?(?:e ?mails?|mails?|messages?))?"
+    ),
+    r"ne (?:m|nous) ?(?:écrivez|envoyez|contactez) plus(?: (?:de |d )?(?:e ?mails?|mails?|messages?))?",
+    (
+        r"je (?:ne )?(?:souhaite|veux) (?:me désinscrire|me désabonner|plus recevoir (?:vos|de|d"
+        r"|ces) ?(?:e ?mails?|mails?|messages?|newsletters?))"
+    ),
+    # Spanish
+    r"(?:baja|alto|cancelar(?: (?:la )?suscripción)?|darme de baja|dar(?:me)? de baja|desuscribir(?:me)?)",
+    r"(?:denme|deme|dame) de baja(?: (?:de|en) (?:su|la|esta) lista)?",
+    r"(?:quiero|deseo|quisiera) (?:darme de baja|cancelar (?:la|mi) suscripción)",
+    (
+        r"(?:elimínen?me|elimíname|quítenme|bórrenme|bórreme)(?: de (?:su|la|esta) (?:lista"
+        r"|base de datos))?(?: de correos?)?"
+    ),
+    (
+        r"no (?:me|nos) (?:envíen?|escriban?|contacten?|manden?)(?: más)?(?: (?:correos?|mensajes?"
+        r"|e ?mails?))?(?: más)?"
+    ),
+    r"no (?:quiero|deseo) (?:recibir )?más (?:correos?|mensajes?|e ?mails?)",
+    # Italian, Dutch, Portuguese
+    (
+        r"(?:cancellami|cancellatemi|disiscrivimi|disiscrivetemi|cancellazione|rimuovetemi|rimuovimi)"
+        r"(?: dalla (?:vostra )?(?:lista|mailing list|newsletter))?"
+    ),
+    r"non (?:scrivetemi|inviatemi|contattatemi) più(?: (?:e ?mail|mail|messaggi))?",
+    (
+        r"(?:afmelden|uitschrijven|schrijf (?:mij|me) uit|meld (?:mij|me) af|geen (?:e ?mails?"
+        r"|mails?) meer|"
+        r"verwijder (?:mij|me)(?: (?:uit|van) (?:uw|de|deze|jullie) (?:lijst|mailinglijst|bestand))?)"
+    ),
+    (
+        r"(?:cancelar (?:a )?(?:inscrição|subscrição)|descadastrar|remov[ae] me|remover|sair da lista|"
+        r"não (?:me )?(?:enviem?|escrevam?|contactem?)(?: mais)?(?: (?:e ?mails?|mensagens))?)"
+    ),
+)
+_POLITE: Final = (
+    r"(?:please|pls|kindly|can you|could you|would you|will you|veuillez|prière de|thanks|thank you"
+    r"|many thanks|now|immediately|at once|asap|again|any ?more|altogether|"
+    r"right away|bitte|danke|sofort|umgehend|dringend|merci|s il vous plaît|svp|immédiatement"
+    r"|por favor|gracias|"
+    r"inmediatamente|per favore|grazie|subito|alstublieft|graag|bedankt|por gentileza|obrigad[oa]"
+    r"|and|und|et|y)"
+)
+_ANY: Final = "|".join(_PHRASES)
+_STOP: Final = re.compile(
+    rf"(?:{_POLITE} )*(?:{_ANY})(?: {_POLITE})*(?: (?:{_POLITE} )*(?:{_ANY}))?(?: {_POLITE})*"
+)
+_SUBJECT: Final = re.compile(
+    r"(?:un ?subscribe|stop|opt out|remove(?: me)?|abmelden|abbestellen|abmeldung|désinscription"
+    r"|désabonnement|baja|"
+    r"cancellazione|afmelden|uitschrijven)"
+)
+
+
+def asks_to_stop(words: str, subject: str = "") -> bool:
+    """Whether a person wants no more mail: the words say that and hardly anything else, or the subject alone.
+
+    *words* are the person's own, above what is quoted. A subject of an answer ("Re: ...") is ours.
+    """
+    if _SUBJECT.fullmatch(_folded(subject)):
+        return True
+    plain = words.strip()[:1_000]
+    plain = _GREETING.sub("", plain, count=1) if _GREETING.match(plain) else plain
+    plain = _CLOSING.sub("", f"\n{plain}", count=1) if "\n" in plain else plain
+    folded = _folded(plain)
+    return 0 < len(folded.split()) <= _MOST_WORDS and _STOP.fullmatch(folded) is not None
+
+
+def _folded(text: str) -> str:
+    return re.sub(r"[\W_]+", " ", text.casefold()).strip()

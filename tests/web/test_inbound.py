@@ -1,0 +1,134 @@
+"""SendGrid brings answers: a signed mail has its effects before we thank, all else changes nothing."""
+
+from __future__ import annotations
+
+from email import message_from_bytes, policy
+from typing import Any
+
+import orjson
+import pytest
+
+from nurture.mail.mailbox import Mailbox
+from nurture.web.access import INBOUND, MOST_MAIL
+from nurture.web.site import create_app
+from tests.doubles.events import Signer
+from tests.journey.builders import add_lead, tick_at
+from tests.mail.replying import mail
+
+from .world import BASE, NOW, TestClient, World, later
+
+SIGNER, OTHER = Signer(), Signer()
+BOUNDARY = "xYzZY"
+
+
+@pytest.fixture
+def client(world: World) -> TestClient:
+    """SendGrid, in front of our door for answers."""
+    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+    return TestClient(app, base_url=BASE, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def address(world: World, tmp_path: Any) -> str:
+    """Where a mail that went out asks for answers."""
+    world.house.reply_domain = "in.example.com"
+    world.house.provider = Mailbox(tmp_path / "sent")
+    add_lead(world.house, at=NOW, email="una@people.example", title="Head of stores")
+    tick_at(world.house, NOW, later(world, hours=1, minutes=30), later(world, hours=1))
+    for file in (tmp_path / "sent" / "new").iterdir():
+        sent = message_from_bytes(file.read_bytes(), policy=policy.default)
+        if "una@" in str(sent["To"]):
+            return str(sent["Reply-To"].addresses[0].addr_spec)
+    raise AssertionError("no mail went out")
+
+
+def form(**fields: bytes) -> bytes:
+    parts = b"".join(
+        b'--%b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+        % (
+            BOUNDARY.encode(),
+            name.replace("_", "-").encode(),
+            b'; filename="a.pdf"' if name.startswith("attachment") and name[-1].isdigit() else b"",
+            value,
+        )
+        for name, value in fields.items()
+    )
+    return parts + f"--{BOUNDARY}--\r\n".encode()
+
+
+def post(client: TestClient, body: bytes, signer: Signer | None = SIGNER) -> Any:
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    return client.post(INBOUND, content=body, headers=(signer.headers(body) if signer else {}) | kind)
+
+
+def said(world: World) -> list[str]:
+    return world.everything()["reply"]
+
+
+def test_a_raw_mail_is_heard(world: World, client: TestClient, address: str) -> None:
+    envelope = orjson.dumps({"to": [address.upper()], "from": "una@people.example"})
+    answer = post(client, form(email=mail("Call me", to="undisclosed"), envelope=envelope))
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 1, "new": 1})
+    assert world.value("SELECT text FROM reply") == "Call me"
+    assert post(client, form(email=mail("Call me", to=address))).json()["new"] == 0
+
+
+def test_a_mail_that_was_taken_apart_is_heard_whatever_its_charsets_say(
+    world: World, client: TestClient, address: str
+) -> None:
+    body = form(
+        headers=b"Message-ID: <7@people.example>\r\nFrom: una@people.example\r\n",
+        to=address.encode(),
+        subject="Größe".encode("latin-1"),
+        text="Rufen Sie an, über Mittag".encode("latin-1"),
+        charsets=b'{"text":"x-unheard-of","subject":"iso-8859-1"}',
+        envelope=b'{"to":["someone@else.example"],"from":"una@people.example"}',
+        attachments=b"1",
+        attachment1=b"%PDF" * 1000,
+    )
+    assert post(client, body).json()["new"] == 1
+    assert world.value("SELECT text FROM reply") == "Rufen Sie an, über Mittag"
+    assert world.value("SELECT attachments FROM reply") == 1
+
+
+def test_what_nobody_signed_changes_nothing(world: World, client: TestClient, address: str) -> None:
+    before = world.everything()
+    body = form(email=mail("stop", to=address))
+    assert post(client, body, None).status_code == 401
+    assert post(client, body, OTHER).status_code == 401
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    bent = client.post(INBOUND, content=body + b" ", headers=SIGNER.headers(body) | kind)
+    assert bent.status_code == 401
+    assert world.everything() == before
+
+
+def test_without_a_key_the_door_is_shut(world: World, address: str) -> None:
+    shut = TestClient(create_app(world.house, world.clock), base_url=BASE, raise_server_exceptions=False)
+    answer = post(shut, form(email=mail("stop", to=address)))
+    assert answer.status_code == 503
+    assert "NURTURE_SENDGRID_INBOUND_KEY" in answer.text
+    assert said(world) == []
+
+
+def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(
+    world: World, client: TestClient, address: str
+) -> None:
+    brought = 0
+
+    def pieces() -> Any:
+        nonlocal brought
+        for _ in range(64):
+            brought += 1024 * 1024
+            yield b"x" * (1024 * 1024)
+
+    answer = client.post(INBOUND, content=pieces(), headers=SIGNER.headers(b""))
+    assert answer.status_code == 413
+    announced = client.post(INBOUND, content=b"x", headers={"Content-Length": str(MOST_MAIL + 1)})
+    assert announced.status_code == 413
+    assert said(world) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", form(), form(charsets=b"{}"), form(email=b"x")[:-9]])
+def test_a_signed_body_that_is_no_mail_is_refused(world: World, client: TestClient, body: bytes) -> None:
+    assert post(client, body).status_code == 400
+    assert said(world) == []

@@ -40,6 +40,9 @@ def open_app(
 
     The database decides the clock: a live one has the real one, a virtual one stands where it was left
     (*at* moves it forward; *live* refuses it). *upgrade* creates or upgrades the tables first.
+
+    Raises:
+        Refused: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
     database = Database(settings.database_url.get_secret_value())
@@ -48,7 +51,7 @@ def open_app(
             schema.upgrade(database)
         else:
             schema.require_current(database)
-        clock = _clock(database, at, live=live)
+        clock = _clock(database, settings.provider, at, live=live)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
         provider = provider_of(settings, durable=durable)
         house = House(
@@ -102,7 +105,7 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
             assert_never(settings.provider)
 
 
-def _clock(database: Database, at: datetime | None, *, live: bool) -> Clock:
+def _clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:
     mode = clocks.open_mode(database)
     if mode == "virtual":
         if live:
@@ -110,13 +113,25 @@ def _clock(database: Database, at: datetime | None, *, live: bool) -> Clock:
                 f"The database {database.name} lives in virtual time: a demo or a simulation made it. "
                 "Name another database in NURTURE_DATABASE_URL for real work."
             )
+        _keep_from_people(database, provider, "lives in virtual time: a demo or a simulation made it")
         clock = VirtualClock(clocks.virtual_now(database))
         if at is not None:
             clock.advance_to(at)
         return clock
     if at is not None:
+        if mode is None:  # before it is bound: it stays as new as it is
+            _keep_from_people(database, provider, "is new, and would live in virtual time for good")
         clocks.bind(database, "virtual", at)
         return VirtualClock(at)
     real = RealClock()
     clocks.bind(database, "live", real.now())
     return real
+
+
+def _keep_from_people(database: Database, provider: str, why: str) -> None:
+    """Refuse what would send a year's mail to real people in a minute."""
+    if provider != "mailbox":
+        raise Refused(
+            f"The database {database.name} {why}, and NURTURE_PROVIDER is {provider}, which mails people. "
+            "Set NURTURE_PROVIDER=mailbox, or name another database in NURTURE_DATABASE_URL."
+        )

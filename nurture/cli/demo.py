@@ -74,11 +74,17 @@ def _settings(folder: Path) -> Settings:
         raise Refused(f"{folder} holds other things. Name an empty folder with --folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    return Settings(
-        database_url=SecretStr(f"sqlite:///{database}"),
-        mailbox=folder / "mail",
-        templates=Settings.read().templates,
-    )
+    ours = {
+        "database_url": SecretStr(f"sqlite:///{database}"),
+        "mailbox": folder / "mail",
+        "spool": folder / "spool",
+        "provider": "mailbox",  # whoever carries real mail here: the demo writes to invented people
+        "sendgrid_key": None,
+        "sendgrid_webhook_key": None,
+        "smtp_url": None,
+        "base_url": None,
+    }
+    return Settings.read().model_copy(update=ours)
 
 
 def _heading(text: str) -> None:
@@ -196,6 +202,8 @@ def _last_words(folder: Path, settings: Settings, seconds: float) -> None:
     out.print(f"  the database   {folder}/nurture.db")
     out.print("\nWhat to type next:")
     prefix = f"NURTURE_DATABASE_URL=sqlite:///{folder}/nurture.db .venv/bin/nurture"
+    if Settings.read().provider != settings.provider:
+        prefix = f"NURTURE_PROVIDER={settings.provider} {prefix}"
     for command in ("why 17", "handoffs", "report tracks", "audit"):
         out.print(f"  [bold]{escape(prefix)} {command}[/]", soft_wrap=True)
     out.print("  [bold].venv/bin/nurture simulate webinar-attended --zone Europe/Berlin[/]", soft_wrap=True)

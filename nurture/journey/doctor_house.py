@@ -62,7 +62,10 @@ def clock(setup: SetUp) -> Sequence[Finding]:
     if kept is not None and kept.mode == "virtual":
         found = f"virtual: a demo or a simulation stands at {kept.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.for_real:
-            return [Finding("clock", "fails", f"{found}, and its mail would go to real people", _OTHER)]
+            found += f", so commands refuse to work on it while NURTURE_PROVIDER is {setup.settings.provider}"
+            return [
+                Finding("clock", "fails", found, f"{_OTHER} For the demo's, set NURTURE_PROVIDER=mailbox.")
+            ]
         return [Finding("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER)]
     if kept is not None and now < kept.seen_at - clocks.TOLERANCE:
         found = f"{shown}, but the database has seen {kept.seen_at:%Y-%m-%d %H:%M:%S} already"

@@ -200,13 +200,12 @@ class Settings(BaseSettings):
     def _server(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value.get_secret_value().strip())
-            well = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
-        except ValueError:
-            well = False
-        if not well:
-            raise ValueError("it must look like smtp://user:password@smtp.example.com:587")
+        if not _is_mail_server(value.get_secret_value().strip()):
+            raise ValueError(
+                "it must look like smtp://user:password@smtp.example.com:587, with special characters in "
+                "user and password percent-encoded: "
+                "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
+            )
         return value
 
     @field_validator("reply_domain")
@@ -280,6 +279,16 @@ def _is_public_key(text: str) -> bool:
     except (ValueError, UnsupportedAlgorithm):
         return False
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
+
+
+def _is_mail_server(url: str) -> bool:
+    """Say whether it is one beyond doubt: a bare @ / # ? in a password makes its rest pass for the host."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("smtp", "smtps") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return named and parts.netloc.count("@") <= 1 and parts.path in ("", "/") and not {"?", "#"} & set(url)
 
 
 def _is_here(host: str) -> bool:

@@ -147,6 +147,37 @@ def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.Monkey
     assert "hunter2" not in refused(monkeypatch, DATABASE_URI=SECRET, WEB_PORT="x")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "smtp://nora:S3cr@tpart/w0rd@smtp.example.com",
+        "smtp://nora:S3cr@tpart@smtp.example.com",
+        "smtp://nora:4711#tpart@smtp.example.com",
+        "smtp://nora:4711/tpart@smtp.example.com",
+        "smtp://nora:4711?tpart@smtp.example.com",
+        "smtp://nora:S3cr[tpart@smtp.example.com",
+    ],
+)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_no_piece_of_it_shown(
+    monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    told = refused(monkeypatch, SMTP_URL=wrong)
+    assert told.startswith("NURTURE_SMTP_URL is set, but")
+    assert "%40 for @" in told
+    for piece in ("nora", "4711", "S3cr", "tpart", "w0rd"):
+        assert piece not in told
+
+
+@pytest.mark.parametrize(
+    "right",
+    ["smtp://nora:S3cr%40t%2Fw0rd%23@smtp.example.com:587", "smtps://smtp.example.com/", "smtp://[::1]:2525"],
+)
+def test_a_mail_server_may_have_user_password_and_port(monkeypatch: pytest.MonkeyPatch, right: str) -> None:
+    read_one = read(monkeypatch, SMTP_URL=right).smtp_url
+    assert read_one is not None
+    assert read_one.get_secret_value() == right
+
+
 def test_settings_do_not_change_after_they_were_read() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Settings.read().web_port = 80

@@ -24,7 +24,8 @@ _GOODBYE: Final = 2.0  # seconds for the answer to QUIT, which changes nothing
 _CHECK_WHERE: Final = "Check the host and the port in NURTURE_SMTP_URL."
 _NOT_A_SERVER: Final = (
     "NURTURE_SMTP_URL is set, but it must look like smtp://user:password@smtp.example.com:587, "
-    "with signs such as @ : / # % in user and password written as %40 %3A %2F %23 %25."
+    "with special characters in user and password percent-encoded: "
+    "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %."
 )
 
 
@@ -62,13 +63,16 @@ class Server:
 
 def _parsed(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
     """Take the URL of a server apart, None where it is not one."""
+    whole = url.get_secret_value().strip()
     try:
-        parts = urlsplit(url.get_secret_value().strip())
+        parts = urlsplit(whole)
         port = parts.port
     except ValueError:  # its message may hold a piece of the password
         return None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == 0:
         return None
+    if parts.netloc.count("@") > 1 or parts.path not in ("", "/") or {"?", "#"} & set(whole):
+        return None  # a piece of the password would pass for the host, and be shown and looked up
     if bool(parts.username) != bool(parts.password):
         return None
     tls = parts.scheme == "smtps"

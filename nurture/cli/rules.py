@@ -14,12 +14,13 @@ from nurture.app import open_app
 from nurture.cli.running import moment
 from nurture.cli.show import JsonOption, as_json, can_open, err, local_time, out, table
 from nurture.clock import RealClock
-from nurture.errors import NotFound, RulesFaulty
+from nurture.errors import Misconfigured, NotFound, NurtureError, Refused, RulesFaulty
 from nurture.journey import preview as previews
 from nurture.journey import publish as publishing
 from nurture.journey.explain import find_lead
 from nurture.journey.simulate import simulate as run_simulation
 from nurture.mail.compose import ComposedEmail
+from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
 from nurture.rules import load, read_folder, survey_folder
 from nurture.settings import Settings
 
@@ -176,16 +177,41 @@ def test(
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Send one email to yourself through the configured provider. No lead and no track is touched."""
+    """Send one email to yourself through the configured provider. No lead and no track is touched.
+
+    It ends with exit code 0 only if the provider has taken the email.
+    """
     shown = previews.readdressed(_compose(email, lead, templates), to, RealClock().now())
     with open_app(upgrade=True) as app:
         (receipt,) = app.house.provider.send([shown], RealClock().now())
         name = app.house.provider.name
+    failure = _failure(receipt, name, to)
     if json:
-        as_json({"provider": name, "receipt": type(receipt).__name__, "to": to})
-    else:
-        where = f", into {Settings.read().mailbox}/new" if name == "mailbox" else ""
-        out.print(f"{type(receipt).__name__} by {name}{where}: {escape(shown.subject)}")
+        why = None if isinstance(receipt, Accepted) else receipt.why
+        as_json({"provider": name, "receipt": type(receipt).__name__, "to": to, "why": why})
+        if failure is not None:
+            raise typer.Exit(failure.exit_code)
+        return
+    if failure is not None:
+        raise failure
+    where = f", into {Settings.read().mailbox}/new" if name == "mailbox" else ""
+    out.print(f"{type(receipt).__name__} by {name}{where}: {escape(shown.subject)}")
+
+
+def _failure(receipt: Receipt, provider: str, to: str) -> NurtureError | None:
+    """Return as an error what became of a test email, None if the provider has taken it."""
+    match receipt:
+        case Accepted():
+            return None
+        case NotSent():
+            return Misconfigured(f"Not sent by {provider}: {receipt.why}")
+        case Rejected():
+            return Refused(f"Rejected by {provider}: {receipt.why}")
+        case InDoubt():
+            return Refused(
+                f"In doubt by {provider}: {receipt.why.rstrip('.')}. Nobody knows whether it went: "
+                f"look into the mailbox of {to} before you send it again."
+            )
 
 
 def simulate(

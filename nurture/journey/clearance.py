@@ -70,6 +70,21 @@ def clear(
     return cleared
 
 
+def closed_meanwhile(
+    house: House, connection: Connection, touches: Sequence[Waiting], now: datetime
+) -> dict[int, Outcome]:
+    """Return what becomes of touches whose window has closed, or grace has ended, since the claim."""
+    programs = _programs(house, connection, touches)
+    closed = {}
+    for one in touches:
+        program = programs[one.track, one.track_version]
+        if now > one.expires_at:
+            closed[one.id] = cancelled(one, "too_late")
+        elif isinstance(program, Program) and (later := _later(house, one, program, (), now)) is not None:
+            closed[one.id] = _kept_back(one, "held for its send window", later)
+    return closed
+
+
 def suppressed_meanwhile(
     house: House, connection: Connection, touches: Sequence[Waiting]
 ) -> dict[int, Outcome]:
@@ -101,6 +116,11 @@ def cancelled(one: Waiting, why: str) -> Outcome:
 def held(one: Waiting, why: str, until: datetime) -> Outcome:
     """Say that a message is looked at again at *until* (UTC)."""
     return Outcome(one.id, "planned", None, None, None, why, until)
+
+
+def deferred(one: Waiting, why: str, until: datetime, now: datetime) -> Outcome:
+    """Say that a message waits for its turn until *until* (UTC); its grace is as much longer."""
+    return Outcome(one.id, "planned", None, None, None, why, until, one.expires_at + (until - now))
 
 
 Suppressions = Mapping[int, Sequence[Standing]]
@@ -212,7 +232,10 @@ def _by_domain(
     if not going:
         return
     rules = house.rulebooks.current(connection).sending
-    off = {brake.name: brake for brake in braked if brake.kind == "domain"}
+    paused = {brake.name: brake for brake in braked if brake.kind == "domain"}
+    off = {name: brake for name, brake in paused.items() if brake.until is None or brake.until > now}
+    for name in (paused.keys() - off.keys()) & going.keys():
+        brakes.release(connection, "domain", name, "its time was up", now)
     off |= _newly_braked(house, connection, [domain for domain in going if domain not in off], rules, now)
     for domain in off.keys() & going.keys():
         brake = off[domain]
@@ -237,7 +260,7 @@ def _by_domain(
                 turn = sending.turn(limits, spent.this_hour, spent.today, places["waits"], now)
                 places["waits"] += 1
                 why = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
-                cleared.stay.append(_kept_back(one, why, turn))
+                cleared.stay.append(deferred(one, why, turn, now))
 
 
 def _is_limited(limits: Limits) -> bool:

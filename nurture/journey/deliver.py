@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,14 +11,16 @@ from secrets import token_hex
 from typing import Final, NamedTuple, assert_never
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from nurture.clock import Clock
 from nurture.domain.backoff import backoff
-from nurture.errors import NotFound, NurtureError
+from nurture.errors import DatabaseUnusable, NotFound
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
 from nurture.store import brakes, changes, outbox, signals
 from nurture.store.brakes import Brake
+from nurture.store.explained import passes
 from nurture.store.outbox import Claim, Outcome, Waiting
 
 from . import clearance, outgoing
@@ -39,6 +41,15 @@ IN_FLIGHT: Final = 2
 
 UNKNOWN_IN_A_ROW: Final = 5
 """So many unknown outcomes, one after the other, put the brake on."""
+
+UNKNOWN_WITHIN: Final = timedelta(minutes=15)
+"""How far back earlier runs count for that."""
+
+WRITES_AT_MOST: Final = 3
+"""How often a write that ran into a passing trouble, as a deadlock, is tried."""
+
+STALE_AFTER: Final = timedelta(seconds=5)
+"""A call that comes so long after its last look is not made: the machine slept, or something else hung."""
 
 _SETTLED: Final = frozenset({"accepted", "rejected", "cancelled"})
 
@@ -69,10 +80,16 @@ def deliver(
 
     *stopping* is asked between batches whether to end.
     """
-    total = Delivered(0, _take_over(house, clock.now()))
+    looked = clock.now()
+    total = Delivered(0, _take_over(house, looked))
+    unknown = _unknown_lately(house, looked)
     while True:
+        if clock.now() - looked > LEASE / 2:
+            looked = clock.now()
+            total += Delivered(0, _take_over(house, looked))
         held = claim_batch(house, clock.now(), min(house.batch, BATCH), observe)
-        sent = send_claimed(house, held, clock, observe)
+        sent = send_claimed(house, held, clock, observe, unknown)
+        unknown = sent.unknown
         total += Delivered(held.messages, held.states + sent.states)
         after_batch()
         if stopping():
@@ -83,6 +100,13 @@ def deliver(
                 return total
         elif held.messages < min(house.batch, BATCH) and not held.braked:
             return total
+
+
+def _unknown_lately(house: House, now: datetime) -> int:
+    """Return with how many unknown outcomes this run begins: little mail hides no broken line."""
+    with house.database.read() as connection:
+        doubts = outbox.recent_doubts(connection, house.provider.name, now - UNKNOWN_WITHIN)
+    return min(doubts, UNKNOWN_IN_A_ROW - 1)
 
 
 def _take_over(house: House, now: datetime) -> Counter[str]:
@@ -107,16 +131,19 @@ def _resend_after(house: House, connection: Connection) -> timedelta | None:
 class Held:
     """What one worker holds until its lease ends, written and ready; *states* is what became of the rest.
 
-    *stopped* is until when the provider takes nothing; *braked* is whether this batch is a probe.
+    *stopped* is until when the provider takes nothing; *braked* says that this batch is a probe, *at* when it
+    was claimed.
     """
 
     token: str
     messages: int = 0
     waiting: Sequence[Waiting] = ()
     emails: dict[int, ComposedEmail] = field(default_factory=dict)
+    domains: Mapping[int, str] = field(default_factory=dict)
     states: Counter[str] = field(default_factory=Counter)
     stopped: datetime | None = None
     braked: bool = False
+    at: datetime | None = None
 
 
 def claim_batch(
@@ -137,8 +164,8 @@ def claim_batch(
             return Held(token)
         cleared = clearance.clear(house, connection, waiting, braked, now)
         if stop is not None:
-            cleared.go = cleared.go[:1]
-            brakes.put(database, connection, stop._replace(until=now + PROBE_AFTER))
+            mine = brakes.take_probe(connection, stop.name, now, now + PROBE_AFTER)
+            cleared.go = cleared.go[:1] if mine else []
         written = outgoing.write(house, connection, cleared.go)
         refs = [email.ref for email in written.emails.values()]
         observe("render", refs)
@@ -151,7 +178,8 @@ def claim_batch(
     observe("claimed", refs)
     states = Counter(outcome.state for outcome in cleared.stay + faults)
     going = [one for one in cleared.go if one.id in written.emails]
-    return Held(token, len(waiting), going, written.emails, states, braked=stop is not None)
+    braking = stop is not None
+    return Held(token, len(waiting), going, written.emails, cleared.domains, states, braked=braking, at=now)
 
 
 def _rejected(id_: int, why: str) -> Outcome:
@@ -168,13 +196,18 @@ class Sent:
 
 
 def send_claimed(
-    house: House, held: Held, clock: Clock, observe: Observe = lambda _point, _refs: None
+    house: House,
+    held: Held,
+    clock: Clock,
+    observe: Observe = lambda _point, _refs: None,
+    unknown: int = 0,
 ) -> Sent:
     """Send what is still ours and still allowed, a breath at a time; give back what the provider stops.
 
-    While one breath is at the provider, the one before is written back and the next one is stamped.
+    While one breath is at the provider, the one before is written back and the next one is stamped. *unknown*
+    is how many outcomes in a row were unknown before.
     """
-    sent = Sent()
+    sent = Sent(unknown=unknown)
     left = deque(_breaths(held.waiting, max(1, house.provider.at_once // IN_FLIGHT)))
     flying: deque[_Flight] = deque()
     stop: NotSent | None = None
@@ -189,7 +222,8 @@ def send_claimed(
             sending = _turn(house, held, landed, breath, sent, clock, observe)
             if sending:
                 emails = [held.emails[one.id] for one in sending]
-                flying.append(_Flight(sending, lines.submit(_call, house, emails, clock.now())))
+                looked = clock.now()
+                flying.append(_Flight(sending, lines.submit(_call, house, emails, looked, clock)))
     if stop is not None:
         _put_brake(house, held, [one for breath in left for one in breath], stop, sent, clock.now())
     return sent
@@ -199,7 +233,7 @@ class _Flight(NamedTuple):
     """A breath at the provider."""
 
     sending: Sequence[Waiting]
-    receipts: Future[list[Receipt]]
+    receipts: Future[Sequence[Receipt]]
 
     @property
     def refs(self) -> list[str]:
@@ -211,11 +245,14 @@ def _breaths(waiting: Sequence[Waiting], size: int) -> Iterator[Sequence[Waiting
         yield waiting[start : start + size]
 
 
-def _call(house: House, emails: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
+def _call(house: House, emails: Sequence[ComposedEmail], looked: datetime, clock: Clock) -> Sequence[Receipt]:
+    now = clock.now()
+    if now - looked > STALE_AFTER:
+        return [NotSent("the last look at it was too long ago", now) for _ in emails]
     try:
         return house.provider.send(emails, now)
-    except NurtureError as error:
-        return [NotSent(str(error), stops=True) for _ in emails]
+    except Exception as error:  # noqa: BLE001 - whatever it is, some of them may have gone
+        return [InDoubt(f"{house.provider.name} broke off: {type(error).__name__}") for _ in emails]
 
 
 def _turn(
@@ -229,17 +266,28 @@ def _turn(
 ) -> list[Waiting]:
     """Write back what landed, stamp of *breath* what may go: one transaction, so one wait for the disk."""
     refs = [one.send_key for one in breath]
-    if breath:
-        observe("last check", refs)
-    now = clock.now()
-    with house.database.write() as connection:
-        # As a sweep that cancels messages holds their leads first: two of them never wait in a circle.
-        concerned = [*breath, *(landed.sending if landed else ())]
-        changes.hold(house.database, connection, [one.lead_id for one in concerned])
-        if landed is not None:
-            _write_back(house, connection, held, landed, sent, now)
-            observe("write-back", landed.refs)
-        sending = _stamp(house, connection, held, breath, sent, now) if breath else []
+    for attempt in range(WRITES_AT_MOST):
+        if breath:
+            observe("last check", refs)
+        states: Counter[str] = Counter()
+        try:
+            with house.database.write() as connection:
+                now = clock.now()  # once the lock is there: a lease begins when it is written
+                # As a sweep that cancels messages holds their leads first: two never wait in a circle.
+                concerned = [*breath, *(landed.sending if landed else ())]
+                changes.hold(house.database, connection, [one.lead_id for one in concerned])
+                if landed is not None:
+                    states += _write_back(house, connection, held, landed, now)
+                    observe("write-back", landed.refs)
+                sending = _stamp(house, connection, held, breath, states, now) if breath else []
+            break
+        except (
+            DBAPIError,
+            DatabaseUnusable,
+        ) as error:  # what is known of the calls must not be lost to a passing trouble
+            if attempt + 1 == WRITES_AT_MOST or not passes(error):
+                raise
+    sent.states += states
     if landed is not None:
         observe("written back", landed.refs)
     if sending:
@@ -248,26 +296,47 @@ def _turn(
 
 
 def _write_back(
-    house: House, connection: Connection, held: Held, landed: _Flight, sent: Sent, now: datetime
-) -> None:
+    house: House, connection: Connection, held: Held, landed: _Flight, now: datetime
+) -> Counter[str]:
     receipts, name = landed.receipts.result(), house.provider.name
-    came = [_outcome(one, receipt, name, now) for one, receipt in zip(landed.sending, receipts, strict=True)]
+    answered = list(zip(landed.sending, receipts, strict=True))
+    came = [_outcome(one, receipt, name, now) for one, receipt in answered]
     _settle_and_wake(house, connection, came, landed.sending, held.token, now)
     if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
         brakes.release(connection, "provider", name, "a probe that went through", now)
-    sent.states += Counter(outcome.state for outcome in came)
+    for domain, refused in _refused_senders(answered, held.domains).items():
+        until = refused.retry_at or now + clearance.LOOK_AGAIN_AFTER
+        brakes.put(house.database, connection, Brake("domain", domain, refused.why, now, until))
+    return Counter(outcome.state for outcome in came)
+
+
+def _refused_senders(
+    answered: Sequence[tuple[Waiting, Receipt]], domains: Mapping[int, str]
+) -> dict[str, NotSent]:
+    return {
+        domains[one.id]: receipt
+        for one, receipt in answered
+        if isinstance(receipt, NotSent) and receipt.sender and one.id in domains
+    }
 
 
 def _stamp(
-    house: House, connection: Connection, held: Held, breath: Sequence[Waiting], sent: Sent, now: datetime
+    house: House,
+    connection: Connection,
+    held: Held,
+    breath: Sequence[Waiting],
+    states: Counter[str],
+    now: datetime,
 ) -> list[Waiting]:
-    """Note that the call comes next, of all that nobody suppressed or took from us meanwhile."""
+    """Note that the call comes next, of all that may still go and that nobody took from us meanwhile."""
     touches = [one for one in breath if one.kind == "touch"]
     stopped = clearance.suppressed_meanwhile(house, connection, touches)
+    if held.at is not None and now - held.at > LEASE:
+        stopped = clearance.closed_meanwhile(house, connection, touches, now) | stopped
     _settle_and_wake(house, connection, list(stopped.values()), breath, held.token, now)
     left = [one.id for one in breath if one.id not in stopped]
     still = outbox.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
-    sent.states["cancelled"] += len(stopped)
+    states.update(outcome.state for outcome in stopped.values())
     return [one for one in breath if one.id in still]
 
 
@@ -294,6 +363,7 @@ def _put_brake(
     back = [clearance.held(one, stop.why, until) for one in left]
     name = house.provider.name
     with house.database.write() as connection:
+        changes.hold(house.database, connection, [one.lead_id for one in left])
         outbox.settle(house.database, connection, back, held.token, now)
         brakes.put(house.database, connection, Brake("provider", name, stop.why, now, until))
     sent.states["planned"] += len(back)

@@ -82,7 +82,8 @@ def settle(house: House, ids: Sequence[int], now: datetime, *, sent: bool) -> li
 def _outcome(one: Doubt, now: datetime, *, sent: bool) -> Outcome:
     if sent:
         return Outcome(one.id, "accepted", one.called_at, None, None, "settled by hand: it was sent", None)
-    return Outcome(one.id, "planned", None, None, None, "settled by hand: it was not sent", now)
+    why = "settled by hand: it was not sent"
+    return Outcome(one.id, "planned", None, None, None, why, now, now + outbox.RESENT_WITHIN)
 
 
 def _line(one: Doubt, now: datetime, *, sent: bool) -> Noted:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from threading import Event, Thread
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from nurture.clock import Clock
 from nurture.errors import NurtureError
@@ -32,10 +32,10 @@ def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
     def beat() -> None:
         while not stopped.wait(BEAT.total_seconds()):
             with (
-                suppress(NurtureError, DBAPIError),
+                suppress(NurtureError, SQLAlchemyError),
                 database.write() as connection,
             ):  # the next beat may get through
-                outbox.renew(connection, token, clock.now() + LEASE)
+                outbox.renew(database, connection, token, clock.now() + LEASE)
 
     thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)
     thread.start()

@@ -22,7 +22,7 @@ class Mailbox:
     """
 
     name = "mailbox"
-    at_once = 500
+    at_once = 200
 
     def __init__(self, root: Path, *, html_copies: bool = False, durable: bool = False) -> None:
         self._root = root

@@ -29,12 +29,13 @@ class NotSent:
     """It provably did not go; try again, not before *retry_at* (UTC) where given.
 
     *stops* says that nothing else goes until then either: a rate limit, a refused key, a provider that is
-    down.
+    down. *sender* says it of this sender's mail alone: an address that nobody has verified.
     """
 
     why: str
     retry_at: datetime | None = None
     stops: bool = False
+    sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)

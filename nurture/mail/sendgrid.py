@@ -139,6 +139,7 @@ class _Batch:
         self._places: Iterator[int] = iter(range(len(batch)))
         self._receipts: list[Receipt] = [NotSent("it was not its turn any more")] * len(batch)
         self._stop: NotSent | None = None
+        self._refused: dict[str, NotSent] = {}
         self._trouble = 0
 
     async def carry(self, at_once: int) -> list[Receipt]:
@@ -158,7 +159,7 @@ class _Batch:
             except Unfit as error:
                 self._receipts[place] = Rejected(str(error))
                 continue
-            held = await self._turn()
+            held = await self._turn() or self._refused.get(email.sender.email)
             self._receipts[place] = held or await self._call(email, content)
 
     async def _turn(self) -> NotSent | None:
@@ -187,13 +188,15 @@ class _Batch:
             receipt = judge(answer, email.ref, line.pace.opens, sandbox=self._account.sandbox)
         else:
             receipt = answer
+        if isinstance(receipt, NotSent) and receipt.sender:
+            self._refused[email.sender.email] = receipt
         self._weigh(receipt)
         return receipt
 
     def _weigh(self, receipt: Receipt) -> None:
         """Stop the batch where going on would only make it worse."""
         match receipt:
-            case Accepted() | Rejected():
+            case Accepted() | Rejected() | NotSent(sender=True):
                 self._trouble = 0
                 return
             case NotSent(stops=True):

@@ -79,7 +79,9 @@ def judge(answer: Answer, ref: str, opens: datetime | None, *, sandbox: bool) ->
         case 401:
             return NotSent(f"SendGrid refuses the key (401){_quoted(said)}. {_key_advice(said)}", stops=True)
         case 403:
-            return NotSent(f"SendGrid forbids this (403){_quoted(said)}. {_advice(said)}", stops=True)
+            mine = _is_about_the_sender(said)
+            why = f"SendGrid forbids this (403){_quoted(said)}. {_advice(said)}"
+            return NotSent(why, stops=not mine, sender=mine)
         case 404 | 405:
             return NotSent(f"this is not where SendGrid takes mail ({status}). Check {URL}.", stops=True)
         case 429:
@@ -120,8 +122,12 @@ def _key_advice(said: list[Said]) -> str:
     return f"Set {KEY} to a key that is valid."
 
 
+def _is_about_the_sender(said: list[Said]) -> bool:
+    return any(one.field.startswith("from") or "sender" in one.message.lower() for one in said)
+
+
 def _advice(said: list[Said]) -> str:
-    if any(one.field.startswith("from") or "sender" in one.message.lower() for one in said):
+    if _is_about_the_sender(said):
         return f"Verify the sender's address or domain with SendGrid, or change {_SENDER}."
     return (
         f"Give the key in {KEY} the permission Mail Send; or it is the sender: verify its domain with "

@@ -63,7 +63,7 @@ class SMTP:
         *,
         timeout: float = 10.0,
         context: ssl.SSLContext | None = None,
-        at_once: int = 8,
+        at_once: int = 1,
         observe: Callable[[str], None] = _unobserved,
     ) -> None:
         self.at_once = at_once
@@ -242,7 +242,7 @@ class SMTP:
         )
 
     def _stop_sender(self, why: str, email: ComposedEmail, turn: _Turn) -> NotSent:
-        stopped = NotSent(why, turn.now + _LATER, stops=True)
+        stopped = NotSent(why, turn.now + _LATER, sender=True)
         turn.refused[email.sender.email] = stopped
         return stopped
 

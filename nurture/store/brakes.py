@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final, Literal, NamedTuple
 
-from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Connection, Table, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.store import tables
@@ -35,7 +35,10 @@ def on(connection: Connection) -> list[Brake]:
 
 
 def put(database: Database, connection: Connection, new: Brake) -> None:
-    """Put a brake on; where it is on already, say the new reason and time."""
+    """Put a brake on; where it is on already, say the new reason and time.
+
+    One that only a person takes off is never shortened.
+    """
     maker = sqlite.insert if database.is_sqlite else postgresql.insert
     values = new._asdict()
     connection.execute(
@@ -45,8 +48,20 @@ def put(database: Database, connection: Connection, new: Brake) -> None:
             index_elements=[brake.c.kind, brake.c.name],
             index_where=brake.c.released_at.is_(None),
             set_={"reason": new.reason, "until": new.until},
+            where=or_(brake.c.until.is_not(None), literal(new.until is None)),
         )
     )
+
+
+def take_probe(connection: Connection, provider: str, now: datetime, until: datetime) -> bool:
+    """Take the one try that a braked provider gets when its time has come; False if another worker has it."""
+    due = update(brake).where(
+        brake.c.kind == "provider",
+        brake.c.name == provider,
+        brake.c.released_at.is_(None),
+        brake.c.until <= now,
+    )
+    return connection.execute(due.values(until=until)).rowcount > 0
 
 
 def release(connection: Connection, kind: Kind, name: str, by: str, now: datetime) -> bool:

@@ -326,7 +326,14 @@ def _cancel(database: Database, connection: Connection, rows: Sequence[Cancelled
             message.c.kind == "touch",
             message.c.state.in_(("planned", "claimed")),
         )
-        .values(state="cancelled", state_at=now, reason=off.c.reason, lease_token=None, lease_until=None)
+        .values(
+            state="cancelled",
+            state_at=now,
+            claimed_at=None,
+            reason=off.c.reason,
+            lease_token=None,
+            lease_until=None,
+        )
     )
 
 

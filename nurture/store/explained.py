@@ -64,6 +64,15 @@ def explained(name: str) -> Iterator[None]:
         raise DatabaseUnusable(f"{remedy} ({name}: {said})") from error
 
 
+def passes(error: BaseException) -> bool:
+    """Say whether *error* comes of two transactions in each other's way: the same one may succeed now."""
+    driver = error if isinstance(error, DBAPIError) else error.__cause__
+    if not isinstance(driver, DBAPIError):
+        return False
+    code: str | None = getattr(driver.orig, "sqlstate", None)
+    return code.startswith("40") if code is not None else "locked" in str(driver.orig).lower()
+
+
 def _remedy(error: DBAPIError) -> str | None:
     said = str(error.orig).lower()
     if type(error.orig).__module__.startswith("sqlite3"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -70,7 +70,7 @@ class Waiting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a message. *send_at* None leaves the time as it is."""
+    """What became of a message. *send_at* and *expires_at* None leave these times as they are."""
 
     id: int
     state: str
@@ -79,12 +79,13 @@ class Outcome(NamedTuple):
     provider_id: str | None
     reason: str | None
     send_at: datetime | None
+    expires_at: datetime | None = None
 
 
 _OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
     zip(
         Outcome._fields,
-        (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime()),
+        (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
         strict=True,
     )
 )
@@ -203,10 +204,16 @@ def _claim(database: Database) -> Update:
     )
 
 
-def renew(connection: Connection, token: str, until: datetime) -> int:
-    """Prolong the lease on everything that *token* holds; return how many messages that is."""
-    held = update(message).where(_LEASED, message.c.lease_token == token).values(lease_until=until)
-    return connection.execute(held).rowcount
+def renew(database: Database, connection: Connection, token: str, until: datetime) -> int:
+    """Prolong the lease on what *token* holds; return how many messages that is.
+
+    What the worker itself is just writing is passed over: it is leased anew there, or settled.
+    """
+    held = select(message.c.id).where(_LEASED, message.c.lease_token == token)
+    if database.skips_locked:
+        held = held.with_for_update(skip_locked=True)
+    prolonged = update(message).where(message.c.id.in_(held)).values(lease_until=until)
+    return connection.execute(prolonged).rowcount
 
 
 def stamp_sending(
@@ -268,6 +275,7 @@ def _settle(database: Database) -> Update:
             reason=came.c.reason,
             claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
             send_at=func.coalesce(came.c.send_at, message.c.send_at),
+            expires_at=func.coalesce(came.c.expires_at, message.c.expires_at),
             lease_token=None,
             lease_until=None,
         )
@@ -308,8 +316,21 @@ def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]
     return left.with_for_update(skip_locked=True) if database.skips_locked else left
 
 
+def recent_doubts(connection: Connection, provider: str, since: datetime) -> int:
+    """Return how many calls to *provider* have had no clear outcome since *since*."""
+    unclear = select(func.count()).where(
+        message.c.state == "in_doubt", message.c.provider == provider, message.c.state_at > since
+    )
+    return connection.execute(unclear).scalar_one()
+
+
+RESENT_WITHIN: Final = timedelta(days=1)
+"""How long a message may still go out that a doubt has held up beyond its grace."""
+
+
 def resend_doubted(connection: Connection, before: datetime, now: datetime) -> int:
     """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
+    patience = bindparam("patience", now + RESENT_WITHIN, type_=UtcDateTime())
     planned = (
         update(message)
         .where(message.c.state == "in_doubt", message.c.state_at < before)
@@ -317,6 +338,7 @@ def resend_doubted(connection: Connection, before: datetime, now: datetime) -> i
             state="planned",
             state_at=now,
             send_at=now,
+            expires_at=case((message.c.expires_at < patience, patience), else_=message.c.expires_at),
             claimed_at=None,
             lease_token=None,
             reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",

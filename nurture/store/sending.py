@@ -15,6 +15,7 @@ from nurture.store.database import Database
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 
 
+_BY_A_PERSON: Final = brake.c.released_at.is_not(None) & brake.c.until.is_(None)
 _ONE_COUNTS: Final = 7_240_117  # any number, the same for all who count on one PostgreSQL database
 
 
@@ -93,7 +94,7 @@ def received(connection: Connection, of_last: Mapping[str, int]) -> dict[str, Re
 def _resumed(connection: Connection, domains: Sequence[str]) -> dict[str, datetime]:
     wanted = (
         select(brake.c.name, func.max(brake.c.released_at))
-        .where(brake.c.kind == "domain", brake.c.name.in_(domains), brake.c.released_at.is_not(None))
+        .where(brake.c.kind == "domain", brake.c.name.in_(domains), _BY_A_PERSON)
         .group_by(brake.c.name)
     )
     return {row[0]: row[1] for row in connection.execute(wanted)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from nurture.journey.heartbeat import LEASE
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
 from nurture.journey.suppress import suppress
+from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Rejected
 from nurture.store import outbox
 from nurture.store.database import Database
@@ -355,18 +356,21 @@ def test_what_provably_did_not_go_is_tried_again_when_the_provider_says(house: H
     assert one(house, "SELECT attempts FROM message") == 2
 
 
-def test_a_provider_that_cannot_be_used_at_all_sends_nothing_and_loses_nothing(house: House) -> None:
-    lead = _planned(house)
+@pytest.mark.parametrize("error", [NurtureError("gave up half-way"), ZeroDivisionError("a mistake of ours")])
+def test_a_provider_that_breaks_off_leaves_doubts_and_its_run_goes_on(house: House, error: Exception) -> None:
+    first, second = _planned(house), _planned(house)
 
-    def down(*_: object) -> Accepted:
-        raise NurtureError("the provider is down")
+    def breaks(email: ComposedEmail, _: datetime) -> Accepted:
+        if post.refs[-1] == email.ref and len(post.sent) == 1:
+            raise error
+        return Accepted(email.ref)
 
-    house.provider = Post(down)
+    house.provider = post = Post(breaks, at_once=2)
     deliver.deliver(house, VirtualClock(OPEN))
-    assert (_state(house, lead), _reason(house, lead)) == ("planned", "the provider is down")
-    house.provider = Post()
-    deliver.deliver(house, VirtualClock(OPEN + deliver.PROBE_AFTER))
-    assert _state(house, lead) == "accepted"
+    tick_at(house, OPEN + DAY)
+    assert (_state(house, first), _state(house, second)) == ("in_doubt", "accepted")
+    assert "broke off" in _reason(house, first)
+    assert len(post.refs) == len(set(post.refs)) == 2
 
 
 def test_a_refused_email_is_never_sent_again_and_its_lead_goes_on(house: House) -> None:

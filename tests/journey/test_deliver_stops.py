@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.journey import advance, deliver
 from nurture.journey.house import House
+from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
 from nurture.store import brakes
 from nurture.store.brakes import Brake
@@ -187,3 +189,82 @@ def test_mail_to_reps_goes_on_while_a_domain_is_paused(house: House) -> None:
     add_lead(house, demo_requested=True, at=OPEN)
     tick_at(house, OPEN)
     assert {ref.partition(":")[0] for ref in post.refs} == {"brief"}
+
+
+def test_mail_that_waits_for_its_domain_keeps_its_grace(db: Database, tmp_path: Path) -> None:
+    ramp = f"{{from: {START + timedelta(days=9):%Y-%m-%d}, first_day: 100, growth: 2}}"
+    house = _house(db, tmp_path, f"domains: {{house.example: {{per_day: 1000, warm_up: {ramp}}}}}\n")
+    _due(house, 5)
+    post = _post(house)
+    for day in range(12):
+        deliver.deliver(house, VirtualClock(OPEN + timedelta(days=day)))
+    assert len(post.refs) == 5
+    assert _states(house) == {"accepted": 5}
+
+
+def test_a_refused_sender_keeps_nobody_elses_mail_back(db: Database, tmp_path: Path) -> None:
+    rules = tiny_rules()
+    for name in ("welcome", "keep"):
+        mine = f"sender: {{name: Ada, email: ada@{name}.example, postal_address: 1 Harbour Lane}}\n"
+        rules[f"tracks/{name}/track.yaml"] += mine
+    house = make_house(db, tmp_path, rules=rules)
+    crowd(house, 20, title="Head")
+    tick_at(house, START)
+    advance.advance(house, OPEN)
+    write(house, "UPDATE message SET track = 'keep', track_version = 1, email = '01-news' WHERE id % 4 = 0")
+    others = "SELECT lead_id FROM message WHERE track = 'keep'"
+    write(house, f"UPDATE custody SET ref = 'keep', version = version + 1 WHERE lead_id IN ({others})")
+
+    def answer(email: ComposedEmail, _: datetime) -> Receipt:
+        mine = email.sender.email.endswith("@keep.example")
+        return NotSent("verify the sender", sender=True) if mine else Accepted(email.ref)
+
+    house.provider = Post(answer, at_once=4)
+    deliver.deliver(house, VirtualClock(OPEN))
+    assert _states(house) == {"accepted": 15, "planned": 5}
+    assert [(brake.kind, brake.name) for brake in _brakes(house)] == [("domain", "keep.example")]
+    post = _post(house)
+    deliver.deliver(house, VirtualClock(OPEN + 14 * MINUTE))
+    assert post.refs == []
+    deliver.deliver(house, VirtualClock(OPEN + 30 * MINUTE))
+    assert len(post.refs) == 5
+    assert _brakes(house) == []
+
+
+def test_unclear_calls_add_up_over_runs_with_little_mail(house: House) -> None:
+    write(
+        house,
+        "UPDATE message SET send_at = :later WHERE id > 4",
+        later=f"{OPEN + MINUTE:%Y-%m-%dT%H:%M:%S}+00:00",
+    )
+    _post(house, InDoubt("the line broke"))
+    deliver.deliver(house, VirtualClock(OPEN))
+    assert _states(house)["in_doubt"] == 4
+    assert _brakes(house) == []
+    deliver.deliver(house, VirtualClock(OPEN + MINUTE))
+    assert _states(house)["in_doubt"] < 4 + 2 * deliver.UNKNOWN_IN_A_ROW
+    assert [brake.kind for brake in _brakes(house)] == ["provider"]
+
+
+@dataclass
+class Sleepy:
+    """A clock on a machine that falls asleep after so many looks at it."""
+
+    looks: int
+    moment: datetime = OPEN
+    runs: bool = False
+
+    def now(self) -> datetime:
+        self.looks -= 1
+        return self.moment if self.looks >= 0 else self.moment + 10 * MINUTE
+
+    def wait(self, until: datetime, at_most: timedelta) -> bool:
+        return until - self.moment <= min(at_most, timedelta())
+
+
+def test_no_call_is_made_long_after_its_last_look(house: House) -> None:
+    post = _post(house, at_once=200)
+    held = deliver.claim_batch(house, OPEN, 500)
+    deliver.send_claimed(house, held, Sleepy(looks=2))
+    assert post.refs == []
+    assert _states(house) == {"planned": MANY}

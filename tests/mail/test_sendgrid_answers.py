@@ -83,7 +83,8 @@ def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str
 def test_what_a_person_must_mend_stops_everything_and_is_named(status: int, body: bytes, named: str) -> None:
     receipt = judged(status, body)
     assert isinstance(receipt, NotSent)
-    assert receipt.stops
+    assert receipt.stops != receipt.sender
+    assert receipt.sender == (b"Sender Identity" in body)
     assert named in receipt.why
 
 

@@ -189,7 +189,7 @@ def test_a_refused_sender_stops_its_own_emails_only(run: Run) -> None:
     assert kinds(receipts) == ["NotSent", "NotSent", "Accepted"]
     assert receipts[0] == receipts[1]
     assert isinstance(receipts[0], NotSent)
-    assert receipts[0].stops
+    assert (receipts[0].stops, receipts[0].sender) == (False, True)
     assert "mara@example.com" in receipts[0].why
     assert "templates/defaults.yaml" in receipts[0].why
 
@@ -250,7 +250,7 @@ def test_a_server_without_smtputf8_rejects_such_a_recipient_and_stops_such_a_sen
     assert isinstance(sent, Accepted)
     (stopped,) = provider.send([replace(neighbour, sender=Address("", "jürgen@example.com"))], NOW)
     assert isinstance(stopped, NotSent)
-    assert stopped.stops
+    assert stopped.sender
     assert "templates/defaults.yaml" in stopped.why
 
 

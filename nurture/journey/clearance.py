@@ -14,7 +14,7 @@ from nurture.domain import calendar, sending
 from nurture.domain.lead import Custodian
 from nurture.domain.sending import Limits, SendingRules
 from nurture.domain.suppression import Standing, covering
-from nurture.domain.track import Cap, Program
+from nurture.domain.track import Program
 from nurture.errors import NurtureError
 from nurture.store import brakes, outbox, suppressions
 from nurture.store import sending as sent_mail
@@ -151,9 +151,10 @@ def _programs(house: House, connection: Connection, touches: Sequence[Waiting]) 
 def _sent(
     house: House, connection: Connection, touches: Sequence[Waiting], programs: Programs, now: datetime
 ) -> dict[int, list[datetime]]:
-    """Return when each lead was written to, as far back as the longest cap looks."""
+    """Return when each lead was written to, as far back as the longest cap, or a lead's own pace, looks."""
     known = [program for program in programs.values() if isinstance(program, Program)]
-    longest = max((program.cap.per for program in known), default=timedelta())
+    paces = (timedelta(days=one.pace_days or 0) for one in touches)
+    longest = max((*(program.cap.per for program in known), *paces), default=timedelta())
     sent: dict[int, list[datetime]] = defaultdict(list)
     leads = [one.lead_id for one in touches]
     for lead_id, moment in outbox.sent_since(house.database, connection, leads, now - longest):
@@ -204,20 +205,16 @@ def _suppression(one: Waiting, suppressed: Sequence[Standing], topic: str) -> st
 def _later(
     house: House, one: Waiting, program: Program, sent: Sequence[datetime], now: datetime
 ) -> datetime | None:
-    """Return when pause, cap and window let the touch go, None if they do now."""
+    """Return when pause, pace, cap and window let the touch go, None if they do now."""
+    pace = timedelta(days=one.pace_days) if one.pace_days else None
     moment = max(now, one.paused_until or now)
     holidays = house.holidays(one.country, now)
     while True:
         opens = calendar.next_open(program.window, one.zone or program.zone_fallback, holidays, moment)
-        frees = _frees(program.cap, sent, opens)
+        frees = program.cap.frees_at_pace(pace, sent, opens)
         if frees is None:
             return opens if opens > now else None
         moment = frees
-
-
-def _frees(cap: Cap, sent: Sequence[datetime], moment: datetime) -> datetime | None:
-    counted = sorted(past for past in sent if past > moment - cap.per)
-    return counted[-cap.touches] + cap.per if len(counted) >= cap.touches else None
 
 
 def _by_domain(

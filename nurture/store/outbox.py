@@ -62,6 +62,7 @@ class Waiting(NamedTuple):
     country: str
     basis: str | None
     paused_until: datetime | None
+    pace_days: int | None
     custodian: str
     custody_ref: str
     offer_state: str | None
@@ -117,6 +118,7 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
             lead.c.country,
             lead.c.basis,
             lead.c.paused_until,
+            lead.c.pace_days,
             custody.c.kind.label("custodian"),
             custody.c.ref.label("custody_ref"),
             offer.c.state.label("offer_state"),

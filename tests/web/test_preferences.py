@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from nurture.clock import VirtualClock
 from nurture.domain.suppression import Scope, Source
-from nurture.journey import explain, suppress
+from nurture.journey import advance, deliver, explain, suppress
 from nurture.journey.suppress import About
 from tests.journey.builders import tick_at
 
@@ -233,6 +234,16 @@ def test_less_often_is_kept_by_the_planner_and_can_be_undone(world: World) -> No
     for _ in range(4):
         tick_at(world.house, later(world, days=1))
     assert world.value(_SENT, id=world.ids["mia"]) == 2
+
+
+def test_less_often_holds_mail_that_was_planned_before(world: World) -> None:
+    planned = "SELECT count(*) FROM message WHERE lead_id = :id AND state = 'planned'"
+    while not world.value(planned, id=world.ids["mia"]):
+        advance.advance(world.house, later(world, days=1))
+    _press(world, "pace", pace="60")
+    deliver.deliver(world.house, VirtualClock(world.clock.now()))
+    assert world.value(_SENT, id=world.ids["mia"]) == 1
+    assert world.value(_SENT, id=world.ids["noor"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import assert_never
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.errors import Misconfigured, Refused
 from nurture.journey.house import House
+from nurture.mail.inbox import Inbox
 from nurture.mail.mailbox import Mailbox
 from nurture.mail.provider import Provider
 from nurture.settings import Settings
@@ -63,6 +64,8 @@ def open_app(
             track_clicks=settings.track_clicks,
             honeypot=settings.honeypot,
             spool=settings.spool,
+            reply_domain=settings.reply_domain or "",
+            inbox=Inbox(settings.imap_url) if settings.imap_url is not None else None,
         )
         try:
             yield App(settings, clock, house)

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from flows.environment import environment
+from nurture.cli import demo
 from nurture.store import clocks
 from nurture.store.database import Database
+from tests.doubles.events import Signer
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
 from .conftest import Place
@@ -48,6 +51,25 @@ def test_a_database_in_virtual_time_and_a_real_provider_are_refused(
         assert words in said.err
     assert KEY not in said.err
     assert (running.counts(), sendgrid.accepted()) == (before, [])
+
+
+def test_nothing_secret_of_this_machine_comes_into_the_demo(place: Place) -> None:
+    exported = {
+        "PROVIDER": "smtp",
+        "SENDGRID_KEY": KEY,
+        "SENDGRID_WEBHOOK_KEY": Signer().public,
+        "SMTP_URL": "smtp://user:hunter2@smtp.example.com",
+        "IMAP_URL": "imaps://user:hunter2@imap.example.com:993/INBOX",
+    }
+    for name, value in exported.items():
+        place.environment.setenv(f"NURTURE_{name}", value)
+    settings = demo._settings(place.folder / "pretend")
+    assert settings.provider == "mailbox"
+    assert settings.templates == place.templates
+    children = environment(settings, place.folder, 4_300)
+    assert children["NURTURE_PROVIDER"] == "mailbox"
+    assert not any(value in text for text in children.values() for value in [KEY, "hunter2"])
+    assert not {"NURTURE_SENDGRID_WEBHOOK_KEY", "NURTURE_IMAP_URL", "NURTURE_SMTP_URL"} & children.keys()
 
 
 def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(

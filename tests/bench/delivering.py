@@ -54,7 +54,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         few = _worker(folder / "few.db", double, MESSAGES).memory
         many = _worker(folder / "many.db", double, MANY).memory
     note = (
-        f"{MESSAGES / engine.took.cpu:,.0f} per s of our CPU; the loop sends {MESSAGES / loop.wall:,.0f} per s; "
+        f"{MESSAGES / engine.took.cpu:,.0f} per s of our CPU; the loop sends {MESSAGES / loop.wall:,.0f}; "
         "django-drip-campaigns does 160-185 on this work, a durable workflow per lead about 100"
     )
     ratio = loop.wall / engine.took.wall

@@ -12,7 +12,7 @@ from nurture.clock import VirtualClock
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NurtureError
-from nurture.journey import advance, deliver, enrol, handoff, listen, steer
+from nurture.journey import advance, calling, claiming, deliver, enrol, handoff, listen, steer
 from nurture.journey.heartbeat import LEASE
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
@@ -91,7 +91,7 @@ def test_workers_who_deliver_the_same_messages_send_each_of_them_once(house: Hou
 
 def test_a_worker_that_dies_before_the_call_loses_its_messages_to_the_next_one(house: House) -> None:
     lead = _planned(house)
-    held = deliver.claim_batch(house, OPEN, 10)
+    held = claiming.claim_batch(house, OPEN, 10)
     assert [waiting.lead_id for waiting in held.waiting] == [lead]
     assert _state(house, lead) == "claimed"
     deliver.deliver(house, VirtualClock(OPEN + LEASE / 2))
@@ -103,22 +103,22 @@ def test_a_worker_that_dies_before_the_call_loses_its_messages_to_the_next_one(h
 
 def test_a_worker_whose_lease_ran_out_sends_nothing_more(house: House) -> None:
     lead = _planned(house)
-    slow = deliver.claim_batch(house, OPEN, 10)
+    slow = claiming.claim_batch(house, OPEN, 10)
     deliver.deliver(house, VirtualClock(OPEN + LEASE + MINUTE))
-    assert deliver.send_claimed(house, slow, VirtualClock(OPEN + LEASE + 2 * MINUTE)).states.total() == 0
+    assert calling.send_claimed(house, slow, VirtualClock(OPEN + LEASE + 2 * MINUTE)).states.total() == 0
     assert len(_post(house).refs) == 1
     assert _state(house, lead) == "accepted"
 
 
 def test_of_two_workers_who_hold_a_message_only_the_later_one_sends_it(house: House) -> None:
     lead = _planned(house)
-    slow = deliver.claim_batch(house, OPEN, 10)
+    slow = claiming.claim_batch(house, OPEN, 10)
     with house.database.write() as connection:
         outbox.release_expired(house.database, connection, OPEN + 2 * MINUTE)
-    quick = deliver.claim_batch(house, OPEN + 2 * MINUTE, 10)
-    assert deliver.send_claimed(house, slow, VirtualClock(OPEN + 2 * MINUTE)).states.total() == 0
+    quick = claiming.claim_batch(house, OPEN + 2 * MINUTE, 10)
+    assert calling.send_claimed(house, slow, VirtualClock(OPEN + 2 * MINUTE)).states.total() == 0
     assert (_post(house).refs, _state(house, lead)) == ([], "claimed")
-    assert deliver.send_claimed(house, quick, VirtualClock(OPEN + 2 * MINUTE)).states == {"accepted": 1}
+    assert calling.send_claimed(house, quick, VirtualClock(OPEN + 2 * MINUTE)).states == {"accepted": 1}
     assert len(_post(house).refs) == 1
 
 
@@ -185,9 +185,9 @@ def test_an_opt_out_between_planning_and_sending_calls_the_touch_off(house: Hous
 
 def test_an_opt_out_between_claim_and_call_calls_the_touch_off(house: House) -> None:
     lead, other = _planned(house), _planned(house)
-    held = deliver.claim_batch(house, OPEN, 10)
+    held = claiming.claim_batch(house, OPEN, 10)
     listen.record(house, [_unsubscribes(lead)], OPEN)
-    done = deliver.send_claimed(house, held, VirtualClock(OPEN)).states
+    done = calling.send_claimed(house, held, VirtualClock(OPEN)).states
     assert done == {"cancelled": 1, "accepted": 1}
     assert [row[0] for row in rows(house, "SELECT lead_id FROM message WHERE state = 'accepted'")] == [other]
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: page")
@@ -218,11 +218,11 @@ def test_a_topic_that_the_lead_left_is_not_sent_and_another_is(db: Database, tmp
 @pytest.mark.parametrize("moment", ["before the claim", "after the claim"])
 def test_no_touch_goes_after_the_lead_is_handed_off(house: House, moment: str) -> None:
     lead = _planned(house)
-    held = deliver.claim_batch(house, OPEN, 10) if moment == "after the claim" else None
+    held = claiming.claim_batch(house, OPEN, 10) if moment == "after the claim" else None
     tell(house, lead, SignalKind.REPLIED, OPEN)
     tick_at(house, OPEN)
     if held is not None:
-        deliver.send_claimed(house, held, VirtualClock(OPEN))
+        calling.send_claimed(house, held, VirtualClock(OPEN))
     tick_at(house, OPEN + MINUTE)
     assert custody(house, lead)[0] == "offer"
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "handed_off")

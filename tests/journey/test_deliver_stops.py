@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nurture.clock import VirtualClock
-from nurture.journey import advance, deliver
+from nurture.journey import advance, calling, claiming, deliver
 from nurture.journey.house import House
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
@@ -61,8 +61,8 @@ def house(db: Database, tmp_path: Path) -> House:
 def test_five_unclear_calls_in_a_row_stop_everything_for_a_minute(house: House) -> None:
     post = _post(house, InDoubt("the line broke"))
     deliver.deliver(house, VirtualClock(OPEN))
-    in_flight = deliver.IN_FLIGHT * post.at_once
-    assert deliver.UNKNOWN_IN_A_ROW <= len(post.refs) <= deliver.UNKNOWN_IN_A_ROW + in_flight
+    in_flight = calling.IN_FLIGHT * post.at_once
+    assert calling.UNKNOWN_IN_A_ROW <= len(post.refs) <= calling.UNKNOWN_IN_A_ROW + in_flight
     assert _states(house) == {"in_doubt": len(post.refs), "planned": MANY - len(post.refs)}
     (brake,) = _brakes(house)
     assert (brake.kind, brake.name, brake.until) == ("provider", "post", OPEN + MINUTE)
@@ -97,7 +97,7 @@ def test_clear_answers_in_between_are_no_reason_to_stop(house: House) -> None:
 def test_a_refused_key_stops_the_rest_and_says_which_setting(house: House) -> None:
     post = _post(house, NotSent("the key is refused; check NURTURE_SENDGRID_KEY", stops=True))
     deliver.deliver(house, VirtualClock(OPEN))
-    assert len(post.refs) <= deliver.IN_FLIGHT * post.at_once
+    assert len(post.refs) <= calling.IN_FLIGHT * post.at_once
     assert _states(house) == {"planned": MANY}
     assert [brake.reason for brake in _brakes(house)] == ["the key is refused; check NURTURE_SENDGRID_KEY"]
     assert one(house, "SELECT count(*) FROM message WHERE lease_token IS NOT NULL") == 0
@@ -242,7 +242,7 @@ def test_unclear_calls_add_up_over_runs_with_little_mail(house: House) -> None:
     assert _states(house)["in_doubt"] == 4
     assert _brakes(house) == []
     deliver.deliver(house, VirtualClock(OPEN + MINUTE))
-    assert _states(house)["in_doubt"] < 4 + 2 * deliver.UNKNOWN_IN_A_ROW
+    assert _states(house)["in_doubt"] < 4 + 2 * calling.UNKNOWN_IN_A_ROW
     assert [brake.kind for brake in _brakes(house)] == ["provider"]
 
 
@@ -264,7 +264,7 @@ class Sleepy:
 
 def test_no_call_is_made_long_after_its_last_look(house: House) -> None:
     post = _post(house, at_once=200)
-    held = deliver.claim_batch(house, OPEN, 500)
-    deliver.send_claimed(house, held, Sleepy(looks=2))
+    held = claiming.claim_batch(house, OPEN, 500)
+    calling.send_claimed(house, held, Sleepy(looks=2))
     assert post.refs == []
     assert _states(house) == {"planned": MANY}

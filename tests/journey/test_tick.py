@@ -11,7 +11,7 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards
-from nurture.journey import advance, deliver, enrol, handoff, listen, tick
+from nurture.journey import advance, calling, claiming, enrol, handoff, listen, tick
 from nurture.journey.house import House
 from nurture.journey.simulate import NoMail
 from nurture.store import signals
@@ -30,7 +30,7 @@ def _costs(house: House, count: int) -> dict[str, int]:
     ids = crowd(house, count, title="Head")
     limit = count + 1
     costs: dict[str, int] = {}
-    held: list[deliver.Held] = []
+    held: list[claiming.Held] = []
 
     def cost(name: str, batch: Callable[[], object]) -> None:
         with counted(house.database) as statements:
@@ -40,16 +40,16 @@ def _costs(house: House, count: int) -> dict[str, int]:
     cost("classify", lambda: enrol.classify_batch(house, START, limit))
     cost("advance to a hold", lambda: advance.advance_batch(house, START, limit))
     cost("advance to a touch", lambda: advance.advance_batch(house, sent, limit))
-    cost("claim", lambda: held.append(deliver.claim_batch(house, sent, limit)))
-    cost("send", lambda: deliver.send_claimed(house, held[-1], VirtualClock(sent)))
+    cost("claim", lambda: held.append(claiming.claim_batch(house, sent, limit)))
+    cost("send", lambda: calling.send_claimed(house, held[-1], VirtualClock(sent)))
     cost("advance behind it", lambda: advance.advance_batch(house, sent, limit))
     with house.database.write() as connection:
         signals.record(house.database, connection, [heard(id_, SignalKind.REPLIED, answered) for id_ in ids])
     cost("listen", lambda: listen.listen_batch(house, answered, limit))
     cost("advance to sales", lambda: advance.advance_batch(house, answered, limit))
     cost("hand off", lambda: handoff.offer_batch(house, answered, limit))
-    cost("claim briefs", lambda: held.append(deliver.claim_batch(house, answered, limit)))
-    cost("send briefs", lambda: deliver.send_claimed(house, held[-1], VirtualClock(answered)))
+    cost("claim briefs", lambda: held.append(claiming.claim_batch(house, answered, limit)))
+    cost("send briefs", lambda: calling.send_claimed(house, held[-1], VirtualClock(answered)))
     offers = one(house, "SELECT count(*) FROM offer WHERE state = 'offered'")
     assert offers == count, "the batches did not do what they are measured for"
     cost("expire", lambda: handoff.expire_batch(house, answered + 2 * DAY, limit))

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from nurture.clock import VirtualClock
 from nurture.domain.lead import Closing, Custodian
-from nurture.journey import advance, deliver, enrol, steer
+from nurture.journey import advance, calling, claiming, enrol, steer
 from nurture.journey.house import House
 from nurture.journey.intake import import_file
 from nurture.journey.moves import Mover
@@ -88,11 +88,11 @@ def test_a_sender_waits_for_whoever_holds_its_lead_before_it_takes_the_message(
     tick_at(house, START)
     nine = START.replace(hour=9)
     advance.advance(house, nine)
-    held = deliver.claim_batch(house, nine, 10)
+    held = claiming.claim_batch(house, nine, 10)
     database = house.database
     with database.write() as connection:
         views.these(database, connection, [lead])
-        sending = _let_wait(house, other, lambda: deliver.send_claimed(house, held, VirtualClock(nine)))
+        sending = _let_wait(house, other, lambda: calling.send_claimed(house, held, VirtualClock(nine)))
         off = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(off, {"id": lead})

@@ -135,9 +135,18 @@ def bounces(setup: SetUp) -> Sequence[Finding]:
     """Say whether anybody hears of bounces and complaints."""
     stop = "and stop each such address with `nurture suppress ADDRESS`."
     match setup.settings.provider:
+        case "sendgrid" if setup.settings.webhook_keys:
+            found = "taken from SendGrid's Event Webhook, once it posts to /webhooks/sendgrid/events"
+            return [Finding("bounces", "ok", found)]
         case "sendgrid":
             found = "not set up yet: nobody hears SendGrid's events, so bounces pause no domain"
-            remedy = f"Look at SendGrid's page Suppressions every few days, {stop}"
+            remedy = (
+                "Switch its signed Event Webhook on and set NURTURE_SENDGRID_WEBHOOK_KEY. Until then look at "
+                f"SendGrid's page Suppressions every few days, {stop}"
+            )
+        case "smtp" if setup.settings.imap_url is not None:
+            found = "come back as mail to the sender: those in NURTURE_IMAP_URL are read, but pause no domain"
+            remedy = f"If the sender's mailbox is another one, look into it every few days, {stop}"
         case "smtp":
             found = "come back as mail to the sender, and are not read: they pause no domain"
             remedy = f"Look into the sender's mailbox every few days, {stop}"

@@ -17,6 +17,7 @@ from nurture.journey.house import House
 from nurture.store.database import Database
 from nurture.web.server import serving
 from nurture.web.site import create_app
+from tests.doubles.events import Signer
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 from tests.doubles.smtp import smtp_server
 from tests.journey.looking import Post
@@ -174,6 +175,14 @@ def test_a_virtual_clock_fails_with_a_real_provider(running: Place) -> None:
     running.environment.setenv("NURTURE_PROVIDER", "smtp")
     running.environment.setenv("NURTURE_SMTP_URL", "smtp://127.0.0.1:9")
     assert _told(running, 6)["clock"]["state"] == "fails"
+
+
+def test_bounces_are_well_once_sendgrid_tells_of_them(live: Place, sendgrid: SendGridDouble) -> None:
+    missing = _told(live)["bounces"]
+    assert (missing["state"], "NURTURE_SENDGRID_WEBHOOK_KEY" in missing["remedy"]) == ("warning", True)
+    live.environment.setenv("NURTURE_SENDGRID_WEBHOOK_KEY", Signer().public)
+    assert _told(live)["bounces"]["state"] == "ok"
+    assert sendgrid.accepted() == []
 
 
 def test_a_clock_that_was_set_back_fails(live: Place) -> None:

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from nurture.cli.root import app
 from nurture.settings import variables
+from tests.doubles.sendgrid import KEY, SendGridDouble
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,6 +41,31 @@ def test_the_first_track_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> N
     assert "2 rows from csv: 2 new" in done.stdout
     assert "classified  2 nurture" in done.stdout
     assert "by track guide-readers" in done.stdout
+
+
+def test_the_way_to_real_mail_works_on_a_new_database_as_it_is_typed(tmp_path: Path) -> None:
+    section = README.partition("### Sending for real")[2].partition("### From other programs")[0]
+    script = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].partition(".venv/bin/nurture up")[0]
+    leads = "Email,First Name,Lead Source,Consent\nana@example.com,Ana,Fair,Yes\n"
+    (tmp_path / "leads.csv").write_text(leads, encoding="utf-8")
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
+    with SendGridDouble(tmp_path / "sendgrid.log") as sendgrid:
+        done = subprocess.run(
+            ["bash", "-e"],
+            input=script.replace("SG.your-key", KEY) + "\n.venv/bin/nurture tick --json",
+            cwd=tmp_path,
+            env=environment | {"NURTURE_SENDGRID_URL": sendgrid.url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(sendgrid.accepted()) == 1
+    assert "1 row from csv: 1 new" in done.stdout
+    assert re.search(r'"classified": *\{[^}]*: *1', done.stdout)
 
 
 def test_every_setting_stands_in_the_readme_with_its_default() -> None:

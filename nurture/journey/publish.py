@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -62,6 +63,13 @@ def check(sources: Sources, unreadable: Sequence[Fault] = ()) -> list[Fault]:
 
     Of files that were *unreadable* (see survey_folder), only that is said.
     """
+    return list(_checked(tuple(sorted(sources.items())), tuple(unreadable)))
+
+
+@lru_cache(maxsize=8)
+def _checked(files: tuple[tuple[str, str], ...], unreadable: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """Check once what is asked about again: `publish` follows `check`, on the same text."""
+    sources = dict(files)
     loaded, faults = rules.read(sources)
     for path, text in sorted(sources.items()):
         if path.startswith("tracks/") and path.endswith(".md"):
@@ -72,7 +80,7 @@ def check(sources: Sources, unreadable: Sequence[Fault] = ()) -> list[Fault]:
             mjml = loaded.layouts.get(layout_name(source))
             faults += check_email(source, mjml, BRIEF_KNOWN) if mjml is not None else []
     lost = {fault.file for fault in unreadable}
-    return sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)})
+    return tuple(sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)}))
 
 
 def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) -> list[Fault]:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from nurture.domain.faults import Fault
 from nurture.domain.track import Program
 from nurture.mail.compile import CompiledEmail, EmailSource
-from nurture.mail.compose import Address, CannotCompose, ComposedEmail, Envelope, compose
+from nurture.mail.compose import LARGEST, Address, CannotCompose, ComposedEmail, Envelope, TooLarge, compose
 from nurture.mail.links import ADVICE, BadLink
 from nurture.mail.sandbox import TEXT
 from nurture.mail.shown import Page, always_shows
@@ -23,9 +23,6 @@ LONGEST_SUBJECT: Final = 128
 
 LARGEST_HTML: Final = 102_000
 """Bytes. Gmail shows no more of an email, and hides the rest with the unsubscribe link in it."""
-
-LARGEST: Final = 1_000_000
-"""Bytes of html and text together."""
 
 UNSUBSCRIBE: Final = "https://go.example.com/u/0123456789abcdefghijkl"
 PREFERENCES: Final = "https://go.example.com/p/0123456789abcdefghijkl"
@@ -133,6 +130,9 @@ def _write(script: Script, sample: _Sample) -> ComposedEmail | Fault | None:
     someone = Address("", "someone@example.com")
     try:
         return compose(script.compiled, sample.values(script.program), Envelope("check", someone, someone))
+    except TooLarge:
+        what = f"the email has more than {LARGEST:,} characters, and asks to be refused"
+        return Fault(*_place(script, ""), what, "Shorten it, and link to what is long")
     except CannotCompose as error:
         cause = error.__cause__
     if isinstance(cause, BadLink) and sample.hostile:
@@ -189,11 +189,8 @@ def _sizes(script: Script, email: Email, copy: ComposedEmail, sample: _Sample) -
         what = f"the subject is longer than {LONGEST_SUBJECT} characters{who}: {subject}"
         instead = "Shorten it, or its values: {{ lead.company | truncate(40) }}"
         yield Fault(email.subject.file, email.subject.line, what, instead)
-    html, text = len(copy.html.encode()), len(copy.text.encode())
-    if html + text > LARGEST:
-        what = f"the email has {html + text:,} bytes, and more than {LARGEST:,} are asking to be refused"
-        yield Fault(*_place(script, ""), what, "Shorten it, and link to what is long")
-    elif html > LARGEST_HTML:
+    html = len(copy.html.encode())
+    if html > LARGEST_HTML:
         what = (
             f"the email has {html:,} bytes of HTML: Gmail cuts it off at {LARGEST_HTML:,}, "
             "and hides the unsubscribe link"

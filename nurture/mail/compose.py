@@ -30,6 +30,10 @@ class CannotCompose(NurtureError):
     """An email cannot be composed for this lead. Check its values with `nurture preview`."""
 
 
+class TooLarge(CannotCompose):
+    """An email is larger than mail servers take. Shorten it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A mailbox with the name shown beside it. Raises CannotCompose for what cannot stand in a header."""
@@ -99,7 +103,7 @@ def compose(
         why = str(error).rstrip(".")
         raise CannotCompose(f"{compiled.name} cannot be composed for {envelope.ref}: {why}.") from error
     if (size := len(html) + len(text)) > LARGEST:
-        raise CannotCompose(
+        raise TooLarge(
             f"{compiled.name} comes to {size / 1e6:.1f} MB for {envelope.ref}; an email has at most "
             f"{LARGEST / 1e6:.0f} MB. Shorten what the lead's values or a loop make long."
         )

@@ -17,8 +17,8 @@ COMMANDS = [
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "pause", "preview", "publish",
     "reject", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
-    "suppressions export", "suppressions import", "suppressions list", "test", "tick", "tracks", "up",
-    "version", "why",
+    "suppressions export", "suppressions import", "suppressions list", "test", "tick",
+    "tokens create", "tokens list", "tokens revoke", "tracks", "up", "version", "why",
 ]  # fmt: skip
 
 

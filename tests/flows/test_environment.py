@@ -27,6 +27,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
     assert Settings.read().model_dump() == settings.model_dump() | {
         "database_url": SecretStr(f"sqlite:///{tmp_path / 'here.db'}"),
         "mailbox": tmp_path / "mail",
+        "spool": tmp_path / "spool",
         "templates": settings.templates.absolute(),
     }
 

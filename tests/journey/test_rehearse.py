@@ -122,13 +122,16 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (30_000, r"bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it"),
-        (300_000, r"bytes, and more than 1,000,000 are asking to be refused\. Shorten it"),
+        (
+            30_000,
+            r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it",
+        ),
+        (300_000, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
     ],
 )
 def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(words: int, what: str) -> None:
     (fault,) = told("word " * words)
-    assert re.match(rf"1: the email has [\d,]+ {what}", fault)
+    assert re.match(rf"1: the email has {what}", fault)
 
 
 @pytest.mark.parametrize(

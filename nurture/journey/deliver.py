@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from .calling import UNKNOWN_IN_A_ROW, send_claimed
 from .claiming import Observe, claim_batch
 from .heartbeat import LEASE
 from .house import House
+from .undisturbed import undisturbed
 
 BATCH: Final = 500
 """How many messages a worker holds at most: what it holds waits for it."""
@@ -52,6 +54,17 @@ def deliver(
 
     *stopping* is asked between batches whether to end.
     """
+    with undisturbed():
+        return _deliver(house, clock, after_batch, observe, stopping)
+
+
+def _deliver(
+    house: House,
+    clock: Clock,
+    after_batch: Callable[[], None],
+    observe: Observe,
+    stopping: Callable[[], bool],
+) -> Delivered:
     looked = clock.now()
     total = Delivered(0, _take_over(house, looked))
     unknown = _unknown_lately(house, looked)
@@ -64,6 +77,7 @@ def deliver(
         unknown = sent.unknown
         total += Delivered(held.messages, held.states + sent.states)
         after_batch()
+        gc.collect(1)
         if stopping():
             return total
         stopped = sent.stopped or held.stopped

@@ -29,7 +29,7 @@ class Figure:
     def target(self) -> str:
         """Return the target as text."""
         if self.at_least is not None:
-            return f">= {self.at_least:,.0f}"
+            return f">= {self.at_least:,.4g}" if self.at_least < 1 else f">= {self.at_least:,.0f}"
         return f"< {self.below:,.0f}" if self.below is not None else ""
 
     @property

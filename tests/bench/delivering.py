@@ -58,7 +58,10 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         "django-drip-campaigns does 160-185 on this work, a durable workflow per lead about 100"
     )
     ratio = loop.wall / engine.took.wall
-    memory = f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, {many:,.0f} MB for {MANY:,}"
+    memory = (
+        f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, "
+        f"{many:,.0f} MB for {MANY:,}"
+    )
     return [
         Figure("deliver_single_per_s", MESSAGES / engine.took.wall, "emails/s", ratio, note=note),
         Figure("deliver_single_ratio", ratio, "of the loop", at_least=0.5),

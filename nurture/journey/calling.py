@@ -135,10 +135,8 @@ def _turn(
                     observe("write-back", landed.refs)
                 sending = _stamp(house, connection, held, breath, states, now) if breath else []
             break
-        except (
-            DBAPIError,
-            DatabaseUnusable,
-        ) as error:  # what is known of the calls must not be lost to a passing trouble
+        except (DBAPIError, DatabaseUnusable) as error:
+            # What is known of the calls must not be lost to a passing trouble.
             if attempt + 1 == WRITES_AT_MOST or not passes(error):
                 raise
     sent.states += states

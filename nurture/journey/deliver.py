@@ -65,6 +65,7 @@ def _deliver(
     observe: Observe,
     stopping: Callable[[], bool],
 ) -> Delivered:
+    limit = min(house.batch, BATCH)
     looked = clock.now()
     total = Delivered(0, _take_over(house, looked))
     unknown = _unknown_lately(house, looked)
@@ -72,7 +73,7 @@ def _deliver(
         if clock.now() - looked > LEASE / 2:
             looked = clock.now()
             total += Delivered(0, _take_over(house, looked))
-        held = claim_batch(house, clock.now(), min(house.batch, BATCH), observe)
+        held = claim_batch(house, clock.now(), limit, observe)
         sent = send_claimed(house, held, clock, observe, unknown)
         unknown = sent.unknown
         total += Delivered(held.messages, held.states + sent.states)
@@ -84,7 +85,7 @@ def _deliver(
         if stopped is not None:
             if not clock.wait(stopped, WAITS_AT_MOST):
                 return total
-        elif held.messages < min(house.batch, BATCH) and not held.braked:
+        elif held.messages < limit and not held.braked:
             return total
 
 

@@ -31,10 +31,8 @@ def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
 
     def beat() -> None:
         while not stopped.wait(BEAT.total_seconds()):
-            with (
-                suppress(NurtureError, SQLAlchemyError),
-                database.write() as connection,
-            ):  # the next beat may get through
+            # What keeps this beat from getting through may let the next one pass.
+            with suppress(NurtureError, SQLAlchemyError), database.write() as connection:
                 outbox.renew(database, connection, token, clock.now() + LEASE)
 
     thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from math import ceil
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
@@ -67,6 +67,9 @@ class _ScoreShape(Shape):
 class _FitShape(Shape):
     at_least: Literal["A", "B", "C", "D"] | None = Field(None, examples=["B"])
     below: Literal["A", "B", "C", "D"] | None = Field(None, examples=["B"])
+
+
+Bounded = TypeVar("Bounded", _ScoreShape, _FitShape)
 
 
 class _TimelineShape(Shape):
@@ -231,35 +234,29 @@ def _email(name: str, scope: Scope) -> str:
 
 
 def _score(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "score", reading)
-    inner = node.parts["score"]
-    shape = read_shape(_ScoreShape, inner, reading, "`score`")
-    if shape is None:
-        return None
-    if (shape.at_least is None) is (shape.below is None):
-        reading.fault(
-            inner,
-            "`score` needs one of `at_least` and `below`",
-            "Write for example `{score: {at_least: 40}}`.",
-        )
-        return None
-    return Score(shape.at_least, shape.below)
+    shape = _one_bound(_ScoreShape, node, "score", "{score: {at_least: 40}}", reading)
+    return None if shape is None else Score(shape.at_least, shape.below)
 
 
 def _fit(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "fit", reading)
-    inner = node.parts["fit"]
-    shape = read_shape(_FitShape, inner, reading, "`fit`")
+    shape = _one_bound(_FitShape, node, "fit", "{fit: {at_least: B}}", reading)
+    return None if shape is None else Fit(shape.at_least, shape.below)
+
+
+def _one_bound(
+    shape_of: type[Bounded], node: Node, name: str, example: str, reading: Reading
+) -> Bounded | None:
+    """Read what asks for one of `at_least` and `below`."""
+    _refuse_others(node, name, reading)
+    inner = node.parts[name]
+    shape = read_shape(shape_of, inner, reading, f"`{name}`")
     if shape is None:
         return None
     if (shape.at_least is None) is (shape.below is None):
-        reading.fault(
-            inner,
-            "`fit` needs one of `at_least` and `below`",
-            "Write for example `{fit: {at_least: B}}`.",
-        )
+        what = f"`{name}` needs one of `at_least` and `below`"
+        reading.fault(inner, what, f"Write for example `{example}`.")
         return None
-    return Fit(shape.at_least, shape.below)
+    return shape
 
 
 def _timeline(node: Node, _: Scope, reading: Reading) -> Condition | None:

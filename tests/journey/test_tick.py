@@ -11,7 +11,7 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards
-from nurture.journey import advance, calling, claiming, enrol, handoff, listen, tick
+from nurture.journey import advance, calling, claiming, enrol, listen, offering, sla, tick
 from nurture.journey.house import House
 from nurture.journey.simulate import NoMail
 from nurture.store import signals
@@ -47,12 +47,12 @@ def _costs(house: House, count: int) -> dict[str, int]:
         signals.record(house.database, connection, [heard(id_, SignalKind.REPLIED, answered) for id_ in ids])
     cost("listen", lambda: listen.listen_batch(house, answered, limit))
     cost("advance to sales", lambda: advance.advance_batch(house, answered, limit))
-    cost("hand off", lambda: handoff.offer_batch(house, answered, limit))
+    cost("hand off", lambda: offering.offer_batch(house, answered, limit))
     cost("claim briefs", lambda: held.append(claiming.claim_batch(house, answered, limit)))
     cost("send briefs", lambda: calling.send_claimed(house, held[-1], VirtualClock(answered)))
     offers = one(house, "SELECT count(*) FROM offer WHERE state = 'offered'")
     assert offers == count, "the batches did not do what they are measured for"
-    cost("expire", lambda: handoff.expire_batch(house, answered + 2 * DAY, limit))
+    cost("expire", lambda: sla.expire_batch(house, answered + 2 * DAY, limit))
     house.database.engine.dispose()
     return costs
 

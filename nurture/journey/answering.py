@@ -1,0 +1,74 @@
+"""What a rep answers to an offer: accept or reject."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from sqlalchemy import Connection
+
+from nurture.domain.lead import Custodian
+from nurture.domain.policy import Policy, RejectReason
+from nurture.errors import NotFound, Refused
+from nurture.store import leads, offers, views
+from nurture.store.offers import OfferRow
+from nurture.store.views import Claimed
+
+from .house import House
+from .moves import Mover
+from .recycling import recycle_all
+
+
+def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
+    """Pass ownership to the rep: the track ends. Raises NotFound, or Refused if already answered."""
+    with house.database.write() as connection:
+        one, lead, mover = _open(house, connection, offer_id, now)
+        offers.answer(house.database, connection, [(offer_id, "accepted", None)], now)
+        mover.end_stay(lead, "accepted", "handed_off")
+        due = now + mover.book.policy.follow_up_within
+        moved = mover.keep(lead, Custodian.REP, one.rep, f"{one.rep} follows up", due)
+        mover.note(lead, "accepted", f"{one.rep} accepted: {one.because}", moved, ref=one.rep)
+        mover.changes.write(house.database, connection, now)
+    return one
+
+
+def reject(
+    house: House, offer_id: int, reason: str, now: datetime, decides_on: date | None = None
+) -> OfferRow:
+    """Take the lead back and recycle it as the policy says for *reason*.
+
+    *decides_on* is a date that the rep learned; it wakes the lead then. Raises NotFound, or Refused for an
+    unknown reason or an offer that was answered already.
+    """
+    with house.database.write() as connection:
+        one, lead, mover = _open(house, connection, offer_id, now)
+        meaning = _meaning(mover.book.policy, reason)
+        offers.answer(house.database, connection, [(offer_id, "rejected", reason)], now)
+        recycle_all(house, connection, mover, [(lead, meaning)], f"{one.rep} rejected: {meaning.code}")
+        mover.changes.write(house.database, connection, now)
+        if decides_on is not None:
+            leads.state_timeline(connection, one.lead_id, decides_on, now)
+    return one
+
+
+def _meaning(policy: Policy, reason: str) -> RejectReason:
+    meaning = policy.reject_reasons.get(reason)
+    if meaning is None:
+        known = ", ".join(sorted(policy.reject_reasons))
+        raise Refused(f"The policy knows no reject reason {reason!r}. Choose one of: {known}.")
+    return meaning
+
+
+def _open(
+    house: House, connection: Connection, offer_id: int, now: datetime
+) -> tuple[OfferRow, Claimed, Mover]:
+    one = offers.find(house.database, connection, [offer_id]).get(offer_id)
+    if one is None:
+        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+    book = house.rulebooks.current(connection)
+    rows = views.these(house.database, connection, [one.lead_id])
+    one = offers.find(house.database, connection, [offer_id])[offer_id]
+    if one.state != "offered":
+        when = f" on {one.answered_at:%Y-%m-%d}" if one.answered_at else ""
+        raise Refused(f"Hand-off {offer_id} was already {one.state}{when}; nothing was changed.")
+    claimed = views.views(house.database, connection, rows, now, house.holidays)
+    return one, claimed[0], Mover(book, now, "hand off")

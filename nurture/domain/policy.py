@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from nurture.domain.conditions import Condition, FitRule, Question, graded
 from nurture.domain.evidence import Thresholds
 from nurture.domain.lead import Custodian, Facts, Lead
 from nurture.domain.score import Points
+from nurture.domain.team import Desk, Manager, Pool, Rep, Team
 from nurture.domain.track import Destination
 from nurture.domain.view import View
 
@@ -42,16 +44,6 @@ class Criterion:
 
     name: str
     when: Condition
-
-
-@dataclass(frozen=True, slots=True)
-class Rep:
-    """A salesperson; *capacity* is how many new leads a day (UTC) they take."""
-
-    id: str
-    name: str
-    email: str
-    capacity: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +79,18 @@ class Policy:
     reject_reasons: Mapping[str, RejectReason] = field(default_factory=dict)
     fit: tuple[FitRule, ...] = ()
     evidence: Thresholds = field(default_factory=Thresholds)
+    desk: Desk = field(default_factory=Desk)
+    managers: tuple[Manager, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+
+    @cached_property
+    def team(self) -> Team:
+        """Return everybody whom this policy names in sales, and their pools."""
+        return Team(self.reps, self.managers, self.pools, self.desk)
 
     def rep(self, rep_id: str) -> Rep | None:
         """Return the rep of this id, None if the policy names none."""
-        return next((rep for rep in self.reps if rep.id == rep_id), None)
+        return self.team.rep(rep_id)
 
     def question(
         self, view: View, *, since: datetime | None = None, answered_at: datetime | None = None

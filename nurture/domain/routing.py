@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from nurture.domain.policy import Rep
+from nurture.domain.team import Rep
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from nurture.domain.conditions import Condition, Every
 from nurture.domain.lead import Closing
-from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Rep, Resume
+from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Resume
 from nurture.domain.track import Destination, ToClosed
 from nurture.rules.asked import ALWAYS, Scope, read_condition
 from nurture.rules.folder import POLICY, Sources
@@ -18,7 +18,8 @@ from nurture.rules.places import read_place
 from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points
 from nurture.rules.reading import Node, Reading, read_yaml
 from nurture.rules.shape import Shape, Wrong, read_shape
-from nurture.rules.spans import Address, Day, Line, Name, PositiveSpan, Span, read_name
+from nurture.rules.spans import Day, Line, Name, PositiveSpan, Span, read_name
+from nurture.rules.team import check_names, listed, read_team
 
 _NOBODY: Final = RejectReason("expired", "Not answered in time", Resume())
 _THEN: Final = "Write `hand_off`, `enrol`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
@@ -39,6 +40,9 @@ class PolicyShape(Shape):
     reps: list[Any] = Field(
         examples=["[{id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}]"]
     )
+    managers: Any = Field(None, examples=["[{id: lena, name: Lena Voss, email: lena@example.com}]"])
+    desk: Any = Field(None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"])
+    pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], by: round robin}}"])
     accept_within: PositiveSpan = Field(examples=["1 day"])
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
@@ -66,15 +70,6 @@ class CriterionShape(Shape):
 
     name: Name = Field(examples=["replied"])
     when: Any = Field(examples=["{did: replied}"])
-
-
-class RepShape(Shape):
-    """One salesperson."""
-
-    id: Name = Field(examples=["mara"])
-    name: Line = Field(examples=["Mara Lindqvist"])
-    email: Address = Field(examples=["mara@example.com"])
-    capacity: int = Field(ge=1, examples=["5"])
 
 
 class ReasonShape(Shape):
@@ -108,6 +103,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     if not fit:
         _check_no_fit_asked(node, readiness, criteria, reading)
     day = timedelta(days=1)
+    team = read_team(node, reading)
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -115,7 +111,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         points=read_points(node.part("points"), reading),
         readiness=readiness,
         criteria=criteria,
-        reps=_reps(node.part("reps"), reading),
+        reps=team.reps,
         accept_within=shape.accept_within if shape else day,
         follow_up_within=shape.follow_up_within if shape else day,
         max_silence=shape.max_silence if shape else day,
@@ -123,6 +119,9 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         reject_reasons={reason.code: reason for reason in reasons},
         fit=fit,
         evidence=read_evidence(node.part("evidence"), reading),
+        desk=team.desk,
+        managers=team.managers,
+        pools=team.pools,
     )
 
 
@@ -143,21 +142,17 @@ def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) ->
     return None if inner is None else read_shape(model, inner, reading, f"`{key}`")
 
 
-def _listed(node: Node | None) -> list[Node]:
-    return node.items() if node is not None and isinstance(node.value, list) else []
-
-
 def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]:
     rules: list[ReadinessRule] = []
     scope = Scope(None, no_emails_because="readiness is asked before any email has gone")
-    items = _listed(node)
+    items = listed(node)
     for item in items:
         shape = read_shape(ReadinessShape, item, reading, "a readiness rule")
         when, then = _when(item, scope, reading), item.part("then")
         to = None if then is None else _then(then, shape.name if shape else "", reading)
         if shape is not None and when is not None and to is not None:
             rules.append(ReadinessRule(shape.name, when, to))
-    _check_names(items, reading)
+    check_names(items, reading)
     everybody = [
         place
         for place, item in enumerate(items, 1)
@@ -193,7 +188,7 @@ def _then(node: Node, rule: str, reading: Reading) -> Ready | Enrol | Destinatio
 
 def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criterion, ...]:
     found: list[Criterion] = []
-    items = _listed(node)
+    items = listed(node)
     for item in items:
         shape = read_shape(CriterionShape, item, reading, "a hand-off criterion")
         when = _when(item, scope, reading)
@@ -205,34 +200,8 @@ def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criter
             )
         if shape is not None and when is not None:
             found.append(Criterion(shape.name, when))
-    _check_names(items, reading)
+    check_names(items, reading)
     return tuple(found)
-
-
-def _check_names(items: list[Node], reading: Reading, key: str = "name") -> None:
-    seen: set[str] = set()
-    for item in items:
-        name = item.value.get(key) if isinstance(item.value, dict) else None
-        if isinstance(name, str) and name in seen:
-            reading.fault(
-                item.parts[key], f"the {key} `{name}` is used twice", "Give each a name of its own."
-            )
-        elif isinstance(name, str):
-            seen.add(name)
-
-
-def _reps(node: Node | None, reading: Reading) -> tuple[Rep, ...]:
-    items = _listed(node)
-    if node is not None and node.value in (None, []):
-        what = "the policy has no reps: nobody could be handed a lead"
-        reading.fault(
-            node, what, "Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`."
-        )
-    shapes = [read_shape(RepShape, item, reading, "a rep") for item in items]
-    _check_names(items, reading, "id")
-    return tuple(
-        Rep(shape.id, shape.name, shape.email, shape.capacity) for shape in shapes if shape is not None
-    )
 
 
 def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:

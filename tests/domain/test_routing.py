@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.policy import Rep
+from nurture.domain.team import Rep
 from nurture.domain.routing import Load, choose
 
 law = settings(max_examples=150, deadline=None, derandomize=True)

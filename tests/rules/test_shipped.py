@@ -17,7 +17,7 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SignalKind
 from nurture.domain.track import Email, Repeat, ToClosed
 from nurture.domain.view import View
-from nurture.rules import Rules, asked, defaults, load, read_folder, sales, sending, steps, tracks
+from nurture.rules import Rules, asked, defaults, load, read_folder, sales, sending, steps, team, tracks
 from nurture.rules.shape import keys_of
 from tests.rules.build import SHIPPED
 
@@ -165,7 +165,8 @@ def test_three_reps_share_the_work_and_each_reason_leads_somewhere(rules: Rules)
 def test_the_readme_names_every_key_step_question_and_deed() -> None:
     readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
     shapes = [*steps.SHAPES.values(), steps.CaseShape, steps.ArmShape, steps.RoundsShape, tracks.TrackShape]
-    shapes += [sales.PolicyShape, sales.RepShape, sales.ReasonShape]
+    shapes += [sales.PolicyShape, sales.ReasonShape]
+    shapes += [team.DeskShape, team.RepShape, team.ManagerShape, team.PoolShape]
     shapes += [sending.SendingShape, sending.DoubtShape, sending.LimitsShape]
     shapes += [sending.WarmUpShape, sending.PauseShape]
     shapes += [defaults.DefaultsShape, defaults.SenderShape, defaults.SendShape, defaults.CapShape]

@@ -20,12 +20,13 @@ from rich.table import Table
 from tests.bench.figures import Figure, Skipped, notes
 from tests.doubles.sendgrid import SendGridDouble
 
-from . import crowding, ending, faulting, filling, forging, killing, permuting, suppressing
+from . import crowding, ending, faulting, filling, forging, killing, permuting, scanning, suppressing
 from .grounds import PostgresGround, SqliteGround, postgres
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, INTERLEAVINGS, FULL_DISKS = 200, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
+SCANNED = 1_000
 Found = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -78,6 +79,10 @@ def _end(at: Place) -> Found:
     return ending.measure(at.folder / "end", at.seed, EVENTS, ENDS)
 
 
+def _scan(at: Place) -> Found:
+    return scanning.measure(at.folder / "scan", at.seed, SCANNED)
+
+
 EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "kill": _kill,
     "crowd": _crowd,
@@ -87,6 +92,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "permute": _permute,
     "forge": _forge,
     "end": _end,
+    "scan": _scan,
 }
 
 

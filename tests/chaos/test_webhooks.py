@@ -1,4 +1,4 @@
-"""A small run of the experiments on webhooks: forgeries, and a server that is killed."""
+"""A small run of the experiments on what comes in: forgeries, a server that is killed, scanners of mail."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from nurture.store.database import Database
 
 from .ending import end
 from .forging import forge
+from .scanning import scan
 
 
 def test_forgeries_change_nothing_break_nothing_and_cost_little_memory(tmp_path: Path) -> None:
@@ -26,3 +27,15 @@ def test_a_server_that_is_killed_keeps_what_it_thanked_for(tmp_path: Path) -> No
     found = end(database, tmp_path, 2_000, 2, Random(7))
     database.close()
     assert (found.kills, found.thanked, found.lost, found.unprocessed) == (2, 2_000, 0, 0)
+
+
+def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    database = Database(sqlite_url)
+    found = scan(database, tmp_path, 28, Random(7))
+    database.close()
+    assert (found.leads, found.offers, found.opt_outs, found.said, found.broken) == (28, 0, 0, 0, 0)
+    assert found.verdicts["human"] == 2  # the lone ones, which nobody can tell from readers
+    assert found.verdicts["bot"] > 50
+    assert found.verdicts["suspect"] > 10

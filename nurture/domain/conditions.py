@@ -107,6 +107,15 @@ class InTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Postcode:
+    """The lead's postcode is from *first* to *last* in *country* (ISO code); beginnings of codes will do."""
+
+    country: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
 class Every:
     """All parts hold."""
 
@@ -127,7 +136,7 @@ class Not:
     part: Condition
 
 
-Condition = Field | Did | Score | Fit | DecidesWithin | InTrack | Every | Any | Not
+Condition = Field | Did | Score | Fit | DecidesWithin | InTrack | Postcode | Every | Any | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,8 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
             enrollment = about.view.enrollment
             inside = enrollment is not None and not enrollment.ended and enrollment.track == track
             return Answer(inside, f"{'in' if inside else 'not in'} track {track}")
+        case Postcode():
+            return _postcode(condition, about.view)
         case Every(parts=parts):
             return _every(parts, about, at)
         case Any(parts=parts):
@@ -280,6 +291,32 @@ def _field(condition: Field, view: View) -> Answer:
 
 
 _WORDS: Final = {True: "yes", False: "no"}
+
+
+def _postcode(condition: Postcode, view: View) -> Answer:
+    country, code = view.lead.facts.get("country"), view.lead.facts.get("postcode")
+    plain = plain_postcode(code, condition.first)
+    first, last = condition.first, condition.last
+    inside = first <= plain[: len(first)] and plain[: len(last)] <= last and bool(plain)
+    yes = inside and isinstance(country, str) and country.strip().upper() == condition.country
+    asked = f"postcode in {condition.country} {first} to {last}"
+    return Answer(yes, asked if yes else f"not true that {asked}")
+
+
+def plain_postcode(code: Fact, like: str = "") -> str:
+    """Return a postcode without spaces, hyphens and a country's letters before the digits ("D-80331").
+
+    What came in as a number has lost the zeros that it began with: it gets those of *like* back.
+    """
+    if isinstance(code, bool) or code is None:
+        return ""
+    plain = "".join(letter for letter in str(code).upper() if letter.isalnum())
+    if not isinstance(code, str):
+        return plain.zfill(len(like))
+    before, dash, after = code.upper().strip().partition("-")
+    if dash and before.isalpha() and after[:1].isdigit():
+        return "".join(letter for letter in after if letter.isalnum())
+    return plain
 
 
 def _is_meant(condition: Did, signal: Signal, about: Question) -> bool:

@@ -22,7 +22,9 @@ from nurture.domain.conditions import (
     Fit,
     InTrack,
     Not,
+    Postcode,
     Score,
+    plain_postcode,
 )
 from nurture.domain.conditions import (
     Field as FactTest,
@@ -74,6 +76,12 @@ Bounded = TypeVar("Bounded", _ScoreShape, _FitShape)
 
 class _TimelineShape(Shape):
     decides_within: PositiveSpan = Field(examples=["90 days"])
+
+
+class _PostcodeShape(Shape):
+    country: Line = Field(examples=["DE"])
+    first: Line = Field(alias="from", examples=['"80000"'])
+    last: Line = Field(alias="to", examples=['"89999"'])
 
 
 class _InTrackShape(Shape):
@@ -265,6 +273,26 @@ def _timeline(node: Node, _: Scope, reading: Reading) -> Condition | None:
     return None if shape is None else DecidesWithin(ceil(shape.decides_within / timedelta(days=1)))
 
 
+def _postcode(node: Node, _: Scope, reading: Reading) -> Condition | None:
+    _refuse_others(node, "postcode", reading)
+    inner = node.parts["postcode"]
+    shape = read_shape(_PostcodeShape, inner, reading, "`postcode`")
+    if shape is None:
+        return None
+    country = shape.country.upper()
+    if len(country) != 2 or not country.isalpha():
+        what = f"`{shape.country}` is not a country's code"
+        reading.fault(inner.parts["country"], what, "Write its two letters, such as `DE`.")
+        return None
+    first, last = plain_postcode(shape.first), plain_postcode(shape.last)
+    if first[: len(last)] > last[: len(first)]:
+        reading.fault(
+            inner, f"no postcode lies from `{shape.first}` to `{shape.last}`", "Write the lower first."
+        )
+        return None
+    return Postcode(country, first, last)
+
+
 def _in_track(node: Node, _: Scope, reading: Reading) -> Condition | None:
     shape = read_shape(_InTrackShape, node, reading, "an `in_track` condition")
     if shape is None:
@@ -284,4 +312,5 @@ QUESTIONS: Final[Mapping[str, _Reader]] = {
     "fit": _fit,
     "timeline": _timeline,
     "in_track": _in_track,
+    "postcode": _postcode,
 }

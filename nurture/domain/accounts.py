@@ -1,0 +1,41 @@
+"""Companies that somebody owns already, and how surely a lead comes from one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class AccountKind(StrEnum):
+    """What a company is to us."""
+
+    CUSTOMER = "customer"
+    PROSPECT = "prospect"
+    PARTNER = "partner"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A company as routing sees it; *owner* is a rep's id, "" for nobody. *domains* are registrable ones."""
+
+    id: int
+    owner: str
+    kind: AccountKind = AccountKind.PROSPECT
+    domains: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The account of a lead if that is certain, else the candidates, the likeliest first; and why."""
+
+    account: Account | None = None
+    candidates: tuple[Account, ...] = ()
+    because: str = "no account matches"
+
+    @property
+    def unsure(self) -> bool:
+        """Tell whether a person must choose: there are candidates, and none is certain."""
+        return self.account is None and bool(self.candidates)
+
+
+NO_MATCH = Match()

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.team import Rep
 from nurture.domain.routing import Load, choose
+from nurture.domain.team import Rep
 
 law = settings(max_examples=150, deadline=None, derandomize=True)
 

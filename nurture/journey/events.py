@@ -45,7 +45,15 @@ _EVENTS: Final = 4_000
 _READERS: Final[Mapping[str, Callable[[bytes], list[MailEvent]]]] = {SENDGRID: sendgrid_events.read}
 _COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count}
 
-_POISON: Final = (ValueError, TypeError, LookupError, ArithmeticError, DataError, IntegrityError)
+POISON: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    DataError,
+    IntegrityError,
+)
 """What a batch that nobody foresaw may raise. Anything else is no fault of the batch: it waits."""
 
 _SIGNALS: Final[Mapping[Refusal, tuple[SignalKind, Source]]] = {
@@ -126,7 +134,7 @@ def _apply(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
     """Apply batches together; if that fails, one by one, setting aside those that cannot be applied."""
     try:
         return _apply_together(house, batches, now)
-    except _POISON as error:
+    except POISON as error:
         if len(batches) == 1:
             fault = type(error).__name__  # the type alone: its words may hold what was in the batch
             _log.error("batch_set_aside", extra={"batch": batches[0].id, "error": fault})

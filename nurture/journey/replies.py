@@ -26,6 +26,7 @@ from nurture.store.replies import Answered, Came, Mark
 from nurture.store.signals import Recorded
 
 from . import listen
+from .events import POISON
 from .house import House
 from .links import REPLY, digest
 from .moves import Mover
@@ -95,12 +96,27 @@ def poll(house: House, now: datetime) -> Taken:
         with house.inbox.opened() as folder:
             last = mark.last_uid if mark is not None and mark.uid_validity == folder.uid_validity else 0
             for batch in _batches(folder.newer_than(last)):
-                total = total.plus(take(house, [mail for _, mail in folder.fetch(batch)], now))
+                total = total.plus(_take_some(house, folder.fetch(batch), now))
                 with house.database.write() as connection:
                     reached = Mark(folder.uid_validity, batch[-1])
                     replies.set_mark(house.database, connection, house.inbox.name, reached, now)
     except InboxUnusable as error:
         _log.warning("inbox_unusable", extra={"why": str(error)})
+    return total
+
+
+def _take_some(house: House, mails: Sequence[tuple[int, Incoming]], now: datetime) -> Taken:
+    """Take mails together; if that fails one by one, passing over what cannot be taken: it stays there."""
+    try:
+        return take(house, [mail for _, mail in mails], now)
+    except POISON as error:
+        if len(mails) == 1:
+            # The type alone: its words may hold what was in the mail.
+            _log.error("mail_passed_over", extra={"uid": mails[0][0], "error": type(error).__name__})
+            return Taken(1)
+    total = Taken()
+    for one in mails:
+        total = total.plus(_take_some(house, [one], now))
     return total
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from email.errors import HeaderParseError, MessageError
 from email.header import decode_header
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
-from email.policy import compat32
+from email.policy import Compat32
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -25,6 +26,12 @@ MOST_TEXT: Final = 100_000
 _MOST_PARTS: Final = 100
 _MOST_HEADER: Final = 4_000
 _MOST_VALUES: Final = 20
+_MOST_PARSED: Final = 8_000
+"""Bytes of one header that the parser sees: parameters take time by its square."""
+
+_NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
+"""What Python takes for a charset and no mail is written in; some need hours for a megabyte."""
+
 _ODD: Final = (
     MessageError,
     HeaderParseError,
@@ -37,6 +44,18 @@ _ODD: Final = (
 """What the standard library raises for mail that nobody foresaw."""
 
 _ROUTING: Final = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to", "cc", "resent-to")
+
+
+class _Bounded(Compat32):
+    """Reads headers as mail of any age needs it, and not more of each than a header needs."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        """Return the name and the value of a header."""
+        name, value = super().header_source_parse(sourcelines)
+        return name, value[:_MOST_PARSED]
+
+
+_POLICY: Final = _Bounded()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +91,7 @@ def read_mail(raw: bytes, *, envelope_to: Sequence[str] = (), envelope_from: str
     """Read a whole mail. The envelope, where it is known, counts before the headers."""
     raw = raw[:MOST_BYTES]
     try:
-        message = BytesParser(policy=compat32).parsebytes(raw)
+        message = BytesParser(policy=_POLICY).parsebytes(raw)
         parts = _parts(message)
         headers = _headers(message)
         enclosed = _enclosed(parts)
@@ -106,10 +125,9 @@ def read_fields(
 def decode(raw: bytes, charset: str = "") -> str:
     """Return text, by its charset if that can be true, else by what it looks like."""
     for name in (charset.strip().strip("\"'"), "utf-8", "cp1252"):
-        if not name:
-            continue
         try:
-            return raw.decode(name)
+            if name and codecs.lookup(name).name not in _NO_CHARSETS:
+                return raw.decode(name)
         except (LookupError, ValueError):  # no such charset, or not in it
             continue
     return raw.decode("latin-1")
@@ -154,7 +172,7 @@ def _headers(message: Message) -> dict[str, tuple[str, ...]]:
 
 def _headers_alone(raw: bytes) -> dict[str, tuple[str, ...]]:
     try:
-        return _headers(BytesHeaderParser(policy=compat32).parsebytes(raw[:200_000]))
+        return _headers(BytesHeaderParser(policy=_POLICY).parsebytes(raw[:200_000]))
     except _ODD:
         return {}
 

@@ -18,7 +18,7 @@ _WROTE: Final = re.compile(
     r"|el\b.{4,250}\bescribi[óo]|"
     r"il\b.{4,250}\bha scritto|em\b.{4,250}\bescreveu|op\b.{4,250}\bschreef\b.{0,120}|"
     r"(?:den|på)\b.{4,250}\bskrev\b.{0,120}|(?:w dniu\b|dnia\b).{4,250}\bnapisał(?:a|\(a\))?|"
-    r".{4,200}<[^<>\s]+@[^<>\s]+>\s*(?:wrote|schrieb|a [ée]crit|escribi[óo]|ha scritto|escreveu"
+    r".{4,200}<[^<>\s@]+@[^<>\s@]+>\s*(?:wrote|schrieb|a [ée]crit|escribi[óo]|ha scritto|escreveu"
     r"|schreef|skrev)"
     r")\s*:",
     re.IGNORECASE,

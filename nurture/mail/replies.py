@@ -28,6 +28,11 @@ _AUTOMATIC: Final = (
     "x-autoreply-from",
     "x-mail-autoreply",
 )
+_MACHINE: Final = re.compile(
+    r"(?:mailer[._-]?daemon|postmaster|(?:no|do[._-]?not)[._-]?reply|auto[._-]?(?:reply|responder))\b.*@.*"
+)
+"""Addresses that nobody writes from: servers without the headers of automatic mail, and ticket systems."""
+
 _REPORT: Final = re.compile(r"\s*multipart/report\b", re.IGNORECASE)
 
 
@@ -71,19 +76,27 @@ def read_reply(mail: Incoming, today: date) -> Reply:
     is_report = any(_REPORT.match(one) for one in mail.headers.get("content-type", ()))
     routed = [*mail.recipients, *(mail.enclosed.splitlines() if is_report else ())]
     tokens = dict.fromkeys(token.lower() for one in routed for token in _TOKEN.findall(one))
-    sender = parseaddr(mail.header("from"))[1].strip().lower()[:320]
+    sender = _sender(mail.header("from"))
     kind, text, back, bounced = _meaning(mail, today, is_report=is_report)
     return Reply(
         kind,
         tuple(tokens)[:_MOST_TOKENS],
         _key(mail, sender),
-        sender if "@" in sender else "",
+        sender,
         text,
         mail.sent_at,
         back,
         bounced,
         mail.attachments,
     )
+
+
+def _sender(told: str) -> str:
+    try:
+        sender = sanitised(parseaddr(told)[1]).strip().lower()[:320]
+    except (ValueError, LookupError, RecursionError):  # of comments in comments in comments
+        return ""
+    return sender if "@" in sender else ""
 
 
 def _meaning(
@@ -112,6 +125,7 @@ def _is_automatic(mail: Incoming) -> bool:
         or any(name in mail.headers for name in _AUTOMATIC)
         or mail.header("precedence").strip().lower() in _BULK
         or is_away_subject(mail.header("subject"))
+        or _MACHINE.fullmatch(_sender(mail.header("from"))) is not None
     )
 
 

@@ -74,6 +74,7 @@ _PHRASES: Final = (
         r"(?: von ihnen)?(?: mehr)?(?: (?:erhalten|bekommen))?"
     ),
     r"ich (?:möchte|will) mich (?:abmelden|austragen)|mich (?:abmelden|austragen)",
+    r"(?:how|where) (?:do|can|may|to) ?(?:i|we)? ?(?:un ?subscribe|opt out)" + _LIST,
     # French
     (
         r"(?:désinscription|désabonnement|désinscrire|désabonner|désinscrivez moi|désabonnez moi"
@@ -145,19 +146,34 @@ _SUBJECT: Final = re.compile(
     r"|désabonnement|baja|"
     r"cancellazione|afmelden|uitschrijven)"
 )
+_TERSE: Final = re.compile(r"stop(?: \w+)?|alto|baja|remover?|cancelar")
+"""What says no more mail where it stands alone, and something else within a sentence."""
+
+_BREAK: Final = re.compile(
+    r"[.!?,;:\n\u2013\u2014]+|\s-+\s|\b(?:or|but|otherwise|oder|sonst|aber|ou|sinon|mais|o|pero)\b"
+)
+_MOST_LOOKED_AT: Final = 3
 
 
 def asks_to_stop(words: str, subject: str = "") -> bool:
-    """Whether a person wants no more mail: the words say that and hardly anything else, or the subject alone.
+    """Whether a person wants no more mail: the words begin with that, or the subject says it alone.
 
     *words* are the person's own, above what is quoted. A subject of an answer ("Re: ...") is ours.
     """
     if _SUBJECT.fullmatch(_folded(subject)):
         return True
     plain = words.strip()[:1_000]
-    plain = _GREETING.sub("", plain, count=1) if _GREETING.match(plain) else plain
-    plain = _CLOSING.sub("", f"\n{plain}", count=1) if "\n" in plain else plain
-    folded = _folded(plain)
+    plain = _GREETING.sub("", plain, count=1).lstrip()
+    whole = _CLOSING.sub("", f"\n{plain}", count=1) if "\n" in plain else plain
+    first, *_ = re.split(r"\n\s*\n", plain, maxsplit=1)  # what follows may be a signature without a mark
+    if _says_stop(whole) or _says_stop(first):
+        return True
+    said = [one for one in _BREAK.split(plain.casefold()) if _folded(one)][:_MOST_LOOKED_AT]
+    return any(_says_stop(one) and not _TERSE.fullmatch(_folded(one)) for one in said)
+
+
+def _says_stop(text: str) -> bool:
+    folded = _folded(text)
     return 0 < len(folded.split()) <= _MOST_WORDS and _STOP.fullmatch(folded) is not None
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from nurture.journey import replies
 from nurture.journey.house import House
@@ -78,6 +79,27 @@ def test_a_server_that_breaks_off_loses_nothing(house: House, box: Mailbox, tmp_
     assert replies.poll(house, NOW) == (0, 0, 0)
     box.silent_at = ""
     assert replies.poll(house, NOW).new == 1
+
+
+def test_one_mail_that_cannot_be_kept_stops_no_others(house: House, box: Mailbox, tmp_path: Path) -> None:
+    for number, words in enumerate(("Call me", "refused", "Call us")):
+        box.add(mail(words, to=reply_address(house, tmp_path), number=str(number)))
+    refuse_replies(house, "refused")
+    assert replies.poll(house, NOW) == (3, 2, 2)
+    assert replies.poll(house, NOW) == (0, 0, 0)
+
+
+def refuse_replies(house: House, words: str) -> None:
+    """Let the database itself refuse such a reply, as it would one that nobody foresaw."""
+    with house.database.alter() as connection:
+        if house.database.is_sqlite:
+            fault = (
+                "CREATE TRIGGER refuse BEFORE INSERT ON reply WHEN NEW.text = '{}' "
+                "BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
+        else:
+            fault = "ALTER TABLE reply ADD CONSTRAINT refuse CHECK (text <> '{}')"
+        connection.execute(text(fault.format(words)))
 
 
 def test_a_wrong_password_stops_no_round_and_is_not_told(house: House, box: Mailbox) -> None:

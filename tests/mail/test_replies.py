@@ -97,15 +97,41 @@ def test_machines_are_told_by_their_headers(headers: dict[str, str]) -> None:
         "Bitte keine weiteren E-Mails mehr!",
         "Merci de me désinscrire",
         "Darme de baja, por favor",
+        "Unsubscribe\n\nMia Berg\nCEO, Stock Ltd\n+49 30 1234",
+        "STOP\n\nMia Berg",
+        "Remove us from your list\n\nThis email is confidential" + ", and so on" * 50,
+        "Hi Ada,\n\nwe are not interested. Please remove me from your list. Thanks, Mia",
+        "I am the wrong person, please stop emailing me",
+        "Stop spamming me or I report you",
+        "How do I unsubscribe?",
+        "Kein Interesse, bitte keine weiteren E-Mails",
     ],
 )
 def test_stop_is_heard_in_many_languages(text: str) -> None:
     assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is Kind.OPT_OUT
 
 
-@pytest.mark.parametrize("text", ["Stop by our booth", "Please don't stop", "Yes, call me\n> unsubscribe"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop by our booth",
+        "Please don't stop",
+        "Yes, call me\n> unsubscribe",
+        "Stop! I want to buy",
+        "Thanks. Sounds good. When? At nine. Unsubscribe",
+        "Please stop sending it to my old address",
+    ],
+)
 def test_what_only_sounds_like_stop_is_an_answer(text: str) -> None:
     assert read(mail(text)).kind is Kind.REPLY
+
+
+@pytest.mark.parametrize(
+    "sender", ["Support <no-reply@people.example>", "MAILER-DAEMON@mx.example", "do_not_reply@x.example"]
+)
+def test_addresses_that_nobody_writes_from_are_machines(sender: str) -> None:
+    assert read(mail("Your ticket 123 was created", sender=sender)).kind is Kind.AUTOMATIC
+    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is Kind.REPLY
 
 
 def test_a_mail_program_that_unsubscribes_by_mail_is_heard() -> None:
@@ -162,6 +188,33 @@ def test_no_words_are_too_strange(text: str) -> None:
     text_of_html(text)
     back_on(text, TODAY)
     asks_to_stop(text, text)
+
+
+_SEMICOLONS = ";" * 300_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        mail("Call me", kind="text/plain; charset=punycode").replace(b"Call me", b"a-" + b"9a" * 1_000_000),
+        mail("x", kind=f'multipart/mixed; boundary="{_SEMICOLONS}'),
+        mail(
+            f'--b\r\nContent-Type: text/plain; charset="{_SEMICOLONS}\r\n\r\nx\r\n--b--',
+            kind="multipart/mixed; boundary=b",
+        ),
+        mail("<div>" * 100_000, kind="text/html"),
+        mail("Call me", sender="(" * 4_000),
+        mail("Call me", Date="(" * 4_000),
+        mail(("on aaaa<" + "@" * 900 + "\n") * 100),
+    ],
+    ids=["charset", "header", "part", "tags", "sender", "date", "quotation"],
+)
+def test_what_would_take_others_hours_is_read_like_others(raw: bytes) -> None:
+    assert read(raw).kind is Kind.REPLY
+
+
+def test_the_sender_is_an_address_that_a_database_takes() -> None:
+    assert read(mail("Call me", sender="a\0b@people.example")).sender == "a b@people.example"
 
 
 @settings(max_examples=5, deadline=None)

@@ -23,6 +23,10 @@ NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 _LONGEST_DOMAIN: Final = 200  # an address has 254 characters at most
+_ENCODED: Final = (
+    "with special characters in user and password percent-encoded: "
+    "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
+)
 _HERE: Final = Path(__file__).parent
 STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
 """The templates that come with nurture; the first folder that there is counts."""
@@ -201,11 +205,7 @@ class Settings(BaseSettings):
         if value is None:
             return None
         if not _is_mail_server(value.get_secret_value().strip()):
-            raise ValueError(
-                "it must look like smtp://user:password@smtp.example.com:587, with special characters in "
-                "user and password percent-encoded: "
-                "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
-            )
+            raise ValueError(f"it must look like smtp://user:password@smtp.example.com:587, {_ENCODED}")
         return value
 
     @field_validator("reply_domain")
@@ -223,13 +223,12 @@ class Settings(BaseSettings):
     def _mailbox(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        try:
-            parts = urlsplit(value.get_secret_value().strip())
-            well = parts.scheme in ("imap", "imaps") and parts.hostname and parts.username and parts.port != 0
-        except ValueError:
-            well = False
-        if not well:
-            raise ValueError("it must look like imaps://user:password@imap.example.com:993/INBOX")
+        url = value.get_secret_value().strip()
+        if not _is_mailbox(url):
+            raise ValueError(
+                f"it must look like imaps://user:password@imap.example.com:993/INBOX, {_ENCODED}"
+            )
+        parts = urlsplit(url)
         if parts.scheme == "imap" and not _is_here(parts.hostname or ""):
             raise ValueError("it must begin with imaps://: the password would travel in clear")
         return value
@@ -289,6 +288,17 @@ def _is_mail_server(url: str) -> bool:
     except ValueError:
         return False
     return named and parts.netloc.count("@") <= 1 and parts.path in ("", "/") and not {"?", "#"} & set(url)
+
+
+def _is_mailbox(url: str) -> bool:
+    """Say whether it is one beyond doubt, as `_is_mail_server` does; what follows the host is a folder."""
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("imap", "imaps") and bool(parts.hostname and parts.username)
+        named = named and parts.port != 0
+    except ValueError:
+        return False
+    return named and url.count("@") == 1 and not {"?", "#"} & set(url)
 
 
 def _is_here(host: str) -> bool:

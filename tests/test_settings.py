@@ -147,6 +147,7 @@ def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.Monkey
     assert "hunter2" not in refused(monkeypatch, DATABASE_URI=SECRET, WEB_PORT="x")
 
 
+@pytest.mark.parametrize(("name", "scheme"), [("SMTP_URL", "smtp"), ("IMAP_URL", "imaps")])
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -159,10 +160,10 @@ def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_password_that_is_not_percent_encoded_is_refused_and_no_piece_of_it_shown(
-    monkeypatch: pytest.MonkeyPatch, wrong: str
+    monkeypatch: pytest.MonkeyPatch, wrong: str, name: str, scheme: str
 ) -> None:
-    told = refused(monkeypatch, SMTP_URL=wrong)
-    assert told.startswith("NURTURE_SMTP_URL is set, but")
+    told = refused(monkeypatch, **{name: wrong.replace("smtp", scheme, 1)})
+    assert told.startswith(f"NURTURE_{name} is set, but")
     assert "%40 for @" in told
     for piece in ("nora", "4711", "S3cr", "tpart", "w0rd"):
         assert piece not in told
@@ -176,6 +177,16 @@ def test_a_mail_server_may_have_user_password_and_port(monkeypatch: pytest.Monke
     read_one = read(monkeypatch, SMTP_URL=right).smtp_url
     assert read_one is not None
     assert read_one.get_secret_value() == right
+
+
+@pytest.mark.parametrize(
+    "right", ["imaps://nora%40example.com:S3cr%40t%2F@imap.example.com", "imap://n:p@127.0.0.1:1143/A%2FB"]
+)
+def test_a_mailbox_has_a_user_and_may_have_a_folder(monkeypatch: pytest.MonkeyPatch, right: str) -> None:
+    read_one = read(monkeypatch, IMAP_URL=right).imap_url
+    assert read_one is not None
+    assert read_one.get_secret_value() == right
+    assert "imap://" not in refused(monkeypatch, IMAP_URL="imap://n:p@imap.example.com")
 
 
 def test_settings_do_not_change_after_they_were_read() -> None:

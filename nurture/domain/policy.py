@@ -11,6 +11,7 @@ from typing import Final
 from nurture.domain.conditions import Condition, FitRule, Question, graded
 from nurture.domain.evidence import Thresholds
 from nurture.domain.lead import Custodian, Facts, Lead
+from nurture.domain.routing import DEFAULT_RULES, Missing, Plan, RoutingRule
 from nurture.domain.score import Points
 from nurture.domain.team import Desk, Manager, Pool, Rep, Team
 from nurture.domain.track import Destination
@@ -82,6 +83,13 @@ class Policy:
     desk: Desk = field(default_factory=Desk)
     managers: tuple[Manager, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
+    routing: tuple[RoutingRule, ...] = DEFAULT_RULES
+    missing: Missing = field(default_factory=Missing)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Return how this policy routes."""
+        return Plan.of(self.reps, self.pools, self.routing, self.missing)
 
     @cached_property
     def team(self) -> Team:

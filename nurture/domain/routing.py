@@ -66,6 +66,9 @@ class ToPool:
     pool: str
 
 
+OWN_WAIT: Final = timedelta(days=5)
+"""How long a lead waits for room with its own rep, where its rule says nothing: a working week."""
+
 Target = AccountOwner | FormerOwner | NamedAccounts | ToRep | ToPool
 ALWAYS: Final = Every(())
 OWNERS: Final = (AccountOwner, FormerOwner, NamedAccounts)
@@ -104,8 +107,8 @@ class Missing:
 
 
 DEFAULT_RULES: Final = (
-    RoutingRule("account", AccountOwner()),
-    RoutingRule("former", FormerOwner()),
+    RoutingRule("account", AccountOwner(), wait=OWN_WAIT),
+    RoutingRule("former", FormerOwner(), wait=OWN_WAIT),
     RoutingRule("everyone", ToPool(EVERYONE)),
 )
 """What is asked where the policy writes no rules."""

@@ -42,6 +42,7 @@ _COMPARISONS: Final = tuple(comparison.value for comparison in Comparison)
 _LISTS: Final = frozenset({Comparison.IN, Comparison.NOT_IN})
 FIT_LETTERS: Final = ("A", "B", "C", "D")
 """From the best to the worst."""
+_OF_LISTS: Final = {Comparison.IS: Comparison.IN, Comparison.IS_NOT: Comparison.NOT_IN}
 _NUMBERS: Final = frozenset({Comparison.AT_LEAST, Comparison.AT_MOST})
 
 
@@ -172,6 +173,8 @@ def _field(node: Node, _: Scope, reading: Reading) -> Condition | None:
     if unknown or len(others) != 1:
         return None
     test = Comparison(others[0])
+    if isinstance(node.value[others[0]], list):
+        test = _OF_LISTS.get(test, test)
     try:
         return FactTest(name, test, _compared(test, node.value[others[0]]))
     except Wrong as wrong:

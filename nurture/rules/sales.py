@@ -17,6 +17,7 @@ from nurture.rules.folder import POLICY, Sources
 from nurture.rules.places import read_place
 from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points
 from nurture.rules.reading import Node, Reading, read_yaml
+from nurture.rules.routing import read_routing
 from nurture.rules.shape import Shape, Wrong, read_shape
 from nurture.rules.spans import Day, Line, Name, PositiveSpan, Span, read_name
 from nurture.rules.team import check_names, listed, read_team
@@ -43,6 +44,8 @@ class PolicyShape(Shape):
     managers: Any = Field(None, examples=["[{id: lena, name: Lena Voss, email: lena@example.com}]"])
     desk: Any = Field(None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"])
     pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], by: round robin}}"])
+    routing: Any = Field(None, examples=["[{name: rest, when: always, to: {pool: everyone}}]"])
+    missing: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
     accept_within: PositiveSpan = Field(examples=["1 day"])
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
@@ -104,6 +107,10 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         _check_no_fit_asked(node, readiness, criteria, reading)
     day = timedelta(days=1)
     team = read_team(node, reading)
+    routing = read_routing(node, team, reading)
+    if routing.asks_fit and not fit:
+        what = "`routing` asks for fit, and no rule gives a letter: everybody is D"
+        reading.fault(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -122,6 +129,8 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         desk=team.desk,
         managers=team.managers,
         pools=team.pools,
+        routing=routing.rules,
+        missing=routing.missing,
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, inspect, select
 
 from nurture.errors import DatabaseUnusable
 from nurture.store.database import Database
-from nurture.store.listening_tables import metadata
+from nurture.store.sales_tables import metadata
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _ENVIRONMENT = Lock()

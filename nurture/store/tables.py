@@ -160,7 +160,7 @@ class Message(SQLModel, table=True):
     """The outbox: one row per mail that was ever intended, unique on `send_key`."""
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('touch', 'brief', 'sla')", name="kind"),
+        CheckConstraint("kind in ('touch', 'ask', 'brief', 'sla', 'notice')", name="kind"),
         CheckConstraint(
             "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'in_doubt', 'cancelled', "
             "'delivered', 'bounced', 'dropped', 'complained')",

@@ -17,7 +17,19 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SignalKind
 from nurture.domain.track import Email, Repeat, ToClosed
 from nurture.domain.view import View
-from nurture.rules import Rules, asked, defaults, load, read_folder, sales, sending, steps, team, tracks
+from nurture.rules import (
+    Rules,
+    asked,
+    defaults,
+    load,
+    read_folder,
+    routing,
+    sales,
+    sending,
+    steps,
+    team,
+    tracks,
+)
 from nurture.rules.shape import keys_of
 from tests.rules.build import SHIPPED
 
@@ -166,6 +178,7 @@ def test_the_readme_names_every_key_step_question_and_deed() -> None:
     readme = (SHIPPED / "README.md").read_text(encoding="utf-8")
     shapes = [*steps.SHAPES.values(), steps.CaseShape, steps.ArmShape, steps.RoundsShape, tracks.TrackShape]
     shapes += [sales.PolicyShape, sales.ReasonShape]
+    shapes += [routing.RuleShape, routing.MissingShape]
     shapes += [team.DeskShape, team.RepShape, team.ManagerShape, team.PoolShape]
     shapes += [sending.SendingShape, sending.DoubtShape, sending.LimitsShape]
     shapes += [sending.WarmUpShape, sending.PauseShape]

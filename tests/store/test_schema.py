@@ -15,7 +15,7 @@ from sqlalchemy import Connection, inspect, text
 from nurture.errors import DatabaseUnusable
 from nurture.store import schema
 from nurture.store.database import Database
-from nurture.store.tables import metadata
+from nurture.store.sales_tables import metadata
 
 
 def shape(connection: Connection) -> dict[str, Any]:

@@ -1,0 +1,132 @@
+"""Tables of the sales side, on the same metadata as those in `tables`."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from nurture.store import listening_tables
+from nurture.store.types import Json, UtcDateTime
+
+metadata = listening_tables.metadata
+
+
+def _moment(*, null: bool = False) -> Any:
+    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
+
+
+class Account(SQLModel, table=True):
+    """A company that somebody owns. *domains* are registrable ones; *owner* is a rep's id, "" for nobody."""
+
+    __table_args__: ClassVar[Any] = (
+        UniqueConstraint("source", "external_id"),
+        CheckConstraint("kind in ('customer', 'prospect', 'partner')", name="kind"),
+        CheckConstraint("name <> ''", name="name"),
+        Index("ix_account_parent_id", "parent_id"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    source: str
+    external_id: str
+    name: str
+    domains: list[str] = Field(sa_column=Column(Json, nullable=False))
+    owner: str = ""
+    kind: str = "prospect"
+    parent_id: int | None = Field(default=None, foreign_key="account.id")
+    created_at: datetime = _moment()
+    updated_at: datetime = _moment()
+
+
+class LeadAccount(SQLModel, table=True):
+    """To which account a lead belongs, *how* that is known, and why. Settled without one: it has none."""
+
+    __tablename__ = "lead_account"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("how in ('matched', 'settled')", name="how"),
+        CheckConstraint("account_id is not null or how = 'settled'", name="account_id"),
+        Index("ix_lead_account_account_id", "account_id"),
+    )
+
+    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    account_id: int | None = Field(default=None, foreign_key="account.id")
+    how: str
+    because: str
+    at: datetime = _moment()
+
+
+class Leave(SQLModel, table=True):
+    """Days on which a rep takes no leads, the last one included, and who stands in."""
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("first_day <= last_day", name="days"),
+        Index("ix_leave_last_day", "last_day"),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    rep: str
+    first_day: date
+    last_day: date
+    deputy: str | None = None
+    recorded_at: datetime = _moment()
+    cancelled_at: datetime | None = _moment(null=True)
+
+
+class PoolTurn(SQLModel, table=True):
+    """How many leads a rep was given in turn, for each set of people and weights that took turns."""
+
+    __tablename__ = "pool_turn"
+
+    key: str = Field(primary_key=True)
+    rep: str = Field(primary_key=True)
+    given: int
+
+
+class Routing(SQLModel, table=True):
+    """One decision of routing: what was asked, whole, and what came of it with one reason for each rule.
+
+    *asked* holds facts of the lead: whoever erases a lead deletes its rows.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("(rep is null) <> (queue is null)", name="result"),
+        Index("ix_routing_lead_id", "lead_id", "id"),
+        Index(
+            "ix_routing_offer_id",
+            "offer_id",
+            sqlite_where=text("offer_id is not null"),
+            postgresql_where=text("offer_id is not null"),
+        ),
+    )
+
+    id: int | None = Field(default=None, primary_key=True)
+    lead_id: int = Field(foreign_key="lead.id")
+    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    at: datetime = _moment()
+    policy_version: int
+    rule: str
+    rep: str | None = None
+    queue: str | None = None
+    because: list[str] = Field(sa_column=Column(Json, nullable=False))
+    asked: dict[str, Any] = Field(sa_column=Column(Json, nullable=False))
+
+
+class FactWanted(SQLModel, table=True):
+    """A fact that routing waited for: since when, how long at most, and how it came to be known."""
+
+    __tablename__ = "fact_wanted"
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("(filled_at is null) = (filled_by is null)", name="filled"),
+        CheckConstraint("filled_by in ('lead', 'source')", name="filled_by"),
+        Index("ix_fact_wanted_field", "field"),
+    )
+
+    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    field: str = Field(primary_key=True)
+    rule: str
+    wanted_at: datetime = _moment()
+    overdue_at: datetime = _moment()
+    filled_at: datetime | None = _moment(null=True)
+    filled_by: str | None = None

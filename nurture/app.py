@@ -11,6 +11,7 @@ from typing import assert_never
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.errors import Misconfigured, Refused
 from nurture.journey.house import House
+from nurture.mail.chat import Chat
 from nurture.mail.inbox import Inbox
 from nurture.mail.mailbox import Mailbox
 from nurture.mail.provider import Provider
@@ -66,6 +67,7 @@ def open_app(
             spool=settings.spool,
             reply_domain=settings.reply_domain or "",
             inbox=Inbox(settings.imap_url) if settings.imap_url is not None else None,
+            tellers=tellers_of(settings) if isinstance(clock, RealClock) else None,
         )
         try:
             yield App(settings, clock, house)
@@ -106,6 +108,11 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
             return SMTP(settings.smtp_url)
         case _:
             assert_never(settings.provider)
+
+
+def tellers_of(settings: Settings) -> dict[str, Provider]:
+    """Return what tells reps at each place that the settings name."""
+    return {name: Chat(name, url) for name, url in settings.places.items()}
 
 
 def _clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:

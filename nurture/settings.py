@@ -22,6 +22,7 @@ NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables of this prefix that are no settings: where the tests find a real funnel."""
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
+_PLACE: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
 _LONGEST_DOMAIN: Final = 200  # an address has 254 characters at most
 _ENCODED: Final = (
     "with special characters in user and password percent-encoded: "
@@ -37,7 +38,9 @@ def _templates() -> Path:
     return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
 
 
-SECRETS: Final = frozenset({"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url", "imap_url"})
+SECRETS: Final = frozenset(
+    {"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url", "imap_url", "tell"}
+)
 """Settings whose values no message repeats: secret, or easily mistaken for what is."""
 
 
@@ -129,6 +132,11 @@ class Settings(BaseSettings):
     imap_url: SecretStr | None = Field(
         default=None,
         description="The mailbox where answers arrive, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
+    )
+    tell: SecretStr | None = Field(
+        default=None,
+        description="Where reps hear of hand-offs besides their mail: NAME=URL, with spaces between several, "
+        "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any URL of apprise. The policy names them.",
     )
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
     web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
@@ -232,6 +240,23 @@ class Settings(BaseSettings):
         if parts.scheme == "imap" and not _is_here(parts.hostname or ""):
             raise ValueError("it must begin with imaps://: the password would travel in clear")
         return value
+
+    @field_validator("tell")
+    @classmethod
+    def _places(cls, value: SecretStr | None) -> SecretStr | None:
+        named = [_PLACE.fullmatch(one) for one in (value.get_secret_value() if value else "").split()]
+        if not all(named) or len({found[1] for found in named if found}) < len(named):
+            raise ValueError(
+                "it must list NAME=URL, each name once and in small letters, digits and hyphens, "
+                "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C"
+            )
+        return value
+
+    @property
+    def places(self) -> dict[str, SecretStr]:
+        """Return the URL of each place that reps are told at, by its name."""
+        named = (one.partition("=") for one in (self.tell.get_secret_value() if self.tell else "").split())
+        return {name: SecretStr(url) for name, _, url in named}
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Table, select
 
+from nurture.domain import calendar
 from nurture.domain.policy import Policy
+from nurture.domain.team import Rep
 from nurture.domain.track import Sender
 from nurture.errors import NotFound
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
@@ -22,7 +24,7 @@ from nurture.store.replies import Said
 
 from . import links
 from .house import House
-from .letters import lead_values, sender_address
+from .letters import full_name, lead_values, sender_address
 from .links import Link, Wanted
 
 MOST_DEEDS: Final = 8
@@ -62,8 +64,30 @@ class Briefs:
         sender = next((program.sender for program in book.programs.values()), None)
         return cls(house, connection, found, deeds, words, sender)
 
-    def write(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
-        """Compose the brief of one offer, with its links to answer."""
+    def notice(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
+        """Write the few lines that tell a rep of one offer where colleagues read along."""
+        offer, _, rep, sender = self._about(one)
+        made: list[Link] = []
+        how = f"nurture accept {offer.id}"
+        if self.house.base_url:
+            made.append(links.make(Wanted(links.ACCEPT, one.lead_id, one.id, offer.id)))
+            how = made[-1].url(self.house.base_url)
+        told = [full_name(one.facts) or "A lead", str(one.facts.get("company") or "")]
+        email = ComposedEmail(
+            ref=one.send_key,
+            sender=sender_address(sender),
+            to=Address(rep.name, rep.email),
+            reply_to=None,
+            subject=f"{rep.name}: {', '.join(part for part in told if part)}",
+            html="",
+            text=f"Why now: {offer.because}\nAnswer by {by_when(offer.expires_at, rep)}\n{how}",
+            headers=(),
+            labels=("handoff",),
+            origin=self.house.origin,
+        )
+        return email, made
+
+    def _about(self, one: Waiting) -> tuple[OfferRow, Policy, Rep, Sender]:
         offer = self.offers.get(one.offer_id or 0)
         if offer is None or self.sender is None:
             raise NotFound(
@@ -73,6 +97,11 @@ class Briefs:
         rep = policy.rep(offer.rep)
         if rep is None:
             raise NotFound(f"Rep {offer.rep} is not in version {policy.version} of the policy.")
+        return offer, policy, rep, self.sender
+
+    def write(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
+        """Compose the brief of one offer, with its links to answer."""
+        offer, policy, rep, sender = self._about(one)
         made: list[Link] = []
         urls = {"accept": "", "reject": ""}
         if self.house.base_url:
@@ -90,13 +119,13 @@ class Briefs:
         )
         envelope = Envelope(
             ref=one.send_key,
-            sender=sender_address(self.sender),
+            sender=sender_address(sender),
             to=Address(rep.name, rep.email),
-            reply_to=Address("", self.sender.reply_to) if self.sender.reply_to else None,
+            reply_to=Address("", sender.reply_to) if sender.reply_to else None,
             labels=("handoff",),
             origin=self.house.origin,
         )
-        values["sender"] = {"name": self.sender.name}
+        values["sender"] = {"name": sender.name}
         return compose(self.house.rulebooks.brief(self.connection, policy.version), values, envelope), made
 
 
@@ -128,6 +157,12 @@ def brief_values(
             "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
         },
     }
+
+
+def by_when(moment: datetime, rep: Rep) -> str:
+    """Say a moment (UTC) as the rep's own clock shows it."""
+    zone = rep.hours.zone
+    return f"{calendar.local(moment, zone):%A %d %B %Y, %H:%M} ({zone})"
 
 
 def deeds_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Deed]]:

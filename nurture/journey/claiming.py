@@ -48,9 +48,16 @@ class Held:
 
 
 def claim_batch(
-    house: House, now: datetime, limit: int, observe: Observe = lambda _point, _refs: None
+    house: House,
+    now: datetime,
+    limit: int,
+    observe: Observe = lambda _point, _refs: None,
+    target: str | None = None,
 ) -> Held:
-    """Write at most *limit* due messages that may go now, and take them; hold or cancel the others."""
+    """Write at most *limit* due messages that may go now, and take them; hold or cancel the others.
+
+    They are mail, or with *target* notices for that place.
+    """
     token = token_hex(8)
     database = house.database
     with database.write() as connection:
@@ -60,7 +67,7 @@ def claim_batch(
         )
         if stop is not None and (stop.until is None or stop.until > now):
             return Held(token, stopped=stop.until or now + PROBE_AFTER)
-        waiting = outbox.due(database, connection, now, limit)
+        waiting = outbox.due(database, connection, now, limit, target)
         if not waiting:
             return Held(token)
         cleared = clearance.clear(house, connection, waiting, braked, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -52,10 +52,18 @@ def deliver(
 ) -> Delivered:
     """Send everything that is due and may go, batch after batch; *after_batch* is told of each.
 
+    Mail goes first, then notices: a place that cannot be reached holds no mail, and no other place.
     *stopping* is asked between batches whether to end.
     """
     with undisturbed():
-        return _deliver(house, clock, after_batch, observe, stopping)
+        total = _deliver(house, clock, after_batch, observe, stopping)
+        with house.database.read() as connection:
+            targets = outbox.targets_due(connection, clock.now())
+        for target in targets:
+            if not stopping():
+                there = replace(house, provider=house.teller(target))
+                total += _deliver(there, clock, after_batch, observe, stopping, target)
+        return total
 
 
 def _deliver(
@@ -64,6 +72,7 @@ def _deliver(
     after_batch: Callable[[], None],
     observe: Observe,
     stopping: Callable[[], bool],
+    target: str | None = None,
 ) -> Delivered:
     limit = min(house.batch, BATCH)
     looked = clock.now()
@@ -73,7 +82,7 @@ def _deliver(
         if clock.now() - looked > LEASE / 2:
             looked = clock.now()
             total += Delivered(0, _take_over(house, looked))
-        held = claim_batch(house, clock.now(), limit, observe)
+        held = claim_batch(house, clock.now(), limit, observe, target)
         sent = send_claimed(house, held, clock, observe, unknown)
         unknown = sent.unknown
         total += Delivered(held.messages, held.states + sent.states)

@@ -131,6 +131,8 @@ def _secrets(settings: Settings) -> list[str]:
         except ValueError:
             password = url.get_secret_value()
         found |= {password, unquote(password)}
+    for place in settings.places.values():
+        found |= {place.get_secret_value(), place.get_secret_value().partition("://")[2]}
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nurture.mail.inbox import Inbox
+from nurture.mail.nowhere import Nowhere
 from nurture.mail.provider import Provider
 from nurture.mail.tracking import Tracking
 from nurture.rules.holidays import public_holidays
@@ -24,7 +26,8 @@ class House:
     a sweep takes at once. *track_clicks* is whether links in mail come to us first, *honeypot* whether there
     is also one that no reader sees. *spool* is a folder for what is heard while the database is busy.
     *reply_domain* is where mail to reply+... comes back to us, "" if nowhere; *inbox* is a mailbox where it
-    may lie.
+    may lie. *tellers* carry notices to the places where reps look, by their names; None has them go the way
+    of mail, as where time is virtual nobody is told of anything.
     """
 
     database: Database
@@ -39,6 +42,13 @@ class House:
     spool: Path = Path("spool")
     reply_domain: str = ""
     inbox: Inbox | None = None
+    tellers: Mapping[str, Provider] | None = None
+
+    def teller(self, target: str) -> Provider:
+        """Return what carries notices to *target*; for a name that the settings do not know, nothing does."""
+        if self.tellers is None:
+            return self.provider
+        return self.tellers.get(target) or Nowhere(target)
 
     @property
     def tracking(self) -> Tracking | None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Final
 
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.routing import Load, choose
 from nurture.domain.track import ToQueue
 from nurture.store import offers, views
-from nurture.store.changes import Intended, Offered
+from nurture.store.changes import Offered
 from nurture.store.views import Claimed
 
+from .announcing import announced
 from .house import House
 from .moves import Mover
-
-BRIEF_EXPIRES_AFTER: Final = timedelta(days=30)
 
 
 def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
@@ -61,7 +59,7 @@ def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
                 until,
             )
             mover.changes.offered.append(offered)
-            mover.changes.intended.append(_brief(offered, now))
+            mover.changes.intended += announced(offered, chosen.rep, now)
             moved = mover.keep(lead, Custodian.OFFER, str(number), f"{chosen.rep.id} answers", until)
             mover.note(lead, "offered", f"{because}; {chosen.because}", moved, ref=str(number))
             events["offered"] += 1
@@ -78,24 +76,3 @@ def _wait(lead: Claimed, mover: Mover, refused: Collection[str], began: datetime
     mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, because, began + timedelta(days=1))
     mover.note(lead, "held", because, None)
     return "waiting"
-
-
-def _brief(offered: Offered, now: datetime) -> Intended:
-    return Intended(
-        send_key=f"brief:{offered.id}",
-        kind="brief",
-        lead_id=offered.lead_id,
-        enrollment_id=offered.enrollment_id,
-        offer_id=offered.id,
-        track=None,
-        track_version=None,
-        step="",
-        visit=1,
-        email="brief",
-        rep=offered.rep,
-        planned_at=now,
-        send_at=now,
-        expires_at=now + BRIEF_EXPIRES_AFTER,
-        state="planned",
-        state_at=now,
-    )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from nurture.mail.compose import ComposedEmail
 from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
-from nurture.store.outbox import Waiting
+from nurture.store.outbox import NOTICE, Waiting
 
 from . import links
 from .briefs import Briefs
@@ -45,7 +45,7 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
             if one.kind == "touch":
                 letter = touch(house, connection, one, opens=one.lead_id in agreed)
             else:
-                letter = Letter(*briefs.write(one))
+                letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
         except Exception as error:  # noqa: BLE001 - said on the message
             written.faults[one.id] = unnamed(error, one.facts, one.address)
             continue

@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Update,
+    and_,
     bindparam,
     case,
     func,
@@ -35,6 +36,10 @@ address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
+
+
+NOTICE: Final = "notice"
+"""The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
 
 
 class Waiting(NamedTuple):
@@ -92,8 +97,13 @@ _OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
 )
 
 
-def due(database: Database, connection: Connection, now: datetime, limit: int) -> list[Waiting]:
-    """Lock and return planned messages whose time has come, the longest waiting first."""
+def due(
+    database: Database, connection: Connection, now: datetime, limit: int, target: str | None = None
+) -> list[Waiting]:
+    """Lock and return planned messages whose time has come, the longest waiting first.
+
+    They are mail, or with *target* the notices for that place alone.
+    """
     wanted = (
         select(
             message.c.id,
@@ -130,7 +140,7 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(offer, offer.c.id == message.c.offer_id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
-        .where(message.c.state == "planned", message.c.send_at <= now)
+        .where(message.c.state == "planned", message.c.send_at <= now, _carried_to(target))
         .order_by(message.c.send_at, message.c.id)
         .limit(limit)
     )
@@ -140,9 +150,27 @@ def due(database: Database, connection: Connection, now: datetime, limit: int) -
     return [Waiting._make(row) for row in connection.execute(wanted)]
 
 
+def _carried_to(target: str | None) -> ColumnElement[bool]:
+    if target is None:
+        return message.c.kind != NOTICE
+    return and_(message.c.kind == NOTICE, message.c.email == target)
+
+
+def targets_due(connection: Connection, now: datetime) -> list[str]:
+    """Return the places for which notices wait whose time has come."""
+    wanted = (
+        select(message.c.email)
+        .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
+        .distinct()
+    )
+    return sorted(connection.execute(wanted).scalars())
+
+
 def count_due(connection: Connection, now: datetime) -> int:
-    """Return how many planned messages wait whose time has come."""
-    wanted = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now)
+    """Return how much planned mail waits whose time has come."""
+    wanted = select(func.count()).where(
+        message.c.state == "planned", message.c.send_at <= now, _carried_to(None)
+    )
     return connection.execute(wanted).scalar_one()
 
 

@@ -130,3 +130,25 @@ class FactWanted(SQLModel, table=True):
     overdue_at: datetime = _moment()
     filled_at: datetime | None = _moment(null=True)
     filled_by: str | None = None
+
+
+class RepLink(SQLModel, table=True):
+    """A link to a rep's own page. Only its token's SHA-256 is kept; it ends at *expires_at*, or revoked."""
+
+    __tablename__ = "rep_link"
+    __table_args__: ClassVar[Any] = (Index("ix_rep_link_rep", "rep"),)
+
+    digest: str = Field(primary_key=True)
+    rep: str
+    created_at: datetime = _moment()
+    expires_at: datetime = _moment()
+    revoked_at: datetime | None = _moment(null=True)
+
+
+class Vote(SQLModel, table=True):
+    """Whether a lead was useful to the rep who took it; the last word counts."""
+
+    offer_id: int = Field(primary_key=True, foreign_key="offer.id", sa_column_kwargs={"autoincrement": False})
+    rep: str
+    useful: bool
+    voted_at: datetime = _moment()

@@ -43,7 +43,7 @@ class Lead(SQLModel, table=True):
 
     *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
     that *scored_under* names: null for a lead that never did a thing, "" to have it reckoned again.
-    *pace_days*: it asked for one touch at most in so many days.
+    *pace_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called that day.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -67,6 +67,7 @@ class Lead(SQLModel, table=True):
     scored_under: str | None = None
     decides_on: date | None = None
     decides_stated_at: datetime | None = _moment(null=True)
+    call_on: date | None = None
     paused_until: datetime | None = _moment(null=True)
     pace_days: int | None = None
     evidence_since: datetime | None = _moment(null=True)

@@ -15,12 +15,12 @@ Moments come and go as aware UTC ``datetime``; the lead's zone is used only in h
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from math import isfinite
-from typing import Final
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 _DAY: Final = timedelta(days=1)
@@ -86,6 +86,14 @@ class Delay:
             _refuse_zoned(self.at, "at")
 
 
+class Opening(NamedTuple):
+    """Say from when until when, exclusive, a window is open; *day* is the local day that it counts to."""
+
+    day: date
+    start: datetime
+    end: datetime
+
+
 def is_open(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> bool:
     """Tell whether *moment* lies inside *window* on the wall clock of *zone*."""
     return _is_open_on(window, holidays, _wall(moment, _zone(zone)))
@@ -114,6 +122,62 @@ def next_open(window: Window, zone: str, holidays: Collection[date], moment: dat
         if _is_open_on(window, holidays, wall):
             return change
         start = change
+
+
+def openings(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> Iterator[Opening]:
+    """Yield when *window* is open from *moment* on, in order; an opening that *moment* lies in begins there.
+
+    Where an hour repeats, so does its part of the window; if it was closed between, as two openings.
+    Raises NeverOpens when 370 days pass without any.
+    """
+    tz = _zone(zone)
+    start, pending = _wall(moment, tz).astimezone(UTC), None
+    seen = start
+    while start - seen <= _HORIZON:
+        hop = start + _HOP
+        change = _first_change(tz, start, hop)
+        end = change or hop
+        for piece in _openings_between(window, holidays, start, end, tz):
+            if pending is not None and pending.day == piece.day and pending.end == piece.start:
+                pending = Opening(pending.day, pending.start, piece.end)
+                continue
+            if pending is not None:
+                yield pending
+            pending, seen = piece, piece.end
+        start = end
+    raise NeverOpens(
+        f"a window on {_day_names(window.days)} does not open in the 370 days after {seen:%Y-%m-%d}"
+    )
+
+
+def _openings_between(
+    window: Window, holidays: Collection[date], start: datetime, end: datetime, tz: ZoneInfo
+) -> Iterator[Opening]:
+    """Yield openings between two moments between which the clock of *tz* does not change."""
+    offset = _offset(start.astimezone(tz))
+    day, last = (start + offset).date(), (end + offset).date()
+    while day <= last:
+        midnight = datetime.combine(day, time.min, UTC) - offset
+        for counts_to, opens, closes in _parts(window, day, tz):
+            if counts_to.weekday() in window.days and not (window.skip_holidays and counts_to in holidays):
+                since, until = max(start, midnight + opens), min(end, midnight + closes)
+                if since < until:
+                    yield Opening(counts_to, since, until)
+        day += _DAY
+
+
+def _parts(window: Window, day: date, tz: ZoneInfo) -> list[tuple[date, timedelta, timedelta]]:
+    """Return the stretches of *day* that the window covers: the day each counts to, from and until when."""
+    opens, closes = _since_midnight(window.opens), _since_midnight(window.closes)
+    if opens < closes:
+        return [(day, opens, closes)]
+    return [(_day_before(day, tz), timedelta(), closes), (day, opens, _DAY)]
+
+
+def _since_midnight(clock: time) -> timedelta:
+    return timedelta(
+        hours=clock.hour, minutes=clock.minute, seconds=clock.second, microseconds=clock.microsecond
+    )
 
 
 def after(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime) -> datetime:

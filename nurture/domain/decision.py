@@ -24,6 +24,7 @@ class HoldReason(StrEnum):
     IN_AIR = "in_air"
     SEND_WINDOW = "send_window"
     FREQUENCY_CAP = "frequency_cap"
+    REPS_FULL = "reps_full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ The order of questions is policy:
     2. with a rep or offered; paused
     3. the policy's hand-off criteria
     4. the step
-    5. only for a touch: send window, frequency cap, grace
+    5. only for a touch: send window, frequency cap, grace, room with the reps if it calls to action
 """
 
 from __future__ import annotations
@@ -393,6 +393,10 @@ def _plan(email: Email, position: Position, asked: Asked, notes: tuple[Action, .
         because = f"{email.step} is due on {_text(due)}, and may go on {_text(planned)}"
         why = HoldReason.NOT_DUE if due > now else reason
         return Decision(notes, position, _wakes(asked, planned), because, why)
+    full_until = asked.view.full_until
+    if full_until is not None and now < full_until and _calls(email, position, asked):
+        because = f"{email.step} calls to action, and reps are full until {_text(full_until)}"
+        return Decision(notes, position, _wakes(asked, full_until), because, HoldReason.REPS_FULL)
     send_at = planned
     if planned < now:
         send_at = calendar.next_open(asked.program.window, _zone(asked), asked.view.lead.holidays, now)
@@ -406,6 +410,10 @@ def _plan(email: Email, position: Position, asked: Asked, notes: tuple[Action, .
     )
     wake_at = _wakes(asked, send_at + DOUBT_COUNTS_AS_SENT_AFTER)
     return Decision((*notes, send), position, wake_at, f"{email.step} was due on {_text(due)}")
+
+
+def _calls(email: Email, position: Position, asked: Asked) -> bool:
+    return email.email(position.visit) in asked.program.calls_to_action
 
 
 def _due(email: Email, position: Position, asked: Asked) -> datetime:

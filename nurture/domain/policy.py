@@ -11,8 +11,10 @@ from typing import Final
 from nurture.domain.conditions import Condition, FitRule, Question, graded
 from nurture.domain.evidence import Thresholds
 from nurture.domain.lead import Custodian, Facts, Lead
+from nurture.domain.pace import Pace
 from nurture.domain.routing import DEFAULT_RULES, Missing, Plan, RoutingRule
 from nurture.domain.score import Points
+from nurture.domain.sla import Agreement
 from nurture.domain.team import Desk, Manager, Pool, Rep, Team
 from nurture.domain.track import Destination
 from nurture.domain.view import View
@@ -54,12 +56,19 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class RejectReason:
-    """What a reason means for the lead: where it goes, and how long it is left in peace first."""
+    """What a reason means for the lead: where it goes, and how long it is left in peace first.
+
+    *not_same_rep*: whoever gave it back does not get it again. *suppress*: its address gets no more mail.
+    *ask_date*: the rep is to say when the lead may be called again.
+    """
 
     code: str
     label: str
     then: Resume | Destination
     cool_off: timedelta = timedelta()
+    not_same_rep: bool = True
+    suppress: bool = False
+    ask_date: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,11 +94,19 @@ class Policy:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     routing: tuple[RoutingRule, ...] = DEFAULT_RULES
     missing: Missing = field(default_factory=Missing)
+    sla: Agreement | None = None
+    """What was agreed of answering and following up; None: offers expire after `accept_within`."""
+    pace: Pace = field(default_factory=Pace)
 
     @cached_property
     def plan(self) -> Plan:
         """Return how this policy routes."""
         return Plan.of(self.reps, self.pools, self.routing, self.missing)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """Return what holds for open offers and accepted leads."""
+        return self.sla or Agreement.plain(self.accept_within)
 
     @cached_property
     def team(self) -> Team:

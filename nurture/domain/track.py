@@ -224,6 +224,8 @@ class Program:
     topic: str = ""
     moved: Mapping[str, str] = field(default_factory=dict)
     """Where leads go on who stand on a step that is gone."""
+    calls_to_action: frozenset[str] = frozenset()
+    """Emails that ask the lead to talk to sales: they are held while the reps are full."""
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

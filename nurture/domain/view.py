@@ -77,7 +77,7 @@ class View:
     *recent* holds the planned or accepted times of the lead's touches in every track, as far back as the
     frequency cap and the lead's pace look from when the step was reached (not from now: sweeps may be late).
     *suppressed* says which suppression covers this track, "" for none; *standing* is all that the lead opted
-    out of, topics too.
+    out of, topics too. *full_until* is when the reps are foreseen to have room, None while they have.
     """
 
     lead: Lead
@@ -88,6 +88,7 @@ class View:
     recent: tuple[datetime, ...] = ()
     suppressed: str = ""
     standing: tuple[Standing, ...] = ()
+    full_until: datetime | None = None
 
     def touch(self, step: str, visit: int) -> Touch | None:
         """Return this enrollment's touch of *step* at *visit*, if it was planned."""

@@ -16,6 +16,7 @@ from nurture.errors import Refused, RulesFaulty
 from nurture.mail.compile import EmailSource, check_email, examine_email
 from nurture.mail.source import Piece, layout_name
 from nurture.rules import Rules, Sources
+from nurture.rules.sla import ESCALATE, REMIND
 from nurture.store import enrollments, publications
 
 from . import letters
@@ -44,6 +45,9 @@ BRIEF_KNOWN = frozenset(
     }
 )
 """Every name that a brief may use."""
+
+NUDGE_KNOWN = BRIEF_KNOWN | {"manager.name", "sla.accepted", "sla.since", "sla.next"}
+"""Every name that a reminder to a rep, or a word to their manager, may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,8 @@ def _checked(files: tuple[tuple[str, str], ...], unreadable: tuple[Fault, ...]) 
         elif path.startswith("handoff/") and path.endswith(".md"):
             source = EmailSource(path, text)
             mjml = loaded.layouts.get(layout_name(source))
-            faults += check_email(source, mjml, BRIEF_KNOWN) if mjml is not None else []
+            known = NUDGE_KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN
+            faults += check_email(source, mjml, known) if mjml is not None else []
     lost = {fault.file for fault in unreadable}
     return tuple(sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)}))
 

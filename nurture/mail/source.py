@@ -14,7 +14,7 @@ from nurture.domain.faults import Fault
 from nurture.mail.masks import Masks
 
 DEFAULT_LAYOUT: Final = "plain"
-KEYS: Final = ("subject", "preheader", "layout")
+KEYS: Final = ("subject", "preheader", "layout", "call_to_action")
 _FENCE: Final = re.compile(r"^---[ \t]*$")
 _SHAPE: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 

@@ -11,6 +11,7 @@ from nurture.rules.reading import Node, Reading, nearest
 LAYOUTS: Final = "layouts/"
 _MJML: Final = ".mjml"
 _FENCE: Final = re.compile(r"^---[ \t]*$")
+_YES_OR_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
 _FRONT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 
 
@@ -44,6 +45,15 @@ def chosen_layout(file: str, text: str, default: str, sources: Sources, reading:
         what = f"there is no layout `{layout}` in {LAYOUTS}"
         reading.fault(Node(file, line, None), what, nearest(layout, known))
     return layout
+
+
+def calls_to_action(file: str, text: str, reading: Reading) -> bool:
+    """Tell whether an email asks the lead to talk to sales; what is neither yes nor no is noted."""
+    line, said = (_front(text) or {}).get("call_to_action", (1, "no"))
+    if said.lower() not in _YES_OR_NO:
+        what = f"`call_to_action: {said}` is neither yes nor no"
+        reading.fault(Node(file, line, None), what, "Write `call_to_action: yes`, or leave it out.")
+    return _YES_OR_NO.get(said.lower(), False)
 
 
 def _front(text: str) -> dict[str, tuple[int, str]] | None:

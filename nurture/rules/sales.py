@@ -14,11 +14,13 @@ from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready
 from nurture.domain.track import Destination, ToClosed
 from nurture.rules.asked import ALWAYS, Scope, read_condition
 from nurture.rules.folder import POLICY, Sources
+from nurture.rules.pace import read_pace
 from nurture.rules.places import read_place
 from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points
 from nurture.rules.reading import Node, Reading, read_yaml
 from nurture.rules.routing import read_routing
 from nurture.rules.shape import Shape, Wrong, read_shape
+from nurture.rules.sla import read_sla
 from nurture.rules.spans import Day, Line, Name, PositiveSpan, Span, read_name
 from nurture.rules.team import check_names, listed, read_team
 
@@ -46,6 +48,8 @@ class PolicyShape(Shape):
     pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], by: round robin}}"])
     routing: Any = Field(None, examples=["[{name: rest, when: always, to: {pool: everyone}}]"])
     missing: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
+    sla: Any = Field(None, examples=["{accept: {remind: 2 business hours, take_back: 8 business hours}}"])
+    pace: Any = Field(None, examples=["{hot: [replied], age: 1 day}"])
     accept_within: PositiveSpan = Field(examples=["1 day"])
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
@@ -81,6 +85,9 @@ class ReasonShape(Shape):
     label: Line = Field(examples=["Interested, but not now"])
     then: Any = Field(examples=["resume"])
     cool_off: Span = Field(timedelta(), examples=["90 days"])
+    not_same_rep: bool = Field(True, examples=["yes"])
+    suppress: bool = Field(False, examples=["yes"])
+    ask_date: bool = Field(False, examples=["yes"])
 
 
 class ExpiryShape(Shape):
@@ -111,6 +118,8 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     if routing.asks_fit and not fit:
         what = "`routing` asks for fit, and no rule gives a letter: everybody is D"
         reading.fault(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
+    accept_within = shape.accept_within if shape else day
+    handing = [rule.name for rule in readiness if rule.then == Ready()] + [one.name for one in criteria]
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -119,7 +128,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         readiness=readiness,
         criteria=criteria,
         reps=team.reps,
-        accept_within=shape.accept_within if shape else day,
+        accept_within=accept_within,
         follow_up_within=shape.follow_up_within if shape else day,
         max_silence=shape.max_silence if shape else day,
         on_expiry=_expiry(node.part("on_expiry"), reading),
@@ -131,6 +140,8 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         pools=team.pools,
         routing=routing.rules,
         missing=routing.missing,
+        sla=read_sla(node.part("sla"), accept_within, team, sources, reading),
+        pace=read_pace(node.part("pace"), handing, {rule.letter for rule in fit}, reading),
     )
 
 
@@ -232,7 +243,8 @@ def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:
         except Wrong as wrong:
             reading.fault(inner, wrong.what, wrong.instead)
         if shape is not None and to is not None:
-            found.append(RejectReason(str(code), shape.label, to, shape.cool_off))
+            more = (shape.not_same_rep, shape.suppress, shape.ask_date)
+            found.append(RejectReason(str(code), shape.label, to, shape.cool_off, *more))
     return found
 
 

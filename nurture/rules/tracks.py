@@ -13,7 +13,7 @@ from nurture.domain.lead import Closing
 from nurture.domain.track import Destination, Program, ReEntry, ToClosed, ToTrack
 from nurture.rules.asked import Scope, read_condition
 from nurture.rules.defaults import Defaults, override_sender, read_sending
-from nurture.rules.emails import check_front, chosen_layout
+from nurture.rules.emails import calls_to_action, check_front, chosen_layout
 from nurture.rules.folder import Sources
 from nurture.rules.places import read_place
 from nurture.rules.program import Compiler, check_moves, check_program, email_steps
@@ -107,6 +107,11 @@ def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading
         zone_fallback=sending.zone_fallback,
         topic=shape.topic if shape else "",
         moved=dict(shape.moved_to) if shape else {},
+        calls_to_action=frozenset(
+            email
+            for email, text in emails.items()
+            if calls_to_action(f"{FOLDER}{name}/{email}.md", text, reading)
+        ),
     )
     layouts = {
         email: chosen_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, reading)

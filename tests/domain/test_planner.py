@@ -279,6 +279,15 @@ def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_own_pace_or_the_cap
     assert isinstance(ask(of, first, at(8)).actions[0], SendTouch)
 
 
+def test_a_touch_that_calls_to_action_waits_until_reps_have_room() -> None:
+    of = track(Mail(), calls_to_action=frozenset({"mail"}))
+    full = view("s0", full_until=at(5))
+    assert held(ask(of, full, at(2)), HoldReason.REPS_FULL, at(5))
+    assert isinstance(ask(of, full, at(5)).actions[0], SendTouch)
+    assert isinstance(ask(of, view("s0"), at(2)).actions[0], SendTouch)
+    assert isinstance(ask(track(Mail()), full, at(2)).actions[0], SendTouch)
+
+
 def test_window_and_cap_push_each_other_until_both_allow() -> None:
     of = track(Mail(), window=Window(frozenset({0}), time(9), time(10)), cap=Cap(1, 8 * DAY))
     seen = view("s0", recent=(at(1, 9, 30),), reached=at(2))

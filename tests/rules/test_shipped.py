@@ -22,10 +22,12 @@ from nurture.rules import (
     asked,
     defaults,
     load,
+    pace,
     read_folder,
     routing,
     sales,
     sending,
+    sla,
     steps,
     team,
     tracks,
@@ -179,6 +181,7 @@ def test_the_readme_names_every_key_step_question_and_deed() -> None:
     shapes = [*steps.SHAPES.values(), steps.CaseShape, steps.ArmShape, steps.RoundsShape, tracks.TrackShape]
     shapes += [sales.PolicyShape, sales.ReasonShape]
     shapes += [routing.RuleShape, routing.MissingShape]
+    shapes += [sla.SlaShape, sla.AcceptShape, sla.LadderShape, pace.PaceShape]
     shapes += [team.DeskShape, team.RepShape, team.ManagerShape, team.PoolShape]
     shapes += [sending.SendingShape, sending.DoubtShape, sending.LimitsShape]
     shapes += [sending.WarmUpShape, sending.PauseShape]

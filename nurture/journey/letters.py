@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
-from urllib.parse import quote
 
 from sqlalchemy import Connection
 
@@ -71,7 +70,7 @@ def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = F
     compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email, house.tracking)
     made: list[Link] = []
     reply_to = _reply_to(house, program.sender, one, made)
-    mailto = f"mailto:{reply_to.email if reply_to else program.sender.email}?subject={quote('unsubscribe')}"
+    mailto = f"mailto:{reply_to.email if reply_to else program.sender.email}?subject=unsubscribe"
     url, choices = mailto, ""
     if house.base_url:
         ways = [
@@ -169,6 +168,7 @@ def full_name(facts: Mapping[str, Any]) -> str:
     return " ".join((named or str(facts.get("full_name") or "")).split())
 
 
+@lru_cache(maxsize=64)
 def sender_address(sender: Sender) -> Address:
     """Return the mailbox that mail of this sender is from."""
     return Address(sender.name, sender.email)

@@ -48,6 +48,15 @@ class _Hidden(str):
         raise TypeError("a key is not to be stored")
 
 
+def _quick_loop() -> asyncio.AbstractEventLoop:
+    """Make an event loop: libuv's where there is one, which is on every system but Windows."""
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+    except ModuleNotFoundError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 @dataclass(frozen=True, slots=True)
 class Dial:
     """How to reach Mail Send at *url*. Times are seconds; *context* checks certificates, None as usual."""
@@ -105,7 +114,7 @@ class Line:
         self.landed = asyncio.Event()
         self.process_id = os.getpid()
         self._dial = dial
-        self._loop = asyncio.new_event_loop()
+        self._loop = _quick_loop()
         self._thread = Thread(target=self._turn, name="sendgrid", daemon=True)
         self._thread.start()
         self._session = self.submit(self._open(key)).result()

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -23,7 +24,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -200,6 +200,9 @@ class Claim(NamedTuple):
 
 _AT: Final = bindparam("at", type_=UtcDateTime())
 _LEASE: Final = bindparam("lease", type_=UtcDateTime())
+_CLAIMED_BY_WORKER: ColumnElement[bool] = and_(
+    message.c.state == "claimed", message.c.lease_token == bindparam("worker")
+)
 _IDS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
 _CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
 
@@ -252,24 +255,31 @@ def stamp_sending(
     """Note that the call comes next; return those that are still this worker's."""
     if not ids:
         return set()
-    payload = database.payload(_IDS, [(id_,) for id_ in ids])
-    values = {"payload": payload, "worker": token, "lease": until, "at": now}
+    values = {"payload": database.payload(_IDS, [(id_,) for id_ in ids]), "worker": token}
     stamp = database.kept(stamp_sending, lambda: _stamp(database))
-    return set(connection.execute(stamp, values).scalars())
+    stamped = values | {"lease": until, "at": now}
+    if not database.is_sqlite:
+        return set(connection.execute(stamp.returning(message.c.id), stamped).scalars())
+    # Nobody else writes meanwhile, so they can be asked for first. In one row: with each one that SQLite
+    # returns the interpreter goes to the thread that calls the provider, and is waited for.
+    mine = connection.execute(database.kept(_still_mine, lambda: _still_mine(database)), values).scalar_one()
+    connection.execute(stamp, stamped)
+    return set(orjson.loads(mine))
 
 
-def _stamp(database: Database) -> ReturningUpdate[tuple[int]]:
+def _stamp(database: Database) -> Update:
     mine = database.rows_to_come("mine", _IDS)
     return (
         update(message)
-        .where(
-            message.c.id == mine.c.id,
-            message.c.state == "claimed",
-            message.c.lease_token == bindparam("worker"),
-        )
+        .where(message.c.id.in_(select(mine.c.id)), _CLAIMED_BY_WORKER)
         .values(state="sending", state_at=_AT, lease_until=_LEASE, attempts=message.c.attempts + 1)
-        .returning(message.c.id)
     )
+
+
+def _still_mine(database: Database) -> Select[tuple[str]]:
+    mine = database.rows_to_come("mine", _IDS)
+    wanted = select(func.json_group_array(message.c.id)).join(mine, mine.c.id == message.c.id)
+    return wanted.where(_CLAIMED_BY_WORKER)
 
 
 _NOT_SENT: Final = ("planned", "cancelled", "rejected")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -68,13 +70,31 @@ def read(body: bytes) -> list[MailEvent]:
 def _listed(body: bytes) -> list[Any]:
     try:
         found = orjson.loads(body)
-    except ValueError as error:
-        raise Unreadable("it is no JSON, or nested too deep") from error
+    except ValueError:
+        found = _leniently(body)
     if not isinstance(found, list):
         raise Unreadable("it is no list of events")
     if len(found) > _MOST_EVENTS:
         raise Unreadable(f"it has more than {_MOST_EVENTS} events")
     return found
+
+
+def _leniently(body: bytes) -> Any:
+    """Read what is JSON but for half characters and numbers that are none: one event must not cost others."""
+    try:
+        told = json.loads(body.decode(), parse_constant=_no_number, parse_float=_number)
+        return orjson.loads(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("it is no JSON, or nested too deep") from error
+
+
+def _no_number(_: str) -> None:
+    return None
+
+
+def _number(text: str) -> float | None:
+    found = float(text)
+    return found if math.isfinite(found) else None
 
 
 def _event(one: Any, place: str) -> MailEvent:

@@ -34,6 +34,10 @@ class Keyring:
         """Whether there is any key."""
         return bool(self._keys)
 
+    def may_have_signed(self, signatures: Sequence[str], timestamps: Sequence[str]) -> bool:
+        """Whether the headers are such that a body could make them true; before it is read."""
+        return _signature(signatures, timestamps) is not None
+
     def signed(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
         """Whether one of the keys signed *body*; the headers as they came, each of them once."""
         signature = _signature(signatures, timestamps)

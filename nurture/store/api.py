@@ -123,13 +123,14 @@ def forget(connection: Connection, before: datetime) -> None:
     connection.execute(delete(answer).where(answer.c.asked_at < before))
 
 
-def keep(connection: Connection, token_id: int, key: str, status: int, body: str) -> None:
-    """Keep an answer; one that is there already stays."""
+def keep(connection: Connection, token_id: int, key: str, status: int, body: str) -> Kept | None:
+    """Keep an answer, and return what is kept now: one that was there already stays."""
+    asked = (answer.c.token_id == token_id) & (answer.c.key == key)
     connection.execute(
-        update(answer)
-        .where(answer.c.token_id == token_id, answer.c.key == key, answer.c.status.is_(None))
-        .values(status=status, answer=body)
+        update(answer).where(asked, answer.c.status.is_(None)).values(status=status, answer=body)
     )
+    row = connection.execute(select(answer.c.digest, answer.c.status, answer.c.answer).where(asked)).first()
+    return Kept._make(row) if row is not None else None
 
 
 def named(database: Database, connection: Connection, names: Sequence[Name]) -> dict[int, int]:

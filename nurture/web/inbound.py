@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import IO, Final
 
@@ -24,6 +26,35 @@ MOST_SECONDS: Final = 60.0
 """How long a mail may take to come in."""
 
 
+_NOT_SIGNED: Final = "the signature is missing or wrong: nothing was stored"
+
+MOST_ON_DISK: Final = 20 * MOST_MAIL
+"""Bytes of all mails that are coming in, or are read, at one time."""
+
+
+class Room:
+    """How much of a place is left for what strangers send, before it is known who they are."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @contextmanager
+    def shared(self) -> Iterator[Callable[[int], bool]]:
+        """Yield what takes room for so many bytes, and says whether there was as much; give all back then."""
+        taken = 0
+
+        def take(size: int) -> bool:
+            nonlocal taken
+            taken += size
+            self._left -= size
+            return self._left >= 0
+
+        try:
+            yield take
+        finally:
+            self._left += taken
+
+
 async def sendgrid_inbound(request: Request, site: TheSite) -> Response:
     """Take one mail that SendGrid signed, raw or taken apart. It had its effects when this says 200.
 
@@ -33,26 +64,46 @@ async def sendgrid_inbound(request: Request, site: TheSite) -> Response:
         why = "NURTURE_SENDGRID_INBOUND_KEY is not set: nothing was stored"
         return _refused(503, why, {"Retry-After": "300"})
     signatures, times = request.headers.getlist(SIGNATURE), request.headers.getlist(TIMESTAMP)
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
-        digest = sha256(times[0].encode("latin-1") if times else b"")
-        size = 0
-        try:
-            with anyio.fail_after(MOST_SECONDS):
-                async for chunk in request.stream():
-                    size += len(chunk)
-                    if size > MOST_MAIL:
-                        return _refused(413, "the mail is larger than 30 MB", {"Connection": "close"})
-                    digest.update(chunk)
-                    body.write(chunk)
-        except TimeoutError:
-            return _refused(408, "the mail took too long", {"Connection": "close"})
-        except ClientDisconnect:
-            return _refused(400, "the mail breaks off")
+    if not site.inbound_keys.may_have_signed(signatures, times):
+        return _refused(401, _NOT_SIGNED, {"Connection": "close"})
+    room: Room = request.app.state.room
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as body, room.shared() as take:
+        digest = sha256(times[0].encode("latin-1"))
+
+        def keep(chunk: bytes) -> None:
+            digest.update(chunk)
+            body.write(chunk)
+
+        refusal = await _received(request, keep, take)
+        if refusal is not None:
+            return refusal
         if not site.inbound_keys.signed_digest(signatures, times, digest.digest()):
-            return _refused(401, "the signature is missing or wrong: nothing was stored")
+            return _refused(401, _NOT_SIGNED)
         kind = request.headers.get("content-type", "")
         limiter: anyio.CapacityLimiter = request.app.state.reading
         return await anyio.to_thread.run_sync(_take, site, body, kind, limiter=limiter)
+
+
+async def _received(
+    request: Request, keep: Callable[[bytes], None], take: Callable[[int], bool]
+) -> Response | None:
+    """Hand what comes in to *keep*, piece by piece; return why it is not taken, None once all is there."""
+    size = 0
+    try:
+        with anyio.fail_after(MOST_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > MOST_MAIL:
+                    return _refused(413, "the mail is larger than 30 MB", {"Connection": "close"})
+                if not take(len(chunk)):
+                    later = {"Connection": "close", "Retry-After": "60"}
+                    return _refused(503, "too many mails come in at once: nothing was stored", later)
+                keep(chunk)
+    except TimeoutError:
+        return _refused(408, "the mail took too long", {"Connection": "close"})
+    except ClientDisconnect:
+        return _refused(400, "the mail breaks off")
+    return None
 
 
 def _take(site: Site, body: IO[bytes], content_type: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import threading
@@ -9,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import h11
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nurture.errors import Misconfigured
 
 PATIENCE = 4  # seconds that running requests get to end
+HEAD_SECONDS = 15.0
+"""How long the head of a request may take to come in."""
 
 
 def serve(
@@ -48,12 +53,19 @@ def serve(
 
 
 @contextmanager
-def serving(app: FastAPI, host: str, port: int, *, trusted: Sequence[str] = ()) -> Iterator[int]:
+def serving(
+    app: FastAPI,
+    host: str,
+    port: int,
+    *,
+    trusted: Sequence[str] = (),
+    head_seconds: float = HEAD_SECONDS,
+) -> Iterator[int]:
     """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
 
     Raises Misconfigured if the port is taken.
     """
-    with _running(app, host, port, trusted) as running:
+    with _running(app, host, port, trusted, head_seconds) as running:
         yield running.port
 
 
@@ -64,9 +76,11 @@ class _Running(NamedTuple):
 
 
 @contextmanager
-def _running(app: FastAPI, host: str, port: int, trusted: Sequence[str]) -> Iterator[_Running]:
+def _running(
+    app: FastAPI, host: str, port: int, trusted: Sequence[str], head_seconds: float = HEAD_SECONDS
+) -> Iterator[_Running]:
     with _listening(host, port) as listener:
-        server = _server(app, trusted)
+        server = _server(app, trusted, head_seconds)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
@@ -77,10 +91,42 @@ def _running(app: FastAPI, host: str, port: int, trusted: Sequence[str]) -> Iter
             thread.join(PATIENCE * 2)
 
 
-def _server(app: FastAPI, trusted: Sequence[str]) -> uvicorn.Server:
+class _Punctual(H11Protocol):
+    """Hangs up on who does not bring the head of a request in time. The gate has a time for the body."""
+
+    head_seconds = HEAD_SECONDS
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _look(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_waiting()
+        elif self._late is None:
+            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float) -> uvicorn.Server:
+    protocol = type("Protocol", (_Punctual,), {"head_seconds": head_seconds})
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            http=protocol,
             lifespan="off",
             ws="none",
             log_level="warning",

@@ -94,6 +94,7 @@ def create_app(
     for method, path, endpoint in _API_ROUTES:
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
     app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
+    app.state.room = inbound.Room(inbound.MOST_ON_DISK)
     app.state.working = anyio.CapacityLimiter(api.AT_ONCE)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Problem, _told)

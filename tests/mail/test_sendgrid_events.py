@@ -151,6 +151,7 @@ def test_keys_hold_no_address() -> None:
         (b"", "no JSON"),
         (b"nonsense", "no JSON"),
         (b"\xff\xfe", "no JSON"),
+        ("[]".encode("utf-16"), "no JSON"),
         (b"[1,", "no JSON"),
         (b"[" * 5_000 + b"]" * 5_000, "nested too deep"),
         (b"{}", "no list"),
@@ -162,6 +163,16 @@ def test_what_is_no_batch_is_refused(body: bytes, why: str) -> None:
     for reader in (count, read):
         with pytest.raises(Unreadable, match=why):
             reader(body)
+
+
+def test_half_a_character_or_a_number_that_is_none_costs_no_other_event() -> None:
+    body = (
+        rb'[{"event":"open","useragent":"\ud83d","url":"a\u0000","x":NaN,"y":-1e999},{"event":"spamreport"}]'
+    )
+    assert count(body) == 2
+    odd, plain = read(body)
+    assert (odd.told, odd.agent) == (Told.OPENED, "?")
+    assert (plain.told, plain.refusal) == (Told.COMPLAINED, Refusal.COMPLAINT)
 
 
 def test_what_is_no_event_is_told_as_unknown_and_no_two_are_mixed_up() -> None:

@@ -15,8 +15,9 @@ import pytest
 from sqlalchemy import event
 
 from nurture.domain.signals import SignalKind
-from nurture.journey import apitokens
+from nurture.journey import apitokens, repeats
 from nurture.journey.apitokens import Scope
+from nurture.journey.repeats import Answer
 from nurture.store.database import Database
 from nurture.web.access import LARGE, LEADS, SIGNALS
 from nurture.web.server import serving
@@ -262,6 +263,18 @@ def test_a_request_that_broke_off_is_worked_on_when_it_comes_again(world: World,
         connection.exec_driver_sql("UPDATE api_answer SET status = NULL, answer = NULL")
     told = post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"}).json()
     assert (told["new"], told["known"]) == (0, 1)
+
+
+def test_two_at_once_with_one_key_get_the_same_answer(world: World, token: str) -> None:
+    caller = apitokens.find(world.house, token, NOW)
+    assert caller is not None
+    asked = repeats.Request(caller.token_id, SIGNALS, "k1", b"{}")
+
+    def slowly() -> Answer:
+        repeats.answer(world.house, asked, NOW, lambda: Answer(202, "the first"))
+        return Answer(202, "the second")
+
+    assert repeats.answer(world.house, asked, NOW, slowly) == (202, "the first", True)
 
 
 def test_kept_answers_are_forgotten_by_any_round_after_two_days(world: World, token: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from email import message_from_bytes, policy
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from nurture.mail.mailbox import Mailbox
 from nurture.web.access import INBOUND, MOST_MAIL
+from nurture.web.inbound import Room
 from nurture.web.site import create_app
-from tests.doubles.events import Signer
+from tests.doubles.events import SIGNATURE, TIMESTAMP, Signer
 from tests.journey.builders import add_lead, tick_at
 from tests.mail.replying import mail
 
@@ -100,6 +102,28 @@ def test_what_nobody_signed_changes_nothing(world: World, client: TestClient, ad
     bent = client.post(INBOUND, content=body + b" ", headers=SIGNER.headers(body) | kind)
     assert bent.status_code == 401
     assert world.everything() == before
+
+
+def test_a_body_that_cannot_be_signed_is_not_even_read(client: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        raise AssertionError("somebody reads it")
+        yield b""
+
+    for headers in ({}, {SIGNATURE: "c2ln"}, {SIGNATURE: "c2ln", TIMESTAMP: "soon"}):
+        assert client.post(INBOUND, content=endless(), headers=headers).status_code == 401
+
+
+def test_no_more_is_kept_on_disk_of_strangers_than_there_is_room_for(world: World, address: str) -> None:
+    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+    client = TestClient(app, base_url=BASE, raise_server_exceptions=False)
+    body = form(email=mail("Call me", to=address))
+    app.state.room = Room(len(body))
+    with app.state.room.shared() as take:
+        assert take(1)
+        answer = post(client, body)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+    assert said(world) == []
+    assert post(client, body).json()["new"] == 1
 
 
 def test_without_a_key_the_door_is_shut(world: World, address: str) -> None:

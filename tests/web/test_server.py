@@ -29,6 +29,23 @@ def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite
         pass
 
 
+def test_who_does_not_end_the_head_of_a_request_is_hung_up_on_and_others_are_not(sqlite_world: World) -> None:
+    app = create_app(sqlite_world.house, sqlite_world.clock)
+    ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+    with serving(app, "127.0.0.1", 0, head_seconds=0.3) as port:
+        for begun in (b"", ask):
+            with socket.create_connection(("127.0.0.1", port), 10) as silent:
+                silent.sendall(begun)
+                assert silent.recv(1) == b""
+        with socket.create_connection(("127.0.0.1", port), 10) as other:
+            for _ in range(2):
+                other.sendall(ask)
+                other.sendall(b"\r\n")
+                assert b"200 OK" in other.recv(4096)
+            other.sendall(ask)
+            assert other.recv(1) == b""
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, number: int) -> None:
     app = create_app(sqlite_world.house, sqlite_world.clock)

@@ -9,6 +9,7 @@ from nurture.cli import (
     doctor,
     leads,
     opens,
+    replies,
     rules,
     running,
     sales,
@@ -31,6 +32,7 @@ rules.add_to(app)
 leads.add_to(app)
 suppressions.add_to(app)
 opens.add_to(app)
+replies.add_to(app)
 sales.add_to(app)
 scores.add_to(app)
 deliver.add_to(app)

@@ -191,10 +191,11 @@ def deeds_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> M
 def replies_of(house: House, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Words]]:
     """Return what was last written for each lead, the newest first, as plain lines without live links."""
     found = replies.said(house.database, connection, lead_ids, ("reply",), MOST_REPLIES)
-    return {lead_id: [_words(one) for one in said] for lead_id, said in found.items()}
+    return {lead_id: [told_by(one) for one in said] for lead_id, said in found.items()}
 
 
-def _words(one: Said) -> Words:
+def told_by(one: Said) -> Words:
+    """Return what one answer says, as plain lines without live links."""
     text = one.text[:MOST_WORDS] + ("..." if len(one.text) > MOST_WORDS else "")
     lines = [_unlinked(line) for line in text.splitlines() if line.strip()]
     if one.attachments:

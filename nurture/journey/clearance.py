@@ -21,6 +21,7 @@ from nurture.store import sending as sent_mail
 from nurture.store.brakes import Brake
 from nurture.store.outbox import Outcome, Waiting
 
+from .forwarding import TEMPLATE, is_current
 from .house import House
 from .moves import TRY_FAULTY_AGAIN_AFTER
 from .unnamed import unnamed
@@ -50,7 +51,7 @@ def clear(
     going: dict[str, list[Waiting]] = defaultdict(list)
     for one in waiting:
         if one.kind != "touch":
-            outcome = cancelled(one, "superseded") if one.offer_state != "offered" else None
+            outcome = None if _is_current(one) else cancelled(one, "superseded")
         else:
             program = programs[one.track, one.track_version]
             outcome = _obstacle(
@@ -68,6 +69,11 @@ def clear(
             cleared.stay.append(outcome)
     _by_domain(house, connection, going, braked, cleared, now)
     return cleared
+
+
+def _is_current(one: Waiting) -> bool:
+    """Whether mail to a rep is still theirs: the offer is open, or an answer of a lead that is with them."""
+    return is_current(one) if one.email == TEMPLATE else one.offer_state == "offered"
 
 
 def closed_meanwhile(

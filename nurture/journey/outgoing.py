@@ -13,7 +13,7 @@ from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import NOTICE, Waiting
 
-from . import links
+from . import forwarding, links
 from .briefs import Briefs
 from .house import House
 from .letters import Letter, touch
@@ -39,11 +39,17 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
     """Compose each message of *batch*; a letter that cannot be composed never stops the others."""
     written = Written()
     agreed = _agreed(house, connection, batch)
-    briefs = Briefs.of(house, connection, [one for one in batch if one.kind != "touch"])
+    passed_on = [one for one in batch if one.kind == "brief" and one.email == forwarding.TEMPLATE]
+    forwards = forwarding.Forwards.of(house, connection, passed_on)
+    answers = {one.id for one in passed_on}
+    others = [one for one in batch if one.kind != "touch" and one.id not in answers]
+    briefs = Briefs.of(house, connection, others)
     for one in batch:
         try:
             if one.kind == "touch":
                 letter = touch(house, connection, one, opens=one.lead_id in agreed)
+            elif one.id in answers:
+                letter = Letter(forwards.write(one), [])
             else:
                 letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
         except Exception as error:  # noqa: BLE001 - said on the message

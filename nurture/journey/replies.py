@@ -22,10 +22,10 @@ from nurture.mail.inbox import InboxUnusable
 from nurture.mail.incoming import Incoming
 from nurture.mail.replies import Kind, Reply, read_reply
 from nurture.store import replies, signals, views
-from nurture.store.replies import Answered, Came, Mark
+from nurture.store.replies import Answered, Came, Mark, Written
 from nurture.store.signals import Recorded
 
-from . import listen
+from . import forwarding, listen
 from .events import POISON
 from .house import House
 from .links import REPLY, digest
@@ -75,11 +75,19 @@ def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
         known = replies.known(house.database, connection, [one.key for one in heard])
         new = [one for one in heard if one.key not in known]
         replies.keep(house.database, connection, [_kept(one, now) for one in new])
+        answers = [one.key for one in new if one.reply.kind is Kind.REPLY]
+        forwarding.plan(house, connection, answers, now)
         _leave_in_peace(house, connection, new, now)
     said = [_recorded(one, now) for one in heard if _is_said(one)]
     if said:  # also those that are known: whoever kept them may have died before this
         listen.record(house, said, now)
     return Taken(len(mails), len(heard), len(new))
+
+
+def list_replies(house: House, lead_id: int, limit: int) -> list[Written]:
+    """Return what was answered to a lead's mail, the newest first."""
+    with house.database.read() as connection:
+        return replies.listing(connection, lead_id, limit)
 
 
 def poll(house: House, now: datetime) -> Taken:

@@ -81,10 +81,14 @@ class Rulebooks:
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:
         """Return the brief to a rep as one version of the policy has it, compiled."""
-        key = (POLICY, POLICY, version, "brief")
+        found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+        return self.internal(connection, version, EmailSource("handoff/brief.md", found.brief))
+
+    def internal(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
+        """Return mail to our own people, compiled, in the layout of one version of the policy."""
+        key = (POLICY, POLICY, version, source.name)
         if key not in self._emails:
             found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
-            source = EmailSource("handoff/brief.md", found.brief)
             self._emails[key] = compile_email(source, found.layouts["brief"])
         return self._emails[key]
 

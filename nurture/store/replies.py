@@ -14,8 +14,10 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    cast,
     delete,
     func,
+    literal,
     or_,
     select,
     update,
@@ -31,6 +33,8 @@ reply: Table = listening_tables.Reply.__table__  # type: ignore[attr-defined]
 inbox: Table = listening_tables.Inbox.__table__  # type: ignore[attr-defined]
 token: Table = tables.Token.__table__  # type: ignore[attr-defined]
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 
@@ -73,6 +77,29 @@ class Said(NamedTuple):
     sender: str
     text: str
     attachments: int
+
+
+class Passing(NamedTuple):
+    """An answer whose lead is with a rep, or offered to one by *offer_id*."""
+
+    reply_id: int
+    lead_id: int
+    rep: str
+    offer_id: int | None
+
+
+class Written(NamedTuple):
+    """An answer as it is kept, and what became of the mail that passes it on, None if there is none."""
+
+    id: int
+    kind: str
+    received_at: datetime
+    sender: str
+    text: str
+    back_on: date | None
+    attachments: int
+    rep: str | None
+    passed_on: str | None
 
 
 class Mark(NamedTuple):
@@ -185,6 +212,58 @@ def said(
     for row in connection.execute(wanted):
         found[row[0]].append(Said._make(row))
     return found
+
+
+def leads_of(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
+    """Return the leads of the replies of these natural keys."""
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    wanted = select(reply.c.lead_id).join(asked, asked.c.natural_key == reply.c.natural_key)
+    return list(connection.execute(wanted).scalars())
+
+
+def to_pass_on(database: Database, connection: Connection, keys: Collection[str]) -> list[Passing]:
+    """Return those of the replies of these natural keys that a rep is to be told of.
+
+    Not those that a brief will show which has yet to be written.
+    """
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    brief = message.alias("brief")
+    wanted = (
+        select(reply.c.id, reply.c.lead_id, func.coalesce(offer.c.rep, custody.c.ref), offer.c.id)
+        .join(asked, asked.c.natural_key == reply.c.natural_key)
+        .join(custody, custody.c.lead_id == reply.c.lead_id)
+        .outerjoin(
+            offer,
+            (offer.c.lead_id == reply.c.lead_id) & (offer.c.state == "offered") & (custody.c.kind == "offer"),
+        )
+        .outerjoin(
+            brief,
+            (brief.c.offer_id == offer.c.id) & (brief.c.email == "brief") & (brief.c.state == "planned"),
+        )
+        .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
+        .order_by(reply.c.id)
+    )
+    return [Passing._make(row) for row in connection.execute(wanted)]
+
+
+def by_id(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, Said]:
+    """Return what was written, by the id of the reply."""
+    chosen = database.ids("chosen", sorted(set(ids)))
+    columns = (reply.c.id, *(reply.c[name] for name in Said._fields))
+    found = connection.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
+    return {row[0]: Said._make(row[1:]) for row in found}
+
+
+def listing(connection: Connection, lead_id: int, limit: int) -> list[Written]:
+    """Return what was answered in a lead's name, the newest first."""
+    wanted = (
+        select(*(reply.c[name] for name in Written._fields[:-2]), message.c.rep, message.c.state)
+        .outerjoin(message, message.c.send_key == literal("reply:") + cast(reply.c.id, String))
+        .where(reply.c.lead_id == lead_id)
+        .order_by(reply.c.received_at.desc(), reply.c.id.desc())
+        .limit(limit)
+    )
+    return [Written._make(row) for row in connection.execute(wanted)]
 
 
 def erase(connection: Connection, lead_id: int) -> int:

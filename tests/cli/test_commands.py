@@ -15,7 +15,7 @@ from .conftest import Place
 COMMANDS = [
     "accept", "audit", "check", "close", "db upgrade", "deliver", "demo", "doctor", "doubt", "doubt settle",
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "pause", "preview", "publish",
-    "reject", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
+    "reject", "replies", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
     "suppressions export", "suppressions import", "suppressions list", "test", "tick",
     "tokens create", "tokens list", "tokens revoke", "tracks", "up", "version", "why",
@@ -54,7 +54,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "leave 1", "opens 1", "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
         "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
         "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
-        "report tracks", "report wins", "resume 1", "sending", "score 1", "signal 1 clicked",
+        "replies 1", "report tracks", "report wins", "resume 1", "sending", "score 1", "signal 1 clicked",
         "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",
         "suppressions export gone.csv", "suppressions list", "suppressions list head@people.example",
         "test welcome/01-hello --to me@house.example", "tick", "tracks", "version", "why 1",

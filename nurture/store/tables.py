@@ -311,10 +311,23 @@ class Visit(SQLModel, table=True):
 
 
 class Offer(SQLModel, table=True):
-    """A hand-off to a rep; at most one is open per lead."""
+    """A hand-off to a rep; at most one is open per lead.
+
+    *level* is how far up its ladder it is, *round* how many reps it was offered to since the lead was handed
+    off, *urgency* what it was when offered. `lapsed`: accepted and not followed up; `reassigned`: given to
+    another rep by a person.
+    """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')", name="state"),
+        CheckConstraint(
+            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
+            name="state",
+        ),
+        Index(
+            "ix_offer_in_hand",
+            "rep",
+            **_where("state in ('offered', 'accepted') and followed_up_at is null"),
+        ),
         Index(
             "uq_offer_open",
             "lead_id",
@@ -338,6 +351,12 @@ class Offer(SQLModel, table=True):
     expires_at: datetime = _moment()
     answered_at: datetime | None = _moment(null=True)
     reason: str | None = None
+    level: int = 0
+    round: int = 1
+    urgency: float = 0.0
+    hot: bool = False
+    followed_up_at: datetime | None = _moment(null=True)
+    followed_how: str | None = None
 
 
 class Outcome(SQLModel, table=True):

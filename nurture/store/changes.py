@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.store import sales_tables, tables
+from nurture.store import crmrecords, sales_tables, tables
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
 
@@ -264,7 +264,9 @@ class Changes:
         _write_placed(database, connection, _kept(self.placed, lost))
         _cancel(database, connection, _kept(self.cancelled, lost), now)
         insert_rows(database, connection, enrollment, _ENTERED, _kept(self.entered, lost))
-        insert_rows(database, connection, offer, _OFFERED, _kept(self.offered, lost))
+        offered = _kept(self.offered, lost)
+        insert_rows(database, connection, offer, _OFFERED, offered)
+        crmrecords.plan(database, connection, [(one.id, one.lead_id) for one in offered], now)
         insert_rows(database, connection, message, _INTENDED, _kept(self.intended, lost), once=True)
         insert_rows(database, connection, outcome, _ENDED, _kept(self.ended, lost))
         _write_facts(database, connection, _kept(self.facts, lost), now)

@@ -118,8 +118,7 @@ class Custody(SQLModel, table=True):
             "ix_custody_due",
             "kind",
             "due_at",
-            sqlite_where=text("due_at is not null"),
-            postgresql_where=text("due_at is not null"),
+            **_where("due_at is not null"),
         ),
     )
 
@@ -140,8 +139,7 @@ class Enrollment(SQLModel, table=True):
             "uq_enrollment_open",
             "lead_id",
             unique=True,
-            sqlite_where=text("ended_at is null"),
-            postgresql_where=text("ended_at is null"),
+            **_where("ended_at is null"),
         ),
     )
 
@@ -170,27 +168,23 @@ class Message(SQLModel, table=True):
         Index(
             "ix_message_waiting",
             "send_at",
-            sqlite_where=text("state = 'planned'"),
-            postgresql_where=text("state = 'planned'"),
+            **_where("state = 'planned'"),
         ),
         Index(
             "ix_message_leased",
             "lease_until",
-            sqlite_where=text("state in ('claimed', 'sending')"),
-            postgresql_where=text("state in ('claimed', 'sending')"),
+            **_where("state in ('claimed', 'sending')"),
         ),
         Index(
             "ix_message_in_doubt",
             "state_at",
-            sqlite_where=text("state = 'in_doubt'"),
-            postgresql_where=text("state = 'in_doubt'"),
+            **_where("state = 'in_doubt'"),
         ),
         Index(
             "ix_message_sender",
             "sender_domain",
             "claimed_at",
-            sqlite_where=text("claimed_at is not null"),
-            postgresql_where=text("claimed_at is not null"),
+            **_where("claimed_at is not null"),
         ),
     )
 
@@ -235,8 +229,7 @@ class Brake(SQLModel, table=True):
             "kind",
             "name",
             unique=True,
-            sqlite_where=text("released_at is null"),
-            postgresql_where=text("released_at is null"),
+            **_where("released_at is null"),
         ),
     )
 
@@ -263,8 +256,7 @@ class Signal(SQLModel, table=True):
         Index(
             "ix_signal_unapplied",
             "id",
-            sqlite_where=text("applied_at is null"),
-            postgresql_where=text("applied_at is null"),
+            **_where("applied_at is null"),
         ),
     )
 
@@ -332,8 +324,7 @@ class Offer(SQLModel, table=True):
             "uq_offer_open",
             "lead_id",
             unique=True,
-            sqlite_where=text("state = 'offered'"),
-            postgresql_where=text("state = 'offered'"),
+            **_where("state = 'offered'"),
         ),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
     )
@@ -380,8 +371,7 @@ class Journal(SQLModel, table=True):
         Index(
             "ix_journal_custody",
             "at",
-            sqlite_where=text("custody_to is not null"),
-            postgresql_where=text("custody_to is not null"),
+            **_where("custody_to is not null"),
         ),
     )
 

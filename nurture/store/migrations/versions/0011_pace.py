@@ -29,8 +29,8 @@ def upgrade() -> None:
     op.execute(
         sa.text(
             "UPDATE offer SET followed_up_at = answered_at, followed_how = 'not known' "
-            "WHERE state = 'accepted' AND NOT EXISTS (SELECT 1 FROM custody WHERE custody.lead_id = offer.lead_id "
-            "AND custody.kind = 'rep' AND custody.ref = offer.rep)"
+            "WHERE state = 'accepted' AND NOT EXISTS (SELECT 1 FROM custody "
+            "WHERE custody.lead_id = offer.lead_id AND custody.kind = 'rep' AND custody.ref = offer.rep)"
         )
     )
     with op.batch_alter_table("offer") as offer:

@@ -4,68 +4,95 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
+import pytest
 from typer.main import get_command
 
+from nurture.cli import main
 from nurture.cli.root import app
 from nurture.settings import variables
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+NURTURE = ".venv/bin/nurture "
+"""Run here: how the installed command starts is tested once, in tests/cli/test_process.py."""
 
 
-def test_the_first_track_of_the_readme_works_as_it_is_typed(tmp_path: Path) -> None:
-    section = README.partition("### Your first track")[2].partition("### Every day")[0]
-    script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
-    shutil.copytree(ROOT / "templates", tmp_path / "templates")
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
+@pytest.fixture
+def reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], str]:
+    """Return what types a script in a folder where nothing is set, and tells what was answered."""
+    for name in [name for name in os.environ if name.startswith("NURTURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+    def type_(script: str) -> str:
+        capsys.readouterr()
+        for ours, lines in groupby(script.splitlines(), lambda line: line.startswith(NURTURE)):
+            if not ours:
+                _in_a_shell(tmp_path, "\n".join(lines), monkeypatch)
+                continue
+            for line in lines:
+                with pytest.raises(SystemExit) as left:
+                    main(shlex.split(line, comments=True)[1:])
+                assert not left.value.code, (line, capsys.readouterr())
+        return capsys.readouterr().out
+
+    return type_
+
+
+def _in_a_shell(folder: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let bash do what is not ours, and keep what it exports."""
+    told = folder / ".exported"
     done = subprocess.run(
         ["bash", "-e"],
-        input=script,
-        cwd=tmp_path,
-        env=environment,
+        input=f"{lines}\nenv -0 > {told}",
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "No faults in 4 tracks" in done.stdout
-    assert "2 rows from csv: 2 new" in done.stdout
-    assert "classified  2 nurture" in done.stdout
-    assert "by track guide-readers" in done.stdout
+    for name, _, value in (one.partition("=") for one in told.read_text().split("\0")):
+        if name.startswith("NURTURE_"):
+            monkeypatch.setenv(name, value)
+    told.unlink()
 
 
-def test_the_way_to_real_mail_works_on_a_new_database_as_it_is_typed(tmp_path: Path) -> None:
+def test_the_first_track_of_the_readme_works_as_it_is_typed(
+    tmp_path: Path, reader: Callable[[str], str]
+) -> None:
+    section = README.partition("### Your first track")[2].partition("### Every day")[0]
+    script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    answered = reader(script)
+    assert "No faults in 4 tracks" in answered
+    assert "2 rows from csv: 2 new" in answered
+    assert "classified  2 nurture" in answered
+    assert "by track guide-readers" in answered
+
+
+def test_the_way_to_real_mail_works_on_a_new_database_as_it_is_typed(
+    tmp_path: Path, reader: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     section = README.partition("### Sending for real")[2].partition("### From other programs")[0]
-    script = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].partition(".venv/bin/nurture up")[0]
+    script = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].partition(f"{NURTURE}up")[0]
     leads = "Email,First Name,Lead Source,Consent\nana@example.com,Ana,Fair,Yes\n"
     (tmp_path / "leads.csv").write_text(leads, encoding="utf-8")
-    programs = tmp_path / ".venv" / "bin"
-    programs.mkdir(parents=True)
-    (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
     with SendGridDouble(tmp_path / "sendgrid.log") as sendgrid:
-        done = subprocess.run(
-            ["bash", "-e"],
-            input=script.replace("SG.your-key", KEY) + "\n.venv/bin/nurture tick --json",
-            cwd=tmp_path,
-            env=environment | {"NURTURE_SENDGRID_URL": sendgrid.url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        monkeypatch.setenv("NURTURE_SENDGRID_URL", sendgrid.url)
+        answered = reader(script.replace("SG.your-key", KEY) + f"\n{NURTURE}tick --json")
         assert len(sendgrid.accepted()) == 1
-    assert "1 row from csv: 1 new" in done.stdout
-    assert re.search(r'"classified": *\{[^}]*: *1', done.stdout)
+    assert "1 row from csv: 1 new" in answered
+    assert re.search(r'"classified": *\{[^}]*: *1', answered)
 
 
 def test_every_setting_stands_in_the_readme_with_its_default() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,45 +92,73 @@ def place(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Place:
     """A folder with tiny rules and an empty database, and nothing else set."""
-    for name in list(os.environ):
-        if name.startswith("NURTURE_"):
-            monkeypatch.delenv(name)
     here = tmp_path / "here"
     here.mkdir()
-    monkeypatch.chdir(here)
-    monkeypatch.setenv("NURTURE_DATABASE_URL", sqlite_url)
-    monkeypatch.setenv("NURTURE_TEMPLATES", str(here / "rules"))
+    _sit_down(monkeypatch, here, sqlite_url)
     made = Place(here, capsys, monkeypatch)
-    for path, content in tiny_rules().items():
-        made.write(f"rules/{path}", content)
+    _write_rules(here)
     return made
 
 
+def _sit_down(environment: pytest.MonkeyPatch, here: Path, url: str) -> None:
+    for name in list(os.environ):
+        if name.startswith("NURTURE_"):
+            environment.delenv(name)
+    environment.chdir(here)
+    environment.setenv("NURTURE_DATABASE_URL", url)
+    environment.setenv("NURTURE_TEMPLATES", str(here / "rules"))
+
+
+def _write_rules(here: Path) -> None:
+    for path, content in tiny_rules().items():
+        file = here / "rules" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content, "utf-8")
+
+
 @pytest.fixture
-def running(place: Place) -> Place:
+def running(place: Place, _run_before: tuple[Path, Path]) -> Place:
     """A place with published rules, three leads and a virtual Monday morning behind it."""
-    place.ok("tick", "--at", "2026-01-05T07:00")
-    place.ok("publish")
-    place.ok("import", _three(place), "--mapping", _mapping(place), "--source", "crm")
-    place.ok("tick", "--at", "2026-01-05T08:00")
-    place.ok("tick", "--at", "2026-01-05T09:00")
+    folder, database = _run_before
+    shutil.copytree(folder, place.folder, dirs_exist_ok=True)
+    shutil.copyfile(database, os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///"))
     return place
 
 
-def _three(place: Place) -> Path:
-    return place.write(
-        "three.csv",
-        "Id,Email,First Name,Title,Demo\n"
-        "c1,head@people.example,Hedda,Head of it,no\n"
-        "c2,clerk@people.example,Claus,Clerk,no\n"
-        "c3,ready@people.example,Rea,Buyer,yes\n",
-    )
+@pytest.fixture(scope="session")
+def _run_before(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) -> tuple[Path, Path]:
+    """That morning, lived through once: the folder and the database that each test gets a copy of."""
+    folder = tmp_path_factory.mktemp("run") / "here"
+    folder.mkdir()
+    database = folder.with_name("nurture.db")
+    shutil.copyfile(_migrated_file, database)
+    _write_rules(folder)
+    (folder / "three.csv").write_text(_THREE, "utf-8")
+    (folder / "mapping.yaml").write_text(_MAPPING, "utf-8")
+    with pytest.MonkeyPatch.context() as environment:
+        _sit_down(environment, folder, f"sqlite:///{database}")
+        for command in (
+            "tick --at 2026-01-05T07:00",
+            "publish",
+            "import three.csv --mapping mapping.yaml --source crm",
+            "tick --at 2026-01-05T08:00",
+            "tick --at 2026-01-05T09:00",
+        ):
+            with pytest.raises(SystemExit) as left:
+                main(command.split())
+            assert not left.value.code, command
+    assert not list(folder.parent.glob("nurture.db-*")), "the database was not closed"
+    return folder, database
 
 
-def _mapping(place: Place) -> Path:
-    return place.write(
-        "mapping.yaml",
-        "columns: {Id: external_id, Email: email, First Name: first_name, Title: title, "
-        "Demo: demo_requested}\n"
-        "constants: {consent_basis: consent, consent_source: the form}\n",
-    )
+_THREE = (
+    "Id,Email,First Name,Title,Demo\n"
+    "c1,head@people.example,Hedda,Head of it,no\n"
+    "c2,clerk@people.example,Claus,Clerk,no\n"
+    "c3,ready@people.example,Rea,Buyer,yes\n"
+)
+_MAPPING = (
+    "columns: {Id: external_id, Email: email, First Name: first_name, Title: title, "
+    "Demo: demo_requested}\n"
+    "constants: {consent_basis: consent, consent_source: the form}\n"
+)

@@ -8,6 +8,7 @@ OLIST := $(wildcard ../shared/data)
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export DO_NOT_TRACK = 1
+unexport PYTHONDONTWRITEBYTECODE  # tests start many processes: each would compile everything anew
 ifneq ($(OLIST),)
 export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
 endif

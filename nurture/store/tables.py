@@ -118,7 +118,8 @@ class Custody(SQLModel, table=True):
             "ix_custody_due",
             "kind",
             "due_at",
-            **_where("due_at is not null"),
+            sqlite_where=text("due_at is not null"),
+            postgresql_where=text("due_at is not null"),
         ),
     )
 
@@ -139,7 +140,8 @@ class Enrollment(SQLModel, table=True):
             "uq_enrollment_open",
             "lead_id",
             unique=True,
-            **_where("ended_at is null"),
+            sqlite_where=text("ended_at is null"),
+            postgresql_where=text("ended_at is null"),
         ),
     )
 
@@ -168,23 +170,27 @@ class Message(SQLModel, table=True):
         Index(
             "ix_message_waiting",
             "send_at",
-            **_where("state = 'planned'"),
+            sqlite_where=text("state = 'planned'"),
+            postgresql_where=text("state = 'planned'"),
         ),
         Index(
             "ix_message_leased",
             "lease_until",
-            **_where("state in ('claimed', 'sending')"),
+            sqlite_where=text("state in ('claimed', 'sending')"),
+            postgresql_where=text("state in ('claimed', 'sending')"),
         ),
         Index(
             "ix_message_in_doubt",
             "state_at",
-            **_where("state = 'in_doubt'"),
+            sqlite_where=text("state = 'in_doubt'"),
+            postgresql_where=text("state = 'in_doubt'"),
         ),
         Index(
             "ix_message_sender",
             "sender_domain",
             "claimed_at",
-            **_where("claimed_at is not null"),
+            sqlite_where=text("claimed_at is not null"),
+            postgresql_where=text("claimed_at is not null"),
         ),
     )
 
@@ -229,7 +235,8 @@ class Brake(SQLModel, table=True):
             "kind",
             "name",
             unique=True,
-            **_where("released_at is null"),
+            sqlite_where=text("released_at is null"),
+            postgresql_where=text("released_at is null"),
         ),
     )
 
@@ -256,7 +263,8 @@ class Signal(SQLModel, table=True):
         Index(
             "ix_signal_unapplied",
             "id",
-            **_where("applied_at is null"),
+            sqlite_where=text("applied_at is null"),
+            postgresql_where=text("applied_at is null"),
         ),
     )
 
@@ -303,28 +311,16 @@ class Visit(SQLModel, table=True):
 
 
 class Offer(SQLModel, table=True):
-    """A hand-off to a rep; at most one is open per lead.
-
-    *level* is how far up its ladder it is, *round* how many reps it was offered to since the lead was handed
-    off, *urgency* what it was when offered. `lapsed`: accepted and not followed up; `reassigned`: given to
-    another rep by a person.
-    """
+    """A hand-off to a rep; at most one is open per lead."""
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint(
-            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
-            name="state",
-        ),
-        Index(
-            "ix_offer_in_hand",
-            "rep",
-            **_where("state in ('offered', 'accepted') and followed_up_at is null"),
-        ),
+        CheckConstraint("state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')", name="state"),
         Index(
             "uq_offer_open",
             "lead_id",
             unique=True,
-            **_where("state = 'offered'"),
+            sqlite_where=text("state = 'offered'"),
+            postgresql_where=text("state = 'offered'"),
         ),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
     )
@@ -342,12 +338,6 @@ class Offer(SQLModel, table=True):
     expires_at: datetime = _moment()
     answered_at: datetime | None = _moment(null=True)
     reason: str | None = None
-    level: int = 0
-    round: int = 1
-    urgency: float = 0.0
-    hot: bool = False
-    followed_up_at: datetime | None = _moment(null=True)
-    followed_how: str | None = None
 
 
 class Outcome(SQLModel, table=True):
@@ -371,7 +361,8 @@ class Journal(SQLModel, table=True):
         Index(
             "ix_journal_custody",
             "at",
-            **_where("custody_to is not null"),
+            sqlite_where=text("custody_to is not null"),
+            postgresql_where=text("custody_to is not null"),
         ),
     )
 

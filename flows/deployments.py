@@ -48,6 +48,7 @@ SCHEDULE: Final = (
     Scheduled("flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", every=300, offset=30),
     Scheduled("flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", every=300, offset=60),
     Scheduled("flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", every=300, offset=90),
+    Scheduled("flows.crm.sync_crm", "every-5-minutes", "five-minutes", every=300, offset=120),
     Scheduled("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", every=30, offset=15),
     Scheduled("flows.report.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
 )

@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import assert_never
 
 from nurture.clock import Clock, RealClock, VirtualClock
+from nurture.crm.csvfolder import CsvFolder
+from nurture.crm.port import Crm
 from nurture.errors import Misconfigured, Refused
 from nurture.journey.house import House
 from nurture.mail.chat import Chat
@@ -56,6 +58,8 @@ def open_app(
         clock = _clock(database, settings.provider, at, live=live)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
         provider = provider_of(settings, durable=durable)
+        # Virtual time is for looking at: no real CRM hears of it.
+        crm = crm_of(settings) if durable or settings.crm == "csv" else None
         house = House(
             database,
             provider,
@@ -68,11 +72,14 @@ def open_app(
             reply_domain=settings.reply_domain or "",
             inbox=Inbox(settings.imap_url) if settings.imap_url is not None else None,
             tellers=tellers_of(settings) if isinstance(clock, RealClock) else None,
+            crm=crm,
         )
         try:
             yield App(settings, clock, house)
         finally:
             provider.close()
+            if crm is not None:
+                crm.close()
     finally:
         database.close()
 
@@ -113,6 +120,39 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
 def tellers_of(settings: Settings) -> dict[str, Provider]:
     """Return what tells reps at each place that the settings name."""
     return {name: Chat(name, url) for name, url in settings.places.items()}
+
+
+def crm_of(settings: Settings) -> Crm | None:
+    """Return where sales keeps its leads, None if nowhere. Raises Misconfigured if settings are missing."""
+    match settings.crm:
+        case "none":
+            return None
+        case "csv":
+            return CsvFolder(settings.crm_folder)
+        case "salesforce":
+            if (
+                settings.salesforce_url is None
+                or not settings.salesforce_key
+                or settings.salesforce_secret is None
+            ):
+                raise Misconfigured(
+                    "NURTURE_CRM is salesforce, which needs NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY "
+                    "and NURTURE_SALESFORCE_SECRET: make a connected app with the client credentials flow."
+                )
+            from nurture.crm.salesforce import SalesforceCrm  # noqa: PLC0415 - other CRMs do without
+
+            return SalesforceCrm(settings.salesforce_url, settings.salesforce_key, settings.salesforce_secret)
+        case "hubspot":
+            if settings.hubspot_token is None:
+                raise Misconfigured(
+                    "NURTURE_CRM is hubspot, but NURTURE_HUBSPOT_TOKEN is not set. Make a private app in "
+                    "HubSpot's settings that may read and write contacts, and set its access token."
+                )
+            from nurture.crm.hubspot import HubSpotCrm  # noqa: PLC0415
+
+            return HubSpotCrm(settings.hubspot_token, url=settings.hubspot_url)
+        case _:
+            assert_never(settings.crm)
 
 
 def _clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:

@@ -39,7 +39,16 @@ def _templates() -> Path:
 
 
 SECRETS: Final = frozenset(
-    {"database_url", "sendgrid_key", "sendgrid_webhook_key", "smtp_url", "imap_url", "tell"}
+    {
+        "database_url",
+        "sendgrid_key",
+        "sendgrid_webhook_key",
+        "smtp_url",
+        "imap_url",
+        "tell",
+        "salesforce_secret",
+        "hubspot_token",
+    }
 )
 """Settings whose values no message repeats: secret, or easily mistaken for what is."""
 
@@ -138,6 +147,28 @@ class Settings(BaseSettings):
         description="Where reps hear of hand-offs besides their mail: NAME=URL, with spaces between several, "
         "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any URL of apprise. The policy names them.",
     )
+    crm: Literal["csv", "salesforce", "hubspot", "none"] = Field(
+        default="csv",
+        description="Where sales keeps its leads: csv (files in a folder, nothing is called), salesforce, "
+        "hubspot or none.",
+    )
+    crm_folder: Path = Field(
+        default=Path("crm"),
+        description="The folder of the CRM csv: hand-offs go to out/, outcomes come in in/.",
+    )
+    salesforce_url: str | None = Field(
+        default=None, description="Your Salesforce domain, such as https://example.my.salesforce.com."
+    )
+    salesforce_key: str | None = Field(
+        default=None, description="The consumer key of a connected app with the client credentials flow."
+    )
+    salesforce_secret: SecretStr | None = Field(default=None, description="Its consumer secret.")
+    hubspot_token: SecretStr | None = Field(
+        default=None,
+        description="The access token of a HubSpot private app that may read and write contacts, "
+        "and read owners.",
+    )
+    hubspot_url: str = Field(default="https://api.hubapi.com", description="Where HubSpot is reached.")
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
     web_port: int = Field(default=8025, ge=1, le=65_535, description="Its TCP port.")
     trusted_proxies: str = Field(
@@ -173,12 +204,14 @@ class Settings(BaseSettings):
             raise Misconfigured("\n".join(faults))
         return settings
 
-    @field_validator("sendgrid_url")
+    @field_validator("sendgrid_url", "hubspot_url", "salesforce_url")
     @classmethod
-    def _api(cls, value: str) -> str:
+    def _api(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("it must look like https://api.sendgrid.com")
+            raise ValueError("it must look like https://api.example.com")
         if parts.scheme == "http" and not _is_here(parts.hostname):
             raise ValueError("it must begin with https://: the key would travel in clear")
         return value.strip().rstrip("/")
@@ -272,7 +305,7 @@ class Settings(BaseSettings):
         """Return the trusted proxies one by one."""
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
-    @field_validator("templates", "mailbox", "spool")
+    @field_validator("templates", "mailbox", "spool", "crm_folder")
     @classmethod
     def _folder(cls, value: Path) -> Path:
         value = value.expanduser()

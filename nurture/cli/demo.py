@@ -82,6 +82,7 @@ def _settings(folder: Path) -> Settings:
         "database_url": SecretStr(f"sqlite:///{database}"),
         "mailbox": folder / "mail",
         "spool": folder / "spool",
+        "crm_folder": folder / "crm",
         "provider": "mailbox",
         "templates": Settings.read().templates,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from nurture.cli import (
+    crm,
     deliver,
     doctor,
     leads,
@@ -34,6 +35,7 @@ suppressions.add_to(app)
 opens.add_to(app)
 replies.add_to(app)
 sales.add_to(app)
+crm.add_to(app)
 scores.add_to(app)
 deliver.add_to(app)
 sending.add_to(app)

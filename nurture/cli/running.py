@@ -103,7 +103,7 @@ def run_tick(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver."""
+    """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver, tell the CRM."""
     with open_app(at=moment(at) if at else None) as app:
         now = app.clock.now()
         done = tick(app.house, now, app.clock)
@@ -122,6 +122,7 @@ def told(done: Ticked) -> dict[str, int | dict[str, int]]:
         "classified": dict(done.classified),
         "advanced": dict(done.advanced.events),
         "handed_off": dict(done.handed_off),
+        "crm": dict(done.crm),
         "delivered": {state: count for state, count in done.delivered.states.items() if count},
     }
 

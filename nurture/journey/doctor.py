@@ -123,6 +123,7 @@ def _secrets(settings: Settings) -> list[str]:
     found: set[str] = set()
     if settings.sendgrid_key is not None:
         found.add(settings.sendgrid_key.get_secret_value().strip())
+    found |= {one.get_secret_value() for one in (settings.salesforce_secret, settings.hubspot_token) if one}
     for url in (settings.smtp_url, settings.database_url):
         if url is None:
             continue

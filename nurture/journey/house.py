@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nurture.crm.port import Crm
 from nurture.mail.inbox import Inbox
 from nurture.mail.nowhere import Nowhere
 from nurture.mail.provider import Provider
@@ -26,8 +27,9 @@ class House:
     a sweep takes at once. *track_clicks* is whether links in mail come to us first, *honeypot* whether there
     is also one that no reader sees. *spool* is a folder for what is heard while the database is busy.
     *reply_domain* is where mail to reply+... comes back to us, "" if nowhere; *inbox* is a mailbox where it
-    may lie. *tellers* carry notices to the places where reps look, by their names; None has them go the way
-    of mail, as where time is virtual nobody is told of anything.
+    may lie. *crm* is where sales keeps its leads, None if nowhere that we know. *tellers* carry notices to
+    the places where reps look, by their names; None has them go the way of mail, as where time is virtual
+    nobody is told of anything.
     """
 
     database: Database
@@ -42,6 +44,7 @@ class House:
     spool: Path = Path("spool")
     reply_domain: str = ""
     inbox: Inbox | None = None
+    crm: Crm | None = None
     tellers: Mapping[str, Provider] | None = None
 
     def teller(self, target: str) -> Provider:

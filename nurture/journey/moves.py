@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
 from nurture.domain.lead import Closing, Custodian, Queue
+from nurture.domain.pace import Urgency
 from nurture.domain.track import Destination, Program, ToClosed, ToQueue, ToTrack
-from nurture.store.changes import Cancelled, Changes, Custodied, Ended, Entered, Noted, Placed
+from nurture.store.changes import Cancelled, Changes, Custodied, Ended, Entered, Noted, Placed, Ranked
 from nurture.store.views import Claimed
 
 from .rulebook import Rulebook
@@ -157,6 +158,15 @@ class Mover:
         stay = lead.view.enrollment
         step = stay.position.step if stay is not None else None
         self.note(lead, "hand_off", because, moved, ref=rule, step=step, detail=detail)
+        self._rank(lead, rule)
+
+    def _rank(self, lead: Claimed, rule: str) -> None:
+        """Give the lead its place in the queue."""
+        policy = self.book.policy
+        fit = policy.grade(lead.view.lead.facts)[0] if policy.pace.fit else ""
+        points, hot = policy.pace.points(rule, fit), rule in policy.pace.hot
+        urgency = Urgency(points, self.now, policy.pace.age, hot)
+        self.changes.ranked.append(Ranked(lead.view.lead.id, rule, points, hot, self.now, urgency.rank))
 
     def _enrol(
         self,

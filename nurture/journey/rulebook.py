@@ -14,6 +14,7 @@ from nurture.domain.track import Program
 from nurture.errors import NotFound
 from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
 from nurture.mail.tracking import Tracking
+from nurture.rules.folder import BRIEF
 from nurture.store import destinations, publications
 from nurture.store.publications import Published
 
@@ -81,8 +82,17 @@ class Rulebooks:
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:
         """Return the brief to a rep as one version of the policy has it, compiled."""
+        return self.to_sales(connection, version, BRIEF)
+
+    def to_sales(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+        """Return one of the mails in handoff/ as one version of the policy has it, compiled."""
+        known = self._emails.get((POLICY, POLICY, version, path))
+        if known is not None:
+            return known
         found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
-        return self.internal(connection, version, EmailSource("handoff/brief.md", found.brief))
+        if path not in found.sources:
+            raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
+        return self.internal(connection, version, EmailSource(path, found.sources[path]))
 
     def internal(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
         """Return mail to our own people, compiled, in the layout of one version of the policy."""

@@ -13,6 +13,7 @@ from . import events, repeats, replies
 from .advance import Advanced, advance
 from .deliver import Delivered, deliver
 from .enrol import classify
+from .handback import hand_back
 from .handoff import hand_off
 from .house import House
 from .listen import listen
@@ -27,6 +28,7 @@ class Ticked:
     advanced: Advanced = field(default_factory=Advanced)
     handed_off: Counter[str] = field(default_factory=Counter)
     delivered: Delivered = field(default_factory=Delivered)
+    crm: Counter[str] = field(default_factory=Counter)
 
 
 def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
@@ -36,11 +38,13 @@ def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
     """
     with house.database.write() as connection:
         clocks.note(connection, now)
+    clock = clock or VirtualClock(now)
     repeats.sweep(house, now)
     return Ticked(
         heard=events.sweep(house, now).new + replies.poll(house, now).new + listen(house, now),
         classified=classify(house, now),
         advanced=advance(house, now),
         handed_off=hand_off(house, now),
-        delivered=deliver(house, clock or VirtualClock(now)),
+        delivered=deliver(house, clock),
+        crm=hand_back(house, clock),
     )

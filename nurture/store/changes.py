@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Connection,
     Date,
     Float,
@@ -19,17 +20,19 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    delete,
     func,
     select,
     update,
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.store import tables
+from nurture.store import crmrecords, sales_tables, tables
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
 
 _ID, _INT, _NUM, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
+_YES = Boolean()
 
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
@@ -38,6 +41,7 @@ journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 outcome: Table = tables.Outcome.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
+urgency: Table = sales_tables.Urgency.__table__  # type: ignore[attr-defined]
 
 
 class Custodied(NamedTuple):
@@ -158,6 +162,21 @@ class Offered(NamedTuple):
     state: str
     offered_at: datetime
     expires_at: datetime
+    round: int = 1
+    urgency: float = 0.0
+    hot: bool = False
+    level: int = 0
+
+
+class Ranked(NamedTuple):
+    """How urgent a lead is that was just handed off."""
+
+    lead_id: int
+    rule: str
+    points: int
+    hot: bool
+    since: datetime
+    rank: datetime
 
 
 _CUSTODIED: Mapping[str, TypeEngine[Any]] = dict(
@@ -207,9 +226,12 @@ _ENDED: Mapping[str, TypeEngine[Any]] = dict(
 _OFFERED: Mapping[str, TypeEngine[Any]] = dict(
     zip(
         Offered._fields,
-        (_ID, _ID, _ID, _TEXT, _TEXT, _TEXT, _TEXT, _INT, _TEXT, _TIME, _TIME),
+        (_ID, _ID, _ID, _TEXT, _TEXT, _TEXT, _TEXT, _INT, _TEXT, _TIME, _TIME, _INT, _NUM, _YES, _INT),
         strict=True,
     )
+)
+_RANKED: Mapping[str, TypeEngine[Any]] = dict(
+    zip(Ranked._fields, (_ID, _TEXT, _INT, _YES, _TIME, _TIME), strict=True)
 )
 
 
@@ -226,6 +248,7 @@ class Changes:
     ended: list[Ended] = field(default_factory=list)
     facts: list[Factual] = field(default_factory=list)
     offered: list[Offered] = field(default_factory=list)
+    ranked: list[Ranked] = field(default_factory=list)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> set[int]:
         """Write everything for the leads whose custody had not changed meanwhile; return these leads.
@@ -241,10 +264,13 @@ class Changes:
         _write_placed(database, connection, _kept(self.placed, lost))
         _cancel(database, connection, _kept(self.cancelled, lost), now)
         insert_rows(database, connection, enrollment, _ENTERED, _kept(self.entered, lost))
-        insert_rows(database, connection, offer, _OFFERED, _kept(self.offered, lost))
+        offered = _kept(self.offered, lost)
+        insert_rows(database, connection, offer, _OFFERED, offered)
+        crmrecords.plan(database, connection, [(one.id, one.lead_id) for one in offered], now)
         insert_rows(database, connection, message, _INTENDED, _kept(self.intended, lost), once=True)
         insert_rows(database, connection, outcome, _ENDED, _kept(self.ended, lost))
         _write_facts(database, connection, _kept(self.facts, lost), now)
+        _write_ranks(database, connection, _kept(self.ranked, lost))
         insert_rows(database, connection, journal, _NOTED, _kept(self.noted, lost))
 
 
@@ -335,6 +361,15 @@ def _cancel(database: Database, connection: Connection, rows: Sequence[Cancelled
             lease_until=None,
         )
     )
+
+
+def _write_ranks(database: Database, connection: Connection, rows: Sequence[Ranked]) -> None:
+    """Replace what was known of an earlier hand-off of these leads."""
+    if not rows:
+        return
+    chosen = database.ids("chosen", [row.lead_id for row in rows])
+    connection.execute(delete(urgency).where(urgency.c.lead_id.in_(select(chosen.c.id))))
+    insert_rows(database, connection, urgency, _RANKED, rows)
 
 
 def _write_facts(database: Database, connection: Connection, rows: Sequence[Factual], now: datetime) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import BigInteger, Connection, Select, String, Table, func, select, update
 
 from nurture.domain.routing import Load
-from nurture.store import tables
+from nurture.store import crmrecords, tables
 from nurture.store.database import Database
 
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
@@ -117,7 +117,7 @@ def answer(
     if not answers:
         return set()
     given = database.rows("given", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
-    return set(
+    answered = set(
         connection.execute(
             update(offer)
             .where(offer.c.id == given.c.id, offer.c.state == "offered")
@@ -125,3 +125,7 @@ def answer(
             .returning(offer.c.id)
         ).scalars()
     )
+    crmrecords.intend(
+        database, connection, [(id_, state) for id_, state, _ in answers if id_ in answered], now
+    )
+    return answered

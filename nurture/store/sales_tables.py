@@ -132,6 +132,33 @@ class FactWanted(SQLModel, table=True):
     filled_by: str | None = None
 
 
+class Urgency(SQLModel, table=True):
+    """How urgent a lead's newest hand-off is: what its rule and fit are worth, and since when it waits.
+
+    *rank* is its place in the queue, the earlier the sooner; it does not change while the lead waits.
+    """
+
+    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    rule: str
+    points: int
+    hot: bool
+    since: datetime = _moment()
+    rank: datetime = _moment()
+
+
+class Pressure(SQLModel, table=True):
+    """How full the reps were when they were last offered leads, and when room is foreseen, null for now."""
+
+    __table_args__: ClassVar[Any] = (CheckConstraint("id = 1", name="one"),)
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = _moment()
+    places: int
+    given: int
+    waiting: int
+    full_until: datetime | None = _moment(null=True)
+
+
 class RepLink(SQLModel, table=True):
     """A link to a rep's own page. Only its token's SHA-256 is kept; it ends at *expires_at*, or revoked."""
 

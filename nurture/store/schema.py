@@ -16,8 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, func, inspect, select
 
 from nurture.errors import DatabaseUnusable
+from nurture.store.crm_tables import metadata
 from nurture.store.database import Database
-from nurture.store.sales_tables import metadata
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _ENVIRONMENT = Lock()

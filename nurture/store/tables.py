@@ -118,8 +118,7 @@ class Custody(SQLModel, table=True):
             "ix_custody_due",
             "kind",
             "due_at",
-            sqlite_where=text("due_at is not null"),
-            postgresql_where=text("due_at is not null"),
+            **_where("due_at is not null"),
         ),
     )
 
@@ -140,8 +139,7 @@ class Enrollment(SQLModel, table=True):
             "uq_enrollment_open",
             "lead_id",
             unique=True,
-            sqlite_where=text("ended_at is null"),
-            postgresql_where=text("ended_at is null"),
+            **_where("ended_at is null"),
         ),
     )
 
@@ -170,27 +168,23 @@ class Message(SQLModel, table=True):
         Index(
             "ix_message_waiting",
             "send_at",
-            sqlite_where=text("state = 'planned'"),
-            postgresql_where=text("state = 'planned'"),
+            **_where("state = 'planned'"),
         ),
         Index(
             "ix_message_leased",
             "lease_until",
-            sqlite_where=text("state in ('claimed', 'sending')"),
-            postgresql_where=text("state in ('claimed', 'sending')"),
+            **_where("state in ('claimed', 'sending')"),
         ),
         Index(
             "ix_message_in_doubt",
             "state_at",
-            sqlite_where=text("state = 'in_doubt'"),
-            postgresql_where=text("state = 'in_doubt'"),
+            **_where("state = 'in_doubt'"),
         ),
         Index(
             "ix_message_sender",
             "sender_domain",
             "claimed_at",
-            sqlite_where=text("claimed_at is not null"),
-            postgresql_where=text("claimed_at is not null"),
+            **_where("claimed_at is not null"),
         ),
     )
 
@@ -235,8 +229,7 @@ class Brake(SQLModel, table=True):
             "kind",
             "name",
             unique=True,
-            sqlite_where=text("released_at is null"),
-            postgresql_where=text("released_at is null"),
+            **_where("released_at is null"),
         ),
     )
 
@@ -263,8 +256,7 @@ class Signal(SQLModel, table=True):
         Index(
             "ix_signal_unapplied",
             "id",
-            sqlite_where=text("applied_at is null"),
-            postgresql_where=text("applied_at is null"),
+            **_where("applied_at is null"),
         ),
     )
 
@@ -311,16 +303,28 @@ class Visit(SQLModel, table=True):
 
 
 class Offer(SQLModel, table=True):
-    """A hand-off to a rep; at most one is open per lead."""
+    """A hand-off to a rep; at most one is open per lead.
+
+    *level* is how far up its ladder it is, *round* how many reps it was offered to since the lead was handed
+    off, *urgency* what it was when offered. `lapsed`: accepted and not followed up; `reassigned`: given to
+    another rep by a person.
+    """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn')", name="state"),
+        CheckConstraint(
+            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
+            name="state",
+        ),
+        Index(
+            "ix_offer_in_hand",
+            "rep",
+            **_where("state in ('offered', 'accepted') and followed_up_at is null"),
+        ),
         Index(
             "uq_offer_open",
             "lead_id",
             unique=True,
-            sqlite_where=text("state = 'offered'"),
-            postgresql_where=text("state = 'offered'"),
+            **_where("state = 'offered'"),
         ),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
     )
@@ -338,6 +342,12 @@ class Offer(SQLModel, table=True):
     expires_at: datetime = _moment()
     answered_at: datetime | None = _moment(null=True)
     reason: str | None = None
+    level: int = 0
+    round: int = 1
+    urgency: float = 0.0
+    hot: bool = False
+    followed_up_at: datetime | None = _moment(null=True)
+    followed_how: str | None = None
 
 
 class Outcome(SQLModel, table=True):
@@ -361,8 +371,7 @@ class Journal(SQLModel, table=True):
         Index(
             "ix_journal_custody",
             "at",
-            sqlite_where=text("custody_to is not null"),
-            postgresql_where=text("custody_to is not null"),
+            **_where("custody_to is not null"),
         ),
     )
 

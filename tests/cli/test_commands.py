@@ -13,7 +13,8 @@ from nurture.cli.root import app
 from .conftest import Place
 
 COMMANDS = [
-    "accept", "audit", "check", "close", "crm check", "crm sync", "db upgrade", "deliver", "demo", "doctor", "doubt", "doubt settle",
+    "accept", "audit", "check", "close", "crm check", "crm sync", "db upgrade", "deliver", "demo",
+    "doctor", "doubt", "doubt settle",
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "pause", "preview", "publish",
     "reject", "replies", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
@@ -49,7 +50,8 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
 @pytest.mark.parametrize(
     "command",
     [
-        "accept 1", "audit", "check", "close 1 won", "crm check", "crm sync", "db upgrade", "deliver", "doctor", "doubt",
+        "accept 1", "audit", "check", "close 1 won", "crm check", "crm sync", "db upgrade",
+        "deliver", "doctor", "doubt",
         "enrol 1 keep", "handoffs", "leads",
         "leave 1", "opens 1", "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
         "preview welcome/01-hello", "preview welcome/01-hello --lead 1",

@@ -20,11 +20,11 @@ from rich.table import Table
 from tests.bench.figures import Figure, Skipped, notes
 from tests.doubles.sendgrid import SendGridDouble
 
-from . import crowding, ending, faulting, filling, forging, killing, permuting, scanning, suppressing
+from . import crowding, ending, faulting, filling, forging, handing, killing, permuting, scanning, suppressing
 from .grounds import PostgresGround, SqliteGround, postgres
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
-KILLS, INTERLEAVINGS, FULL_DISKS = 200, 10_000, 15
+KILLS, HAND_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
 SCANNED = 1_000
 Found = tuple[Sequence[Figure | Skipped], list[str]]
@@ -49,6 +49,14 @@ class Place:
 
 def _kill(at: Place) -> Found:
     return killing.measure(at.grounds(36), at.double, at.folder, at.seed, KILLS)
+
+
+def _hand(at: Place) -> Found:
+    grounds = (
+        SqliteGround(at.folder, handing.LEADS, ready=True),
+        PostgresGround(at.server, handing.LEADS, ready=True),
+    )
+    return handing.measure(grounds, at.double, at.folder, at.seed, HAND_KILLS)
 
 
 def _crowd(at: Place) -> Found:
@@ -85,6 +93,7 @@ def _scan(at: Place) -> Found:
 
 EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "kill": _kill,
+    "hand": _hand,
     "crowd": _crowd,
     "faults": _faults,
     "suppress": _suppress,

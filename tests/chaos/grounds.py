@@ -59,11 +59,11 @@ class SqliteGround:
 
     name = "sqlite"
 
-    def __init__(self, folder: Path, count: int, *, planned: bool = True) -> None:
+    def __init__(self, folder: Path, count: int, *, planned: bool = True, ready: bool = False) -> None:
         self.count = count
         self._folder = Path(tempfile.mkdtemp(dir=folder, prefix="sqlite-"))
         self._template = self._folder / "template.db"
-        _plant(f"sqlite:///{self._template}", count, planned=planned)
+        _plant(f"sqlite:///{self._template}", count, planned=planned and not ready, ready=ready)
         self._numbers = itertools.count(1)
 
     @contextmanager
@@ -83,14 +83,16 @@ class PostgresGround:
 
     name = "postgres"
 
-    def __init__(self, url: Callable[[str], str], count: int, *, planned: bool = True) -> None:
+    def __init__(
+        self, url: Callable[[str], str], count: int, *, planned: bool = True, ready: bool = False
+    ) -> None:
         self.count = count
         self._url = url
         self._stem = f"chaos_{secrets.token_hex(4)}"
         self._numbers = itertools.count(1)
         with self._server() as server:
             server.execute(f"CREATE DATABASE {self._stem}")
-        _plant(url(self._stem), count, planned=planned)
+        _plant(url(self._stem), count, planned=planned and not ready, ready=ready)
 
     @contextmanager
     def fresh(self, tablespace: str = "pg_default") -> Iterator[Spot]:
@@ -166,7 +168,8 @@ def now() -> datetime:
     return RealClock().now()
 
 
-def _plant(url: str, count: int, *, planned: bool) -> None:
+def _plant(url: str, count: int, *, planned: bool, ready: bool) -> None:
+    """Bring *count* leads in: on a track, or *ready* for sales."""
     database = Database(url)
     schema.upgrade(database)
     house = House(database, NoMail(), base_url=BASE_URL)
@@ -174,7 +177,7 @@ def _plant(url: str, count: int, *, planned: bool) -> None:
     start = due - timedelta(hours=1)
     clocks.bind(database, "live", start)
     publish(house, _rules(), start)
-    crowd(house, count, start, title="Head")
+    crowd(house, count, start, title="Head", **({"demo_requested": True} if ready else {}))
     enrol.classify(house, start)
     advance.advance(house, start)
     if planned:

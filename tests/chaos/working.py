@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from threading import Lock, Timer
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from pydantic import SecretStr
@@ -52,6 +52,7 @@ _forks.set_forkserver_preload(
     [
         "__main__",
         "tests.chaos.working",
+        "tests.chaos.handing",
         "psycopg",
         "sqlalchemy.dialects.postgresql",
         "sqlalchemy.dialects.sqlite",
@@ -122,10 +123,11 @@ class Note(NamedTuple):
 class Worker:
     """A worker that has its process, and begins at `go`."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Any, work: Callable[[Any, Connection], None] | None = None) -> None:
         self.job = job
         theirs, self._ours = _forks.Pipe(duplex=False)
-        self.process: ForkServerProcess = _forks.Process(target=_run, args=(job, theirs), daemon=True)
+        given = (job, theirs)
+        self.process: ForkServerProcess = _forks.Process(target=work or _run, args=given, daemon=True)
         self.process.start()
         theirs.close()
 
@@ -183,12 +185,12 @@ class Notes:
         os.write(self._file, orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
-class _Observer:
+class Observer:
     """Notes each point before anything else happens there, and dies where it is time."""
 
-    def __init__(self, job: Job) -> None:
-        self.notes = Notes(job.notes)
-        self._death = job.death
+    def __init__(self, notes: Path, death: Death | None) -> None:
+        self.notes = Notes(notes)
+        self._death = death
         self._seen: Counter[str] = Counter()
         self._lock = Lock()
 
@@ -216,7 +218,7 @@ def finish(url: str, api: str, origin: str, books: Rulebooks | None = None) -> N
 
 def _run(job: Job, told: Connection) -> None:
     told.recv_bytes()
-    observer = _Observer(job)
+    observer = Observer(job.notes, job.death)
     if job.death is not None and job.death.seconds is not None:
         timer = Timer(job.death.seconds, os.kill, (os.getpid(), job.death.signal))
         timer.daemon = True
@@ -232,7 +234,7 @@ def _run(job: Job, told: Connection) -> None:
         house.database.close()
 
 
-def _house(job: Job, observer: _Observer) -> House:
+def _house(job: Job, observer: Observer) -> House:
     provider = SendGrid(
         SecretStr(KEY),
         url=job.api,

@@ -157,7 +157,7 @@ def audit(house: House, now: datetime) -> Audit:
     """
     with house.database.read() as connection:
         ledger.freeze(house.database, connection)
-        counted = ledger.count(house.database, connection)
+        counted = ledger.count(connection)
         selects = leaks.statements(now, _max_silence(house, connection))
         found = {kind: leaks.find(connection, select) for kind, select in selects.items()}
     findings = (

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, String, Table, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, String, Table, case, cast, func, select
 
+from nurture.domain.lead import Custodian
 from nurture.store import tables
 from nurture.store.database import Database
 
@@ -70,31 +71,48 @@ def days_between(
     return func.date(last) - func.date(first)
 
 
-def count(database: Database, connection: Connection) -> Counted:
-    """Count every lead by source, day and custodian: from custody, and from the journal's changes."""
-    day = day_of(database, lead.c.created_at)
+def count(connection: Connection) -> Counted:
+    """Count every lead by source, day and custodian: from custody, and from the journal's changes.
+
+    Both walk through the leads in the order of the index on where they came from, so that nothing is sorted.
+    """
+    came = (lead.c.source, lead.c.created_at)
     now = (
-        select(lead.c.source, day, custody.c.kind, func.count())
+        select(*came, func.count(), *(_sum(custody.c.kind, kind) for kind in _KINDS))
         .outerjoin(custody, custody.c.lead_id == lead.c.id)
-        .group_by(lead.c.source, day, custody.c.kind)
+        .group_by(*came)
     )
     leads: Counter[Key] = Counter()
     kept: dict[Key, Counter[str]] = {}
-    for source, came_on, kind, number in connection.execute(now):
-        leads[source, came_on] += number
-        if kind is not None:
-            kept.setdefault((source, came_on), Counter())[kind] += number
-    told: dict[Key, Counter[str]] = {}
+    for source, came_at, number, *numbers in connection.execute(now):
+        key = source, f"{came_at:%Y-%m-%d}"
+        leads[key] += number
+        _add(kept.setdefault(key, Counter()), numbers)
+    passed = (_sum(journal.c.custody_to, kind) - _sum(journal.c.custody_from, kind) for kind in _KINDS)
     changes = (
-        select(lead.c.source, day, journal.c.custody_from, journal.c.custody_to, func.count())
-        .select_from(journal)
-        .join(lead, lead.c.id == journal.c.lead_id)
-        .where(_CHANGES_CUSTODY)
-        .group_by(lead.c.source, day, journal.c.custody_from, journal.c.custody_to)
+        select(*came, *passed)
+        .select_from(lead)
+        .join(journal, journal.c.lead_id == lead.c.id)
+        .where(journal.c.custody_to.is_not(None))
+        .group_by(*came)
     )
-    for source, came_on, before, after, number in connection.execute(changes):
-        _pass_on(told.setdefault((source, came_on), Counter()), before, after, number)
+    told: dict[Key, Counter[str]] = {}
+    for source, came_at, *numbers in connection.execute(changes):
+        _add(told.setdefault((source, f"{came_at:%Y-%m-%d}"), Counter()), numbers)
     return Counted(leads, kept, told)
+
+
+_KINDS: Final = tuple(kind.value for kind in Custodian)
+
+
+def _sum(column: ColumnElement[Any], kind: str) -> ColumnElement[int]:
+    return func.sum(case((column == kind, 1), else_=0), type_=Integer)
+
+
+def _add(kinds: Counter[str], numbers: Sequence[int]) -> None:
+    for kind, number in zip(_KINDS, numbers, strict=True):
+        if number:
+            kinds[kind] += number
 
 
 def days(database: Database, connection: Connection, before: datetime) -> Iterator[Day]:

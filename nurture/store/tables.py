@@ -48,6 +48,7 @@ class Lead(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("ix_lead_scored_under", "scored_under", **_where("scored_under is not null")),
+        Index("ix_lead_came", "source", "created_at"),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -368,6 +369,14 @@ class Journal(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("ix_journal_lead_id", "lead_id", "id"),
+        Index(
+            "ix_journal_moves",
+            "lead_id",
+            "id",
+            "custody_from",
+            "custody_to",
+            **_where("custody_to is not null"),
+        ),
         Index(
             "ix_journal_custody",
             "at",

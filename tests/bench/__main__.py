@@ -11,11 +11,12 @@ from typing import Final
 
 from rich.console import Console
 
-from . import advancing, clicking, composing, delivering, idling, importing, olist, webhooks
+from . import advancing, auditing, clicking, composing, delivering, idling, importing, olist, webhooks
 from .figures import Figure, Skipped, notes, shown
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "advance": advancing.measure,
+    "audit": auditing.measure,
     "idle": idling.measure,
     "click": clicking.measure,
     "compose": composing.measure,

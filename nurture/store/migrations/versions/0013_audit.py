@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011_audit"
-down_revision = "0010_offers"
+revision = "0013_audit"
+down_revision = "0012_crm"
 
 _MOVES = sa.text("custody_to is not null")
 

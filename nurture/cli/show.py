@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nurture.domain import calendar
+from nurture.domain.plain import plain
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -87,7 +88,7 @@ def cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case _:
-            return str(value)
+            return plain(str(value))
 
 
 def bar(count: int, most: int, width: int = 40) -> str:

@@ -14,6 +14,7 @@ from nurture.crm.dates import DateReader
 from nurture.crm.leadrow import LeadRow, RowBuilder
 from nurture.crm.mapping import DATE_FIELDS, nearest
 from nurture.crm.plan import LENIENT, MAX_CUSTOM, Plan, Step, reader_of
+from nurture.domain.plain import plain
 
 NAMES: Final = tuple(name for name in FIELDS if name != "source")
 """What a program may tell of a lead."""
@@ -97,7 +98,7 @@ def _text(name: str, value: object) -> str:
         raise WrongItem(
             name[:80], "The value is not a plain one.", "Write text, a number, true, false or null."
         )
-    text = str(value).strip()
+    text = plain(str(value)).strip()
     if len(text) > LONGEST:
         raise WrongItem(name[:80], f"The value is over {LONGEST:,} characters long.", "Shorten it.")
     return text

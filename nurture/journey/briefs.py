@@ -217,4 +217,4 @@ def _told(kind: str, step: str | None, link: str | None, value: Any) -> str:
     told = kind.replace("_", " ")
     if step:
         told += f" ({step}{', ' + link if link else ''})"
-    return f"{told}: {value}" if value else told
+    return f"{told}: {_unlinked(' '.join(str(value).split()))}" if value else told

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from nurture.crm.items import ItemReader, WrongItem
 from nurture.crm.leadrow import LeadRow
 from nurture.domain.address import normalise_address
+from nurture.domain.plain import plain
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound, Refused
 from nurture.store import api, signals
@@ -220,7 +221,7 @@ def _text(item: Mapping[str, object], name: str, most: int, where: str = "") -> 
         raise WrongItem(f"{where}{name}", "The value is not text.", "Put it in quotes.")
     if len(value) > most:
         raise WrongItem(f"{where}{name}", f"The value is over {most:,} characters long.", "Shorten it.")
-    return value.strip() or None
+    return plain(value).strip() or None
 
 
 def _needed(text: Mapping[str, str | None], name: str) -> str:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Final
+from urllib.parse import parse_qsl
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
 MOST_FIELDS: Final = 20
+_NAMELESS: Final = frozenset({"", "text/plain"})
 
 
 async def fields_of(request: Request) -> Mapping[str, str]:
     """Return the text fields; of a repeated one the last. Raises 400 for a body that is no form."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
+        if kind in _NAMELESS:  # a click to unsubscribe counts, whatever its mail program calls it
+            sent = (await request.body()).decode("latin-1")
+            return {name: value.strip() for name, value in parse_qsl(sent, max_num_fields=MOST_FIELDS)}
         async with request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=4096) as form:
             return {name: value.strip() for name, value in form.items() if isinstance(value, str)}
     except (ValueError, LookupError) as error:  # a broken boundary, a charset that does not exist

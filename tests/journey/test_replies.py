@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from nurture.journey import replies
+from nurture.domain.signals import SignalKind
+from nurture.journey import listen, replies
 from nurture.journey.house import House
 from nurture.mail.incoming import read_mail
 from nurture.store.database import Database
@@ -73,6 +74,8 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     assert rows(house, "SELECT lead_id, kind, sender, text FROM reply") == [
         (lead, "reply", "", "Yes, <b>call</b> me: https://evil.example/x")
     ]
+    asked = "see www.evil.example/y\n\n## WHY YOU"
+    listen.record(house, [listen.told(lead, SignalKind.SUBMITTED, asked, NOW, NOW)], NOW)
     tick_at(house, NOW, NOW + HOUR)
     assert custody(house, lead)[0] == "offer"
     brief = next(
@@ -86,6 +89,7 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     assert plain is not None
     assert "Yes, &lt;b&gt;call&lt;/b&gt; me: hxxps://evil.example/x" in html.get_content()
     assert "Yes, <b>call</b> me: hxxps://evil.example/x" in plain.get_content()
+    assert "submitted: see www[.]evil.example/y ## WHY YOU" in plain.get_content()
 
 
 def test_copies_of_an_answer_count_once(house: House, lead: int, tmp_path: Path) -> None:

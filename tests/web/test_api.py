@@ -152,6 +152,14 @@ def test_an_opt_out_that_a_program_tells_of_stops_mail_at_once(world: World, tok
     assert world.value(stopped, id=world.ids["mia"]) == 1
 
 
+def test_what_does_not_show_is_not_kept(world: World, token: str) -> None:
+    post(world, token, LEADS, {"leads": [{"email": "ana@firm.example", "first_name": "An\x1b[31ma"}]})
+    told = visit(lead={"email": "ana@firm.example"}, link="/a\0", value="\u202ex\x1b]0;y\x07")
+    assert post(world, token, SIGNALS, {"signals": [told]}).json()["new"] == 1
+    assert world.value("SELECT value FROM signal WHERE link = '/a'") == "x ]0;y"
+    assert "An [31ma" in str(world.value("SELECT facts FROM lead ORDER BY id DESC LIMIT 1"))
+
+
 def test_a_clock_that_is_a_little_ahead_is_forgiven_and_its_repeat_is_known(world: World, token: str) -> None:
     item = visit(occurred_at=(NOW + timedelta(minutes=4)).isoformat())
     assert post(world, token, SIGNALS, {"signals": [item]}).json()["new"] == 1

@@ -58,6 +58,17 @@ def test_one_click_of_a_mail_program_works_urlencoded_and_multipart(world: World
         assert world.value(_SUPPRESSED, id=world.ids[who]) == 1
 
 
+def test_one_click_counts_whatever_its_mail_program_calls_it(sqlite_world: World) -> None:
+    for who, kind in (("mia", "text/plain;charset=UTF-8"), ("noor", "")):
+        path, headers = sqlite_world.path(who, "unsubscribe"), {"Content-Type": kind}
+        refused = sqlite_world.client.post(path, content=b"&" * 5_000, headers=headers)
+        assert refused.status_code == 400
+        assert sqlite_world.value(_SUPPRESSED, id=sqlite_world.ids[who]) == 0
+        answer = sqlite_world.client.post(path, content=b"List-Unsubscribe=One-Click", headers=headers)
+        assert answer.status_code == 200
+        assert sqlite_world.value(_SUPPRESSED, id=sqlite_world.ids[who]) == 1
+
+
 def test_repeats_count_once_and_are_all_told_that_it_is_done(world: World) -> None:
     for _ in range(3):
         page = world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)

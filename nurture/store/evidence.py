@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.domain.evidence import Agent, Visit
 from nurture.domain.signals import SignalKind
-from nurture.store import tables
+from nurture.store import listening_tables, tables
 from nurture.store.changes import insert_rows
 from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
@@ -33,7 +33,7 @@ clock: Table = tables.Clock.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
-visit: Table = tables.Visit.__table__  # type: ignore[attr-defined]
+visit: Table = listening_tables.Visit.__table__  # type: ignore[attr-defined]
 
 
 class Mailed(NamedTuple):

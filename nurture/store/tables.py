@@ -280,29 +280,6 @@ class Signal(SQLModel, table=True):
     applied_at: datetime | None = _moment(null=True)
 
 
-class Visit(SQLModel, table=True):
-    """How a click or an open came in: what its verdict rests on.
-
-    No address and no user agent: *ip_mark* and *agent_mark* are 16 bits of a hash salted by the message, so
-    thousands of addresses share each; *company* is 32 bits of one of the mail domain, "" for public mail.
-    """
-
-    __table_args__: ClassVar[Any] = (Index("ix_visit_company", "company", "at", **_where("company <> ''")),)
-
-    signal_id: int = Field(
-        primary_key=True, foreign_key="signal.id", sa_column_kwargs={"autoincrement": False}
-    )
-    message_id: int = Field(foreign_key="message.id", index=True)
-    at: datetime = _moment()
-    method: str
-    agent: str
-    ip_mark: str
-    agent_mark: str
-    company: str
-    honeypot: bool
-    machine: bool
-
-
 class Offer(SQLModel, table=True):
     """A hand-off to a rep; at most one is open per lead.
 

@@ -10,6 +10,7 @@ from nurture.cli import (
     doctor,
     leads,
     opens,
+    policy,
     replies,
     rules,
     running,
@@ -36,6 +37,7 @@ opens.add_to(app)
 replies.add_to(app)
 sales.add_to(app)
 crm.add_to(app)
+policy.add_to(app)
 scores.add_to(app)
 deliver.add_to(app)
 sending.add_to(app)

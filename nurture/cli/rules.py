@@ -15,9 +15,11 @@ from nurture.cli.running import moment
 from nurture.cli.show import JsonOption, as_json, can_open, err, local_time, out, table
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured, NotFound, NurtureError, Refused, RulesFaulty
+from nurture.journey import approval
 from nurture.journey import preview as previews
 from nurture.journey import publish as publishing
 from nurture.journey.explain import find_lead
+from nurture.journey.publish import Change
 from nurture.journey.simulate import simulate as run_simulation
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
@@ -107,6 +109,23 @@ def publish(
         out.print(f"{what} version {change.version} {verb}{old}{on_it}")
         for step, to in change.moved.items():
             out.print(f"    leads on {step} go on at {to}")
+        if change.approval:
+            _tell_approval(change)
+
+
+def _tell_approval(change: Change) -> None:
+    by = escape(change.approver)
+    if change.approval == approval.WAITS:
+        named = by.partition(",")[0]
+        out.print(
+            f"    [yellow]it waits for the approval of {by}[/]; until then it is as before:\n"
+            f'    `nurture policy diff` shows what changes, `nurture policy approve --by "{named}"` approves',
+            soft_wrap=True,
+        )
+    elif change.approval == approval.FIRST:
+        out.print(f"    the first one: it counts as approved by {by}, as it says itself")
+    else:
+        out.print("    it means what was approved before, so it is in force")
 
 
 def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:

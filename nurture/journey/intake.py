@@ -29,7 +29,6 @@ from nurture.store.intake import ImportRun
 from .arrivals import Arrivals
 from .house import House
 from .listen import listen
-from .rulebook import POLICY
 from .undisturbed import undisturbed
 
 BATCH: Final = 2_000
@@ -216,6 +215,6 @@ def _run(path: Path, done: Imported, now: datetime) -> ImportRun:
 def _listen(house: House, now: datetime) -> None:
     """Apply the signals at once if there are rules to weigh them; else the first sweep does."""
     with house.database.read() as connection:
-        ready = any(row.kind == POLICY for row in publications.newest(connection))
+        ready = any(row.kind == publications.POLICY for row in publications.in_force(connection))
     if ready:
         listen(house, now)

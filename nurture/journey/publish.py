@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -18,11 +18,12 @@ from nurture.mail.source import Piece, layout_name
 from nurture.rules import Rules, Sources
 from nurture.rules.sla import ESCALATE, REMIND
 from nurture.store import enrollments, publications
+from nurture.store.publications import POLICY
 
-from . import letters
+from . import approval, letters
 from .house import House
 from .rehearse import Script, rehearse
-from .rulebook import POLICY, SENDING
+from .rulebook import SENDING
 
 BRIEF_KNOWN = frozenset(
     {f"lead.{name}" for name in letters.FIELDS}
@@ -60,6 +61,9 @@ class Change:
     version: int
     running: int = 0
     moved: Mapping[str, str] = field(default_factory=dict)
+    approval: str = ""
+    """How a policy comes into force: first, unchanged, or waits for its approver; "" for everything else."""
+    approver: str = ""
 
 
 def check(sources: Sources, unreadable: Sequence[Fault] = ()) -> list[Fault]:
@@ -102,16 +106,20 @@ def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) ->
 def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[Change]:
     """Publish every track, the policy and the rules for sending that changed; return what did.
 
-    Raises RulesFaulty with all faults, and Refused where a step is gone on which leads stand.
+    A policy that means something new waits until it is approved; everything else is in force at once.
+    Raises RulesFaulty with all faults, and Refused where a step is gone on which leads stand, or an email
+    for which the policy asks that stays in force.
     """
     faults = check(sources)
     if faults:
         raise RulesFaulty(faults)
     loaded = rules.load(sources)
     with house.database.write() as connection:
-        changes = _changes(connection, loaded)
+        changes = _changes(house, connection, loaded)
+        _require_fit(house, connection, loaded)
         if not dry_run:
             _write(connection, loaded, changes, now)
+            _approve(house, connection, loaded, changes, now)
             _wake(house, connection, changes, now)
     return changes
 
@@ -138,7 +146,7 @@ def keeps_sending(house: House, sources: Sources) -> bool:
 
 def _wake(house: House, connection: Connection, changes: Sequence[Change], now: datetime) -> None:
     """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
-    if any(change.kind == POLICY for change in changes):
+    if any(change.kind == POLICY and change.approval != approval.WAITS for change in changes):
         enrollments.wake(house.database, connection, None, now)
         return
     tracks = [change.name for change in changes if change.kind == "track"]
@@ -146,7 +154,7 @@ def _wake(house: House, connection: Connection, changes: Sequence[Change], now: 
         enrollments.wake(house.database, connection, tracks, now)
 
 
-def _changes(connection: Connection, loaded: Rules) -> list[Change]:
+def _changes(house: House, connection: Connection, loaded: Rules) -> list[Change]:
     published = {(row.kind, row.name): row for row in publications.newest(connection)}
     standing = enrollments.standing(connection)
     changes = []
@@ -166,8 +174,18 @@ def _changes(connection: Connection, loaded: Rules) -> list[Change]:
         old = published.get((kind, kind))
         if digest and (old is None or old.digest != digest):
             version = old.version if old else 0
-            changes.append(Change(kind, kind, version or None, version + 1))
+            change = Change(kind, kind, version or None, version + 1)
+            if kind == POLICY:
+                policy = loaded.policy(version + 1)
+                how = approval.judge(house, connection, policy)
+                change = replace(change, approval=how, approver=policy.approved_by)
+            changes.append(change)
     return changes
+
+
+def _require_fit(house: House, connection: Connection, loaded: Rules) -> None:
+    programs = {name: track.program(0) for name, track in loaded.tracks.items()}
+    approval.require_fit(house, connection, programs, loaded.unversioned_policy)
 
 
 def _moved(program: Program, on_steps: Mapping[str, int]) -> Mapping[str, str]:
@@ -197,3 +215,15 @@ def _write(connection: Connection, loaded: Rules, changes: Sequence[Change], now
             digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))
     publications.add(connection, rows, now)
+
+
+def _approve(
+    house: House, connection: Connection, loaded: Rules, changes: Sequence[Change], now: datetime
+) -> None:
+    """Put a policy in force that needs nobody's word: the first one, and one that means what was approved."""
+    for change in changes:
+        if change.kind == POLICY and change.approval != approval.WAITS:
+            published = publications.find(connection, POLICY, POLICY, change.version)
+            assert published is not None  # by _write
+            policy = loaded.policy(change.version)
+            approval.put_in_force(house, connection, published, policy, change.approval, now)

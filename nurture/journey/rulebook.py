@@ -16,10 +16,7 @@ from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
 from nurture.mail.tracking import Tracking
 from nurture.rules.folder import BRIEF
 from nurture.store import destinations, publications
-from nurture.store.publications import Published
-
-POLICY = "policy"
-"""The one name under which the policy is published."""
+from nurture.store.publications import POLICY, Published
 
 SENDING = "sending"
 """The one name under which the rules for sending are published."""
@@ -27,7 +24,7 @@ SENDING = "sending"
 
 @dataclass(frozen=True)
 class Rulebook:
-    """The newest version of everything."""
+    """What is in force: the newest version of everything, but of the policy the newest approved one."""
 
     programs: Mapping[str, Program]
     policy: Policy
@@ -47,8 +44,8 @@ class Rulebooks:
     _current: tuple[tuple[Published, ...], Rulebook] | None = None
 
     def current(self, connection: Connection) -> Rulebook:
-        """Return the newest published rules. Raises NotFound if no policy was ever published."""
-        published = tuple(publications.newest(connection))
+        """Return the rules that are in force. Raises NotFound if no policy was ever published."""
+        published = tuple(publications.in_force(connection))
         if self._current is not None and self._current[0] == published:
             return self._current[1]
         programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}

@@ -1,6 +1,6 @@
 """The files that marketers and sales write, checked as a whole and turned into domain values."""
 
-from nurture.rules.bundle import Rules, TrackRules, check, load, read
+from nurture.rules.bundle import Rules, TrackRules, check, load, misfits, read
 from nurture.rules.change import describe_change
 from nurture.rules.folder import Sources, read_folder, survey_folder
 from nurture.rules.sending import load_sending
@@ -13,6 +13,7 @@ __all__ = [
     "describe_change",
     "load",
     "load_sending",
+    "misfits",
     "read",
     "read_folder",
     "survey_folder",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
@@ -22,7 +22,7 @@ from nurture.rules.sales import read_policy
 from nurture.rules.sending import read_sending_rules
 from nurture.rules.tracks import FOLDER, TrackRead, read_track, track_names
 
-__all__ = ["Rules", "TrackRules", "check", "load", "read"]
+__all__ = ["Rules", "TrackRules", "check", "load", "misfits", "read"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,15 @@ def read(sources: Sources) -> tuple[Rules, list[Fault]]:
     return _read(sources, whole=True)
 
 
+def misfits(policy: Sources, programs: Iterable[Program]) -> list[Fault]:
+    """Return what a published policy asks for that these tracks do not have: emails, and tracks by name."""
+    known = list(programs)
+    reading = Reading(whole=False)
+    read_policy(policy, _email_steps(known), reading)
+    check_named(reading, [program.track for program in known])
+    return sorted(set(reading.faults))
+
+
 def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
     reading = Reading(whole=whole)
     defaults = read_defaults(sources, reading)
@@ -147,7 +156,9 @@ def _policy(
             )
         return None
     _check_briefs(sources, defaults, reading)
-    return read_policy(sources, _email_steps(read.values()) if whole else None, reading)
+    return read_policy(
+        sources, _email_steps(track.program for track in read.values()) if whole else None, reading
+    )
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, reading: Reading) -> None:
@@ -160,11 +171,11 @@ def _check_briefs(sources: Sources, defaults: Defaults, reading: Reading) -> Non
             chosen_layout(path, text, defaults.layout, sources, reading)
 
 
-def _email_steps(tracks: Collection[TrackRead]) -> set[str]:
+def _email_steps(programs: Iterable[Program]) -> set[str]:
     return {
         instruction.step
-        for track in tracks
-        for instruction in track.program.instructions
+        for program in programs
+        for instruction in program.instructions
         if isinstance(instruction, Email)
     }
 

@@ -129,3 +129,9 @@ def answer(
         database, connection, [(id_, state) for id_, state, _ in answers if id_ in answered], now
     )
     return answered
+
+
+def by_policy(connection: Connection) -> dict[int, int]:
+    """Return how many hand-offs were made under each version of the policy."""
+    wanted = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)
+    return {row[0]: row[1] for row in connection.execute(wanted)}

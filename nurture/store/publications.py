@@ -1,17 +1,24 @@
-"""Published versions of tracks and of the policy."""
+"""Published versions of tracks and of the policy, and who approved which policy."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Select, Table, func, insert, select
+from sqlalchemy import Connection, Date, Integer, Select, String, Table, func, insert, or_, select
+from sqlalchemy.types import TypeEngine
 
-from nurture.store import tables
+from nurture.store import sales_tables, tables
+from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
 
 publication: Table = tables.Publication.__table__  # type: ignore[attr-defined]
+approval: Table = sales_tables.Approval.__table__  # type: ignore[attr-defined]
+
+POLICY: Final = "policy"
+"""The kind of publication that needs somebody's approval, and its one name."""
 
 
 class Published(NamedTuple):
@@ -24,19 +31,45 @@ class Published(NamedTuple):
     digest: str
 
 
+class Approval(NamedTuple):
+    """Who approved a version of the policy, for which day; *how* is first, approved or unchanged."""
+
+    policy_version: int
+    publication_id: int
+    approved_by: str
+    approved_on: date
+    recorded_at: datetime
+    how: str
+
+
+class PolicyVersion(NamedTuple):
+    """A version of the policy, when it was published, and who approved it: None while it waits."""
+
+    published: Published
+    published_at: datetime
+    approval: Approval | None
+
+
 def newest(connection: Connection) -> list[Published]:
-    """Return the newest version of every track and of the policy."""
-    return [Published._make(row) for row in connection.execute(_newest())]
+    """Return the newest version of every track and of the policy, approved or not."""
+    return [Published._make(row) for row in connection.execute(_newest(only_in_force=False))]
+
+
+def in_force(connection: Connection) -> list[Published]:
+    """Return the versions that sweeps go by: the newest ones, but of the policy the newest approved one."""
+    return [Published._make(row) for row in connection.execute(_newest(only_in_force=True))]
 
 
 @cache
-def _newest() -> Select[Any]:
+def _newest(*, only_in_force: bool) -> Select[Any]:
     """Return the statement; made once, because every batch asks and making it costs more than running it."""
-    last = (
-        select(publication.c.kind, publication.c.name, func.max(publication.c.version).label("version"))
-        .group_by(publication.c.kind, publication.c.name)
-        .subquery()
-    )
+    asked = select(
+        publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")
+    ).group_by(publication.c.kind, publication.c.name)
+    if only_in_force:
+        approved = select(approval.c.publication_id)
+        asked = asked.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
+    last = asked.subquery()
     wanted = select(
         publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
     ).join(
@@ -46,6 +79,41 @@ def _newest() -> Select[Any]:
         & (last.c.version == publication.c.version),
     )
     return wanted.order_by(publication.c.id)
+
+
+def policies(connection: Connection) -> list[PolicyVersion]:
+    """Return every version of the policy, the newest first."""
+    wanted = (
+        select(
+            publication.c.id,
+            publication.c.kind,
+            publication.c.name,
+            publication.c.version,
+            publication.c.digest,
+            publication.c.published_at,
+            *approval.c,
+        )
+        .outerjoin(approval, approval.c.publication_id == publication.c.id)
+        .where(publication.c.kind == POLICY)
+        .order_by(publication.c.version.desc())
+    )
+    return [
+        PolicyVersion(Published._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
+        for row in connection.execute(wanted)
+    ]
+
+
+def approve(database: Database, connection: Connection, one: Approval) -> bool:
+    """Put a version of the policy in force; False if somebody else just did."""
+    columns: Mapping[str, TypeEngine[Any]] = {
+        "policy_version": Integer(),
+        "publication_id": Integer(),
+        "approved_by": String(),
+        "approved_on": Date(),
+        "recorded_at": UtcDateTime(),
+        "how": String(),
+    }
+    return database.insert(connection, "approval", columns, [one], once=True) == 1
 
 
 def find(connection: Connection, kind: str, name: str, version: int) -> Published | None:

@@ -18,6 +18,26 @@ def _moment(*, null: bool = False) -> Any:
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
+class Approval(SQLModel, table=True):
+    """Who approved a version of the policy, for which day, and when that was recorded. Append-only.
+
+    *how*: `first` (there was none before it), `approved`, or `unchanged` (it means what the one before it
+    meant). Hand-offs refer to it: none is made under a version that nobody approved.
+    """
+
+    __table_args__: ClassVar[Any] = (
+        CheckConstraint("how in ('first', 'approved', 'unchanged')", name="how"),
+        CheckConstraint("approved_by <> ''", name="approved_by"),
+    )
+
+    policy_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    publication_id: int = Field(foreign_key="publication.id", unique=True)
+    approved_by: str
+    approved_on: date
+    recorded_at: datetime = _moment()
+    how: str
+
+
 class Account(SQLModel, table=True):
     """A company that somebody owns. *domains* are registrable ones; *owner* is a rep's id, "" for nobody."""
 

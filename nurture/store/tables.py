@@ -314,7 +314,7 @@ class Offer(SQLModel, table=True):
     rule: str
     because: str
     routed_because: str
-    policy_version: int
+    policy_version: int = Field(foreign_key="approval.policy_version")
     state: str = "offered"
     offered_at: datetime = _moment()
     expires_at: datetime = _moment()

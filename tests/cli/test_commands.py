@@ -17,6 +17,7 @@ COMMANDS = [
     "doctor", "doubt", "doubt settle",
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "pause", "preview", "publish",
     "reject", "replies", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
+    "policy approve", "policy show",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
     "suppressions export", "suppressions import", "suppressions list", "test", "tick",
     "tokens create", "tokens list", "tokens revoke", "tracks", "up", "version", "why",
@@ -54,7 +55,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "deliver", "doctor", "doubt",
         "enrol 1 keep", "handoffs", "leads",
         "leave 1", "opens 1", "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
-        "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
+        "policy show", "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
         "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
         "replies 1", "report tracks", "report wins", "resume 1", "sending", "score 1", "signal 1 clicked",
         "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",
@@ -100,6 +101,25 @@ def test_the_way_of_a_lead_from_a_file_to_a_rep(running: Place) -> None:
     told = running.ok("why", "c1", "--json").json
     assert "recycled" in [each["event"] for each in told["history"]]
     assert running.ok("audit", "--json").json["ok"] is True
+
+
+def test_a_changed_policy_waits_for_its_approver(running: Place) -> None:
+    path = running.templates / "sales/policy.yaml"
+    path.write_text(path.read_text("utf-8").replace("capacity: 5", "capacity: 1"), "utf-8")
+    assert "waits for the approval of Sam, sales" in running.ok("publish").out
+    assert 'nurture policy approve --by "Sam"' in running.ok("policy", "show").out
+    assert "Sam, sales" in running.fails("policy", "approve", "--by", "Ann").err
+    assert running.fails("policy", "approve", "--by", "Sam", "--on", "tomorrow").code == 4
+    done = running.ok("policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json").json
+    assert (done["policy_version"], done["approved_by"], done["approved_on"]) == (
+        2,
+        "Sam, sales",
+        "2026-01-02",
+    )
+    listed = running.ok("policy", "show", "--json").json
+    assert [(one["version"], one["state"], one["offers"]) for one in listed] == [
+        (2, "in force", 0), (1, "before", 1),
+    ]  # fmt: skip
 
 
 def test_why_says_where_a_lead_is_who_has_it_and_why(running: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import insert
 
 from nurture.domain.address import normalise_address
-from nurture.journey import publish, tick
+from nurture.journey import approval, publish, tick
 from nurture.journey.house import House
 from nurture.mail.mailbox import Mailbox
 from nurture.store import clocks, tables
@@ -139,6 +139,13 @@ def make_house(
     house = House(db, Mailbox(tmp_path / "mailbox"))
     publish.publish(house, rules or tiny_rules(), now)
     return house
+
+
+def publish_approved(house: House, rules: dict[str, str], now: datetime) -> None:
+    """Publish *rules*, and have their policy approved by whom it names."""
+    for change in publish.publish(house, rules, now):
+        if change.approval == approval.WAITS:
+            approval.approve(house, change.approver, now)
 
 
 def add_lead(

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from nurture.domain.signals import SignalKind
-from nurture.journey import listen, publish
+from nurture.journey import listen
 from nurture.journey.house import House
 from nurture.journey.judging import Visited
 from nurture.store import evidence
 from nurture.store.database import Database
 
-from .builders import START, add_lead, make_house, tick_at, tiny_rules
+from .builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
 from .looking import counted, custody, due_at, events, everything, one, rows
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -179,7 +179,7 @@ def test_published_thresholds_judge_every_click_again(house: House) -> None:
         ("8 seconds", "human", 10),
     ):
         policy = tiny_rules()["sales/policy.yaml"] + f"evidence: {{too_soon: {too_soon}}}\n"
-        publish.publish(house, tiny_rules() | {"sales/policy.yaml": policy}, SENT + DAY)
+        publish_approved(house, tiny_rules() | {"sales/policy.yaml": policy}, SENT + DAY)
         listen.listen(house, SENT + DAY)
         assert [found for found, _ in verdicts(house)] == [verdict]
         assert engagement(house, lead) == counts

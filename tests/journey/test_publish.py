@@ -15,7 +15,7 @@ from nurture.journey.house import House
 from nurture.journey.publish import Change, check, publish, unlisted
 from nurture.store.database import Database
 
-from .builders import START, add_lead, make_house, tick_at, tiny_rules
+from .builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
 from .looking import Post, custody, everything, messages, one, rows, same_house, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -70,7 +70,8 @@ def test_going_back_to_an_old_text_is_a_new_version(house: House) -> None:
 
 def test_a_changed_policy_is_a_new_version_of_it(house: House) -> None:
     rules = _changed("sales/policy.yaml", "accept_within: 1 day", "accept_within: 2 days")
-    assert publish(house, rules, START) == [Change("policy", "policy", 1, 2)]
+    waits = Change("policy", "policy", 1, 2, approval="waits", approver="Sam, sales")
+    assert publish(house, rules, START) == [waits]
 
 
 def test_a_dry_run_tells_what_would_change_and_for_how_many_and_changes_nothing(house: House) -> None:
@@ -155,7 +156,7 @@ def test_leads_do_not_sleep_through_a_new_version(house: House) -> None:
     old = "  - name: replied\n    when: {did: replied}"
     new = "  - name: rich\n    when: {field: budget, at_least: 5}"
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(old, new)
-    publish(house, rules, START + 2 * DAY)
+    publish_approved(house, rules, START + 2 * DAY)
     tick_at(house, START + 2 * DAY)
     assert custody(house, hot)[0] == "offer"
 
@@ -177,7 +178,7 @@ def test_another_process_sees_what_was_published_since_it_began(house: House) ->
     other = same_house(house)
     add_lead(house, title="Head")
     tick_at(other, START)
-    publish(house, _changed("sales/policy.yaml", "capacity: 5", "capacity: 1"), START)
+    publish_approved(house, _changed("sales/policy.yaml", "capacity: 5", "capacity: 1"), START)
     for _ in range(3):
         add_lead(house, demo_requested=True)
     tick_at(other, START)

@@ -9,13 +9,13 @@ import pytest
 
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
-from nurture.journey import explain, listen, publish, reckoning, scoring
+from nurture.journey import explain, listen, reckoning, scoring
 from nurture.journey.house import House
 from nurture.journey.judging import Visited
 from nurture.store import signals
 from nurture.store.database import Database
 
-from .builders import START, add_lead, make_house, tick_at, tiny_rules
+from .builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
 from .looking import counted, crowd, heard, one, rows, tell, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -43,7 +43,7 @@ def publish_points(house: House, now: datetime, points: str = NEW, more: str = "
     policy = sources["sales/policy.yaml"]
     assert OLD in policy
     sources["sales/policy.yaml"] = policy.replace(OLD, points) + more
-    publish.publish(house, sources, now)
+    publish_approved(house, sources, now)
 
 
 def sums(house: House, lead: int) -> tuple[float, float | None]:
@@ -205,7 +205,7 @@ def test_leads_may_be_chosen_by_fit(house: House) -> None:
     sources["sales/policy.yaml"] = sources["sales/policy.yaml"].replace(
         "when: {field: demo_requested, is: yes}", "when: {fit: {at_least: A}}"
     )
-    publish.publish(house, sources, START)
+    publish_approved(house, sources, START)
     good, other = add_lead(house, title="Head", employees=500), add_lead(house, title="Head")
     tick_at(house, START)
     named = [one(house, "SELECT readiness FROM lead WHERE id = :id", id=lead) for lead in (good, other)]

@@ -55,6 +55,22 @@ ROWS: dict[str, dict[str, Any]] = {
         "reached_at": NOON,
         "ended_at": None,
     },
+    "publication": {
+        "kind": "policy",
+        "name": "policy",
+        "version": 1,
+        "digest": "d",
+        "sources": {},
+        "published_at": NOON,
+    },
+    "approval": {
+        "policy_version": 1,
+        "publication_id": 1,
+        "approved_by": "Mara",
+        "approved_on": NOON.date(),
+        "recorded_at": NOON,
+        "how": "first",
+    },
     "offer": {
         "lead_id": 1,
         "rep": "r",
@@ -91,14 +107,6 @@ ROWS: dict[str, dict[str, Any]] = {
         "source": "cli",
     },
     "journal": {"lead_id": 1, "at": NOON, "stage": "advance", "event": "held", "because": "quiet hours"},
-    "publication": {
-        "kind": "track",
-        "name": "keep-warm",
-        "version": 1,
-        "digest": "d",
-        "sources": {},
-        "published_at": NOON,
-    },
     "clock": {"id": 1, "mode": "live", "seen_at": NOON, "origin": "0a1b2c3d"},
 }
 
@@ -156,7 +164,7 @@ def test_what_exists_once_is_refused_again(house: Database, name: str, changed: 
         ("offer", {"state": "rejected"}),
         ("message", {"send_key": "touch:1:s:2"}),
         ("publication", {"version": 2}),
-        ("publication", {"kind": "policy"}),
+        ("publication", {"kind": "track"}),
         ("identity", {"source": "other"}),
     ],
 )
@@ -196,6 +204,7 @@ def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
         ("message", {"send_key": "x", "kind": "spam"}),
         ("message", {"send_key": "x", "state": "maybe"}),
         ("offer", {"state": "lost"}),
+        ("approval", {"how": "somehow"}),
         ("clock", {"mode": "warped"}),
     ],
 )
@@ -214,15 +223,25 @@ def test_nothing_is_kept_about_a_lead_that_is_not_there(db: Database, name: str)
         add(db, name, lead_id=404)
 
 
+def test_no_hand_off_is_made_under_a_policy_that_nobody_approved(house: Database) -> None:
+    add(house, "publication", version=2)
+    with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
+        add(house, "offer", policy_version=2, state="accepted")
+    add(house, "approval", policy_version=2, publication_id=2, how="approved")
+    add(house, "offer", policy_version=2, state="accepted")
+    assert count(house, "offer") == 2
+
+
 def run(db: Database, statement: Executable) -> None:
     with db.write() as connection:
         connection.execute(statement)
 
 
-@pytest.mark.parametrize("name", ["journal", "suppression", "publication"])
+@pytest.mark.parametrize("name", ["journal", "suppression", "publication", "approval"])
 def test_what_was_recorded_is_never_changed_or_deleted(house: Database, name: str) -> None:
     log = table(name)
-    for statement in (update(log).values(id=log.c.id), delete(log), delete(log).where(log.c.id == 1)):
+    (key,) = log.primary_key.columns
+    for statement in (update(log).values({key.name: key}), delete(log), delete(log).where(key == 1)):
         with pytest.raises(IntegrityError, match=f"{name} is append-only"):
             run(house, statement)
     assert count(house, name) == 1

@@ -73,7 +73,7 @@ class Lead:
 
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
     the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
-    *pace*: the lead asked for one touch at most in so long, None for as often as its track allows.
+    *call_on*: the lead asked to be called that day, in its own zone. *pace*: the lead asked for one touch at most in so long, None for as often as its track allows.
     """
 
     id: int
@@ -85,4 +85,5 @@ class Lead:
     timeline: Timeline | None = None
     evidence_since: datetime | None = None
     paused_until: datetime | None = None
+    call_on: date | None = None
     pace: timedelta | None = None

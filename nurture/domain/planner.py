@@ -43,6 +43,7 @@ from nurture.domain.track import (
 from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, Touch, TouchState, View
 
 __all__ = [
+    "CALL_BACK",
     "GUARDS",
     "Action",
     "Asked",
@@ -55,6 +56,9 @@ __all__ = [
     "decide",
     "evolve",
 ]
+
+CALL_BACK: Final = "call-back"
+"""The rule by which a lead is offered that asked to be called on a day."""
 
 MOST_STEPS_AT_ONCE: Final = 500
 LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
@@ -175,10 +179,16 @@ GUARDS: Final = (left_already, closed, suppressed, without_basis, with_sales, pa
 def _criteria(
     asked: Asked, position: Position, notes: tuple[Action, ...]
 ) -> tuple[Decision | None, datetime | None]:
-    """Return the offer of the first criterion that holds, and when the next one may."""
+    """Return the offer of the first criterion that holds, and when the next one may.
+
+    Before them comes what the lead asked a rep for: to be called on a day.
+    """
+    change_at = _calls_at(asked)
+    if change_at is not None and change_at <= asked.now:
+        because = f"asked to be called on {asked.view.lead.call_on}"
+        return Decision((*notes, OfferToSales(CALL_BACK, because)), position, None, because), None
     answered_at = asked.view.lead.evidence_since
     about = asked.policy.question(asked.view, since=answered_at, answered_at=answered_at)
-    change_at = None
     for criterion in asked.policy.criteria:
         yes, why, changes_at = evaluate(criterion.when, about, asked.now)
         if yes:
@@ -188,6 +198,12 @@ def _criteria(
         if changes_at is not None and (change_at is None or changes_at < change_at):
             change_at = changes_at
     return None, change_at
+
+
+def _calls_at(asked: Asked) -> datetime | None:
+    """Return when the day begins on which the lead asked to be called, None if it asked for none."""
+    day = asked.view.lead.call_on
+    return None if day is None else calendar.start_of(day, _zone(asked))
 
 
 # 4. The step
@@ -244,6 +260,10 @@ def _walk(asked: Asked, position: Position) -> Decision:
                 offered = OfferToSales(instruction.step, because)
                 return Decision((*notes, offered), _onward(asked, place + 1, position), None, because)
             case End(to=to):
+                calls_at = _calls_at(asked)
+                if calls_at is not None:  # not over yet, or it would be offered
+                    because = f"the steps have run out; asked to be called on {asked.view.lead.call_on}"
+                    return Decision(notes, position, _wakes(asked, calls_at), because, HoldReason.WAITING)
                 because = f"the steps of {program.track} have run out"
                 return Decision((*notes, Leave(to, because)), position, None, because)
             case _:

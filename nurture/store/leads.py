@@ -34,6 +34,7 @@ def spend_evidence(
             engagement_at=None,
             decides_on=None,
             decides_stated_at=None,
+            call_on=None,
             evidence_since=now,
             updated_at=now,
         )
@@ -47,6 +48,11 @@ def state_timeline(connection: Connection, lead_id: int, decides_on: date, now: 
         .where(lead.c.id == lead_id)
         .values(decides_on=decides_on, decides_stated_at=now, updated_at=now)
     )
+
+
+def ask_to_call(connection: Connection, lead_id: int, call_on: date, now: datetime) -> None:
+    """Note on which day the lead asked to be called."""
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))
 
 
 def name_readiness(database: Database, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:

@@ -83,6 +83,7 @@ class DueRow(NamedTuple):
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
+    call_on: date | None
     pace_days: int | None
     evidence_since: datetime | None
     enrollment_id: int | None
@@ -111,6 +112,7 @@ _COLUMNS: Final = (
     lead.c.decides_on,
     lead.c.decides_stated_at,
     lead.c.paused_until,
+    lead.c.call_on,
     lead.c.pace_days,
     lead.c.evidence_since,
     enrollment.c.id,
@@ -239,6 +241,7 @@ def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
         timeline=timeline,
         evidence_since=row.evidence_since,
         paused_until=row.paused_until,
+        call_on=row.call_on,
         pace=timedelta(days=row.pace_days) if row.pace_days else None,
     )
 

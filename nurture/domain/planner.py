@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from nurture.domain import calendar
+from nurture.domain.callback import CALL_BACK, call_of
 from nurture.domain.conditions import Question, evaluate
 from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFact, OfferToSales, SendTouch
 from nurture.domain.lead import Custodian, Queue
@@ -43,7 +44,6 @@ from nurture.domain.track import (
 from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, Touch, TouchState, View
 
 __all__ = [
-    "CALL_BACK",
     "GUARDS",
     "Action",
     "Asked",
@@ -56,9 +56,6 @@ __all__ = [
     "decide",
     "evolve",
 ]
-
-CALL_BACK: Final = "call-back"
-"""The rule by which a lead is offered that asked to be called on a day."""
 
 MOST_STEPS_AT_ONCE: Final = 500
 LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
@@ -179,14 +176,11 @@ GUARDS: Final = (left_already, closed, suppressed, without_basis, with_sales, pa
 def _criteria(
     asked: Asked, position: Position, notes: tuple[Action, ...]
 ) -> tuple[Decision | None, datetime | None]:
-    """Return the offer of the first criterion that holds, and when the next one may.
-
-    Before them comes what the lead asked a rep for: to be called on a day.
-    """
-    change_at = _calls_at(asked)
-    if change_at is not None and change_at <= asked.now:
-        because = f"asked to be called on {asked.view.lead.call_on}"
-        return Decision((*notes, OfferToSales(CALL_BACK, because)), position, None, because), None
+    """Return the offer of the first criterion that holds, and when the next one may; calls come first."""
+    call = call_of(asked.view.lead, asked.program.zone_fallback)
+    if call is not None and call.at <= asked.now:
+        return Decision((*notes, OfferToSales(CALL_BACK, call.because)), position, None, call.because), None
+    change_at = call.at if call is not None else None
     answered_at = asked.view.lead.evidence_since
     about = asked.policy.question(asked.view, since=answered_at, answered_at=answered_at)
     for criterion in asked.policy.criteria:
@@ -198,12 +192,6 @@ def _criteria(
         if changes_at is not None and (change_at is None or changes_at < change_at):
             change_at = changes_at
     return None, change_at
-
-
-def _calls_at(asked: Asked) -> datetime | None:
-    """Return when the day begins on which the lead asked to be called, None if it asked for none."""
-    day = asked.view.lead.call_on
-    return None if day is None else calendar.start_of(day, _zone(asked))
 
 
 # 4. The step
@@ -260,11 +248,11 @@ def _walk(asked: Asked, position: Position) -> Decision:
                 offered = OfferToSales(instruction.step, because)
                 return Decision((*notes, offered), _onward(asked, place + 1, position), None, because)
             case End(to=to):
-                calls_at = _calls_at(asked)
-                if calls_at is not None:  # not over yet, or it would be offered
-                    because = f"the steps have run out; asked to be called on {asked.view.lead.call_on}"
-                    return Decision(notes, position, _wakes(asked, calls_at), because, HoldReason.WAITING)
                 because = f"the steps of {program.track} have run out"
+                call = call_of(asked.view.lead, program.zone_fallback)
+                if call is not None:  # its day is to come, or it would be offered
+                    because = f"{because}; {call.because}"
+                    return Decision(notes, position, _wakes(asked, call.at), because, HoldReason.WAITING)
                 return Decision((*notes, Leave(to, because)), position, None, because)
             case _:
                 assert_never(instruction)
@@ -452,15 +440,10 @@ def _allowed(moment: datetime, asked: Asked) -> tuple[datetime, HoldReason]:
     reason = HoldReason.SEND_WINDOW
     while True:
         moment = calendar.next_open(window, zone, holidays, moment)
-        frees = _cap_frees(moment, asked)
+        frees = asked.program.cap.frees_at_pace(asked.view.lead.pace, asked.view.recent, moment)
         if frees is None:
             return moment, reason
         moment, reason = frees, HoldReason.FREQUENCY_CAP
-
-
-def _cap_frees(moment: datetime, asked: Asked) -> datetime | None:
-    """Return when the frequency cap and the lead's own pace let a touch go, None if they do at *moment*."""
-    return asked.program.cap.frees_at_pace(asked.view.lead.pace, asked.view.recent, moment)
 
 
 def _text(moment: datetime) -> str:

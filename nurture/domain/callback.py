@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from nurture.domain import calendar
+from nurture.domain.decision import Decision, HoldReason, Leave
 from nurture.domain.lead import Lead
 
 CALL_BACK: Final = "call-back"
@@ -25,3 +26,12 @@ def call_of(lead: Lead, zone_fallback: str) -> Call | None:
         return None
     begins = calendar.start_of(lead.call_on, lead.zone or zone_fallback)
     return Call(begins, f"asked to be called on {lead.call_on}")
+
+
+def kept_for_call(decision: Decision, lead: Lead, upcoming: datetime | None) -> Decision:
+    """Keep a lead at its track's end whose call is to come; it wakes at *upcoming*, then or sooner."""
+    if lead.call_on is None or not any(isinstance(action, Leave) for action in decision.actions):
+        return decision
+    actions = tuple(action for action in decision.actions if not isinstance(action, Leave))
+    because = f"{decision.because}; asked to be called on {lead.call_on}"
+    return Decision(actions, decision.position, upcoming, because, HoldReason.WAITING)

@@ -73,7 +73,8 @@ class Lead:
 
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
     the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
-    *call_on*: the lead asked to be called that day, in its own zone. *pace*: the lead asked for one touch at most in so long, None for as often as its track allows.
+    *call_on*: it asked to be called that day. *pace*: it asked for one touch at most in so long, None for as
+    often as its track allows.
     """
 
     id: int

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import Final, assert_never
 
 from nurture.domain import calendar
-from nurture.domain.callback import CALL_BACK, call_of
+from nurture.domain.callback import CALL_BACK, call_of, kept_for_call
 from nurture.domain.conditions import Question, evaluate
 from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFact, OfferToSales, SendTouch
 from nurture.domain.lead import Custodian, Queue
@@ -94,7 +94,9 @@ def _decided(asked: Asked) -> tuple[Decision, bool]:
     offer, change_at = _criteria(asked, position, ())
     if change_at is not None:
         asked = Asked(asked.view, asked.program, asked.policy, asked.now, change_at)
-    return (offer, True) if offer is not None else (_walk(asked, position), False)
+    if offer is not None:
+        return offer, True
+    return kept_for_call(_walk(asked, position), asked.view.lead, change_at), False
 
 
 def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
@@ -249,10 +251,6 @@ def _walk(asked: Asked, position: Position) -> Decision:
                 return Decision((*notes, offered), _onward(asked, place + 1, position), None, because)
             case End(to=to):
                 because = f"the steps of {program.track} have run out"
-                call = call_of(asked.view.lead, program.zone_fallback)
-                if call is not None:  # its day is to come, or it would be offered
-                    because = f"{because}; {call.because}"
-                    return Decision(notes, position, _wakes(asked, call.at), because, HoldReason.WAITING)
                 return Decision((*notes, Leave(to, because)), position, None, because)
             case _:
                 assert_never(instruction)

@@ -21,7 +21,7 @@ from .recycling import recycle_all
 def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
     """Pass ownership to the rep: the track ends. Raises NotFound, or Refused if already answered."""
     with house.database.write() as connection:
-        one, lead, mover = _open(house, connection, offer_id, now)
+        one, lead, mover = open_offer(house, connection, offer_id, now)
         offers.answer(house.database, connection, [(offer_id, "accepted", None)], now)
         mover.end_stay(lead, "accepted", "handed_off")
         due = now + mover.book.policy.follow_up_within
@@ -40,7 +40,7 @@ def reject(
     unknown reason or an offer that was answered already.
     """
     with house.database.write() as connection:
-        one, lead, mover = _open(house, connection, offer_id, now)
+        one, lead, mover = open_offer(house, connection, offer_id, now)
         meaning = _meaning(mover.book.policy, reason)
         offers.answer(house.database, connection, [(offer_id, "rejected", reason)], now)
         recycle_all(house, connection, mover, [(lead, meaning)], f"{one.rep} rejected: {meaning.code}")
@@ -58,9 +58,10 @@ def _meaning(policy: Policy, reason: str) -> RejectReason:
     return meaning
 
 
-def _open(
+def open_offer(
     house: House, connection: Connection, offer_id: int, now: datetime
 ) -> tuple[OfferRow, Claimed, Mover]:
+    """Lock the lead of an offer that nobody has answered yet. Raises NotFound or Refused."""
     one = offers.find(house.database, connection, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")

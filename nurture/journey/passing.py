@@ -1,0 +1,123 @@
+"""What else a rep does with leads: pass one on, have it called later, pull one off its track."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Final
+
+from nurture.domain.callback import CALL_BACK
+from nurture.domain.lead import Custodian
+from nurture.domain.policy import Policy, RejectReason, Resume
+from nurture.domain.team import Rep
+from nurture.errors import NotFound, Refused
+from nurture.store import leads, offers, views
+from nurture.store.changes import Offered
+from nurture.store.offers import OfferRow
+from nurture.store.views import Claimed
+
+from .announcing import announced
+from .answering import open_offer
+from .house import House
+from .moves import Mover
+from .recycling import recycle_all
+
+PASSED_ON: Final = "passed on"
+"""Why an offer was withdrawn whose rep passed it on."""
+
+PULLED: Final = "pulled"
+"""The rule by which a lead is offered that a rep asked for."""
+
+LATER: Final = RejectReason(CALL_BACK, "Asked to be called later", Resume())
+"""What becomes of a lead until the day of its call: its track goes on."""
+
+
+def takes_leads(rep: Rep, day: date) -> bool:
+    """Say whether the rep still works here on *day*."""
+    return rep.left_on is None or day <= rep.left_on
+
+
+def colleagues(policy: Policy, rep: str, refused: set[str], day: date) -> list[Rep]:
+    """Return to whom *rep* may pass a lead on: whoever works here and has not given it back."""
+    return [one for one in policy.reps if one.id not in {rep, *refused} and takes_leads(one, day)]
+
+
+def reassign(house: House, offer_id: int, to: str, now: datetime) -> OfferRow:
+    """Offer the lead to the colleague *to* instead; return the offer as it was.
+
+    Raises NotFound, or Refused for an offer that was answered already or a colleague who cannot take it.
+    """
+    with house.database.write() as connection:
+        one, lead, mover = open_offer(house, connection, offer_id, now)
+        refused = offers.refused_by(house.database, connection, [one.lead_id]).get(one.lead_id, set())
+        able = {rep.id: rep for rep in colleagues(mover.book.policy, one.rep, refused, now.date())}
+        if to not in able:
+            known = ", ".join(sorted(able)) or "nobody"
+            raise Refused(f"Hand-off {offer_id} cannot go to {to!r}. It can go to: {known}.")
+        offers.answer(house.database, connection, [(offer_id, "withdrawn", PASSED_ON)], now)
+        (number,) = house.database.reserve_ids(connection, "offer", 1)
+        because = f"{one.rep} passed it on"
+        _offer(mover, lead, able[to], number, one.rule, one.because, because)
+        mover.changes.write(house.database, connection, now)
+    return one
+
+
+def call_back(house: House, offer_id: int, on: date, now: datetime) -> OfferRow:
+    """Take the lead back until *on*, when it asked to be called; then it is offered again.
+
+    Until then its track goes on. Raises NotFound, or Refused for an offer that was answered already.
+    """
+    with house.database.write() as connection:
+        one, lead, mover = open_offer(house, connection, offer_id, now)
+        offers.answer(house.database, connection, [(offer_id, "rejected", CALL_BACK)], now)
+        recycle_all(house, connection, mover, [(lead, LATER)], f"{one.rep} was asked to call on {on}")
+        mover.changes.write(house.database, connection, now)
+        leads.ask_to_call(connection, one.lead_id, on, now)
+    return one
+
+
+def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
+    """Offer a lead that is on a track to the rep who asks for it; return the offer's id.
+
+    Raises NotFound, or Refused for a lead that is on no track.
+    """
+    database = house.database
+    with database.write() as connection:
+        book = house.rulebooks.current(connection)
+        rows = views.these(database, connection, [lead_id])
+        rep = book.policy.rep(rep_id)
+        if not rows or rep is None:
+            raise NotFound(f"There is no lead {lead_id}, or no rep {rep_id}.")
+        lead = views.views(database, connection, rows, now, house.holidays)[0]
+        if lead.view.custodian is not Custodian.TRACK:
+            raise Refused(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
+        mover = Mover(book, now, "hand off")
+        mover.call_off(lead, "handed_off")
+        (number,) = database.reserve_ids(connection, "offer", 1)
+        _offer(mover, lead, rep, number, PULLED, f"{rep_id} asked for it", "it was theirs before")
+        mover.changes.write(database, connection, now)
+    return int(number)
+
+
+def _offer(
+    mover: Mover, lead: Claimed, rep: Rep, number: int, rule: str, because: str, routed_because: str
+) -> None:
+    policy, now = mover.book.policy, mover.now
+    until = now + policy.accept_within
+    stay = lead.view.enrollment
+    offered = Offered(
+        number,
+        lead.view.lead.id,
+        stay.id if stay is not None else None,
+        rep.id,
+        rule,
+        because,
+        routed_because,
+        policy.version,
+        "offered",
+        now,
+        until,
+    )
+    mover.changes.offered.append(offered)
+    mover.changes.intended += announced(offered, rep, now)
+    moved = mover.keep(lead, Custodian.OFFER, str(number), f"{rep.id} answers", until)
+    mover.note(lead, "offered", f"{because}; {routed_because}", moved, ref=str(number))

@@ -74,7 +74,7 @@ def claim_batch(
         if stop is not None:
             mine = brakes.take_probe(connection, stop.name, now, now + PROBE_AFTER)
             cleared.go = cleared.go[:1] if mine else []
-        written = outgoing.write(house, connection, cleared.go)
+        written = outgoing.write(house, connection, cleared.go, now)
         refs = [email.ref for email in written.emails.values()]
         observe("render", refs)
         faults = [_rejected(id_, why) for id_, why in written.faults.items()]

@@ -20,9 +20,9 @@ from nurture.store.changes import Changes, Intended, Noted
 from nurture.store.outbox import Waiting
 from nurture.store.replies import Passing, Said
 
-from .briefs import told_by
 from .house import House
 from .letters import full_name, lead_values, sender_address
+from .portraits import told_by
 
 TEMPLATE: Final = "reply"
 """What the outbox calls the email of such a message."""

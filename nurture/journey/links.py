@@ -20,13 +20,24 @@ UNSUBSCRIBE: Final = "unsubscribe"
 PREFERENCES: Final = "preferences"
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
+REASSIGN: Final = "reassign"
+LATER: Final = "later"
 CLICK: Final = "click"
 OPEN: Final = "open"
 
 REPLY: Final = "reply"
 """What is mailed back to, not clicked: it has no page."""
 
-PATHS: Final = {UNSUBSCRIBE: "u", PREFERENCES: "p", ACCEPT: "a", REJECT: "r", CLICK: "c", OPEN: "o"}
+PATHS: Final = {
+    UNSUBSCRIBE: "u",
+    PREFERENCES: "p",
+    ACCEPT: "a",
+    REJECT: "r",
+    REASSIGN: "g",
+    LATER: "l",
+    CLICK: "c",
+    OPEN: "o",
+}
 """Where each purpose lives under the base URL."""
 
 

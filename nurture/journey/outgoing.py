@@ -13,11 +13,12 @@ from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import NOTICE, Waiting
 
-from . import forwarding, links
+from . import forwarding, links, replinks
 from .briefs import Briefs
 from .house import House
 from .letters import Letter, touch
 from .links import Link
+from .replinks import RepLink
 from .unnamed import unnamed
 
 
@@ -33,9 +34,10 @@ class Written:
     faults: dict[int, str] = field(default_factory=dict)
     shared: set[Shared] = field(default_factory=set)
     own: list[Own] = field(default_factory=list)
+    rep_links: list[RepLink] = field(default_factory=list)
 
 
-def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Written:
+def write(house: House, connection: Connection, batch: Sequence[Waiting], now: datetime) -> Written:
     """Compose each message of *batch*; a letter that cannot be composed never stops the others."""
     written = Written()
     agreed = _agreed(house, connection, batch)
@@ -43,7 +45,7 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
     forwards = forwarding.Forwards.of(house, connection, passed_on)
     answers = {one.id for one in passed_on}
     others = [one for one in batch if one.kind != "touch" and one.id not in answers]
-    briefs = Briefs.of(house, connection, others)
+    briefs = Briefs.of(house, connection, others, now)
     for one in batch:
         try:
             if one.kind == "touch":
@@ -60,6 +62,7 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting]) -> Wri
         written.shared.update(letter.shared)
         if letter.own is not None:
             written.own.append(letter.own)
+    written.rep_links = briefs.rep_links
     return written
 
 
@@ -74,4 +77,5 @@ def _agreed(house: House, connection: Connection, batch: Sequence[Waiting]) -> s
 def keep(house: House, connection: Connection, written: Written, now: datetime) -> None:
     """Store what the links in the emails do, so that they work once mailed."""
     links.keep(house.database, connection, written.links, now)
+    replinks.keep(house, connection, written.rep_links, now)
     destinations.keep(house.database, connection, written.shared, written.own)

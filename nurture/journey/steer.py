@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
 from nurture.domain.lead import MOST_PACE_DAYS, Closing, Custodian
+from nurture.domain.planner import HoldReason, decide
 from nurture.domain.suppression import covering, told
 from nurture.domain.track import ToQueue, ToTrack
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, signals, views
+from nurture.store.changes import Placed
 from nurture.store.views import Claimed
 
 from .house import House
@@ -72,6 +75,34 @@ def pause(house: House, lead_id: int, until: datetime | None, now: datetime, *, 
         signals.wake(house.database, connection, [lead_id], now)
         because = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         mover.note(lead, "paused" if until else "resumed", because, None)
+
+
+def hurry(house: House, lead_id: int, now: datetime, *, by: str = BY_HAND) -> bool:
+    """End what the lead's track waits for now, as if it had waited; its window and caps still hold.
+
+    Returns whether it waited for anything. Refused for a lead that is on no track, or paused.
+    """
+    with _lead(house, lead_id, now) as (_, lead, mover):
+        stay = lead.view.enrollment
+        if stay is None or lead.view.custodian is not Custodian.TRACK:
+            raise Refused(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
+        if (lead.view.lead.paused_until or now) > now:
+            raise Refused(f"Lead {lead_id} is paused until {lead.view.lead.paused_until:%Y-%m-%d}.")
+        program = mover.book.programs.get(stay.track)
+        if program is None:
+            raise NotFound(f"Track {stay.track} is not published. Run `nurture publish`.")
+        plain = replace(lead.view, lead=replace(lead.view.lead, call_on=None))  # the track alone
+        decision = decide(plain, program, replace(mover.book.policy, criteria=()), now)
+        at, wakes = decision.position or stay.position, decision.wake_at
+        if decision.hold not in (HoldReason.WAITING, HoldReason.NOT_DUE) or wakes is None:
+            return False
+        sooner = wakes - now
+        mover.changes.placed.append(
+            Placed(stay.id, lead_id, at.step, at.visit, at.anchor - sooner, min(at.reached - sooner, now))
+        )
+        moved = mover.keep(lead, Custodian.TRACK, stay.track, "the wait was ended", now)
+        mover.note(lead, "hurried", f"{sooner.days} days sooner {by}", moved, step=at.step)
+    return True
 
 
 def set_pace(house: House, lead_id: int, days: int | None, now: datetime, *, by: str = BY_HAND) -> None:

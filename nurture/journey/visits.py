@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, Table, select
 
-from nurture.domain.policy import RejectReason
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Scope, Source
 from nurture.domain.track import Program
-from nurture.errors import NotFound
-from nurture.store import offers, suppressions, tables
-from nurture.store.offers import OfferRow
+from nurture.store import suppressions, tables
 from nurture.store.signals import Recorded
 from nurture.store.tokens import Kept
 
-from . import briefs, letters, listen
-from .briefs import Deed
+from . import listen
 from .house import House
 from .links import digest
 
@@ -30,38 +25,6 @@ _message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 
 SOURCE: Final = "link"
 """Where signals of public links come from."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferShown:
-    """A hand-off as its rep sees it. *reasons* and *follow_up_within* are the policy's of today."""
-
-    offer: OfferRow
-    lead: Mapping[str, object]
-    deeds: Sequence[Deed]
-    rep: str
-    reasons: Mapping[str, RejectReason]
-    follow_up_within: timedelta
-
-
-def show_offer(house: House, offer_id: int) -> OfferShown:
-    """Return what a rep needs to answer a hand-off. Raises NotFound if there is no such hand-off."""
-    with house.database.read() as connection:
-        offer = offers.find(house.database, connection, [offer_id]).get(offer_id)
-        if offer is None:
-            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
-        known = select(_lead.c.facts, _address.c.email).outerjoin(_address).where(_lead.c.id == offer.lead_id)
-        facts, email = connection.execute(known).one()
-        rep = house.rulebooks.policy(connection, offer.policy_version).rep(offer.rep)
-        policy = house.rulebooks.current(connection).policy
-        return OfferShown(
-            offer,
-            letters.lead_values(facts) | {"email": email or ""},
-            briefs.deeds_of(house, connection, [offer.lead_id]).get(offer.lead_id, []),
-            rep.name if rep is not None else offer.rep,
-            policy.reject_reasons,
-            policy.follow_up_within,
-        )
 
 
 @dataclass(frozen=True, slots=True)

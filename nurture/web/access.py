@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from nurture.clock import Clock
-from nurture.journey import apitokens, links
+from nurture.journey import apitokens, links, replinks
 from nurture.journey.apitokens import Caller, Scope
 from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
@@ -66,12 +66,21 @@ class Bearer(Policy):
 
 
 @dataclass(frozen=True, slots=True)
+class Owner(Policy):
+    """Open to the rep whose own link brings the token, for as long as it works."""
+
+
+@dataclass(frozen=True, slots=True)
 class Signed(Policy):
     """Open to whoever signs with a key that the settings name; the route looks at the signature itself."""
 
 
 ACCEPT: Final = f"/{links.PATHS[links.ACCEPT]}/{{token}}"
 REJECT: Final = f"/{links.PATHS[links.REJECT]}/{{token}}"
+REASSIGN: Final = f"/{links.PATHS[links.REASSIGN]}/{{token}}"
+LATER: Final = f"/{links.PATHS[links.LATER]}/{{token}}"
+DESK: Final = f"/{replinks.PATH}/{{token}}"
+DESK_OFFER: Final = f"/{replinks.PATH}/{{token}}/{{number}}"
 UNSUBSCRIBE: Final = f"/{links.PATHS[links.UNSUBSCRIBE]}/{{token}}"
 CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
@@ -89,6 +98,10 @@ OPENAPI: Final = "/api/openapi.json"
 ACCESS: Final[Mapping[str, Policy]] = {
     ACCEPT: Bearer(links.ACCEPT),
     REJECT: Bearer(links.REJECT),
+    REASSIGN: Bearer(links.REASSIGN),
+    LATER: Bearer(links.LATER),
+    DESK: Owner(),
+    DESK_OFFER: Owner(),
     UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
     CLICK: Bearer(links.CLICK, methods=LOOK),
     OPEN: Bearer(links.OPEN, methods=LOOK),
@@ -146,7 +159,18 @@ def site_of(request: Request) -> Site:
     return site
 
 
-def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | Caller | None:
+@dataclass(frozen=True, slots=True)
+class AtDesk:
+    """A rep who brought the link to their own page."""
+
+    token: str
+    rep: str
+
+
+Admitted = Visit | AtDesk | Caller | None
+
+
+def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Admitted:
     """Let a request in as ACCESS says. Raises 404, the same for every reason; Problem to a program."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
@@ -161,6 +185,10 @@ def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Visit | 
             kept = links.find(connection, token, policy.purpose)
         if kept is not None:
             return Visit(token, kept)
+    if isinstance(policy, Owner):
+        rep = replinks.find(site.house, token, site.clock.now())
+        if rep is not None:
+            return AtDesk(token, rep)
     raise HTTPException(404)
 
 
@@ -187,20 +215,28 @@ def _unknown(detail: str, error: str = "") -> Problem:
     return Problem(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 
-def visit_of(visit: Annotated[Visit | Caller | None, Depends(admit)]) -> Visit:
+def visit_of(visit: Annotated[Admitted, Depends(admit)]) -> Visit:
     """Return who visits; for routes that a token opens."""
     if not isinstance(visit, Visit):
         raise HTTPException(404)
     return visit
 
 
-def caller_of(caller: Annotated[Visit | Caller | None, Depends(admit)]) -> Caller:
+def caller_of(caller: Annotated[Admitted, Depends(admit)]) -> Caller:
     """Return which program calls; for routes of the API."""
     if not isinstance(caller, Caller):
         raise HTTPException(404)
     return caller
 
 
+def desk_of(desk: Annotated[Admitted, Depends(admit)]) -> AtDesk:
+    """Return which rep is at the desk; for routes that a rep's own link opens."""
+    if not isinstance(desk, AtDesk):
+        raise HTTPException(404)
+    return desk
+
+
 TheSite = Annotated[Site, Depends(site_of)]
 TheVisit = Annotated[Visit, Depends(visit_of)]
+TheDesk = Annotated[AtDesk, Depends(desk_of)]
 TheCaller = Annotated[Caller, Depends(caller_of)]

@@ -35,3 +35,8 @@ def quarter_ends(today: date, count: int) -> list[date]:
     """Return the last days of this quarter and of those that follow."""
     first = today.replace(day=1, month=(today.month - 1) // 3 * 3 + 1)
     return [month_end(months_on(first, 3 * number + 2)) for number in range(count)]
+
+
+def quarter_starts(today: date, count: int) -> list[date]:
+    """Return the first days of the quarters after this one."""
+    return [end + timedelta(days=1) for end in quarter_ends(today, count)]

@@ -1,77 +1,101 @@
-"""A rep's answer to a hand-off: look first, then accept it or give it back."""
+"""A rep answers a hand-off: look first, then accept it, give it back, pass it on, or have it called later."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import assert_never
+from typing import Final, assert_never
 
 from starlette.responses import HTMLResponse
 
 from nurture.domain.policy import RejectReason, Resume
 from nurture.domain.track import ToClosed, ToQueue, ToTrack
-from nurture.errors import Refused
-from nurture.journey import handoff, visits
-from nurture.journey.visits import OfferShown
+from nurture.errors import Misconfigured, NotFound, Refused
+from nurture.journey import handoff, links, passing, replinks
+from nurture.journey.offershown import OfferShown, show_offer
 
+from . import days
 from .access import Site, TheSite, TheVisit
 from .days import FARTHEST
 from .forms import Fields
 
-
-def ask_accept(site: TheSite, visit: TheVisit) -> HTMLResponse:
-    """Show the lead and a button to accept it."""
-    shown = visits.show_offer(site.house, visit.offer_id)
-    return _answered(site, shown) or site.look.page("accept.html", shown=shown)
+QUARTERS: Final = 4
 
 
-def accept(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
-    """Accept the lead."""
-    shown = visits.show_offer(site.house, visit.offer_id)
-    if fields.get("answer") != "accept":
-        return _answered(site, shown) or site.look.page("accept.html", status=400, shown=shown)
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A form about one hand-off, and what stands in it.
+
+    *way* is what its link is for; "" for the rep's own page, which has all forms. *back* leads to that page.
+    """
+
+    site: Site
+    shown: OfferShown
+    now: datetime
+    way: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    back: str = ""
+
+    @property
+    def offer_id(self) -> int:
+        """Return which hand-off it is."""
+        return self.shown.offer.id
+
+
+def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
+    """Show the lead and the one form that the link is for. Scanners open links: nothing may happen yet."""
     now = site.clock.now()
-    try:
-        handoff.accept(site.house, visit.offer_id, now)
-    except Refused:
-        return _answered_meanwhile(site, visit.offer_id)
-    return site.look.page("accepted.html", shown=shown, follow_up_by=now + shown.follow_up_within)
+    return form(Asked(site, show_offer(site.house, visit.offer_id, now), now, visit.kept.purpose))
 
 
-def ask_reject(site: TheSite, visit: TheVisit) -> HTMLResponse:
-    """Show the form to give the lead back."""
-    shown = visits.show_offer(site.house, visit.offer_id)
-    return _answered(site, shown) or _form(site, shown)
-
-
-def reject(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
-    """Take the lead back."""
-    shown = visits.show_offer(site.house, visit.offer_id)
-    answered = _answered(site, shown)
-    if answered is not None:
-        return answered
+def act(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
+    """Do what the link is for."""
     now = site.clock.now()
-    reason, stated = fields.get("reason", ""), fields.get("decides_on", "")
-    faults = {"reason": "" if reason in shown.reasons else "Choose the reason that fits best."}
-    decides_on, faults["decides_on"] = _date(stated, now)
-    if any(faults.values()):
-        return _form(site, shown, chosen=reason, stated=stated, faults=faults)
-    try:
-        handoff.reject(site.house, visit.offer_id, reason, now, decides_on)
-    except Refused:
-        return _answered_meanwhile(site, visit.offer_id)
-    return site.look.page(
-        "rejected.html",
-        shown=shown,
-        reason=shown.reasons[reason],
-        fate=fate(shown.reasons[reason]),
-        decides_on=decides_on,
+    shown = show_offer(site.house, visit.offer_id, now)
+    return answer(Asked(site, shown, now, visit.kept.purpose, fields), visit.kept.purpose)
+
+
+def form(
+    asked: Asked, *, status: int = 200, faults: Mapping[str, str] | None = None, way: str = ""
+) -> HTMLResponse:
+    """Show the form of *asked*, or what was answered already; *way* is which form has *faults*."""
+    today = asked.now.date()
+    return answered(asked) or asked.site.look.page(
+        f"{asked.way or 'offer'}.html",
+        status=status,
+        shown=asked.shown,
+        fate=fate,
+        chosen=asked.fields if faults else {},
+        today=today.isoformat(),
+        tomorrow=(today + timedelta(days=1)).isoformat(),
+        farthest=(today + FARTHEST).isoformat(),
+        quarters=days.quarter_starts(today, QUARTERS),
+        faults=faults or {},
+        at_fault=way,
+        back=asked.back,
+    )
+
+
+def answer(asked: Asked, way: str) -> HTMLResponse:
+    """Answer the hand-off in this way, if it is still open; ask again where the form is not clear."""
+    return answered(asked) or _DEEDS[way](asked)
+
+
+def answered(asked: Asked) -> HTMLResponse | None:
+    """Return the page for a hand-off that is no longer open, None while it is."""
+    shown = asked.shown
+    if shown.offer.state == "offered":
+        return None
+    return asked.site.look.page(
+        "answered.html", status=409, shown=shown, offer=shown.offer, reason=shown.why, back=asked.back
     )
 
 
 def fate(reason: RejectReason) -> str:
     """Say in one sentence what becomes of a lead that is given back for *reason*."""
-    days = reason.cool_off.days
-    peace = f" after {days} day{'s' if days != 1 else ''} in peace" if days else ""
+    resting = reason.cool_off.days
+    peace = f" after {resting} day{'s' if resting != 1 else ''} in peace" if resting else ""
     match reason.then:
         case Resume():
             return f"Its track goes on{peace}."
@@ -85,49 +109,111 @@ def fate(reason: RejectReason) -> str:
             assert_never(reason.then)
 
 
-def _form(
-    site: Site, shown: OfferShown, chosen: str = "", stated: str = "", faults: dict[str, str] | None = None
-) -> HTMLResponse:
-    today = site.clock.now().date()
-    return site.look.page(
-        "reject.html",
-        status=422 if faults else 200,
-        shown=shown,
-        fate=fate,
-        chosen=chosen,
-        stated=stated[:30],
-        today=today.isoformat(),
-        farthest=(today + FARTHEST).isoformat(),
-        faults=faults or {"reason": "", "decides_on": ""},
+def _accept(asked: Asked) -> HTMLResponse:
+    if asked.fields.get("answer") != "accept":
+        return form(asked, status=400)
+    try:
+        handoff.accept(asked.site.house, asked.offer_id, asked.now)
+    except Refused:
+        return _meanwhile(asked)
+    return asked.site.look.page(
+        "accepted.html",
+        shown=asked.shown,
+        follow_up_by=asked.now + asked.shown.follow_up_within,
+        back=asked.back or _desk(asked),
     )
+
+
+def _desk(asked: Asked) -> str:
+    """Return where the rep's own page is, seen from a link of the brief; "" if it has none."""
+    try:
+        made = replinks.create(asked.site.house, asked.shown.offer.rep, asked.now)
+    except (NotFound, Misconfigured):
+        return ""
+    return f"../{replinks.PATH}/{made.token}"
+
+
+def _reject(asked: Asked) -> HTMLResponse:
+    reasons = asked.shown.reasons
+    reason, stated = asked.fields.get("reason", ""), asked.fields.get("decides_on", "")
+    faults = {} if reason in reasons else {"reason": "Choose the reason that fits best."}
+    decides_on = None
+    if stated:
+        decides_on, wrong = _date(stated, asked.now)
+        faults |= {"decides_on": wrong} if wrong else {}
+    if faults:
+        return form(asked, status=422, faults=faults, way=links.REJECT)
+    try:
+        handoff.reject(asked.site.house, asked.offer_id, reason, asked.now, decides_on)
+    except Refused:
+        return _meanwhile(asked)
+    return asked.site.look.page(
+        "rejected.html",
+        shown=asked.shown,
+        reason=reasons[reason],
+        fate=fate(reasons[reason]),
+        decides_on=decides_on,
+        back=asked.back,
+    )
+
+
+def _reassign(asked: Asked) -> HTMLResponse:
+    to = asked.fields.get("to", "")
+    colleague = next((one for one in asked.shown.colleagues if one.id == to), None)
+    if colleague is None:
+        return form(asked, status=422, faults={"to": "Choose a colleague."}, way=links.REASSIGN)
+    try:
+        passing.reassign(asked.site.house, asked.offer_id, to, asked.now)
+    except Refused:
+        return _meanwhile(asked)
+    return asked.site.look.page("passed-on.html", shown=asked.shown, colleague=colleague, back=asked.back)
+
+
+def _later(asked: Asked) -> HTMLResponse:
+    chosen, written = asked.fields.get("when", ""), asked.fields.get("when-day", "")
+    today = asked.now.date()
+    on, wrong = None, "Choose a quarter, or write one day, like 2027-03-31."
+    if written and chosen in ("", "day"):
+        on, wrong = _date(written, asked.now)
+    elif not written and days.read(chosen) in days.quarter_starts(today, QUARTERS):
+        on, wrong = days.read(chosen), ""
+    if on is not None and on <= today:
+        on, wrong = None, "Choose a day from tomorrow on: for today, accept the lead."
+    if on is None:
+        return form(asked, status=422, faults={"when": wrong}, way=links.LATER)
+    try:
+        passing.call_back(asked.site.house, asked.offer_id, on, asked.now)
+    except Refused:
+        return _meanwhile(asked)
+    return asked.site.look.page("called-later.html", shown=asked.shown, on=on, back=asked.back)
 
 
 def _date(stated: str, now: datetime) -> tuple[date | None, str]:
     """Return the date, or what is wrong with it."""
-    if not stated:
-        return None, ""
     try:
-        decides_on = date.fromisoformat(stated)
+        on = date.fromisoformat(stated)
     except ValueError:
         return None, "Write the date as 2027-03-31, or leave it empty."
     yesterday = now.date() - timedelta(days=1)  # west of here it may still be that day
-    if not yesterday <= decides_on <= now.date() + FARTHEST:
+    if not yesterday <= on <= now.date() + FARTHEST:
         return None, "Choose a date from today on, at most ten years away, or leave it empty."
-    return decides_on, ""
+    return on, ""
 
 
-def _answered(site: Site, shown: OfferShown) -> HTMLResponse | None:
-    """Return the page for a hand-off that is no longer open, None while it is."""
-    offer = shown.offer
-    if offer.state == "offered":
-        return None
-    reason = shown.reasons.get(offer.reason or "")
-    return site.look.page(
-        "answered.html", status=409, shown=shown, offer=offer, reason=reason.label if reason else ""
-    )
-
-
-def _answered_meanwhile(site: Site, offer_id: int) -> HTMLResponse:
+def _meanwhile(asked: Asked) -> HTMLResponse:
     """Return the page for an answer that came too late, or that the policy has just lost."""
-    shown = visits.show_offer(site.house, offer_id)
-    return _answered(site, shown) or site.look.page("changed.html", status=409)
+    shown = show_offer(asked.site.house, asked.offer_id, asked.now)
+    now_shown = Asked(asked.site, shown, asked.now, asked.way, back=asked.back)
+    return answered(now_shown) or asked.site.look.page("changed.html", status=409)
+
+
+_DEEDS: Final[Mapping[str, Callable[[Asked], HTMLResponse]]] = {
+    links.ACCEPT: _accept,
+    links.REJECT: _reject,
+    links.REASSIGN: _reassign,
+    links.LATER: _later,
+}
+"""What each form does."""
+
+WAYS: Final = frozenset(_DEEDS)
+"""The ways in which a hand-off can be answered."""

@@ -18,7 +18,7 @@ from nurture.journey.house import House
 from nurture.mail.sendgrid_signature import Keyring
 from nurture.store import clocks
 
-from . import access, api, clicks, handoffs, inbound, preferring, problems, unsubscribing, webhooks
+from . import access, api, clicks, desk, handoffs, inbound, preferring, problems, unsubscribing, webhooks
 from .access import Site, TheSite, admit
 from .applying import Applying
 from .gate import Gate
@@ -40,8 +40,12 @@ def health(site: TheSite) -> JSONResponse:
 
 
 _ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
-    (access.ACCEPT, handoffs.ask_accept, handoffs.accept),
-    (access.REJECT, handoffs.ask_reject, handoffs.reject),
+    (access.ACCEPT, handoffs.ask, handoffs.act),
+    (access.REJECT, handoffs.ask, handoffs.act),
+    (access.REASSIGN, handoffs.ask, handoffs.act),
+    (access.LATER, handoffs.ask, handoffs.act),
+    (access.DESK, desk.show, desk.act),
+    (access.DESK_OFFER, desk.show_offer, desk.answer_offer),
     (access.UNSUBSCRIBE, unsubscribing.ask, unsubscribing.unsubscribe),
     (access.CLICK, clicks.follow, None),
     (access.OPEN, clicks.pixel, None),

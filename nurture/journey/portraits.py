@@ -1,0 +1,173 @@
+"""Leads as a rep is shown them, in the mail and on the pages: plain words, dated, the newest first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Self
+
+from sqlalchemy import Connection
+
+from nurture.domain import score
+from nurture.domain.callback import CALL_BACK
+from nurture.domain.policy import Policy
+from nurture.store import portraits, replies, scores
+from nurture.store.portraits import Deed, Earlier, Known, Owned, Touched
+from nurture.store.replies import Said
+
+from .house import House
+from .letters import lead_values
+
+MOST_DEEDS: Final = 6
+MOST_REPLIES: Final = 2
+MOST_TOUCHES: Final = 3
+MOST_EARLIER: Final = 3
+MOST_WORDS: Final = 700
+"""Characters of a reply that are shown: all of it fits on one page."""
+
+_LINK: Final = re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE)
+_BANT: Final = {"budget": "Budget", "authority": "Has a say", "need": "Need"}
+
+Words = dict[str, object]
+"""Plain values for a template."""
+
+
+@dataclass(frozen=True)
+class Portraits:
+    """What a batch of leads is shown with, read in a constant number of statements."""
+
+    known: Mapping[int, Known] = field(default_factory=dict)
+    deeds: Mapping[int, Sequence[Deed]] = field(default_factory=dict)
+    said: Mapping[int, Sequence[Said]] = field(default_factory=dict)
+    touches: Mapping[int, Sequence[Touched]] = field(default_factory=dict)
+    earlier: Mapping[int, Sequence[Earlier]] = field(default_factory=dict)
+    accounts: Mapping[int, Owned] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, house: House, connection: Connection, lead_ids: Collection[int]) -> Self:
+        """Read what these leads are shown with."""
+        if not lead_ids:
+            return cls()
+        database = house.database
+        return cls(
+            portraits.known(database, connection, lead_ids),
+            portraits.deeds(database, connection, lead_ids, MOST_DEEDS),
+            replies.said(database, connection, lead_ids, ("reply",), MOST_REPLIES),
+            portraits.touches(database, connection, lead_ids, MOST_TOUCHES),
+            portraits.earlier(database, connection, lead_ids, MOST_EARLIER),
+            portraits.accounts(database, connection, lead_ids),
+        )
+
+    def lead(self, lead_id: int) -> Words:
+        """Return who the lead is."""
+        one = self.known[lead_id]
+        return lead_values(one.facts) | {"id": lead_id, "email": one.email or ""}
+
+    def told(self, lead_id: int, policy: Policy, now: datetime) -> Words:
+        """Return everything else that a rep is shown of the lead."""
+        one = self.known[lead_id]
+        fit, fit_because = policy.grade(one.facts)
+        deeds = self.deeds.get(lead_id, ())
+        return {
+            "fit": fit,
+            "fit_because": fit_because,
+            "score": _score(one, policy, now),
+            "deeds": [_deed(each) for each in deeds],
+            "replies": [told_by(each) for each in self.said.get(lead_id, ())],
+            "bant": _bant(one),
+            "call_on": day(one.call_on) if one.call_on is not None else "",
+            "account": _account(self.accounts.get(lead_id), policy),
+            "touches": _touches(self.touches.get(lead_id, ())),
+            "earlier": [_earlier(each, policy) for each in self.earlier.get(lead_id, ())],
+        }
+
+
+def name_of(policy: Policy, rep: str) -> str:
+    """Return a rep's name, or the id of one whom the policy names no more."""
+    found = policy.rep(rep)
+    return found.name if found is not None else rep
+
+
+def day(moment: datetime | object) -> str:
+    """Write a day as briefs do."""
+    return f"{moment:%d %b %Y}"
+
+
+def unlinked(text: str) -> str:
+    """Return text in which mail programs find no link to make clickable."""
+    return _LINK.sub(lambda found: found[0].lower().replace("tt", "xx").replace(".", "[.]"), text)
+
+
+def _score(one: Known, policy: Policy, now: datetime) -> float:
+    sums = one.engagement, one.engagement_2, one.engagement_3, one.engagement_4
+    engagement = scores.kept(sums, one.engagement_at, one.scored_under)
+    return round(score.value_at(engagement, policy.points, max(now, one.engagement_at or now)), 1)
+
+
+def _deed(one: Deed) -> Words:
+    told = one.kind.replace("_", " ")
+    if one.step:
+        told += f" ({one.step}{', ' + one.link if one.link else ''})"
+    what = f"{told}: {unlinked(one.value)}" if one.value else told
+    return {"on": day(one.occurred_at), "what": what, "kind": one.kind, "step": one.step or ""}
+
+
+def told_by(one: Said) -> Words:
+    """Return what one answer says, as plain lines without live links."""
+    text = one.text[:MOST_WORDS] + ("..." if len(one.text) > MOST_WORDS else "")
+    lines = [unlinked(line) for line in text.splitlines() if line.strip()]
+    if one.attachments:
+        lines.append(f"({one.attachments} attachment{'s' if one.attachments > 1 else ''}, not kept)")
+    who = f"somebody else ({unlinked(one.sender)})" if one.sender else "the lead"
+    return {"on": day(one.received_at), "who": who, "lines": lines or ["(no words)"]}
+
+
+def _bant(one: Known) -> list[Words]:
+    """Return what is known of budget, authority, need and timeline, each with its source and date."""
+    came = {"source": one.source, "on": day(one.first_contact_at)}
+    rows: list[Words] = [
+        {"name": label, "value": unlinked(str(one.facts[fact])), **came}
+        for fact, label in _BANT.items()
+        if one.facts.get(fact) not in (None, "")
+    ]
+    if one.decides_on is not None and one.decides_stated_at is not None:
+        stated = {"source": "said so", "on": day(one.decides_stated_at)}
+        rows.append({"name": "Decides", "value": f"by {day(one.decides_on)}", **stated})
+    elif one.facts.get("purchase_timeframe"):
+        rows.append({"name": "Decides", "value": unlinked(str(one.facts["purchase_timeframe"])), **came})
+    return rows
+
+
+def _account(one: Owned | None, policy: Policy) -> Words:
+    if one is None:
+        return {}
+    owner = name_of(policy, one.owner) if one.owner else ""
+    return {"name": one.name, "kind": one.kind, "owner": owner, "because": one.because}
+
+
+def _touches(found: Sequence[Touched]) -> Words:
+    if not found:
+        return {"count": 0, "since": "", "newest": []}
+    newest = [{"on": day(one.at), "track": one.track or "", "email": one.email} for one in found]
+    return {"count": found[0].in_all, "since": day(found[0].first_at), "newest": newest}
+
+
+def _earlier(one: Earlier, policy: Policy) -> Words:
+    reason = policy.reject_reasons.get(one.reason or "")
+    why = reason.label if reason is not None else (one.reason or "").replace("-", " ")
+    what = {
+        "accepted": "took it",
+        "rejected": "gave it back",
+        "expired": "did not answer",
+        "withdrawn": "had it on offer",
+    }
+    when = day(one.answered_at) if one.answered_at is not None else ""
+    told = "was asked to call later" if one.reason == CALL_BACK else what.get(one.state, one.state)
+    return {
+        "on": when,
+        "rep": name_of(policy, one.rep),
+        "what": told,
+        "why": "" if one.reason == CALL_BACK else why,
+    }

@@ -15,7 +15,7 @@ from nurture.store.offers import OfferRow
 
 from .briefs import by_when
 from .house import House
-from .passing import LATER, PASSED_ON, colleagues
+from .passing import LATER, colleagues
 from .portraits import Portraits, Words, name_of
 
 
@@ -70,7 +70,5 @@ def _why(offer: OfferRow, reasons: Mapping[str, RejectReason]) -> str:
     """Say for what reason it was answered, "" where none was given."""
     if offer.reason == CALL_BACK:
         return LATER.label
-    if offer.reason == PASSED_ON:
-        return "Passed on to a colleague"
     reason = reasons.get(offer.reason or "")
     return reason.label if reason is not None else ""

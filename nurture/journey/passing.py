@@ -21,9 +21,6 @@ from .house import House
 from .moves import Mover
 from .recycling import recycle_all
 
-PASSED_ON: Final = "passed on"
-"""Why an offer was withdrawn whose rep passed it on."""
-
 PULLED: Final = "pulled"
 """The rule by which a lead is offered that a rep asked for."""
 
@@ -53,7 +50,7 @@ def reassign(house: House, offer_id: int, to: str, now: datetime) -> OfferRow:
         if to not in able:
             known = ", ".join(sorted(able)) or "nobody"
             raise Refused(f"Hand-off {offer_id} cannot go to {to!r}. It can go to: {known}.")
-        offers.answer(house.database, connection, [(offer_id, "withdrawn", PASSED_ON)], now)
+        offers.answer(house.database, connection, [(offer_id, "reassigned", None)], now)
         (number,) = house.database.reserve_ids(connection, "offer", 1)
         because = f"{one.rep} passed it on"
         _offer(mover, lead, able[to], number, one.rule, one.because, because)

@@ -162,6 +162,8 @@ def _earlier(one: Earlier, policy: Policy) -> Words:
         "rejected": "gave it back",
         "expired": "did not answer",
         "withdrawn": "had it on offer",
+        "reassigned": "passed it on",
+        "lapsed": "took it and did not follow up",
     }
     when = day(one.answered_at) if one.answered_at is not None else ""
     told = "was asked to call later" if one.reason == CALL_BACK else what.get(one.state, one.state)

@@ -111,7 +111,7 @@ def former(connection: Connection, rep: str, limit: int) -> list[Former]:
     """Return leads that were the rep's, or could have been, the newest first."""
     newest = (
         select(func.max(offer.c.id).label("id"))
-        .where(offer.c.rep == rep, offer.c.state.in_(("rejected", "expired", "accepted")))
+        .where(offer.c.rep == rep, offer.c.state.in_(("rejected", "expired", "accepted", "lapsed")))
         .group_by(offer.c.lead_id)
         .subquery()
     )

@@ -21,6 +21,8 @@ from .days import FARTHEST
 from .forms import Fields
 
 QUARTERS: Final = 4
+_NOTHING: Final = dict.fromkeys(("reason", "decides_on", "to", "when", "when-day"), "")
+"""Every field of the forms, empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,12 @@ def form(
         status=status,
         shown=asked.shown,
         fate=fate,
-        chosen=asked.fields if faults else {},
+        chosen=_NOTHING | (dict(asked.fields) if faults else {}),
         today=today.isoformat(),
         tomorrow=(today + timedelta(days=1)).isoformat(),
         farthest=(today + FARTHEST).isoformat(),
         quarters=days.quarter_starts(today, QUARTERS),
-        faults=faults or {},
+        faults=_NOTHING | dict(faults or {}),
         at_fault=way,
         back=asked.back,
     )

@@ -116,7 +116,7 @@ def test_an_answer_is_final_and_both_links_say_what_was_answered_and_when(world:
             world.client.post(world.path("dana", other), data=fields),
         ):
             assert page.status_code == 409
-            assert "Monday 5 January 2026, 12:00 UTC" in page.text
+            assert "Monday 5 January 2026, 12:00 (UTC)" in page.text
             assert ("accepted" if purpose == "accept" else "given back") in page.text
     assert world.everything() == before
 

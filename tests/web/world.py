@@ -106,7 +106,11 @@ def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[s
 
 def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Read the links out of the mails themselves."""
-    names = {"a": "accept", "r": "reject", "u": "unsubscribe", "c": "click", "p": "preferences"}
+    names = {"a": "accept", "r": "reject", "g": "reassign", "l": "later", "i": "desk"} | {
+        "u": "unsubscribe",
+        "c": "click",
+        "p": "preferences",
+    }
     found: dict[str, dict[str, str]] = {who: {} for who in ids}
     for file in (mailbox / "new").iterdir():
         mail = message_from_bytes(file.read_bytes(), policy=policy.default)
@@ -118,7 +122,7 @@ def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
             for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
             if name in f"{mail['To']} {said}"
         )
-        for letter, token in re.findall(rf"{BASE}/([arucp])/([\w-]+)", said):
+        for letter, token in re.findall(rf"{BASE}/([argliucp])/([\w-]+)", said):
             found[who][names[letter]] = f"/{letter}/{token}"
     return found
 

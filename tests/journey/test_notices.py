@@ -76,7 +76,7 @@ def test_each_place_of_the_rep_is_told_once_with_name_company_why_until_when_and
         assert said["title"] == "Ana: Dana Miller, Acme"
         why, until, link = said["message"].splitlines()
         assert why.startswith("Why now: ready")
-        assert until == "Answer by Tuesday 06 January 2026, 08:00 (UTC)"
+        assert until == "Answer by Tuesday 6 January 2026, 08:00 (UTC)"
         assert link.startswith("https://go.example.com/a/")
         assert "1234" not in str(said)
         assert "@" not in said["message"]

@@ -100,6 +100,11 @@ def unlinked(text: str) -> str:
     return _LINK.sub(lambda found: found[0].lower().replace("tt", "xx").replace(".", "[.]"), text)
 
 
+def _one_line(value: object) -> str:
+    """Return what a stranger wrote on one line, which opens no heading or list of its own."""
+    return unlinked(" ".join(str(value).split()))
+
+
 def _score(one: Known, policy: Policy, now: datetime) -> float:
     sums = one.engagement, one.engagement_2, one.engagement_3, one.engagement_4
     engagement = scores.kept(sums, one.engagement_at, one.scored_under)
@@ -110,7 +115,7 @@ def _deed(one: Deed) -> Words:
     told = one.kind.replace("_", " ")
     if one.step:
         told += f" ({one.step}{', ' + one.link if one.link else ''})"
-    what = f"{told}: {unlinked(one.value)}" if one.value else told
+    what = f"{told}: {_one_line(one.value)}" if one.value else told
     return {"on": day(one.occurred_at), "what": what, "kind": one.kind, "step": one.step or ""}
 
 
@@ -128,7 +133,7 @@ def _bant(one: Known) -> list[Words]:
     """Return what is known of budget, authority, need and timeline, each with its source and date."""
     came = {"source": one.source, "on": day(one.first_contact_at)}
     rows: list[Words] = [
-        {"name": label, "value": unlinked(str(one.facts[fact])), **came}
+        {"name": label, "value": _one_line(one.facts[fact]), **came}
         for fact, label in _BANT.items()
         if one.facts.get(fact) not in (None, "")
     ]
@@ -136,7 +141,7 @@ def _bant(one: Known) -> list[Words]:
         stated = {"source": "said so", "on": day(one.decides_stated_at)}
         rows.append({"name": "Decides", "value": f"by {day(one.decides_on)}", **stated})
     elif one.facts.get("purchase_timeframe"):
-        rows.append({"name": "Decides", "value": unlinked(str(one.facts["purchase_timeframe"])), **came})
+        rows.append({"name": "Decides", "value": _one_line(one.facts["purchase_timeframe"]), **came})
     return rows
 
 

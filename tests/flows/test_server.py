@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,20 @@ from tests.flows.prefect_api import any_port, ask, until
 from tests.journey.builders import START, add_lead, make_house
 
 RUN_FLOWS = """
-import asyncio, json, sys
+import asyncio, json, os, sys
 from importlib import import_module
-async def run():
-    for entrypoint, parameters in json.loads(sys.argv[1]):
+async def run(calls):
+    for entrypoint, parameters in calls:
         module, _, function = entrypoint.rpartition(".")
         state = await getattr(import_module(module), function)(**parameters, return_state=True)
         counts = await state.result() if state.is_completed() else {}
         told = {"state": state.name, "message": state.message, "counts": counts}
-        print(json.dumps({**told, "id": str(state.state_details.flow_run_id)}))
-asyncio.run(run())
+        yield {**told, "id": str(state.state_details.flow_run_id)}
+async def listed(calls):
+    return [told async for told in run(calls)]
+for line in sys.stdin:
+    os.environ["NURTURE_DATABASE_URL"], calls = json.loads(line)
+    print("TOLD", json.dumps(asyncio.run(listed(calls))), flush=True)
 """
 ROOT = Path(__file__).parents[2]
 
@@ -55,20 +60,40 @@ class World:
     environment: dict[str, str]
     api: str
     lead: int
+    log: Path
 
     def flows(self, database: str, *calls: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
         """Run flows one after the other on a database; return what became of each."""
-        variables = self.environment | {"NURTURE_DATABASE_URL": database, "NURTURE_BATCH_SIZE": "5"}
-        done = subprocess.run(
-            [sys.executable, "-c", RUN_FLOWS, json.dumps(calls)],
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        assert self.runner.stdin is not None
+        assert self.runner.stdout is not None
+        self.runner.stdin.write(json.dumps([database, calls]) + "\n")
+        self.runner.stdin.flush()
+        too_long = threading.Timer(120, self.runner.kill)
+        too_long.start()
+        try:
+            line = next((line for line in self.runner.stdout if line.startswith("TOLD ")), "")
+        finally:
+            too_long.cancel()
+        assert line, self.log.read_text("utf-8")
+        told: list[dict[str, Any]] = json.loads(line.removeprefix("TOLD "))
+        return told
+
+    @cached_property
+    def runner(self) -> subprocess.Popen[str]:
+        """One process for all flows that tests ask for: Prefect takes seconds to load."""
+        with self.log.open("w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", RUN_FLOWS],
+                env=self.environment | {"NURTURE_BATCH_SIZE": "5"},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def close(self) -> None:
+        if "runner" in vars(self):
+            self.runner.communicate()  # it ends with its input
 
     def run(self, *command: str, cwd: Path = ROOT) -> str:
         done = subprocess.run(
@@ -106,7 +131,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             lead = add_lead(house, title="head of sales")
         api = variables["PREFECT_API_URL"]
         assert await_answer(f"{api}/health", children, threading.Event().wait, lambda _: None)
-        yield World(settings, variables, api, lead)
+        made = World(settings, variables, api, lead, folder / "flows.log")
+        yield made
+        made.close()
     finally:
         children.stop()
 

@@ -9,14 +9,17 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
 
+from flows.deployments import paced
 from flows.up import up
 from nurture.app import open_app
+from nurture.clock import RealClock
 from nurture.errors import Refused
 from nurture.journey.publish import publish
 from nurture.settings import Settings
@@ -26,6 +29,9 @@ from tests.flows.prefect_api import any_port, ask, until
 from tests.journey.builders import START, add_lead, tiny_rules
 
 START_UP = "from flows.up import up; from nurture.settings import Settings; up(Settings.read())"
+READY_WITHIN = 22
+"""Seconds in which Prefect's server and the flows have started, on a machine that is not busy."""
+
 custody = tables.Custody.__table__  # type: ignore[attr-defined]
 
 
@@ -53,6 +59,19 @@ class Started:
         return [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark in _environ(one)]
 
 
+def _pace(now: datetime) -> int:
+    """Return an interval at which new leads are looked at soon after the start, and then not for a minute.
+
+    Each run is a process that loads Prefect; whoever starts too slowly for the first round gets the next.
+    """
+
+    def waits(every: int) -> float:
+        (intake,) = [one for one in paced(every) if one.entrypoint.startswith("flows.intake.")]
+        return (intake.anchor - now) / timedelta(seconds=1) % every
+
+    return min(range(60, 90), key=lambda every: abs(waits(every) - READY_WITHIN))
+
+
 def _environ(folder: Path) -> list[bytes]:
     try:
         return (folder / "environ").read_bytes().split(b"\0")
@@ -66,7 +85,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
-        "NURTURE_SWEEP_SECONDS": "20",
+        "NURTURE_SWEEP_SECONDS": str(_pace(RealClock().now())),
     }
     settings = Settings(
         database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"

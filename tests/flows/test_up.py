@@ -60,7 +60,7 @@ class Started:
 
 
 def _pace(now: datetime) -> int:
-    """Return an interval at which new leads are looked at soon after the start, and then not for a minute.
+    """Return an interval at which new leads are looked at soon after the start, and then not at once again.
 
     Each run is a process that loads Prefect; whoever starts too slowly for the first round gets the next.
     """
@@ -69,7 +69,7 @@ def _pace(now: datetime) -> int:
         (intake,) = [one for one in paced(every) if one.entrypoint.startswith("flows.intake.")]
         return (intake.anchor - now) / timedelta(seconds=1) % every
 
-    return min(range(60, 90), key=lambda every: abs(waits(every) - READY_WITHIN))
+    return min(range(40, 70), key=lambda every: abs(waits(every) - READY_WITHIN))
 
 
 def _environ(folder: Path) -> list[bytes]:
@@ -113,7 +113,7 @@ def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
             wanted = select(custody.c.kind).where(custody.c.lead_id == started.lead)
             return bool(connection.execute(wanted).scalar_one() == "track")
 
-    until(keeper, 150)
+    until(keeper, 240)
 
     def completed() -> bool:
         return bool(

@@ -1,0 +1,1 @@
+"""Which account a lead comes from: by its company's domain, then by its company's name."""

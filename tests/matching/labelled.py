@@ -203,8 +203,8 @@ def _words(listed: str) -> list[str]:
 
 
 _FIRST = _words("""
-    Alder Birch Cedar Dune Ember Fjord Gale Harbor Iris Juniper Kestrel Linden Maple Nettle Otter Poplar Quartz
-    Raven Sable Thorn Umber Violet Willow Yarrow Zephyr Amber Basalt Cobalt Drift Elm
+    Alder Birch Cedar Dune Ember Fjord Gale Harbor Iris Juniper Kestrel Linden Maple Nettle Otter Poplar
+    Quartz Raven Sable Thorn Umber Violet Willow Yarrow Zephyr Amber Basalt Cobalt Drift Elm
 """)
 _SECOND = _words("""
     brook dale field ford gate ham hill holt hurst lake land leigh mere mill moor point port ridge shaw side

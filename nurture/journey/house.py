@@ -15,6 +15,7 @@ from nurture.rules.holidays import public_holidays
 from nurture.store.database import Database
 from nurture.store.views import Holidays
 
+from .directories import Directories
 from .rulebook import Rulebooks
 
 
@@ -38,6 +39,7 @@ class House:
     origin: str = ""
     batch: int = 2_000
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
+    directories: Directories = field(default_factory=Directories)
     holidays: Holidays = public_holidays
     track_clicks: bool = True
     honeypot: bool = True

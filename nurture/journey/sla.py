@@ -6,6 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.routing import NEEDS
 from nurture.store import offers, views
 from nurture.store.views import Claimed
 
@@ -51,6 +52,10 @@ def _remind(lead: Claimed, mover: Mover) -> None:
     if lead.view.custodian is Custodian.QUEUE and lead.ref == Queue.NO_TRACK:
         moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
         mover.note(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
+        return
+    if lead.view.custodian is Custodian.QUEUE and lead.ref.startswith(NEEDS):
+        moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", mover.now)
+        mover.note(lead, "returned", f"waited long enough: {lead.ref}", moved, ref=Queue.HAND_OFF)
         return
     waits = "follow up" if lead.view.custodian is Custodian.REP else "look at it"
     because = f"{lead.ref} was to {waits} by now"

@@ -71,6 +71,21 @@ class Decided(NamedTuple):
     asked: dict[str, Any]
 
 
+class Stored(NamedTuple):
+    """A decision as it is kept."""
+
+    id: int
+    lead_id: int
+    offer_id: int | None
+    at: datetime
+    policy_version: int
+    rule: str
+    rep: str | None
+    queue: str | None
+    because: list[str]
+    asked: dict[str, Any]
+
+
 _DECIDED: Mapping[str, TypeEngine[Any]] = dict(
     zip(
         Decided._fields,
@@ -223,17 +238,17 @@ def record(database: Database, connection: Connection, rows: Sequence[Decided]) 
     database.insert(connection, "routing", _DECIDED, rows)
 
 
-def decisions(connection: Connection, after: int, limit: int, lead_id: int | None = None) -> list[Any]:
+def decisions(connection: Connection, after: int, limit: int, lead_id: int | None = None) -> list[Stored]:
     """Return decisions behind the one with id *after*, in the order in which they were made."""
     asked = (
-        select(routing.c.id, *[routing.c[name] for name in Decided._fields])
+        select(*[routing.c[name] for name in Stored._fields])
         .where(routing.c.id > after)
         .order_by(routing.c.id)
         .limit(limit)
     )
     if lead_id is not None:
         asked = asked.where(routing.c.lead_id == lead_id)
-    return list(connection.execute(asked))
+    return [Stored._make(row) for row in connection.execute(asked)]
 
 
 def erase(connection: Connection, lead_id: int) -> int:

@@ -55,7 +55,7 @@ def test_reps_take_turns_and_each_offer_names_its_because(house: House) -> None:
     ]
     ((because, routed),) = rows(house, "SELECT because, routed_because FROM offer WHERE id = 1")
     assert because == "ready: demo_requested is yes"
-    assert routed.startswith("round robin")
+    assert "everyone: pool everyone, round robin: it is Ana's turn" in routed
 
 
 def test_turns_go_on_over_the_days(house: House) -> None:

@@ -10,6 +10,7 @@ from nurture.cli import (
     doctor,
     leads,
     opens,
+    outcomes,
     policy,
     replies,
     rules,
@@ -38,6 +39,7 @@ replies.add_to(app)
 sales.add_to(app)
 crm.add_to(app)
 policy.add_to(app)
+outcomes.add_to(app)
 scores.add_to(app)
 deliver.add_to(app)
 sending.add_to(app)

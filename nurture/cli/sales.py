@@ -14,7 +14,7 @@ from nurture.cli.show import JsonOption, as_json, bar, cell, counts, out, table
 from nurture.domain.lead import Closing
 from nurture.errors import NotFound, Refused
 from nurture.journey import audit as auditing
-from nurture.journey import explain, handoff, steer
+from nurture.journey import explain, handoff, outcomes
 from nurture.journey import report as reporting
 
 _STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn")
@@ -114,16 +114,13 @@ def close(
         raise Refused(f"A lead is closed as {closing.value} with a reason. Add --reason.")
     with open_app() as app:
         lead_id = explain.find_lead(app.house, lead)
-        steer.close(
-            app.house,
-            lead_id,
-            closing,
-            app.clock.now(),
-            happened_at=moment(on) if on else None,
-            amount=amount,
-            reason=reason,
-            source="cli",
+        at = moment(on) if on else None
+        now = app.clock.now()
+        one = outcomes.Telling(
+            lead_id, closing, at, amount, reason, key="" if at else f"at {now.isoformat()}"
         )
+        (verdict,) = outcomes.tell(app.house, [one], "cli", now)
+    outcomes.require_agreement(verdict, lead_id)
     if json:
         as_json({"lead": lead_id, "closed": closing.value})
     else:

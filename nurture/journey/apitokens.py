@@ -30,6 +30,7 @@ class Scope(StrEnum):
 
     SIGNALS = "signals:write"
     LEADS = "leads:write"
+    OUTCOMES = "outcomes:write"
 
 
 class Caller(NamedTuple):

@@ -52,6 +52,7 @@ _LARGEST_ID: Final = 2**63 - 1
 _WRITE_LEAD: Final = (
     'Write it as {"email": "ana@example.com"}, {"id": 42} or {"external_id": "c1", "source": "crm"}.'
 )
+_TIMES: Final = ("occurred_at", "happened_at")
 _WRITE_TIME: Final = "Write it with its zone, as 2027-03-31T09:00:00Z."
 
 
@@ -173,24 +174,27 @@ _LARGEST_KEY: Final = 1_000  # characters; an index entry has a limit
 def _deed(index: int, item: object, now: datetime) -> _Deed:
     if not isinstance(item, Mapping):
         raise WrongItem("", "A signal is an object.", "Give it lead, kind and occurred_at.")
-    _only(item, SIGNAL_FIELDS, "", "A signal")
-    name = _name(item.get("lead"))
-    text = {field: _text(item, field, most) for field, most in SIGNAL_FIELDS.items() if field != "lead"}
+    only_fields(item, SIGNAL_FIELDS, "", "A signal")
+    name = name_of(item.get("lead"))
+    text = {field: text_of(item, field, most) for field, most in SIGNAL_FIELDS.items() if field != "lead"}
     try:
-        kind, value = listen.checked(_needed(text, "kind"), text["value"])
+        kind, value = listen.checked(needed(text, "kind"), text["value"])
     except Refused as refused:
         reason, _, remedy = str(refused).partition(". ")
         known = text["kind"] in set(SignalKind)
         raise WrongItem("value" if known else "kind", f"{reason}.", remedy) from None
-    at = _moment(_needed(text, "occurred_at"), now)
+    at = moment_of(needed(text, "occurred_at"), now)
     return _Deed(index, name, kind, at, value, text["email"], text["link"], text["id"])
 
 
-def _name(lead: object) -> Name:
+def name_of(lead: object) -> Name:
+    """Return what names a lead. Raises WrongItem."""
     if not isinstance(lead, Mapping):
         raise WrongItem("lead", "Nothing says whose signal it is.", _WRITE_LEAD)
-    _only(lead, LEAD_FIELDS, "lead.", "A lead's name")
-    text = {field: _text(lead, field, most, "lead.") for field, most in LEAD_FIELDS.items() if field != "id"}
+    only_fields(lead, LEAD_FIELDS, "lead.", "A lead's name")
+    text = {
+        field: text_of(lead, field, most, "lead.") for field, most in LEAD_FIELDS.items() if field != "id"
+    }
     id_, email, external_id, source = lead.get("id"), text["email"], text["external_id"], text["source"]
     if sum(one is not None for one in (id_, email, external_id)) != 1:
         raise WrongItem("lead", "A lead is named by one thing: its id, email or external_id.", _WRITE_LEAD)
@@ -205,7 +209,8 @@ def _name(lead: object) -> Name:
     return Name(id=id_)
 
 
-def _only(item: Mapping[str, object], known: Mapping[str, int], where: str, what: str) -> None:
+def only_fields(item: Mapping[str, object], known: Mapping[str, int], where: str, what: str) -> None:
+    """Raise WrongItem for a field that *what* does not have."""
     for name in item:
         if name not in known:
             near = get_close_matches(name[:80], known, n=1)
@@ -213,7 +218,8 @@ def _only(item: Mapping[str, object], known: Mapping[str, int], where: str, what
             raise WrongItem(f"{where}{name[:80]}", f"{what} has no such field.", remedy)
 
 
-def _text(item: Mapping[str, object], name: str, most: int, where: str = "") -> str | None:
+def text_of(item: Mapping[str, object], name: str, most: int, where: str = "") -> str | None:
+    """Return the text in a field, None where there is none. Raises WrongItem."""
     value = item.get(name)
     if value is None:
         return None
@@ -224,17 +230,19 @@ def _text(item: Mapping[str, object], name: str, most: int, where: str = "") -> 
     return plain(value).strip() or None
 
 
-def _needed(text: Mapping[str, str | None], name: str) -> str:
+def needed(text: Mapping[str, str | None], name: str, what: str = "A signal") -> str:
+    """Return the text in a field that must be there. Raises WrongItem."""
     value = text[name]
     if value is None:
-        raise WrongItem(
-            name, f"A signal needs {name}.", _WRITE_TIME if name == "occurred_at" else f"Add {name}."
-        )
+        remedy = _WRITE_TIME if name in _TIMES else f"Add {name}."
+        raise WrongItem(name, f"{what} needs {name}.", remedy)
     return value
 
 
-def _moment(text: str, now: datetime) -> datetime:
-    name = "occurred_at"
+def moment_of(
+    text: str, now: datetime, name: str = "occurred_at", instead: str = "nurture signals import"
+) -> datetime:
+    """Return a moment of the last two years. Raises WrongItem; *instead* is what brings history in."""
     try:
         at = datetime.fromisoformat(text)
         at = at if at.tzinfo is None else at.astimezone(UTC)
@@ -245,6 +253,5 @@ def _moment(text: str, now: datetime) -> datetime:
     if at > now + SKEW:
         raise WrongItem(name, f"{text!r} is in the future.", "Send what has happened; check your clock.")
     if at < now - OLDEST:
-        remedy = "Bring history in with `nurture signals import`."
-        raise WrongItem(name, f"{text!r} is more than two years ago.", remedy)
+        raise WrongItem(name, f"{text!r} is more than two years ago.", f"Bring history in with `{instead}`.")
     return at

@@ -92,6 +92,7 @@ HEALTHZ: Final = "/healthz"  # as orchestrators spell it
 API: Final = "/api/"
 SIGNALS: Final = "/api/signals"
 LEADS: Final = "/api/leads"
+OUTCOMES: Final = "/api/outcomes"
 DOCS: Final = "/api/docs"
 OPENAPI: Final = "/api/openapi.json"
 
@@ -112,6 +113,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     HEALTHZ: Everybody(methods=LOOK),
     SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
     LEADS: Program(Scope.LEADS, methods=ACT, most_bytes=LARGE),
+    OUTCOMES: Program(Scope.OUTCOMES, methods=ACT, most_bytes=LARGE),
     DOCS: Everybody(methods=LOOK),
     OPENAPI: Everybody(methods=LOOK),
 }

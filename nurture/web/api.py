@@ -1,4 +1,4 @@
-"""The API for other programs: batches of signals and leads, and a description of itself."""
+"""The API for other programs: batches of signals, leads and outcomes, and a description of itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from nurture.journey import posted, repeats
+from nurture.journey import posted, postedoutcomes, repeats
 from nurture.journey.posted import MOST, Taken
 from nurture.journey.repeats import LONGEST_KEY, Answer, OtherBody
 
@@ -63,6 +63,15 @@ async def post_leads(request: Request, site: TheSite, caller: TheCaller, body: T
         return posted.post_leads(site.house, source, items, caller.name, site.clock.now())
 
     return await _answered(request, site, caller, body, "leads", work)
+
+
+async def post_outcomes(request: Request, site: TheSite, caller: TheCaller, body: TheBody) -> Response:
+    """Take a batch of outcomes."""
+
+    def work(items: list[Any], _batch: Mapping[str, Any]) -> Taken:
+        return postedoutcomes.post_outcomes(site.house, items, site.clock.now())
+
+    return await _answered(request, site, caller, body, "outcomes", work)
 
 
 def show_document() -> Response:

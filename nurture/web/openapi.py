@@ -11,8 +11,9 @@ from typing import Any, Final
 from nurture.crm import items
 from nurture.crm.mapping import DATE_FIELDS
 from nurture.crm.plan import MAX_CUSTOM
+from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
-from nurture.journey import posted, repeats
+from nurture.journey import posted, postedoutcomes, repeats
 from nurture.journey.apitokens import Scope
 
 from . import access, problems
@@ -51,6 +52,23 @@ _EXAMPLE_SIGNALS: Final = {
         },
     ]
 }
+_EXAMPLE_OUTCOMES: Final = {
+    "outcomes": [
+        {
+            "lead": {"email": "ana@example.com"},
+            "closing": "won",
+            "amount": 12500.0,
+            "happened_at": "2026-11-20T09:30:00Z",
+            "id": "deal-77",
+        },
+        {
+            "lead": {"external_id": "c1", "source": "crm"},
+            "closing": "lost",
+            "reason": "chose another product",
+            "happened_at": "2026-11-20T10:00:00+01:00",
+        },
+    ]
+}
 _EXAMPLE_LEADS: Final = {
     "source": "crm",
     "leads": [
@@ -75,18 +93,20 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "nurture",
             "version": version("nurture"),
-            "description": "Tell nurture of leads, and of what they do. `nurture tokens create NAME --scope "
-            "SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`.",
+            "description": "Tell nurture of leads, of what they do, and how they ended. `nurture tokens "
+            "create NAME --scope SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`.",
         },
         "paths": {
             access.SIGNALS: {"post": _signals()},
             access.LEADS: {"post": _leads()},
+            access.OUTCOMES: {"post": _outcomes()},
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
                 "Signal": _signal(),
                 "Lead": _lead(),
+                "Outcome": _outcome(),
                 "Rejected": _rejected(),
                 "Problem": _problem(),
             },
@@ -132,6 +152,50 @@ def _leads() -> dict[str, Any]:
         "description": "As `nurture import` does: who is known by id or address is updated, an empty field "
         "takes nothing away, and nobody who opted out is mailed again.",
         **_operation(Scope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
+    }
+
+
+def _outcomes() -> dict[str, Any]:
+    batch = {
+        "type": "object",
+        "required": ["outcomes"],
+        "additionalProperties": False,
+        "properties": {"outcomes": _list("Outcome")},
+    }
+    return {
+        "operationId": "postOutcomes",
+        "summary": "Tell how leads ended",
+        "description": "Won with its amount, lost with its reason. A lead is closed wherever it is; what "
+        "contradicts an earlier outcome is kept for a person to settle. Each counts once: by its `id`, or "
+        "else by lead, closing, time, amount and reason.",
+        **_operation(Scope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, postedoutcomes.COUNTS),
+    }
+
+
+def _outcome() -> dict[str, Any]:
+    most = postedoutcomes.FIELDS
+    return {
+        "type": "object",
+        "required": ["lead", "closing", "happened_at"],
+        "additionalProperties": False,
+        "properties": {
+            "lead": {"oneOf": _names(), "description": "Who it is; it must be known here."},
+            "closing": {"type": "string", "enum": [closing.value for closing in Closing]},
+            "happened_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "With its zone; not in the future, and not older than "
+                f"{posted.OLDEST.days} days.",
+            },
+            "amount": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": postedoutcomes.LARGEST,
+                "description": "What a won deal is worth; nothing else has one.",
+            },
+            "reason": _words(most["reason"], "Why; lost and discarded leads need one."),
+            "id": _words(most["id"], "Your own id of this outcome: sent again, it counts once."),
+        },
     }
 
 

@@ -60,6 +60,7 @@ _ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
 _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     ("POST", access.SIGNALS, api.post_signals),
     ("POST", access.LEADS, api.post_leads),
+    ("POST", access.OUTCOMES, api.post_outcomes),
     ("GET", access.OPENAPI, api.show_document),
     ("GET", access.DOCS, api.show_docs),
 )

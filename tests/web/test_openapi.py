@@ -61,12 +61,12 @@ def test_the_description_is_open_to_all_and_needs_nothing_from_elsewhere(sqlite_
     assert not re.search(r"<script|<img|<link|\bsrc=|https?://", page.text)
     for path in document()["paths"]:
         assert path in page.text
-    for name in ("Signal", "Lead"):
+    for name in ("Signal", "Lead", "Outcome"):
         for field in document()["components"]["schemas"][name]["properties"]:
             assert f"<code>{field}</code>" in page.text
 
 
-@pytest.mark.parametrize("place", [0, 1], ids=["signals", "leads"])
+@pytest.mark.parametrize("place", [0, 1, 2], ids=["signals", "leads", "outcomes"])
 @pytest.mark.parametrize("mode", list(GenerationMode))
 def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
     sqlite_world: World, place: int, mode: GenerationMode

@@ -1,0 +1,101 @@
+"""How leads ended: outcomes import, outcomes list, outcomes settle."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nurture.app import open_app
+from nurture.cli.show import JsonOption, as_json, out, table
+from nurture.domain.lead import Closing
+from nurture.journey import outcomefile, outcomes
+
+group = typer.Typer(help="How leads ended, as sales tells it.", no_args_is_help=True)
+Decision = Literal["take", "keep"]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.add_typer(group, name="outcomes")
+
+
+@group.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
+    source: Annotated[str, typer.Option(help="Who says so.")] = "csv",
+    report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Take in how leads ended: lead, outcome; amount, date and reason where you have them."""
+    with open_app() as app:
+        now = app.clock.now()
+        done = outcomefile.import_outcomes(app.house, file, now, source=source, report=report)
+    if json:
+        as_json(done)
+        return
+    counts = ", ".join(f"{count:,} {name}" for name, count in sorted(done.counts.items())) or "nothing"
+    out.print(f"{done.rows:,} rows: {counts}, {done.bad:,} bad")
+    if done.report_path is not None:
+        out.print(f"The bad rows, each with what to do, are in {done.report_path}.")
+    if done.counts["contradicts"]:
+        out.print("What contradicts is kept: `nurture outcomes list` shows it.")
+
+
+@group.command("list")
+def list_(
+    closing: Annotated[Closing | None, typer.Option(help="Only leads that ended so.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
+    json: JsonOption = False,
+) -> None:
+    """List outcomes with rep, policy, track and last touch; and what contradicts them."""
+    with open_app() as app:
+        found = outcomes.listing(app.house, closing, limit)
+        open_ = outcomes.contradicting(app.house)
+    if json:
+        as_json({"outcomes": found, "contradicting": open_})
+        return
+    rows = [
+        (
+            one.lead_id,
+            one.closing,
+            one.happened_at,
+            one.amount,
+            one.source,
+            one.rep,
+            one.policy_version,
+            one.track,
+            one.touch,
+        )
+        for one in found
+    ]
+    columns = ("lead", "outcome", "when (UTC)", "amount", "told by", "rep", "policy", "track", "last touch")
+    out.print(table(columns, rows, right=("lead", "amount", "policy")))
+    if open_:
+        names = ("id", "lead", "stands", "told by", "contradicts", "amount", "told by ")
+        facts = [
+            (one.id, one.lead_id, one.stands, one.stands_source, one.closing, one.amount, one.source)
+            for one in open_
+        ]
+        out.print(table(names, facts, title="To be settled", right=("id", "lead", "amount")))
+
+
+@group.command()
+def settle(
+    id_: Annotated[int, typer.Argument(metavar="ID", help="The contradiction's id.")],
+    decision: Annotated[Decision, typer.Argument(help="take what was told later, or keep what stands.")],
+    by: Annotated[str | None, typer.Option(help="Who decides; default your user name.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Decide which of two outcomes counts; both stay on record."""
+    with open_app() as app:
+        who = by or getpass.getuser()
+        take = decision == "take"
+        one = outcomes.settle(app.house, id_, take=take, by=who, now=app.clock.now())
+    stands = one.closing if take else one.stands
+    if json:
+        as_json({"lead": one.lead_id, "outcome": stands, "settled": "took" if take else "kept"})
+    else:
+        out.print(f"Lead {one.lead_id} counts as {stands}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from nurture.cli import (
+    accounts,
     crm,
     deliver,
     doctor,
@@ -13,6 +14,7 @@ from nurture.cli import (
     outcomes,
     policy,
     replies,
+    reps,
     rules,
     running,
     sales,
@@ -37,6 +39,8 @@ suppressions.add_to(app)
 opens.add_to(app)
 replies.add_to(app)
 sales.add_to(app)
+accounts.add_to(app)
+reps.add_to(app)
 crm.add_to(app)
 policy.add_to(app)
 outcomes.add_to(app)

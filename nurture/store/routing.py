@@ -254,3 +254,9 @@ def decisions(connection: Connection, after: int, limit: int, lead_id: int | Non
 def erase(connection: Connection, lead_id: int) -> int:
     """Delete what routing was asked about a lead; return how many decisions that were."""
     return connection.execute(routing.delete().where(routing.c.lead_id == lead_id)).rowcount
+
+
+def facts_of(connection: Connection, lead_id: int) -> dict[str, Any]:
+    """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
+    row = connection.execute(select(lead.c.facts, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
+    return {} if row is None else {**row.facts, **({"country": row.country} if row.country else {})}

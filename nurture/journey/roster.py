@@ -1,0 +1,95 @@
+"""Who takes leads today, and who will be away."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from nurture.domain.policy import Policy
+from nurture.errors import NotFound, Refused
+from nurture.store import offers, routing
+from nurture.store.routing import LeaveRow
+
+from .house import House
+from .presence import presence
+
+_AHEAD = timedelta(days=400)
+
+
+@dataclass(frozen=True, slots=True)
+class RepShown:
+    """A rep today: why away, if so, who stands in, what they have, and the leave to come."""
+
+    id: str
+    name: str
+    away: str
+    deputy: str | None
+    today: int
+    capacity: int
+    in_hand: int
+    most_in_hand: int | None
+    leaves: tuple[LeaveRow, ...]
+
+
+def roster(house: House, now: datetime) -> list[RepShown]:
+    """Return the policy's reps as they stand, in its order."""
+    with house.database.read() as connection:
+        policy = house.rulebooks.current(connection).policy
+        there = presence(connection, policy.reps, now, house.holidays)
+        began = datetime(now.year, now.month, now.day, tzinfo=UTC)
+        loads = offers.loads(connection, [rep.id for rep in policy.reps], began)
+        in_hand = routing.in_hand(connection)
+        ahead = routing.leaves(connection, now.date(), (now + _AHEAD).date())
+    return [
+        RepShown(
+            rep.id,
+            rep.name,
+            there[rep.id].away,
+            there[rep.id].deputy or rep.deputy,
+            loads[rep.id].today,
+            rep.capacity,
+            in_hand.get(rep.id, 0),
+            rep.in_hand,
+            tuple(row for row in ahead if row.rep == rep.id),
+        )
+        for rep in policy.reps
+    ]
+
+
+def add_leave(house: House, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> None:
+    """Note days on which a rep takes no leads. Raises NotFound for nobody's id, Refused for a wrong span."""
+    if last < first:
+        raise Refused(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
+    with house.database.write() as connection:
+        policy = house.rulebooks.current(connection).policy
+        _require(policy, rep)
+        if deputy is not None:
+            _require(policy, deputy)
+        if deputy == rep:
+            raise Refused(f"{rep} cannot stand in for {rep}. Name somebody else.")
+        _refuse_twice(connection, rep, first, last)
+        routing.add_leave(connection, rep, first, last, deputy, now)
+
+
+def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
+    """Take back the leave of a rep that begins on *first*. Raises NotFound if there is none."""
+    with house.database.write() as connection:
+        if not routing.cancel_leave(connection, rep, first, now):
+            raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
+
+
+def _require(policy: Policy, rep: str) -> None:
+    if policy.rep(rep) is None:
+        known = ", ".join(one.id for one in policy.reps)
+        raise NotFound(f"No rep of the policy is called {rep!r}. There are: {known}.")
+
+
+def _refuse_twice(connection: Connection, rep: str, first: date, last: date) -> None:
+    for row in routing.leaves(connection, first, last):
+        if row.rep == rep:
+            raise Refused(
+                f"{rep} is away from {row.first_day} to {row.last_day} already. Take that back first: "
+                f"nurture reps leave {rep} {row.first_day} --cancel"
+            )

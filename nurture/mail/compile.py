@@ -92,6 +92,15 @@ def variables_of(source: EmailSource) -> set[str]:
 def _compile(
     source: EmailSource, layout: str, tracking: Tracking | None = None
 ) -> tuple[CompiledEmail | None, list[Fault]]:
+    compiled, faults = _compile_once(source, layout, tracking)
+    return compiled, list(faults)
+
+
+@lru_cache(maxsize=128)
+def _compile_once(
+    source: EmailSource, layout: str, tracking: Tracking | None
+) -> tuple[CompiledEmail | None, tuple[Fault, ...]]:
+    """Compile the same text once: it is checked, rehearsed and published before it is sent."""
     email, faults = read_email(source)
     pieces = _pieces(email, layout)
     unreadable = {piece: found for piece in pieces if (found := _looked_at(piece)[0])}
@@ -101,14 +110,14 @@ def _compile(
     frame = None if pieces[-1] in unreadable else frames.compile_layout(pieces[-1], masks)
     faults += (body.faults if body else []) + (frame.faults if frame else [])
     if faults or body is None or frame is None:
-        return None, faults
+        return None, tuple(faults)
     subject, preheader = (frames.as_text(piece, masks) for piece in (email.subject, email.preheader))
     contents = {"subject": subject, "preheader": preheader, "body": body.html}
     html, kept = frames.fill(frame, contents, masks)
     if not kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
-        return None, [Fault(pieces[-1].file, 1, "tags lost their place in the HTML", advice)]
-    return _finished(source.name, email.subject.text, html, _needs(pieces), masks, tracking), []
+        return None, (Fault(pieces[-1].file, 1, "tags lost their place in the HTML", advice),)
+    return _finished(source.name, email.subject.text, html, _needs(pieces), masks, tracking), ()
 
 
 def _finished(

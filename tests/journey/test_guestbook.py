@@ -15,6 +15,7 @@ from nurture.journey import spool
 from nurture.journey.guestbook import Guestbook
 from nurture.journey.house import House
 from nurture.journey.judging import Visited
+from nurture.mail.mailbox import Mailbox
 from nurture.store.database import Database
 from tests.journey.builders import START, add_lead, make_house, tick_at
 
@@ -102,8 +103,12 @@ def test_a_file_is_for_nobody_else_to_read(house: House) -> None:
     assert house.spool.stat().st_mode & 0o077 == 0
 
 
-def test_where_neither_database_nor_disk_takes_a_visit_that_is_said(house: House, tmp_path: Path) -> None:
-    house.spool = tmp_path / "spool-is-a-file"
+def test_where_neither_database_nor_disk_takes_a_visit_that_is_said(
+    empty_db: Database, tmp_path: Path
+) -> None:
+    house = House(empty_db, Mailbox(tmp_path / "mailbox"), spool=tmp_path / "spool-is-a-file")
     house.spool.write_text("")
+    book = Guestbook(house, VirtualClock(NOW), patience=30)
     with pytest.raises(OSError, match="spool-is-a-file"):
-        Guestbook(house, VirtualClock(NOW), patience=0).note(visit())
+        book.note(visit())
+    book.close()

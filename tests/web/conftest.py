@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from nurture.store.database import Database
+from tests.postgres import Reused
+from tests.sqlite import copy_alone, hurried
 
 from .world import World, moved_to, open_world
 
@@ -25,9 +27,13 @@ def _made_on_sqlite(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Pa
 @pytest.fixture(scope="session")
 def _made_on_postgres(
     tmp_path_factory: pytest.TempPathFactory, _postgres: Callable[[str], str], _migrated_postgres: str
-) -> World:
-    _copy(_postgres, _migrated_postgres, "made_world")
-    return _made(_postgres("made_world"), tmp_path_factory.mktemp("world"))
+) -> Iterator[tuple[World, Reused]]:
+    with psycopg.connect(_postgres("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE made_world TEMPLATE {_migrated_postgres} STRATEGY file_copy")
+    made = _made(_postgres("made_world"), tmp_path_factory.mktemp("world"))
+    reused = Reused(_postgres, "made_world", "world_copy")
+    yield made, reused
+    reused.close()
 
 
 def _made(url: str, folder: Path) -> World:
@@ -38,29 +44,31 @@ def _made(url: str, folder: Path) -> World:
         db.close()
 
 
-def _copy(url: Callable[[str], str], template: str, name: str) -> None:
-    with psycopg.connect(url("postgres"), autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+@pytest.fixture(scope="session")
+def _copied_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """One place for all copies, so that statements are compiled once."""
+    return hurried(Database(f"sqlite:///{tmp_path_factory.mktemp('copies') / 'here' / 'copy.db'}"))
 
 
 @pytest.fixture
-def sqlite_world(_made_on_sqlite: tuple[World, Path], tmp_path: Path) -> Iterator[World]:
+def sqlite_world(_made_on_sqlite: tuple[World, Path], _copied_on_sqlite: Database) -> Iterator[World]:
     """Four leads with their mail sent, on SQLite, where one database is enough."""
     made, path = _made_on_sqlite
-    shutil.copyfile(path, tmp_path / "copy.db")
-    db = Database(f"sqlite:///{tmp_path / 'copy.db'}")
-    yield moved_to(made, db)
-    db.close()
+    copy_alone(path, _copied_on_sqlite)
+    world = moved_to(made, _copied_on_sqlite)
+    yield world
+    world.close()
+    _copied_on_sqlite.close()
 
 
 @pytest.fixture
-def postgres_world(_made_on_postgres: World, _postgres: Callable[[str], str]) -> Iterator[World]:
+def postgres_world(_made_on_postgres: tuple[World, Reused]) -> Iterator[World]:
     """The same on PostgreSQL."""
-    _copy(_postgres, "made_world", "world_copy")
-    db = Database(_postgres("world_copy"))
-    yield moved_to(_made_on_postgres, db)
-    db.close()
+    made, reused = _made_on_postgres
+    world = moved_to(made, reused.database)
+    yield world
+    world.close()
+    reused.put_back()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -58,6 +58,10 @@ class World:
             ).one()
         return row[0], row[1]
 
+    def close(self) -> None:
+        """Let nobody write any more: the next world may lie in the same place."""
+        self.client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+
     def everything(self) -> dict[str, list[Any]]:
         """Return every row of every table."""
         with self.house.database.read() as connection:

@@ -12,17 +12,16 @@ from typing import Any
 import httpx
 import orjson
 import pytest
-from sqlalchemy import event
 
 from nurture.domain.signals import SignalKind
 from nurture.journey import apitokens, repeats
 from nurture.journey.apitokens import Scope
 from nurture.journey.repeats import Answer
-from nurture.store.database import Database
 from nurture.web.access import LARGE, LEADS, SIGNALS
 from nurture.web.server import serving
 from nurture.web.site import create_app
 from tests.journey.builders import tick_at
+from tests.journey.looking import counted
 
 from .world import NOW, World, later
 
@@ -412,16 +411,6 @@ def test_programs_hear_problems_where_people_see_pages(sqlite_world: World) -> N
         assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def _statements(db: Database) -> list[str]:
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    return seen
-
-
 @pytest.mark.parametrize("path", [SIGNALS, LEADS])
 def test_a_batch_costs_the_same_statements_for_10_items_and_for_1000(
     world: World, token: str, path: str
@@ -436,10 +425,10 @@ def test_a_batch_costs_the_same_statements_for_10_items_and_for_1000(
         }
 
     post(world, token, path, batch(10, "warm"))
-    seen = _statements(world.house.database)
     spent = []
     for size, mark in ((10, "a"), (1_000, "b")):
-        seen.clear()
-        assert post(world, token, path, batch(size, mark), **{"Idempotency-Key": mark}).json()["new"] == size
+        with counted(world.house.database) as seen:
+            told = post(world, token, path, batch(size, mark), **{"Idempotency-Key": mark})
+        assert told.json()["new"] == size
         spent.append(len(seen))
     assert spent[0] == spent[1] < 60

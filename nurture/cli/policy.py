@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, out, table
-from nurture.errors import Refused
-from nurture.journey import approval
+from nurture.cli.show import JsonOption, as_json, many, out, table
+from nurture.errors import Refused, RulesFaulty
+from nurture.journey import approval, policycheck, policydiff
+from nurture.rules import read_folder
+from nurture.settings import Settings
+
+TemplatesOption = Annotated[
+    Path | None, typer.Option("--templates", help="The folder of rules [env: NURTURE_TEMPLATES].")
+]
+_MOST_SHIFTS: Final = 20
 
 policy = typer.Typer(help="See and approve what sales decided.", no_args_is_help=True)
 
@@ -42,6 +50,69 @@ def approve(
         f"Version {one.policy_version} of the policy is in force, approved by {escape(one.approved_by)} "
         f"on {one.approved_on}."
     )
+
+
+@policy.command()
+def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
+    """Check the policy on every lead that is not closed: overlaps, gaps, absent people, rules for nobody.
+
+    It ends with exit code 0 if nothing has to be mended before it is published.
+    """
+    folder = templates or Settings.read().templates
+    sources = read_folder(folder)
+    with open_app(upgrade=True) as app:
+        found = policycheck.check_policy(app.house, sources, app.clock.now())
+    if json:
+        as_json({"ok": found.ok, "leads": found.leads, "findings": found.findings})
+    else:
+        for one in found.findings:
+            mark = "[bold red]mend[/]" if one.grave else "[yellow]look[/]"
+            out.print(f"{mark} [bold]{folder / one.file}:{one.line}[/] {escape(one.what)}", soft_wrap=True)
+            named = f" Leads: {', '.join(map(str, one.examples))}." if one.examples else ""
+            out.print(f"    [dim]{escape(one.instead)}{named}[/]", soft_wrap=True)
+        if not found.findings:
+            out.print("[green]Nothing to mend[/]", end=" ")
+        out.print(f"[dim]asked about {many(found.leads, 'lead')}[/]")
+    if not found.ok:
+        raise typer.Exit(RulesFaulty.exit_code)
+
+
+@policy.command()
+def diff(
+    templates: Annotated[
+        Path | None, typer.Option("--templates", help="Compare with this folder, not with what waits.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Compare with this version.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Say what the policy changes that waits for approval (else the folder's), and for how many leads."""
+    with open_app() as app:
+        waits = any(one.state == "waits" for one in approval.versions(app.house))
+        wanted = templates or (None if waits or version is not None else Settings.read().templates)
+        sources = read_folder(wanted) if wanted is not None else None
+        found = policydiff.compare(app.house, app.clock.now(), sources, version)
+    if json:
+        as_json(found)
+        return
+    if not found.differences:
+        out.print(f"{found.new.capitalize()} means what {found.old} means, which is in force.")
+        return
+    out.print(f"[bold]From {found.old}, which is in force, to {found.new}[/]")
+    for one in found.differences:
+        out.print(f"  {escape(str(one))}", soft_wrap=True)
+    out.print(f"\n[bold]It changes the verdict on {found.changed:,} of {many(found.leads, 'lead')}[/]")
+    rows = [
+        (one.part.replace("_", " "), one.was or "none", one.now or "none", one.leads, _some(one.examples))
+        for one in found.shifts[:_MOST_SHIFTS]
+    ]
+    if rows:
+        out.print(table(("verdict", "was", "becomes", "leads", "such as"), rows, right=("leads",)))
+    if len(found.shifts) > _MOST_SHIFTS:
+        out.print(f"[dim]and {len(found.shifts) - _MOST_SHIFTS} more kinds: --json shows all[/]")
+
+
+def _some(ids: tuple[int, ...]) -> str:
+    return ", ".join(map(str, ids))
 
 
 @policy.command()

@@ -230,7 +230,8 @@ def _plain(value: Fact) -> Fact:
     return value.casefold().strip() if isinstance(value, str) else value
 
 
-def _number(value: Fact) -> float | None:
+def number_of(value: Fact) -> float | None:
+    """Return a fact as a number, None where it is none."""
     if isinstance(value, bool) or value is None:
         return None
     try:
@@ -245,7 +246,7 @@ def _same(fact: Fact, value: Fact) -> bool:
         return fact is value
     if isinstance(fact, str) and isinstance(value, str):
         return _plain(fact) == _plain(value)  # "01067" and "1067" are two postal codes
-    left, right = _number(fact), _number(value)
+    left, right = number_of(fact), number_of(value)
     return left is not None and left == right
 
 
@@ -267,7 +268,7 @@ def _compares(test: Comparison, fact: Fact, value: Fact | tuple[Fact, ...]) -> b
             text = str(_plain(fact)) if present else ""
             return present and any(str(_plain(option)) in text for option in options)
         case Comparison.AT_LEAST | Comparison.AT_MOST:
-            number, bound = _number(fact), _number(options[0])
+            number, bound = number_of(fact), number_of(options[0])
             if number is None or bound is None:
                 return False
             return number >= bound if test is Comparison.AT_LEAST else number <= bound

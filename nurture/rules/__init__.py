@@ -3,6 +3,7 @@
 from nurture.rules.bundle import Rules, TrackRules, check, load, misfits, read
 from nurture.rules.change import describe_change
 from nurture.rules.folder import Sources, read_folder, survey_folder
+from nurture.rules.reading import lines_of
 from nurture.rules.sending import load_sending
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "TrackRules",
     "check",
     "describe_change",
+    "lines_of",
     "load",
     "load_sending",
     "misfits",

@@ -185,3 +185,19 @@ def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
         except ValueError:
             return text
     return text
+
+
+def lines_of(file: str, text: str) -> Mapping[tuple[str, str], int]:
+    """Return the line of each part of a faultless file, as ("routing", "") or ("routing", "dach").
+
+    The second is the key below the part, or the name or id of an entry of its list.
+    """
+    node = read_yaml(file, text, Reading())
+    found: dict[tuple[str, str], int] = {}
+    for key, part in node.parts.items() if node is not None else ():
+        found[str(key), ""] = part.line
+        for below, inner in part.parts.items():
+            named = inner.value if isinstance(inner.value, dict) else {}
+            called = named.get("name") or named.get("id") if isinstance(below, int) else below
+            found[str(key), str(called)] = inner.line
+    return found

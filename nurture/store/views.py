@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, Table, and_, bindparam, func, select
 
 from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
@@ -194,6 +194,19 @@ def these(
     if lock:
         hold(database, connection, wanted)
     return _read(database, connection, wanted, custody.c.lead_id)
+
+
+def kept_after(connection: Connection, lead_id: int, limit: int) -> list[DueRow]:
+    """Return the next *limit* leads behind *lead_id* that are not closed, by id; for who only reads."""
+    wanted = _leads().where(custody.c.lead_id > lead_id, custody.c.kind != Custodian.CLOSED.value)
+    rows = connection.execute(wanted.order_by(custody.c.lead_id).limit(limit)).all()
+    return [DueRow._make(row) for row in rows]
+
+
+def kept_by_reps(connection: Connection) -> dict[str, int]:
+    """Return how many leads each rep has, by the id under which custody names them."""
+    wanted = select(custody.c.ref, func.count()).where(custody.c.kind == Custodian.REP.value)
+    return {row[0]: row[1] for row in connection.execute(wanted.group_by(custody.c.ref))}
 
 
 def views(

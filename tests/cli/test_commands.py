@@ -19,7 +19,7 @@ COMMANDS = [
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "outcomes import",
     "outcomes list", "outcomes settle", "pause", "preview", "publish",
     "reject", "replies", "report funnel", "report touches", "report tracks", "report wins", "resume", "score",
-    "policy approve", "policy show",
+    "policy approve", "policy check", "policy diff", "policy show",
     "sending", "sending resume", "serve", "signal", "signals import", "simulate", "suppress",
     "suppressions export", "suppressions import", "suppressions list", "test", "tick",
     "tokens create", "tokens list", "tokens revoke", "tracks", "up", "version", "why",
@@ -60,6 +60,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "leave 1", "opens 1", "outcomes list", "policy show",
         "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
         "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
+        "policy check", "policy diff",
         "publish", "publish --dry-run", "reject 1 --reason not-now", "report funnel", "report touches",
         "replies 1", "report tracks", "report wins", "resume 1", "sending", "score 1", "signal 1 clicked",
         "simulate welcome --days 30 --start 2026-03-02", "suppress stranger@people.example",
@@ -112,6 +113,7 @@ def test_a_changed_policy_waits_for_its_approver(running: Place) -> None:
     path.write_text(path.read_text("utf-8").replace("capacity: 5", "capacity: 1"), "utf-8")
     assert "waits for the approval of Sam, sales" in running.ok("publish").out
     assert 'nurture policy approve --by "Sam"' in running.ok("policy", "show").out
+    assert "rep ana, capacity: 5 becomes 1" in running.ok("policy", "diff").out
     assert "Sam, sales" in running.fails("policy", "approve", "--by", "Ann").err
     assert running.fails("policy", "approve", "--by", "Sam", "--on", "tomorrow").code == 4
     done = running.ok("policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json").json

@@ -1,4 +1,4 @@
-"""Reps: reps, reps leave; and what routing decided: routing replay."""
+"""Reps: reps, reps link, reps revoke, reps leave; and what routing decided: routing replay."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, many, out, table
+from nurture.cli.show import JsonOption, as_json, err, many, out, table
 from nurture.errors import Refused
-from nurture.journey import explain, roster
+from nurture.journey import explain, replinks, roster
 from nurture.journey.replay import replay as ask_again
 
 reps = typer.Typer(help="Who takes leads, and who is away.", invoke_without_command=True)
@@ -41,12 +41,40 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
             one.away or "there",
             one.deputy,
             f"{one.today} of {one.capacity}",
+            one.open,
+            one.overdue,
             f"{one.in_hand} of {one.most_in_hand}" if one.most_in_hand is not None else one.in_hand,
+            one.to_follow_up,
             "; ".join(f"{leave.first_day} to {leave.last_day}" for leave in one.leaves),
         )
         for one in found
     ]
-    out.print(table(("id", "name", "today", "deputy", "new today", "in hand", "leave"), rows))
+    columns = ("id", "name", "today", "deputy", "new today", "open", "overdue", "in hand", "to call", "leave")
+    out.print(table(columns, rows, right=("open", "overdue", "in hand", "to call")))
+
+
+@reps.command()
+def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
+    """Make a link to a rep's own page. It works for 30 days; each brief brings a fresh one too."""
+    with open_app() as app:
+        made = replinks.create(app.house, rep, app.clock.now())
+        url = made.url(app.house.base_url)
+    if json:
+        as_json({"rep": rep, "url": url, "days": replinks.WORKS_FOR.days})
+        return
+    err.print(f"Whoever has this link can answer for {rep}. Shown only now:")
+    typer.echo(url)
+
+
+@reps.command()
+def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
+    """End every link to a rep's page at once, those in old mails too; `nurture reps link` makes a new one."""
+    with open_app() as app:
+        ended = replinks.revoke(app.house, rep, app.clock.now())
+    if json:
+        as_json({"rep": rep, "ended": ended})
+    else:
+        out.print(f"{many(ended, 'link')} to the page of {rep} ended.")
 
 
 @reps.command()

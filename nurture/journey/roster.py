@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from nurture.domain.policy import Policy
 from nurture.errors import NotFound, Refused
-from nurture.store import offers, routing
+from nurture.store import offers, repwork, routing
+from nurture.store.repwork import NOTHING_ASKED
 from nurture.store.routing import LeaveRow
 
 from .house import House
@@ -20,7 +21,11 @@ _AHEAD = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class RepShown:
-    """A rep today: why away, if so, who stands in, what they have, and the leave to come."""
+    """A rep today: why away, if so, who stands in, what they have, and the leave to come.
+
+    *open* are offers that wait for an answer, *overdue* those that should have one; *to_follow_up* are
+    accepted leads whose date has come.
+    """
 
     id: str
     name: str
@@ -30,6 +35,9 @@ class RepShown:
     capacity: int
     in_hand: int
     most_in_hand: int | None
+    open: int
+    overdue: int
+    to_follow_up: int
     leaves: tuple[LeaveRow, ...]
 
 
@@ -42,6 +50,7 @@ def roster(house: House, now: datetime) -> list[RepShown]:
         loads = offers.loads(connection, [rep.id for rep in policy.reps], began)
         in_hand = routing.in_hand(connection)
         ahead = routing.leaves(connection, now.date(), (now + _AHEAD).date())
+        asked = repwork.asked_of(connection, now)
     return [
         RepShown(
             rep.id,
@@ -52,6 +61,7 @@ def roster(house: House, now: datetime) -> list[RepShown]:
             rep.capacity,
             in_hand.get(rep.id, 0),
             rep.in_hand,
+            *asked.get(rep.id, NOTHING_ASKED),
             tuple(row for row in ahead if row.rep == rep.id),
         )
         for rep in policy.reps

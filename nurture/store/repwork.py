@@ -177,42 +177,32 @@ def cast(
     insert_rows(database, connection, vote, _VOTE, [(offer_id, rep, useful, now)])
 
 
-class Load(NamedTuple):
-    """What a rep has: offers, those of them that should have been answered, and leads in hand."""
+class Asked(NamedTuple):
+    """What a rep is asked for: offers to answer, those of them that are late, and leads to follow up by now."""
 
     open: int
     overdue: int
-    in_hand: int
     to_follow_up: int
-    today: int
 
 
-def loads(connection: Connection, now: datetime, day_began: datetime) -> dict[str, Load]:
-    """Return what each rep has who has anything."""
-    offered = offer.c.state == "offered"
+NOTHING_ASKED = Asked(0, 0, 0)
+
+
+def asked_of(connection: Connection, now: datetime) -> dict[str, Asked]:
+    """Return what each rep is asked for who is asked for anything."""
     of_offers = (
-        select(
-            offer.c.rep,
-            _count(offered),
-            _count(and_(offered, offer.c.expires_at <= now)),
-            _count(offer.c.offered_at >= day_began),
-        )
-        .where(offered | (offer.c.offered_at >= day_began))
+        select(offer.c.rep, func.count(), _count(offer.c.expires_at <= now))
+        .where(offer.c.state == "offered")
         .group_by(offer.c.rep)
     )
     of_leads = (
-        select(custody.c.ref, func.count(), _count(custody.c.due_at <= now))
-        .where(custody.c.kind == Custodian.REP.value)
+        select(custody.c.ref, func.count())
+        .where(custody.c.kind == Custodian.REP.value, custody.c.due_at <= now)
         .group_by(custody.c.ref)
     )
-    asked = {row[0]: row[1:] for row in connection.execute(of_offers)}
-    held = {row[0]: row[1:] for row in connection.execute(of_leads)}
-    found = {}
-    for rep in asked.keys() | held.keys():
-        waiting, late, today = asked.get(rep, (0, 0, 0))
-        in_hand, due = held.get(rep, (0, 0))
-        found[rep] = Load(waiting, late, in_hand, due, today)
-    return found
+    answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
+    due: dict[str, int] = {rep: count for rep, count in connection.execute(of_leads)}
+    return {rep: Asked(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
 
 
 def _count(condition: Any) -> Any:

@@ -178,7 +178,7 @@ def cast(
 
 
 class Asked(NamedTuple):
-    """What a rep is asked for: offers to answer, those of them that are late, and leads to follow up by now."""
+    """What a rep is asked for: offers to answer, the late ones of them, and leads to follow up by now."""
 
     open: int
     overdue: int
@@ -201,7 +201,7 @@ def asked_of(connection: Connection, now: datetime) -> dict[str, Asked]:
         .group_by(custody.c.ref)
     )
     answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
-    due: dict[str, int] = {rep: count for rep, count in connection.execute(of_leads)}
+    due = {row[0]: row[1] for row in connection.execute(of_leads)}
     return {rep: Asked(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
 
 

@@ -1,7 +1,8 @@
-"""The pages of leads in a real browser without JavaScript, on a phone and on a desk."""
+"""The pages of leads and of reps in a real browser without JavaScript, on a phone and on a desk."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import date
 
@@ -17,11 +18,14 @@ from .world import World
 
 WIDTHS = (390, 1000)
 
+_ANSWER = re.compile(r"status of (422|409) ")  # what a form may answer: unclear, or answered already
+
 _UNSEEN = """() => [...document.querySelectorAll("input:not([type=hidden]), button, a")]
     .filter(one => { const box = one.getBoundingClientRect();
         return box.left < 0 || box.right > document.documentElement.clientWidth })
     .map(one => one.outerHTML)"""
-_SMALL = """() => [...document.querySelectorAll("button, label.choice, input[type=date]")]
+_SMALL = """() => [...document.querySelectorAll("button, label.choice, input[type=date], summary, a.button")]
+    .filter(one => one.getBoundingClientRect().height > 0)
     .filter(one => one.getBoundingClientRect().height < 44).map(one => one.outerHTML)"""
 _FAINT = """() => {
     const light = (color) => {
@@ -33,7 +37,8 @@ _FAINT = """() => {
         const color = getComputedStyle(one).backgroundColor;
         return color.endsWith(", 0)") && one.parentElement ? behind(one.parentElement) : color;
     };
-    return [...document.querySelectorAll("h1, h2, p, small, label, button, a, .state")].filter(one => {
+    const read = "h1, h2, h3, p, small, label, legend, summary, button, a, dt, dd, li, .state, .when";
+    return [...document.querySelectorAll(read)].filter(one => {
         const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
         return (Math.max(a, b) + .05) / (Math.min(a, b) + .05) < 4.5;
     }).map(one => one.outerHTML);
@@ -64,7 +69,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, sqlite_world: World) 
         yield tab
         context.close()
         assert elsewhere == []
-        assert [line for line in said if "status of 422" not in line] == []  # which a form may answer
+        assert [line for line in said if not _ANSWER.search(line)] == []
 
 
 def _press(page: Page, button: str) -> None:
@@ -176,3 +181,82 @@ def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: 
     ):  # link, two topics, the radios
         page.keyboard.press(key)
     _heading(page, "One a month at most, from now on")
+
+
+def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("dana", "accept"))
+    _heading(page, "Dana Miller, Acme & Sons <Ltd>")
+    expect(page.get_by_text("Tuesday 6 January 2026, 08:00 (UTC)")).to_be_visible()
+    assert sqlite_world.custodian("dana")[0] == "offer"
+    _press(page, "Accept this lead")
+    _heading(page, "Dana Miller is yours, Ana")
+    page.get_by_role("link", name="all your leads").click()
+    _heading(page, "Ana, your leads")
+    hand = page.get_by_role("region", name="In your hands")
+    expect(hand.get_by_role("heading", level=3)).to_have_text("Dana Miller, Acme & Sons <Ltd>")
+    _press(page, "I have reached them: Dana Miller")
+    _heading(page, "Noted: you have reached them")
+    page.get_by_role("link", name="All your leads").click()
+    expect(page.get_by_role("button", name="I have reached them")).to_have_count(0)
+    hand.get_by_role("group", name="Was this lead useful?").get_by_role("button", name="Useful", exact=False)
+    _press(page, "Useful: Dana Miller")
+    _heading(page, "Thank you")
+    assert sqlite_world.value("SELECT useful FROM vote") == 1
+    page.goto(sqlite_world.path("dana", "accept"))
+    _heading(page, "This lead was accepted already")
+
+
+def test_a_rep_answers_from_the_desk_and_steers_a_lead_on_its_track(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("dana", "desk"))
+    _heading(page, "Ana, your leads")
+    page.get_by_role("link", name="Look and answer: Dana Miller").click()
+    _heading(page, "Dana Miller, Acme & Sons <Ltd>")
+    page.get_by_text("They asked to be called later").click()
+    _press(page, "Have them called then")
+    expect(page.get_by_role("alert")).to_have_text("Choose a quarter, or write one day, like 2027-03-31.")
+    asked = page.get_by_role("group", name="When did they ask to be called?")
+    expect(asked).to_have_accessible_description("Choose a quarter, or write one day, like 2027-03-31.")
+    _heading(page, "Dana Miller, Acme & Sons <Ltd>")
+    asked.get_by_label("In Q3 2026").check()
+    _press(page, "Have them called then")
+    _heading(page, "They are offered again on Wednesday 1 July 2026")
+    page.get_by_role("link", name="All your leads").click()
+    tracks = page.get_by_role("region", name="Yours before, on our tracks now")
+    expect(tracks).to_contain_text("to be called on 01 Jul 2026")
+    tracks.get_by_text("Hold, speed up or take back").click()
+    _fits(page)
+    _press(page, "Hold for a month: Dana Miller")
+    _heading(page, "Held for a month")
+    page.get_by_role("link", name="All your leads").click()
+    tracks.get_by_text("Hold, speed up or take back").click()
+    _press(page, "Let its track go on: Dana Miller")
+    page.get_by_role("link", name="All your leads").click()
+    tracks.get_by_text("Hold, speed up or take back").click()
+    _press(page, "Offer it to me now: Dana Miller")
+    _heading(page, "It is offered to you")
+    assert sqlite_world.custodian("dana")[0] == "offer"
+
+
+def test_a_rep_gives_back_and_passes_on_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
+    page.goto(sqlite_world.path("dana", "reject"))
+    _heading(page, "Dana Miller, Acme & Sons <Ltd>")
+    for key in ("Tab", "Space", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    _heading(page, "Thank you, Ana. We take it from here")
+    assert sqlite_world.value("SELECT reason FROM offer WHERE state = 'rejected'") == "wrong-person"
+    page.goto(sqlite_world.path("erik", "reassign"))
+    for key in ("Tab", "Space", "Enter"):
+        page.keyboard.press(key)
+    _heading(page, "Ana is asked now")
+    page.goto(sqlite_world.path("erik", "later"))
+    _heading(page, "This lead was passed on already")
+
+
+def test_the_pages_of_reps_are_read_in_the_dark_too(page: Page, sqlite_world: World) -> None:
+    page.emulate_media(color_scheme="dark")
+    offer = sqlite_world.custodian("dana")[1]
+    desk = sqlite_world.path("dana", "desk")
+    ways = ("accept", "reject", "reassign", "later")
+    for path in (desk, f"{desk}/{offer}", *(sqlite_world.path("dana", way) for way in ways)):
+        page.goto(path)
+        _fits(page)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as AllTaken
 
 from nurture.errors import DatabaseUnusable
 
@@ -35,6 +36,7 @@ _CONNECTING: Final = (
 )
 _SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
 _IN_THE_WAY: Final = "Two programs stood in each other's way; this one stepped back. Run it again."
+_ALL_TAKEN: Final = "All connections to the database are taken. Try again in a moment."
 _POSTGRES: Final = {
     "42P01": _UPGRADE,
     "42703": _UPGRADE,
@@ -62,6 +64,8 @@ def explained(name: str) -> Iterator[None]:
             raise
         said = " ".join(str(error.orig).split())
         raise DatabaseUnusable(f"{remedy} ({name}: {said})") from error
+    except AllTaken as error:
+        raise DatabaseUnusable(f"{_ALL_TAKEN} ({name})") from error
 
 
 def passes(error: BaseException) -> bool:

@@ -100,6 +100,7 @@ def create_app(
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
     app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
     app.state.room = inbound.Room(inbound.MOST_ON_DISK)
+    app.state.storing = anyio.CapacityLimiter(webhooks.AT_ONCE)
     app.state.working = anyio.CapacityLimiter(api.AT_ONCE)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Problem, _told)

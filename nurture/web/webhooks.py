@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
+import anyio
 from fastapi import Depends, Request
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
@@ -12,7 +13,11 @@ from nurture.journey import events
 from nurture.mail.events import Unreadable
 from nurture.mail.sendgrid_signature import SIGNATURE, TIMESTAMP
 
-from .access import TheSite
+from .access import Site, TheSite
+
+AT_ONCE: Final = 4
+"""Batches that are stored at the same time; others wait. While the database is busy each holds a connection
+to it, and people who follow links need some too."""
 
 
 async def body_of(request: Request) -> bytes:
@@ -20,12 +25,19 @@ async def body_of(request: Request) -> bytes:
     return await request.body()
 
 
-def sendgrid_events(request: Request, site: TheSite, body: Annotated[bytes, Depends(body_of)]) -> Response:
+async def sendgrid_events(
+    request: Request, site: TheSite, body: Annotated[bytes, Depends(body_of)]
+) -> Response:
     """Keep a batch of events that SendGrid signed, thank for it, and apply it then.
 
     Replays are harmless, as everything counts once: so the time in the signature may be any. SendGrid tries
     again for 24 hours after every other answer than 2xx.
     """
+    limiter: anyio.CapacityLimiter = request.app.state.storing
+    return await anyio.to_thread.run_sync(_take, request, site, body, limiter=limiter)
+
+
+def _take(request: Request, site: Site, body: bytes) -> Response:
     if not site.event_keys:
         why = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"
         return _refused(503, why, {"Retry-After": "300"})

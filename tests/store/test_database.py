@@ -18,10 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Date, Float, Integer, String, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as AllTaken
 from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
 from nurture.store.database import Database
+from nurture.store.explained import explained
 from nurture.store.tables import metadata
 from nurture.store.types import Json, UtcDateTime
 
@@ -256,6 +258,11 @@ def test_a_folder_given_as_the_file(tmp_path: Path) -> None:
 def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "leads.csv").write_text("email,name\n" * 200)
     assert "not an SQLite database" in said_by(f"sqlite:///{tmp_path / 'leads.csv'}")
+
+
+def test_connections_that_are_all_taken_are_a_matter_of_waiting() -> None:
+    with pytest.raises(DatabaseUnusable, match="in a moment"), explained("nurture.db"):
+        raise AllTaken
 
 
 def test_a_database_without_tables(empty_db: Database) -> None:

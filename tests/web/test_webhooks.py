@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
@@ -18,7 +20,9 @@ from nurture.web.access import EVENTS
 from nurture.web.applying import Applying
 from nurture.web.gate import MOST_HELD, Gate
 from nurture.web.look import Look
+from nurture.web.server import serving
 from nurture.web.site import create_app
+from nurture.web.webhooks import AT_ONCE
 from tests.doubles.events import KINDS, PATH, SIGNATURE, TIMESTAMP, Signer, body_of, event
 
 from .world import BASE, NOW, TestClient, World
@@ -230,3 +234,29 @@ def test_what_cannot_be_applied_now_is_left_to_the_sweep(
     with caplog.at_level(logging.WARNING):
         Applying(house, VirtualClock(NOW)).ask()
     assert [record.message for record in caplog.records] == ["events_left_to_the_sweep"]
+
+
+def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_link(
+    sqlite_world: World,
+) -> None:
+    client = client_of(sqlite_world, SIGNER)
+    told = [
+        event("open", arg(sqlite_world), NOW, f"id-{number}", ip=f"192.0.2.{number}") for number in range(30)
+    ]
+    bodies = [body_of([one]) for one in told]
+    link = f"{sqlite_world.path('mia', 'click')}/1"
+    with (
+        serving(client.app, "127.0.0.1", 0) as port,  # type: ignore[arg-type]
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as web,
+        ThreadPoolExecutor(len(bodies)) as many,
+    ):
+        with sqlite_world.house.database.write():
+            posted = [
+                many.submit(web.post, EVENTS, content=body, headers=SIGNER.headers(body)) for body in bodies
+            ]
+            storing = client.app.state.storing.statistics  # type: ignore[attr-defined]
+            while storing().tasks_waiting < len(bodies) - AT_ONCE:
+                threading.Event().wait(0.01)
+            assert web.get(link).status_code == 302
+            assert not any(one.done() for one in posted)
+        assert {one.result().status_code for one in posted} == {202}

@@ -14,6 +14,7 @@ from nurture.mail.compose import Address, ComposedEmail
 
 from .doctor import Check, Finding, SetUp, State
 from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders, versions
+from .doctor_listening import replies, unapplied
 from .reach import Unreachable, get
 
 _MOST_SENDERS: Final = 5
@@ -181,6 +182,8 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("domain", domains),
     ("pages", pages),
     ("bounces", bounces),
+    ("replies", replies),
+    ("events", unapplied),
     ("brakes", paused),
     ("doubts", doubtful),
     ("Prefect", prefect),

@@ -28,7 +28,7 @@ from nurture.store import events, evidence, signals
 from nurture.store.events import Came, Kept, Sent, Settled, Waiting
 from nurture.store.signals import Recorded
 
-from . import listen, suppress
+from . import judging, listen, suppress
 from .house import House
 from .judging import Visited
 from .suppress import OptOut
@@ -131,19 +131,36 @@ def _next(house: House) -> list[Waiting]:
 
 
 def _apply(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
-    """Apply batches together; if that fails, one by one, setting aside those that cannot be applied."""
+    """Apply batches together; if that fails one by one, and then event by event."""
     try:
         return _apply_together(house, batches, now)
-    except POISON as error:
+    except POISON:
         if len(batches) == 1:
-            fault = type(error).__name__  # the type alone: its words may hold what was in the batch
-            _log.error("batch_set_aside", extra={"batch": batches[0].id, "error": fault})
-            with house.database.write() as connection:
-                events.mark_faulty(connection, batches[0].id, fault)
-            return Applied()
+            return _apply_one_by_one(house, batches[0], now)
     total = Applied()
     for batch in batches:
         total += _apply(house, [batch], now)
+    return total
+
+
+def _apply_one_by_one(house: House, batch: Waiting, now: datetime) -> Applied:
+    """Apply what can be applied of a batch; set it aside if that is not all."""
+    total, fault = Applied(), ""
+    try:
+        for event in _read(batch):
+            try:
+                total += _make(house, [(batch, event)], now)
+            except POISON as error:
+                fault = type(error).__name__  # the type alone: its words may hold what was in the batch
+    except POISON as error:
+        fault = type(error).__name__
+    with house.database.write() as connection:
+        if fault:
+            events.mark_faulty(connection, batch.id, fault)
+        else:
+            events.mark_processed(house.database, connection, [batch.id], now)
+    if fault:
+        _log.error("batch_set_aside", extra={"batch": batch.id, "error": fault})
     return total
 
 
@@ -159,7 +176,18 @@ class _Heard:
 
 
 def _apply_together(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
-    read = [(batch, event) for batch in batches for event in _READERS[batch.door](batch.body.encode())]
+    done = _make(house, [(batch, event) for batch in batches for event in _read(batch)], now)
+    with house.database.write() as connection:
+        events.mark_processed(house.database, connection, [batch.id for batch in batches], now)
+    return done
+
+
+def _read(batch: Waiting) -> list[MailEvent]:
+    return _READERS[batch.door](batch.body.encode())
+
+
+def _make(house: House, read: Sequence[tuple[Waiting, MailEvent]], now: datetime) -> Applied:
+    """Make of events what they mean. Done again it changes nothing."""
     database = house.database
     with database.write() as connection:
         events.alone(database, connection)
@@ -169,8 +197,8 @@ def _apply_together(house: House, batches: Sequence[Waiting], now: datetime) -> 
         new = events.keep(database, connection, [_kept(one) for one in heard])
         changed = _settle(house, connection, heard, now)
     _tell(house, [one for one in heard if one.sent is not None and one.sent.kind == "touch"], now)
-    with database.write() as connection:
-        events.mark_processed(database, connection, [batch.id for batch in batches], now)
+    if changed:  # a click that settles must not be acted on before its delivery is known
+        judging.rejudge(house, now)
     return Applied(len(read), new, changed)
 
 

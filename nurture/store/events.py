@@ -156,9 +156,16 @@ def retry_faulty(connection: Connection) -> int:
 
 
 def forget(connection: Connection, before: datetime) -> int:
-    """Delete batches that came before *before* and wait no more; return how many. Their events stay."""
-    done = raw_batch.c.processed_at.is_not(None) | raw_batch.c.fault.is_not(None)
+    """Delete applied batches that came before *before*; return how many. Their events stay."""
+    done = raw_batch.c.processed_at.is_not(None)
     return connection.execute(delete(raw_batch).where(done, raw_batch.c.received_at < before)).rowcount
+
+
+def set_aside(connection: Connection) -> tuple[int, datetime | None]:
+    """Return how many batches could not be applied as a whole, and when the oldest of them came."""
+    faulty = raw_batch.c.fault.is_not(None) & raw_batch.c.processed_at.is_(None)
+    found = connection.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(faulty)).one()
+    return found[0], found[1]
 
 
 def erase(connection: Connection, normal: str) -> int:

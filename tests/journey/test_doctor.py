@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
 from nurture.errors import Misconfigured
-from nurture.journey import doctor_house, doctor_world, publish
+from nurture.journey import doctor_house, doctor_listening, doctor_world, events, publish
 from nurture.journey.doctor import Finding, SetUp, can_send, examine
 from nurture.journey.house import House
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Provider
 from nurture.settings import Settings
 from nurture.store import brakes, clocks
+from nurture.store import events as store
 from nurture.store.brakes import Brake
 from nurture.store.database import Database
+from tests.doubles.imap import PASSWORD as IMAP_PASSWORD
+from tests.doubles.imap import USER, Mailbox, imap_server
 
 from .builders import START, make_house, tiny_rules
 from .looking import Post, everything
@@ -227,3 +232,37 @@ def test_a_brake_stops_what_it_is_on(
     if state != "ok":
         assert "too many bounced" in found.found
         assert f"nurture sending resume {name}" in found.remedy
+
+
+def test_answers_that_nobody_reads_are_said(setup: SetUp, imap_box: Mailbox) -> None:
+    def said(**given: Any) -> Finding:
+        changed = replace(setup, settings=setup.settings.model_copy(update=given))
+        [found] = doctor_listening.replies(changed)
+        return found
+
+    box = SecretStr(f"imap://{quote(USER)}:{quote(IMAP_PASSWORD)}@127.0.0.1:{imap_box.port}")
+    wrong = SecretStr(f"imap://{quote(USER)}:wr0ng@127.0.0.1:{imap_box.port}")
+    domain = {"reply_domain": "in.example.com"}
+    assert (said().state, said(imap_url=box).state) == ("warning", "warning")
+    lost = said(**domain)
+    assert (lost.state, "nobody reads them" in lost.found) == ("fails", True)
+    shut = said(**domain, imap_url=wrong)
+    assert (shut.state, "refuses us" in shut.found, shut.remedy) == ("fails", True, "Check NURTURE_IMAP_URL.")
+    assert said(**domain, imap_url=box).state == "ok"
+    assert "Inbound Parse" in said(**domain, sendgrid_inbound_key="k").found
+    assert doctor_listening.replies(replace(setup, settings=Settings())) == []
+
+
+def test_events_that_could_not_be_applied_are_said(setup: SetUp, live: House) -> None:
+    assert doctor_listening.unapplied(setup) == []
+    with live.database.write() as connection:
+        store.store(live.database, connection, store.Came("unheard-of", "x", START, 1, "[]"))
+    events.apply(live, START)
+    [found] = doctor_listening.unapplied(setup)
+    assert (found.state, "1 batch of" in found.found) == ("warning", True)
+
+
+@pytest.fixture
+def imap_box() -> Iterator[Mailbox]:
+    with imap_server() as box:
+        yield box

@@ -268,7 +268,6 @@ def test_a_click_that_came_before_its_delivery_was_told_is_judged_again(house: H
     post(house, told(house, "click", 60))
     assert one(house, "SELECT verdict FROM signal") == "human"
     post(house, told(house, "delivered", 59.95))
-    listen.listen(house, LATER)
     assert one(house, "SELECT verdict FROM signal") == "suspect"
 
 
@@ -359,6 +358,26 @@ def test_a_batch_that_cannot_be_applied_stops_no_other(house: House) -> None:
     assert events.apply(house, LATER) == events.Applied()
     write(house, "UPDATE raw_batch SET door = 'sendgrid'")
     assert events.sweep(house, LATER) == events.Applied()
+    assert one(house, "SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 0
+
+
+def test_one_event_that_cannot_be_applied_costs_no_other(house: House) -> None:
+    if house.database.is_sqlite:
+        fault = (
+            "CREATE TRIGGER refuse BEFORE INSERT ON mail_event WHEN NEW.named = 'odd' "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        mended = "DROP TRIGGER refuse"
+    else:
+        fault = "ALTER TABLE mail_event ADD CONSTRAINT refuse CHECK (named <> 'odd')"
+        mended = "ALTER TABLE mail_event DROP CONSTRAINT refuse"
+    write(house, fault)
+    assert post(house, told(house, "delivered"), told(house, "odd"), told(house, "spamreport")).new == 2
+    assert sources(house) == ["complaint"]
+    events.sweep(house, LATER + events.KEPT_FOR + timedelta(days=1))
+    assert rows(house, "SELECT fault FROM raw_batch WHERE processed_at IS NULL") == [("IntegrityError",)]
+    write(house, mended)
+    assert events.sweep(house, LATER + timedelta(hours=1)).new == 1
     assert one(house, "SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 0
 
 

@@ -1,0 +1,65 @@
+"""What the doctor looks at of listening: whether answers and events are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from nurture.mail.inbox import Inbox, InboxUnusable
+from nurture.settings import Settings
+from nurture.store import events, schema
+
+from .doctor import Finding, SetUp, State
+
+_PATIENCE: Final = 10.0  # seconds for a connection, and for each answer
+
+
+def replies(setup: SetUp) -> Sequence[Finding]:
+    """Say whether anybody hears what leads answer; their mailbox is opened, and nothing in it changed."""
+    settings = setup.settings
+    doors = _doors(settings)
+    domain = settings.reply_domain
+    worse: State = "fails" if setup.for_real else "warning"
+    if domain is None and not doors:
+        found = "answers go to the sender alone, and nurture hears none, not even those that say stop"
+        remedy = (
+            "Set NURTURE_REPLY_DOMAIN, or tell of each by `nurture signal LEAD replied`, `nurture suppress`."
+        )
+        return [Finding("replies", "warning", found, remedy)] if setup.for_real else []
+    if domain is None:
+        found = f"{' and '.join(doors)} may be read, but no mail asks for answers there"
+        return [Finding("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to the mail domain of it.")]
+    if not doors:
+        found = f"mail asks for answers at {domain}, and nobody reads them"
+        remedy = "Set NURTURE_SENDGRID_INBOUND_KEY or NURTURE_IMAP_URL; else unset NURTURE_REPLY_DOMAIN."
+        return [Finding("replies", worse, found, remedy)]
+    if settings.imap_url is not None:
+        try:
+            with Inbox(settings.imap_url, timeout=_PATIENCE).opened():
+                pass
+        except InboxUnusable as error:
+            reason, _, remedy = str(error).partition(". ")
+            return [Finding("replies", worse, reason, remedy)]
+    return [Finding("replies", "ok", f"mail asks for answers at {domain}, heard by {' and '.join(doors)}")]
+
+
+def _doors(settings: Settings) -> list[str]:
+    inbound = "SendGrid's Inbound Parse, once it posts to /webhooks/sendgrid/inbound"
+    mailbox = "the mailbox in NURTURE_IMAP_URL"
+    return [inbound] * bool(settings.inbound_keys) + [mailbox] * (settings.imap_url is not None)
+
+
+def unapplied(setup: SetUp) -> Sequence[Finding]:
+    """Look for batches of the provider's events of which not all could be applied."""
+    with setup.database() as db:
+        schema.require_current(db)
+        with db.read() as connection:
+            count, oldest = events.set_aside(connection)
+    if oldest is None:
+        return []
+    many = "1 batch" if count == 1 else f"{count:,} batches"
+    found = (
+        f"{many} of the provider's events could not be applied as a whole, the oldest of {oldest:%Y-%m-%d}"
+    )
+    remedy = "Each is kept, and tried again in every round; the log says why at batch_set_aside."
+    return [Finding("events", "warning", found, remedy)]

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.running import moment
+from nurture.cli.salesreport import sales
 from nurture.cli.show import JsonOption, as_json, bar, cell, counts, out, table
 from nurture.domain.lead import Closing
 from nurture.errors import NotFound, Refused
@@ -31,6 +32,7 @@ def add_to(app: typer.Typer) -> None:
         ("audit", audit),
     ):
         app.command(name)(command)
+    report.command("sales")(sales)
     app.add_typer(report, name="report")
 
 

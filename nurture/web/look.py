@@ -33,12 +33,15 @@ class Look:
         self._pages.globals["style"] = Markup(style)  # noqa: S704 - our own file
         self._pages.filters.update(moment=_moment, day=_day)
 
+    def render(self, name: str, **values: object) -> str:
+        """Return one page as HTML."""
+        return self._pages.get_template(name).render(**values)
+
     def page(
         self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
     ) -> HTMLResponse:
         """Render one page."""
-        html = self._pages.get_template(name).render(**values)
-        return HTMLResponse(html, status_code=status, headers=headers)
+        return HTMLResponse(self.render(name, **values), status_code=status, headers=headers)
 
 
 def _moment(value: datetime) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import insert
+from sqlalchemy import event, insert
 
 from nurture.domain.address import normalise_address
 from nurture.journey import approval, publish, tick
@@ -219,3 +221,16 @@ _LEAD = tables.Lead.__table__  # type: ignore[attr-defined]
 _IDENTITY = tables.Identity.__table__  # type: ignore[attr-defined]
 _CUSTODY = tables.Custody.__table__  # type: ignore[attr-defined]
 _JOURNAL = tables.Journal.__table__  # type: ignore[attr-defined]
+
+
+@contextmanager
+def statements(db: Database) -> Iterator[list[str]]:
+    """Note the statements that reach the database meanwhile."""
+    seen: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        seen.append(statement)
+
+    event.listen(db.engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(db.engine, "before_cursor_execute", note)

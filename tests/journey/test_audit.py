@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from nurture.domain.lead import Closing
 from nurture.journey import handoff, listen, simulate, steer
@@ -18,7 +16,7 @@ from nurture.journey.house import House
 from nurture.store.database import Database
 from nurture.store.signals import Recorded
 
-from .builders import START, add_lead, make_house, tick_at
+from .builders import START, add_lead, make_house, statements, tick_at
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -41,18 +39,6 @@ def _write(house: House, statement: str, **values: Any) -> None:
 
 def _kinds(seen: Audit) -> dict[str, tuple[int, ...]]:
     return {one.kind: one.lead_ids for one in seen.findings}
-
-
-@contextmanager
-def _statements(db: Database) -> Iterator[list[str]]:
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    event.listen(db.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(db.engine, "before_cursor_execute", note)
 
 
 def _reply(lead_id: int, at: datetime) -> Recorded:
@@ -264,12 +250,12 @@ def test_an_audit_costs_the_same_number_of_statements_however_many_leads(house: 
     add_lead(house)
     tick_at(house, START)
     audit(house, START)
-    with _statements(house.database) as few:
+    with statements(house.database) as few:
         audit(house, START)
     for _ in range(30):
         add_lead(house, title="Head")
     tick_at(house, START)
-    with _statements(house.database) as many:
+    with statements(house.database) as many:
         assert audit(house, START).ok
     assert len(many) == len(few) <= 20
 

@@ -100,3 +100,10 @@ def _table(name: str) -> list[str]:
 def _squashed(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.casefold().replace("&", "and"))
     return "".join(letter for letter in plain if letter.isalnum())
+
+
+@cache
+def countries() -> tuple[tuple[str, str], ...]:
+    """Return every country's code and English name, in the order of the names."""
+    rows = [line.split("\t") for line in _table("iso3166.tab")]
+    return tuple(sorted(((code, name) for code, name, *_ in rows), key=lambda row: row[1]))

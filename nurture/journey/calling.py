@@ -181,7 +181,7 @@ def _stamp(
     now: datetime,
 ) -> list[Waiting]:
     """Note that the call comes next, of all that may still go and that nobody took from us meanwhile."""
-    touches = [one for one in breath if one.kind == "touch"]
+    touches = [one for one in breath if one.kind in outbox.TO_LEADS]
     stopped = clearance.suppressed_meanwhile(house, connection, touches)
     if held.at is not None and now - held.at > LEASE:
         stopped = clearance.closed_meanwhile(house, connection, touches, now) | stopped

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from nurture.domain import calendar, sending
 from nurture.domain.lead import Custodian
+from nurture.domain.routing import NEEDS
 from nurture.domain.sending import Limits, SendingRules
 from nurture.domain.suppression import Standing, covering
 from nurture.domain.track import Program
@@ -19,7 +20,7 @@ from nurture.errors import NurtureError
 from nurture.store import brakes, outbox, suppressions
 from nurture.store import sending as sent_mail
 from nurture.store.brakes import Brake
-from nurture.store.outbox import Outcome, Waiting
+from nurture.store.outbox import TO_LEADS, Outcome, Waiting
 
 from .forwarding import TEMPLATE, is_current
 from .house import House
@@ -43,14 +44,14 @@ def clear(
     house: House, connection: Connection, waiting: Sequence[Waiting], braked: Sequence[Brake], now: datetime
 ) -> Cleared:
     """Look once more at everything that may have changed since the messages were planned."""
-    touches = [one for one in waiting if one.kind == "touch"]
+    touches = [one for one in waiting if one.kind in TO_LEADS]
     suppressed = _suppressed(house, connection, touches)
     programs = _programs(house, connection, touches)
     sent = _sent(house, connection, touches, programs, now)
     cleared = Cleared()
     going: dict[str, list[Waiting]] = defaultdict(list)
     for one in waiting:
-        if one.kind != "touch":
+        if one.kind not in TO_LEADS:
             outcome = None if _is_current(one) else cancelled(one, "superseded")
         else:
             program = programs[one.track, one.track_version]
@@ -168,6 +169,13 @@ def _sent(
     return sent
 
 
+def _stands_where_it_was(one: Waiting) -> bool:
+    """Tell whether the lead is still on the track, or waits for the fact, for which this mail was planned."""
+    if one.kind == "touch":
+        return one.custodian == Custodian.TRACK and one.custody_ref == one.track
+    return one.custodian == Custodian.QUEUE and one.custody_ref == f"{NEEDS}{one.step}"
+
+
 def _obstacle(
     house: House,
     one: Waiting,
@@ -177,9 +185,9 @@ def _obstacle(
     now: datetime,
 ) -> Outcome | None:
     """Return what keeps this touch from going now, None if nothing does."""
-    if one.custodian != Custodian.TRACK or one.custody_ref != one.track:
+    if not _stands_where_it_was(one):
         return cancelled(one, "left")
-    if one.attempts and (one.on_step, one.on_visit) != (one.step, one.visit):
+    if one.kind == "touch" and one.attempts and (one.on_step, one.on_visit) != (one.step, one.visit):
         return cancelled(one, "superseded")  # it was in doubt, and its track went on without it
     if not one.basis or one.address is None:
         return cancelled(one, "no basis or no address")

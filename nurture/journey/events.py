@@ -26,6 +26,7 @@ from nurture.mail import sendgrid_events
 from nurture.mail.events import MailEvent, Refusal
 from nurture.store import events, evidence, signals
 from nurture.store.events import Came, Kept, Sent, Settled, Waiting
+from nurture.store.outbox import TO_LEADS
 from nurture.store.signals import Recorded
 
 from . import judging, listen, suppress
@@ -196,7 +197,7 @@ def _make(house: House, read: Sequence[tuple[Waiting, MailEvent]], now: datetime
         heard = [_heard(house, batch, event, sent) for batch, event in read]
         new = events.keep(database, connection, [_kept(one) for one in heard])
         changed = _settle(house, connection, heard, now)
-    _tell(house, [one for one in heard if one.sent is not None and one.sent.kind == "touch"], now)
+    _tell(house, [one for one in heard if one.sent is not None and one.sent.kind in TO_LEADS], now)
     if changed:  # a click that settles must not be acted on before its delivery is known
         judging.rejudge(house, now)
     return Applied(len(read), new, changed)

@@ -28,6 +28,7 @@ from nurture.store.intake import ImportRun
 
 from .arrivals import Arrivals
 from .house import House
+from .lacking import look_again
 from .listen import listen
 from .undisturbed import undisturbed
 
@@ -214,6 +215,7 @@ def _run(path: Path, done: Imported, now: datetime) -> ImportRun:
 
 def _listen(house: House, now: datetime) -> None:
     """Apply the signals at once if there are rules to weigh them; else the first sweep does."""
+    look_again(house, now)
     with house.database.read() as connection:
         ready = any(row.kind == publications.POLICY for row in publications.in_force(connection))
     if ready:

@@ -24,6 +24,7 @@ REASSIGN: Final = "reassign"
 LATER: Final = "later"
 CLICK: Final = "click"
 OPEN: Final = "open"
+ASK: Final = "ask"
 
 REPLY: Final = "reply"
 """What is mailed back to, not clicked: it has no page."""
@@ -37,6 +38,7 @@ PATHS: Final = {
     LATER: "l",
     CLICK: "c",
     OPEN: "o",
+    ASK: "f",
 }
 """Where each purpose lives under the base URL."""
 

@@ -12,6 +12,7 @@ from nurture.store import offers, views
 from nurture.store.changes import Offered
 from nurture.store.views import Claimed
 
+from . import asking
 from .announcing import announced
 from .house import House
 from .moves import LOOK_AGAIN_AFTER, Mover
@@ -82,7 +83,9 @@ def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed, bega
         return "no rep left"
     due, next_action = mover.now + LOOK_AGAIN_AFTER, "look at it: say to which account it belongs"
     if routed.needs:
-        due, next_action = routes.want(lead, routed).overdue_at, f"wait for {routed.needs}"
+        want = routes.want(lead, routed)
+        due, next_action = want.overdue_at, f"wait for {routed.needs}"
+        mover.changes.intended += asking.intended(routes.house, lead, mover.book, want, mover.now)
     moved = mover.keep(lead, Custodian.QUEUE, routed.queue, next_action, due)
     detail = {"candidates": list(routed.candidates)} if routed.candidates else None
     mover.note(lead, "moved", "; ".join(routed.because), moved, ref=routed.queue, detail=detail)

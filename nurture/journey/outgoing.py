@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 from nurture.mail.compose import ComposedEmail
 from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
-from nurture.store.outbox import NOTICE, Waiting
+from nurture.store.outbox import NOTICE, TO_LEADS, Waiting
 
-from . import forwarding, links, replinks
+from . import asking, forwarding, links, replinks
 from .briefs import Briefs
 from .house import House
 from .letters import Letter, touch
@@ -44,12 +44,14 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
     passed_on = [one for one in batch if one.kind == "brief" and one.email == forwarding.TEMPLATE]
     forwards = forwarding.Forwards.of(house, connection, passed_on)
     answers = {one.id for one in passed_on}
-    others = [one for one in batch if one.kind != "touch" and one.id not in answers]
+    others = [one for one in batch if one.kind not in TO_LEADS and one.id not in answers]
     briefs = Briefs.of(house, connection, others, now)
     for one in batch:
         try:
             if one.kind == "touch":
                 letter = touch(house, connection, one, opens=one.lead_id in agreed)
+            elif one.kind == asking.ASK:
+                letter = asking.letter(house, connection, one)
             elif one.id in answers:
                 letter = Letter(forwards.write(one), [])
             else:

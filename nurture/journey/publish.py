@@ -20,7 +20,7 @@ from nurture.rules.sla import ESCALATE, REMIND
 from nurture.store import enrollments, publications
 from nurture.store.publications import POLICY
 
-from . import approval, letters
+from . import approval, asking, letters
 from .house import House
 from .rehearse import Script, rehearse
 from .rulebook import SENDING
@@ -68,6 +68,10 @@ NUDGE_KNOWN = BRIEF_KNOWN | {"manager.name", "sla.accepted", "sla.since", "sla.n
 """Every name that a reminder to a rep, or a word to their manager, may use."""
 
 
+ASK_KNOWN = letters.KNOWN | {"ask.url", "ask.question", "ask.field"}
+"""Every name that the email may use that asks a lead for a fact."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One new version: what it is, how many leads it moves, and which of their steps lead elsewhere."""
@@ -103,10 +107,16 @@ def _checked(files: tuple[tuple[str, str], ...], unreadable: tuple[Fault, ...]) 
         elif path.startswith("handoff/") and path.endswith(".md"):
             source = EmailSource(path, text)
             mjml = loaded.layouts.get(layout_name(source))
-            known = NUDGE_KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN
-            faults += check_email(source, mjml, known) if mjml is not None else []
+            faults += check_email(source, mjml, *_names_in(path)) if mjml is not None else []
     lost = {fault.file for fault in unreadable}
     return tuple(sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)}))
+
+
+def _names_in(path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names that a text in handoff/ may use, and those that it must."""
+    if path == asking.TEMPLATE:
+        return ASK_KNOWN, letters.REQUIRED | {"ask.url"}
+    return NUDGE_KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN, frozenset()
 
 
 def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) -> list[Fault]:

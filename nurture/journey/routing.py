@@ -39,6 +39,7 @@ class Router:
     *grades* tells whether any asks for the fit letter.
     """
 
+    house: House
     policy: Policy
     now: datetime
     directory: Directory
@@ -176,6 +177,7 @@ def router(
         team[rep] = replace(team[rep], today=load.today, in_hand=open_work.get(rep, 0), newest=load.newest)
     linked = accounts.linked(database, connection, lead_ids)
     return Router(
+        house,
         policy,
         now,
         house.directories.current(connection),

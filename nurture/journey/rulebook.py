@@ -13,6 +13,7 @@ from nurture.domain.sending import SendingRules
 from nurture.domain.track import Program
 from nurture.errors import NotFound
 from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
+from nurture.mail.source import layout_name
 from nurture.mail.tracking import Tracking
 from nurture.rules.folder import BRIEF
 from nurture.store import destinations, publications
@@ -90,6 +91,19 @@ class Rulebooks:
         if path not in found.sources:
             raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
         return self.internal(connection, version, EmailSource(path, found.sources[path]))
+
+    def to_leads(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+        """Return mail to leads of one version of the policy, compiled. Raises NotFound if it has none."""
+        key = (POLICY, POLICY, version, path)
+        if key not in self._emails:
+            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            if path not in found.sources:
+                raise NotFound(
+                    f"Version {version} of the policy has no templates/{path}. Write it, and publish."
+                )
+            source = EmailSource(path, found.sources[path])
+            self._emails[key] = compile_email(source, found.layouts[layout_name(source)])
+        return self._emails[key]
 
     def internal(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
         """Return mail to our own people, compiled, in the layout of one version of the policy."""

@@ -38,6 +38,9 @@ enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 
 
+TO_LEADS: Final = ("touch", "ask")
+"""The kinds that go to leads: everything that keeps mail from them holds for both."""
+
 NOTICE: Final = "notice"
 """The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
 
@@ -183,7 +186,7 @@ def sent_since(
         select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(
-            message.c.kind == "touch",
+            message.c.kind.in_(TO_LEADS),
             message.c.state.not_in(("planned", "claimed", "cancelled", "rejected")),
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )

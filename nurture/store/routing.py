@@ -260,3 +260,53 @@ def facts_of(connection: Connection, lead_id: int) -> dict[str, Any]:
     """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
     row = connection.execute(select(lead.c.facts, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
     return {} if row is None else {**row.facts, **({"country": row.country} if row.country else {})}
+
+
+def set_country(connection: Connection, lead_id: int, code: str, now: datetime) -> None:
+    """Write in which country a lead works, as it said itself."""
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(country=code, updated_at=now))
+
+
+class Wait(NamedTuple):
+    """How a fact was waited for: of one lead, since when, until when, and by whom it came to be known."""
+
+    field: str
+    wanted_at: datetime
+    overdue_at: datetime
+    filled_at: datetime | None
+    filled_by: str | None
+
+
+def waits(connection: Connection) -> list[Wait]:
+    """Return every wait for a fact that there ever was."""
+    asked = select(*[wanted_fact.c[name] for name in Wait._fields]).order_by(wanted_fact.c.field)
+    return [Wait._make(row) for row in connection.execute(asked)]
+
+
+def known_by_now(connection: Connection) -> list[tuple[int, str, dict[str, Any]]]:
+    """Return (lead id, field, facts) of the leads that wait for a fact, and were changed since."""
+    asked = (
+        select(wanted_fact.c.lead_id, wanted_fact.c.field, lead.c.facts, lead.c.country)
+        .join(lead, lead.c.id == wanted_fact.c.lead_id)
+        .where(wanted_fact.c.filled_at.is_(None), lead.c.updated_at > wanted_fact.c.wanted_at)
+    )
+    return [
+        (id_, field, {**facts, **({"country": country} if country else {})})
+        for id_, field, facts, country in connection.execute(asked)
+    ]
+
+
+def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+    """Have leads that wait for a fact looked at now."""
+    if not lead_ids:
+        return
+    chosen = database.ids("chosen", lead_ids)
+    connection.execute(
+        update(custody)
+        .where(
+            custody.c.lead_id == chosen.c.id,
+            custody.c.kind == "queue",
+            custody.c.ref.like("needs-%"),
+        )
+        .values(due_at=now, version=custody.c.version + 1)
+    )

@@ -280,6 +280,7 @@ def _touches(
     chosen = database.ids("chosen", list(current))
     wanted = (
         select(
+            message.c.kind,
             message.c.lead_id,
             message.c.enrollment_id,
             message.c.step,
@@ -290,16 +291,16 @@ def _touches(
             message.c.send_at,
         )
         .join(chosen, chosen.c.id == message.c.lead_id)
-        .where(message.c.kind == "touch")
+        .where(message.c.kind.in_(("touch", "ask")))
         .order_by(message.c.id)
     )
     touches: dict[int, list[Touch]] = defaultdict(list)
     recent: dict[int, list[datetime]] = defaultdict(list)
     for row in connection.execute(wanted).all():
-        lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
+        kind, lead_id, enrollment_id, step, visit, state, state_at, accepted_at, send_at = row
         seen = TOUCH_STATES[state]
         at = send_at if seen is TouchState.IN_AIR else accepted_at or state_at
-        if enrollment_id == current[lead_id]:
+        if kind == "touch" and enrollment_id == current[lead_id]:
             touches[lead_id].append(Touch(step, visit, seen, at))
         if seen not in (TouchState.CANCELLED, TouchState.REJECTED):
             recent[lead_id].append(at)

@@ -86,6 +86,7 @@ CLICK: Final = f"/{links.PATHS[links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{links.PATHS[links.OPEN]}/{{token}}.gif"
 EVENTS: Final = "/webhooks/sendgrid/events"
 PREFERENCES: Final = f"/{links.PATHS[links.PREFERENCES]}/{{token}}"
+ASK: Final = f"/{links.PATHS[links.ASK]}/{{token}}"
 INBOUND: Final = "/webhooks/sendgrid/inbound"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
@@ -108,6 +109,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     OPEN: Bearer(links.OPEN, methods=LOOK),
     EVENTS: Signed(methods=ACT, most_bytes=2 * 1024 * 1024),  # SendGrid's batches end at 768 KB
     PREFERENCES: Bearer(links.PREFERENCES),
+    ASK: Bearer(links.ASK),
     INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, streamed=True),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),

@@ -18,7 +18,19 @@ from nurture.journey.house import House
 from nurture.mail.sendgrid_signature import Keyring
 from nurture.store import clocks
 
-from . import access, api, clicks, desk, handoffs, inbound, preferring, problems, unsubscribing, webhooks
+from . import (
+    access,
+    api,
+    asking,
+    clicks,
+    desk,
+    handoffs,
+    inbound,
+    preferring,
+    problems,
+    unsubscribing,
+    webhooks,
+)
 from .access import Site, TheSite, admit
 from .applying import Applying
 from .gate import Gate
@@ -51,6 +63,7 @@ _ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
     (access.OPEN, clicks.pixel, None),
     (access.EVENTS, None, webhooks.sendgrid_events),
     (access.PREFERENCES, preferring.ask, preferring.choose),
+    (access.ASK, asking.ask, asking.answer),
     (access.INBOUND, None, inbound.sendgrid_inbound),
     (access.HEALTH, health, None),
     (access.HEALTHZ, health, None),

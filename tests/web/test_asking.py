@@ -96,16 +96,13 @@ def test_a_link_that_nobody_made_asks_nothing(house: House, path: str) -> None:
     assert client_of(house).post(path, data={"answer": "DE"}).status_code in (404, 405)
 
 
-def test_who_opted_out_or_gave_no_basis_is_not_asked_and_still_gets_a_rep(house: House) -> None:
+def test_who_opted_out_is_not_asked_and_gets_a_rep_all_the_same(house: House) -> None:
     lead = unrouted(house)
     suppress.suppress(house, ["mia@people.example"], START)
-    other = add_lead(house, basis=None, demo_requested=True)
-    tick_at(house, START, OPENS, OPENS + DAY)
-    states = rows(house, "SELECT state, reason FROM message WHERE kind = 'ask' ORDER BY lead_id")
-    assert {state for state, _ in states} <= {"cancelled"}
-    tick_at(house, START + 3 * DAY, START + 3 * DAY + HOUR, START + 3 * DAY + 2 * HOUR)
-    for each in (lead, other):
-        assert one(house, "SELECT count(*) FROM routing WHERE lead_id = :id", id=each) >= 1
+    tick_at(house, OPENS)
+    assert [state for _, _, state, _ in messages(house, "ask")] == ["cancelled"]
+    tick_at(house, START + 3 * DAY, START + 3 * DAY)
+    assert one(house, "SELECT count(*) FROM offer WHERE lead_id = :id", id=lead) == 1
 
 
 def test_a_fact_that_comes_by_another_way_routes_the_lead_and_the_question_is_dropped(house: House) -> None:

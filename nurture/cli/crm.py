@@ -14,7 +14,7 @@ from nurture.cli.sending import tell_brake
 from nurture.cli.show import JsonOption, as_json, counts, out, table
 from nurture.crm.port import Crm, CrmDown
 from nurture.errors import Misconfigured, Refused
-from nurture.journey import brakes, handback
+from nurture.journey import brakes, crmdrift, crmread, handback
 from nurture.store import clocks, crmrecords
 
 group = typer.Typer(help="The CRM in which sales keeps its leads.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def sync(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell the CRM of hand-offs: each once, in order, also after an outage."""
+    """Tell the CRM of hand-offs, each once and in order; read what sales did there."""
     with open_app() as app:
         crm = _crm(app)
         now = app.clock.now()
@@ -43,14 +43,21 @@ def sync(
             clocks.note(connection, now)
         planned = _plan_again(app, moment(again_since)) if again_since else 0
         done = handback.hand_back(app.house, app.clock)
+        read = crmread.read_back(app.house, app.clock.now())
         with app.database.read() as connection:
             standing = crmrecords.standing(connection)
         paused = [one for one in brakes.standing(app.house, now).brakes if one.name == crm.name]
     if json:
         told = {"crm": crm.name, "planned_again": planned, "did": dict(done)}
-        as_json(told | {"standing": standing, "paused": paused})
+        as_json(told | {"read": read, "standing": standing, "paused": paused})
         return
     out.print(f"{crm.name}: {counts(done) or 'there was nothing new to tell'}")
+    out.print(f"From there: {counts(read.did) or 'nothing new'}")
+    for status, count in sorted(read.unknown.items()):
+        what = f"{count:,} with the status {status!r}, of which sales/crm.yaml does not say what it means"
+        out.print(f"[yellow]unknown[/] {escape(what)}")
+    for fault in read.faults:
+        out.print(f"[red]not read[/] {escape(fault)}")
     rows = [(one.state.replace("_", " "), one.handoffs, one.since, one.reason) for one in standing]
     if rows:
         out.print(table(("hand-offs", "count", "oldest since (UTC)", "why"), rows, right=("count",)))
@@ -76,6 +83,25 @@ def check(json: JsonOption = False) -> None:
             out.print(f"[green]{crm.name} is set up for hand-offs.[/]")
     if faults:
         raise typer.Exit(Misconfigured.exit_code)
+
+
+@group.command()
+def drift(json: JsonOption = False) -> None:
+    """Show where the CRM and nurture say different things of a lead, and what to do. Nothing is written."""
+    with open_app() as app:
+        crm = _crm(app)
+        try:
+            found = crmdrift.drift(app.house, crm)
+        except CrmDown as down:
+            raise Refused(f"{crm.name} cannot be asked: {down.why}") from down
+    if json:
+        as_json({"crm": crm.name, "drift": found})
+    else:
+        rows = [(one.lead_id, one.what, one.crm_says, one.we_say, one.remedy) for one in found]
+        columns = ("lead", "what", f"{crm.name} says", "we say", "what to do")
+        out.print(table(columns, rows, right=("lead",)) if rows else f"{crm.name} and we say the same.")
+    if found:
+        raise typer.Exit(1)
 
 
 def _crm(app: App) -> Crm:

@@ -17,6 +17,8 @@ class Stage(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    REASSIGNED = "reassigned"
+    LAPSED = "lapsed"
 
 
 @dataclass(frozen=True, slots=True)

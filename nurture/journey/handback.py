@@ -96,7 +96,7 @@ class _Worker:
         with self.house.database.write() as connection:
             back, doubt = crmrecords.release_expired(self.house.database, connection, now)
             unsettled = crmrecords.doubtful(connection, now - DOUBT_RESTS, CLAIMED * 5)
-            stop = _brake_on(brakes.on(connection), self.crm)
+            stop = brake_on(brakes.on(connection), self.crm)
         self.done += Counter({"taken back": back, "in_doubt": doubt})
         if not unsettled or (stop is not None and (stop.until is None or stop.until > now)):
             return
@@ -125,7 +125,7 @@ class _Worker:
         now = self.clock.now()
         database = self.house.database
         with database.write() as connection:
-            stop = _brake_on(brakes.on(connection), self.crm)
+            stop = brake_on(brakes.on(connection), self.crm)
             if stop is not None:
                 if stop.until is None or stop.until > now:
                     return []
@@ -232,7 +232,8 @@ _WORD: Final[dict[type, str]] = {
 }
 
 
-def _brake_on(on: Sequence[Brake], crm: Crm) -> Brake | None:
+def brake_on(on: Sequence[Brake], crm: Crm) -> Brake | None:
+    """Return what keeps everybody from calling *crm*, None if nothing does."""
     return next((one for one in on if (one.kind, one.name) == ("provider", crm.name)), None)
 
 

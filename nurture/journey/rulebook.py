@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection
 
 from nurture import rules
+from nurture.domain.crmwords import CrmWords
 from nurture.domain.policy import Policy
 from nurture.domain.sending import SendingRules
 from nurture.domain.track import Program
@@ -118,6 +119,11 @@ class Rulebooks:
         return self._policies.get(version) or self._policy(
             connection, self._find(connection, POLICY, POLICY, version)
         )
+
+    def crm_words(self, connection: Connection) -> CrmWords:
+        """Return what the CRM's statuses mean, as the policy in force was published with them."""
+        version = self.current(connection).policy.version
+        return self._rules_of(connection, self._find(connection, POLICY, POLICY, version)).crm
 
     def _find(self, connection: Connection, kind: str, name: str, version: int) -> Published:
         row = publications.find(connection, kind, name, version)

@@ -11,6 +11,7 @@ from nurture.store import clocks
 
 from . import events, repeats, replies
 from .advance import Advanced, advance
+from .crmread import read_back
 from .deliver import Delivered, deliver
 from .enrol import classify
 from .handback import hand_back
@@ -46,5 +47,5 @@ def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
         advanced=advance(house, now),
         handed_off=hand_off(house, now),
         delivered=deliver(house, clock),
-        crm=hand_back(house, clock),
+        crm=hand_back(house, clock) + read_back(house, clock.now()).did,
     )

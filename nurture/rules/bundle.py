@@ -8,14 +8,16 @@ from functools import lru_cache
 from hashlib import sha256
 
 from nurture.domain.conditions import Condition
+from nurture.domain.crmwords import CrmWords
 from nurture.domain.faults import Fault
 from nurture.domain.policy import Policy
 from nurture.domain.sending import SendingRules
 from nurture.domain.track import Email, Program
 from nurture.errors import NotFound, RulesFaulty
+from nurture.rules.crm import read_crm_words
 from nurture.rules.defaults import Defaults, read_defaults
 from nurture.rules.emails import check_front, chosen_layout, layouts_in
-from nurture.rules.folder import BRIEF, DEFAULTS, POLICY, SENDING, Sources
+from nurture.rules.folder import BRIEF, CRM, DEFAULTS, POLICY, SENDING, Sources
 from nurture.rules.places import check_named
 from nurture.rules.program import tracks_without_an_email
 from nurture.rules.reading import Node, Reading
@@ -60,6 +62,7 @@ class Rules:
     """The Markdown of the brief that a rep receives, "" if the bundle has none."""
     unversioned_policy: Policy | None = field(repr=False)
     policy_digest: str = ""
+    crm: CrmWords = field(default_factory=CrmWords)
     sending: SendingRules = field(default_factory=SendingRules)
     sending_digest: str = ""
     """"" if the bundle has no sending.yaml."""
@@ -132,6 +135,7 @@ def _read_once(files: tuple[tuple[str, str], ...], whole: bool) -> tuple[Rules, 
     policy = _policy(sources, read, defaults, reading, whole=whole)
     senders = {defaults.sender.email, *(track.program.sender.email for track in read.values())}
     sending = read_sending_rules(sources, reading, senders if whole else None)
+    crm = read_crm_words(sources, policy.reject_reasons if policy is not None else None, reading)
     if whole:
         check_named(reading, names)
         _check_circles(read, reading)
@@ -147,6 +151,7 @@ def _read_once(files: tuple[tuple[str, str], ...], whole: bool) -> tuple[Rules, 
         brief=sources.get(BRIEF, ""),
         unversioned_policy=policy,
         policy_digest=_digest(_policy_sources(sources)) if policy is not None else "",
+        crm=crm,
         sending=sending,
         sending_digest=_digest(_sending_sources(sources)) if SENDING in sources else "",
     )
@@ -206,7 +211,7 @@ def _policy_sources(sources: Sources) -> Sources:
     return {
         path: text
         for path, text in sorted(sources.items())
-        if path in (POLICY, DEFAULTS) or path.startswith(("handoff/", "layouts/"))
+        if path in (POLICY, CRM, DEFAULTS) or path.startswith(("handoff/", "layouts/"))
     }
 
 

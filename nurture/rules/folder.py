@@ -16,6 +16,7 @@ DEFAULTS: Final = "defaults.yaml"
 POLICY: Final = "sales/policy.yaml"
 BRIEF: Final = "handoff/brief.md"
 SENDING: Final = "sending.yaml"
+CRM: Final = "sales/crm.yaml"
 _FOLDERS: Final = ("tracks", "layouts", "handoff", "sales")
 _ENCODING: Final = "Save the file again with the encoding UTF-8"
 _SUFFIXES: Final = frozenset({".yaml", ".yml", ".md", ".mjml"})

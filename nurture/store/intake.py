@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from nurture.domain.lead import Fact
-from nurture.store import signals, tables
+from nurture.store import crmrecords, signals, tables
 from nurture.store.changes import Changes, hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
@@ -302,11 +302,13 @@ def _leave(database: Database, connection: Connection, lead_ids: Sequence[int], 
         .where(enrollment.c.lead_id == gone.c.id, enrollment.c.ended_at.is_(None))
         .values(ended_at=now, end_reason="won")
     )
-    connection.execute(
+    withdrawn = connection.execute(
         update(offer)
         .where(offer.c.lead_id == gone.c.id, offer.c.state == "offered")
         .values(state="withdrawn", answered_at=now, reason="won")
-    )
+        .returning(offer.c.id)
+    ).scalars()
+    crmrecords.intend(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
 
 
 def note_run(connection: Connection, run: ImportRun) -> None:

@@ -315,7 +315,7 @@ def measure(
         whole += done
     note = f"{LEADS} leads each, CRMs in turn: {', '.join(CRMS)}; {whole.in_doubt} briefs in doubt for good"
     return [
-        Figure("handoff_kill_runs", whole.runs, "runs", at_least=len(grounds) * wanted * 0.9, note=note),
+        Figure("handoff_kill_runs", whole.runs, "runs", at_least=len(grounds) * wanted * 10 // 11, note=note),
         Figure("handoff_duplicates", whole.duplicates, "hand-offs", below=1),
         Figure("handoff_lost", whole.lost, "hand-offs", below=1),
     ], whole.wrong

@@ -15,7 +15,8 @@ from .conftest import Place
 COMMANDS = [
     "accept", "accounts", "accounts import", "accounts match", "reps", "reps leave", "reps link",
     "reps revoke", "routing replay",
-    "audit", "check", "close", "crm check", "crm sync", "db upgrade", "deliver", "demo",
+    "audit", "check", "close", "crm check", "crm drift", "crm sync", "db upgrade",
+    "deliver", "demo",
     "doctor", "doubt", "doubt settle",
     "enrol", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "outcomes import",
     "outcomes list", "outcomes settle", "pause", "preview", "publish",
@@ -56,7 +57,8 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
     "command",
     [
         "accept 1", "accounts", "accounts match 1", "accounts match 1 none", "reps", "reps revoke ana",
-        "routing replay", "audit", "check", "close 1 won", "crm check", "crm sync", "db upgrade",
+        "routing replay", "audit", "check", "close 1 won", "crm check", "crm drift",
+        "crm sync", "db upgrade",
         "deliver", "doctor", "doubt",
         "enrol 1 keep", "handoffs", "leads",
         "leave 1", "opens 1", "outcomes list", "policy show",

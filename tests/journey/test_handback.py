@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -13,71 +12,24 @@ from sqlalchemy import text
 
 from nurture.clock import VirtualClock
 from nurture.crm.csvfolder import CsvFolder
-from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
 from nurture.journey import brakes, handback, handoff, steer, tick
 from nurture.journey.house import House
 from nurture.store import crmrecords
 from nurture.store.database import Database
+from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START, add_lead, make_house
 
 DAY = timedelta(days=1)
 
 
-@dataclass
-class Scripted:
-    """A CRM that does what it is told to: the next answer of *script*, else it writes."""
-
-    name: str = "scripted"
-    at_once: int = 1
-    script: list[str] = field(default_factory=list)
-    held: dict[str, Seen] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
-
-    def look_up(self, keys: Sequence[str]) -> dict[str, Seen]:
-        if self.script and self.script[0] == "down":
-            self.script.pop(0)
-            raise CrmDown("it is down")
-        return {key: self.held[key] for key in keys if key in self.held}
-
-    def put(self, records: Sequence[Record], now: datetime) -> list[Receipt]:
-        return [self._put(record, now) for record in records]
-
-    def _put(self, record: Record, now: datetime) -> Receipt:
-        does = self.script.pop(0) if self.script else "writes"
-        if does in ("writes", "times out after"):
-            self.told.append((record.handoff, record.stage.value))
-            self.held[record.key] = Seen(
-                record.key, "1", now, record.handoff, record.stage, owner=record.owner
-            )
-        match does:
-            case "writes":
-                return Written("1")
-            case "times out after" | "times out before":
-                return Unclear("it did not answer")
-            case "refuses":
-                return Refused("a field is missing")
-            case "is busy":
-                return NotWritten("too many calls", now + timedelta(minutes=3), stops=True)
-        raise AssertionError(does)
-
-    def changes(self, cursor: str, _limit: int, _now: datetime) -> Page:
-        return Page((), cursor)
-
-    def check(self, _now: datetime) -> Sequence[str]:
-        return []
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.fixture
 def house(db: Database, tmp_path: Path) -> House:
-    return replace(make_house(db, tmp_path), crm=Scripted())
+    return replace(make_house(db, tmp_path), crm=ScriptedCrm())
 
 
 @pytest.fixture
-def crm(house: House) -> Scripted:
-    assert isinstance(house.crm, Scripted)
+def crm(house: House) -> ScriptedCrm:
+    assert isinstance(house.crm, ScriptedCrm)
     return house.crm
 
 
@@ -97,7 +49,7 @@ def states(house: House) -> list[str]:
         return list(connection.execute(text("SELECT state FROM crm_record ORDER BY id")).scalars())
 
 
-def test_an_offer_is_told_once_and_its_acceptance_brings_the_owner(house: House, crm: Scripted) -> None:
+def test_an_offer_is_told_once_and_its_acceptance_brings_the_owner(house: House, crm: ScriptedCrm) -> None:
     (lead_id,) = offered(house)
     assert run(house) == {"told": 1}
     assert run(house) == {}
@@ -111,7 +63,7 @@ def test_an_offer_is_told_once_and_its_acceptance_brings_the_owner(house: House,
 
 
 def test_without_a_crm_nothing_is_told_and_what_was_offered_meanwhile_is_told_later(
-    house: House, crm: Scripted
+    house: House, crm: ScriptedCrm
 ) -> None:
     offered(house, 2)
     assert handback.hand_back(replace(house, crm=None), VirtualClock(START)) == {}
@@ -120,7 +72,7 @@ def test_without_a_crm_nothing_is_told_and_what_was_offered_meanwhile_is_told_la
     assert [key for key, _ in crm.told] == ["nurture-handoff-1", "nurture-handoff-2"]
 
 
-def test_a_doubt_is_settled_by_looking_it_up_and_never_by_hoping(house: House, crm: Scripted) -> None:
+def test_a_doubt_is_settled_by_looking_it_up_and_never_by_hoping(house: House, crm: ScriptedCrm) -> None:
     offered(house, 2)
     crm.script = ["times out after", "times out before"]
     assert run(house) == {"in_doubt": 2}
@@ -130,7 +82,7 @@ def test_a_doubt_is_settled_by_looking_it_up_and_never_by_hoping(house: House, c
     assert states(house) == ["done", "done"]
 
 
-def test_what_was_answered_while_a_doubt_lasted_is_told_after_it(house: House, crm: Scripted) -> None:
+def test_what_was_answered_while_a_doubt_lasted_is_told_after_it(house: House, crm: ScriptedCrm) -> None:
     offered(house)
     crm.script = ["times out after"]
     run(house)
@@ -140,7 +92,9 @@ def test_what_was_answered_while_a_doubt_lasted_is_told_after_it(house: House, c
     assert [stage for _, stage in crm.told] == ["offered", "accepted"]
 
 
-def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(house: House, crm: Scripted) -> None:
+def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(
+    house: House, crm: ScriptedCrm
+) -> None:
     offered(house, 4)
     crm.script = ["writes", "is busy"]
     assert run(house) == {"told": 1, "put off": 1, "braked": 1}
@@ -151,7 +105,7 @@ def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(house: H
     assert brakes.standing(house, START).brakes == ()
 
 
-def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(house: House, crm: Scripted) -> None:
+def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(house: House, crm: ScriptedCrm) -> None:
     (first, *_) = offered(house, 3)
     crm.script = ["is busy"] * 3
     for minutes in (0, 3, 6):
@@ -166,7 +120,7 @@ def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(house: House
     ]
 
 
-def test_what_a_crm_refuses_stays_to_be_seen_and_stops_no_other(house: House, crm: Scripted) -> None:
+def test_what_a_crm_refuses_stays_to_be_seen_and_stops_no_other(house: House, crm: ScriptedCrm) -> None:
     offered(house, 2)
     crm.script = ["refuses"]
     assert run(house) == {"refused": 1, "told": 1}
@@ -178,7 +132,7 @@ def test_what_a_crm_refuses_stays_to_be_seen_and_stops_no_other(house: House, cr
     assert run(house, DAY) == {"told": 2}
 
 
-def test_calls_without_an_answer_put_the_brake_on(house: House, crm: Scripted) -> None:
+def test_calls_without_an_answer_put_the_brake_on(house: House, crm: ScriptedCrm) -> None:
     offered(house, 5)
     crm.script = ["times out before"] * 3
     assert run(house) == {"in_doubt": 3, "braked": 1}
@@ -186,7 +140,7 @@ def test_calls_without_an_answer_put_the_brake_on(house: House, crm: Scripted) -
     assert run(house, DAY) == {"told": 5}
 
 
-def test_a_crm_that_cannot_even_be_asked_keeps_the_doubts(house: House, crm: Scripted) -> None:
+def test_a_crm_that_cannot_even_be_asked_keeps_the_doubts(house: House, crm: ScriptedCrm) -> None:
     offered(house)
     crm.script = ["times out after", "down"]
     run(house)

@@ -16,6 +16,7 @@ from nurture.domain.address import normalise_address
 from nurture.domain.crmwords import CrmWords, Meant
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy import Policy
+from nurture.errors import NotFound
 from nurture.store import brakes, crmlinks, leads, views
 from nurture.store.crmlinks import Link, Ours
 from nurture.store.views import Claimed
@@ -57,6 +58,10 @@ def read_back(house: House, now: datetime) -> ReadBack:
     if crm is None:
         return done
     with house.database.read() as connection:
+        try:
+            house.rulebooks.current(connection)
+        except NotFound:  # nothing is published yet, so nothing was ever handed off
+            return done
         stop = brake_on(brakes.on(connection), crm)
         cursor = crmlinks.where(connection, crm.name)
     if stop is not None and (stop.until is None or stop.until > now):

@@ -14,6 +14,7 @@ from nurture.crm.port import Seen
 from nurture.journey import crmdrift, crmread, handback, handoff, outcomes, tick
 from nurture.journey.crmread import ReadBack
 from nurture.journey.house import House
+from nurture.mail.mailbox import Mailbox
 from nurture.store.database import Database
 from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START, add_lead, make_house, tiny_rules
@@ -192,3 +193,9 @@ def test_files_in_a_folder_say_the_same_as_a_crm(sqlite_db: Database, tmp_path: 
     assert custody(house, first) == ("closed", "won")
     assert outcomes.listing(house, None, 5)[0].amount == 1500.0
     assert dict(crmread.read_back(house, START + DAY).did) == {}
+
+
+def test_before_anything_is_published_nothing_is_read(sqlite_db: Database, tmp_path: Path) -> None:
+    crm = ScriptedCrm(pages=[[Seen("nurture-lead-1", "1", START)]])
+    house = House(sqlite_db, Mailbox(tmp_path / "mailbox"), crm=crm)
+    assert crmread.read_back(house, START) == ReadBack()

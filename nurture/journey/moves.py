@@ -184,8 +184,8 @@ class Mover:
         self.changes.entered.append(
             Entered(lead.view.lead.id, program.track, entered, step, visit, entered, entered)
         )
-        due = peace_until or self.now
-        moved = self.keep(lead, Custodian.TRACK, program.track, f"begin {program.track}", due)
+        # At once even in peace: the planner knows of a stated date that comes sooner.
+        moved = self.keep(lead, Custodian.TRACK, program.track, f"begin {program.track}", self.now)
         self.note(
             lead,
             event,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.domain import score
-from nurture.domain.conditions import Any as AnyOf
+from nurture.domain.calendar import local
 from nurture.domain.conditions import (
     Comparison,
     Condition,
@@ -26,6 +26,7 @@ from nurture.domain.conditions import (
     earliest,
     evaluate,
 )
+from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.lead import Engagement, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import Touch, TouchState
@@ -255,6 +256,27 @@ def test_a_decision_date_counts_on_local_days() -> None:
         "decides on 2026-07-10, which has passed",
         None,
     )
+
+
+@pytest.mark.parametrize(
+    "zone",
+    [
+        "", "Europe/Berlin", "Africa/Cairo", "America/Havana", "America/St_Johns", "Asia/Beirut",
+        "Asia/Tehran", "Australia/Lord_Howe", "Pacific/Apia", "Pacific/Kiritimati",
+    ],
+)  # fmt: skip
+def test_a_stated_date_wakes_its_lead_at_the_start_of_the_right_day_in_every_zone_and_year(zone: str) -> None:
+    stated = datetime(2024, 1, 1, tzinfo=UTC)
+    spans = (1, 7, 30, 90, 365)
+    for number in range(0, 10 * 365, 5):
+        decides, days = date(2025, 3, 1) + timedelta(days=number), spans[number // 5 % 5]
+        asked = about(lead=lead(zone=zone, timeline=Timeline(decides, stated)))
+        opens = evaluate(DecidesWithin(days), asked, stated).changes_at
+        assert opens is not None
+        assert local(opens, zone or "UTC").date() == decides - timedelta(days=days)
+        assert local(opens - MOMENT, zone or "UTC").date() < decides - timedelta(days=days)
+        assert not yes(DecidesWithin(days), asked, opens - MOMENT)
+        assert yes(DecidesWithin(days), asked, opens)
 
 
 def test_a_date_is_not_known_before_it_was_stated() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 
 from sqlalchemy import Connection
 
-from nurture.domain.lead import Custodian
+from nurture.domain.lead import Custodian, Timeline
 from nurture.domain.policy import Policy, RejectReason
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, views
@@ -43,11 +44,18 @@ def reject(
         one, lead, mover = open_offer(house, connection, offer_id, now)
         meaning = _meaning(mover.book.policy, reason)
         offers.answer(house.database, connection, [(offer_id, "rejected", reason)], now)
+        if decides_on is not None:
+            lead = _deciding(lead, decides_on, now)
         recycle_all(house, connection, mover, [(lead, meaning)], f"{one.rep} rejected: {meaning.code}")
         mover.changes.write(house.database, connection, now)
         if decides_on is not None:
             leads.state_timeline(connection, one.lead_id, decides_on, now)
     return one
+
+
+def _deciding(lead: Claimed, decides_on: date, now: datetime) -> Claimed:
+    about = replace(lead.view.lead, timeline=Timeline(decides_on, now))
+    return replace(lead, view=replace(lead.view, lead=about))
 
 
 def _meaning(policy: Policy, reason: str) -> RejectReason:

@@ -97,6 +97,11 @@ class Mover:
         reached = max(at.reached, until)
         self.changes.placed.append(Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached))
 
+    def due_after(self, lead: Claimed, peace_until: datetime | None) -> datetime:
+        """Return when to look at a lead left in peace: at once if it stated a date, which may come sooner."""
+        stated = lead.view.lead.timeline is not None
+        return self.now if stated or peace_until is None else peace_until
+
     def call_off(self, lead: Claimed, reason: str) -> None:
         """Cancel the lead's touches that have not gone yet."""
         self.changes.cancelled.append(Cancelled(lead.view.lead.id, reason))
@@ -184,8 +189,8 @@ class Mover:
         self.changes.entered.append(
             Entered(lead.view.lead.id, program.track, entered, step, visit, entered, entered)
         )
-        # At once even in peace: the planner knows of a stated date that comes sooner.
-        moved = self.keep(lead, Custodian.TRACK, program.track, f"begin {program.track}", self.now)
+        due = self.due_after(lead, peace_until)
+        moved = self.keep(lead, Custodian.TRACK, program.track, f"begin {program.track}", due)
         self.note(
             lead,
             event,

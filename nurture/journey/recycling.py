@@ -35,9 +35,8 @@ def recycle_all(
         elif lead.view.enrollment is not None:
             if until is not None:
                 mover.leave_in_peace(lead, until)
-            # At once, though it is left in peace: the planner knows of a stated date that comes sooner.
-            stay = lead.view.enrollment.track
-            moved = mover.keep(lead, Custodian.TRACK, stay, "the track goes on", mover.now)
+            stay, due = lead.view.enrollment.track, mover.due_after(lead, until)
+            moved = mover.keep(lead, Custodian.TRACK, stay, "the track goes on", due)
             mover.note(lead, "resumed", why, moved, ref=lead.view.enrollment.track)
         else:
             _place(lead, mover, why, until)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nurture.domain import score
 from nurture.domain.calendar import local
+from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.conditions import (
     Comparison,
     Condition,
@@ -26,7 +27,6 @@ from nurture.domain.conditions import (
     earliest,
     evaluate,
 )
-from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.lead import Engagement, Timeline
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.domain.view import Touch, TouchState

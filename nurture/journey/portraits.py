@@ -20,12 +20,15 @@ from nurture.store.replies import Said
 from .house import House
 from .letters import lead_values
 
-MOST_DEEDS: Final = 6
+MOST_DEEDS: Final = 5
 MOST_REPLIES: Final = 2
 MOST_TOUCHES: Final = 3
 MOST_EARLIER: Final = 3
-MOST_WORDS: Final = 700
-"""Characters of a reply that are shown: all of it fits on one page."""
+MOST_WORDS: Final = 1_500
+"""Characters of a reply that are shown where it stands alone."""
+
+MOST_OF_EACH: Final = 350
+"""Characters of each reply where everything is to fit on one page."""
 
 _LINK: Final = re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE)
 _BANT: Final = {"budget": "Budget", "authority": "Has a say", "need": "Need"}
@@ -75,7 +78,7 @@ class Portraits:
             "fit_because": fit_because,
             "score": _score(one, policy, now),
             "deeds": [_deed(each) for each in deeds],
-            "replies": [told_by(each) for each in self.said.get(lead_id, ())],
+            "replies": [told_by(each, MOST_OF_EACH) for each in self.said.get(lead_id, ())],
             "bant": _bant(one),
             "call_on": day(one.call_on) if one.call_on is not None else "",
             "account": _account(self.accounts.get(lead_id), policy),
@@ -119,9 +122,9 @@ def _deed(one: Deed) -> Words:
     return {"on": day(one.occurred_at), "what": what, "kind": one.kind, "step": one.step or ""}
 
 
-def told_by(one: Said) -> Words:
+def told_by(one: Said, most: int = MOST_WORDS) -> Words:
     """Return what one answer says, as plain lines without live links."""
-    text = one.text[:MOST_WORDS] + ("..." if len(one.text) > MOST_WORDS else "")
+    text = one.text[:most] + ("..." if len(one.text) > most else "")
     lines = [unlinked(line) for line in text.splitlines() if line.strip()]
     if one.attachments:
         lines.append(f"({one.attachments} attachment{'s' if one.attachments > 1 else ''}, not kept)")

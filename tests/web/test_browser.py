@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
 from nurture.journey import explain
+from nurture.store.database import Database
 from nurture.web.server import serving
+from tests.journey.briefing import briefed, mailed
 
 from .browser import chromium
 from .world import World
@@ -260,3 +263,20 @@ def test_the_pages_of_reps_are_read_in_the_dark_too(page: Page, sqlite_world: Wo
     for path in (desk, f"{desk}/{offer}", *(sqlite_world.path("dana", way) for way in ways)):
         page.goto(path)
         _fits(page)
+
+
+def test_a_brief_that_tells_all_there_is_to_tell_fits_one_page_and_any_screen(
+    browser: Browser, sqlite_db: Database, tmp_path: Path
+) -> None:
+    briefed(sqlite_db, tmp_path)
+    html = mailed(tmp_path, "html")
+    for scheme in ("light", "dark"):
+        for width in WIDTHS:
+            tab = browser.new_page(java_script_enabled=False, viewport={"width": width, "height": 800})
+            tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            tab.set_content(html)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+            assert tab.evaluate(_FAINT) == []
+            if scheme == "light":
+                assert re.findall(rb"/Count (\d+)", tab.pdf(format="A4")) == [b"1"]
+            tab.close()

@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
+from prefect.events import emit_event
 from prefect.states import Failed
 
 from flows.shell import Counts, gather, leave_table, opened, run_name, shard_task
@@ -35,8 +36,19 @@ async def audit_ledger(at: str | None = None) -> Counts | State[Any]:
     found = [{"finding": one.what, "count": one.count, "remedy": one.remedy} for one in seen.findings]
     if found:
         await leave_table("nurture-findings", found, at)
+    _tell(seen)
     if not seen.ok:
         return Failed(
             message="The ledger does not close, or a promise is broken: `nurture audit` says where."
         )
     return {"leads": seen.total.leads, **seen.total.custody, "residual": seen.total.residual}
+
+
+def _tell(seen: Audit) -> None:
+    """Emit what automations of Prefect can act on: `nurture.audit.closed` or `nurture.audit.broken`."""
+    findings = {one.kind: one.count for one in seen.findings}
+    emit_event(
+        event=f"nurture.audit.{'closed' if seen.ok else 'broken'}",
+        resource={"prefect.resource.id": "nurture.ledger", "prefect.resource.name": "the ledger"},
+        payload={"leads": seen.total.leads, "residual": seen.total.residual, "findings": findings},
+    )

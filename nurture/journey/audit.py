@@ -116,6 +116,10 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
         "open hand-offs of leads that somebody else keeps",
         "Answer them: `nurture handoffs`, then `nurture reject ID --reason CODE`.",
     ),
+    "offer-overdue": Meaning(
+        "open hand-offs that should have been taken back more than an hour ago",
+        "Check that the hand-off flow runs; `nurture tick` catches up.",
+    ),
     "stray-touch": Meaning(
         "emails planned for leads that are not on that track", "`nurture tick` calls them off before they go."
     ),

@@ -22,6 +22,7 @@ signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 
 MOST_IDS: Final = 20
 STUCK_AFTER: Final = timedelta(days=1)
+OVERDUE_AFTER: Final = timedelta(hours=1)
 
 _HAND_OFF: Final = Queue.HAND_OFF.value
 _TOUCH: Final = "touch"
@@ -53,6 +54,9 @@ def statements(now: datetime, max_silence: timedelta | None) -> Mapping[str, Sel
         "two-enrollments": _two_enrollments(),
         "custody-without-offer": _custody_without_offer(),
         "offer-without-custody": _offer_without_custody(),
+        "offer-overdue": select(offer.c.lead_id).where(
+            offer.c.state == "offered", offer.c.expires_at < now - OVERDUE_AFTER
+        ),
         "stray-touch": _stray_touch(),
         "sweep-stuck": _sweep_stuck(late),
         "mail-stuck": _mail_stuck(late),

@@ -247,6 +247,9 @@ def test_the_nightly_report_fails_if_the_ledger_does_not_close(
     assert "nurture audit" in ran["message"]
     found = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-findings"]}})
     assert "leads that nobody keeps" in str(found)
+    event = {"filter": {"event": {"name": ["nurture.audit.broken"]}}}
+    [told] = until(lambda: ask(world.api, "/events/filter", **event)["events"], 30)
+    assert told["payload"]["findings"]["no-custodian"] == 1
 
 
 def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectClient) -> None:

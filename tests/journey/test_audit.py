@@ -13,6 +13,7 @@ from nurture.domain.lead import Closing
 from nurture.journey import handoff, listen, simulate, steer
 from nurture.journey.audit import Audit, audit, ledger_by_day
 from nurture.journey.house import House
+from nurture.journey.report import handoffs_report
 from nurture.store.database import Database
 from nurture.store.signals import Recorded
 
@@ -106,6 +107,16 @@ def test_a_journal_that_lost_a_line_does_not_agree_with_custody(house: House) ->
     assert _kinds(seen) == {"custody-differs-from-journal": (lead,)}
     assert seen.total.residual == seen.total.journal_residual == 0
     assert not seen.total.closes
+
+
+def test_a_hand_off_that_nobody_takes_back_in_time_is_found(house: House) -> None:
+    lead = add_lead(house, demo_requested=True)
+    tick_at(house, START)
+    [offered] = handoffs_report(house)
+    assert "offer-overdue" not in _kinds(audit(house, offered.expires_at + HOUR))
+    late = audit(house, offered.expires_at + 2 * HOUR)
+    assert _kinds(late)["offer-overdue"] == (lead,)
+    assert not late.ok
 
 
 TRACK = "UPDATE custody SET kind = 'queue', ref = 'looked-at' WHERE lead_id = :lead"

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from nurture.app import provider_of
+from nurture.app import crm_of, provider_of
 from nurture.cli.show import JsonOption, as_json, out
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured
@@ -38,7 +38,12 @@ def doctor(json: JsonOption = False) -> None:
         _tell(found, "", json=json)
         raise typer.Exit(Misconfigured.exit_code) from error
     setup = SetUp(
-        settings, RealClock(), lambda: provider_of(settings, durable=False), HEALTH, _prefect(settings)
+        settings,
+        RealClock(),
+        lambda: provider_of(settings, durable=False),
+        HEALTH,
+        _prefect(settings),
+        lambda: crm_of(settings),
     )
     found = examine(setup, CHECKS)
     _tell(found, settings.provider, json=json)

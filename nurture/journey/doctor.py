@@ -11,6 +11,7 @@ from typing import Final, Literal
 from urllib.parse import unquote, urlsplit
 
 from nurture.clock import Clock
+from nurture.crm.port import Crm
 from nurture.errors import DatabaseUnusable, NurtureError
 from nurture.mail.provider import Provider
 from nurture.settings import Settings
@@ -38,8 +39,8 @@ class Finding:
 class SetUp:
     """What is examined, and how.
 
-    *provider* builds the provider, *health* is the path on which our pages say that they run, *prefect* the
-    address of Prefect's API.
+    *provider* builds the provider, *crm* the CRM (None: it is not looked at), *health* is the path on which
+    our pages say that they run, *prefect* the address of Prefect's API.
     """
 
     settings: Settings
@@ -47,6 +48,7 @@ class SetUp:
     provider: Callable[[], Provider]
     health: str
     prefect: str
+    crm: Callable[[], Crm | None] | None = None
 
     @property
     def for_real(self) -> bool:

@@ -13,6 +13,7 @@ from nurture.errors import NurtureError
 from nurture.mail.compose import Address, ComposedEmail
 
 from .doctor import Check, Finding, SetUp, State
+from .doctor_crm import crm
 from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders, versions
 from .doctor_listening import replies, unapplied
 from .reach import Unreachable, get
@@ -183,6 +184,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("pages", pages),
     ("bounces", bounces),
     ("replies", replies),
+    ("CRM", crm),
     ("events", unapplied),
     ("brakes", paused),
     ("doubts", doubtful),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
@@ -77,8 +78,9 @@ class Taken:
 
 
 class _Deed(NamedTuple):
-    """A signal before its lead is found. *place* is where it stands in the batch."""
+    """A signal before its lead is found. *place* is where it stands in its *batch*."""
 
+    batch: int
     place: int
     name: Name
     kind: SignalKind
@@ -91,18 +93,28 @@ class _Deed(NamedTuple):
 
 def post_signals(house: House, items: Sequence[object], now: datetime) -> Taken:
     """Record the signals of a batch and apply them; repeats count once, bad ones stop no others."""
-    done = Taken(len(items))
+    (done,) = post_batches(house, [items], now)
+    return done
+
+
+def post_batches(house: House, batches: Sequence[Sequence[object]], now: datetime) -> list[Taken]:
+    """Record the signals of several batches in one go; what came of each, in order."""
+    done = [Taken(len(items), counts={"new": 0, "known": 0}) for items in batches]
     deeds: list[_Deed] = []
-    for index, item in enumerate(items):
-        try:
-            deeds.append(_deed(index, item, now))
-        except WrongItem as wrong:
-            done.rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
+    for batch, items in enumerate(batches):
+        for index, item in enumerate(items):
+            try:
+                deeds.append(_deed(batch, index, item, now))
+            except WrongItem as wrong:
+                done[batch].rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
     heard = _heard(house, deeds, done, now)
-    new = _record(house, heard, now)
-    done.accepted = len(heard)
-    done.counts = {"new": new, "known": len(heard) - new}
-    done.rejected.sort(key=attrgetter("index"))
+    new = _record(house, [one for _, one in heard], now)
+    for batch, one in heard:
+        done[batch].accepted += 1
+        done[batch].counts["new" if one.natural_key in new else "known"] += 1
+        new.discard(one.natural_key)
+    for taken in done:
+        taken.rejected.sort(key=attrgetter("index"))
     return done
 
 
@@ -124,37 +136,40 @@ def post_leads(house: House, source: str, items: Sequence[object], told_by: str,
     return done
 
 
-def _heard(house: House, deeds: Sequence[_Deed], done: Taken, now: datetime) -> list[Recorded]:
-    """Find the leads and touches that are meant, and return the signals as they are stored."""
+def _heard(
+    house: House, deeds: Sequence[_Deed], done: Sequence[Taken], now: datetime
+) -> list[tuple[int, Recorded]]:
+    """Find the leads and touches that are meant; return each signal as it is stored, and its batch."""
     database = house.database
     with database.read() as connection:
         found = api.named(database, connection, [deed.name for deed in deeds])
         pairs = [(found[at], deed.email) for at, deed in enumerate(deeds) if deed.email and at in found]
         touches = signals.newest_touches(database, connection, pairs)
-    heard: list[Recorded] = []
+    heard: list[tuple[int, Recorded]] = []
     for at, deed in enumerate(deeds):
         lead_id = found.get(at)
         if lead_id is None:
             remedy = "Check how it is written, or send it to /api/leads first."
-            done.rejected.append(Wrong(deed.place, "lead", "No lead is known by this name.", remedy))
+            done[deed.batch].rejected.append(
+                Wrong(deed.place, "lead", "No lead is known by this name.", remedy)
+            )
         else:
             answered = touches.get((lead_id, deed.email)) if deed.email else None
-            heard.append(_recorded(lead_id, deed, answered, now))
+            heard.append((deed.batch, _recorded(lead_id, deed, answered, now)))
     return heard
 
 
-def _record(house: House, heard: Sequence[Recorded], now: datetime) -> int:
-    """Record signals; return how many were new."""
+def _record(house: House, heard: Sequence[Recorded], now: datetime) -> set[str]:
+    """Record signals; return the keys of those that were new."""
     if not heard:
-        return 0
+        return set()
     keys = {one.natural_key for one in heard}
     with house.database.read() as connection:
         new = keys - signals.known_keys(house.database, connection, sorted(keys))
-    try:
-        return listen.record(house, heard, now)
-    except NotFound:
-        # Nothing is published yet. They are in; the first sweep after that makes of them what they mean.
-        return len(new)
+    # Where nothing is published yet they are in all the same; the first sweep after that applies them.
+    with suppress(NotFound):
+        listen.record(house, heard, now)
+    return new
 
 
 def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetime) -> Recorded:
@@ -171,7 +186,7 @@ def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetim
 _LARGEST_KEY: Final = 1_000  # characters; an index entry has a limit
 
 
-def _deed(index: int, item: object, now: datetime) -> _Deed:
+def _deed(batch: int, index: int, item: object, now: datetime) -> _Deed:
     if not isinstance(item, Mapping):
         raise WrongItem("", "A signal is an object.", "Give it lead, kind and occurred_at.")
     only_fields(item, SIGNAL_FIELDS, "", "A signal")
@@ -184,7 +199,7 @@ def _deed(index: int, item: object, now: datetime) -> _Deed:
         known = text["kind"] in set(SignalKind)
         raise WrongItem("value" if known else "kind", f"{reason}.", remedy) from None
     at = moment_of(needed(text, "occurred_at"), now)
-    return _Deed(index, name, kind, at, value, text["email"], text["link"], text["id"])
+    return _Deed(batch, index, name, kind, at, value, text["email"], text["link"], text["id"])
 
 
 def name_of(lead: object) -> Name:

@@ -21,6 +21,7 @@ from nurture.store.tokens import Kept
 from .applying import Applying
 from .look import Look
 from .problems import Problem
+from .taking import Taking
 
 LOOK: Final = frozenset({"GET", "HEAD"})
 ACT: Final = frozenset({"POST"})
@@ -139,6 +140,7 @@ class Site:
     guestbook: Guestbook
     event_keys: Keyring
     applying: Applying
+    taking: Taking
     inbound_keys: Keyring = field(default_factory=lambda: Keyring(()))
 
 
@@ -157,8 +159,8 @@ class Visit:
         return self.kept.offer_id
 
 
-def site_of(request: Request) -> Site:
-    """Return what the pages work with."""
+async def site_of(request: Request) -> Site:
+    """Return what the pages work with. It asks nobody, as those below: a thread would only cost time."""
     site: Site = request.app.state.site
     return site
 
@@ -219,14 +221,14 @@ def _unknown(detail: str, error: str = "") -> Problem:
     return Problem(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 
-def visit_of(visit: Annotated[Admitted, Depends(admit)]) -> Visit:
+async def visit_of(visit: Annotated[Admitted, Depends(admit)]) -> Visit:
     """Return who visits; for routes that a token opens."""
     if not isinstance(visit, Visit):
         raise HTTPException(404)
     return visit
 
 
-def caller_of(caller: Annotated[Admitted, Depends(admit)]) -> Caller:
+async def caller_of(caller: Annotated[Admitted, Depends(admit)]) -> Caller:
     """Return which program calls; for routes of the API."""
     if not isinstance(caller, Caller):
         raise HTTPException(404)

@@ -21,7 +21,10 @@ from .openapi import SOURCES, document
 from .problems import Problem
 
 AT_ONCE: Final = 4
-"""Batches that are worked on at the same time; others wait. More only wait for the database."""
+"""Batches of leads that are worked on at the same time; others wait. More only wait for the database."""
+
+SIGNALS_AT_ONCE: Final = 32
+"""Batches of signals at the same time: those that wait for the database are then taken together."""
 
 KEY: Final = "Idempotency-Key"
 _JSON: Final = "application/json"
@@ -50,7 +53,7 @@ async def post_signals(request: Request, site: TheSite, caller: TheCaller, body:
     """Take a batch of signals."""
 
     def work(items: list[Any], _batch: Mapping[str, Any]) -> Taken:
-        return posted.post_signals(site.house, items, site.clock.now())
+        return site.taking.post(items)
 
     return await _answered(request, site, caller, body, "signals", work)
 
@@ -112,7 +115,7 @@ async def _answered(
         asked = repeats.Request(caller.token_id, request.url.path, keys[0], body)
         return repeats.answer(site.house, asked, site.clock.now(), once)
 
-    limiter: anyio.CapacityLimiter = request.app.state.working
+    limiter: anyio.CapacityLimiter = request.app.state.working[name]
     try:
         done = await to_thread.run_sync(answer, limiter=limiter)
     except OtherBody:

@@ -36,6 +36,7 @@ from .applying import Applying
 from .gate import Gate
 from .look import Look
 from .problems import Problem
+from .taking import Taking
 
 Page = Callable[..., Response | Awaitable[Response]]
 
@@ -102,6 +103,7 @@ def create_app(
         Guestbook(house, clock),
         Keyring(event_keys),
         Applying(house, clock),
+        Taking(house, clock),
         Keyring(inbound_keys),
     )
     for path, look_at, act in _ROUTES:
@@ -114,7 +116,10 @@ def create_app(
     app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
     app.state.room = inbound.Room(inbound.MOST_ON_DISK)
     app.state.storing = anyio.CapacityLimiter(webhooks.AT_ONCE)
-    app.state.working = anyio.CapacityLimiter(api.AT_ONCE)
+    app.state.working = {
+        "signals": anyio.CapacityLimiter(api.SIGNALS_AT_ONCE),
+        "others": anyio.CapacityLimiter(api.AT_ONCE),
+    }
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Problem, _told)
     for missing in (NotFound, RequestValidationError):

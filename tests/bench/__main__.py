@@ -11,7 +11,18 @@ from typing import Final
 
 from rich.console import Console
 
-from . import advancing, auditing, clicking, composing, delivering, idling, importing, olist, webhooks
+from . import (
+    advancing,
+    auditing,
+    clicking,
+    composing,
+    delivering,
+    idling,
+    importing,
+    olist,
+    signalling,
+    webhooks,
+)
 from .figures import Figure, Skipped, notes, shown
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
@@ -23,6 +34,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "deliver": delivering.measure,
     "import": importing.measure,
     "olist": olist.measure,
+    "signals": signalling.measure,
     "webhooks": webhooks.measure,
 }
 RESULTS: Final = Path(__file__).parents[2] / "build" / "bench.json"

@@ -102,17 +102,18 @@ class Answer:
 
 
 def post_all(
-    url: str, requests: Sequence[Request], lanes: int = 4, *, on_and_on: bool = False
+    url: str, requests: Sequence[Request], lanes: int = 4, *, on_and_on: bool = False, path: str = PATH
 ) -> list[Answer]:
     """Post everything in order, *lanes* at a time; a lane ends with its connection, or goes *on_and_on*."""
-    return asyncio.run(_post_all(url, requests, lanes, on_and_on=on_and_on))
+    return asyncio.run(_post_all(url + path, requests, lanes, on_and_on=on_and_on))
 
 
 async def _post_all(url: str, requests: Sequence[Request], lanes: int, *, on_and_on: bool) -> list[Answer]:
     left = iter(requests)
     answers: list[Answer] = []
     timeout = aiohttp.ClientTimeout(total=60)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    connector = aiohttp.TCPConnector(limit=lanes)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
 
         async def lane() -> None:
             for request in left:
@@ -133,7 +134,7 @@ async def _post(session: aiohttp.ClientSession, url: str, request: Request) -> i
 
     body = parts() if request.streamed else io.BytesIO(request.body)
     try:
-        async with session.post(url + PATH, data=body, headers=list(request.headers)) as answer:
+        async with session.post(url, data=body, headers=list(request.headers)) as answer:
             await answer.read()
             return answer.status
     except (aiohttp.ClientError, ConnectionError):

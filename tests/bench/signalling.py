@@ -1,0 +1,74 @@
+"""Requests per second to the API for signals, each with a single one, from many callers at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from nurture.clock import RealClock
+from nurture.journey import apitokens
+from nurture.journey.house import House
+from nurture.store.database import Database
+from nurture.web.access import SIGNALS
+from tests.chaos.posting import Request, post_all, serving, signed
+from tests.chaos.sending import sent_house
+from tests.journey.looking import one, rows
+
+from .figures import Figure, Skipped
+
+REQUESTS: Final = 3_000
+LANES: Final = 32
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Let a client of its own process post to a real server."""
+    url = f"sqlite:///{folder / 'signalling.db'}"
+    database = Database(url)
+    house = sent_house(database, folder, 500)
+    requests = _requests(house)
+    with serving(url, folder, []) as server:
+        post_all(server.url, requests[:1], path=SIGNALS)
+        spawn = multiprocessing.get_context("spawn")
+        times, cpu = spawn.Array("d", 2), server.cpu
+        client = spawn.Process(target=_client, args=(server.url, requests[1:], times))
+        client.start()
+        client.join()
+        cpu = server.cpu - cpu
+    kept = one(house, "SELECT count(*) FROM signal WHERE applied_at IS NOT NULL")
+    database.close()
+    if client.exitcode != 0 or kept != REQUESTS:
+        raise RuntimeError(f"the run did not do what it is measured for: {kept} signals were applied")
+    note = f"{LANES} callers, a signal each; {(REQUESTS - 1) / cpu:,.0f} per s of the server's CPU"
+    speed = (REQUESTS - 1) / (times[1] - times[0])
+    return [Figure("api_single_signals_per_s", speed, "requests/s", at_least=200, note=note)]
+
+
+def _requests(house: House) -> list[Request]:
+    now = RealClock().now()
+    token = apitokens.create(house, "bench", ["signals:write"], now)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    leads = [lead for (lead,) in rows(house, "SELECT id FROM lead ORDER BY id")]
+    return [
+        signed(str(number), orjson.dumps({"signals": [signal]}), headers)
+        for number in range(REQUESTS)
+        for signal in (
+            {
+                "lead": {"id": leads[number % len(leads)]},
+                "kind": "visited",
+                "occurred_at": now.isoformat(),
+                "id": str(number),
+            },
+        )
+    ]
+
+
+def _client(url: str, requests: list[Request], times: Any) -> None:
+    times[0] = time.monotonic()
+    answers = post_all(url, requests, LANES, path=SIGNALS)
+    times[1] = time.monotonic()
+    if {answer.status for answer in answers} != {202}:
+        raise RuntimeError("not every signal was taken")

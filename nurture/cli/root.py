@@ -9,6 +9,7 @@ from nurture.cli import (
     crm,
     deliver,
     doctor,
+    forget,
     leads,
     opens,
     outcomes,
@@ -37,6 +38,7 @@ rules.add_to(app)
 leads.add_to(app)
 suppressions.add_to(app)
 opens.add_to(app)
+forget.add_to(app)
 replies.add_to(app)
 sales.add_to(app)
 accounts.add_to(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from hashlib import sha256
 from typing import Final
 
 _END: Final = ". \t\r\n\v\f"
@@ -21,6 +22,15 @@ def normalise_address(email: str) -> str:
     local, at, domain = email.strip().rpartition("@")
     labels = ".".join(_ascii_label(label) for label in _labels(domain))
     return _composed(local) + at + (labels.rstrip(_END) if at else labels)
+
+
+ERASED: Final = "erased:"
+"""How the mark of an erased address begins; no address does, for want of an @."""
+
+
+def mark_of(normal: str, salt: str) -> str:
+    """Return by what an erased address is known again, its normal spelling given; never the other way."""
+    return ERASED + sha256(f"{salt}|{normal}".encode(errors="surrogatepass")).hexdigest()
 
 
 def _composed(text: str) -> str:

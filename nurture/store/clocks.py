@@ -40,6 +40,11 @@ def origin(db: Database) -> str:
         return connection.execute(select(_clock.c.origin)).scalar() or ""
 
 
+def origin_in(connection: Connection) -> str:
+    """Return the same inside a transaction."""
+    return connection.execute(select(_clock.c.origin)).scalar() or ""
+
+
 def virtual_now(db: Database) -> datetime:
     """Return the time at which the virtual clock of *db* stands.
 

@@ -21,8 +21,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from nurture.domain.address import mark_of
 from nurture.domain.lead import Fact
-from nurture.store import crmrecords, signals, tables
+from nurture.store import clocks, crmrecords, signals, tables
 from nurture.store.changes import Changes, hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
@@ -214,6 +215,9 @@ def addresses(
     """Return (address id, lead id) of each normalised address, creating those that are missing."""
     found = _addresses(database, connection, normals)
     missing = [normal for normal in normals if normal not in found]
+    if missing and _recognise(database, connection, missing):
+        found = _addresses(database, connection, normals)
+        missing = [normal for normal in normals if normal not in found]
     if missing:
         ids = database.reserve_ids(connection, "address", len(missing))
         fresh = [(id_, normal, normal) for id_, normal in zip(ids, missing, strict=True)]
@@ -221,6 +225,15 @@ def addresses(
             return _addresses(database, connection, normals)
         found |= {normal: (id_, None) for id_, normal, _ in fresh}
     return found
+
+
+def _recognise(database: Database, connection: Connection, normals: Collection[str]) -> int:
+    """Give erased addresses that come in again their spelling back: what stands against them holds."""
+    salt = clocks.origin_in(connection)
+    rows = [(normal, mark_of(normal, salt)) for normal in normals]
+    back = database.rows("back", {"normal": _TEXT, "mark": _TEXT}, rows)
+    known = update(address).where(address.c.normal == back.c.mark)
+    return connection.execute(known.values(email=back.c.normal, normal=back.c.normal)).rowcount
 
 
 def _addresses(

@@ -103,6 +103,8 @@ def everything(connection: Connection, normal: str | None = None) -> Iterator[tu
     wanted = select(address.c.normal, *_LOGGED).join(suppression, suppression.c.address_id == address.c.id)
     if normal is not None:
         wanted = wanted.where(address.c.normal == normal)
+    else:
+        wanted = wanted.where(address.c.email != "")  # an erased address has no name to list
     by_bytes: ColumnElement[str] = address.c.normal
     if connection.dialect.name == "postgresql":
         by_bytes = by_bytes.collate("C")  # the same order on both databases

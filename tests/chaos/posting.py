@@ -112,8 +112,7 @@ async def _post_all(url: str, requests: Sequence[Request], lanes: int, *, on_and
     left = iter(requests)
     answers: list[Answer] = []
     timeout = aiohttp.ClientTimeout(total=60)
-    connector = aiohttp.TCPConnector(limit=lanes)
-    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(timeout=timeout) as session:
 
         async def lane() -> None:
             for request in left:

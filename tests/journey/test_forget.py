@@ -1,0 +1,179 @@
+"""A person who asks to be forgotten is nowhere in the database, and is not mailed when brought in again."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.errors import NotFound
+from nurture.journey import clicks, events, forget, handoff, intake, optin, posted, repeats, replies, suppress
+from nurture.journey.apitokens import create
+from nurture.journey.house import House
+from nurture.journey.repeats import Answer, Request
+from nurture.journey.suppress import EVERYTHING
+from nurture.store import erasing, tables
+from nurture.store.database import Database
+from tests.doubles.events import body_of, event
+from tests.mail.replying import mail
+
+from .builders import START, make_house, tick_at, tiny_rules
+from .looking import custody, everything, one, rows
+from .test_replies import DAY, HOUR, NOW, SENT, reply_address, take
+
+ADDRESS = "Mia.Holm@People.example"
+SECRETS = ("mia.holm", "mia", "holm", "quayside", "+49 30 1234", "c-4711", "secret words", "zürich")
+
+
+@pytest.fixture
+def house(db: Database, tmp_path: Path) -> House:
+    rules = tiny_rules()
+    rules["tracks/welcome/01-hello.md"] += (
+        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
+    )
+    house = make_house(db, tmp_path, rules=rules)
+    house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
+    return house
+
+
+def bring_in(house: House, folder: Path, now: object = START) -> None:
+    file = folder / "leads.csv"
+    names = (
+        "Id",
+        "Email",
+        "First Name",
+        "Last Name",
+        "Title",
+        "Company",
+        "Phone",
+        "City",
+        "Lead Source",
+        "Consent",
+    )
+    told = (
+        "c-4711",
+        ADDRESS,
+        "Mia",
+        "Holm",
+        "Head of stock",
+        "Quayside",
+        "+49 30 1234",
+        "Zürich",
+        "Fair",
+        "Yes",
+    )
+    other = ("c-1", "noor@other.example", "Noor", "Ali", "Head", "Otherside", "", "", "Fair", "Yes")
+    with file.open("w", newline="", encoding="utf-8") as written:
+        csv.writer(written).writerows([names, told, other])
+    intake.import_file(house, file, now, source="crm")  # type: ignore[arg-type]
+
+
+def found_in(house: House) -> dict[str, set[str]]:
+    """Return which secrets stand where."""
+    kept = {
+        name: json.dumps(found, default=str, ensure_ascii=False).lower()
+        for name, found in everything(house).items()
+    }
+    return {name: found for name, text in kept.items() if (found := {one for one in SECRETS if one in text})}
+
+
+def everything_happens(house: House, folder: Path) -> int:
+    """Let a lead leave its traces everywhere; return its id."""
+    bring_in(house, folder)
+    lead: int = one(house, "SELECT lead_id FROM identity WHERE external_id = 'c-4711'")
+    clicks.state_opens(house, lead, granted=True, source="form", now=START)
+    tick_at(house, START, START + 2 * HOUR, SENT)
+    take(
+        house,
+        mail("My secret words", to=reply_address(house, folder, "people.example"), sender=f"Mia <{ADDRESS}>"),
+    )
+    signal = {"lead": {"email": ADDRESS}, "kind": "submitted", "occurred_at": NOW.isoformat()}
+    posted.post_signals(house, [signal | {"value": "I am Mia Holm", "link": "/for/mia"}], NOW)
+    key: str = one(house, "SELECT send_key FROM message WHERE kind = 'touch' AND lead_id = :id", id=lead)
+    for body in (
+        body_of([event("delivered", f"0badcafe:{key}", SENT, email=ADDRESS)]),
+        body_of([event("odd", None, SENT, email=ADDRESS)]),
+    ):
+        events.receive(house, events.SENDGRID, body, NOW)
+    create(house, "website", ["signals:write"], NOW)
+    asked = Request(one(house, "SELECT id FROM api_token"), "/api/signals", "k", b"x")
+    repeats.answer(house, asked, NOW, lambda: Answer(202, f"no lead {ADDRESS}"))
+    tick_at(house, NOW, NOW + HOUR)
+    assert custody(house, lead)[0] == "offer"
+    return lead
+
+
+def test_nothing_in_the_whole_database_tells_of_who_was_forgotten(house: House, tmp_path: Path) -> None:
+    lead = everything_happens(house, tmp_path)
+    before = found_in(house)
+    assert {
+        "address",
+        "lead",
+        "reply",
+        "raw_batch",
+        "api_answer",
+        "mail_destination",
+        "identity",
+        "signal",
+    } <= set(before)
+    done = forget.forget(house, ADDRESS, NOW + DAY)
+    assert (done.lead, done.address, done.rows) == (lead, True, 3)
+    assert found_in(house) == {}
+    assert custody(house, lead) == ("closed", "discarded")
+    assert rows(house, "SELECT state FROM offer") == [("withdrawn",)]
+    assert one(house, "SELECT count(*) FROM lead WHERE address_id IS NOT NULL") == 1
+    tick_at(house, NOW + DAY, NOW + 9 * DAY)
+    assert custody(house, lead) == ("closed", "discarded")
+    assert found_in(house) == {}
+
+
+def test_who_is_brought_in_again_is_a_new_lead_that_is_not_mailed(house: House, tmp_path: Path) -> None:
+    lead = everything_happens(house, tmp_path)
+    forget.forget(house, str(lead), NOW + DAY)
+    bring_in(house, tmp_path, NOW + 2 * DAY)
+    again: int = one(house, "SELECT lead_id FROM identity WHERE external_id = 'c-4711'")
+    assert again != lead
+    tick_at(house, NOW + 2 * DAY, NOW + 3 * DAY, NOW + 4 * DAY)
+    assert one(house, "SELECT count(*) FROM message WHERE kind = 'touch' AND lead_id = :id", id=again) == 0
+    assert rows(house, "SELECT normal FROM address ORDER BY id")[0] == ("mia.holm@people.example",)
+    optin.opt_in(house, ADDRESS, EVERYTHING, "asked at the fair", NOW + 5 * DAY)
+    with house.database.read() as connection:
+        (address,) = rows(house, "SELECT address_id FROM lead WHERE id = :id", id=again)[0]
+        assert suppress.suppressions.standing(house.database, connection, [address]) == {}
+
+
+def test_an_address_that_no_lead_has_is_forgotten_too(house: House) -> None:
+    suppress.suppress(house, [ADDRESS], NOW)
+    assert found_in(house) == {"address": {"mia.holm", "mia", "holm"}}
+    done = forget.forget(house, ADDRESS, NOW + HOUR)
+    assert (done.lead, done.address) == (None, True)
+    assert found_in(house) == {}
+    suppress.suppress(house, ["stranger@people.example"], NOW)
+    with house.database.read() as connection:
+        listed = [name for name, _ in suppress.suppressions.everything(connection)]
+    assert listed == ["stranger@people.example"]
+    assert suppress.suppress(house, [ADDRESS], NOW + DAY).known == 1
+
+
+def test_forgetting_twice_changes_nothing_and_nobody_is_not_found(house: House, tmp_path: Path) -> None:
+    lead = everything_happens(house, tmp_path)
+    forget.forget(house, str(lead), NOW + DAY)
+    assert forget.forget(house, str(lead), NOW + DAY).address is False
+    with pytest.raises(NotFound):
+        forget.forget(house, ADDRESS, NOW + DAY)
+
+
+def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(house: House, tmp_path: Path) -> None:
+    lead = everything_happens(house, tmp_path)
+    handoff.accept(house, one(house, "SELECT id FROM offer"), NOW + HOUR)
+    forget.forget(house, str(lead), NOW + timedelta(hours=2))
+    assert custody(house, lead) == ("closed", "discarded")
+    assert replies.list_replies(house, lead, 5) == []
+
+
+def test_for_each_table_that_names_leads_it_is_said_what_becomes_of_its_rows() -> None:
+    naming = {name for name, table in tables.metadata.tables.items() if "lead_id" in table.c}
+    assert naming == erasing.KEPT | erasing.EMPTIED

@@ -18,18 +18,18 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from nurture.domain.address import normalise_address
-from nurture.domain.fate import Fate, News, is_settled, merge
+from nurture.domain.fate import News
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Source
 from nurture.errors import Refused
 from nurture.mail import sendgrid_events
 from nurture.mail.events import MailEvent, Refusal
-from nurture.store import events, evidence, signals
-from nurture.store.events import Came, Kept, Sent, Settled, Waiting
+from nurture.store import events
+from nurture.store.events import Came, Kept, Sent, Waiting
 from nurture.store.outbox import TO_LEADS
 from nurture.store.signals import Recorded
 
-from . import judging, listen, suppress
+from . import fates, judging, listen, suppress
 from .house import House
 from .judging import Visited
 from .suppress import OptOut
@@ -231,34 +231,21 @@ def _kept(one: _Heard) -> Kept:
 
 
 def _settle(house: House, connection: Connection, heard: Sequence[_Heard], now: datetime) -> int:
-    """Write what the messages have become, wake whose mail was in the air; return how many changed."""
-    told: dict[int, list[_Heard]] = defaultdict(list)
+    """Write what the messages have become; return how many changed."""
+    told: dict[int, list[News]] = defaultdict(list)
+    sent: dict[int, Sent] = {}
+    doors: dict[int, str] = {}
     for one in heard:
         if one.sent is not None:
-            told[one.sent.id].append(one)
-    rows: list[Settled] = []
-    landed: list[int] = []
-    for message_id, news in told.items():
-        before, after = _fates(news)
-        if after == before:
-            continue
-        rows.append(Settled(message_id, before.state, *after, provider=news[0].door))
-        if not is_settled(before.state) and news[0].sent is not None:
-            landed.append(news[0].sent.lead_id)
-    signals.wake(house.database, connection, landed, now)
-    events.settle(house.database, connection, rows)
-    # Whether a click came too soon depends on when the mail was there.
-    evidence.doubt(house.database, connection, [row.id for row in rows])
-    return len(rows)
-
-
-def _fates(news: Sequence[_Heard]) -> tuple[Fate, Fate]:
-    sent = news[0].sent
-    assert sent is not None
-    before = fate = Fate(sent.state, sent.state_at, sent.accepted_at, sent.reason)
-    for one in news:
-        fate = merge(fate, News(one.event.told, one.at, one.event.reason))
-    return before, fate
+            sent[one.sent.id] = one.sent
+            doors.setdefault(one.sent.id, one.door)
+            told[one.sent.id].append(News(one.event.told, one.at, one.event.reason))
+    return sum(
+        fates.settle(
+            house, connection, [(sent[id_], told[id_]) for id_ in told if doors[id_] == door], door, now
+        )
+        for door in sorted(set(doors.values()))
+    )
 
 
 def _tell(house: House, heard: Sequence[_Heard], now: datetime) -> None:

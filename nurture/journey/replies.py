@@ -7,7 +7,8 @@ counts once by its Message-ID and the mail of ours that it answers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -16,20 +17,24 @@ from sqlalchemy import Connection
 
 from nurture.domain import calendar
 from nurture.domain.address import normalise_address
+from nurture.domain.fate import News
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.domain.suppression import Source
 from nurture.mail.inbox import InboxUnusable
 from nurture.mail.incoming import Incoming
 from nurture.mail.replies import Kind, Reply, read_reply
-from nurture.store import replies, signals, views
+from nurture.store import changes, events, replies, signals, views
 from nurture.store.replies import Answered, Came, Mark, Written
 from nurture.store.signals import Recorded
 
-from . import forwarding, listen
+from . import fates, forwarding, listen
 from .events import POISON
 from .house import House
 from .links import REPLY, digest
 from .moves import Mover
+
+DOOR: Final = "report"
+"""Who tells of a message, where it is a delivery report among the answers."""
 
 AT_ONCE: Final = 20
 """Mails of a mailbox in one transaction."""
@@ -71,12 +76,16 @@ def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
     """Keep what mails say and let it have its effects; what answers no mail of ours is passed over."""
     read = [read_reply(mail, now.date()) for mail in mails]
     with house.database.write() as connection:
+        if any(reply.report is not None for reply in read):
+            events.alone(house.database, connection)
         heard = _ours(house, connection, read, now)
+        changes.hold(house.database, connection, [one.to.lead_id for one in heard])
         known = replies.known(house.database, connection, [one.key for one in heard])
         new = [one for one in heard if one.key not in known]
         replies.keep(house.database, connection, [_kept(one, now) for one in new])
         answers = [one.key for one in new if one.reply.kind is Kind.REPLY]
         forwarding.plan(house, connection, answers, now)
+        _settle(house, connection, new, now)
         _leave_in_peace(house, connection, new, now)
     said = [_recorded(one, now) for one in heard if _is_said(one)]
     if said:  # also those that are known: whoever kept them may have died before this
@@ -178,7 +187,22 @@ def _is_said(one: _Heard) -> bool:
     """Whether it tells something of the lead; a bounce may be of an address that it has given up."""
     if one.reply.kind is not Kind.BOUNCE:
         return True
-    return one.to.address in {normalise_address(bounced) for bounced in one.reply.bounced}
+    return _concerns(one, one.reply.bounced)
+
+
+def _settle(house: House, connection: Connection, new: Sequence[_Heard], now: datetime) -> None:
+    """Write what reports say became of our mail: where nobody else tells it, as with mail sent by SMTP."""
+    told: dict[str, list[News]] = defaultdict(list)
+    for one in new:
+        report = one.reply.report
+        if report is not None and one.to.send_key is not None and _concerns(one, report.recipients):
+            told[one.to.send_key].append(News(report.told, one.at, report.status))
+    sent = events.sent(house.database, connection, told)
+    fates.settle(house, connection, [(sent[key], news) for key, news in told.items()], DOOR, now)
+
+
+def _concerns(one: _Heard, addresses: Collection[str]) -> bool:
+    return one.to.address in {normalise_address(address) for address in addresses}
 
 
 def _recorded(one: _Heard, now: datetime) -> Recorded:

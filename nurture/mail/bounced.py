@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, NamedTuple
+
+from nurture.domain.fate import Told
 
 _RECIPIENT: Final = re.compile(
     r"^(?:final|original)-recipient:\s*(?:[\w-]+\s*;)?\s*<?([^\s<>;]+@[^\s<>;]+?)>?\s*$",
@@ -21,11 +24,24 @@ _UNKNOWN: Final = re.compile(
 )
 
 
+_TOLD: Final[Mapping[str, Told]] = {
+    "failed": Told.BLOCKED,
+    "delayed": Told.DEFERRED,
+    "delivered": Told.DELIVERED,
+}
+"""What each action says of the mail; what was relayed or expanded may still come to nothing."""
+
+
 class Bounced(NamedTuple):
-    """Which addresses (lower case) a report is about, and whether no mail will ever reach them."""
+    """Which addresses (lower case) a report is about, and whether no mail will ever reach them.
+
+    *told* is what became of this mail, *status* the code that says why, "" for none.
+    """
 
     recipients: tuple[str, ...]
     hard: bool
+    told: Told = Told.UNKNOWN
+    status: str = ""
 
 
 def read_bounce(enclosed: str) -> Bounced:
@@ -37,8 +53,16 @@ def read_bounce(enclosed: str) -> Bounced:
     recipients = tuple(dict.fromkeys(one.lower() for one in _RECIPIENT.findall(enclosed)))[:20]
     action = _ACTION.search(enclosed)
     statuses = {(int(one), int(two), int(three)) for one, two, three in _STATUS.findall(enclosed)}
-    failed = action is None or action[1].lower() == "failed"
-    return Bounced(recipients, failed and len(statuses) == 1 and _is_hard(*statuses.pop(), enclosed))
+    named = action[1].lower() if action is not None else "failed"
+    status = statuses.pop() if len(statuses) == 1 else None
+    hard = named == "failed" and status is not None and _is_hard(*status, enclosed)
+    told = _TOLD.get(named, Told.UNKNOWN)
+    return Bounced(
+        recipients,
+        hard,
+        Told.BOUNCED if hard else told,
+        ".".join(map(str, status)) if status is not None else "",
+    )
 
 
 def _is_hard(kind: int, subject: int, detail: int, text: str) -> bool:

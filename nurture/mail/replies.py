@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Final
 
 from nurture.mail.away import back_on, is_away_subject, says_away
-from nurture.mail.bounced import read_bounce
+from nurture.mail.bounced import Bounced, read_bounce
 from nurture.mail.incoming import Incoming
 from nurture.mail.quoting import MOST_KEPT, own_words, sanitised
 from nurture.mail.stopping import asks_to_stop
@@ -52,7 +52,7 @@ class Reply:
 
     *tokens* are those of the addresses that it went to, in lower case. *key* is the same for each copy of it.
     *sender* is its From address in lower case, "" if it has none. *text* is what the person wrote, sanitised.
-    *bounced* are the addresses that do not exist.
+    *bounced* are the addresses that do not exist; *report* is what a report says of our mail, and to whom.
     """
 
     kind: Kind
@@ -64,6 +64,7 @@ class Reply:
     back_on: date | None = None
     bounced: tuple[str, ...] = ()
     attachments: int = 0
+    report: Bounced | None = None
 
 
 def address_of(token: str, domain: str) -> str:
@@ -77,7 +78,8 @@ def read_reply(mail: Incoming, today: date) -> Reply:
     routed = [*mail.recipients, *(mail.enclosed.splitlines() if is_report else ())]
     tokens = dict.fromkeys(token.lower() for one in routed for token in _TOKEN.findall(one))
     sender = _sender(mail.header("from"))
-    kind, text, back, bounced = _meaning(mail, today, is_report=is_report)
+    report = read_bounce(mail.enclosed) if is_report else None
+    kind, text, back = (Kind.BOUNCE, "", None) if report is not None else _meaning(mail, today)
     return Reply(
         kind,
         tuple(tokens)[:_MOST_TOKENS],
@@ -86,8 +88,9 @@ def read_reply(mail: Incoming, today: date) -> Reply:
         text,
         mail.sent_at,
         back,
-        bounced,
+        report.recipients if report is not None and report.hard else (),
         mail.attachments,
+        report,
     )
 
 
@@ -99,22 +102,17 @@ def _sender(told: str) -> str:
     return sender if "@" in sender else ""
 
 
-def _meaning(
-    mail: Incoming, today: date, *, is_report: bool
-) -> tuple[Kind, str, date | None, tuple[str, ...]]:
-    if is_report:
-        bounce = read_bounce(mail.enclosed)
-        return Kind.BOUNCE, "", None, bounce.recipients if bounce.hard else ()
+def _meaning(mail: Incoming, today: date) -> tuple[Kind, str, date | None]:
     words = own_words(mail.text)
     subject = mail.header("subject")
     if not _is_automatic(mail) or asks_to_stop("", subject):
         if asks_to_stop(words.above, subject):
-            return Kind.OPT_OUT, words.all, None, ()
-        return Kind.REPLY, words.all or sanitised(mail.text).strip()[:MOST_KEPT], None, ()
+            return Kind.OPT_OUT, words.all, None
+        return Kind.REPLY, words.all or sanitised(mail.text).strip()[:MOST_KEPT], None
     said = f"{subject}\n{words.all}"
     if is_away_subject(subject) or says_away(said):
-        return Kind.AWAY, words.all, back_on(said, today), ()
-    return Kind.AUTOMATIC, "", None, ()
+        return Kind.AWAY, words.all, back_on(said, today)
+    return Kind.AUTOMATIC, "", None
 
 
 def _is_automatic(mail: Incoming) -> bool:

@@ -51,6 +51,7 @@ class Answered(NamedTuple):
     planned_at: datetime | None
     address: str | None
     zone: str
+    send_key: str | None
 
 
 class Came(NamedTuple):
@@ -140,6 +141,7 @@ def answered(
             message.c.planned_at,
             address.c.normal,
             lead.c.zone,
+            message.c.send_key,
         )
         .join(asked, asked.c.digest == token.c.digest)
         .join(lead, lead.c.id == token.c.lead_id)

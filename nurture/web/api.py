@@ -115,7 +115,7 @@ async def _answered(
         asked = repeats.Request(caller.token_id, request.url.path, keys[0], body)
         return repeats.answer(site.house, asked, site.clock.now(), once)
 
-    limiter: anyio.CapacityLimiter = request.app.state.working[name]
+    limiter: anyio.CapacityLimiter = request.app.state.working["signals" if name == "signals" else "others"]
     try:
         done = await to_thread.run_sync(answer, limiter=limiter)
     except OtherBody:

@@ -16,7 +16,7 @@ from nurture.store.database import Database
 from tests.mail.replying import bounce, mail
 
 from .builders import START, add_lead, make_house, tick_at
-from .looking import counted, custody, events, rows
+from .looking import counted, custody, due_at, events, rows, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SENT = START + 3 * HOUR
@@ -178,3 +178,48 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
 
     few, many = cost(addresses[:2], 1), cost(addresses[2:], 2)
     assert many <= few + 2
+
+
+@pytest.mark.parametrize(
+    ("before", "reports", "after"),
+    [
+        ("accepted", [("5.1.1", "failed")], ("bounced", "bounced: 5.1.1")),
+        ("accepted", [("5.2.2", "failed")], ("dropped", "blocked: 5.2.2")),
+        ("accepted", [("4.4.1", "delayed")], ("accepted", None)),
+        ("accepted", [("2.1.5", "delivered")], ("delivered", None)),
+        ("accepted", [("5.1.1", "failed"), ("4.4.1", "delayed"), ("2.1.5", "delivered")], ("bounced", None)),
+        ("in_doubt", [("4.4.1", "delayed")], ("accepted", None)),
+        ("complained", [("5.1.1", "failed")], ("complained", None)),
+    ],
+)
+def test_delivery_reports_settle_what_was_sent_by_smtp_in_any_order(
+    sqlite_db: Database,
+    tmp_path: Path,
+    before: str,
+    reports: list[tuple[str, str]],
+    after: tuple[str, str | None],
+) -> None:
+    house = make_house(sqlite_db, tmp_path)
+    house.reply_domain = "in.example.com"
+    add_lead(house, title="Head of stock", email="mia@people.example")
+    tick_at(house, START, START + 2 * HOUR, SENT)
+    token = reply_address(house, tmp_path).partition("@")[0].removeprefix("reply+")
+    write(house, "UPDATE message SET state = :state", state=before)
+    raw = [bounce("mia@people.example", status, token, action) for status, action in reports]
+    for one in (*raw, *reversed(raw)):
+        take(house, one)
+    ((state, reason),) = rows(house, "SELECT state, reason FROM message")
+    assert state == after[0]
+    assert after[1] is None or reason == after[1]
+
+
+def test_a_report_of_another_mailbox_says_nothing_of_our_mail_and_one_in_doubt_wakes_its_lead(
+    house: House, lead: int, tmp_path: Path
+) -> None:
+    token = reply_address(house, tmp_path).partition("@")[0].removeprefix("reply+")
+    write(house, "UPDATE message SET state = 'in_doubt'")
+    take(house, bounce("old@people.example", token=token))
+    assert rows(house, "SELECT state FROM message") == [("in_doubt",)]
+    take(house, bounce("mia@people.example", "4.4.1", token, "delayed"))
+    assert rows(house, "SELECT state FROM message") == [("accepted",)]
+    assert due_at(house, lead) == NOW

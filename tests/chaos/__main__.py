@@ -81,11 +81,11 @@ def _permute(at: Place) -> Found:
 
 
 def _forge(at: Place) -> Found:
-    return forging.measure(at.folder / "forge", at.seed, FORGERIES)
+    return forging.measure(at.server, at.folder / "forge", at.seed, FORGERIES)
 
 
 def _end(at: Place) -> Found:
-    return ending.measure(at.folder / "end", at.seed, EVENTS, ENDS)
+    return ending.measure(at.server, at.folder / "end", at.seed, EVENTS, ENDS)
 
 
 def _scan(at: Place) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,6 +19,7 @@ from nurture.store.database import Database
 from tests.bench.figures import Figure
 from tests.doubles.events import Signer, body_of, event
 
+from .grounds import empty
 from .posting import Answer, Request, post_all, serving, signed
 from .sending import sent_house
 
@@ -124,13 +126,18 @@ def _lost(house: House, thanked: list[Request]) -> int:
     return sum(one.natural_key not in kept for request in thanked for one in read(request.body))
 
 
-def measure(folder: Path, seed: int, count: int, kills: int) -> tuple[list[Figure], list[str]]:
-    """Kill the server on SQLite, whose file survives it."""
-    folder.mkdir(exist_ok=True)
-    database = Database(f"sqlite:///{folder / 'ending.db'}")
-    found = end(database, folder, count, kills, Random(f"{seed}:end"))
-    database.close()
-    note = f"{found.thanked:,} events thanked for, the server killed {found.kills} times"
-    wrong = [] if not found.lost else [f"{found.lost} events were thanked for and are lost"]
-    wrong += [f"{found.unprocessed} batches wait for ever"] if found.unprocessed else []
-    return [Figure("webhook_lost_after_2xx", found.lost, "events", below=1, note=note)], wrong
+def measure(
+    server: Callable[[str], str], folder: Path, seed: int, count: int, kills: int
+) -> tuple[list[Figure], list[str]]:
+    """Kill the server on SQLite, whose file survives it, and on PostgreSQL, which does not die with it."""
+    lost = 0
+    wrong: list[str] = []
+    notes: list[str] = []
+    with empty(server, folder) as databases:
+        for name, database in databases.items():
+            found = end(database, folder, count, kills, Random(f"{seed}:end"))
+            lost += found.lost
+            wrong += [f"{name}: {found.lost} events were thanked for and are lost"] if found.lost else []
+            wrong += [f"{name}: {found.unprocessed} batches wait for ever"] if found.unprocessed else []
+            notes.append(f"{name}: {found.thanked:,} events thanked for, killed {found.kills} times")
+    return [Figure("webhook_lost_after_2xx", lost, "events", below=1, note="; ".join(notes))], wrong

@@ -20,6 +20,7 @@ from tests.bench.figures import Figure
 from tests.doubles.events import KINDS, SIGNATURE, TIMESTAMP, Signer, body_of, event
 from tests.journey.looking import everything
 
+from .grounds import empty
 from .posting import Request, post_all, serving
 from .sending import sent_house
 
@@ -187,19 +188,31 @@ def _seen(house: House) -> dict[str, list[tuple[object, ...]]]:
     return {name: found for name, found in everything(house).items() if name != "clock"}
 
 
-def measure(folder: Path, seed: int, count: int, huge: int = 40) -> tuple[list[Figure], list[str]]:
-    """Forge on SQLite."""
-    folder.mkdir(exist_ok=True)
-    database = Database(f"sqlite:///{folder / 'forging.db'}")
-    found = forge(database, folder, count, huge, Random(f"{seed}:forge"))
-    database.close()
-    taken = sum(number for status, number in found.statuses.items() if 200 <= status < 300)
+def measure(
+    server: Callable[[str], str], folder: Path, seed: int, count: int, huge: int = 40
+) -> tuple[list[Figure], list[str]]:
+    """Forge on SQLite and on PostgreSQL, *count* each."""
+    requests = bad = 0
+    wrong: list[str] = []
+    notes: list[str] = []
+    with empty(server, folder) as databases:
+        for name, database in databases.items():
+            found = forge(database, folder, count, huge, Random(f"{seed}:forge"))
+            requests += found.requests
+            bad += sum(number for status, number in found.statuses.items() if 200 <= status < 300)
+            bad += len(found.changed)
+            wrong += [f"{name}: {line}" for line in _wrong(found)]
+            told = dict(sorted(found.statuses.items()))
+            notes.append(f"{name}: answers {told}; the server grew by {found.grown:.0f} MB")
+    return [
+        Figure("webhook_forged", requests, "requests", at_least=2 * count, note="; ".join(notes)),
+        Figure("webhook_forged_accepted", bad, "requests", below=1),
+    ], wrong
+
+
+def _wrong(found: Forged) -> list[str]:
     broken = sum(number for status, number in found.statuses.items() if status >= 500)
     wrong = [f"forged requests changed {name}" for name in found.changed]
     wrong += [f"{broken} forged requests were answered with a server error"] if broken else []
     wrong += [f"forged requests let the server grow by {found.grown:.0f} MB"] if found.grown > MEMORY else []
-    note = f"answers {dict(sorted(found.statuses.items()))}; the server grew by {found.grown:.0f} MB"
-    return [
-        Figure("webhook_forged", found.requests, "requests", at_least=count, note=note),
-        Figure("webhook_forged_accepted", taken + len(found.changed), "requests", below=1),
-    ], wrong
+    return wrong

@@ -130,6 +130,23 @@ class PostgresGround:
             yield connection
 
 
+@contextmanager
+def empty(server: Callable[[str], str], folder: Path) -> Iterator[dict[str, Database]]:
+    """Lend an empty database of each kind, by its name."""
+    folder.mkdir(exist_ok=True)
+    name = f"empty_{secrets.token_hex(4)}"
+    with psycopg.connect(server("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    found = {"sqlite": Database(f"sqlite:///{folder / 'empty.db'}"), "postgres": Database(server(name))}
+    try:
+        yield found
+    finally:
+        for database in found.values():
+            database.close()
+        with psycopg.connect(server("postgres"), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 def now() -> datetime:
     """Return the real time: the double tells the ends of its rate limits in it."""
     return RealClock().now()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from nurture.domain.conditions import evaluate
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Enrol, ReadinessRule, Ready
+from nurture.domain.settling import settled
 from nurture.domain.suppression import covering
 from nurture.domain.track import Program, ToQueue, ToTrack
+from nurture.domain.view import View
 from nurture.store import leads, views
 from nurture.store.views import Claimed
 
@@ -20,6 +24,10 @@ from .unnamed import unnamed
 
 Stays = Mapping[tuple[int, str], datetime]
 """When a lead last left, or is still on, a track."""
+
+
+SETTLING: Final = "settling"
+"""What is said of a lead whose click may yet turn out to be a machine's, and would decide."""
 
 
 def classify(house: House, now: datetime) -> Counter[str]:
@@ -52,7 +60,8 @@ def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
                 events[mover.fault(lead, unnamed(error, lead.view.lead.facts))] += 1
                 continue
             events[rule] += 1
-            named.append((lead.view.lead.id, rule))
+            if rule != SETTLING:
+                named.append((lead.view.lead.id, rule))
         won = mover.changes.write(database, connection, now)
         leads.name_readiness(database, connection, [row for row in named if row[0] in won])
     return events
@@ -64,14 +73,30 @@ def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
         queue, because = barred
         mover.send_to(lead, ToQueue(queue), because, event="classified")
         return queue
-    about = mover.book.policy.question(lead.view, since=lead.view.lead.evidence_since)
+    sure, settles_at = settled(lead.view, mover.book.policy, mover.now)
+    rule, because = _first(sure, mover)
+    ready = rule is not None and isinstance(rule.then, Ready)
+    if settles_at is not None and not ready and rule is not _first(lead.view, mover)[0]:
+        because = f"a click is settling until {settles_at:%Y-%m-%d %H:%M:%S} UTC; else: {because}"
+        mover.keep(lead, Custodian.INTAKE, lead.ref, because, settles_at)
+        mover.note(lead, SETTLING, because, None)
+        return SETTLING
+    lead = replace(lead, view=sure)
+    if rule is None:
+        place(lead, mover, because, stays=stays, event="classified")
+        return "unclassified"
+    _follow(rule, lead, mover, stays, because)
+    return rule.name
+
+
+def _first(view: View, mover: Mover) -> tuple[ReadinessRule | None, str]:
+    """Return the first readiness rule that holds, and why."""
+    about = mover.book.policy.question(view, since=view.lead.evidence_since)
     for rule in mover.book.policy.readiness:
         answer = evaluate(rule.when, about, mover.now)
         if answer.yes:
-            _follow(rule, lead, mover, stays, f"{rule.name}: {answer.because}")
-            return rule.name
-    place(lead, mover, "no readiness rule holds", stays=stays, event="classified")
-    return "unclassified"
+            return rule, f"{rule.name}: {answer.because}"
+    return None, "no readiness rule holds"
 
 
 def _barred(lead: Claimed) -> tuple[str, str] | None:

@@ -139,6 +139,14 @@ def state_decision(house: House, kept: Kept, day: date, now: datetime) -> None:
     listen.record(house, [heard._replace(value=day.isoformat())], now)
 
 
+def withdraw_decision(house: House, kept: Kept, now: datetime) -> None:
+    """Note that the lead takes its date back. Without one this says nothing new."""
+    with house.database.read() as connection:
+        known = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == kept.lead_id)).scalar_one()
+    if known is not None:
+        steer.withdraw_timeline(house, kept.lead_id, now, by=BY_LEAD)
+
+
 def _opt_in(house: House, kept: Kept, about: About, now: datetime) -> bool:
     wanted = select(_address.c.email).join(_lead).where(_lead.c.id == kept.lead_id)
     with house.database.read() as connection:

@@ -116,6 +116,14 @@ def set_pace(house: House, lead_id: int, days: int | None, now: datetime, *, by:
         mover.note(lead, "paced", because, None)
 
 
+def withdraw_timeline(house: House, lead_id: int, now: datetime, *, by: str = BY_HAND) -> None:
+    """Note that the lead does not decide by the day that it named, and names no other."""
+    with _lead(house, lead_id, now) as (connection, lead, mover):
+        leads.withdraw_timeline(connection, lead_id, now)
+        signals.wake(house.database, connection, [lead_id], now)
+        mover.note(lead, "undecided", f"the date on which it decides is withdrawn, {by}", None)
+
+
 class Deal(NamedTuple):
     """How sales closed a lead. *happened_at* (UTC) may lie before it is told; None is when it is told."""
 

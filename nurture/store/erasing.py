@@ -77,6 +77,7 @@ _UNKNOWN: Final[Mapping[str, object]] = {
     "basis_source": None,
     "decides_on": None,
     "decides_stated_at": None,
+    "call_on": None,
 }
 
 

@@ -50,6 +50,15 @@ def state_timeline(connection: Connection, lead_id: int, decides_on: date, now: 
     )
 
 
+def withdraw_timeline(connection: Connection, lead_id: int, now: datetime) -> None:
+    """Note that no date is named any more; what was said before does not come back."""
+    connection.execute(
+        update(lead)
+        .where(lead.c.id == lead_id)
+        .values(decides_on=None, decides_stated_at=now, updated_at=now)
+    )
+
+
 def ask_to_call(connection: Connection, lead_id: int, call_on: date, now: datetime) -> None:
     """Note on which day the lead asked to be called."""
     connection.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))

@@ -235,6 +235,15 @@ def _decide(asked: Asked) -> Done | Unclear:
     )
 
 
+def _undecide(asked: Asked) -> Done:
+    preferences.withdraw_decision(asked.site.house, asked.visit.kept, asked.now)
+    return Done(
+        "Noted: you have named no date",
+        "Thank you. We no longer time our mail by a decision. "
+        "If that was a slip, name the day again on the page of all choices.",
+    )
+
+
 def _one_day(asked: Asked, name: str, chosen: date | None) -> date | None:
     """Return the day that was chosen or written; None for neither, for both, and for what is no day."""
     written = asked.fields.get(f"{name}-day", "")
@@ -256,5 +265,6 @@ DEEDS: Final[Mapping[str, Callable[[Asked], Done | Unclear | None]]] = {
     "resume": _resume,
     "pace": _pace,
     "decide": _decide,
+    "undecide": _undecide,
 }
 """What each button does. None: no button of ours sends that."""

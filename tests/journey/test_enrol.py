@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
-from nurture.journey import enrol
+from nurture.journey import enrol, listen, steer
 from nurture.journey.house import House
+from nurture.journey.judging import Visited
 from nurture.journey.publish import publish
 from nurture.store.database import Database
 
 from .builders import START, add_lead, make_house, tick_at, tiny_rules
-from .looking import custody, one, rows, tell
+from .looking import custody, due_at, one, rows, tell
 
 DAY = timedelta(days=1)
 
@@ -74,3 +76,30 @@ def test_nothing_is_classified_twice(house: House) -> None:
     add_lead(house, title="Head")
     assert enrol.classify(house, START).total() == 1
     assert enrol.classify(house, START).total() == 0
+
+
+@pytest.mark.parametrize("scanned", [False, True])
+def test_a_click_settles_before_it_makes_a_lead_ready(
+    sqlite_db: Database, tmp_path: Path, scanned: bool
+) -> None:
+    rules = tiny_rules()
+    clicker = "  - name: clicker\n    when: {did: clicked}\n    then: hand_off\n"
+    policy = rules["sales/policy.yaml"].replace("readiness:\n", f"readiness:\n{clicker}")
+    house = make_house(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
+    lead = add_lead(house, title="Head")
+    tick_at(house, START, START + timedelta(hours=2))
+    steer.close(house, lead, Closing.UNREACHABLE, START + DAY)
+    at = START + 2 * DAY
+    message = one(house, "SELECT id FROM message WHERE kind = 'touch'")
+    agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+    listen.record(house, [], at, [Visited(SignalKind.CLICKED, message, at, "guide", agent=agent)])
+    tell(house, lead, SignalKind.REGISTERED, at)
+    assert custody(house, lead)[0] == "intake"
+    soon = at + timedelta(seconds=1)
+    assert enrol.classify(house, soon) == {"settling": 1}
+    assert due_at(house, lead) == at + timedelta(seconds=90)
+    assert one(house, "SELECT readiness FROM lead") == "nurture"
+    if scanned:
+        listen.record(house, [], soon, [Visited(SignalKind.CLICKED, message, soon, "prices", agent=agent)])
+    enrol.classify(house, at + timedelta(seconds=90))
+    assert one(house, "SELECT readiness FROM lead") == ("nurture" if scanned else "clicker")

@@ -9,12 +9,13 @@ import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
+from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Scope, Source
-from nurture.journey import advance, deliver, explain, suppress
+from nurture.journey import advance, deliver, explain, listen, suppress
 from nurture.journey.suppress import About
 from tests.journey.builders import tick_at
 
-from .world import TOPICS, TestClient, World, later
+from .world import NOW, TOPICS, TestClient, World, later
 
 _LOG = (
     "SELECT act, scope, ref, suppression.source, evidence FROM suppression "
@@ -333,3 +334,23 @@ def test_a_pause_that_is_over_is_not_shown(sqlite_world: World) -> None:
     assert "End the pause now" in _open(sqlite_world)
     sqlite_world.clock.advance_to(sqlite_world.clock.now() + timedelta(days=2))
     assert "End the pause now" not in _open(sqlite_world)
+
+
+def test_a_date_can_be_taken_back_and_an_old_word_of_it_does_not_come_back(world: World) -> None:
+    assert "Take the date back" not in _open(world)
+    _press(world, "decide", decides="2026-12-31")
+    assert "Take the date back" in _open(world)
+    later(world, hours=1)
+    assert "named no date" in _press(world, "undecide")
+    assert _rows(world, _LEAD) == [(None, None, None)]
+    assert explain.why(world.house, world.ids["mia"], world.clock.now()).history[-1].event == "undecided"
+    page = _open(world)
+    assert "Take the date back" not in page
+    before = world.everything()
+    _press(world, "undecide")
+    assert world.everything() == before
+    late = listen.told(world.ids["mia"], SignalKind.DECIDING, "2026-10-31", NOW, later(world, hours=1))
+    listen.record(world.house, [late], world.clock.now())
+    assert _rows(world, _LEAD) == [(None, None, None)]
+    _press(world, "decide", decides="2026-12-31")
+    assert _rows(world, _LEAD)[0][2] is not None

@@ -35,6 +35,9 @@ HEADER: Final = (
 )
 """The columns of the files in out/."""
 
+RESTS: Final = 5.0
+"""Seconds that a file in in/ is left alone after it was last written to."""
+
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -84,7 +87,7 @@ class CsvFolder:
         if cursor:
             self._put_aside(cursor)
         try:
-            waiting = sorted(path for path in self._in.glob("*.csv") if path.is_file())
+            waiting = sorted(path for path in self._in.glob("*.csv") if path.is_file() and _rests(path, now))
         except OSError as error:
             raise CrmDown(self._unwritable(error)) from error
         if not waiting:
@@ -180,6 +183,11 @@ class CsvFolder:
 
     def _unwritable(self, error: OSError) -> str:
         return f"{self._root} cannot be used: {error.strerror or error}. Check NURTURE_CRM_FOLDER."
+
+
+def _rests(path: Path, now: datetime) -> bool:
+    """Say whether nobody has written to the file for a while: it may be half a file till then."""
+    return not 0 <= now.timestamp() - path.stat().st_mtime < RESTS
 
 
 def _same(held: Seen | None, record: Record) -> bool:

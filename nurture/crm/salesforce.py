@@ -55,6 +55,7 @@ class SalesforceCrm:
         self._url, self._key, self._secret = url.rstrip("/"), key, secret
         self._patience = (connect, read)
         self._session = requests.Session()
+        self._session.auth = _as_it_is
         self._asked: Salesforce | None = None
         self._users: dict[str, str | None] = {}
         self._addresses: dict[str, str] = {}
@@ -275,6 +276,11 @@ class SalesforceCrm:
                 "NURTURE_SALESFORCE_KEY and NURTURE_SALESFORCE_SECRET, and the app's client credentials flow."
             )
         return str(body["access_token"])
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave our token alone: without this, an entry in somebody's .netrc takes its place."""
+    return request
 
 
 class _Ambiguous(Exception):

@@ -121,19 +121,33 @@ def intend(
     if database.skips_locked:
         mine = select(record.c.id).join(given, given.c.id == record.c.offer_id).order_by(record.c.id)
         connection.execute(mine.with_for_update(of=record))
+    theirs = update(record).where(record.c.offer_id == given.c.id)
+    connection.execute(theirs.values(wanted=given.c.state, **_anew(now)))
+
+
+def _anew(now: datetime) -> dict[str, Any]:
+    """Return what makes a hand-off be told again that rests; what is on its way is let go on."""
     rests = record.c.state.in_(("done", "refused"))
-    connection.execute(
-        update(record)
-        .where(record.c.offer_id == given.c.id)
-        .values(
-            wanted=given.c.state,
-            wanted_at=now,
-            state=case((rests, "planned"), else_=record.c.state),
-            state_at=case((rests, now), else_=record.c.state_at),
-            due_at=case((rests, now), else_=record.c.due_at),
-            attempts=case((rests, 0), else_=record.c.attempts),
-        )
+    return {
+        "wanted_at": now,
+        "state": case((rests, "planned"), else_=record.c.state),
+        "state_at": case((rests, now), else_=record.c.state_at),
+        "due_at": case((rests, now), else_=record.c.due_at),
+        "attempts": case((rests, 0), else_=record.c.attempts),
+    }
+
+
+CAUGHT_UP: Final = 20_000
+"""How many of the newest hand-offs are looked at for what changed in passing."""
+
+
+def catch_up(connection: Connection, now: datetime) -> int:
+    """Intend to tell what became of hand-offs whoever changed them, of the newest; return how many."""
+    newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
+    late = update(record).where(
+        record.c.id > newest - CAUGHT_UP, record.c.offer_id == offer.c.id, record.c.wanted != offer.c.state
     )
+    return connection.execute(late.values(wanted=offer.c.state, **_anew(now))).rowcount
 
 
 def adopt(connection: Connection, since: datetime, now: datetime) -> int:

@@ -413,3 +413,12 @@ def test_what_a_lead_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> Non
     with (tmp_path / "out" / "handoffs-000001.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     assert (row["company"], row["phone"]) == ('\'=HYPERLINK("x")', "+49 30 1")
+
+
+def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in" / "a.csv"
+    file.write_text("lead,outcome\n7,won\n", "utf-8")
+    written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    assert CsvFolder(tmp_path).changes("", 10, written + timedelta(seconds=1)).seen == ()
+    assert len(CsvFolder(tmp_path).changes("", 10, written + timedelta(seconds=6)).seen) == 1

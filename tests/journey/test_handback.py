@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,12 @@ from sqlalchemy import text
 
 from nurture.clock import VirtualClock
 from nurture.crm.csvfolder import CsvFolder
+from nurture.crm.port import Stage
 from nurture.journey import brakes, handback, handoff, steer, tick
 from nurture.journey.house import House
 from nurture.store import crmrecords
 from nurture.store.database import Database
+from nurture.store.tables import Offer
 from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START, add_lead, make_house
 
@@ -169,3 +172,20 @@ def test_a_folder_gets_one_file_of_all_that_is_told_at_once(sqlite_db: Database,
     ]
     assert {row["nurture_status"] for row in rows} == {"offered"}
     assert rows[0]["company"] == "Souza"
+
+
+def test_what_became_of_an_offer_is_told_whoever_changed_it(house: House, crm: ScriptedCrm) -> None:
+    offered(house, 2)
+    run(house)
+    handoff.accept(house, 1, START)
+    run(house)
+    with house.database.write() as connection:
+        connection.execute(text("UPDATE offer SET state = 'lapsed' WHERE id = 1"))
+    assert run(house) == {"told": 1}
+    assert crm.told[-1] == ("nurture-handoff-1", "lapsed")
+    assert run(house) == {}
+
+
+def test_every_state_of_an_offer_is_a_stage_that_a_crm_can_be_told() -> None:
+    (check,) = [one for one in Offer.__table__.constraints if str(one.name).endswith("state")]  # type: ignore[attr-defined]
+    assert {stage.value for stage in Stage} == set(re.findall(r"'(\w+)'", str(check.sqltext)))

@@ -16,6 +16,7 @@ from .doctor import Check, Finding, SetUp, State
 from .doctor_crm import crm
 from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders, versions
 from .doctor_listening import replies, unapplied
+from .doctor_sales import places
 from .reach import Unreachable, get
 
 _MOST_SENDERS: Final = 5
@@ -182,6 +183,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("provider", provider),
     ("domain", domains),
     ("pages", pages),
+    ("places", places),
     ("bounces", bounces),
     ("replies", replies),
     ("CRM", crm),

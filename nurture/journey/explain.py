@@ -84,6 +84,8 @@ class Trace:
     fit_because: str
     decides_on: date | None
     decides_stated_at: datetime | None
+    call_on: date | None
+    """The day on which it asked to be called."""
     basis: str | None
     suppressed: tuple[str, ...]
     """What keeps its address from being mailed: scope, and who said so."""
@@ -129,6 +131,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             fit_because=fit_because,
             decides_on=kept.decides_on,
             decides_stated_at=kept.decides_stated_at,
+            call_on=kept.call_on,
             basis=kept.basis,
             suppressed=suppressed,
             paused_until=kept.paused_until if kept.paused_until and kept.paused_until > now else None,
@@ -228,6 +231,7 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("fit", f"{trace.fit}: {trace.fit_because}" if trace.fit else ""),
         ("decides on", trace.decides_on),
         ("stated on", trace.decides_stated_at),
+        ("to be called", trace.call_on),
         ("readiness", trace.readiness),
         ("basis", trace.basis or "none on record"),
         ("suppressed", "; ".join(trace.suppressed)),

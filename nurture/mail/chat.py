@@ -55,6 +55,10 @@ class Chat:
 
     def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - the port names them
         """Read the URL; whether somebody listens there shows with the first notice. Raises Misconfigured."""
+        self.open()
+
+    def open(self) -> None:
+        """Read the URL, if it was not read yet. Raises Misconfigured."""
         with self._alone:
             self._opened()
 

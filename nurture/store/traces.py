@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     scored_under: str | None
     decides_on: date | None
     decides_stated_at: datetime | None
+    call_on: date | None
     paused_until: datetime | None
     pace_days: int | None
     first_contact_at: datetime
@@ -62,7 +63,7 @@ class Line(NamedTuple):
 
 
 def _kept() -> Select[Any]:
-    kept = [lead.c[name] for name in Kept._fields[:18]] + [custody.c[name] for name in Kept._fields[18:]]
+    kept = [lead.c[name] for name in Kept._fields[:19]] + [custody.c[name] for name in Kept._fields[19:]]
     return select(*kept).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 

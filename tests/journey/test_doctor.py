@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
 from nurture.errors import Misconfigured
-from nurture.journey import doctor_house, doctor_listening, doctor_world, events, publish
+from nurture.journey import doctor_house, doctor_listening, doctor_sales, doctor_world, events, publish
 from nurture.journey.doctor import Finding, SetUp, can_send, examine
 from nurture.journey.house import House
 from nurture.mail.compose import ComposedEmail
@@ -266,3 +266,20 @@ def test_events_that_could_not_be_applied_are_said(setup: SetUp, live: House) ->
 def imap_box() -> Iterator[Mailbox]:
     with imap_server() as box:
         yield box
+
+
+def test_places_where_reps_look_must_be_known(sqlite_url: str, tmp_path: Path) -> None:
+    made = _setup(sqlite_url, tmp_path)
+    settings = {"tell": SecretStr("teams=json://127.0.0.1:9/hush odd=odd-scheme://hush")}
+    made = replace(made, settings=made.settings.model_copy(update=settings))
+    with made.database() as database:
+        rules = tiny_rules()
+        rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
+            "email: ana@house.example,", "email: ana@house.example, tell: [slack-sales, teams],"
+        )
+        make_house(database, tmp_path, rules=rules)
+    missing, unread = doctor_sales.places(made)
+    assert "slack-sales, but NURTURE_TELL does not say where" in missing.found
+    assert "says where odd is, but apprise cannot read it" in unread.found
+    assert "hush" not in f"{missing}{unread}"
+    assert can_send([missing, unread])

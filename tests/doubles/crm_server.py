@@ -141,7 +141,8 @@ class CrmDouble:
         handler.close_connection = True
         match fault.what:
             case "status":
-                self._send(handler, Answer(fault.status, fault.body, fault.headers))
+                headers = (*fault.headers, ("Connection", "close"))
+                self._send(handler, Answer(fault.status, fault.body, headers))
                 return
             case "hang":
                 time.sleep(fault.seconds)

@@ -10,6 +10,7 @@ from nurture.cli import (
     deliver,
     doctor,
     forget,
+    following,
     leads,
     opens,
     outcomes,
@@ -41,6 +42,7 @@ opens.add_to(app)
 forget.add_to(app)
 replies.add_to(app)
 sales.add_to(app)
+following.add_to(app)
 accounts.add_to(app)
 reps.add_to(app)
 crm.add_to(app)

@@ -18,7 +18,7 @@ from nurture.journey import audit as auditing
 from nurture.journey import explain, handoff, outcomes
 from nurture.journey import report as reporting
 
-_STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn")
+_STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn", "reassigned", "lapsed")
 report = typer.Typer(help="What the tracks and the hand-offs brought.", no_args_is_help=True)
 
 
@@ -37,9 +37,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def handoffs(
-    state: Annotated[
-        str | None, typer.Option(help="offered, accepted, rejected, expired or withdrawn.")
-    ] = None,
+    state: Annotated[str | None, typer.Option(help=f"One of: {', '.join(_STATES)}.")] = None,
     rep: Annotated[str | None, typer.Option(help="Only this rep's.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
     json: JsonOption = False,

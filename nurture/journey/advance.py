@@ -9,16 +9,19 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
 
+from sqlalchemy import Connection
+
 from nurture.domain.lead import Custodian
 from nurture.domain.planner import Action, Decision, Leave, NoteFact, OfferToSales, SendTouch, decide
 from nurture.domain.track import ToTrack
 from nurture.domain.view import Position
-from nurture.store import views
+from nurture.store import views, waiting
 from nurture.store.changes import Factual, Intended, Placed
 from nurture.store.views import Claimed
 
 from .house import House
 from .moves import Mover
+from .rulebook import Rulebook
 from .undisturbed import undisturbed
 from .unnamed import unnamed
 
@@ -55,10 +58,19 @@ def advance_batch(house: House, now: datetime, limit: int) -> Advanced:
             return Advanced()
         book = house.rulebooks.current(connection)
         mover = Mover(book, now, "advance")
-        claimed = views.views(house.database, connection, rows, now, house.holidays)
+        full_until = reps_full_until(connection, book, now)
+        claimed = views.views(house.database, connection, rows, now, house.holidays, full_until)
         events = Counter(_advance_one(lead, mover) for lead in claimed)
         mover.changes.write(house.database, connection, now)
     return Advanced(len(rows), events)
+
+
+def reps_full_until(connection: Connection, book: Rulebook, now: datetime) -> datetime | None:
+    """Return until when touches that call to action wait for reps to have room, None if they need not."""
+    heeded = book.policy.pace.hold_calls_to_action_at is not None
+    if not heeded or not any(program.calls_to_action for program in book.programs.values()):
+        return None
+    return waiting.full_until(connection, now)
 
 
 def _advance_one(lead: Claimed, mover: Mover) -> str:

@@ -9,14 +9,19 @@ from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian, Timeline
 from nurture.domain.policy import Policy, RejectReason
+from nurture.domain.suppression import Source
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, views
 from nurture.store.offers import OfferRow
 from nurture.store.views import Claimed
 
+from . import suppress
+from .following import room_freed
 from .house import House
+from .ladders import told, until_followed_up
 from .moves import Mover
 from .recycling import recycle_all
+from .suppress import OptOut
 
 
 def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
@@ -25,11 +30,19 @@ def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
         one, lead, mover = open_offer(house, connection, offer_id, now)
         offers.answer(house.database, connection, [(offer_id, "accepted", None)], now)
         mover.end_stay(lead, "accepted", "handed_off")
-        due = now + mover.book.policy.follow_up_within
-        moved = mover.keep(lead, Custodian.REP, one.rep, f"{one.rep} follows up", due)
+        action, due = _follow_up(house, mover.book.policy, one, now)
+        moved = mover.keep(lead, Custodian.REP, one.rep, action, due)
         mover.note(lead, "accepted", f"{one.rep} accepted: {one.because}", moved, ref=one.rep)
         mover.changes.write(house.database, connection, now)
     return one
+
+
+def _follow_up(house: House, policy: Policy, one: OfferRow, now: datetime) -> tuple[str, datetime]:
+    """Return what the rep is to do, and when somebody looks whether it was done."""
+    ladder = until_followed_up(policy, house.holidays, one._replace(answered_at=now))
+    if not ladder:
+        return f"{one.rep} follows up", now + policy.follow_up_within
+    return f"{one.rep} follows up; else {told(policy, one.rep, ladder[0])}", ladder[0].at
 
 
 def reject(
@@ -47,9 +60,12 @@ def reject(
         if decides_on is not None:
             lead = _deciding(lead, decides_on, now)
         recycle_all(house, connection, mover, [(lead, meaning)], f"{one.rep} rejected: {meaning.code}")
+        if meaning.suppress and lead.address_id is not None:
+            suppress.opt_out(house.database, connection, [OptOut(lead.address_id, Source.ADMIN)], now)
         mover.changes.write(house.database, connection, now)
         if decides_on is not None:
             leads.state_timeline(connection, one.lead_id, decides_on, now)
+        room_freed(house, connection, mover.book.policy, now)
     return one
 
 

@@ -22,6 +22,7 @@ from nurture.store import sending as sent_mail
 from nurture.store.brakes import Brake
 from nurture.store.outbox import TO_LEADS, Outcome, Waiting
 
+from . import nudges
 from .forwarding import TEMPLATE, is_current
 from .house import House
 from .moves import TRY_FAULTY_AGAIN_AFTER
@@ -74,6 +75,8 @@ def clear(
 
 def _is_current(one: Waiting) -> bool:
     """Whether mail to a rep is still theirs: the offer is open, or an answer of a lead that is with them."""
+    if one.kind == nudges.KIND:
+        return nudges.is_current(one)
     return is_current(one) if one.email == TEMPLATE else one.offer_state == "offered"
 
 

@@ -13,14 +13,19 @@ from sqlalchemy import Connection
 from nurture.domain.address import normalise_address
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.planner import GUARDS, Asked, decide
+from nurture.domain.sla import Rung, Step
 from nurture.errors import NotFound, Refused
-from nurture.store import ledger, suppressions, traces, views
+from nurture.store import ledger, offers, suppressions, traces, views
 from nurture.store.traces import Kept
 from nurture.store.views import DueRow
 
+from .advance import reps_full_until
 from .house import House
+from .ladders import promised, until_answered, until_followed_up
 from .leads import engagement_now, fit_of, points_of
 from .letters import full_name
+
+_STEPS: Final = {Step.REMIND: "remind", Step.ESCALATE: "escalate", Step.TAKE_BACK: "take back"}
 
 MOST_DIGITS: Final = 18
 """Longer numbers are no ids of ours."""
@@ -93,6 +98,8 @@ class Trace:
     pace_days: int | None
     """It asked for one touch at most in so many days."""
     history: tuple[Line, ...]
+    ladder: tuple[Rung, ...] = ()
+    """What happens when its rep does not answer, or does not follow up."""
 
 
 def why(house: House, lead_id: int, now: datetime) -> Trace:
@@ -137,7 +144,26 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             paused_until=kept.paused_until if kept.paused_until and kept.paused_until > now else None,
             pace_days=kept.pace_days,
             history=tuple(Line(*line) for line in traces.lines(connection, lead_id, kept.address_id)),
+            ladder=_ladder(house, connection, kept),
         )
+
+
+def _ladder(house: House, connection: Connection, kept: Kept) -> tuple[Rung, ...]:
+    """Return the steps that an open offer, or a lead that was taken over, still has before it."""
+    if kept.kind not in (Custodian.OFFER, Custodian.REP):
+        return ()
+    policy = house.rulebooks.current(connection).policy
+    if kept.kind == Custodian.OFFER:
+        one = offers.open_of(house.database, connection, [kept.id]).get(kept.id)
+        if one is None:
+            return ()
+        rungs = promised(until_answered(policy, house.holidays, one.rep, one.offered_at), one.expires_at)
+    else:
+        one = offers.accepted_of(house.database, connection, [kept.id]).get(kept.id)
+        if one is None or one.rep != kept.ref:
+            return ()
+        rungs = until_followed_up(policy, house.holidays, one)
+    return tuple(rung for rung in rungs if rung.level is None or rung.level > one.level)
 
 
 _LOST: Final = Held("no_custodian", "nobody keeps this lead; `nurture audit` lists all such leads", None)
@@ -186,7 +212,8 @@ def _held(house: House, connection: Connection, row: DueRow, now: datetime) -> H
     program = book.programs.get(row.track)
     if program is None:
         return Held("fault", f"track {row.track} is not published; run `nurture publish`", None)
-    view = views.views(house.database, connection, [row], now, house.holidays)[0].view
+    full_until = reps_full_until(connection, book, now)
+    view = views.views(house.database, connection, [row], now, house.holidays, full_until)[0].view
     try:
         decision = decide(view, program, book.policy, now)
     except Exception as error:  # noqa: BLE001 - the sweep keeps such a lead too; here it is told
@@ -223,6 +250,10 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("since", trace.since),
         ("next", trace.next_action),
         ("due (UTC)", trace.due_at),
+        (
+            "ladder",
+            ", ".join(f"{_STEPS[rung.step]} on {rung.at:%Y-%m-%d %H:%M} UTC" for rung in trace.ladder),
+        ),
         ("on track", where),
         ("entered", stay.entered_at if stay is not None else None),
         ("held by", f"{trace.held.guard}: {trace.held.because}" if trace.held.guard else ""),
@@ -240,6 +271,10 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("first contact", trace.first_contact_at),
     ]
     return [(name, value) for name, value in lines if value not in ("", None)]
+
+
+def _rung(rung: Rung) -> str:
+    return f"{_STEPS[rung.step]} on {rung.at:%Y-%m-%d %H:%M} UTC"
 
 
 def find_lead(house: House, text: str) -> int:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 
 from .answering import accept, reject
 from .house import House
-from .offering import offer_batch
-from .sla import expire_batch, remind_batch
+from .offering import offer_all
+from .sla import climb_batch, follow_up_batch, remind_batch
 
 __all__ = ["accept", "hand_off", "reject"]
 
 
 def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
+    events = _swept(climb_batch, house, now)
+    events += _swept(follow_up_batch, house, now)
+    events += offer_all(house, now)
+    return events + _swept(remind_batch, house, now)
+
+
+def _swept(
+    sweep: Callable[[House, datetime, int], Counter[str]], house: House, now: datetime
+) -> Counter[str]:
     events: Counter[str] = Counter()
-    for sweep in (expire_batch, offer_batch, remind_batch):
-        while True:
-            done = sweep(house, now, house.batch)
-            events += done
-            if done.total() < house.batch:
-                break
-    return events
+    while True:
+        done = sweep(house, now, house.batch)
+        events += done
+        if done.total() < house.batch:
+            return events

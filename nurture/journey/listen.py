@@ -19,7 +19,7 @@ from nurture.store import scores, signals, suppressions, views
 from nurture.store.scores import Scored, Stated
 from nurture.store.signals import Answered, Recorded, Unapplied
 
-from . import judging, scoring, suppress
+from . import following, judging, scoring, suppress
 from .house import House
 from .judging import Visited
 from .moves import Mover
@@ -86,6 +86,8 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         scores.write_timelines(database, connection, [one for one in stated if one is not None])
         suppress.opt_out(database, connection, list(_opt_outs(heard)), now)
         signals.wake(database, connection, list(by_lead), now)
+        answered = [one for one in heard if one.kind == SignalKind.REPLIED]
+        following.heard(house, connection, answered, now)
         back = [one.lead_id for one in heard if SignalKind(one.kind) in RETURNING]
         _bring_back(house, connection, back, Mover(book, now, "listen"))
         signals.mark_applied(database, connection, [one.id for one in heard], now)

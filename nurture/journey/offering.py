@@ -1,82 +1,140 @@
-"""Offer the leads of the hand-off queue to reps with room."""
+"""Offer the leads of the hand-off queue to reps with room, the most urgent first."""
 
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
 
+from sqlalchemy import Connection
+
+from nurture.domain.callback import CALL_BACK
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.pace import Urgency
+from nurture.domain.policy import RejectReason
 from nurture.domain.routing import Routed
 from nurture.domain.track import ToQueue
-from nurture.store import offers, views
-from nurture.store.changes import Offered
+from nurture.store import offers, views, waiting
+from nurture.store.offers import Had
 from nurture.store.views import Claimed
+from nurture.store.waiting import Waiter
 
 from . import asking
-from .announcing import announced
+from . import room as rooms
 from .house import House
+from .making import Why, offer_to
 from .moves import LOOK_AGAIN_AFTER, Mover
+from .recycling import recycle_all
+from .room import Room
 from .routing import Router, router
+
+FEWEST_LOOKED_AT: Final = 200
+"""So many leads are looked at together at least, though fewer have room: some cannot go to who has it."""
+
+LOOKED_AT_PER_PLACE: Final = 4
+
+Cursor = tuple[datetime, int]
+
+
+def offer_all(house: House, now: datetime) -> Counter[str]:
+    """Offer batch after batch until no rep has room, or all who wait were looked at."""
+    events: Counter[str] = Counter()
+    after: Cursor | None = None
+    while True:
+        done, after = _batch(house, now, house.batch, after)
+        events += done
+        if after is None:
+            return events
 
 
 def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
-    """Offer at most *limit* leads of the hand-off queue, those that waited longest first."""
+    """Offer the most urgent of the queue, *limit* at most; who finds no room waits until it is foreseen."""
+    return _batch(house, now, limit, None)[0]
+
+
+def _batch(
+    house: House, now: datetime, limit: int, after: Cursor | None
+) -> tuple[Counter[str], Cursor | None]:
+    """Offer in one transaction; return what was done, and where to go on, None at the end."""
     database = house.database
     with database.write() as connection:
-        rows = views.claim_due(database, connection, [Custodian.QUEUE], now, limit, ref=Queue.HAND_OFF)
-        if not rows:
-            return Counter()
-        book = house.rulebooks.current(connection)
-        mover = Mover(book, now, "hand off")
-        claimed = views.views(database, connection, rows, now, house.holidays)
-        ids = [row.lead_id for row in rows]
-        began = datetime(now.year, now.month, now.day, tzinfo=UTC)
-        routes = router(house, connection, book.policy, ids, now, began)
-        whys = offers.whys(database, connection, ids)
-        numbers = database.reserve_ids(connection, "offer", len(ids))
-        events: Counter[str] = Counter()
-        for lead, number in zip(claimed, numbers, strict=True):
-            lead_id = lead.view.lead.id
-            rule, because = whys.get(lead_id, ("", "handed off"))
-            asked, routed = routes.route(lead)
-            if not routed.waits:
-                routes.keep(lead, asked, routed, number)
-            rep = book.policy.rep(routed.rep) if routed.rep is not None else None
-            if rep is None:
-                events[_elsewhere(lead, mover, routes, routed, began)] += 1
-                continue
-            chain = "; ".join(routed.because)
-            until = now + book.policy.accept_within
-            offered = Offered(
-                number,
-                lead_id,
-                lead.view.enrollment.id if lead.view.enrollment else None,
-                rep.id,
-                rule,
-                because,
-                chain,
-                book.policy.version,
-                "offered",
-                now,
-                until,
-            )
-            mover.changes.offered.append(offered)
-            mover.changes.intended += announced(offered, rep, now)
-            moved = mover.keep(lead, Custodian.OFFER, str(number), f"{rep.id} answers", until)
-            mover.note(lead, "offered", f"{because}; {chain}", moved, ref=str(number))
+        if after is None and not waiting.any_due(connection, now):
+            return Counter(), None
+        waiting.alone(database, connection)
+        policy = house.rulebooks.current(connection).policy
+        room = rooms.look(house, connection, policy, now)
+        size = min(limit, max(LOOKED_AT_PER_PLACE * room.places, FEWEST_LOOKED_AT))
+        waiters = waiting.claim(database, connection, size, after) if room.places else []
+        events = _offer(house, connection, room, waiters) if waiters else Counter[str]()
+        more = len(waiters) == size and room.places > 0
+        if not more:
+            until, version = room.opens(), policy.version
+            events["waiting"] += waiting.postpone(database, connection, None, until, now, version)
+            _note_pressure(house, connection, room)
+        last = waiters[-1] if more else None
+    return events, (last.rank, last.lead_id) if last is not None else None
+
+
+def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[Waiter]) -> Counter[str]:
+    """Route each lead in its turn, and offer it, or keep it waiting."""
+    database, now = house.database, room.now
+    book = house.rulebooks.current(connection)
+    mover = Mover(book, now, "hand off")
+    ids = [one.lead_id for one in waiters]
+    rows = {row.lead_id: row for row in views.these(database, connection, ids, lock=False)}
+    claimed = views.views(database, connection, [rows[id_] for id_ in ids], now, house.holidays)
+    past = offers.had(database, connection, ids)
+    routes = router(house, connection, book.policy, ids, room, _refused(book.policy.reject_reasons, past))
+    whys = offers.whys(database, connection, ids)
+    numbers = database.reserve_ids(connection, "offer", len(ids))
+    resting = room.resting()
+    events: Counter[str] = Counter()
+    stuck: list[int] = []
+    again: list[tuple[Claimed, RejectReason]] = []
+    for lead, one, number in zip(claimed, waiters, numbers, strict=True):
+        asked, routed = routes.route(lead, {} if one.hot else resting)
+        if routed.waits:
+            stuck.append(one.lead_id)
+            continue
+        routes.keep(lead, asked, routed, number)
+        tries = 1 + sum(had.offered_at >= one.since for had in past.get(one.lead_id, ()))
+        rep = book.policy.rep(routed.rep) if routed.rep is not None else None
+        if rep is not None:
+            rule, because = whys.get(one.lead_id, ("", "handed off"))
+            urgency = Urgency(one.points, one.since, book.policy.pace.age).at(now)
+            why = Why(rule, because, "; ".join(routed.because), tries, urgency, one.hot)
+            offer_to(mover, house.holidays, lead, rep, number, why)
             events["offered"] += 1
-        won = mover.changes.write(database, connection, now)
-        routes.write(database, connection, won)
+        elif routed.queue == Queue.NO_REP and tries > 1:
+            again.append((lead, book.policy.on_expiry))
+            events["recycled"] += 1
+        else:
+            events[_elsewhere(lead, mover, routes, routed)] += 1
+    recycle_all(house, connection, mover, again, "nobody is left who could be asked")
+    won = mover.changes.write(database, connection, now)
+    routes.write(database, connection, won)
+    until, version = room.opens(), book.policy.version
+    events["waiting"] += waiting.postpone(database, connection, stuck, until, now, version)
     return events
 
 
-def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed, began: datetime) -> str:
-    """Keep a lead in the queue until its reps have room again, or bring it to where a person decides."""
-    because = routed.because[-1]
-    if routed.waits:
-        mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, because, began + timedelta(days=1))
-        mover.note(lead, "held", because, None)
-        return "waiting"
+def _refused(reasons: Mapping[str, RejectReason], past: Mapping[int, Sequence[Had]]) -> dict[int, set[str]]:
+    """Return who must not have each lead again: all who had it, but for reasons that allow it."""
+    return {
+        lead_id: {one.rep for one in had if one.state != "rejected" or _keeps_from(one.reason or "", reasons)}
+        for lead_id, had in past.items()
+    }
+
+
+def _keeps_from(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
+    if reason == CALL_BACK:  # they promised to call
+        return False
+    return reason not in reasons or reasons[reason].not_same_rep
+
+
+def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed) -> str:
+    """Bring a lead to where a person decides, or where it waits for what routing needs to know."""
     assert routed.queue is not None
     if routed.queue == Queue.NO_REP:
         mover.send_to(lead, ToQueue(Queue.NO_REP), "; ".join(routed.because), event="moved")
@@ -90,3 +148,14 @@ def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed, bega
     detail = {"candidates": list(routed.candidates)} if routed.candidates else None
     mover.note(lead, "moved", "; ".join(routed.because), moved, ref=routed.queue, detail=detail)
     return "needs a fact" if routed.needs else "needs a person"
+
+
+def _note_pressure(house: House, connection: Connection, room: Room) -> None:
+    """Keep how full the reps are, where the policy has tracks heed it."""
+    policy = room.policy
+    if policy.pace.hold_calls_to_action_at is None:
+        return
+    seen = room.pressure(waiting.count(connection))
+    desk = rooms.working(policy.desk.hours, house.holidays, room.now)
+    until = seen.full_until(policy.pace.hold_calls_to_action_at, desk, room.now)
+    waiting.note_pressure(connection, seen, until, room.now)

@@ -13,11 +13,12 @@ from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import NOTICE, TO_LEADS, Waiting
 
-from . import asking, forwarding, links, replinks
+from . import asking, forwarding, links, nudges, replinks
 from .briefs import Briefs
 from .house import House
 from .letters import Letter, touch
 from .links import Link
+from .nudges import Nudges
 from .replinks import RepLink
 from .unnamed import unnamed
 
@@ -44,8 +45,10 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
     passed_on = [one for one in batch if one.kind == "brief" and one.email == forwarding.TEMPLATE]
     forwards = forwarding.Forwards.of(house, connection, passed_on)
     answers = {one.id for one in passed_on}
-    others = [one for one in batch if one.kind not in TO_LEADS and one.id not in answers]
+    mine = (*TO_LEADS, nudges.KIND)
+    others = [one for one in batch if one.kind not in mine and one.id not in answers]
     briefs = Briefs.of(house, connection, others, now)
+    nudging = Nudges.of(house, connection, [one for one in batch if one.kind == nudges.KIND])
     for one in batch:
         try:
             if one.kind == "touch":
@@ -54,6 +57,8 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
                 letter = asking.letter(house, connection, one)
             elif one.id in answers:
                 letter = Letter(forwards.write(one), [])
+            elif one.kind == nudges.KIND and nudging is not None:
+                letter = Letter(*nudging.write(one))
             else:
                 letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
         except Exception as error:  # noqa: BLE001 - said on the message

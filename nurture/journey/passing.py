@@ -11,13 +11,11 @@ from nurture.domain.policy import Policy, RejectReason, Resume
 from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, views
-from nurture.store.changes import Offered
 from nurture.store.offers import OfferRow
-from nurture.store.views import Claimed
 
-from .announcing import announced
 from .answering import open_offer
 from .house import House
+from .making import Why, offer_to
 from .moves import Mover
 from .recycling import recycle_all
 
@@ -52,8 +50,8 @@ def reassign(house: House, offer_id: int, to: str, now: datetime) -> OfferRow:
             raise Refused(f"Hand-off {offer_id} cannot go to {to!r}. It can go to: {known}.")
         offers.answer(house.database, connection, [(offer_id, "reassigned", None)], now)
         (number,) = house.database.reserve_ids(connection, "offer", 1)
-        because = f"{one.rep} passed it on"
-        _offer(mover, lead, able[to], number, one.rule, one.because, because)
+        why = Why(one.rule, one.because, f"{one.rep} passed it on", one.round, one.urgency, one.hot)
+        offer_to(mover, house.holidays, lead, able[to], number, why)
         mover.changes.write(house.database, connection, now)
     return one
 
@@ -90,31 +88,7 @@ def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
         mover = Mover(book, now, "hand off")
         mover.call_off(lead, "handed_off")
         (number,) = database.reserve_ids(connection, "offer", 1)
-        _offer(mover, lead, rep, number, PULLED, f"{rep_id} asked for it", "it was theirs before")
+        why = Why(PULLED, f"{rep_id} asked for it", "it was theirs before")
+        offer_to(mover, house.holidays, lead, rep, number, why)
         mover.changes.write(database, connection, now)
     return int(number)
-
-
-def _offer(
-    mover: Mover, lead: Claimed, rep: Rep, number: int, rule: str, because: str, routed_because: str
-) -> None:
-    policy, now = mover.book.policy, mover.now
-    until = now + policy.accept_within
-    stay = lead.view.enrollment
-    offered = Offered(
-        number,
-        lead.view.lead.id,
-        stay.id if stay is not None else None,
-        rep.id,
-        rule,
-        because,
-        routed_because,
-        policy.version,
-        "offered",
-        now,
-        until,
-    )
-    mover.changes.offered.append(offered)
-    mover.changes.intended += announced(offered, rep, now)
-    moved = mover.keep(lead, Custodian.OFFER, str(number), f"{rep.id} answers", until)
-    mover.note(lead, "offered", f"{because}; {routed_because}", moved, ref=str(number))

@@ -20,7 +20,7 @@ from nurture.rules.sla import ESCALATE, REMIND
 from nurture.store import enrollments, publications
 from nurture.store.publications import POLICY
 
-from . import approval, asking, letters
+from . import approval, asking, letters, nudges
 from .house import House
 from .rehearse import Script, rehearse
 from .rulebook import SENDING
@@ -63,9 +63,6 @@ BRIEF_KNOWN = frozenset(
     }
 )
 """Every name that a brief may use."""
-
-NUDGE_KNOWN = BRIEF_KNOWN | {"manager.name", "sla.accepted", "sla.since", "sla.next"}
-"""Every name that a reminder to a rep, or a word to their manager, may use."""
 
 
 ASK_KNOWN = letters.KNOWN | {"ask.url", "ask.question", "ask.field"}
@@ -116,7 +113,7 @@ def _names_in(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that a text in handoff/ may use, and those that it must."""
     if path == asking.TEMPLATE:
         return ASK_KNOWN, letters.REQUIRED | {"ask.url"}
-    return NUDGE_KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN, frozenset()
+    return nudges.KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN, frozenset()
 
 
 def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) -> list[Fault]:

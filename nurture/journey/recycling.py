@@ -26,6 +26,8 @@ def recycle_all(
     because: str,
 ) -> None:
     """Bring leads back from sales. Their evidence is spent: only what they do from now on counts."""
+    if not taken:
+        return
     leads.spend_evidence(house.database, connection, [lead.view.lead.id for lead, _ in taken], mover.now)
     for lead, meaning in taken:
         until = mover.now + meaning.cool_off if meaning.cool_off else None

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from nurture.domain.policy import Policy
 from nurture.errors import NotFound, Refused
-from nurture.store import offers, repwork, routing
+from nurture.store import repwork, routing
 from nurture.store.repwork import NOTHING_ASKED
 from nurture.store.routing import LeaveRow
 
+from . import room
 from .house import House
-from .presence import presence
 
 _AHEAD = timedelta(days=400)
 
@@ -45,10 +45,7 @@ def roster(house: House, now: datetime) -> list[RepShown]:
     """Return the policy's reps as they stand, in its order."""
     with house.database.read() as connection:
         policy = house.rulebooks.current(connection).policy
-        there = presence(connection, policy.reps, now, house.holidays)
-        began = datetime(now.year, now.month, now.day, tzinfo=UTC)
-        loads = offers.loads(connection, [rep.id for rep in policy.reps], began)
-        in_hand = routing.in_hand(connection)
+        there = room.look(house, connection, policy, now).team
         ahead = routing.leaves(connection, now.date(), (now + _AHEAD).date())
         asked = repwork.asked_of(connection, now)
     return [
@@ -57,9 +54,9 @@ def roster(house: House, now: datetime) -> list[RepShown]:
             rep.name,
             there[rep.id].away,
             there[rep.id].deputy or rep.deputy,
-            loads[rep.id].today,
+            there[rep.id].today,
             rep.capacity,
-            in_hand.get(rep.id, 0),
+            there[rep.id].in_hand,
             rep.in_hand,
             *asked.get(rep.id, NOTHING_ASKED),
             tuple(row for row in ahead if row.rep == rep.id),

@@ -19,7 +19,7 @@ from nurture.domain.team import Turn
 from nurture.domain.turns import UNSEEN, Standing, turn_key
 from nurture.matching.directory import Directory
 from nurture.matching.domains import company_domain
-from nurture.store import accounts, offers
+from nurture.store import accounts
 from nurture.store import routing as store
 from nurture.store.accounts import Linked
 from nurture.store.database import Database
@@ -28,7 +28,7 @@ from nurture.store.views import Claimed
 
 from .directories import as_account
 from .house import House
-from .presence import presence
+from .room import Room
 
 
 @dataclass
@@ -63,9 +63,13 @@ class Router:
         """Return how the policy routes."""
         return self.policy.plan
 
-    def route(self, lead: Claimed) -> tuple[Asked, Routed]:
-        """Return what was asked about a lead, and who gets it."""
+    def route(self, lead: Claimed, resting: Mapping[str, str]) -> tuple[Asked, Routed]:
+        """Return what was asked about a lead, and who gets it: nobody who rests for now, and why they do."""
         asked = self.asked(lead)
+        if resting:
+            closed = {rep: why for rep, why in resting.items() if self.team[rep].available}
+            team = {rep: replace(self.team[rep], away=why, back=True) for rep, why in closed.items()}
+            asked = replace(asked, team={**self.team, **team})
         return asked, route(asked, self.plan)
 
     def asked(self, lead: Claimed) -> Asked:
@@ -161,28 +165,22 @@ def router(
     connection: Connection,
     policy: Policy,
     lead_ids: Sequence[int],
-    now: datetime,
-    began: datetime,
+    room: Room,
+    refused: Mapping[int, Collection[str]],
 ) -> Router:
     """Read all that routing these leads asks about, in a constant number of statements.
 
-    *began* is when the day of capacities did.
+    The *room* of the reps was counted by whoever is alone in giving them leads, and is kept up.
     """
-    database = house.database
-    store.alone(database, connection)
-    team = presence(connection, policy.reps, now, house.holidays)
-    loads = offers.loads(connection, [rep.id for rep in policy.reps], began)
-    open_work = store.in_hand(connection)
-    for rep, load in loads.items():
-        team[rep] = replace(team[rep], today=load.today, in_hand=open_work.get(rep, 0), newest=load.newest)
+    database, team = house.database, room.team
     linked = accounts.linked(database, connection, lead_ids)
     return Router(
         house,
         policy,
-        now,
+        room.now,
         house.directories.current(connection),
         team,
-        offers.refused_by(database, connection, lead_ids),
+        refused,
         store.origins(database, connection, lead_ids),
         linked,
         _owned(database, connection, linked),

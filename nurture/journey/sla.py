@@ -1,50 +1,201 @@
-"""What waits for a person: offers that nobody answered, leads that nobody touched, queues."""
+"""What waits for a person: offers without an answer, leads without a first touch, queues.
+
+Each step of a ladder is done once: its level is written with its mail in one transaction. The next step is
+when custody falls due, so nothing is polled.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.policy import RejectReason
 from nurture.domain.routing import NEEDS
+from nurture.domain.sla import Rung, Step, climb
+from nurture.domain.turns import UNSEEN, Standing
 from nurture.store import offers, views
+from nurture.store.changes import Intended
+from nurture.store.offers import OfferRow
 from nurture.store.views import Claimed
 
+from .following import room_freed
 from .house import House
+from .ladders import promised, told, until_answered, until_followed_up
 from .moves import LOOK_AGAIN_AFTER, Mover
+from .presence import presence
 from .recycling import recycle_all
 
+NOT_ANSWERED: Final = "expired"
+NOT_FOLLOWED_UP: Final = "lapsed"
+_LEAST_TIME_TO_MAIL: Final = timedelta(hours=1)
 
-def expire_batch(house: House, now: datetime, limit: int) -> Counter[str]:
-    """Take back at most *limit* offers that nobody answered in time."""
+
+@dataclass
+class _Sweep:
+    """One batch of leads that wait for their reps."""
+
+    house: House
+    mover: Mover
+    team: Mapping[str, Standing]
+    levels: list[tuple[int, int]] = field(default_factory=list)
+    ended: list[tuple[int, str, str]] = field(default_factory=list)
+    recycled: list[tuple[Claimed, RejectReason]] = field(default_factory=list)
+    done: Counter[str] = field(default_factory=Counter)
+
+    def climb(self, lead: Claimed, one: OfferRow, ladder: tuple[Rung, ...], waits: str) -> None:
+        """Do what is due for one lead, and say when the next step is."""
+        away = self.team.get(one.rep, UNSEEN)
+        if ladder and ladder[-1].step is Step.TAKE_BACK and not (away.available or away.back):
+            self._take_back(lead, one, f"{one.rep} is {away.away}")
+            return
+        due, following = climb(ladder, one.level, self.mover.now)
+        if due is not None and due.step is Step.TAKE_BACK:
+            self._take_back(lead, one, f"{one.rep} did not {waits} in time")
+            return
+        policy, after = self.mover.book.policy, self.mover.now + LOOK_AGAIN_AFTER
+        action = f"{one.rep} is to {waits}" + (
+            f"; else {told(policy, one.rep, following)}" if following is not None else ""
+        )
+        kind = lead.view.custodian
+        self.mover.keep(lead, kind, lead.ref, action, following.at if following is not None else after)
+        if due is None or due.level is None:
+            self.done["looked at"] += 1
+            return
+        until = following.at if following is not None else after
+        self._mail(lead, one, due, max(until, self.mover.now + _LEAST_TIME_TO_MAIL))
+        self.levels.append((one.id, due.level))
+        event = "reminded" if due.step is Step.REMIND else "escalated"
+        self.mover.note(lead, event, f"{one.rep} was to {waits}: {event}", None, ref=one.rep)
+        self.done[event] += 1
+
+    def _mail(self, lead: Claimed, one: OfferRow, due: Rung, until: datetime) -> None:
+        """Put the mail of a step into the outbox; a manager that nobody is gets none."""
+        policy, now = self.mover.book.policy, self.mover.now
+        rep = policy.rep(one.rep)
+        manager = policy.team.manager_of(rep) if rep is not None else None
+        to = one.rep if due.step is Step.REMIND else (manager.id if manager is not None else None)
+        if rep is None or to is None:
+            return
+        self.mover.changes.intended.append(
+            Intended(
+                send_key=f"sla:{one.id}:{due.level}",
+                kind="sla",
+                lead_id=lead.view.lead.id,
+                enrollment_id=None,
+                offer_id=one.id,
+                track=None,
+                track_version=None,
+                step="",
+                visit=1,
+                email=due.step.value,
+                rep=to,
+                planned_at=now,
+                send_at=now,
+                expires_at=until,
+                state="planned",
+                state_at=now,
+            )
+        )
+
+    def _take_back(self, lead: Claimed, one: OfferRow, because: str) -> None:
+        """Take the lead from its rep: for the next one, or, at the end, back to a track."""
+        answered = one.state == "accepted"
+        self.ended.append((one.id, NOT_FOLLOWED_UP if answered else NOT_ANSWERED, because))
+        self.done[NOT_FOLLOWED_UP if answered else NOT_ANSWERED] += 1
+        policy = self.mover.book.policy
+        if one.round > policy.agreement.reroute:
+            self.recycled.append((lead, policy.on_expiry))
+            return
+        moved = self.mover.keep(
+            lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to the next rep", self.mover.now
+        )
+        self.mover.note(lead, "taken_back", because, moved, ref=one.rep)
+
+    def write(self, connection: Connection) -> None:
+        """Write everything that was done, in one transaction."""
+        database, now = self.house.database, self.mover.now
+        expired = [(id_, state, None) for id_, state, _ in self.ended if state == NOT_ANSWERED]
+        offers.answer(database, connection, expired, now)
+        lapsed = [row for row in self.ended if row[1] == NOT_FOLLOWED_UP]
+        offers.take_away(database, connection, lapsed)
+        recycle_all(self.house, connection, self.mover, self.recycled, "expired")
+        self.mover.changes.write(database, connection, now)
+        offers.raise_levels(database, connection, self.levels)
+        if self.ended:
+            room_freed(self.house, connection, self.mover.book.policy, now)
+
+
+def climb_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+    """Remind, escalate or take back at most *limit* offers that nobody answered in time."""
     database = house.database
     with database.write() as connection:
         rows = views.claim_due(database, connection, [Custodian.OFFER], now, limit)
         if not rows:
             return Counter()
-        book = house.rulebooks.current(connection)
-        mover = Mover(book, now, "hand off")
-        claimed = views.views(database, connection, rows, now, house.holidays)
+        sweep = _sweep(house, connection, now)
+        policy = sweep.mover.book.policy
         opened = offers.open_of(database, connection, [row.lead_id for row in rows])
-        offers.answer(database, connection, [(one.id, "expired", None) for one in opened.values()], now)
-        recycle_all(house, connection, mover, [(lead, book.policy.on_expiry) for lead in claimed], "expired")
-        mover.changes.write(database, connection, now)
-    return Counter({"expired": len(rows)})
+        for lead in views.views(database, connection, rows, now, house.holidays):
+            one = opened.get(lead.view.lead.id)
+            if one is None:
+                sweep.recycled.append((lead, policy.on_expiry))
+                sweep.done[NOT_ANSWERED] += 1
+                continue
+            ladder = until_answered(policy, house.holidays, one.rep, one.offered_at)
+            sweep.climb(lead, one, promised(ladder, one.expires_at), "answer")
+        sweep.write(connection)
+    return sweep.done
+
+
+def _sweep(house: House, connection: Connection, now: datetime) -> _Sweep:
+    book = house.rulebooks.current(connection)
+    team = presence(connection, book.policy.reps, now, house.holidays)
+    return _Sweep(house, Mover(book, now, "hand off"), team)
+
+
+def follow_up_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+    """Bring at most *limit* leads to attention that reps took over, or take them back."""
+    database = house.database
+    with database.write() as connection:
+        rows = views.claim_due(database, connection, [Custodian.REP], now, limit)
+        if not rows:
+            return Counter()
+        sweep = _sweep(house, connection, now)
+        policy = sweep.mover.book.policy
+        accepted = offers.accepted_of(database, connection, [row.lead_id for row in rows])
+        for lead in views.views(database, connection, rows, now, house.holidays):
+            one = accepted.get(lead.view.lead.id)
+            mine = one is not None and one.rep == lead.ref
+            ladder = until_followed_up(policy, house.holidays, one) if one is not None and mine else ()
+            if one is not None and ladder:
+                sweep.climb(lead, one, ladder, "follow up")
+            else:
+                _remind(lead, sweep.mover)
+                sweep.done["reminded of"] += 1
+        sweep.write(connection)
+    return sweep.done
 
 
 def remind_batch(house: House, now: datetime, limit: int) -> Counter[str]:
-    """Bring at most *limit* leads to attention that wait for a person: a rep's, and those in queues."""
+    """Bring at most *limit* leads of queues to attention that wait for a person."""
     database = house.database
     with database.write() as connection:
-        kinds = [Custodian.REP, Custodian.QUEUE]
-        rows = views.claim_due(database, connection, kinds, now, limit, without_ref=Queue.HAND_OFF)
+        rows = views.claim_due(
+            database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF
+        )
         if not rows:
             return Counter()
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         for lead in views.views(database, connection, rows, now, house.holidays):
             _remind(lead, mover)
         mover.changes.write(database, connection, now)
-    return Counter({"reminded": len(rows)})
+    return Counter({"reminded of": len(rows)})
 
 
 def _remind(lead: Claimed, mover: Mover) -> None:

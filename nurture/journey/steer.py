@@ -19,6 +19,7 @@ from nurture.store import leads, offers, signals, views
 from nurture.store.changes import Placed
 from nurture.store.views import Claimed
 
+from .following import CLOSED, room_freed
 from .house import House
 from .moves import Mover
 
@@ -172,7 +173,9 @@ def close_many(house: House, deals: Sequence[Deal], now: datetime, *, source: st
         offers.answer(database, connection, withdrawn, now)
         for lead in closing:
             _close(lead, by_lead[lead.view.lead.id], mover, source)
-        mover.changes.write(database, connection, now)
+        won = mover.changes.write(database, connection, now)
+        offers.follow_up(database, connection, [(id_, CLOSED) for id_ in won], now)
+        room_freed(house, connection, mover.book.policy, now)
     return len(closing)
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Select, String, Table, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, func, select, update
 
-from nurture.domain.routing import Load
 from nurture.store import crmrecords, tables
 from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
 
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
+
+
+_OVER: Final = ("rejected", "expired", "lapsed", "reassigned")
+_IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 
 
 class OfferRow(NamedTuple):
@@ -33,6 +37,30 @@ class OfferRow(NamedTuple):
     expires_at: datetime
     answered_at: datetime | None
     reason: str | None
+    level: int = 0
+    round: int = 1
+    urgency: float = 0.0
+    hot: bool = False
+    followed_up_at: datetime | None = None
+    followed_how: str | None = None
+
+
+class Load(NamedTuple):
+    """What a rep was given: offers this business day, open work in hand, and the newest offer's number."""
+
+    today: int = 0
+    in_hand: int = 0
+    newest: int = 0
+
+
+class Had(NamedTuple):
+    """A rep who had a lead before, and how that ended."""
+
+    lead_id: int
+    rep: str
+    state: str
+    reason: str | None
+    offered_at: datetime
 
 
 def _offers() -> Select[tuple[object, ...]]:
@@ -65,30 +93,90 @@ def listing(connection: Connection, *, state: str | None, rep: str | None, limit
     return [OfferRow._make(row) for row in connection.execute(wanted)]
 
 
-def loads(connection: Connection, reps: Sequence[str], day_began: datetime) -> dict[str, Load]:
-    """Return what each rep was given since *day_began*, and the number of its newest offer ever."""
-    mine = offer.c.rep.in_(reps)
-    ever = select(offer.c.rep, func.max(offer.c.id)).where(mine).group_by(offer.c.rep)
+def loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, Load]:
+    """Return what each rep was given since their business day began, and what they have in hand.
+
+    In hand is what waits for their answer, and what they took over and did not follow up yet.
+    """
+    began = database.rows("began", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
+    ever = select(offer.c.rep, func.max(offer.c.id)).where(offer.c.rep.in_(days)).group_by(offer.c.rep)
     newest: dict[str, int] = dict(connection.execute(ever).tuples().all())
-    counted = (
-        select(offer.c.rep, func.count()).where(mine, offer.c.offered_at >= day_began).group_by(offer.c.rep)
+    given = (
+        select(offer.c.rep, func.count())
+        .join(began, began.c.rep == offer.c.rep)
+        .where(offer.c.offered_at >= began.c.at)
+        .group_by(offer.c.rep)
     )
-    today: dict[str, int] = dict(connection.execute(counted).tuples().all())
-    return {rep: Load(today.get(rep, 0), newest.get(rep, 0)) for rep in reps}
+    today: dict[str, int] = dict(connection.execute(given).tuples().all())
+    held = select(offer.c.rep, func.count()).where(*_IN_HAND).group_by(offer.c.rep)
+    in_hand: dict[str, int] = dict(connection.execute(held).tuples().all())
+    return {rep: Load(today.get(rep, 0), in_hand.get(rep, 0), newest.get(rep, 0)) for rep in days}
+
+
+def had(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Had]]:
+    """Return who had each lead and has it no more, the oldest first."""
+    chosen = database.ids("chosen", lead_ids)
+    wanted = (
+        select(*[offer.c[name] for name in Had._fields])
+        .join(chosen, chosen.c.id == offer.c.lead_id)
+        .where(offer.c.state.in_(_OVER))
+        .order_by(offer.c.id)
+    )
+    found: dict[int, list[Had]] = defaultdict(list)
+    for one in map(Had._make, connection.execute(wanted)):
+        found[one.lead_id].append(one)
+    return found
 
 
 def refused_by(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
-    """Return the reps who rejected each lead, or let it expire."""
-    chosen = database.ids("chosen", lead_ids)
-    wanted = (
-        select(offer.c.lead_id, offer.c.rep)
+    """Return the reps who rejected each lead, let it expire, or had it taken from them."""
+    return {
+        lead_id: {one.rep for one in past} for lead_id, past in had(database, connection, lead_ids).items()
+    }
+
+
+def accepted_of(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
+    """Return the newest offer that a rep accepted of each lead, by lead id."""
+    chosen = database.ids("chosen", list(set(lead_ids)))
+    rows = connection.execute(
+        _offers()
         .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(offer.c.state.in_(("rejected", "expired")))
+        .where(offer.c.state == "accepted")
+        .order_by(offer.c.id)
     )
-    found: dict[int, set[str]] = defaultdict(set)
-    for lead_id, rep in connection.execute(wanted):
-        found[lead_id].add(rep)
-    return found
+    return {row.lead_id: row for row in map(OfferRow._make, rows)}
+
+
+def raise_levels(database: Database, connection: Connection, levels: Sequence[tuple[int, int]]) -> None:
+    """Write (offer id, level): how far up their ladders offers are."""
+    if levels:
+        raised = database.rows("raised", {"id": BigInteger(), "level": Integer()}, levels)
+        above = update(offer).where(offer.c.id == raised.c.id, offer.c.level < raised.c.level)
+        connection.execute(above.values(level=raised.c.level))
+
+
+def take_away(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:
+    """Write (offer id, state, reason) of accepted leads that are taken from their reps again."""
+    if ended:
+        taken = database.rows("taken", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
+        mine = update(offer).where(offer.c.id == taken.c.id, offer.c.state == "accepted")
+        connection.execute(mine.values(state=taken.c.state, reason=taken.c.reason))
+
+
+def follow_up(
+    database: Database, connection: Connection, touches: Sequence[tuple[int, str]], now: datetime
+) -> set[int]:
+    """Note the first touch of leads (id, how) that reps took over; return those that had none."""
+    if not touches:
+        return set()
+    touched = database.rows("touched", {"id": BigInteger(), "how": String()}, touches)
+    first = (
+        update(offer)
+        .where(offer.c.lead_id == touched.c.id, offer.c.state == "accepted", offer.c.followed_up_at.is_(None))
+        .values(followed_up_at=now, followed_how=touched.c.how)
+        .returning(offer.c.lead_id)
+    )
+    return set(connection.execute(first).scalars())
 
 
 def whys(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, tuple[str, str]]:

@@ -137,18 +137,6 @@ def former_owners(database: Database, connection: Connection, lead_ids: Sequence
     return dict(connection.execute(wanted).tuples().all())
 
 
-def in_hand(connection: Connection) -> dict[str, int]:
-    """Return how many leads each rep has in hand: offered and not answered, or accepted and open."""
-    kept = select(custody.c.ref, func.count()).where(custody.c.kind == "rep").group_by(custody.c.ref)
-    found: dict[str, int] = defaultdict(int)
-    for rep, count in connection.execute(kept):
-        found[rep] += count
-    asked = select(offer.c.rep, func.count()).where(offer.c.state == "offered").group_by(offer.c.rep)
-    for rep, count in connection.execute(asked):
-        found[rep] += count
-    return found
-
-
 def leaves(connection: Connection, first: date, last: date) -> list[LeaveRow]:
     """Return the leave that falls on any day from *first* to *last*, by rep and day."""
     wanted = (

@@ -215,8 +215,9 @@ def views(
     rows: list[DueRow],
     now: datetime,
     holidays: Holidays,
+    full_until: datetime | None = None,
 ) -> list[Claimed]:
-    """Return what the planner sees of each row, in the same order."""
+    """Return what the planner sees of each row, in the same order; *full_until* as the view has it."""
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
@@ -235,6 +236,7 @@ def views(
             tuple(touches.get(key, ())),
             tuple(recent.get(key, ())),
             *_suppressed(row, standing.get(row.address_id or 0, ())),
+            full_until,
         )
         claimed.append(Claimed(view, row.version, row.ref, row.address_id, row.source))
     return claimed

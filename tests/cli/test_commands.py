@@ -18,8 +18,10 @@ COMMANDS = [
     "audit", "check", "close", "crm check", "crm drift", "crm sync", "db upgrade",
     "deliver", "demo",
     "doctor", "doubt", "doubt settle",
-    "enrol", "forget", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in", "outcomes import",
+    "enrol", "followed-up", "forget", "handoffs", "import", "init", "leads", "leave", "opens", "opt-in",
+    "outcomes import",
     "outcomes list", "outcomes settle", "pause", "preview", "publish",
+    "reassign",
     "reject", "replies", "report funnel", "report sales", "report touches", "report tracks", "report wins",
     "resume", "score",
     "policy approve", "policy check", "policy diff", "policy show",
@@ -60,7 +62,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "routing replay", "audit", "check", "close 1 won", "crm check", "crm drift",
         "crm sync", "db upgrade",
         "deliver", "doctor", "doubt",
-        "enrol 1 keep", "handoffs", "leads",
+        "enrol 1 keep", "handoffs", "leads", "reassign 1 ben",
         "forget 2 --yes", "leave 1", "opens 1", "outcomes list", "policy show",
         "opens 1 --agreed", "opens 1 --withdrawn", "pause 1 --until 30d",
         "preview welcome/01-hello", "preview welcome/01-hello --lead 1",
@@ -79,16 +81,24 @@ def test_each_command_prints_for_people_and_for_programs(running: Place, command
     assert said.err == ""
     if command.split(maxsplit=1)[0] not in (
         "accept",
+        "reassign",
         "reject",
         "leave",
     ):  # what is done once is not done twice
         assert running.ok(*command.split()).out.strip()
 
 
-@pytest.mark.parametrize("command", ["accept 1", "reject 1 --reason bad-fit", "leave 1"])
+@pytest.mark.parametrize("command", ["accept 1", "reassign 1 ben", "reject 1 --reason bad-fit", "leave 1"])
 def test_what_is_done_once_prints_for_people_too(running: Place, command: str) -> None:
     assert running.ok(*command.split()).out.strip()
     assert running.fails(*command.split()).code == 4
+
+
+def test_a_lead_that_was_taken_over_is_followed_up(running: Place) -> None:
+    assert running.fails("followed-up", 3).code == 4
+    running.ok("accept", 1)
+    assert running.ok("followed-up", 3, "--how", "meeting", "--json").json["how"] == "meeting"
+    assert "by ana: call" in running.ok("followed-up", 3).out
 
 
 def test_the_way_of_a_lead_from_a_file_to_a_rep(running: Place) -> None:

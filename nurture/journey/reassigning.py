@@ -1,0 +1,69 @@
+"""Give a hand-off to another rep, by a person's decision."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from nurture.domain.turns import has_room
+from nurture.errors import NotFound, Refused
+from nurture.store import offers, views, waiting
+from nurture.store.offers import OfferRow
+
+from . import room as rooms
+from .following import room_freed
+from .house import House
+from .making import Why, offer_to
+from .moves import Mover
+
+_OPEN: Final = ("offered", "accepted")
+
+
+def reassign(
+    house: House, offer_id: int, to: str, now: datetime, *, by: str = "by hand", anyway: bool = False
+) -> OfferRow:
+    """Offer the lead of a hand-off to the rep *to* instead; return the hand-off as it was.
+
+    A lead that was taken over is taken from its rep, and is the other's when they accept. Raises NotFound, or
+    Refused for a hand-off that is over, the same rep, or one without room; *anyway* passes that over.
+    """
+    database = house.database
+    with database.write() as connection:
+        waiting.alone(database, connection)
+        one = offers.find(database, connection, [offer_id]).get(offer_id)
+        if one is None:
+            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+        rows = views.these(database, connection, [one.lead_id])
+        one = offers.find(database, connection, [offer_id])[offer_id]
+        holds = (one.state, rows[0].kind, rows[0].ref) in (
+            ("offered", "offer", str(offer_id)),
+            ("accepted", "rep", one.rep),
+        )
+        if one.state not in _OPEN or not holds:
+            raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
+        mover = Mover(house.rulebooks.current(connection), now, "hand off")
+        policy = mover.book.policy
+        rep = policy.rep(to)
+        if rep is None:
+            known = ", ".join(sorted(each.id for each in policy.reps))
+            raise NotFound(f"The policy names no rep {to!r}. It names: {known}.")
+        if to == one.rep:
+            raise Refused(f"Hand-off {offer_id} is {to}'s already.")
+        standing = rooms.look(house, connection, policy, now).team[to]
+        if not anyway and not (standing.available and has_room(rep, standing)):
+            counts = f"{standing.today} of {rep.capacity} today, {standing.in_hand} in hand"
+            full = f"is {standing.away}" if standing.away else f"has {counts}"
+            raise Refused(f"{to} {full}. Give it to them nevertheless with --anyway.")
+        if one.state == "offered":
+            offers.answer(database, connection, [(offer_id, "reassigned", by)], now)
+        else:
+            offers.take_away(database, connection, [(offer_id, "reassigned", by)])
+        lead = views.views(database, connection, rows, now, house.holidays)[0]
+        (number,) = database.reserve_ids(connection, "offer", 1)
+        routed = f"reassigned from {one.rep} {by}"
+        why = Why(one.rule, one.because, routed, one.round, one.urgency, one.hot)
+        mover.note(lead, "reassigned", f"from {one.rep} to {to} {by}", None, ref=to)
+        offer_to(mover, house.holidays, lead, rep, number, why)
+        mover.changes.write(database, connection, now)
+        room_freed(house, connection, policy, now)
+    return one

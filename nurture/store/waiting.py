@@ -1,0 +1,162 @@
+"""The queue to sales: who waits, in the order of urgency, and how full the reps are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Table, func, insert, literal, select, tuple_, update
+
+from nurture.domain.lead import Custodian, Queue
+from nurture.domain.pace import Pressure
+from nurture.store import sales_tables, tables
+from nurture.store.database import Database
+
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
+urgency: Table = sales_tables.Urgency.__table__  # type: ignore[attr-defined]
+pressure: Table = sales_tables.Pressure.__table__  # type: ignore[attr-defined]
+
+_ONE_WHO_OFFERS: Final = 7_240_131  # any number, the same for all who count what reps were given
+_WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
+_RANK: Final = func.coalesce(urgency.c.rank, custody.c.since, type_=custody.c.since.type)
+_HELD: Final = "waits for room"
+"""How the next action of a lead begins that was told to wait."""
+
+
+class Waiter(NamedTuple):
+    """A lead that waits for a rep: what it is worth, and since when it waits."""
+
+    lead_id: int
+    rank: datetime
+    since: datetime
+    points: int
+    hot: bool
+
+
+def alone(database: Database, connection: Connection) -> None:
+    """Be the only one who gives leads to reps until the transaction ends: what they were given is counted.
+
+    Before any lead is locked, so that nobody waits in a circle. On SQLite every writer is alone.
+    """
+    if database.skips_locked:
+        connection.execute(select(func.pg_advisory_xact_lock(_ONE_WHO_OFFERS)))
+
+
+def any_due(connection: Connection, now: datetime) -> bool:
+    """Say whether somebody in the queue is to be looked at now."""
+    due = select(custody.c.lead_id).where(*_WAITING, custody.c.due_at <= now).limit(1)
+    return connection.execute(due).scalar() is not None
+
+
+def claim(
+    database: Database, connection: Connection, limit: int, after: tuple[datetime, int] | None
+) -> list[Waiter]:
+    """Lock and return the most urgent of the queue, due or not; *after* is (rank, lead) of the last seen."""
+    wanted = (
+        select(
+            custody.c.lead_id,
+            _RANK,
+            func.coalesce(urgency.c.since, custody.c.since, type_=custody.c.since.type),
+            func.coalesce(urgency.c.points, 0),
+            func.coalesce(urgency.c.hot, False),
+        )
+        .outerjoin(urgency, urgency.c.lead_id == custody.c.lead_id)
+        .where(*_WAITING)
+        .order_by(_RANK, custody.c.lead_id)
+        .limit(limit)
+    )
+    if after is not None:
+        rank, lead_id = after
+        last = tuple_(literal(rank, custody.c.since.type), literal(lead_id, BigInteger()))
+        wanted = wanted.where(tuple_(_RANK, custody.c.lead_id) > last)
+    if database.skips_locked:
+        wanted = wanted.with_for_update(of=custody, skip_locked=True)
+    rows = connection.execute(wanted).all()
+    return [Waiter(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
+
+
+def postpone(
+    database: Database,
+    connection: Connection,
+    lead_ids: Sequence[int] | None,
+    until: datetime,
+    now: datetime,
+    policy_version: int,
+) -> int:
+    """Let leads of the queue wait until *until*; None: all that are due. Return how many.
+
+    The journal says so once for each time that a lead waits, not every day.
+    """
+    due = select(custody.c.lead_id, custody.c.next_action).where(*_WAITING)
+    if lead_ids is None:
+        due = due.where(custody.c.due_at <= now)
+    else:
+        chosen = database.ids("chosen", lead_ids)
+        due = due.join(chosen, chosen.c.id == custody.c.lead_id)
+    if database.skips_locked:
+        due = due.order_by(custody.c.lead_id).with_for_update(of=custody, skip_locked=True)
+    found = connection.execute(due).all()
+    if not found:
+        return 0
+    waiting = database.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
+    action = f"{_HELD}, foreseen for {until:%Y-%m-%d %H:%M} UTC"
+    connection.execute(
+        update(custody)
+        .where(custody.c.lead_id == waiting.c.id)
+        .values(due_at=until, next_action=action, version=custody.c.version + 1)
+    )
+    new = [lead_id for lead_id, said in found if not said.startswith(_HELD)]
+    if new:
+        connection.execute(
+            insert(journal),
+            [
+                {
+                    "lead_id": lead_id,
+                    "at": now,
+                    "stage": "hand off",
+                    "event": "held",
+                    "because": f"no rep has room; room is foreseen for {until:%Y-%m-%d %H:%M} UTC",
+                    "policy_version": policy_version,
+                }
+                for lead_id in new
+            ],
+        )
+    return len(found)
+
+
+def wake(database: Database, connection: Connection, now: datetime) -> None:
+    """Have the queue looked at now, because a rep has room again: its most urgent lead falls due."""
+    first = select(custody.c.lead_id).outerjoin(urgency, urgency.c.lead_id == custody.c.lead_id)
+    first = first.where(*_WAITING).order_by(_RANK, custody.c.lead_id).limit(1)
+    if database.skips_locked:
+        first = first.with_for_update(of=custody, skip_locked=True)
+    lead_id = connection.execute(first).scalar()
+    if lead_id is not None:
+        sooner = update(custody).where(custody.c.lead_id == lead_id, custody.c.due_at > now)
+        connection.execute(sooner.values(due_at=now, version=custody.c.version + 1))
+
+
+def count(connection: Connection) -> int:
+    """Return how many leads wait for a rep."""
+    return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
+
+
+def note_pressure(connection: Connection, seen: Pressure, full_until: datetime | None, now: datetime) -> None:
+    """Keep how full the reps are, for the tracks."""
+    values = {
+        "at": now,
+        "places": seen.places,
+        "given": seen.given,
+        "waiting": seen.waiting,
+        "full_until": full_until,
+    }
+    if connection.execute(update(pressure).values(values)).rowcount == 0:
+        connection.execute(insert(pressure).values(id=1, **values))
+
+
+def full_until(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the reps are foreseen to have room again, None if they have some now."""
+    until: datetime | None = connection.execute(select(pressure.c.full_until)).scalar()
+    return until if until is not None and until > now else None

@@ -48,6 +48,7 @@ class Shown:
     email: str = ""
     useful: bool | None = None
     reached: bool = False
+    hot: bool = False
     held: str = ""
     ours: bool = False
     """Whether the pause is a rep's, who may end it."""
@@ -95,7 +96,7 @@ def _offered(one: OpenOffer, rep: Rep, now: datetime) -> Shown:
     left = one.expires_at - now
     state = "overdue" if left <= timedelta() else "urgent" if left <= SOON else ""
     until = by_when(one.expires_at, rep)
-    return Shown(one.lead_id, one.offer_id, *_named(one.facts), one.because, until, state)
+    return Shown(one.lead_id, one.offer_id, *_named(one.facts), one.because, until, state, hot=one.hot)
 
 
 def _kept(one: Kept, rep: Rep, now: datetime) -> Shown:

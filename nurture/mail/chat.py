@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
 from nurture.mail.compose import ComposedEmail
+from nurture.mail.nowhere import PREFIX
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
 
 if TYPE_CHECKING:
@@ -35,19 +36,20 @@ _LOUD: Final = ("apprise", "urllib3")
 
 
 class Chat:
-    """The place *name*, at an apprise URL. The URL is a key: no name, receipt, error or log shows it."""
+    """What tells *place*, at an apprise URL. The URL is a key: no name, receipt, error or log shows it."""
 
     at_once = 1
 
-    def __init__(self, name: str, url: SecretStr) -> None:
-        self.name = name
+    def __init__(self, place: str, url: SecretStr) -> None:
+        self.place = place
+        self.name = f"{PREFIX}{place}"
         self._url = url
-        self._place: NotifyBase | None = None
+        self._target: NotifyBase | None = None
         self._alone = Lock()  # what apprise builds is made for one thread
         self._silent_until: datetime | None = None
 
     def __repr__(self) -> str:
-        return f"Chat({self.name!r})"
+        return f"Chat({self.place!r})"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Tell each of *batch*, its subject and its plain text; one receipt each, in order."""
@@ -68,7 +70,7 @@ class Chat:
     def _tell(self, email: ComposedEmail, now: datetime) -> Receipt:
         with self._alone, _overheard() as heard:
             if self._silent_until is not None and now < self._silent_until:
-                return NotSent(f"{self.name} did not answer a moment ago", self._silent_until, stops=True)
+                return NotSent(f"{self.place} did not answer a moment ago", self._silent_until, stops=True)
             try:
                 place = self._opened()
             except Misconfigured as error:
@@ -83,28 +85,28 @@ class Chat:
 
     def _opened(self) -> NotifyBase:
         """Read the URL once, when it is needed first: reading in apprise takes a second."""
-        if self._place is None:
-            self._place = _opened(self.name, self._url)
-        return self._place
+        if self._target is None:
+            self._target = _opened(self.place, self._url)
+        return self._target
 
     def _verdict(self, heard: _Heard, now: datetime) -> Receipt:
         """Say what a refusal means: apprise itself answers no more than yes or no."""
         if heard.error is not None and _never_left(heard.error):
-            return NotSent(f"{self.name} cannot be reached", now + TRY_AGAIN_AFTER, stops=True)
+            return NotSent(f"{self.place} cannot be reached", now + TRY_AGAIN_AFTER, stops=True)
         if heard.error is not None or heard.status is None or heard.status >= 500:
             status = f"status {heard.status}" if heard.status is not None else "no answer"
             return self._unclear(status, now)
         if heard.status == _TOO_MANY:
-            return NotSent(f"{self.name} takes no more for now", now + TRY_AGAIN_AFTER, stops=True)
+            return NotSent(f"{self.place} takes no more for now", now + TRY_AGAIN_AFTER, stops=True)
         if heard.status in _BAD:
-            return Rejected(f"{self.name} refused the text: status {heard.status}")
-        why = f"{self.name} refuses us: status {heard.status}. Correct its URL in NURTURE_TELL"
+            return Rejected(f"{self.place} refused the text: status {heard.status}")
+        why = f"{self.place} refuses us: status {heard.status}. Correct its URL in NURTURE_TELL"
         return NotSent(why, now + LOOK_AGAIN_AFTER, stops=True)
 
     def _unclear(self, why: str, now: datetime) -> InDoubt:
         """Leave the place alone for a while too: nobody waits for it with the next notice."""
         self._silent_until = now + TRY_AGAIN_AFTER
-        return InDoubt(f"{self.name} gave no clear outcome: {why}")
+        return InDoubt(f"{self.place} gave no clear outcome: {why}")
 
 
 def _opened(name: str, url: SecretStr) -> NotifyBase:

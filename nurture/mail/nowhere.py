@@ -10,16 +10,20 @@ from nurture.errors import Misconfigured
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import NotSent, Receipt
 
+PREFIX: Final = "tell:"
+"""What the names of places begin with among providers: a brake on one must never be taken for one on mail."""
+
 LOOK_AGAIN_AFTER: Final = timedelta(minutes=15)
 
 
 class Nowhere:
-    """Keeps what it is given until somebody says where *name* is."""
+    """Keeps what it is given until somebody says where *place* is."""
 
     at_once = 1
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self.name = f"{PREFIX}{place}"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Send nothing."""
@@ -34,4 +38,4 @@ class Nowhere:
 
     @property
     def _missing(self) -> str:
-        return f"NURTURE_TELL does not say where {self.name} is. Add {self.name}=URL to it."
+        return f"NURTURE_TELL does not say where {self.place} is. Add {self.place}=URL to it."

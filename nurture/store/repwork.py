@@ -32,6 +32,7 @@ class OpenOffer(NamedTuple):
     because: str
     offered_at: datetime
     expires_at: datetime
+    hot: bool
 
 
 class Kept(NamedTuple):
@@ -64,14 +65,20 @@ class Former(NamedTuple):
 
 
 def open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
-    """Return what the rep is asked, the most urgent first."""
+    """Return what the rep is asked: hot ones first, then what is due first, then the most urgent."""
     wanted = (
         select(
-            offer.c.id, offer.c.lead_id, lead.c.facts, offer.c.because, offer.c.offered_at, offer.c.expires_at
+            offer.c.id,
+            offer.c.lead_id,
+            lead.c.facts,
+            offer.c.because,
+            offer.c.offered_at,
+            offer.c.expires_at,
+            offer.c.hot,
         )
         .join(lead, lead.c.id == offer.c.lead_id)
         .where(offer.c.rep == rep, offer.c.state == "offered")
-        .order_by(offer.c.expires_at, offer.c.id)
+        .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.urgency.desc(), offer.c.id)
         .limit(limit)
     )
     return [OpenOffer._make(row) for row in connection.execute(wanted)]

@@ -97,7 +97,7 @@ def test_a_place_that_hangs_holds_neither_mail_nor_another_place(
     ]
     assert len(rooms["slack-sales"].said) == 1  # one unknown outcome, and it is left alone for a while
     ((kind, name),) = rows(house, "SELECT kind, name FROM brake")
-    assert (kind, name) == ("provider", "slack-sales")
+    assert (kind, name) == ("provider", "tell:slack-sales")
     rooms["slack-sales"].answers = 200
     _deliver(house, timedelta(minutes=2))
     assert len(rooms["slack-sales"].said) == 2  # the second lead's; the first one's doubt stands

@@ -17,6 +17,7 @@ from nurture.errors import NotFound, Refused
 from nurture.journey import audit as auditing
 from nurture.journey import explain, handoff, outcomes
 from nurture.journey import report as reporting
+from nurture.journey.linkreport import clicks_per_link
 
 _STATES: Final = ("offered", "accepted", "rejected", "expired", "withdrawn", "reassigned", "lapsed")
 report = typer.Typer(help="What the tracks and the hand-offs brought.", no_args_is_help=True)
@@ -250,6 +251,24 @@ def show_touches(found: list[reporting.Week]) -> None:
     most = max((week.touches for week in found), default=0)
     rows = [(week.monday, week.touches, week.leads, bar(week.touches, most)) for week in found]
     out.print(table(("week of", "touches", "leads", ""), rows, right=("touches", "leads")))
+
+
+@report.command("links")
+def report_links(
+    track: Annotated[str | None, typer.Option(help="Only this track.")] = None, json: JsonOption = False
+) -> None:
+    """Show which links people follow; what machines did is counted apart."""
+    with open_app() as app:
+        found = clicks_per_link(app.house, track)
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots)
+        for one in found
+    ]
+    columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
+    out.print(table(columns, rows, right=columns[3:]))
 
 
 @report.command("wins")

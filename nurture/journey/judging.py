@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -21,6 +22,9 @@ from .house import House
 
 LINK: Final = "link"
 """Where clicks on our own links come from."""
+
+MOST_AN_HOUR: Final = 30
+"""Visits of one link in one mail that are kept of each hour: the next ones tell nothing new."""
 
 _MOST_IN_METHOD: Final = 16
 
@@ -55,17 +59,48 @@ def take_down(house: House, connection: Connection, visits: Sequence[Visited], n
         return 0
     database = house.database
     mails = evidence.mailed(database, connection, {one.message_id for one in visits})
+    taken = _taken(house, connection, visits)
     rows: list[Recorded] = []
     came: list[Came] = []
     for one in visits:
         mail = mails.get(one.message_id)
         if mail is not None:
             how = _came(one, mail)
+            if one.source == LINK and not _has_room(taken, one, how.natural_key):
+                continue
             came.append(how)
             rows.append(_recorded(one, mail, how.natural_key, now))
     new = signals.record(database, connection, rows)
     evidence.record(database, connection, came)
     return new
+
+
+_Taken = dict[tuple[int, str | None, datetime], set[str]]
+"""The keys of the visits that are kept, by mail, link and hour."""
+
+
+def _taken(house: House, connection: Connection, visits: Sequence[Visited]) -> _Taken:
+    own = [one for one in visits if one.source == LINK]
+    found: _Taken = defaultdict(set)
+    if own:
+        since = min(_hour(one.occurred_at) for one in own)
+        mails = {one.message_id for one in own}
+        for message_id, link, at, key in evidence.since(house.database, connection, mails, since):
+            found[message_id, link, _hour(at)].add(key)
+    return found
+
+
+def _has_room(taken: _Taken, one: Visited, key: str) -> bool:
+    """Whether a visit is among the first of its hour; whoever comes more often fills no database."""
+    keys = taken[one.message_id, one.link, _hour(one.occurred_at)]
+    if len(keys) >= MOST_AN_HOUR and key not in keys:
+        return False
+    keys.add(key)
+    return True
+
+
+def _hour(moment: datetime) -> datetime:
+    return moment.replace(minute=0, second=0, microsecond=0)
 
 
 def _came(one: Visited, mail: Mailed) -> Came:

@@ -138,6 +138,20 @@ def record(database: Database, connection: Connection, rows: Sequence[Came]) -> 
     insert_rows(database, connection, visit, _VISIT, visits, once=True)
 
 
+def since(
+    database: Database, connection: Connection, message_ids: Collection[int], begin: datetime
+) -> list[tuple[int, str | None, datetime, str]]:
+    """Return (message id, link, when, natural key) of the visits of these messages from *begin* on."""
+    chosen = database.ids("chosen", sorted(message_ids))
+    wanted = (
+        select(visit.c.message_id, signal.c.link, visit.c.at, signal.c.natural_key)
+        .join(chosen, chosen.c.id == visit.c.message_id)
+        .join(signal, signal.c.id == visit.c.signal_id)
+        .where(visit.c.at >= begin)
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(wanted)]
+
+
 def unjudged(connection: Connection, key: str, limit: int) -> list[tuple[int, int]]:
     """Return (signal id, message id) of visits that other rules than those of *key* judged, or none yet."""
     other = or_(signal.c.judged_under < key, signal.c.judged_under > key)

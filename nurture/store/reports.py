@@ -120,6 +120,18 @@ def signals_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
     return found
 
 
+def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int, int]]:
+    """Return (track, step, link, verdict, clicks, leads) of every link that was followed."""
+    clicks, leads = func.count(), func.count(distinct(signal.c.lead_id))
+    names = (signal.c.track, signal.c.step, signal.c.link, signal.c.verdict)
+    wanted = (
+        select(*names, clicks, leads)
+        .where(signal.c.kind == "clicked", signal.c.track.is_not(None), signal.c.link.is_not(None))
+        .group_by(*names)
+    )
+    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in connection.execute(wanted)]
+
+
 def ended_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
     """Return how many stays ended on each step, by reason."""
     wanted = (

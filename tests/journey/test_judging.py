@@ -12,6 +12,7 @@ from nurture.domain.signals import SignalKind
 from nurture.journey import listen
 from nurture.journey.house import House
 from nurture.journey.judging import Visited
+from nurture.journey.linkreport import clicks_per_link
 from nurture.store import evidence
 from nurture.store.database import Database
 
@@ -227,3 +228,35 @@ def test_a_scanner_that_follows_every_link_of_everybody_hands_nobody_off(house: 
     assert one(house, "SELECT count(*) FROM offer") == 0
     assert {custody(house, lead) for lead in leads} == {("track", "welcome")}
     assert one(house, "SELECT count(*) FROM enrollment WHERE step <> 'wait-for-click'") == 0
+
+
+def test_of_one_link_in_one_mail_only_so_many_visits_an_hour_are_kept(house: House) -> None:
+    _, mail = mailed(house)
+    at = SENT + HOUR
+    flood = [click(mail, at + n * SECOND, ip=f"192.0.2.{n}") for n in range(100)]
+    assert visit(house, *flood[:25]) == 25
+    assert visit(house, *flood) == 5
+    assert visit(house, *flood) == 0
+    assert visit(house, click(mail, at + MINUTE, link="prices")) == 1
+    assert visit(house, click(mail, at + HOUR)) == 1
+    assert one(house, "SELECT count(*) FROM visit") == 32
+
+
+def test_clicks_are_reported_for_each_link_and_machines_apart(house: House) -> None:
+    leads = [add_lead(house, title="Head") for _ in range(3)]
+    tick_at(house, START, SENT)
+    mails = [message(house, lead) for lead in leads]
+    for hours, mail, link, how in (
+        (1, mails[0], "guide", "GET"),
+        (2, mails[0], "guide", "GET"),
+        (3, mails[1], "guide", "GET"),
+        (4, mails[1], "prices", "HEAD"),
+        (5, mails[2], "prices", "GET"),
+    ):
+        visit(house, click(mail, SENT + hours * HOUR, link=link, method=how, ip=f"192.0.2.{hours}"))
+    visit(house, click(mails[2], SENT + 8 * SECOND, link="prices", ip="192.0.2.9"))
+    assert clicks_per_link(house) == [
+        ("welcome", "01-hello", "guide", 2, 3, 3, 0, 0),
+        ("welcome", "01-hello", "prices", 1, 1, 3, 1, 1),
+    ]
+    assert clicks_per_link(house, "keep") == []

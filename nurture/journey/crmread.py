@@ -17,11 +17,11 @@ from nurture.domain.crmwords import CrmWords, Meant
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy import Policy
 from nurture.errors import NotFound
-from nurture.store import brakes, crmlinks, leads, views
+from nurture.store import brakes, crmlinks, leads, offers, views
 from nurture.store.crmlinks import Link, Ours
-from nurture.store.views import Claimed
 
 from . import outcomes
+from .following import Touched, note_touches, room_freed
 from .handback import brake_on, person_key
 from .house import House
 from .moves import Mover
@@ -155,7 +155,7 @@ class _Page:
         rows = views.these(self.house.database, self.connection, list(seen))
         mover = Mover(self.house.rulebooks.current(self.connection), self.now, "crm")
         claimed = views.views(self.house.database, self.connection, rows, self.now, self.house.holidays)
-        touched: dict[int, tuple[Claimed, str]] = {}
+        touched: list[Touched] = []
         for lead in claimed:
             lead_id = lead.view.lead.id
             one, link, old, our = seen[lead_id], links[lead_id], before.get(lead_id), ours.get(lead_id)
@@ -177,14 +177,11 @@ class _Page:
                 mover.note(lead, "owner_changed", f"{because}, after {our.rep}", None, ref=link.owner)
                 self.done.did["owner"] += 1
             at = self._touched(one, old)
-            if our is not None and accepted and our.answered_at and at and at >= our.answered_at:
-                touched[lead_id] = (lead, one.status or "a logged activity")
-        how = [(lead_id, f"{self.crm.name}: {said}"[:80]) for lead_id, (_, said) in touched.items()]
-        for lead_id in sorted(crmlinks.follow_up(self.house.database, self.connection, how, self.now)):
-            lead, said = touched[lead_id]
-            mover.note(lead, "followed_up", f"{lead.ref} was in touch: {said[:80]}", None, ref=self.crm.name)
-            self.done.did["followed up"] += 1
+            if our is not None and accepted and our.followed_up_at is None and at is not None:
+                touched.append(Touched(lead_id, one.status[:80] or "a logged activity", at))
         mover.changes.write(self.house.database, self.connection, self.now)
+        new = note_touches(self.house, self.connection, touched, self.now)
+        self.done.did += Counter({"followed up": new})
 
     def _touched(self, one: Seen, old: Link | None) -> datetime | None:
         """Return when a person was in touch: as logged, or since when a status says so."""
@@ -234,5 +231,8 @@ class _Page:
             if back[lead.view.lead.id] in self.policy.reject_reasons
         ]
         recycle_all(self.house, self.connection, mover, taken, "given back in the CRM")
-        mover.changes.write(self.house.database, self.connection, self.now)
-        self.done.did["given back"] += len(taken)
+        won = mover.changes.write(self.house.database, self.connection, self.now)
+        how = [(lead_id, "given back") for lead_id in sorted(won)]
+        offers.follow_up(self.house.database, self.connection, how, self.now)
+        room_freed(self.house, self.connection, self.policy, self.now)
+        self.done.did["given back"] += len(won)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, select, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
@@ -43,6 +43,7 @@ class Ours(NamedTuple):
     rep: str
     state: str
     answered_at: datetime | None
+    followed_up_at: datetime | None
     written: str | None
     record_state: str
     custodian: str
@@ -99,22 +100,6 @@ def keep(database: Database, connection: Connection, links: Sequence[Link]) -> N
     database.insert(connection, link.name, _LINK, links)
 
 
-def follow_up(
-    database: Database, connection: Connection, touches: Sequence[tuple[int, str]], now: datetime
-) -> set[int]:
-    """Note the first touch of leads (id, how) whose rep took them over; return those that had none."""
-    if not touches:
-        return set()
-    touched = database.rows("touched", {"id": BigInteger(), "how": String()}, touches)
-    first = (
-        update(offer)
-        .where(offer.c.lead_id == touched.c.id, offer.c.state == "accepted", offer.c.followed_up_at.is_(None))
-        .values(followed_up_at=now, followed_how=touched.c.how)
-        .returning(offer.c.lead_id)
-    )
-    return set(connection.execute(first).scalars())
-
-
 def ours(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Ours]:
     """Return what we say of each of these leads that was handed off."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -148,6 +133,7 @@ def _ours(connection: Connection, newest: Any) -> list[Ours]:
             offer.c.rep,
             offer.c.state,
             offer.c.answered_at,
+            offer.c.followed_up_at,
             record.c.written,
             record.c.state,
             custody.c.kind,

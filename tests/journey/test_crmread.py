@@ -77,7 +77,7 @@ def test_a_status_that_says_so_is_the_first_touch_and_counts_once(house: House, 
     assert dict(see(house, lead, "Working", after=2 * DAY).did) == {"status": 1, "followed up": 1}
     assert dict(see(house, lead, "Working", after=3 * DAY).did) == {}
     assert events(house, lead)[-2:] == ["crm_status", "followed_up"]
-    assert rows(house, "SELECT followed_how FROM offer") == [("scripted: Working",)]
+    assert rows(house, "SELECT followed_how FROM offer") == [("Working",)]
 
 
 def test_a_status_from_before_the_hand_off_is_no_follow_up_but_a_logged_call_is(

@@ -15,11 +15,10 @@ from nurture.errors import Refused
 from nurture.store import offers, repwork, views
 from nurture.store.repwork import Former, Kept, OpenOffer
 
-from . import passing, steer
+from . import following, passing, steer
 from .briefs import by_when
 from .house import House
 from .letters import full_name
-from .moves import Mover
 from .portraits import day
 
 MOST_ROWS: Final = 200
@@ -30,7 +29,9 @@ MOST_KEPT: Final = 80
 SOON: Final = timedelta(hours=2)
 """An offer whose deadline is nearer than that is urgent."""
 
-FOLLOWED_UP: Final = "followed_up"
+BY_DESK: Final = "told on their page"
+"""How we know that a rep was in touch."""
+
 BY_REP: Final = "by rep "
 
 
@@ -100,7 +101,6 @@ def _offered(one: OpenOffer, rep: Rep, now: datetime) -> Shown:
 
 
 def _kept(one: Kept, rep: Rep, now: datetime) -> Shown:
-    reached = one.next_action.startswith(_STAY)
     late = one.due_at is not None and one.due_at <= now
     return Shown(
         one.lead_id,
@@ -111,7 +111,7 @@ def _kept(one: Kept, rep: Rep, now: datetime) -> Shown:
         "overdue" if late else "",
         one.email or "",
         one.useful,
-        reached,
+        one.followed_up_at is not None,
     )
 
 
@@ -162,25 +162,13 @@ def _now(one: Former, policy: Policy) -> str:
             return "somebody looks at it"
 
 
-_STAY: Final = "stay in touch"
-
-
-def reached(house: House, lead_id: int, rep_id: str, now: datetime) -> bool:
-    """Note that the rep has reached a lead of theirs; return whether that was new. Raises Refused."""
-    database = house.database
-    with database.write() as connection:
-        book = house.rulebooks.current(connection)
-        rows = views.these(database, connection, [lead_id])
-        if not rows or (rows[0].kind, rows[0].ref) != (Custodian.REP, rep_id):
-            raise Refused(f"Lead {lead_id} is not in {rep_id}'s hands.")
-        lead = views.views(database, connection, rows, now, house.holidays)[0]
-        mover = Mover(book, now, "hand off")
-        mover.keep(
-            lead, Custodian.REP, rep_id, f"{_STAY}: {rep_id} has reached them", now + book.policy.max_silence
-        )
-        mover.note(lead, FOLLOWED_UP, f"{rep_id} has reached them", None, ref=rep_id)
-        mover.changes.write(database, connection, now)
-    return True
+def reached(house: House, lead_id: int, rep_id: str, now: datetime) -> None:
+    """Note that the rep was in touch with a lead of theirs. Raises Refused for a lead of somebody else."""
+    with house.database.read() as connection:
+        rows = views.these(house.database, connection, [lead_id], lock=False)
+    if not rows or (rows[0].kind, rows[0].ref) != (Custodian.REP, rep_id):
+        raise Refused(f"Lead {lead_id} is not in {rep_id}'s hands.")
+    following.followed_up(house, lead_id, BY_DESK, now)
 
 
 def vote(house: House, offer_id: int, rep_id: str, now: datetime, *, useful: bool) -> None:

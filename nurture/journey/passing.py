@@ -1,4 +1,4 @@
-"""What else a rep does with leads: pass one on, have it called later, pull one off its track."""
+"""What else a rep does with leads: have one called later, pull one off its track."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy import Policy, RejectReason, Resume
 from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
-from nurture.store import leads, offers, views
+from nurture.store import leads, offers, views, waiting
 from nurture.store.offers import OfferRow
 
 from .answering import open_offer
@@ -36,26 +36,6 @@ def colleagues(policy: Policy, rep: str, refused: set[str], day: date) -> list[R
     return [one for one in policy.reps if one.id not in {rep, *refused} and takes_leads(one, day)]
 
 
-def reassign(house: House, offer_id: int, to: str, now: datetime) -> OfferRow:
-    """Offer the lead to the colleague *to* instead; return the offer as it was.
-
-    Raises NotFound, or Refused for an offer that was answered already or a colleague who cannot take it.
-    """
-    with house.database.write() as connection:
-        one, lead, mover = open_offer(house, connection, offer_id, now)
-        refused = offers.refused_by(house.database, connection, [one.lead_id]).get(one.lead_id, set())
-        able = {rep.id: rep for rep in colleagues(mover.book.policy, one.rep, refused, now.date())}
-        if to not in able:
-            known = ", ".join(sorted(able)) or "nobody"
-            raise Refused(f"Hand-off {offer_id} cannot go to {to!r}. It can go to: {known}.")
-        offers.answer(house.database, connection, [(offer_id, "reassigned", None)], now)
-        (number,) = house.database.reserve_ids(connection, "offer", 1)
-        why = Why(one.rule, one.because, f"{one.rep} passed it on", one.round, one.urgency, one.hot)
-        offer_to(mover, house.holidays, lead, able[to], number, why)
-        mover.changes.write(house.database, connection, now)
-    return one
-
-
 def call_back(house: House, offer_id: int, on: date, now: datetime) -> OfferRow:
     """Take the lead back until *on*, when it asked to be called; then it is offered again.
 
@@ -77,6 +57,7 @@ def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
     """
     database = house.database
     with database.write() as connection:
+        waiting.alone(database, connection)
         book = house.rulebooks.current(connection)
         rows = views.these(database, connection, [lead_id])
         rep = book.policy.rep(rep_id)
@@ -85,7 +66,7 @@ def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
         lead = views.views(database, connection, rows, now, house.holidays)[0]
         if lead.view.custodian is not Custodian.TRACK:
             raise Refused(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
-        mover = Mover(book, now, "hand off")
+        mover = Mover(book, now, "hand off")  # who asks for a lead has room for it
         mover.call_off(lead, "handed_off")
         (number,) = database.reserve_ids(connection, "offer", 1)
         why = Why(PULLED, f"{rep_id} asked for it", "it was theirs before")

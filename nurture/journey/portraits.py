@@ -179,5 +179,5 @@ def _earlier(one: Earlier, policy: Policy) -> Words:
         "on": when,
         "rep": name_of(policy, one.rep),
         "what": told,
-        "why": "" if one.reason == CALL_BACK else why,
+        "why": "" if one.reason == CALL_BACK or one.state == "reassigned" else why,
     }

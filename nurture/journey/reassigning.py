@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -16,16 +17,24 @@ from .house import House
 from .making import Why, offer_to
 from .moves import Mover
 
-_OPEN: Final = ("offered", "accepted")
+OPEN: Final = ("offered", "accepted")
 
 
 def reassign(
-    house: House, offer_id: int, to: str, now: datetime, *, by: str = "by hand", anyway: bool = False
+    house: House,
+    offer_id: int,
+    to: str,
+    now: datetime,
+    *,
+    by: str = "by hand",
+    anyway: bool = False,
+    states: Collection[str] = OPEN,
 ) -> OfferRow:
     """Offer the lead of a hand-off to the rep *to* instead; return the hand-off as it was.
 
     A lead that was taken over is taken from its rep, and is the other's when they accept. Raises NotFound, or
     Refused for a hand-off that is over, the same rep, or one without room; *anyway* passes that over.
+    *states* are those in which it may still be given away.
     """
     database = house.database
     with database.write() as connection:
@@ -39,7 +48,7 @@ def reassign(
             ("offered", "offer", str(offer_id)),
             ("accepted", "rep", one.rep),
         )
-        if one.state not in _OPEN or not holds:
+        if one.state not in states or not holds:
             raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         policy = mover.book.policy

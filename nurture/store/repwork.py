@@ -45,6 +45,7 @@ class Kept(NamedTuple):
     next_action: str
     due_at: datetime | None
     offer_id: int | None
+    followed_up_at: datetime | None
     useful: bool | None
 
 
@@ -101,11 +102,13 @@ def kept(connection: Connection, rep: str, limit: int) -> list[Kept]:
             custody.c.next_action,
             custody.c.due_at,
             accepted.c.id,
+            offer.c.followed_up_at,
             vote.c.useful,
         )
         .join(lead, lead.c.id == custody.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(accepted, accepted.c.lead_id == custody.c.lead_id)
+        .outerjoin(offer, offer.c.id == accepted.c.id)
         .outerjoin(vote, vote.c.offer_id == accepted.c.id)
         .where(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
         .order_by(custody.c.due_at, custody.c.lead_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Final, assert_never
 
@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse
 from nurture.domain.policy import RejectReason, Resume
 from nurture.domain.track import ToClosed, ToQueue, ToTrack
 from nurture.errors import Misconfigured, NotFound, Refused
-from nurture.journey import handoff, links, passing, replinks
+from nurture.journey import handoff, links, passing, reassigning, replinks
 from nurture.journey.offershown import OfferShown, show_offer
 
 from . import days
@@ -164,10 +164,14 @@ def _reassign(asked: Asked) -> HTMLResponse:
     colleague = next((one for one in asked.shown.colleagues if one.id == to), None)
     if colleague is None:
         return form(asked, status=422, faults={"to": "Choose a colleague."}, way=links.REASSIGN)
+    by = f"by {asked.shown.offer.rep}"
     try:
-        passing.reassign(asked.site.house, asked.offer_id, to, asked.now)
+        reassigning.reassign(asked.site.house, asked.offer_id, to, asked.now, by=by, states=("offered",))
     except Refused:
-        return _meanwhile(asked)
+        shown = show_offer(asked.site.house, asked.offer_id, asked.now)
+        full = f"{colleague.name} has no room today, or is away. Choose somebody else."
+        again = replace(asked, shown=shown)
+        return form(again, status=422, faults={"to": full}, way=links.REASSIGN)
     return asked.site.look.page("passed-on.html", shown=asked.shown, colleague=colleague, back=asked.back)
 
 

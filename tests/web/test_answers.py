@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nurture.journey import tick
+from nurture.journey import roster, tick
 from nurture.journey.links import PATHS
 
 from .world import World, later
@@ -43,6 +43,16 @@ def test_passing_on_asks_the_colleague_instead_with_a_brief_of_its_own(world: Wo
     assert world.value("SELECT state FROM message WHERE send_key = :key", key=f"brief:{number}") == "planned"
     states = "SELECT count(*) FROM offer WHERE lead_id = :id AND state = 'offered'"
     assert world.value(states, id=world.ids["dana"]) == 1
+
+
+def test_a_colleague_who_is_away_is_not_asked(sqlite_world: World) -> None:
+    world, day = sqlite_world, sqlite_world.clock.now().date()
+    roster.add_leave(world.house, "ben", day, day, None, world.clock.now())
+    before = world.everything()
+    page = world.client.post(world.path("dana", "reassign"), data={"to": "ben"})
+    assert page.status_code == 422
+    assert "Ben has no room today, or is away." in page.text
+    assert world.everything() == before
 
 
 def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_offered_again(

@@ -1,6 +1,10 @@
-"""Scores: the arithmetic behind a lead's number and letter."""
+"""What a lead is worth: the arithmetic behind its number and letter, and its budget, authority and need."""
 
 from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from typing import Annotated
 
 import typer
 from rich.markup import escape
@@ -8,15 +12,26 @@ from rich.markup import escape
 from nurture.app import open_app
 from nurture.cli.leads import LeadArgument
 from nurture.cli.show import JsonOption, as_json, cell, out, table
-from nurture.journey import explain, reckoning
+from nurture.domain.bant import Sure
+from nurture.errors import Refused
+from nurture.journey import explain, reckoning, steer
 from nurture.journey.reckoning import Entry, Falls, Reckoning
 
 _COLUMNS = ("date (UTC)", "deed", "points", "half-life", "now", "verdict", "why")
 
 
+class Surely(StrEnum):
+    """How sure it is, as people type it."""
+
+    GUESSED = "guessed"
+    TOLD = "told"
+    CONFIRMED = "confirmed"
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("score")(score)
+    app.command("qualify")(qualify)
 
 
 def score(lead: LeadArgument, json: JsonOption = False) -> None:
@@ -27,6 +42,32 @@ def score(lead: LeadArgument, json: JsonOption = False) -> None:
         as_json(found)
         return
     show_reckoning(found)
+
+
+def qualify(
+    lead: LeadArgument,
+    source: Annotated[str, typer.Option(help="Who says so: a rep's id, a form, a call.")],
+    budget: Annotated[str | None, typer.Option(help="What is known of its budget.")] = None,
+    authority: Annotated[str | None, typer.Option(help="What say it has.")] = None,
+    need: Annotated[str | None, typer.Option(help="What it needs.")] = None,
+    sure: Annotated[Surely, typer.Option(help="How sure that is.")] = Surely.TOLD,
+    on: Annotated[str | None, typer.Option(help="The day on which it was said; default today.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Keep what somebody learned of a lead's budget, authority or need, with the day and how sure it is."""
+    try:
+        day = date.fromisoformat(on) if on else None
+    except ValueError:
+        raise Refused(f"{on!r} is not a date. Write it as 2027-03-31.") from None
+    given = {"budget": budget, "authority": authority, "need": need}
+    said = {name: value for name, value in given.items() if value}
+    with open_app() as app:
+        lead_id, now = explain.find_lead(app.house, lead), app.clock.now()
+        steer.qualify(app.house, lead_id, said, now, source=source, sure=Sure[sure.name], on=day)
+    if json:
+        as_json({"lead": lead_id, "said": said, "source": source, "sure": sure.value})
+    else:
+        out.print(f"Lead {lead_id}: {' and '.join(said)} {sure.value} by {escape(source)}.")
 
 
 def show_reckoning(found: Reckoning) -> None:

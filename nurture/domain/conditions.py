@@ -13,7 +13,8 @@ from enum import StrEnum
 from math import isfinite
 from typing import Final, NamedTuple, assert_never
 
-from nurture.domain import score
+from nurture.domain import bant, score
+from nurture.domain.bant import Bant
 from nurture.domain.calendar import start_of
 from nurture.domain.lead import Fact
 from nurture.domain.score import Points
@@ -136,7 +137,7 @@ class Not:
     part: Condition
 
 
-Condition = Field | Did | Score | Fit | DecidesWithin | InTrack | Postcode | Every | Any | Not
+Condition = Field | Bant | Did | Score | Fit | DecidesWithin | InTrack | Postcode | Every | Any | Not
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,8 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
             return _score(condition, about, at)
         case Fit():
             return _fit(condition, about, at)
+        case Bant():
+            return Answer(*bant.asked(condition, about.view.lead))
         case DecidesWithin(days=days):
             return _decides_within(days, about, at)
         case InTrack(track=track):
@@ -384,6 +387,8 @@ def _score(condition: Score, about: Question, at: datetime) -> Answer:
     if holds_up:
         changes = earliest((score.falls_below_at(engagement, points, bound), changes))
     if condition.at_least is not None:
+        if holds_up and not score.shows_intent(points, signals, about.answered_at or lead.evidence_since, at):
+            return Answer(False, f"engagement {value:.1f}, all of it from deeds of low intent", changes)
         return Answer(holds_up, f"engagement {value:.1f}, at least {bound:g} asked", changes)
     return Answer(not holds_up, f"engagement {value:.1f}, below {bound:g} asked", changes)
 

@@ -29,6 +29,7 @@ class Points:
     """How much each kind of signal is worth (never below 0), and after how many days the worth has halved.
 
     *slots* says which half-life a kind has, by its place in *half_lives*; the first where none is said.
+    *low* are kinds that show no intent: points from them alone never reach a bound.
     *key* names this way of scoring: sums that were kept under another key mean something else.
     """
 
@@ -36,6 +37,7 @@ class Points:
     half_lives: tuple[float, ...] = (30.0,)
     slots: Mapping[SignalKind, int] = field(default_factory=dict)
     names: tuple[str, ...] = field(default=(), compare=False)
+    low: frozenset[SignalKind] = frozenset()
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +73,15 @@ def aged(engagement: Engagement, points: Points, moment: datetime) -> Engagement
     slots = range(min(len(engagement.values), len(points.half_lives)))
     values = tuple(engagement.values[slot] * points.decay(slot, seconds) for slot in slots)
     return replace(engagement, values=values, as_of=moment)
+
+
+def shows_intent(points: Points, signals: Iterable[Signal], since: datetime | None, moment: datetime) -> bool:
+    """Tell whether a deed until *moment* that is worth points shows intent; all do where none is *low*."""
+    return not points.low or any(
+        points.of(one) and one.kind not in points.low
+        for one in signals
+        if one.occurred_at <= moment and (since is None or since <= one.occurred_at)
+    )
 
 
 def value_at(engagement: Engagement, points: Points, moment: datetime) -> float:

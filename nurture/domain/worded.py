@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any as Anything
 from typing import Final, assert_never
 
+from nurture.domain.bant import Bant, Sure
 from nurture.domain.calendar import Window
 from nurture.domain.conditions import (
     Any,
@@ -30,7 +31,8 @@ from nurture.domain.track import ToClosed, ToQueue, ToTrack
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
-_CONDITIONS: Final = (Field, Did, Score, Fit, DecidesWithin, InTrack, Postcode, Every, Any, Not)
+_CONDITIONS: Final = (Field, Bant, Did, Score, Fit, DecidesWithin, InTrack, Postcode, Every, Any, Not)
+_SURE: Final = {Sure.GUESSED: "guessed at least", Sure.TOLD: "known", Sure.CONFIRMED: "confirmed"}
 
 
 def is_condition(value: object) -> bool:
@@ -139,6 +141,9 @@ def condition(asked: Condition) -> str:
             return f"fit {least} or better" if least is not None else f"fit worse than {below}"
         case DecidesWithin(days=days):
             return f"decides within {days} days"
+        case Bant(wanted=wanted, at_least=least):
+            named = [f"{name} {'unknown' if sure is None else _SURE[sure]}" for name, sure in wanted.items()]
+            return " and ".join(named) or f"at least {least} of budget, authority, need, timeline known"
         case InTrack(track=track):
             return f"in track {track}"
         case Postcode(country=country, first=first, last=last):

@@ -11,6 +11,7 @@ from typing import Final, Self
 from sqlalchemy import Connection
 
 from nurture.crm.leadrow import LeadRow
+from nurture.domain import bant
 from nurture.domain.lead import Closing, Custodian, Fact, Queue
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Key as OptOutKey
@@ -204,7 +205,7 @@ class Arrivals:
         return lead.place.kind in (Custodian.INTAKE, Custodian.TRACK, Custodian.QUEUE)
 
     def _learn(self, lead: Arrival, row: LeadRow) -> list[str]:
-        facts = said.facts_of(row, lead.facts, self._now)
+        facts = bant.without_stale(lead.facts, said.facts_of(row, lead.facts, self._now))
         zone, country = row.zone or lead.zone, row.country or lead.country
         first = min(lead.first_contact_at, said.first_contact(row, self._now))
         news = [name for name, value in facts.items() if name not in lead.facts or lead.facts[name] != value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from difflib import get_close_matches
@@ -10,8 +10,9 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from nurture.domain import bant
 from nurture.domain.address import normalise_address
-from nurture.domain.lead import Custodian, Queue
+from nurture.domain.lead import Custodian, Facts, Lead, Queue
 from nurture.domain.planner import GUARDS, Asked, decide
 from nurture.domain.sla import Rung, Step
 from nurture.errors import NotFound, Refused
@@ -87,6 +88,8 @@ class Trace:
     fit: str
     """The fit letter; "" where the policy has no rules for it."""
     fit_because: str
+    bant: Mapping[str, str]
+    """Budget, authority and need, as far as they are known: what, from whom, since when, how surely."""
     decides_on: date | None
     decides_stated_at: datetime | None
     call_on: date | None
@@ -136,6 +139,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
             engagement=engagement_now(kept, points_of(house, connection), now),
             fit=fit,
             fit_because=fit_because,
+            bant=_bant(kept.facts),
             decides_on=kept.decides_on,
             decides_stated_at=kept.decides_stated_at,
             call_on=kept.call_on,
@@ -167,6 +171,17 @@ def _ladder(house: House, connection: Connection, kept: Kept) -> tuple[Rung, ...
 
 
 _LOST: Final = Held("no_custodian", "nobody keeps this lead; `nurture audit` lists all such leads", None)
+
+
+def _bant(facts: Facts) -> dict[str, str]:
+    found = {field: bant.known(field, Lead(0, facts)) for field in bant.FIELDS if field != bant.TIMELINE}
+    return {field: _told(one) for field, one in found.items() if one is not None}
+
+
+def _told(one: bant.Known) -> str:
+    if not one.source:
+        return f"{one.value} (came with the lead)"
+    return f"{one.value} ({one.sure.name.lower()} by {one.source} on {one.on})"
 
 
 def _said(scope: str, ref: str, source: str) -> str:
@@ -260,6 +275,7 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ("now", "" if trace.held.guard else f"nothing holds it: {trace.held.because}"),
         ("score", trace.engagement),
         ("fit", f"{trace.fit}: {trace.fit_because}" if trace.fit else ""),
+        *trace.bant.items(),
         ("decides on", trace.decides_on),
         ("stated on", trace.decides_stated_at),
         ("to be called", trace.call_on),

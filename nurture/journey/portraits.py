@@ -136,7 +136,7 @@ def _bant(one: Known) -> list[Words]:
     """Return what is known of budget, authority, need and timeline, each with its source and date."""
     came = {"source": one.source, "on": day(one.first_contact_at)}
     rows: list[Words] = [
-        {"name": label, "value": _one_line(one.facts[fact]), **came}
+        {"name": label, "value": _one_line(one.facts[fact]), **(_by_whom(one, fact) or came)}
         for fact, label in _BANT.items()
         if one.facts.get(fact) not in (None, "")
     ]
@@ -146,6 +146,11 @@ def _bant(one: Known) -> list[Words]:
     elif one.facts.get("purchase_timeframe"):
         rows.append({"name": "Decides", "value": _one_line(one.facts["purchase_timeframe"]), **came})
     return rows
+
+
+def _by_whom(one: Known, fact: str) -> Words:
+    source, on = one.facts.get(f"{fact}_source"), one.facts.get(f"{fact}_on")
+    return {"source": _one_line(source), "on": str(on)} if source and on else {}
 
 
 def _account(one: Owned | None, policy: Policy) -> Words:

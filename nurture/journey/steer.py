@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
+from nurture.domain import bant
+from nurture.domain.bant import Sure
 from nurture.domain.lead import MOST_PACE_DAYS, Closing, Custodian
 from nurture.domain.planner import HoldReason, decide
 from nurture.domain.suppression import covering, told
 from nurture.domain.track import ToQueue, ToTrack
 from nurture.errors import NotFound, Refused
 from nurture.store import leads, offers, signals, views
-from nurture.store.changes import Placed
+from nurture.store.changes import Factual, Placed
 from nurture.store.views import Claimed
 
 from .following import CLOSED, room_freed
@@ -123,6 +125,31 @@ def withdraw_timeline(house: House, lead_id: int, now: datetime, *, by: str = BY
         leads.withdraw_timeline(connection, lead_id, now)
         signals.wake(house.database, connection, [lead_id], now)
         mover.note(lead, "undecided", f"the date on which it decides is withdrawn, {by}", None)
+
+
+def qualify(
+    house: House,
+    lead_id: int,
+    said: Mapping[str, str],
+    now: datetime,
+    *,
+    source: str,
+    sure: Sure = Sure.TOLD,
+    on: date | None = None,
+) -> None:
+    """Keep what *source* said of the lead's budget, authority or need, with the day and how sure it is."""
+    day = on or now.date()
+    if not said:
+        raise Refused("Nothing was said. Add --budget, --authority or --need.")
+    if day > now.date():
+        raise Refused(f"{day} is yet to come. Write the day on which it was said.")
+    with _lead(house, lead_id, now) as (connection, lead, mover):
+        facts = dict(lead.view.lead.facts)
+        for field, value in said.items():
+            facts |= bant.told(field, value, source, day, sure)
+        mover.changes.facts.append(Factual(lead_id, facts))
+        signals.wake(house.database, connection, [lead_id], now)
+        mover.note(lead, "qualified", f"{' and '.join(said)} {sure.name.lower()} by {source} on {day}", None)
 
 
 class Deal(NamedTuple):

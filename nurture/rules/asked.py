@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
+from nurture.domain.bant import FIELDS, Bant, Sure
 from nurture.domain.conditions import (
     Any as AnyOf,
 )
@@ -296,6 +297,32 @@ def _postcode(node: Node, _: Scope, reading: Reading) -> Condition | None:
     return Postcode(country, first, last)
 
 
+_SURE: Final[Mapping[str, Sure | None]] = {
+    "known": Sure.TOLD,
+    "guessed": Sure.GUESSED,
+    "confirmed": Sure.CONFIRMED,
+    "unknown": None,
+}
+_BANT: Final = "Write for example `{bant: {budget: known, need: confirmed}}` or `{bant: {at_least: 3}}`."
+
+
+def _bant(node: Node, _: Scope, reading: Reading) -> Condition | None:
+    _refuse_others(node, "bant", reading)
+    inner = node.parts["bant"]
+    if not isinstance(inner.value, dict) or not inner.value:
+        reading.fault(inner, "`bant` asks for nothing", _BANT)
+        return None
+    wanted: dict[str, Sure | None] = {}
+    for key, part in inner.parts.items():
+        if key == "at_least" and len(inner.parts) == 1 and part.value in (1, 2, 3, 4):
+            return Bant({}, int(part.value))
+        if key not in FIELDS or part.value not in _SURE:
+            reading.fault(part, f"`{key}: {part.value}` is nothing that `bant` can ask", _BANT)
+            return None
+        wanted[str(key)] = _SURE[part.value]
+    return Bant(wanted)
+
+
 def _in_track(node: Node, _: Scope, reading: Reading) -> Condition | None:
     shape = read_shape(_InTrackShape, node, reading, "an `in_track` condition")
     if shape is None:
@@ -316,4 +343,5 @@ QUESTIONS: Final[Mapping[str, _Reader]] = {
     "timeline": _timeline,
     "in_track": _in_track,
     "postcode": _postcode,
+    "bant": _bant,
 }

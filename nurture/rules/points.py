@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
 from pydantic import Field, PlainValidator
 
+from nurture.domain.bant import Bant
 from nurture.domain.conditions import (
     Any as AnyOf,
 )
 from nurture.domain.conditions import (
     Condition,
+    Did,
     Every,
     Fit,
     FitRule,
@@ -53,17 +56,20 @@ def read_points(node: Node | None, reading: Reading) -> Points:
     names, spans = _half_lives(node, reading)
     worth: dict[SignalKind, float] = {}
     slots: dict[SignalKind, int] = {}
+    low: set[SignalKind] = set()
     for key, part in node.parts.items():
         if key in ("half_life", "half_lives"):
             continue
         try:
             kind = read_kind(str(key))
             worth[kind], name = _worth(part.value, kind)
+            if isinstance(part.value, dict) and _is_low(part.value.get("intent", "high")):
+                low.add(kind)
             if name is not None:
                 slots[kind] = _slot(name, names)
         except Wrong as wrong:
             reading.fault(part, f"`{key}`: {wrong.what}", wrong.instead)
-    return Points(worth, spans, slots, names)
+    return Points(worth, spans, slots, names, frozenset(low))
 
 
 def _half_lives(node: Node, reading: Reading) -> tuple[tuple[str, ...], tuple[float, ...]]:
@@ -105,7 +111,7 @@ def _worth(given: Any, kind: SignalKind) -> tuple[float, str | None]:
     """Return the points of a kind and the name of its half-life, None for the first."""
     name = None
     if isinstance(given, dict):
-        unknown = [key for key in given if key not in ("points", "half_life")]
+        unknown = [key for key in given if key not in ("points", "half_life", "intent")]
         if unknown or "points" not in given:
             what = f"`{unknown[0]}` is not a key of points" if unknown else "`points` is missing"
             raise Wrong(what, f"Write for example `{kind}: {{points: 10, half_life: fast}}`.")
@@ -121,6 +127,12 @@ def _worth(given: Any, kind: SignalKind) -> tuple[float, str | None]:
     if number and kind in NEVER_WORTH:
         raise Wrong("mail programs open mail by themselves: it has no points", "Take this line out.")
     return number, None if name is None else str(name)
+
+
+def _is_low(given: Any) -> bool:
+    if given not in ("low", "high"):
+        raise Wrong(f"`intent: {given}` is neither low nor high", "Write `intent: low`, or take it out.")
+    return bool(given == "low")
 
 
 def _slot(name: str, names: tuple[str, ...]) -> int:
@@ -170,9 +182,23 @@ def asks_fit(when: Condition) -> bool:
             return False
 
 
+def rests_on_low(when: Condition, low: Collection[SignalKind]) -> bool:
+    """Tell whether deeds of low intent, with nothing else that a lead did or said, can make it hold."""
+    match when:
+        case Did(kind=kind):
+            return kind in low
+        case AnyOf(parts=parts):
+            return any(rests_on_low(part, low) for part in parts)
+        case Every(parts=parts):
+            said = [part for part in parts if not isinstance(part, FactTest | Fit | Not)]
+            return bool(said) and all(rests_on_low(part, low) for part in said)
+        case _:
+            return False
+
+
 def _is_about_facts(when: Condition) -> bool:
     match when:
-        case FactTest():
+        case FactTest() | Bant():
             return True
         case Every(parts=parts) | AnyOf(parts=parts):
             return all(_is_about_facts(part) for part in parts)

@@ -11,12 +11,13 @@ from pydantic import Field
 from nurture.domain.conditions import Condition, Every
 from nurture.domain.lead import Closing
 from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Resume
+from nurture.domain.score import Points
 from nurture.domain.track import Destination, ToClosed
 from nurture.rules.asked import ALWAYS, Scope, read_condition
 from nurture.rules.folder import POLICY, Sources
 from nurture.rules.pace import read_pace
 from nurture.rules.places import read_place
-from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points
+from nurture.rules.points import asks_fit, read_evidence, read_fit, read_points, rests_on_low
 from nurture.rules.reading import Node, Reading, read_yaml
 from nurture.rules.routing import read_routing
 from nurture.rules.shape import Shape, Wrong, read_shape
@@ -112,6 +113,8 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
     fit = read_fit(node.part("fit"), reading)
     if not fit:
         _check_no_fit_asked(node, readiness, criteria, reading)
+    points = read_points(node.part("points"), reading)
+    _check_intent(node.part("hand_off_when"), criteria, points, reading)
     day = timedelta(days=1)
     team = read_team(node, reading)
     routing = read_routing(node, team, reading)
@@ -124,7 +127,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         version=0,
         approved_by=approved.by if approved else "",
         approved_on=approved.on if approved else date.min,
-        points=read_points(node.part("points"), reading),
+        points=points,
         readiness=readiness,
         criteria=criteria,
         reps=team.reps,
@@ -155,6 +158,24 @@ def _check_no_fit_asked(
     if any(asks_fit(when) for when in asked):
         what = "fit is asked for, and no rule gives a letter: everybody is D"
         reading.fault(node, what, "Write `fit:` with rules for A, B and C.")
+
+
+def _check_intent(
+    node: Node | None, criteria: tuple[Criterion, ...], points: Points, reading: Reading
+) -> None:
+    """Note criteria that hand a lead off for a gift, a prize or a download alone."""
+    named = {
+        item.value["name"]: item
+        for item in listed(node)
+        if isinstance(item.value, dict) and "name" in item.value
+    }
+    for criterion in criteria:
+        if rests_on_low(criterion.when, points.low):
+            reading.fault(
+                named[criterion.name],
+                f"`{criterion.name}` hands off for deeds of low intent alone",
+                "Ask for something else too, or take `intent: low` out of `points`.",
+            )
 
 
 def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) -> ApprovedShape | None:

@@ -8,11 +8,14 @@ from typing import Any
 
 from nurture.domain.accounts import Account, AccountKind, Match
 from nurture.domain.routing import Asked
-from nurture.domain.turns import Standing
+from nurture.domain.turns import Given, Standing
 
 
-def plain(asked: Asked) -> dict[str, Any]:
-    """Return *asked* as JSON can hold it; what is as it is by default is left out."""
+def plain(asked: Asked, team: Mapping[str, list[Any]], given: Given) -> dict[str, Any]:
+    """Return *asked* as JSON can hold it; what is as it is by default is left out.
+
+    *team* and *given* are its own, made plain before: most of them stay as they are from lead to lead.
+    """
     told: dict[str, Any] = {
         "facts": dict(asked.facts),
         "fit": asked.fit,
@@ -22,8 +25,8 @@ def plain(asked: Asked) -> dict[str, Any]:
         "refused": sorted(asked.refused),
         "waited": asked.waited.total_seconds(),
         "overdue": sorted(asked.overdue),
-        "team": {rep: _standing(one) for rep, one in asked.team.items()},
-        "given": {key: dict(one) for key, one in asked.given.items()},
+        "team": dict(team),
+        "given": {key: dict(one) for key, one in given.items()},
     }
     return {key: value for key, value in told.items() if value}
 
@@ -44,7 +47,8 @@ def again(told: Mapping[str, Any]) -> Asked:
     )
 
 
-def _standing(one: Standing) -> list[Any]:
+def standing(one: Standing) -> list[Any]:
+    """Return where a rep stands as JSON can hold it."""
     return [one.away, one.back, one.deputy, one.today, one.in_hand, one.newest]
 
 

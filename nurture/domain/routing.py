@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final, assert_never
 
 from nurture.domain.accounts import NO_MATCH, AccountKind, Match
-from nurture.domain.conditions import Condition, Every, FitRule, Question, evaluate
-from nurture.domain.lead import Custodian, Facts, Lead
+from nurture.domain.asked import ALWAYS, Test, made_ready, question
+from nurture.domain.conditions import Condition
+from nurture.domain.lead import Facts
 from nurture.domain.missing import hinges_on
-from nurture.domain.score import Points
 from nurture.domain.team import EVERYONE, Pool, Rep, everyone
 from nurture.domain.turns import UNSEEN, Circle, Given, Standing, Team, Turned, has_room, whose_turn
-from nurture.domain.view import View
 
 UNSURE: Final = "account-unsure"
 """The queue of leads of which a person must say to which account they belong."""
@@ -30,9 +29,6 @@ NO_REP: Final = "no-rep"
 
 NEEDS: Final = "needs-"
 """Begins the name of each queue in which leads wait for a fact that routing needs."""
-
-_NO_POINTS: Final = Points()
-_ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +66,6 @@ OWN_WAIT: Final = timedelta(days=5)
 """How long a lead waits for room with its own rep, where its rule says nothing: a working week."""
 
 Target = AccountOwner | FormerOwner | NamedAccounts | ToRep | ToPool
-ALWAYS: Final = Every(())
 OWNERS: Final = (AccountOwner, FormerOwner, NamedAccounts)
 """Targets that know the lead or its company: rules of these kinds take customers' leads too."""
 
@@ -122,6 +117,10 @@ class Plan:
     pools: Mapping[str, Pool]
     rules: tuple[RoutingRule, ...] = DEFAULT_RULES
     missing: Missing = Missing()
+    tests: tuple[Test, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tests", tuple(made_ready(rule.when) for rule in self.rules))
 
     @classmethod
     def of(
@@ -195,8 +194,8 @@ class _Said:
 def route(asked: Asked, plan: Plan) -> Routed:
     """Ask the rules in their order; the first that gives a rep, or tells the lead to wait, decides."""
     chain: list[str] = []
-    for rule in plan.rules:
-        said = _ask(rule, asked, plan)
+    for rule, test in zip(plan.rules, plan.tests, strict=True):
+        said = _ask(rule, test, asked, plan)
         chain.append(f"{rule.name}: {said.because}")
         if said.done:
             ids = tuple(one.id for one in asked.account.candidates) if said.queue == UNSURE else ()
@@ -209,13 +208,12 @@ def route(asked: Asked, plan: Plan) -> Routed:
     return Routed(None, NO_REP, tuple(chain))
 
 
-def _ask(rule: RoutingRule, asked: Asked, plan: Plan) -> _Said:
+def _ask(rule: RoutingRule, test: Test, asked: Asked, plan: Plan) -> _Said:
     barred = _barred(rule, asked)
     if barred is not None:
         return barred
-    about = _question(asked)
     lacking = [name for name in rule.needs if not is_known(asked.facts.get(name))]
-    if lacking and hinges_on(rule.when, lacking, about):
+    if lacking and hinges_on(rule.when, lacking, question(asked.facts, asked.fit)):
         late = [name for name in lacking if name in asked.overdue]
         if not late:
             return _Said(
@@ -223,11 +221,11 @@ def _ask(rule: RoutingRule, asked: Asked, plan: Plan) -> _Said:
             )
         said = _give(rule, plan.missing.then, asked, plan)
         return _because(said, f"{late[0]} is still not known, waited for in vain; {said.because}")
-    answer = evaluate(rule.when, about, _ANY_TIME)
-    if not answer.yes:
-        return _Said(answer.because)
+    yes, because = test(asked.facts, asked.fit)
+    if not yes:
+        return _Said(because)
     said = _give(rule, rule.to, asked, plan)
-    return said if rule.when == ALWAYS else _because(said, f"{answer.because}; {said.because}")
+    return said if rule.when == ALWAYS else _because(said, f"{because}; {said.because}")
 
 
 def _because(said: _Said, because: str) -> _Said:
@@ -237,13 +235,6 @@ def _because(said: _Said, because: str) -> _Said:
 def is_known(fact: object) -> bool:
     """Tell whether a fact has a value."""
     return bool(fact.strip()) if isinstance(fact, str) else fact is not None
-
-
-def _question(asked: Asked) -> Question:
-    """Return what conditions are asked about; the fit letter was found before, and holds for everything."""
-    view = View(Lead(0, asked.facts), Custodian.QUEUE, None)
-    fit = (FitRule(asked.fit, ALWAYS),) if asked.fit else ()
-    return Question(view, _NO_POINTS, fit=fit)
 
 
 def _barred(rule: RoutingRule, asked: Asked) -> _Said | None:

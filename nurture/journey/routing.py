@@ -6,14 +6,17 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection
 
 from nurture.domain.accounts import NO_MATCH, Match
+from nurture.domain.asked import Test, made_ready
+from nurture.domain.conditions import WORST_FIT
 from nurture.domain.lead import Fact
 from nurture.domain.missing import asks_fit, facts_named
 from nurture.domain.policy import Policy
-from nurture.domain.replay import plain
+from nurture.domain.replay import plain, standing
 from nurture.domain.routing import Asked, Plan, Routed, RoutingRule, route
 from nurture.domain.team import Turn
 from nurture.domain.turns import UNSEEN, Standing, turn_key
@@ -53,10 +56,16 @@ class Router:
     given: dict[str, dict[str, int]]
     names: tuple[str, ...]
     grades: bool
+    told: dict[str, list[Any]] = field(init=False)
+    letters: list[tuple[str, Test]] = field(init=False)
     decided: list[Decided] = field(default_factory=list)
     links: list[Linked] = field(default_factory=list)
     wants: list[WantedRow] = field(default_factory=list)
     turns: dict[int, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.told = {rep: standing(one) for rep, one in self.team.items()}
+        self.letters = [(rule.letter, made_ready(rule.when)) for rule in self.policy.fit]
 
     @property
     def plan(self) -> Plan:
@@ -80,7 +89,7 @@ class Router:
         match = self._match(id_, origin, facts)
         return Asked(
             {name: facts[name] for name in self.names if facts.get(name) is not None},
-            self.policy.grade(facts)[0] if self.grades else "",
+            self._fit(facts) if self.grades else "",
             company_domain(origin.email or "") or company_domain(str(facts.get("website") or "")),
             match,
             self.former.get(id_),
@@ -94,6 +103,12 @@ class Router:
             self.team,
             self.given,
         )
+
+    def _fit(self, facts: Mapping[str, Fact]) -> str:
+        for letter, test in self.letters:
+            if test(facts, "")[0]:
+                return letter
+        return WORST_FIT
 
     def _match(self, lead_id: int, origin: Origin, facts: Mapping[str, Fact]) -> Match:
         settled = self.linked.get(lead_id)
@@ -118,18 +133,15 @@ class Router:
                 routed.rep,
                 routed.queue,
                 list(routed.because),
-                plain(replace(asked, given=counted)),
+                plain(asked, self.told, counted),
             )
         )
         if routed.rep is None:
             return
         before = self.team.get(routed.rep, UNSEEN)
-        self.team[routed.rep] = replace(
-            before,
-            today=before.today + 1,
-            in_hand=before.in_hand + 1,
-            newest=offer_id if offer_id is not None else before.newest + 1,
-        )
+        newest = offer_id if offer_id is not None else before.newest + 1
+        now = Standing(before.away, before.back, before.deputy, before.today + 1, before.in_hand + 1, newest)
+        self.team[routed.rep], self.told[routed.rep] = now, standing(now)
         if routed.turn:
             turn = self.given.setdefault(routed.turn, {})
             turn[routed.rep] = turn.get(routed.rep, 0) + 1

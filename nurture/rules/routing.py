@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from pydantic import Field
 
+from nurture.domain.asked import ALWAYS as ALL
 from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.conditions import Condition, DecidesWithin, Did, Every, InTrack, Not, Score
 from nurture.domain.missing import asks_fit
-from nurture.domain.routing import ALWAYS as ALL
 from nurture.domain.routing import (
     DEFAULT_RULES,
     OWN_WAIT,

@@ -20,6 +20,7 @@ from . import (
     idling,
     importing,
     olist,
+    routing,
     signalling,
     webhooks,
 )
@@ -34,6 +35,7 @@ BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "deliver": delivering.measure,
     "import": importing.measure,
     "olist": olist.measure,
+    "routing": routing.measure,
     "signals": signalling.measure,
     "webhooks": webhooks.measure,
 }

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Float, Integer, String
 from nurture.journey.house import House
 from nurture.journey.publish import publish
 from nurture.journey.simulate import NoMail
-from nurture.rules import read_folder
+from nurture.rules import Sources, read_folder
 from nurture.store import clocks, schema, tables
 from nurture.store.changes import insert_rows
 from nurture.store.database import Database
@@ -22,13 +22,13 @@ START = datetime(2026, 3, 3, 10, tzinfo=UTC)  # a Tuesday, 10:00: every shipped 
 _I, _N, _F, _S, _T = BigInteger(), Integer(), Float(), String(), UtcDateTime()
 
 
-def house(url: str) -> House:
-    """Return a migrated, published house on a virtual clock."""
+def house(url: str, sources: Sources | None = None) -> House:
+    """Return a migrated house on a virtual clock, with *sources* (the shipped ones) published."""
     database = Database(url)
     schema.upgrade(database)
     clocks.bind(database, "virtual", START - timedelta(days=60))
     made = House(database, NoMail())
-    publish(made, read_folder(TEMPLATES), START - timedelta(days=60))
+    publish(made, sources or read_folder(TEMPLATES), START - timedelta(days=60))
     return made
 
 

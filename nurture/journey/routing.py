@@ -133,7 +133,7 @@ class Router:
                 routed.rep,
                 routed.queue,
                 list(routed.because),
-                plain(asked, self.told, counted),
+                plain(asked, self._told(asked), counted),
             )
         )
         if routed.rep is None:
@@ -146,6 +146,12 @@ class Router:
             turn = self.given.setdefault(routed.turn, {})
             turn[routed.rep] = turn.get(routed.rep, 0) + 1
             self.turns[lead.view.lead.id] = (routed.turn, routed.rep)
+
+    def _told(self, asked: Asked) -> Mapping[str, list[Any]]:
+        """Return where the reps stood as this lead was told: some may have rested for it alone."""
+        if asked.team is self.team:
+            return self.told
+        return {rep: standing(one) for rep, one in asked.team.items()}
 
     def want(self, lead: Claimed, routed: Routed) -> WantedRow:
         """Note that a fact is waited for; return since when, and until when."""
@@ -198,7 +204,7 @@ def router(
         _owned(database, connection, linked),
         store.former_owners(database, connection, lead_ids),
         store.wanted(database, connection, lead_ids),
-        defaultdict(dict, store.turns(connection, _turn_keys(policy.plan, team))),
+        defaultdict(dict, store.turns(connection, _turn_keys(policy.plan, team, room.resting()))),
         _facts_of(policy.routing),
         any(asks_fit(rule.when) for rule in policy.routing),
     )
@@ -214,14 +220,18 @@ def _owned(database: Database, connection: Connection, linked: Mapping[int, Link
     }
 
 
-def _turn_keys(plan: Plan, team: Mapping[str, Standing]) -> list[str]:
-    """Return the keys of the turns that can be taken today: of each weighted pool, by who is there."""
-    keys = []
+def _turn_keys(plan: Plan, team: Mapping[str, Standing], resting: Collection[str]) -> list[str]:
+    """Return the keys of the turns that can be taken now: of each weighted pool, by who is there.
+
+    Those who rest are there for what cannot wait, and for nothing else.
+    """
+    keys = set()
     for pool in plan.pools.values():
         if pool.by is Turn.WEIGHTED:
-            present = [rep for rep in pool.reps if rep in plan.reps and team.get(rep, UNSEEN).available]
-            keys.append(turn_key(pool.name, {rep: plan.reps[rep].weight for rep in present}))
-    return keys
+            there = [rep for rep in pool.reps if rep in plan.reps and team.get(rep, UNSEEN).available]
+            for present in (there, [rep for rep in there if rep not in resting]):
+                keys.add(turn_key(pool.name, {rep: plan.reps[rep].weight for rep in present}))
+    return sorted(keys)
 
 
 def _facts_of(rules: Sequence[RoutingRule]) -> tuple[str, ...]:

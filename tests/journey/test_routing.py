@@ -147,6 +147,24 @@ def test_shares_go_by_weight_over_batches_and_the_turns_are_kept(lite: House) ->
     assert replay(lite).differences == []
 
 
+def test_who_has_closed_for_now_is_passed_over_and_that_is_replayed(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    rules = ruled(
+        RULES
+        + "desk: {zone: UTC, hours: 'monday to friday 09:00-17:00'}\npace: {hot: [replied], age: 1 day}\n"
+    )
+    policy = rules["sales/policy.yaml"]
+    rules["sales/policy.yaml"] = policy.replace(
+        "{id: ben, ", "{id: ben, hours: 'monday to friday 06:00-20:00', "
+    )
+    house = make_house(sqlite_db, tmp_path, rules=rules)
+    for _ in range(3):
+        assert owner(house, ready(house)) == ("ben", None)  # at 08:00
+    assert rows(house, "SELECT rep, given FROM pool_turn") == [("ben", 3)]
+    assert replay(house).differences == []
+
+
 def test_a_replay_tells_which_decision_would_be_another(lite: House) -> None:
     lead = ready(lite)
     write(lite, "UPDATE routing SET rep = 'cleo' WHERE lead_id = :id", id=lead)

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from nurture.clock import VirtualClock
 from nurture.errors import NotFound
-from nurture.journey import desk, replinks, steer, tick
+from nurture.journey import desk, handoff, replinks, roster, steer, tick
 from tests.journey.looking import counted, crowd
 
 from .world import NOW, World, later
@@ -192,3 +193,18 @@ def test_a_desk_costs_as_many_statements_for_two_hundred_leads_as_for_one(sqlite
     rows = (full.offered, full.in_hand, full.on_tracks, full.elsewhere)
     assert sum(map(len, rows)) <= desk.MOST_ROWS
     assert full.is_full
+
+
+def test_a_rep_is_listed_with_what_waits_and_what_is_late(world: World) -> None:
+    def asked() -> tuple[int, int, int]:
+        ana = next(one for one in roster.roster(world.house, world.clock.now()) if one.id == "ana")
+        return ana.open, ana.overdue, ana.to_follow_up
+
+    assert asked() == (1, 0, 0)
+    later(world, days=2)
+    assert asked() == (1, 1, 0)
+    world.clock = VirtualClock(NOW)
+    handoff.accept(world.house, int(world.custodian("dana")[1]), NOW)
+    assert asked() == (0, 0, 0)
+    later(world, days=3)
+    assert asked() == (0, 0, 1)

@@ -15,6 +15,7 @@ from nurture.journey import crmdrift, crmread, handback, handoff, outcomes, tick
 from nurture.journey.crmread import ReadBack
 from nurture.journey.house import House
 from nurture.mail.mailbox import Mailbox
+from nurture.store import crmrecords
 from nurture.store.database import Database
 from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START, add_lead, make_house, tiny_rules
@@ -199,3 +200,21 @@ def test_before_anything_is_published_nothing_is_read(sqlite_db: Database, tmp_p
     crm = ScriptedCrm(pages=[[Seen("nurture-lead-1", "1", START)]])
     house = House(sqlite_db, Mailbox(tmp_path / "mailbox"), crm=crm)
     assert crmread.read_back(house, START) == ReadBack()
+
+
+def test_on_postgres_it_reads_the_same(postgres_db: Database, tmp_path: Path) -> None:
+    rules = tiny_rules() | {"sales/crm.yaml": WORDS}
+    crm = ScriptedCrm()
+    house = replace(make_house(postgres_db, tmp_path, rules=rules), crm=crm)
+    lead_id = add_lead(house, demo_requested=True)
+    tick.tick(house, START)
+    handoff.accept(house, 1, START)
+    handback.hand_back(house, VirtualClock(START))
+    assert see(house, lead_id).did.total() == 0
+    assert crmdrift.drift(house, crm) == []
+    assert see(house, lead_id, "Working", after=2 * DAY).did["followed up"] == 1
+    assert see(house, lead_id, "Sold", after=3 * DAY, amount=3.0).did["closed"] == 1
+    assert custody(house, lead_id) == ("closed", "won")
+    assert outcomes.listing(house, None, 5)[0].amount == 3.0
+    with house.database.write() as connection:
+        assert crmrecords.adopt(connection, START, START) == 1

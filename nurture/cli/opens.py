@@ -36,4 +36,7 @@ def opens(
         out.print(f"Lead {lead_id} has not agreed: its mail has no pixel, and no open is kept.")
     else:
         newest = cell(known.last_open_on) if known.last_open_on else "never, as far as we know"
+        if known.last_open_verdict is not None:
+            why = f": {known.last_open_because}" if known.last_open_because else ""
+            newest += f" ({known.last_open_verdict}{why})"
         out.print(f"Lead {lead_id} agreed, as of {cell(known.stated_at)} UTC. It last opened mail: {newest}.")

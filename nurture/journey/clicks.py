@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nurture.domain.signals import SignalKind
+from nurture.domain.evidence import Visit, agent_of, judge
+from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.mail.tracking import FROM_HERE_OWN, HONEYPOT
 from nurture.store import destinations, opens
 from nurture.store.destinations import Target
-from nurture.store.opens import Consent
+from nurture.store.opens import Consent, Opened
 from nurture.store.tokens import Kept
 
 from .house import House
@@ -47,10 +48,30 @@ def clicked(
     )
 
 
-def hears_opens(house: House, kept: Kept, now: datetime) -> bool:
-    """Tell whether an open is to be noted: the lead agreed, and still does, and today's is not noted yet."""
+def opened(house: House, kept: Kept, now: datetime, *, method: str, agent: str) -> Opened | None:
+    """Return an open as it is to be noted, with its verdict: never evidence, mail programs open mail too.
+
+    None where nothing is: the lead never agreed or does no more, or today's is noted as well already.
+    """
+    if kept.message_id is None:
+        return None
     with house.database.read() as connection:
-        return opens.is_news(connection, kept.lead_id, now.date())
+        told = Opened(kept.lead_id, now.date(), SignalVerdict.HUMAN.value, "")
+        if not opens.is_news(connection, told):
+            return None
+        visit = Visit(
+            0,
+            SignalKind.OPENED,
+            now,
+            kept.message_id,
+            kept.lead_id,
+            method=method,
+            agent=agent_of(agent),
+            delivered_at=opens.delivered_at(connection, kept.message_id),
+        )
+        verdict, because = judge([visit], house.rulebooks.current(connection).policy.evidence)[0]
+        told = told._replace(verdict=verdict.value, because=because)
+        return told if opens.is_news(connection, told) else None
 
 
 def state_opens(house: House, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from datetime import date
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Final
@@ -19,6 +18,7 @@ from typing import Final
 from nurture.clock import Clock
 from nurture.errors import NurtureError
 from nurture.store import opens
+from nurture.store.opens import Opened
 
 from . import judging, listen, spool
 from .house import House
@@ -37,19 +37,13 @@ _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    lead_id: int
-    day: date
-
-
-@dataclass(frozen=True, slots=True)
 class _Spooled:
     """A visit is in a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    what: Visited | _Opened | _Spooled
+    what: Visited | Opened | _Spooled
     written: Future[None] = field(default_factory=Future)
 
 
@@ -78,9 +72,9 @@ class Guestbook:
             spool.put(self._house.spool, visited)
             self._put(_Spooled())
 
-    def note_open(self, lead_id: int, day: date) -> None:
+    def note_open(self, opened: Opened) -> None:
         """Have the day of an open written, if it is news; nothing rests on it, so nobody waits for it."""
-        self._put(_Opened(lead_id, day))
+        self._put(opened)
 
     def close(self) -> None:
         """Write all that was noted, make of it what it means, and stop. The next visit starts anew."""
@@ -90,7 +84,7 @@ class Guestbook:
             self._queue.put(None)
             thread.join()
 
-    def _put(self, what: Visited | _Opened | _Spooled) -> _Entry:
+    def _put(self, what: Visited | Opened | _Spooled) -> _Entry:
         entry = _Entry(what)
         self._queue.put(entry)
         self._start()
@@ -131,14 +125,14 @@ class Guestbook:
         """Commit entries and tell who waits for them; return whether it worked."""
         now, house = self._clock.now(), self._house
         visits = [entry.what for entry in entries if isinstance(entry.what, Visited)]
-        opened = {entry.what for entry in entries if isinstance(entry.what, _Opened)}
+        opened = {entry.what for entry in entries if isinstance(entry.what, Opened)}
         if not visits and not opened:
             return True
         try:
             with house.database.write() as connection:
                 judging.take_down(house, connection, visits, now)
                 for one in opened:
-                    opens.note(connection, one.lead_id, one.day)
+                    opens.note(connection, one)
         except Exception as error:  # noqa: BLE001 - each who waits puts the visit into a file
             for entry in entries:
                 entry.written.set_exception(error)

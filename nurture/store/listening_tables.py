@@ -145,7 +145,8 @@ class MailDestination(SQLModel, table=True):
 class OpenConsent(SQLModel, table=True):
     """Whether a lead agreed to hear of opens; without a row, or withdrawn, nothing is asked or kept.
 
-    Of opens themselves only the newest day (UTC) is kept.
+    Of opens themselves only the newest day (UTC) is kept, and who it seems to have been on that day: the one
+    most like a person. No hand-off ever rests on it.
     """
 
     __tablename__ = "open_consent"
@@ -155,6 +156,8 @@ class OpenConsent(SQLModel, table=True):
     source: str
     stated_at: datetime = _moment()
     last_open_on: date | None = None
+    last_open_verdict: str | None = None
+    last_open_because: str | None = None
 
 
 class Reply(SQLModel, table=True):

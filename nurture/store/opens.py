@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, Table, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, insert, or_, select, update
 
-from nurture.store import listening_tables
+from nurture.store import listening_tables, tables
 from nurture.store.database import Database
 
+message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 open_consent: Table = listening_tables.OpenConsent.__table__  # type: ignore[attr-defined]
 
 
@@ -20,6 +21,17 @@ class Consent(NamedTuple):
     granted: bool = False
     stated_at: datetime | None = None
     last_open_on: date | None = None
+    last_open_verdict: str | None = None
+    last_open_because: str | None = None
+
+
+class Opened(NamedTuple):
+    """An open of a lead's mail: on which day (UTC), who it seems to have been, and why."""
+
+    lead_id: int
+    day: date
+    verdict: str
+    because: str
 
 
 def granted(database: Database, connection: Connection, lead_ids: Sequence[int]) -> set[int]:
@@ -32,32 +44,55 @@ def granted(database: Database, connection: Connection, lead_ids: Sequence[int])
 def state(connection: Connection, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
     """Write what a lead says about it now; who withdraws has the day forgotten too."""
     values = {"granted": granted, "source": source, "stated_at": now}
-    forgotten = {} if granted else {"last_open_on": None}
+    none = dict.fromkeys(("last_open_on", "last_open_verdict", "last_open_because"))
+    forgotten = {} if granted else none
     changed = update(open_consent).where(open_consent.c.lead_id == lead_id).values(values | forgotten)
     if not connection.execute(changed).rowcount:
         connection.execute(insert(open_consent).values(lead_id=lead_id, **values))
 
 
-def note(connection: Connection, lead_id: int, day: date) -> None:
-    """Keep the newest day on which a lead that agreed opened a mail."""
-    newer = or_(open_consent.c.last_open_on.is_(None), open_consent.c.last_open_on < day)
-    mine = (open_consent.c.lead_id == lead_id) & open_consent.c.granted
-    connection.execute(update(open_consent).where(mine, newer).values(last_open_on=day))
+_LESS: Final = {
+    "human": ("suspect", "bot"),
+    "suspect": ("bot",),
+    "bot": (),
+}
+"""Which verdicts each is worth more than: one reader on a day counts, whatever machines fetched."""
 
 
-def is_news(connection: Connection, lead_id: int, day: date) -> bool:
+def _newer(one: Opened) -> ColumnElement[bool]:
+    today = open_consent.c.last_open_on == one.day
+    better = today & open_consent.c.last_open_verdict.in_(_LESS[one.verdict])
+    newer = or_(open_consent.c.last_open_on.is_(None), open_consent.c.last_open_on < one.day, better)
+    return (open_consent.c.lead_id == one.lead_id) & open_consent.c.granted & newer
+
+
+def note(connection: Connection, one: Opened) -> None:
+    """Keep the newest day on which a lead that agreed opened a mail, and the best verdict of that day."""
+    values = {
+        "last_open_on": one.day,
+        "last_open_verdict": one.verdict,
+        "last_open_because": one.because,
+    }
+    connection.execute(update(open_consent).where(_newer(one)).values(values))
+
+
+def is_news(connection: Connection, one: Opened) -> bool:
     """Tell whether `note` would change anything."""
-    newer = or_(open_consent.c.last_open_on.is_(None), open_consent.c.last_open_on < day)
-    wanted = select(open_consent.c.lead_id).where(
-        open_consent.c.lead_id == lead_id, open_consent.c.granted, newer
-    )
-    return connection.execute(wanted).first() is not None
+    return connection.execute(select(open_consent.c.lead_id).where(_newer(one))).first() is not None
+
+
+def delivered_at(connection: Connection, message_id: int) -> datetime | None:
+    """Return when a mail was there, or else taken by its provider; None if nobody knows."""
+    wanted = select(message.c.state, message.c.state_at, message.c.accepted_at)
+    row = connection.execute(wanted.where(message.c.id == message_id)).one_or_none()
+    if row is None:
+        return None
+    at: datetime | None = row.state_at if row.state == "delivered" else row.accepted_at
+    return at
 
 
 def find(connection: Connection, lead_id: int) -> Consent:
     """Return what a lead said of it."""
-    wanted = select(open_consent.c.granted, open_consent.c.stated_at, open_consent.c.last_open_on).where(
-        open_consent.c.lead_id == lead_id
-    )
-    row = connection.execute(wanted).one_or_none()
+    wanted = select(*(open_consent.c[name] for name in Consent._fields))
+    row = connection.execute(wanted.where(open_consent.c.lead_id == lead_id)).one_or_none()
     return Consent._make(row) if row is not None else Consent()

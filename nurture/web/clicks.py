@@ -13,7 +13,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnusable, NotFound
 from nurture.journey import clicks
 from nurture.mail.tracking import HONEYPOT
 
@@ -54,13 +54,15 @@ def follow(site: TheSite, visit: TheVisit, number: str, request: Request) -> Res
     return RedirectResponse(found.url, status_code=302)
 
 
-def pixel(site: TheSite, visit: TheVisit) -> Response:
+def pixel(site: TheSite, visit: TheVisit, request: Request) -> Response:
     """Show the picture, whatever happens. The day is noted of a lead who agreed to that, and still does."""
     now = site.clock.now()
     try:
-        if clicks.hears_opens(site.house, visit.kept, now):
-            site.guestbook.note_open(visit.kept.lead_id, now.date())
-    except DatabaseUnusable:
+        agent = request.headers.get("user-agent", "")[:MOST_OF_AGENT]
+        opened = clicks.opened(site.house, visit.kept, now, method=request.method, agent=agent)
+        if opened is not None:
+            site.guestbook.note_open(opened)
+    except (DatabaseUnusable, NotFound):
         _log.warning("open_passed_over")
     # Mail on the web shows pictures of other sites.
     return Response(PIXEL, media_type="image/gif", headers={"Cross-Origin-Resource-Policy": "cross-origin"})

@@ -271,8 +271,8 @@ def test_opens_are_heard_of_leads_who_agreed_and_only_the_day_is_kept(db: Databa
     clock = VirtualClock(NOW)
     client = TestClient(create_app(house, clock), base_url=BASE)
 
-    def opened() -> object:
-        answer = client.get(f"/o/{token}.gif")
+    def opened(agent: str = BROWSER) -> object:
+        answer = client.get(f"/o/{token}.gif", headers={"user-agent": agent})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
         client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
@@ -280,7 +280,20 @@ def test_opens_are_heard_of_leads_who_agreed_and_only_the_day_is_kept(db: Databa
             assert connection.execute(text("SELECT count(*) FROM signal")).scalar() == 0
             return str(connection.execute(text("SELECT last_open_on FROM open_consent")).scalar())
 
-    assert opened() == str(NOW.date())
+    def known() -> tuple[object, ...]:
+        return clicks.opens_of(house, yes)[3:]
+
+    assert opened("Mozilla/5.0") == str(NOW.date())
+    assert known() == ("bot", "a mail program's proxy by its user agent")
+    opened("")
+    assert known() == ("suspect", "no user agent")
+    opened("Mozilla/5.0")
+    assert known()[0] == "suspect"
+    opened()
+    assert known() == ("human", "")
+    assert opened("") == str(NOW.date())
+    assert known() == ("human", "")
     clicks.state_opens(house, yes, granted=False, source="page", now=NOW)
     clock.advance_to(NOW + timedelta(days=1))
     assert opened() == "None"
+    assert known() == (None, None)

@@ -23,7 +23,7 @@ from .house import House
 LINK: Final = "link"
 """Where clicks on our own links come from."""
 
-MOST_AN_HOUR: Final = 30
+MOST_AN_HOUR: Final = 60
 """Visits of one link in one mail that are kept of each hour: the next ones tell nothing new."""
 
 _MOST_IN_METHOD: Final = 16

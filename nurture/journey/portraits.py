@@ -10,8 +10,9 @@ from typing import Final, Self
 
 from sqlalchemy import Connection
 
-from nurture.domain import score
+from nurture.domain import bant, score
 from nurture.domain.callback import CALL_BACK
+from nurture.domain.lead import Lead, Timeline
 from nurture.domain.policy import Policy
 from nurture.store import portraits, replies, scores
 from nurture.store.portraits import Deed, Earlier, Known, Owned, Touched
@@ -31,7 +32,12 @@ MOST_OF_EACH: Final = 350
 """Characters of each reply where everything is to fit on one page."""
 
 _LINK: Final = re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE)
-_BANT: Final = {"budget": "Budget", "authority": "Has a say", "need": "Need"}
+_BANT: Final = {
+    bant.BUDGET: "Budget",
+    bant.AUTHORITY: "Has a say",
+    bant.NEED: "Need",
+    bant.TIMELINE: "Decides",
+}
 
 Words = dict[str, object]
 """Plain values for a template."""
@@ -134,23 +140,24 @@ def told_by(one: Said, most: int = MOST_WORDS) -> Words:
 
 def _bant(one: Known) -> list[Words]:
     """Return what is known of budget, authority, need and timeline, each with its source and date."""
-    came = {"source": one.source, "on": day(one.first_contact_at)}
-    rows: list[Words] = [
-        {"name": label, "value": _one_line(one.facts[fact]), **(_by_whom(one, fact) or came)}
-        for fact, label in _BANT.items()
-        if one.facts.get(fact) not in (None, "")
-    ]
+    timeline = None
     if one.decides_on is not None and one.decides_stated_at is not None:
-        stated = {"source": "said so", "on": day(one.decides_stated_at)}
-        rows.append({"name": "Decides", "value": f"by {day(one.decides_on)}", **stated})
-    elif one.facts.get("purchase_timeframe"):
-        rows.append({"name": "Decides", "value": _one_line(one.facts["purchase_timeframe"]), **came})
-    return rows
+        timeline = Timeline(one.decides_on, one.decides_stated_at)
+    lead = Lead(one.id, one.facts, timeline=timeline)
+    found = {label: (field, bant.known(field, lead)) for field, label in _BANT.items()}
+    return [
+        _known(one, label, known, by=field == bant.TIMELINE and timeline is not None)
+        for label, (field, known) in found.items()
+        if known is not None
+    ]
 
 
-def _by_whom(one: Known, fact: str) -> Words:
-    source, on = one.facts.get(f"{fact}_source"), one.facts.get(f"{fact}_on")
-    return {"source": _one_line(source), "on": str(on)} if source and on else {}
+def _known(one: Known, label: str, known: bant.Known, *, by: bool) -> Words:
+    value = f"by {day(one.decides_on)}" if by else _one_line(known.value)
+    if known.sure is not bant.Sure.TOLD:
+        value += f", {known.sure.name.lower()}"
+    source = "said so" if by else _one_line(known.source) or one.source
+    return {"name": label, "value": value, "source": source, "on": day(known.on or one.first_contact_at)}
 
 
 def _account(one: Owned | None, policy: Policy) -> Words:

@@ -45,6 +45,9 @@ def briefed(db: Database, tmp_path: Path) -> tuple[House, int]:
         city="Graz",
         budget="EUR 60,000 this year",
         authority="decides with the CFO",
+        authority_source="call",
+        authority_on="2025-12-18",
+        authority_sure="confirmed",
         need="fewer write-offs\n# and no headings",
         demo_requested=True,
     )

@@ -36,7 +36,7 @@ def test_a_brief_tells_why_now_what_they_did_and_said_and_were(db: Database, tmp
         "Reply 0: see hxxp://evil.example/x",
         "You had a look at what we sent on 04 Jan 2026. What made you curious?",
         "Budget: EUR 60,000 this year (test, 05 Jan 2026)",
-        "Has a say: decides with the CFO (test, 05 Jan 2026)",
+        "Has a say: decides with the CFO, confirmed (call, 18 Dec 2025)",
         "Need: fewer write-offs # and no headings (test, 05 Jan 2026)",
         "Decides: by 30 Sep 2026 (said so, 04 Jan 2026)",
         "Fit A (employees at least 200), score 0.0",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -10,16 +11,18 @@ from .answering import accept, reject
 from .house import House
 from .offering import offer_all
 from .sla import climb_batch, follow_up_batch, remind_batch
+from .undisturbed import undisturbed
 
 __all__ = ["accept", "hand_off", "reject"]
 
 
 def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
-    events = _swept(climb_batch, house, now)
-    events += _swept(follow_up_batch, house, now)
-    events += offer_all(house, now)
-    return events + _swept(remind_batch, house, now)
+    with undisturbed():
+        events = _swept(climb_batch, house, now)
+        events += _swept(follow_up_batch, house, now)
+        events += offer_all(house, now)
+        return events + _swept(remind_batch, house, now)
 
 
 def _swept(
@@ -31,3 +34,4 @@ def _swept(
         events += done
         if done.total() < house.batch:
             return events
+        gc.collect(1)

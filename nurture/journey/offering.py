@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -46,6 +47,7 @@ def offer_all(house: House, now: datetime) -> Counter[str]:
         events += done
         if after is None:
             return events
+        gc.collect(1)
 
 
 def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:

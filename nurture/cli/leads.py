@@ -103,13 +103,20 @@ def leads(
     custodian: Annotated[str | None, typer.Option(help="intake, track, queue, offer, rep or closed.")] = None,
     track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only leads in this queue, as account-unsure.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List leads: who keeps them, what happens next and when."""
     with open_app() as app:
         found = list_leads(
-            app.house, app.clock.now(), custodian=custodian, track=track, source=source, limit=limit
+            app.house,
+            app.clock.now(),
+            custodian=custodian,
+            track=track,
+            source=source,
+            queue=queue,
+            limit=limit,
         )
     if json:
         as_json(found)

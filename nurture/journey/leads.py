@@ -41,6 +41,7 @@ def list_leads(
     custodian: str | None = None,
     track: str | None = None,
     source: str | None = None,
+    queue: str | None = None,
     limit: int = 50,
 ) -> list[LeadRow]:
     """Return leads, the ones that are due first at the top. Raises NotFound for an unknown custodian."""
@@ -50,7 +51,9 @@ def list_leads(
         hint = f" Did you mean {near[0]}?" if near else ""
         raise NotFound(f"There is no custodian {custodian!r}.{hint} Known: {', '.join(known)}.")
     with house.database.read() as connection:
-        rows = traces.listing(connection, custodian=custodian, track=track, source=source, limit=limit)
+        rows = traces.listing(
+            connection, custodian=custodian, track=track, source=source, queue=queue, limit=limit
+        )
         points = points_of(house, connection)
     return [
         LeadRow(

@@ -79,6 +79,7 @@ def listing(
     custodian: str | None = None,
     track: str | None = None,
     source: str | None = None,
+    queue: str | None = None,
     limit: int,
 ) -> list[Kept]:
     """Return leads, the ones that are due first at the top, closed ones last."""
@@ -87,6 +88,8 @@ def listing(
         wanted = wanted.where(custody.c.kind == custodian)
     if track is not None:
         wanted = wanted.where(custody.c.kind == "track", custody.c.ref == track)
+    if queue is not None:
+        wanted = wanted.where(custody.c.kind == "queue", custody.c.ref == queue)
     if source is not None:
         wanted = wanted.where(lead.c.source == source)
     return [Kept._make(row) for row in connection.execute(wanted)]

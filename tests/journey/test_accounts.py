@@ -11,6 +11,7 @@ from nurture.errors import FileUnreadable, NotFound, Refused
 from nurture.journey import accounts, roster
 from nurture.journey.accountfile import import_accounts
 from nurture.journey.house import House
+from nurture.journey.leads import list_leads
 from nurture.store.database import Database
 
 from .builders import START, add_lead, make_house, tick_at
@@ -94,6 +95,8 @@ def test_settling_an_unsure_lead_routes_it_at_once(house: House, file: Path) -> 
     tick_at(house, START)
     assert custody(house, lead) == ("queue", "account-unsure")
     assert [each.id for each in accounts.choice(house, lead).candidates] == [1, 2]
+    assert [each.id for each in list_leads(house, START, queue="account-unsure")] == [lead]
+    assert list_leads(house, START, queue="account-owner") == []
     accounts.settle(house, lead, 2, START)
     assert custody(house, lead) == ("queue", "hand-off")
     tick_at(house, START)

@@ -15,7 +15,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.policy import RejectReason
+from nurture.domain.policy import Policy, RejectReason
 from nurture.domain.routing import NEEDS
 from nurture.domain.sla import Rung, Step, climb
 from nurture.domain.turns import UNSEEN, Standing
@@ -175,11 +175,21 @@ def follow_up_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             ladder = until_followed_up(policy, house.holidays, one) if one is not None and mine else ()
             if one is not None and ladder:
                 sweep.climb(lead, one, ladder, "follow up")
+            elif one is not None and mine and _in_touch_until(one, policy) > now:
+                sweep.mover.keep(
+                    lead, Custodian.REP, lead.ref, f"{one.rep} works it", _in_touch_until(one, policy)
+                )
+                sweep.done["looked at"] += 1
             else:
                 _remind(lead, sweep.mover)
                 sweep.done["reminded of"] += 1
         sweep.write(connection)
     return sweep.done
+
+
+def _in_touch_until(one: OfferRow, policy: Policy) -> datetime:
+    """Return until when a touch of the lead is fresh; the past without any."""
+    return (one.followed_up_at or one.offered_at - policy.max_silence) + policy.max_silence
 
 
 def remind_batch(house: House, now: datetime, limit: int) -> Counter[str]:

@@ -127,9 +127,11 @@ def postpone(
 
 
 def wake(database: Database, connection: Connection, now: datetime) -> None:
-    """Have the queue looked at now, because a rep has room again: its most urgent lead falls due."""
-    first = select(custody.c.lead_id).outerjoin(urgency, urgency.c.lead_id == custody.c.lead_id)
-    first = first.where(*_WAITING).order_by(_RANK, custody.c.lead_id).limit(1)
+    """Have the queue looked at now, because a rep has room again: one lead falls due, whichever.
+
+    Who looks at the queue looks at it in the order of urgency.
+    """
+    first = select(custody.c.lead_id).where(*_WAITING).limit(1)
     if database.skips_locked:
         first = first.with_for_update(of=custody, skip_locked=True)
     lead_id = connection.execute(first).scalar()

@@ -59,7 +59,8 @@ def test_what_was_published_is_in_force_and_hand_offs_keep_their_version(empty_d
         lead = connection.execute(text("SELECT id FROM lead")).scalar_one()
     insert(
         empty_db, "offer", lead_id=lead, rep="ana", rule="r", because="b", routed_because="b",
-        policy_version=2, state="offered", offered_at=NOON, expires_at=NOON, level=0, round=1, urgency=0, hot=False,
+        policy_version=2, state="offered", offered_at=NOON, expires_at=NOON, level=0, round=1, urgency=0,
+        hot=False,
     )  # fmt: skip
     assert schema.upgrade(empty_db)[0] == "0014_approval"
     with empty_db.read() as connection:

@@ -25,7 +25,7 @@ from nurture.errors import Refused
 from nurture.store import tables
 from nurture.store.signals import Recorded
 
-from . import handoff, listen, steer
+from . import following, handoff, listen, steer
 from .house import House
 
 EVENTUAL_BUYERS: Final = 0.90
@@ -53,6 +53,9 @@ CLOSE_DAYS: Final = 75
 UNSUBSCRIBES: Final = 0.004
 IGNORES: Final = 0.08
 """The share of offers that a rep lets expire."""
+
+FORGETS: Final = 0.1
+"""The share of accepted leads that a rep does not call."""
 
 Event = Callable[[datetime], None]
 
@@ -169,12 +172,24 @@ class Crowd:
             with suppress(Refused):  # it expired meanwhile
                 if self.chance(lead_id, offer_id, "likes") < (0.85 if soon else 0.25):
                     handoff.accept(self.house, offer_id, now)
+                    self._calls(lead_id, offer_id, now)
                     self._sale(lead_id, now, buys)
                     return
                 reason, date = self._rejection(lead_id, offer_id, now, buys)
                 handoff.reject(self.house, offer_id, reason, now, date.date() if date else None)
 
         return happen
+
+    def _calls(self, lead_id: int, offer_id: int, accepted_at: datetime) -> None:
+        """Let the rep call the lead within two days, or forget about it."""
+
+        def happen(now: datetime) -> None:
+            with suppress(Refused):  # it was taken back, or closed, meanwhile
+                following.followed_up(self.house, lead_id, "call", now)
+
+        if self.chance(lead_id, offer_id, "forgets") >= FORGETS:
+            hours = 0.5 + 48 * self.chance(lead_id, offer_id, "calls") ** 2
+            self._later(accepted_at + timedelta(hours=hours), happen)
 
     def _rejection(
         self, lead_id: int, offer_id: int, now: datetime, buys: datetime | None

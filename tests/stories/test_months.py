@@ -52,10 +52,11 @@ def test_a_stated_date_wakes_the_lead_90_days_before(house: House) -> None:
     assert len(touches(house, lead)) > 3
     live(house, datetime(2026, 7, 1, 23, tzinfo=UTC), datetime(2026, 7, 3, tzinfo=UTC))
     (offer,) = rows(house, "offer")
-    assert (offer.rule, offer.offered_at) == ("decides-soon", datetime(2026, 7, 2, tzinfo=UTC))
+    nine_in_berlin = datetime(2026, 7, 2, 7, tzinfo=UTC)
+    assert (offer.rule, offer.offered_at) == ("decides-soon", nine_in_berlin)
 
 
-def test_an_offer_that_nobody_answers_goes_to_another_rep_when_the_lead_shows_interest_again(
+def test_an_offer_that_nobody_answers_goes_to_another_rep_at_once_and_to_a_third_when_interest_shows_again(
     house: House,
 ) -> None:
     lead = add_lead(house, at=START, attended=True)
@@ -67,11 +68,12 @@ def test_an_offer_that_nobody_answers_goes_to_another_rep_when_the_lead_shows_in
         (first, does(house, lead, SignalKind.REPLIED)),
         (again, does(house, lead, SignalKind.REPLIED)),
     )
-    one, two = rows(house, "offer")
-    assert (one.state, one.answered_at) == ("expired", first + DAY)
-    assert (two.state, two.offered_at) == ("offered", again)
-    assert one.rep != two.rep
-    back, peace = one.answered_at, one.answered_at + 7 * DAY
+    one, two, three = rows(house, "offer")
+    assert [each.state for each in (one, two, three)] == ["expired", "expired", "offered"]
+    assert first < one.answered_at <= two.offered_at < two.answered_at
+    assert len({each.rep for each in (one, two, three)}) == 3
+    assert three.offered_at >= again
+    back, peace = two.answered_at, two.answered_at + 7 * DAY
     assert not [at for at, _ in touches(house, lead) if first <= at < peace]
     assert [at for at, _ in touches(house, lead) if back < at < again]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
+from nurture.domain.conditions import earliest, evaluate
 from nurture.domain.lead import Closing, Custodian, Queue
 from nurture.domain.pace import Urgency
 from nurture.domain.track import Destination, Program, ToClosed, ToQueue, ToTrack
@@ -98,9 +99,12 @@ class Mover:
         self.changes.placed.append(Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached))
 
     def due_after(self, lead: Claimed, peace_until: datetime | None) -> datetime:
-        """Return when to look at a lead left in peace: at once if it stated a date, which may come sooner."""
-        stated = lead.view.lead.timeline is not None
-        return self.now if stated or peace_until is None else peace_until
+        """Return when to look at a lead left in peace: sooner if its stated date comes near before."""
+        if peace_until is None or lead.view.lead.timeline is None:
+            return peace_until or self.now
+        about = self.book.policy.question(lead.view, since=self.now, answered_at=self.now)
+        changes = [evaluate(one.when, about, self.now).changes_at for one in self.book.policy.criteria]
+        return earliest([peace_until, *changes]) or peace_until
 
     def call_off(self, lead: Claimed, reason: str) -> None:
         """Cancel the lead's touches that have not gone yet."""

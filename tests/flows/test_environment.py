@@ -28,6 +28,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
         "database_url": SecretStr(f"sqlite:///{tmp_path / 'here.db'}"),
         "mailbox": tmp_path / "mail",
         "spool": tmp_path / "spool",
+        "crm_folder": tmp_path / "crm",
         "templates": settings.templates.absolute(),
     }
 

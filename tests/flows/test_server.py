@@ -177,7 +177,7 @@ def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client:
 def test_moments_run_as_flow_runs_that_move_the_lead_and_tell_what_they_did(world: World) -> None:
     moments = [START + timedelta(hours=hours) for hours in (1, 3)]
     runs = run_on(world.environment, moments)
-    assert [run.flow for run in runs] == ["listen", "intake", "advance", "hand-off", "deliver"] * 2
+    assert [run.flow for run in runs] == ["listen", "intake", "advance", "hand-off", "crm", "deliver"] * 2
     assert {run.state for run in runs} == {"Completed"}
     assert runs[0].name == "listen 2026-01-05T09:00:00"
     mails = list((world.settings.mailbox / "new").iterdir())

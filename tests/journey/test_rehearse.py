@@ -153,7 +153,7 @@ def test_what_the_law_wants_is_in_every_copy_in_html_and_in_text(old: str, new: 
 @pytest.mark.parametrize("missing", [LINK, POSTAL])
 def test_an_email_without_the_way_out_or_the_address_at_all_is_refused(missing: str) -> None:
     found = told_of_layout(missing, "")
-    assert len(found) == 3  # one for each email
+    assert len(found) == 4  # one for each email of a track, and one for the email that asks for a fact
     assert all("the email does not show `" in fault for fault in found)
 
 

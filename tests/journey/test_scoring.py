@@ -196,7 +196,7 @@ def test_the_fit_letter_stands_in_the_brief_and_in_the_why(house: House, tmp_pat
     tell(house, lead, REPLIED, START + HOUR)
     tick_at(house, START + HOUR)
     (brief,) = [mail for mail in (tmp_path / "mailbox").rglob("*.eml") if "brief" in mail.name]
-    assert "Fit: A (employees at least 200)" in brief.read_text("utf-8")
+    assert "Fit A (employees at least 200)" in brief.read_text("utf-8")
 
 
 def test_leads_may_be_chosen_by_fit(house: House) -> None:

@@ -16,17 +16,19 @@ from nurture.domain.address import normalise_address
 from nurture.domain.crmwords import CrmWords, Meant
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy import Policy
+from nurture.domain.suppression import Source
 from nurture.errors import NotFound
 from nurture.store import brakes, crmlinks, leads, offers, views
 from nurture.store.crmlinks import Link, Ours
 
-from . import outcomes
+from . import outcomes, suppress
 from .following import Touched, note_touches, room_freed
 from .handback import brake_on, person_key
 from .house import House
 from .moves import Mover
 from .outcomes import Telling
 from .recycling import recycle_all
+from .suppress import OptOut
 
 PAGE: Final = 200
 PAGES: Final = 100
@@ -218,21 +220,38 @@ class _Page:
                 back[lead_id] = meaning.reason
         if not back:
             return
+        database = self.house.database
         rows = [
             row
-            for row in views.these(self.house.database, self.connection, list(back))
-            if row.kind == Custodian.REP
+            for row in views.these(database, self.connection, list(back))
+            if row.kind in (Custodian.REP, Custodian.OFFER)
         ]
         mover = Mover(self.house.rulebooks.current(self.connection), self.now, "crm")
-        claimed = views.views(self.house.database, self.connection, rows, self.now, self.house.holidays)
+        claimed = views.views(database, self.connection, rows, self.now, self.house.holidays)
         taken = [
             (lead, self.policy.reject_reasons[back[lead.view.lead.id]])
             for lead in claimed
             if back[lead.view.lead.id] in self.policy.reject_reasons
         ]
         recycle_all(self.house, self.connection, mover, taken, "given back in the CRM")
-        won = mover.changes.write(self.house.database, self.connection, self.now)
-        how = [(lead_id, "given back") for lead_id in sorted(won)]
-        offers.follow_up(self.house.database, self.connection, how, self.now)
+        won = mover.changes.write(database, self.connection, self.now)
+        self._reject(sorted(won), back)
+        stopped = [
+            OptOut(lead.address_id, Source.ADMIN)
+            for lead, meaning in taken
+            if meaning.suppress and lead.address_id is not None and lead.view.lead.id in won
+        ]
+        suppress.opt_out(database, self.connection, stopped, self.now)
         room_freed(self.house, self.connection, self.policy, self.now)
         self.done.did["given back"] += len(won)
+
+    def _reject(self, lead_ids: Sequence[int], back: Mapping[int, str]) -> None:
+        """Write that their reps gave these leads back, and why: who gave one back does not get it again."""
+        database = self.house.database
+        offers.follow_up(database, self.connection, [(id_, "given back") for id_ in lead_ids], self.now)
+        had = offers.accepted_of(database, self.connection, lead_ids)
+        opened = offers.open_of(database, self.connection, lead_ids)
+        given = [(one.id, "rejected", back[id_]) for id_, one in had.items() if id_ not in opened]
+        offers.take_away(database, self.connection, given)
+        answers = [(one.id, "rejected", back[id_]) for id_, one in opened.items()]
+        offers.answer(database, self.connection, answers, self.now)

@@ -11,6 +11,7 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.crm.csvfolder import CsvFolder
 from nurture.crm.port import Seen
+from nurture.domain.signals import SignalKind
 from nurture.journey import crmdrift, crmread, handback, handoff, outcomes, tick
 from nurture.journey.crmread import ReadBack
 from nurture.journey.house import House
@@ -19,7 +20,7 @@ from nurture.store import crmrecords
 from nurture.store.database import Database
 from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START, add_lead, make_house, tiny_rules
-from tests.journey.looking import custody, events, rows
+from tests.journey.looking import custody, events, rows, tell
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -132,6 +133,38 @@ def test_a_lead_that_sales_gives_back_there_is_recycled_by_its_reason(house: Hou
     see(house, lead)
     assert see(house, lead, "Later", after=2 * DAY).did["given back"] == 1
     assert custody(house, lead) == ("track", "keep")
+
+
+def test_who_gives_a_lead_back_there_does_not_get_it_again(house: House, lead: int) -> None:
+    see(house, lead)
+    see(house, lead, "Later", after=2 * DAY)
+    assert rows(house, "SELECT state, reason FROM offer") == [("rejected", "not-now")]
+    tell(house, lead, SignalKind.REPLIED, START + 40 * DAY)
+    tick.tick(house, START + 40 * DAY)
+    first, then = (who for (who,) in rows(house, "SELECT rep FROM offer ORDER BY id"))
+    assert first != then
+
+
+def test_an_offer_that_is_given_back_there_is_rejected(house: House) -> None:
+    lead_id = add_lead(house, demo_requested=True)
+    tick.tick(house, START)
+    see(house, lead_id)
+    assert see(house, lead_id, "Later", after=HOUR + HOUR).did["given back"] == 1
+    assert rows(house, "SELECT state, reason FROM offer") == [("rejected", "not-now")]
+    assert custody(house, lead_id) == ("track", "keep")
+
+
+def test_a_reason_that_stops_all_mail_stops_it_from_there_too(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = tiny_rules() | {"sales/crm.yaml": WORDS.replace("not-now", "bad-fit")}
+    policy = rules["sales/policy.yaml"].replace("Nothing for them,", "Nothing for them, suppress: yes,")
+    house = make_house(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
+    house = replace(house, crm=ScriptedCrm())
+    lead_id = add_lead(house, demo_requested=True)
+    tick.tick(house, START)
+    handoff.accept(house, 1, START)
+    see(house, lead_id)
+    see(house, lead_id, "Later", after=2 * DAY)
+    assert rows(house, "SELECT source FROM suppression") == [("admin",)]
 
 
 def test_what_is_no_lead_of_ours_is_told_without_its_address(house: House, crm: ScriptedCrm) -> None:

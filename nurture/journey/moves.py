@@ -167,9 +167,9 @@ class Mover:
         stay = lead.view.enrollment
         step = stay.position.step if stay is not None else None
         self.note(lead, "hand_off", because, moved, ref=rule, step=step, detail=detail)
-        self._rank(lead, rule)
+        self.rank(lead, rule)
 
-    def _rank(self, lead: Claimed, rule: str) -> None:
+    def rank(self, lead: Claimed, rule: str) -> None:
         """Give the lead its place in the queue."""
         policy = self.book.policy
         fit = policy.grade(lead.view.lead.facts)[0] if policy.pace.fit else ""

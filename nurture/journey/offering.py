@@ -71,8 +71,9 @@ def _batch(
         events = _offer(house, connection, room, waiters) if waiters else Counter[str]()
         more = len(waiters) == size and room.places > 0
         if not more:
-            until, version = room.opens(), policy.version
-            events["waiting"] += waiting.postpone(database, connection, None, until, now, version)
+            if not room.places:  # else who is left came in, or was held, while this one looked
+                until, version = room.opens(), policy.version
+                events["waiting"] += waiting.postpone(database, connection, None, until, now, version)
             _note_pressure(house, connection, room)
         last = waiters[-1] if more else None
     return events, (last.rank, last.lead_id) if last is not None else None

@@ -68,6 +68,7 @@ def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
             raise Refused(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
         mover = Mover(book, now, "hand off")  # who asks for a lead has room for it
         mover.call_off(lead, "handed_off")
+        mover.rank(lead, PULLED)  # what an earlier hand-off was worth, and who had it then, is over
         (number,) = database.reserve_ids(connection, "offer", 1)
         why = Why(PULLED, f"{rep_id} asked for it", "it was theirs before")
         offer_to(mover, house.holidays, lead, rep, number, why)

@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 from nurture.errors import NotFound
-from nurture.journey import clicks, events, forget, handoff, intake, optin, posted, repeats, replies, suppress
+from nurture.journey import (
+    clicks,
+    events,
+    forget,
+    handoff,
+    intake,
+    optin,
+    posted,
+    repeats,
+    replies,
+    roster,
+    suppress,
+)
 from nurture.journey.apitokens import create
 from nurture.journey.house import House
 from nurture.journey.repeats import Answer, Request
@@ -172,6 +184,8 @@ def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(house: House
     forget.forget(house, str(lead), NOW + timedelta(hours=2))
     assert custody(house, lead) == ("closed", "discarded")
     assert replies.list_replies(house, lead, 5) == []
+    (ana, ben) = roster.roster(house, NOW + timedelta(hours=2))
+    assert (ana.in_hand, ben.in_hand) == (0, 0)
 
 
 def test_for_each_table_that_names_leads_it_is_said_what_becomes_of_its_rows() -> None:

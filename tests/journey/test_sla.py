@@ -10,7 +10,7 @@ import pytest
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import Refused
-from nurture.journey import explain, following, handoff, reassigning, steer
+from nurture.journey import explain, following, handoff, passing, reassigning, steer
 from nurture.journey.house import House
 from nurture.store.database import Database
 
@@ -218,6 +218,19 @@ def test_what_cannot_be_reassigned_changes_nothing(house: House, to: str, said: 
     if to == "ben":
         reassigning.reassign(house, offer, to, MONDAY + HOUR, anyway=True)
         assert one(house, "SELECT state FROM offer WHERE id = :id", id=offer) == "reassigned"
+
+
+def test_a_lead_that_its_rep_asked_for_begins_a_hand_off_of_its_own(house: House) -> None:
+    lead, offer = _offered(house)
+    handoff.reject(house, offer, "not-now", MONDAY + HOUR)
+    asked = MONDAY + 7 * DAY
+    passing.pull(house, lead, "ben", asked)
+    tick_at(house, asked + DAY, asked + DAY)
+    assert rows(house, "SELECT rep, state, round FROM offer ORDER BY id") == [
+        ("ana", "rejected", 1),
+        ("ben", "expired", 1),
+        ("cem", "offered", 2),
+    ]
 
 
 def test_why_tells_what_comes_next(house: House) -> None:

@@ -41,7 +41,12 @@ def listing(
     if json:
         as_json(found[:limit])
         return
-    _show(found[:limit])
+    if found:
+        _show(found[:limit])
+    elif named:
+        out.print(f"No account has {escape(named)!r} in its name or domain.")
+    else:
+        out.print("There are no accounts yet. Bring them in with `nurture accounts import FILE`.")
     if len(found) > limit:
         out.print(f"{many(len(found) - limit, 'account')} more; see them with --limit or --named.")
 

@@ -1,7 +1,8 @@
-"""The CRM: crm sync, crm check."""
+"""The CRM: crm sync, crm check, crm drift."""
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated
 
@@ -97,9 +98,11 @@ def drift(json: JsonOption = False) -> None:
     if json:
         as_json({"crm": crm.name, "drift": found})
     else:
-        rows = [(one.lead_id, one.what, one.crm_says, one.we_say, one.remedy) for one in found]
-        columns = ("lead", "what", f"{crm.name} says", "we say", "what to do")
+        rows = [(one.lead_id, one.what, one.crm_says, one.we_say) for one in found]
+        columns = ("lead", "what", f"{crm.name} says", "we say")
         out.print(table(columns, rows, right=("lead",)) if rows else f"{crm.name} and we say the same.")
+        for (what, remedy), times in Counter((one.what, one.remedy) for one in found).items():
+            out.print(f"{escape(what)}, {times:,} times: {escape(remedy)}")
     if found:
         raise typer.Exit(1)
 

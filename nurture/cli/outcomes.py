@@ -61,18 +61,17 @@ def list_(
         (
             one.lead_id,
             one.closing,
-            one.happened_at,
+            one.happened_at.date(),
             one.amount,
             one.source,
             one.rep,
             one.policy_version,
-            one.track,
-            one.touch,
+            ", ".join(filter(None, (one.track, one.touch))) or None,
         )
         for one in found
     ]
-    columns = ("lead", "outcome", "when (UTC)", "amount", "told by", "rep", "policy", "track", "last touch")
-    out.print(table(columns, rows, right=("lead", "amount", "policy")))
+    columns = ("lead", "outcome", "on (UTC)", "amount", "told by", "rep", "policy", "track, last touch")
+    out.print(table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet.")
     if open_:
         names = ("id", "lead", "stands", "told by", "contradicts", "amount", "told by ")
         facts = [

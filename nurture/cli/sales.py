@@ -68,7 +68,7 @@ def handoffs(
         for each in found
     ]
     columns = ("id", "lead", "rep", "state", "offered (UTC)", "because")
-    out.print(table(columns, rows, right=("id", "lead")))
+    out.print(table(columns, rows, right=("id", "lead")) if rows else "There are no such hand-offs.")
 
 
 def accept(
@@ -268,7 +268,8 @@ def report_links(
         for one in found
     ]
     columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
-    out.print(table(columns, rows, right=columns[3:]))
+    nothing = f"No link was followed{f' on {escape(track)}' if track else ''} yet."
+    out.print(table(columns, rows, right=columns[3:]) if rows else nothing)
 
 
 @report.command("wins")

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, out, table
+from nurture.cli.show import JsonOption, as_json, many, out, table
 from nurture.errors import Refused
 from nurture.journey.salesreport import SalesReport, report_sales
 
@@ -53,7 +53,7 @@ def _day(text: str | None) -> date | None:
 
 def percent(share: float | None) -> str:
     """Show a share, "-" where there is none."""
-    return "-" if share is None else f"{share:.1%}"
+    return "-" if share is None else f"{share * 100:.1f} %"
 
 
 def _plain(found: SalesReport) -> dict[str, object]:
@@ -70,8 +70,8 @@ def _show(found: SalesReport) -> None:
     ]
     waited = found.time_to_owner
     hours = (
-        f"{waited.p50} h for half of them, {waited.p95} h for 95 %"
-        if waited.p50 is not None
+        f"{waited.p50:.1f} h for half of them, {waited.p95:.1f} h for 95 %"
+        if waited.p50 is not None and waited.p95 is not None
         else "no owner yet"
     )
     title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
@@ -82,9 +82,10 @@ def _show(found: SalesReport) -> None:
         _show_rules(found)
         _show_reps(found)
         _show_months(found)
+    in_all = "" if found.since or found.until or found.source else " in all"
     out.print(
-        f"{found.wins.wins:,} leads won in all, {found.wins.after_day_90:,} of them "
-        f"({found.wins.share_after_day_90:.0%}) more than 90 days after the first contact."
+        f"{many(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
+        f"({percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
     )
 
 
@@ -93,11 +94,19 @@ def _show_rules(found: SalesReport) -> None:
         (one.rule, one.made, one.accepted, one.rejected, one.unanswered, percent(one.acceptance), one.won)
         for one in found.rules
     ]
-    columns = ("handed off because", "hand-offs", "accepted", "given back", "unanswered", "accepted %", "won")
-    out.print(table(columns, rows, right=columns[1:]))
+    columns = (
+        "handed off because",
+        "hand-offs",
+        "accepted",
+        "given back",
+        "unanswered",
+        "share accepted",
+        "won",
+    )
+    out.print(table(columns, rows, right=columns[1:]), "")
     if found.reasons:
         given = [(label, number) for _, label, number in found.reasons]
-        out.print(table(("given back because", "times"), given, right=("times",)))
+        out.print(table(("given back because", "times"), given, right=("times",)), "")
 
 
 def _show_reps(found: SalesReport) -> None:
@@ -123,12 +132,12 @@ def _show_reps(found: SalesReport) -> None:
         "in touch",
         "given back",
         "expired",
-        "hours",
+        "hours to accept",
         "peak a day",
         "won",
         "amount",
     )
-    out.print(table(columns, rows, right=columns[1:]))
+    out.print(table(columns, rows, right=columns[1:]), "")
 
 
 def _show_months(found: SalesReport) -> None:
@@ -137,7 +146,7 @@ def _show_months(found: SalesReport) -> None:
         for one in found.months
     ]
     columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
-    out.print(table(columns, rows, right=columns[1:]))
+    out.print(table(columns, rows, right=columns[1:]), "")
 
 
 def _write_csv(file: Path, found: SalesReport) -> None:

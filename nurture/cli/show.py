@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -55,7 +56,12 @@ def _plain(value: object) -> object:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
 ) -> Table:
-    """Return a table of plain values; *right* names the columns of numbers."""
+    """Return a table of plain values; *right* names the columns of numbers.
+
+    Where a line is too short for all, cells are broken between words as far as words fit.
+    """
+    cells = [tuple(cell(value) for value in row) for row in rows]
+    least = _least_widths(columns, cells, out.width)
     shown = Table(
         title=title or None,
         title_justify="left",
@@ -63,13 +69,31 @@ def table(
         box=None,
         pad_edge=False,
         header_style="bold",
-        padding=(0, 2, 0, 0),
+        padding=(0, _GAP, 0, 0),
     )
-    for name in columns:
-        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape(cell(value)) for value in row))
+    for name, width in zip(columns, least, strict=True):
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        shown.add_column(name, justify=justify, overflow="fold", min_width=width)
+    for row in cells:
+        shown.add_row(*map(escape, row))
     return shown
+
+
+def _least_widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> Sequence[int | None]:
+    """Return what each column needs so that words stay whole, long ones apart; None where nothing helps."""
+    words = [
+        max((cell_len(word) for text in column for word in text.split()), default=0)
+        for column in zip(columns, *cells, strict=True)
+    ]
+    for most in _WORDS:
+        widths = [min(longest, most) for longest in words]
+        if sum(widths) + _GAP * len(widths) <= room:
+            return widths
+    return [None] * len(words)
+
+
+_GAP: Final = 2
+_WORDS: Final = (24, 20, 16, 12)
 
 
 def cell(value: object) -> str:

@@ -68,9 +68,11 @@ class OutcomeRows:
         missing = [name for name in ("lead", *required) if name not in self._places]
         if missing:
             self._file.close()
+            must = ("lead", *required)
+            may = ", ".join(name for name in COLUMNS if name not in must)
             raise FileUnreadable(
-                f"{path} has no column {missing[0]!r}. Its first line must name "
-                f"{', '.join(('lead', *required))}, and may name {', '.join(list(COLUMNS)[1:])}."
+                f"{path} has no column {missing[0]!r}. Its first line must name {', '.join(must)}, "
+                f"and may name {may}."
             )
         self._readers = {
             name: DateReader(day_first=self._evidence(place).verdict())

@@ -97,7 +97,7 @@ def import_accounts(
     strangers = sorted({one.owner for one in told.values()} - set(owners.values()) - {""})
     if strangers:
         some = f"{', '.join(strangers[:3])}{', ...' if len(strangers) > 3 else ''}"
-        done.notes = (f"Of the owners, {len(strangers)} are no reps of the policy: {some}.",)
+        done.notes = (f"Owners who are no reps of the policy, and so get no leads: {some}.",)
     return done
 
 

@@ -94,6 +94,7 @@ def open_offer(
     one = offers.find(house.database, connection, [offer_id])[offer_id]
     if one.state != "offered":
         when = f" on {one.answered_at:%Y-%m-%d}" if one.answered_at else ""
-        raise Refused(f"Hand-off {offer_id} was already {one.state}{when}; nothing was changed.")
+        verb = "had" if one.state in ("expired", "lapsed") else "was"
+        raise Refused(f"Hand-off {offer_id} {verb} already {one.state}{when}; nothing was changed.")
     claimed = views.views(house.database, connection, rows, now, house.holidays)
     return one, claimed[0], Mover(book, now, "hand off")

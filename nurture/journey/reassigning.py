@@ -16,6 +16,7 @@ from .following import room_freed
 from .house import House
 from .making import Why, offer_to
 from .moves import Mover
+from .roster import named_rep
 
 OPEN: Final = ("offered", "accepted")
 
@@ -52,10 +53,7 @@ def reassign(
             raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         policy = mover.book.policy
-        rep = policy.rep(to)
-        if rep is None:
-            known = ", ".join(sorted(each.id for each in policy.reps))
-            raise NotFound(f"The policy names no rep {to!r}. It names: {known}.")
+        rep = named_rep(policy, to)
         if to == one.rep:
             raise Refused(f"Hand-off {offer_id} is {to}'s already.")
         standing = rooms.look(house, connection, policy, now).team[to]

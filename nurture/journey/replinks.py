@@ -9,12 +9,13 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from nurture.errors import Misconfigured, NotFound
+from nurture.errors import Misconfigured
 from nurture.store import replinks
 
 from .house import House
 from .links import digest
 from .passing import takes_leads
+from .roster import named_rep
 
 PATH: Final = "i"
 """Where the pages of reps live under the base URL."""
@@ -49,10 +50,7 @@ def keep(house: House, connection: Connection, links: Sequence[RepLink], now: da
 def create(house: House, rep: str, now: datetime) -> RepLink:
     """Make a link to the page of a rep, and keep it. Raises NotFound, or Misconfigured without a base URL."""
     with house.database.write() as connection:
-        policy = house.rulebooks.current(connection).policy
-        if policy.rep(rep) is None:
-            known = ", ".join(one.id for one in policy.reps)
-            raise NotFound(f"The policy names no rep {rep!r}. It names: {known}.")
+        named_rep(house.rulebooks.current(connection).policy, rep)
         if not house.base_url:
             raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
         link = make(rep)
@@ -71,6 +69,12 @@ def find(house: House, token: str, now: datetime) -> str | None:
 
 
 def revoke(house: House, rep: str, now: datetime) -> int:
-    """End every link to the page of a rep, whoever has it; return how many still worked."""
+    """End every link to the page of a rep, whoever has it; return how many still worked.
+
+    Who has left the policy can still have links. Raises NotFound for an id without either.
+    """
     with house.database.write() as connection:
-        return replinks.revoke(connection, rep, now)
+        ended = replinks.revoke(connection, rep, now)
+        if not ended:
+            named_rep(house.rulebooks.current(connection).policy, rep)
+    return ended

@@ -244,10 +244,15 @@ def handoffs_report(house: House) -> list[HandoffReport]:
         return [HandoffReport(*row) for row in reports.handoffs(connection)]
 
 
-def wins_by_age(house: House) -> Wins:
-    """Return when leads were won, counted in days (UTC) since their first contact."""
+def wins_by_age(
+    house: House, since: datetime | None = None, last: datetime | None = None, source: str | None = None
+) -> Wins:
+    """Return when leads were won, counted in days (UTC) since their first contact.
+
+    *since* and *last* bound the moment of winning, both included.
+    """
     with house.database.read() as connection:
-        rows = reports.wins_by_days(house.database, connection)
+        rows = reports.wins_by_days(house.database, connection, since, last, source)
     wins: Counter[str] = Counter()
     amounts: Counter[str] = Counter()
     for row in rows:

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture.domain.policy import Policy
+from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
 from nurture.store import repwork, routing
 from nurture.store.repwork import NOTHING_ASKED
@@ -71,9 +72,9 @@ def add_leave(house: House, rep: str, first: date, last: date, deputy: str | Non
         raise Refused(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
     with house.database.write() as connection:
         policy = house.rulebooks.current(connection).policy
-        _require(policy, rep)
+        named_rep(policy, rep)
         if deputy is not None:
-            _require(policy, deputy)
+            named_rep(policy, deputy)
         if deputy == rep:
             raise Refused(f"{rep} cannot stand in for {rep}. Name somebody else.")
         _refuse_twice(connection, rep, first, last)
@@ -87,10 +88,13 @@ def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
             raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
 
 
-def _require(policy: Policy, rep: str) -> None:
-    if policy.rep(rep) is None:
+def named_rep(policy: Policy, rep_id: str) -> Rep:
+    """Return the rep of this id. Raises NotFound if the policy names none."""
+    rep = policy.rep(rep_id)
+    if rep is None:
         known = ", ".join(one.id for one in policy.reps)
-        raise NotFound(f"No rep of the policy is called {rep!r}. There are: {known}.")
+        raise NotFound(f"The policy names no rep {rep_id!r}. It names: {known}.")
+    return rep
 
 
 def _refuse_twice(connection: Connection, rep: str, first: date, last: date) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from nurture.domain import calendar
 from nurture.domain.team import Rep
-from nurture.errors import NotFound
+from nurture.errors import NotFound, Refused
 from nurture.store import handoffs
 
 from .handovers import Handover, handovers
@@ -131,7 +131,11 @@ def report_sales(
     until: date | None = None,
     source: str | None = None,
 ) -> SalesReport:
-    """Return the sales report in a constant number of statements."""
+    """Return the sales report in a constant number of statements; Refused if *until* is before *since*.
+
+    Hand-offs count by the day of the decision, wins by the day of winning.
+    """
+    begins, ends = _bounds(since, until)
     with house.database.read() as connection:
         found = [
             one
@@ -140,7 +144,7 @@ def report_sales(
                 handoffs.handed_off(connection),
                 handoffs.ended(connection),
             )
-            if _between(one.decided_at, since, until)
+            if begins <= one.decided_at <= ends
         ]
         reps, labels = _named(house, connection)
     return SalesReport(
@@ -156,14 +160,15 @@ def report_sales(
         reasons=_reasons(found, labels),
         reps=_by_rep(found, reps),
         months=_by_month(found),
-        wins=wins_by_age(house),
+        wins=wins_by_age(house, begins, ends, source),
     )
 
 
-def _between(at: datetime, since: date | None, until: date | None) -> bool:
-    begins = datetime.combine(since, time(), UTC) if since is not None else at
-    ends = datetime.combine(until + timedelta(days=1), time(), UTC) if until is not None else None
-    return begins <= at and (ends is None or at < ends)
+def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]:
+    if since is not None and until is not None and until < since:
+        raise Refused(f"The report would end on {until}, before it begins on {since}. Turn the days round.")
+    begins = datetime.combine(since or date.min, time.min, UTC)
+    return begins, datetime.combine(until or date.max, time.max, UTC)
 
 
 def _named(house: House, connection: Connection) -> tuple[dict[str, Rep], dict[str, str]]:

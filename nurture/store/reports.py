@@ -258,7 +258,13 @@ def handoffs(connection: Connection) -> list[HandoffRow]:
     return [HandoffRow._make(row) for row in connection.execute(wanted)]
 
 
-def wins_by_days(database: Database, connection: Connection) -> list[WonRow]:
+def wins_by_days(
+    database: Database,
+    connection: Connection,
+    since: datetime | None = None,
+    last: datetime | None = None,
+    source: str | None = None,
+) -> list[WonRow]:
     """Return wins by days (UTC) since the lead's first contact; a lead is won once, the first time."""
     first = (
         select(
@@ -275,6 +281,11 @@ def wins_by_days(database: Database, connection: Connection) -> list[WonRow]:
         select(days, func.count(), func.sum(first.c.amount))
         .select_from(first)
         .join(lead, lead.c.id == first.c.lead_id)
+        .where(
+            *((first.c.at >= since,) if since is not None else ()),
+            *((first.c.at <= last,) if last is not None else ()),
+            *((lead.c.source == source,) if source is not None else ()),
+        )
         .group_by(days)
         .order_by(days)
     )

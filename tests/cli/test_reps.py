@@ -24,3 +24,4 @@ def test_a_link_is_made_and_ended(running: Place) -> None:
     assert running.ok("reps", "link", "ana").out.strip() != made["url"]
     assert running.ok("reps", "revoke", "ana", "--json").json == {"rep": "ana", "ended": 2}
     assert "0 links" in running.ok("reps", "revoke", "ana").out
+    assert "names no rep 'zoe'" in running.fails("reps", "revoke", "zoe").err

@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
 def test_accounts_come_in_once_with_owners_kinds_and_parents(house: House, file: Path) -> None:
     done = import_accounts(house, file, START)
     assert (done.rows, done.new, done.bad) == (7, 3, 4)
-    assert done.notes == ("Of the owners, 1 are no reps of the policy: zoe.",)
+    assert done.notes == ("Owners who are no reps of the policy, and so get no leads: zoe.",)
     assert rows(house, "SELECT name, owner, kind, parent_id, domains FROM account ORDER BY id") == [
         ("Contoso Holding AG", "ana", "customer", None, '["contoso.example"]'),
         ("Contoso France SAS", "ben", "customer", 1, '["contoso.example"]'),
@@ -131,8 +131,8 @@ def test_leave_is_noted_once_shown_and_taken_back(house: House) -> None:
 @pytest.mark.parametrize(
     ("rep", "days", "deputy", "why"),
     [
-        ("zoe", (5, 9), None, "called 'zoe'. There are: ana, ben"),
-        ("ana", (5, 9), "zoe", "called 'zoe'"),
+        ("zoe", (5, 9), None, "names no rep 'zoe'. It names: ana, ben"),
+        ("ana", (5, 9), "zoe", "names no rep 'zoe'"),
         ("ana", (5, 9), "ana", "cannot stand in for ana"),
         ("ana", (9, 5), None, "before it begins"),
     ],

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.lead import Closing
+from nurture.errors import Refused
 from nurture.journey import handoff, steer
 from nurture.journey.house import House
 from nurture.journey.salesreport import Rate, SalesReport, percentile, report_sales
@@ -58,6 +59,24 @@ def test_days_and_sources_narrow_the_report(house: House) -> None:
     assert report_sales(house, START, since=START.date(), until=START.date()).handed_off == 2
     assert report_sales(house, START, since=(START + DAY).date()).handed_off == 0
     assert report_sales(house, START, until=(START - DAY).date()).handed_off == 0
+
+
+def test_wins_are_narrowed_as_the_hand_offs_are(house: House) -> None:
+    won = START + 5 * DAY
+    for source in ("fair", "web", "web"):
+        steer.close(house, add_lead(house, source=source), Closing.WON, won, happened_at=won)
+    end = won + DAY
+    assert report_sales(house, end).wins.wins == 3
+    assert report_sales(house, end, source="web").wins.wins == 2
+    assert report_sales(house, end, source="nowhere").wins.wins == 0
+    assert report_sales(house, end, since=won.date(), until=won.date()).wins.wins == 3
+    assert report_sales(house, end, since=end.date()).wins.wins == 0
+    assert report_sales(house, end, until=(won - DAY).date()).wins.wins == 0
+
+
+def test_a_report_that_ends_before_it_begins_is_refused(house: House) -> None:
+    with pytest.raises(Refused, match="Turn the days round"):
+        report_sales(house, START, since=START.date(), until=(START - DAY).date())
 
 
 def test_a_house_without_hand_offs_has_a_report_too(house: House) -> None:

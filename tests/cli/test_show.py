@@ -1,0 +1,36 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Final
+
+from rich.console import Console
+
+from nurture.cli import show
+
+LINE: Final = show.out.width
+
+
+def _shown(*rows: tuple[str, ...]) -> str:
+    printed = StringIO()
+    Console(file=printed, width=LINE).print(show.table(("name", "state", "why"), rows))
+    assert max(map(len, printed.getvalue().splitlines())) <= LINE
+    return printed.getvalue()
+
+
+def test_a_short_line_breaks_cells_between_words() -> None:
+    shown = _shown(("Mara Lindqvist", "discarded", "was there " * LINE))
+    for word in ("Lindqvist", "discarded"):
+        assert word in shown
+
+
+def test_a_word_longer_than_any_line_is_folded_and_loses_nothing() -> None:
+    shown = _shown(("x" * LINE, "z" * LINE, "-"))
+    assert (shown.count("x"), shown.count("z")) == (LINE, LINE)
+
+
+def test_marks_and_wide_letters_in_a_cell_stay_as_they_are() -> None:
+    shown = _shown(("[bold]x[/]", "田辺ゆき", "-"))
+    for cell in ("[bold]x[/]", "田辺ゆき"):
+        assert cell in shown

@@ -27,6 +27,9 @@ OWNER_GONE: Final = "account-owner"
 NO_REP: Final = "no-rep"
 """The queue of leads that no rule could place."""
 
+ASKED_AGAIN: Final = (NO_REP, UNSURE, OWNER_GONE)
+"""Queues whose leads are routed again now and then: leave ends, reps come, accounts are told apart."""
+
 NEEDS: Final = "needs-"
 """Begins the name of each queue in which leads wait for a fact that routing needs."""
 

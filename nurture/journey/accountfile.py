@@ -15,10 +15,11 @@ from nurture.crm.columns import squash
 from nurture.crm.csvfile import CsvRows, open_rows
 from nurture.domain.accounts import AccountKind
 from nurture.domain.policy import Policy
+from nurture.domain.routing import ASKED_AGAIN
 from nurture.errors import FileUnreadable, NotFound, Refused
 from nurture.matching.domains import company_domain, registrable
 from nurture.matching.names import taken_apart
-from nurture.store import accounts
+from nurture.store import accounts, waiting
 from nurture.store.accounts import AccountRow, NewAccount
 
 from .house import House
@@ -191,6 +192,8 @@ def _write(
     done.new, done.changed = len(new), len(changed)
     done.known = len(rows) - len(new) - len(changed)
     _adopt(house, connection, source, told, now)
+    if new or changed:
+        waiting.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 
 def _differs(row: NewAccount, old: AccountRow) -> bool:

@@ -11,9 +11,11 @@ from sqlalchemy import Connection
 
 from nurture import rules
 from nurture.domain.policy import Policy
+from nurture.domain.routing import ASKED_AGAIN
 from nurture.domain.track import Program
 from nurture.errors import NotFound, Refused
 from nurture.store import enrollments, offers, publications
+from nurture.store import waiting as waiting_leads
 from nurture.store.publications import Approval, PolicyVersion, Published
 
 from .house import House
@@ -93,7 +95,16 @@ def approve(
                 f"Version {policy.version} of the policy was approved meanwhile; nothing was changed."
             )
         enrollments.wake(house.database, connection, None, now)
+        _wake_sales(house, connection, policy, now)
     return one
+
+
+def _wake_sales(house: House, connection: Connection, policy: Policy, now: datetime) -> None:
+    """Look at all that waits for a rep: there are others now, other rules, and whom it no longer names."""
+    database = house.database
+    waiting_leads.wake(database, connection, now)
+    waiting_leads.ask_again(database, connection, ASKED_AGAIN, now)
+    offers.look_at(database, connection, [rep.id for rep in policy.reps], now, others=True)
 
 
 def is_named(named: str, given: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -14,8 +14,7 @@ from nurture.domain.callback import CALL_BACK
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.pace import Urgency
 from nurture.domain.policy import RejectReason
-from nurture.domain.routing import Routed
-from nurture.domain.track import ToQueue
+from nurture.domain.routing import OWNER_GONE, UNSURE, Routed
 from nurture.store import offers, views, waiting
 from nurture.store.offers import Had
 from nurture.store.views import Claimed
@@ -34,6 +33,12 @@ FEWEST_LOOKED_AT: Final = 200
 """So many leads are looked at together at least, though fewer have room: some cannot go to who has it."""
 
 LOOKED_AT_PER_PLACE: Final = 4
+
+_TO_DO: Final = {
+    Queue.NO_REP.value: "no rule gives a rep",
+    UNSURE: "say to which account it belongs",
+    OWNER_GONE: "say who owns its account",
+}
 
 Cursor = tuple[datetime, int]
 
@@ -140,9 +145,10 @@ def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed) -> s
     """Bring a lead to where a person decides, or where it waits for what routing needs to know."""
     assert routed.queue is not None
     if routed.queue == Queue.NO_REP:
-        mover.send_to(lead, ToQueue(Queue.NO_REP), "; ".join(routed.because), event="moved")
-        return "no rep left"
-    due, next_action = mover.now + LOOK_AGAIN_AFTER, "look at it: say to which account it belongs"
+        mover.end_stay(lead, f"queue {routed.queue}")
+    due, next_action = mover.now + LOOK_AGAIN_AFTER, f"look at it: {_TO_DO.get(routed.queue, '')}"
+    if routed.queue != UNSURE and any(not one.available for one in routes.team.values()):
+        due = mover.now + timedelta(days=1)  # who is away may be back
     if routed.needs:
         want = routes.want(lead, routed)
         due, next_action = want.overdue_at, f"wait for {routed.needs}"
@@ -150,6 +156,8 @@ def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed) -> s
     moved = mover.keep(lead, Custodian.QUEUE, routed.queue, next_action, due)
     detail = {"candidates": list(routed.candidates)} if routed.candidates else None
     mover.note(lead, "moved", "; ".join(routed.because), moved, ref=routed.queue, detail=detail)
+    if routed.queue == Queue.NO_REP:
+        return "no rep left"
     return "needs a fact" if routed.needs else "needs a person"
 
 

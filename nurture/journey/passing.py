@@ -17,6 +17,7 @@ from .answering import open_offer
 from .house import House
 from .making import Why, offer_to
 from .moves import Mover
+from .presence import takes_leads
 from .recycling import recycle_all
 
 PULLED: Final = "pulled"
@@ -24,11 +25,6 @@ PULLED: Final = "pulled"
 
 LATER: Final = RejectReason(CALL_BACK, "Asked to be called later", Resume())
 """What becomes of a lead until the day of its call: its track goes on."""
-
-
-def takes_leads(rep: Rep, day: date) -> bool:
-    """Say whether the rep still works here on *day*."""
-    return rep.left_on is None or day <= rep.left_on
 
 
 def colleagues(policy: Policy, rep: str, refused: set[str], day: date) -> list[Rep]:

@@ -28,11 +28,16 @@ def presence(
     return {rep.id: _standing(rep, on_leave, now, holidays) for rep in reps}
 
 
+def takes_leads(rep: Rep, day: date) -> bool:
+    """Say whether the rep still works here on *day*."""
+    return rep.left_on is None or day <= rep.left_on
+
+
 def _standing(
     rep: Rep, on_leave: Mapping[str, Sequence[LeaveRow]], now: datetime, holidays: Holidays
 ) -> Standing:
     today = calendar.local(now, rep.hours.zone).date()
-    if rep.left_on is not None and today > rep.left_on:
+    if not takes_leads(rep, today):
         return Standing(f"gone since {rep.left_on}", deputy=rep.deputy)
     away = next((row for row in on_leave.get(rep.id, ()) if row.first_day <= today <= row.last_day), None)
     if away is not None:

@@ -14,7 +14,7 @@ from nurture.store import replinks
 
 from .house import House
 from .links import digest
-from .passing import takes_leads
+from .presence import takes_leads
 from .roster import named_rep
 
 PATH: Final = "i"

@@ -7,10 +7,12 @@ from datetime import date, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from nurture.domain import calendar
 from nurture.domain.policy import Policy
+from nurture.domain.routing import ASKED_AGAIN
 from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
-from nurture.store import repwork, routing
+from nurture.store import offers, repwork, routing, waiting
 from nurture.store.repwork import NOTHING_ASKED
 from nurture.store.routing import LeaveRow
 
@@ -72,13 +74,15 @@ def add_leave(house: House, rep: str, first: date, last: date, deputy: str | Non
         raise Refused(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
     with house.database.write() as connection:
         policy = house.rulebooks.current(connection).policy
-        named_rep(policy, rep)
+        named = named_rep(policy, rep)
         if deputy is not None:
             named_rep(policy, deputy)
         if deputy == rep:
             raise Refused(f"{rep} cannot stand in for {rep}. Name somebody else.")
         _refuse_twice(connection, rep, first, last)
         routing.add_leave(connection, rep, first, last, deputy, now)
+        begins = calendar.start_of(first, named.hours.zone)
+        offers.look_at(house.database, connection, [rep], max(begins, now))
 
 
 def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
@@ -86,6 +90,8 @@ def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
     with house.database.write() as connection:
         if not routing.cancel_leave(connection, rep, first, now):
             raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
+        waiting.wake(house.database, connection, now)
+        waiting.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 
 def named_rep(policy: Policy, rep_id: str) -> Rep:

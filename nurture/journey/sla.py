@@ -14,11 +14,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from nurture.domain.calendar import local
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy, RejectReason
-from nurture.domain.routing import NEEDS
+from nurture.domain.routing import ASKED_AGAIN, NEEDS
 from nurture.domain.sla import Rung, Step, climb
-from nurture.domain.turns import UNSEEN, Standing
+from nurture.domain.turns import Standing
 from nurture.store import offers, views
 from nurture.store.changes import Intended
 from nurture.store.offers import OfferRow
@@ -28,11 +29,12 @@ from .following import room_freed
 from .house import House
 from .ladders import promised, told, until_answered, until_followed_up
 from .moves import LOOK_AGAIN_AFTER, Mover
-from .presence import presence
+from .presence import presence, takes_leads
 from .recycling import recycle_all
 
 NOT_ANSWERED: Final = "expired"
 NOT_FOLLOWED_UP: Final = "lapsed"
+NO_REP_OF_OURS: Final = "no rep of the policy any more"
 _LEAST_TIME_TO_MAIL: Final = timedelta(hours=1)
 
 
@@ -50,9 +52,9 @@ class _Sweep:
 
     def climb(self, lead: Claimed, one: OfferRow, ladder: tuple[Rung, ...], waits: str) -> None:
         """Do what is due for one lead, and say when the next step is."""
-        away = self.team.get(one.rep, UNSEEN)
-        if ladder and ladder[-1].step is Step.TAKE_BACK and not (away.available or away.back):
-            self._take_back(lead, one, f"{one.rep} is {away.away}")
+        away = self.away(one.rep)
+        if away and ladder and ladder[-1].step is Step.TAKE_BACK:
+            self.pass_on(lead, one, f"{one.rep} is {away}")
             return
         due, following = climb(ladder, one.level, self.mover.now)
         if due is not None and due.step is Step.TAKE_BACK:
@@ -73,6 +75,19 @@ class _Sweep:
         event = "reminded" if due.step is Step.REMIND else "escalated"
         self.mover.note(lead, event, f"{one.rep} was to {waits}: {event}", None, ref=one.rep)
         self.done[event] += 1
+
+    def away(self, rep_id: str) -> str:
+        """Return why a rep is away for longer than a day, or for good; "" if they are there."""
+        there = self.team.get(rep_id)
+        if there is None:
+            return NO_REP_OF_OURS
+        return "" if there.available or there.back else there.away
+
+    def gone(self, rep_id: str) -> str:
+        """Return why a rep is away for good; "" if they are there, or will be."""
+        rep, now = self.mover.book.policy.rep(rep_id), self.mover.now
+        gone = rep is None or not takes_leads(rep, local(now, rep.hours.zone).date())
+        return self.away(rep_id) if gone else ""
 
     def _mail(self, lead: Claimed, one: OfferRow, due: Rung, until: datetime) -> None:
         """Put the mail of a step into the outbox; a manager that nobody is gets none."""
@@ -105,13 +120,21 @@ class _Sweep:
 
     def _take_back(self, lead: Claimed, one: OfferRow, because: str) -> None:
         """Take the lead from its rep: for the next one, or, at the end, back to a track."""
-        answered = one.state == "accepted"
-        self.ended.append((one.id, NOT_FOLLOWED_UP if answered else NOT_ANSWERED, because))
-        self.done[NOT_FOLLOWED_UP if answered else NOT_ANSWERED] += 1
         policy = self.mover.book.policy
         if one.round > policy.agreement.reroute:
+            self._end(one, because)
             self.recycled.append((lead, policy.on_expiry))
             return
+        self.pass_on(lead, one, because)
+
+    def _end(self, one: OfferRow, because: str) -> None:
+        state = NOT_FOLLOWED_UP if one.state == "accepted" else NOT_ANSWERED
+        self.ended.append((one.id, state, because))
+        self.done[state] += 1
+
+    def pass_on(self, lead: Claimed, one: OfferRow, because: str) -> None:
+        """Take the lead from its rep, for the next one: who is away had no chance to answer."""
+        self._end(one, because)
         moved = self.mover.keep(
             lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to the next rep", self.mover.now
         )
@@ -175,6 +198,8 @@ def follow_up_batch(house: House, now: datetime, limit: int) -> Counter[str]:
             ladder = until_followed_up(policy, house.holidays, one) if one is not None and mine else ()
             if one is not None and ladder:
                 sweep.climb(lead, one, ladder, "follow up")
+            elif one is not None and mine and one.followed_up_at is None and sweep.gone(one.rep):
+                sweep.pass_on(lead, one, f"{one.rep} is {sweep.gone(one.rep)}")
             elif one is not None and mine and _in_touch_until(one, policy) > now:
                 sweep.mover.keep(
                     lead, Custodian.REP, lead.ref, f"{one.rep} works it", _in_touch_until(one, policy)
@@ -214,7 +239,8 @@ def _remind(lead: Claimed, mover: Mover) -> None:
         moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
         mover.note(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
         return
-    if lead.view.custodian is Custodian.QUEUE and lead.ref.startswith(NEEDS):
+    again = lead.ref.startswith(NEEDS) or lead.ref in ASKED_AGAIN
+    if lead.view.custodian is Custodian.QUEUE and again:
         moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", mover.now)
         mover.note(lead, "returned", f"waited long enough: {lead.ref}", moved, ref=Queue.HAND_OFF)
         return

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, func, select, update
 
+from nurture.domain.lead import Custodian
 from nurture.store import crmrecords, tables
+from nurture.store.changes import hold
 from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
 
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 
@@ -153,6 +156,21 @@ def raise_levels(database: Database, connection: Connection, levels: Sequence[tu
         raised = database.rows("raised", {"id": BigInteger(), "level": Integer()}, levels)
         above = update(offer).where(offer.c.id == raised.c.id, offer.c.level < raised.c.level)
         connection.execute(above.values(level=raised.c.level))
+
+
+def look_at(
+    database: Database, connection: Connection, reps: Collection[str], at: datetime, *, others: bool = False
+) -> None:
+    """Have what these reps (*others*: all but these) have in hand looked at no later than *at*."""
+    theirs = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
+    ids = connection.execute(select(offer.c.lead_id).where(*_IN_HAND, theirs)).scalars().all()
+    if not ids:
+        return
+    hold(database, connection, ids)
+    chosen = database.ids("chosen", sorted(set(ids)))
+    kept = custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value))
+    sooner = update(custody).where(custody.c.lead_id == chosen.c.id, kept, custody.c.due_at > at)
+    connection.execute(sooner.values(due_at=at, version=custody.c.version + 1))
 
 
 def take_away(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:

@@ -140,6 +140,15 @@ def wake(database: Database, connection: Connection, now: datetime) -> None:
         connection.execute(sooner.values(due_at=now, version=custody.c.version + 1))
 
 
+def ask_again(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
+    """Have the leads of these queues looked at now: who decides about them has changed."""
+    asleep = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
+    if database.skips_locked:
+        held = select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id)
+        connection.execute(held.with_for_update())
+    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))
+
+
 def count(connection: Connection) -> int:
     """Return how many leads wait for a rep."""
     return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())

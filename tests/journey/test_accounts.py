@@ -104,6 +104,19 @@ def test_settling_an_unsure_lead_routes_it_at_once(house: House, file: Path) -> 
     assert accounts.choice(house, lead).settled
 
 
+def test_a_new_owner_in_a_file_gets_the_leads_that_waited_for_one(house: House, file: Path) -> None:
+    text = FILE.splitlines()[0] + "\n1;Contoso Holding AG;contoso.example;%s;Customer;\n"
+    file.write_text(text % "zoe", "utf-8")
+    import_accounts(house, file, START)
+    lead = add_lead(house, company="Contoso Holding", email="nora@contoso.example", demo_requested=True)
+    tick_at(house, START)
+    assert custody(house, lead) == ("queue", "account-owner")
+    file.write_text(text % "ben", "utf-8")
+    import_accounts(house, file, START + timedelta(hours=1))
+    tick_at(house, *[START + timedelta(hours=1)] * 2)
+    assert one(house, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "ben"
+
+
 def test_a_lead_that_belongs_to_no_account_goes_to_the_pool(house: House, file: Path) -> None:
     import_accounts(house, file, START)
     lead = add_lead(house, company="Contoso", email="nora@contoso.example", demo_requested=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nurture.errors import NotFound, Refused
-from nurture.journey import approval
+from nurture.journey import approval, following, handoff
 from nurture.journey.approval import approve, versions
 from nurture.journey.house import House
 from nurture.journey.publish import publish
@@ -182,6 +182,40 @@ def test_approving_wakes_the_leads_that_slept_under_the_old_policy(house: House)
     approve(house, SAM, START + DAY)
     tick_at(house, START + DAY)
     assert custody(house, lead)[0] == "offer"
+
+
+def test_whom_an_approved_policy_no_longer_names_loses_what_they_did_not_begin(house: House) -> None:
+    held, taken, worked = (add_lead(house, demo_requested=True) for _ in range(3))
+    tick_at(house, START)
+    names = dict(rows(house, "SELECT lead_id, id FROM offer"))
+    whose = dict(rows(house, "SELECT lead_id, rep FROM offer"))
+    assert whose == {held: "ana", taken: "ben", worked: "ana"}
+    handoff.accept(house, names[worked], START)
+    following.followed_up(house, worked, "call", START + HOUR)
+    ana = next(line for line in tiny_rules()[POLICY].split("\n") if "id: ana" in line)
+    publish(house, changed((ana + "\n", "")), START + HOUR)
+    tick_at(house, START + HOUR)
+    assert custody(house, held) == ("offer", str(names[held]))
+    approve(house, "sam", START + HOUR)
+    tick_at(house, START + HOUR)
+    assert rows(house, "SELECT rep FROM offer WHERE lead_id = :id ORDER BY id", id=held) == [
+        ("ana",),
+        ("ben",),
+    ]
+    assert custody(house, taken) == ("offer", str(names[taken]))
+    assert custody(house, worked) == ("rep", "ana"), "a person decides about what is under way"
+
+
+def test_who_is_taken_over_and_not_called_is_passed_on_when_its_rep_is_gone(house: House) -> None:
+    lead = add_lead(house, demo_requested=True)
+    tick_at(house, START)
+    handoff.accept(house, 1, START)
+    ana = next(line for line in tiny_rules()[POLICY].split("\n") if "id: ana" in line)
+    publish(house, changed((ana + "\n", "")), START + HOUR)
+    approve(house, "sam", START + HOUR)
+    tick_at(house, START + HOUR)
+    assert rows(house, "SELECT rep, state FROM offer ORDER BY id") == [("ana", "lapsed"), ("ben", "offered")]
+    assert custody(house, lead) == ("offer", "2")
 
 
 def test_a_name_is_known_by_the_whole_line_or_by_what_stands_before_the_comma() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import Refused
-from nurture.journey import explain, following, handoff, passing, reassigning, steer
+from nurture.journey import explain, following, handoff, passing, reassigning, roster, steer
 from nurture.journey.house import House
 from nurture.store.database import Database
 
@@ -231,6 +231,55 @@ def test_a_lead_that_its_rep_asked_for_begins_a_hand_off_of_its_own(house: House
         ("ben", "expired", 1),
         ("cem", "offered", 2),
     ]
+
+
+def test_what_a_rep_has_on_offer_goes_to_the_next_one_as_leave_begins(house: House) -> None:
+    lead, _ = _offered(house)
+    begins = date(2026, 1, 6)
+    roster.add_leave(house, "ana", begins, begins, None, MONDAY)
+    assert due_at(house, lead) == MONDAY + 2 * HOUR, "the ladder comes sooner"
+    tick_at(house, MONDAY + 4 * HOUR)
+    assert due_at(house, lead) == MONDAY + DAY
+    roster.cancel_leave(house, "ana", begins, MONDAY + 5 * HOUR)
+    roster.add_leave(house, "ana", MONDAY.date(), begins, None, MONDAY + 5 * HOUR)
+    tick_at(house, MONDAY + 5 * HOUR)
+    assert rows(house, "SELECT rep, state, round FROM offer ORDER BY id") == [
+        ("ana", "expired", 1),
+        ("ben", "offered", 2),
+    ]
+
+
+def test_where_offers_go_to_nobody_else_a_rep_on_leave_still_passes_them_on(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    house = make_house(sqlite_db, tmp_path, MONDAY, laddered(PEOPLE.replace("reroute: 1", "reroute: 0")))
+    lead, _ = _offered(house)
+    roster.add_leave(house, "ana", MONDAY.date(), MONDAY.date(), None, MONDAY + HOUR)
+    tick_at(house, MONDAY + HOUR)
+    assert custody(house, lead) == ("offer", "2")
+
+
+def test_a_lead_that_only_somebody_on_leave_takes_is_offered_when_they_are_back(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    more = (
+        "pools: {south: {reps: [ana]}}\nrouting: [{name: account, to: account owner}, "
+        "{name: all, when: always, to: {pool: south}}]\n"
+    )
+    house = make_house(sqlite_db, tmp_path, MONDAY, laddered(PEOPLE + more))
+    roster.add_leave(house, "ana", MONDAY.date(), MONDAY.date(), None, MONDAY)
+    lead = add_lead(house, demo_requested=True, at=MONDAY)
+    tick_at(house, MONDAY)
+    assert custody(house, lead) == ("queue", "no-rep")
+    tick_at(house, MONDAY + DAY, MONDAY + DAY)
+    assert custody(house, lead) == ("offer", "1")
+    other = add_lead(house, demo_requested=True, at=MONDAY + DAY)
+    tuesday = date(2026, 1, 6)
+    roster.add_leave(house, "ana", tuesday, tuesday, None, MONDAY + DAY)
+    tick_at(house, MONDAY + DAY)
+    roster.cancel_leave(house, "ana", tuesday, MONDAY + DAY + HOUR)
+    tick_at(house, MONDAY + DAY + HOUR, MONDAY + DAY + HOUR)
+    assert custody(house, other)[0] == "offer", "who comes back sooner is given it sooner"
 
 
 def test_why_tells_what_comes_next(house: House) -> None:

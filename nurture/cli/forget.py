@@ -26,8 +26,9 @@ def forget(
 ) -> None:
     """Erase all that tells who a lead is, wherever it is kept. It is closed, and never mailed again.
 
-    A mark of the address stays, so that no import brings mail to it. Mail in a mailbox folder, exports,
-    backups and the CRM are yours to clear.
+    A mark of the address stays, so that no import brings mail to it.
+
+    Mail in a mailbox folder, exports, backups and the CRM are yours to clear.
     """
     if not yes:
         raise Refused(f"Forgetting {lead} cannot be taken back. Add --yes to do it.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
 from nurture.cli import (
@@ -53,3 +55,20 @@ deliver.add_to(app)
 sending.add_to(app)
 doctor.add_to(app)
 tokens.add_to(app)
+
+PANELS: Final = {
+    "Tracks and emails": "check publish tracks preview test simulate",
+    "Leads": "import leads why score signal signals enrol leave pause resume replies opens forget",
+    "Who is not mailed": "suppress suppressions opt-in",
+    "Sales": "handoffs accept reject followed-up reassign qualify close "
+    "policy reps accounts routing outcomes crm",
+    "Reports": "report audit",
+    "Running it": "init up tick serve deliver sending doubt doctor tokens db demo version",
+}
+"""Which command stands under which heading of the help."""
+
+_panel_of = {name: panel for panel, names in PANELS.items() for name in names.split()}
+_place_of = {name: place for place, name in enumerate(_panel_of)}
+for _one in (*app.registered_commands, *app.registered_groups):
+    _one.rich_help_panel = _panel_of[str(_one.name)]
+app.registered_commands.sort(key=lambda one: _place_of[str(one.name)])

@@ -36,7 +36,8 @@ def followed_up(house: House, lead_id: int, how: str, now: datetime) -> str:
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
         if rows[0].kind != Custodian.REP:
-            raise Refused(f"Lead {lead_id} is with no rep ({rows[0].kind} {rows[0].ref}). Accept it first.")
+            rest = "" if rows[0].kind == Custodian.CLOSED else "; it has to be accepted first"
+            raise Refused(f"Lead {lead_id} is with no rep ({rows[0].kind}: {rows[0].ref}){rest}.")
         note_touches(house, connection, [Touched(lead_id, how, now)], now)
     return rows[0].ref
 

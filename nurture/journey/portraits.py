@@ -120,8 +120,20 @@ def _score(one: Known, policy: Policy, now: datetime) -> float:
     return round(score.value_at(engagement, policy.points, max(now, one.engagement_at or now)), 1)
 
 
+_DEEDS: Final = {
+    "changed": "changed in the CRM",
+    "deciding": "said when they decide",
+    "replied": "wrote back",
+    "requested_demo": "asked for a demo",
+    "submitted": "filled in a form",
+    "used": "used the product",
+    "visited": "came to our site",
+}
+"""What a deed is called where its name alone says too little to a rep."""
+
+
 def _deed(one: Deed) -> Words:
-    told = one.kind.replace("_", " ")
+    told = _DEEDS.get(one.kind, one.kind.replace("_", " "))
     if one.step:
         told += f" ({one.step}{', ' + one.link if one.link else ''})"
     what = f"{told}: {_one_line(one.value)}" if one.value else told

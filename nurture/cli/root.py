@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import typer
+from typer.models import CommandInfo, TyperInfo
 
 from nurture.cli import (
     accounts,
@@ -69,6 +70,7 @@ PANELS: Final = {
 
 _panel_of = {name: panel for panel, names in PANELS.items() for name in names.split()}
 _place_of = {name: place for place, name in enumerate(_panel_of)}
-for _one in (*app.registered_commands, *app.registered_groups):
+_registered: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
+for _one in _registered:
     _one.rich_help_panel = _panel_of[str(_one.name)]
 app.registered_commands.sort(key=lambda one: _place_of[str(one.name)])

@@ -232,6 +232,7 @@ def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
         (["simulate", "welcome", "--zone", "Mars/Base"], 4, "Mars/Base"),
         (["simulate", "welcome", "--days", "0"], 2, "days"),
         (["check", "--templates", "gone"], 5, "gone"),
+        (["followed-up", "1"], 4, "it has to be accepted first"),
         (["report", "sales", "--since", "2027-01-02", "--until", "2027-01-01"], 4, "Turn the days round"),
         (["signals", "import", "gone.csv"], 5, "gone.csv"),
         (["signals", "import", "."], 5, "folder"),

@@ -110,3 +110,13 @@ def test_the_first_sentence_comes_of_the_rule_and_of_the_newest_deed(
         (email,) = outgoing.write(house, connection, [waiting], START).emails.values()
     assert opener in " ".join(email.text.split())
     assert one(house, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
+
+
+def test_deeds_are_told_in_the_words_of_people(sqlite_db: Database, tmp_path: Path) -> None:
+    house, _ = briefed(sqlite_db, tmp_path)
+    with house.database.write() as connection:
+        connection.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
+        connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
+        (waiting,) = outbox.due(house.database, connection, START, 9)
+        (email,) = outgoing.write(house, connection, [waiting], START).emails.values()
+    assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())

@@ -1,9 +1,10 @@
-"""Send what is claimed, a breath at a time: stamp, call, write back. None is sent twice knowingly."""
+"""Send what is claimed: stamp, call, write back; two breaths in flight, none sent twice knowingly."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple, assert_never
@@ -25,6 +26,9 @@ from . import clearance
 from .claiming import PROBE_AFTER, Held, Observe, settle_and_wake
 from .heartbeat import LEASE, heartbeat
 from .house import House
+
+IN_FLIGHT: Final = 2
+"""How many breaths are at the provider at one time; they share what it takes at once, so none waits there."""
 
 UNKNOWN_IN_A_ROW: Final = 5
 """So many unknown outcomes, one after the other, put the brake on."""
@@ -54,34 +58,36 @@ def send_claimed(
 ) -> Sent:
     """Send what is still ours and still allowed, a breath at a time; give back what the provider stops.
 
-    What came of one breath is written with the stamps of the next: one wait for the disk. Meanwhile nothing
-    is called: two threads at work take more of one processor than the overlap gives. *unknown* is how many
-    outcomes in a row were unknown before.
+    While one breath is at the provider, the one before is written back and the next one is stamped. *unknown*
+    is how many outcomes in a row were unknown before.
     """
     sent = Sent(unknown=unknown)
-    left = deque(_breaths(held.waiting, house.provider.at_once))
-    landed: _Flight | None = None
+    left = deque(_breaths(held.waiting, max(1, house.provider.at_once // IN_FLIGHT)))
+    flying: deque[_Flight] = deque()
     stop: NotSent | None = None
-    with heartbeat(house.database, held.token, clock):
-        while landed is not None or (left and stop is None):
+    with heartbeat(house.database, held.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as lines:
+        while flying or (left and stop is None):
+            landed = flying.popleft() if len(flying) == IN_FLIGHT or not left or stop else None
+            if landed is not None:
+                receipts = landed.receipts.result()
+                observe("after the call", landed.refs)
+                stop = stop or _stopping(receipts, sent)
             breath = left.popleft() if left and stop is None else ()
             sending = _turn(house, held, landed, breath, sent, clock, observe)
-            landed = None
             if sending:
                 emails = [held.emails[one.id] for one in sending]
-                landed = _Flight(sending, _call(house, emails, clock.now(), clock))
-                observe("after the call", landed.refs)
-                stop = _stopping(landed.receipts, sent)
+                looked = clock.now()
+                flying.append(_Flight(sending, lines.submit(_call, house, emails, looked, clock)))
     if stop is not None:
         _put_brake(house, held, [one for breath in left for one in breath], stop, sent, clock.now())
     return sent
 
 
 class _Flight(NamedTuple):
-    """A breath that was at the provider, with one receipt for each message."""
+    """A breath at the provider."""
 
     sending: Sequence[Waiting]
-    receipts: Sequence[Receipt]
+    receipts: Future[Sequence[Receipt]]
 
     @property
     def refs(self) -> list[str]:
@@ -144,11 +150,11 @@ def _turn(
 def _write_back(
     house: House, connection: Connection, held: Held, landed: _Flight, now: datetime
 ) -> Counter[str]:
-    name = house.provider.name
-    answered = list(zip(landed.sending, landed.receipts, strict=True))
+    receipts, name = landed.receipts.result(), house.provider.name
+    answered = list(zip(landed.sending, receipts, strict=True))
     came = [_outcome(one, receipt, name, now) for one, receipt in answered]
     settle_and_wake(house, connection, came, landed.sending, held.token, now)
-    if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in landed.receipts):
+    if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
         brakes.release(connection, "provider", name, "a probe that went through", now)
     for domain, refused in _refused_senders(answered, held.domains).items():
         until = refused.retry_at or now + clearance.LOOK_AGAIN_AFTER

@@ -365,7 +365,7 @@ def test_a_provider_that_breaks_off_leaves_doubts_and_its_run_goes_on(house: Hou
             raise error
         return Accepted(email.ref)
 
-    house.provider = post = Post(breaks, at_once=1)
+    house.provider = post = Post(breaks, at_once=2)
     deliver.deliver(house, VirtualClock(OPEN))
     tick_at(house, OPEN + DAY)
     assert (_state(house, first), _state(house, second)) == ("in_doubt", "accepted")

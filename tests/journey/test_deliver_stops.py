@@ -61,7 +61,7 @@ def house(db: Database, tmp_path: Path) -> House:
 def test_five_unclear_calls_in_a_row_stop_everything_for_a_minute(house: House) -> None:
     post = _post(house, InDoubt("the line broke"))
     deliver.deliver(house, VirtualClock(OPEN))
-    in_flight = post.at_once
+    in_flight = calling.IN_FLIGHT * post.at_once
     assert calling.UNKNOWN_IN_A_ROW <= len(post.refs) <= calling.UNKNOWN_IN_A_ROW + in_flight
     assert _states(house) == {"in_doubt": len(post.refs), "planned": MANY - len(post.refs)}
     (brake,) = _brakes(house)
@@ -97,7 +97,7 @@ def test_clear_answers_in_between_are_no_reason_to_stop(house: House) -> None:
 def test_a_refused_key_stops_the_rest_and_says_which_setting(house: House) -> None:
     post = _post(house, NotSent("the key is refused; check NURTURE_SENDGRID_KEY", stops=True))
     deliver.deliver(house, VirtualClock(OPEN))
-    assert len(post.refs) <= post.at_once
+    assert len(post.refs) <= calling.IN_FLIGHT * post.at_once
     assert _states(house) == {"planned": MANY}
     assert [brake.reason for brake in _brakes(house)] == ["the key is refused; check NURTURE_SENDGRID_KEY"]
     assert one(house, "SELECT count(*) FROM message WHERE lease_token IS NOT NULL") == 0

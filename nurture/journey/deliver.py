@@ -21,7 +21,7 @@ from .heartbeat import LEASE
 from .house import House
 from .undisturbed import undisturbed
 
-BATCH: Final = 500
+BATCH: Final = 1_000
 """How many messages a worker holds at most: what it holds waits for it."""
 
 WAITS_AT_MOST: Final = timedelta(seconds=10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -53,24 +53,40 @@ KNOWN: Final = frozenset(
 
 
 class Letter(NamedTuple):
-    """A composed touch, the public links in it, and where its numbered links lead."""
+    """A composed touch, the public links in it, and where the links lead that are its own."""
 
     email: ComposedEmail
     links: list[Link]
-    shared: tuple[Shared, ...] = ()
     own: Own | None = None
 
 
-def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = False) -> Letter:
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What all mails of one email of one version have in common."""
+
+    program: Program
+    compiled: CompiledEmail
+    sender: Address
+    shared: tuple[Shared, ...]
+
+
+def sheet(house: House, connection: Connection, track: str, version: int, email: str) -> Sheet:
+    """Read an email of one version of a track."""
+    program = house.rulebooks.program(connection, track, version)
+    compiled = house.rulebooks.email(connection, track, version, email, house.tracking)
+    listed = enumerate(compiled.destinations, 1)
+    shared = tuple(Shared(track, version, email, number, url) for number, url in listed)
+    return Sheet(program, compiled, sender_address(program.sender), shared)
+
+
+def touch(house: House, on: Sheet, one: Waiting, *, opens: bool = False) -> Letter:
     """Compose a touch as its own version of the track has it; *opens* is whether the lead agreed to those."""
     assert one.track is not None
-    assert one.track_version is not None
     assert one.address is not None
-    program = house.rulebooks.program(connection, one.track, one.track_version)
-    compiled = house.rulebooks.email(connection, one.track, one.track_version, one.email, house.tracking)
     made: list[Link] = []
-    reply_to = _reply_to(house, program.sender, one, made)
-    mailto = f"mailto:{reply_to.email if reply_to else program.sender.email}?subject=unsubscribe"
+    sender = on.program.sender
+    reply_to = _reply_to(house, sender, one, made)
+    mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
     url, choices = mailto, ""
     if house.base_url:
         ways = [
@@ -81,17 +97,17 @@ def touch(house: House, connection: Connection, one: Waiting, *, opens: bool = F
         url, choices = (link.url(house.base_url) for link in ways)
     envelope = Envelope(
         ref=one.send_key,
-        sender=sender_address(program.sender),
+        sender=on.sender,
         to=Address(full_name(one.facts), one.address),
         reply_to=reply_to,
         unsubscribe_mailto=mailto if url != mailto else None,
         labels=(one.track, one.step),
         origin=house.origin,
     )
-    trail = _trail(house, compiled, one, made, opens=opens)
-    values = touch_values(one.facts, program, url, one.basis or "", choices)
-    email = compose(compiled, values, envelope, trail)
-    return Letter(email, made, _shared(compiled, one), _own(compiled, trail, one))
+    trail = _trail(house, on.compiled, one, made, opens=opens)
+    values = touch_values(one.facts, on.program, url, one.basis or "", choices)
+    email = compose(on.compiled, values, envelope, trail)
+    return Letter(email, made, _own(on.compiled, trail, one))
 
 
 def _trail(
@@ -108,16 +124,6 @@ def _trail(
         made.append(links.make(Wanted(links.OPEN, one.lead_id, one.id)))
         pixel = f"{made[-1].url(house.base_url)}.gif"
     return Trail(prefix, compiled.tracking, pixel)
-
-
-@lru_cache(maxsize=256)
-def _numbered(compiled: CompiledEmail, track: str, version: int, email: str) -> tuple[Shared, ...]:
-    listed = enumerate(compiled.destinations, 1)
-    return tuple(Shared(track, version, email, number, url) for number, url in listed)
-
-
-def _shared(compiled: CompiledEmail, one: Waiting) -> tuple[Shared, ...]:
-    return _numbered(compiled, one.track or "", one.track_version or 0, one.email)
 
 
 def _own(compiled: CompiledEmail, trail: Trail | None, one: Waiting) -> Own | None:
@@ -168,7 +174,6 @@ def full_name(facts: Mapping[str, Any]) -> str:
     return " ".join((named or str(facts.get("full_name") or "")).split())
 
 
-@lru_cache(maxsize=64)
 def sender_address(sender: Sender) -> Address:
     """Return the mailbox that mail of this sender is from."""
     return Address(sender.name, sender.email)

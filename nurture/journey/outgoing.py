@@ -16,11 +16,14 @@ from nurture.store.outbox import NOTICE, TO_LEADS, Waiting
 from . import asking, forwarding, links, nudges, replinks
 from .briefs import Briefs
 from .house import House
-from .letters import Letter, touch
+from .letters import Letter, Sheet, sheet, touch
 from .links import Link
 from .nudges import Nudges
 from .replinks import RepLink
 from .unnamed import unnamed
+
+SheetKey = tuple[str, int, str]
+"""Track, its version, and the name of an email in it."""
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Written:
 def write(house: House, connection: Connection, batch: Sequence[Waiting], now: datetime) -> Written:
     """Compose each message of *batch*; a letter that cannot be composed never stops the others."""
     written = Written()
+    sheets: dict[SheetKey, Sheet] = {}
     agreed = _agreed(house, connection, batch)
     passed_on = [one for one in batch if one.kind == "brief" and one.email == forwarding.TEMPLATE]
     forwards = forwarding.Forwards.of(house, connection, passed_on)
@@ -52,7 +56,9 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
     for one in batch:
         try:
             if one.kind == "touch":
-                letter = touch(house, connection, one, opens=one.lead_id in agreed)
+                letter = touch(
+                    house, _sheet(house, connection, sheets, one), one, opens=one.lead_id in agreed
+                )
             elif one.kind == asking.ASK:
                 letter = asking.letter(house, connection, one)
             elif one.id in answers:
@@ -66,11 +72,19 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
             continue
         written.emails[one.id] = letter.email
         written.links.extend(letter.links)
-        written.shared.update(letter.shared)
         if letter.own is not None:
             written.own.append(letter.own)
     written.rep_links = briefs.rep_links
+    written.shared.update(number for found in sheets.values() for number in found.shared)
     return written
+
+
+def _sheet(house: House, connection: Connection, sheets: dict[SheetKey, Sheet], one: Waiting) -> Sheet:
+    """Return the sheet of a touch, read once for a batch."""
+    key = one.track or "", one.track_version or 0, one.email
+    if key not in sheets:
+        sheets[key] = sheet(house, connection, *key)
+    return sheets[key]
 
 
 def _agreed(house: House, connection: Connection, batch: Sequence[Waiting]) -> set[int]:

@@ -51,7 +51,7 @@ class SendGrid:
         sandbox: bool = False,
         asm_group: int | None = None,
         ip_pool: str | None = None,
-        at_once: int = 64,
+        at_once: int = 96,
         connect_timeout: float = 5.0,
         read_timeout: float = 20.0,
         total_timeout: float = 25.0,

@@ -50,6 +50,8 @@ AT_MOST: Final = 2_000
 UNCLEAR_IN_A_ROW: Final = 3
 """So many unclear answers, one after the other, put the brake on."""
 
+FORGOTTEN: Final = "nobody to tell of: the lead was forgotten"
+
 _WORDS: Final = 1_000  # characters of why now
 
 Observe = Callable[[str, Sequence[str]], None]
@@ -169,6 +171,10 @@ class _Worker:
             ids = [id_ for id_, _ in breath]
             name = self.crm.name
             going = crmrecords.stamp(database, connection, ids, name, self.token, now + LEASE, now)
+            forgotten = [one for one in going if is_forgotten(one)]
+            told = [Told(one.id, "done", None, None, None, FORGOTTEN, None) for one in forgotten]
+            crmrecords.settle(database, connection, told, self.token, now)
+            going = [one for one in going if not is_forgotten(one)]
             policy = self.house.rulebooks.current(connection).policy if going else None
         if not going or policy is None:
             return []
@@ -236,6 +242,11 @@ _WORD: Final[dict[type, str]] = {
 def brake_on(on: Sequence[Brake], crm: Crm) -> Brake | None:
     """Return what keeps everybody from calling *crm*, None if nothing does."""
     return next((one for one in on if (one.kind, one.name) == ("provider", crm.name)), None)
+
+
+def is_forgotten(one: Going) -> bool:
+    """Tell whether nothing is known of the lead any more: a CRM would make somebody new of it."""
+    return not (one.facts or one.address or one.known_as)
 
 
 def person_key(house: House, lead_id: int) -> str:

@@ -77,7 +77,11 @@ class Handover:
     @property
     def closed_at(self) -> datetime | None:
         """Return when the loop closed: how it ended is known, or a rep gave it back with a reason."""
-        known = [one.answered_at for one in self.offers if one.state == "rejected" and one.answered_at]
+        known = [
+            max(one.answered_at, one.followed_up_at or one.answered_at)  # given back after it was taken over
+            for one in self.offers
+            if one.state == "rejected" and one.answered_at
+        ]
         if self.ended is not None:
             known.append(self.ended.happened_at)
         return max(min(known), self.decided_at) if known else None

@@ -133,9 +133,7 @@ def _close(house: House, connection: Connection, weighing: _Weighing, source: st
     opened = offers.open_of(database, connection, list(weighing.closing))
     offers.answer(database, connection, [(one.id, "withdrawn", "closed") for one in opened.values()], now)
     for lead_id, one in weighing.closing.items():
-        because = f"closed as {one.closing.value}, as {source} says" + (
-            f": {one.reason}" if one.reason else ""
-        )
+        because = f"closed as {one.closing.value}, as {source} says"
         mover.close(
             weighing.leads[lead_id],
             one.closing,

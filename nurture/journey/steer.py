@@ -218,7 +218,7 @@ def _may_close(lead: Claimed, closing: Closing) -> bool:
 
 
 def _close(lead: Claimed, deal: Deal, mover: Mover, source: str) -> None:
-    because = f"closed as {deal.closing.value} by hand" + (f": {deal.reason}" if deal.reason else "")
+    because = f"closed as {deal.closing.value} by hand"  # why is somebody's own words: the outcome has them
     mover.close(
         lead,
         deal.closing,

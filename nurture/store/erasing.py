@@ -19,6 +19,7 @@ def _table(model: type[SQLModel]) -> Table:
 address, lead, message = _table(tables.Address), _table(tables.Lead), _table(tables.Message)
 signal, visit = _table(tables.Signal), _table(listening_tables.Visit)
 raw_batch, api_answer = _table(listening_tables.RawBatch), _table(listening_tables.ApiAnswer)
+crm_record = _table(crm_tables.CrmRecord)
 mail_destination = _table(listening_tables.MailDestination)
 
 _ROWS: Final = (
@@ -59,6 +60,8 @@ def erase_lead(connection: Connection, lead_id: int) -> None:
         connection.execute(delete(table).where(table.c.lead_id == lead_id))
     for table in _WORDS:
         connection.execute(update(table).where(table.c.lead_id == lead_id).values(reason=""))
+    # What a CRM answered may repeat what it was told.
+    connection.execute(update(crm_record).where(crm_record.c.lead_id == lead_id).values(reason=None))
     # A signal's key and value repeat what was sent. Links of our own are named by their template.
     others = (signal.c.lead_id == lead_id) & (signal.c.source != "link")
     connection.execute(update(signal).where(others).values(link=None))

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, select, update
+from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, or_, select, update
 from sqlalchemy.types import TypeEngine
 
+from nurture.domain.callback import CALL_BACK
 from nurture.store import sales_tables, tables
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
@@ -124,12 +125,12 @@ def origins(database: Database, connection: Connection, lead_ids: Sequence[int])
 
 
 def former_owners(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
-    """Return who took each of these leads over last, by lead id."""
+    """Return who took each of these leads over last, or said that they will call, by lead id."""
     chosen = database.ids("chosen", lead_ids)
     newest = (
         select(func.max(offer.c.id).label("id"))
         .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(offer.c.state == "accepted")
+        .where(or_(offer.c.state == "accepted", offer.c.reason == CALL_BACK))
         .group_by(offer.c.lead_id)
         .subquery()
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from nurture.domain.lead import Closing
 from nurture.errors import NotFound
 from nurture.journey import (
     clicks,
@@ -21,6 +22,7 @@ from nurture.journey import (
     repeats,
     replies,
     roster,
+    steer,
     suppress,
 )
 from nurture.journey.apitokens import create
@@ -186,6 +188,15 @@ def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(house: House
     assert replies.list_replies(house, lead, 5) == []
     (ana, ben) = roster.roster(house, NOW + timedelta(hours=2))
     assert (ana.in_hand, ben.in_hand) == (0, 0)
+
+
+def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(house: House, tmp_path: Path) -> None:
+    lead = everything_happens(house, tmp_path)
+    steer.close(house, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
+    forget.forget(house, str(lead), NOW + timedelta(hours=2))
+    told = rows(house, "SELECT because FROM journal WHERE lead_id = :id", id=lead)
+    assert not [because for (because,) in told if "Holm" in str(because)]
+    assert rows(house, "SELECT DISTINCT reason FROM outcome WHERE lead_id = :id", id=lead) == [("",)]
 
 
 def test_for_each_table_that_names_leads_it_is_said_what_becomes_of_its_rows() -> None:

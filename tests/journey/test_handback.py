@@ -14,7 +14,7 @@ from sqlalchemy import text
 from nurture.clock import VirtualClock
 from nurture.crm.csvfolder import CsvFolder
 from nurture.crm.port import Stage
-from nurture.journey import brakes, handback, handoff, steer, tick
+from nurture.journey import brakes, forget, handback, handoff, steer, tick
 from nurture.journey.house import House
 from nurture.store import crmrecords
 from nurture.store.database import Database
@@ -184,6 +184,14 @@ def test_what_became_of_an_offer_is_told_whoever_changed_it(house: House, crm: S
     assert run(house) == {"told": 1}
     assert crm.told[-1] == ("nurture-handoff-1", "lapsed")
     assert run(house) == {}
+
+
+def test_of_who_was_forgotten_the_crm_is_told_nothing_more(house: House, crm: ScriptedCrm) -> None:
+    (lead_id,) = offered(house)
+    forget.forget(house, str(lead_id), START)
+    run(house)
+    assert crm.told == []
+    assert states(house) == ["done"]
 
 
 def test_every_state_of_an_offer_is_a_stage_that_a_crm_can_be_told() -> None:

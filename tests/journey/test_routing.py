@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nurture.domain.signals import SignalKind
-from nurture.journey import enrol, handoff, offering
+from nurture.journey import enrol, handoff, offering, passing
 from nurture.journey.house import House
 from nurture.journey.replay import replay
 from nurture.store import accounts, routing
@@ -137,6 +137,19 @@ def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: Ho
     )
     offering.offer_batch(lite, START + HOUR, 10)
     assert owner(lite, lead)[0] not in (first, None)
+
+
+def test_who_said_that_they_will_call_gets_the_lead_when_its_day_comes(lite: House) -> None:
+    lead = ready(lite)
+    first, _ = owner(lite, lead)
+    offer = one(lite, "SELECT id FROM offer WHERE lead_id = :id", id=lead)
+    passing.call_back(lite, offer, (START + 40 * DAY).date(), START)
+    ready(lite)
+    tick_at(lite, START + 40 * DAY, START + 40 * DAY)
+    assert custody(lite, lead)[0] == "offer"
+    assert owner(lite, lead) == (first, None)
+    decided = "SELECT rule FROM routing WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
+    assert one(lite, decided, id=lead) == "former"
 
 
 def test_shares_go_by_weight_over_batches_and_the_turns_are_kept(lite: House) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.domain.address import mark_of
 from nurture.domain.lead import Fact
-from nurture.store import clocks, crmrecords, signals, tables
+from nurture.store import clocks, crmrecords, offers, signals, tables
 from nurture.store.changes import Changes, hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.types import Json, UtcDateTime
@@ -306,7 +306,10 @@ def _update(database: Database, connection: Connection, rows: Sequence[Updated],
 
 
 def _leave(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """End what runs for leads that were won elsewhere: their stay on a track, their open hand-off."""
+    """End what runs for leads that were won elsewhere: their stay on a track, their open hand-off.
+
+    What a rep took over of them is in hand no more.
+    """
     if not lead_ids:
         return
     gone = database.ids("gone", lead_ids)
@@ -322,6 +325,7 @@ def _leave(database: Database, connection: Connection, lead_ids: Sequence[int], 
         .returning(offer.c.id)
     ).scalars()
     crmrecords.intend(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
+    offers.follow_up(database, connection, [(id_, "closed") for id_ in lead_ids], now)
 
 
 def note_run(connection: Connection, run: ImportRun) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from nurture.journey import enrol, steer, tick
+from nurture.domain.signals import SignalKind
+from nurture.journey import enrol, handoff, roster, steer, tick
 from nurture.store.database import Database
 
 from .builders import START, make_house
@@ -22,6 +23,7 @@ from .lead_files import (
     row,
     rows_of,
 )
+from .looking import tell
 
 
 def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Database, tmp_path: Path) -> None:
@@ -43,6 +45,20 @@ def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Datab
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
     assert rows_of(db, "SELECT lead_id FROM outcome WHERE closing = 'won' ORDER BY 1") == [(1,), (2,), (3,)]
+
+
+def test_a_lead_that_bought_elsewhere_is_in_no_reps_hands_any_more(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    house = make_house(sqlite_db, tmp_path)
+    bring(house, tmp_path, row(), now=START)
+    tick.tick(house, START)
+    tell(house, 1, SignalKind.REPLIED, START)
+    tick.tick(house, START + timedelta(hours=1))
+    handoff.accept(house, 1, START + timedelta(hours=1))
+    bring(house, tmp_path, row(Status="Closed Won"), now=START + timedelta(hours=2))
+    assert custody_of(sqlite_db) == [("closed", "won")]
+    assert [rep.in_hand for rep in roster.roster(house, START + timedelta(hours=2))] == [0, 0]
 
 
 def test_a_known_lead_keeps_its_custodian_otherwise(db: Database, tmp_path: Path) -> None:

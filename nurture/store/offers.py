@@ -102,8 +102,10 @@ def loads(database: Database, connection: Connection, days: Mapping[str, datetim
     In hand is what waits for their answer, and what they took over and did not follow up yet.
     """
     began = database.rows("began", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
-    ever = select(offer.c.rep, func.max(offer.c.id)).where(offer.c.rep.in_(days)).group_by(offer.c.rep)
-    newest: dict[str, int] = dict(connection.execute(ever).tuples().all())
+    last = select(offer.c.id).where(offer.c.rep == began.c.rep)  # by the index, however many there were
+    last = last.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
+    ever = connection.execute(select(began.c.rep, last.scalar_subquery())).tuples()
+    newest = {rep: number for rep, number in ever if number is not None}
     given = (
         select(offer.c.rep, func.count())
         .join(began, began.c.rep == offer.c.rep)

@@ -6,7 +6,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
-from nurture.domain.turns import has_room
+from sqlalchemy import Connection
+
+from nurture.domain.team import Rep
+from nurture.domain.turns import Standing, has_room
 from nurture.errors import NotFound, Refused
 from nurture.store import offers, views, waiting
 from nurture.store.offers import OfferRow
@@ -40,27 +43,14 @@ def reassign(
     database = house.database
     with database.write() as connection:
         waiting.alone(database, connection)
-        one = offers.find(database, connection, [offer_id]).get(offer_id)
-        if one is None:
-            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
-        rows = views.these(database, connection, [one.lead_id])
-        one = offers.find(database, connection, [offer_id])[offer_id]
-        holds = (one.state, rows[0].kind, rows[0].ref) in (
-            ("offered", "offer", str(offer_id)),
-            ("accepted", "rep", one.rep),
-        )
-        if one.state not in states or not holds:
-            raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
+        one, rows = _held(house, connection, offer_id, states)
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         policy = mover.book.policy
         rep = named_rep(policy, to)
         if to == one.rep:
             raise Refused(f"Hand-off {offer_id} is {to}'s already.")
-        standing = rooms.look(house, connection, policy, now).team[to]
-        if not anyway and not (standing.available and has_room(rep, standing)):
-            counts = f"{standing.today} of {rep.capacity} today, {standing.in_hand} in hand"
-            full = f"is {standing.away}" if standing.away else f"has {counts}"
-            raise Refused(f"{to} {full}. Give it to them nevertheless with --anyway.")
+        if not anyway:
+            _require_room(rep, rooms.look(house, connection, policy, now).team[to])
         if one.state == "offered":
             offers.answer(database, connection, [(offer_id, "reassigned", by)], now)
         else:
@@ -74,3 +64,28 @@ def reassign(
         mover.changes.write(database, connection, now)
         room_freed(house, connection, policy, now)
     return one
+
+
+def _held(
+    house: House, connection: Connection, offer_id: int, states: Collection[str]
+) -> tuple[OfferRow, list[views.DueRow]]:
+    """Lock the lead of a hand-off that holds it; return both."""
+    one = offers.find(house.database, connection, [offer_id]).get(offer_id)
+    if one is None:
+        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+    rows = views.these(house.database, connection, [one.lead_id])
+    one = offers.find(house.database, connection, [offer_id])[offer_id]
+    holds = (one.state, rows[0].kind, rows[0].ref) in (
+        ("offered", "offer", str(offer_id)),
+        ("accepted", "rep", one.rep),
+    )
+    if one.state not in states or not holds:
+        raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
+    return one, rows
+
+
+def _require_room(rep: Rep, standing: Standing) -> None:
+    if not (standing.available and has_room(rep, standing)):
+        counts = f"{standing.today} of {rep.capacity} today, {standing.in_hand} in hand"
+        full = f"is {standing.away}" if standing.away else f"has {counts}"
+        raise Refused(f"{rep.id} {full}. Give it to them nevertheless with --anyway.")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import ceil
-from typing import Final
 
 from sqlalchemy import Connection
 
@@ -19,25 +18,7 @@ from nurture.store import handoffs
 from .handovers import Handover, handovers
 from .house import House
 from .report import Wins, wins_by_age
-
-NEVER_AFTER: Final = timedelta(days=7)
-CLOSURES: Final = (timedelta(days=30), timedelta(days=90))
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """A share of hand-offs, and the figure of the trade press beside it, "" where there is none."""
-
-    name: str
-    part: int
-    whole: int
-    elsewhere: str
-    means: str
-
-    @property
-    def share(self) -> float | None:
-        """Return the share, None of nothing."""
-        return self.part / self.whole if self.whole else None
+from .salesrates import CLOSURES, Rate, rates
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +135,7 @@ def report_sales(
         source=source,
         handed_off=len(found),
         still_open=sum(one.is_open for one in found),
-        rates=_rates(found, now),
+        rates=rates(found, now),
         time_to_owner=_waited(found),
         rules=_by_rule(found),
         reasons=_reasons(found, labels),
@@ -178,61 +159,6 @@ def _named(house: House, connection: Connection) -> tuple[dict[str, Rep], dict[s
         return {}, {}
     labels = {code: reason.label for code, reason in policy.reject_reasons.items()}
     return {rep.id: rep for rep in policy.reps}, labels
-
-
-def _rates(found: Sequence[Handover], now: datetime) -> tuple[Rate, ...]:
-    """Reckon the shares; of a deadline only hand-offs that are older count."""
-
-    def rate(
-        name: str,
-        is_so: Callable[[Handover], bool],
-        elsewhere: str,
-        means: str,
-        older: timedelta | None = None,
-    ) -> Rate:
-        of = [one for one in found if now - one.decided_at >= older] if older is not None else found
-        return Rate(name, sum(map(is_so, of)), len(of), elsewhere, means)
-
-    answered = [one for one in found if not one.is_open]
-    ignored = Rate(
-        "ignored",
-        sum(one.ignored for one in answered),
-        len(answered),
-        "80 %",
-        "nobody answered the offer, or took it and never got in touch; open ones left out",
-    )
-    return (
-        rate(
-            "wrong owner",
-            lambda one: one.wrong_owner,
-            "25.5 %",
-            "passed on by hand, refused as not theirs, or owned by somebody else in the CRM by now",
-        ),
-        rate(
-            "reached",
-            lambda one: one.reached_by_owner,
-            "30 %",
-            "whoever took the lead got in touch with it",
-        ),
-        rate(
-            "never followed up",
-            lambda one: not one.followed_up_within(NEVER_AFTER),
-            "50-70 %",
-            "nobody got in touch within 7 days of the first offer; younger ones left out",
-            NEVER_AFTER,
-        ),
-        ignored,
-        *(
-            rate(
-                f"loop closed in {span.days} days",
-                lambda one, span=span: one.closed_within(span),  # type: ignore[misc]
-                "",
-                f"won, lost or given back with a reason within {span.days} days; younger ones left out",
-                span,
-            )
-            for span in CLOSURES
-        ),
-    )
 
 
 def _waited(found: Sequence[Handover]) -> Waited:

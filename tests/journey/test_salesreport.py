@@ -11,7 +11,8 @@ from nurture.domain.lead import Closing
 from nurture.errors import Refused
 from nurture.journey import handoff, steer
 from nurture.journey.house import House
-from nurture.journey.salesreport import Rate, SalesReport, percentile, report_sales
+from nurture.journey.salesrates import Rate
+from nurture.journey.salesreport import SalesReport, percentile, report_sales
 from nurture.store.database import Database
 
 from .builders import START, add_lead, make_house, statements, tick_at

@@ -6,7 +6,8 @@ import re
 from datetime import UTC, datetime
 
 from nurture.journey.report import Wins
-from nurture.journey.salesreport import Month, Rate, SalesReport, Waited
+from nurture.journey.salesrates import Rate
+from nurture.journey.salesreport import Month, SalesReport, Waited
 from nurture.web.salespage import HEIGHT, sales_page
 
 AT = datetime(2026, 9, 1, tzinfo=UTC)

@@ -102,7 +102,9 @@ def handovers(
     """Group offers, which come lead by lead in their order, into hand-offs."""
     for lead_id, offers in groupby(made, key=attrgetter("lead_id")):
         chains = list(_chains(offers))
-        decided = [_decided(chain[0], handed_off.get(lead_id, ())) for chain in chains]
+        before = [None, *(chain[-1].offered_at for chain in chains)]
+        told = handed_off.get(lead_id, ())
+        decided = [_decided(chain[0], told, after) for chain, after in zip(chains, before, strict=False)]
         for place, chain in enumerate(chains):
             until = decided[place + 1] if place + 1 < len(chains) else None
             of_this = (
@@ -125,6 +127,10 @@ def _chains(offers: Iterable[Made]) -> Iterator[list[Made]]:
         yield chain
 
 
-def _decided(first: Made, handed_off: Sequence[datetime]) -> datetime:
-    """Return the newest decision before the offer; leads that arrive ready are offered at once."""
-    return max((at for at in handed_off if at <= first.offered_at), default=first.offered_at)
+def _decided(first: Made, handed_off: Sequence[datetime], after: datetime | None) -> datetime:
+    """Return the newest decision before the offer, and *after* the lead's last offer before it.
+
+    Leads that arrive ready are offered at once, as are those that a rep asks for.
+    """
+    known = (at for at in handed_off if at <= first.offered_at and (after is None or at > after))
+    return max(known, default=first.offered_at)

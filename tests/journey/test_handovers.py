@@ -40,6 +40,13 @@ def test_a_lead_that_comes_back_and_is_handed_off_again_is_another_hand_off() ->
     assert (second.decided_at, second.until) == (AT + 8 * HOUR, None)
 
 
+def test_a_lead_that_a_rep_asks_for_is_handed_off_then_and_not_when_it_was_the_last_time() -> None:
+    won = Ended(1, "won", AT + 3 * HOUR, 900.0)
+    first, asked = _of(_made(1, "accepted"), _made(99, "accepted"), handed_off={1: [AT + HOUR]}, ended=[won])
+    assert (first.decided_at, asked.decided_at) == (AT + HOUR, AT + 99 * HOUR)
+    assert (first.has_won, asked.has_won) == (True, False)
+
+
 def test_leads_are_kept_apart() -> None:
     assert len(_of(_made(1, "expired"), _made(2, "expired", lead_id=2, round=1))) == 2
 

@@ -84,6 +84,14 @@ def read_back(house: House, now: datetime) -> ReadBack:
     return done
 
 
+def is_new(one: Seen, old: Link | None) -> bool:
+    """Tell whether the status was set since we last looked.
+
+    At first sight, what stands in a record of ours may be older than the hand-off; a file is told today.
+    """
+    return old.status != one.status if old is not None else not one.handoff
+
+
 class _Page:
     """One page of changes, in one transaction."""
 
@@ -189,8 +197,7 @@ class _Page:
         """Return when a person was in touch: as logged, or since when a status says so."""
         meaning = self.words.meaning(one.status)
         says = meaning is not None and meaning.meant is not Meant.OPEN
-        new = old is not None and old.status != one.status
-        return one.touched_at or (one.changed_at if says and new else None)
+        return one.touched_at or (one.changed_at if says and is_new(one, old) else None)
 
     def _close(self, seen: Mapping[int, Seen], links: Mapping[int, Link]) -> None:
         told = []
@@ -215,8 +222,7 @@ class _Page:
         back: dict[int, str] = {}
         for lead_id, one in seen.items():
             meaning = self.words.meaning(one.status)
-            old = before.get(lead_id)
-            if meaning and meaning.meant is Meant.RECYCLED and old is not None and old.status != one.status:
+            if meaning and meaning.meant is Meant.RECYCLED and is_new(one, before.get(lead_id)):
                 back[lead_id] = meaning.reason
         if not back:
             return

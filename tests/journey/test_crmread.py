@@ -229,6 +229,21 @@ def test_files_in_a_folder_say_the_same_as_a_crm(sqlite_db: Database, tmp_path: 
     assert dict(crmread.read_back(house, START + DAY).did) == {}
 
 
+def test_the_first_file_that_tells_of_a_lead_counts(sqlite_db: Database, tmp_path: Path) -> None:
+    rules = tiny_rules() | {"sales/crm.yaml": WORDS}
+    house = replace(make_house(sqlite_db, tmp_path, rules=rules), crm=CsvFolder(tmp_path / "crm"))
+    called, given = (
+        add_lead(house, demo_requested=True, email=f"{name}@people.example") for name in ("ana", "bo")
+    )
+    tick.tick(house, START)
+    for offer in (1, 2):
+        handoff.accept(house, offer, START)
+    told = "email,status\nana@people.example,Working\nbo@people.example,Later\n"
+    (tmp_path / "crm" / "in" / "1.csv").write_text(told)
+    assert dict(crmread.read_back(house, START + DAY).did) == {"followed up": 2, "given back": 1}
+    assert (custody(house, called)[0], custody(house, given)[0]) == ("rep", "track")
+
+
 def test_before_anything_is_published_nothing_is_read(sqlite_db: Database, tmp_path: Path) -> None:
     crm = ScriptedCrm(pages=[[Seen("nurture-lead-1", "1", START)]])
     house = House(sqlite_db, Mailbox(tmp_path / "mailbox"), crm=crm)

@@ -133,7 +133,7 @@ def _show_reps(found: SalesReport) -> None:
         "given back",
         "expired",
         "hours to accept",
-        "peak a day",
+        "peak",
         "won",
         "amount",
     )

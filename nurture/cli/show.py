@@ -61,7 +61,7 @@ def table(
     Where a line is too short for all, cells are broken between words as far as words fit.
     """
     cells = [tuple(cell(value) for value in row) for row in rows]
-    least = _least_widths(columns, cells, out.width)
+    widths = _widths([(name, *column) for name, column in _columns(columns, cells)], out.width)
     shown = Table(
         title=title or None,
         title_justify="left",
@@ -71,28 +71,47 @@ def table(
         header_style="bold",
         padding=(0, _GAP, 0, 0),
     )
-    for name, width in zip(columns, least, strict=True):
+    for name, width in zip(columns, widths, strict=True):
         justify: Literal["left", "right"] = "right" if name in right else "left"
-        shown.add_column(name, justify=justify, overflow="fold", min_width=width)
+        shown.add_column(name, justify=justify, overflow="fold", width=width)
     for row in cells:
         shown.add_row(*map(escape, row))
     return shown
 
 
-def _least_widths(columns: Sequence[str], cells: Sequence[Sequence[str]], room: int) -> Sequence[int | None]:
-    """Return what each column needs so that words stay whole, long ones apart; None where nothing helps."""
+def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tuple[str, Sequence[str]]]:
+    return ((name, [row[place] for row in rows]) for place, name in enumerate(names))
+
+
+def _widths(columns: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
+    """Return widths that keep words whole, long ones apart; None where all fits anyway, or nothing helps."""
+    natural = [max(map(cell_len, column)) for column in columns]
+    room = line - _GAP * (len(columns) - 1)
+    if sum(natural) <= room:
+        return [None] * len(columns)
     words = [
-        max((cell_len(word) for text in column for word in text.split()), default=0)
-        for column in zip(columns, *cells, strict=True)
+        max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns
     ]
     for most in _WORDS:
         widths = [min(longest, most) for longest in words]
-        if sum(widths) + _GAP * len(widths) <= room:
-            return widths
-    return [None] * len(words)
+        if sum(widths) <= room:
+            break
+    else:
+        return [None] * len(columns)
+    for _ in range(
+        room - sum(widths)
+    ):  # the rest goes to what is nearly whole, then to where most is missing
+        lacks = [full - width for full, width in zip(natural, widths, strict=True)]
+        place = min(
+            (place for place, lack in enumerate(lacks) if lack),
+            key=lambda one: (lacks[one] > _NEARLY, lacks[one] if lacks[one] <= _NEARLY else -lacks[one]),
+        )
+        widths[place] += 1
+    return widths
 
 
 _GAP: Final = 2
+_NEARLY: Final = 12
 _WORDS: Final = (24, 20, 16, 12)
 
 

@@ -12,9 +12,9 @@ from nurture.cli import show
 LINE: Final = show.out.width
 
 
-def _shown(*rows: tuple[str, ...]) -> str:
+def _shown(*rows: tuple[str, ...], names: tuple[str, ...] = ("name", "state", "why")) -> str:
     printed = StringIO()
-    Console(file=printed, width=LINE).print(show.table(("name", "state", "why"), rows))
+    Console(file=printed, width=LINE).print(show.table(names, rows))
     assert max(map(len, printed.getvalue().splitlines())) <= LINE
     return printed.getvalue()
 
@@ -34,3 +34,11 @@ def test_marks_and_wide_letters_in_a_cell_stay_as_they_are() -> None:
     shown = _shown(("[bold]x[/]", "田辺ゆき", "-"))
     for cell in ("[bold]x[/]", "田辺ゆき"):
         assert cell in shown
+
+
+def test_nothing_is_cut_off_at_the_right_where_a_table_just_fits_or_just_does_not() -> None:
+    for words in range(LINE // 8 - 2, LINE // 8 + 2):
+        names = tuple(f"one{place:03}" for place in range(words))
+        shown = "".join(_shown(tuple("a b" for _ in names), names=names).split())
+        assert shown.count("b") == words
+        assert _shown(names, ("x y z w v u t",) * words, names=names).count("t") == words

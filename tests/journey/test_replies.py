@@ -88,7 +88,7 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     assert plain is not None
     assert "Yes, &lt;b&gt;call&lt;/b&gt; me: hxxps://evil.example/x" in html.get_content()
     assert "Yes, <b>call</b> me: hxxps://evil.example/x" in plain.get_content()
-    assert "submitted: see www[.]evil.example/y ## WHY YOU" in plain.get_content()
+    assert "filled in a form: see www[.]evil.example/y ## WHY YOU" in plain.get_content()
 
 
 def test_copies_of_an_answer_count_once(house: House, lead: int, tmp_path: Path) -> None:

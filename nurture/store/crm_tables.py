@@ -5,21 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, SQLModel
 
 from nurture.store import sales_tables
-from nurture.store.types import UtcDateTime
+from nurture.store.tables import moment, where
 
 metadata = sales_tables.metadata
-
-
-def _moment(*, null: bool = False) -> Any:
-    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
-
-
-def _where(clause: str) -> dict[str, Any]:
-    return {"sqlite_where": text(clause), "postgresql_where": text(clause)}
 
 
 class CrmRecord(SQLModel, table=True):
@@ -35,9 +27,9 @@ class CrmRecord(SQLModel, table=True):
             "state in ('planned', 'claimed', 'sending', 'done', 'in_doubt', 'refused')", name="state"
         ),
         Index("ix_crm_record_lead_id", "lead_id", "id"),
-        Index("ix_crm_record_waiting", "due_at", **_where("state = 'planned'")),
-        Index("ix_crm_record_leased", "lease_until", **_where("state in ('claimed', 'sending')")),
-        Index("ix_crm_record_unsettled", "state_at", **_where("state in ('in_doubt', 'refused')")),
+        Index("ix_crm_record_waiting", "due_at", **where("state = 'planned'")),
+        Index("ix_crm_record_leased", "lease_until", **where("state in ('claimed', 'sending')")),
+        Index("ix_crm_record_unsettled", "state_at", **where("state in ('in_doubt', 'refused')")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
@@ -45,14 +37,14 @@ class CrmRecord(SQLModel, table=True):
     offer_id: int = Field(foreign_key="offer.id", unique=True)
     lead_id: int = Field(foreign_key="lead.id")
     wanted: str
-    wanted_at: datetime = _moment()
+    wanted_at: datetime = moment()
     written: str | None = None
-    written_at: datetime | None = _moment(null=True)
+    written_at: datetime | None = moment(null=True)
     state: str = "planned"
-    state_at: datetime = _moment()
-    due_at: datetime = _moment()
+    state_at: datetime = moment()
+    due_at: datetime = moment()
     lease_token: str | None = None
-    lease_until: datetime | None = _moment(null=True)
+    lease_until: datetime | None = moment(null=True)
     attempts: int = 0
     crm: str | None = None
     crm_id: str | None = None
@@ -77,8 +69,8 @@ class CrmLink(SQLModel, table=True):
     owner: str = ""
     handoff: str = ""
     stage: str = ""
-    changed_at: datetime = _moment()
-    seen_at: datetime = _moment()
+    changed_at: datetime = moment()
+    seen_at: datetime = moment()
 
 
 class CrmCursor(SQLModel, table=True):
@@ -88,7 +80,7 @@ class CrmCursor(SQLModel, table=True):
 
     crm: str = Field(primary_key=True)
     cursor: str
-    read_at: datetime = _moment()
+    read_at: datetime = moment()
 
 
 class OutcomeTold(SQLModel, table=True):
@@ -102,18 +94,18 @@ class OutcomeTold(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         CheckConstraint("verdict in ('closed', 'same', 'completed', 'contradicts')", name="verdict"),
         CheckConstraint("settled in ('took', 'kept')", name="settled"),
-        Index("ix_outcome_told_open", "id", **_where("verdict = 'contradicts' and settled is null")),
+        Index("ix_outcome_told_open", "id", **where("verdict = 'contradicts' and settled is null")),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     natural_key: str = Field(unique=True)
     lead_id: int = Field(foreign_key="lead.id", index=True)
     closing: str
-    happened_at: datetime = _moment()
+    happened_at: datetime = moment()
     amount: float | None = None
     reason: str = ""
     source: str
-    told_at: datetime = _moment()
+    told_at: datetime = moment()
     verdict: str
     settled: str | None = None
-    settled_at: datetime | None = _moment(null=True)
+    settled_at: datetime | None = moment(null=True)

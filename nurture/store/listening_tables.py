@@ -9,15 +9,12 @@ from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from nurture.store import tables
+from nurture.store.tables import moment
 from nurture.store.types import Json, UtcDateTime
 
 metadata = tables.metadata
 _WAITING = text("processed_at is null")
 _UNREVOKED = text("revoked_at is null")
-
-
-def _moment(*, null: bool = False) -> Any:
-    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
 class RawBatch(SQLModel, table=True):
@@ -36,9 +33,9 @@ class RawBatch(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     door: str
     digest: str = Field(unique=True)
-    received_at: datetime = _moment()
+    received_at: datetime = moment()
     events: int
-    processed_at: datetime | None = _moment(null=True)
+    processed_at: datetime | None = moment(null=True)
     fault: str | None = None
     body: str
 
@@ -67,8 +64,8 @@ class MailEvent(SQLModel, table=True):
     door: str
     told: str
     named: str
-    at: datetime = _moment()
-    received_at: datetime = _moment()
+    at: datetime = moment()
+    received_at: datetime = moment()
     message_id: int | None = Field(default=None, foreign_key="message.id")
     origin: str
     ref: str
@@ -91,9 +88,9 @@ class ApiToken(SQLModel, table=True):
     name: str
     digest: str = Field(unique=True)
     scopes: str
-    created_at: datetime = _moment()
+    created_at: datetime = moment()
     used_on: date | None = None
-    revoked_at: datetime | None = _moment(null=True)
+    revoked_at: datetime | None = moment(null=True)
 
 
 class ApiAnswer(SQLModel, table=True):
@@ -154,7 +151,7 @@ class OpenConsent(SQLModel, table=True):
     lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
     granted: bool
     source: str
-    stated_at: datetime = _moment()
+    stated_at: datetime = moment()
     last_open_on: date | None = None
     last_open_verdict: str | None = None
     last_open_because: str | None = None
@@ -177,8 +174,8 @@ class Reply(SQLModel, table=True):
     lead_id: int = Field(foreign_key="lead.id")
     message_id: int | None = Field(default=None, foreign_key="message.id")
     kind: str
-    received_at: datetime = _moment()
-    sent_at: datetime = _moment()
+    received_at: datetime = moment()
+    sent_at: datetime = moment()
     sender: str
     text: str
     back_on: date | None = None
@@ -191,7 +188,7 @@ class Inbox(SQLModel, table=True):
     name: str = Field(primary_key=True)
     uid_validity: int = Field(sa_type=BigInteger, nullable=False)
     last_uid: int = Field(sa_type=BigInteger, nullable=False)
-    read_at: datetime = _moment()
+    read_at: datetime = moment()
 
 
 class Visit(SQLModel, table=True):
@@ -215,7 +212,7 @@ class Visit(SQLModel, table=True):
         primary_key=True, foreign_key="signal.id", sa_column_kwargs={"autoincrement": False}
     )
     message_id: int = Field(foreign_key="message.id", index=True)
-    at: datetime = _moment()
+    at: datetime = moment()
     method: str
     agent: str
     ip_mark: str

@@ -9,13 +9,10 @@ from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from nurture.store import listening_tables
-from nurture.store.types import Json, UtcDateTime
+from nurture.store.tables import moment
+from nurture.store.types import Json
 
 metadata = listening_tables.metadata
-
-
-def _moment(*, null: bool = False) -> Any:
-    return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
 class Approval(SQLModel, table=True):
@@ -34,7 +31,7 @@ class Approval(SQLModel, table=True):
     publication_id: int = Field(foreign_key="publication.id", unique=True)
     approved_by: str
     approved_on: date
-    recorded_at: datetime = _moment()
+    recorded_at: datetime = moment()
     how: str
 
 
@@ -56,8 +53,8 @@ class Account(SQLModel, table=True):
     owner: str = ""
     kind: str = "prospect"
     parent_id: int | None = Field(default=None, foreign_key="account.id")
-    created_at: datetime = _moment()
-    updated_at: datetime = _moment()
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
 
 
 class LeadAccount(SQLModel, table=True):
@@ -74,7 +71,7 @@ class LeadAccount(SQLModel, table=True):
     account_id: int | None = Field(default=None, foreign_key="account.id")
     how: str
     because: str
-    at: datetime = _moment()
+    at: datetime = moment()
 
 
 class Leave(SQLModel, table=True):
@@ -90,8 +87,8 @@ class Leave(SQLModel, table=True):
     first_day: date
     last_day: date
     deputy: str | None = None
-    recorded_at: datetime = _moment()
-    cancelled_at: datetime | None = _moment(null=True)
+    recorded_at: datetime = moment()
+    cancelled_at: datetime | None = moment(null=True)
 
 
 class PoolTurn(SQLModel, table=True):
@@ -124,7 +121,7 @@ class Routing(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     lead_id: int = Field(foreign_key="lead.id")
     offer_id: int | None = Field(default=None, foreign_key="offer.id")
-    at: datetime = _moment()
+    at: datetime = moment()
     policy_version: int
     rule: str
     rep: str | None = None
@@ -146,9 +143,9 @@ class FactWanted(SQLModel, table=True):
     lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
     field: str = Field(primary_key=True)
     rule: str
-    wanted_at: datetime = _moment()
-    overdue_at: datetime = _moment()
-    filled_at: datetime | None = _moment(null=True)
+    wanted_at: datetime = moment()
+    overdue_at: datetime = moment()
+    filled_at: datetime | None = moment(null=True)
     filled_by: str | None = None
 
 
@@ -162,8 +159,8 @@ class Urgency(SQLModel, table=True):
     rule: str
     points: int
     hot: bool
-    since: datetime = _moment()
-    rank: datetime = _moment()
+    since: datetime = moment()
+    rank: datetime = moment()
 
 
 class Pressure(SQLModel, table=True):
@@ -172,11 +169,11 @@ class Pressure(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (CheckConstraint("id = 1", name="one"),)
 
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    at: datetime = _moment()
+    at: datetime = moment()
     places: int
     given: int
     waiting: int
-    full_until: datetime | None = _moment(null=True)
+    full_until: datetime | None = moment(null=True)
 
 
 class RepLink(SQLModel, table=True):
@@ -187,9 +184,9 @@ class RepLink(SQLModel, table=True):
 
     digest: str = Field(primary_key=True)
     rep: str
-    created_at: datetime = _moment()
-    expires_at: datetime = _moment()
-    revoked_at: datetime | None = _moment(null=True)
+    created_at: datetime = moment()
+    expires_at: datetime = moment()
+    revoked_at: datetime | None = moment(null=True)
 
 
 class Vote(SQLModel, table=True):
@@ -198,4 +195,4 @@ class Vote(SQLModel, table=True):
     offer_id: int = Field(primary_key=True, foreign_key="offer.id", sa_column_kwargs={"autoincrement": False})
     rep: str
     useful: bool
-    voted_at: datetime = _moment()
+    voted_at: datetime = moment()

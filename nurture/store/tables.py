@@ -22,11 +22,13 @@ SQLModel.metadata = MetaData(
 metadata = SQLModel.metadata
 
 
-def _where(clause: str) -> dict[str, Any]:
+def where(clause: str) -> dict[str, Any]:
+    """Limit an index to the rows for which *clause* holds, on both databases."""
     return {"sqlite_where": text(clause), "postgresql_where": text(clause)}
 
 
-def _moment(*, null: bool = False) -> Any:
+def moment(*, null: bool = False) -> Any:
+    """Return a column of moments in UTC."""
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
@@ -47,7 +49,7 @@ class Lead(SQLModel, table=True):
     """
 
     __table_args__: ClassVar[Any] = (
-        Index("ix_lead_scored_under", "scored_under", **_where("scored_under is not null")),
+        Index("ix_lead_scored_under", "scored_under", **where("scored_under is not null")),
         Index("ix_lead_came", "source", "created_at"),
     )
 
@@ -59,23 +61,23 @@ class Lead(SQLModel, table=True):
     country: str = ""
     basis: str | None = None
     basis_source: str | None = None
-    basis_at: datetime | None = _moment(null=True)
+    basis_at: datetime | None = moment(null=True)
     engagement: float = 0.0
     engagement_2: float | None = None
     engagement_3: float | None = None
     engagement_4: float | None = None
-    engagement_at: datetime | None = _moment(null=True)
+    engagement_at: datetime | None = moment(null=True)
     scored_under: str | None = None
     decides_on: date | None = None
-    decides_stated_at: datetime | None = _moment(null=True)
+    decides_stated_at: datetime | None = moment(null=True)
     call_on: date | None = None
-    paused_until: datetime | None = _moment(null=True)
+    paused_until: datetime | None = moment(null=True)
     pace_days: int | None = None
-    evidence_since: datetime | None = _moment(null=True)
+    evidence_since: datetime | None = moment(null=True)
     readiness: str = ""
-    first_contact_at: datetime = _moment()
-    created_at: datetime = _moment()
-    updated_at: datetime = _moment()
+    first_contact_at: datetime = moment()
+    created_at: datetime = moment()
+    updated_at: datetime = moment()
 
 
 class Identity(SQLModel, table=True):
@@ -104,7 +106,7 @@ class Suppression(SQLModel, table=True):
     ref: str = ""
     source: str
     evidence: str | None = None
-    recorded_at: datetime = _moment()
+    recorded_at: datetime = moment()
 
 
 class Custody(SQLModel, table=True):
@@ -119,16 +121,16 @@ class Custody(SQLModel, table=True):
             "ix_custody_due",
             "kind",
             "due_at",
-            **_where("due_at is not null"),
+            **where("due_at is not null"),
         ),
     )
 
     lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
     kind: str
     ref: str
-    since: datetime = _moment()
+    since: datetime = moment()
     next_action: str
-    due_at: datetime | None = _moment(null=True)
+    due_at: datetime | None = moment(null=True)
     version: int = 1
 
 
@@ -140,19 +142,19 @@ class Enrollment(SQLModel, table=True):
             "uq_enrollment_open",
             "lead_id",
             unique=True,
-            **_where("ended_at is null"),
+            **where("ended_at is null"),
         ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     lead_id: int = Field(foreign_key="lead.id", index=True)
     track: str
-    entered_at: datetime = _moment()
+    entered_at: datetime = moment()
     step: str
     visit: int = 1
-    anchor_at: datetime = _moment()
-    reached_at: datetime = _moment()
-    ended_at: datetime | None = _moment(null=True)
+    anchor_at: datetime = moment()
+    reached_at: datetime = moment()
+    ended_at: datetime | None = moment(null=True)
     end_reason: str | None = None
 
 
@@ -169,23 +171,23 @@ class Message(SQLModel, table=True):
         Index(
             "ix_message_waiting",
             "send_at",
-            **_where("state = 'planned'"),
+            **where("state = 'planned'"),
         ),
         Index(
             "ix_message_leased",
             "lease_until",
-            **_where("state in ('claimed', 'sending')"),
+            **where("state in ('claimed', 'sending')"),
         ),
         Index(
             "ix_message_in_doubt",
             "state_at",
-            **_where("state = 'in_doubt'"),
+            **where("state = 'in_doubt'"),
         ),
         Index(
             "ix_message_sender",
             "sender_domain",
             "claimed_at",
-            **_where("claimed_at is not null"),
+            **where("claimed_at is not null"),
         ),
     )
 
@@ -201,16 +203,16 @@ class Message(SQLModel, table=True):
     visit: int = 1
     email: str
     rep: str | None = None
-    planned_at: datetime = _moment()
-    send_at: datetime = _moment()
-    expires_at: datetime = _moment()
+    planned_at: datetime = moment()
+    send_at: datetime = moment()
+    expires_at: datetime = moment()
     state: str = "planned"
-    state_at: datetime = _moment()
-    accepted_at: datetime | None = _moment(null=True)
+    state_at: datetime = moment()
+    accepted_at: datetime | None = moment(null=True)
     sender_domain: str | None = None
-    claimed_at: datetime | None = _moment(null=True)
+    claimed_at: datetime | None = moment(null=True)
     lease_token: str | None = None
-    lease_until: datetime | None = _moment(null=True)
+    lease_until: datetime | None = moment(null=True)
     attempts: int = 0
     provider: str | None = None
     provider_id: str | None = None
@@ -230,7 +232,7 @@ class Brake(SQLModel, table=True):
             "kind",
             "name",
             unique=True,
-            **_where("released_at is null"),
+            **where("released_at is null"),
         ),
     )
 
@@ -238,9 +240,9 @@ class Brake(SQLModel, table=True):
     kind: str
     name: str
     reason: str
-    since: datetime = _moment()
-    until: datetime | None = _moment(null=True)
-    released_at: datetime | None = _moment(null=True)
+    since: datetime = moment()
+    until: datetime | None = moment(null=True)
+    released_at: datetime | None = moment(null=True)
     released_by: str | None = None
 
 
@@ -253,19 +255,19 @@ class Signal(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
-        Index("ix_signal_judged_under", "judged_under", **_where("judged_under is not null")),
+        Index("ix_signal_judged_under", "judged_under", **where("judged_under is not null")),
         Index(
             "ix_signal_unapplied",
             "id",
-            **_where("applied_at is null"),
+            **where("applied_at is null"),
         ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     lead_id: int = Field(foreign_key="lead.id")
     kind: str
-    occurred_at: datetime = _moment()
-    recorded_at: datetime = _moment()
+    occurred_at: datetime = moment()
+    recorded_at: datetime = moment()
     natural_key: str = Field(unique=True)
     verdict: str = "human"
     verdict_because: str = ""
@@ -277,7 +279,7 @@ class Signal(SQLModel, table=True):
     message_id: int | None = Field(default=None, foreign_key="message.id")
     value: str | None = None
     source: str
-    applied_at: datetime | None = _moment(null=True)
+    applied_at: datetime | None = moment(null=True)
 
 
 class Offer(SQLModel, table=True):
@@ -296,13 +298,13 @@ class Offer(SQLModel, table=True):
         Index(
             "ix_offer_in_hand",
             "rep",
-            **_where("state in ('offered', 'accepted') and followed_up_at is null"),
+            **where("state in ('offered', 'accepted') and followed_up_at is null"),
         ),
         Index(
             "uq_offer_open",
             "lead_id",
             unique=True,
-            **_where("state = 'offered'"),
+            **where("state = 'offered'"),
         ),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
     )
@@ -316,15 +318,15 @@ class Offer(SQLModel, table=True):
     routed_because: str
     policy_version: int = Field(foreign_key="approval.policy_version")
     state: str = "offered"
-    offered_at: datetime = _moment()
-    expires_at: datetime = _moment()
-    answered_at: datetime | None = _moment(null=True)
+    offered_at: datetime = moment()
+    expires_at: datetime = moment()
+    answered_at: datetime | None = moment(null=True)
     reason: str | None = None
     level: int = 0
     round: int = 1
     urgency: float = 0.0
     hot: bool = False
-    followed_up_at: datetime | None = _moment(null=True)
+    followed_up_at: datetime | None = moment(null=True)
     followed_how: str | None = None
 
 
@@ -334,11 +336,11 @@ class Outcome(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     lead_id: int = Field(foreign_key="lead.id", index=True)
     closing: str
-    happened_at: datetime = _moment()
+    happened_at: datetime = moment()
     amount: float | None = None
     reason: str = ""
     source: str
-    recorded_at: datetime = _moment()
+    recorded_at: datetime = moment()
 
 
 class Journal(SQLModel, table=True):
@@ -352,18 +354,18 @@ class Journal(SQLModel, table=True):
             "id",
             "custody_from",
             "custody_to",
-            **_where("custody_to is not null"),
+            **where("custody_to is not null"),
         ),
         Index(
             "ix_journal_custody",
             "at",
-            **_where("custody_to is not null"),
+            **where("custody_to is not null"),
         ),
     )
 
     id: int | None = Field(default=None, primary_key=True)
     lead_id: int = Field(foreign_key="lead.id")
-    at: datetime = _moment()
+    at: datetime = moment()
     stage: str
     event: str
     because: str
@@ -386,7 +388,7 @@ class Token(SQLModel, table=True):
     lead_id: int = Field(foreign_key="lead.id", index=True)
     message_id: int | None = Field(default=None, foreign_key="message.id")
     offer_id: int | None = Field(default=None, foreign_key="offer.id")
-    created_at: datetime = _moment()
+    created_at: datetime = moment()
 
 
 class Publication(SQLModel, table=True):
@@ -400,7 +402,7 @@ class Publication(SQLModel, table=True):
     version: int
     digest: str
     sources: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
-    published_at: datetime = _moment()
+    published_at: datetime = moment()
 
 
 class Clock(SQLModel, table=True):
@@ -416,7 +418,7 @@ class Clock(SQLModel, table=True):
 
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     mode: str
-    seen_at: datetime = _moment()
+    seen_at: datetime = moment()
     origin: str
 
 
@@ -429,7 +431,7 @@ class ImportFile(SQLModel, table=True):
     name: str
     source: str
     digest: str
-    imported_at: datetime = _moment()
+    imported_at: datetime = moment()
     rows: int
     new: int
     updated: int

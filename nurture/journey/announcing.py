@@ -22,21 +22,14 @@ def announced(offered: Offered, rep: Rep, now: datetime) -> list[Intended]:
 
 
 def _intended(offered: Offered, send_key: str, kind: str, email: str, now: datetime) -> Intended:
-    return Intended(
-        send_key=send_key,
-        kind=kind,
+    return Intended.to_rep(
+        send_key,
+        kind,
+        email,
+        offered.rep,
         lead_id=offered.lead_id,
-        enrollment_id=offered.enrollment_id,
         offer_id=offered.id,
-        track=None,
-        track_version=None,
-        step="",
-        visit=1,
-        email=email,
-        rep=offered.rep,
-        planned_at=now,
-        send_at=now,
+        now=now,
         expires_at=now + EXPIRES_AFTER,
-        state="planned",
-        state_at=now,
+        enrollment_id=offered.enrollment_id,
     )

@@ -144,23 +144,15 @@ def _reply_id(one: Waiting) -> int:
 
 
 def _intended(one: Passing, now: datetime) -> Intended:
-    return Intended(
-        send_key=f"{_KEY}{one.reply_id}",
-        kind="brief",
+    return Intended.to_rep(
+        f"{_KEY}{one.reply_id}",
+        "brief",
+        TEMPLATE,
+        one.rep,
         lead_id=one.lead_id,
-        enrollment_id=None,
         offer_id=one.offer_id,
-        track=None,
-        track_version=None,
-        step="",
-        visit=1,
-        email=TEMPLATE,
-        rep=one.rep,
-        planned_at=now,
-        send_at=now,
+        now=now,
         expires_at=now + EXPIRES_AFTER,
-        state="planned",
-        state_at=now,
     )
 
 

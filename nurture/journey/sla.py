@@ -98,23 +98,15 @@ class _Sweep:
         if rep is None or to is None:
             return
         self.mover.changes.intended.append(
-            Intended(
-                send_key=f"sla:{one.id}:{due.level}",
-                kind="sla",
+            Intended.to_rep(
+                f"sla:{one.id}:{due.level}",
+                "sla",
+                due.step.value,
+                to,
                 lead_id=lead.view.lead.id,
-                enrollment_id=None,
                 offer_id=one.id,
-                track=None,
-                track_version=None,
-                step="",
-                visit=1,
-                email=due.step.value,
-                rep=to,
-                planned_at=now,
-                send_at=now,
+                now=now,
                 expires_at=until,
-                state="planned",
-                state_at=now,
             )
         )
 

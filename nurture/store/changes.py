@@ -102,6 +102,40 @@ class Intended(NamedTuple):
     state_at: datetime
     attempts: int = 0
 
+    @classmethod
+    def to_rep(
+        cls,
+        send_key: str,
+        kind: str,
+        email: str,
+        rep: str,
+        *,
+        lead_id: int,
+        offer_id: int | None,
+        now: datetime,
+        expires_at: datetime,
+        enrollment_id: int | None = None,
+    ) -> Intended:
+        """Plan something about a lead that goes to somebody in sales at once."""
+        return cls(
+            send_key=send_key,
+            kind=kind,
+            lead_id=lead_id,
+            enrollment_id=enrollment_id,
+            offer_id=offer_id,
+            track=None,
+            track_version=None,
+            step="",
+            visit=1,
+            email=email,
+            rep=rep,
+            planned_at=now,
+            send_at=now,
+            expires_at=expires_at,
+            state="planned",
+            state_at=now,
+        )
+
 
 class Noted(NamedTuple):
     """One line of the journal."""

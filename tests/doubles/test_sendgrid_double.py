@@ -192,7 +192,8 @@ def test_a_429_says_when_to_come_back(double: SendGridDouble) -> None:
     before = time.time_ns() // 10**9
     answer = post(double, a_mail())
     assert answer.status == 429
-    assert 30 <= int(answer.headers["X-RateLimit-Reset"]) - before <= 41
+    after = time.time_ns() // 10**9
+    assert before + 30 <= int(answer.headers["X-RateLimit-Reset"]) <= after + 31
     assert answer.headers["X-RateLimit-Remaining"] == "0"
     assert json.loads(answer.body)["errors"][0]["message"] == "too many requests"
 
@@ -210,7 +211,7 @@ def test_a_rate_limit_begins_anew_when_it_said_it_would(double: SendGridDouble) 
     double.configure(Account(limit=1, window=1))
     resets = int(post(double, a_mail()).headers["X-RateLimit-Reset"])
     while (answer := post(double, a_mail())).status == 429:
-        assert time.time_ns() < (resets + 5) * 10**9
+        assert time.time_ns() < (resets + 60) * 10**9
     assert time.time_ns() >= resets * 10**9
     assert int(answer.headers["X-RateLimit-Reset"]) > resets
 
@@ -260,8 +261,10 @@ def _raw(double: SendGridDouble, payload: object) -> socket.socket:
     return line
 
 
-def _all_of(line: socket.socket) -> list[bytes]:
-    return list(iter(lambda: line.recv(65_536), b""))
+def _whole(line: socket.socket) -> http.client.HTTPResponse:
+    answer = http.client.HTTPResponse(line)
+    answer.begin()
+    return answer
 
 
 @pytest.mark.parametrize(("status", "after"), [(202, True), (503, False), (500, True)])
@@ -269,24 +272,30 @@ def test_a_body_drips_after_its_headers(double: SendGridDouble, status: int, aft
     ref = a_ref()
     double.tell(Fault(what="drip_body", status=status, after=after, seconds=0.002))
     with _raw(double, a_mail(ref)) as line:
-        first, *drops = _all_of(line)
-    assert first.startswith(b"HTTP/1.1 %d " % status)
-    head = first.partition(b"\r\n\r\n")[0].decode()
-    assert len(drops) > 20
-    length = int(head.partition("Content-Length: ")[2].partition("\r\n")[0])
-    assert len(first + b"".join(drops)) == len(head) + 4 + length
+        answer = _whole(line)
+        assert answer.status == status
+        assert len(answer.read()) == int(answer.headers["Content-Length"]) > 20
     assert _refs(double).count(ref) == int(after)
+
+
+def test_a_client_whose_patience_is_shorter_than_the_drip_has_the_head_alone(double: SendGridDouble) -> None:
+    double.tell(Fault(what="drip_body", status=202, after=True, seconds=3600))
+    with _raw(double, a_mail()) as line:
+        answer = _whole(line)
+        line.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            answer.read()
 
 
 def test_headers_drip(double: SendGridDouble) -> None:
     ref = a_ref()
     double.tell(Fault(what="drip_headers", status=202, after=True, seconds=0.001))
     with _raw(double, a_mail(ref)) as line:
-        drops = _all_of(line)
-    assert drops[0] == b"H"
-    assert len(drops) > 40
-    assert b"".join(drops).startswith(b"HTTP/1.1 202 ")
+        assert _whole(line).status == 202
     assert ref in _refs(double)
+    double.tell(Fault(what="drip_headers", status=202, after=True, seconds=3600))
+    with pytest.raises(TimeoutError):
+        post(double, a_mail(), timeout=0.2)
 
 
 def test_a_fault_can_wait_for_a_message_by_name(double: SendGridDouble) -> None:

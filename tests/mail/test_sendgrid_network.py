@@ -95,8 +95,8 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def refuse() -> None:
             client, _ = proxy.accept()
-            with client:
-                asked.append(client.recv(65_536))
+            with client, client.makefile("rb") as heard:
+                asked.append(b"".join(iter(heard.readline, b"\r\n")))
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
 
         thread = threading.Thread(target=refuse)

@@ -5,12 +5,14 @@ import traceback
 from base64 import b64encode
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from pydantic import SecretStr
 
+import nurture
 from nurture.errors import Misconfigured
 from nurture.mail.provider import Accepted, NotSent
 from nurture.mail.smtp import SMTP
@@ -23,12 +25,13 @@ NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 EMAIL = composed("Hi", layout=PLAIN)
 BATCH = [EMAIL, replace(EMAIL, ref="touch:18:intro:1")]
 CREDENTIALS = f"{quote(USER, safe='')}:{quote(PASSWORD, safe='')}@"
+OURS = Path(nurture.__file__).parent
 PLAIN_FORM = b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode()
 
 
 def locals_of_ours(raised: pytest.ExceptionInfo[Exception]) -> list[str]:
     frames = traceback.StackSummary.extract(traceback.walk_tb(raised.tb), capture_locals=True)
-    return [str(frame.locals) for frame in frames if "/nurture/" in frame.filename]
+    return [str(frame.locals) for frame in frames if Path(frame.filename).is_relative_to(OURS)]
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def run_on(environment: Mapping[str, str], moments: Sequence[datetime]) -> list[
         capture_output=True,
         text=True,
         check=False,
+        umask=0o077,
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["nothing was said"]

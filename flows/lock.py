@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nurture.errors import AlreadyRunning
+from nurture.files import make_folder, open_private
 
 NAME = "up.lock"
 
@@ -23,8 +23,8 @@ def only_one(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
     The system frees the lock when its owner ends, however that happens: a file left behind holds nobody up.
     Raises AlreadyRunning, naming the owner and its addresses.
     """
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / NAME).open("a+", encoding="utf-8") as file:
+    make_folder(home)
+    with open_private(home / NAME, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,13 +36,13 @@ def only_one(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
             file.truncate(0)
 
 
-def _note(file: TextIOWrapper, urls: Mapping[str, str]) -> None:
+def _note(file: IO[str], urls: Mapping[str, str]) -> None:
     file.truncate(0)
     json.dump({"pid": os.getpid(), "urls": dict(urls)}, file)
     file.flush()
 
 
-def _told(file: TextIOWrapper) -> str:
+def _told(file: IO[str]) -> str:
     file.seek(0)
     try:
         owner: dict[str, Any] = json.loads(file.read())

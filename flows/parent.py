@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from nurture.errors import Misconfigured
+from nurture.files import make_folder, open_private
 
 PORTS_TRIED: Final = 50
 STARTS_WITHIN: Final = 120.0
@@ -34,11 +35,11 @@ class Children:
 
     def start(self, name: str) -> None:
         """Start one of flows.children. Its log of the last time is kept beside the new one."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        make_folder(self._logs)
         log = self.log(name)
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
-        with log.open("wb") as file:
+        with open_private(log, "wb") as file:
             self._running[name] = subprocess.Popen(  # noqa: S603 - our own module
                 [sys.executable, "-m", "flows.children", name],
                 stdin=subprocess.PIPE,
@@ -46,6 +47,7 @@ class Children:
                 stderr=subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
+                umask=0o077,  # Prefect and what it starts write files of their own
             )
 
     def log(self, name: str) -> Path:

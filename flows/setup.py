@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
@@ -44,11 +45,11 @@ def _templates(folder: Path) -> str:
     if wanted.is_dir():
         return f"Templates {wanted}: there already"
     starters = next(one for one in STARTERS if one.is_dir())
-    partial = wanted.with_name(f"{wanted.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.copytree(starters, partial)
-        partial.rename(wanted)
+        wanted.parent.mkdir(parents=True, exist_ok=True)
+        # Whole or not at all: they become the templates in one step, or go with their temporary folder.
+        with TemporaryDirectory(dir=wanted.parent, prefix=f".{wanted.name}-") as partial:
+            shutil.copytree(starters, Path(partial, "templates")).rename(wanted)
     except OSError as error:
         raise FileUnreadable(f"The folder {wanted} cannot be written: {error.strerror}.") from error
     return f"Templates {wanted}: starter templates written; `nurture publish` puts them to work"

@@ -50,6 +50,7 @@ def open_app(
     """
     settings = settings or Settings.read()
     database = Database(settings.database_url.get_secret_value())
+    database.tighten()
     try:
         if upgrade:
             schema.upgrade(database)

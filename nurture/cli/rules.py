@@ -15,6 +15,7 @@ from nurture.cli.running import moment
 from nurture.cli.show import JsonOption, as_json, can_open, err, local_time, out, table
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured, NotFound, NurtureError, Refused, RulesFaulty
+from nurture.files import make_folder, write_private
 from nurture.journey import approval
 from nurture.journey import preview as previews
 from nurture.journey import publish as publishing
@@ -157,11 +158,11 @@ def preview(
 ) -> None:
     """Show an email as one lead would get it: html and text files, and the headers."""
     shown = _compose(email, lead, templates)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output, ours=False)
     stem = email.replace("/", "--")
     html, text = output / f"{stem}.html", output / f"{stem}.txt"
-    html.write_text(shown.html, encoding="utf-8")
-    text.write_text(shown.text, encoding="utf-8")
+    write_private(html, shown.html)
+    write_private(text, shown.text)
     if json:
         as_json(
             {"subject": shown.subject, "headers": dict(shown.headers), "html": str(html), "text": str(text)}

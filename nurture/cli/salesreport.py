@@ -14,6 +14,7 @@ import typer
 from nurture.app import open_app
 from nurture.cli.show import JsonOption, as_json, many, out, table
 from nurture.errors import Refused
+from nurture.files import open_private, write_private
 from nurture.journey.salesreport import SalesReport, report_sales
 
 
@@ -35,7 +36,7 @@ def sales(
     if html is not None:
         from nurture.web.salespage import sales_page  # noqa: PLC0415 - only here are pages wanted
 
-        html.write_text(sales_page(found), encoding="utf-8")
+        write_private(html, sales_page(found))
     if json:
         as_json(_plain(found))
         return
@@ -150,7 +151,7 @@ def _show_months(found: SalesReport) -> None:
 
 
 def _write_csv(file: Path, found: SalesReport) -> None:
-    with file.open("w", encoding="utf-8", newline="") as opened:
+    with open_private(file, encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(("table", "row", "figure", "value"))
         writer.writerows(_lines(found))

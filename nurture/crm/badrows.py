@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from nurture.errors import FileUnreadable
+from nurture.files import make_folder, open_private
 
 _KEPT_CELLS = 2_000
 _KEPT_CHARACTERS = 2_000
@@ -66,9 +67,9 @@ class BadRowReport:
 
     def _append(self, row: BadRow) -> None:
         if self._file is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent, ours=False)
             # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
-            self._file = self.path.open("w", encoding="utf-8-sig", errors="backslashreplace", newline="")
+            self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
             self._writer = csv.writer(self._file)
             self._writer.writerow(("line", "reason", *self._header))
         self._writer.writerow((row.line, row.reason, *row.cells))

@@ -16,6 +16,7 @@ from nurture.crm.badrows import BadRow
 from nurture.crm.outcomerows import OutcomeRow, OutcomeRows
 from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Seen, Written
 from nurture.errors import FileUnreadable
+from nurture.files import make_folder, open_private, sync_folder
 
 HEADER: Final = (
     "nurture_key",
@@ -119,20 +120,20 @@ class CsvFolder:
         lines = ((one.key, one.handoff, one.stage.value, one.at.isoformat()) for one in records)
         _durable(draft, _table(("key", "handoff", "stage", "at"), lines))
         draft.rename(self._told / name)
-        _sync(self._told)
+        sync_folder(self._told)
         self._publish(part, name)
         return name
 
     def _publish(self, part: Path, name: str) -> None:
         part.rename(self._out / f"handoffs-{name}")
-        _sync(self._out)
+        sync_folder(self._out)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let one worker at a time write here; the lock of one that dies is free at once."""
         for folder in (self._out, self._in, self._told):
-            folder.mkdir(parents=True, exist_ok=True)
-        with (self._told / "lock").open("w") as lock:
+            make_folder(folder, ours=folder != self._in)  # others write to in/
+        with open_private(self._told / "lock") as lock:
             flock(lock, LOCK_EX)
             yield
 
@@ -172,7 +173,7 @@ class CsvFolder:
         if path.parent != self._in or not path.exists():
             return
         try:
-            (self._in / "read").mkdir(exist_ok=True)
+            make_folder(self._in / "read", ours=False)
             aside, number = self._in / "read" / name, 1
             while aside.exists():
                 aside = self._in / "read" / f"{path.stem}-{number}.csv"
@@ -230,18 +231,10 @@ def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 
 def _durable(path: Path, content: str) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with open_private(path, encoding="utf-8", newline="") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(path: Path, now: datetime) -> tuple[list[Seen], list[str]]:

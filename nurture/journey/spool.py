@@ -17,6 +17,7 @@ from typing import Final
 import orjson
 
 from nurture.domain.signals import SignalKind
+from nurture.files import make_folder, open_private, sync_folder
 
 from .judging import Visited
 
@@ -28,19 +29,15 @@ _log: Final = logging.getLogger(__name__)
 
 def put(folder: Path, visited: Visited) -> None:
     """Write one visit; when this returns it outlives a power cut. Raises OSError."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     name = f"{visited.occurred_at:%Y%m%dT%H%M%S}-{token_hex(8)}"
     draft = folder / f"{name}.tmp"
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    with open_private(draft, "xb") as file:
         file.write(orjson.dumps(visited._asdict()))
         file.flush()
         os.fsync(file.fileno())
     draft.rename(folder / f"{name}.json")
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
+    sync_folder(folder)
 
 
 def waiting(folder: Path) -> list[Path]:

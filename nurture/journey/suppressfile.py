@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
-from typing import Final, NamedTuple, TextIO
+from secrets import token_hex
+from typing import IO, Final, NamedTuple
 
 from nurture.crm.badrows import BadRow, BadRowReport
 from nurture.crm.columns import field_of, squash
@@ -18,6 +19,7 @@ from nurture.crm.dates import DateReader
 from nurture.domain.suppression import Scope, Source, source_named, stands
 from nurture.domain.suppression import unlifted as standing_acts
 from nurture.errors import FileUnreadable, NotFound, Refused
+from nurture.files import open_private
 from nurture.store import suppressions
 
 from .house import House
@@ -251,7 +253,7 @@ def unlifted(house: House) -> Iterator[Listed]:
                 yield Listed(found, one.scope.value, one.ref, one.source.value, one.at)
 
 
-def export(house: House, to: TextIO) -> int:
+def export(house: House, to: IO[str]) -> int:
     """Write what stands as CSV; return how many rows."""
     writer = csv.writer(to, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -264,9 +266,9 @@ def export(house: House, to: TextIO) -> int:
 
 def export_to(house: House, path: Path) -> int:
     """Write what stands to the CSV at *path*, whole or not at all. Raises FileUnreadable."""
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        with open_private(part, "x", encoding="utf-8", newline="") as file:
             rows = export(house, file)
         part.replace(path)
     except OSError as fault:

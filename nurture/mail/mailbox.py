@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import get_ident
 
 from nurture.errors import Misconfigured
+from nurture.files import make_folder, open_private, sync_folder
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.mime import file_name, message_id, mime_bytes
 from nurture.mail.provider import Accepted, NotSent, Receipt, Rejected
@@ -30,21 +31,34 @@ class Mailbox:
         self._durable = durable
         self._filed: set[str] = set()
         self._filed_at = -1
-        for folder in ("tmp", "new", "cur", *(["html"] if html_copies else [])):
-            (root / folder).mkdir(parents=True, exist_ok=True)
+        for folder in ("", "tmp", "new", "cur", *(["html"] if html_copies else [])):
+            make_folder(root / folder)
+        if durable:
+            sync_folder(root)
+            with suppress(PermissionError):  # a folder above may be passed through, not read
+                sync_folder(root.absolute().parent)
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Write each email of *batch*, dated *now*; one receipt each, in order."""
         if now.tzinfo is None:
             raise ValueError(f"a mailbox dates emails with an aware time, not {now!r}")
         self._look_into_cur()
-        return [self._write(email, now) for email in batch]
+        receipts = [self._write(email, now) for email in batch]
+        if self._durable:
+            try:
+                for folder in ("new", *(["html"] if self._html_copies else [])):
+                    sync_folder(self._root / folder)
+            except OSError as error:
+                reason = f"{self._root} cannot be flushed to disk: {error.strerror or error}"
+                return [NotSent(reason) if isinstance(one, Accepted) else one for one in receipts]
+        return receipts
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         """Prove that *email* could be written here. Raises Misconfigured."""
         draft = self._root / "tmp" / f"check.{os.getpid()}.{get_ident()}"
         try:
-            draft.write_bytes(mime_bytes(email, now))
+            with open_private(draft, "wb") as file:
+                file.write(mime_bytes(email, now))
             draft.unlink()
         except (OSError, ValueError, LookupError) as error:
             raise Misconfigured(
@@ -71,7 +85,7 @@ class Mailbox:
         """Write under tmp/, then link: whole or not at all, and never over a file that is there."""
         draft = self._root / "tmp" / f"{name}.{os.getpid()}.{get_ident()}"
         try:
-            with draft.open("wb") as file:
+            with open_private(draft, "wb") as file:
                 file.write(content)
                 if self._durable:
                     file.flush()

@@ -33,6 +33,7 @@ from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
+from nurture.files import create_file, tighten
 from nurture.store.explained import explained
 from nurture.store.types import Json, UtcDateTime, in_utc
 
@@ -57,6 +58,8 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._kept: dict[Hashable, Any] = {}
         self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
+        if self.file is not None:
+            _create_private(self.engine, self.file)
 
     @property
     def name(self) -> str:
@@ -69,12 +72,22 @@ class Database:
         return not self.is_sqlite
 
     @property
+    def file(self) -> Path | None:
+        """Return the SQLite file, if this is one that has a plain path."""
+        path = self.url.database
+        plain = self.is_sqlite and path and path != ":memory:" and not path.startswith("file:")
+        return Path(path) if path and plain else None
+
+    @property
     def is_missing(self) -> bool:
         """Whether this is an SQLite file that does not exist yet; opening it would create it."""
-        path = self.url.database
-        if not self.is_sqlite or not path or path == ":memory:" or path.startswith("file:"):
-            return False
-        return not Path(path).exists()
+        return self.file is not None and not self.file.exists()
+
+    def tighten(self) -> None:
+        """Take the rights of other accounts from the SQLite file and what SQLite keeps beside it."""
+        if self.file is not None:
+            for path in (self.file, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal"))):
+                tighten(path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -254,6 +267,14 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _create_private(engine: Engine, path: Path) -> None:
+    """Let SQLite find its file with mode 0600; its -wal and -shm get the same."""
+
+    @event.listens_for(engine, "do_connect")
+    def _create(*_: object) -> None:
+        create_file(path)
 
 
 def _typed(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from mailbox import Maildir
@@ -55,3 +57,31 @@ def test_a_folder_that_went_away_is_told_as_not_sent(tmp_path: Path) -> None:
 def test_a_naive_time_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="aware"):
         Mailbox(tmp_path).send([EMAIL], NOW.replace(tzinfo=None))
+
+
+FLUSHES = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from nurture.mail.mailbox import Mailbox
+from tests.mail.test_mailbox import EMAIL, NOW
+seen = []
+sys.addaudithook(lambda event, args: event in ("os.link", "open") and seen.append((event, str(args[0]))))
+root = Path(sys.argv[1])
+Mailbox(root, html_copies=True, durable=True).send([EMAIL, replace(EMAIL, ref="touch:18:intro:1")], NOW)
+links = [place for place, (event, _) in enumerate(seen) if event == "os.link"]
+assert len(links) == 4, seen
+after = [path for _, path in seen[links[-1] :]]
+assert {str(root / "new"), str(root / "html")} <= set(after), after
+"""
+
+
+def test_the_folder_of_a_mail_is_flushed_before_it_counts_as_sent(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FLUSHES, str(tmp_path / "sent")],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,107 @@
+"""Folders and files that hold people, links or secrets: closed to other accounts, whatever the umask."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, Final
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+_OTHERS: Final = 0o077
+
+
+def make_folder(path: Path, *, ours: bool = True) -> Path:
+    """Create *path* and its missing parents with mode 0700. Raises OSError.
+
+    One that exists is tightened, unless it is not *ours* but a place that a person named or others write to.
+    """
+    for folder in reversed([one for one in (path, *path.parents) if not one.exists()]):
+        with suppress(FileExistsError):  # another worker was faster
+            folder.mkdir(FOLDER_MODE)
+    if not path.is_dir():
+        raise NotADirectoryError(20, "it is a file, not a folder", str(path))
+    if ours:
+        tighten(path)
+    return path
+
+
+def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
+    """Open a file as `open` does; a new one, and one that exists and is ours, gets mode 0600.
+
+    Raises OSError.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        handle = os.open(name, flags, FILE_MODE)
+        found = os.fstat(handle)
+        if _is_loose(found) and stat.S_ISREG(found.st_mode):  # a terminal or /dev/null stays as it is
+            os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        return handle
+
+    return open(path, mode, opener=opener, **options)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write *text* to a file of mode 0600. Raises OSError."""
+    with open_private(path, encoding="utf-8") as file:
+        file.write(text)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file of mode 0600, if there is none.
+
+    An existing one is not opened: closing a database's file would free the locks that SQLite holds on it.
+    """
+    with suppress(OSError):  # whoever opens it next says what is wrong
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
+
+
+def tighten(path: Path) -> None:
+    """Take the rights of other accounts from a file or folder of ours.
+
+    Left alone: links, what another account owns, and folders that others need (`_is_shared`).
+    """
+    with suppress(OSError):  # a file may vanish; the doctor names what stays open
+        found = path.lstat()
+        plain = stat.S_ISREG(found.st_mode) or (stat.S_ISDIR(found.st_mode) and not _is_shared(path, found))
+        if plain and _is_loose(found):
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+
+
+def exposed(paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield each of *paths*, and what lies below it, that other accounts may read or change."""
+    for path in paths:
+        with suppress(OSError):
+            found = path.stat()
+            if found.st_mode & _OTHERS and not (path.is_dir() and _is_shared(path, found)):
+                yield path
+            if path.is_dir() and not path.is_symlink():
+                yield from exposed(sorted(path.iterdir()))
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder to disk: what was created, renamed or linked in it survives a power cut from then on."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def holds_work(path: Path) -> bool:
+    """Whether *path* is the working folder, the home folder, or a folder above one of them."""
+    place = path.resolve()
+    return any(place == one or place in one.parents for one in (Path.cwd(), Path.home().resolve()))
+
+
+def _is_loose(found: os.stat_result) -> bool:
+    return bool(found.st_mode & _OTHERS) and found.st_uid == os.geteuid()
+
+
+def _is_shared(path: Path, found: os.stat_result) -> bool:
+    """Whether a folder serves more than us: /tmp and the like, the working folder, home, and those above."""
+    return bool(found.st_mode & stat.S_ISVTX) or holds_work(path)

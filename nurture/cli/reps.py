@@ -55,7 +55,7 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
 
 @reps.command()
 def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
-    """Make a link to a rep's own page. It works for 30 days; each brief brings a fresh one too."""
+    """Make a link to a rep's own page, for that rep alone. It works for 30 days."""
     with open_app() as app:
         made = replinks.create(app.house, rep, app.clock.now())
         url = made.url(app.house.base_url)
@@ -68,13 +68,15 @@ def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOp
 
 @reps.command()
 def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
-    """End every link to a rep's page at once, those in old mails too; `nurture reps link` makes a new one."""
+    """End every link to a rep's page and in the rep's briefs at once. Open offers stay open."""
     with open_app() as app:
         ended = replinks.revoke(app.house, rep, app.clock.now())
     if json:
-        as_json({"rep": rep, "ended": ended})
+        as_json({"rep": rep, "ended": ended.page, "ended_in_briefs": ended.offers})
     else:
-        out.print(f"{many(ended, 'link')} to the page of {rep} ended.")
+        briefs = many(ended.offers, "link")
+        out.print(f"{many(ended.page, 'link')} to the page of {rep} and {briefs} in briefs ended.")
+        out.print(f"Open offers can be answered on a new page: nurture reps link {rep}")
 
 
 @reps.command()

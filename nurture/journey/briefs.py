@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -19,12 +19,11 @@ from nurture.store import offers
 from nurture.store.offers import OfferRow
 from nurture.store.outbox import Waiting
 
-from . import links, replinks
+from . import links
 from .house import House
 from .letters import full_name, sender_address
 from .links import Link, Wanted
 from .portraits import Portraits, Words
-from .replinks import RepLink
 
 ANSWERS: Final = {
     "accept_url": links.ACCEPT,
@@ -37,10 +36,7 @@ ANSWERS: Final = {
 
 @dataclass
 class Briefs:
-    """What the briefs of one batch have in common, read in a constant number of statements.
-
-    *rep_links* are those that were made for the briefs written so far.
-    """
+    """What the briefs of one batch have in common, read in a constant number of statements."""
 
     house: House
     connection: Connection
@@ -48,7 +44,6 @@ class Briefs:
     offers: Mapping[int, OfferRow]
     portraits: Portraits
     sender: Sender | None
-    rep_links: list[RepLink] = field(default_factory=list)
 
     @classmethod
     def of(cls, house: House, connection: Connection, batch: Sequence[Waiting], now: datetime) -> Briefs:
@@ -88,13 +83,10 @@ class Briefs:
         """Compose the brief of one offer, with its links to answer."""
         offer, policy, rep, sender = self._about(one)
         made: list[Link] = []
-        urls = dict.fromkeys((*ANSWERS, "inbox_url"), "")
+        urls = dict.fromkeys(ANSWERS, "")
         if self.house.base_url:
             made = [links.make(Wanted(way, one.lead_id, one.id, offer.id)) for way in ANSWERS.values()]
-            inbox = replinks.make(rep.id)
-            self.rep_links.append(inbox)
-            ways = (*(link.url(self.house.base_url) for link in made), inbox.url(self.house.base_url))
-            urls = dict(zip((*ANSWERS, "inbox_url"), ways, strict=True))
+            urls = dict(zip(ANSWERS, (link.url(self.house.base_url) for link in made), strict=True))
         values = brief_values(self.portraits, offer, policy, rep, urls, self.now)
         envelope = Envelope(
             ref=one.send_key,

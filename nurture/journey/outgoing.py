@@ -13,13 +13,12 @@ from nurture.store import destinations, opens
 from nurture.store.destinations import Own, Shared
 from nurture.store.outbox import NOTICE, TO_LEADS, Waiting
 
-from . import asking, forwarding, links, nudges, replinks
+from . import asking, forwarding, links, nudges
 from .briefs import Briefs
 from .house import House
 from .letters import Letter, Sheet, sheet, touch
 from .links import Link
 from .nudges import Nudges
-from .replinks import RepLink
 from .unnamed import unnamed
 
 SheetKey = tuple[str, int, str]
@@ -38,7 +37,6 @@ class Written:
     faults: dict[int, str] = field(default_factory=dict)
     shared: set[Shared] = field(default_factory=set)
     own: list[Own] = field(default_factory=list)
-    rep_links: list[RepLink] = field(default_factory=list)
 
 
 def write(house: House, connection: Connection, batch: Sequence[Waiting], now: datetime) -> Written:
@@ -74,7 +72,6 @@ def write(house: House, connection: Connection, batch: Sequence[Waiting], now: d
         written.links.extend(letter.links)
         if letter.own is not None:
             written.own.append(letter.own)
-    written.rep_links = briefs.rep_links
     written.shared.update(number for found in sheets.values() for number in found.shared)
     return written
 
@@ -98,5 +95,4 @@ def _agreed(house: House, connection: Connection, batch: Sequence[Waiting]) -> s
 def keep(house: House, connection: Connection, written: Written, now: datetime) -> None:
     """Store what the links in the emails do, so that they work once mailed."""
     links.keep(house.database, connection, written.links, now)
-    replinks.keep(house, connection, written.rep_links, now)
     destinations.keep(house.database, connection, written.shared, written.own)

@@ -52,7 +52,6 @@ BRIEF_KNOWN = frozenset(
             "touches.newest",
             "reassign_url",
             "later_url",
-            "inbox_url",
             "expires_on",
             "accept_url",
             "reject_url",

@@ -1,16 +1,13 @@
-"""The opaque link to a rep's own page: each brief brings a fresh one, and each ends by itself."""
+"""The opaque link to a rep's own page: made for that rep alone, and it ends by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from secrets import token_urlsafe
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
-
 from nurture.errors import Misconfigured
-from nurture.store import replinks
+from nurture.store import replinks, tokens
 
 from .house import House
 from .links import digest
@@ -35,16 +32,11 @@ class RepLink(NamedTuple):
         return f"{base_url.rstrip('/')}/{PATH}/{self.token}"
 
 
-def make(rep: str) -> RepLink:
-    """Make a fresh link."""
-    return RepLink(token_urlsafe(16), rep)
+class Revoked(NamedTuple):
+    """How many links a revocation ended: to the rep's own page, and to answer offers."""
 
-
-def keep(house: House, connection: Connection, links: Sequence[RepLink], now: datetime) -> None:
-    """Store the links' digests, so that they work once mailed."""
-    rows = [(digest(link.token), link.rep, now, now + WORKS_FOR) for link in links]
-    if rows:
-        replinks.add(house.database, connection, rows)
+    page: int
+    offers: int
 
 
 def create(house: House, rep: str, now: datetime) -> RepLink:
@@ -53,8 +45,8 @@ def create(house: House, rep: str, now: datetime) -> RepLink:
         named_rep(house.rulebooks.current(connection).policy, rep)
         if not house.base_url:
             raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
-        link = make(rep)
-        keep(house, connection, [link], now)
+        link = RepLink(token_urlsafe(16), rep)
+        replinks.add(house.database, connection, [(digest(link.token), rep, now, now + WORKS_FOR)])
     return link
 
 
@@ -68,13 +60,14 @@ def find(house: House, token: str, now: datetime) -> str | None:
     return rep_id if rep is not None and takes_leads(rep, now.date()) else None
 
 
-def revoke(house: House, rep: str, now: datetime) -> int:
-    """End every link to the page of a rep, whoever has it; return how many still worked.
+def revoke(house: House, rep: str, now: datetime) -> Revoked:
+    """End every link to the page of a rep and in the rep's briefs, notices and reminders, whoever has it.
 
-    Who has left the policy can still have links. Raises NotFound for an id without either.
+    Open offers stay open: a new link to the page answers them, and so do those in later reminders. Who has left
+    the policy can still have links. Raises NotFound for an id without either.
     """
     with house.database.write() as connection:
-        ended = replinks.revoke(connection, rep, now)
-        if not ended:
+        ended = Revoked(replinks.revoke(connection, rep, now), tokens.remove_offer_links(connection, rep))
+        if not any(ended):
             named_rep(house.rulebooks.current(connection).policy, rep)
     return ended

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, String, Table, select
+from sqlalchemy import BigInteger, Connection, String, Table, delete, select
 from sqlalchemy.types import TypeEngine
 
 from nurture.store import tables
@@ -15,6 +15,7 @@ from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
 
 token: Table = tables.Token.__table__  # type: ignore[attr-defined]
+_offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),
@@ -52,3 +53,10 @@ def find(connection: Connection, digest: str) -> Kept | None:
         )
     ).one_or_none()
     return Kept._make(row) if row is not None else None
+
+
+def remove_offer_links(connection: Connection, rep: str) -> int:
+    """Delete the tokens that show or answer offers made to *rep*; return how many there were."""
+    offers, leads = (select(one).where(_offer.c.rep == rep) for one in (_offer.c.id, _offer.c.lead_id))
+    theirs = token.c.lead_id.in_(leads), token.c.offer_id.in_(offers)  # there is an index on the lead alone
+    return connection.execute(delete(token).where(*theirs)).rowcount

@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse
 
 from nurture.domain.policy import RejectReason, Resume
 from nurture.domain.track import ToClosed, ToQueue, ToTrack
-from nurture.errors import Misconfigured, NotFound, Refused
-from nurture.journey import handoff, links, passing, reassigning, replinks
+from nurture.errors import Refused
+from nurture.journey import handoff, links, passing, reassigning
 from nurture.journey.offershown import OfferShown, show_offer
 
 from . import days
@@ -122,17 +122,8 @@ def _accept(asked: Asked) -> HTMLResponse:
         "accepted.html",
         shown=asked.shown,
         follow_up_by=asked.now + asked.shown.follow_up_within,
-        back=asked.back or _desk(asked),
+        back=asked.back,
     )
-
-
-def _desk(asked: Asked) -> str:
-    """Return where the rep's own page is, seen from a link of the brief; "" if it has none."""
-    try:
-        made = replinks.create(asked.site.house, asked.shown.offer.rep, asked.now)
-    except (NotFound, Misconfigured):
-        return ""
-    return f"../{replinks.PATH}/{made.token}"
 
 
 def _reject(asked: Asked) -> HTMLResponse:

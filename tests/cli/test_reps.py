@@ -22,6 +22,10 @@ def test_a_link_is_made_and_ended(running: Place) -> None:
     made = running.ok("reps", "link", "ana", "--json").json
     assert made["url"].startswith("https://go.example.com/i/")
     assert running.ok("reps", "link", "ana").out.strip() != made["url"]
-    assert running.ok("reps", "revoke", "ana", "--json").json == {"rep": "ana", "ended": 2}
+    assert running.ok("reps", "revoke", "ana", "--json").json == {
+        "rep": "ana",
+        "ended": 2,
+        "ended_in_briefs": 0,
+    }
     assert "0 links" in running.ok("reps", "revoke", "ana").out
     assert "names no rep 'zoe'" in running.fails("reps", "revoke", "zoe").err

@@ -193,7 +193,8 @@ def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> 
     assert sqlite_world.custodian("dana")[0] == "offer"
     _press(page, "Accept this lead")
     _heading(page, "Dana Miller is yours, Ana")
-    page.get_by_role("link", name="all your leads").click()
+    _fits(page)
+    page.goto(sqlite_world.path("dana", "desk"))
     _heading(page, "Ana, your leads")
     hand = page.get_by_role("region", name="In your hands")
     expect(hand.get_by_role("heading", level=3)).to_have_text("Dana Miller, Acme & Sons <Ltd>")

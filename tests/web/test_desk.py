@@ -71,8 +71,9 @@ def test_an_offer_of_somebody_else_is_none_at_all(sqlite_world: World, number: s
 
 
 def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(world: World) -> None:
-    accepted = world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
-    assert 'href="../i/' in accepted.text
+    offer = f"{_desk(world)}/{world.custodian('dana')[1]}"
+    accepted = world.client.post(offer, data={"do": "accept", "answer": "accept"})
+    assert f'href="../{world.token("dana", "desk")}"' in accepted.text
     assert "0 to answer, 1 to follow up" in world.client.get(_desk(world)).text
     said = _do(world, do="reached", lead=world.ids["dana"])
     assert "Noted: you have reached them" in said
@@ -157,7 +158,7 @@ def test_a_link_ends_by_itself_and_at_once_when_it_is_revoked(sqlite_world: Worl
     world = sqlite_world
     other = replinks.create(world.house, "ben", world.clock.now())
     assert world.client.get(_desk(world)).status_code == 200
-    assert replinks.revoke(world.house, "ana", world.clock.now()) == 1
+    assert replinks.revoke(world.house, "ana", world.clock.now()) == (1, 4)
     assert world.client.get(_desk(world)).status_code == 404
     assert world.client.post(_desk(world), data={"do": "pull", "lead": "1"}).status_code == 404
     assert world.client.get(f"/i/{other.token}").status_code == 200

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from nurture.journey import handoff
+from nurture.journey import handoff, replinks
+from nurture.mail.chat import Chat
+from nurture.store.database import Database
+from tests.doubles.chatroom import Chatroom
+from tests.journey.builders import START, add_lead, make_house, tick_at
+from tests.journey.looking import one
+from tests.journey.test_sla import PEOPLE, laddered
 
-from .world import NOW, World, later
+from .world import BASE, NOW, World, later
 
 
 def test_the_accept_page_says_who_why_and_for_whom_and_changes_nothing(world: World) -> None:
@@ -156,3 +165,55 @@ def test_the_offer_can_be_accepted_to_the_last_moment(sqlite_world: World) -> No
     handoff.hand_off(sqlite_world.house, sqlite_world.clock.now())
     page = sqlite_world.client.post(sqlite_world.path("dana", "accept"), data={"answer": "accept"})
     assert page.status_code == 200
+
+
+def test_the_links_of_a_brief_open_its_one_lead_and_lead_to_no_other_page(world: World) -> None:
+    for purpose, fields in (
+        ("later", {"when": ""}),
+        ("reassign", {"to": ""}),
+        ("reject", {"reason": ""}),
+        ("accept", {"answer": "accept"}),
+    ):
+        path = world.path("dana", purpose)
+        for page in (world.client.get(path), world.client.post(path, data=fields), world.client.get(path)):
+            assert page.status_code in (200, 409, 422)
+            assert not re.search(rf"href=[^>]*[/.]{replinks.PATH}/", page.text)
+            assert "Erik" not in page.text
+    assert world.value("SELECT count(*) FROM rep_link") == 2  # those that the world made
+
+
+def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    rules = laddered(PEOPLE.replace("manager: lena}", "manager: lena, tell: [sales]}"))
+    house = make_house(sqlite_db, tmp_path, rules=rules)
+    house.base_url = BASE
+    lead = add_lead(house, email="dana@people.example", title="Head", demo_requested=True)
+    with Chatroom() as room:
+        house.tellers = {"sales": Chat("sales", SecretStr(f"json://127.0.0.1:{room.port}?rto=5"))}
+        tick_at(house, START, START + timedelta(hours=3), START + timedelta(hours=5))
+        (notice,) = room.said
+    assert f"{BASE}/a/" in notice["message"]
+    sent = "SELECT count(*) FROM message WHERE lead_id = :id AND kind IN ('brief', 'sla', 'notice')"
+    assert one(house, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager
+    mails = [file.read_bytes() for file in (tmp_path / "mailbox" / "new").iterdir()]
+    said = [*mails, notice["message"].encode()]
+    assert not [each for each in said if f"example.com/{replinks.PATH}/".encode() in each.replace(b"=\n", b"")]
+    assert one(house, "SELECT count(*) FROM rep_link") == 0
+
+
+def test_revoking_ends_the_links_of_a_rep_and_of_the_open_offers(world: World) -> None:
+    ways = ("accept", "reject", "reassign", "later", "desk")
+    assert replinks.revoke(world.house, "ana", NOW) == (1, 4)
+    for way in ways:
+        assert world.client.get(world.path("dana", way)).status_code == 404
+        assert world.client.post(world.path("dana", way), data={"answer": "accept"}).status_code == 404
+        assert world.client.get(world.path("erik", way)).status_code == 200
+    kind, number = world.custodian("dana")
+    assert kind == "offer"
+    made = replinks.create(world.house, "ana", NOW)
+    page = world.client.post(f"/i/{made.token}/{number}", data={"do": "accept", "answer": "accept"})
+    assert page.status_code == 200
+    assert f"../{made.token}" in page.text
+    assert world.custodian("dana") == ("rep", "ana")
+    assert replinks.revoke(world.house, "ana", NOW) == (1, 0)

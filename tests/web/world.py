@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import select, text
 
 from nurture.clock import VirtualClock
+from nurture.journey import replinks
 from nurture.journey.house import House
 from nurture.store import tables
 from nurture.store.database import Database
@@ -91,7 +92,10 @@ def open_world(db: Database, tmp_path: Path) -> World:
         "noor": add_lead(house, email="noor@people.example", title="Head of stock"),
     }
     tick_at(house, START, START + timedelta(hours=2), START + timedelta(hours=3))
-    return _visited(house, ids, _paths(tmp_path / "mailbox", ids))
+    paths = _paths(tmp_path / "mailbox", ids)
+    for who, rep in (("dana", "ana"), ("erik", "ben")):
+        paths[who]["desk"] = f"/{replinks.PATH}/{replinks.create(house, rep, START).token}"
+    return _visited(house, ids, paths)
 
 
 def moved_to(world: World, db: Database) -> World:
@@ -110,7 +114,7 @@ def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[s
 
 def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Read the links out of the mails themselves."""
-    names = {"a": "accept", "r": "reject", "g": "reassign", "l": "later", "i": "desk"} | {
+    names = {"a": "accept", "r": "reject", "g": "reassign", "l": "later"} | {
         "u": "unsubscribe",
         "c": "click",
         "p": "preferences",
@@ -126,7 +130,7 @@ def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
             for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
             if name in f"{mail['To']} {said}"
         )
-        for letter, token in re.findall(rf"{BASE}/([argliucp])/([\w-]+)", said):
+        for letter, token in re.findall(rf"{BASE}/([arglucp])/([\w-]+)", said):
             found[who][names[letter]] = f"/{letter}/{token}"
     return found
 

@@ -10,6 +10,7 @@ from sqlmodel import Field, SQLModel
 
 from nurture.store import sales_tables
 from nurture.store.tables import moment, where
+from nurture.store.types import Id, generated_id, key_to
 
 metadata = sales_tables.metadata
 
@@ -32,10 +33,10 @@ class CrmRecord(SQLModel, table=True):
         Index("ix_crm_record_unsettled", "state_at", **where("state in ('in_doubt', 'refused')")),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     key: str = Field(unique=True)
-    offer_id: int = Field(foreign_key="offer.id", unique=True)
-    lead_id: int = Field(foreign_key="lead.id")
+    offer_id: int = Field(sa_type=Id, foreign_key="offer.id", unique=True)
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
     wanted: str
     wanted_at: datetime = moment()
     written: str | None = None
@@ -61,9 +62,7 @@ class CrmLink(SQLModel, table=True):
     __tablename__ = "crm_link"
 
     crm: str = Field(primary_key=True)
-    lead_id: int = Field(
-        primary_key=True, foreign_key="lead.id", index=True, sa_column_kwargs={"autoincrement": False}
-    )
+    lead_id: int = key_to("lead.id", index=True)
     crm_id: str
     status: str = ""
     owner: str = ""
@@ -97,9 +96,9 @@ class OutcomeTold(SQLModel, table=True):
         Index("ix_outcome_told_open", "id", **where("verdict = 'contradicts' and settled is null")),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     natural_key: str = Field(unique=True)
-    lead_id: int = Field(foreign_key="lead.id", index=True)
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     closing: str
     happened_at: datetime = moment()
     amount: float | None = None

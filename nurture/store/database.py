@@ -353,7 +353,7 @@ def _pick_sqlite(place: int, kind: TypeEngine[Any]) -> str:
 
 _POSTGRES_CASTS: dict[type, str] = {
     BigInteger: "bigint",
-    Integer: "integer",
+    Integer: "bigint",  # a narrower column refuses what it cannot hold
     Float: "double precision",
     Boolean: "boolean",
     Date: "date",

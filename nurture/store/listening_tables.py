@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Any, ClassVar
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlalchemy import CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from nurture.store import tables
 from nurture.store.tables import moment
-from nurture.store.types import Json, UtcDateTime
+from nurture.store.types import Id, Json, UtcDateTime, generated_id, key_to
 
 metadata = tables.metadata
 _WAITING = text("processed_at is null")
@@ -30,7 +30,7 @@ class RawBatch(SQLModel, table=True):
         Index("ix_raw_batch_received_at", "received_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     door: str
     digest: str = Field(unique=True)
     received_at: datetime = moment()
@@ -58,7 +58,7 @@ class MailEvent(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     natural_key: str = Field(unique=True)
     event_key: str | None = Field(default=None, unique=True)
     door: str
@@ -66,7 +66,7 @@ class MailEvent(SQLModel, table=True):
     named: str
     at: datetime = moment()
     received_at: datetime = moment()
-    message_id: int | None = Field(default=None, foreign_key="message.id")
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
     origin: str
     ref: str
     provider_message: str | None = None
@@ -84,7 +84,7 @@ class ApiToken(SQLModel, table=True):
         Index("uq_api_token_name", "name", unique=True, sqlite_where=_UNREVOKED, postgresql_where=_UNREVOKED),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     name: str
     digest: str = Field(unique=True)
     scopes: str
@@ -101,9 +101,7 @@ class ApiAnswer(SQLModel, table=True):
 
     __tablename__ = "api_answer"
 
-    token_id: int = Field(
-        primary_key=True, foreign_key="api_token.id", sa_column_kwargs={"autoincrement": False}
-    )
+    token_id: int = key_to("api_token.id")
     key: str = Field(primary_key=True)
     digest: str
     asked_at: datetime = Field(sa_type=UtcDateTime, index=True)
@@ -133,9 +131,7 @@ class MailDestination(SQLModel, table=True):
 
     __tablename__ = "mail_destination"
 
-    message_id: int = Field(
-        primary_key=True, foreign_key="message.id", sa_column_kwargs={"autoincrement": False}
-    )
+    message_id: int = key_to("message.id")
     links: list[list[str]] = Field(sa_type=Json, nullable=False)
 
 
@@ -148,7 +144,7 @@ class OpenConsent(SQLModel, table=True):
 
     __tablename__ = "open_consent"
 
-    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    lead_id: int = key_to("lead.id")
     granted: bool
     source: str
     stated_at: datetime = moment()
@@ -169,10 +165,10 @@ class Reply(SQLModel, table=True):
         Index("ix_reply_lead_id_received_at", "lead_id", "received_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     natural_key: str = Field(unique=True)
-    lead_id: int = Field(foreign_key="lead.id")
-    message_id: int | None = Field(default=None, foreign_key="message.id")
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
     kind: str
     received_at: datetime = moment()
     sent_at: datetime = moment()
@@ -186,8 +182,8 @@ class Inbox(SQLModel, table=True):
     """How far a mailbox is read: all up to *last_uid* is done. *name* is a hash; *uid_validity* is IMAP's."""
 
     name: str = Field(primary_key=True)
-    uid_validity: int = Field(sa_type=BigInteger, nullable=False)
-    last_uid: int = Field(sa_type=BigInteger, nullable=False)
+    uid_validity: int = Field(sa_type=Id, nullable=False)
+    last_uid: int = Field(sa_type=Id, nullable=False)
     read_at: datetime = moment()
 
 
@@ -208,10 +204,8 @@ class Visit(SQLModel, table=True):
         ),
     )
 
-    signal_id: int = Field(
-        primary_key=True, foreign_key="signal.id", sa_column_kwargs={"autoincrement": False}
-    )
-    message_id: int = Field(foreign_key="message.id", index=True)
+    signal_id: int = key_to("signal.id")
+    message_id: int = Field(sa_type=Id, foreign_key="message.id", index=True)
     at: datetime = moment()
     method: str
     agent: str

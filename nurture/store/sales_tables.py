@@ -10,7 +10,7 @@ from sqlmodel import Field, SQLModel
 
 from nurture.store import listening_tables
 from nurture.store.tables import moment
-from nurture.store.types import Json
+from nurture.store.types import Id, Json, generated_id, key_to
 
 metadata = listening_tables.metadata
 
@@ -28,7 +28,7 @@ class Approval(SQLModel, table=True):
     )
 
     policy_version: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    publication_id: int = Field(foreign_key="publication.id", unique=True)
+    publication_id: int = Field(sa_type=Id, foreign_key="publication.id", unique=True)
     approved_by: str
     approved_on: date
     recorded_at: datetime = moment()
@@ -45,14 +45,14 @@ class Account(SQLModel, table=True):
         Index("ix_account_parent_id", "parent_id"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     source: str
     external_id: str
     name: str
     domains: list[str] = Field(sa_column=Column(Json, nullable=False))
     owner: str = ""
     kind: str = "prospect"
-    parent_id: int | None = Field(default=None, foreign_key="account.id")
+    parent_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
     created_at: datetime = moment()
     updated_at: datetime = moment()
 
@@ -67,8 +67,8 @@ class LeadAccount(SQLModel, table=True):
         Index("ix_lead_account_account_id", "account_id"),
     )
 
-    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
-    account_id: int | None = Field(default=None, foreign_key="account.id")
+    lead_id: int = key_to("lead.id")
+    account_id: int | None = Field(default=None, sa_type=Id, foreign_key="account.id")
     how: str
     because: str
     at: datetime = moment()
@@ -82,7 +82,7 @@ class Leave(SQLModel, table=True):
         Index("ix_leave_last_day", "last_day"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     rep: str
     first_day: date
     last_day: date
@@ -98,7 +98,7 @@ class PoolTurn(SQLModel, table=True):
 
     key: str = Field(primary_key=True)
     rep: str = Field(primary_key=True)
-    given: int
+    given: int = Field(sa_type=Id, nullable=False)
 
 
 class Routing(SQLModel, table=True):
@@ -118,9 +118,9 @@ class Routing(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id")
-    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
+    offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
     at: datetime = moment()
     policy_version: int
     rule: str
@@ -140,7 +140,7 @@ class FactWanted(SQLModel, table=True):
         Index("ix_fact_wanted_field", "field"),
     )
 
-    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    lead_id: int = key_to("lead.id")
     field: str = Field(primary_key=True)
     rule: str
     wanted_at: datetime = moment()
@@ -155,7 +155,7 @@ class Urgency(SQLModel, table=True):
     *rank* is its place in the queue, the earlier the sooner; it does not change while the lead waits.
     """
 
-    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    lead_id: int = key_to("lead.id")
     rule: str
     points: int
     hot: bool
@@ -192,7 +192,7 @@ class RepLink(SQLModel, table=True):
 class Vote(SQLModel, table=True):
     """Whether a lead was useful to the rep who took it; the last word counts."""
 
-    offer_id: int = Field(primary_key=True, foreign_key="offer.id", sa_column_kwargs={"autoincrement": False})
+    offer_id: int = key_to("offer.id")
     rep: str
     useful: bool
     voted_at: datetime = moment()

@@ -22,6 +22,12 @@ from nurture.store.database import Database
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _ENVIRONMENT = Lock()
 _UPGRADE_LOCK = 7_240_115  # any number, the same for all who upgrade one PostgreSQL database
+_NEVER_RELEASED = (
+    *("0001_the_house", "0002_trusted_delivery", "0003_evidence_and_scores", "0004_mail_events", "0005_api"),
+    *("0006_own_links", "0007_pace", "0008_replies", "0009_routing", "0010_offers", "0011_pace", "0012_crm"),
+    *("0013_audit", "0014_approval", "0015_open_verdicts"),
+)
+"""What the first revision of the first release replaced."""
 
 
 def head() -> str:
@@ -48,29 +54,30 @@ def require_current(db: Database) -> None:
     found = current(db)
     if found == head():
         return
-    _require_known(db, found)
+    _require_known(db, found, _scripts())
     state = "has no tables yet" if found is None else f"is at revision {found}, this nurture needs {head()}"
     raise DatabaseUnusable(f"The database {db.name} {state}. Run `nurture db upgrade`.")
 
 
-def upgrade(db: Database) -> list[str]:
-    """Bring the tables of *db* to `head()` in one transaction; return the revisions applied, oldest first.
+def upgrade(db: Database, *more: Path) -> list[str]:
+    """Bring the tables of *db* to the newest revision; return the revisions applied, oldest first.
 
-    Two upgrades at once are safe: the second waits for the first and finds nothing to do.
+    All are applied in one transaction. Two upgrades at once are safe: the second waits for the first and
+    finds nothing to do. *more* are folders with revisions beside nurture's own.
 
     Raises:
-        DatabaseUnusable: a newer nurture made this database, or another program's tables are in it.
+        DatabaseUnusable: a newer or an unreleased nurture made this database, or it has other tables in it.
     """
     with _alone(db) as connection:
         found = _revision(connection)
-        _require_known(db, found)
+        scripts = _scripts(*more)
+        _require_known(db, found, scripts)
         if found is None:
             _require_empty(db, connection)
-        return _run(connection)
+        return _run(connection, scripts)
 
 
-def _run(connection: Connection) -> list[str]:
-    scripts = _scripts()
+def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
     applied: list[str] = []
 
     def steps(revision: Any, _context: MigrationContext) -> Any:
@@ -107,9 +114,14 @@ def _revision(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _require_known(db: Database, found: str | None) -> None:
-    if found is None or found in {script.revision for script in _scripts().walk_revisions()}:
+def _require_known(db: Database, found: str | None, scripts: ScriptDirectory) -> None:
+    if found is None or found in {script.revision for script in scripts.walk_revisions()}:
         return
+    if found in _NEVER_RELEASED:
+        raise DatabaseUnusable(
+            f"The database {db.name} is of revision {found}, from before the first release, and cannot be "
+            "upgraded. Name a new database in NURTURE_DATABASE_URL and run `nurture db upgrade`."
+        )
     raise DatabaseUnusable(
         f"The database {db.name} was made by a newer nurture (revision {found}; this one knows {head()}). "
         "Install the newer nurture, or name another database in NURTURE_DATABASE_URL."
@@ -126,5 +138,6 @@ def _require_empty(db: Database, connection: Connection) -> None:
 
 
 @cache
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_MIGRATIONS))
+def _scripts(*more: Path) -> ScriptDirectory:
+    folders = [str(folder) for folder in (_MIGRATIONS / "versions", *more)]
+    return ScriptDirectory(str(_MIGRATIONS), version_locations=folders)

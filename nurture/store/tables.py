@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Column, Index, MetaData, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from nurture.store.types import Json, UtcDateTime
+from nurture.store.types import Id, Json, UtcDateTime, generated_id, key_to
 
 SQLModel.metadata = MetaData(
     naming_convention={
@@ -35,7 +35,7 @@ def moment(*, null: bool = False) -> Any:
 class Address(SQLModel, table=True):
     """An email address. Suppression is a fact about it, with or without a lead."""
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     email: str
     normal: str = Field(unique=True)
 
@@ -53,8 +53,8 @@ class Lead(SQLModel, table=True):
         Index("ix_lead_came", "source", "created_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    address_id: int | None = Field(default=None, foreign_key="address.id", unique=True)
+    id: int | None = generated_id()
+    address_id: int | None = Field(default=None, sa_type=Id, foreign_key="address.id", unique=True)
     source: str = ""
     facts: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
     zone: str = ""
@@ -85,7 +85,7 @@ class Identity(SQLModel, table=True):
 
     source: str = Field(primary_key=True)
     external_id: str = Field(primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id", index=True)
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
 
 
 class Suppression(SQLModel, table=True):
@@ -99,8 +99,8 @@ class Suppression(SQLModel, table=True):
         CheckConstraint("act in ('suppress', 'opt_in')", name="act"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    address_id: int = Field(foreign_key="address.id", index=True)
+    id: int | None = generated_id()
+    address_id: int = Field(sa_type=Id, foreign_key="address.id", index=True)
     act: str = "suppress"
     scope: str = "global"
     ref: str = ""
@@ -125,13 +125,13 @@ class Custody(SQLModel, table=True):
         ),
     )
 
-    lead_id: int = Field(primary_key=True, foreign_key="lead.id", sa_column_kwargs={"autoincrement": False})
+    lead_id: int = key_to("lead.id")
     kind: str
     ref: str
     since: datetime = moment()
     next_action: str
     due_at: datetime | None = moment(null=True)
-    version: int = 1
+    version: int = Field(default=1, sa_type=Id, nullable=False)
 
 
 class Enrollment(SQLModel, table=True):
@@ -146,8 +146,8 @@ class Enrollment(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id", index=True)
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     track: str
     entered_at: datetime = moment()
     step: str
@@ -191,12 +191,12 @@ class Message(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     send_key: str = Field(unique=True)
     kind: str
-    lead_id: int = Field(foreign_key="lead.id", index=True)
-    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
-    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
+    offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
     track: str | None = None
     track_version: int | None = None
     step: str = ""
@@ -236,7 +236,7 @@ class Brake(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     kind: str
     name: str
     reason: str
@@ -263,8 +263,8 @@ class Signal(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id")
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
     kind: str
     occurred_at: datetime = moment()
     recorded_at: datetime = moment()
@@ -272,11 +272,11 @@ class Signal(SQLModel, table=True):
     verdict: str = "human"
     verdict_because: str = ""
     judged_under: str | None = None
-    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
     track: str | None = None
     step: str | None = None
     link: str | None = None
-    message_id: int | None = Field(default=None, foreign_key="message.id")
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
     value: str | None = None
     source: str
     applied_at: datetime | None = moment(null=True)
@@ -309,9 +309,9 @@ class Offer(SQLModel, table=True):
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id", index=True)
-    enrollment_id: int | None = Field(default=None, foreign_key="enrollment.id")
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+    enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
     rep: str
     rule: str
     because: str
@@ -333,8 +333,8 @@ class Offer(SQLModel, table=True):
 class Outcome(SQLModel, table=True):
     """How a lead ended, as sales tells it."""
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id", index=True)
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     closing: str
     happened_at: datetime = moment()
     amount: float | None = None
@@ -363,13 +363,13 @@ class Journal(SQLModel, table=True):
         ),
     )
 
-    id: int | None = Field(default=None, primary_key=True)
-    lead_id: int = Field(foreign_key="lead.id")
+    id: int | None = generated_id()
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
     at: datetime = moment()
     stage: str
     event: str
     because: str
-    enrollment_id: int | None = None
+    enrollment_id: int | None = Field(default=None, sa_type=Id)
     track: str | None = None
     track_version: int | None = None
     policy_version: int | None = None
@@ -385,9 +385,9 @@ class Token(SQLModel, table=True):
 
     digest: str = Field(primary_key=True)
     purpose: str
-    lead_id: int = Field(foreign_key="lead.id", index=True)
-    message_id: int | None = Field(default=None, foreign_key="message.id")
-    offer_id: int | None = Field(default=None, foreign_key="offer.id")
+    lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
+    message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
+    offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
     created_at: datetime = moment()
 
 
@@ -396,7 +396,7 @@ class Publication(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (UniqueConstraint("kind", "name", "version"),)
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     kind: str
     name: str
     version: int
@@ -427,7 +427,7 @@ class ImportFile(SQLModel, table=True):
 
     __tablename__ = "import_file"
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = generated_id()
     name: str
     source: str
     digest: str

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, String
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Identity, Integer, String
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlmodel import Field
 
 
 def encode(moment: datetime) -> str:
@@ -66,3 +67,17 @@ def _from_postgres(value: datetime | None) -> datetime | None:
 
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """A JSON document, or NULL."""
+
+Id = BigInteger().with_variant(Integer, "sqlite")
+"""A row's number, a reference to one, or a count without end: 64 bits. SQLite numbers only `INTEGER` keys."""
+
+
+def generated_id() -> Any:
+    """Return a primary key that the database numbers."""
+    return Field(default=None, primary_key=True, sa_type=Id, sa_column_args=[Identity()])
+
+
+def key_to(target: str, *, index: bool = False) -> Any:
+    """Return a primary key that is the number of another row, such as "lead.id"."""
+    told = {"autoincrement": False}
+    return Field(primary_key=True, sa_type=Id, foreign_key=target, index=index, sa_column_kwargs=told)

@@ -63,8 +63,8 @@ def find(house: House, token: str, now: datetime) -> str | None:
 def revoke(house: House, rep: str, now: datetime) -> Revoked:
     """End every link to the page of a rep and in the rep's briefs, notices and reminders, whoever has it.
 
-    Open offers stay open: a new link to the page answers them, and so do those in later reminders. Who has left
-    the policy can still have links. Raises NotFound for an id without either.
+    Open offers stay open: a new link to the page answers them, and so do those in later reminders. A rep who
+    has left the policy can still have links. Raises NotFound for an id without either.
     """
     with house.database.write() as connection:
         ended = Revoked(replinks.revoke(connection, rep, now), tokens.remove_offer_links(connection, rep))

@@ -198,7 +198,8 @@ def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(
     assert one(house, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager
     mails = [file.read_bytes() for file in (tmp_path / "mailbox" / "new").iterdir()]
     said = [*mails, notice["message"].encode()]
-    assert not [each for each in said if f"example.com/{replinks.PATH}/".encode() in each.replace(b"=\n", b"")]
+    page = f"example.com/{replinks.PATH}/".encode()
+    assert not [each for each in said if page in each.replace(b"=\n", b"")]
     assert one(house, "SELECT count(*) FROM rep_link") == 0
 
 

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
 
 from prefect import Task, get_run_logger, task
 from prefect.artifacts import acreate_table_artifact
@@ -18,7 +19,7 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from sqlalchemy.exc import DBAPIError
 
 from nurture.app import App, open_app
-from nurture.errors import Refused
+from nurture.errors import ClockWentBackwards, Misconfigured, Refused, RulesFaulty, traced
 from nurture.journey.house import House
 from nurture.settings import Settings
 from nurture.store import clocks
@@ -33,6 +34,7 @@ Counts = dict[str, int]
 """What a run did, by name. Never rows of leads: Prefect keeps results."""
 
 Told = TypeVar("Told")
+Shard = ParamSpec("Shard")
 MAX_SHARDS: Final = 16
 THREADS: Final[TaskRunner[PrefectFuture[Any]]] = ThreadPoolTaskRunner(  # type: ignore[assignment]
     max_workers=MAX_SHARDS
@@ -49,7 +51,7 @@ def shard_task(
     name: str, *, minutes: int
 ) -> Callable[[Callable[[int, str | None], Told]], Task[[int, str | None], Told]]:
     """Make a shard (its number, its moment) a task that tries again while the database is busy."""
-    return task(
+    as_task: Any = task(
         name=name,
         task_run_name=name + "-{shard}",
         retries=3,
@@ -58,6 +60,34 @@ def shard_task(
         retry_condition_fn=_may_pass,
         timeout_seconds=minutes * 60,
     )
+    return lambda shard: as_task(without_messages(shard))
+
+
+class StageFailed(Exception):
+    """A stage failed. Its types and places are here; `nurture tick` on a terminal shows its message."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(traced(error))
+        self.passes = may_pass(error)
+
+
+def without_messages(shard: Callable[Shard, Told]) -> Callable[Shard, Told]:
+    """Let no message out of *shard* that may quote a lead: Prefect's logs and its database keep them all.
+
+    What is wrong with the set-up, the clock or the rules is said as it is.
+    """
+
+    @wraps(shard)
+    def failing_without(*args: Shard.args, **named: Shard.kwargs) -> Told:
+        try:
+            return shard(*args, **named)
+        except (Misconfigured, ClockWentBackwards, RulesFaulty):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is said again without its message
+            failed = StageFailed(error)
+        raise failed
+
+    return failing_without
 
 
 async def run_shards(stage: Task[[int, str | None], Counts], shards: int, at: str | None) -> Counts:
@@ -137,6 +167,8 @@ def _may_pass(_task: Any, _run: Any, state: Any) -> bool:
 
 def may_pass(error: object) -> bool:
     """Say whether *error* comes from a busy or absent database, which may be free or back soon."""
+    if isinstance(error, StageFailed):
+        return error.passes
     driver = error if isinstance(error, DBAPIError) else getattr(error, "__cause__", None)
     if not isinstance(driver, DBAPIError):
         return False

@@ -12,7 +12,9 @@ NurtureError                 a person can mend it; the command line prints it an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from traceback import walk_tb
 from typing import ClassVar
 
 
@@ -71,3 +73,22 @@ class RulesFaulty(NurtureError):
         count = len(self.faults)
         lines = "\n".join(str(fault) for fault in self.faults)
         super().__init__(f"{count} fault{'s' if count != 1 else ''} in the rules:\n{lines}")
+
+
+def traced(error: BaseException) -> str:
+    """Return the types of an error and its causes, and where they were raised, for a log.
+
+    Never a message: that of a database, a parser or a template may quote what a lead wrote.
+    """
+    return ", from ".join(_traces(error))
+
+
+def _traces(error: BaseException | None) -> Iterator[str]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        code = getattr(error, "sqlstate", None)
+        frames = list(walk_tb(error.__traceback__))[-1:]
+        at = "".join(f" at {Path(frame.f_code.co_filename).name}:{line}" for frame, line in frames)
+        yield f"{type(error).__name__}{f' {code}' if code else ''}{at}"
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

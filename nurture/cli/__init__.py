@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from traceback import format_tb
 
-from nurture.errors import FileUnreadable, NurtureError
+from nurture.errors import FileUnreadable, NurtureError, traced
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run `nurture` with *args*, by default the process's own, and exit.
 
-    What a person can mend is one message and an exit code, never a traceback.
+    What a person can mend is one message and an exit code, never a traceback. The message of anything else
+    may quote a lead: it is shown on a terminal, and left out of a log.
     """
     from nurture.cli.root import app  # noqa: PLC0415 - `nurture version` must not wait for everything
     from nurture.cli.show import complain  # noqa: PLC0415
@@ -28,3 +30,9 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(FileUnreadable.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if sys.stderr.isatty():
+            raise
+        sys.stderr.writelines(format_tb(error.__traceback__))
+        complain(f"{traced(error)}. This is a fault of nurture. Run it on a terminal to see its message.")
+        sys.exit(NurtureError.exit_code)

@@ -16,7 +16,7 @@ from threading import Lock, Thread
 from typing import Final
 
 from nurture.clock import Clock
-from nurture.errors import NurtureError
+from nurture.errors import NurtureError, traced
 from nurture.store import opens
 from nurture.store.opens import Opened
 
@@ -158,5 +158,5 @@ class Guestbook:
             listen.listen(self._house, self._clock.now())
         except NurtureError as error:
             _log.warning("clicks_wait_for_the_flows", extra={"why": type(error).__name__})
-        except Exception:  # noqa: BLE001 - the next visit must find somebody who writes
-            _log.exception("clicks_wait_for_the_flows")
+        except Exception as error:  # noqa: BLE001 - the next visit must find somebody who writes
+            _log.error("clicks_wait_for_the_flows: %s", traced(error))

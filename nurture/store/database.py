@@ -34,7 +34,7 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
 from nurture.files import create_file, tighten
-from nurture.store.explained import explained
+from nurture.store.explained import explained, without_values
 from nurture.store.types import Json, UtcDateTime, in_utc
 
 Made = TypeVar("Made")
@@ -236,17 +236,21 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         return orjson.dumps(value).decode()
 
     if not sqlite:
-        return create_engine(
+        engine = create_engine(
             url,
             json_serializer=dumps,
             json_deserializer=orjson.loads,
+            hide_parameters=True,
             pool_pre_ping=True,
             connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
         )
+        event.listen(engine, "handle_error", without_values)
+        return engine
     engine = create_engine(
         url,
         json_serializer=dumps,
         json_deserializer=orjson.loads,
+        hide_parameters=True,
         connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
     )
 
@@ -256,6 +260,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA secure_delete = ON")  # who is erased is in no freed page either
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.execute("PRAGMA cache_size = -65536")

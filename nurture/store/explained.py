@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as AllTaken
 
@@ -66,6 +67,21 @@ def explained(name: str) -> Iterator[None]:
         raise DatabaseUnusable(f"{remedy} ({name}: {said})") from error
     except AllTaken as error:
         raise DatabaseUnusable(f"{_ALL_TAKEN} ({name})") from error
+
+
+def without_values(context: ExceptionContext) -> None:
+    """Take the values of rows out of what PostgreSQL says of a statement, wherever that is shown or logged.
+
+    Its DETAIL and CONTEXT quote whole rows, and data exceptions (class 22) the value in their first line.
+    """
+    error = context.original_exception
+    code, diag = getattr(error, "sqlstate", None), getattr(error, "diag", None)
+    if not code or diag is None:
+        return
+    said = "a value does not fit" if code.startswith("22") else str(diag.message_primary)
+    error.args = (f"{said} ({code})",)
+    if context.sqlalchemy_exception is not None:
+        context.sqlalchemy_exception.args = (f"{type(error).__name__}: {error}",)
 
 
 def passes(error: BaseException) -> bool:

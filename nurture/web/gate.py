@@ -11,6 +11,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nurture.errors import traced
+
 from . import access, problems
 from .look import Look
 
@@ -73,12 +75,12 @@ class Gate:
 
         try:
             await self._answer(scope, receive, signed)
-        except Exception:
-            # The path holds a token, which is a key: it stays out of the log.
-            _log.exception("request_failed", extra={"method": scope["method"]})
-            if begun:
-                raise
-            await self._broken(scope)(scope, receive, signed)
+        except Exception as error:  # noqa: BLE001 - whatever it was, its message stays out of the log
+            # The route, not the path: that holds a token, which is a key.
+            route = getattr(scope.get("route"), "path", "no route")
+            _log.error("request_failed %s %s: %s", scope["method"], route, traced(error))
+            if not begun:
+                await self._broken(scope)(scope, receive, signed)
 
     def _page(self, name: str, status: int) -> Response:
         return self._look.page(name, status=status, headers={"Connection": "close"})

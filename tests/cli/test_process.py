@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+
+from sqlalchemy import text
+
+from nurture.store.database import Database
 
 from .conftest import Place
 
@@ -69,3 +74,16 @@ def test_the_demo_runs_from_start_to_ledger(place: Place) -> None:
     assert (place.folder / "demo/nurture.db").exists()
     assert any((place.folder / "demo/mail/new").iterdir())
     assert "2 bad" in done.stdout
+
+
+def test_a_fault_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(running: Place) -> None:
+    database = Database(os.environ["NURTURE_DATABASE_URL"])
+    with database.write() as connection:
+        connection.execute(text("UPDATE signal SET kind = 'mia@canary.example'"))
+        changed = "UPDATE lead SET facts = :facts"
+        connection.execute(text(changed), {"facts": '["mia@canary.example"]'})
+    database.close()
+    done = _run(running, str(Path(sys.executable).with_name("nurture")), "why", "1")
+    assert done.returncode == 1
+    assert "canary" not in done.stdout + done.stderr
+    assert re.search(r"Error at \w+\.py:\d+", done.stderr.replace("\n", "")), done.stderr

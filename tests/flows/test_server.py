@@ -252,6 +252,36 @@ def test_the_nightly_report_fails_if_the_ledger_does_not_close(
     assert told["payload"]["findings"]["no-custodian"] == 1
 
 
+def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
+    world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
+) -> None:
+    house = make_house(sqlite_db, tmp_path)
+    lead = add_lead(house, email="mia@canary.example", full_name="Mia Canary")
+    with sqlite_db.write() as connection:
+        odd = {"lead": lead, "at": START.isoformat(), "said": "mia@canary.example"}
+        connection.execute(
+            text(
+                "INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdict, "
+                "verdict_because, value, source) "
+                "VALUES (:lead, :said, :at, :at, :said, 'human', '', :said, 'x')"
+            ),
+            odd,
+        )
+    at = {"at": START.isoformat()}
+    ran = world.flows(sqlite_url, ("flows.listen.apply_signals", at), ("flows.intake.classify_new_leads", at))
+    assert [one["state"] for one in ran] == ["Failed", "Failed"]
+    assert "ValueError" in ran[0]["message"]
+
+    def logged() -> bool:
+        logs = ask(world.api, "/logs/filter", logs={"flow_run_id": {"any_": [one["id"] for one in ran]}})
+        return sum("StageFailed" in one["message"] for one in logs) >= 2
+
+    assert until(logged, 30)
+    files = [file for file in world.log.parent.rglob("*") if file.is_file() and "mailbox" not in file.parts]
+    assert any(file.name == "prefect.db" for file in files)
+    assert [file.name for file in files if b"canary" in file.read_bytes().lower()] == []
+
+
 def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectClient) -> None:
     setup.ensure_limit(client)
     deployment = client.create_deployment(client.create_flow_from_name("old"), "old")

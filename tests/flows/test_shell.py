@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import sqlite3
+import traceback
 from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from flows.shell import may_pass, opened
-from nurture.errors import ClockWentBackwards, DatabaseUnusable, NotFound, Refused
+from flows.shell import StageFailed, may_pass, opened, without_messages
+from nurture.errors import ClockWentBackwards, DatabaseUnusable, Misconfigured, NotFound, Refused
 from nurture.store import clocks
 from nurture.store.database import Database
 
@@ -52,6 +53,24 @@ def test_a_busy_or_absent_database_is_worth_another_try(error: OperationalError)
 )
 def test_what_will_fail_again_is_not_tried_again(error: object) -> None:
     assert not may_pass(error)
+
+
+def _shard(error: Exception) -> None:
+    raise error
+
+
+def test_a_stage_fails_without_the_words_of_a_lead_and_is_tried_again_as_before() -> None:
+    locked = _failed(sqlite3.OperationalError("database is locked"))
+    for error in (NotFound("There is no lead mia@canary.example."), ValueError("Mia Canary"), locked):
+        with pytest.raises(StageFailed, match=type(error).__name__) as failed:
+            without_messages(_shard)(error)
+        assert "canary" not in "".join(traceback.format_exception(failed.value)).lower()
+        assert may_pass(failed.value) == may_pass(error)
+
+
+def test_what_is_wrong_with_the_set_up_is_said_as_it_is() -> None:
+    with pytest.raises(Misconfigured, match="Set NURTURE_MAILBOX"):
+        without_messages(_shard)(Misconfigured("Set NURTURE_MAILBOX."))
 
 
 @pytest.fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -21,7 +23,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as AllTaken
 from sqlalchemy.types import TypeEngine
 
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnusable, traced
 from nurture.store.database import Database
 from nurture.store.explained import explained
 from nurture.store.tables import metadata
@@ -316,3 +318,57 @@ def test_a_database_that_may_not_be_written(sqlite_url: str, folder_mode: int, f
             add(db, "a@example.com")
         db.close()
         path.parent.chmod(0o755)
+
+
+_SAID = "Mia Canary mia@canary.example"
+_BROKEN = (
+    "INSERT INTO address (email, normal) VALUES (:said, :said), (:said, :said)",
+    "INSERT INTO address (email, normal) VALUES (:said, NULL)",
+    (
+        "INSERT INTO suppression (address_id, act, scope, ref, source, recorded_at) "
+        "VALUES (1, :said, 'global', '', :said, '2026-01-01')"
+    ),
+)
+_CAST = ("SELECT CAST(:said AS jsonb)", "SELECT CAST(:said AS integer)", "SELECT CAST(:said AS timestamptz)")
+
+
+def _told(database: Database, sql: str) -> str:
+    with pytest.raises(DBAPIError) as failed, database.write() as connection:
+        connection.execute(text(sql), {"said": _SAID})
+    return "".join(traceback.format_exception(failed.value))
+
+
+@pytest.mark.parametrize("sql", _BROKEN)
+def test_no_value_of_a_row_is_in_what_a_broken_constraint_says(db: Database, sql: str) -> None:
+    assert "canary" not in _told(db, sql).lower()
+
+
+@pytest.mark.parametrize("sql", _CAST)
+def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(
+    postgres_db: Database, sql: str
+) -> None:
+    told = _told(postgres_db, sql)
+    assert "canary" not in told.lower()
+    assert "a value does not fit (22" in told
+
+
+def test_an_index_row_that_is_too_wide_is_told_without_its_value(postgres_db: Database) -> None:
+    wide = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(3_000))
+    with pytest.raises(DBAPIError) as failed, postgres_db.write() as connection:
+        connection.execute(text("INSERT INTO address (email, normal) VALUES ('x', :wide)"), {"wide": wide})
+    assert "54000" in str(failed.value)
+    assert wide[:5] not in "".join(traceback.format_exception(failed.value))
+
+
+def test_a_trace_for_a_log_names_types_and_places_and_no_message() -> None:
+    def parse() -> None:
+        try:
+            int("Mia Canary")
+        except ValueError as error:
+            raise KeyError("mia@canary.example") from error
+
+    with pytest.raises(KeyError) as failed:
+        parse()
+    assert re.fullmatch(
+        r"KeyError at test_database\.py:\d+, from ValueError at test_database\.py:\d+", traced(failed.value)
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date
@@ -13,6 +12,7 @@ import typer
 
 from nurture.app import open_app
 from nurture.cli.show import JsonOption, as_json, many, out, table
+from nurture.crm.csvcells import CsvWriter
 from nurture.errors import Refused
 from nurture.files import open_private, write_private
 from nurture.journey.salesreport import SalesReport, report_sales
@@ -152,9 +152,9 @@ def _show_months(found: SalesReport) -> None:
 
 def _write_csv(file: Path, found: SalesReport) -> None:
     with open_private(file, encoding="utf-8", newline="") as opened:
-        writer = csv.writer(opened)
-        writer.writerow(("table", "row", "figure", "value"))
-        writer.writerows(_lines(found))
+        writer = CsvWriter(opened)
+        writer.row(("table", "row", "figure", "value"))
+        writer.rows(_lines(found))
 
 
 def _lines(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:

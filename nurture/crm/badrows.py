@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Self
 
+from nurture.crm.csvcells import CsvWriter
 from nurture.errors import FileUnreadable
 from nurture.files import make_folder, open_private
 
@@ -42,7 +42,7 @@ class BadRowReport:
         self.count = 0
         self._header = tuple(header)
         self._file: IO[str] | None = None
-        self._writer: Any = None
+        self._writer: CsvWriter | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +66,10 @@ class BadRowReport:
         self.count += 1
 
     def _append(self, row: BadRow) -> None:
-        if self._file is None:
+        if self._writer is None:
             make_folder(self.path.parent, ours=False)
             # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
             self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
-            self._writer = csv.writer(self._file)
-            self._writer.writerow(("line", "reason", *self._header))
-        self._writer.writerow((row.line, row.reason, *row.cells))
+            self._writer = CsvWriter(self._file)
+            self._writer.row(("line", "reason", *self._header))
+        self._writer.row((row.line, row.reason, *row.cells))

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from nurture.crm.badrows import BadRow
+from nurture.crm.csvcells import bared, is_guarded
 from nurture.crm.encoding import MAX_LINE, Encoding, Lines, detect, opened
 from nurture.errors import FileUnreadable
 
@@ -65,6 +66,8 @@ class CsvRows:
         self.preamble: tuple[list[str], ...] = ()
         try:
             self.delimiter, self.header = self._find_header(recognises)
+            self._guarded = is_guarded(self.header)
+            self.header = tuple(self._bare(list(self.header)))
             self.header_line = self._lines.number
             if headless is None or not headless(self.header):
                 self._require_a_row()
@@ -95,12 +98,12 @@ class CsvRows:
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         lines, delimiter, clean = self._lines, self.delimiter, self._clean
-        width, blank = len(self.header), delimiter + " \t"
+        width, blank, guarded = len(self.header), delimiter + " \t", self._guarded
         try:
             for line in lines:
                 if not line.strip(blank):
                     continue
-                if '"' in line or not clean or len(line) > MAX_LINE:
+                if '"' in line or not clean or (guarded and "'" in line) or len(line) > MAX_LINE:
                     row = self._careful(line)
                     if row is not None:
                         yield row
@@ -119,23 +122,30 @@ class CsvRows:
             self.close()
 
     def _careful(self, line: str) -> Row | BadRow | None:
-        """Parse a record that starts with *line* and has quotes, damaged letters or no bound."""
+        """Parse a record that starts with *line* and has quotes, apostrophes, damaged letters or no bound."""
         number = self._lines.number
         if len(line) > MAX_LINE:
             return BadRow.of(number, f"the line is over {MAX_LINE:,} characters; shorten it", [line])
         if not self._clean and (damage := _DAMAGED.search(line)):
-            return BadRow.of(number, _damage(damage.group()), line.replace("\0", "").split(self.delimiter))
+            return BadRow.of(number, _damage(damage.group()), self._split(line.replace("\0", "")))
         try:
             cells, taken = self._record(line, self.delimiter)
         except csv.Error as fault:
-            return BadRow.of(number, _quote_fault(str(fault)), line.split(self.delimiter))
+            return BadRow.of(number, _quote_fault(str(fault)), self._split(line))
+        cells = self._bare(cells)
         if not any(cells):
             return None
         if len(cells) == len(self.header) or self._fits(cells):
             return number, cells
         # The quote that joined the lines may be the fault: only the first is given up.
         self._lines.push_back(taken)
-        return BadRow.of(number, self._wrong_width(cells), line.split(self.delimiter) if taken else cells)
+        return BadRow.of(number, self._wrong_width(cells), self._split(line) if taken else cells)
+
+    def _split(self, line: str) -> list[str]:
+        return self._bare(line.split(self.delimiter))
+
+    def _bare(self, cells: list[str]) -> list[str]:
+        return [bared(cell) for cell in cells] if self._guarded else cells
 
     def _record(self, line: str, delimiter: str) -> tuple[list[str], list[str]]:
         """Split the record that starts with *line*; also give the further lines that its open quote took.

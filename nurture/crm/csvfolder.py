@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Final
 
 from nurture.crm.badrows import BadRow
+from nurture.crm.csvcells import KEY, CsvWriter
 from nurture.crm.outcomerows import OutcomeRow, OutcomeRows
 from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Seen, Written
 from nurture.errors import FileUnreadable
 from nurture.files import make_folder, open_private, sync_folder
 
 HEADER: Final = (
-    "nurture_key",
+    KEY,
     "nurture_handoff",
     "nurture_status",
     "at",
@@ -38,8 +39,6 @@ HEADER: Final = (
 
 RESTS: Final = 5.0
 """Seconds that a file in in/ is left alone after it was last written to."""
-
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 class CsvFolder:
@@ -197,7 +196,7 @@ def _same(held: Seen | None, record: Record) -> bool:
 
 def _cells(record: Record) -> Sequence[str]:
     who = record.person
-    cells = (
+    return (
         record.key,
         record.handoff,
         record.stage.value,
@@ -213,20 +212,13 @@ def _cells(record: Record) -> Sequence[str]:
         record.owner,
         record.why,
     )
-    return [_inert(cell) for cell in cells]
-
-
-def _inert(cell: str) -> str:
-    """Keep a spreadsheet from taking what a lead wrote for a formula; a phone number stays one."""
-    risky = cell.startswith(_FORMULA) and not (cell[0] == "+" and cell[1:].replace(" ", "").isdigit())
-    return f"'{cell}" if risky else cell
 
 
 def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     text = StringIO()
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
+    writer = CsvWriter(text)
+    writer.row(header)
+    writer.rows(rows)
     return text.getvalue()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import IO, Final, NamedTuple
 
 from nurture.crm.badrows import BadRow, BadRowReport
 from nurture.crm.columns import field_of, squash
+from nurture.crm.csvcells import OPT_OUTS, CsvWriter
 from nurture.crm.csvfile import CsvRows, Row, open_rows
 from nurture.crm.dates import DateReader
 from nurture.domain.suppression import Scope, Source, source_named, stands
@@ -25,7 +25,6 @@ from nurture.store import suppressions
 from .house import House
 from .suppress import About, Names, OptOut, address, known_addresses, opt_out
 
-COLUMNS: Final = ("email", "scope", "ref", "source", "date")
 BATCH: Final = 2_000
 """Rows in one transaction."""
 
@@ -255,11 +254,11 @@ def unlifted(house: House) -> Iterator[Listed]:
 
 def export(house: House, to: IO[str]) -> int:
     """Write what stands as CSV; return how many rows."""
-    writer = csv.writer(to, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = CsvWriter(to, lineterminator="\n")
+    writer.row(OPT_OUTS)
     rows = 0
     for one in unlifted(house):
-        writer.writerow((*one[:4], one.since.isoformat()))
+        writer.row((*one[:4], one.since.isoformat()))
         rows += 1
     return rows
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import orjson
 import pytest
 
 from nurture.errors import FileUnreadable, Refused
@@ -47,6 +48,25 @@ def test_a_mended_report_imports(db: Database, tmp_path: Path) -> None:
     done.report_path.write_text(mended, "utf-8")
     assert import_file(house, done.report_path, NOW).new == 1
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
+
+
+def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(
+    db: Database, tmp_path: Path
+) -> None:
+    house = a_house(db, tmp_path)
+    phone, name = "+49 40 123456", '=HYPERLINK("http://evil.example/?x=","click")'
+    path = saved(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
+    done = import_file(house, path, NOW)
+    assert done.report_path is not None
+    with done.report_path.open(encoding="utf-8-sig", newline="") as file:
+        (bad,) = csv.DictReader(file)
+    assert (bad["Company"], bad["First Name"], bad["Job Title"]) == (f"'{name}", "''@SUM(1)", phone)
+    mended = done.report_path.read_text("utf-8-sig").replace("not an address", "bo@example.com")
+    done.report_path.write_text(mended, "utf-8")
+    assert import_file(house, done.report_path, NOW).new == 1
+    ((facts,),) = rows_of(db, "SELECT facts FROM lead")
+    facts = facts if isinstance(facts, dict) else orjson.loads(facts)
+    assert (facts["company"], facts["first_name"], facts["title"]) == (name, "'@SUM(1)", phone)
 
 
 def test_a_dry_run_tells_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:

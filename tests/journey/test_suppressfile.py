@@ -251,3 +251,21 @@ def test_memory_stays_flat_however_long_the_list(sqlite_url: str, tmp_path: Path
     assert most[12_000] < most[4_000] + 400_000
     assert export_to(lite, tmp_path / "out.csv") == 16_000
     lite.database.close()
+
+
+def test_an_address_that_begins_like_a_formula_goes_out_guarded_and_comes_in_as_it_was(
+    house: House, tmp_path: Path
+) -> None:
+    evil = (
+        "=cmd|'/ccalc'!a0@evil.example",
+        "+sum@people.example",
+        "-bo@people.example",
+        "'=x@people.example",
+    )
+    suppress(house, evil, NOW)
+    out = tmp_path / "out.csv"
+    assert export_to(house, out) == len(evil)
+    with out.open(encoding="utf-8", newline="") as file:
+        assert sorted(row["email"] for row in csv.DictReader(file)) == sorted(f"'{one}" for one in evil)
+    assert _counts(house, out) == (4, 0, 4, 0)
+    assert rows(house, "SELECT count(*) FROM address") == [(4,)]

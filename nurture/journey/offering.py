@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -95,20 +95,21 @@ def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[W
     past = offers.had(database, connection, ids)
     routes = router(house, connection, book.policy, ids, room, _refused(book.policy.reject_reasons, past))
     whys = offers.whys(database, connection, ids)
-    numbers = database.reserve_ids(connection, "offer", len(ids))
+    numbers = _numbers(house, connection, min(room.places, len(ids)))
     resting = room.resting()
     events: Counter[str] = Counter()
     stuck: list[int] = []
     again: list[tuple[Claimed, RejectReason]] = []
-    for lead, one, number in zip(claimed, waiters, numbers, strict=True):
+    for lead, one in zip(claimed, waiters, strict=True):
         asked, routed = routes.route(lead, {} if one.hot else resting)
         if routed.waits:
             stuck.append(one.lead_id)
             continue
+        number = next(numbers) if routed.rep is not None else None
         routes.keep(lead, asked, routed, number)
         tries = 1 + sum(had.offered_at >= one.since for had in past.get(one.lead_id, ()))
         rep = book.policy.rep(routed.rep) if routed.rep is not None else None
-        if rep is not None:
+        if rep is not None and number is not None:
             rule, because = whys.get(one.lead_id, ("", "handed off"))
             urgency = Urgency(one.points, one.since, book.policy.pace.age).at(now)
             why = Why(rule, because, "; ".join(routed.because), tries, urgency, one.hot)
@@ -125,6 +126,12 @@ def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[W
     until, version = room.opens(), book.policy.version
     events["waiting"] += waiting.postpone(database, connection, stuck, until, now, version)
     return events
+
+
+def _numbers(house: House, connection: Connection, at_once: int) -> Iterator[int]:
+    """Yield ids of offers, reserved *at_once* when the first is wanted: leads that only wait use none."""
+    while True:
+        yield from house.database.reserve_ids(connection, "offer", max(at_once, 1))
 
 
 def _refused(reasons: Mapping[str, RejectReason], past: Mapping[int, Sequence[Had]]) -> dict[int, set[str]]:

@@ -75,6 +75,9 @@ def add_token(
     database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime
 ) -> bool:
     """Keep a new token; return False if a valid one has this name."""
+    named = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
+    if connection.execute(named).first() is not None:
+        return False
     row = (name, digest, scopes, now)
     return database.insert(connection, token.name, _NEW_TOKEN, [row], once=True) == 1
 

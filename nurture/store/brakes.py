@@ -39,16 +39,20 @@ def put(database: Database, connection: Connection, new: Brake) -> None:
 
     One that only a person takes off is never shortened.
     """
+    ours = (brake.c.kind == new.kind) & (brake.c.name == new.name) & brake.c.released_at.is_(None)
+    news = {"reason": new.reason, "until": new.until}
+    longer = or_(brake.c.until.is_not(None), literal(new.until is None))
+    if connection.execute(select(brake.c.id).where(ours)).first() is not None:  # a conflict loses an id
+        connection.execute(update(brake).where(ours, longer).values(news))
+        return
     maker = sqlite.insert if database.is_sqlite else postgresql.insert
-    values = new._asdict()
+    put_on = maker(brake).values(new._asdict())
     connection.execute(
-        maker(brake)
-        .values(values)
-        .on_conflict_do_update(
+        put_on.on_conflict_do_update(
             index_elements=[brake.c.kind, brake.c.name],
             index_where=brake.c.released_at.is_(None),
-            set_={"reason": new.reason, "until": new.until},
-            where=or_(brake.c.until.is_not(None), literal(new.until is None)),
+            set_=news,
+            where=longer,
         )
     )
 

@@ -301,7 +301,7 @@ class Changes:
         offered = _kept(self.offered, lost)
         insert_rows(database, connection, offer, _OFFERED, offered)
         crmrecords.plan(database, connection, [(one.id, one.lead_id) for one in offered], now)
-        insert_rows(database, connection, message, _INTENDED, _kept(self.intended, lost), once=True)
+        insert_rows(database, connection, message, _INTENDED, _kept(self.intended, lost), keys=["send_key"])
         insert_rows(database, connection, outcome, _ENDED, _kept(self.ended, lost))
         _write_facts(database, connection, _kept(self.facts, lost), now)
         _write_ranks(database, connection, _kept(self.ranked, lost))
@@ -332,9 +332,10 @@ def insert_rows(
     rows: Sequence[Sequence[Any]],
     *,
     once: bool = False,
+    keys: Sequence[str] = (),
 ) -> int:
-    """Insert *rows* with one statement; return how many went in. *once* passes over those there already."""
-    return database.insert(connection, table.name, columns, rows, once=once)
+    """Insert *rows* with one statement; return how many went in. See `Database.insert`."""
+    return database.insert(connection, table.name, columns, rows, once=once, keys=keys)
 
 
 def _write_custody(database: Database, connection: Connection, rows: Sequence[Custodied]) -> set[int]:

@@ -105,7 +105,7 @@ def plan(
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
         for offer_id, lead_id in offered
     ]
-    database.insert(connection, record.name, _PLANNED, rows, once=True)
+    database.insert(connection, record.name, _PLANNED, rows, keys=["key"])
 
 
 def intend(

@@ -41,7 +41,7 @@ Made = TypeVar("Made")
 BUSY_TIMEOUT_MS = 30_000
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
-_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS value"
+_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
 _WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
 
@@ -162,21 +162,31 @@ class Database:
         rows: Sequence[Sequence[Any]],
         *,
         once: bool = False,
+        keys: Sequence[str] = (),
     ) -> int:
         """Insert *rows* with one statement; return how many went in. *once* passes over those already there.
+
+        For a table that numbers its rows, name instead the *keys*, columns each unique: PostgreSQL takes an
+        id for a row before it finds a conflict, and the id is lost, so what is there is left out before.
 
         SQLite takes one prepared statement many times, which is three times as fast as unfolding JSON there.
         """
         if not rows:
             return 0
         names = ", ".join(f'"{name}"' for name in columns)
-        unless = " ON CONFLICT DO NOTHING" if once else ""
+        unless = " ON CONFLICT DO NOTHING" if once or keys else ""
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
             return connection.exec_driver_sql(statement, _bound(columns, rows)).rowcount
         listed = ", ".join(f"{_pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_POSTGRES}"  # noqa: S608 - names of ours, values are bound
+        for position, key in enumerate(keys):
+            place = list(columns).index(key)
+            given = _pick_postgres(place, columns[key])
+            chosen += " AND" if position else " WHERE"
+            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {given})"
+            rows = _first_of_each(rows, place)
         statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
         return connection.execute(text(statement), {"payload": _payload(columns, rows)}).rowcount
 
@@ -282,6 +292,12 @@ def _create_private(engine: Engine, path: Path) -> None:
         create_file(path)
 
 
+def _first_of_each(rows: Sequence[Sequence[Any]], place: int) -> Sequence[Sequence[Any]]:
+    """Return *rows* without those whose key at *place* another had before; null is no key."""
+    first: dict[Any, Any] = {}
+    return [row for row in rows if row[place] is None or first.setdefault(row[place], row) is row]
+
+
 def _typed(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
     return [column(label, kind) for label, kind in columns.items()]
 
@@ -369,6 +385,6 @@ _POSTGRES_CASTS: dict[type, str] = {
 
 def _pick_postgres(place: int, kind: TypeEngine[Any]) -> str:
     if isinstance(kind, type(Json)):
-        return f"NULLIF(value -> {place}, 'null'::jsonb)"
+        return f"NULLIF(item -> {place}, 'null'::jsonb)"
     cast = next(name for type_, name in _POSTGRES_CASTS.items() if isinstance(kind, type_))
-    return f"(value ->> {place})::{cast}"
+    return f"(item ->> {place})::{cast}"

@@ -109,7 +109,7 @@ _KEYS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 def store(database: Database, connection: Connection, batch: Came) -> bool:
     """Write a batch down, once; return whether it was new."""
-    return insert_rows(database, connection, raw_batch, _CAME, [batch], once=True) > 0
+    return insert_rows(database, connection, raw_batch, _CAME, [batch], keys=["digest"]) > 0
 
 
 def waiting(connection: Connection, limit: int) -> list[Waiting]:
@@ -217,7 +217,7 @@ def sent(database: Database, connection: Connection, send_keys: Collection[str])
 
 def keep(database: Database, connection: Connection, rows: Sequence[Kept]) -> int:
     """Write events, each once by either of its keys; return how many were new."""
-    return insert_rows(database, connection, mail_event, _KEPT, rows, once=True)
+    return insert_rows(database, connection, mail_event, _KEPT, rows, keys=["natural_key", "event_key"])
 
 
 def settle(database: Database, connection: Connection, rows: Sequence[Settled]) -> None:

@@ -200,7 +200,7 @@ class Entries:
         insert_rows(database, connection, journal, _LINE, self.lines)
         if self.woken:
             signals.wake(database, connection, self.woken, now)
-        return insert_rows(database, connection, signal, _TOLD, self.told, once=True)
+        return insert_rows(database, connection, signal, _TOLD, self.told, keys=["natural_key"])
 
 
 def begin(database: Database, connection: Connection) -> None:

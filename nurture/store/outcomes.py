@@ -135,7 +135,7 @@ def standing(database: Database, connection: Connection, lead_ids: Sequence[int]
 
 def keep(database: Database, connection: Connection, rows: Sequence[Told]) -> None:
     """Write what was told, each thing once."""
-    database.insert(connection, told.name, _TOLD, rows, once=True)
+    database.insert(connection, told.name, _TOLD, rows, keys=["natural_key"])
 
 
 def complete(database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]) -> None:

@@ -163,7 +163,7 @@ def known(database: Database, connection: Connection, keys: Collection[str]) -> 
 
 def keep(database: Database, connection: Connection, rows: Sequence[Came]) -> int:
     """Write replies, each once; return how many were new."""
-    return insert_rows(database, connection, reply, _CAME, rows, once=True)
+    return insert_rows(database, connection, reply, _CAME, rows, keys=["natural_key"])
 
 
 def pause(

@@ -96,7 +96,7 @@ _ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on o
 
 def record(database: Database, connection: Connection, rows: Sequence[Recorded]) -> int:
     """Write signals, each natural key once; return how many were new."""
-    return insert_rows(database, connection, signal, _RECORDED, rows, once=True)
+    return insert_rows(database, connection, signal, _RECORDED, rows, keys=["natural_key"])
 
 
 def known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:

@@ -6,7 +6,6 @@ Standard input is the lifeline: it ends when the parent does, however that happe
 from __future__ import annotations
 
 import os
-import runpy
 import signal
 import sys
 import threading
@@ -19,8 +18,9 @@ PATIENCE: Final = 5.0
 
 def prefect_server() -> None:
     """Run Prefect's server on the address that its settings name."""
-    sys.argv = ["prefect", "server", "start"]
-    runpy.run_module("prefect", run_name="__main__")
+    from flows.server import serve  # noqa: PLC0415 - the other children do not need it
+
+    serve()
 
 
 def flow_runner() -> None:

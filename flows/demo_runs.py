@@ -49,7 +49,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         home = home_of(settings)
         self._port = free_port(FIRST_PORT)
-        self._environment = environment(settings, home, self._port) | _LEAN
+        self._environment = environment(settings, home, self._port, given={}) | _LEAN
         self._children = Children(home, self._environment)
         self._children.start("prefect")
 

@@ -1,20 +1,23 @@
-"""The environment of child processes: our settings and Prefect's, and nothing that calls out."""
+"""The environment of child processes: our settings and Prefect's, locked, and nothing that calls out."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
+from nurture.errors import Misconfigured
 from nurture.settings import PREFIX, Settings
 
 DAYS_KEPT: Final = 14
 """How long the Prefect server of one machine keeps flow runs; ours are some 4,300 a day."""
 
-_SERVER: Final = {
+_DEFAULTS: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
@@ -24,6 +27,30 @@ _SERVER: Final = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",  # the server keeps the rest
 }
 
+SERVER_SECRET: Final = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of a variable
+CLIENT_SECRET: Final = "PREFECT_API_AUTH_STRING"  # noqa: S105
+_ORIGINS: Final = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
+_PREFERRED: Final = {
+    "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _ORIGINS,
+    "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
+    "PREFECT_UI_API_URL": "PREFECT_SERVER_UI_API_URL",
+}
+"""Of two names for what we set too, the one that Prefect reads first."""
+
+_DATABASE: Final = ("CONNECTION_URL", "DRIVER", "HOST", "PORT", "USER", "NAME", "PASSWORD")
+_NEVER: Final = frozenset(
+    {
+        "PREFECT_API_KEY",
+        "PREFECT_PROFILE",
+        "PREFECT_PROFILES_PATH",
+        "PREFECT_SERVER_API_BASE_PATH",
+        *(f"PREFECT_{part}_DATABASE_{name}" for part in ("SERVER", "API") for name in _DATABASE),
+        *("PREFECT_API", "PREFECT_CLIENT", "PREFECT_SERVER"),  # JSON of many settings
+        *("PREFECT_SERVER_API", "PREFECT_SERVER_DATABASE", "PREFECT_SERVER_UI"),
+    }
+)
+"""They lead to another server or another database, whose runs `flows.leftovers` would end."""
+
 
 def home_of(settings: Settings) -> Path:
     """Return the folder where one machine keeps Prefect's own database and its logs, beside ours."""
@@ -32,19 +59,70 @@ def home_of(settings: Settings) -> Path:
     return (beside / ".nurture").absolute()
 
 
-def environment(settings: Settings, home: Path, port: int) -> dict[str, str]:
-    """Return what a child finds in its environment: *settings*, and the Prefect server on this *port*."""
-    theirs = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", PREFIX))}
+def environment(
+    settings: Settings, home: Path, port: int, given: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """Return what children find in their environment: *settings*, and a locked Prefect server on this *port*.
+
+    What *given* says of Prefect holds beside it. The secret of the server is in it twice, for the server and
+    for its clients: a new one, unless the operator names one. Raises Misconfigured for what would unlock it.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", PREFIX))}
+    return others | _nurture(settings) | _DEFAULTS | _locked(home, port, prefect_settings(given))
+
+
+def prefect_settings(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of Prefect that an operator has set."""
+    return {
+        name: value.strip()
+        for name, value in given.items()
+        if name.upper().startswith("PREFECT_") and value.strip()
+    }
+
+
+def _locked(home: Path, port: int, given: dict[str, str]) -> dict[str, str]:
+    """Add to the operator's variables those by which only our children may call the server."""
+    # Prefect reads names in any case, and the preferred one of two.
+    names = {_PREFERRED.get(name.upper(), name.upper()): name for name in sorted(given, reverse=True)}
+    theirs = {preferred: given[name] for preferred, name in names.items()}
+    origin = f"http://127.0.0.1:{port}"
+    secret = theirs.get(SERVER_SECRET) or f"nurture:{token_urlsafe(24)}"
+    origins = [one.strip() for one in theirs.pop(_ORIGINS, "").split(",") if one.strip()]
+    ours = {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_API_URL": f"{origin}/api",
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "true",
+        SERVER_SECRET: secret,
+        CLIENT_SECRET: secret,
+    }
+    wrong = {
+        name
+        for name, value in theirs.items()
+        if name in _NEVER or ours.get(name, value) not in (value, _as_true(value))
+    }
+    if any("*" in one for one in origins):
+        wrong.add(_ORIGINS)
+    if not secret.isascii():
+        wrong.add(SERVER_SECRET)
+    if wrong:
+        raise Misconfigured(_refusal(sorted(names[name] for name in wrong), port))
+    return {"PREFECT_SERVER_UI_API_URL": "/api"} | theirs | ours | {_ORIGINS: ",".join([origin, *origins])}
+
+
+def _as_true(value: str) -> str:
+    return "true" if value.lower() in ("1", "on", "t", "true", "y", "yes") else value
+
+
+def _refusal(names: list[str], port: int) -> str:
+    listed = ", ".join(names)
     return (
-        theirs
-        | _nurture(settings)
-        | _SERVER
-        | {
-            "PREFECT_HOME": str(home / "prefect"),
-            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
-            "PREFECT_SERVER_API_HOST": "127.0.0.1",
-            "PREFECT_SERVER_API_PORT": str(port),
-        }
+        f"`nurture up` runs a Prefect server of its own on 127.0.0.1, port {port}, locked by a secret, and "
+        f"does not take {listed} as set. Unset {'it' if len(names) == 1 else 'them'}. NURTURE_PREFECT_PORT "
+        f"moves the server, {SERVER_SECRET} (ASCII) sets its secret, {_ORIGINS} names further origins "
+        "(not *); for a server elsewhere see `Many machines` in the README."
     )
 
 

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
+from flows.environment import CLIENT_SECRET, SERVER_SECRET
 from nurture.errors import Misconfigured
 from nurture.files import make_folder, open_private
 
@@ -25,6 +28,9 @@ STOPS_WITHIN: Final = 2.5
 """Seconds that each child gets to stop by itself; three of them stay below ten."""
 
 
+_READER_OF: Final = {SERVER_SECRET: "prefect", CLIENT_SECRET: "flows"}
+
+
 class Children:
     """Child processes, each in a session of its own, with a lifeline to this process and a log file."""
 
@@ -34,7 +40,10 @@ class Children:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str) -> None:
-        """Start one of flows.children. Its log of the last time is kept beside the new one."""
+        """Start one of flows.children. Its log of the last time is kept beside the new one.
+
+        Of the two secrets in the environment it gets the one that it needs, the web pages none.
+        """
         make_folder(self._logs)
         log = self.log(name)
         if log.exists():
@@ -45,7 +54,11 @@ class Children:
                 stdin=subprocess.PIPE,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=self._environment,
+                env={
+                    variable: value
+                    for variable, value in self._environment.items()
+                    if _READER_OF.get(variable, name) == name
+                },
                 start_new_session=True,
                 umask=0o077,  # Prefect and what it starts write files of their own
             )
@@ -95,6 +108,20 @@ def await_answer(
         if waited > STARTS_WITHIN:
             raise Misconfigured(f"{url} does not answer after {waited:.0f} s; see {children.log('prefect')}.")
     return True
+
+
+def require_locked(url: str) -> None:
+    """Raise Misconfigured if Prefect's API at *url* answers without a secret."""
+    try:
+        with urllib.request.urlopen(f"{url}/admin/version", timeout=10) as answer:  # noqa: S310 - loopback
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    if status != HTTPStatus.UNAUTHORIZED:
+        raise Misconfigured(
+            f"Prefect's API at {url} is open: without a secret it answers {status}, not 401. "
+            "Look for settings of Prefect in .env, prefect.toml and pyproject.toml here, and remove them."
+        )
 
 
 def free_port(wanted: int) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
 from flows.deployments import POOL, SENDERS
@@ -26,6 +27,10 @@ NO_SERVER = (
 SILENT_SERVER = (
     "Prefect: skipped, {url} does not answer ({fault}). Start the server that PREFECT_API_URL names "
     "(`prefect server start`) and run this again."
+)
+LOCKED_SERVER = (
+    "Prefect: skipped, {url} asks for a secret. Set PREFECT_API_AUTH_STRING to what its server has in "
+    "PREFECT_SERVER_API_AUTH_STRING, and run this again."
 )
 
 
@@ -63,7 +68,12 @@ def _prefect() -> list[str]:
         fault = client.api_healthcheck()
         if fault is not None:
             return [SILENT_SERVER.format(url=url, fault=type(fault).__name__)]
-        lines = [ensure_pool(client), ensure_limit(client)]
+        try:
+            lines = [ensure_pool(client), ensure_limit(client)]
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+                raise
+            return [LOCKED_SERVER.format(url=url)]
     return [
         *lines,
         "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + POOL + "`",

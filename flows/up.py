@@ -6,16 +6,18 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 from rich.console import Console
 
-from flows.environment import environment, home_of
+from flows.environment import SERVER_SECRET, environment, home_of
 from flows.lock import only_one
-from flows.parent import Children, await_answer, free_port, is_free
+from flows.parent import Children, await_answer, free_port, is_free, require_locked
 from nurture.app import open_app
 from nurture.errors import Misconfigured
+from nurture.files import write_private
 from nurture.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -38,13 +40,17 @@ def up(settings: Settings) -> None:
             "Prefect": f"http://127.0.0.1:{port}",
         }
         note(urls)
-        children = Children(home, environment(settings, home, port))
+        variables = environment(settings, home, port)
+        children = Children(home, variables)
+        sign_in = home / "sign-in"
+        write_private(sign_in, variables[SERVER_SECRET] + "\n")
         try:
             if _start(children, urls, stop):
-                _tell(settings, urls)
+                _tell(settings, urls, sign_in)
             while not stop.wait(0.5):
                 children.require_alive()
         finally:
+            sign_in.unlink(missing_ok=True)
             _OUT.print("Stopping ...")
             children.stop()
     _OUT.print("Stopped.")
@@ -60,13 +66,15 @@ def _start(children: Children, urls: Mapping[str, str], stop: threading.Event) -
 
         if not await_answer(f"{urls['Prefect']}/api/health", children, stop.wait, told):
             return False
+    require_locked(f"{urls['Prefect']}/api")
     children.start("flows")
     return True
 
 
-def _tell(settings: Settings, urls: Mapping[str, str]) -> None:
+def _tell(settings: Settings, urls: Mapping[str, str], sign_in: Path) -> None:
     for name, url in urls.items():
         _OUT.print(f"{name + ':':<9}{url}")
+    _OUT.print(f"Sign in: to Prefect's pages with what `cat {sign_in}` prints", soft_wrap=True)
     _OUT.print(f"Flows:   every {settings.sweep_seconds} s, the report at 02:15 UTC")
     _OUT.print("Ctrl-C stops everything.")
 

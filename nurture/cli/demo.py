@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -64,7 +65,10 @@ def _server(settings: Settings, *, wanted: bool) -> AbstractContextManager[Serve
     if not wanted:
         return nullcontext()
     from flows.demo_runs import server  # noqa: PLC0415 - only here is Prefect needed
+    from flows.environment import prefect_settings  # noqa: PLC0415
 
+    if theirs := prefect_settings(os.environ):
+        out.print(f"[dim]The demo runs a Prefect server of its own, without {', '.join(sorted(theirs))}.[/]")
     return server(settings)
 
 

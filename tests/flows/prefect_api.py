@@ -5,18 +5,49 @@ from __future__ import annotations
 import json
 import socket
 import time
+import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 
-def ask(url: str, path: str, **body: Any) -> Any:
-    """POST *body* to the API below *url*; return its answer."""
-    request = urllib.request.Request(
-        f"{url}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST"
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)
+@dataclass(frozen=True)
+class Api:
+    """A Prefect server's API, and the secret that it asks for."""
+
+    url: str
+    secret: str
+
+    def call(
+        self, method: str, path: str, body: object = None, *, secret: bool = True, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Send one request; return status, headers (small letters) and body of the answer, an error's too."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if secret:
+            sent["Authorization"] = "Basic " + b64encode(self.secret.encode()).decode()
+        data = None if body is None else json.dumps(body).encode()
+        sent |= {} if data is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, data, sent, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                status, told, content = answer.status, answer.headers, answer.read()
+        except urllib.error.HTTPError as error:
+            status, told, content = error.code, error.headers, error.read()
+        return status, {name.lower(): value for name, value in told.items()}, content
+
+    def csrf(self) -> dict[str, str]:
+        """Return the headers that a changing request needs, as a browser fetches them."""
+        _, _, content = self.call("GET", "/csrf-token?client=tests")
+        return {"Prefect_Csrf_Client": "tests", "Prefect_Csrf_Token": json.loads(content)["token"]}
+
+
+def ask(api: Api, path: str, **body: Any) -> Any:
+    """POST *body* to the API; return its answer."""
+    status, _, content = api.call("POST", path, body, **api.csrf())
+    assert status < 400, (path, status, content)
+    return json.loads(content)
 
 
 def until(holds: Callable[[], Any], seconds: float) -> Any:

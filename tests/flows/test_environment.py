@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
+from prefect.settings import Settings as PrefectSettings
+from prefect.settings.base import PrefectBaseSettings
+from pydantic import AliasChoices, SecretStr
 
-from flows.environment import environment, home_of
+from flows.environment import CLIENT_SECRET, SERVER_SECRET, environment, home_of
+from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
 
@@ -39,16 +43,104 @@ def test_a_password_with_odd_characters_reaches_the_children(tmp_path: Path) -> 
     assert variables["NURTURE_DATABASE_URL"] == url
 
 
-def test_children_talk_to_their_own_prefect_server_only_and_send_no_telemetry(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_URL", "https://prefect.example/api")
-    monkeypatch.setenv("PREFECT_API_KEY", "secret")
-    variables = environment(Settings(), tmp_path, 4_444)
+def test_children_talk_to_their_own_prefect_server_only_and_send_no_telemetry(tmp_path: Path) -> None:
+    variables = environment(Settings(), tmp_path, 4_444, given={})
     assert variables["PREFECT_API_URL"] == "http://127.0.0.1:4444/api"
-    assert "PREFECT_API_KEY" not in variables
     assert variables["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert variables["DO_NOT_TRACK"] == "1"
+
+
+def test_each_start_has_a_secret_of_its_own_that_nobody_can_guess(tmp_path: Path) -> None:
+    secrets = set()
+    for _ in range(3):
+        variables = environment(Settings(), tmp_path, 4_444, given={})
+        assert variables[SERVER_SECRET] == variables[CLIENT_SECRET]
+        assert len(variables[SERVER_SECRET]) >= 32
+        secrets.add(variables[SERVER_SECRET])
+    assert len(secrets) == 3
+
+
+def test_what_the_operator_sets_of_prefect_holds(tmp_path: Path) -> None:
+    given = {
+        "PREFECT_SERVER_API_AUTH_STRING": "admin:secret",
+        "PREFECT_API_AUTH_STRING": "admin:secret",
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://only.example, https://two.example",
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "True",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "true",
+        "PREFECT_SERVER_API_KEEPALIVE_TIMEOUT": "30",
+        "PREFECT_UI_API_URL": "https://flows.example.com/api",
+        "PREFECT_API_URL": "http://127.0.0.1:4444/api",
+        "PREFECT_API_KEY": "",
+        "prefect_logging_level": "DEBUG",
+    }
+    variables = environment(Settings(), tmp_path, 4_444, given=given)
+    assert variables[SERVER_SECRET] == variables[CLIENT_SECRET] == "admin:secret"
+    origins = "http://127.0.0.1:4444,https://only.example,https://two.example"
+    assert variables["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == origins
+    assert variables["PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED"] == "true"
+    assert variables["PREFECT_SERVER_ANALYTICS_ENABLED"] == "true"
+    assert variables["PREFECT_SERVER_API_KEEPALIVE_TIMEOUT"] == "30"
+    assert variables["PREFECT_SERVER_UI_API_URL"] == "https://flows.example.com/api"
+    assert variables["PREFECT_LOGGING_LEVEL"] == "DEBUG"
+    assert {"PREFECT_API_KEY", "PREFECT_UI_API_URL", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"}.isdisjoint(
+        variables
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PREFECT_API_URL", "https://prefect.example/api"),
+        ("PREFECT_API_KEY", "pnu_secret"),
+        ("PREFECT_API_AUTH_STRING", "admin:other"),
+        ("PREFECT_HOME", "/home/ann/.prefect"),
+        ("PREFECT_PROFILE", "production"),
+        ("PREFECT_SERVER_API_HOST", "0.0.0.0"),
+        ("PREFECT_SERVER_API_PORT", "80"),
+        ("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "false"),
+        ("PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED", "0"),
+        ("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", "false"),
+        ("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", "*"),
+        ("PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS", "https://only.example,*"),
+        ("PREFECT_SERVER_API_AUTH_STRING", "admin:pässword"),
+        ("prefect_api_database_connection_url", "postgresql+asyncpg://db.example/prefect"),
+        ("PREFECT_SERVER", '{"api": {"csrf_protection_enabled": false}}'),
+    ],
+)
+def test_what_would_unlock_the_server_or_lead_elsewhere_is_refused_by_name(
+    name: str, value: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Misconfigured) as refused:
+        environment(Settings(), tmp_path, 4_444, given={name: value, "PREFECT_LOGGING_LEVEL": "INFO"})
+    assert f"does not take {name} as set" in str(refused.value)
+    if len(value) > 6:
+        assert value not in str(refused.value), "values may be secret"
+
+
+def _names(model: type[PrefectBaseSettings], path: str = "") -> Iterator[tuple[str, list[str]]]:
+    """Yield each setting of Prefect with the variables that set it, the one first that counts first."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, PrefectBaseSettings):
+            yield from _names(kind, f"{path}{name}.")
+        elif isinstance(field.validation_alias, AliasChoices):
+            yield path + name, [one.upper() for one in field.validation_alias.choices if isinstance(one, str)]
+        else:
+            yield path + name, [f"{model.model_config.get('env_prefix')}{name}".upper()]
+
+
+def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> None:
+    ours = environment(Settings(), tmp_path, 4_444, given={})
+    other = [names for _, names in _names(PrefectSettings) if len(names) > 1 and set(names) & set(ours)]
+    assert len(other) >= 3
+    for first, *more in other:
+        assert first in ours, "what Prefect reads first is what is set"
+        for name in more:
+            try:
+                variables = environment(Settings(), tmp_path, 4_444, given={name: "x"})
+            except Misconfigured:
+                continue  # refused is as good
+            assert name not in variables
 
 
 def test_prefect_lives_beside_our_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Running
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -24,13 +24,13 @@ from sqlalchemy import text
 from flows import setup
 from flows.demo_runs import run_on
 from flows.deployments import POOL, SCHEDULE, SENDERS
-from flows.environment import environment
+from flows.environment import CLIENT_SECRET, environment
 from flows.leftovers import clear
 from flows.parent import Children, await_answer
 from nurture.app import open_app
 from nurture.settings import Settings
 from nurture.store.database import Database
-from tests.flows.prefect_api import any_port, ask, until
+from tests.flows.prefect_api import Api, any_port, ask, until
 from tests.journey.builders import START, add_lead, make_house
 
 RUN_FLOWS = """
@@ -58,7 +58,7 @@ class World:
 
     settings: Settings
     environment: dict[str, str]
-    api: str
+    api: Api
     lead: int
     log: Path
 
@@ -129,8 +129,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         with open_app(settings, at=START, upgrade=True) as app:
             house = make_house(app.database, folder, START)
             lead = add_lead(house, title="head of sales")
-        api = variables["PREFECT_API_URL"]
-        assert await_answer(f"{api}/health", children, threading.Event().wait, lambda _: None)
+        api = Api(variables["PREFECT_API_URL"], variables[CLIENT_SECRET])
+        assert await_answer(f"{api.url}/health", children, threading.Event().wait, lambda _: None)
         made = World(settings, variables, api, lead, folder / "flows.log")
         yield made
         made.close()
@@ -140,7 +140,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def client(world: World) -> Iterator[SyncPrefectClient]:
-    with temporary_settings({PREFECT_API_URL: world.api}), get_client(sync_client=True) as client:
+    ours = {PREFECT_API_URL: world.api.url, PREFECT_API_AUTH_STRING: world.api.secret}
+    with temporary_settings(ours), get_client(sync_client=True) as client:
         yield client
 
 
@@ -157,6 +158,12 @@ def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefec
     again = setup.init(world.settings)
     assert not any("created" in line for line in again)
     assert any(SENDERS in line and "9 slots" in line for line in again)
+
+
+def test_init_says_what_a_locked_server_asks_for(world: World) -> None:
+    with temporary_settings({PREFECT_API_URL: world.api.url}, restore_defaults={PREFECT_API_AUTH_STRING}):
+        lines = setup.init(world.settings)
+    assert "PREFECT_API_AUTH_STRING" in lines[-1]
 
 
 def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client: SyncPrefectClient) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,20 +18,25 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import select
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from flows.deployments import paced
 from flows.up import up
 from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.errors import Refused
+from nurture.files import exposed
 from nurture.journey.publish import publish
 from nurture.settings import Settings
 from nurture.store import tables
 from nurture.store.database import Database
-from tests.flows.prefect_api import any_port, ask, until
+from tests.flows.prefect_api import Api, any_port, ask, until
 from tests.journey.builders import START, add_lead, tiny_rules
 
 START_UP = "from flows.up import up; from nurture.settings import Settings; up(Settings.read())"
+ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 READY_WITHIN = 22
 """Seconds in which Prefect's server and the flows have started, on a machine that is not busy."""
 
@@ -50,8 +58,13 @@ class Started:
         return f"http://127.0.0.1:{self.environment['NURTURE_WEB_PORT']}"
 
     @property
-    def api(self) -> str:
-        return f"http://127.0.0.1:{self.environment['NURTURE_PREFECT_PORT']}/api"
+    def port(self) -> str:
+        return self.environment["NURTURE_PREFECT_PORT"]
+
+    @property
+    def api(self) -> Api:
+        secret = (self.folder / ".nurture" / "sign-in").read_text().strip()
+        return Api(f"http://127.0.0.1:{self.port}/api", secret)
 
     def tree(self) -> list[int]:
         """Return the processes that work for it: its variables are in their environment."""
@@ -123,6 +136,94 @@ def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
     until(completed, 60)
 
 
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://evil.example"}])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin/version"),
+        ("GET", "/admin/settings"),
+        ("GET", "/csrf-token?client=tests"),
+        ("POST", "/deployments/filter"),
+        ("PATCH", f"/deployments/{ANY_ID}"),
+        ("POST", f"/deployments/{ANY_ID}/create_flow_run"),
+        ("DELETE", f"/flow_runs/{ANY_ID}"),
+        ("POST", "/logs/filter"),
+        ("POST", "/events/filter"),
+        ("POST", "/variables/"),
+    ],
+)
+def test_who_does_not_know_the_secret_reads_and_changes_nothing(
+    started: Started, method: str, path: str, origin: dict[str, str]
+) -> None:
+    body = None if method in ("GET", "DELETE") else {}
+    forged = {"Prefect_Csrf_Client": "me", "Prefect_Csrf_Token": "guessed"}
+    wrong = {"Authorization": "Basic " + b64encode(b"nurture:guessed").decode()}
+    for headers in ({}, forged, wrong):
+        status, told, _ = started.api.call(method, path, body, secret=False, **origin, **headers)
+        assert (status, "access-control-allow-origin" in told) == (401, False), headers
+
+
+def test_no_other_origin_is_allowed_even_with_the_secret(started: Started) -> None:
+    def allowed(origin: str, method: str = "GET", path: str = "/admin/version", **headers: str) -> str | None:
+        _, told, _ = started.api.call(method, path, Origin=origin, **headers)
+        return told.get("access-control-allow-origin")
+
+    asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
+    for origin in ("https://evil.example", "null", f"http://localhost.evil.example:{started.port}"):
+        assert allowed(origin) is None
+        assert allowed(origin, path="/health") is None
+        assert allowed(origin, "OPTIONS", "/deployments/filter", **asks) is None
+    ours = f"http://127.0.0.1:{started.port}"
+    assert allowed(ours) == allowed(ours, "OPTIONS", "/deployments/filter", **asks) == ours
+
+
+def test_what_changes_something_needs_a_token_against_forged_requests(started: Started) -> None:
+    path, body = "/variables/", {"name": "tests", "value": "1"}
+    assert started.api.call("POST", path, body)[0] == 403
+    forged = {"Prefect_Csrf_Client": "me", "Prefect_Csrf_Token": "guessed"}
+    assert started.api.call("POST", path, body, **forged)[0] == 403
+    assert started.api.call("POST", path, body, **started.api.csrf())[0] == 201
+
+
+@pytest.mark.parametrize(
+    "path", ["/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"]
+)
+def test_no_web_socket_opens_without_the_secret(started: Started, path: str) -> None:
+    url = started.api.url.replace("http", "ws", 1) + path
+    subprotocol = [Subprotocol("prefect")]
+    with connect(url, subprotocols=subprotocol) as socket:
+        socket.send(json.dumps({"type": "auth", "token": "guessed"}))
+        with suppress(ConnectionClosed):
+            assert json.loads(socket.recv(timeout=10))["type"] != "auth_success"
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10)
+    with pytest.raises((InvalidStatus, ConnectionClosed)), connect(url) as socket:
+        socket.recv(timeout=10)
+    with connect(url, subprotocols=subprotocol) as socket:
+        socket.send(json.dumps({"type": "auth", "token": started.api.secret}))
+        assert json.loads(socket.recv(timeout=10))["type"] == "auth_success"
+
+
+def test_the_secret_is_in_no_command_line_and_no_file_but_one(started: Started) -> None:
+    secret = started.api.secret.encode()
+    programs = {pid: Path(f"/proc/{pid}") for pid in started.tree()}
+    assert len(programs) >= 4
+    assert not any(secret in (folder / "cmdline").read_bytes() for folder in programs.values())
+    knowing = {pid for pid, folder in programs.items() if secret in b"".join(_environ(folder))}
+    web = next(pid for pid, one in programs.items() if (one / "cmdline").read_bytes().endswith(b"\0web\0"))
+    assert knowing
+    assert not {web, started.program.pid} & knowing, "the pages and the parent hold no secret of Prefect's"
+    files = [path for path in started.folder.rglob("*") if path.is_file()]
+    assert [path.name for path in files if secret in path.read_bytes()] == ["sign-in"]
+
+
+def test_all_that_a_start_leaves_is_closed_to_other_accounts(started: Started) -> None:
+    home = started.folder / ".nurture"
+    names = {path.name for path in home.rglob("*")}
+    assert {"prefect.db", "prefect.log", "sign-in", "up.lock"} <= names
+    assert list(exposed([home, started.folder / "nurture.db"])) == []
+
+
 def test_the_pages_are_served(started: Started) -> None:
     with urllib.request.urlopen(f"{started.pages}/healthz", timeout=5) as answer:
         assert answer.status == 200
@@ -156,6 +257,7 @@ def test_an_interrupt_stops_everything_within_ten_seconds(started: Started) -> N
     assert started.program.returncode == 0, said
     assert "Stopped." in said
     assert started.tree() == []
+    assert not (started.folder / ".nurture" / "sign-in").exists()
 
 
 ORPHANS = """

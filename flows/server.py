@@ -1,0 +1,57 @@
+"""Prefect's server for one machine: whoever does not know its secret learns nothing and changes nothing."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64encode
+from typing import Final
+
+import uvicorn
+from prefect.server.api.server import create_app
+from prefect.settings import get_current_settings
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+_OPEN: Final = frozenset({"/api/health", "/api/ready"})
+
+
+class SecretFirst:
+    """Ask for the secret before anything else.
+
+    Prefect asks too, but after its CSRF check, whose refusal tells every origin that it may read it.
+    """
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        self._app = app
+        self._wanted = b"Basic " + b64encode(secret.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 401; a web socket asks by its first message, as Prefect does."""
+        if scope["type"] == "http" and not self._passes(scope):
+            await JSONResponse({"exception_message": "Unauthorized"}, 401)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _passes(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        if not path.startswith("/api/") or path in _OPEN or scope["method"] == "OPTIONS":
+            return True
+        given = Headers(scope=scope).get("authorization", "").encode("latin-1")
+        return hmac.compare_digest(given, self._wanted)
+
+
+def serve() -> None:
+    """Run the server on the address, and with the secret, that Prefect's settings name."""
+    api = get_current_settings().server.api
+    if api.auth_string is None:
+        raise SystemExit("Prefect's server is not started without a secret.")
+    uvicorn.run(
+        SecretFirst(create_app(final=True), api.auth_string.get_secret_value()),
+        host=api.host,
+        port=api.port,
+        timeout_keep_alive=api.keepalive_timeout,
+        ws_ping_interval=api.websocket_ping_interval,
+        ws_ping_timeout=api.websocket_ping_timeout,
+        log_level="warning",
+    )

@@ -48,10 +48,10 @@ def forget(house: House, who: str, now: datetime) -> Forgotten:
             suppress.opt_out(house.database, connection, [OptOut(address_id, Source.ADMIN, at=now)], now)
         if lead_id is not None:
             _close(house, connection, lead_id, now)
-            erasing.erase_lead(connection, lead_id)
+            erasing.erase_lead(connection, lead_id, now)
         rows = 0
         if address_id is not None:
-            salt = clocks.origin_in(connection)
+            salt = clocks.salt_in(connection)
             erasing.erase_address(connection, address_id, mark_of(spellings[-1], salt))
             rows = erasing.erase_mentions(connection, set(spellings))
     return Forgotten(lead_id, address_id is not None, rows)

@@ -132,7 +132,7 @@ def _company(mail: Mailed) -> str:
     domain = mail.address.rpartition("@")[2].lower()
     if not domain or domain in PUBLIC_MAIL:
         return ""
-    return sha256(f"{mail.origin}|{domain}".encode()).hexdigest()[:8]
+    return sha256(f"{mail.salt}|{domain}".encode()).hexdigest()[:8]
 
 
 def _recorded(one: Visited, mail: Mailed, natural_key: str, now: datetime) -> Recorded:

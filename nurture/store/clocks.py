@@ -40,9 +40,9 @@ def origin(db: Database) -> str:
         return connection.execute(select(_clock.c.origin)).scalar() or ""
 
 
-def origin_in(connection: Connection) -> str:
-    """Return the same inside a transaction."""
-    return connection.execute(select(_clock.c.origin)).scalar() or ""
+def salt_in(connection: Connection) -> str:
+    """Return the secret with which this installation hashes personal data; it never leaves the database."""
+    return connection.execute(select(_clock.c.salt)).scalar() or ""
 
 
 def virtual_now(db: Database) -> datetime:
@@ -68,9 +68,8 @@ def bind(db: Database, mode: Mode, now: datetime) -> None:
     """
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
-        connection.execute(
-            maker(_clock).values(id=1, mode=mode, seen_at=now, origin=token_hex(4)).on_conflict_do_nothing()
-        )
+        fresh = {"id": 1, "mode": mode, "seen_at": now, "origin": token_hex(4), "salt": token_hex(32)}
+        connection.execute(maker(_clock).values(fresh).on_conflict_do_nothing())
         bound = connection.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
             raise Refused(_other_kind(db, bound))

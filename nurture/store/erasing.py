@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final
 
 from sqlalchemy import Connection, String, Table, cast, delete, func, literal, or_, select, update
@@ -51,8 +52,8 @@ def names_of(connection: Connection, lead_id: int) -> tuple[int, str, str] | Non
     return (row[0], row[1], row[2]) if row is not None else None
 
 
-def erase_lead(connection: Connection, lead_id: int) -> None:
-    """Empty a lead's row, and take from every other table what tells of it."""
+def erase_lead(connection: Connection, lead_id: int, now: datetime) -> None:
+    """Empty a lead's row for good, and take from every other table what tells of it."""
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
     for table in (mail_destination, visit):
         connection.execute(delete(table).where(table.c.message_id.in_(mails)))
@@ -68,7 +69,7 @@ def erase_lead(connection: Connection, lead_id: int) -> None:
     key = literal("erased|") + cast(signal.c.id, String)
     mine = update(signal).where(signal.c.lead_id == lead_id)
     connection.execute(mine.values(value=None, natural_key=key, judged_under=None))
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(_UNKNOWN))
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(**_UNKNOWN, erased_at=now))
 
 
 _UNKNOWN: Final[Mapping[str, object]] = {

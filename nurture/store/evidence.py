@@ -37,7 +37,7 @@ visit: Table = listening_tables.Visit.__table__  # type: ignore[attr-defined]
 
 
 class Mailed(NamedTuple):
-    """What a visit needs to know of its message. *origin* is the name of this installation."""
+    """What a visit needs to know of its message. *salt* is the secret of this installation."""
 
     message_id: int
     lead_id: int
@@ -45,7 +45,7 @@ class Mailed(NamedTuple):
     track: str | None
     step: str
     address: str
-    origin: str
+    salt: str
 
 
 class Came(NamedTuple):
@@ -102,11 +102,11 @@ _JUDGED: Final[Mapping[str, TypeEngine[Any]]] = dict(
 
 
 def mailed(database: Database, connection: Connection, message_ids: Collection[int]) -> dict[int, Mailed]:
-    """Return the messages there are, by id."""
+    """Return the messages there are, by id; nothing is recorded of a lead that was erased."""
     if not message_ids:
         return {}
     chosen = database.ids("chosen", sorted(set(message_ids)))
-    origin = select(clock.c.origin).scalar_subquery()
+    salt = select(clock.c.salt).scalar_subquery()
     wanted = (
         select(
             message.c.id,
@@ -115,11 +115,12 @@ def mailed(database: Database, connection: Connection, message_ids: Collection[i
             message.c.track,
             message.c.step,
             address.c.normal,
-            origin,
+            salt,
         )
         .join(chosen, chosen.c.id == message.c.id)
         .join(lead, lead.c.id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
+        .where(lead.c.erased_at.is_(None))
     )
     rows = connection.execute(wanted).all()
     return {row[0]: Mailed._make((*row[:5], row[5] or "", row[6] or "")) for row in rows}

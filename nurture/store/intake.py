@@ -229,7 +229,7 @@ def addresses(
 
 def _recognise(database: Database, connection: Connection, normals: Collection[str]) -> int:
     """Give erased addresses that come in again their spelling back: what stands against them holds."""
-    salt = clocks.origin_in(connection)
+    salt = clocks.salt_in(connection)
     rows = [(normal, mark_of(normal, salt)) for normal in normals]
     back = database.rows("back", {"normal": _TEXT, "mark": _TEXT}, rows)
     known = update(address).where(address.c.normal == back.c.mark)

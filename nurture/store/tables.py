@@ -46,6 +46,7 @@ class Lead(SQLModel, table=True):
     *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
     that *scored_under* names: null for a lead that never did a thing, "" to have it reckoned again.
     *pace_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called that day.
+    *erased_at*: the person asked to be erased; nothing is recorded of the lead and nothing moves it any more.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -78,6 +79,7 @@ class Lead(SQLModel, table=True):
     first_contact_at: datetime = moment()
     created_at: datetime = moment()
     updated_at: datetime = moment()
+    erased_at: datetime | None = moment(null=True)
 
 
 class Identity(SQLModel, table=True):
@@ -408,7 +410,8 @@ class Publication(SQLModel, table=True):
 class Clock(SQLModel, table=True):
     """Whether this database lives in real or in virtual time, the newest time it has seen, and its name.
 
-    *origin* tells its mail from that of another installation that counts its messages alike.
+    *origin* tells its mail from that of another installation that counts its messages alike; it stands in
+    every mail. *salt* is secret and leaves the database never: hashes of personal data are made with it.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -420,6 +423,7 @@ class Clock(SQLModel, table=True):
     mode: str
     seen_at: datetime = moment()
     origin: str
+    salt: str
 
 
 class ImportFile(SQLModel, table=True):

@@ -84,7 +84,8 @@ def test_logs_and_custody_are_guarded_by_triggers_and_no_row_is_there_from_the_s
     logs = {"journal", "suppression", "publication", "approval"}
     acts = ("_refuses_update", "_refuses_delete") if db.is_sqlite else ("_refuses",)
     with db.read() as connection:
-        assert triggers(connection) == {("custody", "custody_moves")} | {
+        words = {(log, f"{log}_refuses_words") for log in ("journal", "suppression")}
+        assert triggers(connection) == {("custody", "custody_moves")} | words | {
             (log, log + act) for log in logs for act in acts
         }
         for table in metadata.sorted_tables:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import Executable, Table, delete, insert, select, update
+from sqlalchemy import Executable, Table, delete, insert, null, select, update
 from sqlalchemy.exc import IntegrityError
 
 from nurture.store.database import Database
@@ -107,7 +107,7 @@ ROWS: dict[str, dict[str, Any]] = {
         "source": "cli",
     },
     "journal": {"lead_id": 1, "at": NOON, "stage": "advance", "event": "held", "because": "quiet hours"},
-    "clock": {"id": 1, "mode": "live", "seen_at": NOON, "origin": "0a1b2c3d"},
+    "clock": {"id": 1, "mode": "live", "seen_at": NOON, "origin": "0a1b2c3d", "salt": "5e4f"},
 }
 
 
@@ -245,6 +245,23 @@ def test_what_was_recorded_is_never_changed_or_deleted(house: Database, name: st
         with pytest.raises(IntegrityError, match=f"{name} is append-only"):
             run(house, statement)
     assert count(house, name) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("journal", {"because": "", "detail": null()}), ("suppression", {"evidence": null()})]
+)
+def test_erasing_takes_the_words_out_of_a_log_and_changes_nothing_else(
+    house: Database, name: str, words: dict[str, Any]
+) -> None:
+    run(house, update(table(name)).values(words))
+    run(house, update(table(name)).values(words))
+    for column in words:
+        with pytest.raises(IntegrityError, match=f"{name} is append-only"):
+            run(
+                house, update(table(name)).values({column: {"other": "words"} if column == "detail" else "x"})
+            )
+    with pytest.raises(IntegrityError, match=f"{name} is append-only"):
+        run(house, update(table(name)).values({**words, "lead_id" if name == "journal" else "source": 1}))
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])

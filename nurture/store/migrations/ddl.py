@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,14 +62,20 @@ moment = partial(_columns, UtcDateTime)
 json = partial(_columns, Json)
 
 
-def append_only(table: str, reason: str) -> None:
-    """Refuse every change of what was written in *table*, whoever asks."""
+def append_only(table: str, reason: str, *, erasable: Sequence[str] = ()) -> None:
+    """Refuse every change of the rows of *table*, but that *erasable* columns lose their words."""
     said = f"{table} is append-only: {reason}"
+    kept = "UPDATE"
+    if erasable:
+        found = [one["name"] for one in sa.inspect(op.get_bind()).get_columns(table)]
+        kept += f" OF {', '.join(name for name in found if name not in erasable)}"
+        filled = " OR ".join(f"coalesce(CAST(NEW.{name} AS text), '') <> ''" for name in erasable)
+        refuse(f"{table}_refuses_words", f"UPDATE OF {', '.join(erasable)} ON {table}", said, when=filled)
     if op.get_context().dialect.name == "sqlite":
-        for act in ("UPDATE", "DELETE"):
-            refuse(f"{table}_refuses_{act.lower()}", f"{act} ON {table}", said)
+        refuse(f"{table}_refuses_update", f"{kept} ON {table}", said)
+        refuse(f"{table}_refuses_delete", f"DELETE ON {table}", said)
     else:
-        refuse(f"{table}_refuses", f"UPDATE OR DELETE OR TRUNCATE ON {table}", said)
+        refuse(f"{table}_refuses", f"DELETE OR TRUNCATE OR {kept} ON {table}", said)
 
 
 def refuse(name: str, act: str, said: str, *, when: str | None = None) -> None:

@@ -36,8 +36,10 @@ def upgrade() -> None:
     _signals()
     _installation()
     kept = "what was recorded is never changed or deleted; add a newer row instead"
-    for log in ("journal", "suppression", "publication"):
-        append_only(log, kept)
+    append_only("publication", kept)
+    # Erasing a person takes the words out of these two, and changes nothing else.
+    append_only("journal", kept, erasable=("because", "detail"))
+    append_only("suppression", kept, erasable=("evidence",))
     append_only("approval", "what was approved stays approved; publish and approve a newer version")
     _one_version_at_a_time()
 
@@ -52,6 +54,7 @@ def _leads() -> None:
         json("facts"),
         text("basis", "basis_source", "scored_under", null=True),
         moment("basis_at", "engagement_at", "decides_stated_at", "paused_until", "evidence_since", null=True),
+        moment("erased_at", null=True),
         number("engagement"),
         number("engagement_2", "engagement_3", "engagement_4", null=True),
         day("decides_on", "call_on", null=True),
@@ -279,7 +282,7 @@ def _installation() -> None:
     table(
         "clock",
         count("id", key=True),
-        text("mode", "origin"),
+        text("mode", "origin", "salt"),
         moment("seen_at"),
         check("mode", "mode in ('live', 'virtual')"),
         check("one", "id = 1"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
 from typing import Final
 
 _SUBJECT: Final = re.compile(
-    r"\s*(?:\[[^\]]{1,30}\]\s*)?(?:auto(?:matic|mated)?[ -]?(?:reply|response)\b|auto:|"
+    r"(?:\[[^\]]{1,30}\] ?)?(?:auto(?:matic|mated)?[ -]?(?:reply|response)\b|auto:|"
     r"out[ -]of[ -](?:the[ -])?office\b|"
     r"ooo\b|on (?:vacation|holiday|leave)\b|away from (?:my|the) (?:desk|office)|i am (?:away|out)|"
     r"abwesenheit|automatische antwort|autoantwort|nicht im (?:büro|haus)|"
-    r"réponse automatique|absence\b|absent\w*\b.{0,10}bureau|absence du bureau|"
+    r"réponse automatique|absence\b|absent\w{0,4}\b.{0,10}bureau|absence du bureau|"
     r"respuesta automática|fuera de (?:la )?oficina|ausente|"
     r"risposta automatica|fuori (?:sede|ufficio)|assente|automatisch antwoord|afwezig|"
     r"resposta automática|fora do escritório|ausência|autosvar|automatiskt svar|frånvaro|fravær|"
@@ -52,27 +53,36 @@ _MONTHS: Final = {
     for name in names.split()
 }
 _MONTH: Final = "|".join(sorted(_MONTHS, key=len, reverse=True))
-_DATE: Final = (
-    r"(?P<iso>\d{4}-\d{1,2}-\d{1,2})"
-    rf"|(?P<d1>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª)?\s*(?:of\s+|"
-    rf"de\s+)?(?P<m1>{_MONTH})\b\.?,?(?:\s*(?:de\s+|del\s+)?(?P<y1>\d{{4}}))?"
-    rf"|(?P<m2>{_MONTH})\b\.?\s+(?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s*(?P<y2>\d{{4}}))?"
-    r"|(?P<d3>\d{1,2})\.\s?(?P<m3>\d{1,2})\.(?:\s?(?P<y3>\d{4}|\d{2})\b)?"
-    r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b"
+_DATE: Final = re.compile(
+    r"(?<!\d)(?:(?P<iso>\d{4}-\d{1,2}-\d{1,2})"
+    rf"|(?P<d1>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª)? ?(?:of |de )?"
+    rf"(?P<m1>{_MONTH})\b\.?,?(?: ?(?:de |del )?(?P<y1>\d{{4}}))?"
+    rf"|(?P<m2>{_MONTH})\b\.? (?P<d2>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? ?(?P<y2>\d{{4}}))?"
+    r"|(?P<d3>\d{1,2})\. ?(?P<m3>\d{1,2})\.(?: ?(?P<y3>\d{4}|\d{2})\b)?"
+    r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b)",
+    re.IGNORECASE,
 )
-_ENGLISH_BACK: Final = (
-    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b"
+_ENGLISH_BACK: Final = re.compile(
+    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b",
+    re.IGNORECASE,
 )
-_BACK: Final = (
-    r"\b(?:(?:wieder|zurück|zurueck|erst)\b.{0,25}?\b(?:ab|am|seit|zum)?|(?:ab|"
-    r"am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
+_BACK: Final = re.compile(
+    r"\b(?:(?P<loose>wieder|zurück|zurueck|erst)|(?:ab|am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
     r"de retour|reviens|serai (?:là|présent)|de regreso|regreso|regresaré|vuelvo|volveré|estaré de vuelta|"
     r"di ritorno|rientro|rientrerò|tornerò|torno|terug|weer|de volta|regresso|retorno|volto|tillbaka|"
-    r"tilbage|tilbake)\b"
+    r"tilbage|tilbake)\b",
+    re.IGNORECASE,
 )
-_ENGLISH_UNTIL: Final = r"\b(?:until|till|through|thru|up to|to and including)\b"
-_UNTIL: Final = r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b"
-_GAP: Final = r"[^.!?;0-9]{0,45}?"
+_ENGLISH_UNTIL: Final = re.compile(r"\b(?:until|till|through|thru|up to|to and including)\b", re.IGNORECASE)
+_UNTIL: Final = re.compile(
+    r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b", re.IGNORECASE
+)
+_ENDS: Final = re.compile(r"[.!?;0-9]")
+"""What no gap between such words and their date holds."""
+
+_GAP: Final = 45
+_LOOSE_GAP: Final = 25
+"""Characters between such words and their date, and how many of any kind may follow some words first."""
 
 _NEAR: Final = 200
 _FAR: Final = 400
@@ -81,7 +91,7 @@ _FAR: Final = 400
 
 def is_away_subject(subject: str) -> bool:
     """Whether the subject is that of an automatic answer, and of no person's answer to one."""
-    return _SUBJECT.match(subject) is not None
+    return _SUBJECT.match(subject.strip()) is not None
 
 
 def says_away(text: str) -> bool:
@@ -95,17 +105,42 @@ def back_on(text: str, today: date) -> date | None:
     None if it names none, several, one that may be read two ways, or none of the next months.
     """
     plain = " ".join(text[:5_000].split())
-    back = {*_dates(_ENGLISH_BACK, plain, today, english=True), *_dates(_BACK, plain, today)}
+    dates = list(_DATE.finditer(plain))
+    ends = [match.start() for match in _ENDS.finditer(plain)]
+
+    def found(phrase: re.Pattern[str], *, english: bool = False) -> set[date | None]:
+        return {_day(one, today, english=english) for one in _after(phrase, plain, dates, ends)}
+
+    back = found(_ENGLISH_BACK, english=True) | found(_BACK)
     if not back:
-        last = {*_dates(_ENGLISH_UNTIL, plain, today, english=True), *_dates(_UNTIL, plain, today)}
+        last = found(_ENGLISH_UNTIL, english=True) | found(_UNTIL)
         back = {None if day is None else day + timedelta(days=1) for day in last}
-    found = back.pop() if len(back) == 1 else None
-    return found if found is not None and found > today else None
+    day = back.pop() if len(back) == 1 else None
+    return day if day is not None and day > today else None
 
 
-def _dates(phrase: str, text: str, today: date, *, english: bool = False) -> Iterator[date | None]:
-    for match in re.finditer(rf"{phrase}{_GAP}(?<!\d)(?:{_DATE})", text, re.IGNORECASE):
-        yield _day(match, today, english=english)
+def _after(
+    phrase: re.Pattern[str], text: str, dates: Sequence[re.Match[str]], ends: Sequence[int]
+) -> Iterator[re.Match[str]]:
+    """Yield the dates that stand close behind a phrase, each phrase counting for one.
+
+    Dates and phrases are looked for apart, and then joined in order: one expression for both would try each
+    date's many forms at each place of each gap.
+    """
+    phrases = list(phrase.finditer(text))
+    place = 0
+    for day in dates:
+        near = bisect_left(ends, day.start()) - 1
+        gap = max(day.start() - _GAP, ends[near] + 1 if near >= 0 else 0)
+        heard = False
+        while place < len(phrases) and phrases[place].end() <= day.start():
+            loose = _LOOSE_GAP if phrases[place].groupdict().get("loose") else 0
+            heard = heard or phrases[place].end() + loose >= gap
+            place += 1
+        if heard:
+            yield day
+            while place < len(phrases) and phrases[place].start() < day.end():
+                place += 1
 
 
 def _day(match: re.Match[str], today: date, *, english: bool) -> date | None:

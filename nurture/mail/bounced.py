@@ -9,19 +9,23 @@ from typing import Final, NamedTuple
 from nurture.domain.fate import Told
 
 _RECIPIENT: Final = re.compile(
-    r"^(?:final|original)-recipient:\s*(?:[\w-]+\s*;)?\s*<?([^\s<>;]+@[^\s<>;]+?)>?\s*$",
+    r"^(?:final|original)-recipient:[ \t]{0,20}(?:[\w-]{1,40}[ \t]{0,20};[ \t]{0,20})?"
+    r"<?([^\s<>;@]{1,64}@[^\s<>;]{1,255}+)>?[ \t]*+\r?$",
     re.IGNORECASE | re.MULTILINE,
 )
-_ACTION: Final = re.compile(r"^action:\s*([a-z]+)", re.IGNORECASE | re.MULTILINE)
-_STATUS: Final = re.compile(r"^status:\s*([245])\.(\d{1,3})\.(\d{1,3})", re.IGNORECASE | re.MULTILINE)
-_UNKNOWN: Final = re.compile(
+_ACTION: Final = re.compile(r"^action:[ \t]{0,20}([a-z]{1,20})", re.IGNORECASE | re.MULTILINE)
+_STATUS: Final = re.compile(r"^status:[ \t]{0,20}([245])\.(\d{1,3})\.(\d{1,3})", re.IGNORECASE | re.MULTILINE)
+_NO_SUCH: Final = re.compile(
     r"user unknown|unknown user|no such (?:user|recipient|mailbox|address)|mailbox (?:not found|"
-    r"unavailable|does not exist)|"
-    r"(?:recipient|address|account|user|mailbox)[^\n]{0,60}(?:does not exist|doesn't exist|not exist|"
-    r"not found|"
-    r"rejected|unknown|disabled|inactive)",
+    r"unavailable|does not exist)",
     re.IGNORECASE,
 )
+_REFUSED: Final = re.compile(
+    r"does not exist|doesn't exist|not exist|not found|rejected|unknown|disabled|inactive", re.IGNORECASE
+)
+_WHO: Final = re.compile(r"recipient|address|account|user|mailbox", re.IGNORECASE)
+_NEAR: Final = 70
+"""Characters between whom a report speaks of, and what is wrong with them, on one line."""
 
 
 _TOLD: Final[Mapping[str, Told]] = {
@@ -72,4 +76,14 @@ def _is_hard(kind: int, subject: int, detail: int, text: str) -> bool:
         return detail not in (7, 8)  # those are about the sender
     if (subject, detail) == (2, 1):
         return True
-    return (subject, detail) == (0, 0) and _UNKNOWN.search(text) is not None
+    return (subject, detail) == (0, 0) and _is_unknown(text)
+
+
+def _is_unknown(text: str) -> bool:
+    if _NO_SUCH.search(text) is not None:
+        return True
+    for refused in _REFUSED.finditer(text):
+        line = text.rfind("\n", 0, refused.start()) + 1
+        if _WHO.search(text, max(line, refused.start() - _NEAR), refused.start()) is not None:
+            return True
+    return False

@@ -14,12 +14,13 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from nurture.errors import NurtureError
-from nurture.mail.incoming import MOST_BYTES, Incoming, read_mail
+from nurture.mail.incoming import Incoming, read_mail
+from nurture.mail.mime_parts import MOST_BYTES
 
 TIMEOUT: Final = 20.0
 """Seconds for a connection, and for each answer."""
 
-_UID: Final = re.compile(rb"\bUID (\d+)")
+_UID: Final = re.compile(rb"\bUID (\d{1,20})")
 _FAULTS: Final = (IMAP4.error, OSError, ValueError)  # ssl's errors are OSErrors, Unicode's ValueErrors
 
 

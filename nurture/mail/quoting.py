@@ -4,40 +4,48 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 MOST_KEPT: Final = 4_000
 """Characters of a reply that are kept."""
 
+_MOST_MARKS: Final = 10
+"""Accents and the like on one letter."""
+
 _MOST_LINES: Final = 2_000
 _MOST_LINE: Final = 1_000
 
 _WROTE: Final = re.compile(
-    r"(?:"
-    r"on\b.{4,250}\bwrote|am\b.{4,250}\bschrieb\b.{0,120}|le\b.{4,250}\ba [ée]crit"
-    r"|el\b.{4,250}\bescribi[óo]|"
-    r"il\b.{4,250}\bha scritto|em\b.{4,250}\bescreveu|op\b.{4,250}\bschreef\b.{0,120}|"
-    r"(?:den|på)\b.{4,250}\bskrev\b.{0,120}|(?:w dniu\b|dnia\b).{4,250}\bnapisał(?:a|\(a\))?|"
-    r".{4,200}<[^<>\s@]+@[^<>\s@]+>\s*(?:wrote|schrieb|a [ée]crit|escribi[óo]|ha scritto|escreveu"
-    r"|schreef|skrev)"
-    r")\s*:",
+    r"\b(?:(?P<on>wrote)|(?P<le>a [ée]crit)|(?P<el>escribi[óo])|(?P<il>ha scritto)|(?P<em>escreveu)|"
+    r"(?P<dnia>napisał(?:a|\(a\))?)|(?P<am>schrieb)|(?P<op>schreef)|(?P<den>skrev))(?!\w)",
     re.IGNORECASE,
 )
+_BEGINS: Final = {
+    "on": ("on",), "le": ("le",), "el": ("el",), "il": ("il",), "em": ("em",), "dnia": ("w dniu", "dnia"),
+    "am": ("am",), "op": ("op",), "den": ("den", "på"),
+}  # fmt: skip
+"""How an attribution begins that ends in each of those verbs."""
+
+_NAMED_AFTER: Final = frozenset({"am", "op", "den"})
+"""Where the name may come after the verb."""
+
+_ADDRESS: Final = re.compile(r"[^<>\s@]{1,64}@[^<>\s@]{1,255}+>")
+_MOST_NAMED: Final = 120
+_MOST_BETWEEN: Final = 250
+_MOST_ATTRIBUTION: Final = 400
 _BEGINS_WROTE: Final = re.compile(r"(?:on|am|le|el|il|em|op|den|på|w dniu|dnia)\b", re.IGNORECASE)
 _ORIGINAL: Final = re.compile(
-    r"-{2,}\s*(?:original message|ursprüngliche nachricht|originalnachricht|message d'origine"
+    r"(?<!-)-{2,}+ ?(?:original message|ursprüngliche nachricht|originalnachricht|message d'origine"
     r"|mensaje original|"
     r"messaggio originale|mensagem original|oorspronkelijk bericht|originalmeddelande|forwarded message|"
-    r"weitergeleitete nachricht|message transféré)\s*-{2,}.*|_{10,}",
+    r"weitergeleitete nachricht|message transféré) ?-{2,}+.*+|(?<!_)_{10,}+",
     re.IGNORECASE,
 )
-_FROM: Final = re.compile(
-    r"\W{0,3}(?:from|von|de|da|van|från|fra|od)\W{0,2}\s?:\W{0,3}\s*\S.*", re.IGNORECASE
-)
+_FROM: Final = re.compile(r"\W{0,3}(?:from|von|de|da|van|från|fra|od)\W{0,3}?:.++", re.IGNORECASE)
 _SENT: Final = re.compile(
     r"\W{0,3}(?:sent|date|gesendet|datum|envoy[ée]|enviado(?: el| em)?|fecha|inviato|data|verzonden"
-    r"|skickat|"
-    r"sendt|wysłano)\W{0,2}\s?:\W{0,3}\s*\S.*",
+    r"|skickat|sendt|wysłano)\W{0,3}?:.++",
     re.IGNORECASE,
 )
 _SIGNED: Final = re.compile(
@@ -83,10 +91,20 @@ def sanitised(text: str) -> str:
     """Return text that shows what it says: no control characters, nothing turned around or hidden."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     text = text.encode("utf-8", "replace").decode("utf-8").translate(_UNSEEN).replace("\u00a0", " ")
-    kept = "".join(
-        one if one == "\n" or unicodedata.category(one) not in ("Cc", "Cs", "Cf") else " " for one in text
-    )
-    return unicodedata.normalize("NFC", kept)
+    return unicodedata.normalize("NFC", "".join(_shown(text)))
+
+
+def _shown(text: str) -> Iterator[str]:
+    """Yield the characters of a text, a blank for each that is none, and few marks on each.
+
+    To put marks in order takes time by the square of their number.
+    """
+    marks = 0
+    for one in text:
+        kind = unicodedata.category(one)
+        marks = marks + 1 if kind[0] == "M" else 0
+        if marks <= _MOST_MARKS:
+            yield " " if kind in ("Cc", "Cs", "Cf") and one != "\n" else one
 
 
 def _quotation(lines: list[str]) -> tuple[int, int]:
@@ -101,12 +119,12 @@ def _quotation(lines: list[str]) -> tuple[int, int]:
             _SENT.fullmatch(one.strip()) for one in lines[number + 1 : number + 4]
         ):
             return number, 1
-        if _WROTE.fullmatch(plain):
+        if _announces(plain):
             return number, 1
         if _BEGINS_WROTE.match(plain):
             for width in (2, 3, 4):
                 joined = " ".join(one.strip() for one in lines[number : number + width])
-                if _WROTE.fullmatch(joined):
+                if _announces(joined):
                     return number, width
     return len(lines), 0
 
@@ -116,7 +134,26 @@ def _is_quoted(line: str) -> bool:
 
 
 def _is_boundary(line: str) -> bool:
-    return bool(_WROTE.fullmatch(line.strip()))
+    return _announces(line.strip())
+
+
+def _announces(line: str) -> bool:
+    """Whether a line says that somebody wrote what follows: "On Monday, Ada <ada@house.example> wrote:"."""
+    if not line.endswith(":") or len(line) > _MOST_ATTRIBUTION:
+        return False
+    lower = line.casefold()
+    for verb in _WROTE.finditer(line):
+        language = verb.lastgroup or ""
+        before, named = line[: verb.start()], line[verb.end() : -1].strip()
+        begins = next((one for one in _BEGINS[language] if lower.startswith(one)), "")
+        if begins and 4 <= len(before) - len(begins) <= _MOST_BETWEEN:
+            after = before[len(begins) :][:1]
+            if not after.isalnum() and len(named) <= (_MOST_NAMED if language in _NAMED_AFTER else 0):
+                return True
+        name, opened, address = before.rstrip().rpartition("<")
+        if opened and len(name) >= 4 and not named and _ADDRESS.fullmatch(address):
+            return True
+    return False
 
 
 def _unsigned(lines: list[str]) -> str:

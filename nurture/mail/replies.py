@@ -19,6 +19,7 @@ from nurture.mail.stopping import asks_to_stop
 LOCAL: Final = "reply+"
 _TOKEN: Final = re.compile(r"(?<![\w.+-])reply\+([a-z2-7]{26})@", re.IGNORECASE)
 _MOST_TOKENS: Final = 5
+_MOST_SENDER: Final = 1_000
 _BULK: Final = frozenset({"bulk", "auto_reply", "auto-reply", "junk", "list"})
 _AUTOMATIC: Final = (
     "x-autoreply",
@@ -29,11 +30,11 @@ _AUTOMATIC: Final = (
     "x-mail-autoreply",
 )
 _MACHINE: Final = re.compile(
-    r"(?:mailer[._-]?daemon|postmaster|(?:no|do[._-]?not)[._-]?reply|auto[._-]?(?:reply|responder))\b.*@.*"
+    r"(?:mailer[._-]?daemon|postmaster|(?:no|do[._-]?not)[._-]?reply|auto[._-]?(?:reply|responder))\b"
 )
 """Addresses that nobody writes from: servers without the headers of automatic mail, and ticket systems."""
 
-_REPORT: Final = re.compile(r"\s*multipart/report\b", re.IGNORECASE)
+_REPORT: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -74,7 +75,7 @@ def address_of(token: str, domain: str) -> str:
 
 def read_reply(mail: Incoming, today: date) -> Reply:
     """Say what a mail is. *today* is the day on which it came (UTC)."""
-    is_report = any(_REPORT.match(one) for one in mail.headers.get("content-type", ()))
+    is_report = any(_REPORT.match(one.strip()) for one in mail.headers.get("content-type", ()))
     routed = [*mail.recipients, *(mail.enclosed.splitlines() if is_report else ())]
     tokens = dict.fromkeys(token.lower() for one in routed for token in _TOKEN.findall(one))
     sender = _sender(mail.header("from"))
@@ -96,7 +97,7 @@ def read_reply(mail: Incoming, today: date) -> Reply:
 
 def _sender(told: str) -> str:
     try:
-        sender = sanitised(parseaddr(told)[1]).strip().lower()[:320]
+        sender = sanitised(parseaddr(told[:_MOST_SENDER])[1]).strip().lower()[:320]
     except (ValueError, LookupError, RecursionError):  # of comments in comments in comments
         return ""
     return sender if "@" in sender else ""
@@ -123,7 +124,7 @@ def _is_automatic(mail: Incoming) -> bool:
         or any(name in mail.headers for name in _AUTOMATIC)
         or mail.header("precedence").strip().lower() in _BULK
         or is_away_subject(mail.header("subject"))
-        or _MACHINE.fullmatch(_sender(mail.header("from"))) is not None
+        or _MACHINE.match(_sender(mail.header("from"))) is not None
     )
 
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 PATH: Final = "/v3/mail/send"
 MOST_TROUBLE: Final = 5
 TROUBLE_PAUSE: Final = timedelta(seconds=60)
-_WRITABLE: Final = re.compile(r"[\x21-\x7e]+")
+_WRITABLE: Final = re.compile(r"[\x21-\x7e]++")
 
 
 class SendGrid:

@@ -16,8 +16,8 @@ from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
 KEY: Final = "NURTURE_SENDGRID_KEY"
 URL: Final = "NURTURE_SENDGRID_URL"
 _SENDER: Final = "`sender.email` in templates/defaults.yaml, or in the track's own track.yaml"
-_ADDRESS: Final = re.compile(r"[^\s<>\[\]()\"']+@[^\s<>\[\]()\"']+")
-_PLACE: Final = re.compile(r"\.\d+")
+_ADDRESS: Final = re.compile(r"(?<![^\s<>\[\]()\"'])[^\s<>\[\]()\"'@]++@[^\s<>\[\]()\"']++")
+_PLACE: Final = re.compile(r"\.\d++")
 _LONGEST: Final = 200
 _MOST_ERRORS: Final = 3
 _FIELDS: Final = {

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 CLOSING: Final = 421
 _LONGEST_ANSWER: Final = 65_536  # octets
 _LONGEST_WORDS: Final = 300
-_ADDRESS: Final = re.compile(r"""<?(?:"[^"]*"|[^\s<>@:;,"(]+)@[^\s<>@:;,"')]+>?""")
+_ADDRESS: Final = re.compile(r"""<?(?:"[^"]{0,64}"|(?<![^\s<>@:;,"(])[^\s<>@:;,"(]++)@[^\s<>@:;,"')]++>?""")
 
 
 class Lost(Exception):

@@ -9,20 +9,21 @@ _MOST_WORDS: Final = 25
 
 _GREETING: Final = re.compile(
     r"(?:hi|hello|hey|dear|good (?:morning|afternoon|day)|hallo|guten (?:tag|morgen)"
-    r"|sehr geehrte\w*|liebe\w*|moin|"
-    r"bonjour|madame|monsieur|hola|buenos d[ií]as|buenas(?: tardes)?|estimad\w+|buongiorno|ciao"
+    r"|sehr geehrte\w{0,2}|liebe\w{0,2}|moin|"
+    r"bonjour|madame|monsieur|hola|buenos d[ií]as|buenas(?: tardes)?|estimad\w{1,3}|buongiorno|ciao"
     r"|salve|ol[áa]|"
-    r"bom dia|beste|geachte)\b[^\n,.!]{0,50}[,.!]?\s*(?:\n|$)",
+    r"bom dia|beste|geachte)\b[^\n,.!]{0,50}+[,.!]?[ \t\r]{0,50}+(?:\n|\Z)",
     re.IGNORECASE,
 )
 _CLOSING: Final = re.compile(
-    r"\n\s*(?:(?:kind |best |warm )?regards|best|cheers|thanks|thank you|many thanks|sincerely|yours\b.*|"
+    r"\n[ \t]{0,50}+(?:(?:(?:kind |best |warm )?regards|best|cheers|thanks|thank you|many thanks|sincerely|"
     r"mit (?:freundlichen|besten) gr[üu](?:ß|ss)en|(?:viele|beste|liebe|freundliche) gr[üu](?:ß"
     r"|ss)e|mfg|danke|vg|lg|"
-    r"cordialement|bien à vous|merci(?: d'avance)?|salutations.*|"
+    r"cordialement|bien à vous|merci(?: d'avance)?|"
     r"(?:un )?saludos?(?: cordial(?:es)?)?|atentamente|gracias|cordiali saluti|distinti saluti"
     r"|grazie|saluti|"
-    r"met vriendelijke groet(?:en)?|bedankt|atenciosamente|obrigad[oa])\b[^\n]{0,40}(?:\n[\s\S]*)?$",
+    r"met vriendelijke groet(?:en)?|bedankt|atenciosamente|obrigad[oa])\b[^\n]{0,40}+"
+    r"|(?:yours\b|salutations)[^\n]*+)(?:\n|\Z)",
     re.IGNORECASE,
 )
 
@@ -41,12 +42,12 @@ _PHRASES: Final = (
         r"stop (?:e mailing|emailing|mailing|contacting|messaging|spamming|bothering"
         r"|writing(?: to)?)(?: to)? (?:me|us)"
     ),
-    rf"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more))* ?{_MAILS}?",
+    rf"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more)\b)*+ ?{_MAILS}?",
     rf"no (?:more|further) {_MAILS}",
     (
         r"(?:do not|don t|dont|never) (?:contact|e mail|email|mail|write(?: to)?|message"
         r"|send)(?: to)? (?:me|us)"
-        rf"(?: (?:any|more|such|these|further))* ?{_MAILS}?(?: again| any ?more)?"
+        rf"(?: (?:any|more|such|these|further)\b)*+ ?{_MAILS}?(?: again| any ?more)?"
     ),
     r"i (?:want|wish|would like|d like) to (?:un ?subscribe|opt out|be (?:removed|taken off|unsubscribed))"
     + _LIST,
@@ -139,18 +140,18 @@ _POLITE: Final = (
 )
 _ANY: Final = "|".join(_PHRASES)
 _STOP: Final = re.compile(
-    rf"(?:{_POLITE} )*(?:{_ANY})(?: {_POLITE})*(?: (?:{_POLITE} )*(?:{_ANY}))?(?: {_POLITE})*"
+    rf"\A(?:{_POLITE} )*+(?:{_ANY})(?: {_POLITE}\b)*+(?: (?:{_ANY}))?(?: {_POLITE}\b)*+"
 )
 _SUBJECT: Final = re.compile(
     r"(?:un ?subscribe|stop|opt out|remove(?: me)?|abmelden|abbestellen|abmeldung|désinscription"
     r"|désabonnement|baja|"
     r"cancellazione|afmelden|uitschrijven)"
 )
-_TERSE: Final = re.compile(r"stop(?: \w+)?|alto|baja|remover?|cancelar")
+_TERSE: Final = re.compile(r"stop(?: \w++)?|alto|baja|remover?|cancelar")
 """What says no more mail where it stands alone, and something else within a sentence."""
 
 _BREAK: Final = re.compile(
-    r"[.!?,;:\n\u2013\u2014]+|\s-+\s|\b(?:or|but|otherwise|oder|sonst|aber|ou|sinon|mais|o|pero)\b"
+    r"[.!?,;:\n\u2013\u2014]++|\s-++\s|\b(?:or|but|otherwise|oder|sonst|aber|ou|sinon|mais|o|pero)\b"
 )
 _MOST_LOOKED_AT: Final = 3
 
@@ -164,8 +165,10 @@ def asks_to_stop(words: str, subject: str = "") -> bool:
         return True
     plain = words.strip()[:1_000]
     plain = _GREETING.sub("", plain, count=1).lstrip()
-    whole = _CLOSING.sub("", f"\n{plain}", count=1) if "\n" in plain else plain
-    first, *_ = re.split(r"\n\s*\n", plain, maxsplit=1)  # what follows may be a signature without a mark
+    closing = _CLOSING.search(f"\n{plain}") if "\n" in plain else None
+    whole = f"\n{plain}"[: closing.start()] if closing is not None else plain
+    # What follows an empty line may be a signature without a mark.
+    first, *_ = re.split(r"\n[^\S\n]*+\n", plain, maxsplit=1)
     if _says_stop(whole) or _says_stop(first):
         return True
     said = [one for one in _BREAK.split(plain.casefold()) if _folded(one)][:_MOST_LOOKED_AT]

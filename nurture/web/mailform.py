@@ -10,7 +10,8 @@ import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nurture.mail.incoming import MOST_BYTES, Incoming, decode, read_fields, read_mail
+from nurture.mail.incoming import Incoming, read_fields, read_mail
+from nurture.mail.mime_parts import MOST_BYTES, as_text
 
 CHUNK: Final = 64 * 1024
 _MOST_OF: Final = {"email": MOST_BYTES, "text": 1_000_000, "html": 1_000_000, "headers": 500_000}
@@ -112,7 +113,7 @@ def _envelope(raw: bytes) -> tuple[list[str], str | None]:
 
 def _document(raw: bytes) -> Mapping[str, object]:
     try:
-        told = orjson.loads(decode(raw))
+        told = orjson.loads(as_text(raw))
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from nurture.mail.away import back_on
 from nurture.mail.htmltext import text_of_html
-from nurture.mail.incoming import MOST_BYTES, read_fields, read_mail
+from nurture.mail.incoming import read_fields, read_mail
+from nurture.mail.mime_parts import MOST_BYTES
 from nurture.mail.quoting import MOST_KEPT, own_words
 from nurture.mail.replies import Kind, Reply, read_reply
 from nurture.mail.stopping import asks_to_stop

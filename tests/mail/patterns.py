@@ -1,0 +1,141 @@
+"""Find out from its structure whether a regular expression takes time that grows faster than its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from re import _constants as c  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any, Final
+
+MOST_TRIED: Final = 100
+"""So often may a repetition that gives back be tried at one place."""
+
+_ALPHABET: Final = [*map(chr, range(128)), *"äéłßñ\u00a0\u2028"]
+_GIVES_BACK: Final = (c.MAX_REPEAT, c.MIN_REPEAT)
+_REPEATS: Final = (*_GIVES_BACK, c.POSSESSIVE_REPEAT)
+_LOOKS: Final = (c.AT, c.ASSERT, c.ASSERT_NOT)
+
+
+def hazards(pattern: re.Pattern[Any]) -> list[str]:
+    """Return what may take more than linear time in a search of a pattern; [] if nothing does."""
+    tree = parser.parse(
+        pattern.pattern, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
+    )
+    return [*_unbounded(tree), *_nested(tree), *_started(list(tree), _Before())]
+
+
+def _children(op: Any, argument: Any) -> Iterator[Any]:
+    if op in _REPEATS:
+        yield argument[2]
+    elif op is c.BRANCH:
+        yield from argument[1]
+    elif op is c.SUBPATTERN:
+        yield argument[3]
+    elif op is c.ATOMIC_GROUP:
+        yield argument
+    elif op in (c.ASSERT, c.ASSERT_NOT):
+        yield argument[1]
+    elif op is c.GROUPREF_EXISTS:
+        yield from (one for one in argument[1:] if one is not None)
+
+
+def _nodes(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for op, argument in tree:
+        yield op, argument
+        for child in _children(op, argument):
+            yield from _nodes(child)
+
+
+def _unbounded(tree: Any) -> Iterator[str]:
+    """Find repetitions that give back what they took, as often as they took it."""
+    for op, argument in _nodes(tree):
+        if op in _GIVES_BACK and argument[1] > MOST_TRIED:
+            yield f"gives back up to {argument[1]}: {argument[2]}"
+
+
+def _nested(tree: Any) -> Iterator[str]:
+    """Find repetitions in repetitions that multiply."""
+    for op, argument in _nodes(tree):
+        if op in _GIVES_BACK and argument[1] > 1:
+            inner = [one[1][1] for one in _nodes(argument[2]) if one[0] in _REPEATS and one[1][1] > 1]
+            if any(argument[1] * most > MOST_TRIED for most in inner):
+                yield f"a repetition in a repetition: {argument[2]}"
+
+
+class _Before:
+    """The characters that may have been read before a place, None where a look back guards it."""
+
+    def __init__(self, sets: Sequence[frozenset[str]] = (), *, guarded: bool = False) -> None:
+        self.sets = tuple(sets)
+        self.guarded = guarded
+
+    def then(self, chars: frozenset[str]) -> _Before:
+        return _Before((*self.sets, chars), guarded=self.guarded)
+
+
+def _started(nodes: list[tuple[Any, Any]], before: _Before) -> Iterator[str]:
+    """Find endless repetitions that a search begins again at each of the characters that they read.
+
+    They do no harm where nothing can fail behind them, or where what stands before them is not of their own.
+    """
+    for place, (op, argument) in enumerate(nodes):
+        rest = nodes[place + 1 :]
+        if op is c.AT and argument in (c.AT_BEGINNING, c.AT_BEGINNING_STRING):
+            before = _Before(before.sets, guarded=True)
+        elif op in (c.ASSERT, c.ASSERT_NOT):
+            before = _Before(before.sets, guarded=before.guarded or argument[0] < 0)
+        elif op in _REPEATS and argument[1] > MOST_TRIED:
+            chars = _chars(argument[2])
+            if not before.guarded and all(one & chars for one in before.sets) and _can_fail(rest):
+                yield f"begins again at each character: {argument[2]}"
+            before = before.then(chars)
+        elif op in _REPEATS:
+            if argument[0]:
+                before = before.then(_chars(argument[2]))
+        elif op in (c.BRANCH, c.SUBPATTERN, c.ATOMIC_GROUP):
+            for child in _children(op, argument):
+                yield from _started([*child, *rest], before)
+            return
+        elif op not in _LOOKS:
+            before = before.then(_chars([(op, argument)]))
+
+
+def _can_fail(nodes: list[tuple[Any, Any]]) -> bool:
+    return any(
+        op not in _REPEATS or argument[0] > 0 for op, argument in nodes if op is not c.SUBPATTERN or argument
+    )
+
+
+def _chars(tree: Any) -> frozenset[str]:
+    """Return the characters that may be read first and last; nearly enough for what is asked here."""
+    found: set[str] = set()
+    for op, argument in _nodes(tree):
+        if op in (c.LITERAL, c.NOT_LITERAL, c.IN, c.ANY):
+            found |= {one for one in _ALPHABET if _reads(op, argument, one)}
+    return frozenset(found)
+
+
+def _reads(op: Any, argument: Any, one: str) -> bool:
+    match op:
+        case c.LITERAL:
+            return ord(one) == argument or ord(one.swapcase()[0]) == argument
+        case c.NOT_LITERAL:
+            return ord(one) != argument
+        case c.ANY:
+            return one != "\n"
+    negated = argument[0][0] is c.NEGATE
+    return negated != any(_is_in(*each, one) for each in argument if each[0] is not c.NEGATE)
+
+
+def _is_in(op: Any, argument: Any, one: str) -> bool:
+    match op:
+        case c.LITERAL:
+            return ord(one) == argument
+        case c.RANGE:
+            return argument[0] <= ord(one) <= argument[1]
+    categories = {
+        c.CATEGORY_SPACE: r"\s", c.CATEGORY_NOT_SPACE: r"\S", c.CATEGORY_WORD: r"\w",
+        c.CATEGORY_NOT_WORD: r"\W", c.CATEGORY_DIGIT: r"\d", c.CATEGORY_NOT_DIGIT: r"\D",
+    }  # fmt: skip
+    return re.match(categories[argument], one) is not None

@@ -6,6 +6,7 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+
+MOST_AHEAD: Final = timedelta(minutes=5)
+"""How far the clock of who signs may be ahead of ours."""
 
 _LONGEST_SIGNATURE: Final = 200  # DER of P-256 has 72 bytes at most
 _ALGORITHM: Final = ec.ECDSA(SHA256())
@@ -34,9 +38,14 @@ class Keyring:
         """Whether there is any key."""
         return bool(self._keys)
 
-    def may_have_signed(self, signatures: Sequence[str], timestamps: Sequence[str]) -> bool:
-        """Whether the headers are such that a body could make them true; before it is read."""
-        return _signature(signatures, timestamps) is not None
+    def may_have_signed(self, signatures: Sequence[str], timestamps: Sequence[str], now: datetime) -> bool:
+        """Whether the headers are such that a body could make them true; before it is read.
+
+        A time (seconds since 1970, UTC) that is further ahead of *now* than clocks differ makes none true.
+        """
+        if _signature(signatures, timestamps) is None:
+            return False
+        return int(timestamps[0]) <= (now + MOST_AHEAD).timestamp()
 
     def signed(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
         """Whether one of the keys signed *body*; the headers as they came, each of them once."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 from typing import Annotated, Final
 
+import anyio
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
@@ -18,7 +20,9 @@ from nurture.journey.house import House
 from nurture.mail.sendgrid_signature import Keyring
 from nurture.store.tokens import Kept
 
+from . import problems
 from .applying import Applying
+from .limits import Allowance, Rate
 from .look import Look
 from .problems import Problem
 from .taking import Taking
@@ -35,28 +39,77 @@ MOST_MAIL: Final = 30 * 1024 * 1024
 """Bytes; SendGrid takes no larger mail."""
 
 
+_MB: Final = 1024 * 1024
+PAGES: Final = "pages"
+OPT_OUTS: Final = "opt-outs"
+LINKS: Final = "links"
+PROGRAMS: Final = "programs"
+EVENT_BATCHES: Final = "events"
+MAILS: Final = "mails"
+
+ALLOWANCES: Final[Mapping[str, Allowance]] = {
+    PAGES: Allowance(
+        most_bytes=8 * _MB, address_bytes=2 * _MB, bodies=400, address_bodies=100, per_second=20, burst=1_200
+    ),
+    # Nobody is kept from opting out by how often others ask, be they on the same address.
+    OPT_OUTS: Allowance(most_bytes=8 * _MB, address_bytes=4 * _MB, bodies=1_000, address_bodies=400),
+    # Scanners and mail programs' proxies ask for many readers from one address.
+    LINKS: Allowance(
+        most_bytes=_MB, address_bytes=_MB, bodies=10, address_bodies=10, per_second=100, burst=6_000
+    ),
+    PROGRAMS: Allowance(
+        most_bytes=64 * _MB,
+        address_bytes=32 * _MB,
+        bodies=200,
+        address_bodies=100,
+        per_second=100,
+        burst=6_000,
+    ),
+    EVENT_BATCHES: Allowance(
+        most_bytes=32 * _MB,
+        address_bytes=16 * _MB,
+        bodies=200,
+        address_bodies=100,
+        per_second=100,
+        burst=6_000,
+    ),
+    MAILS: Allowance(
+        most_bytes=20 * MOST_MAIL,
+        address_bytes=10 * MOST_MAIL,
+        bodies=100,
+        address_bodies=50,
+        seconds=60,
+        per_second=100,
+        burst=6_000,
+    ),
+}
+"""What each group of routes may hold of bodies that strangers send, and how often one address may ask."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What may be asked of a route, and how many bytes a request may bring.
-
-    *streamed*: the route reads the body itself, piece by piece, and holds to that number.
-    """
+    """What may be asked of a route, how many bytes a request may bring, and in which group's allowance."""
 
     methods: frozenset[str] = LOOK | ACT
     most_bytes: int = SMALL
-    streamed: bool = False
+    group: str = PAGES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Everybody(Policy):
     """Open to all: it tells nothing about anybody."""
 
+    group: str = LINKS
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Policy):
     """Open to a program that brings an API token of this scope. Only then its body is read."""
 
     scope: Scope
+    methods: frozenset[str] = ACT
+    most_bytes: int = LARGE
+    group: str = PROGRAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +158,18 @@ ACCESS: Final[Mapping[str, Policy]] = {
     LATER: Bearer(links.LATER),
     DESK: Owner(),
     DESK_OFFER: Owner(),
-    UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE),
-    CLICK: Bearer(links.CLICK, methods=LOOK),
-    OPEN: Bearer(links.OPEN, methods=LOOK),
-    EVENTS: Signed(methods=ACT, most_bytes=2 * 1024 * 1024),  # SendGrid's batches end at 768 KB
-    PREFERENCES: Bearer(links.PREFERENCES),
+    UNSUBSCRIBE: Bearer(links.UNSUBSCRIBE, group=OPT_OUTS),
+    CLICK: Bearer(links.CLICK, methods=LOOK, group=LINKS),
+    OPEN: Bearer(links.OPEN, methods=LOOK, group=LINKS),
+    EVENTS: Signed(methods=ACT, most_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid's end at 768 KB
+    PREFERENCES: Bearer(links.PREFERENCES, group=OPT_OUTS),
     ASK: Bearer(links.ASK),
-    INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, streamed=True),
+    INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, group=MAILS),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
-    SIGNALS: Program(Scope.SIGNALS, methods=ACT, most_bytes=LARGE),
-    LEADS: Program(Scope.LEADS, methods=ACT, most_bytes=LARGE),
-    OUTCOMES: Program(Scope.OUTCOMES, methods=ACT, most_bytes=LARGE),
+    SIGNALS: Program(scope=Scope.SIGNALS),
+    LEADS: Program(scope=Scope.LEADS),
+    OUTCOMES: Program(scope=Scope.OUTCOMES),
     DOCS: Everybody(methods=LOOK),
     OPENAPI: Everybody(methods=LOOK),
 }
@@ -228,10 +281,13 @@ async def visit_of(visit: Annotated[Admitted, Depends(admit)]) -> Visit:
     return visit
 
 
-async def caller_of(caller: Annotated[Admitted, Depends(admit)]) -> Caller:
-    """Return which program calls; for routes of the API."""
+async def caller_of(request: Request, caller: Annotated[Admitted, Depends(admit)]) -> Caller:
+    """Return which program calls; for routes of the API. Raises Problem for a token that asks too often."""
     if not isinstance(caller, Caller):
         raise HTTPException(404)
+    rate: Rate = request.app.state.tokens
+    if wait := rate.wait(str(caller.token_id), anyio.current_time()):
+        raise problems.too_many(429, {"Retry-After": str(ceil(wait))})
     return caller
 
 

@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
+from .access import Admitted, admit
+
 MOST_FIELDS: Final = 20
 _NAMELESS: Final = frozenset({"", "text/plain"})
 
 
-async def fields_of(request: Request) -> Mapping[str, str]:
-    """Return the text fields; of a repeated one the last. Raises 400 for a body that is no form."""
+async def fields_of(request: Request, _admitted: Annotated[Admitted, Depends(admit)]) -> Mapping[str, str]:
+    """Return the text fields, of a repeated one the last; only of who was let in. Raises 400 for no form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
         if kind in _NAMELESS:  # a click to unsubscribe counts, whatever its mail program calls it

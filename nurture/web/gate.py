@@ -1,26 +1,26 @@
-"""What holds for every request, whatever answers it: small bodies, strict headers, no trace of a crash."""
+"""What holds for every request, whatever answers it: limits, strict headers, no trace of a crash."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from math import ceil
 from typing import Final
 
 import anyio
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nurture.errors import traced
 
 from . import access, problems
+from .limits import Allowance, Body, Budget, Crowded, Rate, client_key
 from .look import Look
 
-MOST_HELD: Final = 64 * 1024 * 1024
-"""Bytes of all bodies that are being read or answered at one time."""
-
-MOST_SECONDS: Final = 15.0
-"""How long a body may take to come in."""
+HSTS_SECONDS: Final = 365 * 24 * 3600
 
 _log: Final = logging.getLogger(__name__)
 
@@ -36,23 +36,33 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-class _TooLarge(Exception):
-    pass
-
-
-class _TooMany(Exception):
-    """All bodies together are too large."""
-
-
 class Gate:
-    """Stands before the application: reads the whole body, or none of it, and signs every answer."""
+    """Stands before the application: limits what comes in, and signs every answer.
 
-    def __init__(self, app: ASGIApp, look: Look) -> None:
+    A body is read when the application asks for it: after it has looked at tokens, keys and signatures.
+    *secure*: browsers are told to come by https only.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        look: Look,
+        *,
+        allowances: Mapping[str, Allowance] = access.ALLOWANCES,
+        secure: bool = False,
+    ) -> None:
         self._app = app
         self._look = look
-        self._held = 0
+        self._budgets = {name: Budget(allowance) for name, allowance in allowances.items()}
+        self._rates = {
+            name: Rate(allowance.per_second, allowance.burst)
+            for name, allowance in allowances.items()
+            if allowance.per_second
+        }
+        self._said = Rate(1 / 60, 1)
         self._headers = {
             **_HEADERS,
+            **({"Strict-Transport-Security": f"max-age={HSTS_SECONDS}"} if secure else {}),
             "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; "
             f"frame-ancestors 'none'; style-src '{look.style_hash}'",
         }
@@ -75,15 +85,14 @@ class Gate:
 
         try:
             await self._answer(scope, receive, signed)
+        except ClientDisconnect:
+            _log.info("client_left")
         except Exception as error:  # noqa: BLE001 - whatever it was, its message stays out of the log
             # The route, not the path: that holds a token, which is a key.
             route = getattr(scope.get("route"), "path", "no route")
             _log.error("request_failed %s %s: %s", scope["method"], route, traced(error))
             if not begun:
                 await self._broken(scope)(scope, receive, signed)
-
-    def _page(self, name: str, status: int) -> Response:
-        return self._look.page(name, status=status, headers={"Connection": "close"})
 
     def _broken(self, scope: Scope) -> Response:
         if scope["path"].startswith(access.API):
@@ -92,50 +101,35 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = access.policy_at(scope["path"]) or access.Policy()
-        if isinstance(policy, access.Program):
-            if _announced(scope) > policy.most_bytes:
-                await problems.too_large(policy.most_bytes).response()(scope, receive, send)
-            else:
-                await self._app(scope, _bounded(receive, policy.most_bytes), send)
-            return
-        if policy.streamed and scope["method"] == "POST":
-            if _announced(scope) > policy.most_bytes:
-                await self._page("too-large.html", 413)(scope, receive, send)
-            else:
-                await self._app(scope, receive, send)
-            return
-        held = 0
+        client = client_key(scope["client"][0] if scope.get("client") else None)
+        wait = self._wait(policy, client)
+        if wait:
+            await self._refuse(_refused(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send)
+        elif scope["method"] != "POST":
+            await self._app(scope, _nothing(receive), send)
+        elif _announced(scope) > policy.most_bytes:
+            await self._refuse(_refused(scope, 413, most=policy.most_bytes), scope, receive, send)
+        else:
+            budget = self._budgets[policy.group]
+            with budget.body(client) as body:
+                until = anyio.current_time() + budget.allowance.seconds
+                limited = _limited(scope, receive, body, policy.most_bytes, until)
+                await self._app(scope, limited, send)
 
-        def hold(size: int) -> None:
-            nonlocal held
-            held += size
-            self._held += size
-            if self._held > MOST_HELD:
-                raise _TooMany
+    def _wait(self, policy: access.Policy, client: str) -> float:
+        rate = self._rates.get(policy.group)
+        wait = rate.wait(client, anyio.current_time()) if rate is not None else 0
+        if wait and not self._said.wait(policy.group, anyio.current_time()):
+            _log.warning("too_many_requests", extra={"group": policy.group})
+        return wait
 
-        try:
-            body, refusal = await self._read(scope, receive, policy.most_bytes, hold)
-            await (refusal or self._app)(scope, _replay(body, receive), send)
-        finally:
-            self._held -= held
-
-    async def _read(
-        self, scope: Scope, receive: Receive, most: int, hold: Callable[[int], None]
-    ) -> tuple[bytes, Response | None]:
-        """Return the body, or why it is not taken."""
-        try:
-            with anyio.fail_after(MOST_SECONDS):
-                return await _body(scope, receive, most, hold), None
-        except _TooLarge:
-            if scope["path"].startswith(access.API):
-                return b"", problems.too_large(most).response()
-            return b"", self._page("too-large.html", 413)
-        except _TooMany:
-            refusal = self._page("closed.html", 503)
-            refusal.headers["Retry-After"] = "10"
-            return b"", refusal
-        except TimeoutError:
-            return b"", self._page("too-slow.html", 408)
+    async def _refuse(
+        self, why: HTTPException | problems.Problem, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if isinstance(why, problems.Problem):
+            await why.response()(scope, receive, send)
+        else:
+            await self._look.refusal(why.status_code, why.headers)(scope, receive, send)
 
 
 def _announced(scope: Scope) -> int:
@@ -143,62 +137,55 @@ def _announced(scope: Scope) -> int:
     return int(length[:20]) if length.isdecimal() else 0
 
 
-def _bounded(receive: Receive, most: int) -> Receive:
-    """Return a channel that brings *most* bytes at most, in time; whoever reads it gets a Problem else."""
-    left = most
-    until = anyio.current_time() + MOST_SECONDS
-
-    async def bounded() -> Message:
-        nonlocal left
-        if left == _ENDED:
-            return await receive()
-        try:
-            with anyio.fail_after(max(until - anyio.current_time(), 0)):
-                message = await receive()
-        except TimeoutError:
-            raise problems.too_slow() from None
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise problems.too_large(most)
-        if not message.get("more_body", False):
-            left = _ENDED
-        return message
-
-    return bounded
-
-
-_ENDED: Final = -1
-
-
-async def _body(scope: Scope, receive: Receive, most: int, hold: Callable[[int], None]) -> bytes:
-    """Return the body of a POST; what other methods bring along is not looked at."""
-    if scope["method"] != "POST":
-        return b""
-    if _announced(scope) > most:
-        raise _TooLarge
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b""
-        part = message.get("body", b"")
-        hold(len(part))
-        body += part
-        if len(body) > most:
-            raise _TooLarge
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a channel that brings *body* once, and then what the real one brings."""
+def _nothing(receive: Receive) -> Receive:
+    """Return a channel without a body: what other methods than POST bring along is not looked at."""
     brought = False
 
-    async def replayed() -> Message:
+    async def empty() -> Message:
         nonlocal brought
         if not brought:
             brought = True
-            return {"type": "http.request", "body": body, "more_body": False}
+            return {"type": "http.request", "body": b"", "more_body": False}
         return await receive()
 
-    return replayed
+    return empty
+
+
+def _limited(scope: Scope, receive: Receive, body: Body, most: int, until: float) -> Receive:
+    """Return a channel that brings *most* bytes at most, until the time is over and while there is room."""
+    ended = False
+
+    async def limited() -> Message:
+        nonlocal ended
+        if ended:
+            return await receive()
+        try:
+            with body.waiting(until):
+                message = await receive()
+            size = len(message.get("body", b""))
+            if body.size + size > most:
+                raise _refused(scope, 413, most=most)
+            body.hold(size)
+        except TimeoutError:
+            raise _refused(scope, 408) from None
+        except Crowded:
+            raise _refused(scope, 503, {"Retry-After": "10"}) from None
+        ended = not message.get("more_body", False)
+        return message
+
+    return limited
+
+
+def _refused(
+    scope: Scope, status: int, headers: dict[str, str] | None = None, *, most: int = 0
+) -> HTTPException | problems.Problem:
+    """Return the exception that ends a request which is not taken; *most* bytes would be."""
+    if not scope["path"].startswith(access.API):
+        return HTTPException(status, headers={"Connection": "close"} if status == 413 else headers)
+    match status:
+        case 408:
+            return problems.too_slow()
+        case 413:
+            return problems.too_large(most)
+        case _:
+            return problems.too_many(status, headers)

@@ -64,7 +64,7 @@ async def sendgrid_inbound(request: Request, site: TheSite) -> Response:
         why = "NURTURE_SENDGRID_INBOUND_KEY is not set: nothing was stored"
         return _refused(503, why, {"Retry-After": "300"})
     signatures, times = request.headers.getlist(SIGNATURE), request.headers.getlist(TIMESTAMP)
-    if not site.inbound_keys.may_have_signed(signatures, times):
+    if not site.inbound_keys.may_have_signed(signatures, times, site.clock.now()):
         return _refused(401, _NOT_SIGNED, {"Connection": "close"})
     room: Room = request.app.state.room
     with tempfile.SpooledTemporaryFile(IN_MEMORY) as body, room.shared() as take:

@@ -16,6 +16,16 @@ from starlette.responses import HTMLResponse
 _PAGES: Final = Path(__file__).parent / "pages"
 
 
+_PAGE_OF: Final[Mapping[int, str]] = {
+    400: "unreadable.html",
+    405: "not-allowed.html",
+    408: "too-slow.html",
+    413: "too-large.html",
+    429: "too-many.html",
+    503: "closed.html",
+}
+
+
 class Look:
     """The templates in pages/ and the one stylesheet that they share."""
 
@@ -42,6 +52,10 @@ class Look:
     ) -> HTMLResponse:
         """Render one page."""
         return HTMLResponse(self.render(name, **values), status_code=status, headers=headers)
+
+    def refusal(self, status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+        """Render the page that says why a request was not answered."""
+        return self.page(_PAGE_OF.get(status, "not-found.html"), status=status, headers=headers)
 
 
 def _moment(value: datetime) -> str:

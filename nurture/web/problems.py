@@ -47,9 +47,14 @@ def too_large(most: int) -> Problem:
 def too_slow() -> Problem:
     """Return the answer to a body that does not come in."""
     remedy = "Send it again, in smaller batches if the line is slow."
-    return Problem(
-        408, "Too slow", "The body did not come in within the time.", remedy, {"Connection": "close"}
-    )
+    return Problem(408, "Too slow", "The body did not come in within the time.", remedy)
+
+
+def too_many(status: int, headers: Mapping[str, str] | None) -> Problem:
+    """Return the answer to a request that comes beside too many others."""
+    detail = "Too many requests come from your address or with your token, or too much at one time."
+    remedy = "Send the same again after the time in Retry-After, and fewer at one time."
+    return Problem(status, "Too many requests", detail, remedy, headers)
 
 
 def of_status(status: int) -> Problem:

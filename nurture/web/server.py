@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 import threading
@@ -10,16 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nurture.errors import Misconfigured
 
+from .connections import HEAD_SECONDS, Punctual, Slots, room_for_connections
+
 PATIENCE = 4  # seconds that running requests get to end
-HEAD_SECONDS = 15.0
-"""How long the head of a request may take to come in."""
 
 
 def serve(
@@ -60,12 +57,14 @@ def serving(
     *,
     trusted: Sequence[str] = (),
     head_seconds: float = HEAD_SECONDS,
+    most: int = 0,
 ) -> Iterator[int]:
     """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
 
-    Raises Misconfigured if the port is taken.
+    *most* is how many connections are held at one time, 0 for as many as the process can open. Raises
+    Misconfigured if the port is taken.
     """
-    with _running(app, host, port, trusted, head_seconds) as running:
+    with _running(app, host, port, trusted, head_seconds, most) as running:
         yield running.port
 
 
@@ -77,10 +76,15 @@ class _Running(NamedTuple):
 
 @contextmanager
 def _running(
-    app: FastAPI, host: str, port: int, trusted: Sequence[str], head_seconds: float = HEAD_SECONDS
+    app: FastAPI,
+    host: str,
+    port: int,
+    trusted: Sequence[str],
+    head_seconds: float = HEAD_SECONDS,
+    most: int = 0,
 ) -> Iterator[_Running]:
     with _listening(host, port) as listener:
-        server = _server(app, trusted, head_seconds)
+        server = _server(app, trusted, head_seconds, most)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
@@ -91,38 +95,12 @@ def _running(
             thread.join(PATIENCE * 2)
 
 
-class _Punctual(H11Protocol):
-    """Hangs up on who does not bring the head of a request in time. The gate has a time for the body."""
-
-    head_seconds = HEAD_SECONDS
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._look()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._look()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self._stop_waiting()
-
-    def _look(self) -> None:
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_waiting()
-        elif self._late is None:
-            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
-
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-
-def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float) -> uvicorn.Server:
-    protocol = type("Protocol", (_Punctual,), {"head_seconds": head_seconds})
+def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float, most: int) -> uvicorn.Server:
+    protocol = type(
+        "Protocol",
+        (Punctual,),
+        {"head_seconds": head_seconds, "slots": Slots(most or room_for_connections(), trusted)},
+    )
     return uvicorn.Server(
         uvicorn.Config(
             app,
@@ -145,7 +123,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     """Open the port; connections wait from now on until the server takes them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=1_024)
     except OSError as error:
         raise Misconfigured(
             f"Nothing can listen on {host}, port {port}: {error.strerror or error}. "

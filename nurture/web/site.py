@@ -34,13 +34,12 @@ from . import (
 from .access import Site, TheSite, admit
 from .applying import Applying
 from .gate import Gate
+from .limits import Allowance, Rate
 from .look import Look
 from .problems import Problem
 from .taking import Taking
 
 Page = Callable[..., Response | Awaitable[Response]]
-
-_PAGE_OF: Final[Mapping[int, str]] = {400: "unreadable.html", 404: "not-found.html", 405: "not-allowed.html"}
 
 
 def health(site: TheSite) -> JSONResponse:
@@ -81,11 +80,17 @@ _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
 
 
 def create_app(
-    house: House, clock: Clock, *, event_keys: Sequence[str] = (), inbound_keys: Sequence[str] = ()
+    house: House,
+    clock: Clock,
+    *,
+    event_keys: Sequence[str] = (),
+    inbound_keys: Sequence[str] = (),
+    allowances: Mapping[str, Allowance] = access.ALLOWANCES,
 ) -> FastAPI:
     """Build the application; it opens the database only when somebody asks for something.
 
-    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse.
+    *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit what
+    each group of routes takes.
     """
     look = Look()
     app = FastAPI(
@@ -115,6 +120,8 @@ def create_app(
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
     app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
     app.state.room = inbound.Room(inbound.MOST_ON_DISK)
+    of_tokens = allowances[access.PROGRAMS]
+    app.state.tokens = Rate(of_tokens.per_second, of_tokens.burst)
     app.state.storing = anyio.CapacityLimiter(webhooks.AT_ONCE)
     app.state.working = {
         "signals": anyio.CapacityLimiter(api.SIGNALS_AT_ONCE),
@@ -125,17 +132,18 @@ def create_app(
     for missing in (NotFound, RequestValidationError):
         app.add_exception_handler(missing, _missing)
     app.add_exception_handler(DatabaseUnusable, _closed)
-    app.add_middleware(Gate, look=look)
+    secure = house.base_url.startswith("https:")
+    app.add_middleware(Gate, look=look, allowances=allowances, secure=secure)
     return app
 
 
-def _page(request: Request, name: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+def _page(request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
     if request.url.path.startswith(access.API):
         problem = problems.of_status(status)
         problem.headers = {**(problem.headers or {}), **(headers or {})}
         return problem.response()
     site: Site = request.app.state.site
-    return site.look.page(name, status=status, headers=headers)
+    return site.look.refusal(status, headers)
 
 
 def _told(_request: Request, error: Exception) -> Response:
@@ -146,12 +154,12 @@ def _told(_request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     headers = error.headers if isinstance(error, HTTPException) else None
-    return _page(request, _PAGE_OF.get(status, "not-found.html"), status, headers)
+    return _page(request, status, headers)
 
 
 def _missing(request: Request, _error: Exception) -> Response:
-    return _page(request, "not-found.html", 404)
+    return _page(request, 404)
 
 
 def _closed(request: Request, _error: Exception) -> Response:
-    return _page(request, "closed.html", 503, {"Retry-After": "60"})
+    return _page(request, 503, {"Retry-After": "60"})

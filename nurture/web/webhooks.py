@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 import anyio
-from fastapi import Depends, Request
+from fastapi import Request
 from starlette.background import BackgroundTask
 from starlette.responses import JSONResponse, Response
 
@@ -15,36 +15,36 @@ from nurture.mail.sendgrid_signature import SIGNATURE, TIMESTAMP
 
 from .access import Site, TheSite
 
+NOT_SIGNED: Final = "the signature is missing or wrong, or its time is yet to come: nothing was stored"
+
 AT_ONCE: Final = 4
 """Batches that are stored at the same time; others wait. While the database is busy each holds a connection
 to it, and people who follow links need some too."""
 
 
-async def body_of(request: Request) -> bytes:
-    """Return the body, byte for byte."""
-    return await request.body()
-
-
-async def sendgrid_events(
-    request: Request, site: TheSite, body: Annotated[bytes, Depends(body_of)]
-) -> Response:
+async def sendgrid_events(request: Request, site: TheSite) -> Response:
     """Keep a batch of events that SendGrid signed, thank for it, and apply it then.
 
-    Replays are harmless, as everything counts once: so the time in the signature may be any. SendGrid tries
-    again for 24 hours after every other answer than 2xx.
+    The body is read only where the headers can be true. Replays are harmless, as everything counts once: so
+    the time in the signature may be any that is past. SendGrid tries again for 24 hours after every other
+    answer than 2xx.
     """
+    if not site.event_keys:
+        why = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"
+        return _refused(503, why, {"Retry-After": "300"})
+    signatures, times = request.headers.getlist(SIGNATURE), request.headers.getlist(TIMESTAMP)
+    if not site.event_keys.may_have_signed(signatures, times, site.clock.now()):
+        return _refused(401, NOT_SIGNED)
+    body = await request.body()
     limiter: anyio.CapacityLimiter = request.app.state.storing
     return await anyio.to_thread.run_sync(_take, request, site, body, limiter=limiter)
 
 
 def _take(request: Request, site: Site, body: bytes) -> Response:
-    if not site.event_keys:
-        why = "NURTURE_SENDGRID_WEBHOOK_KEY is not set: nothing was stored"
-        return _refused(503, why, {"Retry-After": "300"})
     if not site.event_keys.signed(
         request.headers.getlist(SIGNATURE), request.headers.getlist(TIMESTAMP), body
     ):
-        return _refused(401, "the signature is missing or wrong: nothing was stored")
+        return _refused(401, NOT_SIGNED)
     try:
         received = events.receive(site.house, events.SENDGRID, body, site.clock.now())
     except Unreadable as error:

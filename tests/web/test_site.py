@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -19,7 +20,7 @@ from nurture.web.gate import Gate
 from nurture.web.look import Look
 from nurture.web.site import create_app
 
-from .world import NOW, ONE_CLICK, TestClient, World
+from .world import BASE, NOW, ONE_CLICK, TestClient, World
 
 PAGES = (("dana", "accept"), ("dana", "reject"), ("mia", "unsubscribe"), ("mia", "preferences"))
 
@@ -137,6 +138,18 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("base_url", "said"), [(BASE, "max-age=31536000"), ("http://127.0.0.1:8025", None), ("", None)]
+)
+def test_browsers_are_told_to_come_by_https_only_where_we_are_reached_so(
+    sqlite_world: World, base_url: str, said: str | None
+) -> None:
+    house = replace(sqlite_world.house, base_url=base_url)
+    client = TestClient(create_app(house, sqlite_world.clock))
+    for path in (sqlite_world.path("mia", "unsubscribe"), "/nowhere", "/health", "/api/docs"):
+        assert client.get(path).headers.get("strict-transport-security") == said
 
 
 def test_pages_run_no_script_fetch_nothing_and_have_the_one_style_that_is_allowed(

@@ -15,11 +15,10 @@ import pytest
 
 from nurture.clock import VirtualClock
 from nurture.journey import events
+from nurture.mail.sendgrid_signature import MOST_AHEAD
 from nurture.store.database import Database
 from nurture.web.access import EVENTS
 from nurture.web.applying import Applying
-from nurture.web.gate import MOST_HELD, Gate
-from nurture.web.look import Look
 from nurture.web.server import serving
 from nurture.web.site import create_app
 from nurture.web.webhooks import AT_ONCE
@@ -97,6 +96,15 @@ def test_two_keys_pass_while_one_takes_the_others_place(world: World) -> None:
     assert post(client, body).status_code == 202
     assert post(client, body, OTHER.headers(body)).status_code == 202
     assert post(client_of(world, OTHER), body).status_code == 401
+
+
+def test_a_time_that_is_yet_to_come_is_refused_however_well_it_is_signed(sqlite_world: World) -> None:
+    client, before = client_of(sqlite_world, SIGNER), sqlite_world.everything()
+    body, now = batch(sqlite_world, "bounce"), int(NOW.timestamp())
+    for ahead in (int(MOST_AHEAD.total_seconds()) + 1, 10**12, 10**19):
+        assert post(client, body, SIGNER.headers(body, f"{now + ahead}")).status_code == 401
+    assert sqlite_world.everything() == before
+    assert post(client, body, SIGNER.headers(body, f"{now + int(MOST_AHEAD.total_seconds())}")).is_success
 
 
 def _mangled(body: bytes) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
@@ -192,21 +200,6 @@ def test_without_a_usable_database_the_provider_is_told_to_come_back(
     sqlite_world.house.database = empty_db
     body = b'[{"event":"delivered"}]'
     assert post(client_of(sqlite_world, SIGNER), body).status_code == 503
-
-
-def test_bodies_that_are_too_many_together_are_refused_and_then_taken_again() -> None:
-    gate = Gate(_swallow, Look())
-    client = TestClient(gate)
-    gate._held = MOST_HELD - 10
-    answer = client.post("/u/x", content=b"x" * 11)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
-    assert client.post("/u/x", content=b"x" * 10).status_code == 204
-    assert gate._held == MOST_HELD - 10
-
-
-async def _swallow(scope: Any, receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
 
 
 def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: World) -> None:

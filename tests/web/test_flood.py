@@ -1,0 +1,266 @@
+"""Strangers who hold bodies and connections open keep nobody from opting out."""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from nurture.journey import apitokens
+from nurture.web.access import (
+    ALLOWANCES,
+    EVENTS,
+    INBOUND,
+    LEADS,
+    MAILS,
+    OPT_OUTS,
+    PAGES,
+    PROGRAMS,
+    SIGNALS,
+)
+from nurture.web.server import serving
+from nurture.web.site import create_app
+from tests.doubles.events import Signer
+
+from .world import NOW, ONE_CLICK, World
+
+SIGNER = Signer()
+STOPS = b"List-Unsubscribe=One-Click"
+Held = tuple[str, str, bytes]
+"""A path, further lines of the head, and the part of a body that comes."""
+
+
+def _app(world: World, *, keys: Sequence[str] = (), **allowances: Any) -> FastAPI:
+    return create_app(
+        world.house, world.clock, event_keys=keys, inbound_keys=keys, allowances={**ALLOWANCES, **allowances}
+    )
+
+
+@contextmanager
+def holding(port: int, held: Sequence[Held]) -> Iterator[list[socket.socket]]:
+    """Keep requests open whose bodies never end."""
+    with ExitStack() as stack:
+        sockets = []
+        for path, lines, body in held:
+            sockets.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)))
+            sockets[-1].sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{lines}\r\n".encode() + body)
+        yield sockets
+
+
+def _length(size: int) -> str:
+    return f"Content-Length: {size}\r\n"
+
+
+def _signed(size: int) -> str:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in SIGNER.headers(b"other").items())
+    return _length(size) + lines
+
+
+def _stop(port: int, path: str) -> int:
+    answer = httpx.post(f"http://127.0.0.1:{port}{path}", data=ONE_CLICK, timeout=60)
+    return answer.status_code
+
+
+def _status(one: socket.socket) -> bytes:
+    """Read the status of an answer; b"" where the connection ends without."""
+    said = b""
+    try:
+        while b"\r\n\r\n" not in said and (part := one.recv(4096)):
+            said += part
+    except ConnectionError:
+        pass
+    return said[9:12]
+
+
+def _push(one: socket.socket, size: int) -> None:
+    """Send so many bytes in pieces. Raises ConnectionError once the other end has hung up."""
+    for _ in range(0, size, 1_000):
+        one.sendall(b"x" * 1_000)
+        if select.select([one], [], [], 0)[0] and not one.recv(4096):
+            raise ConnectionError
+
+
+def test_an_opt_out_is_taken_at_once_while_strangers_hold_unfinished_bodies(world: World) -> None:
+    held = [(EVENTS, _length(2_097_152), b"x" * 2_097_151)] * 32 + [("/u/x", _length(60), b"y" * 20)]
+    with serving(_app(world), "127.0.0.1", 0) as port, holding(port, held):
+        assert _stop(port, world.path("mia", "unsubscribe")) == 200
+    assert world.value("SELECT count(*) FROM suppression") == 1
+
+
+@pytest.mark.parametrize(
+    "lines", [_signed(2_097_152), _signed(0).replace(_length(0), "Transfer-Encoding: chunked\r\n")]
+)
+def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: World, lines: str) -> None:
+    world = sqlite_world
+    part = b"x" * 1_900_000
+    body = b"%x\r\n%b\r\n" % (len(part), part) if "chunked" in lines else part
+    good = b"[]"
+    with (
+        serving(_app(world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
+        holding(port, [(EVENTS, lines, body)] * 32) as held,
+    ):
+        assert _stop(port, world.path("mia", "unsubscribe")) == 200
+        answer = httpx.post(
+            f"http://127.0.0.1:{port}{EVENTS}", content=good, headers=SIGNER.headers(good), timeout=60
+        )
+        assert answer.status_code == 202
+        assert _status(held[0]) == b"503"
+
+
+def test_unfinished_opt_outs_make_room_for_others(sqlite_world: World) -> None:
+    few = replace(ALLOWANCES[OPT_OUTS], bodies=8, address_bodies=4)
+    path = sqlite_world.path("mia", "unsubscribe")
+    with (
+        serving(_app(sqlite_world, **{OPT_OUTS: few}), "127.0.0.1", 0) as port,
+        holding(port, [(path, _length(60), b"y" * 20)] * 5) as held,
+    ):
+        assert _status(held[0]) == b"503"
+        assert _stop(port, path) == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "lines", "status"),
+    [
+        (EVENTS, "", b"503"),
+        (INBOUND, "", b"503"),
+        (LEADS, "Authorization: Bearer nrt_unknown\r\n", b"401"),
+        (SIGNALS, "", b"401"),
+        ("/u/unknown", "", b"404"),
+        ("/p/unknown", "", b"404"),
+        ("/a/unknown", "", b"404"),
+        ("/i/unknown", "", b"404"),
+        ("/nowhere", "", b"404"),
+        ("/health", "", b"405"),
+    ],
+)
+@pytest.mark.parametrize(
+    "body", [_length(2_000), _length(2_000) + "Expect: 100-continue\r\n", "Transfer-Encoding: chunked\r\n"]
+)
+def test_who_shows_no_proof_is_refused_before_the_body_comes(
+    sqlite_world: World, path: str, lines: str, status: bytes, body: str
+) -> None:
+    with (
+        serving(_app(sqlite_world), "127.0.0.1", 0) as port,
+        holding(port, [(path, lines + body, b"")]) as (one,),
+    ):
+        assert _status(one) == status
+
+
+@pytest.mark.parametrize("path", [EVENTS, INBOUND])
+def test_without_a_signature_that_may_be_true_nothing_is_read(sqlite_world: World, path: str) -> None:
+    with (
+        serving(_app(sqlite_world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
+        holding(port, [(path, _length(2_000), b"x" * 100)]) as (one,),
+    ):
+        assert _status(one) == b"401"
+
+
+def test_a_slow_body_is_hung_up_on_whatever_it_is_for(sqlite_world: World) -> None:
+    world = sqlite_world
+    token = apitokens.create(world.house, "site", ["signals:write"], NOW)
+    hasty = {name: replace(one, seconds=0.2) for name, one in ALLOWANCES.items()}
+    known = f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    held = [
+        (world.path("mia", "unsubscribe"), _length(60), b"y"),
+        (world.path("dana", "reject"), "Transfer-Encoding: chunked\r\n", b"1\r\ny\r\n"),
+        (EVENTS, _signed(2_000), b"y"),
+        (SIGNALS, known + _length(2_000), b"y"),
+    ]
+    app = _app(world, keys=[SIGNER.public], **hasty)
+    with serving(app, "127.0.0.1", 0, head_seconds=0.2) as port, holding(port, held) as sockets:
+        for one in sockets:
+            assert _status(one) == b"408"
+            while one.recv(4096):  # what is left of the body gets its time too
+                pass
+
+
+def test_connections_that_are_only_held_make_room_for_whoever_comes(sqlite_world: World) -> None:
+    path = sqlite_world.path("mia", "unsubscribe")
+    held = [(path, _length(60), b"y")] * 20 + [("/u/x", "", b"")] * 20
+    with serving(_app(sqlite_world), "127.0.0.1", 0, most=24) as port, ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(20)]
+        stack.enter_context(holding(port, held))
+        assert _stop(port, path) == 200
+        assert _status(silent[0]) == b""
+
+
+def test_behind_a_trusted_proxy_each_client_has_its_own_share(sqlite_world: World) -> None:
+    world = sqlite_world
+    few = replace(ALLOWANCES[OPT_OUTS], bodies=8, address_bodies=4)
+    path = world.path("mia", "unsubscribe")
+    strangers = [(path, f"X-Forwarded-For: 2001:db8::{number}\r\n{_length(60)}", b"y") for number in range(8)]
+    other = (path, f"X-Forwarded-For: 203.0.113.7\r\n{_length(len(STOPS))}", STOPS[:-1])
+    app = _app(world, **{OPT_OUTS: few})
+    with serving(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port, holding(port, [other]) as (reader,):
+        with holding(port, strangers) as held:
+            assert _status(held[0]) == b"503"  # they all are one network
+        reader.sendall(STOPS[-1:])
+        assert _status(reader) == b"200"
+
+
+def test_pipelined_and_later_requests_of_a_connection_are_answered_in_turn(sqlite_world: World) -> None:
+    path = sqlite_world.path("mia", "unsubscribe").encode()
+    form = b"Content-Type: application/x-www-form-urlencoded\r\n"
+    stop = b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (path, form, len(STOPS), STOPS)
+    unknown = stop.replace(path, b"/u/unknown")
+    with serving(_app(sqlite_world), "127.0.0.1", 0) as port:
+        with socket.create_connection(("127.0.0.1", port), 30) as one:
+            one.sendall(unknown + stop + unknown + stop)
+            said = b""
+            while said.count(b"HTTP/1.1 ") < 4 or said.count(b"You are unsubscribed") < 2:
+                part = one.recv(65_536)
+                assert part, said
+                said += part
+        assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"404", b"200"] * 2
+
+
+def test_what_comes_after_an_answer_is_passed_over_within_bounds(sqlite_world: World) -> None:
+    with (
+        serving(_app(sqlite_world), "127.0.0.1", 0) as port,
+        holding(port, [(EVENTS, _length(2_000_000), b"")]) as (one,),
+    ):
+        assert _status(one) == b"503"
+        with pytest.raises(ConnectionError):
+            _push(one, 2_000_000)
+
+
+def test_who_asks_too_often_is_told_when_to_come_again_and_may_still_opt_out(sqlite_world: World) -> None:
+    world = sqlite_world
+    slow = {name: replace(ALLOWANCES[name], per_second=0.001, burst=3) for name in (PAGES, MAILS)}
+    with serving(_app(world, **slow), "127.0.0.1", 0) as port:
+        url = f"http://127.0.0.1:{port}"
+        statuses = [httpx.get(f"{url}{world.path('dana', 'accept')}").status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+        answer = httpx.get(f"{url}/nowhere")
+        assert answer.status_code == 429
+        assert 0 < int(answer.headers["retry-after"]) <= 1_000
+        assert "Nothing was changed" in answer.text
+        with ThreadPoolExecutor(8) as pool:
+            path = world.path("mia", "unsubscribe")
+            assert set(pool.map(lambda _: _stop(port, path), range(40))) == {200}
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_a_token_that_asks_too_often_is_told_so_and_others_are_not(sqlite_world: World) -> None:
+    world = sqlite_world
+    app = _app(world, **{PROGRAMS: replace(ALLOWANCES[PROGRAMS], per_second=0.001, burst=2)})
+    tokens = [apitokens.create(world.house, name, ["signals:write"], NOW) for name in ("one", "two")]
+    item = {"lead": {"id": world.ids["mia"]}, "kind": "visited", "occurred_at": NOW.isoformat()}
+
+    def post(token: str, client: int) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": f"203.0.113.{client}"}
+        return httpx.post(f"http://127.0.0.1:{port}{SIGNALS}", json={"signals": [item]}, headers=headers)
+
+    with serving(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port:
+        assert [post(tokens[0], client).status_code for client in range(3)] == [202, 202, 429]
+        assert 0 < int(post(tokens[0], 4).headers["retry-after"]) <= 1_000
+        assert [post(tokens[1], client).status_code for client in (5, 5, 5)] == [202, 202, 429]

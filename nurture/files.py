@@ -94,8 +94,10 @@ def sync_folder(path: Path) -> None:
 
 def holds_work(path: Path) -> bool:
     """Whether *path* is the working folder, the home folder, or a folder above one of them."""
-    place = path.resolve()
-    return any(place == one or place in one.parents for one in (Path.cwd(), Path.home().resolve()))
+    place, ours = path.resolve(), [Path.cwd()]
+    with suppress(RuntimeError):  # an account without a home
+        ours.append(Path.home().resolve())
+    return any(place == one or place in one.parents for one in ours)
 
 
 def _is_loose(found: os.stat_result) -> bool:

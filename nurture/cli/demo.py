@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
@@ -18,9 +17,9 @@ from rich.rule import Rule
 
 from nurture.app import App, open_app
 from nurture.cli import sales
+from nurture.cli.demo_folder import demo_folder
 from nurture.cli.leads import show_import
 from nurture.cli.show import counts, out, table
-from nurture.errors import Refused
 from nurture.journey import audit, intake, report, simulate, webinar
 from nurture.journey.crowd import Crowd
 from nurture.journey.publish import publish
@@ -41,10 +40,10 @@ FLOW_DAYS: Final = 2
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
-    """Run the demo in *folder*, which is made anew, and print what happened."""
+    """Run the demo in *folder*, which is made anew, and print what happened. Raises Refused."""
     settings = _settings(folder)
     began = perf_counter()
-    with _server(settings, wanted=flows) as server:
+    with demo_folder(folder), _server(settings, wanted=flows) as server:
         with open_app(settings, at=START, upgrade=True) as app:
             publish(app.house, read_folder(settings.templates), START)
             _import(app, settings)
@@ -74,10 +73,6 @@ def _server(settings: Settings, *, wanted: bool) -> AbstractContextManager[Serve
 
 def _settings(folder: Path) -> Settings:
     database = folder / "nurture.db"
-    if folder.exists() and any(folder.iterdir()) and not database.exists():
-        raise Refused(f"{folder} holds other things. Name an empty folder with --folder.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     # Each setting is given, so that none comes from the environment: no key, nobody who carries mail away.
     bare = {
         name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()

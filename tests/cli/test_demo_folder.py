@@ -1,0 +1,167 @@
+"""`nurture demo` deletes what a demo made, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nurture.cli.demo_folder import MARK, demo_folder
+from nurture.errors import Refused
+
+from .conftest import Place
+
+DEMO = ("demo", "--days", 7, "--no-flows", "--folder")
+
+
+def _all(folder: Path) -> dict[str, str]:
+    """Return what lies in *folder*: each name with what it is, or holds."""
+
+    def held(path: Path) -> str:
+        if path.is_symlink():
+            return f"link to {path.readlink()}"
+        return "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+
+    return {str(path.relative_to(folder)): held(path) for path in folder.rglob("*")}
+
+
+def _live(place: Place) -> None:
+    """Put a live set-up, with its database and its mail, where the person works."""
+    place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
+    place.ok("init")
+    place.write("precious.txt", "notes")
+    place.write("sub/more.txt", "more")
+
+
+@pytest.mark.parametrize(
+    "name", [".", "..", "../..", "/", "link", "linked-demo", "precious.txt", "sub", "rules", "here/../."]
+)
+def test_a_folder_that_is_not_a_demos_is_refused_and_keeps_everything(place: Place, name: str) -> None:
+    _live(place)
+    (place.folder / "here").mkdir()
+    (place.folder / "link").symlink_to(".")
+    with demo_folder(place.folder / "old"):
+        pass
+    (place.folder / "linked-demo").symlink_to("old")
+    before = _all(place.folder)
+    said = place.fails(*DEMO, name)
+    assert said.code == 4
+    assert "--folder" in said.err
+    assert _all(place.folder) == before
+
+
+def test_the_home_folder_is_refused_too(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
+    home = tmp_path_factory.mktemp("home")
+    place.environment.setenv("HOME", str(home))
+    assert place.fails(*DEMO, home).code == 4
+    assert list(home.iterdir()) == []
+
+
+def _notes(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+
+
+def _note_deep_down(folder: Path) -> None:
+    (folder / "mail" / "new").mkdir(parents=True)
+    (folder / "mail" / "new" / "notes.txt").write_text("mine")
+
+
+def _empty_folder(folder: Path) -> None:
+    (folder / "plans").mkdir()
+
+
+def _link_out(folder: Path) -> None:
+    (folder.parent / "maildir").mkdir()
+    (folder.parent / "maildir" / "a.eml").write_text("mine")
+    (folder / "mail").symlink_to(folder.parent / "maildir")
+
+
+def _link_to_a_database(folder: Path) -> None:
+    (folder.parent / "real.db").write_text("mine")
+    (folder / "nurture.db").symlink_to(folder.parent / "real.db")
+
+
+def _database_of_another_program(folder: Path) -> None:
+    with sqlite3.connect(folder / "nurture.db") as connection:
+        connection.execute("CREATE TABLE mine (id INTEGER)")
+    connection.close()
+
+
+def _no_database(folder: Path) -> None:
+    (folder / "nurture.db").write_text("these are my notes, not a database")
+
+
+def _pipe(folder: Path) -> None:
+    os.mkfifo(folder / "webinar.bad-rows.csv")
+
+
+@pytest.mark.parametrize(
+    "put",
+    [
+        _notes,
+        _note_deep_down,
+        _empty_folder,
+        _link_out,
+        _link_to_a_database,
+        _database_of_another_program,
+        _no_database,
+        _pipe,
+    ],
+)
+def test_what_others_put_beside_the_mark_stops_the_demo_before_it_deletes(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    folder = tmp_path / "demo"
+    with demo_folder(folder):
+        (folder / "spool").mkdir()
+    put(folder)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(Refused, match="Nothing was deleted"), demo_folder(folder):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (folder / "spool").is_dir()
+
+
+def test_a_live_database_is_no_demos_even_beside_the_mark(place: Place) -> None:
+    with demo_folder(place.folder / "demo"):
+        pass
+    place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
+    place.ok("init")
+    assert "virtual time" in place.fails(*DEMO, "demo").err
+    assert (place.folder / "demo" / "nurture.db").exists()
+
+
+def test_a_mark_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "notes.txt").write_text("mine")
+    for mark in (b"", b"mine\n"):
+        (tmp_path / "demo" / MARK).write_bytes(mark)
+        with pytest.raises(Refused, match="no mark"), demo_folder(tmp_path / "demo"):
+            pass
+    assert (tmp_path / "demo" / "notes.txt").read_text() == "mine"
+
+
+def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
+    with demo_folder(tmp_path / "demo"):
+        (tmp_path / "demo" / "spool").mkdir()
+        with pytest.raises(Refused, match="running"), demo_folder(tmp_path / "demo"):
+            pass
+        assert (tmp_path / "demo" / "spool").is_dir()
+
+
+def test_a_second_demo_begins_anew_and_what_a_killed_one_left_is_in_no_way(place: Place) -> None:
+    place.environment.delenv("NURTURE_TEMPLATES")
+    place.write("demo/" + MARK, "")  # killed as it began
+    first = place.ok(*DEMO, "demo").out
+    made = {path.name for path in (place.folder / "demo").rglob("*")}
+    assert {"nurture.db", "webinar.bad-rows.csv", "new", "html", "out", ".told"} <= made
+    (place.folder / "demo" / ".nurture" / "prefect").mkdir(parents=True)
+    place.write("demo/.nurture/prefect/prefect.db", "as a demo with flows leaves it")
+    place.write("demo/.nurture/logs/prefect.log", "as a demo with flows leaves it")
+    again = place.ok(*DEMO, "demo").out
+    assert not (place.folder / "demo" / ".nurture").exists()
+    assert first.split("Done in")[0] == again.split("Done in")[0]

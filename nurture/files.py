@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +25,7 @@ def make_folder(path: Path, *, ours: bool = True) -> Path:
         with suppress(FileExistsError):  # another worker was faster
             folder.mkdir(FOLDER_MODE)
     if not path.is_dir():
-        raise NotADirectoryError(20, "it is a file, not a folder", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(path))
     if ours:
         tighten(path)
     return path
@@ -43,6 +45,20 @@ def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
         return handle
 
     return open(path, mode, opener=opener, **options)
+
+
+def require_ours(path: Path, begins: str) -> None:
+    """Raise FileExistsError if *path* is a file that does not begin as what we write there does.
+
+    Empty files, terminals and pipes pass.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(len(begins.encode()) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
+        if start and not start.startswith(begins.encode()):
+            raise FileExistsError(
+                errno.EEXIST, "it is there already, and nurture did not write it", str(path)
+            )
 
 
 def write_private(path: Path, text: str) -> None:

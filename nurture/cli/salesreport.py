@@ -14,7 +14,7 @@ from nurture.app import open_app
 from nurture.cli.show import JsonOption, as_json, many, out, table
 from nurture.crm.csvcells import CsvWriter
 from nurture.errors import Refused
-from nurture.files import open_private, write_private
+from nurture.files import open_private, require_ours, write_private
 from nurture.journey.salesreport import SalesReport, report_sales
 
 
@@ -36,7 +36,9 @@ def sales(
     if html is not None:
         from nurture.web.salespage import sales_page  # noqa: PLC0415 - only here are pages wanted
 
-        write_private(html, sales_page(found))
+        page = sales_page(found)
+        require_ours(html, page.partition("<style>")[0])
+        write_private(html, page)
     if json:
         as_json(_plain(found))
         return
@@ -151,9 +153,11 @@ def _show_months(found: SalesReport) -> None:
 
 
 def _write_csv(file: Path, found: SalesReport) -> None:
+    columns = ("table", "row", "figure", "value")
+    require_ours(file, ",".join(columns))
     with open_private(file, encoding="utf-8", newline="") as opened:
         writer = CsvWriter(opened)
-        writer.row(("table", "row", "figure", "value"))
+        writer.row(columns)
         writer.rows(_lines(found))
 
 

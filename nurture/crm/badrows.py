@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from nurture.crm.csvcells import CsvWriter
-from nurture.errors import FileUnreadable
-from nurture.files import make_folder, open_private
+from nurture.errors import FileUnreadable, Refused
+from nurture.files import make_folder, open_private, require_ours
 
 _KEPT_CELLS = 2_000
 _KEPT_CHARACTERS = 2_000
@@ -28,6 +28,14 @@ class BadRow:
     def of(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
         """Keep *cells*, cut to a size that a report can hold."""
         return cls(line, reason, tuple(cell[:_KEPT_CHARACTERS] for cell in cells[:_KEPT_CELLS]))
+
+
+def report_path(file: Path, wanted: Path | None) -> Path:
+    """Return where the bad rows of *file* go, by default beside it. Raises Refused for the file itself."""
+    path = wanted or file.absolute().with_name(f"{file.stem}.bad-rows.csv")
+    if path.resolve() == file.resolve():
+        raise Refused(f"The bad rows cannot go into {file} itself. Name another file for the report.")
+    return path
 
 
 class BadRowReport:
@@ -68,6 +76,7 @@ class BadRowReport:
     def _append(self, row: BadRow) -> None:
         if self._writer is None:
             make_folder(self.path.parent, ours=False)
+            require_ours(self.path, "line,reason")
             # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
             self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
             self._writer = CsvWriter(self._file)

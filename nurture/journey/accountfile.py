@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from nurture.crm.badrows import BadRow, BadRowReport
+from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.columns import squash
 from nurture.crm.csvfile import CsvRows, open_rows
 from nurture.domain.accounts import AccountKind
@@ -81,9 +81,7 @@ def import_accounts(
     An account is known again by *source* and its id, or by its name where the file has no ids. Bad rows go to
     *report* (default: beside the file). Raises FileUnreadable.
     """
-    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
-    if report.resolve() == path.resolve():
-        raise Refused(f"The bad rows cannot go into {path} itself. Name another file for the report.")
+    report = report_path(path, report)
     done = AccountsImported()
     with open_rows(path, lambda cells: "name" in _places(cells)) as file:
         places = _places(file.header)

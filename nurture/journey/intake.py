@@ -14,14 +14,14 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.crm.badrows import BadRow, BadRowReport
+from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.leadrow import LeadRow
 from nurture.crm.mapping import Mapping as ColumnMapping
 from nurture.crm.mapping import load_mapping
 from nurture.crm.plan import make_plan
 from nurture.crm.rows import LeadFile, open_leads
 from nurture.domain.lead import Custodian
-from nurture.errors import DatabaseUnusable, FileUnreadable, Refused
+from nurture.errors import DatabaseUnusable, FileUnreadable
 from nurture.store import intake, publications
 from nurture.store.database import Database
 from nurture.store.intake import ImportRun
@@ -97,9 +97,7 @@ def import_file(
     columns = load_mapping(mapping) if mapping is not None else ColumnMapping()
     if source is not None:
         columns = replace(columns, source=source)
-    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
-    if report.resolve() == path.resolve():
-        raise Refused(f"The bad rows cannot go into {path} itself. Name another file for the report.")
+    report = report_path(path, report)
     with open_leads(path, columns) as file:
         done = _mapped(file, columns)
         with (

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nurture.crm.badrows import BadRow, BadRowReport
+from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.outcomerows import OutcomeRow, OutcomeRows
 from nurture.crm.statuses import Status, status_of
 from nurture.domain.address import normalise_address
@@ -56,7 +56,7 @@ def import_outcomes(
     with its line and a remedy. The same file again changes nothing. Raises FileUnreadable.
     """
     done = OutcomesImported()
-    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
+    report = report_path(path, report)
     rows = OutcomeRows(path, ("outcome",))
     with rows.file, BadRowReport(report, rows.header) as bad:
         for batch in _batches(rows, bad):

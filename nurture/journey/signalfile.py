@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nurture.crm.badrows import BadRow, BadRowReport
+from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.csvfile import CsvRows, open_rows
 from nurture.domain.address import normalise_address
 from nurture.errors import FileUnreadable, Refused
@@ -44,7 +44,7 @@ def import_signals(house: House, path: Path, now: datetime, *, report: Path | No
     *report* (default: beside the file). Raises FileUnreadable.
     """
     done = SignalsImported()
-    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
+    report = report_path(path, report)
     with open_rows(path) as file:
         names = [name.strip().lower() for name in file.header]
         missing = [name for name in REQUIRED if name not in names]

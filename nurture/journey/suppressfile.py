@@ -11,7 +11,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, Final, NamedTuple
 
-from nurture.crm.badrows import BadRow, BadRowReport
+from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.columns import field_of, squash
 from nurture.crm.csvcells import OPT_OUTS, CsvWriter
 from nurture.crm.csvfile import CsvRows, Row, open_rows
@@ -19,7 +19,7 @@ from nurture.crm.dates import DateReader
 from nurture.domain.suppression import Scope, Source, source_named, stands
 from nurture.domain.suppression import unlifted as standing_acts
 from nurture.errors import FileUnreadable, NotFound, Refused
-from nurture.files import open_private
+from nurture.files import open_private, require_ours
 from nurture.store import suppressions
 
 from .house import House
@@ -87,9 +87,7 @@ def import_suppressions(
     Bad rows go to *report* (default: beside the file). Raises FileUnreadable.
     """
     done = SuppressionsImported()
-    report = report or path.absolute().with_name(f"{path.stem}.bad-rows.csv")
-    if report.resolve() == path.resolve():
-        raise Refused(f"The bad rows cannot go into {path} itself. Name another file for the report.")
+    report = report_path(path, report)
     with _opened(path) as file:
         reader = _Reader(house, file)
         with BadRowReport(report, reader.header) as bad:
@@ -267,6 +265,10 @@ def export_to(house: House, path: Path) -> int:
     """Write what stands to the CSV at *path*, whole or not at all. Raises FileUnreadable."""
     part = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
+        require_ours(path, ",".join(OPT_OUTS))
+        if path.exists() and not path.is_file():  # a terminal, a pipe
+            with open_private(path, encoding="utf-8", newline="") as file:
+                return export(house, file)
         with open_private(part, "x", encoding="utf-8", newline="") as file:
             rows = export(house, file)
         part.replace(path)

@@ -268,3 +268,45 @@ def test_the_demo_does_not_empty_a_folder_that_holds_other_things(place: Place) 
     said = place.fails("demo", "--folder", "mine", "--no-flows")
     assert said.code == 4
     assert (place.folder / "mine/notes.txt").read_text() == "keep"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "suppressions export mine",
+        "report sales --csv mine",
+        "report sales --html mine",
+        "import bad.csv --report mine",
+        "signals import bad.csv --report mine",
+        "signals import bad.csv --report bad.csv",
+        "outcomes import bad.csv --report bad.csv",
+    ],
+)
+def test_no_command_writes_over_a_file_that_it_did_not_write(running: Place, command: str) -> None:
+    running.write("mine", "my notes")
+    bad = "lead,outcome,kind,at,Email,Company,Consent\nnobody,,,,no address,,\n"
+    running.write("bad.csv", bad)
+    assert running.fails(*command.split()).code in (4, 5)
+    assert (running.folder / "mine").read_text() == "my notes"
+    assert (running.folder / "bad.csv").read_text() == bad
+    assert not list(running.folder.glob(".mine*"))
+
+
+def test_a_command_writes_over_what_it_wrote_before(running: Place) -> None:
+    running.write("bad.csv", "Email,Company,Consent\nno address,,\n")
+    for _ in range(2):
+        running.ok("suppressions", "export", "opt-outs.csv")
+        running.ok("report", "sales", "--csv", "sales.csv", "--html", "sales.html")
+        running.ok("import", "bad.csv")
+    assert (running.folder / "bad.bad-rows.csv").exists()
+
+
+def test_init_touches_nothing_beside_the_templates_that_it_makes(place: Place) -> None:
+    place.environment.setenv("NURTURE_TEMPLATES", "new/rules")
+    place.write("new/rules.partial/notes.txt", "mine")
+    place.ok("init")
+    assert (place.folder / "new/rules.partial/notes.txt").read_text() == "mine"
+    assert {path.name for path in (place.folder / "new").iterdir()} == {"rules", "rules.partial"}
+    place.write("new/rules/notes.txt", "mine")
+    assert "there already" in place.ok("init").out
+    assert (place.folder / "new/rules/notes.txt").read_text() == "mine"

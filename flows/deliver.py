@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.concurrency.sync import concurrency
 
 from flows.deployments import SENDERS
 from flows.progress import progress
 from flows.shell import THREADS, Counts, opened_app, run_name, run_shards, shard_task, told
+from nurture.journey import quarantine
 from nurture.journey.deliver import deliver
 
 
@@ -17,7 +18,10 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
     with opened_app(at) as app:
         shown = progress(shard, app.house, app.clock.now())
         with concurrency(SENDERS, strict=True):
-            return told(shard, deliver(app.house, app.clock, shown).states)
+            done = deliver(app.house, app.clock, shown)
+        if done.quarantine:
+            get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.ENDS)
+        return told(shard, done.states)
 
 
 @flow(

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import assert_never
 
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.crm.csvfolder import CsvFolder
 from nurture.crm.port import Crm
 from nurture.errors import Misconfigured, Refused
+from nurture.journey import quarantine
 from nurture.journey.house import House
 from nurture.mail.chat import Chat
 from nurture.mail.inbox import Inbox
 from nurture.mail.mailbox import Mailbox
 from nurture.mail.provider import Provider
 from nurture.settings import Settings
-from nurture.store import clocks, schema
+from nurture.store import clocks, instance, schema
 from nurture.store.database import Database
+from nurture.store.machine import Machine
 
 
 @dataclass
@@ -58,6 +61,8 @@ def open_app(
             schema.require_current(database)
         clock = _clock(database, settings.provider, at, live=live)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
+        if durable and (database.file is not None or not database.is_sqlite):
+            database.machine = machine_of(database, settings.journal_dir, clock)
         provider = provider_of(settings, durable=durable)
         # Virtual time is for looking at: no real CRM hears of it.
         crm = crm_of(settings) if durable or settings.crm == "csv" else None
@@ -76,6 +81,8 @@ def open_app(
             crm=crm,
         )
         try:
+            with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
+                quarantine.look(house, clock.now())
             yield App(settings, clock, house)
         finally:
             provider.close()
@@ -83,6 +90,21 @@ def open_app(
                 crm.close()
     finally:
         database.close()
+
+
+def machine_of(database: Database, folder: Path, clock: Clock) -> Machine:
+    """Return what this machine keeps outside *database*, which is bound to the real clock.
+
+    The suppression journal of a new database begins with it, so that it knows of everybody.
+    """
+    with database.read() as connection:
+        known = instance.read(connection)
+    assert known is not None
+    machine = Machine(folder, known.origin, known.salt, database.place, clock.now)
+    if known.generation == 0:
+        with suppress(OSError):  # who needs it says so
+            machine.optouts.open()
+    return machine
 
 
 def provider_of(settings: Settings, *, durable: bool) -> Provider:

@@ -33,6 +33,14 @@ STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the whee
 """The templates that come with nurture; the first folder that there is counts."""
 
 
+def _state() -> Path:
+    base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    try:
+        return base.expanduser() / "nurture"
+    except RuntimeError:  # a container may run as an account that has no home
+        return Path(".nurture") / "state"
+
+
 def _templates() -> Path:
     here = Path("templates")
     return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
@@ -128,6 +136,11 @@ class Settings(BaseSettings):
     spool: Path = Field(
         default=Path("spool"),
         description="The folder where clicks are kept while the database is busy; it is emptied by itself.",
+    )
+    journal_dir: Path = Field(
+        default_factory=_state,
+        description="A private folder of this machine that outlives the database and its backups: opt-outs, "
+        "and what tells a restored or copied database.",
     )
     reply_domain: str | None = Field(
         default=None,
@@ -305,7 +318,7 @@ class Settings(BaseSettings):
         """Return the trusted proxies one by one."""
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
-    @field_validator("templates", "mailbox", "spool", "crm_folder")
+    @field_validator("templates", "mailbox", "spool", "crm_folder", "journal_dir")
     @classmethod
     def _folder(cls, value: Path) -> Path:
         value = value.expanduser()
@@ -378,6 +391,8 @@ def _variable(field: str) -> str:
 def _shown(field: str, default: Any) -> str:
     if field == "templates":
         return "templates"
+    if field == "journal_dir":
+        return "~/.local/state/nurture"
     if isinstance(default, SecretStr):
         return default.get_secret_value()
     return "" if default is None else str(default)

@@ -26,6 +26,14 @@ def _migrate(url: str) -> None:
         db.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a machine remembers of databases out of the real home folder, in child processes too."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("migrated") / "migrated.db"

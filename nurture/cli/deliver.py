@@ -18,7 +18,8 @@ from nurture.app import App, open_app
 from nurture.cli.sending import tell_brake
 from nurture.cli.show import JsonOption, as_json, cell, out
 from nurture.clock import Clock
-from nurture.journey import brakes
+from nurture.errors import Refused
+from nurture.journey import brakes, quarantine
 from nurture.journey.deliver import Delivered, deliver
 from nurture.store import clocks, vitals
 
@@ -113,6 +114,8 @@ def _round(app: App, clock: _Stoppable, *, watch: bool, json: bool) -> None:
     with app.database.write() as connection:
         clocks.note(connection, clock.now())
     done = deliver(app.house, clock, stopping=clock.stop.is_set)
+    if done.quarantine:
+        raise Refused(f"Nothing was sent: {done.quarantine}. {quarantine.ENDS}")
     now = clock.now()
     if watch and not done.states.total():
         return

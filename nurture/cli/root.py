@@ -9,6 +9,7 @@ from typer.models import CommandInfo, TyperInfo
 
 from nurture.cli import (
     accounts,
+    admin,
     crm,
     deliver,
     doctor,
@@ -55,6 +56,7 @@ scores.add_to(app)
 deliver.add_to(app)
 sending.add_to(app)
 doctor.add_to(app)
+admin.add_to(app)
 tokens.add_to(app)
 
 PANELS: Final = {
@@ -64,7 +66,7 @@ PANELS: Final = {
     "Sales": "handoffs accept reject followed-up reassign qualify close "
     "policy reps accounts routing outcomes crm",
     "Reports": "report audit",
-    "Running it": "init up tick serve deliver sending doubt doctor tokens db demo version",
+    "Running it": "init up tick serve deliver sending doubt doctor backup tokens admin db demo version",
 }
 """Which command stands under which heading of the help."""
 

@@ -10,8 +10,9 @@ from typing import Annotated, Final
 import typer
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, counts, out
+from nurture.cli.show import JsonOption, as_json, complain, counts, out
 from nurture.errors import Refused
+from nurture.journey import quarantine
 from nurture.journey.tick import Ticked, tick
 from nurture.settings import Settings
 
@@ -108,8 +109,11 @@ def run_tick(
         now = app.clock.now()
         done = tick(app.house, now, app.clock)
     if json:
-        as_json({"at": now, **told(done)})
+        why = {"quarantine": done.delivered.quarantine} if done.delivered.quarantine else {}
+        as_json({"at": now, **told(done), **why})
         return
+    if done.delivered.quarantine:
+        complain(f"Nothing was sent: {done.delivered.quarantine}. {quarantine.ENDS}")
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
     for stage, what in told(done).items():
         out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else counts(what) or '-'}")

@@ -14,7 +14,7 @@ from rich.text import Text
 from nurture.app import open_app
 from nurture.cli.show import JsonOption, as_json, cell, many, out
 from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER
-from nurture.journey import brakes, doubt
+from nurture.journey import brakes, doubt, quarantine
 from nurture.journey.brakes import DomainStanding, Standing
 from nurture.journey.clearance import LOOK_AGAIN_AFTER
 from nurture.journey.doubt import Doubtful
@@ -143,7 +143,8 @@ def _tell_provider(found: Standing) -> None:
     for other in found.brakes:
         if other is not brake and not (other.kind == "domain" and other.name in named):
             out.print()
-            out.print(_headed(f"{other.name} (not in use now)", other))
+            in_use = "" if other.kind == quarantine.KIND else " (not in use now)"
+            out.print(_headed(f"{other.name}{in_use}", other))
             _facts(*_brake_facts(other))
 
 
@@ -196,10 +197,11 @@ def _percent(share: float) -> str:
 def _brake_facts(brake: Brake) -> list[tuple[str, str]]:
     until = f"tried again at {cell(brake.until)} UTC" if brake.until else "until a person resumes it"
     wait = ", and it goes on by itself" if brake.until else ""
+    then = f"mend the cause{wait}; to start it at once: nurture sending resume {brake.name}"
     return [
         ("since", f"{cell(brake.since)} UTC, {until}"),
         ("because", brake.reason),
-        ("then", f"mend the cause{wait}; to start it at once: nurture sending resume {brake.name}"),
+        ("then", quarantine.ENDS if brake.kind == quarantine.KIND else then),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import unicodedata
 from hashlib import sha256
 from typing import Final
@@ -30,7 +31,7 @@ ERASED: Final = "erased:"
 
 def mark_of(normal: str, salt: str) -> str:
     """Return by what an erased address is known again, its normal spelling given; never the other way."""
-    return ERASED + sha256(f"{salt}|{normal}".encode(errors="surrogatepass")).hexdigest()
+    return ERASED + hmac.new(salt.encode(), normal.encode(errors="surrogatepass"), sha256).hexdigest()
 
 
 def _composed(text: str) -> str:

@@ -19,6 +19,7 @@ from nurture.store import views, waiting
 from nurture.store.changes import Factual, Intended, Placed
 from nurture.store.views import Claimed
 
+from . import quarantine
 from .house import House
 from .moves import Mover
 from .rulebook import Rulebook
@@ -41,6 +42,8 @@ class Advanced:
 def advance(house: House, now: datetime) -> Advanced:
     """Sweep batch after batch until nothing is due at *now* (UTC)."""
     total = Advanced()
+    if quarantine.is_on(house):
+        return total
     with undisturbed():
         while True:
             done = advance_batch(house, now, house.batch)

@@ -16,6 +16,7 @@ from nurture.store import sending as sent_mail
 from nurture.store.brakes import Brake
 from nurture.store.sending import Received, Used
 
+from . import quarantine
 from .clearance import sender_domain
 from .house import House
 
@@ -119,6 +120,8 @@ def resume(house: House, name: str, by: str, now: datetime) -> list[Brake]:
     *by* says who did it, and is kept with the brake. Raises Refused where nothing of that name is kept back.
     """
     wanted = {name, sending.normalise_domain(name)}
+    if name == quarantine.NAME:
+        raise Refused(f"The quarantine of a database is not resumed like a provider. {quarantine.ENDS}")
     with house.database.write() as connection:
         on = brakes.on(connection)
         taken = [

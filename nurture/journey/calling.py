@@ -22,7 +22,7 @@ from nurture.store.brakes import Brake
 from nurture.store.explained import passes
 from nurture.store.outbox import Outcome, Waiting
 
-from . import clearance
+from . import clearance, quarantine
 from .claiming import PROBE_AFTER, Held, Observe, settle_and_wake
 from .heartbeat import LEASE, heartbeat
 from .house import House
@@ -134,6 +134,8 @@ def _turn(
                     states += _write_back(house, connection, held, landed, now)
                     observe("write-back", landed.refs)
                 sending = _stamp(house, connection, held, breath, states, now) if breath else []
+                if sending:
+                    quarantine.before_calls(house, connection, house.provider.name)
             break
         except (DBAPIError, DatabaseUnusable) as error:
             # What is known of the calls must not be lost to a passing trouble.

@@ -15,7 +15,7 @@ from nurture.mail.compose import ComposedEmail
 from nurture.store import brakes, outbox, signals
 from nurture.store.outbox import Claim, Outcome, Waiting
 
-from . import clearance, outgoing
+from . import clearance, outgoing, quarantine
 from .heartbeat import LEASE
 from .house import House
 
@@ -62,6 +62,8 @@ def claim_batch(
     database = house.database
     with database.write() as connection:
         braked = brakes.on(connection)
+        if quarantine.stops(braked, house.provider.name) is not None:
+            return Held(token)
         stop = next(
             (one for one in braked if (one.kind, one.name) == ("provider", house.provider.name)), None
         )

@@ -14,7 +14,9 @@ from sqlalchemy import Connection
 from nurture.clock import Clock
 from nurture.errors import NotFound
 from nurture.store import outbox
+from nurture.store.machine import OlderThanSeen
 
+from . import quarantine
 from .calling import UNKNOWN_IN_A_ROW, send_claimed
 from .claiming import Observe, claim_batch
 from .heartbeat import LEASE
@@ -33,14 +35,19 @@ UNKNOWN_WITHIN: Final = timedelta(minutes=15)
 
 @dataclass
 class Delivered:
-    """What one run did: how many messages it looked at, and what became of them."""
+    """What one run did: how many messages it looked at, and what became of them.
+
+    *quarantine* says why nothing may be sent, "" if it may.
+    """
 
     messages: int = 0
     states: Counter[str] = field(default_factory=Counter)
+    quarantine: str = ""
 
     def __add__(self, other: Delivered) -> Delivered:
         """Add two runs up."""
-        return Delivered(self.messages + other.messages, self.states + other.states)
+        why = self.quarantine or other.quarantine
+        return Delivered(self.messages + other.messages, self.states + other.states, why)
 
 
 def deliver(
@@ -55,6 +62,23 @@ def deliver(
     Mail goes first, then notices: a place that cannot be reached holds no mail, and no other place.
     *stopping* is asked between batches whether to end.
     """
+    why = quarantine.look(house, clock.now())
+    if why is not None and not quarantine.is_local(house.provider.name):
+        return Delivered(quarantine=why)
+    try:
+        return _deliver_all(house, clock, after_batch, observe, stopping)
+    except OlderThanSeen as error:
+        quarantine.put(house, f"the database is in quarantine: {error}", clock.now())
+        return Delivered(quarantine=str(error))
+
+
+def _deliver_all(
+    house: House,
+    clock: Clock,
+    after_batch: Callable[[], None],
+    observe: Observe,
+    stopping: Callable[[], bool],
+) -> Delivered:
     with undisturbed():
         total = _deliver(house, clock, after_batch, observe, stopping)
         with house.database.read() as connection:

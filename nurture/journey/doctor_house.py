@@ -16,6 +16,7 @@ from nurture.store import brakes, clocks, doubts, schema, vitals
 from nurture.store.brakes import Brake
 from nurture.store.database import Database
 
+from . import quarantine
 from .clearance import sender_domain
 from .doctor import Finding, SetUp, State
 from .heartbeat import LEASE
@@ -167,6 +168,7 @@ def paused(setup: SetUp) -> Sequence[Finding]:
             for one in brakes.on(connection)
             if (one.kind == "provider" and one.name == setup.settings.provider)
             or (one.kind == "domain" and one.name in domains)
+            or one is quarantine.stops([one], setup.settings.provider)
         ]
     if not on:
         return [Finding("brakes", "ok", "nothing is paused")]
@@ -178,14 +180,16 @@ def paused(setup: SetUp) -> Sequence[Finding]:
             if (all_off if one.kind == "domain" else one.until is None or one.until > now)
             else "warning",
             f"{_what(one)} is paused since {one.since:%Y-%m-%d %H:%M} UTC{_until(one)}: {one.reason}",
-            f"Mend the cause; `nurture sending resume {one.name}` starts it at once.",
+            quarantine.ENDS
+            if one.kind == quarantine.KIND
+            else f"Mend the cause; `nurture sending resume {one.name}` starts it at once.",
         )
         for one in on
     ]
 
 
 def _what(one: Brake) -> str:
-    return f"mail from {one.name}" if one.kind == "domain" else one.name
+    return {"domain": f"mail from {one.name}", "database": "all that is sent"}.get(one.kind, one.name)
 
 
 def _until(one: Brake) -> str:

@@ -48,7 +48,7 @@ def outlook(house: House) -> list[Doubtful]:
 
 def expected(one: Doubt, resend_after: timedelta | None) -> Doubtful:
     """Say what becomes of a message in doubt under the rules for sending, if nobody settles it."""
-    if resend_after is not None:
+    if resend_after is not None and one.provider != outbox.RESTORED:
         return Doubtful(one, "sent again", one.called_at + resend_after)
     if one.kind == "touch":
         return Doubtful(one, "counts as sent", one.called_at + DOUBT_COUNTS_AS_SENT_AFTER)

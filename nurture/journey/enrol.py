@@ -18,6 +18,7 @@ from nurture.domain.view import View
 from nurture.store import leads, views
 from nurture.store.views import Claimed
 
+from . import quarantine
 from .house import House
 from .moves import Mover
 from .unnamed import unnamed
@@ -33,6 +34,8 @@ SETTLING: Final = "settling"
 def classify(house: House, now: datetime) -> Counter[str]:
     """Sweep new leads, batch after batch: to sales, to a track, or out with a reason."""
     events: Counter[str] = Counter()
+    if quarantine.is_on(house):
+        return events
     while True:
         done = classify_batch(house, now, house.batch)
         events += done

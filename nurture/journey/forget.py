@@ -51,6 +51,7 @@ def forget(house: House, who: str, now: datetime) -> Forgotten:
             erasing.erase_lead(connection, lead_id, now)
         rows = 0
         if address_id is not None:
+            suppressions.note_erased(house.database, connection, spellings[-1], now)
             salt = clocks.salt_in(connection)
             erasing.erase_address(connection, address_id, mark_of(spellings[-1], salt))
             rows = erasing.erase_mentions(connection, set(spellings))

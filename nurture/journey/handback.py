@@ -27,6 +27,7 @@ from nurture.store import brakes, crmrecords
 from nurture.store.brakes import Brake
 from nurture.store.crmrecords import Going, Told
 
+from . import quarantine
 from .house import House
 
 LEASE: Final = timedelta(minutes=5)
@@ -70,6 +71,8 @@ def hand_back(
     """
     crm = house.crm
     if crm is None:
+        return Counter()
+    if quarantine.look(house, clock.now()) is not None and not quarantine.is_local(crm.name):
         return Counter()
     worker = _Worker(house, crm, clock, observe)
     worker.take_over()
@@ -175,6 +178,8 @@ class _Worker:
             told = [Told(one.id, "done", None, None, None, FORGOTTEN, None) for one in forgotten]
             crmrecords.settle(database, connection, told, self.token, now)
             going = [one for one in going if not is_forgotten(one)]
+            if going:
+                quarantine.before_calls(self.house, connection, name)
             policy = self.house.rulebooks.current(connection).policy if going else None
         if not going or policy is None:
             return []
@@ -241,7 +246,8 @@ _WORD: Final[dict[type, str]] = {
 
 def brake_on(on: Sequence[Brake], crm: Crm) -> Brake | None:
     """Return what keeps everybody from calling *crm*, None if nothing does."""
-    return next((one for one in on if (one.kind, one.name) == ("provider", crm.name)), None)
+    own = next((one for one in on if (one.kind, one.name) == ("provider", crm.name)), None)
+    return quarantine.stops(on, crm.name) or own
 
 
 def is_forgotten(one: Going) -> bool:

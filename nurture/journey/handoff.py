@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 
+from . import quarantine
 from .answering import accept, reject
 from .house import House
 from .offering import offer_all
@@ -18,6 +19,8 @@ __all__ = ["accept", "hand_off", "reject"]
 
 def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
+    if quarantine.is_on(house):
+        return Counter()
     with undisturbed():
         events = _swept(climb_batch, house, now)
         events += _swept(follow_up_batch, house, now)

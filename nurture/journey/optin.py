@@ -22,6 +22,7 @@ from .suppress import About, address, entry_of, named
 LONGEST_EVIDENCE: Final = 500
 _FEWEST_WORDS: Final = 3
 _FEWEST_SIGNS: Final = 6  # in scripts that put no space between words
+_JOURNALED: Final = "given before the database was restored; the suppression journal kept it"
 _ADDRESS_WITHIN: Final = re.compile(r"\S@\S")
 
 
@@ -96,6 +97,21 @@ def _lifts_nothing(standing: Sequence[Standing], about: About, said_at: datetime
         f"The lead said no on {newest:%Y-%m-%d %H:%M}, which is not before {said_at:%Y-%m-%d %H:%M}. "
         "Only a newer opt-in counts."
     )
+
+
+def take_back_in(
+    house: House, connection: Connection, acts: Sequence[tuple[int, Logged]], now: datetime
+) -> int:
+    """Log opt-ins (address id, what) that a restored database has forgotten; return how many it had."""
+    database = house.database
+    logs = suppressions.logs(database, connection, {address_id for address_id, _ in acts})
+    new = [(id_, one) for id_, one in acts if one not in logs.get(id_, ())]
+    suppressions.append(database, connection, [entry_of(id_, one, _JOURNALED) for id_, one in new])
+    for address_id in sorted({id_ for id_, _ in new}):
+        left = stands([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
+        for lead_id in suppressions.leads_of(database, connection, [address_id]):
+            _bring_back(house, connection, lead_id, left, now)
+    return len(new)
 
 
 def _bring_back(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from nurture.mail.compose import ComposedEmail
 
@@ -74,4 +74,21 @@ class Provider(Protocol):
 
     def close(self) -> None:
         """Give connections back. Closing twice is allowed."""
+        ...
+
+
+class OptedOut(NamedTuple):
+    """An address that the provider will not mail, why, and since when (UTC); None where it does not say."""
+
+    email: str
+    source: Literal["bounce", "complaint", "page"]
+    at: datetime | None
+
+
+@runtime_checkable
+class KeepsOptOuts(Protocol):
+    """A provider that keeps a list of its own of who is not mailed."""
+
+    def opted_out(self) -> list[OptedOut]:
+        """Return the whole list. Raises Misconfigured, naming what is missing, where it cannot be read."""
         ...

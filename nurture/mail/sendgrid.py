@@ -16,9 +16,10 @@ from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
 from nurture.mail.compose import ComposedEmail
-from nurture.mail.provider import Accepted, InDoubt, NotSent, Receipt, Rejected
+from nurture.mail.provider import Accepted, InDoubt, NotSent, OptedOut, Receipt, Rejected
 from nurture.mail.sendgrid_answers import KEY, URL, Answer, judge
 from nurture.mail.sendgrid_line import Dial, Line
+from nurture.mail.sendgrid_optouts import opted_out
 from nurture.mail.sendgrid_payload import Account, Unfit, payload_bytes
 
 T = TypeVar("T")
@@ -98,6 +99,10 @@ class SendGrid:
                 raise Misconfigured(f"SendGrid cannot be asked: {why}. Check {URL} and the network.")
             case Rejected(why=why) | NotSent(why=why):
                 raise Misconfigured(why)
+
+    def opted_out(self) -> list[OptedOut]:
+        """Return whom SendGrid will not mail. Raises Misconfigured where its lists cannot be read."""
+        return self._run(lambda line: opted_out(line, self._account.asm_group))
 
     def close(self) -> None:
         """Give connections back. Closing twice is allowed, and sending afterwards opens new ones."""

@@ -154,6 +154,14 @@ class Line:
             self._dial.observe("response read")
         return Answer(response.status, response.headers, told)
 
+    async def get(self, path: str, most: int) -> Answer | NotSent:
+        """Read what lies at *path*, *most* bytes of it."""
+        try:
+            async with self._session.get(self._dial.url.join(URL(path)), allow_redirects=False) as response:
+                return Answer(response.status, response.headers, await _told(response, most))
+        except (aiohttp.ClientError, OSError) as error:
+            return not_sent(error, self._dial.url.host or "")
+
     async def _open(self, key: SecretStr) -> aiohttp.ClientSession:
         dial = self._dial
         return aiohttp.ClientSession(
@@ -195,13 +203,13 @@ class Line:
             self._loop.close()
 
 
-async def _told(response: aiohttp.ClientResponse) -> bytes:
+async def _told(response: aiohttp.ClientResponse, most: int = _LONGEST_ANSWER) -> bytes:
     told = bytearray()
     with suppress(aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
         async with asyncio.timeout(_ANSWER_WAIT):
             async for piece in response.content.iter_any():
                 told += piece
-                if len(told) >= _LONGEST_ANSWER:
+                if len(told) >= most:
                     break
     return bytes(told)
 

@@ -13,7 +13,7 @@ from nurture.store.database import Database
 
 brake: Table = tables.Brake.__table__  # type: ignore[attr-defined]
 
-Kind = Literal["provider", "domain"]
+Kind = Literal["provider", "domain", "database"]
 
 _COLUMNS: Final = (brake.c.kind, brake.c.name, brake.c.reason, brake.c.since, brake.c.until)
 
@@ -66,6 +66,13 @@ def take_probe(connection: Connection, provider: str, now: datetime, until: date
         brake.c.until <= now,
     )
     return connection.execute(due.values(until=until)).rowcount > 0
+
+
+def last_released(connection: Connection, kind: Kind, by: str) -> datetime | None:
+    """Return when a brake of *kind* was last taken off by whoever *by* begins with, None if never."""
+    wanted = select(brake.c.released_at).where(brake.c.kind == kind, brake.c.released_by.startswith(by))
+    found: datetime | None = connection.execute(wanted.order_by(brake.c.id.desc()).limit(1)).scalar()
+    return found
 
 
 def release(connection: Connection, kind: Kind, name: str, by: str, now: datetime) -> bool:

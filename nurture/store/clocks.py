@@ -69,7 +69,7 @@ def bind(db: Database, mode: Mode, now: datetime) -> None:
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
         fresh = {"id": 1, "mode": mode, "seen_at": now, "origin": token_hex(4), "salt": token_hex(32)}
-        connection.execute(maker(_clock).values(fresh).on_conflict_do_nothing())
+        connection.execute(maker(_clock).values(**fresh, generation=0).on_conflict_do_nothing())
         bound = connection.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
             raise Refused(_other_kind(db, bound))
@@ -90,7 +90,8 @@ def note(connection: Connection, now: datetime) -> None:
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back(row.mode, row.seen_at, now))
     if now > row.seen_at + (_GRAIN if live else timedelta()):
-        connection.execute(update(_clock).where(_clock.c.seen_at < now).values(seen_at=now))
+        later = update(_clock).where(_clock.c.seen_at < now)
+        connection.execute(later.values(seen_at=now, generation=_clock.c.generation + 1))
 
 
 def _other_kind(db: Database, bound: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from sqlalchemy import (
@@ -37,8 +37,15 @@ from nurture.files import create_file, tighten
 from nurture.store.explained import explained, without_values
 from nurture.store.types import Json, UtcDateTime, in_utc
 
+if TYPE_CHECKING:
+    from nurture.store.machine import Machine
+
 Made = TypeVar("Made")
+AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
+"""What is left to do at the end of a transaction; it returns what is to do after the commit."""
+
 BUSY_TIMEOUT_MS = 30_000
+_AT_COMMIT = "nurture_at_commit"
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
@@ -51,12 +58,14 @@ class Database:
 
     On SQLite a write begins IMMEDIATE (the lock is taken first, so that two writers wait instead of
     failing), the journal is a WAL and every commit is synced: what was promised survives a power cut.
+    *machine* is what is kept outside it, None where nothing is: in virtual time.
     """
 
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._kept: dict[Hashable, Any] = {}
+        self.machine: Machine | None = None
         self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
         if self.file is not None:
             _create_private(self.engine, self.file)
@@ -65,6 +74,13 @@ class Database:
     def name(self) -> str:
         """Return the URL without its password."""
         return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
+
+    @property
+    def place(self) -> str:
+        """Return what tells this database from others of this machine: its path, or its server and name."""
+        if self.file is not None:
+            return str(self.file.resolve())
+        return f"{self.url.host or ''}:{self.url.port or ''}/{self.url.database}"
 
     @property
     def skips_locked(self) -> bool:
@@ -103,8 +119,22 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that commits at the end, or leaves nothing behind."""
-        with explained(self.name), self.engine.begin() as connection:
-            yield connection
+        with explained(self.name):
+            with self.engine.begin() as connection:
+                steps: dict[AtCommit, list[Any]] = {}
+                connection.info[_AT_COMMIT] = steps
+                yield connection
+                done = [step(connection, items) for step, items in steps.items()]
+            for after in done:
+                after()
+
+    def at_commit(self, connection: Connection, step: AtCommit, items: Sequence[Any] = ()) -> None:
+        """Run *step* once, with the *items* of every call, as the last of this `write`.
+
+        What it returns runs after the commit.
+        """
+        steps: dict[AtCommit, list[Any]] = connection.info[_AT_COMMIT]
+        steps.setdefault(step, []).extend(items)
 
     @contextmanager
     def alter(self) -> Iterator[Connection]:
@@ -207,6 +237,8 @@ class Database:
     def close(self) -> None:
         """Give every connection back."""
         self.engine.dispose()
+        if self.machine is not None:
+            self.machine.close()
 
 
 def _parsed(url: str) -> URL:

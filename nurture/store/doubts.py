@@ -30,6 +30,7 @@ class Doubt(NamedTuple):
     attempts: int
     reason: str | None
     email: str | None
+    provider: str | None = None
 
 
 _WANTED = (
@@ -45,6 +46,7 @@ _WANTED = (
         message.c.attempts,
         message.c.reason,
         address.c.email,
+        message.c.provider,
     )
     .join(lead, lead.c.id == message.c.lead_id)
     .outerjoin(address, address.c.id == lead.c.address_id)

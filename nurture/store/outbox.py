@@ -45,6 +45,10 @@ NOTICE: Final = "notice"
 """The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
 
 
+RESTORED: Final = "restored"
+"""The provider of what a restored database does not know about: it is never sent again by itself."""
+
+
 class Waiting(NamedTuple):
     """A planned message whose time has come, with its lead."""
 
@@ -376,7 +380,11 @@ def resend_doubted(connection: Connection, before: datetime, now: datetime) -> i
     patience = bindparam("patience", now + RESENT_WITHIN, type_=UtcDateTime())
     planned = (
         update(message)
-        .where(message.c.state == "in_doubt", message.c.state_at < before)
+        .where(
+            message.c.state == "in_doubt",
+            message.c.state_at < before,
+            message.c.provider.is_distinct_from(RESTORED),
+        )
         .values(
             state="planned",
             state_at=now,

@@ -11,11 +11,14 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BigInteger, ColumnElement, Connection, Select, String, Table, select
 from sqlalchemy.types import TypeEngine
 
+from nurture.domain.address import ERASED
 from nurture.domain.signals import SignalKind
-from nurture.domain.suppression import Act, Logged, Scope, Standing, source_named, stands
+from nurture.domain.suppression import Act, Logged, Scope, Source, Standing, source_named, stands
 from nurture.store import tables
 from nurture.store.changes import insert_rows
 from nurture.store.database import Database
+from nurture.store.optoutlog import ERASED as ERASE
+from nurture.store.optoutlog import Line
 from nurture.store.types import UtcDateTime
 
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
@@ -42,6 +45,7 @@ _ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
 _ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(Entry._fields, (_ID, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
 )
+_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
 _CHOSEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 _LOGGED: Final = (
     suppression.c.act,
@@ -53,8 +57,48 @@ _LOGGED: Final = (
 
 
 def append(database: Database, connection: Connection, entries: Sequence[Entry]) -> None:
-    """Write entries; opt-outs come through `journey.suppress` only."""
+    """Write entries, here and in the suppression journal; opt-outs come through `journey.suppress` only."""
     insert_rows(database, connection, suppression, _ENTRY, entries)
+    machine = database.machine
+    if machine is None or not entries:
+        return
+    chosen = database.ids("chosen", sorted({entry.address_id for entry in entries}))
+    wanted = select(address.c.id, address.c.normal).join(chosen, chosen.c.id == address.c.id)
+    marks = {
+        row[0]: row[1] if row[1].startswith(ERASED) else machine.mark(row[1])
+        for row in connection.execute(wanted)
+    }
+    lines = [
+        Line(marks[one.address_id], one.act, one.scope, one.ref, one.source, one.recorded_at)
+        for one in entries
+    ]
+    database.at_commit(connection, machine.before_optouts, lines)
+
+
+def note_erased(database: Database, connection: Connection, normal: str, now: datetime) -> None:
+    """Note in the suppression journal that whoever has this address was erased."""
+    machine = database.machine
+    if machine is not None:
+        line = Line(machine.mark(normal), ERASE, Scope.GLOBAL.value, "", Source.ADMIN.value, now)
+        database.at_commit(connection, machine.before_optouts, [line])
+
+
+def addresses(connection: Connection) -> Iterator[tuple[int, str]]:
+    """Yield (id, normal spelling) of every address; memory stays flat."""
+    wanted = select(address.c.id, address.c.normal).execution_options(yield_per=_PAGE)
+    for row in connection.execute(wanted):
+        yield row[0], row[1]
+
+
+def add_marks(database: Database, connection: Connection, marks: Sequence[str]) -> dict[str, int]:
+    """Write down addresses of which only a keyed hash is known; return their ids by it.
+
+    Whoever brings such an address in finds what stands against it.
+    """
+    ids = database.reserve_ids(connection, "address", len(marks))
+    rows = [(id_, "", mark) for id_, mark in zip(ids, marks, strict=True)]
+    insert_rows(database, connection, address, _ADDRESS, rows)
+    return dict(zip(marks, ids, strict=True))
 
 
 def logs(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, list[Logged]]:

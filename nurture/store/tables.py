@@ -224,11 +224,13 @@ class Message(SQLModel, table=True):
 class Brake(SQLModel, table=True):
     """What keeps mail back: a provider that is down or refuses us, a sender domain whose mail bounces.
 
+    The kind `database` is the quarantine of a copy, or of a restored backup: it keeps everything back.
+
     *until* is when it is tried again; without one a person releases it. Released ones are kept as history.
     """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('provider', 'domain')", name="kind"),
+        CheckConstraint("kind in ('provider', 'domain', 'database')", name="kind"),
         Index(
             "uq_brake_on",
             "kind",
@@ -412,6 +414,8 @@ class Clock(SQLModel, table=True):
 
     *origin* tells its mail from that of another installation that counts its messages alike; it stands in
     every mail. *salt* is secret and leaves the database never: hashes of personal data are made with it.
+    *generation* grows with all that must not be repeated, and *place* is where the database lives that may
+    send to people: both tell an original from a copy or an older state.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -424,6 +428,8 @@ class Clock(SQLModel, table=True):
     seen_at: datetime = moment()
     origin: str
     salt: str
+    generation: int = Field(default=0, sa_type=Id, nullable=False)
+    place: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
 
 
 class ImportFile(SQLModel, table=True):

@@ -177,7 +177,7 @@ def _mail() -> None:
         moment("since"),
         moment("until", "released_at", null=True),
         text("released_by", null=True),
-        check("kind", "kind in ('provider', 'domain')"),
+        check("kind", "kind in ('provider', 'domain', 'database')"),
     )
     index("brake", "uq_brake_on", "kind", "name", where="released_at is null", unique=True)
     table(
@@ -284,6 +284,8 @@ def _installation() -> None:
         count("id", key=True),
         text("mode", "origin", "salt"),
         moment("seen_at"),
+        id_or_count("generation"),
+        json("place", null=True),
         check("mode", "mode in ('live', 'virtual')"),
         check("one", "id = 1"),
     )

@@ -105,6 +105,20 @@ def empty_postgres_url(_postgres: Callable[[str], str]) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture
+def lone_postgres_url(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[str]:
+    """A migrated PostgreSQL database that nobody else is connected to: it may be copied."""
+    with _postgres_database(_postgres, _migrated_postgres) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "lone_postgres"])
+def lone_url(request: pytest.FixtureRequest) -> str:
+    """A migrated database that may be copied and put back, on SQLite and again on PostgreSQL."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database of this test's own, on SQLite and again on PostgreSQL."""

@@ -88,9 +88,9 @@ def restored(
     journaled = _read(files, found)
     if (journaled.begun is None or journaled.begun > since) and not without_journal.strip():
         raise Refused(
-            f"No suppression journal in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so "
-            "nobody knows who opted out since. Name those of the machines that ran then with --journal FILE; or say "
-            'why there is none with --without-journal "REASON", which is kept.'
+            f"No journal of opt-outs in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so "
+            "nobody knows who opted out since. Name those of the machines that ran then (--journal FILE), or "
+            'say why there is none with --without-journal "REASON", which is kept.'
         )
     quarantine.put(house, held or "the database is being brought to today by `nurture admin restored`", now)
     still = replace(house, provider=_Stands())

@@ -35,7 +35,7 @@ class OlderThanSeen(Refused):
 class Machine:
     """This machine in the eyes of one database.
 
-    *folder* outlives that database. *origin* names the database, *salt* keys its hashes, *place* tells it from
+    *folder* outlives the database. *origin* names it, *salt* keys its hashes, *place* tells it from
     a copy that this machine uses as well, and *now* is its clock. Nothing is created before it is needed, and
     OSError says that the folder cannot be used.
     """

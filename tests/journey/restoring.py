@@ -1,0 +1,60 @@
+"""A live database on a machine of its own, for tests of copies and restores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nurture.clock import VirtualClock
+from nurture.journey import quarantine, tick
+from nurture.journey.house import House
+from nurture.journey.publish import publish
+from nurture.store import clocks, instance
+from nurture.store.database import Database
+from nurture.store.machine import Machine
+
+from .builders import START, add_lead, tiny_rules
+from .looking import Post
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+PEOPLE = [f"p{number}@people.example" for number in range(20)]
+
+
+@dataclass
+class Host:
+    """A machine whose private folder is *folder*. What it opens is live, and sends by *post*."""
+
+    folder: Path
+    post: Any = field(default_factory=Post)
+    now: datetime = START
+
+    def open(self, url: str) -> House:
+        """Open a database as the application does."""
+        database = Database(url)
+        clocks.bind(database, "live", self.now)
+        with database.read() as connection:
+            known = instance.read(connection)
+        assert known is not None
+        machine = Machine(self.folder, known.origin, known.salt, database.place, lambda: self.now)
+        if known.generation == 0:
+            machine.optouts.open()
+        database.machine = machine
+        house = House(database, self.post)
+        quarantine.look(house, self.now)
+        return house
+
+    def tick(self, house: House, now: datetime) -> tick.Ticked:
+        """Run every stage once at *now*."""
+        self.now = now
+        return tick.tick(house, now, VirtualClock(now))
+
+    def begin(self, url: str) -> House:
+        """Return a new database in which the first email of twenty leads is on its way in an hour."""
+        house = self.open(url)
+        publish(house, tiny_rules(), START)
+        for email in PEOPLE:
+            add_lead(house, title="Head", email=email)
+        self.tick(house, START)
+        return house

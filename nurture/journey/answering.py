@@ -16,7 +16,6 @@ from nurture.store.offers import OfferRow
 from nurture.store.views import Claimed
 
 from . import suppress
-from .following import room_freed
 from .house import House
 from .ladders import told, until_followed_up
 from .moves import Mover
@@ -65,7 +64,6 @@ def reject(
         mover.changes.write(house.database, connection, now)
         if decides_on is not None:
             leads.state_timeline(connection, one.lead_id, decides_on, now)
-        room_freed(house, connection, mover.book.policy, now)
     return one
 
 

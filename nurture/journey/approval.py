@@ -102,7 +102,6 @@ def approve(
 def _wake_sales(house: House, connection: Connection, policy: Policy, now: datetime) -> None:
     """Look at all that waits for a rep: there are others now, other rules, and whom it no longer names."""
     database = house.database
-    waiting_leads.wake(database, connection, now)
     waiting_leads.ask_again(database, connection, ASKED_AGAIN, now)
     offers.look_at(database, connection, [rep.id for rep in policy.reps], now, others=True)
 

@@ -22,7 +22,7 @@ from nurture.store import brakes, crmlinks, leads, offers, views
 from nurture.store.crmlinks import Link, Ours
 
 from . import outcomes, suppress
-from .following import Touched, note_touches, room_freed
+from .following import Touched, note_touches
 from .handback import brake_on, person_key
 from .house import House
 from .moves import Mover
@@ -248,7 +248,6 @@ class _Page:
             if meaning.suppress and lead.address_id is not None and lead.view.lead.id in won
         ]
         suppress.opt_out(database, self.connection, stopped, self.now)
-        room_freed(self.house, self.connection, self.policy, self.now)
         self.done.did["given back"] += len(won)
 
     def _reject(self, lead_ids: Sequence[int], back: Mapping[int, str]) -> None:

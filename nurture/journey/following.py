@@ -9,9 +9,8 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian
-from nurture.domain.policy import Policy
 from nurture.errors import NotFound, Refused
-from nurture.store import offers, views, waiting
+from nurture.store import offers, views
 from nurture.store.signals import Unapplied
 
 from .house import House
@@ -69,7 +68,6 @@ def note_touches(house: House, connection: Connection, touches: Sequence[Touched
         mover.note(lead, "followed_up", f"{lead.ref} was in touch: {touched.how}", None, ref=touched.how)
     won = mover.changes.write(database, connection, now)
     new = offers.follow_up(database, connection, [(id_, by_lead[id_].how) for id_ in sorted(won)], now)
-    room_freed(house, connection, mover.book.policy, now)
     return len(new)
 
 
@@ -78,9 +76,3 @@ def heard(house: House, connection: Connection, replies: Sequence[Unapplied], no
     return note_touches(
         house, connection, [Touched(one.lead_id, REPLIED, one.occurred_at) for one in replies], now
     )
-
-
-def room_freed(house: House, connection: Connection, policy: Policy, now: datetime) -> None:
-    """Have the queue to sales looked at, where a rep's work in hand kept leads from it."""
-    if any(rep.in_hand is not None for rep in policy.reps):
-        waiting.wake(house.database, connection, now)

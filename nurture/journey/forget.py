@@ -18,7 +18,7 @@ from nurture.domain.suppression import Source
 from nurture.store import clocks, erasing, offers, suppressions, views
 
 from . import events, explain, suppress
-from .following import CLOSED, room_freed
+from .following import CLOSED
 from .house import House
 from .moves import Mover
 from .suppress import OptOut
@@ -85,4 +85,3 @@ def _close(house: House, connection: Connection, lead_id: int, now: datetime) ->
         mover.close(lead, Closing.DISCARDED, _WHY, reason=_WHY, event="forgotten")
     won = mover.changes.write(database, connection, now)
     offers.follow_up(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)
-    room_freed(house, connection, mover.book.policy, now)

@@ -6,7 +6,7 @@ import gc
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -18,7 +18,7 @@ from nurture.domain.routing import OWNER_GONE, UNSURE, Routed
 from nurture.store import offers, views, waiting
 from nurture.store.offers import Had
 from nurture.store.views import Claimed
-from nurture.store.waiting import Waiter
+from nurture.store.waiting import Cursor, Waiter
 
 from . import asking
 from . import room as rooms
@@ -40,17 +40,22 @@ _TO_DO: Final = {
     OWNER_GONE: "say who owns its account",
 }
 
-Cursor = tuple[datetime, int]
+
+class _Progress(NamedTuple):
+    """How far the queue was looked at, and who had room after each batch: none takes who waits so far."""
+
+    after: Cursor
+    free: frozenset[str]
 
 
 def offer_all(house: House, now: datetime) -> Counter[str]:
     """Offer batch after batch until no rep has room, or all who wait were looked at."""
     events: Counter[str] = Counter()
-    after: Cursor | None = None
+    progress: _Progress | None = None
     while True:
-        done, after = _batch(house, now, house.batch, after)
+        done, progress = _batch(house, now, house.batch, progress)
         events += done
-        if after is None:
+        if progress is None:
             return events
         gc.collect(1)
 
@@ -61,27 +66,35 @@ def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
 
 
 def _batch(
-    house: House, now: datetime, limit: int, after: Cursor | None
-) -> tuple[Counter[str], Cursor | None]:
-    """Offer in one transaction; return what was done, and where to go on, None at the end."""
+    house: House, now: datetime, limit: int, before: _Progress | None
+) -> tuple[Counter[str], _Progress | None]:
+    """Offer in one transaction; return what was done, and where to go on, None at the end.
+
+    The queue is looked at when somebody is due, and whenever a rep has room who had none at the last look:
+    whoever freed it need not say so, and cannot say so at a wrong moment.
+    """
     database = house.database
     with database.write() as connection:
-        if after is None and not waiting.any_due(connection, now):
+        waits, is_due = waiting.stirs(connection, now)
+        if before is None and not waits:
             return Counter(), None
         waiting.alone(database, connection)
         policy = house.rulebooks.current(connection).policy
         room = rooms.look(house, connection, policy, now)
-        size = min(limit, max(LOOKED_AT_PER_PLACE * room.places, FEWEST_LOOKED_AT))
-        waiters = waiting.claim(database, connection, size, after) if room.places else []
+        if before is None and not is_due and room.free() <= waiting.looked_for(connection):
+            return Counter(), None
+        size = min(limit, max(LOOKED_AT_PER_PLACE * room.places, FEWEST_LOOKED_AT)) if room.places else 0
+        waiters, end, held = waiting.claim(database, connection, size, before.after if before else None)
         events = _offer(house, connection, room, waiters) if waiters else Counter[str]()
-        more = len(waiters) == size and room.places > 0
-        if not more:
+        free = room.free() if before is None else room.free() & before.free
+        progress = _Progress(end, frozenset() if held else free) if end is not None and room.places else None
+        if progress is None:
             if not room.places:  # else who is left came in, or was held, while this one looked
                 until, version = room.opens(), policy.version
                 events["waiting"] += waiting.postpone(database, connection, None, until, now, version)
             _note_pressure(house, connection, room)
-        last = waiters[-1] if more else None
-    return events, (last.rank, last.lead_id) if last is not None else None
+        waiting.note_look(connection, () if progress or held else free, now)
+    return events, progress
 
 
 def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[Waiter]) -> Counter[str]:

@@ -16,7 +16,7 @@ from nurture.store import offers, outcomes, views
 from nurture.store.outcomes import Joined, Open, Stands, Told
 from nurture.store.views import Claimed
 
-from .following import CLOSED, room_freed
+from .following import CLOSED
 from .house import House
 from .moves import Mover
 
@@ -145,7 +145,6 @@ def _close(house: House, connection: Connection, weighing: _Weighing, source: st
         )
     won = mover.changes.write(database, connection, now)
     offers.follow_up(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)
-    room_freed(house, connection, mover.book.policy, now)
 
 
 def _key(one: Telling, source: str) -> str:

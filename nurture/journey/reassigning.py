@@ -15,7 +15,6 @@ from nurture.store import offers, views, waiting
 from nurture.store.offers import OfferRow
 
 from . import room as rooms
-from .following import room_freed
 from .house import House
 from .making import Why, offer_to
 from .moves import Mover
@@ -62,7 +61,6 @@ def reassign(
         mover.note(lead, "reassigned", f"from {one.rep} to {to} {by}", None, ref=to)
         offer_to(mover, house.holidays, lead, rep, number, why)
         mover.changes.write(database, connection, now)
-        room_freed(house, connection, policy, now)
     return one
 
 

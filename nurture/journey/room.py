@@ -52,15 +52,25 @@ class Room:
         left = rep.capacity - standing.today
         return left if rep.in_hand is None else min(left, rep.in_hand - standing.in_hand)
 
+    def free(self) -> frozenset[str]:
+        """Return who has room, under which policy, and whether they rest: what decides who gets leads.
+
+        Whoever has room only because a business day began at closing time is free when the next one opens.
+        """
+        resting, version = self.resting(), self.policy.version
+        free = (rep for rep in self.policy.reps if self._free(rep.id) > 0)
+        told = (rep.id for rep in free if rep.in_hand is not None or self._is_open(rep.id))
+        return frozenset(f"{version} {rep}{' rests' if rep in resting else ''}" for rep in told)
+
+    def _is_open(self, rep_id: str) -> bool:
+        one = self.workings[rep_id]
+        return is_open(one.window, one.zone, one.off, self.now)
+
     def resting(self) -> dict[str, str]:
         """Return who has closed for now, and why: only what cannot wait is offered to them."""
         if not self.policy.pace.hot:
             return {}
-        return {
-            rep_id: "off until they open again"
-            for rep_id, one in self.workings.items()
-            if not is_open(one.window, one.zone, one.off, self.now)
-        }
+        return {rep_id: "off until they open again" for rep_id in self.workings if not self._is_open(rep_id)}
 
     def opens(self) -> datetime:
         """Return when somebody is foreseen to have room: later than now."""
@@ -69,7 +79,7 @@ class Room:
 
     def _opens(self, rep_id: str) -> datetime:
         one = self.workings[rep_id]
-        if self._free(rep_id) and not is_open(one.window, one.zone, one.off, self.now):
+        if self._free(rep_id) and not self._is_open(rep_id):
             return add(one, self.now, _INSTANT) - _INSTANT
         return day_opens(one, self.now)
 

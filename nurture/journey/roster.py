@@ -90,7 +90,6 @@ def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
     with house.database.write() as connection:
         if not routing.cancel_leave(connection, rep, first, now):
             raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
-        waiting.wake(house.database, connection, now)
         waiting.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 

@@ -25,7 +25,6 @@ from nurture.store.changes import Intended
 from nurture.store.offers import OfferRow
 from nurture.store.views import Claimed
 
-from .following import room_freed
 from .house import House
 from .ladders import promised, told, until_answered, until_followed_up
 from .moves import LOOK_AGAIN_AFTER, Mover
@@ -142,8 +141,6 @@ class _Sweep:
         recycle_all(self.house, connection, self.mover, self.recycled, "expired")
         self.mover.changes.write(database, connection, now)
         offers.raise_levels(database, connection, self.levels)
-        if self.ended:
-            room_freed(self.house, connection, self.mover.book.policy, now)
 
 
 def climb_batch(house: House, now: datetime, limit: int) -> Counter[str]:

@@ -21,7 +21,7 @@ from nurture.store import leads, offers, signals, views
 from nurture.store.changes import Factual, Placed
 from nurture.store.views import Claimed
 
-from .following import CLOSED, room_freed
+from .following import CLOSED
 from .house import House
 from .moves import Mover
 
@@ -202,7 +202,6 @@ def close_many(house: House, deals: Sequence[Deal], now: datetime, *, source: st
             _close(lead, by_lead[lead.view.lead.id], mover, source)
         won = mover.changes.write(database, connection, now)
         offers.follow_up(database, connection, [(id_, CLOSED) for id_ in won], now)
-        room_freed(house, connection, mover.book.policy, now)
     return len(closing)
 
 

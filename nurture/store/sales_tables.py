@@ -176,6 +176,20 @@ class Pressure(SQLModel, table=True):
     full_until: datetime | None = moment(null=True)
 
 
+class QueueLook(SQLModel, table=True):
+    """Which reps had room at the end of the newest look at the whole queue to sales: none takes who waits.
+
+    Whoever has room and is not among *free* is news: the queue is looked at again.
+    """
+
+    __tablename__ = "queue_look"
+    __table_args__: ClassVar[Any] = (CheckConstraint("id = 1", name="one"),)
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    at: datetime = moment()
+    free: list[str] = Field(sa_column=Column(Json, nullable=False))
+
+
 class RepLink(SQLModel, table=True):
     """A link to a rep's own page. Only its token's SHA-256 is kept; it ends at *expires_at*, or revoked."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -16,6 +16,7 @@ from nurture.store.database import Database
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 urgency: Table = sales_tables.Urgency.__table__  # type: ignore[attr-defined]
+look: Table = sales_tables.QueueLook.__table__  # type: ignore[attr-defined]
 pressure: Table = sales_tables.Pressure.__table__  # type: ignore[attr-defined]
 
 _ONE_WHO_OFFERS: Final = 7_240_131  # any number, the same for all who count what reps were given
@@ -23,6 +24,10 @@ _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Que
 _RANK: Final = func.coalesce(urgency.c.rank, custody.c.since, type_=custody.c.since.type)
 _HELD: Final = "waits for room"
 """How the next action of a lead begins that was told to wait."""
+
+
+Cursor = tuple[datetime, int]
+"""The rank and the id of a lead in the queue."""
 
 
 class Waiter(NamedTuple):
@@ -44,16 +49,21 @@ def alone(database: Database, connection: Connection) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_ONE_WHO_OFFERS)))
 
 
-def any_due(connection: Connection, now: datetime) -> bool:
-    """Say whether somebody in the queue is to be looked at now."""
-    due = select(custody.c.lead_id).where(*_WAITING, custody.c.due_at <= now).limit(1)
-    return connection.execute(due).scalar() is not None
+def stirs(connection: Connection, now: datetime) -> tuple[bool, bool]:
+    """Say whether anybody is in the queue, and whether anybody is to be looked at now."""
+    somebody = select(custody.c.lead_id).where(*_WAITING)
+    due = somebody.where(custody.c.due_at <= now)
+    waits, is_due = connection.execute(select(somebody.exists(), due.exists())).one()
+    return bool(waits), bool(is_due)
 
 
 def claim(
-    database: Database, connection: Connection, limit: int, after: tuple[datetime, int] | None
-) -> list[Waiter]:
-    """Lock and return the most urgent of the queue, due or not; *after* is (rank, lead) of the last seen."""
+    database: Database, connection: Connection, limit: int, after: Cursor | None
+) -> tuple[list[Waiter], Cursor | None, bool]:
+    """Lock the most urgent of the queue, due or not; *after* is the last seen.
+
+    Return them, the last seen if there may be more, and whether others held some: those are passed over.
+    """
     wanted = (
         select(
             custody.c.lead_id,
@@ -71,10 +81,27 @@ def claim(
         rank, lead_id = after
         last = tuple_(literal(rank, custody.c.since.type), literal(lead_id, BigInteger()))
         wanted = wanted.where(tuple_(_RANK, custody.c.lead_id) > last)
-    if database.skips_locked:
-        wanted = wanted.with_for_update(of=custody, skip_locked=True)
     rows = connection.execute(wanted).all()
-    return [Waiter(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
+    found = [Waiter(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
+    end = (found[-1].rank, found[-1].lead_id) if found and len(found) == limit else None
+    if not database.skips_locked or not found:
+        return found, end, False
+    chosen = database.ids("chosen", [one.lead_id for one in found])
+    free = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id).where(*_WAITING)
+    mine = set(connection.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
+    return [one for one in found if one.lead_id in mine], end, len(mine) < len(found)
+
+
+def looked_for(connection: Connection) -> frozenset[str]:
+    """Return who had room when the whole queue was last looked at, and can take none who waits."""
+    return frozenset(connection.execute(select(look.c.free)).scalar() or ())
+
+
+def note_look(connection: Connection, free: Collection[str], now: datetime) -> None:
+    """Keep who has room and can take none who waits; nobody where not all were looked at."""
+    values = {"free": sorted(free), "at": now}
+    if connection.execute(update(look).values(values)).rowcount == 0:
+        connection.execute(insert(look).values(id=1, **values))
 
 
 def postpone(
@@ -124,20 +151,6 @@ def postpone(
             ],
         )
     return len(found)
-
-
-def wake(database: Database, connection: Connection, now: datetime) -> None:
-    """Have the queue looked at now, because a rep has room again: one lead falls due, whichever.
-
-    Who looks at the queue looks at it in the order of urgency.
-    """
-    first = select(custody.c.lead_id).where(*_WAITING).limit(1)
-    if database.skips_locked:
-        first = first.with_for_update(of=custody, skip_locked=True)
-    lead_id = connection.execute(first).scalar()
-    if lead_id is not None:
-        sooner = update(custody).where(custody.c.lead_id == lead_id, custody.c.due_at > now)
-        connection.execute(sooner.values(due_at=now, version=custody.c.version + 1))
 
 
 def ask_again(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:

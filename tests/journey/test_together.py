@@ -40,7 +40,7 @@ def other() -> Iterator[ThreadPoolExecutor]:
         yield worker
 
 
-def _let_wait(house: House, other: ThreadPoolExecutor, deed: Callable[[], object]) -> Future[object]:
+def let_wait(house: House, other: ThreadPoolExecutor, deed: Callable[[], object]) -> Future[object]:
     """Start *deed* beside us, and return once it waits for what we hold."""
     doing = other.submit(deed)
     until = time.monotonic() + 20
@@ -61,7 +61,7 @@ def test_a_lead_that_is_closed_while_a_sweep_enrols_it_leaves_its_new_track(
         mover = Mover(house.rulebooks.current(connection), START, "enrol")
         (claimed,) = views.views(database, connection, found, START, house.holidays)
         enrol.place(claimed, mover, "fits")
-        closing = _let_wait(house, other, lambda: steer.close(house, lead, Closing.WON, START))
+        closing = let_wait(house, other, lambda: steer.close(house, lead, Closing.WON, START))
         mover.changes.write(database, connection, START)
     closing.result(20)
     assert custody(house, lead) == ("closed", "won")
@@ -76,7 +76,7 @@ def test_an_import_and_a_sweep_do_not_wait_for_each_other(
     database = house.database
     with database.write() as connection:
         views.these(database, connection, [lead])
-        coming: Future[Any] = _let_wait(house, other, lambda: import_file(house, path, START))
+        coming: Future[Any] = let_wait(house, other, lambda: import_file(house, path, START))
         leads.spend_evidence(database, connection, [lead], START)
     assert coming.result(20).updated == 1
 
@@ -92,7 +92,7 @@ def test_a_sender_waits_for_whoever_holds_its_lead_before_it_takes_the_message(
     database = house.database
     with database.write() as connection:
         views.these(database, connection, [lead])
-        sending = _let_wait(house, other, lambda: calling.send_claimed(house, held, VirtualClock(nine)))
+        sending = let_wait(house, other, lambda: calling.send_claimed(house, held, VirtualClock(nine)))
         off = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(off, {"id": lead})

@@ -162,6 +162,7 @@ def _reps() -> None:
         moment("full_until", null=True),
         check("one", "id = 1"),
     )
+    table("queue_look", count("id", key=True), moment("at"), json("free"), check("one", "id = 1"))
     table(
         "rep_link",
         text("digest", key=True),

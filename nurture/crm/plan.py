@@ -21,6 +21,7 @@ from nurture.crm.columns import (
 from nurture.crm.dates import DateReader
 from nurture.crm.mapping import DATE_FIELDS, PLACEHOLDER, Mapping, nearest
 from nurture.crm.statuses import basis_of
+from nurture.domain.plain import index_key
 from nurture.errors import FileUnreadable
 
 MAX_CUSTOM: Final = 200
@@ -82,7 +83,7 @@ def reader_of(name: str) -> Read | None:
 def make_plan(header: Sequence[str], mapping: Mapping, where: str) -> Plan:
     """Settle what each column is. Raises FileUnreadable when the mapping does not fit the file."""
     system = detect_system(header)
-    plan = Plan(mapping.source or system or "csv")
+    plan = Plan(index_key(mapping.source or system or "csv"))
     targets = _targets(header, mapping, system, where)
     ranked = sorted(
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),

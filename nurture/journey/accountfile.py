@@ -14,6 +14,7 @@ from nurture.crm.badrows import BadRow, BadRowReport, report_path
 from nurture.crm.columns import squash
 from nurture.crm.csvfile import CsvRows, open_rows
 from nurture.domain.accounts import AccountKind
+from nurture.domain.plain import index_key
 from nurture.domain.policy import Policy
 from nurture.domain.routing import ASKED_AGAIN
 from nurture.errors import FileUnreadable, NotFound, Refused
@@ -82,7 +83,7 @@ def import_accounts(
     *report* (default: beside the file). Raises FileUnreadable.
     """
     report = report_path(path, report)
-    done = AccountsImported()
+    done, source = AccountsImported(), index_key(source)
     with open_rows(path, lambda cells: "name" in _places(cells)) as file:
         places = _places(file.header)
         if "name" not in places:
@@ -150,7 +151,7 @@ def _told(cells: Mapping[str, str], owners: Mapping[str, str]) -> _Told:
         raise Refused(f"{cells['kind']!r} is no kind of account; write customer, prospect or partner")
     owner = cells.get("owner", "")
     return _Told(
-        cells.get("id", "") or taken_apart(name).full,
+        index_key(cells.get("id", "") or taken_apart(name).full),
         name,
         _domains(cells.get("domains", "")),
         owners.get(owner.casefold(), owner),
@@ -206,7 +207,7 @@ def _adopt(
     by_name = {row.name.casefold(): row for row in known.values()}
     parents = []
     for key, one in told.items():
-        parent = known.get(one.parent) or by_name.get(one.parent.casefold())
+        parent = known.get(index_key(one.parent)) or by_name.get(one.parent.casefold())
         parent_id = parent.id if parent is not None and parent.id != known[key].id else None
         if parent_id != known[key].parent_id:
             parents.append((known[key].id, parent_id))

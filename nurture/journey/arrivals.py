@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from nurture.crm.leadrow import LeadRow
 from nurture.domain import bant
 from nurture.domain.lead import Closing, Custodian, Fact, Queue
+from nurture.domain.plain import index_key
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Key as OptOutKey
 from nurture.domain.suppression import Scope, Source, Standing, key_of
@@ -381,7 +382,7 @@ class Arrivals:
                     heard.kind,
                     heard.occurred_at,
                     self._now,
-                    f"import {source} {lead.id} {heard.kind} {heard.key}",
+                    index_key(f"import {source} {lead.id} {heard.kind} {heard.key}"),
                     "human",
                     "",
                     heard.value,

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.address import PUBLIC_MAIL
 from nurture.domain.evidence import Judgement, Thresholds, Visit, agent_of, judge
+from nurture.domain.plain import index_key
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.store import evidence, scores, signals
@@ -110,7 +111,7 @@ def _came(one: Visited, mail: Mailed) -> Came:
     second = one.occurred_at.replace(microsecond=0).isoformat()
     parts = (one.kind.value, str(mail.message_id), one.link or "", method, second, ip_mark, agent_mark)
     return Came(
-        natural_key=one.natural_key or "|".join(("visit", *parts)),
+        natural_key=one.natural_key or index_key("|".join(("visit", *parts))),
         message_id=mail.message_id,
         at=one.occurred_at,
         method=method,

@@ -8,14 +8,17 @@ from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from nurture.domain import score
 from nurture.domain.lead import Custodian
+from nurture.domain.plain import index_key
 from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
 from nurture.domain.suppression import source_of
 from nurture.errors import Refused
 from nurture.store import scores, signals, suppressions, views
+from nurture.store.explained import passes
 from nurture.store.scores import Scored, Stated
 from nurture.store.signals import Answered, Recorded, Unapplied
 
@@ -52,6 +55,22 @@ def record(house: House, heard: Sequence[Recorded], now: datetime, visits: Seque
     if new:
         listen(house, now)
     return new
+
+
+def record_apart(house: House, heard: Sequence[Recorded], now: datetime) -> tuple[int, list[int]]:
+    """Do as `record`, without the signals that the database refuses; return also the places of these."""
+    try:
+        return record(house, heard, now), []
+    except DBAPIError as error:
+        if passes(error):
+            raise
+    new, refused = 0, []
+    for place, one in enumerate(heard):
+        try:
+            new += record(house, [one], now)
+        except DBAPIError:
+            refused.append(place)
+    return new, refused
 
 
 def listen(house: House, now: datetime) -> int:
@@ -198,7 +217,9 @@ def told(
     *answered* is the touch of *email* that the lead answered, so that conditions on it see the answer.
     """
     second = at.replace(microsecond=0).isoformat()
-    key = "|".join(("told", str(lead_id), kind.value, second, email or "", link or "", value or ""))
+    key = index_key(
+        "|".join(("told", str(lead_id), kind.value, second, email or "", link or "", value or ""))
+    )
     enrollment_id, track, message_id = answered or Answered()
     return Recorded(
         lead_id=lead_id,

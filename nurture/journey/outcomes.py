@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.domain.lead import Closing, Custodian
+from nurture.domain.plain import index_key
 from nurture.errors import NotFound, Refused
 from nurture.store import offers, outcomes, views
 from nurture.store.outcomes import Joined, Open, Stands, Told
@@ -149,10 +150,10 @@ def _close(house: House, connection: Connection, weighing: _Weighing, source: st
 
 def _key(one: Telling, source: str) -> str:
     if one.key:
-        return f"{source}|{one.lead_id}|{sha256(one.key.encode()).hexdigest()[:32]}"
+        return f"{index_key(source)}|{one.lead_id}|{sha256(one.key.encode()).hexdigest()[:32]}"
     when = one.happened_at.astimezone(UTC).isoformat() if one.happened_at else ""
     said = f"{one.closing.value}|{when}|{one.amount}|{one.reason}"
-    return f"{source}|{one.lead_id}|{sha256(said.encode(errors='replace')).hexdigest()[:32]}"
+    return f"{index_key(source)}|{one.lead_id}|{sha256(said.encode(errors='replace')).hexdigest()[:32]}"
 
 
 def _told(one: Telling, key: str, source: str, verdict: Verdict, now: datetime) -> Told:

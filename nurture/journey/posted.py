@@ -108,8 +108,12 @@ def post_batches(house: House, batches: Sequence[Sequence[object]], now: datetim
             except WrongItem as wrong:
                 done[batch].rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
     heard = _heard(house, deeds, done, now)
-    new = _record(house, [one for _, one in heard], now)
-    for batch, one in heard:
+    new, refused = _record(house, [one for _, _, one in heard], now)
+    for at, (batch, place, one) in enumerate(heard):
+        if at in refused:
+            remedy = "Shorten its texts, or leave out what is unusual in them."
+            done[batch].rejected.append(Wrong(place, "", "The database does not take it.", remedy))
+            continue
         done[batch].accepted += 1
         done[batch].counts["new" if one.natural_key in new else "known"] += 1
         new.discard(one.natural_key)
@@ -138,14 +142,14 @@ def post_leads(house: House, source: str, items: Sequence[object], told_by: str,
 
 def _heard(
     house: House, deeds: Sequence[_Deed], done: Sequence[Taken], now: datetime
-) -> list[tuple[int, Recorded]]:
-    """Find the leads and touches that are meant; return each signal as it is stored, and its batch."""
+) -> list[tuple[int, int, Recorded]]:
+    """Find the leads and touches that are meant; return (batch, place, signal as it is stored)."""
     database = house.database
     with database.read() as connection:
         found = api.named(database, connection, [deed.name for deed in deeds])
         pairs = [(found[at], deed.email) for at, deed in enumerate(deeds) if deed.email and at in found]
         touches = signals.newest_touches(database, connection, pairs)
-    heard: list[tuple[int, Recorded]] = []
+    heard: list[tuple[int, int, Recorded]] = []
     for at, deed in enumerate(deeds):
         lead_id = found.get(at)
         if lead_id is None:
@@ -155,21 +159,22 @@ def _heard(
             )
         else:
             answered = touches.get((lead_id, deed.email)) if deed.email else None
-            heard.append((deed.batch, _recorded(lead_id, deed, answered, now)))
+            heard.append((deed.batch, deed.place, _recorded(lead_id, deed, answered, now)))
     return heard
 
 
-def _record(house: House, heard: Sequence[Recorded], now: datetime) -> set[str]:
-    """Record signals; return the keys of those that were new."""
+def _record(house: House, heard: Sequence[Recorded], now: datetime) -> tuple[set[str], set[int]]:
+    """Record signals; return the keys of those that were new, and the places of those that cannot be kept."""
     if not heard:
-        return set()
+        return set(), set()
     keys = {one.natural_key for one in heard}
     with house.database.read() as connection:
         new = keys - signals.known_keys(house.database, connection, sorted(keys))
     # Where nothing is published yet they are in all the same; the first sweep after that applies them.
+    refused: list[int] = []
     with suppress(NotFound):
-        listen.record(house, heard, now)
-    return new
+        _, refused = listen.record_apart(house, heard, now)
+    return new, set(refused)
 
 
 def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetime) -> Recorded:
@@ -178,12 +183,7 @@ def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetim
     key = told.natural_key
     if deed.id is not None:
         key = f"api|{lead_id}|{deed.kind}|{sha256(deed.id.encode()).hexdigest()[:32]}"
-    elif len(key) > _LARGEST_KEY:
-        key = f"told|{lead_id}|{sha256(key.encode()).hexdigest()}"
     return told._replace(natural_key=key, source=SOURCE, occurred_at=min(deed.at, now))
-
-
-_LARGEST_KEY: Final = 1_000  # characters; an index entry has a limit
 
 
 def _deed(batch: int, index: int, item: object, now: datetime) -> _Deed:

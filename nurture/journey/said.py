@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from nurture.crm.leadrow import LeadRow
 from nurture.crm.statuses import Status
 from nurture.domain.lead import Closing, Custodian, Fact, Queue
+from nurture.domain.plain import index_key
 from nurture.domain.signals import SignalKind
 from nurture.store.intake import Key
 
@@ -52,7 +53,7 @@ _plain = attrgetter(*_PLAIN)
 _everything = attrgetter(*(one.name for one in fields(LeadRow) if one.name != "line"))
 _WON: Final = frozenset({Status.WON, Status.CUSTOMER})
 _LOST: Final = frozenset({Status.LOST, Status.UNQUALIFIED})
-_LONGEST_ID: Final = 200  # characters; an index entry has a limit
+_LONGEST_OWNER: Final = 200  # characters
 
 
 class Place(NamedTuple):
@@ -87,7 +88,7 @@ def key_of(row: LeadRow) -> Key | None:
 
 def key_named(source: str, external_id: str) -> Key:
     """Return the name of a lead in another system as it is kept."""
-    return source, _digest(external_id) if len(external_id) > _LONGEST_ID else external_id
+    return index_key(source), index_key(external_id)
 
 
 def _digest(text: str) -> str:
@@ -153,7 +154,7 @@ def _worked(row: LeadRow, now: datetime) -> Place | None:
     if not row.owner or row.status is not Status.WORKING or row.deleted:
         return None
     due = now + FOLLOW_UP_AFTER
-    return Place(Custodian.REP, row.owner[:_LONGEST_ID], "follow up", due, "a rep works it already")
+    return Place(Custodian.REP, row.owner[:_LONGEST_OWNER], "follow up", due, "a rep works it already")
 
 
 def opts_out(row: LeadRow) -> bool:

@@ -88,15 +88,19 @@ def _record(
             if told.get("email") and len(ids := known.get(told.get("lead", ""), ())) == 1
         ]
         touches = signals.newest_touches(house.database, connection, pairs)
-    heard = []
+    heard, kept = [], []
     for line, cells, told in batch:
         try:
             heard.append(_signal(told, known, touches, now))
+            kept.append((line, cells))
         except Refused as fault:
             bad.add(BadRow.of(line, str(fault), cells))
-    new = listen.record(house, heard, now) if heard else 0
+    new, refused = listen.record_apart(house, heard, now) if heard else (0, [])
+    for place in refused:
+        line, cells = kept[place]
+        bad.add(BadRow.of(line, "the database does not take it; shorten its texts", cells))
     done.new += new
-    done.known += len(heard) - new
+    done.known += len(heard) - len(refused) - new
 
 
 def _signal(

@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Connection, String, Table, func, insert, select, union, update
 
+from nurture.domain.plain import index_key
 from nurture.store import tables
 from nurture.store.database import Database
 
@@ -122,9 +123,14 @@ def resolve(
         return {}
     asked = database.rows(
         "asked",
-        {"text": String(), "normal": String(), "id": BigInteger()},
+        {"text": String(), "normal": String(), "key": String(), "id": BigInteger()},
         [
-            (text, normal, int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None)
+            (
+                text,
+                normal,
+                index_key(text),
+                int(text) if text.isdecimal() and len(text) < MOST_DIGITS else None,
+            )
             for text, normal in texts.items()
         ],
     )
@@ -134,7 +140,7 @@ def resolve(
         .join(table_address, table_address.c.normal == asked.c.normal)
         .join(lead, lead.c.address_id == table_address.c.id)
     )
-    by_name = select(asked.c.text, identity.c.lead_id).join(identity, identity.c.external_id == asked.c.text)
+    by_name = select(asked.c.text, identity.c.lead_id).join(identity, identity.c.external_id == asked.c.key)
     found: dict[str, tuple[int, ...]] = {}
     for text, lead_id in connection.execute(union(by_id, by_address, by_name)):
         found[text] = (*found.get(text, ()), lead_id)

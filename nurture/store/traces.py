@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Select, Table, func, select
 
+from nurture.domain.plain import index_key
 from nurture.store import tables
 
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
@@ -184,9 +185,11 @@ def by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:
 
 def by_external_id(connection: Connection, external_id: str, source: str | None) -> list[tuple[str, int]]:
     """Return (source, lead id) of everybody whom another system knows by this id."""
-    wanted = select(identity.c.source, identity.c.lead_id).where(identity.c.external_id == external_id)
+    wanted = select(identity.c.source, identity.c.lead_id).where(
+        identity.c.external_id == index_key(external_id)
+    )
     if source is not None:
-        wanted = wanted.where(identity.c.source == source)
+        wanted = wanted.where(identity.c.source == index_key(source))
     return [(row[0], row[1]) for row in connection.execute(wanted.order_by(identity.c.source))]
 
 

@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.leads import LeadArgument
 from nurture.cli.show import JsonOption, as_json, out, table
-from nurture.journey import explain
+from nurture.journey import explain, inbound
 from nurture.journey.replies import list_replies
 from nurture.store.replies import Written
 
@@ -20,11 +19,20 @@ def add_to(app: typer.Typer) -> None:
 
 
 def replies(
-    lead: LeadArgument,
+    lead: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[LEAD]", help="The lead's number or address; without it: mail nobody could read."
+        ),
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try again to read what was set aside.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show what was answered to a lead's mail, and which rep was told of it."""
+    """Show what was answered to a lead's mail, and which rep was told; or mail that could not be read."""
+    if lead is None or retry:
+        _show_set_aside(limit, json=json, retry=retry)
+        return
     with open_app() as app:
         found = list_replies(app.house, explain.find_lead(app.house, lead), limit)
     if json:
@@ -37,6 +45,22 @@ def replies(
             for each in found
         ]
         out.print(table(("when (UTC)", "kind", "who", "what", "passed on"), rows))
+
+
+def _show_set_aside(limit: int, *, json: bool, retry: bool) -> None:
+    with open_app() as app:
+        if retry:
+            again = inbound.retry(app.house)
+            out.print(f"Mails that wait to be read again: {again}. The next `nurture tick` reads them.")
+            return
+        found = inbound.list_set_aside(app.house, limit)
+    if json:
+        as_json(found)
+    elif not found:
+        out.print("All mail that came in was read.")
+    else:
+        rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.fault) for one in found]
+        out.print(table(("came (UTC)", "by", "lead", "bytes", "why it was not read"), rows))
 
 
 def _words(one: Written) -> str:

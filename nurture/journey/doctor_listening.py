@@ -7,7 +7,7 @@ from typing import Final
 
 from nurture.mail.inbox import Inbox, InboxUnusable
 from nurture.settings import Settings
-from nurture.store import events, schema
+from nurture.store import events, inbound_mail, schema
 
 from .doctor import Finding, SetUp, State
 
@@ -41,6 +41,21 @@ def replies(setup: SetUp) -> Sequence[Finding]:
             reason, _, remedy = str(error).partition(". ")
             return [Finding("replies", worse, reason, remedy)]
     return [Finding("replies", "ok", f"mail asks for answers at {domain}, heard by {' and '.join(doors)}")]
+
+
+def unread(setup: SetUp) -> Sequence[Finding]:
+    """Look for mails that could not be read."""
+    with setup.database() as db:
+        schema.require_current(db)
+        with db.read() as connection:
+            found = inbound_mail.list_set_aside(connection, inbound_mail.MOST_SET_ASIDE)
+    if not found:
+        return []
+    many = "1 mail" if len(found) == 1 else f"{len(found)} mails"
+    what = f"{many} could not be read and may hold answers, the newest of {found[0].received_at:%Y-%m-%d}"
+    return [
+        Finding("unread mail", "warning", what, "`nurture replies` says why; `--retry` tries them again.")
+    ]
 
 
 def _doors(settings: Settings) -> list[str]:

@@ -15,7 +15,7 @@ from nurture.mail.compose import Address, ComposedEmail
 from .doctor import Check, Finding, SetUp, State
 from .doctor_crm import crm
 from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders, versions
-from .doctor_listening import replies, unapplied
+from .doctor_listening import replies, unapplied, unread
 from .doctor_sales import places
 from .reach import Unreachable, get
 
@@ -188,6 +188,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("replies", replies),
     ("CRM", crm),
     ("events", unapplied),
+    ("unread mail", unread),
     ("brakes", paused),
     ("doubts", doubtful),
     ("Prefect", prefect),

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from nurture.domain.address import mark_of, normalise_address
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.suppression import Source
-from nurture.store import clocks, erasing, offers, suppressions, views
+from nurture.store import clocks, erasing, inbound_mail, offers, suppressions, views
 
-from . import events, explain, suppress
+from . import events, explain, replies, suppress
 from .following import CLOSED
 from .house import House
 from .moves import Mover
@@ -42,6 +42,7 @@ def forget(house: House, who: str, now: datetime) -> Forgotten:
     applied first, so that it is not lost to others. Raises NotFound.
     """
     events.apply(house, now)
+    replies.read_waiting(house, now)
     lead_id, address_id, spellings = _named(house, who)
     with house.database.write() as connection:
         if address_id is not None:
@@ -49,12 +50,12 @@ def forget(house: House, who: str, now: datetime) -> Forgotten:
         if lead_id is not None:
             _close(house, connection, lead_id, now)
             erasing.erase_lead(connection, lead_id, now)
-        rows = 0
+        rows = inbound_mail.erase(connection, lead_id, set(spellings))
         if address_id is not None:
             suppressions.note_erased(house.database, connection, spellings[-1], now)
             salt = clocks.salt_in(connection)
             erasing.erase_address(connection, address_id, mark_of(spellings[-1], salt))
-            rows = erasing.erase_mentions(connection, set(spellings))
+            rows += erasing.erase_mentions(connection, set(spellings))
     return Forgotten(lead_id, address_id is not None, rows)
 
 

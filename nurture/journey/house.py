@@ -10,6 +10,7 @@ from nurture.crm.port import Crm
 from nurture.mail.inbox import Inbox
 from nurture.mail.nowhere import Nowhere
 from nurture.mail.provider import Provider
+from nurture.mail.reader import MailReader, shared
 from nurture.mail.tracking import Tracking
 from nurture.rules.holidays import public_holidays
 from nurture.store.database import Database
@@ -30,7 +31,7 @@ class House:
     *reply_domain* is where mail to reply+... comes back to us, "" if nowhere; *inbox* is a mailbox where it
     may lie. *crm* is where sales keeps its leads, None if nowhere that we know. *tellers* carry notices to
     the places where reps look, by their names; None has them go the way of mail, as where time is virtual
-    nobody is told of anything.
+    nobody is told of anything. *mail_reader* reads strangers' mail, in a process of its own.
     """
 
     database: Database
@@ -48,6 +49,7 @@ class House:
     inbox: Inbox | None = None
     crm: Crm | None = None
     tellers: Mapping[str, Provider] | None = None
+    mail_reader: MailReader = field(default_factory=shared)
 
     def teller(self, target: str) -> Provider:
         """Return what carries notices to *target*; for a name that the settings do not know, nothing does."""

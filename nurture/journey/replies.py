@@ -9,35 +9,39 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from itertools import count
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from nurture.domain import calendar
 from nurture.domain.address import normalise_address
 from nurture.domain.fate import News
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.domain.suppression import Source
-from nurture.mail.inbox import InboxUnusable
+from nurture.errors import NurtureError
+from nurture.mail.inbox import Folder, InboxUnusable
 from nurture.mail.incoming import Incoming
+from nurture.mail.raw_mail import RawMail
 from nurture.mail.replies import Kind, Reply, read_reply
 from nurture.store import changes, events, replies, signals, views
+from nurture.store.inbound_mail import Waiting
 from nurture.store.replies import Answered, Came, Mark, Written
 from nurture.store.signals import Recorded
 
-from . import fates, forwarding, listen
+from . import fates, forwarding, inbound, listen
 from .events import POISON
 from .house import House
+from .inbound import AT_ONCE, InboxFull
 from .links import REPLY, digest
 from .moves import Mover
 
 DOOR: Final = "report"
 """Who tells of a message, where it is a delivery report among the answers."""
-
-AT_ONCE: Final = 20
-"""Mails of a mailbox in one transaction."""
 
 _MOST_AWAY: Final = timedelta(days=400)
 _BY_ANOTHER: Final = "by somebody else"
@@ -73,8 +77,12 @@ class _Heard(NamedTuple):
 
 
 def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
+    """Keep what mails say that were read here, as those of a simulation are. See `apply`."""
+    return apply(house, [read_reply(mail, now.date()) for mail in mails], now)
+
+
+def apply(house: House, read: Sequence[Reply], now: datetime) -> Taken:
     """Keep what mails say and let it have its effects; what answers no mail of ours is passed over."""
-    read = [read_reply(mail, now.date()) for mail in mails]
     with house.database.write() as connection:
         if any(reply.report is not None for reply in read):
             events.alone(house.database, connection)
@@ -90,7 +98,7 @@ def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
     said = [_recorded(one, now) for one in heard if _is_said(one)]
     if said:  # also those that are known: whoever kept them may have died before this
         listen.record(house, said, now)
-    return Taken(len(mails), len(heard), len(new))
+    return Taken(len(read), len(heard), len(new))
 
 
 def list_replies(house: House, lead_id: int, limit: int) -> list[Written]:
@@ -99,42 +107,70 @@ def list_replies(house: House, lead_id: int, limit: int) -> list[Written]:
         return replies.listing(connection, lead_id, limit)
 
 
-def poll(house: House, now: datetime) -> Taken:
-    """Take what is new in the mailbox for replies, if there is one. Nothing in it is changed.
+def receive(house: House, source: str, mails: Sequence[RawMail], now: datetime) -> int:
+    """Store those of the mails that may concern us; return how many. Raises InboxFull."""
+    with house.database.write() as connection:
+        return inbound.receive(house, connection, source, mails, now)
 
-    A mailbox that cannot be read is a warning in the log: it must not stop what else is to be heard.
+
+def poll(house: House, now: datetime) -> Taken:
+    """Store what is new in the mailbox for replies, if there is one, and read all mail that is stored.
+
+    Nothing in the mailbox is changed. One that cannot be read is a warning in the log: it must not stop what
+    else is to be heard.
     """
     total = Taken()
-    if house.inbox is None:
-        return total
+    if house.inbox is not None:
+        try:
+            with house.inbox.opened() as folder:
+                for came in _fetched(house, house.inbox.name, folder, now):
+                    total = total.plus(Taken(came)).plus(read_waiting(house, now))
+        except (InboxUnusable, InboxFull) as error:
+            _log.warning("inbox_unusable", extra={"why": str(error)})
+    return total.plus(read_waiting(house, now))
+
+
+def _fetched(house: House, name: str, folder: Folder, now: datetime) -> Iterator[int]:
+    """Store the mails of a folder, batch by batch, each with the mark behind it; yield how many came."""
     with house.database.read() as connection:
-        mark = replies.mark_of(connection, house.inbox.name)
-    try:
-        with house.inbox.opened() as folder:
-            last = mark.last_uid if mark is not None and mark.uid_validity == folder.uid_validity else 0
-            for batch in _batches(folder.newer_than(last)):
-                total = total.plus(_take_some(house, folder.fetch(batch), now))
-                with house.database.write() as connection:
-                    reached = Mark(folder.uid_validity, batch[-1])
-                    replies.set_mark(house.database, connection, house.inbox.name, reached, now)
-    except InboxUnusable as error:
-        _log.warning("inbox_unusable", extra={"why": str(error)})
-    return total
+        mark = replies.mark_of(connection, name)
+    last = mark.last_uid if mark is not None and mark.uid_validity == folder.uid_validity else 0
+    for batch in _batches(folder.newer_than(last)):
+        mails = [mail for _, mail in folder.fetch(batch)]
+        with house.database.write() as connection:
+            inbound.receive(house, connection, "imap", mails, now)
+            reached = Mark(folder.uid_validity, batch[-1])
+            replies.set_mark(house.database, connection, name, reached, now)
+        yield len(mails)
 
 
-def _take_some(house: House, mails: Sequence[tuple[int, Incoming]], now: datetime) -> Taken:
-    """Take mails together; if that fails one by one, passing over what cannot be taken: it stays there."""
-    try:
-        return take(house, [mail for _, mail in mails], now)
-    except POISON as error:
-        if len(mails) == 1:
-            # The type alone: its words may hold what was in the mail.
-            _log.error("mail_passed_over", extra={"uid": mails[0][0], "error": type(error).__name__})
-            return Taken(1)
+def read_waiting(house: House, now: datetime, batches: int | None = None) -> Taken:
+    """Read the mails that wait and let them have their effects; at most so many *batches*, all for None.
+
+    A batch that fails is tried again one by one, and set aside what fails alone.
+    """
     total = Taken()
-    for one in mails:
-        total = total.plus(_take_some(house, [one], now))
+    for _ in count() if batches is None else range(batches):
+        mails = inbound.claim(house, now)
+        if not mails:
+            break
+        total = total.plus(_read(house, mails, now)._replace(mails=0))
     return total
+
+
+def _read(house: House, mails: Sequence[Waiting], now: datetime) -> Taken:
+    read, faults = inbound.read(house, mails, now.date())
+    taken = Taken()
+    try:
+        taken = apply(house, list(read.values()), now)
+    except POISON as error:
+        faults |= dict.fromkeys(read, type(error).__name__)  # its words may hold what was in the mail
+    except Exception:
+        with suppress(NurtureError, DBAPIError):
+            inbound.give_back(house, mails)
+        raise
+    inbound.settle(house, mails, faults)
+    return taken
 
 
 def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:

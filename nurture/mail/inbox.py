@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from nurture.errors import NurtureError
-from nurture.mail.incoming import Incoming, read_mail
 from nurture.mail.mime_parts import MOST_BYTES
+from nurture.mail.raw_mail import RawMail
 
 TIMEOUT: Final = 20.0
 """Seconds for a connection, and for each answer."""
@@ -109,11 +109,11 @@ class Folder:
         }
         return sorted(one for one in numbers if one > uid)
 
-    def fetch(self, uids: Sequence[int]) -> list[tuple[int, Incoming]]:
+    def fetch(self, uids: Sequence[int]) -> list[tuple[int, RawMail]]:
         """Return these mails, without those that are gone by now. Raises InboxUnusable."""
         if not uids:
             return []
-        found: dict[int, Incoming] = {}
+        found: dict[int, RawMail] = {}
         answer = self._ask("FETCH", ",".join(map(str, uids)), f"(UID BODY.PEEK[]<0.{MOST_BYTES}>)")
         for place, one in enumerate(answer):
             if not isinstance(one, tuple):
@@ -121,7 +121,7 @@ class Folder:
             after = answer[place + 1] if place + 1 < len(answer) else b""
             number = _UID.search(one[0]) or _UID.search(after if isinstance(after, bytes) else b"")
             if number is not None and int(number[1]) in uids:
-                found[int(number[1])] = read_mail(one[1])
+                found[int(number[1])] = RawMail({"email": one[1]})
         return sorted(found.items())
 
     def _ask(self, command: str, *words: str) -> list[Any]:

@@ -25,7 +25,7 @@ _MOST_DATE: Final = 100
 _REPORTED: Final = frozenset(
     {"message/delivery-status", "text/rfc822-headers", "message/rfc822", "message/global-headers"}
 )
-_ROUTING: Final = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to", "cc", "resent-to")
+ROUTING: Final = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to", "cc", "resent-to")
 _ENCODED: Final = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,2000}+)\?=")
 _EMPTY_LINE: Final = re.compile(r"\n\r?\n")
 _FOLD: Final = re.compile(r"\r?\n[ \t]++")
@@ -99,7 +99,7 @@ def _incoming(
     enclosed: str,
     attachments: int,
 ) -> Incoming:
-    routed = [value for name in _ROUTING for value in headers.get(name, ())]
+    routed = [value for name in ROUTING for value in headers.get(name, ())]
     returned = [value.strip() for value in headers.get("return-path", ())]
     null_sender = "<>" in returned if envelope_from is None else envelope_from.strip() in ("", "<>")
     recipients = tuple(str(one)[:_MOST_HEADER] for one in (*envelope_to[:MOST_VALUES], *routed))

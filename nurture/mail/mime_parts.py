@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
+from mmap import mmap
 from typing import Final
 
 MOST_BYTES: Final = 4 * 1024 * 1024
@@ -100,13 +101,13 @@ def read_parts(raw: bytes) -> list[Part]:
         found.append(Part(headers, kind if "/" in kind else "text/plain", raw[body:end]))
         boundary = parameter(told, "boundary").encode("utf-8", "surrogateescape")[:_MOST_BOUNDARY]
         if kind.startswith("multipart/") and boundary and depth < MOST_NESTED:
-            inner = islice(_divided(raw, body, end, boundary), MOST_PARTS - len(found))
+            inner = islice(sections(raw, body, end, boundary), MOST_PARTS - len(found))
             waiting[:0] = [(first, last, depth + 1) for first, last in inner]
     return found
 
 
 def read_headers(
-    raw: bytes, start: int = 0, end: int | None = None, most: int = MOST_HEADERS
+    raw: bytes | mmap, start: int = 0, end: int | None = None, most: int = MOST_HEADERS
 ) -> tuple[dict[str, tuple[bytes, ...]], int]:
     """Return the headers at *start*, unfolded, by name in lower case, and where the body begins."""
     end = len(raw) if end is None else end
@@ -175,8 +176,8 @@ def _fixed(found: Mapping[str, list[bytearray]]) -> dict[str, tuple[bytes, ...]]
     return {name: tuple(bytes(one) for one in values) for name, values in found.items()}
 
 
-def _divided(raw: bytes, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where each section between the lines of *boundary* begins and ends."""
+def sections(raw: bytes | mmap, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where each section between the lines of *boundary* begins and ends, the last perhaps cut off."""
     divider = b"--" + boundary
     began, place = -1, start
     for _ in range(_MOST_DIVIDERS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.utils import parseaddr
@@ -34,7 +35,7 @@ _MACHINE: Final = re.compile(
 )
 """Addresses that nobody writes from: servers without the headers of automatic mail, and ticket systems."""
 
-_REPORT: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
+REPORT: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
 
 
 class Kind(StrEnum):
@@ -75,10 +76,10 @@ def address_of(token: str, domain: str) -> str:
 
 def read_reply(mail: Incoming, today: date) -> Reply:
     """Say what a mail is. *today* is the day on which it came (UTC)."""
-    is_report = any(_REPORT.match(one.strip()) for one in mail.headers.get("content-type", ()))
+    is_report = any(REPORT.match(one.strip()) for one in mail.headers.get("content-type", ()))
     routed = [*mail.recipients, *(mail.enclosed.splitlines() if is_report else ())]
-    tokens = dict.fromkeys(token.lower() for one in routed for token in _TOKEN.findall(one))
-    sender = _sender(mail.header("from"))
+    tokens = dict.fromkeys(token for one in routed for token in tokens_in(one))
+    sender = sender_of(mail.header("from"))
     report = read_bounce(mail.enclosed) if is_report else None
     kind, text, back = (Kind.BOUNCE, "", None) if report is not None else _meaning(mail, today)
     return Reply(
@@ -95,7 +96,13 @@ def read_reply(mail: Incoming, today: date) -> Reply:
     )
 
 
-def _sender(told: str) -> str:
+def tokens_in(text: str) -> Iterator[str]:
+    """Yield the tokens of the reply addresses in a text, in lower case."""
+    return (match[1].lower() for match in _TOKEN.finditer(text))
+
+
+def sender_of(told: str) -> str:
+    """Return the address in a From header, in lower case, "" without one."""
     try:
         sender = sanitised(parseaddr(told[:_MOST_SENDER])[1]).strip().lower()[:320]
     except (ValueError, LookupError, RecursionError):  # of comments in comments in comments
@@ -124,7 +131,7 @@ def _is_automatic(mail: Incoming) -> bool:
         or any(name in mail.headers for name in _AUTOMATIC)
         or mail.header("precedence").strip().lower() in _BULK
         or is_away_subject(mail.header("subject"))
-        or _MACHINE.match(_sender(mail.header("from"))) is not None
+        or _MACHINE.match(sender_of(mail.header("from"))) is not None
     )
 
 

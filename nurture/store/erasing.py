@@ -26,6 +26,7 @@ mail_destination = _table(listening_tables.MailDestination)
 _ROWS: Final = (
     _table(tables.Identity),
     _table(listening_tables.Reply),
+    _table(listening_tables.InboundMail),
     _table(listening_tables.OpenConsent),
     _table(sales_tables.LeadAccount),
     _table(sales_tables.Routing),

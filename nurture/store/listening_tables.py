@@ -14,6 +14,7 @@ from nurture.store.types import Id, Json, UtcDateTime, generated_id, key_to
 
 metadata = tables.metadata
 _WAITING = text("processed_at is null")
+_READABLE = text("fault is null")
 _UNREVOKED = text("revoked_at is null")
 
 
@@ -176,6 +177,31 @@ class Reply(SQLModel, table=True):
     text: str
     back_on: date | None = None
     attachments: int
+
+
+class InboundMail(SQLModel, table=True):
+    """A mail as it came in: stored before anybody reads it, deleted once that is done.
+
+    It holds personal data. *lead_id* and *sender* are what its headers say, for erasing. *attempts* counts
+    up before each try, *tried_at* is a lease. *fault* is why it was set aside after the second one.
+    """
+
+    __tablename__ = "inbound_mail"
+    __table_args__: ClassVar[Any] = (
+        Index("ix_inbound_mail_waiting", "id", sqlite_where=_READABLE, postgresql_where=_READABLE),
+        Index("ix_inbound_mail_lead_id", "lead_id"),
+    )
+
+    id: int | None = generated_id()
+    source: str
+    received_at: datetime = moment()
+    lead_id: int | None = Field(default=None, foreign_key="lead.id", sa_type=Id)
+    sender: str
+    size: int
+    attempts: int
+    tried_at: datetime | None = moment(null=True)
+    fault: str | None = None
+    body: bytes
 
 
 class Inbox(SQLModel, table=True):

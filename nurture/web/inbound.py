@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +11,18 @@ from typing import IO, Final
 
 import anyio
 from fastapi import Request
+from sqlalchemy.exc import DBAPIError
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
+from nurture.errors import NurtureError
 from nurture.journey import replies
+from nurture.journey.inbound import InboxFull
+from nurture.journey.replies import Taken
 from nurture.mail.sendgrid_signature import SIGNATURE, TIMESTAMP
 
 from .access import MOST_MAIL, Site, TheSite
-from .mailform import NoForm, mail_of, read_form
+from .mailform import NoForm, read_form
 
 IN_MEMORY: Final = 256 * 1024
 """Bytes of a mail; what is larger waits on disk until it is read."""
@@ -30,6 +35,12 @@ _NOT_SIGNED: Final = "the signature is missing or wrong: nothing was stored"
 
 MOST_ON_DISK: Final = 20 * MOST_MAIL
 """Bytes of all mails that are coming in, or are read, at one time."""
+
+
+_MOST_BATCHES: Final = 2
+"""Batches of waiting mails that are read before a request is answered."""
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Room:
@@ -56,9 +67,10 @@ class Room:
 
 
 async def sendgrid_inbound(request: Request, site: TheSite) -> Response:
-    """Take one mail that SendGrid signed, raw or taken apart. It had its effects when this says 200.
+    """Take one mail that SendGrid signed, raw or taken apart: it is stored and then read when this says 200.
 
-    SendGrid brings it again for three days after 4xx and 5xx; each mail counts once.
+    A process of its own reads it. What could not be read is tried again by the next sweep. SendGrid brings a
+    mail again for three days after 4xx and 5xx; each mail counts once.
     """
     if not site.inbound_keys:
         why = "NURTURE_SENDGRID_INBOUND_KEY is not set: nothing was stored"
@@ -108,11 +120,19 @@ async def _received(
 
 def _take(site: Site, body: IO[bytes], content_type: str) -> Response:
     try:
-        mail = mail_of(read_form(body, content_type))
+        stored = replies.receive(site.house, "sendgrid", [read_form(body, content_type)], site.clock.now())
     except NoForm as error:
         return _refused(400, f"{error}: nothing was stored")
-    taken = replies.take(site.house, [mail], site.clock.now())
-    return JSONResponse({"mails": taken.mails, "ours": taken.ours, "new": taken.new})
+    except InboxFull as error:
+        return _refused(503, str(error), {"Retry-After": "300"})
+    taken = Taken()
+    try:
+        if stored:
+            taken = replies.read_waiting(site.house, site.clock.now(), _MOST_BATCHES)
+    except (NurtureError, DBAPIError) as error:
+        # The type alone: a database's error repeats the values of its statement.
+        _log.warning("mail_left_to_the_sweep", extra={"error": type(error).__name__})
+    return JSONResponse({"mails": 1, "ours": taken.ours, "new": taken.new})
 
 
 def _refused(status: int, why: str, headers: dict[str, str] | None = None) -> Response:

@@ -58,6 +58,7 @@ id_or_count = partial(_columns, Id)
 number = partial(_columns, sa.Float)
 flag = partial(_columns, sa.Boolean)
 day = partial(_columns, sa.Date)
+blob = partial(_columns, sa.LargeBinary)
 moment = partial(_columns, UtcDateTime)
 json = partial(_columns, Json)
 

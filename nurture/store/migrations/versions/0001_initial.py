@@ -5,6 +5,7 @@ from __future__ import annotations
 from nurture.store.migrations import initial_sales
 from nurture.store.migrations.ddl import (
     append_only,
+    blob,
     check,
     count,
     day,
@@ -217,6 +218,19 @@ def _mail() -> None:
         unique("natural_key"),
     )
     index("reply", "ix_reply_lead_id_received_at", "lead_id", "received_at")
+    table(
+        "inbound_mail",
+        generated_id(),
+        text("source", "sender"),
+        moment("received_at"),
+        ref("lead_id", "lead.id", null=True),
+        count("size", "attempts"),
+        moment("tried_at", null=True),
+        text("fault", null=True),
+        blob("body"),
+    )
+    index("inbound_mail", "ix_inbound_mail_waiting", "id", where="fault is null")
+    index("inbound_mail", "ix_inbound_mail_lead_id", "lead_id")
     table("inbox", text("name", key=True), id_or_count("uid_validity", "last_uid"), moment("read_at"))
     table(
         "token",

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes, policy
+from time import monotonic
 from typing import Any
 
+import httpx
 import orjson
 import pytest
 
 from nurture.mail.mailbox import Mailbox
-from nurture.web.access import INBOUND, MOST_MAIL
+from nurture.mail.raw_mail import RawMail
+from nurture.mail.reader import MailReader
+from nurture.web.access import HEALTH, INBOUND, MOST_MAIL
 from nurture.web.inbound import Room
+from nurture.web.server import serving
 from nurture.web.site import create_app
 from tests.doubles.events import SIGNATURE, TIMESTAMP, Signer
 from tests.journey.builders import add_lead, tick_at
-from tests.mail.replying import mail
+from tests.mail.hostile import MAILS
+from tests.mail.replying import TO, mail
 
 from .world import BASE, NOW, TestClient, World, later
 
@@ -156,3 +165,71 @@ def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(
 def test_a_signed_body_that_is_no_mail_is_refused(world: World, client: TestClient, body: bytes) -> None:
     assert post(client, body).status_code == 400
     assert said(world) == []
+
+
+@pytest.fixture
+def reader(world: World) -> Iterator[MailReader]:
+    """The process that reads mail, which a test may stop."""
+    world.house.mail_reader = MailReader()
+    yield world.house.mail_reader
+    world.house.mail_reader.close()
+
+
+def test_pages_answer_while_a_mail_is_read_and_it_is_stored_by_then(
+    world: World, address: str, reader: MailReader
+) -> None:
+    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+    body = form(email=mail("Call me", to=address))
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    with serving(app, "127.0.0.1", 0) as port, ThreadPoolExecutor(1) as others:
+        base = f"http://127.0.0.1:{port}"
+        reader.read(RawMail({"email": mail("first")}), NOW.date())
+        assert reader.pid is not None
+        os.kill(reader.pid, signal.SIGSTOP)
+        try:
+            posted = others.submit(
+                httpx.post, base + INBOUND, content=body, headers=SIGNER.headers(body) | kind, timeout=60
+            )
+            deadline = monotonic() + 60
+            while world.value("SELECT count(*) FROM inbound_mail") != 1:
+                assert monotonic() < deadline
+            assert httpx.get(base + HEALTH, timeout=60).json()["status"] == "ok"
+            assert not posted.done()
+        finally:
+            os.kill(reader.pid, signal.SIGCONT)
+        assert posted.result(60).json() == {"mails": 1, "ours": 1, "new": 1}
+    assert world.value("SELECT count(*) FROM inbound_mail") == 0
+
+
+def test_a_mail_that_cannot_be_read_is_thanked_for_and_kept(
+    world: World, client: TestClient, address: str
+) -> None:
+    world.house.mail_reader = MailReader(memory=6 * 1024 * 1024)
+    raw = MAILS["one line"]().replace(TO.encode(), address.encode())
+    answer = post(client, form(email=raw))
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 0, "new": 0})
+    assert world.value("SELECT attempts FROM inbound_mail WHERE fault IS NOT NULL") == 2
+    assert post(client, form(email=mail("Call me", to=address))).json()["new"] == 1
+    world.house.mail_reader.close()
+
+
+def test_a_mail_that_does_not_concern_us_is_not_stored(
+    world: World, client: TestClient, reader: MailReader
+) -> None:
+    raw = mail("Buy this", to="anything@in.example.com", sender="a@stranger.example")
+    answer = post(client, form(email=raw))
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 0, "new": 0})
+    assert reader.pid is None
+
+
+@pytest.mark.parametrize("piece", [b"\r", b"\r\n--", b"\r\n--xYzZ", b"\n\n"])
+def test_a_file_of_near_boundaries_is_passed_over(
+    world: World, client: TestClient, address: str, piece: bytes
+) -> None:
+    files = {"attachment1": piece * (4_000_000 // len(piece)), "attachment2": b"%PDF"}
+    told = mail("Call me", to=address)
+    assert (
+        post(client, form(**files, headers=told.partition(b"\r\n\r\n")[0], text=b"Call me")).json()["new"]
+        == 1
+    )
+    assert world.value("SELECT attachments FROM reply") == 2

@@ -30,6 +30,15 @@ class Source(StrEnum):
     REPLY = "reply"
     IMPORT = "import"
     ADMIN = "admin"
+    PROVIDER = "provider"
+
+
+class Lift(StrEnum):
+    """What can lift an opt-out, in the order in which opt-outs are listed."""
+
+    LOGGED = "logged"  # an opt-in that a person logged with its evidence
+    PAGE = "page"  # the same, or the reader's button on the preferences page: it was said by a link of ours
+    WORKS = "works"  # that the mailbox takes mail
 
 
 class Act(StrEnum):
@@ -42,7 +51,8 @@ class Act(StrEnum):
 class Logged(NamedTuple):
     """One entry of an address's log. *ref* names the topic or track, "" for all mail.
 
-    An opt-in whose *source* is a bounce says that the mailbox works again; any other, that it is wanted.
+    An opt-in whose *source* is a bounce says that the mailbox works again; any other, that it is wanted. One
+    by a link of ours lifts only opt-outs by such a link, as the link may be in other hands.
     """
 
     act: Act
@@ -62,11 +72,12 @@ class Standing(NamedTuple):
     newest: datetime
 
 
-Key = tuple[Scope, str, bool]
-"""What an opt-in must match to lift an opt-out: scope, topic or track, whether the mailbox is meant."""
+Key = tuple[Scope, str, Lift]
+"""What an opt-in must match to lift an opt-out: scope, topic or track, and what can lift it."""
 
+_LIFTS: Final = {Source.PAGE: Lift.PAGE, Source.ONE_CLICK: Lift.PAGE, Source.BOUNCE: Lift.WORKS}
 _BY_SIGNAL: Final = {
-    SignalKind.UNSUBSCRIBED: Source.PAGE,
+    SignalKind.UNSUBSCRIBED: Source.IMPORT,
     SignalKind.BOUNCED: Source.BOUNCE,
     SignalKind.COMPLAINED: Source.COMPLAINT,
 }
@@ -82,13 +93,18 @@ def source_named(text: str) -> Source:
 
 
 def source_of(kind: SignalKind, door: str, value: str | None = None) -> Source:
-    """Return who opted out by a signal of *kind* that came in by *door*; *value* may name the source."""
+    """Return who opted out by a signal of *kind* that came in by *door*.
+
+    *value* names the source where our own code wrote it; what callers write there counts for nothing.
+    """
     if kind is not SignalKind.UNSUBSCRIBED:
         return _BY_SIGNAL.get(kind, Source.ADMIN)
+    if door in ("told", "api"):
+        return Source.ADMIN if door == "told" else Source.IMPORT
     for named in (value, door):
         if named in set(Source):
             return Source(named or "")
-    return Source.ADMIN if door == "told" else Source.PAGE
+    return Source.IMPORT
 
 
 def folded(ref: str) -> str:
@@ -100,7 +116,7 @@ def folded(ref: str) -> str:
 
 def key_of(scope: Scope, ref: str, source: Source) -> Key:
     """Return what an opt-in must match to lift this."""
-    return scope, folded(ref) if ref else "", source is Source.BOUNCE
+    return scope, folded(ref) if ref else "", _LIFTS.get(source, Lift.LOGGED)
 
 
 def unlifted(log: Collection[Logged]) -> list[Logged]:
@@ -111,8 +127,9 @@ def unlifted(log: Collection[Logged]) -> list[Logged]:
     lifted: dict[Key, datetime] = {}
     for one in log:
         if one.act is Act.OPT_IN:
-            key = key_of(one.scope, one.ref, one.source)
-            lifted[key] = max(one.at, lifted.get(key, one.at))
+            scope, ref, lift = key_of(one.scope, one.ref, one.source)
+            for key in {(scope, ref, lift), (scope, ref, Lift.PAGE if lift is Lift.LOGGED else lift)}:
+                lifted[key] = max(one.at, lifted.get(key, one.at))
     outs = {one for one in log if one.act is Act.SUPPRESS}
     if lifted:
         outs = {
@@ -143,6 +160,11 @@ def adds(log: Iterable[Logged], entry: Logged) -> bool:
         one.act is Act.SUPPRESS and one.at >= entry.at and key_of(one.scope, one.ref, one.source) == key
         for one in log
     )
+
+
+def by_link(one: Standing) -> bool:
+    """Whether the reader said so by a link of ours, and may take it back by one."""
+    return _LIFTS.get(one.source) is Lift.PAGE
 
 
 def covering(standing: Iterable[Standing], track: str, topic: str = "") -> Standing | None:

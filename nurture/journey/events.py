@@ -60,7 +60,7 @@ POISON: Final = (
 _SIGNALS: Final[Mapping[Refusal, tuple[SignalKind, Source]]] = {
     Refusal.BOUNCE: (SignalKind.BOUNCED, Source.BOUNCE),
     Refusal.COMPLAINT: (SignalKind.COMPLAINED, Source.COMPLAINT),
-    Refusal.UNSUBSCRIBE: (SignalKind.UNSUBSCRIBED, Source.PAGE),
+    Refusal.UNSUBSCRIBE: (SignalKind.UNSUBSCRIBED, Source.PROVIDER),
 }
 _VISITS: Final = {"opened": SignalKind.OPENED, "clicked": SignalKind.CLICKED}
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, select
 
 from nurture.domain import calendar
 from nurture.domain.signals import SignalKind
-from nurture.domain.suppression import Scope, Source, Standing, folded
+from nurture.domain.suppression import Scope, Source, Standing, by_link, folded
 from nurture.errors import NotFound, Refused
 from nurture.store import suppressions, tables
 from nurture.store.tokens import Kept
@@ -19,7 +19,7 @@ from nurture.store.tokens import Kept
 from . import listen, optin, steer, suppress
 from .house import House
 from .suppress import EVERYTHING, About, OptOut
-from .visits import answered, masked, program_of, sender_of
+from .visits import answered, masked, program_of
 
 _lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 _address: Table = tables.Address.__table__  # type: ignore[attr-defined]
@@ -29,24 +29,29 @@ BY_LEAD: Final = "as the lead asked on its page"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something that a lead can get mail about, or not."""
+    """Something that a lead can get mail about, or not. *elsewhere*: it was not stopped by a link of ours."""
 
     name: str
     wanted: bool
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """What a lead has chosen. *address* is masked: whoever a mail was forwarded to sees this too.
 
-    *today* is the lead's own. *bounced*: mail to the address came back, whatever the lead chose.
+    *contact* is where the sender reads mail. *today* is the lead's own. *elsewhere*: all mail was stopped,
+    and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address came back,
+    whatever the lead chose.
     """
 
     sender: str
+    contact: str
     address: str
     zone: str
     today: date
     stopped: bool
+    elsewhere: bool
     bounced: bool
     topics: Sequence[Topic]
     paused_until: date | None
@@ -76,16 +81,19 @@ def show(house: House, kept: Kept, now: datetime) -> Preferences:
         row = connection.execute(wanted).one()
         standing = suppressions.standing(house.database, connection, [row.id] if row.id is not None else [])
         stands = standing.get(row.id, ())
-        everything = [one for one in stands if one.scope is Scope.GLOBAL]
-        zone = row.zone or _fallback(house, connection, kept)
+        everything = [one for one in stands if one.scope is Scope.GLOBAL and one.source is not Source.BOUNCE]
+        program = program_of(house, connection, kept)
+        zone = row.zone or (program.zone_fallback if program is not None else "UTC")
         paused = row.paused_until if row.paused_until is not None and row.paused_until > now else None
         return Preferences(
-            sender=sender_of(house, connection, kept),
+            sender=program.sender.name if program is not None else "",
+            contact=(program.sender.reply_to or program.sender.email) if program is not None else "",
             address=masked(row.email or ""),
             zone=zone,
             today=calendar.local(now, zone).date(),
-            stopped=any(one.source is not Source.BOUNCE for one in everything),
-            bounced=any(one.source is Source.BOUNCE for one in everything),
+            stopped=bool(everything),
+            elsewhere=not all(map(by_link, everything)),
+            bounced=any(one.scope is Scope.GLOBAL and one.source is Source.BOUNCE for one in stands),
             topics=_topics(house, connection, stands),
             paused_until=calendar.local(paused, zone).date() if paused is not None else None,
             pace_days=row.pace_days,
@@ -104,7 +112,10 @@ def stop_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> None:
 
 
 def start_everything(house: House, kept: Kept, now: datetime) -> bool:
-    """Log that the lead wants mail again; return whether that lifted anything. Topics stay as they are."""
+    """Log that the lead wants mail again; return whether that lifted anything. Topics stay as they are.
+
+    Whoever has the mail has this link: it lifts only what was said by such a link.
+    """
     return _opt_in(house, kept, EVERYTHING, now)
 
 
@@ -156,7 +167,7 @@ def _opt_in(house: House, kept: Kept, about: About, now: datetime) -> bool:
     evidence = f"pressed the button on the preferences page, by the link in message {kept.message_id}"
     try:
         return bool(optin.opt_in(house, email, about, evidence, now, source=Source.PAGE).lifted)
-    except Refused:  # what stands is no opt-out of the lead's: its mailbox does not take mail
+    except Refused:  # what stands was not said by a link of ours
         return False
 
 
@@ -167,11 +178,6 @@ def _topics(house: House, connection: Connection, stands: Sequence[Standing]) ->
     except NotFound:
         programs = []
     refused = {folded(one.ref): one.ref for one in stands if one.scope is Scope.TOPIC}
+    elsewhere = {folded(one.ref) for one in stands if one.scope is Scope.TOPIC and not by_link(one)}
     names = refused | {folded(one.topic): one.topic for one in programs if one.topic}
-    return [Topic(names[key], key not in refused) for key in sorted(names)]
-
-
-def _fallback(house: House, connection: Connection, kept: Kept) -> str:
-    """Return the zone of the track whose mail brought the lead here."""
-    program = program_of(house, connection, kept)
-    return program.zone_fallback if program is not None else "UTC"
+    return [Topic(names[key], key not in refused, key in elsewhere) for key in sorted(names)]

@@ -72,18 +72,23 @@ def opt_out(database: Database, connection: Connection, acts: Sequence[OptOut], 
     for act in acts:
         log = logs[act.address_id]
         logged = _logged(act, log, now)
-        before = {key_of(one.scope, one.ref, one.source) for one in stands(log)}
+        before = {_stopping(one.scope, one.ref, one.source) for one in stands(log)}
         if logged is not None:
             log.append(logged)
             entries.append(entry_of(act.address_id, logged))
-        key = key_of(act.scope, act.ref, act.source)
-        after = stands(log) if logged is not None else ()
-        new.append(key not in before and any(key_of(one.scope, one.ref, one.source) == key for one in after))
+        key = _stopping(act.scope, act.ref, act.source)
+        after = {_stopping(one.scope, one.ref, one.source) for one in stands(log)} - before
+        new.append(logged is not None and key in after)
     suppressions.append(database, connection, entries)
     stopped = {act.address_id for act, stops in zip(acts, new, strict=True) if stops}
     if stopped:
         signals.wake(database, connection, suppressions.leads_of(database, connection, stopped), now)
     return new
+
+
+def _stopping(scope: Scope, ref: str, source: Source) -> tuple[Scope, str, bool]:
+    """Return what mail an opt-out stops, and whether that is for the mailbox."""
+    return scope, folded(ref), source is Source.BOUNCE
 
 
 def _logged(act: OptOut, log: Sequence[Logged], now: datetime) -> Logged | None:

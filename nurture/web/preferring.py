@@ -71,6 +71,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class NotHere:
+    """Nothing was done, because this page may not do it."""
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unclear:
     """Nothing was done, because this part of the page needs another answer."""
 
@@ -93,7 +101,8 @@ def choose(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
         return _page(site, shown, status=400)
     if isinstance(answer, Unclear):
         return _page(site, shown, status=422, fault=answer, given=fields)
-    return site.look.page("preferences-done.html", shown=shown, done=answer)
+    status = 409 if isinstance(answer, NotHere) else 200
+    return site.look.page("preferences-done.html", status=status, shown=shown, done=answer)
 
 
 def _page(
@@ -109,6 +118,7 @@ def _page(
         "preferences.html",
         status=status,
         shown=shown,
+        elsewhere=_elsewhere(shown),
         pauses={value: (label, days.months_on(today, months)) for value, (label, months) in PAUSES.items()},
         paces={value: label for value, (label, _) in PACES.items()},
         pace=next((value for value, (_, pace) in PACES.items() if pace == shown.pace_days), ""),
@@ -133,10 +143,11 @@ def _stop(asked: Asked) -> Done:
     )
 
 
-def _start(asked: Asked) -> Done:
-    house, kept = asked.site.house, asked.visit.kept
-    preferences.start_everything(house, kept, asked.now)
-    if preferences.show(house, kept, asked.now).bounced:
+def _start(asked: Asked) -> Done | NotHere:
+    if asked.shown.elsewhere:
+        return NotHere("This page cannot start our email again", _elsewhere(asked.shown))
+    preferences.start_everything(asked.site.house, asked.visit.kept, asked.now)
+    if asked.shown.bounced:
         return Done(
             "Mail to your address came back",
             "We noted that you want our email. But what we sent to this address came back undelivered, so we "
@@ -164,10 +175,12 @@ def _stop_topic(asked: Asked) -> Done | None:
     )
 
 
-def _start_topic(asked: Asked) -> Done | None:
+def _start_topic(asked: Asked) -> Done | NotHere | None:
     topic = asked.topic
     if topic is None:
         return None
+    if topic.elsewhere:
+        return NotHere(f"This page cannot start emails about {topic.name} again", _elsewhere(asked.shown))
     preferences.start_topic(asked.site.house, asked.visit.kept, topic, asked.now)
     return Done(
         f"You get emails about {topic.name} again",
@@ -244,6 +257,17 @@ def _undecide(asked: Asked) -> Done:
     )
 
 
+def _elsewhere(shown: Preferences) -> str:
+    """Say why the page starts no mail, and who can."""
+    to = f" to {shown.contact}" if shown.contact else ""
+    return (
+        "It was stopped in another way: by an answer to a mail, by a report as spam, or by our team. This "
+        "page starts again only what was stopped here or by the unsubscribe button, because anybody may have "
+        "its link to whom one of our mails was forwarded. "
+        f"Do you want our email? Write{to} from your own address."
+    )
+
+
 def _one_day(asked: Asked, name: str, chosen: date | None) -> date | None:
     """Return the day that was chosen or written; None for neither, for both, and for what is no day."""
     written = asked.fields.get(f"{name}-day", "")
@@ -256,7 +280,7 @@ def _told(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-DEEDS: Final[Mapping[str, Callable[[Asked], Done | Unclear | None]]] = {
+DEEDS: Final[Mapping[str, Callable[[Asked], Done | NotHere | Unclear | None]]] = {
     "stop": _stop,
     "start": _start,
     "stop-topic": _stop_topic,

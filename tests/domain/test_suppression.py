@@ -87,10 +87,18 @@ def test_a_merge_of_two_logs_blocks_what_either_blocks_but_for_newer_opt_ins(
         newer = [each for each in merged if each.act is Act.OPT_IN and each.at > act.at]
         if act not in unlifted(merged):
             assert any(
-                (each.scope, each.ref, each.source is Source.BOUNCE)
-                == (act.scope, act.ref, act.source is Source.BOUNCE)
+                (each.scope, each.ref) == (act.scope, act.ref) and _may_lift(each.source, act.source)
                 for each in newer
             )
+
+
+BY_LINK = (Source.PAGE, Source.ONE_CLICK)
+
+
+def _may_lift(by: Source, source: Source) -> bool:
+    if by in BY_LINK:
+        return source in BY_LINK
+    return (by is Source.BOUNCE) == (source is Source.BOUNCE)
 
 
 @given(st.lists(entries, max_size=8), st.integers(0, 6))
@@ -117,7 +125,7 @@ def test_what_adds_nothing_never_matters_whatever_comes_later(log: list[Logged],
     if adds(log, one):
         return
     for later in (-1, 0, 1, 3, 5, 9):
-        for by in (Source.ADMIN, Source.BOUNCE):
+        for by in (Source.ADMIN, Source.BOUNCE, Source.PAGE):
             future = back(later, one.scope, one.ref, by)
             assert blocked([*log, one, future]) == blocked([*log, future])
 
@@ -152,21 +160,33 @@ def test_a_lead_can_take_a_complaint_back_but_not_a_bounce() -> None:
     assert blocked([out(1), out(1, by=Source.BOUNCE), back(3, by=Source.BOUNCE)]) == set(everywhere)
 
 
+@pytest.mark.parametrize("source", Source)
+@pytest.mark.parametrize("about", [(Scope.GLOBAL, ""), (Scope.TOPIC, "News"), (Scope.TRACK, "keep")])
+def test_a_link_lifts_only_what_was_said_by_a_link(source: Source, about: tuple[Scope, str]) -> None:
+    log = [out(1, *about, by=source), back(2, *about, by=Source.PAGE)]
+    assert (blocked(log) == set()) == (source in BY_LINK)
+    both = [out(1, *about, by=Source.PAGE), *log]
+    assert (blocked(both) == set()) == (source in BY_LINK)
+    assert stands([*both, back(3, *about), back(3, *about, by=Source.BOUNCE)]) == ()
+
+
 def test_case_and_spaces_of_a_topic_do_not_matter() -> None:
     standing = stands([out(1, Scope.TOPIC, "news  AND Guides")])
     assert covering(standing, "keep", "News and guides") is not None
 
 
 def test_what_stands_says_since_when_and_who_said_so_first() -> None:
-    (one,) = stands([out(5, by=Source.ADMIN), out(1), back(2), out(3, by=Source.REPLY), out(4)])
+    by_others = [out(5, by=Source.ADMIN), out(3, by=Source.REPLY)]
+    one, other = stands([*by_others, out(1), back(2), out(4), out(6, by=Source.ONE_CLICK)])
     assert (one.source, one.since, one.newest) == (Source.REPLY, at(3), at(5))
+    assert (other.source, other.since, other.newest) == (Source.PAGE, at(4), at(6))
 
 
 @pytest.mark.parametrize(
     ("written", "source"),
     [
         ("one-click", Source.ONE_CLICK),
-        ("unsubscribed", Source.PAGE),
+        ("unsubscribed", Source.IMPORT),
         ("bounced", Source.BOUNCE),
         ("complained", Source.COMPLAINT),
         ("form", Source.ADMIN),
@@ -184,7 +204,10 @@ def test_older_words_for_a_source_are_understood(written: str, source: Source) -
         (SignalKind.UNSUBSCRIBED, "link", "page", Source.PAGE),
         (SignalKind.UNSUBSCRIBED, "reply", None, Source.REPLY),
         (SignalKind.UNSUBSCRIBED, "told", None, Source.ADMIN),
-        (SignalKind.UNSUBSCRIBED, "webhook", None, Source.PAGE),
+        (SignalKind.UNSUBSCRIBED, "sendgrid", "provider", Source.PROVIDER),
+        (SignalKind.UNSUBSCRIBED, "sendgrid", None, Source.IMPORT),
+        (SignalKind.UNSUBSCRIBED, "api", "page", Source.IMPORT),
+        (SignalKind.UNSUBSCRIBED, "told", "page", Source.ADMIN),
         (SignalKind.BOUNCED, "webhook", "page", Source.BOUNCE),
         (SignalKind.COMPLAINED, "webhook", None, Source.COMPLAINT),
     ],

@@ -110,8 +110,8 @@ def put_in_doubt(house: House) -> None:
         ("blocked", "dropped", []),
         ("dropped", "dropped", ["bounce"]),
         ("spamreport", "complained", ["complaint"]),
-        ("unsubscribe", "accepted", ["page"]),
-        ("group_unsubscribe", "accepted", ["page"]),
+        ("unsubscribe", "accepted", ["provider"]),
+        ("group_unsubscribe", "accepted", ["provider"]),
         ("group_resubscribe", "accepted", []),
         ("account_status_change", "accepted", []),
     ],
@@ -146,7 +146,7 @@ def test_a_dropped_mail_in_doubt_is_settled_with_its_reason(house: House) -> Non
     post(house, told(house, "dropped", reason="Unsubscribed Address"))
     assert message(house)[0] == "dropped"
     assert message(house)[3] == "dropped: 5.0.0, unsubscribed address"
-    assert sources(house) == ["page"]
+    assert sources(house) == ["provider"]
 
 
 def test_a_planned_mail_that_went_after_all_is_not_sent_again(house: House) -> None:
@@ -273,7 +273,7 @@ def test_a_click_that_came_before_its_delivery_was_told_is_judged_again(house: H
 
 def test_a_resubscription_is_kept_and_lifts_nothing(house: House) -> None:
     post(house, told(house, "group_unsubscribe", 5), told(house, "group_resubscribe", 10))
-    assert sources(house) == ["page"]
+    assert sources(house) == ["provider"]
     assert [row[0] for row in kept(house)] == ["group_unsubscribed", "group_resubscribed"]
 
 

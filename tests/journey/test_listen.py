@@ -87,7 +87,7 @@ def test_an_unsubscription_suppresses_the_address_and_the_lead_leaves_its_track(
     tell(house, lead, SignalKind.UNSUBSCRIBED, START + HOUR)
     tick_at(house, START + HOUR)
     assert custody(house, lead) == ("queue", "suppressed")
-    assert rows(house, "SELECT act, scope, source FROM suppression") == [("suppress", "global", "page")]
+    assert rows(house, "SELECT act, scope, source FROM suppression") == [("suppress", "global", "import")]
 
 
 @pytest.mark.parametrize("kind", [SignalKind.BOUNCED, SignalKind.COMPLAINED])

@@ -64,7 +64,7 @@ def test_a_bounce_and_an_opt_out_stand_beside_each_other(db: Database) -> None:
     _write(db, _out(one, source="bounced"), _out(one, AT + DAY, source="unsubscribed"))
     with db.read() as connection:
         found = suppressions.effective_suppressions(db, connection, [one])
-    assert sorted(each[3] for each in found) == ["bounce", "page"]
+    assert sorted(each[3] for each in found) == ["bounce", "import"]
 
 
 @pytest.mark.parametrize(

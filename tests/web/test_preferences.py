@@ -11,11 +11,12 @@ from sqlalchemy import text
 from nurture.clock import VirtualClock
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Scope, Source
-from nurture.journey import advance, deliver, explain, listen, suppress
+from nurture.journey import advance, deliver, explain, listen, suppress, suppressfile
 from nurture.journey.suppress import About
+from nurture.web import preferring
 from tests.journey.builders import tick_at
 
-from .world import NOW, TOPICS, TestClient, World, later
+from .world import NOW, ONE_CLICK, TOPICS, TestClient, World, later
 
 _LOG = (
     "SELECT act, scope, ref, suppression.source, evidence FROM suppression "
@@ -118,7 +119,7 @@ def test_a_topic_that_is_published_no_more_is_still_shown_to_who_stopped_it(sqli
         address = connection.execute(
             text("SELECT address_id FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
         ).scalar_one()
-        act = suppress.OptOut(address, Source.ADMIN, *About(Scope.TOPIC, "Old times"))
+        act = suppress.OptOut(address, Source.PAGE, *About(Scope.TOPIC, "Old times"))
         suppress.opt_out(sqlite_world.house.database, connection, [act], sqlite_world.clock.now())
     assert "Send me emails about Old times" in _open(sqlite_world)
     assert "Old times" not in _open(sqlite_world, "noor")
@@ -139,6 +140,62 @@ def test_stop_ends_all_mail_and_start_is_an_opt_in_with_its_evidence(world: Worl
     _press(world, "stop")  # the same link works again
     assert "Send me email again" in _open(world)
     assert world.value("SELECT count(*) FROM suppression") == 3
+
+
+OTHERS = sorted(set(Source) - {Source.PAGE, Source.ONE_CLICK, Source.BOUNCE})
+
+
+@pytest.mark.parametrize("beside", [None, Source.PAGE, Source.BOUNCE])
+@pytest.mark.parametrize("source", OTHERS)
+def test_the_page_starts_nothing_that_was_stopped_in_another_way(
+    sqlite_world: World, source: Source, beside: Source | None
+) -> None:
+    world = sqlite_world
+    for one in (source, *([beside] if beside else [])):
+        suppress.suppress(world.house, ["mia@people.example"], world.clock.now(), source=one)
+        suppress.suppress(
+            world.house,
+            ["noor@people.example"],
+            world.clock.now(),
+            about=About(Scope.TOPIC, "News"),
+            source=one,
+        )
+    later(world, minutes=5)
+    before = world.everything()
+    page = _open(world)
+    assert "is stopped, and not by this page" in page
+    assert "Write to " in page
+    assert "<button" not in page
+    refused = _press(world, "start", status=409)
+    assert "This page cannot start our email again" in refused
+    assert "✓" not in refused
+    assert "Stopped, not by this page" in _open(world, "noor")
+    assert 'value="start-topic"' not in _open(world, "noor")
+    _press(world, "start-topic", "noor", status=409, topic="News")
+    _press(world, "start-topic", "noor", status=400, topic="Cooking")
+    assert world.everything() == before
+
+
+@pytest.mark.parametrize("source", [*OTHERS, Source.BOUNCE])
+def test_no_public_link_lifts_what_others_decided(world: World, source: Source) -> None:
+    suppress.suppress(world.house, ["mia@people.example"], world.clock.now(), source=source)
+    later(world, minutes=5)
+    before = list(suppressfile.listed(world.house))
+    forms = [{"do": do, "topic": "News", "pace": "any", "pause": "1"} for do in preferring.DEEDS]
+    for purpose in ("preferences", "unsubscribe", "click"):
+        path = world.path("mia", purpose) + ("/1" if purpose == "click" else "")
+        world.client.get(path)
+        for form in (*forms, ONE_CLICK, {**ONE_CLICK, "by": "page"}, {"answer": "yes"}):
+            world.client.post(path, data=form)
+            later(world, minutes=1)
+            assert set(before) <= set(suppressfile.listed(world.house)), (path, form)
+
+
+def test_what_a_mail_program_stopped_is_started_on_the_page(world: World) -> None:
+    world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
+    later(world, minutes=5)
+    assert "You get our email again" in _press(world, "start")
+    assert list(suppressfile.listed(world.house)) == []
 
 
 def test_an_opt_in_does_not_make_a_dead_mailbox_live(sqlite_world: World) -> None:

@@ -13,7 +13,7 @@ ifneq ($(OLIST),)
 export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
 endif
 
-.PHONY: demo test lint unit bench chaos lock clean
+.PHONY: demo test quick lint unit bench chaos lock clean
 
 demo: $(READY)  ## Run the webinar example: 250 registrants, 180 days, in about a minute.
 	@$(BIN)/nurture demo
@@ -28,6 +28,11 @@ lint: $(READY)  ## Layout, types and style.
 
 unit: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# For daily work: what no database is needed for (domain, rules, matching), and of every other package one file, which it
+# marks with `pytest.mark.quick`. Mark the one that finds most of what breaks; PostgreSQL and the rest are for `make test`.
+quick: lint  ## Lint, types and the tests that find most, in about a minute.
+	$(BIN)/pytest -n 2 --dist loadfile -m quick -k "not postgres"
 
 bench: $(READY)  ## Print how fast the engine is, beside a hand-written loop.
 	$(BIN)/python -m tests.bench

@@ -9,11 +9,23 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from nurture.store import schema
 from nurture.store.database import Database
 from tests.postgres import Reused, postgres
 from tests.sqlite import copy_alone, hurried
+
+PURE = ("tests/domain/", "tests/rules/", "tests/matching/")
+"""Folders of tests without a database, all of which `make quick` runs."""
+
+# How long an example takes says how busy the machine is. Examples share a test's folder knowingly.
+settings.register_profile(
+    "untimed",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("untimed")
 
 _numbers = itertools.count(1)
 
@@ -159,10 +171,14 @@ def _opened(url: str) -> Iterator[Database]:
     db.close()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long ones, so that no worker sits idle at the end."""
+    """Begin with the long ones, so that no worker sits idle at the end; mark what is quick."""
     long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/")
     items.sort(key=lambda item: not item.nodeid.startswith(long))
+    for item in items:
+        if item.nodeid.startswith(PURE):
+            item.add_marker("quick")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

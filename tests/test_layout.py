@@ -12,6 +12,7 @@ import typer
 
 from nurture.cli.root import app
 from nurture.settings import variables
+from tests.conftest import PURE
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
@@ -67,6 +68,15 @@ def test_the_top_level_is_as_designed() -> None:
         assert (ROOT / name).is_file(), name
     for name in ("flows", "templates", "nurture", "tests", ".ci"):
         assert (ROOT / name).is_dir(), name
+
+
+def test_every_package_of_tests_has_one_file_that_make_quick_runs() -> None:
+    marked: dict[str, int] = {}
+    for path in (ROOT / "tests").glob("*/test_*.py"):
+        folder = f"tests/{path.parent.name}/"
+        marked[folder] = marked.get(folder, 0) + ("pytestmark = pytest.mark.quick" in path.read_text("utf-8"))
+    of_processes = "tests/chaos/"  # these kill servers and wait for them: nothing there is quick
+    assert marked == {folder: int(folder not in (*PURE, of_processes)) for folder in marked}
 
 
 def _commands() -> list[str]:

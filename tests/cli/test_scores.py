@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import Place
+
+pytestmark = pytest.mark.quick
 
 
 def test_a_score_is_a_sum_that_a_person_can_follow(running: Place) -> None:

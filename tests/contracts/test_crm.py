@@ -21,6 +21,8 @@ from tests.doubles.crm_server import CrmDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
 
+pytestmark = pytest.mark.quick
+
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 MARA = "mara@house.example"
 ANA = Person("ana@people.example", "Ana", 'O\'Neil \\ "x"', "Souza & Söhne", "Head of IT", "+49 30 1", "DE")

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.crm.badrows import BadRow
 from nurture.crm.csvfile import MAX_COLUMNS, open_rows
 from nurture.crm.encoding import MAX_LINE
 from nurture.errors import FileUnreadable
+
+pytestmark = pytest.mark.quick
 
 ROWS = [["name", "city"], ["Zoë", "Köln"], ["O'Neil", "Łódź"], ["Ann", "Paris; Lyon, the\tother|one"]]
 
@@ -81,7 +83,7 @@ cell = st.text(st.characters(exclude_characters="\0\r\ufffd", exclude_categories
     st.sampled_from([",", ";", "\t", "|"]),
     st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None)
 def test_what_a_csv_writer_wrote_is_read_back(
     tmp_path: Path, table: list[list[str]], delimiter: str, encoding: str
 ) -> None:
@@ -91,7 +93,7 @@ def test_what_a_csv_writer_wrote_is_read_back(
 
 
 @given(st.one_of(st.binary(max_size=400), st.text(alphabet='a",;\n\r\t|\0é@.', max_size=300).map(str.encode)))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None)
 def test_random_bytes_give_rows_or_one_clear_error(tmp_path: Path, content: bytes) -> None:
     path = written(tmp_path / "a.csv", content)
     try:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.crm.mapping import load_mapping
@@ -98,7 +98,7 @@ def test_a_folder_and_a_missing_mapping_are_clear_errors(tmp_path: Path) -> None
 
 
 @given(st.binary(max_size=200) | st.text(alphabet="columns:{}[]&*!| \n-'\"%ab", max_size=80).map(str.encode))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None)
 def test_random_bytes_raise_nothing_but_our_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "map.yaml"
     path.write_bytes(content)

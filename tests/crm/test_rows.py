@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.crm.plan import MAX_CUSTOM
@@ -380,7 +380,7 @@ LETTERS = 'ab@.,;"\n\t0123456789/-: émail'
         ]
     ),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None)
 def test_any_rows_under_a_header_become_leads_bad_rows_or_one_error(
     tmp_path: Path, text: str, header: str
 ) -> None:

@@ -7,7 +7,7 @@ from functools import reduce
 from typing import Any
 from zoneinfo import available_timezones
 
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.calendar import Delay, Window
@@ -54,7 +54,7 @@ NOTABLE = [
     "Asia/Beirut",
 ]
 
-law = settings(max_examples=90, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+law = settings(max_examples=90, deadline=None, derandomize=True)
 
 brief_law = settings(law, max_examples=40)
 

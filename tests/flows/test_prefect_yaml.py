@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 from flows.deployments import POOL, SCHEDULE, paced
 from nurture.journey.heartbeat import LEASE
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "prefect.yaml").read_text("utf-8")
 FILE: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)

@@ -26,6 +26,8 @@ from nurture.store.signals import Recorded
 from .builders import START, add_lead, make_house, tick_at, tiny_rules
 from .looking import Post, crowd, custody, due_at, heard, messages, one, rows, same_house, tell, write
 
+pytestmark = pytest.mark.quick
+
 HOUR, DAY, MINUTE = timedelta(hours=1), timedelta(days=1), timedelta(minutes=1)
 OPEN = START + HOUR
 """When the first email of `welcome` is due and its window opens."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
@@ -94,7 +94,7 @@ def test_memory_stays_flat(sqlite_db: Database, tmp_path: Path) -> None:
     assert peaks[1] < peaks[0] + 1_500_000
 
 
-LAW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAW = settings(max_examples=25, deadline=None)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -278,7 +278,7 @@ def test_two_thousand_addresses_cost_the_statements_of_twenty(house: House, coun
     assert {due_at(house, lead) for lead in ids[:20]} == {START + HOUR}
 
 
-_LAW = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_LAW = settings(max_examples=25, deadline=None)
 
 
 @_LAW

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from nurture.mail.compose import Address, CannotCompose, compose
 from tests.mail.build import PLAIN, UNSUBSCRIBE, compiled, composed, envelope, values
 
+pytestmark = pytest.mark.quick
+
 AWKWARD = st.sampled_from(
     [
         "O'Neil",

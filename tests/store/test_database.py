@@ -16,7 +16,7 @@ from typing import Any
 
 import pendulum
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Date, Float, Integer, String, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -64,7 +64,7 @@ def test_every_type_comes_back_as_it_went(db: Database) -> None:
     assert back(db, SAMPLES) == SAMPLES
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_text_and_any_moment_come_back(db: Database, data: st.DataObject) -> None:
     words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

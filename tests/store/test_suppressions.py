@@ -14,6 +14,8 @@ from nurture.store import suppressions, tables
 from nurture.store.database import Database
 from nurture.store.suppressions import Entry
 
+pytestmark = pytest.mark.quick
+
 AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
 ADDRESS = tables.Address.__table__  # type: ignore[attr-defined]

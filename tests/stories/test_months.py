@@ -21,6 +21,8 @@ from tests.journey.builders import add_lead, tiny_rules
 
 from .world import custodian, does, everything, house_in_memory, live, rows, touches
 
+pytestmark = pytest.mark.quick
+
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
 """A Monday, an hour before the send window opens in London."""
 

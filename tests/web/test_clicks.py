@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
@@ -212,12 +212,7 @@ def test_what_a_killed_server_left_in_files_comes_in_when_the_next_one_starts(
     assert sqlite_world.value(_CLICKS) == 1
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     token=st.text(st.sampled_from("abcXYZ019-_"), min_size=1, max_size=40),
     number=st.text(st.sampled_from("0123456789-+ e.%\u0663"), max_size=12),

@@ -6,7 +6,7 @@ from itertools import product
 from urllib.parse import quote, urlencode
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from .world import ONE_CLICK, World
@@ -22,12 +22,7 @@ HELD = (
 ALL_FIELDS = {"answer": "accept", "reason": "not-now", "do": "stop", **ONE_CLICK}
 FORM = "application/x-www-form-urlencoded"
 
-a_few = settings(
-    max_examples=80,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    derandomize=True,
-)
+a_few = settings(max_examples=80, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize(("who", "purpose"), HELD)

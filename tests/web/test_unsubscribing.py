@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
@@ -9,6 +10,8 @@ from nurture.journey import deliver, optin
 from nurture.journey.suppress import EVERYTHING
 
 from .world import ONE_CLICK, World, later
+
+pytestmark = pytest.mark.quick
 
 _SUPPRESSED = (
     "SELECT count(*) FROM suppression JOIN lead ON lead.address_id = suppression.address_id "

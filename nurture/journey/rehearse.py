@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jinja2.exceptions import SecurityError
+
 from nurture.domain.faults import Fault
 from nurture.domain.track import Program
 from nurture.mail.compile import CompiledEmail, EmailSource
@@ -137,6 +139,10 @@ def _write(script: Script, sample: _Sample) -> ComposedEmail | Fault | None:
         cause = error.__cause__
     if isinstance(cause, BadLink) and sample.hostile:
         return None
+    if isinstance(cause, SecurityError):
+        what, _, advice = str(cause).partition("; ")
+        instead = advice.capitalize() or "Write it more simply"
+        return Fault(*_place(script, ""), f"the email cannot be written: {what}", instead)
     field, said = _marked(str(cause)), _MARKS.sub("", str(cause)).rstrip(".")
     if isinstance(cause, BadLink):
         at = _place(script, f"lead.{field}") if field else _first(script, _LINK_TAG)

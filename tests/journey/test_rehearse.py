@@ -120,17 +120,17 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "what"),
+    ("times", "what"),
     [
         (
-            30_000,
+            1,
             r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it",
         ),
-        (300_000, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
+        (10, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
     ],
 )
-def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(words: int, what: str) -> None:
-    (fault,) = told("word " * words)
+def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(times: int, what: str) -> None:
+    (fault,) = told(f"{{% for a in '{'a' * times}' %}}{'word ' * 30_000}{{% endfor %}}")
     assert re.match(rf"1: the email has {what}", fault)
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from flows.deployments import SCHEDULE
-from flows.environment import environment, home_of
+from flows.environment import environment
 from flows.parent import Children, await_answer, free_port
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
@@ -47,7 +47,7 @@ class Server:
     """A Prefect server that is starting, or has started."""
 
     def __init__(self, settings: Settings) -> None:
-        home = home_of(settings)
+        home = settings.home
         self._port = free_port(FIRST_PORT)
         self._environment = environment(settings, home, self._port, given={}) | _LEAN
         self._children = Children(home, self._environment)

@@ -52,13 +52,6 @@ _NEVER: Final = frozenset(
 """They lead to another server or another database, whose runs `flows.leftovers` would end."""
 
 
-def home_of(settings: Settings) -> Path:
-    """Return the folder where one machine keeps Prefect's own database and its logs, beside ours."""
-    url = make_url(settings.database_url.get_secret_value())
-    beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
-    return (beside / ".nurture").absolute()
-
-
 def environment(
     settings: Settings, home: Path, port: int, given: Mapping[str, str] = os.environ
 ) -> dict[str, str]:

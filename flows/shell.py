@@ -24,6 +24,7 @@ from nurture.journey.house import House
 from nurture.settings import Settings
 from nurture.store import clocks
 from nurture.store.database import Database
+from nurture.versions import require_installed
 
 logging.getLogger("prefect.task_runs").addFilter(
     # Said of every task with a timeout. It holds for one long call; a shard's calls are a batch each.
@@ -123,6 +124,7 @@ def opened(at: str | None) -> Iterator[tuple[House, datetime]]:
 @contextmanager
 def opened_app(at: str | None) -> Iterator[App]:
     """Open the app for one shard whose work takes time; its clock has been noted."""
+    require_installed()
     with open_app(at=_moment(at)) as app:
         with app.database.write() as connection:
             clocks.note(connection, app.clock.now())

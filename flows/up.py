@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -12,12 +13,13 @@ from typing import Final
 
 from rich.console import Console
 
-from flows.environment import SERVER_SECRET, environment, home_of
+from flows.environment import SERVER_SECRET, environment
 from flows.lock import only_one
 from flows.parent import Children, await_answer, free_port, is_free, require_locked
 from nurture.app import open_app
 from nurture.errors import Misconfigured
 from nurture.files import write_private
+from nurture.journey.doctor_machine import ROOT
 from nurture.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -29,7 +31,7 @@ def up(settings: Settings) -> None:
 
     Raises AlreadyRunning, Refused for a database in virtual time, Misconfigured if a part does not start.
     """
-    home = home_of(settings)
+    home = settings.home
     with only_one(home) as note, _asked_to_stop() as stop:
         with open_app(settings, live=True, upgrade=True):
             pass
@@ -76,6 +78,8 @@ def _tell(settings: Settings, urls: Mapping[str, str], sign_in: Path) -> None:
         _OUT.print(f"{name + ':':<9}{url}")
     _OUT.print(f"Sign in: to Prefect's pages with what `cat {sign_in}` prints", soft_wrap=True)
     _OUT.print(f"Flows:   every {settings.sweep_seconds} s, the report at 02:15 UTC")
+    if os.geteuid() == 0:
+        _OUT.print(f"Warning: {ROOT}", style="yellow", soft_wrap=True)
     _OUT.print("Ctrl-C stops everything.")
 
 

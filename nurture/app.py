@@ -23,6 +23,7 @@ from nurture.settings import Settings
 from nurture.store import clocks, instance, schema
 from nurture.store.database import Database
 from nurture.store.machine import Machine
+from nurture.versions import require_installed
 
 
 @dataclass
@@ -52,6 +53,8 @@ def open_app(
         Refused: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
+    if live:
+        require_installed()
     database = Database(settings.database_url.get_secret_value())
     database.tighten()
     try:

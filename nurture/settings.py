@@ -318,6 +318,15 @@ class Settings(BaseSettings):
         """Return the trusted proxies one by one."""
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
+    @property
+    def home(self) -> Path:
+        """Return the folder where one machine keeps Prefect's files, logs and locks: beside the database."""
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - `nurture version` does without
+
+        url = make_url(self.database_url.get_secret_value())
+        beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
+        return (beside / ".nurture").absolute()
+
     @field_validator("templates", "mailbox", "spool", "crm_folder", "journal_dir")
     @classmethod
     def _folder(cls, value: Path) -> Path:

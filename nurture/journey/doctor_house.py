@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
-from importlib.metadata import version
 from typing import Final
 
 from nurture import rules
@@ -27,12 +25,6 @@ _APART: Final = timedelta(seconds=5)
 """How far two machines' clocks may differ without a word."""
 
 _PUBLISH: Final = "Correct it in templates/, then `nurture check` and `nurture publish`."
-
-
-def versions(_setup: SetUp) -> Sequence[Finding]:
-    """Say which nurture this is, on which Python."""
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    return [Finding("nurture", "ok", f"nurture {version('nurture')} on {python}")]
 
 
 def database(setup: SetUp) -> Sequence[Finding]:

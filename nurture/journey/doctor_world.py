@@ -14,8 +14,9 @@ from nurture.mail.compose import Address, ComposedEmail
 
 from .doctor import Check, Finding, SetUp, State
 from .doctor_crm import crm
-from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders, versions
+from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders
 from .doctor_listening import replies, unapplied, unread
+from .doctor_machine import files, versions
 from .doctor_sales import places
 from .reach import Unreachable, get
 
@@ -177,6 +178,7 @@ def prefect(setup: SetUp) -> Sequence[Finding]:
 
 CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("nurture", versions),
+    ("files", files),
     ("database", database),
     ("clock", clock),
     ("tracks", published),

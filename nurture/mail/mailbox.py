@@ -32,7 +32,7 @@ class Mailbox:
         self._filed: set[str] = set()
         self._filed_at = -1
         for folder in ("", "tmp", "new", "cur", *(["html"] if html_copies else [])):
-            make_folder(root / folder)
+            make_folder(root / folder, ours=durable)  # the doctor only looks
         if durable:
             sync_folder(root)
             with suppress(PermissionError):  # a folder above may be passed through, not read

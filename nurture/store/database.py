@@ -36,6 +36,7 @@ from nurture.errors import DatabaseUnusable
 from nurture.files import create_file, tighten
 from nurture.store.explained import explained, without_values
 from nurture.store.types import Json, UtcDateTime, in_utc
+from nurture.versions import require_postgresql, require_sqlite
 
 if TYPE_CHECKING:
     from nurture.store.machine import Machine
@@ -287,7 +288,13 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
             connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
         )
         event.listen(engine, "handle_error", without_values)
+
+        @event.listens_for(engine, "connect")
+        def _look_at(connection: Any, _record: object) -> None:
+            require_postgresql(connection.info.server_version)
+
         return engine
+    require_sqlite()
     engine = create_engine(
         url,
         json_serializer=dumps,

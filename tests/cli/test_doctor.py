@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,11 @@ from typing import Any
 import pytest
 
 from nurture.clock import RealClock
+from nurture.journey.doctor import SetUp
+from nurture.journey.doctor_machine import versions
 from nurture.journey.house import House
+from nurture.mail.provider import Provider
+from nurture.settings import Settings
 from nurture.store.database import Database
 from nurture.web.server import serving
 from nurture.web.site import create_app
@@ -238,3 +243,34 @@ def _rows(table: str) -> list[Any]:
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_other_accounts_can_open_is_named_with_the_remedy(live: Place) -> None:
+    live.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///with space.db")
+    live.ok("init")
+    live.ok("publish")
+    assert _told(live)["files"]["state"] == "ok"
+    for path in ("with space.db", "mailbox"):
+        (live.folder / path).chmod(0o644 if path.endswith("db") else 0o755)
+    report = live.write("old.bad-rows.csv", "line,reason")
+    report.chmod(0o640)
+    found = _told(live)["files"]
+    assert found["state"] == "warning"
+    assert "3 of our files" in found["found"]
+    assert _told(live)["files"] == found, "the doctor only looks"
+    remedy = found["remedy"].strip("`").split(" ", 1)
+    assert remedy[0] == "chmod"
+    subprocess.run(["sh", "-c", " ".join(remedy)], cwd=live.folder, check=True)
+    assert _told(live)["files"]["state"] == "ok"
+
+
+def test_an_account_that_may_do_everything_is_named() -> None:
+    setup = SetUp(Settings(), RealClock(), _no_provider, "/health", "")
+    (found,) = versions(setup, root=True)
+    assert (found.state, "root" in found.remedy) == ("warning", True)
+    (found,) = versions(setup, root=False)
+    assert found.state == "ok"
+
+
+def _no_provider() -> Provider:
+    raise AssertionError("nobody is asked")

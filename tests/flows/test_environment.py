@@ -8,7 +8,7 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.base import PrefectBaseSettings
 from pydantic import AliasChoices, SecretStr
 
-from flows.environment import CLIENT_SECRET, SERVER_SECRET, environment, home_of
+from flows.environment import CLIENT_SECRET, SERVER_SECRET, environment
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
@@ -145,8 +145,8 @@ def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> 
 
 def test_prefect_lives_beside_our_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert home_of(Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db"))) == Path(
+    assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).home == Path(
         "/srv/leads/.nurture"
     )
-    assert home_of(Settings()) == tmp_path / ".nurture"
-    assert home_of(Settings(database_url=SecretStr("postgresql://db.example/leads"))) == tmp_path / ".nurture"
+    assert Settings().home == tmp_path / ".nurture"
+    assert Settings(database_url=SecretStr("postgresql://db.example/leads")).home == tmp_path / ".nurture"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -138,7 +139,7 @@ def test_a_database_that_is_not_there_fails_and_the_provider_is_asked_all_the_sa
     assert told["database"].state == "fails"
     assert "hush-hush" not in repr(told)
     assert "provider" in told
-    assert told["nurture"].state == "ok"
+    assert told["nurture"].state == ("warning" if os.geteuid() == 0 else "ok")
 
 
 def test_the_clock_is_compared_with_what_the_database_has_seen(setup: SetUp, live: House) -> None:

@@ -19,6 +19,7 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
         shown = progress(shard, app.house, app.clock.now())
         with concurrency(SENDERS, strict=True):
             done = deliver(app.house, app.clock, shown)
+        shown()  # what this shard left, others have taken by now
         if done.quarantine:
             get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.ENDS)
         return told(shard, done.states)

@@ -7,7 +7,7 @@ that nothing has to be polled. Answers name conditions, never a lead's personal 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from math import isfinite
@@ -137,7 +137,14 @@ class Not:
     part: Condition
 
 
-Condition = Field | Bant | Did | Score | Fit | DecidesWithin | InTrack | Postcode | Every | Any | Not
+@dataclass(frozen=True, slots=True)
+class Newer:
+    """The part holds by evidence that is not older than the question's *newer_than*."""
+
+    part: Condition
+
+
+Condition = Field | Bant | Did | Score | Fit | DecidesWithin | InTrack | Postcode | Every | Any | Not | Newer
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,7 @@ class Question:
 
     *answered_at* is for the policy's criteria: evidence from before it (deeds, points, a stated date that was
     near already) was answered by a rep, and counts no more. *fit* are the rules that give the fit letter.
+    *newer_than*: what `Newer` conditions rest on is not older.
     """
 
     view: View
@@ -165,6 +173,14 @@ class Question:
     since: datetime | None = None
     answered_at: datetime | None = None
     fit: tuple[FitRule, ...] = ()
+    newer_than: datetime | None = None
+
+    def newer(self) -> Question:
+        """Return the question about evidence that is not older than *newer_than*."""
+        if (least := self.newer_than) is None:
+            return self
+        view = replace(self.view, signals=tuple(one for one in self.view.signals if one.counts_from >= least))
+        return replace(self, view=view, answered_at=max(self.answered_at or least, least))
 
 
 def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
@@ -198,17 +214,15 @@ def evaluate(condition: Condition, about: Question, at: datetime) -> Answer:
         case Not(part=part):
             answer = evaluate(part, about, at)
             return Answer(not answer.yes, f"not ({answer.because})", answer.changes_at)
+        case Newer(part=part):
+            return evaluate(part, about.newer(), at)
         case _:
             assert_never(condition)
 
 
 def earliest(moments: Sequence[datetime | None]) -> datetime | None:
     """Return the first of the moments that are known."""
-    first = None
-    for moment in moments:
-        if moment is not None and (first is None or moment < first):
-            first = moment
-    return first
+    return min((moment for moment in moments if moment is not None), default=None)
 
 
 def _every(parts: tuple[Condition, ...], about: Question, at: datetime) -> Answer:

@@ -7,8 +7,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from nurture.domain.lead import Fact
-from nurture.domain.track import Destination
-from nurture.domain.view import Position
+from nurture.domain.policy import Policy
+from nurture.domain.track import Destination, Program
+from nurture.domain.view import Position, View
 
 
 class HoldReason(StrEnum):
@@ -18,6 +19,7 @@ class HoldReason(StrEnum):
     CLOSED = "closed"
     WITH_SALES = "with_sales"
     PAUSED = "paused"
+    QUEUED = "queued"
     NOT_DUE = "not_due"
     WAITING = "waiting"
     SETTLING = "settling"
@@ -79,3 +81,43 @@ class Decision:
     wake_at: datetime | None
     because: str
     hold: HoldReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The arguments of one decision, and the next moment at which a hand-off criterion may change.
+
+    *on* is the program of the lead's track, None for a lead on no track.
+    """
+
+    view: View
+    on: Program | None
+    policy: Policy
+    now: datetime
+    criteria_change_at: datetime | None = None
+
+    @property
+    def program(self) -> Program:
+        """Return the program of a lead that is on a track."""
+        assert self.on is not None
+        return self.on
+
+    @property
+    def zone_fallback(self) -> str:
+        """Return the zone of a lead whose own is not known."""
+        return self.on.zone_fallback if self.on is not None else "UTC"
+
+    @property
+    def zone(self) -> str:
+        """Return the zone in which the lead lives."""
+        return self.view.lead.zone or self.zone_fallback
+
+    def wakes(self, until: datetime) -> datetime:
+        """Return *until*, or when a hand-off criterion may change, whichever is first."""
+        change_at = self.criteria_change_at
+        return change_at if change_at is not None and self.now < change_at < until else until
+
+
+def minute(moment: datetime) -> str:
+    """Write a moment (UTC) as reasons do."""
+    return f"{moment.isoformat(' ', 'minutes')[:16]} UTC"

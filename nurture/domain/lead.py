@@ -47,6 +47,24 @@ class Queue(StrEnum):
     NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
+OWNED_QUEUES: Final = frozenset(
+    {Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-unsure", "account-owner"}
+)
+"""Queues of leads that sales has, or about which a person must decide first."""
+
+NEEDS: Final = "needs-"
+"""Begins the names of the queues in which sales waits for a field of the lead; no field has a hyphen."""
+
+ABSENCE: Final = "absence"
+"""Who paused a lead whose automatic answer says that it is away."""
+
+
+def is_parked(queue: str) -> bool:
+    """Return whether the leads of *queue* wait for nobody in sales: a request takes them out of it."""
+    needs_field = queue.startswith(NEEDS) and "-" not in queue.removeprefix(NEEDS)
+    return bool(queue) and queue not in OWNED_QUEUES and not needs_field
+
+
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """When the lead says that it decides, and when it said so."""
@@ -74,7 +92,7 @@ class Lead:
     *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
     the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
     *call_on*: it asked to be called that day. *pace*: it asked for one touch at most in so long, None for as
-    often as its track allows.
+    often as its track allows. *paused_at* is when the pause was asked for, *paused_by* by whom.
     """
 
     id: int
@@ -86,5 +104,7 @@ class Lead:
     timeline: Timeline | None = None
     evidence_since: datetime | None = None
     paused_until: datetime | None = None
+    paused_at: datetime | None = None
+    paused_by: str = ""
     call_on: date | None = None
     pace: timedelta | None = None

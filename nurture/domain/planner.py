@@ -4,27 +4,43 @@
 the next position, a wake-up time and a because come out. Nothing here reads a clock or a database.
 
 The order of questions is policy:
-    1. exits: left, closed, suppressed, no consent basis
-    2. with a rep or offered; paused
-    3. the policy's hand-off criteria
-    4. the step
-    5. only for a touch: send window, frequency cap, grace, room with the reps if it calls to action
+    1. exits: left, closed
+    2. with a rep or offered
+    3. requests (a demo, a reply, a call-back day, a stated date that is near) that are newer than the opt-out
+       or the pause that silences our mail; a missing address or consent basis silences no request
+    4. off the tracks in a queue; suppressed, no consent basis, paused
+    5. the policy's hand-off criteria: interest (score, clicks), and requests however old
+    6. the step
+    7. only for a touch: send window, frequency cap, grace, room with the reps if it calls to action
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Final, assert_never
 
 from nurture.domain import calendar
 from nurture.domain.callback import CALL_BACK, call_of, kept_for_call
-from nurture.domain.conditions import Question, evaluate
-from nurture.domain.decision import Action, Decision, HoldReason, Leave, NoteFact, OfferToSales, SendTouch
-from nurture.domain.lead import Custodian, Queue
-from nurture.domain.policy import Policy
+from nurture.domain.conditions import Question, earliest, evaluate
+from nurture.domain.decision import (
+    Action,
+    Asked,
+    Decision,
+    HoldReason,
+    Leave,
+    NoteFact,
+    OfferToSales,
+    SendTouch,
+    minute,
+)
+from nurture.domain.lead import Custodian, Queue, is_parked
+from nurture.domain.policy import Criterion, Policy
+from nurture.domain.requests import silent_since
 from nurture.domain.settling import settled, until_settled
 from nurture.domain.suppression import covering, told
+from nurture.domain.touch import send_or_hold, settled_touch
 from nurture.domain.track import (
     Again,
     Branch,
@@ -41,7 +57,7 @@ from nurture.domain.track import (
     WaitFor,
     arm_of,
 )
-from nurture.domain.view import DOUBT_COUNTS_AS_SENT_AFTER, Enrollment, Position, Touch, TouchState, View
+from nurture.domain.view import Enrollment, Position, View
 
 __all__ = [
     "GUARDS",
@@ -58,42 +74,32 @@ __all__ = [
 ]
 
 MOST_STEPS_AT_ONCE: Final = 500
-LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
 _SILENT: Final = (Jump, Again)  # instructions at which no lead ever stands
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The arguments of one decision, and the next moment at which a hand-off criterion may change."""
+def decide(view: View, program: Program | None, policy: Policy, now: datetime) -> Decision:
+    """Return what happens to the lead of *view* at *now* (UTC). Same arguments, same answer.
 
-    view: View
-    program: Program
-    policy: Policy
-    now: datetime
-    criteria_change_at: datetime | None = None
-
-
-def decide(view: View, program: Program, policy: Policy, now: datetime) -> Decision:
-    """Say what happens to the lead of *view* on *program* at *now* (UTC). Same arguments, same answer."""
-    asked = Asked(view, program, policy, now)
-    for guard in GUARDS:
-        decision = guard(asked)
-        if decision is not None:
-            return decision
+    *program* is that of the lead's track, None for a lead in a queue: it is asked for requests alone.
+    """
     sure, settles_at = settled(view, policy, now)
-    decision, offered = _decided(asked if settles_at is None else replace(asked, view=sure))
-    if settles_at is None or offered or decision == _decided(asked)[0]:
+    decision, offered = _decided(Asked(sure, program, policy, now))
+    if settles_at is None or offered or decision == _decided(Asked(view, program, policy, now))[0]:
         return decision
     return until_settled(decision, view, settles_at)
 
 
 def _decided(asked: Asked) -> tuple[Decision, bool]:
     """Return the decision, and whether it is an offer that the policy's criteria made."""
+    for guard in GUARDS:
+        decision = guard(asked)
+        if decision is not None:
+            return decision, guard is requested
     assert asked.view.enrollment is not None  # left_already
     position = asked.view.enrollment.position
-    offer, change_at = _criteria(asked, position, ())
+    offer, change_at = _criteria(asked, asked.policy.criteria, position, ())
     if change_at is not None:
-        asked = Asked(asked.view, asked.program, asked.policy, asked.now, change_at)
+        asked = replace(asked, criteria_change_at=change_at)
     if offer is not None:
         return offer, True
     return kept_for_call(_walk(asked, position), asked.view.lead, change_at), False
@@ -105,23 +111,25 @@ def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
     return replace(enrollment, position=decision.position or enrollment.position, ended=ended)
 
 
+def _position(view: View) -> Position | None:
+    return view.enrollment.position if view.enrollment is not None else None
+
+
 def _stays(view: View, reason: HoldReason, until: datetime | None, because: str) -> Decision:
-    position = view.enrollment.position if view.enrollment is not None else None
-    return Decision((), position, until, because, reason)
+    return Decision((), _position(view), until, because, reason)
 
 
 def _leaves(view: View, to: Destination, because: str) -> Decision:
-    position = view.enrollment.position if view.enrollment is not None else None
-    return Decision((Leave(to, because),), position, None, because)
+    return Decision((Leave(to, because),), _position(view), None, because)
 
 
 # 1. Exits
 
 
 def left_already(asked: Asked) -> Decision | None:
-    """Answer for a lead that is on no track."""
+    """Answer for a lead that is on no track, and in no queue that a request takes it out of."""
     enrollment = asked.view.enrollment
-    if enrollment is not None and not enrollment.ended:
+    if (enrollment is not None and not enrollment.ended) or is_parked(asked.view.queue):
         return None
     return _stays(asked.view, HoldReason.LEFT, None, "the lead is on no track")
 
@@ -131,6 +139,40 @@ def closed(asked: Asked) -> Decision | None:
     if asked.view.custodian is not Custodian.CLOSED:
         return None
     return _stays(asked.view, HoldReason.CLOSED, None, "the lead is closed")
+
+
+# 2. Not ours to move now
+
+
+def with_sales(asked: Asked) -> Decision | None:
+    """Hold while a rep has the lead, or is asked to take it."""
+    if asked.view.custodian is Custodian.TRACK or is_parked(asked.view.queue):
+        return None
+    return _stays(asked.view, HoldReason.WITH_SALES, None, f"custodian is {asked.view.custodian.value}")
+
+
+# 3. Requests
+
+
+def requested(asked: Asked) -> Decision | None:
+    """Offer a lead that asked for a person since it wanted no mail, or while nothing silences our mail."""
+    return _requests(asked)[0]
+
+
+def _requests(asked: Asked) -> tuple[Decision | None, datetime | None]:
+    newer_than = silent_since(asked.view, asked.now)
+    return _criteria(asked, asked.policy.requests, _position(asked.view), (), newer_than)
+
+
+# 4. What silences our mail
+
+
+def queue(asked: Asked) -> Decision | None:
+    """Keep a lead in its queue until it may ask for a person."""
+    if not is_parked(asked.view.queue):
+        return None
+    because = f"waits in the queue {asked.view.queue}"
+    return _stays(asked.view, HoldReason.QUEUED, _requests(asked)[1], because)
 
 
 def suppressed(asked: Asked) -> Decision | None:
@@ -151,60 +193,59 @@ def without_basis(asked: Asked) -> Decision | None:
     return _leaves(asked.view, ToQueue(Queue.NO_BASIS), "no consent or other legal basis is recorded")
 
 
-# 2. Not ours to move now
-
-
-def with_sales(asked: Asked) -> Decision | None:
-    """Hold while a rep has the lead, or is asked to take it."""
-    if asked.view.custodian is Custodian.TRACK:
-        return None
-    return _stays(asked.view, HoldReason.WITH_SALES, None, f"custodian is {asked.view.custodian.value}")
-
-
 def paused(asked: Asked) -> Decision | None:
-    """Hold while the lead asked for peace."""
+    """Hold while the lead wants no mail for a time, or is away; a request to come wakes it sooner."""
     until = asked.view.lead.paused_until
     if until is None or until <= asked.now:
         return None
-    return _stays(asked.view, HoldReason.PAUSED, until, f"paused until {_text(until)}")
+    wake_at = earliest((until, _requests(asked)[1]))
+    return _stays(asked.view, HoldReason.PAUSED, wake_at, f"paused until {minute(until)}")
 
 
-GUARDS: Final = (left_already, closed, suppressed, without_basis, with_sales, paused)
+GUARDS: Final = (left_already, closed, with_sales, requested, queue, suppressed, without_basis, paused)
 
 
-# 3. Hand-off criteria
+# 5. Hand-off criteria
 
 
 def _criteria(
-    asked: Asked, position: Position, notes: tuple[Action, ...]
+    asked: Asked,
+    criteria: Sequence[Criterion],
+    position: Position | None,
+    notes: tuple[Action, ...],
+    newer_than: datetime | None = None,
 ) -> tuple[Decision | None, datetime | None]:
-    """Return the offer of the first criterion that holds, and when the next one may; calls come first."""
-    call = call_of(asked.view.lead, asked.program.zone_fallback)
-    if call is not None and call.at <= asked.now:
+    """Return the offer of the first criterion that holds, and when the next one may; calls come first.
+
+    A call counts from the day on which it is to be made, a stated date from when it is near.
+    """
+    call = call_of(asked.view.lead, asked.zone_fallback)
+    change_at = call.at if call is not None and call.at > asked.now else None
+    if call is not None and change_at is None and (newer_than is None or call.at >= newer_than):
         return Decision((*notes, OfferToSales(CALL_BACK, call.because)), position, None, call.because), None
-    change_at = call.at if call is not None else None
     answered_at = asked.view.lead.evidence_since
-    about = asked.policy.question(asked.view, since=answered_at, answered_at=answered_at)
-    for criterion in asked.policy.criteria:
+    about = asked.policy.question(
+        asked.view, since=answered_at, answered_at=answered_at, newer_than=newer_than
+    )
+    for criterion in criteria:
         yes, why, changes_at = evaluate(criterion.when, about, asked.now)
         if yes:
             because = f"{criterion.name}: {why}"
             offer = OfferToSales(criterion.name, because)
             return Decision((*notes, offer), position, None, because), None
-        if changes_at is not None and (change_at is None or changes_at < change_at):
-            change_at = changes_at
+        change_at = earliest((change_at, changes_at))
     return None, change_at
 
 
-# 4. The step
+# 6. The step
 
 
 def _walk(asked: Asked, position: Position) -> Decision:
     """Run instructions from *position* until one holds, sends, hands off or leaves."""
     program = asked.program
     if position.reached > asked.now:
-        peace = f"{position.step} is left in peace until {_text(position.reached)}"
-        return Decision((), position, _wakes(asked, position.reached), peace, HoldReason.NOT_DUE)
+        peace = f"{position.step} is left in peace until {minute(position.reached)}"
+        return Decision((), position, asked.wakes(position.reached), peace, HoldReason.NOT_DUE)
     stands = _stands(asked, position)
     if isinstance(stands, Decision):
         return stands
@@ -218,7 +259,7 @@ def _walk(asked: Asked, position: Position) -> Decision:
             position = _at(instruction.step, position.visit, position)
         match instruction:
             case Email():
-                touched = _email(instruction, position, asked, notes)
+                touched = send_or_hold(instruction, position, asked, notes)
                 if isinstance(touched, Decision):
                     return touched
                 place, position = place + 1, touched
@@ -270,7 +311,7 @@ def _stands(asked: Asked, position: Position) -> Decision | tuple[int, Position]
         return _leaves(asked.view, ToQueue(Queue.NO_TRACK), gone)
     if position.step in program.index:
         return place, position
-    settled = _settled(position, asked, ())
+    settled = settled_touch(position, asked, ())
     return settled if isinstance(settled, Decision) else (place, settled or position)
 
 
@@ -283,31 +324,20 @@ def _at(step: str, visit: int, position: Position) -> Position:
     return Position(step, visit, position.anchor, position.reached)
 
 
-def _wakes(asked: Asked, until: datetime) -> datetime:
-    """Return *until*, or when a hand-off criterion may change, whichever is first."""
-    change_at = asked.criteria_change_at
-    return change_at if change_at is not None and asked.now < change_at < until else until
-
-
 def _question(asked: Asked) -> Question:
     enrollment = asked.view.enrollment
     return asked.policy.question(asked.view, since=enrollment.entered_at if enrollment else None)
-
-
-def _zone(asked: Asked) -> str:
-    return asked.view.lead.zone or asked.program.zone_fallback
 
 
 def _set(
     fact: SetFact, onward: Position, asked: Asked, notes: tuple[Action, ...]
 ) -> tuple[Decision | None, Asked]:
     """Ask the criteria again where a fact changes: nothing else would, until the lead wakes."""
-    view = asked.view.with_fact(fact.name, fact.value)
-    changed = Asked(view, asked.program, asked.policy, asked.now, asked.criteria_change_at)
+    changed = replace(asked, view=asked.view.with_fact(fact.name, fact.value))
     if asked.view.lead.facts.get(fact.name) == fact.value:
         return None, changed
-    offer, change_at = _criteria(changed, onward, notes)
-    return offer, Asked(view, asked.program, asked.policy, asked.now, change_at)
+    offer, change_at = _criteria(changed, asked.policy.criteria, onward, notes)
+    return offer, replace(changed, criteria_change_at=change_at)
 
 
 def _branch(branch: Branch, position: Position, asked: Asked) -> int:
@@ -323,7 +353,7 @@ def _wait(
 ) -> Decision | tuple[int, Position]:
     """Walk through time from when the wait began; a signal exactly at the deadline still counts."""
     about = _question(asked)
-    deadline = calendar.after(wait.up_to, _zone(asked), asked.view.lead.holidays, position.reached)
+    deadline = calendar.after(wait.up_to, asked.zone, asked.view.lead.holidays, position.reached)
     moment = position.reached
     while True:
         yes, why, upcoming = evaluate(wait.until, about, moment)
@@ -333,8 +363,8 @@ def _wait(
             upcoming = None
         until = upcoming or deadline
         if until > asked.now:
-            because = f"{wait.step}: {why}; waits until {_text(deadline)}"
-            return Decision(notes, position, _wakes(asked, until), because, HoldReason.WAITING)
+            because = f"{wait.step}: {why}; waits until {minute(deadline)}"
+            return Decision(notes, position, asked.wakes(until), because, HoldReason.WAITING)
         if upcoming is None:
             return wait.otherwise, Position(position.step, position.visit, position.anchor, deadline)
         moment = upcoming
@@ -350,99 +380,8 @@ def _repeat(
     if rounds_done == 0:
         return repeat.body, position
     pause = repeat.pause(rounds_done)
-    due = calendar.after(pause, _zone(asked), asked.view.lead.holidays, position.reached)
+    due = calendar.after(pause, asked.zone, asked.view.lead.holidays, position.reached)
     if due > asked.now:
-        because = f"{repeat.step}: round {position.visit} begins on {_text(due)}"
-        return Decision(notes, position, _wakes(asked, due), because, HoldReason.NOT_DUE)
+        because = f"{repeat.step}: round {position.visit} begins on {minute(due)}"
+        return Decision(notes, position, asked.wakes(due), because, HoldReason.NOT_DUE)
     return repeat.body, Position(position.step, position.visit, position.anchor, due)
-
-
-# 5. A touch
-
-
-def _email(email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision | Position:
-    """Send the touch, hold it, or go on behind it once it is settled."""
-    return _settled(position, asked, notes) or _plan(email, position, asked, notes)
-
-
-def _settled(position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision | Position | None:
-    """Go on behind the touch of *position* or hold while it is in the air; None if there is none."""
-    touch = asked.view.touch(position.step, position.visit)
-    if touch is None:
-        return None
-    settled = touch.settled_at(asked.now)
-    if settled is None:
-        return _in_air(touch, position, asked, notes)
-    return Position(position.step, position.visit, settled, max(settled, position.reached))
-
-
-def _in_air(touch: Touch, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
-    until = touch.at + DOUBT_COUNTS_AS_SENT_AFTER
-    if until <= asked.now:
-        until += ((asked.now - until) // DOUBT_COUNTS_AS_SENT_AFTER + 1) * DOUBT_COUNTS_AS_SENT_AFTER
-    what = "in doubt" if touch.state is TouchState.IN_DOUBT else "on its way"
-    because = f"{touch.step} is {what}"
-    return Decision(notes, position, _wakes(asked, until), because, HoldReason.IN_AIR)
-
-
-def _plan(email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
-    for touch in asked.view.touches:  # a new version may have taken the lead away from it
-        if touch.settled_at(asked.now) is None:
-            return _in_air(touch, position, asked, notes)
-    now, grace = asked.now, asked.program.grace
-    due = _due(email, position, asked)
-    planned, reason = _allowed(due, asked)
-    if planned + grace < now:
-        # Overdue beyond the grace: this one touch goes in the next window, and later steps count from it.
-        planned, reason = _allowed(now, asked)
-    if planned > now:
-        because = f"{email.step} is due on {_text(due)}, and may go on {_text(planned)}"
-        why = HoldReason.NOT_DUE if due > now else reason
-        return Decision(notes, position, _wakes(asked, planned), because, why)
-    full_until = asked.view.full_until
-    if full_until is not None and now < full_until and _calls(email, position, asked):
-        because = f"{email.step} calls to action, and reps are full until {_text(full_until)}"
-        return Decision(notes, position, _wakes(asked, full_until), because, HoldReason.REPS_FULL)
-    send_at = planned
-    if planned < now:
-        send_at = calendar.next_open(asked.program.window, _zone(asked), asked.view.lead.holidays, now)
-    send = SendTouch(
-        step=email.step,
-        visit=position.visit,
-        email=email.email(position.visit),
-        planned_at=planned,
-        send_at=send_at,
-        expires_at=send_at + max(grace, LEAST_TIME_TO_SEND),
-    )
-    wake_at = _wakes(asked, send_at + DOUBT_COUNTS_AS_SENT_AFTER)
-    return Decision((*notes, send), position, wake_at, f"{email.step} was due on {_text(due)}")
-
-
-def _calls(email: Email, position: Position, asked: Asked) -> bool:
-    return email.email(position.visit) in asked.program.calls_to_action
-
-
-def _due(email: Email, position: Position, asked: Asked) -> datetime:
-    """Return when the delay is over, or else when the step was reached, a pause ended or a rep answered."""
-    lead = asked.view.lead
-    due = calendar.after(email.after, _zone(asked), lead.holidays, position.anchor)
-    for moment in (position.reached, lead.paused_until, lead.evidence_since):
-        if moment is not None and moment > due:
-            due = moment
-    return due
-
-
-def _allowed(moment: datetime, asked: Asked) -> tuple[datetime, HoldReason]:
-    """Return the first moment from *moment* on that window and cap allow, and which of them moved it last."""
-    window, zone, holidays = asked.program.window, _zone(asked), asked.view.lead.holidays
-    reason = HoldReason.SEND_WINDOW
-    while True:
-        moment = calendar.next_open(window, zone, holidays, moment)
-        frees = asked.program.cap.frees_at_pace(asked.view.lead.pace, asked.view.recent, moment)
-        if frees is None:
-            return moment, reason
-        moment, reason = frees, HoldReason.FREQUENCY_CAP
-
-
-def _text(moment: datetime) -> str:
-    return f"{moment.isoformat(' ', 'minutes')[:16]} UTC"

@@ -12,8 +12,10 @@ from nurture.domain.conditions import Condition, FitRule, Question, graded
 from nurture.domain.evidence import Thresholds
 from nurture.domain.lead import Custodian, Facts, Lead
 from nurture.domain.pace import Pace
+from nurture.domain.requests import CriterionKind, request_part, request_signals
 from nurture.domain.routing import DEFAULT_RULES, Missing, Plan, RoutingRule
 from nurture.domain.score import Points
+from nurture.domain.signals import SignalKind
 from nurture.domain.sla import Agreement
 from nurture.domain.team import Desk, Manager, Pool, Rep, Team
 from nurture.domain.track import Destination
@@ -43,10 +45,11 @@ class ReadinessRule:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """When a lead on a track is offered to sales."""
+    """When a lead is offered to sales. *kind* None: as its condition tells, see `requests`."""
 
     name: str
     when: Condition
+    kind: CriterionKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,17 @@ class Policy:
     pace: Pace = field(default_factory=Pace)
 
     @cached_property
+    def requests(self) -> tuple[Criterion, ...]:
+        """Return the criteria as far as they rest on what a lead asks for."""
+        parts = [(one, request_part(one.when, one.kind)) for one in self.criteria]
+        return tuple(Criterion(one.name, part, one.kind) for one, part in parts if part is not None)
+
+    @cached_property
+    def request_signals(self) -> frozenset[SignalKind]:
+        """Return the signals by which a lead asks for a person."""
+        return frozenset(kind for one in self.requests for kind in request_signals(one.when))
+
+    @cached_property
     def plan(self) -> Plan:
         """Return how this policy routes."""
         return Plan.of(self.reps, self.pools, self.routing, self.missing)
@@ -118,10 +132,15 @@ class Policy:
         return self.team.rep(rep_id)
 
     def question(
-        self, view: View, *, since: datetime | None = None, answered_at: datetime | None = None
+        self,
+        view: View,
+        *,
+        since: datetime | None = None,
+        answered_at: datetime | None = None,
+        newer_than: datetime | None = None,
     ) -> Question:
         """Return what conditions are asked about, by what this policy counts."""
-        return Question(view, self.points, since, answered_at, self.fit)
+        return Question(view, self.points, since, answered_at, self.fit, newer_than)
 
     def grade(self, facts: Facts) -> tuple[str, str]:
         """Return the fit letter of a lead with these facts, and why; ("", "") where no rule gives letters."""

@@ -13,7 +13,7 @@ from typing import Final, assert_never
 from nurture.domain.accounts import NO_MATCH, AccountKind, Match
 from nurture.domain.asked import ALWAYS, Test, made_ready, question
 from nurture.domain.conditions import Condition
-from nurture.domain.lead import Facts
+from nurture.domain.lead import NEEDS, Facts
 from nurture.domain.missing import hinges_on
 from nurture.domain.team import EVERYONE, Pool, Rep, everyone
 from nurture.domain.turns import UNSEEN, Circle, Given, Standing, Team, Turned, has_room, whose_turn
@@ -29,9 +29,6 @@ NO_REP: Final = "no-rep"
 
 ASKED_AGAIN: Final = (NO_REP, UNSURE, OWNER_GONE)
 """Queues whose leads are routed again now and then: leave ends, reps come, accounts are told apart."""
-
-NEEDS: Final = "needs-"
-"""Begins the name of each queue in which leads wait for a fact that routing needs."""
 
 
 @dataclass(frozen=True, slots=True)

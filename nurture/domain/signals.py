@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
@@ -37,6 +37,8 @@ class SignalVerdict(StrEnum):
     BOT = "bot"
 
 
+HEARD_SOON: Final = timedelta(days=1)
+
 SUPPRESSING: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, SignalKind.COMPLAINED})
 """Kinds after which the address is not mailed again."""
 
@@ -57,6 +59,17 @@ class Signal:
     step: str | None = None
     link: str | None = None
     value: str | None = None
+    recorded_at: datetime | None = None
+
+    @property
+    def counts_from(self) -> datetime:
+        """Return when the lead did it, as opt-outs and pauses see it, which carry the time of our own clock.
+
+        What is heard soon counts from then: mail is under way for a while, and its sender's clock may be
+        wrong. What is told of the past counts from when it occurred.
+        """
+        heard = self.recorded_at or self.occurred_at
+        return heard if heard - self.occurred_at <= HEARD_SOON else self.occurred_at
 
 
 def counted(signals: Iterable[Signal]) -> list[Signal]:

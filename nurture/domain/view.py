@@ -78,6 +78,7 @@ class View:
     frequency cap and the lead's pace look from when the step was reached (not from now: sweeps may be late).
     *suppressed* says which suppression covers this track, "" for none; *standing* is all that the lead opted
     out of, topics too. *full_until* is when the reps are foreseen to have room, None while they have.
+    *queue* names the queue that keeps the lead, "" if none does.
     """
 
     lead: Lead
@@ -89,6 +90,7 @@ class View:
     suppressed: str = ""
     standing: tuple[Standing, ...] = ()
     full_until: datetime | None = None
+    queue: str = ""
 
     def touch(self, step: str, visit: int) -> Touch | None:
         """Return this enrollment's touch of *step* at *visit*, if it was planned."""

@@ -21,6 +21,7 @@ from nurture.domain.conditions import (
     Field,
     Fit,
     InTrack,
+    Newer,
     Not,
     Postcode,
     Score,
@@ -154,6 +155,8 @@ def condition(asked: Condition) -> str:
             return " or ".join(map(_inner, parts)) or "never"
         case Not(part=part):
             return f"not ({condition(part)})"
+        case Newer(part=part):
+            return condition(part)
         case _:
             assert_never(asked)
 

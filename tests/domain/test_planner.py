@@ -83,13 +83,12 @@ def test_a_closed_lead_is_left_alone() -> None:
     assert held(ask(track(ONE), seen, at(9)), HoldReason.CLOSED, None)
 
 
-def test_a_suppressed_lead_leaves_for_a_named_queue_even_while_a_rep_has_it() -> None:
-    for custodian in (Custodian.TRACK, Custodian.REP):
-        decision = ask(
-            track(ONE), view("s0", suppressed="unsubscribed (global)", custodian=custodian), at(1, 9)
-        )
-        assert decision.actions == (Leave(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),)
-        assert (decision.wake_at, decision.hold) == (None, None)
+def test_a_suppressed_lead_leaves_for_a_named_queue_but_not_while_a_rep_has_it() -> None:
+    decision = ask(track(ONE), view("s0", suppressed="unsubscribed (global)"), at(1, 9))
+    assert decision.actions == (Leave(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),)
+    assert (decision.wake_at, decision.hold) == (None, None)
+    with_rep = view("s0", suppressed="unsubscribed (global)", custodian=Custodian.REP)
+    assert held(ask(track(ONE), with_rep, at(1, 9)), HoldReason.WITH_SALES, None)
 
 
 def test_a_lead_that_nothing_allows_us_to_mail_leaves() -> None:
@@ -107,8 +106,8 @@ def test_a_lead_that_is_not_the_tracks_is_held(custodian: Custodian) -> None:
     assert decision.position == view("s0").enrollment.position  # type: ignore[union-attr]
 
 
-def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered() -> None:
-    seen = view("s0", lead=lead(paused_until=at(20)), signals=(signal(REPLIED, at(2)),))
+def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered_for_what_was_before_it() -> None:
+    seen = view("s0", lead=lead(paused_until=at(20), paused_at=at(3)), signals=(signal(REPLIED, at(2)),))
     assert held(ask(track(ONE), seen, at(9), policy(Did(REPLIED))), HoldReason.PAUSED, at(20))
     assert isinstance(ask(track(ONE), seen, at(20), policy(Did(REPLIED))).actions[0], OfferToSales)
 

@@ -271,7 +271,7 @@ def test_after_a_long_gap_one_overdue_touch_goes_and_the_next_count_from_it(
 
 @brief_law
 @given(lives(), st.integers(0, 40 * 24), st.sampled_from(["suppressed", "rep", "closed", "paused"]), moments)
-def test_nothing_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused(
+def test_no_mail_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused_and_only_requests_to_sales(
     life: Any, hour: int, what: str, more: list[timedelta]
 ) -> None:
     world = life(answers_after=None)
@@ -291,9 +291,13 @@ def test_nothing_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused(
     world.at(moment, happen)
     world.run(world.start + LIFE, [world.start + one for one in more])
     ends = peace if what == "paused" else world.start + LIFE
-    assert not [
+    done = [
         action for now, action in world.happened if moment <= now < ends and not isinstance(action, Leave)
     ]
+    requests = {one.name for one in world.policy.requests} if what in ("suppressed", "paused") else set()
+    assert [
+        action for action in done if not isinstance(action, OfferToSales) or action.rule not in requests
+    ] == []
 
 
 @brief_law

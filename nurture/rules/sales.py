@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from nurture.domain.conditions import Condition, Every
 from nurture.domain.lead import Closing
 from nurture.domain.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Resume
+from nurture.domain.requests import CriterionKind, request_part
 from nurture.domain.score import Points
 from nurture.domain.track import Destination, ToClosed
 from nurture.rules.asked import ALWAYS, Scope, read_condition
@@ -78,6 +79,7 @@ class CriterionShape(Shape):
 
     name: Name = Field(examples=["replied"])
     when: Any = Field(examples=["{did: replied}"])
+    kind: Literal["request", "interest"] | None = Field(None, examples=["request"])
 
 
 class ReasonShape(Shape):
@@ -240,7 +242,14 @@ def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criter
                 "Ask for something that a lead did or said.",
             )
         if shape is not None and when is not None:
-            found.append(Criterion(shape.name, when))
+            kind = CriterionKind(shape.kind) if shape.kind is not None else None
+            if kind is CriterionKind.REQUEST and request_part(when, kind) is None:
+                reading.fault(
+                    item,
+                    f"`{shape.name}` is no request: nothing in it is said or done at a time",
+                    "Ask for it with `did` or `timeline`, or write `kind: interest`.",
+                )
+            found.append(Criterion(shape.name, when, kind))
     check_names(items, reading)
     return tuple(found)
 

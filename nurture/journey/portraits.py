@@ -14,7 +14,9 @@ from nurture.domain import bant, score
 from nurture.domain.callback import CALL_BACK
 from nurture.domain.lead import Lead, Timeline
 from nurture.domain.policy import Policy
-from nurture.store import portraits, replies, scores
+from nurture.domain.suppression import Standing
+from nurture.domain.suppression import told as refusal
+from nurture.store import portraits, replies, scores, suppressions
 from nurture.store.portraits import Deed, Earlier, Known, Owned, Touched
 from nurture.store.replies import Said
 
@@ -53,6 +55,8 @@ class Portraits:
     touches: Mapping[int, Sequence[Touched]] = field(default_factory=dict)
     earlier: Mapping[int, Sequence[Earlier]] = field(default_factory=dict)
     accounts: Mapping[int, Owned] = field(default_factory=dict)
+    standing: Mapping[int, Sequence[Standing]] = field(default_factory=dict)
+    """By the id of the address: what its owner opted out of."""
 
     @classmethod
     def of(cls, house: House, connection: Connection, lead_ids: Collection[int]) -> Self:
@@ -60,13 +64,16 @@ class Portraits:
         if not lead_ids:
             return cls()
         database = house.database
+        known = portraits.known(database, connection, lead_ids)
+        boxes = [one.address_id for one in known.values() if one.address_id is not None]
         return cls(
-            portraits.known(database, connection, lead_ids),
+            known,
             portraits.deeds(database, connection, lead_ids, MOST_DEEDS),
             replies.said(database, connection, lead_ids, ("reply",), MOST_REPLIES),
             portraits.touches(database, connection, lead_ids, MOST_TOUCHES),
             portraits.earlier(database, connection, lead_ids, MOST_EARLIER),
             portraits.accounts(database, connection, lead_ids),
+            suppressions.standing(database, connection, boxes),
         )
 
     def lead(self, lead_id: int) -> Words:
@@ -83,6 +90,7 @@ class Portraits:
             "fit": fit,
             "fit_because": fit_because,
             "score": _score(one, policy, now),
+            "no_mail": _no_mail(one, self.standing.get(one.address_id or 0, ())),
             "deeds": [_deed(each) for each in deeds],
             "replies": [told_by(each, MOST_OF_EACH) for each in self.said.get(lead_id, ())],
             "bant": _bant(one),
@@ -112,6 +120,15 @@ def unlinked(text: str) -> str:
 def _one_line(value: object) -> str:
     """Return what a stranger wrote on one line, which opens no heading or list of its own."""
     return unlinked(" ".join(str(value).split()))
+
+
+def _no_mail(one: Known, standing: Sequence[Standing]) -> str:
+    """Return why the lead may not be mailed, so that its rep calls; "" if it may."""
+    if one.email is None:
+        return "no email address is known"
+    if standing:
+        return f"suppressed: {', '.join(refusal(each) for each in standing)}"
+    return "" if one.basis else "no consent or other legal basis is recorded"
 
 
 def _score(one: Known, policy: Policy, now: datetime) -> float:

@@ -38,6 +38,7 @@ BRIEF_KNOWN = frozenset(
             "fit_because",
             "rule",
             "score",
+            "no_mail",
             "bant",
             "call_on",
             "account",

@@ -26,6 +26,8 @@ class Known(NamedTuple):
 
     id: int
     email: str | None
+    address_id: int | None
+    basis: str | None
     facts: dict[str, Any]
     source: str
     zone: str

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Table, select
 from nurture.crm.places import countries, country_code
 from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.conditions import Comparison, Condition, Every, Field, Not
-from nurture.domain.lead import Custodian, Fact, Queue
-from nurture.domain.routing import NEEDS
+from nurture.domain.lead import NEEDS, Custodian, Fact, Queue
 from nurture.domain.signals import SignalKind
 from nurture.mail.compose import Address, Envelope, compose
 from nurture.store import routing, tables, views

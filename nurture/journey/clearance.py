@@ -11,8 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.domain import calendar, sending
-from nurture.domain.lead import Custodian
-from nurture.domain.routing import NEEDS
+from nurture.domain.lead import NEEDS, Custodian
 from nurture.domain.sending import Limits, SendingRules
 from nurture.domain.suppression import Standing, covering
 from nurture.domain.track import Program

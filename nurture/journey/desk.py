@@ -14,6 +14,7 @@ from nurture.domain.team import Rep
 from nurture.errors import Refused
 from nurture.store import offers, repwork, views
 from nurture.store.repwork import Former, Kept, OpenOffer
+from nurture.store.views import DueRow
 
 from . import following, passing, steer
 from .briefs import by_when
@@ -74,15 +75,14 @@ class Desk:
 
 
 def show(house: House, rep_id: str, now: datetime) -> Desk:
-    """Return what lies on the rep's desk at *now*; six statements, however much it is."""
+    """Return what lies on the rep's desk at *now*; five statements, however much it is."""
     with house.database.read() as connection:
         policy = house.rulebooks.current(connection).policy
         rep = policy.rep(rep_id) or Rep(rep_id, rep_id, "", 0)
         asked = repwork.open_offers(connection, rep_id, MOST_OFFERS)
         kept = repwork.kept(connection, rep_id, MOST_KEPT)
         former = repwork.former(connection, rep_id, MOST_ROWS - MOST_OFFERS - MOST_KEPT)
-        pauses = repwork.holders(house.database, connection, [one.lead_id for one in former])
-    mine = [_former(one, policy, pauses, now) for one in former]
+    mine = [_former(one, policy, now) for one in former]
     tracked = {one.lead_id for one in former if one.kind == Custodian.TRACK}
     return Desk(
         rep.name,
@@ -115,7 +115,7 @@ def _kept(one: Kept, rep: Rep, now: datetime) -> Shown:
     )
 
 
-def _former(one: Former, policy: Policy, pauses: Mapping[int, str], now: datetime) -> Shown:
+def _former(one: Former, policy: Policy, now: datetime) -> Shown:
     held = one.paused_until is not None and one.paused_until > now
     return Shown(
         one.lead_id,
@@ -123,7 +123,7 @@ def _former(one: Former, policy: Policy, pauses: Mapping[int, str], now: datetim
         *_named(one.facts),
         f"{_ended(one, policy)}; {_now(one, policy)}",
         held=day(one.paused_until) if held else "",
-        ours=BY_REP in pauses.get(one.lead_id, ""),
+        ours=(one.paused_by or "").startswith(BY_REP),
     )
 
 
@@ -182,7 +182,7 @@ def vote(house: House, offer_id: int, rep_id: str, now: datetime, *, useful: boo
 
 def hold(house: House, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
     """Send the lead nothing until *until*, or longer if it asked for that; return until when."""
-    own = _former_lead(house, lead_id, rep_id, now)
+    own = _former_lead(house, lead_id, rep_id).paused_until
     until = max(until, own or until)
     steer.pause(house, lead_id, until, now, by=f"{BY_REP}{rep_id}")
     return until
@@ -190,33 +190,29 @@ def hold(house: House, lead_id: int, rep_id: str, until: datetime, now: datetime
 
 def go_on(house: House, lead_id: int, rep_id: str, now: datetime) -> None:
     """End a pause that a rep asked for. Refused for one that the lead itself asked for."""
-    _former_lead(house, lead_id, rep_id, now)
-    with house.database.read() as connection:
-        pauses = repwork.holders(house.database, connection, [lead_id])
-    if BY_REP not in pauses.get(lead_id, ""):
+    if not (_former_lead(house, lead_id, rep_id).paused_by or "").startswith(BY_REP):
         raise Refused(f"Lead {lead_id} asked for its pause itself.")
     steer.pause(house, lead_id, None, now, by=f"{BY_REP}{rep_id}")
 
 
 def hurry(house: House, lead_id: int, rep_id: str, now: datetime) -> bool:
     """Let the next email of the lead's track come as soon as its window and caps allow."""
-    _former_lead(house, lead_id, rep_id, now)
+    _former_lead(house, lead_id, rep_id)
     return steer.hurry(house, lead_id, now, by=f"{BY_REP}{rep_id}")
 
 
 def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
     """Offer the lead to the rep now; return the offer's id."""
-    _former_lead(house, lead_id, rep_id, now)
+    _former_lead(house, lead_id, rep_id)
     return passing.pull(house, lead_id, rep_id, now)
 
 
-def _former_lead(house: House, lead_id: int, rep_id: str, now: datetime) -> datetime | None:
-    """Return until when the lead is paused. Raises Refused if it is on no track, or never was the rep's."""
+def _former_lead(house: House, lead_id: int, rep_id: str) -> DueRow:
+    """Return the lead as it stands. Raises Refused if it is on no track, or never was the rep's."""
     with house.database.read() as connection:
         if not repwork.had(connection, rep_id, lead_id):
             raise Refused(f"Lead {lead_id} never was {rep_id}'s.")
         rows = views.these(house.database, connection, [lead_id], lock=False)
     if not rows or rows[0].kind != Custodian.TRACK:
         raise Refused(f"Lead {lead_id} is on no track any more.")
-    until = rows[0].paused_until
-    return until if until is not None and until > now else None
+    return rows[0]

@@ -10,17 +10,19 @@ from typing import Final
 
 from nurture.domain.conditions import evaluate
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.planner import HoldReason, OfferToSales, decide
 from nurture.domain.policy import Enrol, ReadinessRule, Ready
 from nurture.domain.settling import settled
 from nurture.domain.suppression import covering
-from nurture.domain.track import Program, ToQueue, ToTrack
+from nurture.domain.track import Program, ToClosed, ToQueue, ToTrack
 from nurture.domain.view import View
 from nurture.store import leads, views
 from nurture.store.views import Claimed
 
 from . import quarantine
+from .advance import stored
 from .house import House
-from .moves import Mover
+from .moves import Mover, barred
 from .unnamed import unnamed
 
 Stays = Mapping[tuple[int, str], datetime]
@@ -71,25 +73,50 @@ def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
 
 
 def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
-    barred = _barred(lead)
-    if barred is not None:
-        queue, because = barred
-        mover.send_to(lead, ToQueue(queue), because, event="classified")
-        return queue
     sure, settles_at = settled(lead.view, mover.book.policy, mover.now)
     rule, because = _first(sure, mover)
-    ready = rule is not None and isinstance(rule.then, Ready)
-    if settles_at is not None and not ready and rule is not _first(lead.view, mover)[0]:
+    bar, ready = barred(lead), rule is not None and isinstance(rule.then, Ready)
+    if bar is None and settles_at is not None and not ready and rule is not _first(lead.view, mover)[0]:
         because = f"a click is settling until {settles_at:%Y-%m-%d %H:%M:%S} UTC; else: {because}"
-        mover.keep(lead, Custodian.INTAKE, lead.ref, because, settles_at)
-        mover.note(lead, SETTLING, because, None)
-        return SETTLING
+        return _settle(lead, mover, because, settles_at)
+    queue, why = bar or (_queue_of(rule, lead, mover, stays), because)
+    if queue and not (rule is not None and isinstance(rule.then, ToClosed)):
+        there = replace(lead.view, custodian=Custodian.QUEUE, queue=queue)
+        decision = decide(there, None, mover.book.policy, mover.now)
+        for action in decision.actions:
+            if isinstance(action, OfferToSales):
+                mover.hand_off(lead, action.rule, action.because, stored(decision))
+                return action.rule
+        if decision.hold is HoldReason.SETTLING and decision.wake_at is not None:
+            return _settle(lead, mover, decision.because, decision.wake_at)
     lead = replace(lead, view=sure)
+    if bar is not None:
+        mover.send_to(lead, ToQueue(queue), why, event="classified")
+        return queue
     if rule is None:
         place(lead, mover, because, stays=stays, event="classified")
         return "unclassified"
     _follow(rule, lead, mover, stays, because)
     return rule.name
+
+
+def _settle(lead: Claimed, mover: Mover, because: str, until: datetime) -> str:
+    mover.keep(lead, Custodian.INTAKE, lead.ref, because, until)
+    mover.note(lead, SETTLING, because, None)
+    return SETTLING
+
+
+def _queue_of(rule: ReadinessRule | None, lead: Claimed, mover: Mover, stays: Stays) -> str:
+    """Return the queue in which *rule* leaves the lead, "" if it goes elsewhere."""
+    match rule.then if rule is not None else Enrol():
+        case Enrol():
+            return "" if _entrance(lead, mover, stays) is not None else Queue.NO_TRACK
+        case ToTrack(track=track):
+            return "" if track in mover.book.programs else Queue.NO_TRACK
+        case ToQueue(queue=queue):
+            return queue
+        case Ready() | ToClosed():
+            return ""
 
 
 def _first(view: View, mover: Mover) -> tuple[ReadinessRule | None, str]:
@@ -100,17 +127,6 @@ def _first(view: View, mover: Mover) -> tuple[ReadinessRule | None, str]:
         if answer.yes:
             return rule, f"{rule.name}: {answer.because}"
     return None, "no readiness rule holds"
-
-
-def _barred(lead: Claimed) -> tuple[str, str] | None:
-    """Return the queue of a lead that may not be mailed, and why; None for the others."""
-    if lead.view.suppressed:
-        return Queue.SUPPRESSED, f"suppressed: {lead.view.suppressed}"
-    if lead.address_id is None:
-        return Queue.NO_ADDRESS, "no email address is known"
-    if not lead.view.lead.basis:
-        return Queue.NO_BASIS, "no consent or other legal basis is recorded"
-    return None
 
 
 def _follow(rule: ReadinessRule, lead: Claimed, mover: Mover, stays: Stays, because: str) -> None:
@@ -133,15 +149,23 @@ def place(
     peace_until: datetime | None = None,
 ) -> None:
     """Enrol the lead where the audience fits; without any such track a person looks at it."""
+    program = _entrance(lead, mover, stays or {})
+    if program is None:
+        mover.send_to(lead, ToQueue(Queue.NO_TRACK), f"{because}; no track's audience fits", event=event)
+        return
+    why = f"{because}; audience of {program.track}"
+    mover.send_to(lead, ToTrack(program.track), why, event=event, peace_until=peace_until)
+
+
+def _entrance(lead: Claimed, mover: Mover, stays: Stays) -> Program | None:
+    """Return the track of the highest priority whose audience fits, None if none does."""
     about = mover.book.policy.question(lead.view, since=lead.view.lead.evidence_since)
     for program in sorted(mover.book.programs.values(), key=lambda one: (-one.priority, one.track)):
-        if not _may_enter(program, lead, stays or {}, mover.now):
+        if not _may_enter(program, lead, stays, mover.now):
             continue
         if program.audience is None or evaluate(program.audience, about, mover.now).yes:
-            why = f"{because}; audience of {program.track}"
-            mover.send_to(lead, ToTrack(program.track), why, event=event, peace_until=peace_until)
-            return
-    mover.send_to(lead, ToQueue(Queue.NO_TRACK), f"{because}; no track's audience fits", event=event)
+            return program
+    return None
 
 
 def _may_enter(program: Program, lead: Claimed, stays: Stays, now: datetime) -> bool:

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from nurture.domain import bant
 from nurture.domain.address import normalise_address
-from nurture.domain.lead import Custodian, Facts, Lead, Queue
-from nurture.domain.planner import GUARDS, Asked, decide
+from nurture.domain.lead import Custodian, Facts, Lead, Queue, is_parked
+from nurture.domain.planner import GUARDS, Asked, HoldReason, decide, requested
 from nurture.domain.sla import Rung, Step
 from nurture.errors import NotFound, Refused
 from nurture.store import ledger, offers, suppressions, traces, views
@@ -47,11 +47,15 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the planner would answer now. *guard* names who holds the lead; "" if nobody does."""
+    """What the planner would answer now. *guard* names who holds the lead; "" if nobody does.
+
+    *passed* names who would hold a lead whose request is asked before that.
+    """
 
     guard: str
     because: str
     until: datetime | None
+    passed: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,14 +222,15 @@ def _owner(kept: Kept) -> str:
 
 def _held(house: House, connection: Connection, row: DueRow, now: datetime) -> Held:
     """Ask the planner as the next sweep would, and name the guard that answers."""
-    if row.enrollment_id is None:
+    parked = row.kind == Custodian.QUEUE and is_parked(row.ref)
+    if row.enrollment_id is None and not parked:
         return Held(*_off_track(row), None)
     try:
         book = house.rulebooks.current(connection)
     except NotFound as error:
         return Held("fault", str(error), None)
-    program = book.programs.get(row.track)
-    if program is None:
+    program = None if parked else book.programs.get(row.track)
+    if program is None and not parked:
         return Held("fault", f"track {row.track} is not published; run `nurture publish`", None)
     full_until = reps_full_until(connection, book, now)
     view = views.views(house.database, connection, [row], now, house.holidays, full_until)[0].view
@@ -234,9 +239,12 @@ def _held(house: House, connection: Connection, row: DueRow, now: datetime) -> H
     except Exception as error:  # noqa: BLE001 - the sweep keeps such a lead too; here it is told
         return Held("fault", f"{type(error).__name__}: {error}", None)
     asked = Asked(view, program, book.policy, now)
-    guard = next((one.__name__ for one in GUARDS if one(asked) is not None), "")
-    if not guard and decision.hold is not None:
+    answering = (one.__name__ for one in GUARDS if one(asked) is not None)
+    guard = next(answering, "")
+    if decision.hold is not None and (not guard or decision.hold is HoldReason.SETTLING):
         guard = decision.hold.value
+    elif guard == requested.__name__:
+        return Held("", decision.because, decision.wake_at, next(answering, ""))
     return Held(guard, decision.because, decision.wake_at)
 
 
@@ -254,7 +262,8 @@ def _off_track(row: DueRow) -> tuple[str, str]:
 
 def summary(trace: Trace) -> list[tuple[str, object]]:
     """Return what stands above the history, as (name, value) in reading order; nothing that is empty."""
-    stay = trace.stay
+    stay, held = trace.stay, trace.held
+    free = f"a request is asked before {held.passed}" if held.passed else "nothing holds it"
     where = f"{stay.track}, step {stay.step}" if stay is not None else ""
     if stay is not None and stay.visit > 1:
         where += f", round {stay.visit}"
@@ -271,8 +280,8 @@ def summary(trace: Trace) -> list[tuple[str, object]]:
         ),
         ("on track", where),
         ("entered", stay.entered_at if stay is not None else None),
-        ("held by", f"{trace.held.guard}: {trace.held.because}" if trace.held.guard else ""),
-        ("now", "" if trace.held.guard else f"nothing holds it: {trace.held.because}"),
+        ("held by", f"{held.guard}: {held.because}" if held.guard else ""),
+        ("now", "" if held.guard else f"{free}: {held.because}"),
         ("score", trace.engagement),
         ("fit", f"{trace.fit}: {trace.fit_because}" if trace.fit else ""),
         *trace.bant.items(),

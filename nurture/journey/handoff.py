@@ -11,7 +11,8 @@ from . import quarantine
 from .answering import accept, reject
 from .house import House
 from .offering import offer_all
-from .sla import climb_batch, follow_up_batch, remind_batch
+from .queues import look_batch
+from .sla import climb_batch, follow_up_batch
 from .undisturbed import undisturbed
 
 __all__ = ["accept", "hand_off", "reject"]
@@ -24,8 +25,8 @@ def hand_off(house: House, now: datetime) -> Counter[str]:
     with undisturbed():
         events = _swept(climb_batch, house, now)
         events += _swept(follow_up_batch, house, now)
-        events += offer_all(house, now)
-        return events + _swept(remind_batch, house, now)
+        events += _swept(look_batch, house, now)
+        return events + offer_all(house, now)
 
 
 def _swept(

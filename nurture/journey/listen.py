@@ -17,7 +17,7 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
 from nurture.domain.suppression import source_of
 from nurture.errors import Refused
-from nurture.store import scores, signals, suppressions, views
+from nurture.store import leads, scores, signals, suppressions, views
 from nurture.store.explained import passes
 from nurture.store.scores import Scored, Stated
 from nurture.store.signals import Answered, Recorded, Unapplied
@@ -107,7 +107,8 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         signals.wake(database, connection, list(by_lead), now)
         answered = [one for one in heard if one.kind == SignalKind.REPLIED]
         following.heard(house, connection, answered, now)
-        back = [one.lead_id for one in heard if SignalKind(one.kind) in RETURNING]
+        returning = RETURNING | book.policy.request_signals
+        back = [one.lead_id for one in heard if SignalKind(one.kind) in returning]
         _bring_back(house, connection, back, Mover(book, now, "listen"))
         signals.mark_applied(database, connection, [one.id for one in heard], now)
     return len(heard)
@@ -180,6 +181,7 @@ def _bring_back(house: House, connection: Connection, lead_ids: Sequence[int], m
     back = signals.returning(house.database, connection, lead_ids) if lead_ids else []
     if not back:
         return
+    leads.spend_accepted(house.database, connection, back)
     rows = views.these(house.database, connection, back)
     for lead in views.views(house.database, connection, rows, mover.now, house.holidays):
         moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)

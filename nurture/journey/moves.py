@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
-from nurture.domain.conditions import earliest, evaluate
-from nurture.domain.lead import Closing, Custodian, Queue
+from nurture.domain.callback import call_of
+from nurture.domain.conditions import evaluate
+from nurture.domain.lead import Closing, Custodian, Queue, is_parked
 from nurture.domain.pace import Urgency
+from nurture.domain.suppression import covering, told
 from nurture.domain.track import Destination, Program, ToClosed, ToQueue, ToTrack
 from nurture.store.changes import Cancelled, Changes, Custodied, Ended, Entered, Noted, Placed, Ranked
 from nurture.store.views import Claimed
@@ -21,6 +23,19 @@ LOOK_AGAIN_AFTER: Final = timedelta(days=7)
 
 TRY_FAULTY_AGAIN_AFTER: Final = timedelta(hours=6)
 """A lead on which a decision failed is kept, with the fault in its journal, and tried again."""
+
+
+def barred(lead: Claimed, program: Program | None = None) -> tuple[str, str] | None:
+    """Return the queue of a lead that may not be mailed (on the track of *program*), and why; else None."""
+    refused = covering(lead.view.standing, program.track, program.topic) if program is not None else None
+    why = lead.view.suppressed or (told(refused) if refused is not None else "")
+    if why:
+        return Queue.SUPPRESSED, f"suppressed: {why}"
+    if lead.address_id is None:
+        return Queue.NO_ADDRESS, "no email address is known"
+    if not lead.view.lead.basis:
+        return Queue.NO_BASIS, "no consent or other legal basis is recorded"
+    return None
 
 
 @dataclass
@@ -79,6 +94,11 @@ class Mover:
         self.note(lead, "fault", because, None)
         return "fault"
 
+    def remind(self, lead: Claimed, action: str, due: datetime) -> None:
+        """Note that somebody was to do *action* by now; the next reminder comes at *due*."""
+        self.keep(lead, lead.view.custodian, lead.ref, f"{action}: overdue", due)
+        self.note(lead, "reminder", f"{lead.ref} was to {action} by now", None, ref=lead.ref)
+
     def end_stay(self, lead: Claimed, reason: str, why_cancelled: str = "left") -> None:
         """End the open enrollment, if there is one, and call its touches off."""
         stay = lead.view.enrollment
@@ -99,12 +119,16 @@ class Mover:
         self.changes.placed.append(Placed(stay.id, lead.view.lead.id, at.step, at.visit, at.anchor, reached))
 
     def due_after(self, lead: Claimed, peace_until: datetime | None) -> datetime:
-        """Return when to look at a lead left in peace: sooner if its stated date comes near before."""
-        if peace_until is None or lead.view.lead.timeline is None:
-            return peace_until or self.now
-        about = self.book.policy.question(lead.view, since=self.now, answered_at=self.now)
-        changes = [evaluate(one.when, about, self.now).changes_at for one in self.book.policy.criteria]
-        return earliest([peace_until, *changes]) or peace_until
+        """Return when to look at a lead left in peace: sooner if a date that it named comes before."""
+        if peace_until is None:
+            return self.now
+        call = call_of(lead.view.lead, "UTC")
+        changes = [call.at] if call is not None and call.at > self.now else []
+        if lead.view.lead.timeline is not None:
+            about = self.book.policy.question(lead.view, since=self.now, answered_at=self.now)
+            found = [evaluate(one.when, about, self.now).changes_at for one in self.book.policy.criteria]
+            changes += [moment for moment in found if moment is not None]
+        return min([peace_until, *changes])
 
     def call_off(self, lead: Claimed, reason: str) -> None:
         """Cancel the lead's touches that have not gone yet."""
@@ -121,13 +145,18 @@ class Mover:
         peace_until: datetime | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take the lead off its track and bring it to *to*. A track that is not published becomes a queue."""
+        """Take the lead off its track and bring it to *to*.
+
+        A track that is not published, or on which the lead may not be mailed, becomes a queue.
+        """
         match to:
             case ToTrack(track=track):
                 program = self.book.programs.get(track)
                 if program is None:
                     missing = f"{because}; track {track} is not published"
                     self._queue(lead, Queue.NO_TRACK, missing, event, detail)
+                elif (bar := barred(lead, program)) is not None:
+                    self._queue(lead, bar[0], f"{because}; {bar[1]}", event, detail)
                 else:
                     self._enrol(lead, program, because, event, entered_at, peace_until, detail)
             case ToQueue(queue=queue):
@@ -211,5 +240,7 @@ class Mover:
         self, lead: Claimed, queue: str, because: str, event: str, detail: Mapping[str, Any] | None
     ) -> None:
         self.end_stay(lead, f"queue {queue}")
-        moved = self.keep(lead, Custodian.QUEUE, queue, f"look at it: {because}", self.now + LOOK_AGAIN_AFTER)
+        due = self.now + LOOK_AGAIN_AFTER
+        due = self.due_after(lead, due) if is_parked(queue) else due
+        moved = self.keep(lead, Custodian.QUEUE, queue, f"look at it: {because}", due)
         self.note(lead, event, because, moved, ref=queue, detail=detail)

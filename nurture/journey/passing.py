@@ -10,7 +10,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy import Policy, RejectReason, Resume
 from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
-from nurture.store import leads, offers, views, waiting
+from nurture.store import leads, offers, signals, views, waiting
 from nurture.store.offers import OfferRow
 
 from .answering import open_offer
@@ -43,6 +43,7 @@ def call_back(house: House, offer_id: int, on: date, now: datetime) -> OfferRow:
         recycle_all(house, connection, mover, [(lead, LATER)], f"{one.rep} was asked to call on {on}")
         mover.changes.write(house.database, connection, now)
         leads.ask_to_call(connection, one.lead_id, on, now)
+        signals.wake(house.database, connection, [one.lead_id], now)
     return one
 
 

@@ -14,7 +14,7 @@ from nurture.store.views import Claimed
 
 from . import enrol
 from .house import House
-from .moves import Mover
+from .moves import Mover, barred
 from .unnamed import unnamed
 
 
@@ -32,14 +32,18 @@ def recycle_all(
     for lead, meaning in taken:
         until = mover.now + meaning.cool_off if meaning.cool_off else None
         why = f"{because} ({meaning.label})"
+        stay = lead.view.enrollment
+        bar = barred(lead, mover.book.programs.get(stay.track) if stay is not None else None)
         if not isinstance(meaning.then, Resume):
             mover.send_to(lead, meaning.then, why, event="recycled", peace_until=until)
-        elif lead.view.enrollment is not None:
+        elif bar is not None:
+            mover.send_to(lead, ToQueue(bar[0]), f"{why}; {bar[1]}", event="recycled")
+        elif stay is not None:
             if until is not None:
                 mover.leave_in_peace(lead, until)
-            stay, due = lead.view.enrollment.track, mover.due_after(lead, until)
-            moved = mover.keep(lead, Custodian.TRACK, stay, "the track goes on", due)
-            mover.note(lead, "resumed", why, moved, ref=lead.view.enrollment.track)
+            due = mover.due_after(lead, until)
+            moved = mover.keep(lead, Custodian.TRACK, stay.track, "the track goes on", due)
+            mover.note(lead, "resumed", why, moved, ref=stay.track)
         else:
             _place(lead, mover, why, until)
 

@@ -263,27 +263,35 @@ def _recorded(one: _Heard, now: datetime) -> Recorded:
 
 
 def _leave_in_peace(house: House, connection: Connection, new: Sequence[_Heard], now: datetime) -> None:
-    """Pause the leads that say when they are back, until that day begins for them."""
-    until: dict[int, datetime] = {}
-    for one in new:
-        back = _back(one)
+    """Pause the leads that say when they are back, until that day begins for them, or they answer."""
+    away: dict[int, tuple[datetime, datetime]] = {}
+    present: dict[int, datetime] = {}
+    for one in sorted(new, key=lambda one: one.at):
+        back, lead_id = _back(one), one.to.lead_id
         if back is not None and now < back <= now + _MOST_AWAY and one.reply.kind is Kind.AWAY:
-            until[one.to.lead_id] = max(back, until.get(one.to.lead_id, back))
-    if not until:
+            away[lead_id] = max(back, away.get(lead_id, (back, now))[0]), one.at
+            present.pop(lead_id, None)
+        elif one.reply.kind is Kind.REPLY and not _is_of_another(one):
+            present[lead_id] = one.at
+            away.pop(lead_id, None)
+    if not away and not present:
         return
     database = house.database
-    rows = views.these(database, connection, until)
-    paused = replies.pause(database, connection, sorted(until.items()), now)
-    if not paused:
+    rows = views.these(database, connection, {*away, *present})
+    absences = sorted((id_, *times) for id_, times in away.items())
+    paused = replies.begin_absences(database, connection, absences, now)
+    resumed = replies.end_absences(database, connection, sorted(present.items()), now)
+    if not paused and not resumed:
         return
-    signals.wake(database, connection, sorted(paused), now)
+    signals.wake(database, connection, sorted(paused | resumed), now)
     mover = Mover(house.rulebooks.current(connection), now, "listen")
     for lead in views.views(database, connection, rows, now, house.holidays):
         if lead.view.lead.id in paused:
-            day = until[lead.view.lead.id]
-            mover.note(
-                lead, "paused", f"paused until {day:%Y-%m-%d %H:%M} UTC: away, as an answer says", None
-            )
+            until, _ = away[lead.view.lead.id]
+            because = f"paused until {until:%Y-%m-%d %H:%M} UTC: away, as an answer says"
+            mover.note(lead, "paused", because, None)
+        elif lead.view.lead.id in resumed:
+            mover.note(lead, "resumed", "no longer away: it answered", None)
     mover.changes.write(database, connection, now)
 
 

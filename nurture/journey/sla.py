@@ -1,4 +1,4 @@
-"""What waits for a person: offers without an answer, leads without a first touch, queues.
+"""What waits for a rep: offers without an answer, leads without a first touch.
 
 Each step of a ladder is done once: its level is written with its mail in one transaction. The next step is
 when custody falls due, so nothing is polled.
@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from nurture.domain.calendar import local
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.policy import Policy, RejectReason
-from nurture.domain.routing import ASKED_AGAIN, NEEDS
 from nurture.domain.sla import Rung, Step, climb
 from nurture.domain.turns import Standing
 from nurture.store import offers, views
@@ -195,7 +194,7 @@ def follow_up_batch(house: House, now: datetime, limit: int) -> Counter[str]:
                 )
                 sweep.done["looked at"] += 1
             else:
-                _remind(lead, sweep.mover)
+                sweep.mover.remind(lead, "follow up", now + LOOK_AGAIN_AFTER)
                 sweep.done["reminded of"] += 1
         sweep.write(connection)
     return sweep.done
@@ -204,36 +203,3 @@ def follow_up_batch(house: House, now: datetime, limit: int) -> Counter[str]:
 def _in_touch_until(one: OfferRow, policy: Policy) -> datetime:
     """Return until when a touch of the lead is fresh; the past without any."""
     return (one.followed_up_at or one.offered_at - policy.max_silence) + policy.max_silence
-
-
-def remind_batch(house: House, now: datetime, limit: int) -> Counter[str]:
-    """Bring at most *limit* leads of queues to attention that wait for a person."""
-    database = house.database
-    with database.write() as connection:
-        rows = views.claim_due(
-            database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF
-        )
-        if not rows:
-            return Counter()
-        mover = Mover(house.rulebooks.current(connection), now, "hand off")
-        for lead in views.views(database, connection, rows, now, house.holidays):
-            _remind(lead, mover)
-        mover.changes.write(database, connection, now)
-    return Counter({"reminded of": len(rows)})
-
-
-def _remind(lead: Claimed, mover: Mover) -> None:
-    """Say that somebody is waited for, and look again later; a lead without a track gets another try."""
-    if lead.view.custodian is Custodian.QUEUE and lead.ref == Queue.NO_TRACK:
-        moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", mover.now)
-        mover.note(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
-        return
-    again = lead.ref.startswith(NEEDS) or lead.ref in ASKED_AGAIN
-    if lead.view.custodian is Custodian.QUEUE and again:
-        moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", mover.now)
-        mover.note(lead, "returned", f"waited long enough: {lead.ref}", moved, ref=Queue.HAND_OFF)
-        return
-    waits = "follow up" if lead.view.custodian is Custodian.REP else "look at it"
-    because = f"{lead.ref} was to {waits} by now"
-    mover.keep(lead, lead.view.custodian, lead.ref, f"{waits}: overdue", mover.now + LOOK_AGAIN_AFTER)
-    mover.note(lead, "reminder", because, None, ref=lead.ref)

@@ -74,7 +74,7 @@ def leave(house: House, lead_id: int, queue: str, now: datetime) -> None:
 def pause(house: House, lead_id: int, until: datetime | None, now: datetime, *, by: str = BY_HAND) -> None:
     """Leave the lead in peace until *until* (UTC); None ends the pause. *by* says who wanted it."""
     with _lead(house, lead_id, now) as (connection, lead, mover):
-        leads.pause(connection, lead_id, until, now)
+        leads.pause(connection, lead_id, until, by, now)
         signals.wake(house.database, connection, [lead_id], now)
         because = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         mover.note(lead, "paused" if until else "resumed", because, None)

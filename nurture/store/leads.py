@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, insert, select, union, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, insert, or_, select, union, update
 
 from nurture.domain.plain import index_key
 from nurture.store import tables
 from nurture.store.database import Database
 
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
+offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 enrollment: Table = tables.Enrollment.__table__  # type: ignore[attr-defined]
 table_address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 
@@ -40,6 +41,27 @@ def spend_evidence(
             updated_at=now,
         )
     )
+
+
+def spend_accepted(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
+    """Forget what led to hand-offs that reps accepted, of leads that come back after these ended.
+
+    The score is reckoned anew from what is left, as after a change of its points.
+    """
+    chosen = database.ids("chosen", lead_ids)
+    accepted = (
+        select(offer.c.lead_id, func.max(offer.c.answered_at, type_=offer.c.answered_at.type).label("at"))
+        .join(chosen, chosen.c.id == offer.c.lead_id)
+        .where(offer.c.state.in_(("accepted", "lapsed")), offer.c.answered_at.is_not(None))
+        .group_by(offer.c.lead_id)
+        .subquery()
+    )
+    mine = lead.c.id == accepted.c.lead_id
+    stale = or_(lead.c.evidence_since.is_(None), lead.c.evidence_since < accepted.c.at)
+    connection.execute(
+        update(lead).where(mine, lead.c.decides_stated_at <= accepted.c.at).values(decides_on=None)
+    )
+    connection.execute(update(lead).where(mine, stale).values(evidence_since=accepted.c.at, scored_under=""))
 
 
 def state_timeline(connection: Connection, lead_id: int, decides_on: date, now: datetime) -> None:
@@ -89,9 +111,13 @@ def last_stays(
     return {(lead_id, track): moment for lead_id, track, moment in connection.execute(wanted)}
 
 
-def pause(connection: Connection, lead_id: int, until: datetime | None, now: datetime) -> None:
-    """Write until when the lead is left in peace."""
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now))
+def pause(connection: Connection, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
+    """Write until when the lead gets no mail, since when, and who asked for that; None ends its pause."""
+    said = (
+        {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
+    )
+    ended = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **said)
+    connection.execute(ended)
 
 
 def set_pace(connection: Connection, lead_id: int, days: int | None, now: datetime) -> None:

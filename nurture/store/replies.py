@@ -14,6 +14,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    and_,
     cast,
     delete,
     func,
@@ -24,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from nurture.domain.lead import ABSENCE
 from nurture.store import listening_tables, tables
 from nurture.store.changes import insert_rows
 from nurture.store.database import Database
@@ -114,7 +116,8 @@ _ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
 _CAME: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(Came._fields, (_TEXT, _ID, _ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, Date(), _INT), strict=True)
 )
-_PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME}
+_PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME, "at": _TIME}
+_ANSWERED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
 _MARKS: Final[Mapping[str, TypeEngine[Any]]] = {
     "name": _TEXT,
     "uid_validity": _ID,
@@ -166,20 +169,38 @@ def keep(database: Database, connection: Connection, rows: Sequence[Came]) -> in
     return insert_rows(database, connection, reply, _CAME, rows, keys=["natural_key"])
 
 
-def pause(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime]], now: datetime
+def begin_absences(
+    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime, datetime]], now: datetime
 ) -> set[int]:
-    """Leave leads in peace until a moment, unless it is longer already; return those it was shorter for."""
+    """Pause leads that are away: (lead, until, when it said so). Return those whose pause that changes.
+
+    A longer absence stays, and so does a pause that somebody asked for.
+    """
     if not rows:
         return set()
     paused = database.rows("paused", _PAUSED, rows)
+    shorter = and_(lead.c.paused_by == ABSENCE, lead.c.paused_until < paused.c.until)
+    over = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
     statement = (
         update(lead)
-        .where(
-            lead.c.id == paused.c.id,
-            or_(lead.c.paused_until.is_(None), lead.c.paused_until < paused.c.until),
-        )
-        .values(paused_until=paused.c.until, updated_at=now)
+        .where(lead.c.id == paused.c.id, or_(over, shorter))
+        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=ABSENCE, updated_at=now)
+        .returning(lead.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def end_absences(
+    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime]], now: datetime
+) -> set[int]:
+    """End the absences of leads that answered since then: (lead, when). Return those whose pause ends."""
+    if not rows:
+        return set()
+    back = database.rows("back", _ANSWERED, rows)
+    statement = (
+        update(lead)
+        .where(lead.c.id == back.c.id, lead.c.paused_by == ABSENCE, lead.c.paused_at <= back.c.at)
+        .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
         .returning(lead.c.id)
     )
     return set(connection.execute(statement).scalars())

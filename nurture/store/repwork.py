@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
@@ -59,6 +58,7 @@ class Former(NamedTuple):
     next_action: str
     due_at: datetime | None
     paused_until: datetime | None
+    paused_by: str | None
     call_on: date | None
     state: str
     reason: str | None
@@ -136,6 +136,7 @@ def former(connection: Connection, rep: str, limit: int) -> list[Former]:
             custody.c.next_action,
             custody.c.due_at,
             lead.c.paused_until,
+            lead.c.paused_by,
             lead.c.call_on,
             offer.c.state,
             offer.c.reason,
@@ -155,20 +156,6 @@ def had(connection: Connection, rep: str, lead_id: int) -> bool:
     """Say whether the rep ever had this lead on offer."""
     wanted = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
     return connection.execute(wanted).scalar() is not None
-
-
-def holders(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
-    """Return who caused each lead's newest pause, as its journal says; leads without one are left out."""
-    chosen = database.ids("chosen", sorted(set(lead_ids)))
-    newest = (
-        select(func.max(journal.c.id).label("id"))
-        .join(chosen, chosen.c.id == journal.c.lead_id)
-        .where(journal.c.event == "paused")
-        .group_by(journal.c.lead_id)
-        .subquery()
-    )
-    wanted = select(journal.c.lead_id, journal.c.because).join(newest, newest.c.id == journal.c.id)
-    return {row[0]: row[1] for row in connection.execute(wanted)}
 
 
 _VOTE: dict[str, TypeEngine[Any]] = {

@@ -12,6 +12,7 @@ from sqlalchemy import (
     String,
     Table,
     Update,
+    and_,
     bindparam,
     func,
     or_,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
+from nurture.domain.lead import NEEDS, OWNED_QUEUES
 from nurture.store import tables
 from nurture.store.changes import hold, insert_rows
 from nurture.store.database import Database
@@ -166,7 +168,10 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
 
 
 def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Make leads on a track due now; the version grows, so no sweep overwrites the waking."""
+    """Make leads due now that are on a track, or in a queue that a request takes them out of.
+
+    The version grows, so no sweep overwrites the waking.
+    """
     if not lead_ids:
         return
     hold(database, connection, lead_ids)
@@ -177,10 +182,13 @@ def wake(database: Database, connection: Connection, lead_ids: Sequence[int], no
 def _wake(database: Database) -> Update:
     woken = database.rows_to_come("woken", _WOKEN)
     at = bindparam("at", type_=_TIME)
+    # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
+    kind, ref = custody.c.kind.concat(""), custody.c.ref
+    needs_field = and_(ref.like(f"{NEEDS}%"), ref.not_like(f"{NEEDS}%-%"))
+    parked = and_(kind == "queue", ref.not_in(sorted(OWNED_QUEUES)), ~needs_field)
     return (
         update(custody)
-        # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
-        .where(custody.c.lead_id == woken.c.id, custody.c.kind.concat("") == "track", custody.c.due_at > at)
+        .where(custody.c.lead_id == woken.c.id, or_(kind == "track", parked), custody.c.due_at > at)
         .values(due_at=at, version=custody.c.version + 1)
     )
 

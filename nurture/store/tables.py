@@ -73,6 +73,8 @@ class Lead(SQLModel, table=True):
     decides_stated_at: datetime | None = moment(null=True)
     call_on: date | None = None
     paused_until: datetime | None = moment(null=True)
+    paused_at: datetime | None = moment(null=True)
+    paused_by: str | None = None
     pace_days: int | None = None
     evidence_since: datetime | None = moment(null=True)
     readiness: str = ""

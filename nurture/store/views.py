@@ -52,13 +52,15 @@ _SUMS: Final = tuple(lead.c[name] for name in SUMS)
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One lead of a sweep: what the planner sees, and the version of custody that was seen."""
+    """One lead of a sweep: what the planner sees, and custody as it was seen."""
 
     view: View
     version: int
     ref: str
     address_id: int | None
-    source: str = ""
+    source: str
+    since: datetime
+    due_at: datetime | None
 
 
 class DueRow(NamedTuple):
@@ -68,6 +70,8 @@ class DueRow(NamedTuple):
     version: int
     kind: str
     ref: str
+    since: datetime
+    due_at: datetime | None
     address_id: int | None
     facts: dict[str, Fact]
     zone: str
@@ -83,6 +87,8 @@ class DueRow(NamedTuple):
     decides_on: date | None
     decides_stated_at: datetime | None
     paused_until: datetime | None
+    paused_at: datetime | None
+    paused_by: str | None
     call_on: date | None
     pace_days: int | None
     evidence_since: datetime | None
@@ -100,6 +106,8 @@ _COLUMNS: Final = (
     custody.c.version,
     custody.c.kind,
     custody.c.ref,
+    custody.c.since,
+    custody.c.due_at,
     lead.c.address_id,
     lead.c.facts,
     lead.c.zone,
@@ -112,6 +120,8 @@ _COLUMNS: Final = (
     lead.c.decides_on,
     lead.c.decides_stated_at,
     lead.c.paused_until,
+    lead.c.paused_at,
+    lead.c.paused_by,
     lead.c.call_on,
     lead.c.pace_days,
     lead.c.evidence_since,
@@ -237,8 +247,9 @@ def views(
             tuple(recent.get(key, ())),
             *_suppressed(row, standing.get(row.address_id or 0, ())),
             full_until,
+            row.ref if row.kind == Custodian.QUEUE else "",
         )
-        claimed.append(Claimed(view, row.version, row.ref, row.address_id, row.source))
+        claimed.append(Claimed(view, row.version, row.ref, row.address_id, row.source, row.since, row.due_at))
     return claimed
 
 
@@ -256,6 +267,8 @@ def _lead(row: DueRow, holidays: Collection[date]) -> Lead:
         timeline=timeline,
         evidence_since=row.evidence_since,
         paused_until=row.paused_until,
+        paused_at=row.paused_at,
+        paused_by=row.paused_by or "",
         call_on=row.call_on,
         pace=timedelta(days=row.pace_days) if row.pace_days else None,
     )
@@ -325,6 +338,7 @@ def _signals(
             signal.c.step,
             signal.c.link,
             signal.c.value,
+            signal.c.recorded_at,
         )
         .join(chosen, chosen.c.id == signal.c.lead_id)
         .order_by(signal.c.lead_id, signal.c.occurred_at, signal.c.id)

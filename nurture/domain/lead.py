@@ -47,9 +47,10 @@ class Queue(StrEnum):
     NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
-OWNED_QUEUES: Final = frozenset(
-    {Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-unsure", "account-owner"}
-)
+DECIDED_QUEUES: Final = frozenset({Queue.NO_REP, Queue.AMBIGUOUS, "account-unsure", "account-owner"})
+"""Queues of leads about which a person must decide before a rep can have them."""
+
+OWNED_QUEUES: Final = DECIDED_QUEUES | {Queue.HAND_OFF}
 """Queues of leads that sales has, or about which a person must decide first."""
 
 NEEDS: Final = "needs-"

@@ -105,6 +105,8 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         scores.write_timelines(database, connection, [one for one in stated if one is not None])
         suppress.opt_out(database, connection, list(_opt_outs(heard)), now)
         signals.wake(database, connection, list(by_lead), now)
+        asking = [one.lead_id for one in heard if one.kind in book.policy.request_signals]
+        signals.wake_decisions(database, connection, asking, now)
         answered = [one for one in heard if one.kind == SignalKind.REPLIED]
         following.heard(house, connection, answered, now)
         returning = RETURNING | book.policy.request_signals

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from nurture.domain.conditions import earliest
 from nurture.domain.lead import NEEDS, Custodian, Queue, is_parked
@@ -16,6 +17,9 @@ from .advance import stored
 from .house import House
 from .moves import LOOK_AGAIN_AFTER, Mover
 from .unnamed import unnamed
+
+ASKS_AGAIN_AFTER: Final = timedelta(days=1)
+"""How often a person is reminded of a lead that asked for one and cannot be offered yet."""
 
 
 def look_batch(house: House, now: datetime, limit: int) -> Counter[str]:
@@ -36,7 +40,8 @@ def look_batch(house: House, now: datetime, limit: int) -> Counter[str]:
 
 def _look(lead: Claimed, mover: Mover) -> str:
     """Hand off a lead that asked for a person, or say that its queue is to be looked at."""
-    due = mover.now + LOOK_AGAIN_AFTER
+    looks = (mover.now - lead.since) // LOOK_AGAIN_AFTER + 1
+    due = lead.since + looks * LOOK_AGAIN_AFTER
     if is_parked(lead.ref):
         try:
             decision = decide(lead.view, None, mover.book.policy, mover.now)
@@ -46,11 +51,17 @@ def _look(lead: Claimed, mover: Mover) -> str:
             if isinstance(action, OfferToSales):
                 mover.hand_off(lead, action.rule, action.because, stored(decision))
                 return "hand_off"
-        looks = (mover.now - lead.since) // LOOK_AGAIN_AFTER + 1
-        due = earliest((lead.since + looks * LOOK_AGAIN_AFTER, decision.wake_at)) or due
+        due = earliest((due, decision.wake_at)) or due
         if not _is_reminder(lead):
             mover.keep(lead, Custodian.QUEUE, lead.ref, f"look at it: {decision.because}", due)
             return "looked at"
+    elif lead.ref == Queue.AMBIGUOUS and not _is_reminder(lead):
+        because = "it asked for a person, and two known leads match"
+        mover.keep(
+            lead, Custodian.QUEUE, lead.ref, f"say whose it is: {because}", mover.now + ASKS_AGAIN_AFTER
+        )
+        mover.note(lead, "reminder", because, None, ref=lead.ref)
+        return "reminded of"
     return _remind(lead, mover, due)
 
 

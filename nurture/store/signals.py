@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from nurture.domain.lead import NEEDS, OWNED_QUEUES
+from nurture.domain.lead import DECIDED_QUEUES, NEEDS, OWNED_QUEUES
 from nurture.store import tables
 from nurture.store.changes import hold, insert_rows
 from nurture.store.database import Database
@@ -191,6 +191,18 @@ def _wake(database: Database) -> Update:
         .where(custody.c.lead_id == woken.c.id, or_(kind == "track", parked), custody.c.due_at > at)
         .values(due_at=at, version=custody.c.version + 1)
     )
+
+
+def wake_decisions(
+    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime
+) -> None:
+    """Make leads due now about which a person must decide first: they ask for a person themselves."""
+    if not lead_ids:
+        return
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    waits = (custody.c.kind.concat("") == "queue") & custody.c.ref.in_(sorted(DECIDED_QUEUES))
+    later = (custody.c.lead_id == chosen.c.id) & (custody.c.due_at > now)
+    connection.execute(update(custody).where(waits, later).values(due_at=now, version=custody.c.version + 1))
 
 
 def returning(database: Database, connection: Connection, lead_ids: Sequence[int]) -> list[int]:

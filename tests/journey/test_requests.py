@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select, text
 
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Source
 from nurture.journey import answering, explain, listen, passing, replies, steer, suppress
 from nurture.journey.house import House
+from nurture.journey.leads import list_leads
 from nurture.journey.suppress import About, OptOut
 from nurture.mail.incoming import read_mail
 from nurture.store import tables
 from nurture.store.database import Database
+from nurture.store.types import UtcDateTime
 from tests.mail.replying import mail
 
 from .builders import START, add_lead, make_house, tick_at, tiny_rules
@@ -211,12 +213,12 @@ def test_after_a_request_the_lead_is_with_sales_within_one_sweep(
     [
         name
         for name in STATES
-        if name.startswith(("suppressed", "just", "unsub", "no mail", "without a", "paused"))
+        if name.startswith(
+            ("suppressed", "just", "unsub", "no mail", "without a basis", "without an", "paused")
+        )
     ],
 )
 def test_interest_takes_nobody_out_of_silence(house: House, state: str) -> None:
-    if state == "without a track":
-        pytest.skip("nothing silences it: its interest is asked by the rules for new leads")
     lead = STATES[state](house)
     for hour in range(1, 5):
         tell(house, lead, SignalKind.CLICKED, NOW + hour * HOUR)
@@ -304,6 +306,28 @@ def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(house: House, 
     assert not with_sales(house, lead)
     tick_at(house, near + 3 * DAY)
     assert with_sales(house, lead)
+
+
+@pytest.mark.parametrize("queue", ["ambiguous", "no-rep", "account-unsure", "account-owner"])
+def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(house: House, queue: str) -> None:
+    lead = add_lead(house, title="Head")
+    wanted = "UPDATE custody SET kind='queue', ref=:queue, due_at=:due, version=version+1 WHERE lead_id=:lead"
+    with house.database.write() as connection:
+        wanted_due = text(wanted).bindparams(bindparam("due", type_=UtcDateTime()))
+        connection.execute(wanted_due, {"queue": queue, "lead": lead, "due": START + 7 * DAY})
+    tell(house, lead, SignalKind.CLICKED, NOW)
+    assert due_at(house, lead) == START + 7 * DAY
+    tell(house, lead, DEMO, NOW)
+    assert due_at(house, lead) == NOW
+    tick_at(house, NOW)
+    assert with_sales(house, lead) or (custody(house, lead), due_at(house, lead)) == (
+        ("queue", "ambiguous"),
+        NOW + DAY,
+    )
+    listed = list_leads(house, NOW, queue="ambiguous")
+    assert [row.next_action for row in listed] == (
+        ["say whose it is: it asked for a person, and two known leads match"] if queue == "ambiguous" else []
+    )
 
 
 # Absences and answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from secrets import token_hex
@@ -11,12 +12,13 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from nurture.clock import Clock
 from nurture.mail.compose import ComposedEmail
-from nurture.store import brakes, outbox, signals
+from nurture.store import brakes, changes, outbox, signals
 from nurture.store.outbox import Claim, Outcome, Waiting
 
 from . import clearance, outgoing, quarantine
-from .heartbeat import LEASE
+from .heartbeat import LEASE, heartbeat
 from .house import House
 
 PROBE_AFTER: Final = timedelta(minutes=1)
@@ -53,10 +55,12 @@ def claim_batch(
     limit: int,
     observe: Observe = lambda _point, _refs: None,
     target: str | None = None,
+    clock: Clock | None = None,
 ) -> Held:
-    """Write at most *limit* due messages that may go now, and take them; hold or cancel the others.
+    """Take at most *limit* due messages that may go now, and compose them; hold or cancel the others.
 
-    They are mail, or with *target* notices for that place.
+    They are mail, or with *target* notices for that place. They are composed after the claim is committed, so
+    that nobody waits for a template; on a *clock* that runs the lease is kept up meanwhile.
     """
     token = token_hex(8)
     database = house.database
@@ -76,20 +80,41 @@ def claim_batch(
         if stop is not None:
             mine = brakes.take_probe(connection, stop.name, now, now + PROBE_AFTER)
             cleared.go = cleared.go[:1] if mine else []
-        written = outgoing.write(house, connection, cleared.go, now)
-        refs = [email.ref for email in written.emails.values()]
-        observe("render", refs)
-        faults = [_rejected(id_, why) for id_, why in written.faults.items()]
-        settle_and_wake(house, connection, cleared.stay + faults, waiting, None, now)
-        claims = [Claim(id_, cleared.domains.get(id_)) for id_ in written.emails]
+        settle_and_wake(house, connection, cleared.stay, waiting, None, now)
+        claims = [Claim(one.id, cleared.domains.get(one.id)) for one in cleared.go]
         outbox.claim(database, connection, claims, token, now + LEASE, now)
-        outgoing.keep(house, connection, written, now)
+        batch = outgoing.Batch.of(house, connection, cleared.go, now)
+        refs = [one.send_key for one in cleared.go]
         observe("claim", refs)
     observe("claimed", refs)
-    states = Counter(outcome.state for outcome in cleared.stay + faults)
-    going = [one for one in cleared.go if one.id in written.emails]
+    states = Counter(outcome.state for outcome in cleared.stay)
+    going, emails = _composed(house, batch, token, states, now, observe, clock) if refs else ([], {})
     braking = stop is not None
-    return Held(token, len(waiting), going, written.emails, cleared.domains, states, braked=braking, at=now)
+    return Held(token, len(waiting), going, emails, cleared.domains, states, braked=braking, at=now)
+
+
+def _composed(
+    house: House,
+    batch: outgoing.Batch,
+    token: str,
+    states: Counter[str],
+    now: datetime,
+    observe: Observe,
+    clock: Clock | None,
+) -> tuple[list[Waiting], dict[int, ComposedEmail]]:
+    """Compose what was claimed, and keep what its links do, of those that are still ours then."""
+    with heartbeat(house.database, token, clock) if clock else nullcontext():
+        with house.database.read() as connection:
+            written = batch.compose(connection)
+        observe("render", [one.send_key for one in batch.messages])
+        with house.database.write() as connection:
+            changes.hold(house.database, connection, [one.lead_id for one in batch.messages])
+            written.leave(outbox.still_held(house.database, connection, token))
+            faults = [_rejected(id_, why) for id_, why in written.faults.items()]
+            settle_and_wake(house, connection, faults, batch.messages, token, now)
+            outgoing.keep(house, connection, written, now)
+    states.update(outcome.state for outcome in faults)
+    return [one for one in batch.messages if one.id in written.emails], written.emails
 
 
 def _rejected(id_: int, why: str) -> Outcome:

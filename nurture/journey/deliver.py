@@ -106,7 +106,7 @@ def _deliver(
         if clock.now() - looked > LEASE / 2:
             looked = clock.now()
             total += Delivered(0, _take_over(house, looked))
-        held = claim_batch(house, clock.now(), limit, observe, target)
+        held = claim_batch(house, clock.now(), limit, observe, target, clock)
         sent = send_claimed(house, held, clock, observe, unknown)
         unknown = sent.unknown
         total += Delivered(held.messages, held.states + sent.states)

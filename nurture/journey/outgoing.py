@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -38,42 +39,75 @@ class Written:
     shared: set[Shared] = field(default_factory=set)
     own: list[Own] = field(default_factory=list)
 
+    def leave(self, ids: AbstractSet[int]) -> None:
+        """Drop all but the messages of *ids*."""
+        if ids >= self.emails.keys() | self.faults.keys():
+            return
+        self.emails = {id_: email for id_, email in self.emails.items() if id_ in ids}
+        self.links = [link for link in self.links if link.wanted.message_id in ids]
+        self.faults = {id_: why for id_, why in self.faults.items() if id_ in ids}
+        self.own = [own for own in self.own if own.message_id in ids]
 
-def write(house: House, connection: Connection, batch: Sequence[Waiting], now: datetime) -> Written:
-    """Compose each message of *batch*; a letter that cannot be composed never stops the others."""
-    written = Written()
-    sheets: dict[SheetKey, Sheet] = {}
-    agreed = _agreed(house, connection, batch)
-    passed_on = [one for one in batch if one.kind == "brief" and one.email == forwarding.TEMPLATE]
-    forwards = forwarding.Forwards.of(house, connection, passed_on)
-    answers = {one.id for one in passed_on}
-    mine = (*TO_LEADS, nudges.KIND)
-    others = [one for one in batch if one.kind not in mine and one.id not in answers]
-    briefs = Briefs.of(house, connection, others, now)
-    nudging = Nudges.of(house, connection, [one for one in batch if one.kind == nudges.KIND])
-    for one in batch:
-        try:
-            if one.kind == "touch":
-                letter = touch(
-                    house, _sheet(house, connection, sheets, one), one, opens=one.lead_id in agreed
-                )
-            elif one.kind == asking.ASK:
-                letter = asking.letter(house, connection, one)
-            elif one.id in answers:
-                letter = Letter(forwards.write(one), [])
-            elif one.kind == nudges.KIND and nudging is not None:
-                letter = Letter(*nudging.write(one))
-            else:
-                letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
-        except Exception as error:  # noqa: BLE001 - said on the message
-            written.faults[one.id] = unnamed(error, one.facts, one.address)
-            continue
-        written.emails[one.id] = letter.email
-        written.links.extend(letter.links)
-        if letter.own is not None:
-            written.own.append(letter.own)
-    written.shared.update(number for found in sheets.values() for number in found.shared)
-    return written
+
+@dataclass(frozen=True)
+class Batch:
+    """Messages to compose, with what was read of them as they were claimed. Composing takes longer."""
+
+    house: House
+    messages: Sequence[Waiting]
+    agreed: Collection[int]
+    answers: Collection[int]
+    forwards: forwarding.Forwards
+    briefs: Briefs
+    nudges: Nudges | None
+
+    @classmethod
+    def of(cls, house: House, connection: Connection, messages: Sequence[Waiting], now: datetime) -> Batch:
+        """Read what *messages* have in common, in a constant number of statements."""
+        passed_on = [one for one in messages if one.kind == "brief" and one.email == forwarding.TEMPLATE]
+        answers = {one.id for one in passed_on}
+        mine = (*TO_LEADS, nudges.KIND)
+        others = [one for one in messages if one.kind not in mine and one.id not in answers]
+        nudging = [one for one in messages if one.kind == nudges.KIND]
+        return cls(
+            house,
+            messages,
+            _agreed(house, connection, messages),
+            answers,
+            forwarding.Forwards.of(house, connection, passed_on),
+            Briefs.of(house, connection, others, now),
+            Nudges.of(house, connection, nudging),
+        )
+
+    def compose(self, connection: Connection) -> Written:
+        """Compose each message; one that cannot be composed never stops the others."""
+        forwards = replace(self.forwards, connection=connection)
+        briefs = replace(self.briefs, connection=connection)
+        nudging = replace(self.nudges, connection=connection) if self.nudges is not None else None
+        written = Written()
+        sheets: dict[SheetKey, Sheet] = {}
+        for one in self.messages:
+            try:
+                if one.kind == "touch":
+                    on = _sheet(self.house, connection, sheets, one)
+                    letter = touch(self.house, on, one, opens=one.lead_id in self.agreed)
+                elif one.kind == asking.ASK:
+                    letter = asking.letter(self.house, connection, one)
+                elif one.id in self.answers:
+                    letter = Letter(forwards.write(one), [])
+                elif one.kind == nudges.KIND and nudging is not None:
+                    letter = Letter(*nudging.write(one))
+                else:
+                    letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
+            except Exception as error:  # noqa: BLE001 - said on the message
+                written.faults[one.id] = unnamed(error, one.facts, one.address)
+                continue
+            written.emails[one.id] = letter.email
+            written.links.extend(letter.links)
+            if letter.own is not None:
+                written.own.append(letter.own)
+        written.shared.update(number for found in sheets.values() for number in found.shared)
+        return written
 
 
 def _sheet(house: House, connection: Connection, sheets: dict[SheetKey, Sheet], one: Waiting) -> Sheet:

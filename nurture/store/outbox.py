@@ -256,6 +256,14 @@ def renew(database: Database, connection: Connection, token: str, until: datetim
     return connection.execute(prolonged).rowcount
 
 
+def still_held(database: Database, connection: Connection, token: str) -> set[int]:
+    """Lock and return the messages that the worker of *token* has claimed and nobody has taken since."""
+    held = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
+    if database.skips_locked:
+        held = held.with_for_update(of=message)
+    return set(connection.execute(held, {"worker": token}).scalars())
+
+
 def stamp_sending(
     database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
 ) -> set[int]:

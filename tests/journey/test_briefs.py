@@ -82,9 +82,11 @@ def _statements(house: House, count: int) -> int:
     with house.database.write() as connection:
         batch = outbox.due(house.database, connection, START, count)
         assert len(batch) == count
-        outgoing.write(house, connection, batch, START)  # compiled once, before anything is counted
+        outgoing.Batch.of(house, connection, batch, START).compose(
+            connection
+        )  # compiled once, before anything is counted
         with counted(house.database) as seen:
-            written = outgoing.write(house, connection, batch, START)
+            written = outgoing.Batch.of(house, connection, batch, START).compose(connection)
         assert len(written.emails) == count
     return len(seen)
 
@@ -107,7 +109,7 @@ def test_the_first_sentence_comes_of_the_rule_and_of_the_newest_deed(
         connection.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = outbox.due(house.database, connection, START, 9)
-        (email,) = outgoing.write(house, connection, [waiting], START).emails.values()
+        (email,) = outgoing.Batch.of(house, connection, [waiting], START).compose(connection).emails.values()
     assert opener in " ".join(email.text.split())
     assert one(house, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
 
@@ -118,5 +120,5 @@ def test_deeds_are_told_in_the_words_of_people(sqlite_db: Database, tmp_path: Pa
         connection.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = outbox.due(house.database, connection, START, 9)
-        (email,) = outgoing.write(house, connection, [waiting], START).emails.values()
+        (email,) = outgoing.Batch.of(house, connection, [waiting], START).compose(connection).emails.values()
     assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())

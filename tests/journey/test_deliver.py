@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from nurture.clock import VirtualClock
 from nurture.domain.lead import Closing
@@ -16,7 +20,9 @@ from nurture.journey import advance, calling, claiming, deliver, enrol, handoff,
 from nurture.journey.heartbeat import LEASE
 from nurture.journey.house import House
 from nurture.journey.moves import TRY_FAULTY_AGAIN_AFTER
+from nurture.journey.rulebook import Rulebooks
 from nurture.journey.suppress import suppress
+from nurture.mail.compile import CompiledEmail
 from nurture.mail.compose import ComposedEmail
 from nurture.mail.provider import Accepted, InDoubt, NotSent, Rejected
 from nurture.store import outbox
@@ -194,6 +200,46 @@ def test_an_opt_out_between_claim_and_call_calls_the_touch_off(house: House) -> 
     assert [row[0] for row in rows(house, "SELECT lead_id FROM message WHERE state = 'accepted'")] == [other]
     assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: page")
     assert len(_post(house).refs) == 1
+
+
+class Composing(Rulebooks):
+    """Writes to the database, by a connection of its own, whenever an email is composed."""
+
+    beside: House
+
+    def email(self, connection: Connection, *args: Any, **named: Any) -> CompiledEmail:
+        write(self.beside, "UPDATE lead SET zone = 'Europe/Berlin'")
+        return super().email(connection, *args, **named)
+
+
+def test_nobody_waits_to_write_while_emails_are_composed(house: House) -> None:
+    lead = _planned(house)
+    rulebooks = Composing()
+    rulebooks.beside = same_house(house)
+    worker = replace(house, rulebooks=rulebooks)
+    held = claiming.claim_batch(worker, OPEN, 10)
+    assert one(house, "SELECT zone FROM lead") == "Europe/Berlin"
+    assert calling.send_claimed(worker, held, VirtualClock(OPEN)).states == {"accepted": 1}
+    assert _state(house, lead) == "accepted"
+    rulebooks.beside.database.close()
+
+
+@pytest.mark.parametrize("taken_at", ["claimed", "render"])
+def test_of_what_was_taken_away_before_it_was_composed_nothing_is_kept(house: House, taken_at: str) -> None:
+    lead, other = _planned(house), _planned(house)
+    worker = replace(house, base_url="https://go.example.com")
+
+    def take(point: str, _refs: Sequence[str]) -> None:
+        if point == taken_at:
+            steer.close(house, lead, Closing.LOST, OPEN)
+
+    held = claiming.claim_batch(worker, OPEN, 10, take)
+    assert [one.lead_id for one in held.waiting] == [other]
+    assert {row[0] for row in rows(house, "SELECT lead_id FROM token WHERE message_id IS NOT NULL")} == {
+        other
+    }
+    assert calling.send_claimed(worker, held, VirtualClock(OPEN)).states == {"accepted": 1}
+    assert _state(house, lead) == "cancelled"
 
 
 def _unsubscribes(lead: int) -> Recorded:

@@ -21,7 +21,7 @@ _MOST: Final = 1_000
 """How many files the doctor counts; more is "1,000 or more"."""
 
 
-ROOT: Final = "It runs as root: give it an account that owns this folder alone."
+ROOT: Final = "nurture runs as root: give it an account that owns its folder alone."
 """What to say to who runs nurture as root."""
 
 

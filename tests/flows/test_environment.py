@@ -19,7 +19,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NURTURE_BATCH_SIZE", "7")
     settings = Settings(database_url=SecretStr("sqlite:///here.db"), mailbox=Path("mail"), web_port=8_100)
-    variables = environment(settings, tmp_path, 4_444)
+    variables = environment(settings, tmp_path, 4_444, given={})
     assert variables["NURTURE_DATABASE_URL"] == f"sqlite:///{tmp_path / 'here.db'}"
     assert variables["NURTURE_MAILBOX"] == str(tmp_path / "mail")
     assert variables["NURTURE_WEB_PORT"] == "8100"
@@ -39,7 +39,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
 
 def test_a_password_with_odd_characters_reaches_the_children(tmp_path: Path) -> None:
     url = "postgresql://ann:p%40ss%2Fword@db.example/nurture"
-    variables = environment(Settings(database_url=SecretStr(url)), tmp_path, 4_444)
+    variables = environment(Settings(database_url=SecretStr(url)), tmp_path, 4_444, given={})
     assert variables["NURTURE_DATABASE_URL"] == url
 
 

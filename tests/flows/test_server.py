@@ -117,7 +117,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"
     )
     port = any_port()
-    variables = environment(settings, folder, port) | {
+    variables = environment(settings, folder, port, given={}) | {
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test asks for
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_UI_ENABLED": "false",

@@ -36,6 +36,11 @@ from tests.flows.prefect_api import Api, any_port, ask, until
 from tests.journey.builders import START, add_lead, tiny_rules
 
 START_UP = "from flows.up import up; from nurture.settings import Settings; up(Settings.read())"
+UNLOCKING = """[server.api]
+auth_string = "open"
+cors_allowed_origins = "*"
+csrf_protection_enabled = false
+"""
 ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 READY_WITHIN = 22
 """Seconds in which Prefect's server and the flows have started, on a machine that is not busy."""
@@ -95,6 +100,10 @@ def _environ(folder: Path) -> list[bytes]:
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     folder = tmp_path_factory.mktemp("up")
+    (folder / "prefect.toml").write_text(UNLOCKING)  # Prefect reads both where it is started
+    (folder / ".env").write_text(
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=*\nPREFECT_SERVER_API_AUTH_STRING=open\n"
+    )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),

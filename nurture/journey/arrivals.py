@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Self
 
@@ -268,7 +268,10 @@ class Arrivals:
         lead.notes.append((event, f"line {row.line} of {self._file}: {because}"[:500], origin, kind, ref))
 
     def _hear(self, lead: Arrival, row: LeadRow) -> None:
+        asked_before = lead.known is None or lead.known.facts.get("demo_requested")
         for heard in said.signals_of(row, self._now, self._held_at):
+            if heard.kind is SignalKind.REQUESTED_DEMO and not asked_before:
+                heard = replace(heard, occurred_at=self._now)  # noqa: PLW2901 - the row's date is older than this news
             # What a lead did before it was closed has had its answer: it brings nobody back.
             spent = lead.place.kind == Custodian.CLOSED and heard.occurred_at <= lead.since
             lead.heard.append((heard, row.source, spent))

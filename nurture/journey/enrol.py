@@ -80,7 +80,7 @@ def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
         because = f"a click is settling until {settles_at:%Y-%m-%d %H:%M:%S} UTC; else: {because}"
         return _settle(lead, mover, because, settles_at)
     queue, why = bar or (_queue_of(rule, lead, mover, stays), because)
-    if queue and not (rule is not None and isinstance(rule.then, ToClosed)):
+    if queue and not _discards(rule):
         there = replace(lead.view, custodian=Custodian.QUEUE, queue=queue)
         decision = decide(there, None, mover.book.policy, mover.now)
         for action in decision.actions:
@@ -117,6 +117,15 @@ def _queue_of(rule: ReadinessRule | None, lead: Claimed, mover: Mover, stays: St
             return queue
         case Ready() | ToClosed():
             return ""
+
+
+def is_discarded(view: View, mover: Mover) -> bool:
+    """Return whether a readiness rule discards the lead, whatever it asks for."""
+    return _discards(_first(view, mover)[0])
+
+
+def _discards(rule: ReadinessRule | None) -> bool:
+    return rule is not None and isinstance(rule.then, ToClosed)
 
 
 def _first(view: View, mover: Mover) -> tuple[ReadinessRule | None, str]:

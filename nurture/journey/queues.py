@@ -14,6 +14,7 @@ from nurture.store import views
 from nurture.store.views import Claimed
 
 from .advance import stored
+from .enrol import is_discarded
 from .house import House
 from .moves import LOOK_AGAIN_AFTER, Mover
 from .unnamed import unnamed
@@ -45,10 +46,11 @@ def _look(lead: Claimed, mover: Mover) -> str:
     if is_parked(lead.ref):
         try:
             decision = decide(lead.view, None, mover.book.policy, mover.now)
+            discarded = bool(decision.actions) and is_discarded(lead.view, mover)
         except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
             return mover.fault(lead, unnamed(error, lead.view.lead.facts))
         for action in decision.actions:
-            if isinstance(action, OfferToSales):
+            if isinstance(action, OfferToSales) and not discarded:
                 mover.hand_off(lead, action.rule, action.because, stored(decision))
                 return "hand_off"
         due = earliest((due, decision.wake_at)) or due

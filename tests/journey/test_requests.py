@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, text
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Source
-from nurture.journey import answering, explain, listen, passing, replies, steer, suppress
+from nurture.journey import answering, explain, intake, listen, passing, replies, steer, suppress
 from nurture.journey.house import House
 from nurture.journey.leads import list_leads
 from nurture.journey.suppress import About, OptOut
@@ -277,8 +277,10 @@ def test_who_a_readiness_rule_discards_by_name_is_not_handed_off(house: House) -
         student = add_lead(house, title="student", **settings)  # type: ignore[arg-type]
         tell(house, student, DEMO, START)
         tick_at(house, START)
-        assert custody(house, student)[0] == "queue"
-        assert not with_sales(house, student)
+        assert custody(house, student) in (("queue", "no-basis"), ("queue", "no-address"))
+        tell(house, student, REPLIED, START)
+        tick_at(house, START)
+        assert custody(house, student) in (("queue", "no-basis"), ("queue", "no-address"))
 
 
 def test_who_is_closed_as_won_stays_closed(house: House) -> None:
@@ -306,6 +308,38 @@ def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(house: House, 
     assert not with_sales(house, lead)
     tick_at(house, near + 3 * DAY)
     assert with_sales(house, lead)
+
+
+@pytest.mark.parametrize("silence", ["paused", "unsubscribed", "lost"])
+def test_a_file_that_newly_tells_of_a_demo_is_a_request_of_today(
+    house: House, tmp_path: Path, silence: str
+) -> None:
+    def bring_in(demo: str, at: datetime) -> None:
+        file = tmp_path / "leads.csv"
+        file.write_text(
+            "Lead ID,Email,Job Title,Consent,Registered On,Demo Requested\n"
+            f"7,mia@people.example,Head,yes,2025-11-03,{demo}\n"
+        )
+        intake.import_file(house, file, at)
+
+    bring_in("", START)
+    tick_at(house, START, NOW)
+    lead = one(house, "SELECT id FROM lead")
+    if silence == "paused":
+        steer.pause(house, lead, NOW + 90 * DAY, NOW)
+    elif silence == "unsubscribed":
+        tell(house, lead, SignalKind.UNSUBSCRIBED, NOW)
+    else:
+        steer.close(house, lead, Closing.LOST, NOW)
+    tick_at(house, NOW)
+    assert not with_sales(house, lead)
+    bring_in("yes", NOW + DAY)
+    tick_at(house, NOW + DAY)
+    assert with_sales(house, lead)
+    answering.reject(house, one(house, "SELECT max(id) FROM offer"), "wrong-person", NOW + DAY + HOUR)
+    bring_in("yes", NOW + 2 * DAY)
+    tick_at(house, NOW + 2 * DAY)
+    assert not with_sales(house, lead)
 
 
 @pytest.mark.parametrize("queue", ["ambiguous", "no-rep", "account-unsure", "account-owner"])

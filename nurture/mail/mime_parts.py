@@ -52,7 +52,7 @@ _CHARSETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a mail: its headers as they came, by name in lower case, its type, its body as it came."""
+    """A part of a mail: its headers as they came, by name in lower case, its type, how its body begins."""
 
     headers: Mapping[str, tuple[bytes, ...]]
     kind: str
@@ -63,8 +63,8 @@ class Part:
         return as_text(next(iter(self.headers.get(name, ())), b""))
 
     def decoded(self) -> bytes:
-        """Return the beginning of the body without its transfer encoding."""
-        body = self.body[:_MOST_DECODED]
+        """Return the body without its transfer encoding."""
+        body = self.body
         match self.header("content-transfer-encoding").strip().lower():
             case "base64":
                 return _of_base64(body)
@@ -98,7 +98,8 @@ def read_parts(raw: bytes) -> list[Part]:
         headers, body = read_headers(raw, start, end, MOST_HEADERS if depth == 0 else MOST_HEADERS // 10)
         told = as_text(next(iter(headers.get("content-type", ())), b""))
         kind = told.partition(";")[0].strip().lower()
-        found.append(Part(headers, kind if "/" in kind else "text/plain", raw[body:end]))
+        words = raw[body : min(end, body + _MOST_DECODED)]
+        found.append(Part(headers, kind if "/" in kind else "text/plain", words))
         boundary = parameter(told, "boundary").encode("utf-8", "surrogateescape")[:_MOST_BOUNDARY]
         if kind.startswith("multipart/") and boundary and depth < MOST_NESTED:
             inner = islice(sections(raw, body, end, boundary), MOST_PARTS - len(found))

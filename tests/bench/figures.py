@@ -30,7 +30,9 @@ class Figure:
         """Return the target as text."""
         if self.at_least is not None:
             return f">= {self.at_least:,.4g}" if self.at_least < 1 else f">= {self.at_least:,.0f}"
-        return f"< {self.below:,.0f}" if self.below is not None else ""
+        if self.below is None:
+            return ""
+        return f"< {self.below:,.4g}" if self.below < 1 else f"< {self.below:,.0f}"
 
     @property
     def is_met(self) -> bool:

@@ -21,7 +21,19 @@ from tests.bench.figures import Figure, Skipped, notes
 from tests.doubles.sendgrid import SendGridDouble
 from tests.postgres import postgres
 
-from . import crowding, ending, faulting, filling, forging, handing, killing, permuting, scanning, suppressing
+from . import (
+    crowding,
+    ending,
+    faulting,
+    filling,
+    forging,
+    handing,
+    killing,
+    permuting,
+    reading,
+    scanning,
+    suppressing,
+)
 from .grounds import PostgresGround, SqliteGround
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
@@ -92,6 +104,10 @@ def _scan(at: Place) -> Found:
     return scanning.measure(at.folder / "scan", at.seed, SCANNED)
 
 
+def _hostile(at: Place) -> Found:
+    return reading.measure(at.server, at.folder / "hostile", at.seed)
+
+
 EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "kill": _kill,
     "hand": _hand,
@@ -103,6 +119,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "forge": _forge,
     "end": _end,
     "scan": _scan,
+    "hostile": _hostile,
 }
 
 

@@ -1,0 +1,35 @@
+"""What the worst mail of a stranger costs: seconds of CPU to look at its headers and to read it whole."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from nurture.mail.raw_mail import RawMail
+from nurture.mail.replies import read_reply
+from tests.mail.hostile import MAILS
+from tests.mail.replying import mail
+
+from .figures import Figure, Skipped, best
+
+TODAY: Final = date(2026, 1, 5)
+REPEATS: Final = 3
+
+
+def measure(folder: Path) -> list[Figure | Skipped]:
+    """Read each mail of the corpus in this process, and a good one to compare with."""
+    costs = {name: _cost(make()) for name, make in MAILS.items()}
+    worst = max(costs, key=lambda name: costs[name])
+    usual = _cost(mail("Yes, please call me.\r\n\r\nMia\r\n"))
+    note = f"{worst}; the best of {REPEATS} of {len(costs)} mails; a good one takes {1_000 * usual:.2f} ms"
+    return [Figure("hostile_mail_cpu_s", costs[worst], "s", below=0.1, note=note)]
+
+
+def _cost(raw: bytes) -> float:
+    def read() -> None:
+        one = RawMail({"email": raw})
+        one.mentions()
+        read_reply(RawMail.unpack(one.pack()).read(), TODAY)
+
+    return best(read, REPEATS).cpu

@@ -20,8 +20,7 @@ def main(descriptor: int, cpu_seconds: int, memory: int) -> None:
     """Answer mails until the other side closes the line. A mail that uses too much CPU ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no mail is left on disk
-    most = _taken() + memory
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    _limit(resource.RLIMIT_AS, _taken() + memory)
     line = Connection(descriptor)
     while True:
         try:
@@ -41,8 +40,13 @@ def _taken() -> int:
 def _allow(seconds: int) -> None:
     """Let the process use so many seconds from now on; the system counts all of its life, in whole ones."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + 1 + seconds, most))
+    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
+
+
+def _limit(what: int, wanted: int) -> None:
+    """Set a limit, or the lower one that whoever started us may not exceed."""
+    _, most = resource.getrlimit(what)
+    resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
 
 
 def _answer(given: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Final
 
 from nurture.mail.raw_mail import RawMail
 from nurture.mail.replies import read_reply
-from tests.mail.hostile import MAILS
+from tests.mail.hostile_mails import MAILS
 from tests.mail.replying import mail
 
 from .figures import Figure, Skipped, best

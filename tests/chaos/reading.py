@@ -30,7 +30,7 @@ from nurture.store.database import Database
 from tests.bench.figures import Figure
 from tests.journey.builders import START, add_lead, make_house, tick_at
 from tests.journey.looking import rows
-from tests.mail.hostile import MAILS
+from tests.mail.hostile_mails import MAILS
 from tests.mail.replying import TO, mail
 
 GOOD: Final = 60

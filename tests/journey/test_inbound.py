@@ -25,7 +25,7 @@ from nurture.mail.reader import MailReader
 from nurture.mail.replies import Reply
 from nurture.store import inbound_mail
 from nurture.store.database import Database
-from tests.mail.hostile import MAILS
+from tests.mail.hostile_mails import MAILS
 from tests.mail.replying import TO, bounce, mail
 
 from .builders import START, add_lead, make_house, tick_at

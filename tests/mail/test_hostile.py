@@ -21,7 +21,7 @@ from nurture.mail.replies import Kind, read_reply
 from nurture.mail.sendgrid_answers import _ADDRESS
 from nurture.mail.smtp_line import in_one_line
 
-from .hostile import MAILS, NO_CHARSETS, nested
+from .hostile_mails import MAILS, NO_CHARSETS, nested
 from .patterns import hazards
 from .replying import mail
 

@@ -21,7 +21,7 @@ from nurture.mail.raw_mail import MOST_OF, RawMail
 from nurture.mail.reader import MailReader, Unread
 from nurture.mail.replies import read_reply
 
-from .hostile import MAILS
+from .hostile_mails import MAILS
 from .replying import TO, TOKEN, bounce, mail
 
 TODAY: Final = date(2026, 1, 5)

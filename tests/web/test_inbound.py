@@ -23,7 +23,7 @@ from nurture.web.server import serving
 from nurture.web.site import create_app
 from tests.doubles.events import SIGNATURE, TIMESTAMP, Signer
 from tests.journey.builders import add_lead, tick_at
-from tests.mail.hostile import MAILS
+from tests.mail.hostile_mails import MAILS
 from tests.mail.replying import TO, mail
 
 from .world import BASE, NOW, TestClient, World, later

@@ -15,6 +15,7 @@ from nurture.domain.team import Rep
 from nurture.domain.track import Sender
 from nurture.errors import NotFound
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.inert import unlinked_values, unmarked
 from nurture.store import offers
 from nurture.store.offers import OfferRow
 from nurture.store.outbox import Waiting
@@ -64,7 +65,7 @@ class Briefs:
         if self.house.base_url:
             made.append(links.make(Wanted(links.ACCEPT, one.lead_id, one.id, offer.id)))
             how = made[-1].url(self.house.base_url)
-        told = [full_name(one.facts) or "A lead", str(one.facts.get("company") or "")]
+        told = [unmarked(full_name(one.facts)) or "A lead", unmarked(str(one.facts.get("company") or ""))]
         email = ComposedEmail(
             ref=one.send_key,
             sender=sender_address(sender),
@@ -72,7 +73,7 @@ class Briefs:
             reply_to=None,
             subject=f"{rep.name}: {', '.join(part for part in told if part)}",
             html="",
-            text=f"Why now: {offer.because}\nAnswer by {by_when(offer.expires_at, rep)}\n{how}",
+            text=f"Why now: {unmarked(offer.because)}\nAnswer by {by_when(offer.expires_at, rep)}\n{how}",
             headers=(),
             labels=("handoff",),
             origin=self.house.origin,
@@ -129,10 +130,11 @@ def brief_values(
         "expires_on": by_when(offer.expires_at, rep),
         "reasons": [{"code": each.code, "label": each.label} for each in policy.reject_reasons.values()],
     }
+    lead, told = portraits.lead(offer.lead_id), portraits.told(offer.lead_id, policy, now)
     return {
-        "lead": portraits.lead(offer.lead_id),
+        "lead": unlinked_values(lead) | {"email": lead["email"]},
         "rep": {"id": rep.id, "name": rep.name},
-        "offer": {**shown, **portraits.told(offer.lead_id, policy, now), **urls},
+        "offer": {**unlinked_values(shown), **told, **urls},
     }
 
 

@@ -15,6 +15,7 @@ from nurture.domain.track import Sender
 from nurture.errors import NotFound
 from nurture.mail.compile import EmailSource
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.inert import unlinked_values
 from nurture.store import changes, replies
 from nurture.store.changes import Changes, Intended, Noted
 from nurture.store.outbox import Waiting
@@ -119,7 +120,7 @@ class Forwards:
         if rep is None:
             raise NotFound(f"Rep {one.rep} is not in version {self.policy.version} of the policy.")
         values: dict[str, object] = {
-            "lead": lead_values(one.facts) | {"id": one.lead_id, "email": one.address or ""},
+            "lead": unlinked_values(lead_values(one.facts)) | {"id": one.lead_id, "email": one.address or ""},
             "rep": {"id": rep.id, "name": rep.name},
             "reply": told_by(said),
             "sender": {"name": self.sender.name},

@@ -16,6 +16,7 @@ from nurture.domain.team import Rep
 from nurture.domain.track import Sender
 from nurture.errors import NotFound
 from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.inert import unlinked, unlinked_values
 from nurture.rules.sla import ESCALATE, REMIND
 from nurture.store import offers
 from nurture.store.offers import OfferRow
@@ -91,11 +92,11 @@ class Nudges:
                 made.append(links.make(Wanted(purpose, one.lead_id, one.id, offer.id)))
                 urls[name] = made[-1].url(self.house.base_url)
         values: dict[str, object] = {
-            "lead": lead_values(one.facts) | {"id": one.lead_id, "email": one.address or ""},
+            "lead": unlinked_values(lead_values(one.facts)) | {"id": one.lead_id, "email": one.address or ""},
             "rep": {"id": rep.id, "name": rep.name},
             "offer": {
                 "id": offer.id,
-                "because": offer.because,
+                "because": unlinked(offer.because),
                 "accept_url": urls["accept"],
                 "reject_url": urls["reject"],
             },

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from nurture.domain.lead import Lead, Timeline
 from nurture.domain.policy import Policy
 from nurture.domain.suppression import Standing
 from nurture.domain.suppression import told as refusal
+from nurture.mail.inert import unlinked, unlinked_values
 from nurture.store import portraits, replies, scores, suppressions
 from nurture.store.portraits import Deed, Earlier, Known, Owned, Touched
 from nurture.store.replies import Said
@@ -33,7 +33,6 @@ MOST_WORDS: Final = 1_500
 MOST_OF_EACH: Final = 350
 """Characters of each reply where everything is to fit on one page."""
 
-_LINK: Final = re.compile(r"(?:https?|ftp)://|www\.", re.IGNORECASE)
 _BANT: Final = {
     bant.BUDGET: "Budget",
     bant.AUTHORITY: "Has a say",
@@ -88,7 +87,7 @@ class Portraits:
         deeds = self.deeds.get(lead_id, ())
         return {
             "fit": fit,
-            "fit_because": fit_because,
+            "fit_because": unlinked(fit_because),
             "score": _score(one, policy, now),
             "no_mail": _no_mail(one, self.standing.get(one.address_id or 0, ())),
             "deeds": [_deed(each) for each in deeds],
@@ -110,11 +109,6 @@ def name_of(policy: Policy, rep: str) -> str:
 def day(moment: datetime | object) -> str:
     """Write a day as briefs do."""
     return f"{moment:%d %b %Y}"
-
-
-def unlinked(text: str) -> str:
-    """Return text in which mail programs find no link to make clickable."""
-    return _LINK.sub(lambda found: found[0].lower().replace("tt", "xx").replace(".", "[.]"), text)
 
 
 def _one_line(value: object) -> str:
@@ -152,7 +146,7 @@ _DEEDS: Final = {
 def _deed(one: Deed) -> Words:
     told = _DEEDS.get(one.kind, one.kind.replace("_", " "))
     if one.step:
-        told += f" ({one.step}{', ' + one.link if one.link else ''})"
+        told += f" ({one.step}{', ' + _one_line(one.link) if one.link else ''})"
     what = f"{told}: {_one_line(one.value)}" if one.value else told
     return {"on": day(one.occurred_at), "what": what, "kind": one.kind, "step": one.step or ""}
 
@@ -193,7 +187,8 @@ def _account(one: Owned | None, policy: Policy) -> Words:
     if one is None:
         return {}
     owner = name_of(policy, one.owner) if one.owner else ""
-    return {"name": one.name, "kind": one.kind, "owner": owner, "because": one.because}
+    shown: Words = unlinked_values({"name": one.name, "because": one.because})
+    return {**shown, "kind": one.kind, "owner": owner}
 
 
 def _touches(found: Sequence[Touched]) -> Words:

@@ -15,8 +15,8 @@ def crm_shard(shard: int, at: str | None) -> Counts:
     with opened_app(at) as app:
         done = hand_back(app.house, app.clock)
         read = read_back(app.house, app.clock.now())
-        for fault in read.faults:
-            get_run_logger().warning("not read: %s", fault)
+        for unused in read.unused:
+            get_run_logger().warning("not read: %s", unused)
         counts = {**done, **read.did, "unknown statuses": read.unknown.total(), "faults": len(read.faults)}
         return told(shard, counts)
 

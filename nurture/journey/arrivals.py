@@ -117,7 +117,7 @@ class Arrivals:
         database, connection = self._database, self._connection
         intake.begin(database, connection)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
-        found = intake.addresses(database, connection, emails)
+        found = intake.addresses(database, connection, emails, revive=True)
         named = intake.identities(database, connection, list(dict.fromkeys(key for key in keys if key)))
         wanted = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(named.values())
         leads = {one.lead_id: Arrival.of(one) for one in intake.known(database, connection, wanted)}

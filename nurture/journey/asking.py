@@ -13,6 +13,7 @@ from nurture.domain.conditions import Any as AnyOf
 from nurture.domain.conditions import Comparison, Condition, Every, Field, Not
 from nurture.domain.lead import NEEDS, Custodian, Fact, Queue
 from nurture.domain.signals import SignalKind
+from nurture.errors import NotFound
 from nurture.mail.compose import Address, Envelope, compose
 from nurture.store import routing, tables, views
 from nurture.store.changes import Factual, Intended
@@ -185,6 +186,8 @@ def answer(house: House, kept: Kept, asking: Asking, value: Fact, now: datetime)
     field = asking.question.field
     with house.database.write() as connection:
         rows = views.these(house.database, connection, [kept.lead_id])
+        if not rows:
+            raise NotFound(f"There is no lead {kept.lead_id}; it may have been erased.")
         (lead,) = views.views(house.database, connection, rows, now, house.holidays)
         mover = Mover(house.rulebooks.current(connection), now, "listen")
         facts = {**lead.view.lead.facts, field: value}

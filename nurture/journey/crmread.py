@@ -42,12 +42,14 @@ SOMEBODY: Final = "?"
 class ReadBack:
     """What one run read: *did* counts changes, *unknown* counts statuses that mean nothing here.
 
-    *faults* are lines and records that could not be used, each with its remedy.
+    *faults* are lines and records that could not be used, each with its remedy, for a terminal: they may
+    quote people. *unused* says for a log which ones that were.
     """
 
     did: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
 
 
 def read_back(house: House, now: datetime) -> ReadBack:
@@ -73,11 +75,14 @@ def read_back(house: House, now: datetime) -> ReadBack:
             page = crm.changes(cursor, PAGE, now)
         except CrmDown as down:
             done.faults.append(down.why)
+            done.unused.append(f"the changes of {crm.name}: it is down")
             return done
         with house.database.write() as connection:
             _Page(house, crm, connection, now, done).take(page.seen)
             crmlinks.move(house.database, connection, crm.name, page.cursor, now)
         done.faults += page.faults
+        if page.faults:
+            done.unused.append(f"{len(page.faults)} lines of {page.cursor}")
         cursor = page.cursor
         if not page.more:
             return done
@@ -135,6 +140,7 @@ class _Page:
             else:
                 what = "means several leads" if ids else "is no lead here"
                 named = "an address" if "@" in one.key else repr(one.key[:80])
+                self.done.unused.append(f"record {one.crm_id}: it {what}")
                 self.done.faults.append(f"{named} ({one.crm_id}) {what}; write an id or an address of ours")
         return by_lead
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ from nurture.domain.suppression import Source
 from nurture.errors import Refused
 from nurture.mail import sendgrid_events
 from nurture.mail.events import MailEvent, Refusal
-from nurture.store import events
+from nurture.store import events, intake
 from nurture.store.events import Came, Kept, Sent, Waiting
 from nurture.store.outbox import TO_LEADS
 from nurture.store.signals import Recorded
@@ -91,10 +91,17 @@ class Applied:
     events: int = 0
     new: int = 0
     messages: int = 0
+    erased: frozenset[int] = frozenset()
+    """The batches that tell of somebody who was erased."""
 
     def __add__(self, other: Applied) -> Applied:
         """Add two up."""
-        return Applied(self.events + other.events, self.new + other.new, self.messages + other.messages)
+        return Applied(
+            self.events + other.events,
+            self.new + other.new,
+            self.messages + other.messages,
+            self.erased | other.erased,
+        )
 
 
 def sweep(house: House, now: datetime) -> Applied:
@@ -160,6 +167,7 @@ def _apply_one_by_one(house: House, batch: Waiting, now: datetime) -> Applied:
             events.mark_faulty(connection, batch.id, fault)
         else:
             events.mark_processed(house.database, connection, [batch.id], now)
+            events.forget_bodies(house.database, connection, total.erased)
     if fault:
         _log.error("batch_set_aside", extra={"batch": batch.id, "error": fault})
     return total
@@ -167,19 +175,25 @@ def _apply_one_by_one(house: House, batch: Waiting, now: datetime) -> Applied:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """An event, and the message of ours that it tells of. *at* is a time that can be."""
+    """An event, and the message of ours that it tells of. *at* is a time that can be.
+
+    *erased*: it tells of somebody who was erased.
+    """
 
     event: MailEvent
+    batch: int
     door: str
     received_at: datetime
     at: datetime
     sent: Sent | None
+    erased: bool = False
 
 
 def _apply_together(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
     done = _make(house, [(batch, event) for batch in batches for event in _read(batch)], now)
     with house.database.write() as connection:
         events.mark_processed(house.database, connection, [batch.id for batch in batches], now)
+        events.forget_bodies(house.database, connection, done.erased)
     return done
 
 
@@ -188,19 +202,23 @@ def _read(batch: Waiting) -> list[MailEvent]:
 
 
 def _make(house: House, read: Sequence[tuple[Waiting, MailEvent]], now: datetime) -> Applied:
-    """Make of events what they mean. Done again it changes nothing."""
+    """Make of events what they mean. Done again it changes nothing.
+
+    Of somebody who was erased no more is written than what became of a mail.
+    """
     database = house.database
     with database.write() as connection:
         events.alone(database, connection)
         refs = {event.ref for _, event in read if event.ref and event.origin == house.origin}
         sent = events.sent(database, connection, refs)
-        heard = [_heard(house, batch, event, sent) for batch, event in read]
-        new = events.keep(database, connection, [_kept(one) for one in heard])
+        heard = _nameless(house, connection, [_heard(house, batch, event, sent) for batch, event in read])
+        told = [one for one in heard if not one.erased]
+        new = events.keep(database, connection, [_kept(one) for one in told])
         changed = _settle(house, connection, heard, now)
-    _tell(house, [one for one in heard if one.sent is not None and one.sent.kind in TO_LEADS], now)
+    _tell(house, [one for one in told if one.sent is not None and one.sent.kind in TO_LEADS], now)
     if changed:  # a click that settles must not be acted on before its delivery is known
         judging.rejudge(house, now)
-    return Applied(len(read), new, changed)
+    return Applied(len(read), new, changed, frozenset(one.batch for one in heard if one.erased))
 
 
 def _heard(house: House, batch: Waiting, event: MailEvent, messages: Mapping[str, Sent]) -> _Heard:
@@ -209,7 +227,24 @@ def _heard(house: House, batch: Waiting, event: MailEvent, messages: Mapping[str
     at = min(event.at or batch.received_at, batch.received_at)
     if sent is not None:
         at = max(at, sent.planned_at)
-    return _Heard(event, batch.door, batch.received_at, at, sent)
+    return _Heard(event, batch.id, batch.door, batch.received_at, at, sent)
+
+
+def _nameless(house: House, connection: Connection, heard: Sequence[_Heard]) -> list[_Heard]:
+    """Mark what tells of somebody who was erased, by the message or by the address; take its words out."""
+    normals = [normalise_address(one.event.email) for one in heard]
+    others = {normal for one, normal in zip(heard, normals, strict=True) if _is_not_of(one.sent, normal)}
+    marked = intake.marked(house.database, connection, sorted(others))
+    return [
+        replace(one, erased=True, event=replace(one.event, reason=""))
+        if (one.sent is not None and one.sent.erased_at is not None) or normal in marked
+        else one
+        for one, normal in zip(heard, normals, strict=True)
+    ]
+
+
+def _is_not_of(sent: Sent | None, normal: str) -> bool:
+    return bool(normal) and (sent is None or normal != sent.address)
 
 
 def _kept(one: _Heard) -> Kept:

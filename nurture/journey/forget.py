@@ -5,9 +5,10 @@ The address leaves a mark, so that whoever brings it in again finds that it must
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection
@@ -15,10 +16,11 @@ from sqlalchemy import Connection
 from nurture.domain.address import mark_of, normalise_address
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.suppression import Source
-from nurture.store import clocks, erasing, inbound_mail, offers, suppressions, views
+from nurture.store import clocks, erasing, inbound_mail, intake, offers, suppressions, views
 
-from . import events, explain, replies, suppress
+from . import events, explain, left_behind, replies, suppress
 from .following import CLOSED
+from .handback import person_key
 from .house import House
 from .moves import Mover
 from .suppress import OptOut
@@ -28,61 +30,113 @@ _WHY: Final = "the lead asked to be forgotten"
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """What was erased. *rows* were kept word for word, and mentioned the address."""
+    """What was erased. *also* are rows that a file named by this lead's id or address and another's.
+
+    *rows* mentioned the address elsewhere. *files* and *systems* hold the person still: somebody must clear
+    them by hand.
+    """
 
     lead: int | None
     address: bool
     rows: int
+    also: Sequence[int] = ()
+    files: Sequence[str] = ()
+    systems: Sequence[str] = ()
 
 
-def forget(house: House, who: str, now: datetime) -> Forgotten:
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """Whom it is about. *spellings* are how the address is written, *normal* is the usual one of them."""
+
+    lead: int | None
+    address: int | None = None
+    normal: str = ""
+    spellings: frozenset[str] = frozenset()
+
+
+def forget(house: House, who: str, now: datetime, *, folders: Collection[Path] = ()) -> Forgotten:
     """Erase the lead, or the address without a lead, that *who* names. It cannot be taken back.
 
-    The lead is closed, its address never mailed again unless it opts in anew. What came in and waits is
-    applied first, so that it is not lost to others. Raises NotFound.
+    The lead is closed for good, its address never mailed again unless it opts in anew. What came in and waits
+    is applied first, so that it is not lost to others. *folders* are searched for files that hold the person.
+    Raises NotFound.
     """
     events.apply(house, now)
     replies.read_waiting(house, now)
-    lead_id, address_id, spellings = _named(house, who)
+    person = _named(house, who)
+    with house.database.read() as connection:
+        mentioned = erasing.mentions(connection, person.spellings) if person.spellings else {}
     with house.database.write() as connection:
-        if address_id is not None:
-            suppress.opt_out(house.database, connection, [OptOut(address_id, Source.ADMIN, at=now)], now)
-        if lead_id is not None:
-            _close(house, connection, lead_id, now)
+        intake.begin(house.database, connection)  # before leads, as an import does
+        also = erasing.doubtful(connection, [person.lead or 0], [person.normal])
+        leads = sorted({*also, *([person.lead] if person.lead is not None else [])})
+        sent, records = erasing.carried(connection, leads), erasing.crm_records(connection, leads)
+        if person.address is not None:
+            no = OptOut(person.address, Source.ADMIN, at=now)
+            suppress.opt_out(house.database, connection, [no], now)
+        if leads:
+            _close(house, connection, leads, now)
+        for lead_id in leads:
             erasing.erase_lead(connection, lead_id, now)
-        rows = inbound_mail.erase(connection, lead_id, set(spellings))
-        if address_id is not None:
-            suppressions.note_erased(house.database, connection, spellings[-1], now)
-            salt = clocks.salt_in(connection)
-            erasing.erase_address(connection, address_id, mark_of(spellings[-1], salt))
-            rows += erasing.erase_mentions(connection, set(spellings))
-    return Forgotten(lead_id, address_id is not None, rows)
+        rows = sum(inbound_mail.erase(connection, lead_id, person.spellings) for lead_id in leads or [None])
+        if person.address is not None:
+            suppressions.note_erased(house.database, connection, person.normal, now)
+            mark = mark_of(person.normal, clocks.salt_in(connection))
+            erasing.erase_address(connection, person.address, mark)
+            rows += erasing.erase_mentions(connection, mentioned, person.spellings)
+    systems = [*left_behind.systems(house, sent, records), *_copies(house)]
+    words = {*person.spellings, *(person_key(house, lead_id) for lead_id in leads)}
+    files = left_behind.files(folders, sent, words, _ours(house))
+    return Forgotten(person.lead, person.address is not None, rows, also, files, systems)
 
 
-def _named(house: House, who: str) -> tuple[int | None, int | None, Sequence[str]]:
-    """Return the lead, its address and how that is spelled, the normal way last."""
+def _copies(house: House) -> list[str]:
+    """Overwrite what was freed, and say where copies of it may be."""
+    database = house.database
+    copies = [f"backups and exports of {database.name} that were made before now"]
+    if database.skips_locked:
+        return [*copies, "PostgreSQL: dead rows until VACUUM, its write-ahead log and replicas for longer"]
+    if not database.overwrite_freed():
+        copies.append(f"free pages of {database.name}: stop what uses it and run `nurture forget` again")
+    return copies
+
+
+def _ours(house: House) -> set[Path]:
+    """Return the files of the database itself, which holds the person no more."""
+    path = house.database.url.database
+    return {Path(f"{path}{end}").resolve() for end in ("", "-wal", "-shm")} if path else set()
+
+
+def _named(house: House, who: str) -> _Person:
     normal = normalise_address(who)
     with house.database.read() as connection:
         found = suppressions.find(connection, normal) if "@" in who else None
     if found is not None and found[1] is None:
-        return None, found[0], (who.strip(), normal)
+        return _Person(None, found[0], normal, _spellings(who.strip(), normal))
     lead_id = explain.find_lead(house, who)
     with house.database.read() as connection:
         names = erasing.names_of(connection, lead_id)
-    return (lead_id, None, ()) if names is None else (lead_id, names[0], names[1:])
+    if names is None:
+        return _Person(lead_id)
+    return _Person(lead_id, names.address_id, names.normal, _spellings(names.email, names.normal))
 
 
-def _close(house: House, connection: Connection, lead_id: int, now: datetime) -> None:
-    """Take the lead from whoever keeps it, and call off what was to go out."""
+def _spellings(*written: str) -> frozenset[str]:
+    """Return an address as it may stand in texts, and in the query of a link."""
+    return frozenset(spelled for one in written for spelled in (one, one.replace("@", "%40")))
+
+
+def _close(house: House, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+    """Take leads from whoever keeps them, and call off what was to go out."""
     database = house.database
     mover = Mover(house.rulebooks.current(connection), now, "by hand")
-    rows = views.these(database, connection, [lead_id])
-    (lead,) = views.views(database, connection, rows, now, house.holidays)
-    opened = offers.open_of(database, connection, [lead_id])
+    rows = views.these(database, connection, lead_ids)
+    opened = offers.open_of(database, connection, lead_ids)
     offers.answer(database, connection, [(one.id, "withdrawn", None) for one in opened.values()], now)
-    if lead.view.custodian is Custodian.CLOSED:
-        mover.note(lead, "forgotten", _WHY, None)
-    else:
-        mover.close(lead, Closing.DISCARDED, _WHY, reason=_WHY, event="forgotten")
+    for lead in views.views(database, connection, rows, now, house.holidays):
+        if lead.view.custodian is Custodian.CLOSED:
+            mover.note(lead, "forgotten", _WHY, None)
+        else:
+            mover.close(lead, Closing.DISCARDED, _WHY, reason=_WHY, event="forgotten")
     won = mover.changes.write(database, connection, now)
     offers.follow_up(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)

@@ -14,12 +14,12 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import mark_of, normalise_address
 from nurture.errors import Refused
 from nurture.mail.raw_mail import RawMail
 from nurture.mail.reader import Unread
 from nurture.mail.replies import Reply
-from nurture.store import inbound_mail
+from nurture.store import clocks, inbound_mail
 from nurture.store.inbound_mail import Came, SetAside, Waiting
 
 from .house import House
@@ -49,12 +49,17 @@ def receive(
     digests = {token: digest(token) for one in read for token in one.tokens}
     senders = {one.sender: normalise_address(one.sender) for one in read if one.sender}
     database = house.database
-    known = inbound_mail.known(database, connection, digests.values(), senders.values(), REPLY)
+    salt = clocks.salt_in(connection)
+    marks = {sender: mark_of(sender, salt) for sender in senders.values()}
+    named = {*senders.values(), *marks.values()}
+    known = inbound_mail.known(database, connection, digests.values(), named, REPLY)
     ours = f".{house.origin}@" if house.origin else None
     came = []
     for raw, said in zip(mails, read, strict=True):
         leads = [known[digests[token]] for token in said.tokens if digests[token] in known]
         sender = senders.get(said.sender, "")
+        if not leads and marks.get(sender) in known:  # who was erased: nothing is stored of them
+            continue
         if leads or sender in known or (ours is not None and ours in said.references):
             came.append(Came(source, now, leads[0] if leads else None, sender, raw.pack()))
     if came and inbound_mail.waiting_bytes(connection) > MOST_WAITING:

@@ -17,7 +17,7 @@ from nurture.domain.score import Points
 from nurture.domain.signals import SUPPRESSING, Signal, SignalKind, SignalVerdict
 from nurture.domain.suppression import source_of
 from nurture.errors import Refused
-from nurture.store import leads, scores, signals, suppressions, views
+from nurture.store import changes, leads, scores, signals, suppressions, views
 from nurture.store.explained import passes
 from nurture.store.scores import Scored, Stated
 from nurture.store.signals import Answered, Recorded, Unapplied
@@ -45,9 +45,12 @@ def record(house: House, heard: Sequence[Recorded], now: datetime, visits: Seque
     """Write signals and apply them at once; return how many were new.
 
     The one door for everything that a lead does. Each natural key counts once, however often it comes.
-    *heard* is believed as it is told; *visits*, clicks and opens, are judged by how they came in.
+    *heard* is believed as it is told; *visits*, clicks and opens, are judged by how they came in. Nothing is
+    recorded of a lead that was erased.
     """
     with house.database.write() as connection:
+        living = changes.hold_living(house.database, connection, [one.lead_id for one in heard])
+        heard = [one for one in heard if one.lead_id in living]
         # At once, not when the rules are next read: nothing may go out between.
         _opt_out(house, connection, heard, now)
         new = signals.record(house.database, connection, heard)

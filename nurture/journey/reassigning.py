@@ -73,7 +73,7 @@ def _held(
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
     rows = views.these(house.database, connection, [one.lead_id])
     one = offers.find(house.database, connection, [offer_id])[offer_id]
-    holds = (one.state, rows[0].kind, rows[0].ref) in (
+    holds = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (
         ("offered", "offer", str(offer_id)),
         ("accepted", "rep", one.rep),
     )

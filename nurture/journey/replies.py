@@ -87,7 +87,8 @@ def apply(house: House, read: Sequence[Reply], now: datetime) -> Taken:
         if any(reply.report is not None for reply in read):
             events.alone(house.database, connection)
         heard = _ours(house, connection, read, now)
-        changes.hold(house.database, connection, [one.to.lead_id for one in heard])
+        living = changes.hold_living(house.database, connection, [one.to.lead_id for one in heard])
+        heard = [one for one in heard if one.to.lead_id in living]
         known = replies.known(house.database, connection, [one.key for one in heard])
         new = [one for one in heard if one.key not in known]
         replies.keep(house.database, connection, [_kept(one, now) for one in new])

@@ -142,6 +142,7 @@ def named(database: Database, connection: Connection, names: Sequence[Name]) -> 
         return {}
     asked = database.rows("asked", _NAMED, [(place, *name) for place, name in enumerate(names)])
     by_id = select(asked.c.place, lead.c.id).join(lead, lead.c.id == asked.c.id)
+    by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (
         select(asked.c.place, lead.c.id)
         .join(address, address.c.normal == asked.c.normal)

@@ -320,6 +320,17 @@ def hold(database: Database, connection: Connection, lead_ids: Iterable[int]) ->
         connection.execute(held.order_by(custody.c.lead_id).with_for_update(of=custody))
 
 
+def hold_living(database: Database, connection: Connection, lead_ids: Iterable[int]) -> set[int]:
+    """Hold leads as `hold` does; return those that were not erased: of the others nothing is recorded."""
+    wanted = sorted(set(lead_ids))
+    if not wanted:
+        return set()
+    hold(database, connection, wanted)
+    chosen = database.ids("chosen", wanted)
+    living = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
+    return set(connection.execute(living).scalars())
+
+
 def _kept(rows: Sequence[Any], lost: set[int]) -> Sequence[Any]:
     return [row for row in rows if row.lead_id not in lost] if lost else rows
 

@@ -76,6 +76,7 @@ class Sent(NamedTuple):
     accepted_at: datetime | None
     reason: str | None
     address: str | None
+    erased_at: datetime | None = None
 
 
 class Settled(NamedTuple):
@@ -135,6 +136,14 @@ def mark_processed(
     """Note that everything was made of these batches."""
     done = database.ids("done", batch_ids)
     connection.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
+
+
+def forget_bodies(database: Database, connection: Connection, batch_ids: Collection[int]) -> None:
+    """Keep no word of these batches: they tell of somebody who was erased."""
+    if not batch_ids:
+        return
+    told = database.ids("told", sorted(batch_ids))
+    connection.execute(update(raw_batch).where(raw_batch.c.id == told.c.id).values(body=""))
 
 
 def mark_faulty(connection: Connection, batch_id: int, fault: str) -> None:
@@ -205,6 +214,7 @@ def sent(database: Database, connection: Connection, send_keys: Collection[str])
             message.c.accepted_at,
             message.c.reason,
             address.c.normal,
+            lead.c.erased_at,
         )
         .join(asked, asked.c.send_key == message.c.send_key)
         .join(lead, lead.c.id == message.c.lead_id)

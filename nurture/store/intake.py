@@ -210,30 +210,48 @@ def begin(database: Database, connection: Connection) -> None:
 
 
 def addresses(
-    database: Database, connection: Connection, normals: Collection[str]
+    database: Database, connection: Connection, normals: Collection[str], *, revive: bool = False
 ) -> dict[str, tuple[int, int | None]]:
-    """Return (address id, lead id) of each normalised address, creating those that are missing."""
+    """Return (address id, lead id) of each normalised address, creating those that are missing.
+
+    An erased address is known by its mark, and stays one unless it comes in with a lead anew (*revive*): what
+    stands against it holds either way.
+    """
     found = _addresses(database, connection, normals)
     missing = [normal for normal in normals if normal not in found]
-    if missing and _recognise(database, connection, missing):
-        found = _addresses(database, connection, normals)
-        missing = [normal for normal in normals if normal not in found]
+    erased = marked(database, connection, missing)
+    if revive and erased:
+        _revive(database, connection, erased)
+    found |= {normal: (id_, None) for normal, id_ in erased.items()}
+    missing = [normal for normal in missing if normal not in erased]
     if missing:
         ids = database.reserve_ids(connection, "address", len(missing))
         fresh = [(id_, normal, normal) for id_, normal in zip(ids, missing, strict=True)]
         if insert_rows(database, connection, address, _ADDRESS, fresh, once=True) < len(fresh):
-            return _addresses(database, connection, normals)
+            return found | _addresses(database, connection, normals)
         found |= {normal: (id_, None) for id_, normal, _ in fresh}
     return found
 
 
-def _recognise(database: Database, connection: Connection, normals: Collection[str]) -> int:
-    """Give erased addresses that come in again their spelling back: what stands against them holds."""
+def marked(database: Database, connection: Connection, normals: Collection[str]) -> dict[str, int]:
+    """Return the ids of those of the addresses that were erased."""
+    if not normals:
+        return {}
     salt = clocks.salt_in(connection)
-    rows = [(normal, mark_of(normal, salt)) for normal in normals]
-    back = database.rows("back", {"normal": _TEXT, "mark": _TEXT}, rows)
-    known = update(address).where(address.c.normal == back.c.mark)
-    return connection.execute(known.values(email=back.c.normal, normal=back.c.normal)).rowcount
+    asked = database.rows(
+        "asked", {"normal": _TEXT, "mark": _TEXT}, [(normal, mark_of(normal, salt)) for normal in normals]
+    )
+    wanted = select(asked.c.normal, address.c.id).join(address, address.c.normal == asked.c.mark)
+    return {normal: id_ for normal, id_ in connection.execute(wanted)}  # noqa: C416 - rows are no pairs to mypy
+
+
+def _revive(database: Database, connection: Connection, erased: Mapping[str, int]) -> None:
+    """Give erased addresses their spelling back."""
+    back = database.rows(
+        "back", {"id": _ID, "normal": _TEXT}, [(id_, normal) for normal, id_ in erased.items()]
+    )
+    known = update(address).where(address.c.id == back.c.id)
+    connection.execute(known.values(email=back.c.normal, normal=back.c.normal))
 
 
 def _addresses(

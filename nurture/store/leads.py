@@ -143,7 +143,7 @@ def resolve(
 ) -> dict[str, tuple[int, ...]]:
     """Return the ids of the leads that each text may mean: an id, an address or an external id.
 
-    *texts* gives each text its normalised form as an address.
+    *texts* gives each text its normalised form as an address. Nothing means a lead that was erased.
     """
     if not texts:
         return {}
@@ -161,6 +161,7 @@ def resolve(
         ],
     )
     by_id = select(asked.c.text, lead.c.id).join(lead, lead.c.id == asked.c.id)
+    by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (
         select(asked.c.text, lead.c.id)
         .join(table_address, table_address.c.normal == asked.c.normal)

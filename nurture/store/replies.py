@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     and_,
     cast,
-    delete,
     func,
     literal,
     or_,
@@ -287,11 +286,6 @@ def listing(connection: Connection, lead_id: int, limit: int) -> list[Written]:
         .limit(limit)
     )
     return [Written._make(row) for row in connection.execute(wanted)]
-
-
-def erase(connection: Connection, lead_id: int) -> int:
-    """Delete what a lead wrote; return how many replies it was."""
-    return connection.execute(delete(reply).where(reply.c.lead_id == lead_id)).rowcount
 
 
 def mark_of(connection: Connection, name: str) -> Mark | None:

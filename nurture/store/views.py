@@ -173,10 +173,15 @@ def claim_due(
 
 
 def _read(
-    database: Database, connection: Connection, lead_ids: Sequence[int], order: ColumnElement[Any]
+    database: Database,
+    connection: Connection,
+    lead_ids: Sequence[int],
+    order: ColumnElement[Any],
+    leads: Select[Any] | None = None,
 ) -> list[DueRow]:
     chosen = database.ids("chosen", lead_ids)
-    wanted = _leads().join(chosen, chosen.c.id == custody.c.lead_id).order_by(order, custody.c.lead_id)
+    wanted = _leads() if leads is None else leads
+    wanted = wanted.join(chosen, chosen.c.id == custody.c.lead_id).order_by(order, custody.c.lead_id)
     return [DueRow._make(row) for row in connection.execute(wanted).all()]
 
 
@@ -199,11 +204,16 @@ def _due(
 def these(
     database: Database, connection: Connection, lead_ids: Iterable[int], *, lock: bool = True
 ) -> list[DueRow]:
-    """Lock (but for who only reads) and return these leads, whatever keeps them."""
+    """Lock (but for who only reads) and return these leads, whatever keeps them.
+
+    Who locks wants to change something: one that was erased is not there any more for that.
+    """
     wanted = sorted(set(lead_ids))
-    if lock:
-        hold(database, connection, wanted)
-    return _read(database, connection, wanted, custody.c.lead_id)
+    if not lock:
+        return _read(database, connection, wanted, custody.c.lead_id)
+    hold(database, connection, wanted)
+    living = _leads().where(lead.c.erased_at.is_(None))
+    return _read(database, connection, wanted, custody.c.lead_id, living)
 
 
 def kept_after(connection: Connection, lead_id: int, limit: int) -> list[DueRow]:

@@ -44,6 +44,11 @@ SECRETS = ("mia.holm", "mia", "holm", "quayside", "+49 30 1234", "c-4711", "secr
 
 @pytest.fixture
 def house(db: Database, tmp_path: Path) -> House:
+    return made(db, tmp_path)
+
+
+def made(db: Database, tmp_path: Path) -> House:
+    """Return a house that asks for answers, and writes an address of its own into a link."""
     rules = tiny_rules()
     rules["tracks/welcome/01-hello.md"] += (
         "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"

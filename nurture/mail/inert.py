@@ -10,8 +10,10 @@ _WEB: Final = re.compile(r"(?:https?|ftps?)://|www\.", re.IGNORECASE)
 _SCHEME: Final = re.compile(r"://|(?<![a-z])(?:mailto|tel|sms|file|data|javascript):(?=\S)", re.IGNORECASE)
 _SHARE: Final = re.compile(r"\\\\(?=\w)")
 _DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")
-_MARKUP: Final = str.maketrans({one: chr(ord(one) + 0xFEE0) for one in "[]<>@*_`~|\\#"})
+_MARKUP: Final = str.maketrans({one: chr(ord(one) + 0xFEE0) for one in "[]<>@*`~|\\#"})
 _ENTITY: Final = re.compile(r"&(?=#?\w+;)")
+_EMPHASIS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
+"""An underscore that is not within a word, as the names of our fields have them."""
 
 
 def unlinked(text: str) -> str:
@@ -48,4 +50,5 @@ def unmarked(text: str) -> str:
 
     Slack, Teams, Discord and the others each read another markup: its signs become their full-width forms.
     """
-    return _ENTITY.sub("\N{FULLWIDTH AMPERSAND}", " ".join(unlinked(text).split()).translate(_MARKUP))
+    plain = _ENTITY.sub("\N{FULLWIDTH AMPERSAND}", " ".join(unlinked(text).split()))
+    return _EMPHASIS.sub("\N{FULLWIDTH LOW LINE}", plain).translate(_MARKUP)

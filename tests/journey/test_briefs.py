@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from email import message_from_string, policy
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from nurture.journey import outgoing
 from nurture.journey.enrol import classify
 from nurture.journey.handoff import hand_off
 from nurture.journey.house import House
+from nurture.mail.mailbox import Mailbox
 from nurture.store import outbox
 from nurture.store.database import Database
 
 from .briefing import briefed, mailed
-from .builders import START, add_lead, make_house
+from .builders import START, add_lead, make_house, tick_at
 from .looking import counted, one, rows
+from .test_sla import MONDAY, laddered
 
 
 def _text(mail: str) -> str:
@@ -122,3 +126,22 @@ def test_deeds_are_told_in_the_words_of_people(sqlite_db: Database, tmp_path: Pa
         (waiting,) = outbox.due(house.database, connection, START, 9)
         (email,) = outgoing.Batch.of(house, connection, [waiting], START).compose(connection).emails.values()
     assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())
+
+
+def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    house = make_house(sqlite_db, tmp_path, MONDAY, laddered())
+    house.provider = Mailbox(tmp_path / "mailbox", html_copies=True)
+    names = ("first_name", "last_name", "title", "industry", "city", "region", "country", "need", "budget")
+    facts = {name: f"https://evil.example/{name}" for name in names}
+    lead = add_lead(house, at=MONDAY, company="evil.example/company", demo_requested=True, **facts)
+    tick_at(house, *(MONDAY + timedelta(hours=hours) for hours in (0, 2, 4)))
+    sent = rows(house, "SELECT send_key, state FROM message WHERE lead_id = :id ORDER BY id", id=lead)
+    assert sent == [("brief:1", "accepted"), ("sla:1:1", "accepted"), ("sla:1:2", "accepted")]
+    html = [file.read_text() for file in (tmp_path / "mailbox" / "html").iterdir()]
+    mails = [file.read_text() for file in (tmp_path / "mailbox" / "new").iterdir()]
+    subjects = [str(message_from_string(mail, policy=policy.default)["Subject"]) for mail in mails]
+    for said in (*html, *map(_text, mails), *subjects):
+        assert "evil" in said
+        assert not re.search(r"https?://evil|(?<![/\w])evil\.example", said)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -81,6 +82,23 @@ def test_each_place_of_the_rep_is_told_once_with_name_company_why_until_when_and
         assert "1234" not in str(said)
         assert "@" not in said["message"]
     assert _states(house) == [("slack-sales", "accepted"), ("teams", "accepted")]
+
+
+def test_a_lead_s_name_is_no_link_no_mention_and_no_markup_in_any_place(
+    house: House, rooms: dict[str, Chatroom]
+) -> None:
+    _deliver(house)
+    hostile = {"full_name": "[Sign in](https://evil.example)", "company": "<!channel> @everyone *Acme*"}
+    add_lead(house, demo_requested=True, **hostile)
+    classify(house, START)
+    handoff.hand_off(house, START)
+    _deliver(house)
+    for room in rooms.values():
+        title, message = room.said[-1]["title"], room.said[-1]["message"]
+        assert "Sign in" in title
+        assert not re.search(r"[\[\]<>@*]|https:", title)
+        assert not re.search(r"[\[\]<>@*]", message)
+        assert message.count("https:") == 1, "our own link"
 
 
 def test_a_place_that_hangs_holds_neither_mail_nor_another_place(

@@ -78,7 +78,7 @@ def forget(house: House, who: str, now: datetime, *, folders: Collection[Path] =
             _close(house, connection, leads, now)
         for lead_id in leads:
             erasing.erase_lead(connection, lead_id, now)
-        rows = sum(inbound_mail.erase(connection, lead_id, person.spellings) for lead_id in leads or [None])
+        rows = inbound_mail.erase(connection, leads, person.spellings)
         if person.address is not None:
             suppressions.note_erased(house.database, connection, person.normal, now)
             mark = mark_of(person.normal, clocks.salt_in(connection))

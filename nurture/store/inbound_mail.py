@@ -170,16 +170,14 @@ def expire(connection: Connection, before: datetime) -> int:
     return connection.execute(delete(inbound).where(old)).rowcount
 
 
-def erase(connection: Connection, lead_id: int | None, spellings: Collection[str]) -> int:
-    """Delete the mails of a lead, of an address, and those that mention it; return how many."""
+def erase(connection: Connection, lead_ids: Collection[int], spellings: Collection[str]) -> int:
+    """Delete the mails of leads, of an address, and those that mention it; return how many."""
     named = [one.lower() for one in spellings if one]
     every = select(inbound.c.id, inbound.c.lead_id, inbound.c.sender, inbound.c.body)
     gone = [
         id_
         for id_, whose, sender, body in connection.execute(every.execution_options(yield_per=10))
-        if (whose is not None and whose == lead_id)
-        or sender in named
-        or any(one.encode() in body.lower() for one in named)
+        if whose in lead_ids or sender in named or any(one.encode() in body.lower() for one in named)
     ]
     return connection.execute(delete(inbound).where(inbound.c.id.in_(gone))).rowcount if gone else 0
 

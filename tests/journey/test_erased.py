@@ -14,12 +14,16 @@ import pytest
 from sqlalchemy import JSON, update
 from sqlmodel import AutoString
 
+from nurture.crm.port import Seen
 from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
 from nurture.journey import (
+    audit,
+    crmread,
     events,
     forget,
+    handback,
     intake,
     judging,
     listen,
@@ -34,6 +38,7 @@ from nurture.journey.house import House
 from nurture.journey.judging import Visited
 from nurture.store import tables
 from nurture.store.database import Database
+from tests.doubles.crm import ScriptedCrm
 from tests.doubles.events import body_of, event
 from tests.mail.replying import mail
 
@@ -143,8 +148,18 @@ def _suppressions(house: House, folder: Path, lead: int, to: str) -> None:
     suppressfile.import_suppressions(house, listed, LATER)
 
 
+def _crm(house: House, folder: Path, lead: int, to: str) -> None:
+    house.crm = ScriptedCrm()
+    keys = (handback.person_key(house, lead), ADDRESS, "c-4711")
+    words = {"owner": "mia@home.example", "status": "Sold to Mia", "closing": "won", "reason": "Mia Holm"}
+    house.crm.pages = [[Seen(key, f"r{number}", GONE, **words) for number, key in enumerate(keys)]]
+    read = crmread.read_back(house, LATER)
+    assert len(read.faults) == len(read.unused) == 3
+    assert not re.search("(?i)mia|c-4711", "".join(read.unused))
+
+
 WAYS: list[Callable[[House, Path, int, str], None]] = [
-    _answers, _signals, _outcomes, _by_hand, _record, _provider, _clicks, _suppressions,
+    _answers, _signals, _outcomes, _by_hand, _record, _provider, _clicks, _suppressions, _crm,
 ]  # fmt: skip
 
 
@@ -165,6 +180,14 @@ def test_nothing_brings_an_erased_lead_back_or_leaves_anything_of_it(
         "SELECT count(*) FROM signal WHERE lead_id = :id AND recorded_at > :at",
     ):
         assert one(house, left, id=lead, at=GONE.isoformat()) == 0
+
+
+def test_the_ledger_still_closes(house: House, tmp_path: Path) -> None:
+    everything_happens(house, tmp_path)
+    forget.forget(house, ADDRESS, GONE)
+    tick_at(house, LATER)
+    seen = audit.audit(house, LATER)
+    assert (seen.ok, seen.findings) == (True, ())
 
 
 def test_its_links_end_but_for_unsubscribing(house: House, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.journey import deliver, optin
+from nurture.journey import deliver, forget, optin
 from nurture.journey.suppress import EVERYTHING
 
-from .world import ONE_CLICK, World, later
+from .world import NOW, ONE_CLICK, World, later
 
 pytestmark = pytest.mark.quick
 
@@ -116,3 +116,13 @@ def test_a_post_that_is_no_click_shows_the_button_again(sqlite_world: World) -> 
         assert page.status_code == 400
         assert "</button>" in page.text
     assert sqlite_world.everything() == before
+
+
+def test_of_an_erased_lead_s_links_only_the_one_to_unsubscribe_answers(world: World) -> None:
+    before = {purpose: world.path("mia", purpose) for purpose in ("unsubscribe", "preferences")}
+    forget.forget(world.house, "mia@people.example", NOW)
+    kept = world.everything()
+    assert world.client.get(before["unsubscribe"]).status_code == 200
+    assert world.client.post(before["unsubscribe"], data=ONE_CLICK).status_code == 200
+    assert world.client.get(before["preferences"]).status_code == 404
+    assert world.everything() == kept

@@ -156,6 +156,10 @@ _UNKNOWN: Final[Mapping[str, object]] = {
     "decides_on": None,
     "decides_stated_at": None,
     "call_on": None,
+    "paused_until": None,
+    "paused_at": None,
+    "paused_by": None,
+    "pace_days": None,
 }
 
 

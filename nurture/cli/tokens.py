@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 def create(
     name: Annotated[str, typer.Argument(help="What the program is called, such as website.")],
     scope: Annotated[
-        list[str], typer.Option(help="What it may do: signals:write, leads:write. May be given twice.")
+        list[str], typer.Option(help="What it may do, such as signals:write. May be given more than once.")
     ],
     json: JsonOption = False,
 ) -> None:
@@ -44,8 +44,12 @@ def list_tokens(json: JsonOption = False) -> None:
     if json:
         as_json(found)
         return
-    rows = [(one.name, ", ".join(one.scopes), one.created_at, one.used_on, one.revoked_at) for one in found]
-    out.print(table(("name", "scopes", "made (UTC)", "last used", "revoked (UTC)"), rows))
+    rows = [
+        (one.name, ", ".join(one.scopes), one.created_at, one.used_on, one.revoked_at, one.ceiling_at)
+        for one in found
+    ]
+    columns = ("name", "scopes", "made (UTC)", "last used", "revoked (UTC)", "too much (UTC)")
+    out.print(table(columns, rows))
 
 
 @tokens.command("revoke")

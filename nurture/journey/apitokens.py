@@ -31,6 +31,7 @@ class Scope(StrEnum):
     SIGNALS = "signals:write"
     LEADS = "leads:write"
     OUTCOMES = "outcomes:write"
+    SUPPRESSIONS = "suppressions:write"
 
 
 class Caller(NamedTuple):
@@ -42,13 +43,14 @@ class Caller(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What may be told of a token. *used_on* is a day in UTC."""
+    """What may be told of a token. *used_on* is a day in UTC; *ceiling_at*: when it last posted too much."""
 
     name: str
     scopes: tuple[str, ...]
     created_at: datetime
     used_on: date | None
     revoked_at: datetime | None
+    ceiling_at: datetime | None
 
 
 def create(house: House, name: str, scopes: Sequence[str], now: datetime) -> str:
@@ -102,6 +104,12 @@ def find(house: House, token: str, now: datetime) -> Caller | None:
     return Caller(kept.id, kept.name, frozenset(kept.scopes.split()))
 
 
+def note_ceiling(house: House, token_id: int, now: datetime) -> None:
+    """Note that a token reached a ceiling of its hour: `nurture doctor` warns of that."""
+    with house.database.write() as connection:
+        api.note_ceiling(connection, token_id, now)
+
+
 def _told(token: Token) -> Told:
     scopes = tuple(token.scopes.split())
-    return Told(token.name, scopes, token.created_at, token.used_on, token.revoked_at)
+    return Told(token.name, scopes, token.created_at, token.used_on, token.revoked_at, token.ceiling_at)

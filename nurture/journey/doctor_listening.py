@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Final
 
 from nurture.mail.inbox import Inbox, InboxUnusable
 from nurture.settings import Settings
-from nurture.store import events, inbound_mail, schema
+from nurture.store import api, events, inbound_mail, schema
 
 from .doctor import Finding, SetUp, State
 
+_LOOKS_BACK: Final = timedelta(days=7)
 _PATIENCE: Final = 10.0  # seconds for a connection, and for each answer
 
 
@@ -55,6 +57,25 @@ def unread(setup: SetUp) -> Sequence[Finding]:
     what = f"{many} could not be read and may hold answers, the newest of {found[0].received_at:%Y-%m-%d}"
     return [
         Finding("unread mail", "warning", what, "`nurture replies` says why; `--retry` tries them again.")
+    ]
+
+
+def tokens(setup: SetUp) -> Sequence[Finding]:
+    """Look for tokens of the API that posted more in an hour than they may."""
+    with setup.database() as db:
+        schema.require_current(db)
+        with db.read() as connection:
+            since = setup.clock.now() - _LOOKS_BACK
+            found = [one for one in api.tokens(connection) if one.ceiling_at and one.ceiling_at > since]
+    return [
+        Finding(
+            "API",
+            "warning",
+            f"the token {one.name!r} posted too much in one hour, at {one.ceiling_at:%Y-%m-%d %H:%M} UTC",
+            f"Ask who has it. If it leaked: nurture tokens revoke {one.name}",
+        )
+        for one in found
+        if one.revoked_at is None
     ]
 
 

@@ -15,7 +15,7 @@ from nurture.mail.compose import Address, ComposedEmail
 from .doctor import Check, Finding, SetUp, State
 from .doctor_crm import crm
 from .doctor_house import clock, database, doubtful, paused, published, sender_domains, senders
-from .doctor_listening import replies, unapplied, unread
+from .doctor_listening import replies, tokens, unapplied, unread
 from .doctor_machine import files, versions
 from .doctor_sales import places
 from .reach import Unreachable, get
@@ -191,6 +191,7 @@ CHECKS: Final[Sequence[tuple[str, Check]]] = (
     ("CRM", crm),
     ("events", unapplied),
     ("unread mail", unread),
+    ("API", tokens),
     ("brakes", paused),
     ("doubts", doubtful),
     ("Prefect", prefect),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,14 +15,18 @@ from nurture.crm.items import ItemReader, WrongItem
 from nurture.crm.leadrow import LeadRow
 from nurture.domain.address import normalise_address
 from nurture.domain.plain import plain
-from nurture.domain.signals import SignalKind
+from nurture.domain.signals import SUPPRESSING, SignalKind
+from nurture.domain.suppression import source_of
 from nurture.errors import NotFound, Refused
 from nurture.store import api, signals
 from nurture.store.api import Name
 from nurture.store.signals import Answered, Recorded
 
 from . import intake, listen, said
+from . import suppress as opt_outs
+from .apitokens import Scope
 from .house import House
+from .suppress import OptOut
 
 MOST: Final = 1_000
 """Items in one batch."""
@@ -77,6 +81,30 @@ class Taken:
     rejected: list[Wrong] = field(default_factory=list)
 
 
+Refusal = tuple[str, str]
+"""Why an item is not taken, and the next move."""
+
+Permit = Callable[[bool], Refusal | None]
+"""Says of an item, by whether it stops mail to somebody, why its caller may not post it; None if it may."""
+
+
+def by_scopes(scopes: Collection[str], ordinary: Scope) -> Permit:
+    """Return what a caller with these *scopes* may post; items that stop no mail need the *ordinary* one."""
+
+    def permit(stops: bool) -> Refusal | None:  # noqa: FBT001 - as Permit is called
+        needed = Scope.SUPPRESSIONS if stops else ordinary
+        if needed in scopes:
+            return None
+        what = "This stops mail to somebody, for which a token" if stops else "For this a token"
+        return f"{what} needs the scope {needed}.", f"Make one: nurture tokens create NAME --scope {needed}"
+
+    return permit
+
+
+ORDINARY: Final = by_scopes({*Scope} - {Scope.SUPPRESSIONS}, Scope.SIGNALS)
+"""Everything but what stops mail."""
+
+
 class _Deed(NamedTuple):
     """A signal before its lead is found. *place* is where it stands in its *batch*."""
 
@@ -91,20 +119,24 @@ class _Deed(NamedTuple):
     id: str | None
 
 
-def post_signals(house: House, items: Sequence[object], now: datetime) -> Taken:
+def post_signals(house: House, items: Sequence[object], now: datetime, permit: Permit = ORDINARY) -> Taken:
     """Record the signals of a batch and apply them; repeats count once, bad ones stop no others."""
-    (done,) = post_batches(house, [items], now)
+    (done,) = post_batches(house, [(items, permit)], now)
     return done
 
 
-def post_batches(house: House, batches: Sequence[Sequence[object]], now: datetime) -> list[Taken]:
+def post_batches(
+    house: House, batches: Sequence[tuple[Sequence[object], Permit]], now: datetime
+) -> list[Taken]:
     """Record the signals of several batches in one go; what came of each, in order."""
-    done = [Taken(len(items), counts={"new": 0, "known": 0}) for items in batches]
+    done = [Taken(len(items), counts={"new": 0, "known": 0}) for items, _ in batches]
     deeds: list[_Deed] = []
-    for batch, items in enumerate(batches):
+    for batch, (items, permit) in enumerate(batches):
         for index, item in enumerate(items):
             try:
-                deeds.append(_deed(batch, index, item, now))
+                deed = _deed(batch, index, item, now)
+                _permit(permit, "kind", stops=deed.kind in SUPPRESSING)
+                deeds.append(deed)
             except WrongItem as wrong:
                 done[batch].rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
     heard = _heard(house, deeds, done, now)
@@ -122,14 +154,23 @@ def post_batches(house: House, batches: Sequence[Sequence[object]], now: datetim
     return done
 
 
-def post_leads(house: House, source: str, items: Sequence[object], told_by: str, now: datetime) -> Taken:
+def post_leads(
+    house: House,
+    source: str,
+    items: Sequence[object],
+    told_by: str,
+    now: datetime,
+    permit: Permit = ORDINARY,
+) -> Taken:
     """Bring in the leads of a batch as an import does; *source* is the system whose ids they carry."""
     done = Taken(len(items))
     reader = ItemReader(source)
     rows: list[LeadRow] = []
     for index, item in enumerate(items):
         try:
-            rows.append(reader.read(index + 1, item))
+            row = reader.read(index + 1, item)
+            _permit(permit, "", stops=said.opts_out(row))
+            rows.append(row)
         except WrongItem as wrong:
             done.rejected.append(Wrong(index, wrong.field, wrong.reason, wrong.remedy))
     done.accepted = len(rows)
@@ -150,9 +191,14 @@ def _heard(
         pairs = [(found[at], deed.email) for at, deed in enumerate(deeds) if deed.email and at in found]
         touches = signals.newest_touches(database, connection, pairs)
     heard: list[tuple[int, int, Recorded]] = []
+    nobodys = [one for at, one in enumerate(deeds) if at not in found and one.kind in SUPPRESSING]
+    stopped = _stop_addresses(house, [one for one in nobodys if one.name.normal is not None], now)
     for at, deed in enumerate(deeds):
         lead_id = found.get(at)
-        if lead_id is None:
+        if lead_id is None and (deed.batch, deed.place) in stopped:
+            done[deed.batch].accepted += 1
+            done[deed.batch].counts["new" if stopped[deed.batch, deed.place] else "known"] += 1
+        elif lead_id is None:
             remedy = "Check how it is written, or send it to /api/leads first."
             done[deed.batch].rejected.append(
                 Wrong(deed.place, "lead", "No lead is known by this name.", remedy)
@@ -161,6 +207,27 @@ def _heard(
             answered = touches.get((lead_id, deed.email)) if deed.email else None
             heard.append((deed.batch, deed.place, _recorded(lead_id, deed, answered, now)))
     return heard
+
+
+def _stop_addresses(house: House, deeds: Sequence[_Deed], now: datetime) -> dict[tuple[int, int], bool]:
+    """Stop mail to addresses that no lead has; return by (batch, place) whether that was news.
+
+    No opt-out is lost for coming first, and the answer does not tell which addresses there are.
+    """
+    normals: dict[tuple[int, int], str] = {}
+    for one in deeds:
+        with suppress(Refused):
+            normals[one.batch, one.place] = opt_outs.address(one.name.normal or "")
+    if not normals:
+        return {}
+    with house.database.write() as connection:
+        found = opt_outs.known_addresses(house.database, connection, sorted(set(normals.values())))
+        acts = [
+            OptOut(found[normals[one.batch, one.place]], source_of(one.kind, SOURCE), at=min(one.at, now))
+            for one in deeds
+            if (one.batch, one.place) in normals
+        ]
+        return dict(zip(normals, opt_outs.opt_out(house.database, connection, acts, now), strict=True))
 
 
 def _record(house: House, heard: Sequence[Recorded], now: datetime) -> tuple[set[str], set[int]]:
@@ -184,6 +251,12 @@ def _recorded(lead_id: int, deed: _Deed, answered: Answered | None, now: datetim
     if deed.id is not None:
         key = f"api|{lead_id}|{deed.kind}|{sha256(deed.id.encode()).hexdigest()[:32]}"
     return told._replace(natural_key=key, source=SOURCE, occurred_at=min(deed.at, now))
+
+
+def _permit(permit: Permit, field: str, *, stops: bool) -> None:
+    """Raise WrongItem for what the caller may not post."""
+    if refused := permit(stops):
+        raise WrongItem(field, *refused)
 
 
 def _deed(batch: int, index: int, item: object, now: datetime) -> _Deed:

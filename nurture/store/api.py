@@ -29,6 +29,7 @@ class Token(NamedTuple):
     created_at: datetime
     used_on: date | None
     revoked_at: datetime | None
+    ceiling_at: datetime | None
 
 
 class Kept(NamedTuple):
@@ -97,6 +98,11 @@ def valid_token(connection: Connection, digest: str) -> Token | None:
 def note_use(connection: Connection, token_id: int, day: date) -> None:
     """Write down the day on which a token was last used."""
     connection.execute(update(token).where(token.c.id == token_id).values(used_on=day))
+
+
+def note_ceiling(connection: Connection, token_id: int, at: datetime) -> None:
+    """Write down when a token last posted too much."""
+    connection.execute(update(token).where(token.c.id == token_id).values(ceiling_at=at))
 
 
 def revoke(connection: Connection, name: str, now: datetime) -> bool:

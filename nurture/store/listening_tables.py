@@ -77,7 +77,8 @@ class MailEvent(SQLModel, table=True):
 class ApiToken(SQLModel, table=True):
     """A token of a program that calls the API. Only its SHA-256 is kept.
 
-    *scopes* are words with a space between; *used_on* is the last day (UTC) on which it was used.
+    *scopes* are words with a space between; *used_on* is the last day (UTC) on which it was used,
+    *ceiling_at* when it last posted too much in an hour.
     """
 
     __tablename__ = "api_token"
@@ -92,6 +93,7 @@ class ApiToken(SQLModel, table=True):
     created_at: datetime = moment()
     used_on: date | None = None
     revoked_at: datetime | None = moment(null=True)
+    ceiling_at: datetime | None = moment(null=True)
 
 
 class ApiAnswer(SQLModel, table=True):

@@ -22,6 +22,7 @@ from nurture.store.tokens import Kept
 
 from . import problems
 from .applying import Applying
+from .ceilings import Ceilings
 from .limits import Allowance, Rate
 from .look import Look
 from .problems import Problem
@@ -104,9 +105,10 @@ class Everybody(Policy):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program(Policy):
-    """Open to a program that brings an API token of this scope. Only then its body is read."""
+    """Open to a program that brings an API token of this scope, or of *also*. Only then its body is read."""
 
     scope: Scope
+    also: Scope | None = None
     methods: frozenset[str] = ACT
     most_bytes: int = LARGE
     group: str = PROGRAMS
@@ -167,7 +169,7 @@ ACCESS: Final[Mapping[str, Policy]] = {
     INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, group=MAILS),
     HEALTH: Everybody(methods=LOOK),
     HEALTHZ: Everybody(methods=LOOK),
-    SIGNALS: Program(scope=Scope.SIGNALS),
+    SIGNALS: Program(scope=Scope.SIGNALS, also=Scope.SUPPRESSIONS),
     LEADS: Program(scope=Scope.LEADS),
     OUTCOMES: Program(scope=Scope.OUTCOMES),
     DOCS: Everybody(methods=LOOK),
@@ -194,6 +196,7 @@ class Site:
     event_keys: Keyring
     applying: Applying
     taking: Taking
+    ceilings: Ceilings
     inbound_keys: Keyring = field(default_factory=lambda: Keyring(()))
 
 
@@ -237,7 +240,7 @@ def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Admitted
     if isinstance(policy, Everybody | Signed):
         return None
     if isinstance(policy, Program):
-        return _program(request, site, policy.scope)
+        return _program(request, site, policy)
     token = request.path_params.get("token", "")
     if isinstance(policy, Bearer):
         with site.house.database.read() as connection:
@@ -251,14 +254,15 @@ def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Admitted
     raise HTTPException(404)
 
 
-def _program(request: Request, site: Site, scope: Scope) -> Caller:
+def _program(request: Request, site: Site, policy: Program) -> Caller:
     kind, _, token = request.headers.get("authorization", "").partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise _unknown("No token came with the request.")
     caller = apitokens.find(site.house, token.strip(), site.clock.now())
     if caller is None:
         raise _unknown("This token was never made here, or it was revoked.", ', error="invalid_token"')
-    if scope not in caller.scopes:
+    scope = policy.scope
+    if not {scope, policy.also} & caller.scopes:
         raise Problem(
             403,
             "Not allowed",

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from nurture.journey import posted, postedoutcomes, repeats
+from nurture.journey.apitokens import Scope
 from nurture.journey.posted import MOST, Taken
 from nurture.journey.repeats import LONGEST_KEY, Answer, OtherBody
 
@@ -53,7 +54,7 @@ async def post_signals(request: Request, site: TheSite, caller: TheCaller, body:
     """Take a batch of signals."""
 
     def work(items: list[Any], _batch: Mapping[str, Any]) -> Taken:
-        return site.taking.post(items)
+        return site.taking.post(items, site.ceilings.permit(caller, Scope.SIGNALS, site.clock.now()))
 
     return await _answered(request, site, caller, body, "signals", work)
 
@@ -63,7 +64,9 @@ async def post_leads(request: Request, site: TheSite, caller: TheCaller, body: T
 
     def work(items: list[Any], batch: Mapping[str, Any]) -> Taken:
         source = batch.get("source", posted.SOURCE)
-        return posted.post_leads(site.house, source, items, caller.name, site.clock.now())
+        now = site.clock.now()
+        permit = site.ceilings.permit(caller, Scope.LEADS, now)
+        return posted.post_leads(site.house, source, items, caller.name, now, permit)
 
     return await _answered(request, site, caller, body, "leads", work)
 
@@ -108,6 +111,7 @@ async def _answered(
         batch = _batch(body, name)
 
         def once() -> Answer:
+            site.ceilings.take(caller, len(batch[name]), site.clock.now())
             return Answer(202, orjson.dumps(_told(work(batch[name], batch)), option=_LINE).decode())
 
         if not keys:

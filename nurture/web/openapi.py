@@ -241,6 +241,7 @@ _REFUSALS: Final = {
     "413": f"A body over {access.LARGE:,} bytes.",
     "415": "Not application/json.",
     "422": f"Not a batch, or one of more than {posted.MOST:,} items.",
+    "429": "Too many requests or items, or too much at one time: wait as Retry-After says.",
     "503": "The database cannot be used at the moment: send the same again later.",
 }
 

@@ -33,6 +33,7 @@ from . import (
 )
 from .access import Site, TheSite, admit
 from .applying import Applying
+from .ceilings import Ceilings
 from .gate import Gate
 from .limits import Allowance, Rate
 from .look import Look
@@ -86,11 +87,12 @@ def create_app(
     event_keys: Sequence[str] = (),
     inbound_keys: Sequence[str] = (),
     allowances: Mapping[str, Allowance] = access.ALLOWANCES,
+    ceilings: Ceilings | None = None,
 ) -> FastAPI:
     """Build the application; it opens the database only when somebody asks for something.
 
     *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit what
-    each group of routes takes.
+    each group of routes takes, *ceilings* what each API token posts in an hour.
     """
     look = Look()
     app = FastAPI(
@@ -109,6 +111,7 @@ def create_app(
         Keyring(event_keys),
         Applying(house, clock),
         Taking(house, clock),
+        ceilings or Ceilings(house),
         Keyring(inbound_keys),
     )
     for path, look_at, act in _ROUTES:

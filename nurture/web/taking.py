@@ -10,12 +10,13 @@ from typing import Any
 from nurture.clock import Clock
 from nurture.journey import posted
 from nurture.journey.house import House
-from nurture.journey.posted import MOST, Taken
+from nurture.journey.posted import MOST, ORDINARY, Permit, Taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
     items: list[Any]
+    permit: Permit
     taken: Future[Taken] = field(default_factory=Future)
 
 
@@ -29,9 +30,9 @@ class Taking:
         self._working = Lock()
         self._waiting: list[_Batch] = []
 
-    def post(self, items: list[Any]) -> Taken:
+    def post(self, items: list[Any], permit: Permit = ORDINARY) -> Taken:
         """Take the signals of a batch; when this returns they are in. What others post breaks none of it."""
-        mine = _Batch(items)
+        mine = _Batch(items, permit)
         with self._adding:
             self._waiting.append(mine)
         with self._working:
@@ -53,7 +54,8 @@ class Taking:
 
     def _take(self, batches: list[_Batch]) -> None:
         try:
-            done = posted.post_batches(self._house, [batch.items for batch in batches], self._clock.now())
+            asked = [(batch.items, batch.permit) for batch in batches]
+            done = posted.post_batches(self._house, asked, self._clock.now())
         except Exception as error:  # noqa: BLE001 - each hears of its own fault, not of another's
             if len(batches) == 1:
                 batches[0].taken.set_exception(error)

@@ -16,7 +16,15 @@ from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
 from nurture.errors import Misconfigured
-from nurture.journey import doctor_house, doctor_listening, doctor_sales, doctor_world, events, publish
+from nurture.journey import (
+    apitokens,
+    doctor_house,
+    doctor_listening,
+    doctor_sales,
+    doctor_world,
+    events,
+    publish,
+)
 from nurture.journey.doctor import Finding, SetUp, can_send, examine
 from nurture.journey.house import House
 from nurture.mail.compose import ComposedEmail
@@ -284,3 +292,20 @@ def test_places_where_reps_look_must_be_known(sqlite_url: str, tmp_path: Path) -
     assert "says where odd is, but apprise cannot read it" in unread.found
     assert "hush" not in f"{missing}{unread}"
     assert can_send([missing, unread])
+
+
+def test_a_token_that_posted_too_much_is_named_for_a_week_unless_it_is_revoked(
+    setup: SetUp, db: Database
+) -> None:
+    house = make_house(db, setup.settings.mailbox.parent)
+    for name in ("site", "old", "crm"):
+        apitokens.create(house, name, ["signals:write"], START)
+    assert doctor_listening.tokens(setup) == []
+    for number, at in ((1, START), (2, START - timedelta(days=8))):
+        apitokens.note_ceiling(house, number, at)
+    (finding,) = doctor_listening.tokens(setup)
+    assert (finding.check, finding.state) == ("API", "warning")
+    assert "nurture tokens revoke site" in finding.remedy
+    assert can_send([finding])
+    apitokens.revoke(house, "site", START)
+    assert doctor_listening.tokens(setup) == []

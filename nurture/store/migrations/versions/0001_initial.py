@@ -316,7 +316,7 @@ def _installation() -> None:
         text("name", "digest", "scopes"),
         moment("created_at"),
         day("used_on", null=True),
-        moment("revoked_at", null=True),
+        moment("revoked_at", "ceiling_at", null=True),
         unique("digest"),
     )
     index("api_token", "uq_api_token_name", "name", where="revoked_at is null", unique=True)

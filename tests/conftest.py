@@ -174,7 +174,13 @@ def _opened(url: str) -> Iterator[Database]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long ones, so that no worker sits idle at the end; mark what is quick."""
-    long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/")
+    long = (
+        "tests/stories/",
+        "tests/flows/",
+        "tests/test_readme.py",
+        "tests/cli/",
+        "tests/web/test_browser.py",
+    )
     items.sort(key=lambda item: not item.nodeid.startswith(long))
     for item in items:
         if item.nodeid.startswith(PURE):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import click
@@ -22,6 +23,11 @@ BANNED = frozenset(
 )
 
 
+@cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
 def test_there_is_a_house_to_look_at() -> None:
     assert len(FILES) > 80
 
@@ -34,7 +40,7 @@ def test_no_file_is_longer_than_a_person_reads(path: Path) -> None:
 def test_no_module_class_or_function_is_named_for_what_it_does_not_say() -> None:
     wrong = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
     for path in FILES:
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in ast.walk(_tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 # A sales manager is a person: `Manager`, `manager_of`; an `OfferManager` is still none.
                 named = re.sub(r"^(Manager|_?managers?)(?=[A-Z_]|s?$)", "", node.name)
@@ -53,7 +59,7 @@ def test_only_the_clock_reads_the_clock() -> None:
 def test_only_flows_import_prefect_and_nothing_at_the_top_of_nurture_imports_flows() -> None:
     guilty = []
     for path in (ROOT / "nurture").rglob("*.py"):
-        tree = ast.parse(path.read_text("utf-8"))
+        tree = _tree(path)
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []

@@ -62,6 +62,8 @@ def send_claimed(
     is how many outcomes in a row were unknown before.
     """
     sent = Sent(unknown=unknown)
+    if not held.waiting:
+        return sent
     left = deque(_breaths(held.waiting, max(1, house.provider.at_once // IN_FLIGHT)))
     flying: deque[_Flight] = deque()
     stop: NotSent | None = None

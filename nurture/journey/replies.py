@@ -77,7 +77,7 @@ class _Heard(NamedTuple):
 
 
 def take(house: House, mails: Sequence[Incoming], now: datetime) -> Taken:
-    """Keep what mails say that were read here, as those of a simulation are. See `apply`."""
+    """Read mails here, where they can be trusted, and `apply` them. Those of strangers go to `receive`."""
     return apply(house, [read_reply(mail, now.date()) for mail in mails], now)
 
 

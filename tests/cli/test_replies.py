@@ -1,0 +1,45 @@
+"""Mail that could not be read is seen, and may be tried again: replies without a lead, and the doctor."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from nurture.app import open_app
+from nurture.store import inbound_mail
+
+from .conftest import Place
+
+AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def unread(running: Place) -> Place:
+    """A place in which a mail was set aside."""
+    with open_app() as app, app.database.write() as connection:
+        inbound_mail.store(connection, [inbound_mail.Came("imap", AT, None, "", b"{}")])
+        inbound_mail.set_aside(app.database, connection, {1: "it took more than 30 s"})
+    return running
+
+
+def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: Place) -> None:
+    assert "it took more than 30 s" in " ".join(unread.ok("replies").out.split())
+    (one,) = unread.ok("replies", "--json").json
+    assert (one["source"], one["fault"]) == ("imap", "it took more than 30 s")
+
+
+def test_it_may_be_tried_again(unread: Place) -> None:
+    assert "read again: 1." in unread.ok("replies", "--retry").out
+    assert "All mail that came in was read." in unread.ok("replies").out
+
+
+def test_the_doctor_tells_of_it(unread: Place) -> None:
+    said = " ".join(unread.run("doctor").out.split())
+    assert "1 mail could not be read and may hold answers" in said
+    assert "nurture replies" in said
+
+
+def test_nothing_unread_is_said_in_a_sentence(running: Place) -> None:
+    assert running.ok("replies").out.strip() == "All mail that came in was read."
+    assert "could not be read" not in running.run("doctor").out

@@ -107,7 +107,7 @@ def listen_batch(house: House, now: datetime, limit: int) -> int:
         stated = [_stated(of_lead) for of_lead in by_lead.values()]
         scores.write_timelines(database, connection, [one for one in stated if one is not None])
         suppress.opt_out(database, connection, list(_opt_outs(heard)), now)
-        signals.wake(database, connection, list(by_lead), now)
+        signals.wake(database, connection, list(by_lead), now, parked=True)
         asking = [one.lead_id for one in heard if one.kind in book.policy.request_signals]
         signals.wake_decisions(database, connection, asking, now)
         answered = [one for one in heard if one.kind == SignalKind.REPLIED]

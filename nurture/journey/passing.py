@@ -43,7 +43,7 @@ def call_back(house: House, offer_id: int, on: date, now: datetime) -> OfferRow:
         recycle_all(house, connection, mover, [(lead, LATER)], f"{one.rep} was asked to call on {on}")
         mover.changes.write(house.database, connection, now)
         leads.ask_to_call(connection, one.lead_id, on, now)
-        signals.wake(house.database, connection, [one.lead_id], now)
+        signals.wake(house.database, connection, [one.lead_id], now, parked=True)
     return one
 
 

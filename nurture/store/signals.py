@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Connection,
     String,
     Table,
@@ -167,15 +168,26 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
     connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
 
 
-def wake(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Make leads due now that are on a track, or in a queue that a request takes them out of.
+def wake(
+    database: Database,
+    connection: Connection,
+    lead_ids: Sequence[int],
+    now: datetime,
+    *,
+    parked: bool = False,
+) -> None:
+    """Make leads on a track due now; *parked*: also those in a queue that a request takes them out of.
 
     The version grows, so no sweep overwrites the waking.
     """
     if not lead_ids:
         return
     hold(database, connection, lead_ids)
-    values = {"payload": database.payload(_WOKEN, [(id_,) for id_ in set(lead_ids)]), "at": now}
+    values = {
+        "payload": database.payload(_WOKEN, [(id_,) for id_ in set(lead_ids)]),
+        "at": now,
+        "parked": parked,
+    }
     connection.execute(database.kept(wake, lambda: _wake(database)), values)
 
 
@@ -185,7 +197,8 @@ def _wake(database: Database) -> Update:
     # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
     kind, ref = custody.c.kind.concat(""), custody.c.ref
     needs_field = and_(ref.like(f"{NEEDS}%"), ref.not_like(f"{NEEDS}%-%"))
-    parked = and_(kind == "queue", ref.not_in(sorted(OWNED_QUEUES)), ~needs_field)
+    asked = bindparam("parked", type_=Boolean())
+    parked = and_(asked, kind == "queue", ref.not_in(sorted(OWNED_QUEUES)), ~needs_field)
     return (
         update(custody)
         .where(custody.c.lead_id == woken.c.id, or_(kind == "track", parked), custody.c.due_at > at)

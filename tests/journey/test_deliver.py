@@ -198,7 +198,7 @@ def test_an_opt_out_between_claim_and_call_calls_the_touch_off(house: House) -> 
     done = calling.send_claimed(house, held, VirtualClock(OPEN)).states
     assert done == {"cancelled": 1, "accepted": 1}
     assert [row[0] for row in rows(house, "SELECT lead_id FROM message WHERE state = 'accepted'")] == [other]
-    assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: page")
+    assert (_state(house, lead), _reason(house, lead)) == ("cancelled", "suppressed: import")
     assert len(_post(house).refs) == 1
 
 

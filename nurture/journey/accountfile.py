@@ -22,6 +22,7 @@ from nurture.matching.domains import company_domain, registrable
 from nurture.matching.names import taken_apart
 from nurture.store import accounts, waiting
 from nurture.store.accounts import AccountRow, NewAccount
+from nurture.store.locks import Lock, acquire
 
 from .house import House
 
@@ -89,6 +90,7 @@ def import_accounts(
         if "name" not in places:
             raise FileUnreadable(f"{path} has no column with the names of accounts; call it `name`.")
         with BadRowReport(report, file.header) as bad, house.database.write() as connection:
+            acquire(house.database, connection, Lock.INTAKE)
             owners = _owners(house, connection)
             told = _understood(file, places, owners, bad)
             _write(house, connection, source, told, done, now)

@@ -14,7 +14,7 @@ from nurture.domain.policy import Policy
 from nurture.domain.routing import ASKED_AGAIN
 from nurture.domain.track import Program
 from nurture.errors import NotFound, Refused
-from nurture.store import enrollments, offers, publications
+from nurture.store import changes, enrollments, offers, publications
 from nurture.store import waiting as waiting_leads
 from nurture.store.publications import Approval, PolicyVersion, Published
 
@@ -94,6 +94,7 @@ def approve(
             raise Refused(
                 f"Version {policy.version} of the policy was approved meanwhile; nothing was changed."
             )
+        changes.hold_all(house.database, connection)
         enrollments.wake(house.database, connection, None, now)
         _wake_sales(house, connection, policy, now)
     return one

@@ -21,6 +21,7 @@ from nurture.store import intake, suppressions
 from nurture.store.changes import Cancelled, Custodied, Ended
 from nurture.store.database import Database
 from nurture.store.intake import Entries, Key, Known, Line, NewCustody, NewLead, Told, Updated
+from nurture.store.locks import Lock, acquire
 
 from . import said, suppress
 from .said import Heard, Place
@@ -115,7 +116,7 @@ class Arrivals:
 
     def _look_up(self, rows: Sequence[LeadRow], keys: Sequence[Key | None]) -> None:
         database, connection = self._database, self._connection
-        intake.begin(database, connection)
+        acquire(database, connection, Lock.INTAKE)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
         found = intake.addresses(database, connection, emails, revive=True)
         named = intake.identities(database, connection, list(dict.fromkeys(key for key in keys if key)))

@@ -18,7 +18,7 @@ from nurture.domain.lead import Closing, Custodian
 from nurture.domain.policy import Policy
 from nurture.domain.suppression import Source
 from nurture.errors import NotFound
-from nurture.store import brakes, crmlinks, leads, offers, views
+from nurture.store import brakes, changes, crmlinks, leads, offers, views
 from nurture.store.crmlinks import Link, Ours
 
 from . import outcomes, suppress
@@ -112,6 +112,7 @@ class _Page:
         if not by_lead:
             return
         database = self.house.database
+        changes.hold(database, self.connection, list(by_lead))
         before = crmlinks.of(database, self.connection, self.crm.name, list(by_lead))
         ours = crmlinks.ours(database, self.connection, list(by_lead))
         links = {lead_id: self._link(lead_id, one, before.get(lead_id)) for lead_id, one in by_lead.items()}
@@ -128,7 +129,12 @@ class _Page:
         found = leads.resolve(self.house.database, self.connection, others)
         numbers = {key: int(match[1]) for key, match in keys.items()}
         known = (
-            {row.lead_id for row in views.these(self.house.database, self.connection, set(numbers.values()))}
+            {
+                row.lead_id
+                for row in views.these(
+                    self.house.database, self.connection, list(set(numbers.values())), lock=False
+                )
+            }
             if numbers
             else set()
         )

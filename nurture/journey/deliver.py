@@ -136,7 +136,7 @@ def _take_over(house: House, now: datetime) -> Counter[str]:
         again = 0
         resend_after = _resend_after(house, connection)
         if resend_after is not None:
-            again = outbox.resend_doubted(connection, now - resend_after, now)
+            again = outbox.resend_doubted(house.database, connection, now - resend_after, now)
     return Counter({"taken back": back, "in_doubt": doubt, "sent again": again})
 
 

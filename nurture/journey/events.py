@@ -26,6 +26,7 @@ from nurture.mail import sendgrid_events
 from nurture.mail.events import MailEvent, Refusal
 from nurture.store import events, intake
 from nurture.store.events import Came, Kept, Sent, Waiting
+from nurture.store.locks import Lock, acquire
 from nurture.store.outbox import TO_LEADS
 from nurture.store.signals import Recorded
 
@@ -208,7 +209,7 @@ def _make(house: House, read: Sequence[tuple[Waiting, MailEvent]], now: datetime
     """
     database = house.database
     with database.write() as connection:
-        events.alone(database, connection)
+        acquire(database, connection, Lock.EVENTS)
         refs = {event.ref for _, event in read if event.ref and event.origin == house.origin}
         sent = events.sent(database, connection, refs)
         heard = _nameless(house, connection, [_heard(house, batch, event, sent) for batch, event in read])

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from nurture.domain.address import mark_of, normalise_address
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.suppression import Source
-from nurture.store import clocks, erasing, inbound_mail, intake, offers, suppressions, views
+from nurture.store import changes, clocks, erasing, inbound_mail, offers, suppressions, views
+from nurture.store.locks import Lock, acquire
 
 from . import events, explain, left_behind, replies, suppress
 from .following import CLOSED
@@ -67,9 +68,11 @@ def forget(house: House, who: str, now: datetime, *, folders: Collection[Path] =
     with house.database.read() as connection:
         mentioned = erasing.mentions(connection, person.spellings) if person.spellings else {}
     with house.database.write() as connection:
-        intake.begin(house.database, connection)  # before leads, as an import does
+        for lock in (Lock.INTAKE, Lock.SIGNALS):  # an import may bring the lead in, a verdict write of it
+            acquire(house.database, connection, lock)
         also = erasing.doubtful(connection, [person.lead or 0], [person.normal])
         leads = sorted({*also, *([person.lead] if person.lead is not None else [])})
+        changes.hold(house.database, connection, leads)
         sent, records = erasing.carried(connection, leads), erasing.crm_records(connection, leads)
         if person.address is not None:
             no = OptOut(person.address, Source.ADMIN, at=now)

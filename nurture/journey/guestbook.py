@@ -131,7 +131,7 @@ class Guestbook:
         try:
             with house.database.write() as connection:
                 judging.take_down(house, connection, visits, now)
-                for one in opened:
+                for one in sorted(opened, key=lambda one: one.lead_id):
                     opens.note(connection, one)
         except Exception as error:  # noqa: BLE001 - each who waits puts the visit into a file
             for entry in entries:

@@ -99,7 +99,7 @@ class _Worker:
         """Free what dead workers held, and ask the CRM about what is in doubt."""
         now = self.clock.now()
         with self.house.database.write() as connection:
-            crmrecords.catch_up(connection, now)
+            crmrecords.catch_up(self.house.database, connection, now)
             back, doubt = crmrecords.release_expired(self.house.database, connection, now)
             unsettled = crmrecords.doubtful(connection, now - DOUBT_RESTS, CLAIMED * 5)
             stop = brake_on(brakes.on(connection), self.crm)

@@ -17,6 +17,7 @@ from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.store import evidence, scores, signals
 from nurture.store.evidence import Came, Found, Judged, Mailed
+from nurture.store.locks import Lock, acquire
 from nurture.store.signals import Recorded
 
 from .house import House
@@ -180,7 +181,7 @@ def rejudge_batch(house: House, now: datetime, limit: int) -> tuple[int, int]:
         if not evidence.unjudged(connection, thresholds.key, 1):
             return 0, 0
     with database.write() as connection:
-        signals.alone(database, connection)
+        acquire(database, connection, Lock.SIGNALS)
         waiting = evidence.unjudged(connection, thresholds.key, limit)
         if not waiting:
             return 0, 0

@@ -16,6 +16,7 @@ from nurture.domain.pace import Urgency
 from nurture.domain.policy import RejectReason
 from nurture.domain.routing import OWNER_GONE, UNSURE, Routed
 from nurture.store import offers, views, waiting
+from nurture.store.locks import Lock, acquire
 from nurture.store.offers import Had
 from nurture.store.views import Claimed
 from nurture.store.waiting import Cursor, Waiter
@@ -78,7 +79,7 @@ def _batch(
         waits, is_due = waiting.stirs(connection, now)
         if before is None and not waits:
             return Counter(), None
-        waiting.alone(database, connection)
+        acquire(database, connection, Lock.OFFERS)
         policy = house.rulebooks.current(connection).policy
         room = rooms.look(house, connection, policy, now)
         if before is None and not is_due and room.free() <= waiting.looked_for(connection):

@@ -61,6 +61,7 @@ def opt_in(
     with database.write() as connection:
         about = named(house, connection, about)
         found = suppressions.find(connection, normal)
+        suppressions.hold_leads(database, connection, [found[0]] if found else [])
         log = suppressions.logs(database, connection, [found[0]]).get(found[0], []) if found else []
         standing = stands(log)
         if found is None or not standing:

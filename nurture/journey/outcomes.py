@@ -187,12 +187,12 @@ def settle(house: House, telling_id: int, *, take: bool, by: str, now: datetime)
     """
     with house.database.write() as connection:
         found = outcomes.contradicting(connection, telling_id)
+        rows = views.these(house.database, connection, [one.lead_id for one in found])
         if not found or not outcomes.settle(connection, telling_id, "took" if take else "kept", now):
             raise NotFound(
                 f"There is no open contradiction {telling_id}. `nurture outcomes list` shows them."
             )
         one = found[0]
-        rows = views.these(house.database, connection, [one.lead_id])
         lead = views.views(house.database, connection, rows, now, house.holidays)[0]
         mover = Mover(house.rulebooks.current(connection), now, "outcome")
         if take:

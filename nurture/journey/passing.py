@@ -10,7 +10,8 @@ from nurture.domain.lead import Custodian
 from nurture.domain.policy import Policy, RejectReason, Resume
 from nurture.domain.team import Rep
 from nurture.errors import NotFound, Refused
-from nurture.store import leads, offers, signals, views, waiting
+from nurture.store import leads, offers, signals, views
+from nurture.store.locks import Lock, acquire
 from nurture.store.offers import OfferRow
 
 from .answering import open_offer
@@ -54,7 +55,7 @@ def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
     """
     database = house.database
     with database.write() as connection:
-        waiting.alone(database, connection)
+        acquire(database, connection, Lock.OFFERS)
         book = house.rulebooks.current(connection)
         rows = views.these(database, connection, [lead_id])
         rep = book.policy.rep(rep_id)

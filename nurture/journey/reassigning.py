@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from nurture.domain.team import Rep
 from nurture.domain.turns import Standing, has_room
 from nurture.errors import NotFound, Refused
-from nurture.store import offers, views, waiting
+from nurture.store import offers, views
+from nurture.store.locks import Lock, acquire
 from nurture.store.offers import OfferRow
 
 from . import room as rooms
@@ -41,7 +42,7 @@ def reassign(
     """
     database = house.database
     with database.write() as connection:
-        waiting.alone(database, connection)
+        acquire(database, connection, Lock.OFFERS)
         one, rows = _held(house, connection, offer_id, states)
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         policy = mover.book.policy

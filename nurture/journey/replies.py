@@ -30,6 +30,7 @@ from nurture.mail.raw_mail import RawMail
 from nurture.mail.replies import Kind, Reply, read_reply
 from nurture.store import changes, events, replies, signals, views
 from nurture.store.inbound_mail import Waiting
+from nurture.store.locks import Lock, acquire
 from nurture.store.replies import Answered, Came, Mark, Written
 from nurture.store.signals import Recorded
 
@@ -85,7 +86,7 @@ def apply(house: House, read: Sequence[Reply], now: datetime) -> Taken:
     """Keep what mails say and let it have its effects; what answers no mail of ours is passed over."""
     with house.database.write() as connection:
         if any(reply.report is not None for reply in read):
-            events.alone(house.database, connection)
+            acquire(house.database, connection, Lock.EVENTS)
         heard = _ours(house, connection, read, now)
         living = changes.hold_living(house.database, connection, [one.to.lead_id for one in heard])
         heard = [one for one in heard if one.to.lead_id in living]

@@ -16,6 +16,7 @@ from nurture.domain.suppression import Act, Logged, Scope, Source, adds, folded,
 from nurture.errors import NotFound, Refused
 from nurture.store import intake, signals, suppressions
 from nurture.store.database import Database
+from nurture.store.locks import Lock, acquire
 from nurture.store.suppressions import Entry
 
 from .house import House
@@ -66,6 +67,7 @@ def opt_out(database: Database, connection: Connection, acts: Sequence[OptOut], 
     """
     if not acts:
         return []
+    suppressions.hold_leads(database, connection, {act.address_id for act in acts})
     logs = defaultdict(list, suppressions.logs(database, connection, {act.address_id for act in acts}))
     entries: list[Entry] = []
     new = []
@@ -132,7 +134,7 @@ def known_addresses(database: Database, connection: Connection, normals: Sequenc
     """Return the id of each normalised address, written down if it is new."""
     if not normals:
         return {}
-    intake.begin(database, connection)  # two that write the same new addresses would wait in a circle
+    acquire(database, connection, Lock.INTAKE)  # before any lead is held
     found = intake.addresses(database, connection, normals)
     return {normal: address_id for normal, (address_id, _) in found.items()}
 

@@ -331,6 +331,13 @@ def hold_living(database: Database, connection: Connection, lead_ids: Iterable[i
     return set(connection.execute(living).scalars())
 
 
+def hold_all(database: Database, connection: Connection) -> None:
+    """Hold every lead that is not closed, for whoever writes of leads by several statements."""
+    if database.skips_locked:
+        everybody = select(custody.c.lead_id).where(custody.c.kind != "closed")
+        connection.execute(everybody.order_by(custody.c.lead_id).with_for_update())
+
+
 def _kept(rows: Sequence[Any], lost: set[int]) -> Sequence[Any]:
     return [row for row in rows if row.lead_id not in lost] if lost else rows
 

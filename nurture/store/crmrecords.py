@@ -141,12 +141,14 @@ CAUGHT_UP: Final = 20_000
 """How many of the newest hand-offs are looked at for what changed in passing."""
 
 
-def catch_up(connection: Connection, now: datetime) -> int:
+def catch_up(database: Database, connection: Connection, now: datetime) -> int:
     """Intend to tell what became of hand-offs whoever changed them, of the newest; return how many."""
     newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
-    late = update(record).where(
-        record.c.id > newest - CAUGHT_UP, record.c.offer_id == offer.c.id, record.c.wanted != offer.c.state
-    )
+    changed = select(record.c.id).join(offer, offer.c.id == record.c.offer_id)
+    changed = changed.where(record.c.id > newest - CAUGHT_UP, record.c.wanted != offer.c.state)
+    if database.skips_locked:
+        changed = changed.with_for_update(of=record, skip_locked=True)
+    late = update(record).where(record.c.id.in_(changed), record.c.offer_id == offer.c.id)
     return connection.execute(late.values(wanted=offer.c.state, **_anew(now))).rowcount
 
 

@@ -20,8 +20,6 @@ address: Table = tables.Address.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 
-_ONE_AT_A_TIME: Final = 7_240_118  # any number, the same for all who apply events on one PostgreSQL database
-
 
 class Came(NamedTuple):
     """A batch as it came in."""
@@ -182,12 +180,6 @@ def erase(connection: Connection, normal: str) -> int:
     mentions = func.lower(raw_batch.c.body).contains(normal.lower(), autoescape=True)
     gone = delete(raw_batch).where(raw_batch.c.processed_at.is_not(None), mentions)
     return connection.execute(gone).rowcount
-
-
-def alone(database: Database, connection: Connection) -> None:
-    """Be the only one who applies events until the transaction ends."""
-    if database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_AT_A_TIME)))
 
 
 def sent(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, Sent]:

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Table,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.types import TypeEngine
@@ -200,13 +199,8 @@ class Entries:
         insert_rows(database, connection, journal, _LINE, self.lines)
         if self.woken:
             signals.wake(database, connection, self.woken, now)
-        return insert_rows(database, connection, signal, _TOLD, self.told, keys=["natural_key"])
-
-
-def begin(database: Database, connection: Connection) -> None:
-    """Keep other intakes out until the transaction ends: two files may bring the same lead at once."""
-    if database.skips_locked:
-        connection.execute(text("LOCK TABLE identity IN SHARE ROW EXCLUSIVE MODE"))
+        told = sorted(self.told, key=lambda one: one.natural_key)
+        return insert_rows(database, connection, signal, _TOLD, told, keys=["natural_key"])
 
 
 def addresses(

@@ -383,16 +383,19 @@ RESENT_WITHIN: Final = timedelta(days=1)
 """How long a message may still go out that a doubt has held up beyond its grace."""
 
 
-def resend_doubted(connection: Connection, before: datetime, now: datetime) -> int:
+def resend_doubted(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
     """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
+    doubted = select(message.c.id).where(
+        message.c.state == "in_doubt",
+        message.c.state_at < before,
+        message.c.provider.is_distinct_from(RESTORED),
+    )
+    if database.skips_locked:
+        doubted = doubted.with_for_update(skip_locked=True)
     patience = bindparam("patience", now + RESENT_WITHIN, type_=UtcDateTime())
     planned = (
         update(message)
-        .where(
-            message.c.state == "in_doubt",
-            message.c.state_at < before,
-            message.c.provider.is_distinct_from(RESTORED),
-        )
+        .where(message.c.id.in_(doubted))
         .values(
             state="planned",
             state_at=now,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, or_, select, update
 from sqlalchemy.types import TypeEngine
@@ -23,8 +23,6 @@ offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
-
-_ONE_ROUTES: Final = 7_240_119  # any number, the same for all who route on one PostgreSQL database
 
 
 class Origin(NamedTuple):
@@ -101,15 +99,6 @@ _WANTED: Mapping[str, TypeEngine[Any]] = dict(
         strict=True,
     )
 )
-
-
-def alone(database: Database, connection: Connection) -> None:
-    """Wait until nobody else routes, and keep others waiting until the transaction ends.
-
-    Two who read the same counters would give one rep more than fits, and two leads the same turn.
-    """
-    if database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_ROUTES)))
 
 
 def origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:

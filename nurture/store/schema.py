@@ -6,22 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock as ThreadLock
 from typing import Any
 
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, inspect
 
 from nurture.errors import DatabaseUnusable
 from nurture.store.crm_tables import metadata
 from nurture.store.database import Database
+from nurture.store.locks import Lock, acquire
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
-_ENVIRONMENT = Lock()
-_UPGRADE_LOCK = 7_240_115  # any number, the same for all who upgrade one PostgreSQL database
+_ENVIRONMENT = ThreadLock()
 _NEVER_RELEASED = (
     *("0001_the_house", "0002_trusted_delivery", "0003_evidence_and_scores", "0004_mail_events", "0005_api"),
     *("0006_own_links", "0007_pace", "0008_replies", "0009_routing", "0010_offers", "0011_pace", "0012_crm"),
@@ -97,7 +97,7 @@ def _alone(db: Database) -> Iterator[Connection]:
     """Open a writing transaction that no other upgrade shares."""
     with db.alter() as connection:
         if not db.is_sqlite:
-            connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+            acquire(db, connection, Lock.SCHEMA)
             yield connection
             return
         yield connection

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, Table, case, func, select, union_all
 from nurture.store import tables
 from nurture.store.brakes import brake
 from nurture.store.database import Database
+from nurture.store.locks import Lock, acquire
 
 message: Table = tables.Message.__table__  # type: ignore[attr-defined]
 
 
 _BY_A_PERSON: Final = brake.c.released_at.is_not(None) & brake.c.until.is_(None)
-_ONE_COUNTS: Final = 7_240_117  # any number, the same for all who count on one PostgreSQL database
 
 
 class Used(NamedTuple):
@@ -41,8 +41,8 @@ def used(
 
     Whoever counts holds the counters until the transaction ends, so that two workers never share one place.
     """
-    if domains and database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_COUNTS)))
+    if domains:
+        acquire(database, connection, Lock.SENDING)
     return spent(connection, domains, now)
 
 

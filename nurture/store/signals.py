@@ -26,6 +26,7 @@ from nurture.domain.lead import DECIDED_QUEUES, NEEDS, OWNED_QUEUES
 from nurture.store import tables
 from nurture.store.changes import hold, insert_rows
 from nurture.store.database import Database
+from nurture.store.locks import Lock, acquire
 from nurture.store.types import UtcDateTime
 
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
@@ -94,11 +95,11 @@ _RECORDED: Final[Mapping[str, TypeEngine[Any]]] = dict(
     )
 )
 _WOKEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
-_ONE_LISTENER: Final = 7_240_116  # any number, the same for all who listen on one PostgreSQL database
 
 
 def record(database: Database, connection: Connection, rows: Sequence[Recorded]) -> int:
-    """Write signals, each natural key once; return how many were new."""
+    """Write signals, each natural key once, in the order of the keys; return how many were new."""
+    rows = sorted(rows, key=lambda row: row.natural_key)
     return insert_rows(database, connection, signal, _RECORDED, rows, keys=["natural_key"])
 
 
@@ -143,12 +144,6 @@ def unapplied(database: Database, connection: Connection, limit: int) -> list[Un
     return [Unapplied._make(row) for row in connection.execute(wanted)]
 
 
-def alone(database: Database, connection: Connection) -> None:
-    """Be the only one who listens until the transaction ends."""
-    if database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_LISTENER)))
-
-
 def _hold(database: Database, connection: Connection, limit: int) -> None:
     """Hold the leads of the next signals: who sweeps them must not overwrite what is made of these.
 
@@ -156,7 +151,7 @@ def _hold(database: Database, connection: Connection, limit: int) -> None:
     """
     if not database.skips_locked:
         return
-    alone(database, connection)
+    acquire(database, connection, Lock.SIGNALS)
     heard = select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
     held = select(custody.c.lead_id).where(custody.c.lead_id.in_(heard))
     connection.execute(held.order_by(custody.c.lead_id).with_for_update())

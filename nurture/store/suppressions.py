@@ -15,7 +15,7 @@ from nurture.domain.address import ERASED
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Act, Logged, Scope, Source, Standing, source_named, stands
 from nurture.store import tables
-from nurture.store.changes import insert_rows
+from nurture.store.changes import hold, insert_rows
 from nurture.store.database import Database
 from nurture.store.optoutlog import ERASED as ERASE
 from nurture.store.optoutlog import Line
@@ -173,6 +173,12 @@ def leads_of(database: Database, connection: Connection, address_ids: Collection
     chosen = database.ids("chosen", list(address_ids))
     wanted = select(lead.c.id).join(chosen, chosen.c.id == lead.c.address_id).order_by(lead.c.id)
     return list(connection.execute(wanted).scalars())
+
+
+def hold_leads(database: Database, connection: Connection, address_ids: Collection[int]) -> None:
+    """Hold the leads of these addresses before anything is written of the addresses."""
+    if database.skips_locked:
+        hold(database, connection, leads_of(database, connection, address_ids))
 
 
 def addresses_of(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:

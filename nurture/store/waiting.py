@@ -19,7 +19,6 @@ urgency: Table = sales_tables.Urgency.__table__  # type: ignore[attr-defined]
 look: Table = sales_tables.QueueLook.__table__  # type: ignore[attr-defined]
 pressure: Table = sales_tables.Pressure.__table__  # type: ignore[attr-defined]
 
-_ONE_WHO_OFFERS: Final = 7_240_131  # any number, the same for all who count what reps were given
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(urgency.c.rank, custody.c.since, type_=custody.c.since.type)
 _HELD: Final = "waits for room"
@@ -38,15 +37,6 @@ class Waiter(NamedTuple):
     since: datetime
     points: int
     hot: bool
-
-
-def alone(database: Database, connection: Connection) -> None:
-    """Be the only one who gives leads to reps until the transaction ends: what they were given is counted.
-
-    Before any lead is locked, so that nobody waits in a circle. On SQLite every writer is alone.
-    """
-    if database.skips_locked:
-        connection.execute(select(func.pg_advisory_xact_lock(_ONE_WHO_OFFERS)))
 
 
 def stirs(connection: Connection, now: datetime) -> tuple[bool, bool]:

@@ -76,7 +76,7 @@ def _file(folder: Path, name: str, *lines: tuple[object, ...]) -> Path:
     return folder / name
 
 
-def _bring_everything(house: House, folder: Path) -> None:
+def bring_everything(house: House, folder: Path) -> None:
     """Bring in by each way what a system sends again every night, each thing twice in one go."""
     head = ("Id", "Email", "Consent", "Registration Time", "Attended", "Demo Requested")
     lines = [(f"c{n}", f"a{n}@people.example", "Yes", "2026-01-02", "Yes", "Yes") for n in range(20)]
@@ -123,11 +123,11 @@ def test_what_comes_in_again_uses_no_id(house: House, tmp_path: Path) -> None:
     body = body_of([event("delivered", f"0badcafe:{key}", SENT, email="mia@people.example")] * 2)
     reply = mail("Thank you", to=reply_address(house, tmp_path), sender="Mia <mia@people.example>")
     apitokens.create(house, "website", ["signals:write"], NOW)
-    _bring_everything(house, tmp_path)
+    bring_everything(house, tmp_path)
     _mail_comes(house, body, reply)
 
     before = dict(rows(house, _SEQUENCES))
-    _bring_everything(house, tmp_path)
+    bring_everything(house, tmp_path)
     _mail_comes(house, body, reply)
     with pytest.raises(Refused, match="website"):
         apitokens.create(house, "website", ["signals:write"], NOW)

@@ -52,6 +52,7 @@ _OVERWRITE_TIMEOUT_MS = 2_000
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
+_UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
 _WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
 
@@ -213,13 +214,14 @@ class Database:
             statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
             return connection.exec_driver_sql(statement, _bound(columns, rows)).rowcount
         listed = ", ".join(f"{_pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
-        chosen = f"SELECT {listed} FROM {_UNNEST_POSTGRES}"  # noqa: S608 - names of ours, values are bound
+        chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if keys else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(keys):
             place = list(columns).index(key)
             given = _pick_postgres(place, columns[key])
             chosen += " AND" if position else " WHERE"
             chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {given})"
             rows = _first_of_each(rows, place)
+        chosen += " ORDER BY place" if keys else ""  # a plan may look for known rows in any order
         statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
         return connection.execute(text(statement), {"payload": _payload(columns, rows)}).rowcount
 

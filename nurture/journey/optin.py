@@ -105,13 +105,15 @@ def take_back_in(
 ) -> int:
     """Log opt-ins (address id, what) that a restored database has forgotten; return how many it had."""
     database = house.database
-    logs = suppressions.logs(database, connection, {address_id for address_id, _ in acts})
+    addresses = {address_id for address_id, _ in acts}
+    leads = suppressions.hold_leads(database, connection, addresses)
+    logs = suppressions.logs(database, connection, addresses)
     new = [(id_, one) for id_, one in acts if one not in logs.get(id_, ())]
     suppressions.append(database, connection, [entry_of(id_, one, _JOURNALED) for id_, one in new])
     for address_id in sorted({id_ for id_, _ in new}):
         left = stands([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
-        for lead_id in suppressions.leads_of(database, connection, [address_id]):
-            _bring_back(house, connection, lead_id, left, now)
+        if address_id in leads:
+            _bring_back(house, connection, leads[address_id], left, now)
     return len(new)
 
 

@@ -67,7 +67,7 @@ def opt_out(database: Database, connection: Connection, acts: Sequence[OptOut], 
     """
     if not acts:
         return []
-    suppressions.hold_leads(database, connection, {act.address_id for act in acts})
+    leads = suppressions.hold_leads(database, connection, {act.address_id for act in acts})
     logs = defaultdict(list, suppressions.logs(database, connection, {act.address_id for act in acts}))
     entries: list[Entry] = []
     new = []
@@ -84,7 +84,7 @@ def opt_out(database: Database, connection: Connection, acts: Sequence[OptOut], 
     suppressions.append(database, connection, entries)
     stopped = {act.address_id for act, stops in zip(acts, new, strict=True) if stops}
     if stopped:
-        signals.wake(database, connection, suppressions.leads_of(database, connection, stopped), now)
+        signals.wake(database, connection, [leads[id_] for id_ in stopped if id_ in leads], now)
     return new
 
 

@@ -15,13 +15,14 @@ from nurture.domain.address import ERASED
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Act, Logged, Scope, Source, Standing, source_named, stands
 from nurture.store import tables
-from nurture.store.changes import hold, insert_rows
+from nurture.store.changes import insert_rows
 from nurture.store.database import Database
 from nurture.store.optoutlog import ERASED as ERASE
 from nurture.store.optoutlog import Line
 from nurture.store.types import UtcDateTime
 
 address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+custody: Table = tables.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 suppression: Table = tables.Suppression.__table__  # type: ignore[attr-defined]
@@ -168,17 +169,18 @@ def find(connection: Connection, normal: str) -> tuple[int, int | None] | None:
     return (row[0], row[1]) if row is not None else None
 
 
-def leads_of(database: Database, connection: Connection, address_ids: Collection[int]) -> list[int]:
-    """Return the leads that have these addresses."""
+def hold_leads(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, int]:
+    """Hold the leads of these addresses before anything is written of these; return them by address."""
     chosen = database.ids("chosen", list(address_ids))
-    wanted = select(lead.c.id).join(chosen, chosen.c.id == lead.c.address_id).order_by(lead.c.id)
-    return list(connection.execute(wanted).scalars())
-
-
-def hold_leads(database: Database, connection: Connection, address_ids: Collection[int]) -> None:
-    """Hold the leads of these addresses before anything is written of the addresses."""
+    wanted = (
+        select(lead.c.address_id, custody.c.lead_id)
+        .join(custody, custody.c.lead_id == lead.c.id)
+        .join(chosen, chosen.c.id == lead.c.address_id)
+        .order_by(custody.c.lead_id)
+    )
     if database.skips_locked:
-        hold(database, connection, leads_of(database, connection, address_ids))
+        wanted = wanted.with_for_update(of=custody)
+    return {row[0]: row[1] for row in connection.execute(wanted)}
 
 
 def addresses_of(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:

@@ -23,7 +23,7 @@ def settle(
 ) -> int:
     """Write what messages have become, wake whose mail was in the air; return how many changed.
 
-    *door* is who tells it. The messages are locked, and nobody else applies events (`events.alone`).
+    *door* is who tells it. The messages are locked, and nobody else applies events (`Lock.EVENTS`).
     """
     rows: list[Settled] = []
     landed: list[int] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from sqlite3 import OperationalError
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +13,9 @@ import orjson
 from sqlalchemy import (
     URL,
     BigInteger,
-    Boolean,
-    ColumnClause,
     Connection,
-    Date,
     Engine,
-    Float,
     FromClause,
-    Integer,
-    String,
     TextClause,
     create_engine,
     event,
@@ -30,13 +23,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
 from nurture.errors import DatabaseUnusable
 from nurture.files import create_file, tighten
 from nurture.store.explained import explained, without_values
-from nurture.store.types import Json, UtcDateTime, in_utc
+from nurture.store.row_values import bound, first_of_each, payload_of, pick_postgres, pick_sqlite, typed
 from nurture.versions import require_postgresql, require_sqlite
 
 if TYPE_CHECKING:
@@ -54,7 +46,6 @@ _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
 _UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
 _WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
-_NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
 
 
 class Database:
@@ -160,11 +151,11 @@ class Database:
         keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
         """
         listed = self._unfolded(columns).bindparams(payload=self.payload(columns, rows))
-        return listed.columns(*_typed(columns)).cte(name)
+        return listed.columns(*typed(columns)).cte(name)
 
     def rows_to_come(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
         """Return a table expression whose rows come with each execution, as the parameter `payload`."""
-        return self._unfolded(columns).columns(*_typed(columns)).cte(name)
+        return self._unfolded(columns).columns(*typed(columns)).cte(name)
 
     def kept(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what was made under *key* before, or make it now.
@@ -178,10 +169,10 @@ class Database:
 
     def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
         """Return *rows* as the one parameter that carries them."""
-        return _payload(columns, rows)
+        return payload_of(columns, rows)
 
     def _unfolded(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
-        pick = _pick_sqlite if self.is_sqlite else _pick_postgres
+        pick = pick_sqlite if self.is_sqlite else pick_postgres
         listed = ", ".join(
             f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
         )
@@ -212,18 +203,18 @@ class Database:
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
-            return connection.exec_driver_sql(statement, _bound(columns, rows)).rowcount
-        listed = ", ".join(f"{_pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
+            return connection.exec_driver_sql(statement, bound(columns, rows)).rowcount
+        listed = ", ".join(f"{pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if keys else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(keys):
             place = list(columns).index(key)
-            given = _pick_postgres(place, columns[key])
+            given = pick_postgres(place, columns[key])
             chosen += " AND" if position else " WHERE"
             chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {given})"
-            rows = _first_of_each(rows, place)
+            rows = first_of_each(rows, place)
         chosen += " ORDER BY place" if keys else ""  # a plan may look for known rows in any order
         statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
-        return connection.execute(text(statement), {"payload": _payload(columns, rows)}).rowcount
+        return connection.execute(text(statement), {"payload": payload_of(columns, rows)}).rowcount
 
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""
@@ -354,101 +345,3 @@ def _create_private(engine: Engine, path: Path) -> None:
     @event.listens_for(engine, "do_connect")
     def _create(*_: object) -> None:
         create_file(path)
-
-
-def _first_of_each(rows: Sequence[Sequence[Any]], place: int) -> Sequence[Sequence[Any]]:
-    """Return *rows* without those whose key at *place* another had before; null is no key."""
-    first: dict[Any, Any] = {}
-    return [row for row in rows if row[place] is None or first.setdefault(row[place], row) is row]
-
-
-def _typed(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
-    return [column(label, kind) for label, kind in columns.items()]
-
-
-def _times(columns: Mapping[str, TypeEngine[Any]]) -> list[int]:
-    return [place for place, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
-
-
-def _payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
-    """Return *rows* as JSON; every time in a column of times is aware, and written in UTC."""
-    times = _times(columns)
-    plain = [tuple(row) for row in rows]
-    for number, row in enumerate(plain):
-        for place in times:
-            moment = row[place]
-            if moment is not None and (type(moment) is not datetime or moment.tzinfo is not UTC):
-                plain[number] = (*row[:place], in_utc(moment), *row[place + 1 :])
-                row = plain[number]  # noqa: PLW2901 - two times of one row may need it
-    payload = orjson.dumps(plain).decode()
-    return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
-
-
-def _bound(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Return *rows* as SQLite's driver takes them. By column: calls per value cost as much as inserts."""
-    listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    for place, kind in enumerate(columns.values()):
-        bind = _BINDERS.get(type(kind))
-        if bind is not None:
-            listed[place] = bind(listed[place])
-    return list(zip(*listed, strict=True))
-
-
-def _texts(values: Sequence[Any]) -> Sequence[Any]:
-    if "\0" not in "".join(filter(None, values)):  # one search in all is twice as fast as one in each
-        return values
-    return [value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}") for value in values]
-
-
-def _moments(values: Sequence[Any]) -> Sequence[Any]:
-    plain = [
-        value if value is None or (type(value) is datetime and value.tzinfo is UTC) else in_utc(value)
-        for value in values
-    ]
-    texts: list[Any] = orjson.loads(orjson.dumps(plain))  # as `encode` writes them, four times as fast
-    return texts
-
-
-def _dates(values: Sequence[Any]) -> Sequence[Any]:
-    return [None if value is None else value.isoformat() for value in values]
-
-
-def _documents(values: Sequence[Any]) -> Sequence[Any]:
-    return [None if value is None else _document(value) for value in values]
-
-
-def _document(value: object) -> str:
-    payload = orjson.dumps(value).decode()
-    return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
-
-
-_BINDERS: dict[type, Callable[[Sequence[Any]], Sequence[Any]]] = {
-    UtcDateTime: _moments,
-    Date: _dates,
-    type(Json): _documents,
-    String: _texts,
-}
-
-
-def _pick_sqlite(place: int, kind: TypeEngine[Any]) -> str:
-    if isinstance(kind, type(Json)):
-        return f"NULLIF(json_quote(json_extract(value, '$[{place}]')), 'null')"
-    return f"json_extract(value, '$[{place}]')"
-
-
-_POSTGRES_CASTS: dict[type, str] = {
-    BigInteger: "bigint",
-    Integer: "bigint",  # a narrower column refuses what it cannot hold
-    Float: "double precision",
-    Boolean: "boolean",
-    Date: "date",
-    UtcDateTime: "timestamptz",
-    String: "text",
-}
-
-
-def _pick_postgres(place: int, kind: TypeEngine[Any]) -> str:
-    if isinstance(kind, type(Json)):
-        return f"NULLIF(item -> {place}, 'null'::jsonb)"
-    cast = next(name for type_, name in _POSTGRES_CASTS.items() if isinstance(kind, type_))
-    return f"(item ->> {place})::{cast}"

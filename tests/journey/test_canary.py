@@ -1,0 +1,44 @@
+"""What a person is called or writes reaches neither the text of a statement nor a log."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from nurture.journey import explain, forget, posted, suppress
+from nurture.journey.house import House
+
+from .builders import tick_at
+from .looking import counted, one
+from .test_forget import ADDRESS, SECRETS, everything_happens
+from .test_forget import house as house  # noqa: PLC0414 - the fixture
+from .test_replies import DAY, HOUR, NOW
+
+HOSTILE = "'; DROP TABLE lead; -- canary"
+
+
+def test_values_are_bound_and_no_log_names_a_person(
+    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG), counted(house.database) as statements:
+        lead = everything_happens(house, tmp_path)
+        named = {"external_id": HOSTILE, "email": "canary@people.example", "full_name": HOSTILE}
+        done = posted.post_leads(house, "crm", [named | {"title": HOSTILE, "zone": HOSTILE}], "website", NOW)
+        assert done.accepted == 1, done.rejected
+        signal = {"lead": {"id": lead}, "kind": "visited", "occurred_at": NOW.isoformat()}
+        posted.post_signals(house, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
+        tick_at(house, NOW + 2 * HOUR, NOW + 3 * HOUR)
+        explain.why(house, explain.find_lead(house, ADDRESS), NOW + 3 * HOUR)
+        explain.find_lead(house, "canary@people.example")
+        suppress.suppress(house, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
+        forget.forget(house, ADDRESS, NOW + DAY)
+    assert one(house, "SELECT count(*) FROM identity WHERE external_id = :id", id=HOSTILE) == 1
+    assert len(statements) > 100
+    asked_by_the_test = "external_id = 'c-4711'"
+    sent = "\n".join(one for one in statements if asked_by_the_test not in one).lower()
+    logged = " ".join(record.getMessage() + str(vars(record)) for record in caplog.records).lower()
+    for word in (*SECRETS, "canary", "o'hara"):
+        assert word not in sent, word
+        assert word not in logged, word

@@ -13,7 +13,7 @@ ifneq ($(OLIST),)
 export NURTURE_OLIST_DIR ?= $(abspath $(OLIST))
 endif
 
-.PHONY: demo test quick lint unit bench chaos lock clean
+.PHONY: demo test quick lint unit bench chaos lock audit clean
 
 demo: $(READY)  ## Run the webinar example: 250 registrants, 180 days, in about a minute.
 	@$(BIN)/nurture demo
@@ -47,9 +47,18 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-lock:  ## Pin every dependency with its hashes, for every supported Python. Needs uv.
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+lock:  ## Pin every dependency with its hashes, for every supported Python; UPGRADE=1 takes the newest. Needs uv.
+	uv pip compile $(if $(UPGRADE),--upgrade) pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate --output-file requirements.lock
+
+# In an environment of its own, and not part of `make test`: it asks PyPI what is known of each version that is locked. A version
+# that it cannot look up is a failure too.
+AUDIT = build/audit/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+audit:  ## Look for known vulnerabilities in what is locked; write a bill of materials (CycloneDX). Needs the network.
+	$(PYTHON) -m venv build/audit
+	build/audit/bin/python -m pip install --quiet --upgrade pip-audit
+	$(AUDIT)
+	$(AUDIT) --format cyclonedx-json --output build/sbom.json
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -99,7 +99,7 @@ def _copies(house: House) -> list[str]:
     copies = [f"backups and exports of {database.name} that were made before now"]
     if database.skips_locked:
         return [*copies, "PostgreSQL: dead rows until VACUUM, its write-ahead log and replicas for longer"]
-    if not database.overwrite_freed():
+    if not erasing.overwrite_freed(database):
         copies.append(f"free pages of {database.name}: stop what uses it and run `nurture forget` again")
     return copies
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from sqlite3 import OperationalError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -40,7 +39,6 @@ AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
 
 BUSY_TIMEOUT_MS = 30_000
 _AT_COMMIT = "nurture_at_commit"
-_OVERWRITE_TIMEOUT_MS = 2_000
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
@@ -229,27 +227,6 @@ class Database:
             return list(range(newest + 1, newest + 1 + count))
         wanted = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
         return list(connection.execute(wanted, {"name": table, "count": count}).scalars())
-
-    def overwrite_freed(self) -> bool:
-        """Leave no copy of what was deleted in SQLite's file and its log; return whether that was possible.
-
-        Where a page was split, copies of rows that were moved stay behind although `secure_delete` is on
-        (measured: of 1 in 100 rows), so the file is written anew. Others may hold it up, or the disk be full.
-        """
-        if not self.is_sqlite:
-            return False
-        connection = self.engine.raw_connection()
-        cursor = connection.cursor()
-        try:
-            cursor.execute(f"PRAGMA busy_timeout = {_OVERWRITE_TIMEOUT_MS}")
-            cursor.execute("VACUUM")
-            (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except OperationalError:
-            return False
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-            connection.close()
-        return not busy
 
     def close(self) -> None:
         """Give every connection back."""

@@ -11,7 +11,7 @@ _SCHEME: Final = re.compile(r"://|(?<![a-z])(?:mailto|tel|sms|file|data|javascri
 _SHARE: Final = re.compile(r"\\\\(?=\w)")
 _DOT: Final = re.compile(r"(?<=\w)\.(?=[^\W\d_]{2})")
 _MARKUP: Final = str.maketrans({one: chr(ord(one) + 0xFEE0) for one in "[]<>@*`~|\\#"})
-_ENTITY: Final = re.compile(r"&(?=#?\w+;)")
+_ENTITY: Final = re.compile(r"&(?=#?\w++;)")
 _EMPHASIS: Final = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 """An underscore that is not within a word, as the names of our fields have them."""
 

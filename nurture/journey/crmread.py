@@ -128,16 +128,7 @@ class _Page:
         others = {one.key: normalise_address(one.key) for one in seen if one.key not in keys}
         found = leads.resolve(self.house.database, self.connection, others)
         numbers = {key: int(match[1]) for key, match in keys.items()}
-        known = (
-            {
-                row.lead_id
-                for row in views.these(
-                    self.house.database, self.connection, list(set(numbers.values())), lock=False
-                )
-            }
-            if numbers
-            else set()
-        )
+        known = leads.living(self.house.database, self.connection, numbers.values())
         by_lead: dict[int, Seen] = {}
         for one in sorted(seen, key=lambda one: one.changed_at):
             ids = (numbers[one.key],) if numbers.get(one.key) in known else found.get(one.key, ())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
@@ -136,6 +136,15 @@ def address(connection: Connection, email: str, normal: str) -> tuple[int, int |
         return found[0], found[1]
     made = insert(table_address).values(email=email.strip(), normal=normal).returning(table_address.c.id)
     return connection.execute(made).scalar_one(), None
+
+
+def living(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
+    """Return which of these leads there are; none that was erased."""
+    if not lead_ids:
+        return set()
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    wanted = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
+    return set(connection.execute(wanted).scalars())
 
 
 def resolve(

@@ -172,6 +172,17 @@ def test_who_does_not_know_the_secret_reads_and_changes_nothing(
         assert (status, "access-control-allow-origin" in told) == (401, False), headers
 
 
+def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(started: Started) -> None:
+    server = Api(started.api.url.removesuffix("/api"), started.api.secret)
+    private = (server.secret, server.secret.partition(":")[2], str(started.folder), "NURTURE_", "audit_ledger")
+    shown = {}
+    for path in ("/docs", "/redoc", "/openapi.json", "/", "/ui-settings", "/api/health", "/api/ready"):
+        status, _, content = server.call("GET", path, secret=False)
+        shown[path] = status
+        assert [one for one in private if one.encode() in content] == [], path
+    assert shown["/openapi.json"] == shown["/docs"] == shown["/api/health"] == 200
+
+
 def test_no_other_origin_is_allowed_even_with_the_secret(started: Started) -> None:
     def allowed(origin: str, method: str = "GET", path: str = "/admin/version", **headers: str) -> str | None:
         _, told, _ = started.api.call(method, path, Origin=origin, **headers)

@@ -174,7 +174,13 @@ def test_who_does_not_know_the_secret_reads_and_changes_nothing(
 
 def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(started: Started) -> None:
     server = Api(started.api.url.removesuffix("/api"), started.api.secret)
-    private = (server.secret, server.secret.partition(":")[2], str(started.folder), "NURTURE_", "audit_ledger")
+    private = (
+        server.secret,
+        server.secret.partition(":")[2],
+        str(started.folder),
+        "NURTURE_",
+        "audit_ledger",
+    )
     shown = {}
     for path in ("/docs", "/redoc", "/openapi.json", "/", "/ui-settings", "/api/health", "/api/ready"):
         status, _, content = server.call("GET", path, secret=False)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 RUNS = {"text", "exec_driver_sql", "execute", "executemany", "executescript", "literal_column", "DDL"}
 COMPOSED = {
-    "nurture/store/database.py": "names of tables and columns, constants of its callers; numbers of ours",
+    "nurture/store/database.py": "names of tables and columns, constants of its callers",
     "nurture/store/backup.py": "names of tables from a constant",
     "nurture/store/instance.py": "one of two constants",
     "nurture/store/migrations/ddl.py": "triggers, of names and conditions in the migrations",
@@ -48,7 +48,11 @@ def _joined(value: ast.expr) -> bool:
     if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
         return value.func.attr in ("format", "join", "replace") and _is_text(value.func.value)
     parts = value.values if isinstance(value, ast.JoinedStr) else []
-    return any(isinstance(one, ast.FormattedValue) for one in parts)
+    return any(isinstance(one, ast.FormattedValue) and not _is_constant(one.value) for one in parts)
+
+
+def _is_constant(value: ast.expr) -> bool:
+    return isinstance(value, ast.Name) and value.id.isupper()
 
 
 def _is_text(value: ast.AST) -> bool:
@@ -78,3 +82,4 @@ def test_statements_are_constants_but_in_four_files() -> None:
 def test_what_is_put_together_is_found(line: str) -> None:
     assert composed(line)
     assert not composed('connection.execute(text("SELECT :name"), {"name": name})')
+    assert not composed('cursor.execute(f"PRAGMA busy_timeout = {_TIMEOUT_MS}")')

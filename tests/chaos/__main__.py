@@ -31,6 +31,7 @@ from . import (
     killing,
     permuting,
     reading,
+    restoring,
     scanning,
     suppressing,
 )
@@ -39,7 +40,7 @@ from .grounds import PostgresGround, SqliteGround
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HAND_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
-SCANNED = 1_000
+SCANNED, RESTORES = 1_000, 200
 Found = tuple[Sequence[Figure | Skipped], list[str]]
 
 
@@ -96,6 +97,10 @@ def _forge(at: Place) -> Found:
     return forging.measure(at.server, at.folder / "forge", at.seed, FORGERIES)
 
 
+def _restore(at: Place) -> Found:
+    return restoring.measure(at.grounds(12), at.double, at.folder, at.seed, RESTORES)
+
+
 def _end(at: Place) -> Found:
     return ending.measure(at.server, at.folder / "end", at.seed, EVENTS, ENDS)
 
@@ -120,6 +125,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "end": _end,
     "scan": _scan,
     "hostile": _hostile,
+    "restore": _restore,
 }
 
 

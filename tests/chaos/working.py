@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from pydantic import SecretStr
 
+from nurture.app import machine_of
 from nurture.clock import RealClock
 from nurture.journey.deliver import deliver
 from nurture.journey.house import House
@@ -90,7 +91,10 @@ class Death(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a worker is to do: drain the outbox at *url* into the double at *api*, noting in *notes*."""
+    """What a worker is to do: drain the outbox at *url* into the double at *api*, noting in *notes*.
+
+    With a folder for what its *machine* keeps, it notices a copied or restored database.
+    """
 
     name: str
     url: str
@@ -103,6 +107,7 @@ class Job:
     read_timeout: float = 20.0
     total_timeout: float = 25.0
     death: Death | None = None
+    machine: Path | None = None
 
 
 def start(work: Callable[..., None], *given: object) -> ForkServerProcess:
@@ -243,4 +248,7 @@ def _house(job: Job, observer: Observer) -> House:
         total_timeout=job.total_timeout,
         observe=observer,
     )
-    return House(Database(job.url), provider, base_url=BASE_URL, origin=job.origin, batch=job.batch)
+    database = Database(job.url)
+    if job.machine is not None:
+        database.machine = machine_of(database, job.machine, Ahead(job.ahead))
+    return House(database, provider, base_url=BASE_URL, origin=job.origin, batch=job.batch)

@@ -29,6 +29,12 @@ class Host:
     folder: Path
     post: Any = field(default_factory=Post)
     now: datetime = START
+    opened: list[House] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        for house in self.opened:
+            house.database.close()
 
     def open(self, url: str) -> House:
         """Open a database as the application does."""
@@ -42,6 +48,7 @@ class Host:
             machine.optouts.open()
         database.machine = machine
         house = House(database, self.post)
+        self.opened.append(house)
         quarantine.look(house, self.now)
         return house
 

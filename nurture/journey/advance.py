@@ -42,7 +42,7 @@ class Advanced:
 def advance(house: House, now: datetime) -> Advanced:
     """Sweep batch after batch until nothing is due at *now* (UTC)."""
     total = Advanced()
-    if quarantine.is_on(house):
+    if quarantine.is_on(house, now):
         return total
     with undisturbed():
         while True:

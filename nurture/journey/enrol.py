@@ -36,7 +36,7 @@ SETTLING: Final = "settling"
 def classify(house: House, now: datetime) -> Counter[str]:
     """Sweep new leads, batch after batch: to sales, to a track, or out with a reason."""
     events: Counter[str] = Counter()
-    if quarantine.is_on(house):
+    if quarantine.is_on(house, now):
         return events
     while True:
         done = classify_batch(house, now, house.batch)

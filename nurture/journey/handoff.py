@@ -20,7 +20,7 @@ __all__ = ["accept", "hand_off", "reject"]
 
 def hand_off(house: House, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
-    if quarantine.is_on(house):
+    if quarantine.is_on(house, now):
         return Counter()
     with undisturbed():
         events = _swept(climb_batch, house, now)

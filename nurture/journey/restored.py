@@ -93,6 +93,8 @@ def restored(
             'say why there is none with --without-journal "REASON", which is kept.'
         )
     quarantine.put(house, held or "the database is being brought to today by `nurture admin restored`", now)
+    with house.database.write() as connection:
+        gap.leap_ids(house.database, connection)
     still = replace(house, provider=_Stands())
     _take_in(still, journaled.lines, now, found)
     _take_lists(house, now, found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -60,7 +60,8 @@ def back_up(database: Database, path: Path) -> BackedUp:
         raise FileUnreadable(why) from error
     finally:
         for end in ("", "-journal", "-wal", "-shm"):
-            draft.with_name(draft.name + end).unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.with_name(draft.name + end).unlink()
     return found._replace(path=path)
 
 

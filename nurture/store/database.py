@@ -39,6 +39,7 @@ AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
 
 BUSY_TIMEOUT_MS = 30_000
 _AT_COMMIT = "nurture_at_commit"
+_ONWARD = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
@@ -223,7 +224,8 @@ class Database:
         if count == 0:
             return []
         if self.is_sqlite:
-            newest = connection.execute(text(f"SELECT coalesce(max(id), 0) FROM {table}")).scalar_one()  # noqa: S608
+            asked = f"SELECT max(coalesce(max(id), 0), coalesce(({_ONWARD}), 0)) FROM {table}"  # noqa: S608
+            newest = connection.execute(text(asked), {"name": table}).scalar_one()
             return list(range(newest + 1, newest + 1 + count))
         wanted = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
         return list(connection.execute(wanted, {"name": table, "count": count}).scalars())

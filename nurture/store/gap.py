@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Table, func, literal, or_, select, update
+from sqlalchemy import BigInteger, Connection, Table, case, func, literal, or_, select, text, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.domain.lead import Custodian, Queue
@@ -22,9 +22,31 @@ journal: Table = tables.Journal.__table__  # type: ignore[attr-defined]
 offer: Table = tables.Offer.__table__  # type: ignore[attr-defined]
 
 _WAITS: Final = ("planned", "claimed")
+_KNOWN_OUTSIDE: Final = ("lead", "enrollment", "offer")
+_LEAP: Final = 1_000_000
+_CALLED: Final = ("sending", "in_doubt")
 _MOVED: Final = (Custodian.INTAKE.value, Custodian.TRACK.value)
 _MAYBE: Final = "the database was restored; this fell due after its backup, and may have gone before"
 _RENEWED: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "expires_at": UtcDateTime()}
+
+
+def leap_ids(database: Database, connection: Connection) -> None:
+    """Let new leads, enrollments and hand-offs have ids that none had in the gap.
+
+    Providers and CRMs know them by these ids: what they tell of somebody of the gap must reach nobody else.
+    """
+    for name in _KNOWN_OUTSIDE:
+        if database.is_sqlite:
+            newest = text("SELECT max(seq) FROM sqlite_sequence WHERE name = :name")
+            reached = connection.execute(newest, {"name": name}).scalar() or 0
+            connection.execute(text("DELETE FROM sqlite_sequence WHERE name = :name"), {"name": name})
+            onward = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
+            connection.execute(onward, {"name": name, "seq": reached + _LEAP})
+        else:
+            onward = text(
+                "SELECT setval(s, nextval(s) + :leap) FROM pg_get_serial_sequence(:name, 'id') AS s"
+            )
+            connection.execute(onward, {"name": name, "leap": _LEAP})
 
 
 def last_moved(connection: Connection) -> datetime | None:
@@ -53,25 +75,24 @@ def next_moment(connection: Connection) -> datetime | None:
 def count_as_sent(database: Database, connection: Connection, at: datetime, limit: int) -> int:
     """Count at most *limit* touches that wait for a time until *at* as sent then; their tracks go on.
 
-    The state is that of a touch that went, so that the planner steps behind it; `put_in_doubt` ends that.
+    So are those that were being sent, or in doubt, when the backup was made: it became known since. The state
+    is that of a touch that went, so that the planner steps behind it; `put_in_doubt` ends that.
     """
-    due = (
-        select(message.c.id, message.c.lead_id)
-        .where(message.c.state.in_(_WAITS), message.c.kind.in_(TO_LEADS), message.c.send_at <= at)
-        .order_by(message.c.send_at)
-        .limit(limit)
-    )
-    rows = connection.execute(due).all()
+    waits = message.c.state.in_(_WAITS) & (message.c.send_at <= at)
+    called = message.c.state.in_(_CALLED) & (message.c.state_at <= at)
+    due = select(message.c.id, message.c.lead_id).where(message.c.kind.in_(TO_LEADS), or_(waits, called))
+    rows = connection.execute(due.order_by(message.c.id).limit(limit)).all()
     if not rows:
         return 0
     hold(database, connection, sorted({row.lead_id for row in rows}))
     chosen = database.ids("chosen", [row.id for row in rows])
-    gone = update(message).where(message.c.id == chosen.c.id, message.c.state.in_(_WAITS))
+    gone = update(message).where(message.c.id == chosen.c.id, message.c.state.in_((*_WAITS, *_CALLED)))
+    then = case((message.c.state.in_(_CALLED), message.c.state_at), else_=message.c.send_at)
     connection.execute(
         gone.values(
             state="accepted",
-            state_at=message.c.send_at,
-            accepted_at=message.c.send_at,
+            state_at=then,
+            accepted_at=then,
             provider=RESTORED,
             reason=_MAYBE,
             lease_token=None,

@@ -13,16 +13,20 @@ from datetime import datetime
 from pathlib import Path
 from secrets import token_hex
 from threading import Lock
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 
+from nurture.domain.suppression import Act, Scope
 from nurture.files import sync_folder
+from nurture.store.types import in_utc
 
 SUFFIX: Final = ".optouts"
-_BEGUN: Final = "begun"
 ERASED: Final = "erase"
 """The act of a line that says that a person was erased."""
+
+_BEGUN: Final = "begun"
+_ACTS: Final = {act: act for act in (Act.SUPPRESS.value, Act.OPT_IN.value, ERASED)}
 
 
 class Line(NamedTuple):
@@ -100,22 +104,23 @@ def read(paths: Iterable[Path]) -> Journaled:
     for path in paths:
         acts: list[tuple[str, Line]] = []
         committed: set[str] = set()
-        for raw in path.read_bytes().split(b"\n"):
+        for raw in filter(None, path.read_bytes().split(b"\n")):
             try:
-                found: Any = orjson.loads(raw) if raw else None
-            except orjson.JSONDecodeError:
+                match orjson.loads(raw):
+                    case ["begun", str(at)]:
+                        begun.append(_moment(at))
+                    case [str(name)]:
+                        committed.add(name)
+                    case [str(name), str(mark), str(act), str(scope), str(ref), str(source), str(at)]:
+                        where = Scope(scope).value
+                        acts.append((name, Line(mark, _ACTS[act], where, ref, source, _moment(at))))
+                    case _:
+                        torn += 1
+            except (ValueError, KeyError):
                 torn += 1
-                continue
-            match found:
-                case ["begun", str(at)]:
-                    begun.append(datetime.fromisoformat(at))
-                case [str(name)]:
-                    committed.add(name)
-                case [str(name), str(mark), str(act), str(scope), str(ref), str(source), str(at)]:
-                    acts.append((name, Line(mark, act, scope, ref, source, datetime.fromisoformat(at))))
-                case None:
-                    pass
-                case _:
-                    torn += 1
-        lines |= {line for name, line in acts if line.act != "opt_in" or name in committed}
+        lines |= {line for name, line in acts if line.act != Act.OPT_IN or name in committed}
     return Journaled(sorted(lines, key=lambda line: (line.at, line)), torn, min(begun, default=None))
+
+
+def _moment(text: str) -> datetime:
+    return in_utc(datetime.fromisoformat(text))

@@ -32,6 +32,10 @@ def moment(*, null: bool = False) -> Any:
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
+IDS_LEAP: dict[str, Any] = {"sqlite_autoincrement": True}
+"""Of tables whose ids other systems know: a restore moves the next id on, beyond those that were lost."""
+
+
 class Address(SQLModel, table=True):
     """An email address. Suppression is a fact about it, with or without a lead."""
 
@@ -52,6 +56,7 @@ class Lead(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         Index("ix_lead_scored_under", "scored_under", **where("scored_under is not null")),
         Index("ix_lead_came", "source", "created_at"),
+        IDS_LEAP,
     )
 
     id: int | None = generated_id()
@@ -148,6 +153,7 @@ class Enrollment(SQLModel, table=True):
             unique=True,
             **where("ended_at is null"),
         ),
+        IDS_LEAP,
     )
 
     id: int | None = generated_id()
@@ -313,6 +319,7 @@ class Offer(SQLModel, table=True):
             **where("state = 'offered'"),
         ),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
+        IDS_LEAP,
     )
 
     id: int | None = generated_id()

@@ -74,6 +74,7 @@ class _Run:
     """One machine, whose private folder is in *folder*, and its database at *url*."""
 
     url: str
+    double: SendGridDouble
     provider: SendGrid
     origin: str
     folder: Path
@@ -94,8 +95,9 @@ class _Run:
         """Open the database, or that at *url*, as this machine does."""
         database = Database(url or self.url)
         database.machine = machine_of(database, self.folder / "machine", self.clock)
+        house = House(database, self.provider, base_url=BASE_URL, origin=self.origin)
         try:
-            yield House(database, self.provider, base_url=BASE_URL, origin=self.origin)
+            yield house
         finally:
             database.close()
 
@@ -125,7 +127,7 @@ def restore_run(ground: Ground, double: SendGridDouble, folder: Path, way: str, 
     oracle = Oracle(double, origin)
     provider = SendGrid(SecretStr(KEY), url=double.url)
     with _fresh(ground, home / "here") as spot:
-        run = _Run(spot.url, provider, origin, home, rng)
+        run = _Run(spot.url, double, provider, origin, home, rng)
         here = kept(spot.url)
         run.say_no()
         worker = _start(run, spot, double)
@@ -146,7 +148,8 @@ def restore_run(ground: Ground, double: SendGridDouble, folder: Path, way: str, 
             wrong += _restore(run, since, oracle, look=way != "restored at once")
             run.go_on()
         run.go_on()
-        found = _judge(run, oracle)
+        oracle.lines()  # what was on its way has been read
+        found = _judge(run)
     provider.close()
     found.ways[way] += 1
     found.wrong = [f"{ground.name}, {way}, {origin}: {one}" for one in wrong + found.wrong]
@@ -197,13 +200,19 @@ def _restore(run: _Run, since: datetime, oracle: Oracle, *, look: bool) -> list[
     return [f"a restored database sent {sent} before it was brought to today"] if sent else []
 
 
-def _judge(run: _Run, oracle: Oracle) -> Found:
-    accepted = Counter(oracle.accepted())
-    twice = sorted(key for key, count in accepted.items() if count > 1)
+def _letters(run: _Run) -> list[tuple[str, str]]:
+    """Return (address, email and visit) of all that was accepted; ids are others after a restore."""
+    mine = [one for one in run.double.accepted() if (one.ref or "").startswith(f"{run.origin}:touch:")]
+    return [(one.to, (one.ref or "").split(":", 3)[3]) for one in mine]
+
+
+def _judge(run: _Run) -> Found:
+    accepted = Counter(_letters(run))
+    twice = sorted(letter for letter, count in accepted.items() if count > 1)
     with run.house() as house:
         stands = {one.email for one in suppressfile.listed(house)}
     forgotten = sorted(run.said_no - stands)
-    wrong = [*(f"sent twice: {key}" for key in twice), *(f"forgotten: {email}" for email in forgotten)]
+    wrong = [*(f"sent twice: {letter}" for letter in twice), *(f"forgotten: {email}" for email in forgotten)]
     return Found(1, accepted.total(), len(run.said_no), len(twice), len(forgotten), wrong=wrong)
 
 

@@ -85,7 +85,8 @@ class Account:
 
     *denies* answers a missing or wrong *key*: 401 or 403. *latency_ms* passes before each answer. *limit*
     requests are allowed in each *window* of seconds, all of them where it is 0. *ip_pools* and *senders*
-    (addresses or domains, verified) say what exists; anything does where they are None.
+    (addresses or domains, verified) say what exists; anything does where they are None. *reads_lists* is
+    whether the key may read whom the account does not mail.
     """
 
     key: str = KEY
@@ -95,6 +96,7 @@ class Account:
     window: int = 1
     ip_pools: tuple[str, ...] | None = None
     senders: tuple[str, ...] | None = None
+    reads_lists: bool = True
 
 
 class Accepted(NamedTuple):
@@ -212,6 +214,10 @@ class SendGridDouble:
         """Set the account up as *account*, and begin a new rate limit window."""
         self._ask("POST", {"account": _fields(account)})
         self.account = account
+
+    def suppress(self, path: str, entries: list[Any]) -> None:
+        """Let the list at *path*, such as /v3/suppression/bounces, hold *entries*."""
+        self._ask("POST", {"lists": {path: entries}})
 
     def seen(self) -> Seen:
         """Return what came by since it started."""

@@ -46,6 +46,7 @@ _WORDS: Final = {
     429: "too many requests",
     500: "internal server error",
 }
+_LISTS: Final = ("/v3/suppression/", "/v3/asm/")
 _NGINX: Final = {"Server": "nginx"}
 _RESET: Final = struct.pack("ii", 1, 0)
 _GARBAGE: Final = b"\x16\x03\x01 220 smtp.example ESMTP\r\n\xff\xfe\x00 not what you asked for\r\n\r\n"
@@ -114,6 +115,7 @@ class Api:
         self.connections = 0
         self._set_up(Account())
         self._script = Script()
+        self._lists: dict[str, list[Any]] = {}
 
     def _set_up(self, account: Account) -> None:
         self._account, self._limit = account, Limit(account)
@@ -122,6 +124,8 @@ class Api:
         """Answer one request, whatever it asks for."""
         if request.path == "/_control":
             return await self._control(request)
+        if request.method == "GET" and request.path.startswith(_LISTS):
+            return self._list(request)
         self._requests += 1
         self._at_once += 1
         self._most_at_once = max(self._most_at_once, self._at_once)
@@ -137,6 +141,7 @@ class Api:
             self._script = Script([Fault(**one) for one in told["faults"]])
         if "account" in told:
             self._set_up(Account(**told["account"]))
+        self._lists |= told.get("lists", {})
         seen = {
             "requests": self._requests,
             "connections": self.connections - self._controls,
@@ -144,6 +149,16 @@ class Api:
             "faults_waiting": self._script.waiting,
         }
         return web.Response(body=orjson.dumps(seen), content_type="application/json")
+
+    def _list(self, request: web.BaseRequest) -> web.Response:
+        """Answer with a page of whom the account does not mail, by its path."""
+        if request.headers.get("Authorization") != f"Bearer {self._account.key}":
+            return self._refuse(Call(request), self._account.denies)
+        if not self._account.reads_lists:
+            return self._refuse(Call(request), 403)
+        begin, most = int(request.query.get("offset", 0)), int(request.query.get("limit", 500))
+        page = self._lists.get(request.path, [])[begin : begin + most]
+        return web.Response(body=orjson.dumps(page), content_type="application/json")
 
     async def _mail_send(self, call: Call) -> Answer:
         refused = self._at_the_door(call)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,6 +12,8 @@ from nurture.clock import VirtualClock
 from nurture.journey import quarantine, tick
 from nurture.journey.house import House
 from nurture.journey.publish import publish
+from nurture.mail.compose import ComposedEmail
+from nurture.mail.provider import Receipt
 from nurture.store import clocks, instance
 from nurture.store.database import Database
 from nurture.store.machine import Machine
@@ -23,11 +26,28 @@ PEOPLE = [f"p{number}@people.example" for number in range(20)]
 
 
 @dataclass
+class Mail(Post):
+    """A provider that remembers who got which email; enrollments have new ids after a restore."""
+
+    received: list[tuple[str, str]] = field(default_factory=list)
+
+    def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
+        """Take each email of *batch*."""
+        receipts = super().send(batch, now)
+        self.received += [(email.to.email, email.ref.split(":", 2)[2]) for email in batch if _is_touch(email)]
+        return receipts
+
+
+def _is_touch(email: ComposedEmail) -> bool:
+    return email.ref.startswith("touch:")
+
+
+@dataclass
 class Host:
     """A machine whose private folder is *folder*. What it opens is live, and sends by *post*."""
 
     folder: Path
-    post: Any = field(default_factory=Post)
+    post: Any = field(default_factory=Mail)
     now: datetime = START
     opened: list[House] = field(default_factory=list)
 

@@ -27,8 +27,10 @@ from .restoring import DAY, HOUR, PEOPLE, Host
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path / "machine")
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path / "machine")
+    yield host
+    host.close()
 
 
 @pytest.fixture

@@ -21,15 +21,17 @@ from nurture.mail.provider import OptedOut
 from tests.restoring import kept
 
 from .builders import START, add_lead
-from .looking import Post, custody, one, rows, tell
-from .restoring import DAY, HOUR, PEOPLE, Host
+from .looking import custody, one, rows, tell
+from .restoring import DAY, HOUR, PEOPLE, Host, Mail
 
 SENT = START + 2 * HOUR
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path / "machine")
+def host(tmp_path: Path) -> Iterator[Host]:
+    host = Host(tmp_path / "machine")
+    yield host
+    host.close()
 
 
 @pytest.fixture
@@ -59,9 +61,9 @@ def days(host: Host, house: House, first: int, last: int) -> None:
             host.tick(house, START + day * DAY + hours * HOUR)
 
 
-def most(post: Post) -> int:
-    """Return how often the message went that went most often."""
-    return max(Counter(post.refs).values(), default=0)
+def most(post: Mail) -> int:
+    """Return how often somebody got an email that somebody got most often."""
+    return max(Counter(post.received).values(), default=0)
 
 
 def test_a_restored_backup_sends_nothing_twice_and_keeps_opt_outs(
@@ -75,7 +77,7 @@ def test_a_restored_backup_sends_nothing_twice_and_keeps_opt_outs(
     done = bring(host, again, START, START + 4 * HOUR)
     assert (done.suppressed, done.doubtful) == (1, len(PEOPLE) - 1)
     host.tick(again, START + 5 * HOUR)
-    assert Counter(Counter(host.post.refs).values()) == {1: len(PEOPLE)}
+    assert Counter(Counter(host.post.received).values()) == {1: len(PEOPLE)}
     assert [listed.email for listed in suppressfile.listed(again)] == [PEOPLE[3]]
     assert len(doubt.listed(again)) == len(PEOPLE) - 1
     again.database.close()
@@ -86,7 +88,7 @@ def test_several_touches_that_fell_due_in_the_gap_are_all_behind_the_leads(
 ) -> None:
     backup = kept(lone_url).back_up(tmp_path)
     days(host, house, 0, 40)
-    gone = Counter(host.post.refs)
+    gone = Counter(host.post.received)
     assert len(gone) >= 4 * len(PEOPLE)
     again = lose(host, house, lone_url, backup)
     days(host, again, 40, 41)
@@ -94,7 +96,7 @@ def test_several_touches_that_fell_due_in_the_gap_are_all_behind_the_leads(
     assert done.doubtful >= len(gone)
     days(host, again, 41, 120)
     assert most(host.post) == 1
-    later = set(host.post.refs) - gone.keys()
+    later = set(host.post.received) - gone.keys()
     assert len(later) >= 2 * len(PEOPLE), "each track goes on"
     again.database.close()
 
@@ -166,7 +168,7 @@ def test_dying_in_the_middle_leaves_the_quarantine_on_and_the_next_run_goes_on(
     again.holidays = dying
     with pytest.raises(KeyboardInterrupt):
         bring(host, again, START, START + 12 * DAY)
-    assert quarantine.is_on(again)
+    assert quarantine.is_on(again, host.now)
     assert host.tick(again, START + 12 * DAY).delivered.quarantine
     bring(host, again, START, START + 12 * DAY)
     days(host, again, 12, 60)
@@ -257,10 +259,10 @@ def test_without_a_journal_it_refuses_unless_told_why(
     suppress.suppress(again, PEOPLE[1:2], START + 4 * HOUR)  # begins a journal that knows nothing of before
     with pytest.raises(Refused, match="--without-journal"):
         bring(host, again, START, START + 4 * HOUR)
-    assert quarantine.is_on(again)
+    assert quarantine.is_on(again, host.now)
     bring(host, again, START, START + 4 * HOUR, journals=[Path(saved)])
     assert [found.email for found in suppressfile.listed(again)] == PEOPLE[:2]
-    assert not quarantine.is_on(again)
+    assert not quarantine.is_on(again, host.now)
     again.database.close()
 
 
@@ -299,7 +301,7 @@ def test_hand_offs_wait_for_what_the_manager_says(
     done = bring(host, again, START + HOUR, START + 3 * HOUR)
     assert done.undecided
     assert set(done.handoffs) == {offered, waits}
-    assert quarantine.is_on(again)
+    assert quarantine.is_on(again, host.now)
     host.tick(again, START + 3 * HOUR)
     assert [ref for ref in host.post.refs if ref.startswith("brief:")] == briefs
     bring(host, again, START + HOUR, START + 3 * HOUR, briefs="again")
@@ -326,7 +328,7 @@ def test_hand_offs_that_are_left_wait_for_a_person(
     again.database.close()
 
 
-class Listing(Post):
+class Listing(Mail):
     """A provider that keeps a list of its own."""
 
     def opted_out(self) -> list[OptedOut]:
@@ -352,7 +354,7 @@ def test_opt_outs_come_back_from_the_provider(lone_url: str, tmp_path: Path) -> 
     again.database.close()
 
 
-class Silent(Post):
+class Silent(Mail):
     def opted_out(self) -> list[OptedOut]:
         raise Misconfigured("SendGrid's list cannot be read (403).")
 

@@ -13,10 +13,13 @@ from sqlalchemy.schema import SchemaItem
 from nurture.store.types import Id, Json, UtcDateTime
 
 
-def table(name: str, *parts: SchemaItem | Iterable[SchemaItem]) -> None:
-    """Create a table of columns, groups of columns, and constraints."""
+def table(name: str, *parts: SchemaItem | Iterable[SchemaItem], ids_leap: bool = False) -> None:
+    """Create a table of columns, groups of columns, and constraints.
+
+    *ids_leap*: other systems know its rows by their ids, so a restore must be able to move the next id on.
+    """
     groups = [(part,) if isinstance(part, SchemaItem) else part for part in parts]
-    op.create_table(name, *(item for group in groups for item in group))
+    op.create_table(name, *(item for group in groups for item in group), sqlite_autoincrement=ids_leap)
 
 
 def index(table: str, name: str, *columns: str, where: str | None = None, unique: bool = False) -> None:

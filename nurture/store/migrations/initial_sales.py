@@ -47,6 +47,7 @@ def _handoffs() -> None:
             "state",
             "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
         ),
+        ids_leap=True,
     )
     index(
         "offer",

@@ -62,6 +62,7 @@ def _leads() -> None:
         count("pace_days", null=True),
         moment("first_contact_at", "created_at", "updated_at"),
         unique("address_id"),
+        ids_leap=True,
     )
     index("lead", "ix_lead_came", "source", "created_at")
     index("lead", "ix_lead_scored_under", "scored_under", where="scored_under is not null")
@@ -141,6 +142,7 @@ def _enrollments() -> None:
         count("visit"),
         moment("ended_at", null=True),
         text("end_reason", null=True),
+        ids_leap=True,
     )
     index("enrollment", "uq_enrollment_open", "lead_id", where="ended_at is null", unique=True)
 

@@ -126,12 +126,7 @@ class Custody(SQLModel, table=True):
         CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
         CheckConstraint("ref <> ''", name="ref"),
         CheckConstraint("next_action <> '' or kind = 'closed'", name="next_action"),
-        Index(
-            "ix_custody_due",
-            "kind",
-            "due_at",
-            **where("due_at is not null"),
-        ),
+        Index("ix_custody_due", "kind", "due_at", **where("due_at is not null")),
     )
 
     lead_id: int = key_to("lead.id")
@@ -147,12 +142,7 @@ class Enrollment(SQLModel, table=True):
     """One lead's stay on one track; at most one is open per lead."""
 
     __table_args__: ClassVar[Any] = (
-        Index(
-            "uq_enrollment_open",
-            "lead_id",
-            unique=True,
-            **where("ended_at is null"),
-        ),
+        Index("uq_enrollment_open", "lead_id", unique=True, **where("ended_at is null")),
         IDS_LEAP,
     )
 
@@ -178,27 +168,10 @@ class Message(SQLModel, table=True):
             "'delivered', 'bounced', 'dropped', 'complained')",
             name="state",
         ),
-        Index(
-            "ix_message_waiting",
-            "send_at",
-            **where("state = 'planned'"),
-        ),
-        Index(
-            "ix_message_leased",
-            "lease_until",
-            **where("state in ('claimed', 'sending')"),
-        ),
-        Index(
-            "ix_message_in_doubt",
-            "state_at",
-            **where("state = 'in_doubt'"),
-        ),
-        Index(
-            "ix_message_sender",
-            "sender_domain",
-            "claimed_at",
-            **where("claimed_at is not null"),
-        ),
+        Index("ix_message_waiting", "send_at", **where("state = 'planned'")),
+        Index("ix_message_leased", "lease_until", **where("state in ('claimed', 'sending')")),
+        Index("ix_message_in_doubt", "state_at", **where("state = 'in_doubt'")),
+        Index("ix_message_sender", "sender_domain", "claimed_at", **where("claimed_at is not null")),
     )
 
     id: int | None = generated_id()
@@ -239,13 +212,7 @@ class Brake(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('provider', 'domain', 'database')", name="kind"),
-        Index(
-            "uq_brake_on",
-            "kind",
-            "name",
-            unique=True,
-            **where("released_at is null"),
-        ),
+        Index("uq_brake_on", "kind", "name", unique=True, **where("released_at is null")),
     )
 
     id: int | None = generated_id()
@@ -268,11 +235,7 @@ class Signal(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
         Index("ix_signal_judged_under", "judged_under", **where("judged_under is not null")),
-        Index(
-            "ix_signal_unapplied",
-            "id",
-            **where("applied_at is null"),
-        ),
+        Index("ix_signal_unapplied", "id", **where("applied_at is null")),
     )
 
     id: int | None = generated_id()
@@ -308,16 +271,9 @@ class Offer(SQLModel, table=True):
             name="state",
         ),
         Index(
-            "ix_offer_in_hand",
-            "rep",
-            **where("state in ('offered', 'accepted') and followed_up_at is null"),
+            "ix_offer_in_hand", "rep", **where("state in ('offered', 'accepted') and followed_up_at is null")
         ),
-        Index(
-            "uq_offer_open",
-            "lead_id",
-            unique=True,
-            **where("state = 'offered'"),
-        ),
+        Index("uq_offer_open", "lead_id", unique=True, **where("state = 'offered'")),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
         IDS_LEAP,
     )
@@ -369,11 +325,7 @@ class Journal(SQLModel, table=True):
             "custody_to",
             **where("custody_to is not null"),
         ),
-        Index(
-            "ix_journal_custody",
-            "at",
-            **where("custody_to is not null"),
-        ),
+        Index("ix_journal_custody", "at", **where("custody_to is not null")),
     )
 
     id: int | None = generated_id()

@@ -123,7 +123,7 @@ def _former(one: Former, policy: Policy, now: datetime) -> Shown:
         *_named(one.facts),
         f"{_ended(one, policy)}; {_now(one, policy)}",
         held=day(one.paused_until) if held else "",
-        ours=(one.paused_by or "").startswith(BY_REP),
+        ours=steer.is_pause_of(one.paused_by, BY_REP),
     )
 
 
@@ -181,18 +181,15 @@ def vote(house: House, offer_id: int, rep_id: str, now: datetime, *, useful: boo
 
 
 def hold(house: House, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
-    """Send the lead nothing until *until*, or longer if it asked for that; return until when."""
-    own = _former_lead(house, lead_id, rep_id).paused_until
-    until = max(until, own or until)
-    steer.pause(house, lead_id, until, now, by=f"{BY_REP}{rep_id}")
-    return until
+    """Send the lead nothing until *until*, or longer if others asked for that; return until when."""
+    _former_lead(house, lead_id, rep_id)
+    return steer.pause(house, lead_id, until, now, by=f"{BY_REP}{rep_id}", only=BY_REP) or until
 
 
 def go_on(house: House, lead_id: int, rep_id: str, now: datetime) -> None:
-    """End a pause that a rep asked for. Refused for one that the lead itself asked for."""
-    if not (_former_lead(house, lead_id, rep_id).paused_by or "").startswith(BY_REP):
-        raise Refused(f"Lead {lead_id} asked for its pause itself.")
-    steer.pause(house, lead_id, None, now, by=f"{BY_REP}{rep_id}")
+    """End a pause that a rep asked for. Refused for one that the lead or an operator asked for."""
+    _former_lead(house, lead_id, rep_id)
+    steer.pause(house, lead_id, None, now, by=f"{BY_REP}{rep_id}", only=BY_REP)
 
 
 def hurry(house: House, lead_id: int, rep_id: str, now: datetime) -> bool:

@@ -42,7 +42,7 @@ class Preferences:
 
     *contact* is where the sender reads mail. *today* is the lead's own. *elsewhere*: all mail was stopped,
     and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address came back,
-    whatever the lead chose.
+    whatever the lead chose. *paused_here*: the pause was asked for on this page, and may be ended here.
     """
 
     sender: str
@@ -55,6 +55,7 @@ class Preferences:
     bounced: bool
     topics: Sequence[Topic]
     paused_until: date | None
+    paused_here: bool
     pace_days: int | None
     decides_on: date | None
 
@@ -69,6 +70,7 @@ def show(house: House, kept: Kept, now: datetime) -> Preferences:
         select(
             _lead.c.zone,
             _lead.c.paused_until,
+            _lead.c.paused_by,
             _lead.c.pace_days,
             _lead.c.decides_on,
             _address.c.id,
@@ -96,6 +98,7 @@ def show(house: House, kept: Kept, now: datetime) -> Preferences:
             bounced=any(one.scope is Scope.GLOBAL and one.source is Source.BOUNCE for one in stands),
             topics=_topics(house, connection, stands),
             paused_until=calendar.local(paused, zone).date() if paused is not None else None,
+            paused_here=steer.is_pause_of(row.paused_by, BY_LEAD),
             pace_days=row.pace_days,
             decides_on=row.decides_on,
         )
@@ -125,13 +128,13 @@ def start_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> bool:
 
 
 def pause_until(house: House, kept: Kept, day: date, zone: str, now: datetime) -> None:
-    """Leave the lead in peace until *day* begins where it lives."""
-    steer.pause(house, kept.lead_id, calendar.start_of(day, zone), now, by=BY_LEAD)
+    """Send the lead nothing until *day* begins where it lives, or longer if others asked for that."""
+    steer.pause(house, kept.lead_id, calendar.start_of(day, zone), now, by=BY_LEAD, only=BY_LEAD)
 
 
 def resume(house: House, kept: Kept, now: datetime) -> None:
-    """End the lead's pause."""
-    steer.pause(house, kept.lead_id, None, now, by=BY_LEAD)
+    """End the lead's pause. Refused for one that was not set on its page."""
+    steer.pause(house, kept.lead_id, None, now, by=BY_LEAD, only=BY_LEAD)
 
 
 def set_pace(house: House, kept: Kept, days: int | None, now: datetime) -> None:

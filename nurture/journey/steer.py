@@ -26,6 +26,7 @@ from .house import House
 from .moves import Mover
 
 BY_HAND: Final = "by hand"
+_LONGER: Final = ", longer than somebody else did"
 _FINAL: Final = (Closing.WON.value, Closing.LOST.value)
 
 
@@ -71,13 +72,38 @@ def leave(house: House, lead_id: int, queue: str, now: datetime) -> None:
         mover.send_to(lead, ToQueue(queue), "taken off by hand", event="left")
 
 
-def pause(house: House, lead_id: int, until: datetime | None, now: datetime, *, by: str = BY_HAND) -> None:
-    """Leave the lead in peace until *until* (UTC); None ends the pause. *by* says who wanted it."""
+def is_pause_of(paused_by: str | None, who: str) -> bool:
+    """Whether a pause is of *who* alone, and is none that they made longer for somebody else."""
+    return paused_by is not None and paused_by.startswith(who) and not paused_by.endswith(_LONGER)
+
+
+def pause(
+    house: House,
+    lead_id: int,
+    until: datetime | None,
+    now: datetime,
+    *,
+    by: str = BY_HAND,
+    only: str = "",
+) -> datetime | None:
+    """Send the lead nothing until *until* (UTC), None to end the pause; return until when it is paused.
+
+    *by* says who wanted it. *only*: whose pauses may be ended or made shorter, "" for anybody's. A longer one
+    of somebody else stands, and to end it is Refused.
+    """
     with _lead(house, lead_id, now) as (connection, lead, mover):
+        paused = lead.view.lead.paused_until
+        if only and paused is not None and paused > now and not is_pause_of(lead.view.lead.paused_by, only):
+            if until is None:
+                raise Refused(f"Lead {lead_id} was paused until {paused:%Y-%m-%d}, but not {only.strip()}.")
+            if until <= paused:
+                return paused
+            by += _LONGER
         leads.pause(connection, lead_id, until, by, now)
         signals.wake(house.database, connection, [lead_id], now)
         because = f"paused until {until:%Y-%m-%d %H:%M} UTC {by}" if until else f"resumed {by}"
         mover.note(lead, "paused" if until else "resumed", because, None)
+    return until
 
 
 def hurry(house: House, lead_id: int, now: datetime, *, by: str = BY_HAND) -> bool:

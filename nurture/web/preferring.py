@@ -10,6 +10,7 @@ from typing import Final
 from starlette.responses import HTMLResponse
 
 from nurture.domain.suppression import Source
+from nurture.errors import Refused
 from nurture.journey import preferences, visits
 from nurture.journey.preferences import Preferences, Topic
 
@@ -119,6 +120,7 @@ def _page(
         status=status,
         shown=shown,
         elsewhere=_elsewhere(shown),
+        paused_elsewhere=_paused_elsewhere(shown),
         pauses={value: (label, days.months_on(today, months)) for value, (label, months) in PAUSES.items()},
         paces={value: label for value, (label, _) in PACES.items()},
         pace=next((value for value, (_, pace) in PACES.items() if pace == shown.pace_days), ""),
@@ -199,17 +201,22 @@ def _pause(asked: Asked) -> Done | Unclear:
         return Unclear("pause", "Choose how long we should pause, or write one day, like 2027-03-31.")
     if not today < until <= today + LONGEST_PAUSE:
         return Unclear("pause", "Choose a day from tomorrow on, at most two years away.")
-    preferences.pause_until(asked.site.house, asked.visit.kept, until, asked.shown.zone, asked.now)
+    house, kept = asked.site.house, asked.visit.kept
+    preferences.pause_until(house, kept, until, asked.shown.zone, asked.now)
+    paused = preferences.show(house, kept, asked.now)
     return Done(
-        f"Paused until {_told(until)}",
+        f"Paused until {_told(paused.paused_until or until)}",
         "You hear nothing from us before that day. Then our mail goes on where it stopped.",
-        "resume",
+        "resume" if paused.paused_here else "",
         "End the pause now",
     )
 
 
-def _resume(asked: Asked) -> Done:
-    preferences.resume(asked.site.house, asked.visit.kept, asked.now)
+def _resume(asked: Asked) -> Done | NotHere:
+    try:
+        preferences.resume(asked.site.house, asked.visit.kept, asked.now)
+    except Refused:
+        return NotHere("This page cannot end the pause", _paused_elsewhere(asked.shown))
     return Done("The pause is over", "Our mail goes on where it stopped. You can pause it again at any time.")
 
 
@@ -265,6 +272,15 @@ def _elsewhere(shown: Preferences) -> str:
         "page starts again only what was stopped here or by the unsubscribe button, because anybody may have "
         "its link to whom one of our mails was forwarded. "
         f"Do you want our email? Write{to} from your own address."
+    )
+
+
+def _paused_elsewhere(shown: Preferences) -> str:
+    """Say why the page does not end a pause, and who can."""
+    to = f" to {shown.contact}" if shown.contact else ""
+    return (
+        "It was not asked for on this page, but by our team or by an answer that says you are away. "
+        f"Should it end sooner? Write{to} from your own address."
     )
 
 

@@ -107,7 +107,7 @@ def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float, most: int
             http=protocol,
             lifespan="off",
             ws="none",
-            log_level="warning",
+            log_level="error",  # a warning for each request that is none would let strangers fill the disk
             access_log=False,  # paths hold tokens
             proxy_headers=bool(trusted),
             forwarded_allow_ips=list(trusted),

@@ -26,6 +26,7 @@ from . import (
     ending,
     faulting,
     filling,
+    flooding,
     forging,
     handing,
     killing,
@@ -113,6 +114,10 @@ def _hostile(at: Place) -> Found:
     return reading.measure(at.server, at.folder / "hostile", at.seed)
 
 
+def _flood(at: Place) -> Found:
+    return flooding.measure(at.server, at.folder / "flood", at.seed)
+
+
 EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "kill": _kill,
     "hand": _hand,
@@ -126,6 +131,7 @@ EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
     "scan": _scan,
     "hostile": _hostile,
     "restore": _restore,
+    "flood": _flood,
 }
 
 

@@ -115,6 +115,9 @@ def test_a_pause_that_the_lead_asked_for_is_not_ended_by_a_rep(sqlite_world: Wor
     assert str(world.value("SELECT paused_until FROM lead WHERE id = :id", id=world.ids["dana"]))[:10] == (
         f"{until:%Y-%m-%d}"
     )
+    for days in (14, 90):
+        _do(world, do="hold", lead=world.ids["dana"], **{"for": str(days)})
+        _do(world, 409, do="go-on", lead=world.ids["dana"])
 
 
 def test_the_next_email_comes_sooner_when_a_rep_wants_it(sqlite_world: World) -> None:

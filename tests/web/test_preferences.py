@@ -11,7 +11,7 @@ from sqlalchemy import text
 from nurture.clock import VirtualClock
 from nurture.domain.signals import SignalKind
 from nurture.domain.suppression import Scope, Source
-from nurture.journey import advance, deliver, explain, listen, suppress, suppressfile
+from nurture.journey import advance, deliver, explain, listen, steer, suppress, suppressfile
 from nurture.journey.suppress import About
 from nurture.web import preferring
 from tests.journey.builders import tick_at
@@ -411,3 +411,26 @@ def test_a_date_can_be_taken_back_and_an_old_word_of_it_does_not_come_back(world
     assert _rows(world, _LEAD) == [(None, None, None)]
     _press(world, "decide", decides="2026-12-31")
     assert _rows(world, _LEAD)[0][2] is not None
+
+
+AWAY_UNTIL = NOW + timedelta(days=30)
+
+
+def test_the_page_neither_ends_nor_shortens_a_pause_that_others_asked_for(world: World) -> None:
+    steer.pause(world.house, world.ids["mia"], AWAY_UNTIL, world.clock.now())
+    before = _rows(world, _LEAD)
+    page = _open(world)
+    assert "4 February 2026" in page
+    assert "It was not asked for on this page" in page
+    assert "End the pause now" not in page
+    assert "This page cannot end the pause" in _press(world, "resume", status=409)
+    assert "Paused until 4 February 2026" in _press(world, "pause", pause_day="2026-01-20")
+    assert _rows(world, _LEAD) == before
+    longer = _press(world, "pause", pause_day="2026-03-01")
+    assert "Paused until 1 March 2026" in longer
+    assert "End the pause now" not in longer + _open(world)
+    _press(world, "resume", status=409)
+    assert str(_rows(world, _LEAD)[0][0])[:10] >= "2026-02-28"
+    steer.pause(world.house, world.ids["mia"], None, world.clock.now())
+    _press(world, "pause", pause_day="2026-03-01")
+    assert "The pause is over" in _press(world, "resume")

@@ -1,0 +1,189 @@
+"""Strangers keep bodies and connections open while readers opt out by one click: no opt-out is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import psycopg
+
+from nurture.clock import RealClock
+from nurture.journey import links
+from nurture.journey.house import House
+from nurture.journey.links import Link, Wanted
+from nurture.store.database import Database
+from nurture.web.access import EVENTS, INBOUND, LEADS
+from tests.bench.figures import Figure
+from tests.doubles.events import Signer
+from tests.journey.looking import one, rows
+
+from .posting import serving
+from .sending import sent_house
+
+READERS: Final = 500
+LANES: Final = 16
+STRANGERS: Final = 300
+FILLERS: Final = 32
+_TOO_LONG: Final = 60.0
+"""Seconds in which a mail program would give up."""
+
+MOST_OF_EVENTS: Final = 2_097_152
+WHERE: Final = ((EVENTS, MOST_OF_EVENTS), (EVENTS, 40), (INBOUND, 9_999_999), (LEADS, 99_999), ("/u/x", 60))
+"""What strangers ask for, and how many bytes they announce; and links to opt out beside these."""
+
+SIGNER: Final = Signer()
+
+
+@dataclass
+class Flooded:
+    """What came of it: opt-outs that were refused or not kept, and what strangers did meanwhile."""
+
+    lost: int
+    held: int
+    refusals: int
+
+
+def measure(server: Callable[[str], str], folder: Path, seed: int) -> tuple[list[Figure], list[str]]:
+    """Flood a real server on both databases."""
+    wrong: list[str] = []
+    lost = held = 0
+    for name in ("sqlite", "postgres"):
+        place = folder / name
+        place.mkdir(parents=True)
+        url = f"sqlite:///{place / 'flood.db'}" if name == "sqlite" else _made(server)
+        found = flood(url, place, Random(f"{seed} {name}"))
+        lost, held = lost + found.lost, held + found.held
+        if found.lost:
+            wrong.append(f"{name}: {found.lost} of {READERS} opt-outs were lost ({found.refusals} refused)")
+    note = f"{2 * READERS} one-click opt-outs while {STRANGERS} strangers kept requests open, {held:,} in all"
+    return [
+        Figure("flood_optouts_lost", lost, "opt-outs", below=1, note=note),
+        Figure("flood_held_requests", held, "requests"),
+    ], wrong
+
+
+def _made(server: Callable[[str], str]) -> str:
+    with psycopg.connect(server("postgres"), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE flood")
+    return server("flood")
+
+
+def flood(url: str, folder: Path, chance: Random) -> Flooded:
+    """Let strangers and readers ask the server at the same time."""
+    database = Database(url)
+    house = sent_house(database, folder, READERS)
+    stops, others = _links(house), _links(house)
+    with serving(url, folder, [SIGNER.public]) as server:
+        statuses, held = asyncio.run(_ask(server.url, stops, others, chance))
+    kept = one(house, "SELECT count(DISTINCT address_id) FROM suppression WHERE scope = 'global'")
+    database.close()
+    refusals = sum(status != 200 for status in statuses)
+    return Flooded(max(refusals, READERS - kept), held, refusals)
+
+
+def _links(house: House) -> list[str]:
+    """Make a link to opt out for each lead; return the paths."""
+    made: list[Link] = [
+        links.make(Wanted(links.UNSUBSCRIBE, lead)) for (lead,) in rows(house, "SELECT id FROM lead")
+    ]
+    with house.database.write() as connection:
+        links.keep(house.database, connection, made, RealClock().now())
+    return [urlsplit(link.url("https://go.example.com")).path for link in made]
+
+
+async def _ask(url: str, stops: list[str], others: list[str], chance: Random) -> tuple[list[int], int]:
+    held = [0]
+    there = [asyncio.Event() for _ in range(STRANGERS)]
+    strangers: list[asyncio.Task[None]] = []
+    for some in (range(FILLERS + 1), range(FILLERS + 1, STRANGERS)):
+        for number in some:
+            hold = _hold(number, url, others, Random(chance.random()), held, there[number])
+            strangers.append(asyncio.create_task(hold))
+        await asyncio.gather(*(there[number].wait() for number in some))
+    try:
+        statuses = await _opt_out(url, stops)
+    finally:
+        for stranger in strangers:
+            stranger.cancel()
+        await asyncio.gather(*strangers, return_exceptions=True)
+    return statuses, held[0]
+
+
+async def _opt_out(url: str, paths: list[str]) -> list[int]:
+    left = iter(paths)
+    statuses: list[int] = []
+    body = {"List-Unsubscribe": "One-Click"}
+
+    async def lane() -> None:
+        # Each mail program comes on a connection of its own.
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=_TOO_LONG)
+        ) as session:
+            for path in left:
+                try:
+                    async with session.post(url + path, data=body) as answer:
+                        statuses.append(answer.status)
+                except (aiohttp.ClientError, TimeoutError):
+                    statuses.append(0)
+
+    await asyncio.gather(*(lane() for _ in range(LANES)))
+    return statuses
+
+
+async def _hold(
+    number: int, url: str, others: list[str], chance: Random, held: list[int], there: asyncio.Event
+) -> None:
+    """Open a request that never ends, and another one whenever the server hangs up."""
+    where = urlsplit(url)
+    while True:
+        async with AsyncExitStack() as stack:
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection(where.hostname, where.port)
+                stack.callback(writer.close)
+                held[0] += 1
+                for sent, piece in enumerate(_pieces(number, others, chance)):
+                    writer.write(piece)
+                    await writer.drain()
+                    if sent:
+                        there.set()
+                    with suppress(TimeoutError):
+                        said = await asyncio.wait_for(reader.read(65_536), chance.uniform(0, 1))
+                        if not said or re.match(rb"HTTP/1.1 (?!100)", said):
+                            break
+        there.set()
+        await asyncio.sleep(chance.uniform(0.5, 2))  # else this process is too busy to opt out itself
+
+
+def _pieces(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
+    """Yield a request in pieces, the last of which never comes."""
+    if number <= FILLERS:  # a budget that all routes share is full of these, but for a few bytes
+        path, most, sent = (
+            ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MOST_OF_EVENTS, MOST_OF_EVENTS - 1)
+        )
+        yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {most}\r\n\r\n".encode() + b"x" * sent
+        yield from [b""] * 1_000
+    path, most = chance.choice((*WHERE, *[(chance.choice(others), size) for size in (60, 20)]))
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n"
+    if chance.random() < 0.6:
+        head += "".join(f"{name}: {value}\r\n" for name, value in SIGNER.headers(b"other").items())
+    if chance.random() < 0.2:
+        head += "Expect: 100-continue\r\n"
+    if chance.random() < 0.1:
+        yield head.encode()  # the head never ends
+        head = ""
+    elif chance.random() < 0.4:
+        yield f"{head}Transfer-Encoding: chunked\r\n\r\n{most:x}\r\n".encode()
+    else:
+        yield f"{head}Content-Length: {most}\r\n\r\n".encode()
+    if head and chance.random() < 0.9:
+        yield b"x" * (most - 1)
+    for _ in range(1_000):
+        yield b"X-Y: z\r\n" if not head else b""

@@ -13,6 +13,7 @@ from nurture.cli.root import app
 from .conftest import Place
 
 COMMANDS = [
+    "admin adopt", "admin restored", "backup",
     "accept", "accounts", "accounts import", "accounts match", "reps", "reps leave", "reps link",
     "reps revoke", "routing replay",
     "audit", "check", "close", "crm check", "crm drift", "crm sync", "db upgrade",

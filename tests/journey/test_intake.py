@@ -274,7 +274,7 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
     bring(house, tmp_path, row("a2@example.com", Lead_ID="1"), row("b2@example.com", Lead_ID="2"))
     barred = rows_of(db, "SELECT normal, source FROM suppression JOIN address ON address.id = address_id")
     assert sorted(barred) == [
-        ("a2@example.com", "page"),
+        ("a2@example.com", "import"),
         ("a@example.com", "unsubscribed"),
         ("b@example.com", "bounced"),
     ]

@@ -131,12 +131,12 @@ def test_what_a_row_tells_becomes_signals_once(db: Database, tmp_path: Path) -> 
     assert bring(house, tmp_path, one, one).signals == 4
     assert bring(house, tmp_path, one, now=NOW + timedelta(days=9)).signals == 0
     with db.read() as connection:
-        found = connection.execute(SIGNAL.select().order_by(SIGNAL.c.id)).all()
+        found = connection.execute(SIGNAL.select().order_by(SIGNAL.c.kind)).all()
     assert [(each.kind, each.value) for each in found] == [
-        ("registered", None),
         ("attended", None),
-        ("requested_demo", None),
         ("deciding", "2026-05-12"),
+        ("registered", None),
+        ("requested_demo", None),
     ]
     assert {each.occurred_at for each in found} == {datetime(2026, 2, 10, 10, tzinfo=UTC)}
     assert bring(house, tmp_path, one | {"Registered On": "2026-02-20 10:00"}).signals == 4

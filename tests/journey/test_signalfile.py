@@ -54,7 +54,7 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(house: H
     reasons = " ".join(cell for row in bad for cell in row)
     for word in ("nobody@people.example", "waved", "yesterday", "in the future", "2027-03-31"):
         assert word in reasons
-    assert rows(house, "SELECT kind FROM signal ORDER BY id") == [("clicked",), ("replied",), ("deciding",)]
+    assert rows(house, "SELECT kind FROM signal ORDER BY kind") == [("clicked",), ("deciding",), ("replied",)]
     assert one(house, "SELECT count(*) FROM lead WHERE decides_on IS NOT NULL") == 1
 
 

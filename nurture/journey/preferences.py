@@ -19,10 +19,11 @@ from nurture.store.tokens import Kept
 from . import listen, optin, steer, suppress
 from .house import House
 from .suppress import EVERYTHING, About, OptOut
-from .visits import answered, masked, program_of
+from .visits import SOURCE, answered, masked, program_of
 
 _lead: Table = tables.Lead.__table__  # type: ignore[attr-defined]
 _address: Table = tables.Address.__table__  # type: ignore[attr-defined]
+_signal: Table = tables.Signal.__table__  # type: ignore[attr-defined]
 
 BY_LEAD: Final = "as the lead asked on its page"
 
@@ -43,6 +44,7 @@ class Preferences:
     *contact* is where the sender reads mail. *today* is the lead's own. *elsewhere*: all mail was stopped,
     and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address came back,
     whatever the lead chose. *paused_here*: the pause was asked for on this page, and may be ended here.
+    *decides_on*: the date that was stated on this page, unless another was learned since.
     """
 
     sender: str
@@ -72,7 +74,6 @@ def show(house: House, kept: Kept, now: datetime) -> Preferences:
             _lead.c.paused_until,
             _lead.c.paused_by,
             _lead.c.pace_days,
-            _lead.c.decides_on,
             _address.c.id,
             _address.c.email,
         )
@@ -100,7 +101,7 @@ def show(house: House, kept: Kept, now: datetime) -> Preferences:
             paused_until=calendar.local(paused, zone).date() if paused is not None else None,
             paused_here=steer.is_pause_of(row.paused_by, BY_LEAD),
             pace_days=row.pace_days,
-            decides_on=row.decides_on,
+            decides_on=_stated_here(connection, kept.lead_id),
         )
 
 
@@ -154,11 +155,23 @@ def state_decision(house: House, kept: Kept, day: date, now: datetime) -> None:
 
 
 def withdraw_decision(house: House, kept: Kept, now: datetime) -> None:
-    """Note that the lead takes its date back. Without one this says nothing new."""
+    """Note that the lead takes back the date that it stated on its page; of others this changes nothing."""
     with house.database.read() as connection:
-        known = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == kept.lead_id)).scalar_one()
+        known = _stated_here(connection, kept.lead_id)
     if known is not None:
         steer.withdraw_timeline(house, kept.lead_id, now, by=BY_LEAD)
+
+
+def _stated_here(connection: Connection, lead_id: int) -> date | None:
+    """Return the date on which the lead decides if it was stated on its page; None for one of others."""
+    here = select(_signal.c.id).where(
+        _signal.c.lead_id == _lead.c.id,
+        _signal.c.kind == SignalKind.DECIDING.value,
+        _signal.c.source == SOURCE,
+        _signal.c.occurred_at == _lead.c.decides_stated_at,
+    )
+    wanted = select(_lead.c.decides_on).where(_lead.c.id == lead_id, here.exists())
+    return connection.execute(wanted).scalar_one_or_none()
 
 
 def _opt_in(house: House, kept: Kept, about: About, now: datetime) -> bool:

@@ -434,3 +434,18 @@ def test_the_page_neither_ends_nor_shortens_a_pause_that_others_asked_for(world:
     steer.pause(world.house, world.ids["mia"], None, world.clock.now())
     _press(world, "pause", pause_day="2026-03-01")
     assert "The pause is over" in _press(world, "resume")
+
+
+def test_the_page_neither_shows_nor_takes_back_a_date_that_others_told_of(world: World) -> None:
+    told = listen.told(
+        world.ids["mia"], SignalKind.DECIDING, "2026-10-31", world.clock.now(), world.clock.now()
+    )
+    listen.record(world.house, [told], world.clock.now())
+    before = world.everything()
+    assert "Take the date back" not in _open(world)
+    assert "31 October 2026" not in _open(world)
+    _press(world, "undecide")
+    assert world.everything() == before
+    later(world, hours=1)
+    _press(world, "decide", decides="2026-12-31")
+    assert "Take the date back" in _open(world)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any, Final
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, Undefined, meta, nodes, pass_context
@@ -41,6 +42,9 @@ MOST_CHARACTERS: Final = 200_000
 """In one file: no mail program shows as much."""
 
 MOST_TAGS: Final = 1_000
+MOST_WORDS: Final = 15_000
+"""Words, signs and blanks in the tags of one file: each takes time to read, long before it is rendered."""
+
 DEEPEST: Final = 20
 """Blocks in blocks."""
 
@@ -151,6 +155,9 @@ def piece_faults(piece: Piece) -> list[Fault]:
         what = f"it has more than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags"
         return [Fault(piece.file, piece.line, what, "Shorten it")]
     try:
+        if any(True for _ in islice(TEXT.lex(piece.text), MOST_WORDS, None)):
+            what = f"its tags have more than {MOST_WORDS:,} words and signs"
+            return [Fault(piece.file, piece.line, what, "Shorten them")]
         tree = TEXT.parse(piece.text)
         faults = [
             Fault(piece.file, piece.line + line - 1, what, instead) for line, what, instead in _wrong(tree)

@@ -77,6 +77,7 @@ def test_the_sandbox_holds(tag: str) -> None:
         (BOMBS["a tree of lists"], "5: a list may hold only plain texts and numbers"),
         (BOMBS["brackets in brackets"], "5: a tag is too deep in others"),
         ("{% if 1 %}" * 21 + "x" + "{% endif %}" * 21, "there are more than 20 blocks in one another"),
+        (BOMBS["a list of fifty thousand"], "5: its tags have more than 15,000 words and signs"),
         (BOMBS["ten thousand tags"], "5: it has more than 200,000 characters or 1,000 tags"),
     ],
 )

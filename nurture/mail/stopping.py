@@ -40,10 +40,17 @@ _PHRASES: Final = (
     r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))" + _LIST,
     (
         r"stop (?:e mailing|emailing|mailing|contacting|messaging|spamming|bothering"
-        r"|writing(?: to)?)(?: to)? (?:me|us)"
+        r"|writing(?: to)?)(?: to)? (?:me|us)|stop (?:e mailing|emailing|mailing|messaging|spamming|writing)"
     ),
     rf"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more)\b)*+ ?{_MAILS}?",
     rf"no (?:more|further) {_MAILS}",
+    r"(?:just )?leave (?:me|us) (?:alone|in peace|be)",
+    (
+        r"(?:i|we) (?:do not|don t|dont|no longer) (?:want|wish)(?: to (?:get|receive|have))?"
+        r"(?: to (?:hear from (?:you|your company)|be contacted)"
+        r"|(?: (?:any|more|such|these|further|your)\b)*+ (?:e ?mails?|mails|messages|newsletters?|spam))"
+        r"(?: from (?:you|your company))?(?: again| any ?more)?"
+    ),
     (
         r"(?:do not|don t|dont|never) (?:contact|e mail|email|mail|write(?: to)?|message"
         r"|send)(?: to)? (?:me|us)"
@@ -74,6 +81,7 @@ _PHRASES: Final = (
         r"ich (?:möchte|will) (?:keine|nichts)(?: weiteren?)?(?: (?:e ?mails?|mails?|werbung|newsletter))?"
         r"(?: von ihnen)?(?: mehr)?(?: (?:erhalten|bekommen))?"
     ),
+    r"(?:lassen|lass|lasst)(?: sie)? (?:mich|uns)(?: (?:bitte|endlich|einfach))*+ in (?:ruhe|frieden)",
     r"ich (?:möchte|will) mich (?:abmelden|austragen)|mich (?:abmelden|austragen)",
     r"(?:how|where) (?:do|can|may|to) ?(?:i|we)? ?(?:un ?subscribe|opt out)" + _LIST,
     # French
@@ -92,6 +100,9 @@ _PHRASES: Final = (
         r"(?:merci )?de (?:me|nous) (?:désinscrire|désabonner|retirer|supprimer|désabonner)"
         r"(?: de (?:votre|vos|la|cette))?(?: (?:liste|listes|newsletter))?(?: de diffusion)?"
     ),
+    r"laissez (?:moi|nous)(?: en paix| tranquilles?)",
+    r"déjen?(?:me|nos) en paz|lasci(?:ate|a)(?:mi|ci) in pace",
+    r"laat (?:me|mij|ons) met rust|deixem? (?:me|nos) em paz",
     (
         r"(?:de )?ne (?:plus|pas) (?:me|nous) (?:contacter|écrire|envoyer|solliciter)(?: (?:de "
         r"|d )?(?:e ?mails?|mails?|messages?))?"

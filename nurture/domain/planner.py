@@ -71,6 +71,7 @@ __all__ = [
     "SendTouch",
     "decide",
     "evolve",
+    "unanswered_request",
 ]
 
 MOST_STEPS_AT_ONCE: Final = 500
@@ -162,6 +163,12 @@ def requested(asked: Asked) -> Decision | None:
 def _requests(asked: Asked) -> tuple[Decision | None, datetime | None]:
     newer_than = silent_since(asked.view, asked.now)
     return _criteria(asked, asked.policy.requests, _position(asked.view), (), newer_than)
+
+
+def unanswered_request(view: View, policy: Policy, now: datetime) -> str:
+    """Return why the lead asks for a person, by a request that no rep has answered; "" if it does not."""
+    decision, _ = _criteria(Asked(view, None, policy, now), policy.requests, None, ())
+    return decision.because if decision is not None else ""
 
 
 # 4. What silences our mail

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from nurture.domain.callback import CALL_BACK
 from nurture.domain.lead import Custodian, Queue
 from nurture.domain.pace import Urgency
+from nurture.domain.planner import unanswered_request
 from nurture.domain.policy import RejectReason
 from nurture.domain.routing import OWNER_GONE, UNSURE, Routed
 from nurture.store import offers, views, waiting
@@ -26,7 +27,7 @@ from . import room as rooms
 from .house import House
 from .making import Why, offer_to
 from .moves import LOOK_AGAIN_AFTER, Mover
-from .recycling import recycle_all
+from .recycling import expire_all
 from .room import Room
 from .routing import Router, router
 
@@ -113,7 +114,7 @@ def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[W
     resting = room.resting()
     events: Counter[str] = Counter()
     stuck: list[int] = []
-    again: list[tuple[Claimed, RejectReason]] = []
+    again: list[Claimed] = []
     for lead, one in zip(claimed, waiters, strict=True):
         asked, routed = routes.route(lead, {} if one.hot else resting)
         if routed.waits:
@@ -129,12 +130,14 @@ def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[W
             why = Why(rule, because, "; ".join(routed.because), tries, urgency, one.hot)
             offer_to(mover, house.holidays, lead, rep, number, why)
             events["offered"] += 1
-        elif routed.queue == Queue.NO_REP and tries > 1:
-            again.append((lead, book.policy.on_expiry))
+        elif (
+            routed.queue == Queue.NO_REP and tries > 1 and not unanswered_request(lead.view, book.policy, now)
+        ):
+            again.append(lead)
             events["recycled"] += 1
         else:
             events[_elsewhere(lead, mover, routes, routed)] += 1
-    recycle_all(house, connection, mover, again, "nobody is left who could be asked")
+    expire_all(house, connection, mover, again, "nobody is left who could be asked")
     won = mover.changes.write(database, connection, now)
     routes.write(database, connection, won)
     until, version = room.opens(), book.policy.version

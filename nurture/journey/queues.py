@@ -80,7 +80,7 @@ def _remind(lead: Claimed, mover: Mover, due: datetime) -> str:
         mover.note(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
     elif lead.ref in ASKED_AGAIN or (lead.ref.startswith(NEEDS) and not is_parked(lead.ref)):
         moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", mover.now)
-        mover.note(lead, "returned", f"waited long enough: {lead.ref}", moved, ref=Queue.HAND_OFF)
+        mover.note(lead, "returned", f"asked again: {lead.ref}", moved, ref=Queue.HAND_OFF)
     else:
         mover.remind(lead, "look at it", due)
     return "reminded of"

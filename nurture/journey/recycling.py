@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian, Queue
+from nurture.domain.planner import unanswered_request
 from nurture.domain.policy import RejectReason, Resume
 from nurture.domain.track import ToQueue
 from nurture.store import leads
@@ -18,17 +20,40 @@ from .moves import Mover, barred
 from .unnamed import unnamed
 
 
+def expire_all(
+    house: House, connection: Connection, mover: Mover, leads_: Sequence[Claimed], because: str
+) -> None:
+    """Bring leads back that no rep answered in time: a person decides about those that asked for one.
+
+    Their requests are not spent. Of the others the interest is, but not a day to come that they named.
+    """
+    shown: list[tuple[Claimed, RejectReason]] = []
+    for lead in leads_:
+        asked = unanswered_request(lead.view, mover.book.policy, mover.now)
+        if asked:
+            mover.send_to(lead, ToQueue(Queue.NO_REP), f"{because}; {asked}", event="recycled")
+        else:
+            shown.append((lead, mover.book.policy.on_expiry))
+    recycle_all(house, connection, mover, shown, because, answered=False)
+
+
 def recycle_all(
     house: House,
     connection: Connection,
     mover: Mover,
     taken: list[tuple[Claimed, RejectReason]],
     because: str,
+    *,
+    answered: bool = True,
 ) -> None:
-    """Bring leads back from sales. Their evidence is spent: only what they do from now on counts."""
+    """Bring leads back from sales. Their evidence is spent: only what they do from now on counts.
+
+    Unless a rep *answered*, the days that they named stay.
+    """
     if not taken:
         return
-    leads.spend_evidence(house.database, connection, [lead.view.lead.id for lead, _ in taken], mover.now)
+    ids = [lead.view.lead.id for lead, _ in taken]
+    leads.spend_evidence(house.database, connection, ids, mover.now, dates=answered)
     for lead, meaning in taken:
         until = mover.now + meaning.cool_off if meaning.cool_off else None
         why = f"{because} ({meaning.label})"

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from nurture.domain.calendar import local
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.policy import Policy, RejectReason
+from nurture.domain.policy import Policy
 from nurture.domain.sla import Rung, Step, climb
 from nurture.domain.turns import Standing
 from nurture.store import offers, views
@@ -28,7 +28,7 @@ from .house import House
 from .ladders import promised, told, until_answered, until_followed_up
 from .moves import LOOK_AGAIN_AFTER, Mover
 from .presence import presence, takes_leads
-from .recycling import recycle_all
+from .recycling import expire_all
 
 NOT_ANSWERED: Final = "expired"
 NOT_FOLLOWED_UP: Final = "lapsed"
@@ -45,7 +45,7 @@ class _Sweep:
     team: Mapping[str, Standing]
     levels: list[tuple[int, int]] = field(default_factory=list)
     ended: list[tuple[int, str, str]] = field(default_factory=list)
-    recycled: list[tuple[Claimed, RejectReason]] = field(default_factory=list)
+    unanswered: list[Claimed] = field(default_factory=list)
     done: Counter[str] = field(default_factory=Counter)
 
     def climb(self, lead: Claimed, one: OfferRow, ladder: tuple[Rung, ...], waits: str) -> None:
@@ -109,11 +109,10 @@ class _Sweep:
         )
 
     def _take_back(self, lead: Claimed, one: OfferRow, because: str) -> None:
-        """Take the lead from its rep: for the next one, or, at the end, back to a track."""
-        policy = self.mover.book.policy
-        if one.round > policy.agreement.reroute:
+        """Take the lead from its rep: for the next one, or, at the end, to a track or the queue no-rep."""
+        if one.round > self.mover.book.policy.agreement.reroute:
             self._end(one, because)
-            self.recycled.append((lead, policy.on_expiry))
+            self.unanswered.append(lead)
             return
         self.pass_on(lead, one, because)
 
@@ -137,7 +136,7 @@ class _Sweep:
         offers.answer(database, connection, expired, now)
         lapsed = [row for row in self.ended if row[1] == NOT_FOLLOWED_UP]
         offers.take_away(database, connection, lapsed)
-        recycle_all(self.house, connection, self.mover, self.recycled, "expired")
+        expire_all(self.house, connection, self.mover, self.unanswered, "expired")
         self.mover.changes.write(database, connection, now)
         offers.raise_levels(database, connection, self.levels)
 
@@ -155,7 +154,7 @@ def climb_batch(house: House, now: datetime, limit: int) -> Counter[str]:
         for lead in views.views(database, connection, rows, now, house.holidays):
             one = opened.get(lead.view.lead.id)
             if one is None:
-                sweep.recycled.append((lead, policy.on_expiry))
+                sweep.unanswered.append(lead)
                 sweep.done[NOT_ANSWERED] += 1
                 continue
             ladder = until_answered(policy, house.holidays, one.rep, one.offered_at)

@@ -24,23 +24,14 @@ MOST_DIGITS: Final = 18
 
 
 def spend_evidence(
-    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime
+    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, dates: bool = True
 ) -> None:
-    """Forget what led to a hand-off: a rep has answered it. What the lead does later counts anew."""
+    """Forget what led to a hand-off, with *dates* also the days that the lead named; later deeds count."""
     chosen = database.ids("chosen", lead_ids)
-    connection.execute(
-        update(lead)
-        .where(lead.c.id == chosen.c.id)
-        .values(
-            engagement=0.0,
-            engagement_at=None,
-            decides_on=None,
-            decides_stated_at=None,
-            call_on=None,
-            evidence_since=now,
-            updated_at=now,
-        )
-    )
+    values = {"engagement": 0.0, "engagement_at": None, "evidence_since": now, "updated_at": now}
+    if dates:
+        values |= {"decides_on": None, "decides_stated_at": None, "call_on": None}
+    connection.execute(update(lead).where(lead.c.id == chosen.c.id).values(values))
 
 
 def spend_accepted(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:

@@ -220,7 +220,11 @@ def test_a_date_that_the_rep_learned_brings_the_lead_back_in_time(house: House) 
 
 
 def test_an_offer_that_nobody_answers_expires_and_the_track_goes_on(house: House) -> None:
-    lead, _ = _offered(house)
+    lead = add_lead(house, title="Head of stock")
+    tick_at(house, START)
+    for minute in range(3):
+        tell(house, lead, SignalKind.CLICKED, START + minute * timedelta(minutes=1))
+    tick_at(house, START + HOUR)
     tick_at(house, START + HOUR + DAY - timedelta(minutes=1))
     assert one(house, "SELECT state FROM offer") == "offered"
     tick_at(house, START + HOUR + DAY)

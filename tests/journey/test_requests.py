@@ -18,7 +18,7 @@ from nurture.journey.house import House
 from nurture.journey.leads import list_leads
 from nurture.journey.suppress import About, OptOut
 from nurture.mail.incoming import read_mail
-from nurture.store import tables
+from nurture.store import leads, signals, tables
 from nurture.store.database import Database
 from nurture.store.types import UtcDateTime
 from tests.mail.replying import mail
@@ -195,6 +195,17 @@ def mailed_since(house: House, lead: int, moment: datetime) -> int:
         return int(connection.execute(select(func.count()).where(mine)).scalar_one())
 
 
+def nobody_answers(house: House, lead: int, since: datetime) -> None:
+    """Let weeks go by without a rep who answers: the lead stays with sales, or waits for a person."""
+    for days in (1, 2, 3, 9, 10, 11, 18):
+        tick_at(house, since + days * DAY)
+        waits = custody(house, lead) == ("queue", "no-rep")
+        assert waits or with_sales(house, lead), (days, custody(house, lead), events(house, lead))
+    assert custody(house, lead) == ("queue", "no-rep")
+    assert lead in [row.id for row in list_leads(house, since + 18 * DAY, queue="no-rep")]
+    assert mailed_since(house, lead, since) == 0
+
+
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 @pytest.mark.parametrize("kind", [DEMO, REPLIED, DECIDING])
 def test_after_a_request_the_lead_is_with_sales_within_one_sweep(
@@ -206,6 +217,7 @@ def test_after_a_request_the_lead_is_with_sales_within_one_sweep(
     tell(house, lead, kind, later, value)
     tick_at(house, later)
     assert with_sales(house, lead), (custody(house, lead), events(house, lead))
+    nobody_answers(house, lead, later)
 
 
 @pytest.mark.parametrize(
@@ -236,7 +248,7 @@ SILENT: Final = [
 
 
 @pytest.mark.parametrize("state", SILENT)
-@pytest.mark.parametrize("answer", ["not-now", "wrong-person", "expiry"])
+@pytest.mark.parametrize("answer", ["not-now", "wrong-person"])
 def test_who_may_not_be_mailed_goes_back_to_its_queue_and_is_not_offered_again(
     house: House, state: str, answer: str
 ) -> None:
@@ -245,11 +257,8 @@ def test_who_may_not_be_mailed_goes_back_to_its_queue_and_is_not_offered_again(
     tell(house, lead, DEMO, NOW + HOUR)
     tick_at(house, NOW + HOUR)
     offers = one(house, "SELECT count(*) FROM offer")
-    if answer == "expiry":
-        tick_at(house, NOW + 2 * DAY)
-    else:
-        offer = one(house, "SELECT max(id) FROM offer")
-        answering.reject(house, offer, answer, NOW + 2 * HOUR)
+    offer = one(house, "SELECT max(id) FROM offer")
+    answering.reject(house, offer, answer, NOW + 2 * HOUR)
     tick_at(house, NOW + 2 * DAY, NOW + 9 * DAY, NOW + 40 * DAY)
     assert custody(house, lead) in (
         queue,
@@ -260,6 +269,51 @@ def test_who_may_not_be_mailed_goes_back_to_its_queue_and_is_not_offered_again(
     tell(house, lead, REPLIED, NOW + 41 * DAY)
     tick_at(house, NOW + 41 * DAY)
     assert one(house, "SELECT count(*) FROM offer") == offers + 1
+
+
+@pytest.mark.parametrize("state", [*SILENT, "on its track"])
+def test_a_call_that_no_rep_makes_waits_for_a_person(house: House, state: str) -> None:
+    lead = STATES[state](house)
+    with house.database.write() as connection:
+        leads.ask_to_call(connection, lead, date(2026, 1, 7), NOW)
+        signals.wake(house.database, connection, [lead], NOW, parked=True)
+    called = START.replace(day=7, hour=0)
+    tick_at(house, NOW, called)
+    assert with_sales(house, lead)
+    nobody_answers(house, lead, called)
+
+
+def test_a_rep_who_answers_what_waited_for_a_person_ends_the_request(house: House) -> None:
+    lead = STATES["unsubscribed"](house)
+    tell(house, lead, DEMO, NOW + HOUR)
+    tick_at(house, NOW + HOUR, NOW + HOUR + DAY)
+    assert custody(house, lead) == ("queue", "no-rep")
+    week = NOW + HOUR + 8 * DAY
+    tick_at(house, week)
+    offer = one(house, "SELECT id FROM offer WHERE state = 'offered'")
+    answering.reject(house, offer, "not-now", week + HOUR)
+    tick_at(house, week + DAY, week + 40 * DAY)
+    assert custody(house, lead) == ("queue", "suppressed")
+
+
+@pytest.mark.parametrize("named", ["call", "date"])
+def test_a_day_to_come_outlives_an_offer_for_interest_that_nobody_answers(house: House, named: str) -> None:
+    lead = on_track(house)
+    if named == "call":
+        with house.database.write() as connection:
+            leads.ask_to_call(connection, lead, date(2026, 1, 20), NOW)
+    else:
+        tell(house, lead, DECIDING, NOW, "2026-04-20")  # 90 days before is 2026-01-20
+    for hour in range(1, 4):
+        tell(house, lead, SignalKind.CLICKED, NOW + hour * HOUR)
+    tick_at(house, NOW + 4 * HOUR)
+    assert with_sales(house, lead)
+    tick_at(house, NOW + 2 * DAY)
+    assert custody(house, lead) == ("track", "welcome")
+    tick_at(house, NOW + 3 * DAY)
+    assert custody(house, lead) == ("track", "welcome")
+    tick_at(house, START.replace(day=20, hour=0))
+    assert with_sales(house, lead)
 
 
 def test_a_request_that_a_rep_accepted_is_spent_when_the_lead_comes_back(house: House) -> None:
@@ -342,7 +396,7 @@ def test_a_file_that_newly_tells_of_a_demo_is_a_request_of_today(
     assert not with_sales(house, lead)
 
 
-@pytest.mark.parametrize("queue", ["ambiguous", "no-rep", "account-unsure", "account-owner"])
+@pytest.mark.parametrize("queue", ["ambiguous", "no-rep", "account-unsure", "account-owner", "needs-country"])
 def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(house: House, queue: str) -> None:
     lead = add_lead(house, title="Head")
     wanted = "UPDATE custody SET kind='queue', ref=:queue, due_at=:due, version=version+1 WHERE lead_id=:lead"

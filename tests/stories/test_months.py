@@ -58,7 +58,7 @@ def test_a_stated_date_wakes_the_lead_90_days_before(house: House) -> None:
     assert (offer.rule, offer.offered_at) == ("decides-soon", nine_in_berlin)
 
 
-def test_an_offer_that_nobody_answers_goes_to_another_rep_at_once_and_to_a_third_when_interest_shows_again(
+def test_a_request_that_nobody_answers_goes_to_another_rep_at_once_and_to_a_third_when_the_lead_asks_again(
     house: House,
 ) -> None:
     lead = add_lead(house, at=START, attended=True)
@@ -75,9 +75,9 @@ def test_an_offer_that_nobody_answers_goes_to_another_rep_at_once_and_to_a_third
     assert first < one.answered_at <= two.offered_at < two.answered_at
     assert len({each.rep for each in (one, two, three)}) == 3
     assert three.offered_at >= again
-    back, peace = two.answered_at, two.answered_at + 7 * DAY
-    assert not [at for at, _ in touches(house, lead) if first <= at < peace]
-    assert [at for at, _ in touches(house, lead) if back < at < again]
+    (back,) = [row for row in rows(house, "journal") if row.event == "recycled"]
+    assert (back.at, back.custody_to, back.ref) == (two.answered_at, "queue", "no-rep")
+    assert not [at for at, _ in touches(house, lead) if first <= at]
 
 
 def test_a_rep_who_says_not_now_gives_the_lead_30_days_of_peace(house: House) -> None:

@@ -141,21 +141,26 @@ def test_what_reps_reject_goes_where_the_policy_says(story: Story) -> None:
         assert went[one.lead_id, one.answered_at] == WHERE_REJECTED_LEADS_GO[one.reason]
 
 
-def test_an_expired_hand_off_comes_back_to_marketing(story: Story) -> None:
+def test_an_expired_hand_off_comes_back_to_marketing_or_waits_for_a_person(story: Story) -> None:
     made = report.handoffs_report(story.house)
     expired = [one for one in made if one.state == "expired"]
     again = {(one.lead_id, one.offered_at) for one in made}
     back = {
-        (row.lead_id, row.at): row.custody_to
+        (row.lead_id, row.at): (row.custody_to, row.ref if row.custody_to == "queue" else "", row.because)
         for row in rows(story.house, "journal")
         if row.event in ("recycled", "resumed") and row.because.startswith("expired")
     }
+    requests = ("asked-for-demo", "replied", "decides-soon", "call-back")
     assert expired
     for one in expired:
         assert one.answered_at is not None
-        went = back.get((one.lead_id, one.answered_at))
+        to, queue, because = back.get((one.lead_id, one.answered_at), (None, "", ""))
         to_the_next_rep = any(lead == one.lead_id and at >= one.answered_at for lead, at in again)
-        assert went == "track" or (went is None and to_the_next_rep)
+        if to == "queue":
+            assert queue == "no-rep"
+            assert because.startswith(tuple(f"expired; {name}: " for name in requests))
+        else:
+            assert to == "track" or (to is None and to_the_next_rep)
 
 
 def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:

@@ -191,9 +191,8 @@ def _wake(database: Database) -> Update:
     at = bindparam("at", type_=_TIME)
     # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
     kind, ref = custody.c.kind.concat(""), custody.c.ref
-    needs_field = and_(ref.like(f"{NEEDS}%"), ref.not_like(f"{NEEDS}%-%"))
     asked = bindparam("parked", type_=Boolean())
-    parked = and_(asked, kind == "queue", ref.not_in(sorted(OWNED_QUEUES)), ~needs_field)
+    parked = and_(asked, kind == "queue", ref.not_in(sorted(OWNED_QUEUES)), ~_NEEDS_FIELD)
     return (
         update(custody)
         .where(custody.c.lead_id == woken.c.id, or_(kind == "track", parked), custody.c.due_at > at)
@@ -201,14 +200,18 @@ def _wake(database: Database) -> Update:
     )
 
 
+_NEEDS_FIELD: Final = and_(custody.c.ref.like(f"{NEEDS}%"), custody.c.ref.not_like(f"{NEEDS}%-%"))
+
+
 def wake_decisions(
     database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime
 ) -> None:
-    """Make leads due now about which a person must decide first: they ask for a person themselves."""
+    """Make leads due now that wait for a decision or a fact: they ask for a person themselves."""
     if not lead_ids:
         return
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    waits = (custody.c.kind.concat("") == "queue") & custody.c.ref.in_(sorted(DECIDED_QUEUES))
+    decided = or_(custody.c.ref.in_(sorted(DECIDED_QUEUES)), _NEEDS_FIELD)
+    waits = (custody.c.kind.concat("") == "queue") & decided
     later = (custody.c.lead_id == chosen.c.id) & (custody.c.due_at > now)
     connection.execute(update(custody).where(waits, later).values(due_at=now, version=custody.c.version + 1))
 

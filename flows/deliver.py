@@ -21,7 +21,9 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
             done = deliver(app.house, app.clock, shown)
         shown()  # what this shard left, others have taken by now
         if done.quarantine:
-            get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.ENDS)
+            get_run_logger().error(
+                "nothing was sent: %s. %s", done.quarantine, quarantine.ends(done.quarantine)
+            )
         return told(shard, done.states)
 
 

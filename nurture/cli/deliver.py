@@ -115,7 +115,7 @@ def _round(app: App, clock: _Stoppable, *, watch: bool, json: bool) -> None:
         clocks.note(connection, clock.now())
     done = deliver(app.house, clock, stopping=clock.stop.is_set)
     if done.quarantine:
-        raise Refused(f"Nothing was sent: {done.quarantine}. {quarantine.ENDS}")
+        raise Refused(f"Nothing was sent: {done.quarantine}. {quarantine.ends(done.quarantine)}")
     now = clock.now()
     if watch and not done.states.total():
         return

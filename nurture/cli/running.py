@@ -113,7 +113,9 @@ def run_tick(
         as_json({"at": now, **told(done), **why})
         return
     if done.delivered.quarantine:
-        complain(f"Nothing was sent: {done.delivered.quarantine}. {quarantine.ENDS}")
+        complain(
+            f"Nothing was sent: {done.delivered.quarantine}. {quarantine.ends(done.delivered.quarantine)}"
+        )
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
     for stage, what in told(done).items():
         out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else counts(what) or '-'}")

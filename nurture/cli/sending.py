@@ -201,7 +201,7 @@ def _brake_facts(brake: Brake) -> list[tuple[str, str]]:
     return [
         ("since", f"{cell(brake.since)} UTC, {until}"),
         ("because", brake.reason),
-        ("then", quarantine.ENDS if brake.kind == quarantine.KIND else then),
+        ("then", quarantine.ends(brake.reason) if brake.kind == quarantine.KIND else then),
     ]
 
 

@@ -121,7 +121,9 @@ def resume(house: House, name: str, by: str, now: datetime) -> list[Brake]:
     """
     wanted = {name, sending.normalise_domain(name)}
     if name == quarantine.NAME:
-        raise Refused(f"The quarantine of a database is not resumed like a provider. {quarantine.ENDS}")
+        with house.database.read() as connection:
+            why = next((one.reason for one in brakes.on(connection) if one.name == name), "")
+        raise Refused(f"The quarantine of a database is not resumed like a provider. {quarantine.ends(why)}")
     with house.database.write() as connection:
         on = brakes.on(connection)
         taken = [

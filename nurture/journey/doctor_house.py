@@ -172,7 +172,7 @@ def paused(setup: SetUp) -> Sequence[Finding]:
             if (all_off if one.kind == "domain" else one.until is None or one.until > now)
             else "warning",
             f"{_what(one)} is paused since {one.since:%Y-%m-%d %H:%M} UTC{_until(one)}: {one.reason}",
-            quarantine.ENDS
+            quarantine.ends(one.reason)
             if one.kind == quarantine.KIND
             else f"Mend the cause; `nurture sending resume {one.name}` starts it at once.",
         )

@@ -17,15 +17,15 @@ from nurture.errors import Misconfigured, Refused
 from nurture.store import brakes, instance
 from nurture.store.brakes import Brake
 from nurture.store.instance import Instance
-from nurture.store.machine import Machine, older
+from nurture.store.machine import PUT_BACK, Machine, older
 
 from .house import House
 
 KIND: Final = "database"
 NAME: Final = "quarantine"
-ENDS: Final = (
-    "After a restore, `nurture admin restored --since TIME` ends this. If you moved the database on purpose, "
-    "and nothing uses the old one, `nurture admin adopt` does."
+_RESTORED: Final = "After a restore, `nurture admin restored --since TIME` ends this."
+_MOVED: Final = (
+    "If you moved the database on purpose, and nothing uses the old one, `nurture admin adopt` does."
 )
 _LOCAL: Final = frozenset({"mailbox", "csv", "restored"})
 """Providers and CRMs that only write files here, or only note what somebody else has sent."""
@@ -34,6 +34,11 @@ _LOCAL: Final = frozenset({"mailbox", "csv", "restored"})
 def is_local(name: str) -> bool:
     """Tell whether what goes to this provider or CRM reaches nobody outside."""
     return name in _LOCAL
+
+
+def ends(reason: str) -> str:
+    """Say what ends a quarantine of this *reason*: a database that is older cannot be adopted."""
+    return _RESTORED if PUT_BACK in reason else f"{_RESTORED} {_MOVED}"
 
 
 def stops(on: Sequence[Brake], name: str) -> Brake | None:

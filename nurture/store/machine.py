@@ -148,12 +148,12 @@ class Machine:
             optouts.close()
 
 
+PUT_BACK: Final = "a backup was put in its place"
+
+
 def older(generation: int, seen: int) -> str:
     """Say that a database is older than what was seen of it."""
-    return (
-        f"it is older than what this machine has seen (generation {generation:,} of {seen:,}): "
-        "a backup was put in its place"
-    )
+    return f"it is older than what this machine has seen (generation {generation:,} of {seen:,}): {PUT_BACK}"
 
 
 def _read(digits: bytes) -> int | None:

@@ -70,6 +70,12 @@ def test_a_backup_that_is_put_back_sends_nothing_again(
     again = host.open(lone_url)
     done = host.tick(again, START + 3 * HOUR)
     assert "older than what this machine has seen" in done.delivered.quarantine
+    ends = quarantine.ends(done.delivered.quarantine)
+    assert "`nurture admin restored --since TIME`" in ends
+    assert "adopt" not in ends
+    with pytest.raises(Refused) as refused:
+        brakes.resume(again, quarantine.NAME, "by hand: ana", START)
+    assert str(refused.value).endswith(ends)
     assert max(Counter(host.post.refs).values()) == 1
     assert rows(again, "SELECT count(*) FROM message WHERE state <> 'planned'") == [(0,)]
     again.database.close()

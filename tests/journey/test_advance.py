@@ -144,7 +144,8 @@ def test_decisions_in_the_journal_rebuild_where_every_stay_stands(house: House) 
         tick_at(house, now)
         if hours == 48:
             tell(house, heads[0], SignalKind.CLICKED, now)
-            tell(house, heads[1], SignalKind.REPLIED, now)
+            for minutes in range(3):  # an offer for interest, which expires
+                tell(house, heads[1], SignalKind.CLICKED, now + minutes * timedelta(minutes=1))
             steer.pause(house, others[0], now + 9 * DAY, now)
     stays = _stays(house)
     told = _replayed(house)

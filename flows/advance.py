@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import THREADS, Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey.advance import advance
+from nurture.journey.tracks.advance import advance
 
 
 @shard_task("advance", minutes=10)

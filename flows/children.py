@@ -42,9 +42,9 @@ def flow_runner() -> None:
 def web_pages() -> None:
     """Serve the pages behind the links in our mail."""
     from nurture.app import open_app  # noqa: PLC0415
-    from nurture.web.answering import answering  # noqa: PLC0415
+    from nurture.web.app import create_app  # noqa: PLC0415
+    from nurture.web.background import answering  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
-    from nurture.web.site import create_app  # noqa: PLC0415
 
     with open_app(live=True) as app, answering(app.house, app.clock):
         serve_web(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow, get_run_logger
 
 from flows.shell import Counts, opened_app, run_name, run_shards, shard_task, told
-from nurture.journey.crmread import read_back
-from nurture.journey.handback import hand_back
+from nurture.journey.crm_sync.pull import read_back
+from nurture.journey.crm_sync.push import hand_back
 
 
 @shard_task("crm", minutes=10)

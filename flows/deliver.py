@@ -8,8 +8,8 @@ from prefect.concurrency.sync import concurrency
 from flows.deployments import SENDERS
 from flows.progress import progress
 from flows.shell import THREADS, Counts, opened_app, run_name, run_shards, shard_task, told
-from nurture.journey import quarantine
-from nurture.journey.deliver import deliver
+from nurture.journey.delivery.run import deliver
+from nurture.runtime import quarantine
 
 
 @shard_task("deliver", minutes=60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey.handoff import hand_off
+from nurture.journey.handoff.sweep import hand_off
 
 
 @shard_task("hand-off", minutes=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import THREADS, Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey.enrol import classify
+from nurture.journey.tracks.enroll import classify
 
 
 @shard_task("intake", minutes=10)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
-from nurture.journey import events, repeats, replies
-from nurture.journey.listen import listen
+from nurture.journey.engagement import provider_events, replies
+from nurture.journey.engagement.signals import listen
+from nurture.journey.intake.api import idempotency
 
 
 @shard_task("listen", minutes=10)
 def listen_shard(shard: int, at: str | None) -> Counts:
     """Apply what webhooks left over, and recorded signals, until none waits."""
     with opened(at) as (house, now):
-        repeats.sweep(house, now)
-        heard = {"events": events.sweep(house, now).new, "replies": replies.poll(house, now).new}
+        idempotency.sweep(house, now)
+        heard = {"events": provider_events.sweep(house, now).new, "replies": replies.poll(house, now).new}
         return told(shard, {**heard, "signals": listen(house, now)})
 
 

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
-from nurture.journey.house import House
-from nurture.store import outbox
+from nurture.outbox import messages
+from nurture.runtime.context import House
 
 
 def progress(shard: int, house: House, now: datetime) -> Callable[[], None]:
@@ -32,4 +32,4 @@ def _show(house: House, now: datetime, total: int, artifact: UUID) -> None:
 
 def _waiting(house: House, now: datetime) -> int:
     with house.database.read() as connection:
-        return outbox.count_due(connection, now)
+        return messages.count_due(connection, now)

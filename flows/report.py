@@ -10,7 +10,7 @@ from prefect.events import emit_event
 from prefect.states import Failed
 
 from flows.shell import Counts, gather, leave_table, opened, run_name, shard_task
-from nurture.journey.audit import Audit, audit
+from nurture.reporting.audit import Audit, audit
 
 
 @shard_task("audit", minutes=30)

@@ -19,11 +19,11 @@ from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 from sqlalchemy.exc import DBAPIError
 
 from nurture.app import App, open_app
+from nurture.db import clock_row
+from nurture.db.engine import Database
 from nurture.errors import ClockWentBackwards, Misconfigured, Refused, RulesFaulty, traced
-from nurture.journey.house import House
+from nurture.runtime.context import House
 from nurture.settings import Settings
-from nurture.store import clocks
-from nurture.store.database import Database
 from nurture.versions import require_installed
 
 logging.getLogger("prefect.task_runs").addFilter(
@@ -127,7 +127,7 @@ def opened_app(at: str | None) -> Iterator[App]:
     require_installed()
     with open_app(at=_moment(at)) as app:
         with app.database.write() as connection:
-            clocks.note(connection, app.clock.now())
+            clock_row.note(connection, app.clock.now())
         yield app
 
 

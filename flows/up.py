@@ -19,7 +19,7 @@ from flows.parent import Children, await_answer, free_port, is_free, require_loc
 from nurture.app import open_app
 from nurture.errors import Misconfigured
 from nurture.files import write_private
-from nurture.journey.doctor_machine import ROOT
+from nurture.operations.check_machine import ROOT
 from nurture.settings import Settings
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

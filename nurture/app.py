@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import assert_never
 
 from nurture.clock import Clock, RealClock, VirtualClock
-from nurture.crm.csvfolder import CsvFolder
-from nurture.crm.port import Crm
+from nurture.crm.base import Crm
+from nurture.crm.csv_folder import CsvFolder
+from nurture.db import clock_row, instance, schema
+from nurture.db.engine import Database
+from nurture.db.machine import Machine
 from nurture.errors import Misconfigured, Refused
-from nurture.journey import quarantine
-from nurture.journey.house import House
-from nurture.mail.chat import Chat
-from nurture.mail.inbox import Inbox
-from nurture.mail.mailbox import Mailbox
-from nurture.mail.provider import Provider
+from nurture.mail.inbound.imap import Inbox
+from nurture.mail.notifiers.apprise_notifier import Chat
+from nurture.mail.providers.base import Provider
+from nurture.mail.providers.maildir import Mailbox
+from nurture.runtime import quarantine
+from nurture.runtime.context import House
 from nurture.settings import Settings
-from nurture.store import clocks, instance, schema
-from nurture.store.database import Database
-from nurture.store.machine import Machine
 from nurture.versions import require_installed
 
 
@@ -73,7 +73,7 @@ def open_app(
             database,
             provider,
             base_url=settings.base_url or "",
-            origin=clocks.origin(database),
+            origin=clock_row.origin(database),
             batch=settings.batch_size,
             track_clicks=settings.track_clicks,
             honeypot=settings.honeypot,
@@ -121,7 +121,7 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
                     "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key "
                     "with the permission Mail Send in SendGrid's settings, and set it."
                 )
-            from nurture.mail.sendgrid import SendGrid  # noqa: PLC0415 - other providers do without
+            from nurture.mail.providers.sendgrid.provider import SendGrid  # noqa: PLC0415 - other providers do without
 
             return SendGrid(
                 settings.sendgrid_key,
@@ -136,7 +136,7 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
                     "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
                     "Write smtp://user:password@smtp.example.com:587."
                 )
-            from nurture.mail.smtp import SMTP  # noqa: PLC0415 - other providers do without
+            from nurture.mail.providers.smtp.provider import SMTP  # noqa: PLC0415 - other providers do without
 
             return SMTP(settings.smtp_url)
         case _:
@@ -182,7 +182,7 @@ def crm_of(settings: Settings) -> Crm | None:
 
 
 def _clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:
-    mode = clocks.open_mode(database)
+    mode = clock_row.open_mode(database)
     if mode == "virtual":
         if live:
             raise Refused(
@@ -190,17 +190,17 @@ def _clock(database: Database, provider: str, at: datetime | None, *, live: bool
                 "Name another database in NURTURE_DATABASE_URL for real work."
             )
         _keep_from_people(database, provider, "lives in virtual time: a demo or a simulation made it")
-        clock = VirtualClock(clocks.virtual_now(database))
+        clock = VirtualClock(clock_row.virtual_now(database))
         if at is not None:
             clock.advance_to(at)
         return clock
     if at is not None:
         if mode is None:  # before it is bound: it stays as new as it is
             _keep_from_people(database, provider, "is new, and would live in virtual time for good")
-        clocks.bind(database, "virtual", at)
+        clock_row.bind(database, "virtual", at)
         return VirtualClock(at)
     real = RealClock()
-    clocks.bind(database, "live", real.now())
+    clock_row.bind(database, "live", real.now())
     return real
 
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from nurture.store import schema
-from nurture.store.database import Database
+from nurture.db import schema
+from nurture.db.engine import Database
 from tests.postgres import Reused, postgres
 from tests.sqlite import copy_alone, hurried
 

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from nurture.store.database import Database
+from nurture.db.engine import Database
 
 
 @contextmanager

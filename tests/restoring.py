@@ -14,8 +14,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 
-from nurture.store.backup import back_up
-from nurture.store.database import Database
+from nurture.db.backup import back_up
+from nurture.db.engine import Database
 
 _numbers: Final = itertools.count(1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import event
 
-from nurture.store.database import Database
+from nurture.db.engine import Database
 
 
 def hurried(database: Database) -> Database:

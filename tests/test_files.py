@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nurture.db import schema
+from nurture.db.engine import Database
 from nurture.files import exposed, make_folder, open_private, tighten, write_private
-from nurture.store import schema
-from nurture.store.database import Database
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = """

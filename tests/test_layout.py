@@ -11,7 +11,7 @@ import click
 import pytest
 import typer
 
-from nurture.cli.root import app
+from nurture.cli.app import app
 from nurture.settings import variables
 from tests.conftest import PURE
 

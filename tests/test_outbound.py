@@ -13,14 +13,14 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
+from nurture.crm.base import CrmDown
 from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.port import CrmDown
 from nurture.crm.salesforce import SalesforceCrm
-from nurture.journey.reach import get
-from nurture.mail.chat import Chat
-from nurture.mail.provider import Accepted
+from nurture.mail.notifiers.apprise_notifier import Chat
+from nurture.mail.providers.base import Accepted
+from nurture.operations.reach import get
 from tests.doubles.sendgrid import KEY
-from tests.mail.sending import EMAIL, NOW, opened
+from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened
 
 ROOT = Path(__file__).parents[1]
 CLIENTS: Final = frozenset(
@@ -30,14 +30,14 @@ CLIENTS: Final = frozenset(
 CALLS: Final = {
     "nurture/crm/hubspot.py": "NURTURE_HUBSPOT_URL",
     "nurture/crm/salesforce.py": "NURTURE_SALESFORCE_URL",
-    "nurture/mail/chat.py": "NURTURE_TELL",
-    "nurture/mail/inbox.py": "NURTURE_IMAP_URL",
-    "nurture/mail/sendgrid_answers.py": "reads the errors of the next",
-    "nurture/mail/sendgrid_line.py": "NURTURE_SENDGRID_URL, by the system's proxy",
-    "nurture/mail/smtp_line.py": "reads the answers of the next",
-    "nurture/mail/smtp_relay.py": "NURTURE_SMTP_URL",
-    "nurture/journey/reach.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL and the Prefect server",
-    "nurture/mail/reader.py": "a pair of sockets to its own child",
+    "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_TELL",
+    "nurture/mail/inbound/imap.py": "NURTURE_IMAP_URL",
+    "nurture/mail/providers/sendgrid/responses.py": "reads the errors of the next",
+    "nurture/mail/providers/sendgrid/http_client.py": "NURTURE_SENDGRID_URL, by the system's proxy",
+    "nurture/mail/providers/smtp/commands.py": "reads the answers of the next",
+    "nurture/mail/providers/smtp/connection.py": "NURTURE_SMTP_URL",
+    "nurture/operations/reach.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL and the Prefect server",
+    "nurture/mail/inbound/reader.py": "a pair of sockets to its own child",
     "nurture/web/server.py": "listens",
     "flows/parent.py": "the Prefect server and the pages on loopback",
 }

@@ -15,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from nurture.cli import main
-from nurture.cli.root import app
+from nurture.cli.app import app
 from nurture.settings import variables
 from tests.doubles.sendgrid import KEY, SendGridDouble
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nurture.db.engine import Database
 from nurture.errors import DatabaseUnusable
-from nurture.store.database import Database
 from nurture.versions import POSTGRESQL, require_installed, require_postgresql, require_sqlite, unmet
 
 NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"][

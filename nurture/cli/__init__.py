@@ -15,8 +15,8 @@ def main(args: Sequence[str] | None = None) -> None:
     What a person can mend is one message and an exit code, never a traceback. The message of anything else
     may quote a lead: it is shown on a terminal, and left out of a log.
     """
-    from nurture.cli.root import app  # noqa: PLC0415 - `nurture version` must not wait for everything
-    from nurture.cli.show import complain  # noqa: PLC0415
+    from nurture.cli.app import app  # noqa: PLC0415 - `nurture version` must not wait for everything
+    from nurture.cli.output import complain  # noqa: PLC0415
 
     try:
         app(args)

@@ -9,9 +9,10 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, many, out, table
+from nurture.cli.output import JsonOption, as_json, many, out, table
 from nurture.errors import Refused
-from nurture.journey import accountfile, accounts, explain
+from nurture.journey.accounts import accounts, import_file
+from nurture.reporting import explain
 
 group = typer.Typer(
     help="Companies that somebody owns: their leads go to the owner.", invoke_without_command=True
@@ -68,7 +69,7 @@ def import_(
 ) -> None:
     """Bring accounts in. The same file again changes nothing, and no account is ever removed."""
     with open_app() as app:
-        done = accountfile.import_accounts(app.house, file, app.clock.now(), source=source, report=report)
+        done = import_file.import_accounts(app.house, file, app.clock.now(), source=source, report=report)
     if json:
         as_json(done)
         return

@@ -11,16 +11,16 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.running import moment
-from nurture.cli.show import JsonOption, as_json, cell, many, out
+from nurture.cli.operate import moment
+from nurture.cli.output import JsonOption, as_json, cell, many, out
+from nurture.db import schema
+from nurture.db.backup import back_up
+from nurture.db.engine import Database
 from nurture.errors import Refused
-from nurture.journey import quarantine
-from nurture.journey import restored as restoring
-from nurture.journey.reoffer import QUEUE
+from nurture.operations import restore as restoring
+from nurture.operations.reoffer import QUEUE
+from nurture.runtime import quarantine
 from nurture.settings import Settings
-from nurture.store import schema
-from nurture.store.backup import back_up
-from nurture.store.database import Database
 
 admin = typer.Typer(help="What is rarely needed: a restored or a moved database.", no_args_is_help=True)
 

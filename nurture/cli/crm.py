@@ -10,13 +10,16 @@ import typer
 from rich.markup import escape
 
 from nurture.app import App, open_app
-from nurture.cli.running import moment
-from nurture.cli.sending import tell_brake
-from nurture.cli.show import JsonOption, as_json, counts, out, table
-from nurture.crm.port import Crm, CrmDown
+from nurture.cli.deliverability import tell_brake
+from nurture.cli.operate import moment
+from nurture.cli.output import JsonOption, as_json, counts, out, table
+from nurture.crm.base import Crm, CrmDown
+from nurture.db import clock_row
 from nurture.errors import Misconfigured, Refused
-from nurture.journey import brakes, crmdrift, crmread, handback
-from nurture.store import clocks, crmrecords
+from nurture.journey.crm_sync import drift as crm_sync_drift
+from nurture.journey.crm_sync import pull, push
+from nurture.journey.delivery import circuit_breakers
+from nurture.outbox import crm_records
 
 group = typer.Typer(help="The CRM in which sales keeps its leads.", no_args_is_help=True)
 
@@ -41,13 +44,13 @@ def sync(
         crm = _crm(app)
         now = app.clock.now()
         with app.database.write() as connection:
-            clocks.note(connection, now)
+            clock_row.note(connection, now)
         planned = _plan_again(app, moment(again_since)) if again_since else 0
-        done = handback.hand_back(app.house, app.clock)
-        read = crmread.read_back(app.house, app.clock.now())
+        done = push.hand_back(app.house, app.clock)
+        read = pull.read_back(app.house, app.clock.now())
         with app.database.read() as connection:
-            standing = crmrecords.standing(connection)
-        paused = [one for one in brakes.standing(app.house, now).brakes if one.name == crm.name]
+            standing = crm_records.standing(connection)
+        paused = [one for one in circuit_breakers.standing(app.house, now).brakes if one.name == crm.name]
     if json:
         told = {"crm": crm.name, "planned_again": planned, "did": dict(done)}
         as_json(told | {"read": read, "standing": standing, "paused": paused})
@@ -92,7 +95,7 @@ def drift(json: JsonOption = False) -> None:
     with open_app() as app:
         crm = _crm(app)
         try:
-            found = crmdrift.drift(app.house, crm)
+            found = crm_sync_drift.drift(app.house, crm)
         except CrmDown as down:
             raise Refused(f"{crm.name} cannot be asked: {down.why}") from down
     if json:
@@ -116,4 +119,4 @@ def _crm(app: App) -> Crm:
 
 def _plan_again(app: App, since: datetime) -> int:
     with app.database.write() as connection:
-        return crmrecords.adopt(connection, since, app.clock.now())
+        return crm_records.adopt(connection, since, app.clock.now())

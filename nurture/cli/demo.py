@@ -16,16 +16,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 
 from nurture.app import App, open_app
-from nurture.cli import sales
+from nurture.cli import handoffs
 from nurture.cli.demo_folder import demo_folder
 from nurture.cli.leads import show_import
-from nurture.cli.show import counts, out, table
-from nurture.journey import audit, intake, report, simulate, webinar
-from nurture.journey.crowd import Crowd
-from nurture.journey.publish import publish
-from nurture.journey.tick import Ticked, tick
-from nurture.rules import read_folder
+from nurture.cli.output import counts, out, table
+from nurture.definitions import read_folder
+from nurture.journey.intake import import_file
+from nurture.journey.run_once import Ticked, tick
+from nurture.publishing.publish import publish
+from nurture.reporting import audit, tracks, webinar
 from nurture.settings import Settings
+from nurture.simulation import engine
+from nurture.simulation.behavior import Crowd
 
 if TYPE_CHECKING:
     from flows.demo_runs import Server
@@ -96,7 +98,7 @@ def _heading(text: str) -> None:
 def _import(app: App, settings: Settings) -> None:
     file = settings.templates / "examples" / "webinar.csv"
     report_path = settings.mailbox.parent / "webinar.bad-rows.csv"
-    show_import(intake.import_file(app.house, file, START, source=SOURCE, report=report_path))
+    show_import(import_file.import_file(app.house, file, START, source=SOURCE, report=report_path))
 
 
 def _show_funnel(app: App) -> None:
@@ -140,7 +142,7 @@ def _pass_time(app: App, crowd: Crowd, days: int) -> datetime:
         def told(now: datetime, _: Ticked) -> None:
             progress.update(task, completed=(now - START).days, day=f"{now:%d %b %Y}")
 
-        return simulate.run(app.house, START, until, between=crowd.live, told=told, step=STEP)
+        return engine.run(app.house, START, until, between=crowd.live, told=told, step=STEP)
 
 
 def _flow_days(server: Server, reached: datetime, until: datetime) -> datetime:
@@ -155,7 +157,7 @@ def _flow_days(server: Server, reached: datetime, until: datetime) -> datetime:
 
 def _show(app: App, now: datetime) -> None:
     _heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
-    funnel = report.report_funnel(app.house)
+    funnel = tracks.report_funnel(app.house)
     rows: Sequence[Sequence[object]] = [
         ("handed off", funnel.handed_off, "for engagement, a reply, or the date they stated"),
         ("  accepted by a rep", funnel.accepted, ""),
@@ -168,7 +170,7 @@ def _show(app: App, now: datetime) -> None:
     ]
     out.print(table(("leads", "count", ""), rows, right=("count",)))
     _heading("4. Hand-offs: why now, and whose")
-    offers = report.handoffs_report(app.house)
+    offers = tracks.handoffs_report(app.house)
     shown = [*offers[:6], *offers[-6:]] if len(offers) > 12 else offers
     lines = [
         (
@@ -185,9 +187,9 @@ def _show(app: App, now: datetime) -> None:
     if len(offers) > len(shown):
         out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs[/]")
     _heading("5. Touches per week")
-    sales.show_touches(report.touches_per_week(app.house))
+    handoffs.show_touches(tracks.touches_per_week(app.house))
     _heading("6. The ledger: no lead fell between")
-    sales.show_audit(audit.audit(app.house, now))
+    handoffs.show_audit(audit.audit(app.house, now))
 
 
 def _last_words(folder: Path, settings: Settings, seconds: float) -> None:

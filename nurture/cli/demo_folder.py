@@ -10,10 +10,10 @@ from os import walk
 from pathlib import Path
 from typing import Final
 
+from nurture.db import clock_row
+from nurture.db.engine import Database
 from nurture.errors import NurtureError, Refused
 from nurture.files import holds_work, make_folder, open_private
-from nurture.store import clocks
-from nurture.store.database import Database
 
 MARK: Final = ".nurture-demo"
 """The file by which a demo knows its folder again; nothing else writes it."""
@@ -114,7 +114,7 @@ def _is_virtual(file: Path) -> bool:
     try:
         with database.read() as connection:
             tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-        return tables == 0 or clocks.open_mode(database) in ("virtual", None)
+        return tables == 0 or clock_row.open_mode(database) in ("virtual", None)
     except NurtureError:
         return False
     finally:

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from nurture.app import crm_of, provider_of
-from nurture.cli.show import JsonOption, as_json, out
+from nurture.cli.output import JsonOption, as_json, out
 from nurture.clock import RealClock
 from nurture.errors import Misconfigured
-from nurture.journey.doctor import Finding, SetUp, can_send, examine
-from nurture.journey.doctor_world import CHECKS
+from nurture.operations.check_external import CHECKS
+from nurture.operations.doctor import Finding, SetUp, can_send, examine
 from nurture.settings import Settings
-from nurture.web.access import HEALTH
+from nurture.web.auth import HEALTH
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "fails": "bold red"}
 _WIDEST: Final = 110

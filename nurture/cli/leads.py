@@ -11,12 +11,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.app import App, open_app
-from nurture.cli.running import moment
-from nurture.cli.show import JsonOption, as_json, cell, counts, err, many, out, table
+from nurture.cli.operate import moment
+from nurture.cli.output import JsonOption, as_json, cell, counts, err, many, out, table
 from nurture.errors import Refused
-from nurture.journey import explain, intake, listen, steer
-from nurture.journey.leads import list_leads
-from nurture.journey.signalfile import import_signals
+from nurture.journey.engagement import signals as engagement_signals
+from nurture.journey.engagement.signal_files import import_signals
+from nurture.journey.intake import import_file
+from nurture.journey.tracks import manual
+from nurture.reporting import explain
+from nurture.reporting.leads import list_leads
 
 LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or external id.")]
 _MOST_DIGITS: Final = 4  # of a pause in days
@@ -50,7 +53,7 @@ def import_leads(
     """Import leads. Run it again as often as you like: what is in already is only updated."""
     with open_app(upgrade=True) as app, _progress(shown=not json) as progress:
         task = progress.add_task(file.name, total=None)
-        done = intake.import_file(
+        done = import_file.import_file(
             app.house,
             file,
             app.clock.now(),
@@ -80,7 +83,7 @@ def _progress(*, shown: bool) -> Progress:
     )
 
 
-def show_import(done: intake.Imported, *, dry_run: bool = False) -> None:
+def show_import(done: import_file.Imported, *, dry_run: bool = False) -> None:
     """Print what came of an import."""
     would = "would be " if dry_run else ""
     out.print(
@@ -172,16 +175,16 @@ def signal(
     json: JsonOption = False,
 ) -> None:
     """Tell what a lead did. It is recorded once, and the lead is looked at in the next tick."""
-    found, checked_value = listen.checked(kind, value)
+    found, checked_value = engagement_signals.checked(kind, value)
     with open_app() as app:
         now = app.clock.now()
         lead_id = explain.find_lead(app.house, lead)
         when = moment(at) if at else now
         if when > now:
             raise Refused(f"{at} is in the future. A signal is something that the lead did.")
-        answered = listen.answered_touch(app.house, lead_id, email)
-        heard = listen.told(lead_id, found, checked_value, when, now, email, link, answered)
-        new = listen.record(app.house, [heard], now)
+        answered = engagement_signals.answered_touch(app.house, lead_id, email)
+        heard = engagement_signals.told(lead_id, found, checked_value, when, now, email, link, answered)
+        new = engagement_signals.record(app.house, [heard], now)
     if json:
         as_json({"lead": lead_id, "kind": found.value, "new": bool(new)})
     else:
@@ -233,7 +236,7 @@ def resume(lead: LeadArgument, json: JsonOption = False) -> None:
 
 def _steered(app: App, lead: str, verb: str, *, json: bool, until: datetime | None) -> None:
     lead_id = explain.find_lead(app.house, lead)
-    steer.pause(app.house, lead_id, until, app.clock.now())
+    manual.pause(app.house, lead_id, until, app.clock.now())
     if json:
         as_json({"lead": lead_id, verb: True, "until": until})
     else:
@@ -248,7 +251,7 @@ def enrol(
     """Put a lead on a track, off the one it is on."""
     with open_app() as app:
         lead_id = explain.find_lead(app.house, lead)
-        steer.enrol(app.house, lead_id, track, app.clock.now())
+        manual.enrol(app.house, lead_id, track, app.clock.now())
     if json:
         as_json({"lead": lead_id, "track": track})
     else:
@@ -265,7 +268,7 @@ def leave(
         raise Refused("A queue has a name. Write it as --queue call-back.")
     with open_app() as app:
         lead_id = explain.find_lead(app.house, lead)
-        steer.leave(app.house, lead_id, queue, app.clock.now())
+        manual.leave(app.house, lead_id, queue, app.clock.now())
     if json:
         as_json({"lead": lead_id, "queue": queue})
     else:

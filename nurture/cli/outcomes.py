@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, out, table
+from nurture.cli.output import JsonOption, as_json, out, table
 from nurture.domain.lead import Closing
-from nurture.journey import outcomefile, outcomes
+from nurture.journey.outcomes import import_file, outcomes
 
 group = typer.Typer(help="How leads ended, as sales tells it.", no_args_is_help=True)
 Decision = Literal["take", "keep"]
@@ -32,7 +32,7 @@ def import_(
     """Take in how leads ended: lead, outcome; amount, date and reason where you have them."""
     with open_app() as app:
         now = app.clock.now()
-        done = outcomefile.import_outcomes(app.house, file, now, source=source, report=report)
+        done = import_file.import_outcomes(app.house, file, now, source=source, report=report)
     if json:
         as_json(done)
         return

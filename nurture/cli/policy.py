@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, many, out, table
+from nurture.cli.output import JsonOption, as_json, many, out, table
+from nurture.definitions import read_folder
 from nurture.errors import Refused, RulesFaulty
-from nurture.journey import approval, policycheck, policydiff
-from nurture.rules import read_folder
+from nurture.publishing import approval, policy_check, policy_diff
 from nurture.settings import Settings
 
 TemplatesOption = Annotated[
@@ -61,7 +61,7 @@ def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
     folder = templates or Settings.read().templates
     sources = read_folder(folder)
     with open_app(upgrade=True) as app:
-        found = policycheck.check_policy(app.house, sources, app.clock.now())
+        found = policy_check.check_policy(app.house, sources, app.clock.now())
     if json:
         as_json({"ok": found.ok, "leads": found.leads, "findings": found.findings})
     else:
@@ -90,7 +90,7 @@ def diff(
         waits = any(one.state == "waits" for one in approval.versions(app.house))
         wanted = templates or (None if waits or version is not None else Settings.read().templates)
         sources = read_folder(wanted) if wanted is not None else None
-        found = policydiff.compare(app.house, app.clock.now(), sources, version)
+        found = policy_diff.compare(app.house, app.clock.now(), sources, version)
     if json:
         as_json(found)
         return

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, out, table
-from nurture.journey import explain, inbound
-from nurture.journey.replies import list_replies
-from nurture.store.replies import Written
+from nurture.cli.output import JsonOption, as_json, out, table
+from nurture.journey.engagement import inbound_mail
+from nurture.journey.engagement.replies import list_replies
+from nurture.journey.leads.reply_queries import Written
+from nurture.reporting import explain
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,10 +51,10 @@ def replies(
 def _show_set_aside(limit: int, *, json: bool, retry: bool) -> None:
     with open_app() as app:
         if retry:
-            again = inbound.retry(app.house)
+            again = inbound_mail.retry(app.house)
             out.print(f"Mails that wait to be read again: {again}. The next `nurture tick` reads them.")
             return
-        found = inbound.list_set_aside(app.house, limit)
+        found = inbound_mail.list_set_aside(app.house, limit)
     if json:
         as_json(found)
     elif not found:

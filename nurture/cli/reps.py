@@ -9,10 +9,11 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, err, many, out, table
+from nurture.cli.output import JsonOption, as_json, err, many, out, table
 from nurture.errors import Refused
-from nurture.journey import explain, replinks, roster
-from nurture.journey.replay import replay as ask_again
+from nurture.journey.handoff import roster, workspace_links
+from nurture.journey.routing.replay import replay as ask_again
+from nurture.reporting import explain
 
 reps = typer.Typer(help="Who takes leads, and who is away.", invoke_without_command=True)
 routing = typer.Typer(help="Which rep got which lead, and why.", no_args_is_help=True)
@@ -57,10 +58,10 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
 def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
     """Make a link to a rep's own page, for that rep alone. It works for 30 days."""
     with open_app() as app:
-        made = replinks.create(app.house, rep, app.clock.now())
+        made = workspace_links.create(app.house, rep, app.clock.now())
         url = made.url(app.house.base_url)
     if json:
-        as_json({"rep": rep, "url": url, "days": replinks.WORKS_FOR.days})
+        as_json({"rep": rep, "url": url, "days": workspace_links.WORKS_FOR.days})
         return
     err.print(f"Whoever has this link can answer for {rep}. Shown only now:")
     typer.echo(url)
@@ -70,7 +71,7 @@ def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOp
 def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
     """End every link to a rep's page and in the rep's briefs at once. Open offers stay open."""
     with open_app() as app:
-        ended = replinks.revoke(app.house, rep, app.clock.now())
+        ended = workspace_links.revoke(app.house, rep, app.clock.now())
     if json:
         as_json({"rep": rep, "ended": ended.page, "ended_in_briefs": ended.offers})
     else:

@@ -10,12 +10,13 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.running import moment
-from nurture.cli.show import JsonOption, as_json, cell, many, out, table
-from nurture.domain.suppression import Scope, Standing, told
+from nurture.cli.operate import moment
+from nurture.cli.output import JsonOption, as_json, cell, many, out, table
+from nurture.domain.consent.suppression import Scope, Standing, told
 from nurture.errors import Refused
-from nurture.journey import optin, suppress, suppressfile
-from nurture.journey.suppress import EVERYTHING, About
+from nurture.journey.consent import opt_in as consent_opt_in
+from nurture.journey.consent import suppression, suppression_files
+from nurture.journey.consent.suppression import EVERYTHING, About
 
 suppressions = typer.Typer(help="Who is not mailed, and why: list, import, export.", no_args_is_help=True)
 
@@ -44,7 +45,7 @@ def suppress_addresses(
     if track is not None:
         about = About(Scope.TRACK, track)
     with open_app() as app:
-        done = suppress.suppress(app.house, emails, app.clock.now(), about=about)
+        done = suppression.suppress(app.house, emails, app.clock.now(), about=about)
     if json:
         as_json({"suppressed": True, "new": done.new, "known": done.known})
     elif done.new + done.known == 1:
@@ -68,7 +69,7 @@ def opt_in(
 ) -> None:
     """Log that a lead wants mail again. Nothing else lifts an opt-out."""
     with open_app() as app:
-        done = optin.opt_in(
+        done = consent_opt_in.opt_in(
             app.house,
             email,
             _about(scope),
@@ -117,7 +118,7 @@ def list_suppressions(
 ) -> None:
     """List what stands against addresses, since when, and who said so."""
     with open_app() as app:
-        found = list(islice(suppressfile.listed(app.house, email), limit + 1))
+        found = list(islice(suppression_files.listed(app.house, email), limit + 1))
     shown, more = found[:limit], len(found) > limit
     if json:
         as_json([one._asdict() for one in shown])
@@ -141,7 +142,7 @@ def import_suppressions(
 ) -> None:
     """Import opt-outs. Run it again as often as you like: it never lifts one."""
     with open_app() as app:
-        done = suppressfile.import_suppressions(app.house, file, app.clock.now(), report=report)
+        done = suppression_files.import_suppressions(app.house, file, app.clock.now(), report=report)
     if json:
         as_json(done)
         return
@@ -161,11 +162,11 @@ def export_suppressions(
     with open_app() as app:
         if file == "-":
             if json:
-                as_json([one._asdict() for one in suppressfile.unlifted(app.house)])
+                as_json([one._asdict() for one in suppression_files.unlifted(app.house)])
             else:
-                suppressfile.export(app.house, typer.get_text_stream("stdout"))
+                suppression_files.export(app.house, typer.get_text_stream("stdout"))
             return
-        rows = suppressfile.export_to(app.house, Path(file))
+        rows = suppression_files.export_to(app.house, Path(file))
     if json:
         as_json({"file": file, "rows": rows})
     else:

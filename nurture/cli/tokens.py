@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.show import JsonOption, as_json, err, out, table
-from nurture.journey import apitokens
+from nurture.cli.output import JsonOption, as_json, err, out, table
+from nurture.journey.intake.api import tokens as api_tokens
 
 tokens = typer.Typer(help="Tokens for programs that call the API.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def create(
 ) -> None:
     """Make a token. It is shown once and kept nowhere: put it where the program finds it."""
     with open_app() as app:
-        token = apitokens.create(app.house, name, scope, app.clock.now())
+        token = api_tokens.create(app.house, name, scope, app.clock.now())
     if json:
         as_json({"name": name, "scopes": sorted(set(scope)), "token": token})
         return
@@ -40,7 +40,7 @@ def create(
 def list_tokens(json: JsonOption = False) -> None:
     """List tokens: what each may do, when it was last used, whether it is revoked."""
     with open_app() as app:
-        found = apitokens.list_tokens(app.house)
+        found = api_tokens.list_tokens(app.house)
     if json:
         as_json(found)
         return
@@ -59,7 +59,7 @@ def revoke(
 ) -> None:
     """End a token at once."""
     with open_app() as app:
-        apitokens.revoke(app.house, name, app.clock.now())
+        api_tokens.revoke(app.house, name, app.clock.now())
     if json:
         as_json({"revoked": name})
     else:

@@ -26,9 +26,9 @@ from pydantic import SecretStr
 from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from nurture.crm import hubspot_words as words
-from nurture.crm.hubspot_words import KEY, READ
-from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
+from nurture.crm import hubspot_mapping as words
+from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
+from nurture.crm.hubspot_mapping import KEY, READ
 
 CONNECT, READ_WITHIN = 5.0, 25.0  # seconds
 TOGETHER: Final = 100

@@ -15,9 +15,9 @@ from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
-from nurture.crm import salesforce_words as words
-from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
-from nurture.crm.salesforce_words import KEY, SEEN, listed, quoted, stamp
+from nurture.crm import salesforce_mapping as words
+from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
+from nurture.crm.salesforce_mapping import KEY, SEEN, listed, quoted, stamp
 
 VERSION: Final = "59.0"
 CONNECT, READ = 5.0, 25.0  # seconds

@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .limits import client_key
+from nurture.web.limits import client_key
 
 HEAD_SECONDS: Final = 15.0
 """How long the head of a request may take to come in, and an answer to be taken."""

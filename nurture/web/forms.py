@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
-from .access import Admitted, admit
+from nurture.web.auth import Admitted, admit
 
 MOST_FIELDS: Final = 20
 _NAMELESS: Final = frozenset({"", "text/plain"})

@@ -13,8 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from nurture.errors import Misconfigured
-
-from .connections import HEAD_SECONDS, Punctual, Slots, room_for_connections
+from nurture.web.connections import HEAD_SECONDS, Punctual, Slots, room_for_connections
 
 PATIENCE = 4  # seconds that running requests get to end
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from rich.console import Console
 
-from . import (
+from tests.bench import (
     advancing,
     auditing,
     clicking,
@@ -25,7 +25,7 @@ from . import (
     signalling,
     webhooks,
 )
-from .figures import Figure, Skipped, notes, shown
+from tests.bench.figures import Figure, Skipped, notes, shown
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "advance": advancing.measure,

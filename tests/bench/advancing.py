@@ -11,12 +11,11 @@ from typing import Any
 import psycopg
 from sqlalchemy import event, text
 
-from nurture.journey.advance import advance, advance_batch
-from nurture.journey.house import House
+from nurture.journey.tracks.advance import advance, advance_batch
+from nurture.runtime.context import House
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, Took, best, took
 from tests.postgres import postgres
-
-from . import worlds
-from .figures import Figure, Skipped, Took, best, took
 
 LEADS = 20_000
 BATCH = 2_000

@@ -6,10 +6,9 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
-from nurture.journey.audit import Audit, audit
-
-from . import worlds
-from .figures import Figure, Skipped, took
+from nurture.reporting.audit import Audit, audit
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, took
 
 LEADS = 1_000_000
 AT = worlds.START + timedelta(minutes=30)  # nobody is overdue yet

@@ -20,15 +20,14 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from nurture.app import App, open_app
-from nurture.journey import apitokens
-from nurture.journey.publish import publish
-from nurture.journey.tick import tick
+from nurture.db.engine import Database
+from nurture.journey.intake.api import tokens
+from nurture.journey.run_once import tick
+from nurture.publishing.publish import publish
 from nurture.settings import Settings
-from nurture.store.database import Database
+from tests.bench.figures import Figure, Skipped
 from tests.flows.prefect_api import any_port, until
 from tests.journey.builders import add_lead, tiny_rules
-
-from .figures import Figure, Skipped
 
 LEADS: Final = 40
 """So many click, and as many again answer or name a date."""
@@ -128,7 +127,7 @@ def _mailed(app: App, folder: Path) -> tuple[list[tuple[int, str]], str]:
             links[enrolled[int(page.name.split(".")[1])]] = found.group()
     if len(links) != len(leads):
         raise RuntimeError(f"{len(links)} of {len(leads)} leads were mailed a link")
-    token = apitokens.create(app.house, "bench", ["signals:write"], app.clock.now())
+    token = tokens.create(app.house, "bench", ["signals:write"], app.clock.now())
     return sorted(links.items()), token
 
 

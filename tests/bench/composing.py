@@ -7,13 +7,12 @@ from typing import Any
 
 from jinja2.sandbox import SandboxedEnvironment
 
-from nurture.journey.letters import full_name, sender_address, touch_values
-from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
-from nurture.mail.sandbox import HTML
-from nurture.mail.tracking import Tracking, Trail
-
-from . import worlds
-from .figures import Figure, Skipped, best
+from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
+from nurture.mail.rendering.jinja_sandbox import HTML
+from nurture.mail.rendering.link_tracking import Tracking, Trail
+from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, best
 
 TRACK, EMAIL = "webinar-attended", "01-recording"
 LEADS = 4_000

@@ -16,17 +16,16 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.domain.track import Program
-from nurture.journey.advance import advance
-from nurture.journey.deliver import deliver
-from nurture.journey.house import House
-from nurture.journey.letters import touch_values
-from nurture.mail.compile import CompiledEmail
-from nurture.mail.sendgrid import SendGrid
+from nurture.domain.planning.program import Program
+from nurture.journey.delivery.run import deliver
+from nurture.journey.tracks.advance import advance
+from nurture.journey.tracks.touch_email import touch_values
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.rendering.compile import CompiledEmail
+from nurture.runtime.context import House
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, Took, took
 from tests.doubles.sendgrid import KEY, SendGridDouble
-
-from . import worlds
-from .figures import Figure, Skipped, Took, took
 
 MESSAGES: Final = 10_000
 MANY: Final = 100_000

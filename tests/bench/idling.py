@@ -7,10 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from nurture.journey.tick import tick
-
-from . import worlds
-from .figures import Figure, Skipped, took
+from nurture.journey.run_once import tick
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, took
 
 FEW, MANY = 10_000, 1_000_000
 TICKS = 40

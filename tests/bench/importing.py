@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from nurture.journey.house import House
-from nurture.journey.intake import Imported, import_file
-from nurture.journey.simulate import NoMail
-from nurture.store import schema
-from nurture.store.database import Database
-
-from .figures import Figure, Skipped, best, took
+from nurture.db import schema
+from nurture.db.engine import Database
+from nurture.journey.intake.import_file import Imported, import_file
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
+from tests.bench.figures import Figure, Skipped, best, took
 
 ROWS, FEW = 100_000, 10_000
 BATCH = 2_000

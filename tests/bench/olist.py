@@ -7,9 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.bench.figures import Figure, Skipped, took
 from tests.stories.olist import WHOLE
-
-from .figures import Figure, Skipped, took
 
 STORY = Path(__file__).parents[1] / "stories" / "test_olist.py"
 NAME = "olist_story_s"

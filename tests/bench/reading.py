@@ -6,12 +6,11 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
-from nurture.mail.raw_mail import RawMail
-from nurture.mail.replies import read_reply
-from tests.mail.hostile_mails import MAILS
-from tests.mail.replying import mail
-
-from .figures import Figure, Skipped, best
+from nurture.mail.inbound.classify import read_reply
+from nurture.mail.inbound.raw_mail import RawMail
+from tests.bench.figures import Figure, Skipped, best
+from tests.mail.inbound.hostile_mails import MAILS
+from tests.mail.inbound.replying import mail
 
 TODAY: Final = date(2026, 1, 5)
 REPEATS: Final = 3

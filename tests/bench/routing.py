@@ -7,19 +7,19 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from nurture.journey import room as rooms
-from nurture.journey.house import House
-from nurture.journey.offering import offer_all
-from nurture.journey.replay import replay
-from nurture.journey.routing import router
-from nurture.journey.undisturbed import undisturbed
-from nurture.rules import read_folder
-from nurture.store import accounts, views
-from nurture.store.accounts import NewAccount
-from tests.matching.labelled import labelled, score
-
-from . import worlds
-from .figures import Figure, Skipped, took
+from nurture.definitions import read_folder
+from nurture.journey.accounts import queries as accounts_queries
+from nurture.journey.accounts.queries import NewAccount
+from nurture.journey.handoff.queue import offer_all
+from nurture.journey.leads import snapshot
+from nurture.journey.routing import capacity as rooms
+from nurture.journey.routing.replay import replay
+from nurture.journey.routing.router import router
+from nurture.runtime.context import House
+from nurture.runtime.gc_pause import undisturbed
+from tests.bench import worlds
+from tests.bench.figures import Figure, Skipped, took
+from tests.journey.accounts.match.labelled import labelled, score
 
 LEADS = 100_000
 BATCH = 2_000
@@ -81,7 +81,7 @@ def _house(folder: Path) -> House:
     worlds.enrol(made, LEADS)
     waits = "UPDATE custody SET kind='queue', ref='hand-off', next_action='offer', version=version+1"
     with made.database.write() as connection:
-        accounts.add(made.database, connection, [_account(number) for number in range(ACCOUNTS)])
+        accounts_queries.add(made.database, connection, [_account(number) for number in range(ACCOUNTS)])
         connection.execute(text(waits))
     return made
 
@@ -101,8 +101,8 @@ def _route(made: House, ids: list[int]) -> None:
     for begin in range(0, len(ids), BATCH):
         page = ids[begin : begin + BATCH]
         with made.database.write() as connection:
-            found = views.these(made.database, connection, page)
-            seen = views.views(made.database, connection, found, worlds.START, made.holidays)
+            found = snapshot.these(made.database, connection, page)
+            seen = snapshot.views(made.database, connection, found, worlds.START, made.holidays)
             room = rooms.look(made, connection, policy, worlds.START)
             routes = router(made, connection, policy, page, room, {})
             for lead in seen:

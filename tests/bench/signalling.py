@@ -10,15 +10,14 @@ from typing import Any, Final
 import orjson
 
 from nurture.clock import RealClock
-from nurture.journey import apitokens
-from nurture.journey.house import House
-from nurture.store.database import Database
-from nurture.web.access import SIGNALS
+from nurture.db.engine import Database
+from nurture.journey.intake.api import tokens
+from nurture.runtime.context import House
+from nurture.web.auth import SIGNALS
+from tests.bench.figures import Figure, Skipped
 from tests.chaos.posting import Request, post_all, serving, signed
 from tests.chaos.sending import sent_house
-from tests.journey.looking import one, rows
-
-from .figures import Figure, Skipped
+from tests.journey.observe import one, rows
 
 REQUESTS: Final = 3_000
 LANES: Final = 32
@@ -49,7 +48,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
 
 def _requests(house: House) -> list[Request]:
     now = RealClock().now()
-    token = apitokens.create(house, "bench", ["signals:write"], now)
+    token = tokens.create(house, "bench", ["signals:write"], now)
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     leads = [lead for (lead,) in rows(house, "SELECT id FROM lead ORDER BY id")]
     return [

@@ -11,13 +11,12 @@ from typing import Any, Final
 from sqlalchemy import text
 
 from nurture.clock import RealClock
-from nurture.journey.house import House
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.runtime.context import House
+from tests.bench.figures import Figure, Skipped
 from tests.chaos.posting import Request, post_all, serving, signed
 from tests.chaos.sending import sent_house
 from tests.doubles.events import Signer, body_of, event
-
-from .figures import Figure, Skipped
 
 EVENTS: Final = 40_000
 BATCH: Final = 200

@@ -7,14 +7,15 @@ from pathlib import Path
 
 from sqlalchemy import BigInteger, Float, Integer, String
 
-from nurture.journey.house import House
-from nurture.journey.publish import publish
-from nurture.journey.simulate import NoMail
-from nurture.rules import Sources, read_folder
-from nurture.store import clocks, schema, tables
-from nurture.store.changes import insert_rows
-from nurture.store.database import Database
-from nurture.store.types import Json, UtcDateTime
+from nurture.db import clock_row, schema
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.db.types import Json, UtcDateTime
+from nurture.definitions import Sources, read_folder
+from nurture.journey.leads.changeset import insert_rows
+from nurture.publishing.publish import publish
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 START = datetime(2026, 3, 3, 10, tzinfo=UTC)  # a Tuesday, 10:00: every shipped window is open in Europe
@@ -26,7 +27,7 @@ def house(url: str, sources: Sources | None = None) -> House:
     """Return a migrated house on a virtual clock, with *sources* (the shipped ones) published."""
     database = Database(url)
     schema.upgrade(database)
-    clocks.bind(database, "virtual", START - timedelta(days=60))
+    clock_row.bind(database, "virtual", START - timedelta(days=60))
     made = House(database, NoMail())
     publish(made, sources or read_folder(TEMPLATES), START - timedelta(days=60))
     return made
@@ -38,7 +39,7 @@ def enrol(made: House, count: int, *, first: int = 1, due: datetime = START, pag
     for begin in range(first, first + count, page):
         ids = range(begin, min(begin + page, first + count))
         with made.database.write() as connection:
-            by_name = tables.metadata.tables
+            by_name = core.metadata.tables
             insert_rows(
                 made.database,
                 connection,

@@ -18,10 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.figures import Figure, Skipped, notes
-from tests.doubles.sendgrid import SendGridDouble
-from tests.postgres import postgres
-
-from . import (
+from tests.chaos import (
     crowding,
     ending,
     faulting,
@@ -36,7 +33,9 @@ from . import (
     scanning,
     suppressing,
 )
-from .grounds import PostgresGround, SqliteGround
+from tests.chaos.grounds import PostgresGround, SqliteGround
+from tests.doubles.sendgrid import SendGridDouble
+from tests.postgres import postgres
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
 KILLS, HAND_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15

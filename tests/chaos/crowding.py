@@ -11,11 +11,10 @@ from random import Random
 from typing import Final
 
 from tests.bench.figures import Figure
+from tests.chaos.grounds import Ground, Spot
+from tests.chaos.judging import Oracle, Verdict, in_flight, judge, settle_down, states_in
+from tests.chaos.working import LINE_POINTS, WAIT, WORKER_POINTS, Death, Job, Worker, finish
 from tests.doubles.sendgrid import SendGridDouble
-
-from .grounds import Ground, Spot
-from .judging import Oracle, Verdict, in_flight, judge, settle_down, states_in
-from .working import LINE_POINTS, WAIT, WORKER_POINTS, Death, Job, Worker, finish
 
 WORKERS: Final = 4
 BATCH: Final = 50

@@ -13,15 +13,14 @@ import orjson
 from sqlalchemy import text
 
 from nurture.clock import RealClock
-from nurture.journey import events
-from nurture.journey.house import House
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.engagement import provider_events
+from nurture.runtime.context import House
 from tests.bench.figures import Figure
+from tests.chaos.grounds import empty
+from tests.chaos.posting import Answer, Request, post_all, serving, signed
+from tests.chaos.sending import sent_house
 from tests.doubles.events import Signer, body_of, event
-
-from .grounds import empty
-from .posting import Answer, Request, post_all, serving, signed
-from .sending import sent_house
 
 BATCH: Final = 100
 _KINDS: Final = ("processed", "delivered", "open", "click", "deferred")
@@ -58,7 +57,7 @@ def end(database: Database, folder: Path, count: int, kills: int, chance: Random
         done = {request.name for request in thanked}
         left = [request for request in requests if request.name not in done]
     found.thanked = sum(len(orjson.loads(request.body)) for request in thanked)
-    events.sweep(house, RealClock().now())
+    provider_events.sweep(house, RealClock().now())
     found.lost = _lost(house, thanked)
     with database.read() as connection:
         waiting = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
@@ -119,7 +118,7 @@ def _requests(house: House, signer: Signer, count: int) -> list[Request]:
 
 def _lost(house: House, thanked: list[Request]) -> int:
     """Count events that were thanked for and are not in the database, each known by its own id."""
-    from nurture.mail.sendgrid_events import read
+    from nurture.mail.providers.sendgrid.events import read
 
     with house.database.read() as connection:
         kept = set(connection.execute(text("SELECT natural_key FROM mail_event")).scalars())

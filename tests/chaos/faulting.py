@@ -10,11 +10,10 @@ from random import Random
 from typing import Final
 
 from tests.bench.figures import Figure
+from tests.chaos.grounds import Ground
+from tests.chaos.judging import Oracle, Verdict, judge, states_in
+from tests.chaos.working import OVER_A_LEASE, Job, Worker
 from tests.doubles.sendgrid import Fault, SendGridDouble
-
-from .grounds import Ground
-from .judging import Oracle, Verdict, judge, states_in
-from .working import OVER_A_LEASE, Job, Worker
 
 ROUNDS: Final = 60
 """Each later by OVER_A_LEASE: brakes are off again, and what waits for another try is due."""

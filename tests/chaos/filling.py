@@ -17,19 +17,18 @@ from typing import Any, Final
 from pydantic import SecretStr
 from sqlalchemy import event, text
 
+from nurture.db.engine import Database
 from nurture.errors import DatabaseUnusable
-from nurture.journey.advance import advance
-from nurture.journey.audit import audit
-from nurture.journey.deliver import deliver
-from nurture.journey.house import House
-from nurture.mail.sendgrid import SendGrid
-from nurture.store.database import Database
+from nurture.journey.delivery.run import deliver
+from nurture.journey.tracks.advance import advance
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.reporting.audit import audit
+from nurture.runtime.context import House
 from tests.bench.figures import Figure, Skipped
+from tests.chaos.grounds import BASE_URL, Ground, PostgresGround, SqliteGround, now
+from tests.chaos.judging import Oracle, Verdict, in_flight, judge, states_in, uncovered
+from tests.chaos.working import Ahead, finish
 from tests.doubles.sendgrid import KEY, SendGridDouble
-
-from .grounds import BASE_URL, Ground, PostgresGround, SqliteGround, now
-from .judging import Oracle, Verdict, in_flight, judge, states_in, uncovered
-from .working import Ahead, finish
 
 REMEDY: Final = "Make room"
 DISK_MB: Final = 48

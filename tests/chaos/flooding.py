@@ -16,17 +16,16 @@ import aiohttp
 import psycopg
 
 from nurture.clock import RealClock
-from nurture.journey import links
-from nurture.journey.house import House
-from nurture.journey.links import Link, Wanted
-from nurture.store.database import Database
-from nurture.web.access import EVENTS, INBOUND, LEADS
+from nurture.db.engine import Database
+from nurture.runtime import public_links
+from nurture.runtime.context import House
+from nurture.runtime.public_links import Link, Wanted
+from nurture.web.auth import EVENTS, INBOUND, LEADS
 from tests.bench.figures import Figure
+from tests.chaos.posting import serving
+from tests.chaos.sending import sent_house
 from tests.doubles.events import Signer
-from tests.journey.looking import one, rows
-
-from .posting import serving
-from .sending import sent_house
+from tests.journey.observe import one, rows
 
 READERS: Final = 500
 LANES: Final = 16
@@ -92,10 +91,11 @@ def flood(url: str, folder: Path, chance: Random) -> Flooded:
 def _links(house: House) -> list[str]:
     """Make a link to opt out for each lead; return the paths."""
     made: list[Link] = [
-        links.make(Wanted(links.UNSUBSCRIBE, lead)) for (lead,) in rows(house, "SELECT id FROM lead")
+        public_links.make(Wanted(public_links.UNSUBSCRIBE, lead))
+        for (lead,) in rows(house, "SELECT id FROM lead")
     ]
     with house.database.write() as connection:
-        links.keep(house.database, connection, made, RealClock().now())
+        public_links.keep(house.database, connection, made, RealClock().now())
     return [urlsplit(link.url("https://go.example.com")).path for link in made]
 
 

@@ -14,15 +14,14 @@ import orjson
 from sqlalchemy import text
 
 from nurture.clock import RealClock
-from nurture.journey.house import House
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.runtime.context import House
 from tests.bench.figures import Figure
+from tests.chaos.grounds import empty
+from tests.chaos.posting import Request, post_all, serving
+from tests.chaos.sending import sent_house
 from tests.doubles.events import KINDS, SIGNATURE, TIMESTAMP, Signer, body_of, event
-from tests.journey.looking import everything
-
-from .grounds import empty
-from .posting import Request, post_all, serving
-from .sending import sent_house
+from tests.journey.observe import everything
 
 MAILS: Final = 200
 HUGE: Final = 50 * 1024 * 1024

@@ -17,14 +17,14 @@ import psycopg
 from sqlalchemy import text
 
 from nurture.clock import RealClock
-from nurture.journey import advance, enrol
-from nurture.journey.house import House
-from nurture.journey.publish import publish
-from nurture.journey.simulate import NoMail
-from nurture.store import clocks, schema
-from nurture.store.database import Database
+from nurture.db import clock_row, schema
+from nurture.db.engine import Database
+from nurture.journey.tracks import advance, enroll
+from nurture.publishing.publish import publish
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
 from tests.journey.builders import tiny_rules
-from tests.journey.looking import crowd
+from tests.journey.observe import crowd
 
 BASE_URL: Final = "https://nurture.example.com"
 _ALWAYS: Final = {
@@ -159,10 +159,10 @@ def _plant(url: str, count: int, *, planned: bool, ready: bool) -> None:
     house = House(database, NoMail(), base_url=BASE_URL)
     due = now() - timedelta(minutes=5)
     start = due - timedelta(hours=1)
-    clocks.bind(database, "live", start)
+    clock_row.bind(database, "live", start)
     publish(house, _rules(), start)
     crowd(house, count, start, title="Head", **({"demo_requested": True} if ready else {}))
-    enrol.classify(house, start)
+    enroll.classify(house, start)
     advance.advance(house, start)
     if planned:
         advance.advance(house, due)

@@ -20,25 +20,25 @@ from typing import Final, NamedTuple
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from nurture.crm.csvfolder import CsvFolder
+from nurture.crm.base import Crm
+from nurture.crm.csv_folder import CsvFolder
 from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.port import Crm
 from nurture.crm.salesforce import SalesforceCrm
-from nurture.journey import handback, handoff
-from nurture.journey.deliver import deliver
-from nurture.journey.house import House
-from nurture.journey.rulebook import Rulebooks
-from nurture.mail.sendgrid import SendGrid
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.crm_sync import push
+from nurture.journey.delivery.run import deliver
+from nurture.journey.handoff import sweep
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.runtime.context import House
+from nurture.runtime.published import Rulebooks
 from tests.bench.figures import Figure
+from tests.chaos.grounds import BASE_URL, Ground
+from tests.chaos.judging import Oracle, in_flight, judge, settle_down, states_in
+from tests.chaos.working import Ahead, Death, Observer, Worker
 from tests.doubles.crm_server import CrmDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble
 from tests.doubles.salesforce import CONSUMER_KEY, CONSUMER_SECRET, SalesforceDouble
 from tests.doubles.sendgrid import KEY, SendGridDouble
-
-from .grounds import BASE_URL, Ground
-from .judging import Oracle, in_flight, judge, settle_down, states_in
-from .working import Ahead, Death, Observer, Worker
 
 LEADS: Final = 6
 ANY: Final = "any moment"
@@ -121,14 +121,14 @@ def work(job: Job, observe: Observer, books: Rulebooks | None = None) -> None:
     house = House(Database(job.url), provider, BASE_URL, job.origin, rulebooks=books, crm=crm)
     clock = Ahead(job.ahead)
     try:
-        handoff.hand_off(house, clock.now())
+        sweep.hand_off(house, clock.now())
         observe("offered")
-        handback.hand_back(house, clock, observe)
+        push.hand_back(house, clock, observe)
         observe("told")
         for offer_id in _open_offers(house):
-            handoff.accept(house, offer_id, clock.now())
+            sweep.accept(house, offer_id, clock.now())
         observe("accepted")
-        handback.hand_back(house, clock, observe)
+        push.hand_back(house, clock, observe)
         observe("told again")
         deliver(house, clock)
         observe("briefed")

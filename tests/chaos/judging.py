@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
-from nurture.store.database import Database
+from nurture.db.engine import Database
 from tests.doubles.sendgrid import SendGridDouble
 
 ENDS: Final = frozenset({"accepted", "rejected", "in_doubt", "cancelled"})

@@ -12,13 +12,12 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from nurture.journey.rulebook import Rulebooks
+from nurture.runtime.published import Rulebooks
 from tests.bench.figures import Figure
+from tests.chaos.grounds import Ground
+from tests.chaos.judging import Oracle, Verdict, in_flight, judge, settle_down, states_in, uncovered
+from tests.chaos.working import LINE_POINTS, OVER_A_LEASE, WORKER_POINTS, Death, Job, Worker, finish
 from tests.doubles.sendgrid import Fault, SendGridDouble
-
-from .grounds import Ground
-from .judging import Oracle, Verdict, in_flight, judge, settle_down, states_in, uncovered
-from .working import LINE_POINTS, OVER_A_LEASE, WORKER_POINTS, Death, Job, Worker, finish
 
 ANY: Final = "any moment"
 DOUBLE_POINTS: Final = {"request read": False, "accepted": True}

@@ -10,15 +10,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from nurture.journey import events, listen
-from nurture.journey.house import House
-from nurture.journey.simulate import NoMail
-from nurture.store import suppressions
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.engagement import provider_events, signals
+from nurture.journey.leads import suppression_queries
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
 from tests.bench.figures import Figure
 from tests.doubles.events import KINDS, body_of, event
 from tests.journey.builders import START, make_house, tick_at
-from tests.journey.looking import crowd, rows, write
+from tests.journey.observe import crowd, rows, write
 
 SENT: Final = START + timedelta(hours=2)
 NOW: Final = START + timedelta(days=1)
@@ -79,11 +79,11 @@ def permute(database: Database, folder: Path, count: int, chance: Random) -> Per
     told = [one for id_, key in keys for one in of[id_].telling(f"{ORIGIN}:{key}", chance)]
     chance.shuffle(told)
     for first in range(0, len(told), BATCH):
-        events.receive(house, events.SENDGRID, body_of(told[first : first + BATCH]), NOW)
+        provider_events.receive(house, provider_events.SENDGRID, body_of(told[first : first + BATCH]), NOW)
         if chance.random() < 0.3:
-            events.apply(house, NOW)
-    events.apply(house, NOW)
-    listen.listen(house, NOW)
+            provider_events.apply(house, NOW)
+    provider_events.apply(house, NOW)
+    signals.listen(house, NOW)
     return Permuted(len(keys), len(told), _divergences(_ends(house), of))
 
 
@@ -137,7 +137,7 @@ def _standing(house: House) -> dict[int, list[tuple[str, bool, datetime]]]:
     """Return what stands against each address. Who said no first is told of the first batch that came."""
     everybody = [row[0] for row in rows(house, "SELECT id FROM address")]
     with house.database.read() as connection:
-        found = suppressions.standing(house.database, connection, everybody)
+        found = suppression_queries.standing(house.database, connection, everybody)
     return {
         id_: sorted((one.scope, one.source == "bounce", one.newest) for one in what)
         for id_, what in found.items()
@@ -156,7 +156,7 @@ def _divergences(ends: Mapping[int, tuple[Any, ...]], stories: Mapping[int, Stor
 
 def measure(folder: Path, seed: int, streams: int) -> tuple[list[Figure], list[str]]:
     """Tell *streams* stories on SQLite."""
-    from nurture.store import schema
+    from nurture.db import schema
 
     folder.mkdir(exist_ok=True)
     database = Database(f"sqlite:///{folder / 'permuting.db'}")

@@ -19,19 +19,19 @@ from typing import Final
 
 import psycopg
 
-from nurture.journey import replies
-from nurture.journey.house import House
-from nurture.mail.mailbox import Mailbox
-from nurture.mail.raw_mail import RawMail
-from nurture.mail.reader import MailReader
-from nurture.mail.replies import Reply
-from nurture.store import schema
-from nurture.store.database import Database
+from nurture.db import schema
+from nurture.db.engine import Database
+from nurture.journey.engagement import replies
+from nurture.mail.inbound.classify import Reply
+from nurture.mail.inbound.raw_mail import RawMail
+from nurture.mail.inbound.reader import MailReader
+from nurture.mail.providers.maildir import Mailbox
+from nurture.runtime.context import House
 from tests.bench.figures import Figure
 from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.looking import rows
-from tests.mail.hostile_mails import MAILS
-from tests.mail.replying import TO, mail
+from tests.journey.observe import rows
+from tests.mail.inbound.hostile_mails import MAILS
+from tests.mail.inbound.replying import TO, mail
 
 GOOD: Final = 60
 NOW: Final = START + timedelta(hours=4)

@@ -18,20 +18,20 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from nurture.app import machine_of
-from nurture.journey import advance, suppressfile
-from nurture.journey.deliver import deliver
-from nurture.journey.house import House
-from nurture.journey.restored import restored
-from nurture.journey.suppress import suppress
-from nurture.mail.sendgrid import SendGrid
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.consent import suppression_files
+from nurture.journey.consent.suppression import suppress
+from nurture.journey.delivery.run import deliver
+from nurture.journey.tracks import advance
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.operations.restore import restored
+from nurture.runtime.context import House
 from tests.bench.figures import Figure
+from tests.chaos.grounds import BASE_URL, Ground, PostgresGround, Spot, SqliteGround, now
+from tests.chaos.judging import Oracle, settle_down
+from tests.chaos.working import Ahead, Death, Job, Worker
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.restoring import kept
-
-from .grounds import BASE_URL, Ground, PostgresGround, Spot, SqliteGround, now
-from .judging import Oracle, settle_down
-from .working import Ahead, Death, Job, Worker
 
 WAYS: Final = {"restored at once": 1, "restored after a look": 1, "restored twice": 2, "copied": 0}
 """What happens, and how often the backup is put back then."""
@@ -210,7 +210,7 @@ def _judge(run: _Run) -> Found:
     accepted = Counter(_letters(run))
     twice = sorted(letter for letter, count in accepted.items() if count > 1)
     with run.house() as house:
-        stands = {one.email for one in suppressfile.listed(house)}
+        stands = {one.email for one in suppression_files.listed(house)}
     forgotten = sorted(run.said_no - stands)
     wrong = [*(f"sent twice: {letter}" for letter in twice), *(f"forgotten: {email}" for email in forgotten)]
     return Found(1, accepted.total(), len(run.said_no), len(twice), len(forgotten), wrong=wrong)

@@ -15,19 +15,19 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 
 from nurture.clock import VirtualClock
-from nurture.journey.house import House
-from nurture.mail.mailbox import Mailbox
-from nurture.store import listening_tables
-from nurture.store.database import Database
-from nurture.web.site import create_app
+from nurture.db.engine import Database
+from nurture.db.tables import engagement
+from nurture.mail.providers.maildir import Mailbox
+from nurture.runtime.context import House
+from nurture.web.app import create_app
 from tests.bench.figures import Figure
 from tests.doubles.scanners import COMPANY, LINKS, UNSEEN, Look, trace
 from tests.journey.builders import START, make_house, tick_at, tiny_rules
-from tests.journey.looking import crowd, one, rows, write
+from tests.journey.observe import crowd, one, rows, write
 
 SENT: Final = START + timedelta(hours=1)
 BASE: Final = "https://go.example.com"
-_CONSENT: Final = listening_tables.OpenConsent.__table__  # type: ignore[attr-defined]
+_CONSENT: Final = engagement.OpenConsent.__table__  # type: ignore[attr-defined]
 _LETTERS: Final = {"unsubscribe": "u", "preferences": "p", "pixel": "o"}
 _LINK: Final = re.compile(r"/([cupo])/([\w-]{22})")
 
@@ -155,7 +155,7 @@ def _path(what: str, tokens: dict[str, str]) -> str:
 
 def measure(folder: Path, seed: int, count: int) -> tuple[list[Figure], list[str]]:
     """Scan on SQLite."""
-    from nurture.store import schema
+    from nurture.db import schema
 
     folder.mkdir(exist_ok=True)
     database = Database(f"sqlite:///{folder / 'scanning.db'}")

@@ -6,14 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 from nurture.clock import RealClock
-from nurture.journey.house import House
-from nurture.journey.publish import publish
-from nurture.journey.simulate import NoMail
-from nurture.journey.tick import tick
-from nurture.store import clocks, schema
-from nurture.store.database import Database
+from nurture.db import clock_row, schema
+from nurture.db.engine import Database
+from nurture.journey.run_once import tick
+from nurture.publishing.publish import publish
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
 from tests.journey.builders import tiny_rules
-from tests.journey.looking import crowd, rows, write
+from tests.journey.observe import crowd, rows, write
 
 _ALWAYS = {
     "days: [mon, tue, wed, thu, fri]": "days: [mon, tue, wed, thu, fri, sat, sun]",
@@ -25,8 +25,8 @@ def sent_house(database: Database, folder: Path, count: int) -> House:
     """Migrate *database* and send *count* first emails in it, in the last hours of real time."""
     schema.upgrade(database)
     begin = RealClock().now() - timedelta(hours=3)
-    clocks.bind(database, "live", begin)
-    house = House(database, NoMail(), origin=clocks.origin(database))
+    clock_row.bind(database, "live", begin)
+    house = House(database, NoMail(), origin=clock_row.origin(database))
     sources = tiny_rules()
     for usual, always in _ALWAYS.items():
         assert usual in sources["defaults.yaml"]

@@ -15,16 +15,15 @@ from typing import Final
 
 from sqlalchemy import text
 
-from nurture.journey.house import House
-from nurture.journey.simulate import NoMail
-from nurture.journey.suppress import suppress
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.consent.suppression import suppress
+from nurture.runtime.context import House
+from nurture.simulation.engine import NoMail
 from tests.bench.figures import Figure
+from tests.chaos.grounds import Ground, now
+from tests.chaos.judging import Oracle, Verdict, judge, states_in
+from tests.chaos.working import Job, Note, Notes, Worker, passed, start
 from tests.doubles.sendgrid import SendGridDouble
-
-from .grounds import Ground, now
-from .judging import Oracle, Verdict, judge, states_in
-from .working import Job, Note, Notes, Worker, passed, start
 
 FRONT: Final = 300
 """The victims are drawn from so many messages that go next, or are going."""

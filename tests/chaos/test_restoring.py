@@ -9,10 +9,9 @@ from random import Random
 
 import pytest
 
+from tests.chaos.grounds import PostgresGround, SqliteGround
+from tests.chaos.restoring import WAYS, restore_run
 from tests.doubles.sendgrid import SendGridDouble
-
-from .grounds import PostgresGround, SqliteGround
-from .restoring import WAYS, restore_run
 
 SEED = os.environ.get("SEED") or str(secrets.randbits(32))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from nurture.store.database import Database
-
-from .ending import end
-from .forging import forge
-from .scanning import scan
+from nurture.db.engine import Database
+from tests.chaos.ending import end
+from tests.chaos.forging import forge
+from tests.chaos.scanning import scan
 
 
 def test_forgeries_change_nothing_break_nothing_and_cost_little_memory(tmp_path: Path) -> None:

@@ -23,14 +23,13 @@ from pydantic import SecretStr
 
 from nurture.app import machine_of
 from nurture.clock import RealClock
-from nurture.journey.deliver import deliver
-from nurture.journey.house import House
-from nurture.journey.rulebook import Rulebooks
-from nurture.mail.sendgrid import SendGrid
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.journey.delivery.run import deliver
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.runtime.context import House
+from nurture.runtime.published import Rulebooks
+from tests.chaos.grounds import BASE_URL
 from tests.doubles.sendgrid import KEY
-
-from .grounds import BASE_URL
 
 WORKER_POINTS: Final = (
     "render",

@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy import text
 
 from nurture.cli import main
-from nurture.store import tables
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.db.tables import core
 from tests.journey.builders import tiny_rules
 
 
@@ -81,7 +81,7 @@ class Place:
             with database.read() as connection:
                 return {
                     name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one()
-                    for name in sorted(tables.metadata.tables)
+                    for name in sorted(core.metadata.tables)
                 }
         finally:
             database.close()

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from nurture.clock import RealClock
+from tests.cli.conftest import Place
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
-
-from .conftest import Place
 
 LEADS = "Id,Email,First Name,Title\n" + "".join(f"c{n},p{n}@people.example,P,Head {n}\n" for n in range(20))
 MAPPING = (

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from nurture.cli.root import app
-
-from .conftest import Place
+from nurture.cli.app import app
+from tests.cli.conftest import Place
 
 COMMANDS = [
     "admin adopt", "admin restored", "backup",

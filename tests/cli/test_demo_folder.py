@@ -12,8 +12,7 @@ import pytest
 
 from nurture.cli.demo_folder import MARK, demo_folder
 from nurture.errors import Refused
-
-from .conftest import Place
+from tests.cli.conftest import Place
 
 DEMO = ("demo", "--days", 7, "--no-flows", "--folder")
 

@@ -14,20 +14,19 @@ from typing import Any
 import pytest
 
 from nurture.clock import RealClock
-from nurture.journey.doctor import SetUp
-from nurture.journey.doctor_machine import versions
-from nurture.journey.house import House
-from nurture.mail.provider import Provider
+from nurture.db.engine import Database
+from nurture.mail.providers.base import Provider
+from nurture.operations.check_machine import versions
+from nurture.operations.doctor import SetUp
+from nurture.runtime.context import House
 from nurture.settings import Settings
-from nurture.store.database import Database
+from nurture.web.app import create_app
 from nurture.web.server import serving
-from nurture.web.site import create_app
+from tests.cli.conftest import Place
 from tests.doubles.events import Signer
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 from tests.doubles.smtp import smtp_server
-from tests.journey.looking import Post
-
-from .conftest import Place
+from tests.journey.observe import Post
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Place
+from tests.cli.conftest import Place
 
 
 def _changed(place: Place, path: str, old: str, new: str) -> None:

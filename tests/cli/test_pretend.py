@@ -9,12 +9,11 @@ import pytest
 
 from flows.environment import environment
 from nurture.cli import demo
-from nurture.store import clocks
-from nurture.store.database import Database
+from nurture.db import clock_row
+from nurture.db.engine import Database
+from tests.cli.conftest import Place
 from tests.doubles.events import Signer
 from tests.doubles.sendgrid import KEY, SendGridDouble
-
-from .conftest import Place
 
 
 @pytest.fixture
@@ -78,7 +77,7 @@ def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(
     place.environment.setenv("NURTURE_PROVIDER", "sendgrid")
     assert "would live in virtual time" in place.fails("tick", "--at", "2026-01-05T07:00").err
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    assert clocks.open_mode(database) is None
+    assert clock_row.open_mode(database) is None
     database.close()
     place.ok("tick")  # in real time
     assert sendgrid.accepted() == []

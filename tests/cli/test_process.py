@@ -10,9 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from nurture.store.database import Database
-
-from .conftest import Place
+from nurture.db.engine import Database
+from tests.cli.conftest import Place
 
 _DAILY = (
     "why 1", "leads", "tick", "publish", "check", "handoffs", "audit", "signal 1 clicked", "report funnel",

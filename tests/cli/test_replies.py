@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from nurture.app import open_app
-from nurture.store import inbound_mail
-
-from .conftest import Place
+from nurture.journey.engagement import inbound_mail_queries
+from tests.cli.conftest import Place
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
@@ -18,8 +17,8 @@ AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 def unread(running: Place) -> Place:
     """A place in which a mail was set aside."""
     with open_app() as app, app.database.write() as connection:
-        inbound_mail.store(connection, [inbound_mail.Came("imap", AT, None, "", b"{}")])
-        inbound_mail.set_aside(app.database, connection, {1: "it took more than 30 s"})
+        inbound_mail_queries.store(connection, [inbound_mail_queries.Came("imap", AT, None, "", b"{}")])
+        inbound_mail_queries.set_aside(app.database, connection, {1: "it took more than 30 s"})
     return running
 
 

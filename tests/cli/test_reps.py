@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .conftest import Place
+from tests.cli.conftest import Place
 
 
 def test_reps_are_listed_with_what_they_have(running: Place) -> None:

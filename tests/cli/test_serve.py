@@ -12,11 +12,10 @@ import httpx
 import orjson
 import pytest
 
-from nurture.store import clocks
-from nurture.store.database import Database
+from nurture.db import clock_row
+from nurture.db.engine import Database
+from tests.cli.conftest import Place
 from tests.journey.builders import START
-
-from .conftest import Place
 
 NURTURE = str(Path(sys.executable).with_name("nurture"))
 
@@ -42,6 +41,6 @@ def test_it_says_where_it_listens_and_stops_in_good_order(place: Place, number: 
 
 def test_a_database_in_virtual_time_is_not_served(place: Place) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    clocks.bind(database, "virtual", START)
+    clock_row.bind(database, "virtual", START)
     database.close()
     assert "virtual time" in place.fails("serve", "--port", "0").err

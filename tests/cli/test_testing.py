@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.cli.conftest import Place
 from tests.doubles.smtp import Fault, smtp_server
-
-from .conftest import Place
 
 ARGS = ("test", "welcome/01-hello", "--to", "me@house.example")
 

@@ -11,10 +11,9 @@ from pathlib import Path
 import orjson
 
 from nurture.app import open_app
+from nurture.web.app import create_app
 from nurture.web.server import serving
-from nurture.web.site import create_app
-
-from .conftest import Place
+from tests.cli.conftest import Place
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nurture.crm.csvfolder import CsvFolder
+from nurture.crm.base import Crm, CrmDown, NotWritten, Person, Record, Refused, Seen, Stage, Unclear, Written
+from nurture.crm.csv_folder import CsvFolder
 from nurture.crm.hubspot import HubSpotCrm
-from nurture.crm.port import Crm, CrmDown, NotWritten, Person, Record, Refused, Seen, Stage, Unclear, Written
 from nurture.crm.salesforce import SalesforceCrm
 from tests.doubles.crm_server import CrmDouble, Fault
 from tests.doubles.hubspot import TOKEN, HubSpotDouble

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nurture.mail.compose import Address
-from nurture.mail.mailbox import Mailbox
-from nurture.mail.provider import Accepted, Provider, Rejected
-from nurture.mail.sendgrid import SendGrid
-from nurture.mail.smtp import SMTP
+from nurture.mail.providers.base import Accepted, Provider, Rejected
+from nurture.mail.providers.maildir import Mailbox
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.smtp.provider import SMTP
+from nurture.mail.rendering.render import Address
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.doubles.smtp import smtp_server
 from tests.mail.build import PLAIN, composed

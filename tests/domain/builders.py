@@ -9,11 +9,12 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from nurture.domain import calendar, score
-from nurture.domain.calendar import Delay, Window
-from nurture.domain.conditions import Condition
 from nurture.domain.lead import Custodian, Engagement, Lead
-from nurture.domain.planner import (
+from nurture.domain.planning import calendar
+from nurture.domain.planning.calendar import Delay, Window
+from nurture.domain.planning.conditions import Condition
+from nurture.domain.planning.lead_view import Enrollment, Position, Touch, TouchState, View
+from nurture.domain.planning.planner import (
     Decision,
     HoldReason,
     Leave,
@@ -23,10 +24,7 @@ from nurture.domain.planner import (
     decide,
     evolve,
 )
-from nurture.domain.policy import Criterion, Policy, RejectReason, Resume
-from nurture.domain.score import Points
-from nurture.domain.signals import Signal, SignalKind
-from nurture.domain.track import (
+from nurture.domain.planning.program import (
     FINALLY,
     Again,
     Branch,
@@ -45,7 +43,10 @@ from nurture.domain.track import (
     ToQueue,
     WaitFor,
 )
-from nurture.domain.view import Enrollment, Position, Touch, TouchState, View
+from nurture.domain.policy.policy import Criterion, Policy, RejectReason, Resume
+from nurture.domain.scoring import scoring
+from nurture.domain.scoring.scoring import Points
+from nurture.domain.signals import Signal, SignalKind
 
 AT_ONCE = Delay()
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -373,5 +374,5 @@ class World:
         self.signals = tuple(sorted((*self.signals, one), key=lambda known: known.occurred_at))
         since = self.lead.evidence_since
         if since is None or one.occurred_at >= since:
-            engagement = score.add(self.lead.engagement, self.policy.points, (one,))
+            engagement = scoring.add(self.lead.engagement, self.policy.points, (one,))
             self.lead = replace(self.lead, engagement=engagement)

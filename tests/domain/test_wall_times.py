@@ -12,12 +12,12 @@ from typing import Final
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CALENDAR: Final = "nurture/domain/calendar.py"
+CALENDAR: Final = "nurture/domain/planning/calendar.py"
 ZONED: Final = {
     CALENDAR: "the one place",
-    "nurture/rules/spans.py": "looks whether a zone exists",
-    "nurture/crm/rows.py": "the zone of a file's times, which the reader of dates makes UTC at once",
-    "nurture/crm/dates.py": "reads what a file says in its zone or with an offset, and returns UTC",
+    "nurture/definitions/values.py": "looks whether a zone exists",
+    "nurture/formats/lead_file.py": "the zone of a file's times, which the reader of dates makes UTC at once",
+    "nurture/formats/dates.py": "reads what a file says in its zone or with an offset, and returns UTC",
 }
 """Files that may name a zone other than UTC, and why."""
 

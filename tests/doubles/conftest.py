@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .sendgrid import Account, SendGridDouble
+from tests.doubles.sendgrid import Account, SendGridDouble
 
 
 @pytest.fixture(scope="module")

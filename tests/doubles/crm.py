@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from nurture.crm.port import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
+from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import orjson
 
-from .crm_server import Answer, Call, CrmDouble, Effect
+from tests.doubles.crm_server import Answer, Call, CrmDouble, Effect
 
 TOKEN: Final = "pat-eu1-double-token"
 _BASE: Final = "/crm/v3/objects/contacts"

@@ -7,7 +7,7 @@ import itertools
 import json
 from typing import Any, NamedTuple
 
-from .sendgrid import KEY, REF, SendGridDouble
+from tests.doubles.sendgrid import KEY, REF, SendGridDouble
 
 _numbers = itertools.count(1)
 SEND = "/v3/mail/send"

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .crm_server import Answer, Call, CrmDouble, Effect
-from .soql import Malformed, Soql
+from tests.doubles.crm_server import Answer, Call, CrmDouble, Effect
+from tests.doubles.soql import Malformed, Soql
 
 CONSUMER_KEY: Final = "3MVG9.consumer.key"
 CONSUMER_SECRET: Final = "4F1.consumer.secret"

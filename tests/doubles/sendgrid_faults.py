@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from .sendgrid import Account, Fault
+from tests.doubles.sendgrid import Account, Fault
 
 
 class Script:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from .sendgrid_fields import (
+from tests.doubles.sendgrid_fields import (
     BREAK,
     Refusal,
     Refusals,

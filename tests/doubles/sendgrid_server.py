@@ -27,10 +27,10 @@ import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from .sendgrid import REF, Account, Fault, lines_in
-from .sendgrid_faults import Limit, Script, limit_headers
-from .sendgrid_fields import Refusal
-from .sendgrid_rules import MOST_BYTES, custom_args, is_sandboxed, refusals
+from tests.doubles.sendgrid import REF, Account, Fault, lines_in
+from tests.doubles.sendgrid_faults import Limit, Script, limit_headers
+from tests.doubles.sendgrid_fields import Refusal
+from tests.doubles.sendgrid_rules import MOST_BYTES, custom_args, is_sandboxed, refusals
 
 _REASONS: Final = {
     413: "Request Entity Too Large",

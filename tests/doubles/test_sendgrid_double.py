@@ -18,8 +18,8 @@ import aiohttp
 import pytest
 import trustme
 
-from .mails import SEND, a_mail, a_ref, post
-from .sendgrid import KEY, REF, Account, Fault, SendGridDouble, What
+from tests.doubles.mails import SEND, a_mail, a_ref, post
+from tests.doubles.sendgrid import KEY, REF, Account, Fault, SendGridDouble, What
 
 
 def _refs(double: SendGridDouble) -> list[str | None]:

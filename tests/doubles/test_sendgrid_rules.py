@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from .mails import a_mail, a_mail_to, post
-from .sendgrid import REF, SendGridDouble
+from tests.doubles.mails import a_mail, a_mail_to, post
+from tests.doubles.sendgrid import REF, SendGridDouble
 
 pytestmark = pytest.mark.quick
 

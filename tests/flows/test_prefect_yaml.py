@@ -15,7 +15,7 @@ from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
 from flows.deployments import POOL, SCHEDULE, paced
-from nurture.journey.heartbeat import LEASE
+from nurture.outbox.heartbeat import LEASE
 
 pytestmark = pytest.mark.quick
 

@@ -28,8 +28,8 @@ from flows.environment import CLIENT_SECRET, environment
 from flows.leftovers import clear
 from flows.parent import Children, await_answer
 from nurture.app import open_app
+from nurture.db.engine import Database
 from nurture.settings import Settings
-from nurture.store.database import Database
 from tests.flows.prefect_api import Api, any_port, ask, until
 from tests.journey.builders import START, add_lead, make_house
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from flows.shell import StageFailed, may_pass, opened, without_messages
+from nurture.db import clock_row
+from nurture.db.engine import Database
 from nurture.errors import ClockWentBackwards, DatabaseUnusable, Misconfigured, NotFound, Refused
-from nurture.store import clocks
-from nurture.store.database import Database
 
 
 def _explained(error: DBAPIError) -> DatabaseUnusable:
@@ -85,7 +85,7 @@ def virtual(
 def test_a_replayed_moment_moves_the_virtual_clock_and_is_remembered(virtual: Database) -> None:
     with opened("2026-03-01T09:00") as (_, now):
         assert now.isoformat() == "2026-03-01T09:00:00+00:00"
-    assert clocks.virtual_now(virtual) == now
+    assert clock_row.virtual_now(virtual) == now
     with pytest.raises(ClockWentBackwards), opened("2026-02-28T09:00+00:00"):
         pass
 

@@ -26,12 +26,12 @@ from flows.deployments import paced
 from flows.up import up
 from nurture.app import open_app
 from nurture.clock import RealClock
+from nurture.db.engine import Database
+from nurture.db.tables import core
 from nurture.errors import Refused
 from nurture.files import exposed
-from nurture.journey.publish import publish
+from nurture.publishing.publish import publish
 from nurture.settings import Settings
-from nurture.store import tables
-from nurture.store.database import Database
 from tests.flows.prefect_api import Api, any_port, ask, until
 from tests.journey.builders import START, add_lead, tiny_rules
 
@@ -45,7 +45,7 @@ ANY_ID = "3f2c6f4e-9f0b-4a55-8a52-0d7f0c1f7f11"
 READY_WITHIN = 22
 """Seconds in which Prefect's server and the flows have started, on a machine that is not busy."""
 
-custody = tables.Custody.__table__  # type: ignore[attr-defined]
+custody = core.Custody.__table__  # type: ignore[attr-defined]
 
 
 @dataclass

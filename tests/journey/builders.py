@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from sqlalchemy import event, insert
 
+from nurture.db import clock_row
+from nurture.db.engine import Database
+from nurture.db.tables import core
 from nurture.domain.address import normalise_address
-from nurture.journey import approval, publish, tick
-from nurture.journey.house import House
-from nurture.mail.mailbox import Mailbox
-from nurture.store import clocks, tables
-from nurture.store.database import Database
+from nurture.journey import run_once
+from nurture.mail.providers.maildir import Mailbox
+from nurture.publishing import approval, publish
+from nurture.runtime.context import House
 
 START: Final = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 """A Monday morning, before the send window of the tiny rules opens."""
@@ -137,7 +139,7 @@ def make_house(
     db: Database, tmp_path: Path, now: datetime = START, rules: dict[str, str] | None = None
 ) -> House:
     """Return a house in virtual time in which *rules* (the tiny ones) are published."""
-    clocks.bind(db, "virtual", now)
+    clock_row.bind(db, "virtual", now)
     house = House(db, Mailbox(tmp_path / "mailbox"))
     publish.publish(house, rules or tiny_rules(), now)
     return house
@@ -213,14 +215,14 @@ def add_lead(
 def tick_at(house: House, *moments: datetime) -> None:
     """Run one round of everything at each moment."""
     for moment in moments:
-        tick.tick(house, moment)
+        run_once.tick(house, moment)
 
 
-_ADDRESS = tables.Address.__table__  # type: ignore[attr-defined]
-_LEAD = tables.Lead.__table__  # type: ignore[attr-defined]
-_IDENTITY = tables.Identity.__table__  # type: ignore[attr-defined]
-_CUSTODY = tables.Custody.__table__  # type: ignore[attr-defined]
-_JOURNAL = tables.Journal.__table__  # type: ignore[attr-defined]
+_ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
+_LEAD = core.Lead.__table__  # type: ignore[attr-defined]
+_IDENTITY = core.Identity.__table__  # type: ignore[attr-defined]
+_CUSTODY = core.Custody.__table__  # type: ignore[attr-defined]
+_JOURNAL = core.Journal.__table__  # type: ignore[attr-defined]
 
 
 @contextmanager

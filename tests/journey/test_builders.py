@@ -7,9 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from nurture.store.database import Database
-
-from .builders import START, add_lead, make_house, tick_at
+from nurture.db.engine import Database
+from tests.journey.builders import START, add_lead, make_house, tick_at
 
 
 def test_a_head_is_greeted_on_the_first_day_and_everybody_else_is_kept(db: Database, tmp_path: Path) -> None:

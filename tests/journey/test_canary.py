@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from nurture.journey import explain, forget, posted, suppress
-from nurture.journey.house import House
-
-from .builders import tick_at
-from .looking import counted, one
-from .test_forget import ADDRESS, SECRETS, everything_happens
-from .test_forget import house as house  # noqa: PLC0414 - the fixture
-from .test_replies import DAY, HOUR, NOW
+from nurture.journey.consent import suppression
+from nurture.journey.erasure import erase
+from nurture.journey.intake.api import batches
+from nurture.reporting import explain
+from nurture.runtime.context import House
+from tests.journey.builders import tick_at
+from tests.journey.engagement.test_replies import DAY, HOUR, NOW
+from tests.journey.erasure.test_erase import ADDRESS, SECRETS, everything_happens
+from tests.journey.erasure.test_erase import house as house  # noqa: PLC0414 - the fixture
+from tests.journey.observe import counted, one
 
 HOSTILE = "'; DROP TABLE lead; -- canary"
 
@@ -25,15 +27,15 @@ def test_values_are_bound_and_no_log_names_a_person(
     with caplog.at_level(logging.DEBUG), counted(house.database) as statements:
         lead = everything_happens(house, tmp_path)
         named = {"external_id": HOSTILE, "email": "canary@people.example", "full_name": HOSTILE}
-        done = posted.post_leads(house, "crm", [named | {"title": HOSTILE, "zone": HOSTILE}], "website", NOW)
+        done = batches.post_leads(house, "crm", [named | {"title": HOSTILE, "zone": HOSTILE}], "website", NOW)
         assert done.accepted == 1, done.rejected
         signal = {"lead": {"id": lead}, "kind": "visited", "occurred_at": NOW.isoformat()}
-        posted.post_signals(house, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
+        batches.post_signals(house, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
         tick_at(house, NOW + 2 * HOUR, NOW + 3 * HOUR)
         explain.why(house, explain.find_lead(house, ADDRESS), NOW + 3 * HOUR)
         explain.find_lead(house, "canary@people.example")
-        suppress.suppress(house, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
-        forget.forget(house, ADDRESS, NOW + DAY)
+        suppression.suppress(house, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
+        erase.forget(house, ADDRESS, NOW + DAY)
     assert one(house, "SELECT count(*) FROM identity WHERE external_id = :id", id=HOSTILE) == 1
     assert len(statements) > 100
     asked_by_the_test = "external_id = 'c-4711'"

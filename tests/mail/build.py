@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from nurture.mail.compile import CompiledEmail, EmailSource, compile_email
-from nurture.mail.compose import Address, ComposedEmail, Envelope, compose
+from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
+from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
 
 LAYOUTS = Path(__file__).parents[2] / "templates" / "layouts"
 PLAIN = (LAYOUTS / "plain.mjml").read_text()

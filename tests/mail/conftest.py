@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nurture.mail.smtp import SMTP
+from nurture.mail.providers.smtp.provider import SMTP
 from tests.doubles.smtp import SMTPDouble, smtp_server, trusting
 
 Run = Callable[..., tuple[SMTP, SMTPDouble]]

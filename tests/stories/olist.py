@@ -14,12 +14,11 @@ import pytest
 from sqlalchemy import select
 
 from nurture.domain.lead import Closing
-from nurture.journey import simulate
-from nurture.journey.house import House
-from nurture.journey.intake import import_file
-from nurture.journey.steer import Deal, close_many
-
-from .world import TEMPLATES, house_in_memory, table
+from nurture.journey.intake.import_file import import_file
+from nurture.journey.tracks.manual import Deal, close_many
+from nurture.runtime.context import House
+from nurture.simulation import engine
+from tests.stories.world import TEMPLATES, house_in_memory, table
 
 START: Final = datetime(2017, 6, 14, tzinfo=UTC)
 END: Final = datetime(2018, 11, 30, tzinfo=UTC)
@@ -98,13 +97,13 @@ class Replay:
         now = START
         for moment in sorted({*arrivals, *deals}):
             if moment > now:
-                simulate.run(self.house, now, moment)
+                engine.run(self.house, now, moment)
             if moment in arrivals:
                 self._arrive(moment, arrivals[moment])
             if moment in deals:
                 self._win(moment, deals[moment])
             now = moment
-        simulate.run(self.house, now, END)
+        engine.run(self.house, now, END)
 
     def _arrive(self, now: datetime, rows: list[list[str]]) -> None:
         path = self.folder / f"{now:%Y-%m-%d}.csv"

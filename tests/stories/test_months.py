@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from nurture.domain.calendar import Window, is_open
+from nurture.domain.planning.calendar import Window, is_open
 from nurture.domain.signals import SignalKind
 from nurture.errors import ClockWentBackwards, Refused
-from nurture.journey import handoff, simulate, steer
-from nurture.journey.house import House
-from nurture.journey.intake import import_file
-from nurture.journey.publish import publish
-from nurture.journey.tick import tick
+from nurture.journey.handoff import sweep
+from nurture.journey.intake.import_file import import_file
+from nurture.journey.run_once import tick
+from nurture.journey.tracks import manual
+from nurture.publishing.publish import publish
+from nurture.runtime.context import House
+from nurture.simulation import engine
 from tests.journey.builders import add_lead, tiny_rules
-
-from .world import custodian, does, everything, house_in_memory, live, rows, touches
+from tests.stories.world import custodian, does, everything, house_in_memory, live, rows, touches
 
 pytestmark = pytest.mark.quick
 
@@ -88,7 +89,7 @@ def test_a_rep_who_says_not_now_gives_the_lead_30_days_of_peace(house: House) ->
         START,
         START + 100 * DAY,
         (replies, does(house, lead, SignalKind.REPLIED)),
-        (rejects, lambda at: handoff.reject(house, 1, "not-now", at)),
+        (rejects, lambda at: sweep.reject(house, 1, "not-now", at)),
     )
     heard = [at for at, _ in touches(house, lead) if at > replies]
     assert rejects + 30 * DAY <= heard[0] <= rejects + 60 * DAY
@@ -98,7 +99,7 @@ def test_a_rep_who_says_not_now_gives_the_lead_30_days_of_peace(house: House) ->
 def test_a_paused_lead_is_left_alone_and_then_goes_on_where_it_stood(house: House) -> None:
     paused, other = (add_lead(house, at=START, attended=True) for _ in range(2))
     stops, ends = START + 10 * DAY, START + 80 * DAY
-    live(house, START, START + 200 * DAY, (stops, lambda at: steer.pause(house, paused, ends, at)))
+    live(house, START, START + 200 * DAY, (stops, lambda at: manual.pause(house, paused, ends, at)))
     assert not [at for at, _ in touches(house, paused) if stops < at < ends]
     assert [at for at, _ in touches(house, other) if stops < at < ends]
     of_track = [email for _, email in touches(house, other) if email[:2] < "06"][:5]
@@ -191,9 +192,9 @@ def test_a_second_round_at_the_same_moment_changes_nothing(house: House) -> None
     while now is not None and now < START + 45 * DAY:
         if steps == 3:
             does(house, leads[0], SignalKind.REPLIED)(now)
-        for _ in range(simulate.MOST_ROUNDS_AT_ONE_MOMENT):
+        for _ in range(engine.MOST_ROUNDS_AT_ONE_MOMENT):
             tick(house, now)
-            following = simulate.next_moment(house)
+            following = engine.next_moment(house)
             if following is None or following > now:
                 break
         settled = everything(house)

@@ -12,13 +12,12 @@ from statistics import quantiles
 import pytest
 from sqlalchemy import Row, select
 
-from nurture.domain.calendar import is_open
-from nurture.domain.track import Program
-from nurture.journey.audit import audit, ledger_by_day
-from nurture.journey.report import wins_by_age
-
-from .olist import END, LEADS, ONE_IN, START, WINS, Replay, replay
-from .world import table
+from nurture.domain.planning.calendar import is_open
+from nurture.domain.planning.program import Program
+from nurture.reporting.audit import audit, ledger_by_day
+from nurture.reporting.tracks import wins_by_age
+from tests.stories.olist import END, LEADS, ONE_IN, START, WINS, Replay, replay
+from tests.stories.world import table
 
 CAP, CAP_PER = 2, timedelta(days=7)
 MOST_SILENCE = timedelta(days=60)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from nurture.domain.lead import Closing
-from nurture.journey import following, handoff, roster, steer
-from nurture.journey.audit import audit, ledger_by_day
-from nurture.journey.house import House
+from nurture.journey.handoff import follow_up, roster, sweep
+from nurture.journey.tracks import manual
+from nurture.reporting.audit import audit, ledger_by_day
+from nurture.runtime.context import House
 from tests.journey.builders import tick_at, tiny_rules
-from tests.journey.looking import crowd, one
-
-from .world import house_in_memory, rows
+from tests.journey.observe import crowd, one
+from tests.stories.world import house_in_memory, rows
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)
 """A Monday, when the desk opens."""
@@ -62,13 +62,13 @@ def _live(house: House, now: datetime) -> None:
     for offer in rows(house, "offer"):
         if offer.state == "offered" and _chance(offer.id, "ignores") > 0.35 and _chance(offer.id, now) < 0.6:
             if _chance(offer.id, "likes") < 0.5:
-                handoff.accept(house, offer.id, now)
+                sweep.accept(house, offer.id, now)
             else:
-                handoff.reject(house, offer.id, REJECTS[int(4 * _chance(offer.id, "why"))], now)
+                sweep.reject(house, offer.id, REJECTS[int(4 * _chance(offer.id, "why"))], now)
         elif offer.state == "accepted" and offer.followed_up_at is None and _chance(offer.id, "lazy") > 0.4:
-            following.followed_up(house, offer.lead_id, "call", now)
+            follow_up.followed_up(house, offer.lead_id, "call", now)
         elif offer.followed_up_at == now - DAY and _chance(offer.id, "ends") < 0.2:
-            steer.close(house, offer.lead_id, Closing.LOST, now, reason="no decision")
+            manual.close(house, offer.lead_id, Closing.LOST, now, reason="no decision")
 
 
 def _moments() -> Iterator[datetime]:

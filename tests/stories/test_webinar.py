@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from nurture.domain.lead import Custodian
-from nurture.journey import report, simulate, webinar
-from nurture.journey.audit import audit, ledger_by_day
-from nurture.journey.crowd import Crowd
-from nurture.journey.house import House
-from nurture.journey.intake import Imported, import_file
-from nurture.journey.tick import tick
-
-from .world import TEMPLATES, house_in_memory, rows
+from nurture.journey.intake.import_file import Imported, import_file
+from nurture.journey.run_once import tick
+from nurture.reporting import tracks, webinar
+from nurture.reporting.audit import audit, ledger_by_day
+from nurture.runtime.context import House
+from nurture.simulation import engine
+from nurture.simulation.behavior import Crowd
+from tests.stories.world import TEMPLATES, house_in_memory, rows
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 DAYS = 60
@@ -52,7 +52,7 @@ def told(folder: Path, days: int = DAYS) -> Story:
     arrived = webinar.arrivals(house, "webinar")
     crowd = Crowd(house, "spring", START)
     until = START + timedelta(days=days)
-    end = simulate.run(house, START, until, between=crowd.live, step=timedelta(minutes=30))
+    end = engine.run(house, START, until, between=crowd.live, step=timedelta(minutes=30))
     return Story(house, imported, arrived, end)
 
 
@@ -108,7 +108,7 @@ def test_in_the_end_no_promise_is_broken(story: Story) -> None:
 
 
 def test_every_hand_off_says_why_now_why_this_rep_and_under_which_policy(story: Story) -> None:
-    offers = report.handoffs_report(story.house)
+    offers = tracks.handoffs_report(story.house)
     assert len(offers) > 40
     assert len({one.rule for one in offers}) > 3
     for one in offers:
@@ -121,14 +121,14 @@ def test_no_rep_gets_more_in_a_day_than_there_is_room_for(story: Story) -> None:
     with story.house.database.read() as connection:
         reps = story.house.rulebooks.current(connection).policy.reps
     room = {rep.id: rep.capacity for rep in reps}
-    got = Counter((one.rep, one.offered_at.date()) for one in report.handoffs_report(story.house))
+    got = Counter((one.rep, one.offered_at.date()) for one in tracks.handoffs_report(story.house))
     assert {rep for rep, _ in got} == set(room)
     assert max(got.values()) >= 7, "the first day's rush ought to fill them"
     assert all(number <= room[rep] for (rep, _), number in got.items())
 
 
 def test_what_reps_reject_goes_where_the_policy_says(story: Story) -> None:
-    rejected = [one for one in report.handoffs_report(story.house) if one.state == "rejected"]
+    rejected = [one for one in tracks.handoffs_report(story.house) if one.state == "rejected"]
     went = {
         (row.lead_id, row.at): row.custody_to
         for row in rows(story.house, "journal")
@@ -142,7 +142,7 @@ def test_what_reps_reject_goes_where_the_policy_says(story: Story) -> None:
 
 
 def test_an_expired_hand_off_comes_back_to_marketing_or_waits_for_a_person(story: Story) -> None:
-    made = report.handoffs_report(story.house)
+    made = tracks.handoffs_report(story.house)
     expired = [one for one in made if one.state == "expired"]
     again = {(one.lead_id, one.offered_at) for one in made}
     back = {

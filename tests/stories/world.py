@@ -10,14 +10,16 @@ from typing import Any, Final
 
 from sqlalchemy import Table, select
 
+from nurture.db import clock_row, schema
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.definitions import read_folder
 from nurture.domain.signals import SignalKind
-from nurture.journey import listen, simulate
-from nurture.journey.house import House
-from nurture.journey.publish import publish
-from nurture.journey.simulate import NoMail
-from nurture.rules import read_folder
-from nurture.store import clocks, schema, tables
-from nurture.store.database import Database
+from nurture.journey.engagement import signals
+from nurture.publishing.publish import publish
+from nurture.runtime.context import House
+from nurture.simulation import engine
+from nurture.simulation.engine import NoMail
 
 TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 
@@ -31,14 +33,14 @@ def house_in_memory(start: datetime, rules: dict[str, str] | None = None, **sett
     """Return a house in virtual time from *start* on, in which *rules* (the shipped ones) are published."""
     database = Database("sqlite://")
     schema.upgrade(database)
-    clocks.bind(database, "virtual", start)
+    clock_row.bind(database, "virtual", start)
     house = House(database, NoMail(), **settings)
     publish(house, rules or shipped_rules(), start)
     return house
 
 
 def table(name: str) -> Table:
-    return tables.metadata.tables[name]
+    return core.metadata.tables[name]
 
 
 Happening = tuple[datetime, Callable[[datetime], object]]
@@ -47,15 +49,15 @@ Happening = tuple[datetime, Callable[[datetime], object]]
 def live(house: House, now: datetime, until: datetime, *happenings: Happening) -> None:
     """Let time pass from *now* to *until*; each happening comes at its time, and is heard at once."""
     for at, happen in sorted(happenings, key=lambda one: one[0]):
-        simulate.run(house, now, at)
+        engine.run(house, now, at)
         happen(at)
         now = at
-    simulate.run(house, now, until)
+    engine.run(house, now, until)
 
 
 def does(house: House, lead_id: int, kind: SignalKind, value: str | None = None) -> Callable[[datetime], int]:
     """Return what a lead does, as a happening."""
-    return lambda at: listen.record(house, [listen.told(lead_id, kind, value, at, at)], at)
+    return lambda at: signals.record(house, [signals.told(lead_id, kind, value, at, at)], at)
 
 
 def rows(house: House, name: str) -> list[Any]:
@@ -66,7 +68,7 @@ def rows(house: House, name: str) -> list[Any]:
 
 
 def everything(house: House) -> dict[str, list[Any]]:
-    return {name: rows(house, name) for name in tables.metadata.tables}
+    return {name: rows(house, name) for name in core.metadata.tables}
 
 
 def touches(house: House, *lead_ids: int) -> list[tuple[datetime, str]]:

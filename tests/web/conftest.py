@@ -9,11 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nurture.store.database import Database
+from nurture.db.engine import Database
 from tests.postgres import Reused
 from tests.sqlite import copy_alone, hurried
-
-from .world import World, moved_to, open_world
+from tests.web.world import World, moved_to, open_world
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy import text
 
-from nurture.journey import explain
-from nurture.store.database import Database
+from nurture.db.engine import Database
+from nurture.reporting import explain
 from nurture.web.server import serving
-from tests.journey.briefing import briefed, mailed
-
-from .browser import chromium
-from .world import World
+from tests.journey.handoff.briefing import briefed, mailed
+from tests.web.browser import chromium
+from tests.web.world import World
 
 WIDTHS = (390, 1000)
 

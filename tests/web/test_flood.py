@@ -15,23 +15,12 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from nurture.journey import apitokens
-from nurture.web.access import (
-    ALLOWANCES,
-    EVENTS,
-    INBOUND,
-    LEADS,
-    MAILS,
-    OPT_OUTS,
-    PAGES,
-    PROGRAMS,
-    SIGNALS,
-)
+from nurture.journey.intake.api import tokens as api_tokens
+from nurture.web.app import create_app
+from nurture.web.auth import ALLOWANCES, EVENTS, INBOUND, LEADS, MAILS, OPT_OUTS, PAGES, PROGRAMS, SIGNALS
 from nurture.web.server import serving
-from nurture.web.site import create_app
 from tests.doubles.events import Signer
-
-from .world import NOW, ONE_CLICK, World
+from tests.web.world import NOW, ONE_CLICK, World
 
 SIGNER = Signer()
 STOPS = b"List-Unsubscribe=One-Click"
@@ -166,7 +155,7 @@ def test_without_a_signature_that_may_be_true_nothing_is_read(sqlite_world: Worl
 
 def test_a_slow_body_is_hung_up_on_whatever_it_is_for(sqlite_world: World) -> None:
     world = sqlite_world
-    token = apitokens.create(world.house, "site", ["signals:write"], NOW)
+    token = api_tokens.create(world.house, "site", ["signals:write"], NOW)
     hasty = {name: replace(one, seconds=0.2) for name, one in ALLOWANCES.items()}
     known = f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
     held = [
@@ -253,7 +242,7 @@ def test_who_asks_too_often_is_told_when_to_come_again_and_may_still_opt_out(sql
 def test_a_token_that_asks_too_often_is_told_so_and_others_are_not(sqlite_world: World) -> None:
     world = sqlite_world
     app = _app(world, **{PROGRAMS: replace(ALLOWANCES[PROGRAMS], per_second=0.001, burst=2)})
-    tokens = [apitokens.create(world.house, name, ["signals:write"], NOW) for name in ("one", "two")]
+    tokens = [api_tokens.create(world.house, name, ["signals:write"], NOW) for name in ("one", "two")]
     item = {"lead": {"id": world.ids["mia"]}, "kind": "visited", "occurred_at": NOW.isoformat()}
 
     def post(token: str, client: int) -> httpx.Response:

@@ -14,10 +14,9 @@ import pytest
 from fastapi import FastAPI, Request
 
 from nurture.errors import Misconfigured
+from nurture.web.app import create_app
 from nurture.web.server import serve, serving
-from nurture.web.site import create_app
-
-from .world import World
+from tests.web.world import World
 
 
 def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite_world: World) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from .world import ONE_CLICK, World
+from tests.web.world import ONE_CLICK, World
 
 PURPOSES = {"accept": "a", "reject": "r", "unsubscribe": "u", "preferences": "p"}
 HELD = (

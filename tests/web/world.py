@@ -14,11 +14,11 @@ from typing import Any, Final
 from sqlalchemy import select, text
 
 from nurture.clock import VirtualClock
-from nurture.journey import replinks
-from nurture.journey.house import House
-from nurture.store import tables
-from nurture.store.database import Database
-from nurture.web.site import create_app
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.journey.handoff import workspace_links
+from nurture.runtime.context import House
+from nurture.web.app import create_app
 from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
 
 with warnings.catch_warnings():
@@ -68,7 +68,7 @@ class World:
         with self.house.database.read() as connection:
             return {
                 name: sorted(map(repr, connection.execute(select(table))))
-                for name, table in tables.metadata.tables.items()
+                for name, table in core.metadata.tables.items()
             }
 
 
@@ -94,7 +94,7 @@ def open_world(db: Database, tmp_path: Path) -> World:
     tick_at(house, START, START + timedelta(hours=2), START + timedelta(hours=3))
     paths = _paths(tmp_path / "mailbox", ids)
     for who, rep in (("dana", "ana"), ("erik", "ben")):
-        paths[who]["desk"] = f"/{replinks.PATH}/{replinks.create(house, rep, START).token}"
+        paths[who]["desk"] = f"/{workspace_links.PATH}/{workspace_links.create(house, rep, START).token}"
     return _visited(house, ids, paths)
 
 

@@ -1,0 +1,171 @@
+"""Set up and run: init, up, serve, tick, demo, db upgrade, version."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from nurture.app import open_app
+from nurture.cli.output import JsonOption, as_json, complain, counts, out
+from nurture.errors import Refused
+from nurture.journey.run_once import Ticked, tick
+from nurture.runtime import quarantine
+from nurture.settings import Settings
+
+_YEARS: Final = range(1970, 2200)
+"""What a time on the command line may be in."""
+
+database = typer.Typer(help="The database.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("demo")(demo)
+    app.command("up")(up)
+    app.command("serve")(serve)
+    app.command("init")(init)
+    app.command("tick")(run_tick)
+    app.add_typer(database, name="db")
+    app.command("version")(version)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where the demo's database and mail go; made anew.")] = Path(
+        "demo"
+    ),
+    days: Annotated[int, typer.Option(min=7, max=1_000, help="How many days pass.")] = 180,
+    flows: Annotated[bool, typer.Option(help="Run the last days as real Prefect flow runs.")] = True,
+) -> None:
+    """Run the webinar example: 250 registrants, half a year, on a virtual clock."""
+    from nurture.cli.demo import run  # noqa: PLC0415 - only the demo needs it
+
+    run(folder, days, flows=flows)
+
+
+def up() -> None:
+    """Run everything on this machine: Prefect, the flows on schedule, the web pages. Ctrl-C stops it."""
+    from flows.up import up as start  # noqa: PLC0415 - the other commands never load Prefect
+
+    start(Settings.read())
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Where to listen; default NURTURE_WEB_HOST.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65_535, help="Default NURTURE_WEB_PORT; 0 takes any free one.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve the web application alone: links in mail, webhooks, the API. Ctrl-C stops it."""
+    from nurture.web.app import create_app  # noqa: PLC0415
+    from nurture.web.background import answering  # noqa: PLC0415 - the other commands do without
+    from nurture.web.server import serve as serve_pages  # noqa: PLC0415
+
+    with open_app(live=True) as app:
+        where = host or app.settings.web_host
+        wanted = app.settings.web_port if port is None else port
+
+        def told(taken: int) -> None:
+            url = f"http://{f'[{where}]' if ':' in where else where}:{taken}"
+            if json:
+                as_json({"url": url})
+            else:
+                out.print(f"Listening on {url}. Ctrl-C stops.")
+
+        pages = create_app(
+            app.house,
+            app.clock,
+            event_keys=app.settings.webhook_keys,
+            inbound_keys=app.settings.inbound_keys,
+        )
+        with answering(app.house, app.clock):
+            serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
+
+
+def init(json: JsonOption = False) -> None:
+    """Create what is missing: database, starter templates, Prefect's work pool and limits. Re-runnable."""
+    from flows.setup import init as set_up  # noqa: PLC0415 - the other commands never load Prefect
+
+    done = set_up(Settings.read())
+    if json:
+        as_json({"done": done})
+        return
+    for line in done:
+        out.print(line)
+
+
+def run_tick(
+    at: Annotated[
+        str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver, tell the CRM."""
+    with open_app(at=moment(at) if at else None) as app:
+        now = app.clock.now()
+        done = tick(app.house, now, app.clock)
+    if json:
+        why = {"quarantine": done.delivered.quarantine} if done.delivered.quarantine else {}
+        as_json({"at": now, **told(done), **why})
+        return
+    if done.delivered.quarantine:
+        complain(
+            f"Nothing was sent: {done.delivered.quarantine}. {quarantine.ends(done.delivered.quarantine)}"
+        )
+    out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
+    for stage, what in told(done).items():
+        out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else counts(what) or '-'}")
+
+
+def told(done: Ticked) -> dict[str, int | dict[str, int]]:
+    """Return what a round did, stage by stage."""
+    return {
+        "heard": done.heard,
+        "classified": dict(done.classified),
+        "advanced": dict(done.advanced.events),
+        "handed_off": dict(done.handed_off),
+        "crm": dict(done.crm),
+        "delivered": {state: count for state, count in done.delivered.states.items() if count},
+    }
+
+
+@database.command("upgrade")
+def upgrade(json: JsonOption = False) -> None:
+    """Create the tables, or bring them up to date. Safe to run again."""
+    from nurture.db import schema  # noqa: PLC0415
+    from nurture.db.engine import Database  # noqa: PLC0415
+
+    store = Database(Settings.read().database_url.get_secret_value())
+    try:
+        applied = schema.upgrade(store)
+        if json:
+            as_json({"database": store.name, "applied": applied})
+        elif applied:
+            out.print(f"Upgraded {store.name}: {', '.join(applied)}")
+        else:
+            out.print(f"{store.name} is up to date.")
+    finally:
+        store.close()
+
+
+def version(json: JsonOption = False) -> None:
+    """Print the version."""
+    if json:
+        as_json({"version": installed("nurture")})
+    else:
+        out.print(installed("nurture"))
+
+
+def moment(text: str) -> datetime:
+    """Read an ISO time from the command line; without a zone it is UTC. Raises Refused."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{text!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
+    if read.year not in _YEARS:
+        raise Refused(f"{text!r} is not in the years {_YEARS[0]} to {_YEARS[-1]}. Check it.")
+    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -1,0 +1,161 @@
+"""How results are shown: Rich for people, JSON for programs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime
+from typing import Annotated, Any, Final, Literal
+
+import orjson
+import typer
+from rich.cells import cell_len
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nurture.domain.plain_text import plain
+from nurture.domain.planning import calendar
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
+
+
+def complain(message: str) -> None:
+    """Print what went wrong, to the error stream."""
+    err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
+
+
+def as_json(value: object) -> None:
+    """Print *value* as JSON: dates in ISO form, times in UTC."""
+    sys.stdout.buffer.write(
+        orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
+    )
+    sys.stdout.flush()
+
+
+_ANY_KEY = orjson.OPT_NON_STR_KEYS
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "_asdict"):  # before the tuple that it also is
+        return value._asdict()
+    if isinstance(value, (set, frozenset, tuple)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    return str(value)
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
+) -> Table:
+    """Return a table of plain values; *right* names the columns of numbers.
+
+    Where a line is too short for all, cells are broken between words as far as words fit.
+    """
+    cells = [tuple(cell(value) for value in row) for row in rows]
+    widths = _widths([(name, *column) for name, column in _columns(columns, cells)], out.width)
+    shown = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, _GAP, 0, 0),
+    )
+    for name, width in zip(columns, widths, strict=True):
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        shown.add_column(name, justify=justify, overflow="fold", width=width)
+    for row in cells:
+        shown.add_row(*map(escape, row))
+    return shown
+
+
+def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tuple[str, Sequence[str]]]:
+    return ((name, [row[place] for row in rows]) for place, name in enumerate(names))
+
+
+def _widths(columns: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
+    """Return widths that keep words whole, long ones apart; None where all fits anyway, or nothing helps."""
+    natural = [max(map(cell_len, column)) for column in columns]
+    room = line - _GAP * (len(columns) - 1)
+    if sum(natural) <= room:
+        return [None] * len(columns)
+    words = [
+        max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns
+    ]
+    for most in _WORDS:
+        widths = [min(longest, most) for longest in words]
+        if sum(widths) <= room:
+            break
+    else:
+        return [None] * len(columns)
+    for _ in range(
+        room - sum(widths)
+    ):  # the rest goes to what is nearly whole, then to where most is missing
+        lacks = [full - width for full, width in zip(natural, widths, strict=True)]
+        place = min(
+            (place for place, lack in enumerate(lacks) if lack),
+            key=lambda one: (lacks[one] > _NEARLY, lacks[one] if lacks[one] <= _NEARLY else -lacks[one]),
+        )
+        widths[place] += 1
+    return widths
+
+
+_GAP: Final = 2
+_NEARLY: Final = 12
+_WORDS: Final = (24, 20, 16, 12)
+
+
+def cell(value: object) -> str:
+    """Return how one value is shown."""
+    match value:
+        case None:
+            return "-"
+        case datetime():
+            return f"{value:%Y-%m-%d %H:%M}"
+        case date():
+            return value.isoformat()
+        case float():
+            return f"{value:,.1f}"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case _:
+            return plain(str(value))
+
+
+def bar(count: int, most: int, width: int = 40) -> str:
+    """Return a bar for *count* on a scale up to *most*."""
+    return "█" * max(1 if count else 0, round(width * count / most)) if most else ""
+
+
+def local_time(moment: datetime, zone: str) -> str:
+    """Return a moment on the wall clock of *zone*."""
+    return f"{calendar.local(moment, zone or 'UTC'):%a %d %b %Y %H:%M}"
+
+
+def can_open() -> bool:
+    """Tell whether there is somebody to open a window for."""
+    return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
+
+
+def counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
+    """Return counts as one line: the largest first."""
+    return ", ".join(
+        f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count
+    )
+
+
+def many(count: int, thing: str) -> str:
+    """Return a count with its word: 1 row, 2 rows."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

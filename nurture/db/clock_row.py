@@ -1,0 +1,118 @@
+"""The clock row: whether this database lives in real or in virtual time, and the newest time it has seen.
+
+A demo's database ends months ahead of the real clock; sweeps in real time would find it silent until then,
+and virtual time in a live database would send a year's mail in a minute. So each keeps its own kind.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from secrets import token_hex
+from typing import Final, Literal
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.errors import ClockWentBackwards, Refused
+
+Mode = Literal["live", "virtual"]
+
+TOLERANCE: Final = timedelta(minutes=5)
+"""A live clock may step back this far: time servers correct it, and two machines never agree exactly."""
+
+_GRAIN: Final = timedelta(minutes=1)  # written once a minute: parallel workers do not queue for this one row
+
+_clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
+
+
+def open_mode(db: Database) -> Mode | None:
+    """Return the kind of time in which *db* lives, or None when nothing has run in it yet."""
+    with db.read() as connection:
+        mode: Mode | None = connection.execute(select(_clock.c.mode)).scalar()
+    return mode
+
+
+def origin(db: Database) -> str:
+    """Return the name of this installation, 8 random characters; "" before it is bound to a clock."""
+    with db.read() as connection:
+        return connection.execute(select(_clock.c.origin)).scalar() or ""
+
+
+def salt_in(connection: Connection) -> str:
+    """Return the secret with which this installation hashes personal data; it never leaves the database."""
+    return connection.execute(select(_clock.c.salt)).scalar() or ""
+
+
+def virtual_now(db: Database) -> datetime:
+    """Return the time at which the virtual clock of *db* stands.
+
+    Raises:
+        Refused: *db* has no virtual clock.
+    """
+    with db.read() as connection:
+        row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
+    if row is None or row.mode != "virtual":
+        raise Refused(f"The database {db.name} has no virtual clock. `nurture demo` makes one that has.")
+    seen: datetime = row.seen_at
+    return seen
+
+
+def bind(db: Database, mode: Mode, now: datetime) -> None:
+    """Say that *db* is used in *mode* at *now*; the first to say so decides for as long as it exists.
+
+    Raises:
+        Refused: *db* lives in the other kind of time.
+        ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
+    """
+    with db.write() as connection:
+        maker = sqlite.insert if db.is_sqlite else postgresql.insert
+        fresh = {"id": 1, "mode": mode, "seen_at": now, "origin": token_hex(4), "salt": token_hex(32)}
+        connection.execute(maker(_clock).values(**fresh, generation=0).on_conflict_do_nothing())
+        bound = connection.execute(select(_clock.c.mode)).scalar_one()
+        if bound != mode:
+            raise Refused(_other_kind(db, bound))
+        note(connection, now)
+
+
+def note(connection: Connection, now: datetime) -> None:
+    """Remember *now* as the newest time seen (live: to the minute), in the transaction of what is done then.
+
+    Raises:
+        ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
+        Refused: no clock was bound to this database yet.
+    """
+    row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
+    if row is None:
+        raise Refused("This database is bound to no clock yet. `nurture init` binds it to the real one.")
+    live = row.mode == "live"
+    if now < row.seen_at - (TOLERANCE if live else timedelta()):
+        raise ClockWentBackwards(_went_back(row.mode, row.seen_at, now))
+    if now > row.seen_at + (_GRAIN if live else timedelta()):
+        later = update(_clock).where(_clock.c.seen_at < now)
+        connection.execute(later.values(seen_at=now, generation=_clock.c.generation + 1))
+
+
+def _other_kind(db: Database, bound: str) -> str:
+    if bound == "virtual":
+        return (
+            f"The database {db.name} lives in virtual time: a demo or a simulation made it. "
+            "Name another database in NURTURE_DATABASE_URL for real work."
+        )
+    return (
+        f"The database {db.name} is live: its mails go to real people at real times, so it takes no virtual "
+        "clock. Name another database in NURTURE_DATABASE_URL for demos and simulations."
+    )
+
+
+def _went_back(mode: str, seen: datetime, now: datetime) -> str:
+    remedy = (
+        "Set the system's clock right and try again."
+        if mode == "live"
+        else "Virtual time only moves forward; start again with a new database."
+    )
+    return (
+        f"The clock shows {now:%Y-%m-%d %H:%M:%S} UTC, but this database has already seen "
+        f"{seen:%Y-%m-%d %H:%M:%S}. Nothing was done. {remedy}"
+    )

@@ -1,0 +1,326 @@
+"""The connection to the database, and the few things that SQLite and PostgreSQL do differently."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Connection,
+    Engine,
+    FromClause,
+    TextClause,
+    create_engine,
+    event,
+    text,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.errors import explained, without_values
+from nurture.db.row_values import bound, first_of_each, payload_of, pick_postgres, pick_sqlite, typed
+from nurture.errors import DatabaseUnusable
+from nurture.files import create_file, tighten
+from nurture.versions import require_postgresql, require_sqlite
+
+if TYPE_CHECKING:
+    from nurture.db.machine import Machine
+
+Made = TypeVar("Made")
+AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
+"""What is left to do at the end of a transaction; it returns what is to do after the commit."""
+
+BUSY_TIMEOUT_MS = 30_000
+_AT_COMMIT = "nurture_at_commit"
+_ONWARD = "SELECT seq FROM sqlite_sequence WHERE name = :name"
+_DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
+_UNNEST_SQLITE = "json_each(:payload)"
+_UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
+_UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
+_WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
+
+
+class Database:
+    """An engine with two kinds of transaction: `read` and `write`.
+
+    On SQLite a write begins IMMEDIATE (the lock is taken first, so that two writers wait instead of
+    failing), the journal is a WAL and every commit is synced: what was promised survives a power cut.
+    *machine* is what is kept outside it, None where nothing is: in virtual time.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parsed(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._kept: dict[Hashable, Any] = {}
+        self.machine: Machine | None = None
+        self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
+        if self.file is not None:
+            _create_private(self.engine, self.file)
+
+    @property
+    def name(self) -> str:
+        """Return the URL without its password."""
+        return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
+
+    @property
+    def place(self) -> str:
+        """Return what tells this database from others of this machine: its path, or its server and name."""
+        if self.file is not None:
+            return str(self.file.resolve())
+        return f"{self.url.host or ''}:{self.url.port or ''}/{self.url.database}"
+
+    @property
+    def skips_locked(self) -> bool:
+        """Whether a claim can step over rows that another worker holds; SQLite has one writer at a time."""
+        return not self.is_sqlite
+
+    @property
+    def file(self) -> Path | None:
+        """Return the SQLite file, if this is one that has a plain path."""
+        path = self.url.database
+        plain = self.is_sqlite and path and path != ":memory:" and not path.startswith("file:")
+        return Path(path) if path and plain else None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether this is an SQLite file that does not exist yet; opening it would create it."""
+        return self.file is not None and not self.file.exists()
+
+    def tighten(self) -> None:
+        """Take the rights of other accounts from the SQLite file and what SQLite keeps beside it."""
+        if self.file is not None:
+            for path in (self.file, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal"))):
+                tighten(path)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a transaction that only reads; a write inside it is an error."""
+        with explained(self.name), self.engine.connect() as connection:
+            connection.execution_options(nurture_read=True, postgresql_readonly=True)
+            if not self.is_sqlite:
+                yield connection
+                return
+            with _pragma(connection, "query_only", inside="ON", after="OFF"):
+                yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Open a transaction that commits at the end, or leaves nothing behind."""
+        with explained(self.name):
+            with self.engine.begin() as connection:
+                steps: dict[AtCommit, list[Any]] = {}
+                connection.info[_AT_COMMIT] = steps
+                yield connection
+                done = [step(connection, items) for step, items in steps.items()]
+            for after in done:
+                after()
+
+    def at_commit(self, connection: Connection, step: AtCommit, items: Sequence[Any] = ()) -> None:
+        """Run *step* once, with the *items* of every call, as the last of this `write`.
+
+        What it returns runs after the commit.
+        """
+        steps: dict[AtCommit, list[Any]] = connection.info[_AT_COMMIT]
+        steps.setdefault(step, []).extend(items)
+
+    @contextmanager
+    def alter(self) -> Iterator[Connection]:
+        """Open a writing transaction in which tables may be replaced: SQLite checks no foreign keys in it."""
+        with explained(self.name), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                with connection.begin():
+                    yield connection
+                return
+            with _pragma(connection, "foreign_keys", inside="OFF", after="ON"), connection.begin():
+                yield connection
+
+    def rows(
+        self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
+    ) -> FromClause:
+        """Return *rows* as a table expression, passed as one JSON parameter however many they are.
+
+        One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
+        keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
+        """
+        listed = self._unfolded(columns).bindparams(payload=self.payload(columns, rows))
+        return listed.columns(*typed(columns)).cte(name)
+
+    def rows_to_come(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+        """Return a table expression whose rows come with each execution, as the parameter `payload`."""
+        return self._unfolded(columns).columns(*typed(columns)).cte(name)
+
+    def kept(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what was made under *key* before, or make it now.
+
+        For statements that run many times a second: making one costs more than running it.
+        """
+        if key not in self._kept:
+            self._kept[key] = make()
+        made: Made = self._kept[key]
+        return made
+
+    def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+        """Return *rows* as the one parameter that carries them."""
+        return payload_of(columns, rows)
+
+    def _unfolded(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
+        pick = pick_sqlite if self.is_sqlite else pick_postgres
+        listed = ", ".join(
+            f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
+        )
+        unnest = _UNNEST_SQLITE if self.is_sqlite else _UNNEST_POSTGRES
+        return text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
+
+    def insert(
+        self,
+        connection: Connection,
+        table: str,
+        columns: Mapping[str, TypeEngine[Any]],
+        rows: Sequence[Sequence[Any]],
+        *,
+        once: bool = False,
+        keys: Sequence[str] = (),
+    ) -> int:
+        """Insert *rows* with one statement; return how many went in. *once* passes over those already there.
+
+        For a table that numbers its rows, name instead the *keys*, columns each unique: PostgreSQL takes an
+        id for a row before it finds a conflict, and the id is lost, so what is there is left out before.
+
+        SQLite takes one prepared statement many times, which is three times as fast as unfolding JSON there.
+        """
+        if not rows:
+            return 0
+        names = ", ".join(f'"{name}"' for name in columns)
+        unless = " ON CONFLICT DO NOTHING" if once or keys else ""
+        if self.is_sqlite:
+            marks = ", ".join("?" * len(columns))
+            statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
+            return connection.exec_driver_sql(statement, bound(columns, rows)).rowcount
+        listed = ", ".join(f"{pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
+        chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if keys else _UNNEST_POSTGRES}"  # noqa: S608
+        for position, key in enumerate(keys):
+            place = list(columns).index(key)
+            given = pick_postgres(place, columns[key])
+            chosen += " AND" if position else " WHERE"
+            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {given})"
+            rows = first_of_each(rows, place)
+        chosen += " ORDER BY place" if keys else ""  # a plan may look for known rows in any order
+        statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
+        return connection.execute(text(statement), {"payload": payload_of(columns, rows)}).rowcount
+
+    def ids(self, name: str, ids: Sequence[int]) -> FromClause:
+        """Return *ids* as a table expression with the column `id`."""
+        return self.rows(name, {"id": BigInteger()}, [(id_,) for id_ in ids])
+
+    def reserve_ids(self, connection: Connection, table: str, count: int) -> list[int]:
+        """Return *count* ids of *table* that nobody else gets, in a write transaction."""
+        if count == 0:
+            return []
+        if self.is_sqlite:
+            asked = f"SELECT max(coalesce(max(id), 0), coalesce(({_ONWARD}), 0)) FROM {table}"  # noqa: S608
+            newest = connection.execute(text(asked), {"name": table}).scalar_one()
+            return list(range(newest + 1, newest + 1 + count))
+        wanted = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(connection.execute(wanted, {"name": table, "count": count}).scalars())
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.engine.dispose()
+        if self.machine is not None:
+            self.machine.close()
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError) as error:
+        shown = re.sub(r":[^:@/]*@", ":***@", url)
+        raise DatabaseUnusable(
+            f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_WRITE_THIS}"
+        ) from error
+    backend, _, driver = parsed.drivername.partition("+")
+    if backend == "postgres":
+        backend = "postgresql"
+    if backend not in _DRIVERS:
+        raise DatabaseUnusable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_WRITE_THIS}")
+    if driver not in ("", _DRIVERS[backend]):
+        raise DatabaseUnusable(
+            f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_WRITE_THIS}"
+        )
+    return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
+
+
+@contextmanager
+def _pragma(connection: Connection, name: str, *, inside: str, after: str) -> Iterator[None]:
+    """Switch what SQLite lets be switched outside a transaction only, and back."""
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA {name} = {inside}")
+    try:
+        yield
+    finally:
+        connection.rollback()  # after a commit this does nothing
+        driver.execute(f"PRAGMA {name} = {after}")
+
+
+def _engine(url: str, *, sqlite: bool) -> Engine:
+    def dumps(value: object) -> str:
+        return orjson.dumps(value).decode()
+
+    if not sqlite:
+        engine = create_engine(
+            url,
+            json_serializer=dumps,
+            json_deserializer=orjson.loads,
+            hide_parameters=True,
+            pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
+        )
+        event.listen(engine, "handle_error", without_values)
+
+        @event.listens_for(engine, "connect")
+        def _look_at(connection: Any, _record: object) -> None:
+            require_postgresql(connection.info.server_version)
+
+        return engine
+    require_sqlite()
+    engine = create_engine(
+        url,
+        json_serializer=dumps,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,
+        connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA secure_delete = ON")  # who is erased is in no freed page either
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA cache_size = -65536")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("nurture_read", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _create_private(engine: Engine, path: Path) -> None:
+    """Let SQLite find its file with mode 0600; its -wal and -shm get the same."""
+
+    @event.listens_for(engine, "do_connect")
+    def _create(*_: object) -> None:
+        create_file(path)

@@ -1,0 +1,54 @@
+"""What a look at the health of a database finds. Nothing here leaves anything behind."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, func, select, text, update
+
+from nurture.db.clock_row import Mode
+from nurture.db.engine import Database
+from nurture.db.tables import core
+
+_clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
+_message: Table = core.Message.__table__  # type: ignore[attr-defined]
+
+
+class Kept(NamedTuple):
+    """The kind of time in which a database lives, and the newest time that it has seen (UTC)."""
+
+    mode: Mode
+    seen_at: datetime
+
+
+def kept(connection: Connection) -> Kept | None:
+    """Return what the database knows of time, None when nothing has run in it yet."""
+    row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
+    return None if row is None else Kept._make(row)
+
+
+def require_writable(database: Database) -> None:
+    """Write to *database*, and take it back. Raises DatabaseUnusable."""
+    with database.write() as connection:
+        connection.execute(update(_clock).values(seen_at=_clock.c.seen_at))
+        connection.rollback()
+
+
+def journal_mode(connection: Connection) -> str:
+    """Return how SQLite keeps its journal: "wal" where reading and writing go side by side."""
+    mode: str = connection.execute(text("PRAGMA journal_mode")).scalar_one()
+    return mode
+
+
+def server_now(connection: Connection) -> datetime:
+    """Return what time it is on PostgreSQL's own machine: only to compare clocks, never to decide by."""
+    told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return told
+
+
+def next_due(connection: Connection) -> datetime | None:
+    """Return when the first of the messages that wait may go, None if none waits."""
+    wanted = select(func.min(_message.c.send_at)).where(_message.c.state == "planned")
+    first: datetime | None = connection.execute(wanted).scalar_one()
+    return first

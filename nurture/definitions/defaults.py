@@ -1,0 +1,135 @@
+"""templates/defaults.yaml: what every track takes over unless it says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from pydantic import Field
+
+from nurture.definitions.folder import DEFAULTS, Sources
+from nurture.definitions.schema_check import Shape, read_shape
+from nurture.definitions.senders import check_sender
+from nurture.definitions.values import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
+from nurture.definitions.yaml_reader import Node, Reading, read_yaml
+from nurture.domain.planning.calendar import Window
+from nurture.domain.planning.program import Cap, Sender
+
+PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """When a track sends."""
+
+    window: Window = field(default_factory=Window)
+    zone_fallback: str = "UTC"
+    grace: timedelta = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What tracks start from."""
+
+    sender: Sender = field(default_factory=lambda: Sender("", "", ""))
+    sending: Sending = field(default_factory=Sending)
+    cap: Cap = field(default_factory=lambda: Cap(2, timedelta(days=7)))
+    layout: str = PLAIN
+
+
+class DefaultsShape(Shape):
+    """The keys of defaults.yaml."""
+
+    sender: Any = Field(examples=["{name: Nora, email: nora@example.com, postal_address: ...}"])
+    send: Any = Field(None, examples=["{between: 09:00-17:00}"])
+    cap: Any = Field(None, examples=["{touches: 2, per: 7 days}"])
+    layout: Name = Field(PLAIN, examples=[PLAIN])
+
+
+class SenderShape(Shape):
+    """Who the mail is from."""
+
+    name: Line = Field(examples=["Nora from Larkfield"])
+    email: Address = Field(examples=["nora@example.com"])
+    postal_address: Text = Field(examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
+    reply_to: Address = Field("", examples=["hello@example.com"])
+
+
+class SenderPart(Shape):
+    """What a track says differently about its sender."""
+
+    name: Line | None = Field(None, examples=["Nora from Larkfield"])
+    email: Address | None = Field(None, examples=["nora@example.com"])
+    postal_address: Text | None = Field(None, examples=["Larkfield Ltd, 1 Example Street, Exampletown"])
+    reply_to: Address | None = Field(None, examples=["hello@example.com"])
+
+
+class SendShape(Shape):
+    """What stands under `send:`."""
+
+    days: Days | None = Field(None, examples=["[mon, tue, wed, thu, fri]"])
+    between: Between | None = Field(None, examples=["09:00-17:00"])
+    zone_fallback: Zone | None = Field(None, examples=["Europe/Berlin"])
+    skip_holidays: bool | None = Field(None, examples=["yes"])
+    grace: Span | None = Field(None, examples=["3 days"])
+
+
+class CapShape(Shape):
+    """What stands under `cap:`."""
+
+    touches: int = Field(ge=1, examples=["2"])
+    per: PositiveSpan = Field(examples=["7 days"])
+
+
+def read_defaults(sources: Sources, reading: Reading) -> Defaults:
+    """Read defaults.yaml; what is faulty is noted, and stands in with the built-in default."""
+    text = sources.get(DEFAULTS)
+    if text is None:
+        reading.fault(
+            Node(DEFAULTS, 1, None),
+            "this file is missing",
+            "Write it: it names the sender and the postal address.",
+        )
+        return Defaults()
+    node = read_yaml(DEFAULTS, text, reading)
+    if node is None:
+        return Defaults()
+    shape = read_shape(DefaultsShape, node, reading, "the defaults")
+    cap = node.part("cap")
+    per = read_shape(CapShape, cap, reading, "`cap`") if cap is not None else None
+    defaults = Defaults(
+        sender=_sender(node.part("sender"), reading),
+        sending=read_sending(node.part("send"), Sending(), reading),
+        layout=shape.layout if shape is not None else PLAIN,
+    )
+    return defaults if per is None else replace(defaults, cap=Cap(per.touches, per.per))
+
+
+def _sender(node: Node | None, reading: Reading) -> Sender:
+    shape = None if node is None else read_shape(SenderShape, node, reading, "the sender")
+    if node is None or shape is None:
+        return Sender("", "", "")
+    check_sender(node, reading)
+    return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to)
+
+
+def override_sender(node: Node | None, sender: Sender, reading: Reading) -> Sender:
+    """Return *sender* with what a track writes under `sender:`."""
+    shape = None if node is None else read_shape(SenderPart, node, reading, "the sender")
+    if node is None or shape is None:
+        return sender
+    check_sender(node, reading)
+    return replace(sender, **shape.model_dump(exclude_none=True))
+
+
+def read_sending(node: Node | None, start: Sending, reading: Reading) -> Sending:
+    """Return *start* with what stands under `send:`."""
+    shape = None if node is None else read_shape(SendShape, node, reading, "`send`")
+    if shape is None:
+        return start
+    opens, closes = shape.between or (start.window.opens, start.window.closes)
+    skip = start.window.skip_holidays if shape.skip_holidays is None else shape.skip_holidays
+    window = Window(shape.days or start.window.days, opens, closes, skip)
+    grace = start.grace if shape.grace is None else shape.grace
+    return Sending(window, shape.zone_fallback or start.zone_fallback, grace)

@@ -1,0 +1,1 @@
+"""The parts of templates/sales/policy.yaml, one file each."""

@@ -1,0 +1,199 @@
+"""One track's folder: track.yaml and the emails beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field
+
+from nurture.definitions.conditions import Scope, read_condition
+from nurture.definitions.defaults import Defaults, override_sender, read_sending
+from nurture.definitions.destinations import read_place
+from nurture.definitions.email_front_matter import calls_to_action, check_front, chosen_layout
+from nurture.definitions.folder import Sources
+from nurture.definitions.program_compiler import Compiler, check_moves, check_program, email_steps
+from nurture.definitions.schema_check import Shape, Wrong, read_shape
+from nurture.definitions.steps import Step, Tree, every_step
+from nurture.definitions.values import Line, Name, read_name, read_span
+from nurture.definitions.yaml_reader import Node, Reading, nearest, read_yaml
+from nurture.domain.lead import Closing
+from nurture.domain.planning.conditions import Condition
+from nurture.domain.planning.program import Destination, Program, ReEntry, ToClosed, ToTrack
+
+FOLDER: Final = "tracks/"
+_SHALLOW_FALLBACK: Final = ToClosed(Closing.UNREACHABLE, "")
+
+
+class TrackShape(Shape):
+    """The keys of track.yaml."""
+
+    name: Name = Field(examples=["webinar-attended"])
+    goal: Line = Field(examples=["Bring attendees to a first talk with sales"])
+    audience: Any = Field(examples=["{field: attended, is: yes}"])
+    priority: int = Field(0, examples=["10"])
+    re_entry: str = Field("never", examples=["after 90 days"])
+    topic: str = Field("", examples=["Webinars"])
+    sender: Any = Field(None, examples=["{name: Nora from Larkfield}"])
+    send: Any = Field(None, examples=["{between: 09:00-17:00}"])
+    steps: Any = Field(examples=["[{email: 01-thanks}]"])
+    finally_: Any = Field(alias="finally", examples=["keep-warm"])
+    moved_to: dict[str, Any] = Field(default_factory=dict, examples=["{old-step: new-step}"])
+
+
+@dataclass(frozen=True, slots=True)
+class TrackRead:
+    """A track as read: its program without a version, its emails and their layouts."""
+
+    program: Program
+    emails: Mapping[str, str]
+    layouts: Mapping[str, str]
+    node: Node
+
+
+def track_names(sources: Sources) -> list[str]:
+    """List the folders below tracks/."""
+    return sorted(
+        {path.split("/")[1] for path in sources if path.startswith(FOLDER) and path.count("/") >= 2}
+    )
+
+
+def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading) -> TrackRead | None:
+    """Read the track in the folder *name*; None where there is too little to go on. Faults are noted."""
+    file = f"{FOLDER}{name}/track.yaml"
+    if file not in sources:
+        what, instead = "this file is missing", "Write it, or remove the folder."
+        if file.removesuffix(".yaml") + ".yml" in sources:
+            instead = "Rename track.yml to track.yaml."
+        reading.fault(Node(file, 1, None), what, instead)
+        return None
+    node = read_yaml(file, sources[file], reading)
+    if node is None:
+        return None
+    shape = read_shape(TrackShape, node, reading, "the track")
+    _check_name(name, node, reading)
+    finally_ = _finally(name, node, reading)
+    before = len(reading.faults)
+    tree = Tree(reading)
+    steps = tree.steps(node.parts["steps"], "") if "steps" in node.parts else []
+    if "steps" in node.parts and node.value["steps"] == []:
+        reading.fault(
+            node.parts["steps"],
+            "the track has no step",
+            "Write at least one, for example `- email: 01-hello`.",
+        )
+    unread = tree.unread or "steps" not in node.parts
+    scope = Scope(None if unread else email_steps(steps))
+    instructions = Compiler(name, scope, finally_ or _SHALLOW_FALLBACK, reading).program(steps)
+    if len(reading.faults) == before and shape is not None:
+        check_program(instructions, steps, reading)
+        check_moves(shape.moved_to, node.part("moved_to") or node, tree.ids, reading)
+    emails = _emails(name, sources)
+    _check_emails(name, steps, emails, reading, unread=unread)
+    sending = read_sending(node.part("send"), defaults.sending, reading)
+    program = Program(
+        track=name,
+        version=0,
+        goal=shape.goal if shape else "",
+        instructions=instructions,
+        audience=_audience(node, reading),
+        priority=shape.priority if shape else 0,
+        re_entry=_re_entry(node, reading),
+        sender=override_sender(node.part("sender"), defaults.sender, reading),
+        window=sending.window,
+        grace=sending.grace,
+        cap=defaults.cap,
+        zone_fallback=sending.zone_fallback,
+        topic=shape.topic if shape else "",
+        moved=dict(shape.moved_to) if shape else {},
+        calls_to_action=frozenset(
+            email
+            for email, text in emails.items()
+            if calls_to_action(f"{FOLDER}{name}/{email}.md", text, reading)
+        ),
+    )
+    layouts = {
+        email: chosen_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, reading)
+        for email, text in emails.items()
+    }
+    return TrackRead(program, emails, layouts, node)
+
+
+def _check_name(name: str, node: Node, reading: Reading) -> None:
+    try:
+        read_name(name)
+    except Wrong as wrong:
+        reading.fault(node, f"the folder's name: {wrong.what}", wrong.instead)
+    given = node.value.get("name")
+    if isinstance(given, str) and given != name:
+        reading.fault(
+            node.parts["name"],
+            f"the track is named `{given}`, but its folder `{name}`",
+            f"Write `name: {name}`.",
+        )
+
+
+def _finally(name: str, node: Node, reading: Reading) -> Destination | None:
+    inner = node.part("finally")
+    if inner is None:
+        return None
+    to = read_place(inner, reading, f"the steps of {name} have run out")
+    if to == ToTrack(name):
+        reading.fault(inner, "`finally` leads back to this track", "Use `repeat:`, or name another track.")
+    return to
+
+
+def _audience(node: Node, reading: Reading) -> Condition | None:
+    inner = node.part("audience")
+    if inner is None:
+        return None
+    scope = Scope(None, no_emails_because="an audience is asked before any email has gone")
+    return read_condition(inner, scope, reading)
+
+
+def _re_entry(node: Node, reading: Reading) -> ReEntry:
+    given = node.value.get("re_entry", "never")
+    if given == "never" or not isinstance(given, str):
+        return ReEntry()
+    try:
+        return ReEntry(_days_after(given))
+    except Wrong as wrong:
+        reading.fault(node.parts["re_entry"], f"`re_entry`: {wrong.what}", wrong.instead)
+        return ReEntry()
+
+
+def _days_after(given: str) -> int:
+    if not given.startswith("after "):
+        raise Wrong(f"`{given}` does not say when", "Write `never` or for example `after 90 days`.")
+    return read_span(given.removeprefix("after ")).days
+
+
+def _emails(name: str, sources: Sources) -> dict[str, str]:
+    folder = f"{FOLDER}{name}/"
+    return {
+        path.removeprefix(folder).removesuffix(".md"): text
+        for path, text in sorted(sources.items())
+        if path.startswith(folder) and path.endswith(".md") and path != f"{folder}README.md"
+    }
+
+
+def _check_emails(
+    name: str, steps: list[Step], emails: Mapping[str, str], reading: Reading, *, unread: bool
+) -> None:
+    unread = unread or any(step.verb == "email" and step.shape is None for step in every_step(steps))
+    used: set[str] = set()
+    for step in every_step(steps):
+        if step.verb != "email" or step.shape is None:
+            continue
+        for email in step.shape.email:
+            if email not in emails and email not in used:
+                what = f"there is no email file `{email}.md` in {FOLDER}{name}/"
+                reading.fault(step.node.parts["email"], what, nearest(email, emails, "Write the file."))
+            used.add(email)
+    for email, text in emails.items():
+        file = f"{FOLDER}{name}/{email}.md"
+        if email not in used and not unread:
+            instead = f"Add a step `- email: {email}`, or remove the file."
+            reading.fault(Node(file, 1, None), "no step of track.yaml sends this email", instead)
+        check_front(file, text, reading)

@@ -1,0 +1,203 @@
+"""YAML with line numbers, and the collecting of faults."""
+
+# The library only parses. What a bare word means is decided here, so that no value has a surprising type, and
+# no tag can ask for one.
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from difflib import get_close_matches
+from typing import Any, Final
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from nurture.domain.problems import Fault
+
+_MOST_VALUES: Final = 20_000
+_DEEPEST: Final = 40
+_WORDS: Final = {
+    "": None, "~": None, "null": None, "true": True, "True": True, "false": False, "False": False,
+}  # fmt: skip
+_YES_NO: Final = {"yes": True, "no": False}
+_WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value of a YAML file: plain Python, with the line it stands on and its parts."""
+
+    file: str
+    line: int
+    value: Any
+    parts: Mapping[str | int, Node] = field(default_factory=dict)
+
+    def part(self, key: str | int) -> Node | None:
+        """Return the part under *key*, None if there is none."""
+        return self.parts.get(key)
+
+    def deepest(self, path: Iterable[str | int]) -> Node:
+        """Return the part at *path*, or the last one on the way that exists."""
+        node = self
+        for key in path:
+            found = node.parts.get(key)
+            if found is None:
+                return node
+            node = found
+        return node
+
+    def items(self) -> list[Node]:
+        """Return the parts of a list, in order."""
+        return list(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A place that names another track."""
+
+    at: Node
+    track: str
+
+
+@dataclass(slots=True)
+class Reading:
+    """What reading has found so far: faults, and the tracks that were named.
+
+    Not *whole*: what is read was published once, and is not judged anew.
+    """
+
+    whole: bool = True
+    faults: list[Fault] = field(default_factory=list)
+    named: list[Named] = field(default_factory=list)
+
+    def fault(self, at: Node, what: str, instead: str) -> None:
+        """Note a fault at the line of *at*."""
+        self.faults.append(Fault(at.file, at.line, what, instead.removesuffix(".")))
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Say which of the *known* names may have been meant."""
+    options = sorted(known)
+    near = get_close_matches(name, options, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean `{near[0]}`?"
+    return otherwise or f"Known: {', '.join(options) or 'none yet'}."
+
+
+def read_yaml(file: str, text: str, reading: Reading) -> Node | None:
+    """Read *text* as one YAML mapping; None, with one fault, where it is not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            parsed = YAML(typ="safe", pure=True).compose(text)
+        node = _Converter(file, reading).node(parsed, 1, 0)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        last = text.rstrip().count("\n") + 1
+        line = min(mark.line + 1, last) if mark else 1
+        reading.fault(Node(file, line, None), *_explained(error))
+        return None
+    except (YAMLError, ValueError, RecursionError) as error:
+        what = f"this is not YAML: {str(error).splitlines()[0].rstrip('.')}"
+        remedy = "Save the file as plain UTF-8 text without control characters"
+        reading.fault(Node(file, 1, None), what, remedy)
+        return None
+    if not isinstance(node.value, dict):
+        what = "the file is empty" if node.value is None else "the file is not a list of `key: value` lines"
+        reading.fault(node, what, "Copy a file of this kind from another folder and change it.")
+        return None
+    return node
+
+
+def _explained(error: MarkedYAMLError) -> tuple[str, str]:
+    problem = str(error.problem or error.context or "").strip()
+    if "\\t" in problem or "tab" in problem:
+        return "a tab is used to indent", "Indent with spaces: YAML allows no tabs"
+    return (
+        f"this is not YAML: {problem}",
+        "Check the indentation, the colons and the quotes here and on the line above",
+    )
+
+
+class _Converter:
+    """Turns what the YAML library parsed into nodes; refuses files that unfold without end."""
+
+    def __init__(self, file: str, reading: Reading) -> None:
+        self._file = file
+        self._reading = reading
+        self._count = 0
+
+    def node(self, parsed: Any, line: int, depth: int) -> Node:
+        self._count += 1
+        if self._count > _MOST_VALUES or depth > _DEEPEST:
+            raise ValueError("it nests too deep or unfolds into too many values")
+        match parsed:
+            case MappingNode():
+                parts = self._mapping(parsed, depth)
+                return Node(self._file, line, {key: part.value for key, part in parts.items()}, parts)
+            case SequenceNode():
+                listed: dict[str | int, Node] = {
+                    place: self.node(item, item.start_mark.line + 1, depth + 1)
+                    for place, item in enumerate(parsed.value)
+                }
+                return Node(self._file, line, [part.value for part in listed.values()], listed)
+            case ScalarNode():
+                return Node(self._file, line, _scalar(parsed))
+            case _:
+                return Node(self._file, line, None)
+
+    def _mapping(self, parsed: MappingNode, depth: int) -> dict[str | int, Node]:
+        parts: dict[str | int, Node] = {}
+        for key_node, value in parsed.value:
+            line = key_node.start_mark.line + 1
+            key = key_node.value if isinstance(key_node, ScalarNode) else "?"
+            if key in parts:
+                here = Node(self._file, line, None)
+                self._reading.fault(here, f"the key `{key}` is written twice", "Keep one of the two.")
+            part = self.node(value, line, depth + 1)
+            # A bare yes or no is an answer; in quotes, or in a list, it is a word (Norway is NO).
+            if isinstance(value, ScalarNode) and value.style is None and value.value in _YES_NO:
+                part = Node(self._file, line, _YES_NO[value.value])
+            parts[key] = part
+        return parts
+
+
+def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
+    text = str(parsed.value)
+    if parsed.style is not None:
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if _DATE.fullmatch(text):
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return text
+    return text
+
+
+def lines_of(file: str, text: str) -> Mapping[tuple[str, str], int]:
+    """Return the line of each part of a faultless file, as ("routing", "") or ("routing", "dach").
+
+    The second is the key below the part, or the name or id of an entry of its list.
+    """
+    node = read_yaml(file, text, Reading())
+    found: dict[tuple[str, str], int] = {}
+    for key, part in node.parts.items() if node is not None else ():
+        found[str(key), ""] = part.line
+        for below, inner in part.parts.items():
+            named = inner.value if isinstance(inner.value, dict) else {}
+            called = named.get("name") or named.get("id") if isinstance(below, int) else below
+            found[str(key), str(called)] = inner.line
+    return found

@@ -1,0 +1,1 @@
+"""Decide from a log of opt-outs and opt-ins whether an address may be mailed."""

@@ -1,0 +1,1 @@
+"""Delivery statuses, retry backoff and sending limits."""

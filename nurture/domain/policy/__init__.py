@@ -1,0 +1,1 @@
+"""The sales policy as values: reps, hours, readiness, and the effect of a change."""

@@ -1,0 +1,120 @@
+"""Who sells: reps, their managers, the pools that take turns, and when they work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, time
+from enum import StrEnum
+from typing import Final
+
+from nurture.domain.planning.calendar import Window
+
+EVERYONE: Final = "everyone"
+"""The pool of all reps who are no partners, unless the policy writes one of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """When somebody works, on the wall clock of *zone*.
+
+    *country* (ISO 3166 alpha-2, "" for none) says whose public holidays are left out.
+    """
+
+    window: Window = field(default_factory=Window)
+    zone: str = "UTC"
+    country: str = ""
+
+
+ROUND_THE_CLOCK: Final = Hours(Window(frozenset(range(7)), time.min, time.min, skip_holidays=False))
+"""Where the policy says nothing of hours: every hour counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """When sales works; each rep may have hours of its own."""
+
+    hours: Hours = ROUND_THE_CLOCK
+
+
+@dataclass(frozen=True, slots=True)
+class Rep:
+    """A salesperson; *capacity* is how many new leads a day they take, *in_hand* how much open work at most.
+
+    *hours* has what the desk says where the rep says nothing; *weight* is the share in a weighted pool.
+    *manager* and *deputy* are ids, *tell* names the targets that hear of their hand-offs. *left_on* is the
+    last day on which they take leads.
+    """
+
+    id: str
+    name: str
+    email: str
+    capacity: int
+    in_hand: int | None = None
+    weight: int = 1
+    hours: Hours = ROUND_THE_CLOCK
+    manager: str | None = None
+    deputy: str | None = None
+    tell: tuple[str, ...] = ()
+    partner: bool = False
+    left_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manager:
+    """Who hears of hand-offs that nobody answers."""
+
+    id: str
+    name: str
+    email: str
+    tell: tuple[str, ...] = ()
+
+
+class Turn(StrEnum):
+    """How the reps of a pool take turns."""
+
+    ROUND_ROBIN = "round robin"
+    WEIGHTED = "weighted"
+    LEAST_LOADED = "least loaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Reps, by id, who share leads; their order settles ties."""
+
+    name: str
+    reps: tuple[str, ...]
+    by: Turn = Turn.ROUND_ROBIN
+
+
+@dataclass(frozen=True)
+class Team:
+    """Everybody whom the policy names in sales; *pools* always has the one of everyone."""
+
+    reps: tuple[Rep, ...] = ()
+    managers: tuple[Manager, ...] = ()
+    pools: Mapping[str, Pool] = field(default_factory=dict)
+    desk: Desk = field(default_factory=Desk)
+
+    def __post_init__(self) -> None:
+        if EVERYONE not in self.pools:
+            object.__setattr__(self, "pools", {**self.pools, EVERYONE: everyone(self.reps)})
+
+    def rep(self, rep_id: str) -> Rep | None:
+        """Return the rep of this id, None if the policy names none."""
+        return next((rep for rep in self.reps if rep.id == rep_id), None)
+
+    def manager_of(self, rep: Rep) -> Manager | None:
+        """Return whom the rep answers to, None if the policy names nobody; it may be a rep too."""
+        named = (one for one in self.managers if one.id == rep.manager)
+        found = next(named, None)
+        if found is not None or rep.manager is None:
+            return found
+        other = self.rep(rep.manager)
+        return Manager(other.id, other.name, other.email, other.tell) if other is not None else None
+
+
+def everyone(reps: tuple[Rep, ...]) -> Pool:
+    """Return the pool of all reps; of partners only where there is nobody else."""
+    own = tuple(rep.id for rep in reps if not rep.partner)
+    return Pool(EVERYONE, own or tuple(rep.id for rep in reps))

@@ -1,0 +1,1 @@
+"""Score engagement and fit, and filter clicks made by machines."""

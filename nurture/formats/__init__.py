@@ -1,0 +1,1 @@
+"""Files and API items of other systems, read into typed rows."""

@@ -1,0 +1,151 @@
+"""What sales' files say of leads: a row about each, with how it ended, who has it, what was done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from nurture.errors import FileUnreadable
+from nurture.formats.csv_reader import CsvRows, open_rows
+from nurture.formats.dates import DateReader, Evidence
+from nurture.formats.rejected_rows import BadRow
+
+COLUMNS: Final = {
+    "lead": "lead,key,nurture key,nurture key c,email,email address,lead id,id,external id,external_id",
+    "outcome": "outcome,closing,result,closed as",
+    "amount": "amount,value,deal amount,revenue,total,won amount",
+    "closed_at": "closed at,close date,closed,closed date,date,at,when,on,happened at,won at,won date",
+    "reason": "reason,lost reason,closed lost reason,why",
+    "status": "status,lead status,stage,deal stage",
+    "owner": "owner,owner email,lead owner,rep",
+    "touched_at": "touched at,first touch,first touch at,followed up,followed up at,first contact",
+    "changed_at": "changed at,last modified,last modified date,modified,updated,updated at",
+}
+"""The columns, and what files call them."""
+
+_KNOWN: Final = {word: name for name, words in COLUMNS.items() for word in words.split(",")}
+_DATES: Final = ("closed_at", "touched_at", "changed_at")
+_MONEY: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
+_PLAIN: Final = re.compile(r"-?\d+(\.\d{1,2}|,\d{1,2})?")
+_GROUPED: Final = re.compile(r"-?\d{1,3}(?:(,)\d{3}(?:,\d{3})*(?:\.\d{1,2})?|(\.)\d{3}(?:\.\d{3})*,\d{1,2})")
+_MANY_GROUPS: Final = re.compile(r"-?\d{1,3}(?:(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
+_LARGEST: Final = 1e12
+_SAMPLE: Final = 5_000
+_LONGEST: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRow:
+    """One row. *lead* is an id, an address, an external id or our key; the rest is "" or None if not told."""
+
+    line: int
+    lead: str
+    outcome: str = ""
+    amount: float | None = None
+    closed_at: datetime | None = None
+    reason: str = ""
+    status: str = ""
+    owner: str = ""
+    touched_at: datetime | None = None
+    changed_at: datetime | None = None
+
+
+class OutcomeRows:
+    """The rows of one file, each with its cells; a BadRow where one cannot be read."""
+
+    def __init__(self, path: Path, required: Sequence[str]) -> None:
+        self._file = open_rows(path, lambda cells: any(_named(cell) == "lead" for cell in cells))
+        self.header = self._file.header
+        self._places: dict[str, int] = {}
+        for place, cell in enumerate(self.header):
+            name = _named(cell)
+            if name is not None:
+                self._places.setdefault(name, place)
+        missing = [name for name in ("lead", *required) if name not in self._places]
+        if missing:
+            self._file.close()
+            must = ("lead", *required)
+            may = ", ".join(name for name in COLUMNS if name not in must)
+            raise FileUnreadable(
+                f"{path} has no column {missing[0]!r}. Its first line must name {', '.join(must)}, "
+                f"and may name {may}."
+            )
+        self._readers = {
+            name: DateReader(day_first=self._evidence(place).verdict())
+            for name, place in self._places.items()
+            if name in _DATES
+        }
+
+    def _evidence(self, place: int) -> Evidence:
+        """Weigh the dates of one column: the first rows tell whether the day comes first."""
+        found = Evidence()
+        with self._file.again() as sample:
+            for number, row in enumerate(sample):
+                if number > _SAMPLE:
+                    break
+                if not isinstance(row, BadRow):
+                    found.add(row[1][place])
+        return found
+
+    @property
+    def file(self) -> CsvRows:
+        """Return the file, to close it."""
+        return self._file
+
+    def __iter__(self) -> Iterator[tuple[OutcomeRow, Sequence[str]] | BadRow]:
+        for row in self._file:
+            if isinstance(row, BadRow):
+                yield row
+                continue
+            line, cells = row
+            try:
+                yield self._row(line, cells), cells
+            except ValueError as fault:
+                yield BadRow.of(line, str(fault), cells)
+
+    def _row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
+        told = {name: cells[place].strip() for name, place in self._places.items()}
+        if not told["lead"]:
+            raise ValueError("nothing says which lead it is; write its id, its address or its external id")
+        dates = {name: read(told[name]) if told[name] else None for name, read in self._readers.items()}
+        amount = read_amount(told["amount"]) if told.get("amount") else None
+        return OutcomeRow(
+            line,
+            told["lead"],
+            told.get("outcome", "")[:_LONGEST],
+            amount,
+            dates.get("closed_at"),
+            told.get("reason", "")[:_LONGEST],
+            told.get("status", "")[:_LONGEST],
+            told.get("owner", "")[:_LONGEST],
+            dates.get("touched_at"),
+            dates.get("changed_at"),
+        )
+
+
+def read_amount(text: str) -> float:
+    """Read "1,234.50", "1.234,50 €" or "1234". Raises ValueError for what may mean two numbers."""
+    plain = _MONEY.sub("", text)
+    found = _GROUPED.fullmatch(plain) or _MANY_GROUPS.fullmatch(plain)
+    if found is None and _PLAIN.fullmatch(plain):
+        number = float(plain.replace(",", "."))
+    elif found is not None and (found.re is _MANY_GROUPS or found[2] or "." in plain or plain.count(",") > 1):
+        decimal = "," if found.re is _GROUPED and found[2] else "."
+        grouping = "." if decimal == "," else ","
+        if found.re is _MANY_GROUPS:
+            plain = plain.replace(".", "").replace(",", "")
+        number = float(plain.replace(grouping, "").replace(decimal, "."))
+    else:
+        raise ValueError(f"{text[:60]!r} is not an amount without doubt; write it as 1234.50")
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"{text[:60]!r} is no amount of a deal; write a number from 0 on")
+    return number
+
+
+def _named(cell: str) -> str | None:
+    plain = re.sub(r"[\W_]+", " ", cell).strip().casefold()
+    return _KNOWN.get(plain)

@@ -1,0 +1,84 @@
+"""Rows that could not go in, and the file that gives them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from nurture.errors import FileUnreadable, Refused
+from nurture.files import make_folder, open_private, require_ours
+from nurture.formats.csv_cells import CsvWriter
+
+_KEPT_CELLS = 2_000
+_KEPT_CHARACTERS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that stays out, why, and what to do about it."""
+
+    line: int
+    reason: str
+    cells: tuple[str, ...]
+
+    @classmethod
+    def of(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
+        """Keep *cells*, cut to a size that a report can hold."""
+        return cls(line, reason, tuple(cell[:_KEPT_CHARACTERS] for cell in cells[:_KEPT_CELLS]))
+
+
+def report_path(file: Path, wanted: Path | None) -> Path:
+    """Return where the bad rows of *file* go, by default beside it. Raises Refused for the file itself."""
+    path = wanted or file.absolute().with_name(f"{file.stem}.bad-rows.csv")
+    if path.resolve() == file.resolve():
+        raise Refused(f"The bad rows cannot go into {file} itself. Name another file for the report.")
+    return path
+
+
+class BadRowReport:
+    """Write bad rows to a CSV as they come: line, reason, then the original cells.
+
+    No bad rows, no file. Mended rows can be imported again from the report:
+    the importer skips its first two columns.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str]) -> None:
+        self.path = path
+        self.count = 0
+        self._header = tuple(header)
+        self._file: IO[str] | None = None
+        self._writer: CsvWriter | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def add(self, row: BadRow) -> None:
+        """Append *row*. Raises FileUnreadable when the report cannot be written."""
+        try:
+            self._append(row)
+        except OSError as fault:
+            raise FileUnreadable(
+                f"the report of bad rows {self.path} cannot be written: {fault.strerror}; "
+                "name a file in a folder that you may write to"
+            ) from fault
+        self.count += 1
+
+    def _append(self, row: BadRow) -> None:
+        if self._writer is None:
+            make_folder(self.path.parent, ours=False)
+            require_ours(self.path, "line,reason")
+            # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
+            self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
+            self._writer = CsvWriter(self._file)
+            self._writer.row(("line", "reason", *self._header))
+        self._writer.row((row.line, row.reason, *row.cells))

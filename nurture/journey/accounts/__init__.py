@@ -1,0 +1,1 @@
+"""Accounts and which lead belongs to which."""

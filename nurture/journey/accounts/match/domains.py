@@ -1,0 +1,46 @@
+"""The domain that a company registered, from an address or a website, by the public suffix list."""
+
+from __future__ import annotations
+
+from functools import cache, lru_cache
+from typing import Final
+
+from publicsuffixlist import PublicSuffixList
+
+from nurture.domain.address import normalise_address
+from nurture.journey.accounts.match.free_mail import is_free
+
+_LONGEST: Final = 253
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()  # the list that came with the package: nothing is ever fetched
+
+
+@lru_cache(maxsize=65_536)
+def registrable(told: str) -> str:
+    """Return the registrable domain of an email address, a host or a URL; "" where there is none.
+
+    `nora@mail.contoso.co.uk` and `https://www.contoso.co.uk/about` both give `contoso.co.uk`.
+    """
+    host = told.strip().rpartition("@")[2] if "://" not in told else told.strip().partition("://")[2]
+    host = host.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2].partition(":")[0]
+    host = normalise_address("a@" + host)[2:].strip(".") if host else ""
+    if "." not in host or len(host) > _LONGEST or any(not label for label in host.split(".")):
+        return ""
+    if host.replace(".", "").isdigit() or not all(letter.isalnum() or letter in ".-_" for letter in host):
+        return ""
+    return _suffixes().privatesuffix(host) or ""
+
+
+@lru_cache(maxsize=65_536)
+def company_domain(told: str) -> str:
+    """Return the registrable domain, "" where strangers share it too."""
+    domain = registrable(told)
+    return "" if is_free(domain) else domain
+
+
+def label(domain: str) -> str:
+    """Return what a company chose of its domain: `contoso` of contoso.co.uk."""
+    return domain.partition(".")[0]

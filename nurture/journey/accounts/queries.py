@@ -1,0 +1,157 @@
+"""Accounts, and which lead belongs to which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, String, Table, delete, func, select, update
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import sales
+from nurture.db.types import Json, UtcDateTime
+
+account: Table = sales.Account.__table__  # type: ignore[attr-defined]
+lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
+
+
+class AccountRow(NamedTuple):
+    """An account as it stands."""
+
+    id: int
+    source: str
+    external_id: str
+    name: str
+    domains: list[str]
+    owner: str
+    kind: str
+    parent_id: int | None
+
+
+class NewAccount(NamedTuple):
+    """An account that is new, or whose row says something new."""
+
+    source: str
+    external_id: str
+    name: str
+    domains: list[str]
+    owner: str
+    kind: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class Linked(NamedTuple):
+    """To which account a lead belongs, None for none, and how that is known."""
+
+    lead_id: int
+    account_id: int | None
+    how: str
+    because: str
+    at: datetime
+
+
+_NEW: Mapping[str, TypeEngine[Any]] = dict(
+    zip(
+        NewAccount._fields,
+        (String(), String(), String(), Json, String(), String(), UtcDateTime(), UtcDateTime()),
+        strict=True,
+    )
+)
+_LINKED: Mapping[str, TypeEngine[Any]] = dict(
+    zip(Linked._fields, (BigInteger(), BigInteger(), String(), String(), UtcDateTime()), strict=True)
+)
+
+
+def stamp(connection: Connection) -> tuple[int, str]:
+    """Return what tells whether any account has changed: how many there are, and when one last did."""
+    count, newest = connection.execute(select(func.count(), func.max(account.c.updated_at))).one()
+    return count, str(newest)
+
+
+def everything(connection: Connection) -> list[AccountRow]:
+    """Return all accounts, in the order of their ids."""
+    wanted = select(*[account.c[name] for name in AccountRow._fields]).order_by(account.c.id)
+    return [AccountRow._make(row) for row in connection.execute(wanted)]
+
+
+def find(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, AccountRow]:
+    """Return these accounts by id."""
+    chosen = database.ids("chosen", sorted(set(ids)))
+    wanted = select(*[account.c[name] for name in AccountRow._fields]).join(
+        chosen, chosen.c.id == account.c.id
+    )
+    return {row.id: row for row in map(AccountRow._make, connection.execute(wanted))}
+
+
+def known(connection: Connection, source: str) -> dict[str, AccountRow]:
+    """Return the accounts of *source* by their external ids."""
+    wanted = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
+    return {row.external_id: row for row in map(AccountRow._make, connection.execute(wanted))}
+
+
+def add(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+    """Add new accounts."""
+    database.insert(connection, "account", _NEW, rows)
+
+
+def change(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+    """Write what accounts that are known already say now."""
+    if not rows:
+        return
+    new = database.rows("new", _NEW, rows)
+    connection.execute(
+        update(account)
+        .where(account.c.source == new.c.source, account.c.external_id == new.c.external_id)
+        .values(
+            name=new.c.name,
+            domains=new.c.domains,
+            owner=new.c.owner,
+            kind=new.c.kind,
+            updated_at=new.c.updated_at,
+        )
+    )
+
+
+def adopt(
+    database: Database, connection: Connection, parents: Sequence[tuple[int, int | None]], now: datetime
+) -> None:
+    """Write (account id, parent's id) of accounts."""
+    if not parents:
+        return
+    told = database.rows("told", {"id": BigInteger(), "parent": BigInteger()}, parents)
+    connection.execute(
+        update(account).where(account.c.id == told.c.id).values(parent_id=told.c.parent, updated_at=now)
+    )
+
+
+def linked(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Linked]:
+    """Return to which account each of these leads belongs, by lead id."""
+    chosen = database.ids("chosen", lead_ids)
+    wanted = select(*[lead_account.c[name] for name in Linked._fields]).join(
+        chosen, chosen.c.id == lead_account.c.lead_id
+    )
+    return {row.lead_id: row for row in map(Linked._make, connection.execute(wanted))}
+
+
+def link(database: Database, connection: Connection, rows: Sequence[Linked]) -> None:
+    """Write what was matched; what a person settled stays."""
+    database.insert(connection, "lead_account", _LINKED, rows, once=True)
+
+
+def settle(database: Database, connection: Connection, row: Linked) -> None:
+    """Write what a person settled."""
+    connection.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
+    database.insert(connection, "lead_account", _LINKED, [row])
+
+
+def counts(connection: Connection) -> dict[int, int]:
+    """Return how many leads belong to each account that has any."""
+    wanted = (
+        select(lead_account.c.account_id, func.count())
+        .where(lead_account.c.account_id.is_not(None))
+        .group_by(lead_account.c.account_id)
+    )
+    return dict(connection.execute(wanted).tuples().all())

@@ -1,0 +1,1 @@
+"""Opt-outs, opt-ins, the preference center and erasure."""

@@ -1,0 +1,1 @@
+"""Push hand-offs to the CRM and pull changes back."""

@@ -1,0 +1,147 @@
+"""How leads stand in the CRM, as it was last seen, and how far its changes were read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, String, Table, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.db.tables import crm as tables_crm
+from nurture.db.types import UtcDateTime
+
+link: Table = tables_crm.CrmLink.__table__  # type: ignore[attr-defined]
+cursor: Table = tables_crm.CrmCursor.__table__  # type: ignore[attr-defined]
+record: Table = tables_crm.CrmRecord.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+
+
+class Link(NamedTuple):
+    """A lead as the CRM held it when it was last seen."""
+
+    crm: str
+    lead_id: int
+    crm_id: str
+    status: str
+    owner: str
+    handoff: str
+    stage: str
+    changed_at: datetime
+    seen_at: datetime
+
+
+class Ours(NamedTuple):
+    """What we say of a lead that the CRM was told of: its newest hand-off, who keeps it."""
+
+    lead_id: int
+    offer_id: int
+    rep: str
+    state: str
+    answered_at: datetime | None
+    followed_up_at: datetime | None
+    written: str | None
+    record_state: str
+    custodian: str
+    custody_ref: str
+
+
+_LINK: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(
+        Link._fields,
+        (
+            String(),
+            BigInteger(),
+            String(),
+            String(),
+            String(),
+            String(),
+            String(),
+            UtcDateTime(),
+            UtcDateTime(),
+        ),
+        strict=True,
+    )
+)
+
+
+def where(connection: Connection, crm: str) -> str:
+    """Return the cursor of *crm*, "" before its first page."""
+    return connection.execute(select(cursor.c.cursor).where(cursor.c.crm == crm)).scalar() or ""
+
+
+def move(database: Database, connection: Connection, crm: str, to: str, now: datetime) -> None:
+    """Note that the changes of *crm* are read up to *to*."""
+    maker = sqlite.insert if database.is_sqlite else postgresql.insert
+    told = maker(cursor).values(crm=crm, cursor=to, read_at=now)
+    connection.execute(
+        told.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now})
+    )
+
+
+def of(database: Database, connection: Connection, crm: str, lead_ids: Sequence[int]) -> dict[int, Link]:
+    """Return how each of these leads was last seen."""
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    wanted = select(*(link.c[name] for name in Link._fields)).join(chosen, chosen.c.id == link.c.lead_id)
+    return {row.lead_id: row for row in map(Link._make, connection.execute(wanted.where(link.c.crm == crm)))}
+
+
+def keep(database: Database, connection: Connection, links: Sequence[Link]) -> None:
+    """Write how leads were seen, over how they were seen before."""
+    if not links:
+        return
+    chosen = database.ids("chosen", sorted({one.lead_id for one in links}))
+    old = link.delete().where(link.c.crm == links[0].crm, link.c.lead_id.in_(select(chosen.c.id)))
+    connection.execute(old)
+    database.insert(connection, link.name, _LINK, links)
+
+
+def ours(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Ours]:
+    """Return what we say of each of these leads that was handed off."""
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    newest = (
+        select(func.max(record.c.id).label("id"))
+        .join(chosen, chosen.c.id == record.c.lead_id)
+        .group_by(record.c.lead_id)
+        .subquery()
+    )
+    return {row.lead_id: row for row in _ours(connection, newest.c.id)}
+
+
+def told(connection: Connection, crm: str, after: int, limit: int) -> list[Ours]:
+    """Return the newest hand-offs of leads of which *crm* was told, by lead, from lead *after* on."""
+    newest = (
+        select(func.max(record.c.id).label("id"))
+        .where(record.c.crm == crm, record.c.lead_id > after)
+        .group_by(record.c.lead_id)
+        .order_by(record.c.lead_id)
+        .limit(limit)
+        .subquery()
+    )
+    return sorted(_ours(connection, newest.c.id))
+
+
+def _ours(connection: Connection, newest: Any) -> list[Ours]:
+    wanted = (
+        select(
+            record.c.lead_id,
+            record.c.offer_id,
+            offer.c.rep,
+            offer.c.state,
+            offer.c.answered_at,
+            offer.c.followed_up_at,
+            record.c.written,
+            record.c.state,
+            custody.c.kind,
+            custody.c.ref,
+        )
+        .join(offer, offer.c.id == record.c.offer_id)
+        .join(custody, custody.c.lead_id == record.c.lead_id)
+        .where(record.c.id == newest)
+    )
+    return [Ours._make(row) for row in connection.execute(wanted)]

@@ -1,0 +1,1 @@
+"""Claim, compose and send what is due."""

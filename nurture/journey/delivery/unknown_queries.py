@@ -1,0 +1,71 @@
+"""Messages of which nobody knows whether they went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Table, select
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+
+message: Table = core.Message.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+
+
+class Doubt(NamedTuple):
+    """A message in doubt, with what is known of it. *called_at* (UTC) is when the call was stamped."""
+
+    id: int
+    send_key: str
+    kind: str
+    lead_id: int
+    track: str | None
+    step: str
+    rep: str | None
+    called_at: datetime
+    attempts: int
+    reason: str | None
+    email: str | None
+    provider: str | None = None
+
+
+_WANTED = (
+    select(
+        message.c.id,
+        message.c.send_key,
+        message.c.kind,
+        message.c.lead_id,
+        message.c.track,
+        message.c.step,
+        message.c.rep,
+        message.c.state_at,
+        message.c.attempts,
+        message.c.reason,
+        address.c.email,
+        message.c.provider,
+    )
+    .join(lead, lead.c.id == message.c.lead_id)
+    .outerjoin(address, address.c.id == lead.c.address_id)
+    .where(message.c.state == "in_doubt")
+)
+
+
+def listed(connection: Connection) -> list[Doubt]:
+    """Return every message in doubt, the oldest first."""
+    return [
+        Doubt._make(row) for row in connection.execute(_WANTED.order_by(message.c.state_at, message.c.id))
+    ]
+
+
+def chosen(
+    database: Database, connection: Connection, ids: Sequence[int], *, lock: bool = False
+) -> list[Doubt]:
+    """Return those of *ids* that are in doubt; *lock* keeps them until the transaction ends."""
+    wanted = _WANTED.join(picked := database.ids("picked", ids), picked.c.id == message.c.id)
+    if lock and database.skips_locked:
+        wanted = wanted.with_for_update(of=message)
+    return [Doubt._make(row) for row in connection.execute(wanted.order_by(message.c.id))]

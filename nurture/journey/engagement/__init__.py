@@ -1,0 +1,1 @@
+"""Record what leads do: clicks, replies, provider events and other signals."""

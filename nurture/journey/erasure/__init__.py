@@ -1,0 +1,1 @@
+"""Erase a person, and name what a person must clear by hand."""

@@ -1,0 +1,1 @@
+"""Offer leads to reps, follow the SLA and take responses."""

@@ -1,0 +1,176 @@
+"""The queue to sales: who waits, in the order of urgency, and how full the reps are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, Table, func, insert, literal, select, tuple_, update
+
+from nurture.db.engine import Database
+from nurture.db.tables import core, sales
+from nurture.domain.lead import Custodian, Queue
+from nurture.domain.routing.priority import Pressure
+
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+urgency: Table = sales.Urgency.__table__  # type: ignore[attr-defined]
+look: Table = sales.QueueLook.__table__  # type: ignore[attr-defined]
+pressure: Table = sales.Pressure.__table__  # type: ignore[attr-defined]
+
+_WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
+_RANK: Final = func.coalesce(urgency.c.rank, custody.c.since, type_=custody.c.since.type)
+_HELD: Final = "waits for room"
+"""How the next action of a lead begins that was told to wait."""
+
+
+Cursor = tuple[datetime, int]
+"""The rank and the id of a lead in the queue."""
+
+
+class Waiter(NamedTuple):
+    """A lead that waits for a rep: what it is worth, and since when it waits."""
+
+    lead_id: int
+    rank: datetime
+    since: datetime
+    points: int
+    hot: bool
+
+
+def stirs(connection: Connection, now: datetime) -> tuple[bool, bool]:
+    """Say whether anybody is in the queue, and whether anybody is to be looked at now."""
+    somebody = select(custody.c.lead_id).where(*_WAITING)
+    due = somebody.where(custody.c.due_at <= now)
+    waits, is_due = connection.execute(select(somebody.exists(), due.exists())).one()
+    return bool(waits), bool(is_due)
+
+
+def claim(
+    database: Database, connection: Connection, limit: int, after: Cursor | None
+) -> tuple[list[Waiter], Cursor | None, bool]:
+    """Lock the most urgent of the queue, due or not; *after* is the last seen.
+
+    Return them, the last seen if there may be more, and whether others held some: those are passed over.
+    """
+    wanted = (
+        select(
+            custody.c.lead_id,
+            _RANK,
+            func.coalesce(urgency.c.since, custody.c.since, type_=custody.c.since.type),
+            func.coalesce(urgency.c.points, 0),
+            func.coalesce(urgency.c.hot, False),
+        )
+        .outerjoin(urgency, urgency.c.lead_id == custody.c.lead_id)
+        .where(*_WAITING)
+        .order_by(_RANK, custody.c.lead_id)
+        .limit(limit)
+    )
+    if after is not None:
+        rank, lead_id = after
+        last = tuple_(literal(rank, custody.c.since.type), literal(lead_id, BigInteger()))
+        wanted = wanted.where(tuple_(_RANK, custody.c.lead_id) > last)
+    rows = connection.execute(wanted).all()
+    found = [Waiter(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
+    end = (found[-1].rank, found[-1].lead_id) if found and len(found) == limit else None
+    if not database.skips_locked or not found:
+        return found, end, False
+    chosen = database.ids("chosen", [one.lead_id for one in found])
+    free = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id).where(*_WAITING)
+    mine = set(connection.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
+    return [one for one in found if one.lead_id in mine], end, len(mine) < len(found)
+
+
+def looked_for(connection: Connection) -> frozenset[str]:
+    """Return who had room when the whole queue was last looked at, and can take none who waits."""
+    return frozenset(connection.execute(select(look.c.free)).scalar() or ())
+
+
+def note_look(connection: Connection, free: Collection[str], now: datetime) -> None:
+    """Keep who has room and can take none who waits; nobody where not all were looked at."""
+    values = {"free": sorted(free), "at": now}
+    if connection.execute(update(look).values(values)).rowcount == 0:
+        connection.execute(insert(look).values(id=1, **values))
+
+
+def postpone(
+    database: Database,
+    connection: Connection,
+    lead_ids: Sequence[int] | None,
+    until: datetime,
+    now: datetime,
+    policy_version: int,
+) -> int:
+    """Let leads of the queue wait until *until*; None: all that are due. Return how many.
+
+    The journal says so once for each time that a lead waits, not every day.
+    """
+    due = select(custody.c.lead_id, custody.c.next_action).where(*_WAITING)
+    if lead_ids is None:
+        due = due.where(custody.c.due_at <= now)
+    else:
+        chosen = database.ids("chosen", lead_ids)
+        due = due.join(chosen, chosen.c.id == custody.c.lead_id)
+    if database.skips_locked:
+        due = due.order_by(custody.c.lead_id).with_for_update(of=custody, skip_locked=True)
+    found = connection.execute(due).all()
+    if not found:
+        return 0
+    waiting = database.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
+    action = f"{_HELD}, foreseen for {until:%Y-%m-%d %H:%M} UTC"
+    connection.execute(
+        update(custody)
+        .where(custody.c.lead_id == waiting.c.id)
+        .values(due_at=until, next_action=action, version=custody.c.version + 1)
+    )
+    new = [lead_id for lead_id, said in found if not said.startswith(_HELD)]
+    if new:
+        connection.execute(
+            insert(journal),
+            [
+                {
+                    "lead_id": lead_id,
+                    "at": now,
+                    "stage": "hand off",
+                    "event": "held",
+                    "because": f"no rep has room; room is foreseen for {until:%Y-%m-%d %H:%M} UTC",
+                    "policy_version": policy_version,
+                }
+                for lead_id in new
+            ],
+        )
+    return len(found)
+
+
+def ask_again(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
+    """Have the leads of these queues looked at now: who decides about them has changed."""
+    asleep = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
+    if database.skips_locked:
+        held = select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id)
+        connection.execute(held.with_for_update())
+    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))
+
+
+def count(connection: Connection) -> int:
+    """Return how many leads wait for a rep."""
+    return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
+
+
+def note_pressure(connection: Connection, seen: Pressure, full_until: datetime | None, now: datetime) -> None:
+    """Keep how full the reps are, for the tracks."""
+    values = {
+        "at": now,
+        "places": seen.places,
+        "given": seen.given,
+        "waiting": seen.waiting,
+        "full_until": full_until,
+    }
+    if connection.execute(update(pressure).values(values)).rowcount == 0:
+        connection.execute(insert(pressure).values(id=1, **values))
+
+
+def full_until(connection: Connection, now: datetime) -> datetime | None:
+    """Return when the reps are foreseen to have room again, None if they have some now."""
+    until: datetime | None = connection.execute(select(pressure.c.full_until)).scalar()
+    return until if until is not None and until > now else None

@@ -1,0 +1,45 @@
+"""Digests of the links to reps' own pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, String, Table, select, update
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import sales
+from nurture.db.types import UtcDateTime
+from nurture.journey.leads.changeset import insert_rows
+
+link: Table = sales.RepLink.__table__  # type: ignore[attr-defined]
+
+_COLUMNS: Mapping[str, TypeEngine[Any]] = {
+    "digest": String(),
+    "rep": String(),
+    "created_at": UtcDateTime(),
+    "expires_at": UtcDateTime(),
+}
+
+
+def add(
+    database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]
+) -> None:
+    """Keep (digest, rep, created at, expires at) rows."""
+    insert_rows(database, connection, link, _COLUMNS, rows)
+
+
+def find(connection: Connection, digest: str, now: datetime) -> str | None:
+    """Return whose page the link of this digest opens at *now*; None if it opens none, or none any more."""
+    wanted = select(link.c.rep).where(
+        link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now
+    )
+    return connection.execute(wanted).scalar_one_or_none()
+
+
+def revoke(connection: Connection, rep: str, now: datetime) -> int:
+    """End all links of a rep that still work; return how many."""
+    alive = (link.c.rep == rep, link.c.revoked_at.is_(None), link.c.expires_at > now)
+    return connection.execute(update(link).where(*alive).values(revoked_at=now)).rowcount

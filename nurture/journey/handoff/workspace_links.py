@@ -1,0 +1,78 @@
+"""The opaque link to a rep's own page: made for that rep alone, and it ends by itself."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from secrets import token_urlsafe
+from typing import Final, NamedTuple
+
+from nurture.errors import Misconfigured
+from nurture.journey.handoff import workspace_link_queries
+from nurture.journey.handoff.roster import named_rep
+from nurture.journey.routing.availability import takes_leads
+from nurture.runtime import token_queries
+from nurture.runtime.context import House
+from nurture.runtime.public_links import digest
+
+PATH: Final = "i"
+"""Where the pages of reps live under the base URL."""
+
+WORKS_FOR: Final = timedelta(days=30)
+"""A link in an old mail opens nothing."""
+
+
+class RepLink(NamedTuple):
+    """A token, not stored in clear anywhere, and whose page it opens."""
+
+    token: str
+    rep: str
+
+    def url(self, base_url: str) -> str:
+        """Return the link under *base_url*."""
+        return f"{base_url.rstrip('/')}/{PATH}/{self.token}"
+
+
+class Revoked(NamedTuple):
+    """How many links a revocation ended: to the rep's own page, and to answer offers."""
+
+    page: int
+    offers: int
+
+
+def create(house: House, rep: str, now: datetime) -> RepLink:
+    """Make a link to the page of a rep, and keep it. Raises NotFound, or Misconfigured without a base URL."""
+    with house.database.write() as connection:
+        named_rep(house.rulebooks.current(connection).policy, rep)
+        if not house.base_url:
+            raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
+        link = RepLink(token_urlsafe(16), rep)
+        workspace_link_queries.add(
+            house.database, connection, [(digest(link.token), rep, now, now + WORKS_FOR)]
+        )
+    return link
+
+
+def find(house: House, token: str, now: datetime) -> str | None:
+    """Return whose page *token* opens; None if it opens none any more, or its rep has left."""
+    with house.database.read() as connection:
+        rep_id = workspace_link_queries.find(connection, digest(token), now)
+        if rep_id is None:
+            return None
+        rep = house.rulebooks.current(connection).policy.rep(rep_id)
+    return rep_id if rep is not None and takes_leads(rep, now.date()) else None
+
+
+def revoke(house: House, rep: str, now: datetime) -> Revoked:
+    """End every link to the page of a rep and in the rep's briefs, notices and reminders, whoever has it.
+
+    Open offers stay open: a new link to the page answers them, and so do those in later reminders. A rep who
+    has left the policy can still have links. Raises NotFound for an id without either.
+    """
+    with house.database.write() as connection:
+        ended = Revoked(
+            workspace_link_queries.revoke(connection, rep, now),
+            token_queries.remove_offer_links(connection, rep),
+        )
+        if not any(ended):
+            named_rep(house.rulebooks.current(connection).policy, rep)
+    return ended

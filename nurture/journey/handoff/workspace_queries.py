@@ -1,0 +1,206 @@
+"""What lies on a rep's desk: one statement for each pile, however much lies there."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Boolean, Connection, Integer, String, Table, and_, case, func, literal, select
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core, sales
+from nurture.db.types import UtcDateTime
+from nurture.domain.lead import Custodian
+from nurture.journey.leads.changeset import insert_rows
+
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+vote: Table = sales.Vote.__table__  # type: ignore[attr-defined]
+
+
+class OpenOffer(NamedTuple):
+    """An offer that waits for its rep's answer."""
+
+    offer_id: int
+    lead_id: int
+    facts: dict[str, Any]
+    because: str
+    offered_at: datetime
+    expires_at: datetime
+    hot: bool
+
+
+class Kept(NamedTuple):
+    """A lead that the rep accepted; *useful* is what they said of it, None for nothing yet."""
+
+    lead_id: int
+    facts: dict[str, Any]
+    email: str | None
+    since: datetime
+    next_action: str
+    due_at: datetime | None
+    offer_id: int | None
+    followed_up_at: datetime | None
+    useful: bool | None
+
+
+class Former(NamedTuple):
+    """A lead that the rep had on offer, or in hand, and has no more."""
+
+    lead_id: int
+    facts: dict[str, Any]
+    kind: str
+    ref: str
+    next_action: str
+    due_at: datetime | None
+    paused_until: datetime | None
+    paused_by: str | None
+    call_on: date | None
+    state: str
+    reason: str | None
+    answered_at: datetime | None
+
+
+def open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
+    """Return what the rep is asked: hot ones first, then what is due first, then the most urgent."""
+    wanted = (
+        select(
+            offer.c.id,
+            offer.c.lead_id,
+            lead.c.facts,
+            offer.c.because,
+            offer.c.offered_at,
+            offer.c.expires_at,
+            offer.c.hot,
+        )
+        .join(lead, lead.c.id == offer.c.lead_id)
+        .where(offer.c.rep == rep, offer.c.state == "offered")
+        .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.urgency.desc(), offer.c.id)
+        .limit(limit)
+    )
+    return [OpenOffer._make(row) for row in connection.execute(wanted)]
+
+
+def kept(connection: Connection, rep: str, limit: int) -> list[Kept]:
+    """Return the leads that the rep has, those that are to be followed up first at the top."""
+    accepted = (
+        select(offer.c.lead_id, func.max(offer.c.id).label("id"))
+        .where(offer.c.rep == rep, offer.c.state == "accepted")
+        .group_by(offer.c.lead_id)
+        .subquery()
+    )
+    wanted = (
+        select(
+            custody.c.lead_id,
+            lead.c.facts,
+            address.c.email,
+            custody.c.since,
+            custody.c.next_action,
+            custody.c.due_at,
+            accepted.c.id,
+            offer.c.followed_up_at,
+            vote.c.useful,
+        )
+        .join(lead, lead.c.id == custody.c.lead_id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(accepted, accepted.c.lead_id == custody.c.lead_id)
+        .outerjoin(offer, offer.c.id == accepted.c.id)
+        .outerjoin(vote, vote.c.offer_id == accepted.c.id)
+        .where(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
+        .order_by(custody.c.due_at, custody.c.lead_id)
+        .limit(limit)
+    )
+    return [Kept._make(row) for row in connection.execute(wanted)]
+
+
+def former(connection: Connection, rep: str, limit: int) -> list[Former]:
+    """Return leads that were the rep's, or could have been, the newest first."""
+    newest = (
+        select(func.max(offer.c.id).label("id"))
+        .where(offer.c.rep == rep, offer.c.state.in_(("rejected", "expired", "accepted", "lapsed")))
+        .group_by(offer.c.lead_id)
+        .subquery()
+    )
+    mine = and_(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
+    on_track = case((custody.c.kind == Custodian.TRACK.value, 0), else_=1)
+    wanted = (
+        select(
+            custody.c.lead_id,
+            lead.c.facts,
+            custody.c.kind,
+            custody.c.ref,
+            custody.c.next_action,
+            custody.c.due_at,
+            lead.c.paused_until,
+            lead.c.paused_by,
+            lead.c.call_on,
+            offer.c.state,
+            offer.c.reason,
+            offer.c.answered_at,
+        )
+        .join(newest, newest.c.id == offer.c.id)
+        .join(custody, custody.c.lead_id == offer.c.lead_id)
+        .join(lead, lead.c.id == offer.c.lead_id)
+        .where(~mine)
+        .order_by(on_track, offer.c.answered_at.desc(), offer.c.id.desc())
+        .limit(limit)
+    )
+    return [Former._make(row) for row in connection.execute(wanted)]
+
+
+def had(connection: Connection, rep: str, lead_id: int) -> bool:
+    """Say whether the rep ever had this lead on offer."""
+    wanted = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
+    return connection.execute(wanted).scalar() is not None
+
+
+_VOTE: dict[str, TypeEngine[Any]] = {
+    "offer_id": Integer(),
+    "rep": String(),
+    "useful": Boolean(),
+    "voted_at": UtcDateTime(),
+}
+
+
+def cast(
+    database: Database, connection: Connection, offer_id: int, rep: str, now: datetime, *, useful: bool
+) -> None:
+    """Write whether a lead was useful; the last word counts."""
+    connection.execute(vote.delete().where(vote.c.offer_id == offer_id))
+    insert_rows(database, connection, vote, _VOTE, [(offer_id, rep, useful, now)])
+
+
+class Asked(NamedTuple):
+    """What a rep is asked for: offers to answer, the late ones of them, and leads to follow up by now."""
+
+    open: int
+    overdue: int
+    to_follow_up: int
+
+
+NOTHING_ASKED = Asked(0, 0, 0)
+
+
+def asked_of(connection: Connection, now: datetime) -> dict[str, Asked]:
+    """Return what each rep is asked for who is asked for anything."""
+    of_offers = (
+        select(offer.c.rep, func.count(), _count(offer.c.expires_at <= now))
+        .where(offer.c.state == "offered")
+        .group_by(offer.c.rep)
+    )
+    of_leads = (
+        select(custody.c.ref, func.count())
+        .where(custody.c.kind == Custodian.REP.value, custody.c.due_at <= now)
+        .group_by(custody.c.ref)
+    )
+    answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
+    due = {row[0]: row[1] for row in connection.execute(of_leads)}
+    return {rep: Asked(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
+
+
+def _count(condition: Any) -> Any:
+    return func.sum(case((condition, 1), else_=0), type_=Integer())

@@ -1,0 +1,1 @@
+"""Bring leads in from files and programs."""

@@ -1,0 +1,1 @@
+"""Batches that other programs post, their tokens and idempotency keys."""

@@ -1,0 +1,349 @@
+"""Leads that come in: find who is known, write who is new, in a constant number of statements a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Float,
+    Integer,
+    String,
+    Table,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
+
+from nurture.db import clock_row
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.db.types import Json, UtcDateTime
+from nurture.domain.address import mark_of
+from nurture.domain.lead import Fact
+from nurture.journey.handoff import queries as handoff_queries
+from nurture.journey.leads import signal_queries
+from nurture.journey.leads.changeset import Changes, hold, insert_rows
+from nurture.outbox import crm_records
+
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
+import_file: Table = core.ImportFile.__table__  # type: ignore[attr-defined]
+journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+
+Key = tuple[str, str]
+"""A lead's name in another system: (source, external id)."""
+
+
+class Known(NamedTuple):
+    """What intake compares a row with."""
+
+    lead_id: int
+    address_id: int | None
+    facts: dict[str, Fact]
+    zone: str
+    country: str
+    basis: str | None
+    first_contact_at: datetime
+    kind: str
+    ref: str
+    since: datetime
+    version: int
+
+
+class NewLead(NamedTuple):
+    """A lead as it enters."""
+
+    id: int
+    address_id: int | None
+    source: str
+    facts: Mapping[str, Fact]
+    zone: str
+    country: str
+    basis: str | None
+    basis_source: str | None
+    basis_at: datetime | None
+    engagement: float
+    readiness: str
+    first_contact_at: datetime
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewCustody(NamedTuple):
+    """Who keeps a new lead."""
+
+    lead_id: int
+    kind: str
+    ref: str
+    since: datetime
+    next_action: str
+    due_at: datetime | None
+    version: int
+
+
+class Updated(NamedTuple):
+    """A known lead as it is now."""
+
+    lead_id: int
+    address_id: int | None
+    facts: Mapping[str, Fact]
+    zone: str
+    country: str
+    first_contact_at: datetime
+
+
+class Told(NamedTuple):
+    """A signal that a file tells of; *applied_at* is set when it is history that has had its answer."""
+
+    lead_id: int
+    kind: str
+    occurred_at: datetime
+    recorded_at: datetime
+    natural_key: str
+    verdict: str
+    verdict_because: str
+    value: str | None
+    source: str
+    applied_at: datetime | None
+
+
+class Line(NamedTuple):
+    """One line of the journal."""
+
+    lead_id: int
+    at: datetime
+    stage: str
+    event: str
+    because: str
+    custody_from: str | None
+    custody_to: str | None
+    ref: str | None
+
+
+class ImportRun(NamedTuple):
+    """One run of an import."""
+
+    name: str
+    source: str
+    digest: str
+    imported_at: datetime
+    rows: int
+    new: int
+    updated: int
+    bad: int
+
+
+_ID, _INT, _NUM, _TEXT, _TIME = BigInteger(), Integer(), Float(), String(), UtcDateTime()
+_LEAD: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(
+        NewLead._fields,
+        (_ID, _ID, _TEXT, Json, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _NUM, _TEXT, _TIME, _TIME, _TIME),
+        strict=True,
+    )
+)
+_CUSTODY: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(NewCustody._fields, (_ID, _TEXT, _TEXT, _TIME, _TEXT, _TIME, _INT), strict=True)
+)
+_UPDATED: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(Updated._fields, (_ID, _ID, Json, _TEXT, _TEXT, _TIME), strict=True)
+)
+_TOLD: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(
+        Told._fields,
+        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME),
+        strict=True,
+    )
+)
+_LINE: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(Line._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
+)
+_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
+_KEY: Final[Mapping[str, TypeEngine[Any]]] = {"source": _TEXT, "external_id": _TEXT}
+_IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = {**_KEY, "lead_id": _ID}
+
+
+@dataclass(slots=True)
+class Entries:
+    """Everything that one batch of rows writes."""
+
+    leads: list[NewLead] = field(default_factory=list)
+    custody: list[NewCustody] = field(default_factory=list)
+    identities: list[tuple[str, str, int]] = field(default_factory=list)
+    updated: list[Updated] = field(default_factory=list)
+    readdressed: list[int] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    woken: list[int] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+
+    def write(self, database: Database, connection: Connection, now: datetime) -> int:
+        """Write it all; return how many signals were new."""
+        if self.readdressed:
+            # Two leads may swap addresses: first let go, then take.
+            gone = database.ids("gone", self.readdressed)
+            connection.execute(update(lead).where(lead.c.id == gone.c.id).values(address_id=None))
+        _update(database, connection, self.updated, now)
+        insert_rows(database, connection, lead, _LEAD, self.leads)
+        insert_rows(database, connection, identity, _IDENTITY, self.identities)
+        insert_rows(database, connection, custody, _CUSTODY, self.custody)
+        _leave(database, connection, self.left, now)
+        self.changes.write(database, connection, now)
+        insert_rows(database, connection, journal, _LINE, self.lines)
+        if self.woken:
+            signal_queries.wake(database, connection, self.woken, now)
+        told = sorted(self.told, key=lambda one: one.natural_key)
+        return insert_rows(database, connection, signal, _TOLD, told, keys=["natural_key"])
+
+
+def addresses(
+    database: Database, connection: Connection, normals: Collection[str], *, revive: bool = False
+) -> dict[str, tuple[int, int | None]]:
+    """Return (address id, lead id) of each normalised address, creating those that are missing.
+
+    An erased address is known by its mark, and stays one unless it comes in with a lead anew (*revive*): what
+    stands against it holds either way.
+    """
+    found = _addresses(database, connection, normals)
+    missing = [normal for normal in normals if normal not in found]
+    erased = marked(database, connection, missing)
+    if revive and erased:
+        _revive(database, connection, erased)
+    found |= {normal: (id_, None) for normal, id_ in erased.items()}
+    missing = [normal for normal in missing if normal not in erased]
+    if missing:
+        ids = database.reserve_ids(connection, "address", len(missing))
+        fresh = [(id_, normal, normal) for id_, normal in zip(ids, missing, strict=True)]
+        if insert_rows(database, connection, address, _ADDRESS, fresh, once=True) < len(fresh):
+            return found | _addresses(database, connection, normals)
+        found |= {normal: (id_, None) for id_, normal, _ in fresh}
+    return found
+
+
+def marked(database: Database, connection: Connection, normals: Collection[str]) -> dict[str, int]:
+    """Return the ids of those of the addresses that were erased."""
+    if not normals:
+        return {}
+    salt = clock_row.salt_in(connection)
+    asked = database.rows(
+        "asked", {"normal": _TEXT, "mark": _TEXT}, [(normal, mark_of(normal, salt)) for normal in normals]
+    )
+    wanted = select(asked.c.normal, address.c.id).join(address, address.c.normal == asked.c.mark)
+    return {normal: id_ for normal, id_ in connection.execute(wanted)}  # noqa: C416 - rows are no pairs to mypy
+
+
+def _revive(database: Database, connection: Connection, erased: Mapping[str, int]) -> None:
+    """Give erased addresses their spelling back."""
+    back = database.rows(
+        "back", {"id": _ID, "normal": _TEXT}, [(id_, normal) for normal, id_ in erased.items()]
+    )
+    known = update(address).where(address.c.id == back.c.id)
+    connection.execute(known.values(email=back.c.normal, normal=back.c.normal))
+
+
+def _addresses(
+    database: Database, connection: Connection, normals: Collection[str]
+) -> dict[str, tuple[int, int | None]]:
+    if not normals:
+        return {}
+    asked = database.rows("asked", {"normal": _TEXT}, [(normal,) for normal in normals])
+    wanted = (
+        select(address.c.normal, address.c.id, lead.c.id)
+        .join(asked, asked.c.normal == address.c.normal)
+        .outerjoin(lead, lead.c.address_id == address.c.id)
+    )
+    return {normal: (id_, lead_id) for normal, id_, lead_id in connection.execute(wanted)}
+
+
+def identities(database: Database, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
+    """Return the lead of each key that is known."""
+    if not keys:
+        return {}
+    asked = database.rows("asked", _KEY, list(keys))
+    same = (identity.c.source == asked.c.source) & (identity.c.external_id == asked.c.external_id)
+    wanted = select(identity.c.source, identity.c.external_id, identity.c.lead_id).join(asked, same)
+    return {(source, external_id): lead_id for source, external_id, lead_id in connection.execute(wanted)}
+
+
+def known(database: Database, connection: Connection, lead_ids: Collection[int]) -> list[Known]:
+    """Lock and return these leads."""
+    if not lead_ids:
+        return []
+    hold(database, connection, lead_ids)
+    chosen = database.ids("chosen", sorted(lead_ids))
+    wanted = (
+        select(
+            lead.c.id,
+            lead.c.address_id,
+            lead.c.facts,
+            lead.c.zone,
+            lead.c.country,
+            lead.c.basis,
+            lead.c.first_contact_at,
+            custody.c.kind,
+            custody.c.ref,
+            custody.c.since,
+            custody.c.version,
+        )
+        .join(chosen, chosen.c.id == lead.c.id)
+        .join(custody, custody.c.lead_id == lead.c.id)
+        .order_by(lead.c.id)
+    )
+    return [Known._make(row) for row in connection.execute(wanted)]
+
+
+def _update(database: Database, connection: Connection, rows: Sequence[Updated], now: datetime) -> None:
+    if not rows:
+        return
+    new = database.rows("new", _UPDATED, rows)
+    connection.execute(
+        update(lead)
+        .where(lead.c.id == new.c.lead_id)
+        .values(
+            address_id=new.c.address_id,
+            facts=new.c.facts,
+            zone=new.c.zone,
+            country=new.c.country,
+            first_contact_at=new.c.first_contact_at,
+            updated_at=now,
+        )
+    )
+
+
+def _leave(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+    """End what runs for leads that were won elsewhere: their stay on a track, their open hand-off.
+
+    What a rep took over of them is in hand no more.
+    """
+    if not lead_ids:
+        return
+    gone = database.ids("gone", lead_ids)
+    connection.execute(
+        update(enrollment)
+        .where(enrollment.c.lead_id == gone.c.id, enrollment.c.ended_at.is_(None))
+        .values(ended_at=now, end_reason="won")
+    )
+    withdrawn = connection.execute(
+        update(offer)
+        .where(offer.c.lead_id == gone.c.id, offer.c.state == "offered")
+        .values(state="withdrawn", answered_at=now, reason="won")
+        .returning(offer.c.id)
+    ).scalars()
+    crm_records.intend(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
+    handoff_queries.follow_up(database, connection, [(id_, "closed") for id_ in lead_ids], now)
+
+
+def note_run(connection: Connection, run: ImportRun) -> None:
+    """Write down that a file was imported."""
+    connection.execute(insert(import_file).values(run._asdict()))

@@ -1,0 +1,1 @@
+"""Lead records: snapshots, changes, custody transitions and history."""

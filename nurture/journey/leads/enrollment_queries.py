@@ -1,0 +1,37 @@
+"""Where leads stand on their tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, Table, func, select, update
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+
+
+def standing(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return how many leads stand on each (track, step) now."""
+    wanted = (
+        select(enrollment.c.track, enrollment.c.step, func.count())
+        .where(enrollment.c.ended_at.is_(None))
+        .group_by(enrollment.c.track, enrollment.c.step)
+    )
+    return {(track, step): count for track, step, count in connection.execute(wanted)}
+
+
+def wake(database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime) -> None:
+    """Make every lead on these tracks (None: on any) due now."""
+    asleep = (custody.c.kind == "track") & (custody.c.due_at > now)
+    if tracks is not None:
+        asleep &= custody.c.ref.in_(tracks)
+    if database.skips_locked:
+        # In the order of ids, as everybody who waits for leads does: nobody waits in a circle.
+        connection.execute(
+            select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id).with_for_update()
+        )
+    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))

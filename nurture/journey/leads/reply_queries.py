@@ -1,0 +1,304 @@
+"""Replies: which mail of ours they answer, what they say, how far a mailbox is read."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Date,
+    Integer,
+    String,
+    Table,
+    and_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core, engagement
+from nurture.db.types import UtcDateTime
+from nurture.domain.lead import ABSENCE
+from nurture.journey.leads.changeset import insert_rows
+
+reply: Table = engagement.Reply.__table__  # type: ignore[attr-defined]
+inbox: Table = engagement.Inbox.__table__  # type: ignore[attr-defined]
+token: Table = core.Token.__table__  # type: ignore[attr-defined]
+message: Table = core.Message.__table__  # type: ignore[attr-defined]
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+
+
+class Answered(NamedTuple):
+    """The message that a reply answers, and its lead. *address* is where the lead is mailed now."""
+
+    digest: str
+    lead_id: int
+    message_id: int | None
+    enrollment_id: int | None
+    track: str | None
+    step: str | None
+    planned_at: datetime | None
+    address: str | None
+    zone: str
+    send_key: str | None
+
+
+class Came(NamedTuple):
+    """A reply as it is kept."""
+
+    natural_key: str
+    lead_id: int
+    message_id: int | None
+    kind: str
+    received_at: datetime
+    sent_at: datetime
+    sender: str
+    text: str
+    back_on: date | None
+    attachments: int
+
+
+class Said(NamedTuple):
+    """What a lead, or somebody else for it, wrote."""
+
+    lead_id: int
+    kind: str
+    received_at: datetime
+    sender: str
+    text: str
+    attachments: int
+
+
+class Passing(NamedTuple):
+    """An answer whose lead is with a rep, or offered to one by *offer_id*."""
+
+    reply_id: int
+    lead_id: int
+    rep: str
+    offer_id: int | None
+
+
+class Written(NamedTuple):
+    """An answer as it is kept, and what became of the mail that passes it on, None if there is none."""
+
+    id: int
+    kind: str
+    received_at: datetime
+    sender: str
+    text: str
+    back_on: date | None
+    attachments: int
+    rep: str | None
+    passed_on: str | None
+
+
+class Mark(NamedTuple):
+    """How far a mailbox is read."""
+
+    uid_validity: int
+    last_uid: int
+
+
+_ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
+_CAME: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(Came._fields, (_TEXT, _ID, _ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, Date(), _INT), strict=True)
+)
+_PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME, "at": _TIME}
+_ANSWERED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
+_MARKS: Final[Mapping[str, TypeEngine[Any]]] = {
+    "name": _TEXT,
+    "uid_validity": _ID,
+    "last_uid": _ID,
+    "read_at": _TIME,
+}
+
+
+def answered(
+    database: Database, connection: Connection, digests: Collection[str], purpose: str
+) -> dict[str, Answered]:
+    """Return, by the digest of its token, the message that a reply answers."""
+    if not digests:
+        return {}
+    asked = database.rows("asked", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
+    wanted = (
+        select(
+            token.c.digest,
+            token.c.lead_id,
+            token.c.message_id,
+            message.c.enrollment_id,
+            message.c.track,
+            message.c.step,
+            message.c.planned_at,
+            address.c.normal,
+            lead.c.zone,
+            message.c.send_key,
+        )
+        .join(asked, asked.c.digest == token.c.digest)
+        .join(lead, lead.c.id == token.c.lead_id)
+        .outerjoin(message, message.c.id == token.c.message_id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .where(token.c.purpose == purpose)
+    )
+    return {row[0]: Answered._make(row) for row in connection.execute(wanted)}
+
+
+def known(database: Database, connection: Connection, keys: Collection[str]) -> set[str]:
+    """Return those of the natural keys that are kept already."""
+    if not keys:
+        return set()
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    wanted = select(reply.c.natural_key).join(asked, asked.c.natural_key == reply.c.natural_key)
+    return set(connection.execute(wanted).scalars())
+
+
+def keep(database: Database, connection: Connection, rows: Sequence[Came]) -> int:
+    """Write replies, each once; return how many were new."""
+    return insert_rows(database, connection, reply, _CAME, rows, keys=["natural_key"])
+
+
+def begin_absences(
+    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime, datetime]], now: datetime
+) -> set[int]:
+    """Pause leads that are away: (lead, until, when it said so). Return those whose pause that changes.
+
+    A longer absence stays, and so does a pause that somebody asked for.
+    """
+    if not rows:
+        return set()
+    paused = database.rows("paused", _PAUSED, rows)
+    shorter = and_(lead.c.paused_by == ABSENCE, lead.c.paused_until < paused.c.until)
+    over = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
+    statement = (
+        update(lead)
+        .where(lead.c.id == paused.c.id, or_(over, shorter))
+        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=ABSENCE, updated_at=now)
+        .returning(lead.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def end_absences(
+    database: Database, connection: Connection, rows: Sequence[tuple[int, datetime]], now: datetime
+) -> set[int]:
+    """End the absences of leads that answered since then: (lead, when). Return those whose pause ends."""
+    if not rows:
+        return set()
+    back = database.rows("back", _ANSWERED, rows)
+    statement = (
+        update(lead)
+        .where(lead.c.id == back.c.id, lead.c.paused_by == ABSENCE, lead.c.paused_at <= back.c.at)
+        .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
+        .returning(lead.c.id)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def said(
+    database: Database, connection: Connection, lead_ids: Collection[int], kinds: Collection[str], most: int
+) -> dict[int, list[Said]]:
+    """Return the newest *most* texts of each lead, the newest first."""
+    if not lead_ids:
+        return {}
+    chosen = database.ids("chosen", sorted(set(lead_ids)))
+    place = func.row_number().over(
+        partition_by=reply.c.lead_id, order_by=(reply.c.received_at.desc(), reply.c.id.desc())
+    )
+    numbered = (
+        select(
+            reply.c.lead_id,
+            reply.c.kind,
+            reply.c.received_at,
+            reply.c.sender,
+            reply.c.text,
+            reply.c.attachments,
+            place.label("place"),
+        )
+        .join(chosen, chosen.c.id == reply.c.lead_id)
+        .where(reply.c.kind.in_(sorted(kinds)))
+        .subquery()
+    )
+    wanted = select(*list(numbered.c)[:-1]).where(numbered.c.place <= most).order_by(numbered.c.place)
+    found: dict[int, list[Said]] = defaultdict(list)
+    for row in connection.execute(wanted):
+        found[row[0]].append(Said._make(row))
+    return found
+
+
+def leads_of(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
+    """Return the leads of the replies of these natural keys."""
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    wanted = select(reply.c.lead_id).join(asked, asked.c.natural_key == reply.c.natural_key)
+    return list(connection.execute(wanted).scalars())
+
+
+def to_pass_on(database: Database, connection: Connection, keys: Collection[str]) -> list[Passing]:
+    """Return those of the replies of these natural keys that a rep is to be told of.
+
+    Not those that a brief will show which has yet to be written.
+    """
+    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    brief = message.alias("brief")
+    wanted = (
+        select(reply.c.id, reply.c.lead_id, func.coalesce(offer.c.rep, custody.c.ref), offer.c.id)
+        .join(asked, asked.c.natural_key == reply.c.natural_key)
+        .join(custody, custody.c.lead_id == reply.c.lead_id)
+        .outerjoin(
+            offer,
+            (offer.c.lead_id == reply.c.lead_id) & (offer.c.state == "offered") & (custody.c.kind == "offer"),
+        )
+        .outerjoin(
+            brief,
+            (brief.c.offer_id == offer.c.id) & (brief.c.email == "brief") & (brief.c.state == "planned"),
+        )
+        .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
+        .order_by(reply.c.id)
+    )
+    return [Passing._make(row) for row in connection.execute(wanted)]
+
+
+def by_id(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, Said]:
+    """Return what was written, by the id of the reply."""
+    chosen = database.ids("chosen", sorted(set(ids)))
+    columns = (reply.c.id, *(reply.c[name] for name in Said._fields))
+    found = connection.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
+    return {row[0]: Said._make(row[1:]) for row in found}
+
+
+def listing(connection: Connection, lead_id: int, limit: int) -> list[Written]:
+    """Return what was answered in a lead's name, the newest first."""
+    wanted = (
+        select(*(reply.c[name] for name in Written._fields[:-2]), message.c.rep, message.c.state)
+        .outerjoin(message, message.c.send_key == literal("reply:") + cast(reply.c.id, String))
+        .where(reply.c.lead_id == lead_id)
+        .order_by(reply.c.received_at.desc(), reply.c.id.desc())
+        .limit(limit)
+    )
+    return [Written._make(row) for row in connection.execute(wanted)]
+
+
+def mark_of(connection: Connection, name: str) -> Mark | None:
+    """Return how far a mailbox is read, None for one that never was."""
+    row = connection.execute(
+        select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)
+    ).one_or_none()
+    return Mark._make(row) if row is not None else None
+
+
+def set_mark(database: Database, connection: Connection, name: str, mark: Mark, now: datetime) -> None:
+    """Note how far a mailbox is read; never back, unless its numbers are others now."""
+    values = {"uid_validity": mark.uid_validity, "last_uid": mark.last_uid, "read_at": now}
+    insert_rows(database, connection, inbox, _MARKS, [(name, *values.values())], once=True)
+    older = or_(inbox.c.uid_validity != mark.uid_validity, inbox.c.last_uid < mark.last_uid)
+    connection.execute(update(inbox).where(inbox.c.name == name, older).values(**values))

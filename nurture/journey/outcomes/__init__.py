@@ -1,0 +1,1 @@
+"""Record how leads ended."""

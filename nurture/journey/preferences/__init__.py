@@ -1,0 +1,1 @@
+"""What a lead does on its own pages: unsubscribe, topics, frequency, pauses."""

@@ -1,0 +1,1 @@
+"""Route leads to reps, within their capacity and availability."""

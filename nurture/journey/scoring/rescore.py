@@ -1,0 +1,56 @@
+"""Keep the scores true: where the policy counts otherwise, or a verdict fell, reckon from the signals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from nurture.domain.lead import Engagement
+from nurture.domain.scoring import scoring
+from nurture.domain.scoring.scoring import Points
+from nurture.domain.signals import Signal
+from nurture.errors import NotFound
+from nurture.journey.scoring import queries
+from nurture.journey.scoring.queries import Scored
+from nurture.runtime.context import House
+
+
+def rescore(house: House, now: datetime) -> int:
+    """Reckon every score anew that was kept under other points than today's; return how many were.
+
+    Batches commit one by one: what was done stays done, wherever it stops. Until it comes to a lead, whoever
+    decides about the lead reckons from its signals, so nobody waits for it.
+    """
+    total = 0
+    while done := rescore_batch(house, now, house.batch):
+        total += done
+        if done < house.batch:
+            break
+    return total
+
+
+def rescore_batch(house: House, now: datetime, limit: int) -> int:
+    """Reckon at most *limit* scores in one transaction; where none is stale, this is one index probe."""
+    database = house.database
+    with database.read() as connection:
+        try:
+            points = house.rulebooks.current(connection).policy.points
+        except NotFound:  # nothing is published yet, so nothing was ever scored
+            return 0
+        stale = queries.stale(connection, points.key, limit)
+    if not stale:
+        return 0
+    with database.write() as connection:
+        counted = queries.counted(database, connection, stale)
+        rows = [
+            Scored.of(lead_id, of(points, signals, since)) for lead_id, (since, signals) in counted.items()
+        ]
+        queries.write(database, connection, rows, now)
+    return len(stale)
+
+
+def of(points: Points, signals: Sequence[Signal], since: datetime | None) -> Engagement:
+    """Return the engagement of a lead whose deeds count from *since*, as adding them one by one would."""
+    return scoring.add(
+        Engagement(), points, [one for one in signals if since is None or one.occurred_at >= since]
+    )

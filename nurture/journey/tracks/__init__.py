@@ -1,0 +1,1 @@
+"""Enroll leads in tracks and advance them."""

@@ -1,0 +1,1 @@
+"""Read incoming mail: replies, absences, opt-outs and bounce reports."""

@@ -1,0 +1,164 @@
+"""Read the mailbox for replies by IMAP. Nothing in it is changed: no flag, no deletion."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from imaplib import IMAP4, IMAP4_SSL
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from pydantic import SecretStr
+
+from nurture.errors import NurtureError
+from nurture.mail.inbound.mime_parts import MOST_BYTES
+from nurture.mail.inbound.raw_mail import RawMail
+
+TIMEOUT: Final = 20.0
+"""Seconds for a connection, and for each answer."""
+
+_UID: Final = re.compile(rb"\bUID (\d{1,20})")
+_FAULTS: Final = (IMAP4.error, OSError, ValueError)  # ssl's errors are OSErrors, Unicode's ValueErrors
+
+
+class InboxUnusable(NurtureError):
+    """The mailbox for replies cannot be read. Check NURTURE_IMAP_URL and that the server answers."""
+
+
+class Inbox:
+    """The folder that *url* names: imaps://user:password@host:993/FOLDER; INBOX without a folder.
+
+    *context* checks certificates, by default as this machine does. Plain imap: is for servers here only.
+    """
+
+    def __init__(
+        self, url: SecretStr, *, context: ssl.SSLContext | None = None, timeout: float = TIMEOUT
+    ) -> None:
+        parts = urlsplit(url.get_secret_value().strip())
+        self._plain = parts.scheme == "imap"
+        self._host = parts.hostname or ""
+        self._port = parts.port or (143 if self._plain else 993)
+        self._user = unquote(parts.username or "")
+        self._password = SecretStr(unquote(parts.password or ""))
+        self._folder = unquote(parts.path.strip("/")) or "INBOX"
+        self._context = context
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"Inbox({self._host!r}, {self._port})"
+
+    @property
+    def name(self) -> str:
+        """Return a name that tells mailboxes apart, and nothing of whose they are."""
+        told = "\n".join((self._host, str(self._port), self._user, self._folder))
+        return sha256(told.encode()).hexdigest()[:32]
+
+    @contextmanager
+    def opened(self) -> Iterator[Folder]:
+        """Open the folder for reading only. Raises InboxUnusable."""
+        try:
+            client = self._connect()
+        except _FAULTS as error:
+            raise self._unusable("does not answer", error) from error
+        try:
+            try:
+                self._log_in(client)
+                folder = Folder(client, _examine(client, self._folder))
+            except _FAULTS as error:
+                raise self._unusable("refuses us or the folder", error) from error
+            yield folder
+        finally:
+            _leave(client)
+
+    def _connect(self) -> IMAP4:
+        if self._plain:
+            return IMAP4(self._host, self._port, timeout=self._timeout)
+        context = self._context or ssl.create_default_context()
+        return IMAP4_SSL(self._host, self._port, ssl_context=context, timeout=self._timeout)
+
+    def _log_in(self, client: IMAP4) -> None:
+        password = self._password.get_secret_value()
+        if (self._user + password).isascii():
+            client.login(self._user, password)
+        else:
+            client.authenticate("PLAIN", lambda _: f"\0{self._user}\0{password}".encode())
+
+    def _unusable(self, what: str, error: Exception) -> InboxUnusable:
+        # The server's own words may repeat the user's name.
+        return InboxUnusable(
+            f"The mailbox for replies at {self._host}, port {self._port}, {what} ({type(error).__name__}). "
+            "Check NURTURE_IMAP_URL."
+        )
+
+
+class Folder:
+    """An open folder. *uid_validity* changes when the server counts its mails anew."""
+
+    def __init__(self, client: IMAP4, uid_validity: int) -> None:
+        self._client = client
+        self.uid_validity = uid_validity
+
+    def newer_than(self, uid: int) -> list[int]:
+        """Return the numbers of the mails after *uid*, ascending. Raises InboxUnusable."""
+        listed = self._ask("SEARCH", f"UID {uid + 1}:*")  # of an empty range IMAP gives the last mail
+        numbers = {
+            int(one) for line in listed if isinstance(line, bytes) for one in line.split() if one.isdigit()
+        }
+        return sorted(one for one in numbers if one > uid)
+
+    def fetch(self, uids: Sequence[int]) -> list[tuple[int, RawMail]]:
+        """Return these mails, without those that are gone by now. Raises InboxUnusable."""
+        if not uids:
+            return []
+        found: dict[int, RawMail] = {}
+        answer = self._ask("FETCH", ",".join(map(str, uids)), f"(UID BODY.PEEK[]<0.{MOST_BYTES}>)")
+        for place, one in enumerate(answer):
+            if not isinstance(one, tuple):
+                continue
+            after = answer[place + 1] if place + 1 < len(answer) else b""
+            number = _UID.search(one[0]) or _UID.search(after if isinstance(after, bytes) else b"")
+            if number is not None and int(number[1]) in uids:
+                found[int(number[1])] = RawMail({"email": one[1]})
+        return sorted(found.items())
+
+    def _ask(self, command: str, *words: str) -> list[Any]:
+        try:
+            status, answer = self._client.uid(command, *words)
+        except _FAULTS as error:
+            raise InboxUnusable(
+                f"The mailbox for replies stopped answering ({type(error).__name__}). It is read again soon."
+            ) from error
+        if status != "OK":
+            raise InboxUnusable(f"The mailbox for replies answers {command} with {status}. Check its server.")
+        return answer
+
+
+def _examine(client: IMAP4, folder: str) -> int:
+    quoted = '"' + _utf7(folder).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    status, _ = client.select(quoted, readonly=True)
+    told = client.response("UIDVALIDITY")[1]
+    if status != "OK" or not told or not told[0]:
+        raise IMAP4.error("no such folder")
+    return int(told[0])
+
+
+def _utf7(name: str) -> str:
+    """Write a folder's name as IMAP wants it: modified UTF-7."""
+    written = ""
+    for run in re.findall(r"[\x20-\x7e]+|[^\x20-\x7e]+", name):
+        if run.isascii() and run.isprintable():
+            written += run.replace("&", "&-")
+        else:
+            shifted = run.encode("utf-7").decode().removeprefix("+").removesuffix("-")
+            written += f"&{shifted.replace('/', ',')}-"
+    return written
+
+
+def _leave(client: IMAP4) -> None:
+    try:
+        client.logout()
+    except _FAULTS:
+        client.shutdown()

@@ -1,0 +1,1 @@
+"""Notify reps outside email: Slack, Teams and other services."""

@@ -1,0 +1,1 @@
+"""SendGrid: Mail Send, Event Webhook and Inbound Parse."""

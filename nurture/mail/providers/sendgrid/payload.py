@@ -1,0 +1,263 @@
+"""Write a composed email as the JSON that SendGrid's Mail Send (v3) takes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, NotRequired, TypedDict
+
+import orjson
+
+from nurture.domain.address import normalise_address
+from nurture.mail.rendering.render import Address, ComposedEmail
+
+MESSAGE_ARG: Final = "nurture_message"
+"""The custom argument that comes back with each event; the only one."""
+MOST_BYTES: Final = 30_000_000
+LONGEST_ADDRESS: Final = 320
+_MOST_ARG_BYTES: Final = 10_000
+_MOST_CATEGORIES: Final = 10
+_LONGEST_CATEGORY: Final = 255
+_BASES: Final = {
+    ord(letter): base
+    for base, letters in (
+        *(
+            ("ss", "ß"),
+            ("o", "ø"),
+            ("O", "Ø"),
+            ("ae", "æ"),
+            ("Ae", "Æ"),
+            ("oe", "œ"),
+            ("Oe", "Œ"),
+            ("l", "ł"),
+        ),
+        *(("L", "Ł"), ("d", "đð"), ("D", "Đ"), ("th", "þ"), ("i", "\u0131"), ("-", "\u2013\u2014\u00b7")),
+        *(("'", "\u2018\u2019"), ('"', "\u201c\u201d\u201e")),
+    )
+    for letter in letters
+}
+"""What Unicode does not take apart."""
+_HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED: Final = frozenset(
+    (
+        *("x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"),
+        *("to", "from", "subject", "reply-to", "cc", "bcc"),
+    )
+)
+
+
+class Unfit(ValueError):
+    """SendGrid would never take this email. The message says why, and holds no personal data."""
+
+
+class Party(TypedDict):
+    """A mailbox."""
+
+    email: str
+    name: NotRequired[str]
+
+
+class Personalization(TypedDict):
+    """One delivery."""
+
+    to: list[Party]
+    headers: NotRequired[dict[str, str]]
+
+
+class Content(TypedDict):
+    """One body."""
+
+    type: str
+    value: str
+
+
+class Switch(TypedDict):
+    """Something that is on or off."""
+
+    enable: bool
+
+
+class ClickTracking(Switch):
+    """SendGrid's rewriting of links, in HTML and in plain text."""
+
+    enable_text: bool
+
+
+class TrackingSettings(TypedDict):
+    """Everything that SendGrid would add to a mail."""
+
+    click_tracking: ClickTracking
+    open_tracking: Switch
+    subscription_tracking: Switch
+    ganalytics: Switch
+
+
+class MailSettings(TypedDict):
+    """How SendGrid treats the request."""
+
+    sandbox_mode: Switch
+
+
+class Asm(TypedDict):
+    """An unsubscribe group."""
+
+    group_id: int
+
+
+# `from` is a word of Python's own, so these keys cannot stand in a class.
+_Sender = TypedDict("_Sender", {"from": Party})
+
+
+class Payload(_Sender):
+    """A request to /v3/mail/send."""
+
+    personalizations: list[Personalization]
+    reply_to: NotRequired[Party]
+    subject: str
+    content: list[Content]
+    custom_args: dict[str, str]
+    categories: NotRequired[list[str]]
+    asm: NotRequired[Asm]
+    ip_pool_name: NotRequired[str]
+    tracking_settings: TrackingSettings
+    mail_settings: MailSettings
+
+
+# Always explicit: the account's own settings would rewrite links and add a second way to unsubscribe.
+_TRACKING: Final[TrackingSettings] = {
+    "click_tracking": {"enable": False, "enable_text": False},
+    "open_tracking": {"enable": False},
+    "subscription_tracking": {"enable": False},
+    "ganalytics": {"enable": False},
+}
+_SANDBOX: Final[dict[bool, MailSettings]] = {on: {"sandbox_mode": {"enable": on}} for on in (True, False)}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What all payloads of one account have in common. *sandbox* lets SendGrid check and deliver nothing."""
+
+    sandbox: bool = False
+    asm_group: int | None = None
+    ip_pool: str | None = None
+
+
+def payload_bytes(email: ComposedEmail, account: Account) -> bytes:
+    """Write *email* as JSON. Raises Unfit."""
+    try:
+        written = orjson.dumps(payload(email, account))
+    except TypeError as error:  # orjson's own error is one: half a character somewhere
+        raise Unfit("the email holds broken characters and cannot be written as JSON") from error
+    if len(written) >= MOST_BYTES:
+        raise Unfit(f"the email has {len(written) // 1_000_000} MB; SendGrid takes less than 30 MB")
+    return written
+
+
+def payload(email: ComposedEmail, account: Account) -> Payload:
+    """Return the request for *email*. Raises Unfit."""
+    if not email.subject.strip():
+        raise Unfit("the subject is empty")
+    if _CONTROL.search(email.subject):
+        raise Unfit("the subject holds a line break or control character")
+    person: Personalization = {"to": [_party("recipient", email.to, _unlisted(email.to.name))]}
+    if email.headers:
+        person["headers"] = _headers(email.headers)
+    written: Payload = {
+        "personalizations": [person],
+        "from": _party("sender", email.sender, _sender_name(email.sender.name)),
+        "subject": email.subject,
+        "content": _content(email),
+        "custom_args": {MESSAGE_ARG: message_arg(email)},
+        "tracking_settings": _TRACKING,
+        "mail_settings": _SANDBOX[account.sandbox],
+    }
+    if email.reply_to is not None:
+        written["reply_to"] = _party("reply-to", email.reply_to, email.reply_to.name)
+    if email.labels:
+        written["categories"] = list(_categories(email.labels))
+    if account.asm_group is not None:
+        written["asm"] = {"group_id": account.asm_group}
+    if account.ip_pool:
+        written["ip_pool_name"] = account.ip_pool
+    return written
+
+
+def message_arg(email: ComposedEmail) -> str:
+    """Name *email* for SendGrid's events: the installation and the ref in it."""
+    arg = f"{email.origin}:{email.ref}"
+    if len(arg.encode("utf-8", "replace")) + len(MESSAGE_ARG) > _MOST_ARG_BYTES:
+        raise Unfit("the message's ref is longer than SendGrid's 10,000 bytes for custom arguments")
+    return arg
+
+
+def _party(role: str, address: Address, name: str) -> Party:
+    email = address.email
+    if not email.isascii():
+        local, _, domain = email.rpartition("@")
+        if not local.isascii():
+            raise Unfit(f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none")
+        email = local + normalise_address(f"@{domain}")
+    if len(email) > LONGEST_ADDRESS:
+        raise Unfit(f"the {role}'s address has {len(email)} characters; SendGrid takes {LONGEST_ADDRESS}")
+    name = name.strip()
+    return {"email": email, "name": name} if name else {"email": email}
+
+
+def _sender_name(name: str) -> str:
+    """Write *name* in ASCII, as SendGrid documents for senders: Zoë is Zoe, another script is left out."""
+    bare = _bare(name)
+    return bare if bare.isascii() else ""
+
+
+def _unlisted(name: str) -> str:
+    """Take the marks out that SendGrid forbids in a recipient's name: it would read a list of people."""
+    if "," in name or ";" in name:
+        return " ".join(name.replace(",", " ").replace(";", " ").split())
+    return name
+
+
+def _content(email: ComposedEmail) -> list[Content]:
+    """Plain text first, as SendGrid demands; a part with nothing in it is left out."""
+    parts = (("text/plain", email.text), ("text/html", email.html))
+    content: list[Content] = [{"type": kind, "value": value} for kind, value in parts if value.strip()]
+    if not content:
+        raise Unfit("the email has an empty body")
+    return content
+
+
+def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    written: dict[str, str] = {}
+    for name, value in headers:
+        if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
+            raise Unfit(f"the header {name!r} holds a line break, or a character that cannot stand there")
+        if name.lower() in _RESERVED:
+            raise Unfit(f"the header {name} is SendGrid's own to write")
+        written[name] = value
+    if len({name.lower() for name in written}) < len(headers):
+        raise Unfit("a header stands there twice")
+    return written
+
+
+@lru_cache(maxsize=1_024)
+def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Write *labels* in ASCII, each once, as many as SendGrid takes."""
+    written = (_ascii(label)[:_LONGEST_CATEGORY].strip() for label in labels)
+    return tuple(dict.fromkeys(label for label in written if label))[:_MOST_CATEGORIES]
+
+
+def _ascii(label: str) -> str:
+    bare = _bare(label)
+    # What has no ASCII base at all still needs a name that differs from others.
+    return _CONTROL.sub(" ", bare if bare.isascii() else label.encode("punycode").decode("ascii"))
+
+
+@lru_cache(maxsize=1_024)
+def _bare(text: str) -> str:
+    """Take the marks off letters, as far as they have a base in ASCII."""
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKD", text.translate(_BASES))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))

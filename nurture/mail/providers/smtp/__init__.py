@@ -1,0 +1,1 @@
+"""SMTP: one connection, envelopes and receipts."""

@@ -1,0 +1,1 @@
+"""Compile an email once per template version and render it per lead."""

@@ -1,0 +1,54 @@
+"""Find statements that open in one HTML element and close in another, where a branch would break the page."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Final
+
+from nurture.domain.problems import Fault
+from nurture.mail.rendering.placeholders import Masks, Tag
+
+VOID: Final = {"br", "hr", "img", "meta", "link", "input", "area", "base", "col", "embed", "source", "wbr"}
+_OPENING: Final = {"if", "for", "with"}
+_ADVICE: Final = "Keep the tag and its end in one paragraph or list item, or give each a line of its own"
+
+
+def crossing_faults(file: str, html: str, masks: Masks) -> list[Fault]:
+    """Name each statement of *html*, its tags hidden, that ends in another element than it began in."""
+    walk = _Walk(masks)
+    walk.feed(html)
+    walk.close()
+    crossed = {tag.line: tag for tag in walk.crossed}
+    return [Fault(file, line, f"{tag.text} ends in another place", _ADVICE) for line, tag in crossed.items()]
+
+
+class _Walk(HTMLParser):
+    def __init__(self, masks: Masks) -> None:
+        super().__init__()
+        self.crossed: list[Tag] = []
+        self._masks = masks
+        self._elements: list[int] = []
+        self._count = 0
+        self._open: list[tuple[Tag, list[int]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        if tag not in VOID:
+            self._count += 1
+            self._elements.append(self._count)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID and self._elements:
+            self._elements.pop()
+
+    def handle_data(self, data: str) -> None:
+        for word in self._masks.statement.findall(data):
+            tag = self._masks.tags[word]
+            keyword = tag.text.strip("{}%-+ \n\t").partition(" ")[0]
+            if keyword in _OPENING or (keyword == "set" and "=" not in tag.text):
+                self._open.append((tag, list(self._elements)))
+            elif keyword in ("else", "elif") or keyword.startswith("end"):
+                opened, where = self._open[-1] if self._open else (tag, [])
+                if where != self._elements:
+                    self.crossed.append(opened)
+                if keyword.startswith("end") and self._open:
+                    self._open.pop()

@@ -1,0 +1,409 @@
+"""The outbox: claim what is due, stamp it before the call, write back what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    String,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    case,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.db.types import UtcDateTime
+
+message: Table = core.Message.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+
+
+TO_LEADS: Final = ("touch", "ask")
+"""The kinds that go to leads: everything that keeps mail from them holds for both."""
+
+NOTICE: Final = "notice"
+"""The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
+
+
+RESTORED: Final = "restored"
+"""The provider of what a restored database does not know about: it is never sent again by itself."""
+
+
+class Waiting(NamedTuple):
+    """A planned message whose time has come, with its lead."""
+
+    id: int
+    send_key: str
+    kind: str
+    lead_id: int
+    enrollment_id: int | None
+    offer_id: int | None
+    track: str | None
+    track_version: int | None
+    step: str
+    visit: int
+    email: str
+    rep: str | None
+    send_at: datetime
+    expires_at: datetime
+    attempts: int
+    address_id: int | None
+    address: str | None
+    facts: dict[str, Any]
+    zone: str
+    country: str
+    basis: str | None
+    paused_until: datetime | None
+    pace_days: int | None
+    custodian: str
+    custody_ref: str
+    offer_state: str | None
+    on_step: str | None
+    on_visit: int | None
+
+
+class Outcome(NamedTuple):
+    """What became of a message. *send_at* and *expires_at* None leave these times as they are."""
+
+    id: int
+    state: str
+    accepted_at: datetime | None
+    provider: str | None
+    provider_id: str | None
+    reason: str | None
+    send_at: datetime | None
+    expires_at: datetime | None = None
+
+
+_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
+    zip(
+        Outcome._fields,
+        (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
+        strict=True,
+    )
+)
+
+
+def due(
+    database: Database, connection: Connection, now: datetime, limit: int, target: str | None = None
+) -> list[Waiting]:
+    """Lock and return planned messages whose time has come, the longest waiting first.
+
+    They are mail, or with *target* the notices for that place alone.
+    """
+    wanted = (
+        select(
+            message.c.id,
+            message.c.send_key,
+            message.c.kind,
+            message.c.lead_id,
+            message.c.enrollment_id,
+            message.c.offer_id,
+            message.c.track,
+            message.c.track_version,
+            message.c.step,
+            message.c.visit,
+            message.c.email,
+            message.c.rep,
+            message.c.send_at,
+            message.c.expires_at,
+            message.c.attempts,
+            lead.c.address_id,
+            address.c.email.label("address"),
+            lead.c.facts,
+            lead.c.zone,
+            lead.c.country,
+            lead.c.basis,
+            lead.c.paused_until,
+            lead.c.pace_days,
+            custody.c.kind.label("custodian"),
+            custody.c.ref.label("custody_ref"),
+            offer.c.state.label("offer_state"),
+            enrollment.c.step.label("on_step"),
+            enrollment.c.visit.label("on_visit"),
+        )
+        .join(lead, lead.c.id == message.c.lead_id)
+        .join(custody, custody.c.lead_id == message.c.lead_id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+        .outerjoin(offer, offer.c.id == message.c.offer_id)
+        .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
+        .where(message.c.state == "planned", message.c.send_at <= now, _carried_to(target))
+        .order_by(message.c.send_at, message.c.id)
+        .limit(limit)
+    )
+    if database.skips_locked:
+        # Custody too, as a sweep that cancels messages holds it first: two of them never wait in a circle.
+        wanted = wanted.with_for_update(of=[message, custody], skip_locked=True)
+    return [Waiting._make(row) for row in connection.execute(wanted)]
+
+
+def _carried_to(target: str | None) -> ColumnElement[bool]:
+    if target is None:
+        return message.c.kind != NOTICE
+    return and_(message.c.kind == NOTICE, message.c.email == target)
+
+
+def targets_due(connection: Connection, now: datetime) -> list[str]:
+    """Return the places for which notices wait whose time has come."""
+    wanted = (
+        select(message.c.email)
+        .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
+        .distinct()
+    )
+    return sorted(connection.execute(wanted).scalars())
+
+
+def count_due(connection: Connection, now: datetime) -> int:
+    """Return how much planned mail waits whose time has come."""
+    wanted = select(func.count()).where(
+        message.c.state == "planned", message.c.send_at <= now, _carried_to(None)
+    )
+    return connection.execute(wanted).scalar_one()
+
+
+def sent_since(
+    database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
+) -> list[tuple[int, datetime]]:
+    """Return (lead id, when) of every touch that went, or may have gone, to these leads."""
+    chosen = database.ids("chosen", list(set(lead_ids)))
+    wanted = (
+        select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
+        .join(chosen, chosen.c.id == message.c.lead_id)
+        .where(
+            message.c.kind.in_(TO_LEADS),
+            message.c.state.not_in(("planned", "claimed", "cancelled", "rejected")),
+            or_(message.c.accepted_at > since, message.c.state_at > since),
+        )
+    )
+    return [(row[0], row[1] or row[2]) for row in connection.execute(wanted)]
+
+
+class Claim(NamedTuple):
+    """A message that a worker takes, and the domain that it is sent from (None for mail to reps)."""
+
+    id: int
+    sender_domain: str | None
+
+
+_AT: Final = bindparam("at", type_=UtcDateTime())
+_LEASE: Final = bindparam("lease", type_=UtcDateTime())
+_CLAIMED_BY_WORKER: ColumnElement[bool] = and_(
+    message.c.state == "claimed", message.c.lease_token == bindparam("worker")
+)
+_IDS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
+_CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
+
+
+def claim(
+    database: Database,
+    connection: Connection,
+    claims: Sequence[Claim],
+    token: str,
+    until: datetime,
+    now: datetime,
+) -> None:
+    """Take planned messages for the worker that holds *token*, until the lease ends."""
+    if claims:
+        values = {"payload": database.payload(_CLAIM, claims), "worker": token, "lease": until, "at": now}
+        connection.execute(database.kept(claim, lambda: _claim(database)), values)
+
+
+def _claim(database: Database) -> Update:
+    mine = database.rows_to_come("mine", _CLAIM)
+    return (
+        update(message)
+        .where(message.c.id == mine.c.id, message.c.state == "planned")
+        .values(
+            state="claimed",
+            state_at=_AT,
+            claimed_at=_AT,
+            sender_domain=mine.c.sender_domain,
+            lease_token=bindparam("worker"),
+            lease_until=_LEASE,
+        )
+    )
+
+
+def renew(database: Database, connection: Connection, token: str, until: datetime) -> int:
+    """Prolong the lease on what *token* holds; return how many messages that is.
+
+    What the worker itself is just writing is passed over: it is leased anew there, or settled.
+    """
+    held = select(message.c.id).where(_LEASED, message.c.lease_token == token)
+    if database.skips_locked:
+        held = held.with_for_update(skip_locked=True)
+    prolonged = update(message).where(message.c.id.in_(held)).values(lease_until=until)
+    return connection.execute(prolonged).rowcount
+
+
+def still_held(database: Database, connection: Connection, token: str) -> set[int]:
+    """Lock and return the messages that the worker of *token* has claimed and nobody has taken since."""
+    held = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
+    if database.skips_locked:
+        held = held.with_for_update(of=message)
+    return set(connection.execute(held, {"worker": token}).scalars())
+
+
+def stamp_sending(
+    database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
+) -> set[int]:
+    """Note that the call comes next; return those that are still this worker's."""
+    if not ids:
+        return set()
+    values = {"payload": database.payload(_IDS, [(id_,) for id_ in ids]), "worker": token}
+    stamp = database.kept(stamp_sending, lambda: _stamp(database))
+    stamped = values | {"lease": until, "at": now}
+    if not database.is_sqlite:
+        return set(connection.execute(stamp.returning(message.c.id), stamped).scalars())
+    # Nobody else writes meanwhile, so they can be asked for first. In one row: with each one that SQLite
+    # returns the interpreter goes to the thread that calls the provider, and is waited for.
+    mine = connection.execute(database.kept(_still_mine, lambda: _still_mine(database)), values).scalar_one()
+    connection.execute(stamp, stamped)
+    return set(orjson.loads(mine))
+
+
+def _stamp(database: Database) -> Update:
+    mine = database.rows_to_come("mine", _IDS)
+    return (
+        update(message)
+        .where(message.c.id.in_(select(mine.c.id)), _CLAIMED_BY_WORKER)
+        .values(state="sending", state_at=_AT, lease_until=_LEASE, attempts=message.c.attempts + 1)
+    )
+
+
+def _still_mine(database: Database) -> Select[tuple[str]]:
+    mine = database.rows_to_come("mine", _IDS)
+    wanted = select(func.json_group_array(message.c.id)).join(mine, mine.c.id == message.c.id)
+    return wanted.where(_CLAIMED_BY_WORKER)
+
+
+_NOT_SENT: Final = ("planned", "cancelled", "rejected")
+"""States of messages that the sender's domain is not charged for."""
+
+
+def settle(
+    database: Database, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
+) -> None:
+    """Write what became of messages; with a token, only of those that it still holds."""
+    if not outcomes:
+        return
+    values = {"payload": database.payload(_OUTCOME, outcomes), "at": now}
+    if token is None:
+        connection.execute(database.kept((settle, "any"), lambda: _settle(database)), values)
+        return
+    mine = message.c.lease_token == bindparam("worker")
+    kept = database.kept((settle, "mine"), lambda: _settle(database).where(mine))
+    connection.execute(kept, values | {"worker": token})
+
+
+def _settle(database: Database) -> Update:
+    came = database.rows_to_come("came", _OUTCOME)
+    return (
+        update(message)
+        .where(message.c.id == came.c.id)
+        .values(
+            state=came.c.state,
+            state_at=_AT,
+            accepted_at=came.c.accepted_at,
+            provider=came.c.provider,
+            provider_id=came.c.provider_id,
+            reason=came.c.reason,
+            claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
+            send_at=func.coalesce(came.c.send_at, message.c.send_at),
+            expires_at=func.coalesce(came.c.expires_at, message.c.expires_at),
+            lease_token=None,
+            lease_until=None,
+        )
+    )
+
+
+_LEASED: ColumnElement[bool] = message.c.state.in_(
+    bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
+)
+"""Said as the index on leases says it, in plain text: else SQLite reads every message that ever was."""
+
+
+def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
+    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts.
+
+    What is in doubt keeps its token: a worker that was only slow may still settle it.
+    """
+    back = connection.execute(
+        update(message)
+        .where(message.c.id.in_(_expired(database, "claimed", now)))
+        .values(state="planned", state_at=now, claimed_at=None, lease_token=None, lease_until=None)
+    ).rowcount
+    doubt = connection.execute(
+        update(message)
+        .where(message.c.id.in_(_expired(database, "sending", now)))
+        .values(
+            state="in_doubt",
+            lease_until=None,
+            reason="the worker that was sending it stopped; nobody knows whether it went",
+        )
+    ).rowcount
+    return back, doubt
+
+
+def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
+    """Return what a dead worker left in *state*; nobody waits for a slow one that is just writing."""
+    left = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
+    return left.with_for_update(skip_locked=True) if database.skips_locked else left
+
+
+def recent_doubts(connection: Connection, provider: str, since: datetime) -> int:
+    """Return how many calls to *provider* have had no clear outcome since *since*."""
+    unclear = select(func.count()).where(
+        message.c.state == "in_doubt", message.c.provider == provider, message.c.state_at > since
+    )
+    return connection.execute(unclear).scalar_one()
+
+
+RESENT_WITHIN: Final = timedelta(days=1)
+"""How long a message may still go out that a doubt has held up beyond its grace."""
+
+
+def resend_doubted(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
+    """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
+    doubted = select(message.c.id).where(
+        message.c.state == "in_doubt",
+        message.c.state_at < before,
+        message.c.provider.is_distinct_from(RESTORED),
+    )
+    if database.skips_locked:
+        doubted = doubted.with_for_update(skip_locked=True)
+    patience = bindparam("patience", now + RESENT_WITHIN, type_=UtcDateTime())
+    planned = (
+        update(message)
+        .where(message.c.id.in_(doubted))
+        .values(
+            state="planned",
+            state_at=now,
+            send_at=now,
+            expires_at=case((message.c.expires_at < patience, patience), else_=message.c.expires_at),
+            claimed_at=None,
+            lease_token=None,
+            reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",
+        )
+    )
+    return connection.execute(planned).rowcount

@@ -1,0 +1,1 @@
+"""Check, preview, publish and approve definitions."""

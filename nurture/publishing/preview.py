@@ -1,0 +1,92 @@
+"""Show an email before it is published, as one lead would get it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, select
+
+from nurture.db.tables import core
+from nurture.definitions import Sources, load
+from nurture.errors import NotFound
+from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
+from nurture.mail.rendering.compile import EmailSource, compile_email
+from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
+from nurture.runtime.context import House
+
+_lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+_address: Table = core.Address.__table__  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """Who the preview is written to."""
+
+    email: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    zone: str = ""
+    country: str = ""
+    basis: str = "consent"
+
+
+SAMPLE = Recipient(
+    "ana.souza@example.com",
+    {
+        "first_name": "Ana",
+        "last_name": "Souza",
+        "company": "Souza Foods",
+        "title": "Head of Planning",
+        "country": "BR",
+    },
+)
+"""A lead for previews without one."""
+
+
+def recipient(house: House, lead_id: int) -> Recipient:
+    """Return a stored lead as a recipient. Raises NotFound."""
+    wanted = (
+        select(_lead.c.facts, _lead.c.zone, _lead.c.country, _lead.c.basis, _address.c.email)
+        .outerjoin(_address, _address.c.id == _lead.c.address_id)
+        .where(_lead.c.id == lead_id)
+    )
+    with house.database.read() as connection:
+        row = connection.execute(wanted).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+    return Recipient(row.email or "no-address@example.com", row.facts, row.zone, row.country, row.basis or "")
+
+
+def preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
+    """Compose *email* of *track* for *to*. Raises NotFound, RulesFaulty, CannotCompose."""
+    rules = load(sources)
+    found = rules.tracks.get(track)
+    if found is None:
+        raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(rules.tracks))}.")
+    text = found.emails.get(email)
+    if text is None:
+        raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(found.emails))}.")
+    compiled = compile_email(
+        EmailSource(f"tracks/{track}/{email}.md", text), rules.layouts[found.layouts[email]]
+    )
+    program = found.program(0)
+    mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject=unsubscribe"
+    envelope = Envelope(
+        ref=f"preview:{track}:{email}",
+        sender=sender_address(program.sender),
+        to=Address(full_name(to.facts), to.email),
+        reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
+    )
+    return compose(compiled, touch_values(to.facts, program, mailto, to.basis), envelope)
+
+
+def readdressed(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
+    """Return the email as a test to somebody else, with a ref of its own."""
+    return replace(
+        email,
+        ref=f"test:{email.ref}:{now.timestamp():.6f}",
+        to=Address("", to),
+        subject=f"[test] {email.subject}",
+    )

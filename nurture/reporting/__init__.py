@@ -1,0 +1,1 @@
+"""Reports, the audit and the explanation of one lead."""

@@ -1,0 +1,238 @@
+"""Prove that no lead fell between: the ledger, counted twice, and a look at every way to leak."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from nurture.domain.lead import Custodian
+from nurture.errors import NotFound
+from nurture.reporting import audit_queries, ledger_queries
+from nurture.reporting.ledger_queries import Counted, Key
+from nurture.runtime.context import House
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Leads in, and where they are: by custody and by the journal. Both residuals must be 0."""
+
+    name: str
+    leads: int
+    custody: Mapping[str, int]
+    journal: Mapping[str, int]
+    residual: int
+    journal_residual: int
+
+    @property
+    def closes(self) -> bool:
+        """Return whether every lead is somewhere, and both ways of counting agree."""
+        return self.residual == 0 and self.custody == self.journal
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be. *breach*: a promise is broken; else somebody should look at it."""
+
+    kind: str
+    what: str
+    remedy: str
+    breach: bool
+    count: int
+    lead_ids: tuple[int, ...]
+    """The first leads of them, 20 at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit saw at one moment."""
+
+    at: datetime
+    total: Balance
+    by_source: tuple[Balance, ...]
+    by_day: tuple[Balance, ...]
+    """By the day (UTC) on which leads came in."""
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Return whether the ledger closes everywhere and no promise is broken."""
+        balances = (self.total, *self.by_source, *self.by_day)
+        return all(one.closes for one in balances) and not any(one.breach for one in self.findings)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values, with `ok`."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class DayBalance:
+    """The ledger at the end of one day (UTC): all leads so far, and who kept them then."""
+
+    day: date
+    leads: int
+    came_in: int
+    custody: Mapping[str, int]
+    residual: int
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a finding says to a person."""
+
+    what: str
+    remedy: str
+    breach: bool = True
+
+
+MEANINGS: Final[Mapping[str, Meaning]] = {
+    "no-custodian": Meaning(
+        "leads that nobody keeps", "Restore their custody rows from the last good copy of the database."
+    ),
+    "custody-differs-from-journal": Meaning(
+        "leads whose custodian is not the one that the journal names last",
+        "Somebody wrote to the database by hand: `nurture why LEAD` shows what was decided.",
+    ),
+    "track-without-enrollment": Meaning(
+        "leads that a track keeps though they do not stand on it",
+        "Put each back: `nurture enrol LEAD TRACK`.",
+    ),
+    "enrollment-without-track": Meaning(
+        "leads that stand on a track though somebody else keeps them",
+        "`nurture why LEAD` shows who; enrol or close them again.",
+    ),
+    "two-enrollments": Meaning(
+        "leads on two tracks at once", "The index uq_enrollment_open is gone: run `nurture db upgrade`."
+    ),
+    "custody-without-offer": Meaning(
+        "leads that wait for a rep's answer to no open hand-off", "Put each back: `nurture enrol LEAD TRACK`."
+    ),
+    "offer-without-custody": Meaning(
+        "open hand-offs of leads that somebody else keeps",
+        "Answer them: `nurture handoffs`, then `nurture reject ID --reason CODE`.",
+    ),
+    "offer-overdue": Meaning(
+        "open hand-offs that should have been taken back more than an hour ago",
+        "Check that the hand-off flow runs; `nurture tick` catches up.",
+    ),
+    "stray-touch": Meaning(
+        "emails planned for leads that are not on that track", "`nurture tick` calls them off before they go."
+    ),
+    "sweep-stuck": Meaning(
+        "leads that were due more than a day ago",
+        "Check that `nurture up` or the deployments run; `nurture tick` catches up.",
+    ),
+    "mail-stuck": Meaning(
+        "messages that should have gone more than a day ago",
+        "Check the mail provider and that the deliver flow runs; `nurture tick` tries again.",
+    ),
+    "signal-stuck": Meaning(
+        "signals that nothing was made of for more than a day",
+        "Check that the listen flow runs; `nurture tick` catches up.",
+    ),
+    "person-overdue": Meaning(
+        "leads in a queue or with a rep, on whom a person should have acted more than a day ago",
+        "`nurture leads --custodian queue` and `--custodian rep` list them: enrol, close or remind.",
+        breach=False,
+    ),
+    "in-doubt": Meaning(
+        "messages of which nobody knows whether they went",
+        "Look them up at the mail provider; they count as sent after 72 hours and are never sent again.",
+        breach=False,
+    ),
+    "silent": Meaning(
+        "leads on a track without a touch for longer than the policy's max_silence",
+        "`nurture why LEAD` says what holds each; shorten the gaps of its track.",
+        breach=False,
+    ),
+}
+"""Every kind of finding, the worst first."""
+
+
+def audit(house: House, now: datetime) -> Audit:
+    """Look at everything at once, in a constant number of statements, without writing.
+
+    Without published rules no silence is looked for.
+    """
+    with house.database.read() as connection:
+        ledger_queries.freeze(house.database, connection)
+        counted = ledger_queries.count(connection)
+        selects = audit_queries.statements(now, _max_silence(house, connection))
+        found = {kind: audit_queries.find(connection, select) for kind, select in selects.items()}
+    findings = (
+        Finding(kind, meaning.what, meaning.remedy, meaning.breach, *found[kind])
+        for kind, meaning in MEANINGS.items()
+        if kind in found and found[kind].number
+    )
+    keys = {*counted.leads, *counted.journal}
+    return Audit(
+        now,
+        _balance("all", counted, keys),
+        tuple(_balances(counted, keys, 0)),
+        tuple(_balances(counted, keys, 1)),
+        tuple(findings),
+    )
+
+
+def _max_silence(house: House, connection: Connection) -> timedelta | None:
+    try:
+        return house.rulebooks.current(connection).policy.max_silence
+    except NotFound:
+        return None
+
+
+def _balances(counted: Counted, keys: Iterable[Key], part: int) -> Iterator[Balance]:
+    groups: dict[str, list[Key]] = {}
+    for key in keys:
+        groups.setdefault(key[part], []).append(key)
+    for name in sorted(groups):
+        yield _balance(name, counted, groups[name])
+
+
+def _balance(name: str, counted: Counted, keys: Iterable[Key]) -> Balance:
+    leads = 0
+    kept: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    for key in keys:
+        leads += counted.leads.get(key, 0)
+        kept.update(counted.custody.get(key, {}))
+        told.update(counted.journal.get(key, {}))
+    by_custody, by_journal = _in_order(kept), _in_order(told)
+    residual, journal_residual = leads - sum(by_custody.values()), leads - sum(by_journal.values())
+    return Balance(name, leads, by_custody, by_journal, residual, journal_residual)
+
+
+def _in_order(kinds: Mapping[str, int]) -> dict[str, int]:
+    return {kind.value: kinds.get(kind.value, 0) for kind in Custodian}
+
+
+def ledger_by_day(house: House, since: date | None = None, until: date | None = None) -> list[DayBalance]:
+    """Return the ledger at the end of each day (UTC) from *since* to *until*, both included.
+
+    Told by the journal and by when leads came in; custody is not asked. Without *since* it begins with the
+    first lead, without *until* it ends with the last change.
+    """
+    before = datetime.combine((until or date(9998, 12, 31)) + timedelta(days=1), time(), UTC)
+    with house.database.read() as connection:
+        ledger_queries.freeze(house.database, connection)
+        changes = {one.day: one for one in ledger_queries.days(house.database, connection, before)}
+    if not changes:
+        return []
+    first, last = min(changes), until or max(changes)
+    day, leads, kinds = first, 0, Counter[str]()
+    balances = []
+    while day <= last:
+        came_in = 0
+        if day in changes:
+            came_in = changes[day].leads
+            leads += came_in
+            kinds.update(changes[day].kinds)
+        if since is None or day >= since:
+            kept = _in_order(kinds)
+            balances.append(DayBalance(day, leads, came_in, kept, leads - sum(kept.values())))
+        day += timedelta(days=1)
+    return balances

@@ -1,0 +1,228 @@
+"""Where a lead could fall between: one statement for each way, whatever the size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exists, func, literal, or_, select
+
+from nurture.db.tables import core
+from nurture.db.types import UtcDateTime
+from nurture.domain.lead import MOST_PACE_DAYS, Custodian, Queue
+
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+message: Table = core.Message.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+
+MOST_IDS: Final = 20
+STUCK_AFTER: Final = timedelta(days=1)
+OVERDUE_AFTER: Final = timedelta(hours=1)
+
+_HAND_OFF: Final = Queue.HAND_OFF.value
+_TOUCH: Final = "touch"
+
+
+class Found(NamedTuple):
+    """How many rows leak, and the first leads of them."""
+
+    number: int
+    lead_ids: tuple[int, ...]
+
+
+def find(connection: Connection, leaks: Select[Any]) -> Found:
+    """Count what *leaks* selects (lead ids), and name the first of them."""
+    rows = leaks.subquery()
+    wanted = select(rows.c[0], func.count().over()).order_by(rows.c[0]).limit(MOST_IDS)
+    found = connection.execute(wanted).all()
+    return Found(found[0][1] if found else 0, tuple(row[0] for row in found))
+
+
+def statements(now: datetime, max_silence: timedelta | None) -> Mapping[str, Select[Any]]:
+    """Return, by the name of the finding, what selects its leads. Silence is looked for with a limit only."""
+    late = now - STUCK_AFTER
+    found = {
+        "no-custodian": _no_custodian(),
+        "custody-differs-from-journal": _differs_from_journal(),
+        "track-without-enrollment": _track_without_enrollment(),
+        "enrollment-without-track": _enrollment_without_track(),
+        "two-enrollments": _two_enrollments(),
+        "custody-without-offer": _custody_without_offer(),
+        "offer-without-custody": _offer_without_custody(),
+        "offer-overdue": select(offer.c.lead_id).where(
+            offer.c.state == "offered", offer.c.expires_at < now - OVERDUE_AFTER
+        ),
+        "stray-touch": _stray_touch(),
+        "sweep-stuck": _sweep_stuck(late),
+        "mail-stuck": _mail_stuck(late),
+        "signal-stuck": select(signal.c.lead_id).where(
+            signal.c.applied_at.is_(None), signal.c.recorded_at < late
+        ),
+        "person-overdue": _person_overdue(late),
+        "in-doubt": select(message.c.lead_id).where(message.c.state == "in_doubt"),
+    }
+    if max_silence is not None:
+        found["silent"] = _silent(now - max_silence)
+    return found
+
+
+def _no_custodian() -> Select[Any]:
+    return (
+        select(lead.c.id)
+        .outerjoin(custody, custody.c.lead_id == lead.c.id)
+        .where(custody.c.lead_id.is_(None))
+    )
+
+
+def _differs_from_journal() -> Select[Any]:
+    newest = (
+        select(journal.c.custody_to)
+        .where(journal.c.lead_id == custody.c.lead_id, journal.c.custody_to.is_not(None))
+        .order_by(journal.c.id.desc())
+        .limit(1)
+        .correlate(custody)
+        .scalar_subquery()
+    )
+    return select(custody.c.lead_id).where(func.coalesce(newest, "") != custody.c.kind)
+
+
+def _track_without_enrollment() -> Select[Any]:
+    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
+    return (
+        select(custody.c.lead_id)
+        .outerjoin(enrollment, open_one)
+        .where(
+            custody.c.kind == Custodian.TRACK.value,
+            or_(enrollment.c.id.is_(None), enrollment.c.track != custody.c.ref),
+        )
+    )
+
+
+def _enrollment_without_track() -> Select[Any]:
+    held = or_(
+        custody.c.kind.in_((Custodian.TRACK.value, Custodian.OFFER.value)),
+        and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == _HAND_OFF),
+    )
+    return (
+        select(enrollment.c.lead_id)
+        .join(custody, custody.c.lead_id == enrollment.c.lead_id)
+        .where(enrollment.c.ended_at.is_(None), ~held)
+    )
+
+
+def _two_enrollments() -> Select[Any]:
+    return (
+        select(enrollment.c.lead_id)
+        .where(enrollment.c.ended_at.is_(None))
+        .group_by(enrollment.c.lead_id)
+        .having(func.count() > 1)
+    )
+
+
+def _custody_without_offer() -> Select[Any]:
+    open_one = and_(offer.c.lead_id == custody.c.lead_id, offer.c.state == "offered")
+    return (
+        select(custody.c.lead_id)
+        .outerjoin(offer, open_one)
+        .where(
+            custody.c.kind == Custodian.OFFER.value,
+            or_(offer.c.id.is_(None), cast(offer.c.id, String) != custody.c.ref),
+        )
+    )
+
+
+def _offer_without_custody() -> Select[Any]:
+    return (
+        select(offer.c.lead_id)
+        .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
+        .where(
+            offer.c.state == "offered",
+            or_(custody.c.lead_id.is_(None), custody.c.kind != Custodian.OFFER.value),
+        )
+    )
+
+
+def _stray_touch() -> Select[Any]:
+    """Touches that wait to go to leads that are not, or no longer, on the touch's track."""
+    return (
+        select(message.c.lead_id)
+        .outerjoin(custody, custody.c.lead_id == message.c.lead_id)
+        .where(
+            message.c.kind == _TOUCH,
+            message.c.state.in_(("planned", "claimed")),
+            or_(
+                custody.c.lead_id.is_(None),
+                custody.c.kind != Custodian.TRACK.value,
+                custody.c.ref != message.c.track,
+            ),
+        )
+    )
+
+
+def _sweep_stuck(late: datetime) -> Select[Any]:
+    swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER, Custodian.QUEUE)
+    return select(custody.c.lead_id).where(
+        custody.c.kind.in_([kind.value for kind in swept]),
+        custody.c.due_at < late,
+        or_(custody.c.kind != Custodian.QUEUE.value, custody.c.ref == _HAND_OFF),
+    )
+
+
+def _person_overdue(late: datetime) -> Select[Any]:
+    return select(custody.c.lead_id).where(
+        custody.c.kind.in_((Custodian.QUEUE.value, Custodian.REP.value)),
+        custody.c.due_at < late,
+        or_(custody.c.kind == Custodian.REP.value, custody.c.ref != _HAND_OFF),
+    )
+
+
+def _mail_stuck(late: datetime) -> Select[Any]:
+    return select(message.c.lead_id).where(
+        or_(
+            and_(message.c.state == "planned", message.c.send_at < late),
+            and_(message.c.state.in_(("claimed", "sending")), message.c.lease_until < late),
+        )
+    )
+
+
+def _silent(since: datetime) -> Select[Any]:
+    """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace.
+
+    Who asked for fewer emails may hear less often.
+    """
+    open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
+    peace = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
+    usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MOST_PACE_DAYS)))
+    heard_since = case((lead.c.pace_days.is_not(None), slower), else_=usual)
+    touched = exists().where(
+        message.c.lead_id == custody.c.lead_id,
+        message.c.kind == _TOUCH,
+        or_(
+            message.c.accepted_at >= heard_since,
+            and_(message.c.state == "in_doubt", message.c.state_at >= heard_since),
+        ),
+    )
+    came = exists().where(
+        journal.c.lead_id == custody.c.lead_id,
+        journal.c.at >= since,
+        journal.c.custody_to == Custodian.TRACK.value,
+        or_(journal.c.custody_from.is_(None), journal.c.custody_from != Custodian.TRACK.value),
+    )
+    return (
+        select(custody.c.lead_id)
+        .join(lead, lead.c.id == custody.c.lead_id)
+        .outerjoin(enrollment, open_one)
+        .where(
+            custody.c.kind == Custodian.TRACK.value,
+            lead.c.created_at < since,
+            or_(lead.c.paused_until.is_(None), lead.c.paused_until < since),
+            or_(enrollment.c.id.is_(None), ~peace),
+            ~touched,
+            ~came,
+        )
+    )

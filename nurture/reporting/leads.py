@@ -1,0 +1,94 @@
+"""List leads for the person at the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from sqlalchemy import Connection
+
+from nurture.domain.lead import Custodian
+from nurture.domain.scoring import scoring
+from nurture.domain.scoring.scoring import Points
+from nurture.errors import NotFound
+from nurture.journey.leads import history_queries
+from nurture.journey.leads.history_queries import Kept
+from nurture.journey.scoring import queries as scoring_queries
+from nurture.journey.tracks.touch_email import full_name
+from nurture.runtime.context import House
+
+
+@dataclass(frozen=True, slots=True)
+class LeadRow:
+    """One lead, who keeps it, and what happens next; *due_at* None is never."""
+
+    id: int
+    name: str
+    company: str
+    source: str
+    custodian: str
+    ref: str
+    next_action: str
+    due_at: datetime | None
+    engagement: float
+
+
+def list_leads(
+    house: House,
+    now: datetime,
+    *,
+    custodian: str | None = None,
+    track: str | None = None,
+    source: str | None = None,
+    queue: str | None = None,
+    limit: int = 50,
+) -> list[LeadRow]:
+    """Return leads, the ones that are due first at the top. Raises NotFound for an unknown custodian."""
+    known = [kind.value for kind in Custodian]
+    if custodian is not None and custodian not in known:
+        near = get_close_matches(custodian, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise NotFound(f"There is no custodian {custodian!r}.{hint} Known: {', '.join(known)}.")
+    with house.database.read() as connection:
+        rows = history_queries.listing(
+            connection, custodian=custodian, track=track, source=source, queue=queue, limit=limit
+        )
+        points = points_of(house, connection)
+    return [
+        LeadRow(
+            row.id,
+            full_name(row.facts),
+            str(row.facts.get("company") or ""),
+            row.source,
+            row.kind or "nobody",
+            row.ref or "",
+            row.next_action or "",
+            row.due_at,
+            engagement_now(row, points, now),
+        )
+        for row in rows
+    ]
+
+
+def points_of(house: House, connection: Connection) -> Points:
+    """Return what the published policy says that signals are worth; nothing without one."""
+    try:
+        return house.rulebooks.current(connection).policy.points
+    except NotFound:
+        return Points()
+
+
+def fit_of(house: House, connection: Connection, row: Kept) -> tuple[str, str]:
+    """Return the lead's fit letter by the published policy, and why; ("", "") where nothing gives letters."""
+    try:
+        return house.rulebooks.current(connection).policy.grade(row.facts)
+    except NotFound:
+        return "", ""
+
+
+def engagement_now(row: Kept, points: Points, now: datetime) -> float:
+    """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
+    sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
+    engagement = scoring_queries.kept(sums, row.engagement_at, row.scored_under)
+    return round(scoring.value_at(engagement, points, max(now, row.engagement_at or now)), 1)

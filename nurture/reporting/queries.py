@@ -1,0 +1,292 @@
+"""Counts for reports: each function is one or two statements over whole tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Select, Table, and_, case, distinct, func, select
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.domain.lead import Custodian
+from nurture.domain.planning.decision import HoldReason
+from nurture.reporting.ledger_queries import days_between, week_of
+
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
+journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+message: Table = core.Message.__table__  # type: ignore[attr-defined]
+offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
+signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
+
+# The journal says "left" and "closed" of leads that go, not of leads that are held.
+_HOLDS: Final = [one.value for one in HoldReason if one not in (HoldReason.LEFT, HoldReason.CLOSED)]
+
+Place = tuple[str, str]
+"""A track and a step, "" where the step is not known."""
+
+
+class HandoffRow(NamedTuple):
+    """One hand-off, with the track it came from and where the lead is now."""
+
+    offer_id: int
+    lead_id: int
+    track: str | None
+    rule: str
+    because: str
+    rep: str
+    routed_because: str
+    policy_version: int
+    state: str
+    reason: str | None
+    offered_at: datetime
+    expires_at: datetime
+    answered_at: datetime | None
+    custodian: str | None
+    ref: str | None
+
+
+class WeekRow(NamedTuple):
+    """The touches of one track in one week."""
+
+    week: str
+    track: str
+    touches: int
+
+
+class WonRow(NamedTuple):
+    """Wins of leads as many days after their first contact."""
+
+    days: int
+    wins: int
+    amount: float
+
+
+def messages_by_step(connection: Connection) -> dict[Place, tuple[int, int]]:
+    """Return how many touches of each step were sent, and how many were called off."""
+    sent = func.count(message.c.accepted_at)
+    off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
+    wanted = (
+        select(message.c.track, message.c.step, sent, off)
+        .where(message.c.kind == "touch")
+        .group_by(message.c.track, message.c.step)
+    )
+    return {(row[0] or "", row[1]): (row[2], row[3]) for row in connection.execute(wanted)}
+
+
+def holds_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+    """Return how often a decision held on each step, by reason."""
+    wanted = (
+        select(journal.c.track, journal.c.step, journal.c.event, func.count())
+        .where(
+            journal.c.stage == "advance",
+            journal.c.track.is_not(None),
+            journal.c.event.in_(_HOLDS),
+        )
+        .group_by(journal.c.track, journal.c.step, journal.c.event)
+    )
+    found: dict[Place, dict[str, int]] = {}
+    for track, step, reason, number in connection.execute(wanted):
+        found.setdefault((track, step or ""), {})[reason] = number
+    return found
+
+
+def standing_by_step(connection: Connection) -> dict[Place, tuple[int, int]]:
+    """Return how many leads stand on each step now, and how many stand still there while sales has them."""
+    with_sales = func.sum(case((custody.c.kind == Custodian.TRACK.value, 0), else_=1))
+    wanted = (
+        select(enrollment.c.track, enrollment.c.step, func.count(), with_sales)
+        .join(custody, custody.c.lead_id == enrollment.c.lead_id)
+        .where(enrollment.c.ended_at.is_(None))
+        .group_by(enrollment.c.track, enrollment.c.step)
+    )
+    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in connection.execute(wanted)}
+
+
+def signals_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+    """Return how many leads did what in answer to each step, as far as people did it, by kind."""
+    wanted = (
+        select(signal.c.track, signal.c.step, signal.c.kind, func.count(distinct(signal.c.lead_id)))
+        .where(signal.c.track.is_not(None), signal.c.verdict == "human")
+        .group_by(signal.c.track, signal.c.step, signal.c.kind)
+    )
+    found: dict[Place, dict[str, int]] = {}
+    for track, step, kind, number in connection.execute(wanted):
+        found.setdefault((track, step or ""), {})[kind] = number
+    return found
+
+
+def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int, int]]:
+    """Return (track, step, link, verdict, clicks, leads) of every link that was followed."""
+    clicks, leads = func.count(), func.count(distinct(signal.c.lead_id))
+    names = (signal.c.track, signal.c.step, signal.c.link, signal.c.verdict)
+    wanted = (
+        select(*names, clicks, leads)
+        .where(signal.c.kind == "clicked", signal.c.track.is_not(None), signal.c.link.is_not(None))
+        .group_by(*names)
+    )
+    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in connection.execute(wanted)]
+
+
+def ended_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+    """Return how many stays ended on each step, by reason."""
+    wanted = (
+        select(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason, func.count())
+        .where(enrollment.c.ended_at.is_not(None))
+        .group_by(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason)
+    )
+    found: dict[Place, dict[str, int]] = {}
+    for track, step, reason, number in connection.execute(wanted):
+        found.setdefault((track, step), {})[reason or ""] = number
+    return found
+
+
+def handed_off_by_step(connection: Connection) -> dict[Place, int]:
+    """Return how often a lead on each step was handed off."""
+    wanted = (
+        select(journal.c.track, journal.c.step, func.count())
+        .where(journal.c.event == "hand_off", journal.c.track.is_not(None))
+        .group_by(journal.c.track, journal.c.step)
+    )
+    return {(track, step or ""): number for track, step, number in connection.execute(wanted)}
+
+
+def _of_source(wanted: Select[Any], key: Any, source: str | None) -> Select[Any]:
+    if source is None:
+        return wanted
+    return wanted.join(lead, lead.c.id == key).where(lead.c.source == source)
+
+
+def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, int]:
+    """Return how many leads each readiness rule classified; "" for those that none has yet."""
+    wanted = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
+    if source is not None:
+        wanted = wanted.where(lead.c.source == source)
+    return dict(connection.execute(wanted).tuples().all())
+
+
+def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]:
+    """Return how many leads were ever on each track."""
+    wanted = (
+        select(enrollment.c.track, func.count(distinct(enrollment.c.lead_id)))
+        .select_from(enrollment)
+        .group_by(enrollment.c.track)
+        .order_by(enrollment.c.track)
+    )
+    return dict(connection.execute(_of_source(wanted, enrollment.c.lead_id, source)).tuples().all())
+
+
+def leads_by_event(connection: Connection, events: tuple[str, ...], source: str | None) -> dict[str, int]:
+    """Return how many leads the journal has each of *events* of."""
+    wanted = (
+        select(journal.c.event, func.count(distinct(journal.c.lead_id)))
+        .select_from(journal)
+        .where(journal.c.event.in_(events))
+        .group_by(journal.c.event)
+    )
+    return dict(connection.execute(_of_source(wanted, journal.c.lead_id, source)).tuples().all())
+
+
+def recycled(connection: Connection, source: str | None) -> int:
+    """Return how many leads came back from sales to a track."""
+    back = select(func.count(distinct(journal.c.lead_id))).where(
+        journal.c.custody_from.in_((Custodian.OFFER.value, Custodian.REP.value)),
+        journal.c.custody_to == Custodian.TRACK.value,
+    )
+    number: int = connection.execute(
+        _of_source(back.select_from(journal), journal.c.lead_id, source)
+    ).scalar_one()
+    return number
+
+
+def offers_by_state(connection: Connection, source: str | None) -> dict[str, int]:
+    """Return how many hand-offs there are in each state."""
+    wanted = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
+    return dict(connection.execute(_of_source(wanted, offer.c.lead_id, source)).tuples().all())
+
+
+def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[str, str], int]:
+    """Return how many leads each custodian (kind, ref) keeps; the offers and reps of a kind are one."""
+    named = case(
+        (custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value, Custodian.INTAKE.value)), ""),
+        else_=custody.c.ref,
+    )
+    wanted = select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
+    rows = connection.execute(_of_source(wanted, custody.c.lead_id, source))
+    return {(kind, ref): number for kind, ref, number in rows}
+
+
+def touches_by_week(database: Database, connection: Connection) -> tuple[list[WeekRow], Mapping[str, int]]:
+    """Return the touches of each week and track, and how many leads heard from us in each week."""
+    # The same expression twice, not two alike: PostgreSQL compares their parameters.
+    week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
+    sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
+    touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
+    heard = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
+    rows = [WeekRow._make(row) for row in connection.execute(touches)]
+    return rows, dict(connection.execute(heard).tuples().all())
+
+
+def handoffs(connection: Connection) -> list[HandoffRow]:
+    """Return every hand-off, the oldest first."""
+    wanted = (
+        select(
+            offer.c.id,
+            offer.c.lead_id,
+            enrollment.c.track,
+            offer.c.rule,
+            offer.c.because,
+            offer.c.rep,
+            offer.c.routed_because,
+            offer.c.policy_version,
+            offer.c.state,
+            offer.c.reason,
+            offer.c.offered_at,
+            offer.c.expires_at,
+            offer.c.answered_at,
+            custody.c.kind,
+            custody.c.ref,
+        )
+        .outerjoin(enrollment, enrollment.c.id == offer.c.enrollment_id)
+        .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
+        .order_by(offer.c.id)
+    )
+    return [HandoffRow._make(row) for row in connection.execute(wanted)]
+
+
+def wins_by_days(
+    database: Database,
+    connection: Connection,
+    since: datetime | None = None,
+    last: datetime | None = None,
+    source: str | None = None,
+) -> list[WonRow]:
+    """Return wins by days (UTC) since the lead's first contact; a lead is won once, the first time."""
+    first = (
+        select(
+            outcome.c.lead_id,
+            func.min(outcome.c.happened_at, type_=outcome.c.happened_at.type).label("at"),
+            func.coalesce(func.max(outcome.c.amount), 0.0).label("amount"),
+        )
+        .where(outcome.c.closing == "won")
+        .group_by(outcome.c.lead_id)
+        .subquery()
+    )
+    days = days_between(database, lead.c.first_contact_at, first.c.at)
+    wanted = (
+        select(days, func.count(), func.sum(first.c.amount))
+        .select_from(first)
+        .join(lead, lead.c.id == first.c.lead_id)
+        .where(
+            *((first.c.at >= since,) if since is not None else ()),
+            *((first.c.at <= last,) if last is not None else ()),
+            *((lead.c.source == source,) if source is not None else ()),
+        )
+        .group_by(days)
+        .order_by(days)
+    )
+    return [WonRow._make(row) for row in connection.execute(wanted)]

@@ -1,0 +1,275 @@
+"""What came of it all: by track and step, as a funnel, by week, by hand-off, by age."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from nurture.domain.lead import Custodian
+from nurture.domain.planning.program import Email, Program
+from nurture.errors import NotFound
+from nurture.reporting import queries
+from nurture.reporting.queries import Place
+from nurture.runtime.context import House
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """One step of a track. Clicks and the like count leads, the rest counts touches, decisions or stays."""
+
+    track: str
+    step: str
+    is_email: bool
+    sent: int = 0
+    called_off: int = 0
+    held: Mapping[str, int] = field(default_factory=dict)
+    """How often a decision held here, by reason."""
+    waiting: int = 0
+    with_sales: int = 0
+    """Leads whose stay is held here while sales has them."""
+    clicked: int = 0
+    replied: int = 0
+    unsubscribed: int = 0
+    left: Mapping[str, int] = field(default_factory=dict)
+    """Stays that ended here, by reason; accepted hand-offs are not among them."""
+    handed_off: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Funnel:
+    """Where leads came from and went, of one source or of all. Hand-offs are counted by their state."""
+
+    source: str | None
+    leads: int
+    readiness: Mapping[str, int]
+    """Leads by the readiness rule that classified them; "" is not classified."""
+    enrolled: Mapping[str, int]
+    """Leads that were ever on each track."""
+    handed_off: int
+    """Leads that were ever handed off; the four below count hand-offs."""
+    offered: int
+    accepted: int
+    rejected: int
+    expired: int
+    withdrawn: int
+    recycled: int
+    """Leads that came back from sales to a track."""
+    closed: Mapping[str, int]
+    queued: Mapping[str, int]
+    nurtured: int
+    """Leads on a track now."""
+    nurtured_on: Mapping[str, int]
+    with_sales: int
+    """Leads that a rep has, or was offered."""
+    in_intake: int
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """The touches of one week (UTC)."""
+
+    monday: date
+    touches: int
+    leads: int
+    by_track: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffReport:
+    """One hand-off: why, to whom, what came of it, and who keeps the lead now."""
+
+    offer_id: int
+    lead_id: int
+    track: str | None
+    rule: str
+    because: str
+    rep: str
+    routed_because: str
+    policy_version: int
+    state: str
+    reason: str | None
+    offered_at: datetime
+    expires_at: datetime
+    answered_at: datetime | None
+    custodian: str | None
+    ref: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Wins between two ages, in days since the first contact, both included; None has no bound."""
+
+    name: str
+    first_day: int | None
+    last_day: int | None
+    wins: int
+    share: float
+    amount: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wins:
+    """When leads were won."""
+
+    wins: int
+    bands: tuple[Band, ...]
+    after_day_90: int
+    share_after_day_90: float
+
+
+BANDS: Final = (
+    ("before the first contact", None, -1),
+    ("0-91 days", 0, 91),
+    ("92-182 days", 92, 182),
+    ("183-365 days", 183, 365),
+    ("more than 365 days", 366, None),
+)
+
+
+def report_tracks(house: House) -> list[StepReport]:
+    """Return every email step, and every other step on which something happened, in the tracks' order."""
+    with house.database.read() as connection:
+        messages = queries.messages_by_step(connection)
+        holds = queries.holds_by_step(connection)
+        standing = queries.standing_by_step(connection)
+        deeds = queries.signals_by_step(connection)
+        ends = queries.ended_by_step(connection)
+        handed_off = queries.handed_off_by_step(connection)
+        programs = _programs(house, connection)
+    places = {*messages, *holds, *standing, *deeds, *ends, *handed_off, *_emails(programs)}
+    emails = {*_emails(programs), *messages}
+    return [
+        StepReport(
+            *place,
+            is_email=place in emails,
+            sent=messages.get(place, (0, 0))[0],
+            called_off=messages.get(place, (0, 0))[1],
+            held=holds.get(place, {}),
+            waiting=standing.get(place, (0, 0))[0],
+            with_sales=standing.get(place, (0, 0))[1],
+            clicked=deeds.get(place, {}).get("clicked", 0),
+            replied=deeds.get(place, {}).get("replied", 0),
+            unsubscribed=deeds.get(place, {}).get("unsubscribed", 0),
+            left={why: number for why, number in ends.get(place, {}).items() if why != "accepted"},
+            handed_off=handed_off.get(place, 0),
+        )
+        for place in _in_order(places, programs)
+    ]
+
+
+def _programs(house: House, connection: Connection) -> Mapping[str, Program]:
+    try:
+        return house.rulebooks.current(connection).programs
+    except NotFound:
+        return {}
+
+
+def _emails(programs: Mapping[str, Program]) -> set[Place]:
+    return {
+        (program.track, instruction.step)
+        for program in programs.values()
+        for instruction in program.instructions
+        if isinstance(instruction, Email)
+    }
+
+
+def _in_order(places: Iterable[Place], programs: Mapping[str, Program]) -> list[Place]:
+    """Sort by track, then as its newest version goes; steps that are gone come last."""
+
+    def order(place: Place) -> tuple[str, bool, int, str]:
+        program = programs.get(place[0])
+        number = program.index.get(place[1]) if program is not None else None
+        return place[0], number is None, number or 0, place[1]
+
+    return sorted(places, key=order)
+
+
+def report_funnel(house: House, source: str | None = None) -> Funnel:
+    """Return the way of all leads, or of those of one source."""
+    with house.database.read() as connection:
+        readiness = queries.leads_by_readiness(connection, source)
+        enrolled = queries.leads_by_track(connection, source)
+        handed_off = queries.leads_by_event(connection, ("hand_off",), source)
+        states = queries.offers_by_state(connection, source)
+        recycled = queries.recycled(connection, source)
+        kept = queries.leads_by_custody(connection, source)
+
+    def of(kind: Custodian) -> dict[str, int]:
+        return {ref: number for (found, ref), number in sorted(kept.items()) if found == kind.value}
+
+    nurtured_on = of(Custodian.TRACK)
+    return Funnel(
+        source=source,
+        leads=sum(readiness.values()),
+        readiness=readiness,
+        enrolled=enrolled,
+        handed_off=handed_off.get("hand_off", 0),
+        offered=sum(states.values()),
+        accepted=states.get("accepted", 0),
+        rejected=states.get("rejected", 0),
+        expired=states.get("expired", 0),
+        withdrawn=states.get("withdrawn", 0),
+        recycled=recycled,
+        closed=of(Custodian.CLOSED),
+        queued=of(Custodian.QUEUE),
+        nurtured=sum(nurtured_on.values()),
+        nurtured_on=nurtured_on,
+        with_sales=sum(of(Custodian.OFFER).values()) + sum(of(Custodian.REP).values()),
+        in_intake=sum(of(Custodian.INTAKE).values()),
+    )
+
+
+def touches_per_week(house: House) -> list[Week]:
+    """Return each week in which touches went out, the first one first."""
+    with house.database.read() as connection:
+        rows, leads = queries.touches_by_week(house.database, connection)
+    by_week: dict[str, dict[str, int]] = {}
+    for row in rows:
+        by_week.setdefault(row.week, {})[row.track] = row.touches
+    return [
+        Week(date.fromisoformat(week), sum(tracks.values()), leads[week], dict(sorted(tracks.items())))
+        for week, tracks in sorted(by_week.items())
+    ]
+
+
+def handoffs_report(house: House) -> list[HandoffReport]:
+    """Return every hand-off, the oldest first."""
+    with house.database.read() as connection:
+        return [HandoffReport(*row) for row in queries.handoffs(connection)]
+
+
+def wins_by_age(
+    house: House, since: datetime | None = None, last: datetime | None = None, source: str | None = None
+) -> Wins:
+    """Return when leads were won, counted in days (UTC) since their first contact.
+
+    *since* and *last* bound the moment of winning, both included.
+    """
+    with house.database.read() as connection:
+        rows = queries.wins_by_days(house.database, connection, since, last, source)
+    wins: Counter[str] = Counter()
+    amounts: Counter[str] = Counter()
+    for row in rows:
+        name = next(name for name, first, last in BANDS if _within(row.days, first, last))
+        wins[name] += row.wins
+        amounts[name] += row.amount  # type: ignore[assignment]
+    total = wins.total()
+    late = sum(row.wins for row in rows if row.days > 90)
+    bands = (
+        Band(name, first, last, wins[name], _share(wins[name], total), float(amounts[name]))
+        for name, first, last in BANDS
+    )
+    return Wins(total, tuple(bands), late, _share(late, total))
+
+
+def _within(days: int, first: int | None, last: int | None) -> bool:
+    return (first is None or days >= first) and (last is None or days <= last)
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

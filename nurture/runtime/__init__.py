@@ -1,0 +1,1 @@
+"""What use cases share at run time: the context, published definitions, public links, redaction."""

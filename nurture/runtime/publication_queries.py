@@ -1,0 +1,144 @@
+"""Published versions of tracks and of the policy, and who approved which policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Connection, Date, Integer, Select, String, Table, func, insert, or_, select
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core, sales
+from nurture.db.types import UtcDateTime
+
+publication: Table = core.Publication.__table__  # type: ignore[attr-defined]
+approval: Table = sales.Approval.__table__  # type: ignore[attr-defined]
+
+POLICY: Final = "policy"
+"""The kind of publication that needs somebody's approval, and its one name."""
+
+
+class Published(NamedTuple):
+    """Which version it is; *kind* is track or policy."""
+
+    id: int
+    kind: str
+    name: str
+    version: int
+    digest: str
+
+
+class Approval(NamedTuple):
+    """Who approved a version of the policy, for which day; *how* is first, approved or unchanged."""
+
+    policy_version: int
+    publication_id: int
+    approved_by: str
+    approved_on: date
+    recorded_at: datetime
+    how: str
+
+
+class PolicyVersion(NamedTuple):
+    """A version of the policy, when it was published, and who approved it: None while it waits."""
+
+    published: Published
+    published_at: datetime
+    approval: Approval | None
+
+
+def newest(connection: Connection) -> list[Published]:
+    """Return the newest version of every track and of the policy, approved or not."""
+    return [Published._make(row) for row in connection.execute(_newest(only_in_force=False))]
+
+
+def in_force(connection: Connection) -> list[Published]:
+    """Return the versions that sweeps go by: the newest ones, but of the policy the newest approved one."""
+    return [Published._make(row) for row in connection.execute(_newest(only_in_force=True))]
+
+
+@cache
+def _newest(*, only_in_force: bool) -> Select[Any]:
+    """Return the statement; made once, because every batch asks and making it costs more than running it."""
+    asked = select(
+        publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")
+    ).group_by(publication.c.kind, publication.c.name)
+    if only_in_force:
+        approved = select(approval.c.publication_id)
+        asked = asked.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
+    last = asked.subquery()
+    wanted = select(
+        publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
+    ).join(
+        last,
+        (last.c.kind == publication.c.kind)
+        & (last.c.name == publication.c.name)
+        & (last.c.version == publication.c.version),
+    )
+    return wanted.order_by(publication.c.id)
+
+
+def policies(connection: Connection) -> list[PolicyVersion]:
+    """Return every version of the policy, the newest first."""
+    wanted = (
+        select(
+            publication.c.id,
+            publication.c.kind,
+            publication.c.name,
+            publication.c.version,
+            publication.c.digest,
+            publication.c.published_at,
+            *approval.c,
+        )
+        .outerjoin(approval, approval.c.publication_id == publication.c.id)
+        .where(publication.c.kind == POLICY)
+        .order_by(publication.c.version.desc())
+    )
+    return [
+        PolicyVersion(Published._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
+        for row in connection.execute(wanted)
+    ]
+
+
+def approve(database: Database, connection: Connection, one: Approval) -> bool:
+    """Put a version of the policy in force; False if somebody else just did."""
+    columns: Mapping[str, TypeEngine[Any]] = {
+        "policy_version": Integer(),
+        "publication_id": Integer(),
+        "approved_by": String(),
+        "approved_on": Date(),
+        "recorded_at": UtcDateTime(),
+        "how": String(),
+    }
+    return database.insert(connection, "approval", columns, [one], once=True) == 1
+
+
+def find(connection: Connection, kind: str, name: str, version: int) -> Published | None:
+    """Return one version, None if it was never published."""
+    wanted = select(
+        publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
+    ).where(publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
+    row = connection.execute(wanted).one_or_none()
+    return Published._make(row) if row is not None else None
+
+
+def sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
+    """Return the files of one version: path under templates/ -> text."""
+    found: Mapping[str, str] = connection.execute(
+        select(publication.c.sources).where(publication.c.id == publication_id)
+    ).scalar_one()
+    return found
+
+
+def add(
+    connection: Connection, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime
+) -> None:
+    """Publish (kind, name, version, digest, sources) rows."""
+    if rows:
+        names = ("kind", "name", "version", "digest", "sources")
+        connection.execute(
+            insert(publication), [dict(zip(names, row, strict=True)) | {"published_at": now} for row in rows]
+        )

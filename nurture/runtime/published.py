@@ -1,0 +1,159 @@
+"""The published rules, as sweeps read them: compiled once per version and process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import Connection
+
+from nurture import definitions
+from nurture.definitions.folder import BRIEF
+from nurture.domain.delivery.sending_limits import SendingRules
+from nurture.domain.planning.program import Program
+from nurture.domain.policy.crm_status import CrmWords
+from nurture.domain.policy.policy import Policy
+from nurture.errors import NotFound
+from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
+from nurture.mail.rendering.email_file import layout_name
+from nurture.mail.rendering.link_tracking import Tracking
+from nurture.runtime import link_destination_queries, publication_queries
+from nurture.runtime.publication_queries import POLICY, Published
+
+SENDING = "sending"
+"""The one name under which the rules for sending are published."""
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """What is in force: the newest version of everything, but of the policy the newest approved one."""
+
+    programs: Mapping[str, Program]
+    policy: Policy
+    sending: SendingRules = field(default_factory=SendingRules)
+    """The built-in rules where none were ever published."""
+
+
+@dataclass
+class Rulebooks:
+    """Reads published versions, keeping what it has compiled."""
+
+    _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
+    _policies: dict[int, Policy] = field(default_factory=dict)
+    _rules: dict[int, definitions.Rules] = field(default_factory=dict)
+    _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
+    _sendings: dict[int, SendingRules] = field(default_factory=dict)
+    _current: tuple[tuple[Published, ...], Rulebook] | None = None
+
+    def current(self, connection: Connection) -> Rulebook:
+        """Return the rules that are in force. Raises NotFound if no policy was ever published."""
+        published = tuple(publication_queries.in_force(connection))
+        if self._current is not None and self._current[0] == published:
+            return self._current[1]
+        programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}
+        policies = [self._policy(connection, row) for row in published if row.kind == POLICY]
+        if not policies:
+            raise NotFound("No rules are published yet. Run `nurture publish`.")
+        sendings = [self._sending(connection, row) for row in published if row.kind == SENDING]
+        book = Rulebook(programs, policies[0], *sendings)
+        self._current = (published, book)
+        return book
+
+    def program(self, connection: Connection, track: str, version: int) -> Program:
+        """Return one version of a track."""
+        known = self._programs.get((track, version))
+        return known or self._program(connection, self._find(connection, "track", track, version))
+
+    def email(
+        self, connection: Connection, track: str, version: int, name: str, tracking: Tracking | None = None
+    ) -> CompiledEmail:
+        """Return an email of one version of a track, compiled; with *tracking* its links are ours."""
+        key = ("track", track, version, name, tracking)
+        if key not in self._emails:
+            row = self._find(connection, "track", track, version)
+            found = self._rules_of(connection, row).tracks[track]
+            path = f"tracks/{track}/{name}.md"
+            layout = self._rules_of(connection, row).layouts[found.layouts[name]]
+            if tracking is not None:
+                tracking = replace(
+                    tracking, known=link_destination_queries.known(connection, track, version, name)
+                )
+            self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout, tracking)
+        return self._emails[key]
+
+    def brief(self, connection: Connection, version: int) -> CompiledEmail:
+        """Return the brief to a rep as one version of the policy has it, compiled."""
+        return self.to_sales(connection, version, BRIEF)
+
+    def to_sales(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+        """Return one of the mails in handoff/ as one version of the policy has it, compiled."""
+        known = self._emails.get((POLICY, POLICY, version, path))
+        if known is not None:
+            return known
+        found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+        if path not in found.sources:
+            raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
+        return self.internal(connection, version, EmailSource(path, found.sources[path]))
+
+    def to_leads(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+        """Return mail to leads of one version of the policy, compiled. Raises NotFound if it has none."""
+        key = (POLICY, POLICY, version, path)
+        if key not in self._emails:
+            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            if path not in found.sources:
+                raise NotFound(
+                    f"Version {version} of the policy has no templates/{path}. Write it, and publish."
+                )
+            source = EmailSource(path, found.sources[path])
+            self._emails[key] = compile_email(source, found.layouts[layout_name(source)])
+        return self._emails[key]
+
+    def internal(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
+        """Return mail to our own people, compiled, in the layout of one version of the policy."""
+        key = (POLICY, POLICY, version, source.name)
+        if key not in self._emails:
+            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            self._emails[key] = compile_email(source, found.layouts["brief"])
+        return self._emails[key]
+
+    def policy(self, connection: Connection, version: int) -> Policy:
+        """Return one version of the policy."""
+        return self._policies.get(version) or self._policy(
+            connection, self._find(connection, POLICY, POLICY, version)
+        )
+
+    def crm_words(self, connection: Connection) -> CrmWords:
+        """Return what the CRM's statuses mean, as the policy in force was published with them."""
+        version = self.current(connection).policy.version
+        return self._rules_of(connection, self._find(connection, POLICY, POLICY, version)).crm
+
+    def _find(self, connection: Connection, kind: str, name: str, version: int) -> Published:
+        row = publication_queries.find(connection, kind, name, version)
+        if row is None:
+            raise NotFound(f"Version {version} of {kind} {name} was never published here.")
+        return row
+
+    def _rules_of(self, connection: Connection, row: Published) -> definitions.Rules:
+        if row.id not in self._rules:
+            self._rules[row.id] = definitions.load(
+                publication_queries.sources(connection, row.id), whole=False
+            )
+        return self._rules[row.id]
+
+    def _program(self, connection: Connection, row: Published) -> Program:
+        key = (row.name, row.version)
+        if key not in self._programs:
+            self._programs[key] = self._rules_of(connection, row).tracks[row.name].program(row.version)
+        return self._programs[key]
+
+    def _policy(self, connection: Connection, row: Published) -> Policy:
+        if row.version not in self._policies:
+            self._policies[row.version] = self._rules_of(connection, row).policy(row.version)
+        return self._policies[row.version]
+
+    def _sending(self, connection: Connection, row: Published) -> SendingRules:
+        if row.version not in self._sendings:
+            self._sendings[row.version] = definitions.load_sending(
+                publication_queries.sources(connection, row.id)
+            )
+        return self._sendings[row.version]

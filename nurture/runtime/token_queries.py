@@ -1,0 +1,62 @@
+"""Digests of the tokens in public links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import BigInteger, Connection, String, Table, delete, select
+from sqlalchemy.types import TypeEngine
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.db.types import UtcDateTime
+from nurture.journey.leads.changeset import insert_rows
+
+token: Table = core.Token.__table__  # type: ignore[attr-defined]
+_offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
+
+_COLUMNS: Mapping[str, TypeEngine[Any]] = {
+    "digest": String(),
+    "purpose": String(),
+    "lead_id": BigInteger(),
+    "message_id": BigInteger(),
+    "offer_id": BigInteger(),
+    "created_at": UtcDateTime(),
+}
+
+
+class Kept(NamedTuple):
+    """What a token may do."""
+
+    purpose: str
+    lead_id: int
+    message_id: int | None
+    offer_id: int | None
+
+
+def add(
+    database: Database,
+    connection: Connection,
+    rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]],
+) -> None:
+    """Keep (digest, purpose, lead id, message id, offer id, created at) rows."""
+    insert_rows(database, connection, token, _COLUMNS, rows)
+
+
+def find(connection: Connection, digest: str) -> Kept | None:
+    """Return what the token of this digest may do; None if nobody made it."""
+    row = connection.execute(
+        select(token.c.purpose, token.c.lead_id, token.c.message_id, token.c.offer_id).where(
+            token.c.digest == digest
+        )
+    ).one_or_none()
+    return Kept._make(row) if row is not None else None
+
+
+def remove_offer_links(connection: Connection, rep: str) -> int:
+    """Delete the tokens that show or answer offers made to *rep*; return how many there were."""
+    offers, leads = (select(one).where(_offer.c.rep == rep) for one in (_offer.c.id, _offer.c.lead_id))
+    theirs = token.c.lead_id.in_(leads), token.c.offer_id.in_(offers)  # there is an index on the lead alone
+    return connection.execute(delete(token).where(*theirs)).rowcount

@@ -1,0 +1,1 @@
+"""Run leads through the real engine on a virtual clock."""

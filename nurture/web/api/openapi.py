@@ -1,0 +1,362 @@
+"""What the API says of itself, in OpenAPI 3.1."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import version
+from typing import Any, Final
+
+from nurture.domain.lead import Closing
+from nurture.domain.signals import SignalKind
+from nurture.formats import lead_item
+from nurture.formats.column_mapping import DATE_FIELDS
+from nurture.formats.row_plan import MAX_CUSTOM
+from nurture.journey.intake.api import batches, idempotency, outcome_batches
+from nurture.journey.intake.api.tokens import Scope
+from nurture.web import auth, errors
+
+SOURCES: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,63}")
+"""What a source may be called."""
+
+_PLAIN: Final = ["string", "number", "boolean", "null"]
+
+_MEANINGS: Final = {
+    "external_id": "Its id in the system that `source` names.",
+    "consent_basis": "What allows us to write: consent, contract, legitimate interest, ...",
+    "consent_at": "When that was given.",
+    "opted_out": "It must not be mailed. Nothing undoes that but the lead itself.",
+    "demo_requested": "It asked for a demo: a sign of being ready.",
+    "registered_at": "When it registered for a webinar or a fair.",
+    "purchase_timeframe": "When it wants to buy, in its own words: within 3 months, Q3, 2027-03-31.",
+    "owner": "The rep who works it.",
+    "zone": "Its time zone, such as Europe/Berlin.",
+}
+
+_EXAMPLE_SIGNALS: Final = {
+    "signals": [
+        {
+            "lead": {"email": "ana@example.com"},
+            "kind": "visited",
+            "link": "/pricing",
+            "occurred_at": "2026-11-20T09:30:00Z",
+        },
+        {
+            "lead": {"external_id": "c1", "source": "crm"},
+            "kind": "deciding",
+            "value": "2027-03-31",
+            "occurred_at": "2026-11-20T10:00:00+01:00",
+            "id": "evt-0001",
+        },
+    ]
+}
+_EXAMPLE_OUTCOMES: Final = {
+    "outcomes": [
+        {
+            "lead": {"email": "ana@example.com"},
+            "closing": "won",
+            "amount": 12500.0,
+            "happened_at": "2026-11-20T09:30:00Z",
+            "id": "deal-77",
+        },
+        {
+            "lead": {"external_id": "c1", "source": "crm"},
+            "closing": "lost",
+            "reason": "chose another product",
+            "happened_at": "2026-11-20T10:00:00+01:00",
+        },
+    ]
+}
+_EXAMPLE_LEADS: Final = {
+    "source": "crm",
+    "leads": [
+        {
+            "external_id": "c1",
+            "email": "ana@example.com",
+            "first_name": "Ana",
+            "company": "Souza Foods",
+            "country": "BR",
+            "consent_basis": "consent",
+            "custom": {"plan": "trial"},
+        }
+    ],
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the whole description."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "nurture",
+            "version": version("nurture"),
+            "description": "Tell nurture of leads, of what they do, and how they ended. `nurture tokens "
+            "create NAME --scope SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`.",
+        },
+        "paths": {
+            auth.SIGNALS: {"post": _signals()},
+            auth.LEADS: {"post": _leads()},
+            auth.OUTCOMES: {"post": _outcomes()},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": {
+                "Signal": _signal(),
+                "Lead": _lead(),
+                "Outcome": _outcome(),
+                "Rejected": _rejected(),
+                "Problem": _problem(),
+            },
+        },
+    }
+
+
+def _signals() -> dict[str, Any]:
+    batch = {
+        "type": "object",
+        "required": ["signals"],
+        "additionalProperties": False,
+        "properties": {"signals": _list("Signal")},
+    }
+    return {
+        "operationId": "postSignals",
+        "summary": "Tell what leads did",
+        "description": "Page visits, forms, what they do in your product, changes in the CRM. Each counts "
+        "once, however often it is sent: by its `id`, or else by lead, kind, second, email, link and value. "
+        "A lead is looked at at once.",
+        **_operation(Scope.SIGNALS, batch, _EXAMPLE_SIGNALS, ("new", "known")),
+    }
+
+
+def _leads() -> dict[str, Any]:
+    batch = {
+        "type": "object",
+        "required": ["leads"],
+        "additionalProperties": False,
+        "properties": {
+            "source": {
+                "type": "string",
+                "pattern": f"^{SOURCES.pattern}$",
+                "default": batches.SOURCE,
+                "description": "The system whose ids the leads carry.",
+            },
+            "leads": _list("Lead"),
+        },
+    }
+    return {
+        "operationId": "postLeads",
+        "summary": "Bring leads in, or up to date",
+        "description": "As `nurture import` does: who is known by id or address is updated, an empty field "
+        "takes nothing away, and nobody who opted out is mailed again.",
+        **_operation(Scope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
+    }
+
+
+def _outcomes() -> dict[str, Any]:
+    batch = {
+        "type": "object",
+        "required": ["outcomes"],
+        "additionalProperties": False,
+        "properties": {"outcomes": _list("Outcome")},
+    }
+    return {
+        "operationId": "postOutcomes",
+        "summary": "Tell how leads ended",
+        "description": "Won with its amount, lost with its reason. A lead is closed wherever it is; what "
+        "contradicts an earlier outcome is kept for a person to settle. Each counts once: by its `id`, or "
+        "else by lead, closing, time, amount and reason.",
+        **_operation(Scope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, outcome_batches.COUNTS),
+    }
+
+
+def _outcome() -> dict[str, Any]:
+    most = outcome_batches.FIELDS
+    return {
+        "type": "object",
+        "required": ["lead", "closing", "happened_at"],
+        "additionalProperties": False,
+        "properties": {
+            "lead": {"oneOf": _names(), "description": "Who it is; it must be known here."},
+            "closing": {"type": "string", "enum": [closing.value for closing in Closing]},
+            "happened_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "With its zone; not in the future, and not older than "
+                f"{batches.OLDEST.days} days.",
+            },
+            "amount": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": outcome_batches.LARGEST,
+                "description": "What a won deal is worth; nothing else has one.",
+            },
+            "reason": _words(most["reason"], "Why; lost and discarded leads need one."),
+            "id": _words(most["id"], "Your own id of this outcome: sent again, it counts once."),
+        },
+    }
+
+
+def _operation(
+    scope: Scope, batch: dict[str, Any], example: dict[str, Any], counts: tuple[str, ...]
+) -> dict[str, Any]:
+    hours = int(idempotency.KEPT_FOR.total_seconds() // 3600)
+    key = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "schema": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": idempotency.LONGEST_KEY,
+            "pattern": "^[A-Za-z0-9_.-]+$",
+        },
+        "description": f"The same key with the same body gets the same answer for {hours} hours.",
+    }
+    return {
+        "security": [{"token": [scope.value]}],
+        "parameters": [key],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": batch, "example": example}},
+        },
+        "responses": {
+            "202": {
+                "description": "What was good is in; the rest is listed, with the reason and the next move.",
+                "content": {"application/json": {"schema": _taken(counts)}},
+            },
+            **{status: _refusal(said) for status, said in _REFUSALS.items()},
+        },
+    }
+
+
+_REFUSALS: Final = {
+    "400": "Not JSON, or not a key.",
+    "401": "No token, or one that is not valid.",
+    "403": f"A token of another scope. There are {', '.join(Scope)}.",
+    "408": "The body came in too slowly.",
+    "409": "This Idempotency-Key came before, with another body.",
+    "413": f"A body over {auth.LARGE:,} bytes.",
+    "415": "Not application/json.",
+    "422": f"Not a batch, or one of more than {batches.MOST:,} items.",
+    "429": "Too many requests or items, or too much at one time: wait as Retry-After says.",
+    "503": "The database cannot be used at the moment: send the same again later.",
+}
+
+
+def _refusal(said: str) -> dict[str, Any]:
+    return {"description": said, "content": {errors.MEDIA_TYPE: {"schema": _ref("Problem")}}}
+
+
+def _ref(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list(name: str) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "maxItems": batches.MOST, "items": _ref(name)}
+
+
+def _taken(counts: tuple[str, ...]) -> dict[str, Any]:
+    numbers = {name: {"type": "integer", "minimum": 0} for name in ("received", "accepted", *counts)}
+    return {
+        "type": "object",
+        "required": [*numbers, "rejected"],
+        "additionalProperties": False,
+        "properties": {**numbers, "rejected": {"type": "array", "items": _ref("Rejected")}},
+    }
+
+
+def _signal() -> dict[str, Any]:
+    most = batches.SIGNAL_FIELDS
+    return {
+        "type": "object",
+        "required": ["lead", "kind", "occurred_at"],
+        "additionalProperties": False,
+        "properties": {
+            "lead": {"oneOf": _names(), "description": "Who did it; it must be known here."},
+            "kind": {"type": "string", "enum": [kind.value for kind in SignalKind]},
+            "occurred_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "With its zone; not in the future, and not older than "
+                f"{batches.OLDEST.days} days.",
+            },
+            "value": _words(most["value"], "What it was; for `deciding` the date, as 2027-03-31."),
+            "email": _words(most["email"], "The email (step) of ours that it answers, such as 01-hello."),
+            "link": _words(most["link"], "The page, link or part of the product. Conditions can ask for it."),
+            "id": _words(most["id"], "Your own id of this event: sent again, it counts once."),
+        },
+    }
+
+
+def _names() -> list[dict[str, Any]]:
+    most = batches.LEAD_FIELDS
+    by_id = {"id": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}}
+    by_email = {"email": {"type": "string", "minLength": 1, "maxLength": most["email"], "pattern": r"\S"}}
+    by_key = {
+        "external_id": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": most["external_id"],
+            "pattern": r"\S",
+        },
+        "source": {"type": "string", "minLength": 1, "maxLength": most["source"], "pattern": r"\S"},
+    }
+    return [
+        {"type": "object", "required": [*by], "additionalProperties": False, "properties": by}
+        for by in (by_id, by_email, by_key)
+    ]
+
+
+def _words(most: int, said: str) -> dict[str, Any]:
+    return {"type": ["string", "null"], "maxLength": most, "description": said}
+
+
+def _lead() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "anyOf": [{"required": ["email"]}, {"required": ["external_id"]}],
+        "properties": {
+            **{name: _field(name) for name in lead_item.NAMES},
+            lead_item.CUSTOM: {
+                "type": ["object", "null"],
+                "maxProperties": MAX_CUSTOM,
+                "additionalProperties": {"type": _PLAIN, "maxLength": lead_item.LONGEST},
+                "description": "Facts of your own; rules and emails can name them.",
+            },
+        },
+    }
+
+
+def _field(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"type": _PLAIN, "maxLength": lead_item.LONGEST}
+    if name in DATE_FIELDS:
+        found = {"type": ["string", "null"], "format": "date-time"}
+    if name in ("email", "external_id"):
+        found = {"type": ["string", "null"], "maxLength": lead_item.LONGEST}
+    return {**found, **({"description": _MEANINGS[name]} if name in _MEANINGS else {})}
+
+
+def _rejected() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["index", "field", "reason", "remedy"],
+        "additionalProperties": False,
+        "properties": {
+            "index": {"type": "integer", "minimum": 0, "description": "Where it stands, from 0."},
+            "field": {"type": "string", "description": "Empty where no single field is wrong."},
+            "reason": {"type": "string"},
+            "remedy": {"type": "string"},
+        },
+    }
+
+
+def _problem() -> Mapping[str, Any]:
+    words = {name: {"type": "string"} for name in ("type", "title", "detail", "remedy")}
+    return {
+        "type": "object",
+        "required": [*words, "status"],
+        "properties": {**words, "status": {"type": "integer"}},
+    }

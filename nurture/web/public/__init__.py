@@ -1,0 +1,1 @@
+"""Pages for leads: unsubscribe, preferences, clicks and questions."""

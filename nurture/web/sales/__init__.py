@@ -1,0 +1,1 @@
+"""Pages for reps: offers, workspace and the sales report."""

@@ -1,0 +1,1 @@
+"""Endpoints for events and mail from providers."""

@@ -1,0 +1,44 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Final
+
+from rich.console import Console
+
+from nurture.cli import output
+
+LINE: Final = output.out.width
+
+
+def _shown(*rows: tuple[str, ...], names: tuple[str, ...] = ("name", "state", "why")) -> str:
+    printed = StringIO()
+    Console(file=printed, width=LINE).print(output.table(names, rows))
+    assert max(map(len, printed.getvalue().splitlines())) <= LINE
+    return printed.getvalue()
+
+
+def test_a_short_line_breaks_cells_between_words() -> None:
+    shown = _shown(("Mara Lindqvist", "discarded", "was there " * LINE))
+    for word in ("Lindqvist", "discarded"):
+        assert word in shown
+
+
+def test_a_word_longer_than_any_line_is_folded_and_loses_nothing() -> None:
+    shown = _shown(("x" * LINE, "z" * LINE, "-"))
+    assert (shown.count("x"), shown.count("z")) == (LINE, LINE)
+
+
+def test_marks_and_wide_letters_in_a_cell_stay_as_they_are() -> None:
+    shown = _shown(("[bold]x[/]", "田辺ゆき", "-"))
+    for cell in ("[bold]x[/]", "田辺ゆき"):
+        assert cell in shown
+
+
+def test_nothing_is_cut_off_at_the_right_where_a_table_just_fits_or_just_does_not() -> None:
+    for words in range(LINE // 8 - 2, LINE // 8 + 2):
+        names = tuple(f"one{place:03}" for place in range(words))
+        shown = "".join(_shown(tuple("a b" for _ in names), names=names).split())
+        assert shown.count("b") == words
+        assert _shown(names, ("x y z w v u t",) * words, names=names).count("t") == words

@@ -1,0 +1,97 @@
+"""A backup is whole, private, and never in the place of another file."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from nurture.db.backup import back_up
+from nurture.db.engine import Database
+from nurture.errors import FileUnreadable, NotFound, Refused
+from nurture.journey.consent.suppression import suppress
+from tests.journey.builders import START, add_lead, make_house
+
+
+def test_a_backup_holds_what_was_committed_also_in_the_wal(sqlite_db: Database, tmp_path: Path) -> None:
+    house = make_house(sqlite_db, tmp_path)
+    add_lead(house, email="mia@people.example")
+    done = back_up(sqlite_db, tmp_path / "kept" / "backup.db")
+    assert done.rows["lead"] == 1
+    assert done.revision == "0001_initial"
+    assert stat.S_IMODE(done.path.stat().st_mode) == 0o600
+    assert [path.name for path in done.path.parent.iterdir()] == ["backup.db"]
+    with closing(sqlite3.connect(done.path)) as plain:
+        assert plain.execute("SELECT email FROM address").fetchall() == [("mia@people.example",)]
+
+
+def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> None:
+    house = make_house(sqlite_db, tmp_path)
+    stop, written = threading.Event(), threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            suppress(house, [f"p{number}@people.example"], START)
+            number += 1
+            written.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert written.wait(30)
+        done = [back_up(sqlite_db, tmp_path / f"{n}.db") for n in range(5)]
+    finally:
+        stop.set()
+        writer.join()
+    counts = [one.rows["suppression"] for one in done]
+    assert counts == sorted(counts)
+    assert counts[0] >= 1
+
+
+def test_it_takes_the_place_of_nothing(sqlite_db: Database, tmp_path: Path) -> None:
+    precious = tmp_path / "precious.db"
+    precious.write_text("notes")
+    with pytest.raises(Refused, match="exists"):
+        back_up(sqlite_db, precious)
+    assert precious.read_text() == "notes"
+
+
+def test_what_is_broken_is_no_backup(sqlite_db: Database, tmp_path: Path) -> None:
+    make_house(sqlite_db, tmp_path)
+    with sqlite_db.write() as connection:
+        connection.exec_driver_sql("CREATE INDEX ix_broken ON address (email)")
+        connection.exec_driver_sql("INSERT INTO address (email, normal) VALUES ('a', 'a'), ('b', 'b')")
+    with closing(sqlite3.connect(str(sqlite_db.url.database))) as plain:
+        plain.execute("PRAGMA writable_schema = ON")
+        plain.execute(
+            "UPDATE sqlite_schema SET sql = 'CREATE INDEX ix_broken ON address (normal DESC)' "
+            "WHERE name = 'ix_broken'"
+        )
+        plain.commit()
+    sqlite_db.close()
+    with pytest.raises((Refused, FileUnreadable)):
+        back_up(sqlite_db, tmp_path / "backup.db")
+    assert not (tmp_path / "backup.db").exists()
+    assert not list(tmp_path.glob(".backup*"))
+
+
+def test_a_folder_that_cannot_be_used_is_said(sqlite_db: Database, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileUnreadable, match="was not written"):
+        back_up(sqlite_db, tmp_path / "file" / "backup.db")
+
+
+def test_without_a_database_there_is_nothing_to_back_up(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'none' / 'nurture.db'}")
+    with pytest.raises(NotFound, match="NURTURE_DATABASE_URL"):
+        back_up(database, tmp_path / "backup.db")
+
+
+def test_on_postgresql_it_says_how(postgres_db: Database, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="pg_dump"):
+        back_up(postgres_db, tmp_path / "backup.db")

@@ -1,0 +1,100 @@
+"""A database lives in one kind of time, and remembers how late it is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select
+
+from nurture.db.clock_row import TOLERANCE, Mode, bind, note, open_mode, virtual_now
+from nurture.db.engine import Database
+from nurture.db.tables.core import metadata
+from nurture.errors import ClockWentBackwards, Refused
+
+NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def noted(db: Database, now: datetime) -> None:
+    with db.write() as connection:
+        note(connection, now)
+
+
+def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Database) -> None:
+    assert open_mode(db) is None
+    with pytest.raises(Refused, match="nurture init"):
+        noted(db, NOON)
+    bind(db, "live", NOON)
+    assert open_mode(db) == "live"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("live", "virtual", "is live.*takes no virtual clock.*NURTURE_DATABASE_URL"),
+        ("virtual", "live", "lives in virtual time.*NURTURE_DATABASE_URL"),
+    ],
+)
+def test_a_database_refuses_the_other_kind_of_time(
+    db: Database, first: Mode, second: Mode, said: str
+) -> None:
+    bind(db, first, NOON)
+    with pytest.raises(Refused, match=said) as refused:
+        bind(db, second, NOON + SECOND)
+    assert db.name in str(refused.value)
+    assert open_mode(db) == first
+
+
+def test_binding_again_in_the_same_kind_changes_nothing_but_the_time(db: Database) -> None:
+    bind(db, "virtual", NOON)
+    bind(db, "virtual", NOON + SECOND)
+    assert virtual_now(db) == NOON + SECOND
+
+
+def test_virtual_time_is_remembered_exactly_and_never_goes_back(db: Database) -> None:
+    bind(db, "virtual", NOON)
+    noted(db, NOON + timedelta(microseconds=1))
+    assert virtual_now(db) == NOON + timedelta(microseconds=1)
+    with pytest.raises(ClockWentBackwards, match="already seen 2025-03-30 12:00:00"):
+        noted(db, NOON)
+    assert virtual_now(db) == NOON + timedelta(microseconds=1)
+
+
+def test_a_live_clock_may_be_corrected_a_little_but_not_set_back(db: Database) -> None:
+    bind(db, "live", NOON)
+    noted(db, NOON - TOLERANCE)
+    with pytest.raises(ClockWentBackwards, match="Set the system's clock right"):
+        noted(db, NOON - TOLERANCE - SECOND)
+    noted(db, NOON + timedelta(hours=1))
+    with pytest.raises(ClockWentBackwards):
+        bind(db, "live", NOON)
+
+
+def test_small_corrections_do_not_add_up(db: Database) -> None:
+    bind(db, "live", NOON)
+    noted(db, NOON - timedelta(minutes=4))
+    with pytest.raises(ClockWentBackwards):
+        noted(db, NOON - timedelta(minutes=8))
+
+
+def test_what_was_done_at_a_time_before_the_last_leaves_nothing_behind(db: Database) -> None:
+    bind(db, "live", NOON)
+
+    def import_yesterday() -> None:
+        with db.write() as connection:
+            connection.execute(insert(metadata.tables["address"]).values(email="a@example.com", normal="a"))
+            note(connection, NOON - timedelta(days=1))
+
+    with pytest.raises(ClockWentBackwards):
+        import_yesterday()
+    with db.read() as connection:
+        assert connection.execute(select(metadata.tables["address"])).all() == []
+
+
+def test_a_live_database_has_no_virtual_now(db: Database) -> None:
+    with pytest.raises(Refused, match="no virtual clock"):
+        virtual_now(db)
+    bind(db, "live", NOON)
+    with pytest.raises(Refused, match="no virtual clock"):
+        virtual_now(db)

@@ -1,0 +1,212 @@
+"""Everybody waits for locks and leads in the one order of `nurture.db.locks`: nobody waits in a circle."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import event, text
+
+from nurture.db.engine import Database
+from nurture.db.locks import _FIRST, Lock, acquire
+from nurture.domain.lead import Closing
+from nurture.journey.consent import opt_in, suppression
+from nurture.journey.consent.suppression import EVERYTHING
+from nurture.journey.engagement import signals
+from nurture.journey.erasure import erase
+from nurture.journey.handoff import follow_up, reassign, responses, sweep
+from nurture.journey.intake.api import batches
+from nurture.journey.intake.import_file import import_file
+from nurture.journey.leads.changeset import hold
+from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes.outcomes import Telling
+from nurture.journey.tracks import manual
+from nurture.runtime.context import House
+from tests.db.test_ids import bring_everything
+from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
+from tests.journey.engagement.test_replies import DAY, HOUR, NOW
+from tests.journey.erasure.test_erase import everything_happens
+from tests.journey.intake.lead_files import row, saved
+from tests.journey.observe import custody, one, rows
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+class Order:
+    """What each transaction waits for, in order, and where that is against the order."""
+
+    def __init__(self) -> None:
+        self.seen: set[Lock] = set()
+        self.wrong: list[str] = []
+        self._locks: dict[int, list[Lock]] = defaultdict(list)
+        self._leads: dict[int, set[int] | None] = {}
+
+    def ends(self, connection: Any) -> None:
+        self._locks.pop(id(connection), None)
+        self._leads.pop(id(connection), None)
+
+    def executes(
+        self, connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    ) -> None:
+        me = id(connection)
+        if "pg_advisory_xact_lock" in statement:
+            (number,) = parameters.values()
+            lock = Lock(number - _FIRST)
+            later = [one for one in self._locks[me] if one > lock]
+            if later or (me in self._leads and lock is not Lock.SENDING):
+                self.wrong.append(f"{lock!r} after {later} or leads")
+            self._locks[me].append(lock)
+            self.seen.add(lock)
+        elif "custody" in statement and "FOR UPDATE" in statement and "SKIP LOCKED" not in statement:
+            self._holds(me, parameters, statement)
+
+    def _holds(self, me: int, parameters: Any, statement: str) -> None:
+        listed = [value for value in parameters.values() if isinstance(value, str) and value.startswith("[")]
+        leads = {one[0] for one in orjson.loads(listed[0])} if listed else None
+        if me not in self._leads:
+            self._leads[me] = leads
+            return
+        held = self._leads[me]
+        if held is not None and (leads is None or not leads <= held):
+            self.wrong.append(f"leads {leads} after leads {held}: {statement[:200]}")
+
+
+@contextmanager
+def watched(database: Database) -> Iterator[Order]:
+    order = Order()
+    listeners = [
+        ("before_cursor_execute", order.executes),
+        ("commit", order.ends),
+        ("rollback", order.ends),
+    ]
+    for name, listener in listeners:
+        event.listen(database.engine, name, listener)
+    yield order
+    for name, listener in listeners:
+        event.remove(database.engine, name, listener)
+
+
+@pytest.fixture
+def house(postgres_db: Database, tmp_path: Path) -> House:
+    rules = tiny_rules()
+    rules["tracks/welcome/01-hello.md"] += (
+        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
+    )
+    rules["sending.yaml"] = "default: {per_hour: 1000}\n"
+    house = make_house(postgres_db, tmp_path, rules=rules)
+    house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
+    return house
+
+
+def test_what_is_against_the_order_is_seen(house: House) -> None:
+    leads = [add_lead(house) for _ in range(2)]
+    with watched(house.database) as order:
+        with house.database.write() as connection:
+            hold(house.database, connection, leads)
+            hold(house.database, connection, leads[:1])
+        assert order.wrong == []
+        with house.database.write() as connection:
+            hold(house.database, connection, leads[1:])
+            hold(house.database, connection, leads[:1])
+            acquire(house.database, connection, Lock.INTAKE)
+        with house.database.write() as connection:
+            acquire(house.database, connection, Lock.SIGNALS)
+            acquire(house.database, connection, Lock.EVENTS)
+    assert len(order.wrong) == 3
+
+
+def test_what_all_do_keeps_to_the_order(house: House, tmp_path: Path) -> None:
+    with watched(house.database) as order:
+        lead = everything_happens(house, tmp_path)
+        bring_everything(house, tmp_path)
+        tick_at(house, NOW + 2 * HOUR)
+        given, back, other, *_ = [
+            id_ for (id_,) in rows(house, "SELECT id FROM offer WHERE state = 'offered'")
+        ]
+        sweep.accept(house, given, NOW + 3 * HOUR)
+        lead_of = "SELECT lead_id FROM offer WHERE id = :id"
+        follow_up.followed_up(house, one(house, lead_of, id=given), "call", NOW + 3 * HOUR)
+        responses.reject(house, back, "bad-fit", NOW + 3 * HOUR)
+        rep = one(house, "SELECT rep FROM offer WHERE id = :id", id=other)
+        reassign.reassign(house, other, {"ana": "ben", "ben": "ana"}[rep], NOW + 3 * HOUR, anyway=True)
+        told = [Telling(one(house, lead_of, id=id_), Closing.WON, NOW, 5.0) for id_ in (other, given)]
+        outcomes.tell(house, told, "crm", NOW + 4 * HOUR)
+        policy = tiny_rules()["sales/policy.yaml"].replace("accept_within: 1 day", "accept_within: 2 days")
+        changed = {"sales/policy.yaml": policy, "sending.yaml": "default: {per_hour: 1000}\n"}
+        publish_approved(house, tiny_rules() | changed, NOW + 5 * HOUR)
+        suppression.suppress(house, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
+        opt_in.opt_in(house, "a7@people.example", EVERYTHING, "asked for it on the phone", NOW + 6 * HOUR)
+        manual.close(house, told[1].lead_id, Closing.WON, NOW + 6 * HOUR)
+        signals.listen(house, NOW + 6 * HOUR)
+        tick_at(house, NOW + 7 * HOUR, NOW + 2 * DAY)
+        erase.forget(house, str(lead), NOW + 2 * DAY)
+    assert order.wrong == []
+    assert order.seen == set(Lock) - {Lock.SCHEMA}
+
+
+def _waits(
+    house: House, workers: ThreadPoolExecutor, deed: Callable[[], object], count: int
+) -> Future[object]:
+    """Start *deed*, and return once *count* transactions wait for another."""
+    doing = workers.submit(deed)
+    until = time.monotonic() + 20
+    while one(house, WAITING) < count:
+        assert not doing.done(), doing.result()
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return doing
+
+
+@pytest.fixture
+def workers() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as pool:
+        yield pool
+
+
+def test_an_import_beside_who_forgets_the_same_lead_waits_for_it(
+    house: House, workers: ThreadPoolExecutor, tmp_path: Path
+) -> None:
+    lead = add_lead(house, email="mia@people.example", source="crm", external_id="c1", title="Head")
+    file = saved(tmp_path, [row("mia@people.example", Lead_ID="c1", Company="Quayside")])
+    with house.database.write() as connection:
+        connection.execute(text("LOCK TABLE visit IN SHARE MODE"))  # it has the lead by then
+        forgets = _waits(house, workers, lambda: erase.forget(house, str(lead), NOW), 1)
+        imports = _waits(house, workers, lambda: import_file(house, file, NOW, source="crm"), 2)
+    forgets.result()
+    imports.result()
+    assert custody(house, lead) == ("closed", "discarded")
+    assert rows(house, "SELECT lead_id <> :lead FROM identity WHERE external_id = 'c1'", lead=lead) == [
+        (True,)
+    ]
+    assert rows(house, "SELECT facts FROM lead WHERE id = :lead", lead=lead) == [({},)]
+
+
+def test_signals_that_come_twice_at_once_in_another_order_do_not_block_each_other(
+    house: House, workers: ThreadPoolExecutor
+) -> None:
+    add_lead(house, email="mia@people.example")
+    items: Sequence[dict[str, object]] = [
+        {
+            "lead": {"email": "mia@people.example"},
+            "kind": "visited",
+            "value": f"{number:04}",
+            "occurred_at": START.isoformat(),
+        }
+        for number in range(900)
+    ]
+    with house.database.write() as connection:
+        connection.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both come to the point of writing
+        there = _waits(house, workers, lambda: batches.post_signals(house, items, NOW), 1)
+        back = _waits(house, workers, lambda: batches.post_signals(house, items[::-1], NOW), 2)
+    there.result()
+    back.result()
+    assert one(house, "SELECT count(*) FROM signal") == 900

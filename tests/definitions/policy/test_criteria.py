@@ -1,0 +1,57 @@
+# ruff: noqa: E501  (a fault stands on one line, as it prints)
+"""What `hand_off_when` counts as a request, and what as interest."""
+
+from __future__ import annotations
+
+import pytest
+
+from nurture.definitions import check, load, read_folder
+from nurture.domain.planning.conditions import Did, Newer
+from nurture.domain.signals import SignalKind
+from tests.definitions.build import POLICY, SHIPPED, bundle
+
+WHEN = "  - {name: replied, when: {did: replied}}\n"
+
+
+def sources(criterion: str) -> dict[str, str]:
+    return bundle(policy=POLICY.replace(WHEN, f"  - {criterion}\n"))
+
+
+@pytest.mark.parametrize(
+    ("criterion", "signals"),
+    [
+        ("{name: a, when: {did: replied}}", {SignalKind.REPLIED}),
+        ("{name: a, kind: interest, when: {did: replied}}", set()),
+        ("{name: a, when: {did: submitted}}", set()),
+        ("{name: a, kind: request, when: {did: submitted, link: price}}", {SignalKind.SUBMITTED}),
+        (
+            "{name: a, when: {any: [{did: requested_demo}, {did: clicked, times: 3}]}}",
+            {SignalKind.REQUESTED_DEMO},
+        ),
+    ],
+)
+def test_the_kind_is_derived_or_written(criterion: str, signals: set[SignalKind]) -> None:
+    policy = load(sources(criterion)).unversioned_policy
+    assert policy is not None
+    assert policy.request_signals == signals
+    assert [one.name for one in policy.requests] == ["a"] * bool(signals)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "fault"),
+    [
+        ("{name: a, kind: request, when: {score: {at_least: 4}}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
+        ("{name: a, kind: request, when: {field: demo_requested, is: yes}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
+        ("{name: a, kind: plea, when: {did: replied}}", "6: `kind`: `plea` is not 'request' or 'interest'. Write for example `kind: request`"),
+    ],
+)  # fmt: skip
+def test_a_kind_that_cannot_be_is_a_fault(criterion: str, fault: str) -> None:
+    assert [f"{one.line}: {one.what}. {one.instead}" for one in check(sources(criterion))] == [fault]
+
+
+def test_the_shipped_policy_says_of_each_criterion_which_it_is() -> None:
+    policy = load(read_folder(SHIPPED)).unversioned_policy
+    assert policy is not None
+    assert {one.name: one.kind for one in policy.criteria if one.kind is None} == {}
+    assert [one.name for one in policy.requests] == ["asked-for-demo", "replied", "decides-soon"]
+    assert policy.requests[0].when == Newer(Did(SignalKind.REQUESTED_DEMO))

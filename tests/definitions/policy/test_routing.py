@@ -1,0 +1,115 @@
+"""`routing:` and `missing:` in the policy."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from nurture.definitions import check, load
+from nurture.domain.planning.conditions import Comparison, Field, Postcode
+from nurture.domain.policy.policy import Policy
+from nurture.domain.routing.routing import (
+    DEFAULT_RULES,
+    OWN_WAIT,
+    AccountOwner,
+    FormerOwner,
+    Missing,
+    NamedAccounts,
+    RoutingRule,
+    ToPool,
+    ToRep,
+)
+from tests.definitions.build import POLICY, bundle
+
+ROUTING = """\
+pools: {dach: {reps: [mara], by: weighted}}
+routing:
+  - {name: account, to: account owner, wait: 2 days}
+  - {name: former, to: Former Owner}
+  - {name: key, accounts: {www.Contoso.example: mara}}
+  - {name: dach, when: {field: country, is: [DE, "NO"]}, needs: [country], to: {pool: dach}, territory: yes}
+  - {name: south, when: {postcode: {country: de, from: "80000", to: "89 999"}}, to: {rep: mara}, wait: 5 days}
+  - {name: clients, when: {field: product, is: support}, to: {pool: dach}, customers: yes}
+  - {name: rest, when: always, to: {pool: everyone}}
+missing: {wait: 4 days, then: {rep: mara}}
+"""
+
+
+def read(routing: str) -> Policy:
+    return load(bundle(policy=POLICY + routing)).policy(1)
+
+
+def test_a_policy_without_routing_asks_owners_first_then_everyone() -> None:
+    policy = read("")
+    assert policy.routing == DEFAULT_RULES
+    assert policy.missing == Missing(timedelta(days=3), ToPool("everyone"))
+    assert policy.plan.pools["everyone"].reps == ("mara",)
+
+
+def test_rules_are_read_in_their_order() -> None:
+    policy = read(ROUTING)
+    countries = Field("country", Comparison.IN, ("DE", "NO"))
+    assert policy.routing[:5] == (
+        RoutingRule("account", AccountOwner(), wait=timedelta(days=2)),
+        RoutingRule("former", FormerOwner(), wait=OWN_WAIT),
+        RoutingRule("key", NamedAccounts({"contoso.example": "mara"}), wait=OWN_WAIT),
+        RoutingRule("dach", ToPool("dach"), countries, ("country",), territory=True),
+        RoutingRule("south", ToRep("mara"), Postcode("DE", "80000", "89999"), wait=OWN_WAIT),
+    )
+    assert policy.routing[5].takes_customers
+    assert policy.missing == Missing(timedelta(days=4), ToRep("mara"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("to: {pool: dach}, t", "to: {pool: dahc}, t", "20: there is no pool `dahc`. Did you mean `dach`?"),
+        ("to: {rep: mara}, w", "to: {rep: maar}, w", "21: the rule `south` names `maar`, who is no rep."),
+        (
+            "www.Contoso.example: mara",
+            "contoso: mara",
+            "19: `contoso` is not a company's domain. Write for example `contoso.example`",
+        ),
+        (
+            "{name: key, a",
+            "{name: key, to: account owner, a",
+            "19: the rule `key` has both `to` and `accounts`.",
+        ),
+        ("to: Former Owner", "to: former", "18: `to: former` of the rule `former` names nobody."),
+        (
+            "{field: product, is: support}",
+            "{did: replied}",
+            "22: routing asks what a lead did, or what changes by itself",
+        ),
+        ("to: account owner, w", "to: former owner, w", "17: nobody is asked who owns the account"),
+        (
+            "  - {name: rest, when: always, to: {pool: everyone}}\n",
+            "",
+            "22: a lead for which no routing rule",
+        ),
+        ("needs: [country], ", "needs: [country], wait: 2 days, ", "20: the rule `dach` has `wait`"),
+        (
+            "name: former, ",
+            "name: former, needs: [country], ",
+            "18: the rule `former` needs country, and finds",
+        ),
+        ('"80000"', '"90000"', "21: no postcode lies from `90000` to `89 999`. Write the lower first"),
+        ("country: de", "country: Germany", "21: `Germany` is not a country's code."),
+        (
+            "{wait: 4 days, then: {rep: mara}}",
+            "{then: {rep: tom}}",
+            "24: `missing` names `tom`, who is no rep",
+        ),
+        (
+            "{field: product, is: support}",
+            "{fit: {at_least: B}}",
+            "16: `routing` asks for fit, and no rule gives",
+        ),
+    ],
+)
+def test_a_faulty_rule_says_line_fault_and_remedy(old: str, new: str, fault: str) -> None:
+    text = POLICY + ROUTING
+    assert old in text
+    faults = [str(one) for one in check(bundle(policy=text.replace(old, new)))]
+    assert any(one.removeprefix("sales/policy.yaml:").startswith(fault) for one in faults), faults

@@ -1,0 +1,131 @@
+# ruff: noqa: E501  (a fault stands on one line, as it prints)
+"""What deeds are worth, how well a lead fits, when a click is believed: three parts of policy.yaml."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from nurture.definitions import check, load
+from nurture.domain.planning.conditions import Comparison, Field, Fit, FitRule
+from nurture.domain.policy.policy import Policy
+from nurture.domain.scoring.click_filtering import Thresholds
+from nurture.domain.signals import SignalKind
+from tests.definitions.build import POLICY, bundle
+
+POINTS = "points: {clicked: 10, replied: 40, half_life: 30 days}"
+PATH = "sales/policy.yaml"
+
+
+def read(points: str = POINTS, more: str = "") -> Policy:
+    policy = load(bundle(policy=POLICY.replace(POINTS, points) + more)).unversioned_policy
+    assert policy is not None
+    return policy
+
+
+def faults(points: str = POINTS, more: str = "") -> list[str]:
+    policy = POLICY.replace(POINTS, points) + more
+    return [f"{fault.line}: {fault.what}. {fault.instead}" for fault in check(bundle(policy=policy))]
+
+
+def test_one_half_life_needs_no_name() -> None:
+    points = read().points
+    assert points.worth == {SignalKind.CLICKED: 10, SignalKind.REPLIED: 40}
+    assert (points.half_lives, points.slots) == ((30.0,), {})
+
+
+def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> None:
+    points = read(
+        "points: {half_lives: {fast: 7 days, slow: 90 days}, clicked: 10, "
+        "replied: {points: 40, half_life: slow}, visited: {points: 2, half_life: fast}}"
+    ).points
+    assert (points.half_lives, points.names) == ((7.0, 90.0), ("fast", "slow"))
+    slots = [points.slot(kind) for kind in (SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED)]
+    assert slots == [0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("points", "fault"),
+    [
+        ("{half_life: 30 days, half_lives: {a: 7 days}}", "2: `half_life` stands beside `half_lives`. Keep one of them: both say how points fade"),
+        ("{half_lives: {}}", "2: `half_lives` has no half-lives. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
+        ("{half_lives: 7 days}", "2: `half_lives` has no half-lives. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
+        ("{half_lives: {a: 1 day, b: 2 days, c: 3 days, d: 4 days, e: 5 days}}", "2: `half_lives` has 5 half-lives, and 4 are the most. Give deeds that fade alike the same one"),
+        ("{half_lives: {fast: soon}}", "2: `fast`: `soon` is not a length of time. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
+        ("{half_lives: {fast: 7 days, slow: 90 days}, clicked: {points: 1, half_life: slwo}}", "2: `clicked`: there is no half-life `slwo`. Did you mean `slow`?"),
+        ("{clicked: {points: 1, half_life: slow}}", "2: `clicked`: there is no half-life `slow`. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
+        ("{clicked: {worth: 1}}", "2: `clicked`: `worth` is not a key of points. Write for example `clicked: {points: 10, half_life: fast}`"),
+        ("{clicked: {half_life: fast}}", "2: `clicked`: `points` is missing. Write for example `clicked: {points: 10, half_life: fast}`"),
+        ("{clicked: -5}", "2: `clicked`: `-5` takes points away, and no deed does. Ask for it in a condition: `{not: {did: ...}}`"),
+        ("{opened: 1}", "2: `opened`: mail programs open mail by themselves: it has no points. Take this line out"),
+    ],
+)  # fmt: skip
+def test_faulty_points_say_line_fault_and_remedy(points: str, fault: str) -> None:
+    assert fault in faults(f"points: {points}")
+
+
+def test_fit_rules_are_asked_from_the_best_letter_on_whatever_their_order() -> None:
+    policy = read(more="fit: {C: {field: a, is: 1}, A: {all: [{field: a, is: 1}, {field: b, is: 2}]}}\n")
+    assert [rule.letter for rule in policy.fit] == ["A", "C"]
+    assert policy.fit[1] == FitRule("C", Field("a", Comparison.IS, 1))
+    assert [policy.grade(facts)[0] for facts in ({"a": 1, "b": 2}, {"a": 1}, {})] == ["A", "C", "D"]
+    assert policy.grade({"a": 1})[1] == "a is 1"
+    assert read().grade({"a": 1}) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        ("fit: {}\n", "`fit` has no letters. Write for example `A: {field: employees, at_least: 200}` under it"),
+        ("fit: {D: always}\n", "`fit` gives the letters A, B and C, not `D`. D is everybody else: take it out"),
+        ("fit: {A: {did: replied}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
+        ("fit: {A: {fit: {at_least: B}}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
+        ("fit: {A: {any: [{field: a, is: 1}, {not: {score: {below: 3}}}]}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
+    ],
+)  # fmt: skip
+def test_faulty_fit_says_line_fault_and_remedy(more: str, fault: str) -> None:
+    assert any(said.endswith(fault) for said in faults(more=more))
+
+
+def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
+    asked = POLICY.replace("when: {did: replied}}", "when: {fit: {at_least: B}}}")
+    fit = "fit: {A: {field: a, is: 1}}\n"
+    policy = load(bundle(policy=asked + fit)).unversioned_policy
+    assert policy is not None
+    assert policy.criteria[0].when == Fit(at_least="B")
+    assert any(
+        "fit is asked for, and no rule gives a letter" in one.what for one in check(bundle(policy=asked))
+    )
+    for wrong in ("{fit: {}}", "{fit: {at_least: B, below: A}}", "{fit: {at_least: E}}", "{fit: B}"):
+        assert check(bundle(policy=asked.replace("{fit: {at_least: B}}", wrong) + fit))
+
+
+def test_evidence_is_as_built_in_but_for_what_is_written() -> None:
+    assert read().evidence == Thresholds()
+    written = read(
+        more="evidence: {settle: 2 minutes, links_at_once: {links: 3, within: 1.5 seconds}, "
+        "company_at_once: {leads: 5, within: 1 minute}}\n"
+    ).evidence
+    assert written == Thresholds(
+        settle=timedelta(minutes=2),
+        links=3,
+        links_within=timedelta(seconds=1.5),
+        leads=5,
+        leads_within=timedelta(minutes=1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("evidence", "fault"),
+    [
+        ("{settle: 2 days}", "`settle`: `2 days` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
+        ("{settle: 2 hours}", "`settle`: `2 hours` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
+        ("{sette: 9 seconds}", "unknown key `sette` in `evidence`. Did you mean `settle`?"),
+        ("{links_at_once: {links: 1, within: 2 seconds}}", "`links`: `1` is not greater than or equal to 2. Write for example `links: 2`"),
+        ("{company_at_once: {leads: 3}}", "`within` is missing in `company_at_once`. Write for example `within: 10 seconds`"),
+        ("90 seconds", "`evidence` needs keys and values under it. Write `settle:`, `too_soon:`, `links_at_once:`, `company_at_once:` ... on indented lines"),
+    ],
+)  # fmt: skip
+def test_faulty_evidence_says_line_fault_and_remedy(evidence: str, fault: str) -> None:
+    assert any(said.endswith(fault) for said in faults(more=f"evidence: {evidence}\n"))

@@ -1,0 +1,110 @@
+"""`sla:` and `pace:` of the policy, and what emails say of themselves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from nurture.definitions import check, load
+from nurture.definitions.policy.sla import read_within
+from nurture.definitions.schema_check import Wrong
+from nurture.domain.policy.business_hours import Agreement, Level, Unit, Within
+from nurture.domain.routing.priority import Pace
+from tests.definitions.build import EMAIL, POLICY, TRACK, bundle
+
+SLA = """\
+managers: [{id: lena, name: Lena, email: lena@example.com}]
+sla:
+  accept: {remind: 2 business hours, escalate: 4 business hours, take_back: 1 business day, reroute: 2}
+  follow_up: {remind: 1 business day, take_back: 3 days}
+"""
+FIT = "fit: {A: {field: employees, at_least: 200}}\n"
+PACED = FIT + "pace: {hot: [replied], age: 4 hours, fit: {A: 3}, hold_calls_to_action_at: 90%}\n"
+
+
+def _sources(more: str, emails: bool = True) -> dict[str, str]:
+    policy = POLICY.replace("capacity: 5", "capacity: 5, manager: lena") if "managers" in more else POLICY
+    sources = bundle(policy=policy + more)
+    return sources | ({"handoff/remind.md": EMAIL, "handoff/escalate.md": EMAIL} if emails else {})
+
+
+def _faults(more: str, emails: bool = True) -> list[str]:
+    return [str(fault) for fault in check(_sources(more, emails))]
+
+
+def test_the_ladder_is_read_as_it_is_written() -> None:
+    sla = load(_sources(SLA)).policy(1).agreement
+    assert (sla.accept.remind, sla.accept.escalate) == (Within(2), Within(4))
+    assert sla.accept.take_back == Within(1, Unit.BUSINESS_DAYS)
+    assert sla.reroute == 2
+    assert sla.follow_up.take_back == Within(72, Unit.WALL)
+    assert sla.follow_up.levels == (Level.FOLLOW_UP_REMINDED, Level.FOLLOW_UP_ESCALATED)
+
+
+def test_without_sla_and_pace_all_is_as_before() -> None:
+    policy = load(bundle()).policy(1)
+    assert policy.agreement == Agreement.plain(timedelta(days=1))
+    assert policy.pace == Pace()
+
+
+def test_taking_back_is_as_long_as_accept_within_where_it_is_not_written() -> None:
+    sla = load(_sources("sla: {accept: {remind: 2 hours}}\n")).policy(1).agreement
+    assert sla.accept.take_back == Within(24, Unit.WALL)
+
+
+def test_pace_is_read_as_it_is_written() -> None:
+    pace = load(_sources(PACED)).policy(1).pace
+    assert pace == Pace(frozenset({"replied"}), timedelta(hours=4), {"A": 3}, 0.9)
+
+
+@pytest.mark.parametrize(
+    "given", ["2 business weeks", "business hours", "0 business hours", "soon", "0 hours"]
+)
+def test_what_is_no_length_of_time_is_refused(given: str) -> None:
+    with pytest.raises(Wrong):
+        read_within(given)
+
+
+@pytest.mark.parametrize(
+    ("more", "fault"),
+    [
+        (SLA.replace("escalate: 4", "escalate: 2"), "comes no later than `remind` after 2 business hours"),
+        (SLA.replace("2 business hours", "2 busy hours"), "`2 busy hours` is not a length of time"),
+        (SLA.replace("reroute: 2", "reroute: 99"), "reroute"),
+        (SLA.replace("take_back: 3 days", "give_back: 3 days"), "give_back"),
+        ("sla: {accept: {escalate: 2 hours}}\n", "nobody could be told of mara"),
+        (PACED.replace("[replied]", "[repleid]"), "Did you mean `replied`?"),
+        (PACED.replace("fit: {A: 3}", "fit: {B: 3}"), "no rule gives the letter `B`"),
+        (PACED.replace("fit: {A: 3}", "fit: {A: 30}"), "being hot is worth 30"),
+        (PACED.replace("90%", "0.9"), "`0.9` is not a share of a day's places"),
+    ],
+)
+def test_each_fault_names_what_to_write(more: str, fault: str) -> None:
+    (said,) = _faults(more)
+    assert said.startswith("sales/policy.yaml:")
+    assert fault in said
+
+
+def test_an_email_that_a_step_sends_must_be_there() -> None:
+    said = _faults("sla: {accept: {remind: 2 hours}}\n", emails=False)
+    assert len(said) == 1
+    assert "`remind` sends templates/handoff/remind.md, which is missing" in said[0]
+
+
+def test_an_email_may_call_to_action() -> None:
+    sources = bundle(TRACK.replace("01-one", "01-one\n  - email: 02-two"), ("01-one", "02-two"))
+    sources["tracks/hello/02-two.md"] = EMAIL.replace("---\nHello", "call_to_action: yes\n---\nHello")
+    assert load(sources).tracks["hello"].program(1).calls_to_action == {"02-two"}
+    sources["tracks/hello/02-two.md"] = EMAIL.replace("---\nHello", "call_to_action: maybe\n---\nHello")
+    (said,) = check(sources)
+    assert str(said).startswith("tracks/hello/02-two.md:4: `call_to_action: maybe` is neither yes nor no.")
+
+
+def test_a_reject_reason_says_whether_the_same_rep_may_have_it_again() -> None:
+    reason = "  later: {label: Later, then: resume, not_same_rep: no, suppress: yes, ask_date: yes}\n"
+    sources = bundle(policy=POLICY.replace("on_expiry", f"{reason}on_expiry"))
+    reasons = load(sources).policy(1).reject_reasons
+    later, plain = reasons["later"], reasons["not-now"]
+    assert (later.not_same_rep, later.suppress, later.ask_date) == (False, True, True)
+    assert (plain.not_same_rep, plain.suppress, plain.ask_date) == (True, False, False)

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from datetime import date, time
+
+import pytest
+
+from nurture.definitions import load
+from nurture.definitions.policy.team import read_hours
+from nurture.definitions.schema_check import Wrong
+from nurture.domain.planning.calendar import Window
+from nurture.domain.policy.team import EVERYONE, ROUND_THE_CLOCK, Desk, Hours, Pool, Rep, Team, Turn
+from tests.definitions.build import POLICY, bundle, faults
+
+MARA = "  - {id: mara, name: Mara, email: mara@example.com, capacity: 5}\n"
+TOMAS = "  - {id: tomas, name: Tomas, email: tomas@example.com, capacity: 5}\n"
+WHO = "{id: mara, name: Mara, email: mara@example.com, capacity: 5"
+
+
+def team(reps: str = MARA + TOMAS, more: str = "") -> Team:
+    return load(bundle(policy=POLICY.replace(MARA, reps) + more)).policy(1).team
+
+
+def team_faults(reps: str = MARA + TOMAS, more: str = "") -> list[str]:
+    prefix = "sales/policy.yaml:"
+    return [one.removeprefix(prefix) for one in faults(bundle(policy=POLICY.replace(MARA, reps) + more))]
+
+
+def test_a_policy_that_names_only_reps_has_them_work_at_all_hours_in_one_pool_that_takes_turns() -> None:
+    found = team()
+    assert found.reps[0] == Rep("mara", "Mara", "mara@example.com", 5)
+    assert found.pools == {EVERYONE: Pool(EVERYONE, ("mara", "tomas"), Turn.ROUND_ROBIN)}
+    assert (found.managers, found.desk) == ((), Desk(ROUND_THE_CLOCK))
+    assert found.manager_of(found.reps[0]) is None
+
+
+def test_everything_about_a_rep_is_read_and_the_desk_fills_in_the_rest() -> None:
+    found = team(
+        f"  - {WHO}, in_hand: 40, weight: 2, zone: Europe/Lisbon, country: pt, "
+        "hours: 'mon to thu 08:00-16:00', manager: lena, deputy: tomas, tell: [slack-sales], "
+        "left_on: 2027-01-31}\n" + TOMAS,
+        "desk: {zone: Europe/Berlin, country: DE, hours: 'monday to friday 09:00-17:00'}\n"
+        "managers:\n  - {id: lena, name: Lena Voss, email: lena@example.com, tell: pager}\n",
+    )
+    mara, tomas = found.reps
+    own = Hours(Window(frozenset(range(4)), time(8), time(16)), "Europe/Lisbon", "PT")
+    assert mara.hours == own
+    assert tomas.hours == found.desk.hours == Hours(Window(), "Europe/Berlin", "DE")
+    assert (mara.in_hand, mara.weight, mara.deputy, mara.tell) == (40, 2, "tomas", ("slack-sales",))
+    assert mara.left_on == date(2027, 1, 31)
+    lena = found.manager_of(mara)
+    assert lena is not None
+    assert (lena.id, lena.email, lena.tell) == ("lena", "lena@example.com", ("pager",))
+
+
+def test_a_manager_may_be_a_rep_too() -> None:
+    found = team(f"  - {WHO}, manager: tomas}}\n" + TOMAS)
+    manager = found.manager_of(found.reps[0])
+    assert manager is not None
+    assert (manager.id, manager.email) == ("tomas", "tomas@example.com")
+
+
+def test_partners_are_in_the_pool_of_everyone_only_where_there_is_nobody_else() -> None:
+    partner = MARA.replace("}", ", partner: yes}")
+    assert team(partner + TOMAS).pools[EVERYONE].reps == ("tomas",)
+    assert team(partner).pools[EVERYONE].reps == ("mara",)
+
+
+def test_pools_take_turns_as_they_say() -> None:
+    found = team(
+        more="pools: {south: {reps: [tomas, mara], by: least loaded}, key: {reps: mara, by: weighted}}\n"
+    )
+    assert found.pools["south"] == Pool("south", ("tomas", "mara"), Turn.LEAST_LOADED)
+    assert found.pools["key"] == Pool("key", ("mara",), Turn.WEIGHTED)
+    assert set(found.pools) == {"south", "key", EVERYONE}
+
+
+@pytest.mark.parametrize(
+    ("text", "days", "opens", "closes"),
+    [
+        ("monday to friday 09:00-17:00", {0, 1, 2, 3, 4}, time(9), time(17)),
+        ("08:30 to 16:00", {0, 1, 2, 3, 4}, time(8, 30), time(16)),
+        ("Mon, wed and sat 10:00-14:00", {0, 2, 5}, time(10), time(14)),
+        ("sunday to thursday 9:00-17:00", {6, 0, 1, 2, 3}, time(9), time(17)),
+        ("mon to wed, sat 22:00-06:00", {0, 1, 2, 5}, time(22), time(6)),
+    ],
+)
+def test_hours_are_read_as_people_write_them(text: str, days: set[int], opens: time, closes: time) -> None:
+    assert read_hours(text) == Window(frozenset(days), opens, closes)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "always", "monday", "someday 09:00-17:00", "mon 9-17", "mon 09:00-25:00"]
+)
+def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
+    with pytest.raises(Wrong, match="Write for example `monday to friday"):
+        read_hours(text)
+
+
+@pytest.mark.parametrize(
+    ("reps", "more", "fault"),
+    [
+        (
+            f"  - {WHO}, deputy: tomos}}\n" + TOMAS,
+            "",
+            "8: the deputy `tomos` of `mara` is nobody in this policy",
+        ),
+        (f"  - {WHO}, deputy: mara}}\n", "", "8: `mara` is their own deputy"),
+        (f"  - {WHO}, manager: lena}}\n", "", "8: the manager `lena` of `mara` is nobody in this policy"),
+        (f"  - {WHO}, country: XX}}\n", "", "8: `country`: the public holidays of `XX` are not known"),
+        (MARA + MARA, "", "9: the id `mara` is used twice"),
+        (MARA, "pools: {south: {reps: [mara, anna]}}\n", "15: the pool `south` names `anna`, who is no rep"),
+        (MARA, "pools: {south: {reps: [mara, mara]}}\n", "15: the pool `south` names mara twice"),
+        (MARA, "pools: {south: {reps: mara, by: luck}}\n", "15: a pool does not take turns by `luck`"),
+        (MARA, "pools: []\n", "15: `pools` has no pools"),
+        (MARA, "managers: {lena: Lena}\n", "15: `managers` is not a list"),
+        (MARA, "desk: {hours: '09:00-17:00'}\n", "15: `zone` is missing in `desk`"),
+    ],
+)
+def test_people_who_are_not_there_are_named_with_their_line(reps: str, more: str, fault: str) -> None:
+    found = team_faults(reps, more)
+    assert len(found) == 1
+    assert found[0].startswith(fault)

@@ -1,0 +1,46 @@
+"""sales/crm.yaml: each status has one meaning, and what is faulty names its line."""
+
+from __future__ import annotations
+
+from nurture.definitions.crm_status import read_crm_words
+from nurture.definitions.yaml_reader import Reading
+from nurture.domain.policy.crm_status import CrmWords, Meaning, Meant
+
+
+def read(text: str, *reasons: str) -> tuple[CrmWords, list[str]]:
+    reading = Reading()
+    words = read_crm_words({"sales/crm.yaml": text}, reasons, reading)
+    return words, [f"{fault.line}: {fault.what}" for fault in reading.faults]
+
+
+def test_a_status_is_known_whatever_its_case_and_spaces() -> None:
+    words, faults = read("statuses:\n  Open - Not  Contacted: open\n  Sold: won\n")
+    assert faults == []
+    assert words.meaning(" open - not contacted ") == Meaning(Meant.OPEN)
+    assert words.meaning("SOLD") == Meaning(Meant.WON)
+    assert words.meaning("Sold out") is None
+
+
+def test_a_lead_that_is_given_back_goes_by_a_reason_of_the_policy() -> None:
+    words, faults = read("statuses:\n  Later: {recycled: not-now}\n", "not-now")
+    assert (words.meaning("later"), faults) == (Meaning(Meant.RECYCLED, "not-now"), [])
+    assert read("statuses:\n  Later: {recycled: never}\n", "not-now")[1] == [
+        "2: the policy has no reject reason `never`"
+    ]
+
+
+def test_what_cannot_be_meant_is_named_with_its_line() -> None:
+    text = "statuses:\n  A: open\n  a: won\n  B: sold\n  C: recycled\nstates: {}\n"
+    assert sorted(read(text)[1]) == [
+        "3: the status `a` stands here twice",
+        "4: `sold` is no meaning of a status",
+        "5: `recycled` does not say where the lead goes",
+        "6: `states` is no key of this file",
+    ]
+    assert read("statuses: [open]\n")[1] == ["1: `statuses` is not a list of `status: meaning` lines"]
+
+
+def test_without_the_file_no_status_means_anything() -> None:
+    reading = Reading()
+    assert read_crm_words({}, (), reading).meaning("open") is None
+    assert reading.faults == []

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nurture.errors import FileUnreadable
+from nurture.formats.column_mapping import load_mapping
+from nurture.formats.status_words import Status
+
+
+def saved(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "map.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_mapping_file_is_read(tmp_path: Path) -> None:
+    mapping = load_mapping(
+        saved(
+            tmp_path,
+            """\
+source: olist
+columns: {mql_id: external_id, first_contact_date: created_at, seller: skip, colour: custom}
+constants: {consent_basis: legitimate_interest, opted_out: no, employees: 7}
+templates: {email: "{mql_id}@leads.example"}
+formats: {created_at: "%Y-%m-%d", consent_at: ["%d/%m/%Y", "%d.%m.%y"]}
+statuses: {In Bob's hands: working}
+times_in: America/Sao_Paulo
+""",
+        )
+    )
+    assert mapping.source == "olist"
+    assert mapping.columns["first_contact_date"] == "created_at"
+    assert mapping.constants == {"consent_basis": "legitimate_interest", "opted_out": "no", "employees": "7"}
+    assert mapping.formats["created_at"] == ("%Y-%m-%d",)
+    assert mapping.statuses == {"in bob's hands": Status.WORKING}
+    assert mapping.times_in == "America/Sao_Paulo"
+
+
+def test_all_faults_are_told_at_once_with_line_and_remedy(tmp_path: Path) -> None:
+    path = saved(
+        tmp_path,
+        """\
+sorce: olist
+columns:
+  mql_id: externalid
+constants: {cuntry: BR}
+templates: {email: "nobody@leads.example"}
+formats:
+  created_at: "%Q"
+statuses: {Bob: wrking}
+times_in: Mars/Phobos
+""",
+    )
+    with pytest.raises(FileUnreadable) as caught:
+        load_mapping(path)
+    text = str(caught.value)
+    for line, remedy in (
+        (1, "did you mean source?"),
+        (3, "did you mean external_id?"),
+        (4, "did you mean country?"),
+        (5, "{mql_id}@leads.example"),
+        (7, "%Y-%m-%d"),
+        (8, "did you mean working?"),
+        (9, "Europe/Berlin"),
+    ):
+        assert any(f"map.yaml:{line}:" in row and remedy in row for row in text.splitlines()), (line, text)
+    assert "has 7 faults" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "- a\n",
+        "columns: [a\n",
+        "a: b: c",
+        "columns: 3\n",
+        "email",
+        "!!python/none x",
+        "a: 1\na: 2\n",
+        "&a [*a]",
+    ],
+)
+def test_what_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str) -> None:
+    with pytest.raises(FileUnreadable, match=r"map\.yaml"):
+        load_mapping(saved(tmp_path, text))
+
+
+def test_a_folder_and_a_missing_mapping_are_clear_errors(tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable, match="is a folder"):
+        load_mapping(tmp_path)
+    with pytest.raises(FileUnreadable, match="check the path"):
+        load_mapping(tmp_path / "none.yaml")
+
+
+@given(st.binary(max_size=200) | st.text(alphabet="columns:{}[]&*!| \n-'\"%ab", max_size=80).map(str.encode))
+@settings(max_examples=100, deadline=None)
+def test_random_bytes_raise_nothing_but_our_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "map.yaml"
+    path.write_bytes(content)
+    try:
+        load_mapping(path)
+    except FileUnreadable as fault:
+        assert "map.yaml" in str(fault)  # noqa: PT017

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from nurture.formats.columns import (
+    CUSTOM,
+    FIELDS,
+    detect_system,
+    fact_name,
+    field_of,
+    recognises_header,
+    squash,
+)
+
+HEADERS = {
+    "salesforce": "Id,FirstName,LastName,Company,Email,Status,OwnerId,IsConverted,HasOptedOutOfEmail,"
+    "CreatedDate",
+    "salesforce labels": "Lead ID,First Name,Last Name,Company / Account,Email,Lead Status,Lead Owner,"
+    "State/Province,"
+    "Email Opt Out",
+    "salesforce replica": "owner_id,lead_source,id,state,country_code,phone,name,is_converted,status,city,"
+    "industry,"
+    "title,is_deleted,company,first_name,email,website,last_name,number_of_employees,created_date,"
+    "postal_code,"
+    "has_opted_out_of_email,timeframe_c,system_modstamp,jigsaw_contact_id",
+    "hubspot": "Record ID,First Name,Last Name,Email,Lifecycle Stage,Lead Status,Contact owner,Create Date,"
+    "Country/Region,Unsubscribed from all email",
+    "mautic": "title,firstname,lastname,city,address1,state,zipcode,country,email,phone,company,website,"
+    "facebook,"
+    "twitter,ip,points",
+    "marketo": "Email Address,First Name,Last Name,Company Name,Person Source,Person Status,Acquisition "
+    "Program,"
+    "Unsubscribed",
+    "webinar zoom": "Attended,User Name (Original Name),First Name,Last Name,Email,Registration Time,"
+    "Approval Status,"
+    "Time in Session (minutes),Country/Region Name,Purchasing Time Frame,Role in Purchase Process",
+    "webinar goto": "Attended,Interest Rating,Last Name,First Name,Email Address,Registration Date/Time,"
+    "Join Time,"
+    "Leave Time,Time in Session",
+    "webinar on24": "Email,First Name,Last Name,Company,Registration Date,Live Minutes,Archive Minutes,"
+    "Asked Questions,Engagement Score",
+}
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_system_is_known_by_its_columns(name: str) -> None:
+    header = HEADERS[name].split(",")
+    assert detect_system(header) == name.split(maxsplit=1)[0]
+    assert recognises_header(header)
+
+
+def test_few_common_columns_tell_no_system() -> None:
+    assert detect_system(["email", "name", "title"]) is None
+
+
+@pytest.mark.parametrize(
+    ("column", "system", "field"),
+    [
+        ("FirstName", "salesforce", "first_name"),
+        ("first_name", None, "first_name"),
+        ("Timeframe__c", None, "purchase_timeframe"),
+        ("timeframe_c", "salesforce", "purchase_timeframe"),
+        ("title", "mautic", CUSTOM),
+        ("title", None, "title"),
+        ("position", "mautic", "title"),
+        ("Time in Session (minutes)", "webinar", "minutes_attended"),
+        ("Registration Time (UTC)", None, "registered_at"),
+        ("hs_lead_status", "hubspot", "status"),
+        ("E-Mail", None, "email"),
+        ("Status", "webinar", CUSTOM),
+        ("HasOptedOutOfEmail", None, "opted_out"),
+        ("Questions & Comments", "webinar", "questions"),
+    ],
+)
+def test_a_column_becomes_its_field(column: str, system: str | None, field: str) -> None:
+    found = field_of(column, system)
+    assert found is not None
+    assert found[0] == field
+
+
+def test_a_column_that_nobody_knows_has_no_field() -> None:
+    assert field_of("Shoe size", "hubspot") is None
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_is_known_by_its_own_name(field: str) -> None:
+    found = field_of(field, None)
+    assert found is not None
+    assert found[0] == ("lead_source" if field == "source" else field)
+
+
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        ("LeadScore__c", "lead_score"),
+        ("UTM Campaign", "utm_campaign"),
+        ("utm_medium_c", "utm_medium_c"),
+        ("contact's data", "contacts_data"),
+        ("GCLIDValue", "gclid_value"),
+        ("---", ""),
+        ("Größe", "größe"),
+    ],
+)
+def test_other_columns_keep_a_plain_name(column: str, name: str) -> None:
+    assert fact_name(column) == name
+
+
+def test_case_spaces_and_marks_do_not_count() -> None:
+    assert (
+        len({squash(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1
+    )

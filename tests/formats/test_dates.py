@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.formats.dates import DateReader, Evidence
+from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-08-05T22:02:33Z",
+        "2026-08-05 22:02:33",
+        "2026-08-05 22:02:33 UTC",
+        "2026-08-06T00:02:33.000+0200",
+        "2026/08/05 22:02:33",
+        "08/05/2026 10:02:33 PM",
+        "Aug 5, 2026 10:02:33 PM",
+        "August 5, 2026 at 10:02:33 pm",
+        "5 Aug 2026 22:02:33",
+        "Wed, 05 Aug 2026 22:02:33 +0000",
+        "8/5/26 22:02:33",
+        "Aug 5, 2026 06:02:33 PM EDT",
+        "1785967353",
+        "1785967353000",
+        "08/05/2026, 10:02:33 PM",
+    ],
+)
+def test_one_moment_in_many_spellings(text: str) -> None:
+    assert DateReader(day_first=False)(text) == datetime(2026, 8, 5, 22, 2, 33, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text", ["5.8.2026", "05.08.26", "5/8/2026", "05-08-2026", "5. August 2026", "5 août 2026", "20260805"]
+)
+def test_one_day_in_european_spellings(text: str) -> None:
+    assert DateReader(day_first=True)(text) == datetime(2026, 8, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "31/02/2026",
+        "2026-13-01",
+        "soon",
+        "0001-01-01",
+        "9999-12-31",
+        "25:00",
+        "4",
+        "²²²²²²²²",
+        "99999999999999999999",
+        "2026-08-05 13:00 PM",
+        "2026-08-05 10:00 XYZ",
+    ],
+)
+def test_what_is_no_date_says_what_to_write(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write it like|correct the date"):
+        DateReader(day_first=True)(text)
+
+
+def test_an_ambiguous_date_is_not_guessed() -> None:
+    with pytest.raises(ValueError, match="day or month first"):
+        DateReader()("03/04/2026")
+    assert DateReader()("04/04/2026").day == 4
+    assert DateReader()("25/04/2026").month == DateReader()("04/25/2026").month == 4
+
+
+@pytest.mark.parametrize(
+    ("cells", "verdict"),
+    [
+        (["03/04/2026", "25/04/2026"], True),
+        (["03/04/2026", "04/25/2026"], False),
+        (["03/04/2026"], None),
+        (["25/04/2026", "04/25/2026"], None),
+        (["03/04/2026 10:00 PM"], False),
+        (["2026-01-02"], None),
+        ([], None),
+    ],
+)
+def test_the_column_tells_whether_the_day_comes_first(cells: list[str], verdict: bool | None) -> None:
+    evidence = Evidence()
+    for cell in cells:
+        evidence.add(cell)
+    assert evidence.verdict() is verdict
+
+
+def test_times_without_a_zone_are_in_the_zone_that_the_mapping_names() -> None:
+    assert DateReader(ZoneInfo("America/Sao_Paulo"))("2026-08-05 10:00") == datetime(
+        2026, 8, 5, 13, tzinfo=UTC
+    )
+
+
+def test_given_formats_are_the_only_ones() -> None:
+    read = DateReader(formats=("%d/%m/%Y", "%Y%m%d"))
+    assert read("03/04/2026") == read("20260403") == datetime(2026, 4, 3, tzinfo=UTC)
+    with pytest.raises(ValueError, match="%d/%m/%Y"):
+        read("2026-04-03")
+
+
+@given(
+    st.text(max_size=30)
+    | st.from_regex(
+        r"[0-9]{1,4}[/.-][0-9]{1,2}[/.-][0-9]{1,4}( [0-9]{1,"
+        "2}:[0-9]{2} ?[AP]M)?"
+    )
+)
+def test_any_text_is_a_utc_moment_or_a_reason(text: str) -> None:
+    try:
+        moment = DateReader(day_first=True)(text)
+    except ValueError as fault:
+        assert ";" in str(fault)  # noqa: PT017
+    else:
+        assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("text", "timeframe"),
+    [
+        ("within 3 months", Timeframe(91)),
+        ("Within three months", Timeframe(91)),
+        ("3-6 months", Timeframe(182)),
+        ("4 to 6 Months", Timeframe(182)),
+        ("1 year", Timeframe(365)),
+        ("Immediately", Timeframe(0)),
+        ("next quarter", Timeframe(182)),
+        ("within a month", Timeframe(30)),
+        ("< 2 weeks", Timeframe(14)),
+        ("Q3 2026", Timeframe(on=date(2026, 9, 30))),
+        ("2027 Q1", Timeframe(on=date(2027, 3, 31))),
+        ("call me in Q3", Timeframe(on=date(2026, 9, 30))),
+        ("Q1", Timeframe(on=date(2027, 3, 31))),
+        ("by March 2027", Timeframe(on=date(2027, 3, 31))),
+        ("2026-11-15", Timeframe(on=date(2026, 11, 15))),
+        ("H1 2027", Timeframe(on=date(2027, 6, 30))),
+        ("2027", Timeframe(on=date(2027, 12, 31))),
+        ("No timeframe", None),
+        ("more than 12 months", None),
+        ("12+ months", None),
+        ("unsure", None),
+        ("", None),
+    ],
+)
+def test_a_timeframe_gives_the_latest_moment_named(text: str, timeframe: Timeframe | None) -> None:
+    assert read_timeframe(text, date(2026, 8, 5)) == timeframe
+
+
+@given(st.text(max_size=40))
+def test_no_text_breaks_the_timeframe_reader(text: str) -> None:
+    found = read_timeframe(text, date(2026, 8, 5))
+    assert found is None or (found.within_days is None) != (found.on is None)

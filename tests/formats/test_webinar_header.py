@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from nurture.formats.webinar_header import held_at
+
+HELD = datetime(2026, 3, 5, 14, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [["Topic", "Actual Start Time"], ["Forecasting", "2026-03-05 14:00:00"]],
+        [["Webinar Date:", "2026-03-05T15:00:00+01:00"]],
+        [["Attendee Report"], [""], ["Start Time", "2026-03-05 14:00"]],
+    ],
+)
+def test_the_start_is_read_under_its_label_or_beside_it(lines: list[list[str]]) -> None:
+    assert held_at(lines) == HELD
+
+
+@pytest.mark.parametrize(
+    "lines", [[], [["Start Time"]], [["Start Time", "5 March"], ["x", "soon"]], [["Topic", "2026-03-05"]]]
+)
+def test_without_a_readable_start_nothing_is_guessed(lines: list[list[str]]) -> None:
+    assert held_at(lines) is None

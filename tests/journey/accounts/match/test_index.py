@@ -1,0 +1,112 @@
+"""Which account a lead comes from."""
+
+from __future__ import annotations
+
+import pytest
+
+from nurture.domain.routing.account import Account
+from nurture.journey.accounts.match.domains import company_domain, registrable
+from nurture.journey.accounts.match.index import Directory, Known
+from nurture.journey.accounts.match.names import taken_apart
+from tests.journey.accounts.match.labelled import Score, labelled, score
+
+
+@pytest.fixture(scope="module")
+def found() -> Score:
+    return score(labelled(others=2_000))
+
+
+def test_less_than_two_percent_go_to_the_wrong_owner(found: Score) -> None:
+    assert found.leads > 800
+    assert found.wrong_percent < 2, found.wrong
+
+
+def test_few_are_left_to_a_person_and_most_are_found(found: Score) -> None:
+    assert found.unsure_percent < 15
+    assert found.right["own address"] + found.right["own address, deeper"] > 300
+    assert not {one.trap for one in found.wrong} & {"own address", "website only", "namesake elsewhere"}
+
+
+def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> None:
+    for trap in (
+        "namesake elsewhere",
+        "short name, namesake",
+        "a slip in the name",
+        "group, free mail, bare name",
+    ):
+        assert found.unsure[trap], trap
+
+
+@pytest.mark.parametrize(
+    ("told", "domain"),
+    [
+        ("nora@mail.contoso.example", "contoso.example"),
+        ("https://WWW.contoso.example:8443/about?x=1#y", "contoso.example"),
+        ("contoso.co.uk", "contoso.co.uk"),
+        ("nora@shop.contoso.com.br", "contoso.com.br"),
+        ("nora@bücher.example", "xn--bcher-kva.example"),
+        ("co.uk", ""),
+        ("localhost", ""),
+        ("192.0.2.7", ""),
+        ("a@b@c..example", ""),
+        ("", ""),
+        ("not a domain.example", ""),
+    ],
+)
+def test_a_domain_is_what_the_company_registered(told: str, domain: str) -> None:
+    assert registrable(told) == domain
+
+
+@pytest.mark.parametrize(
+    "free", ["gmail.com", "yahoo.co.jp", "hotmail.com.br", "gmx.li", "mailinator.com", "bk.ru"]
+)
+def test_mail_for_everybody_says_nothing_of_a_company(free: str) -> None:
+    assert company_domain(f"nora@{free}") == ""
+    known = [Known(Account(1, "ada", domains=(free,)), "Contoso")]
+    assert Directory(known).match(f"nora@{free}", "").account is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Contoso S.p.A.", "CONTOSO spa"),
+        ("Müller & Co. KG", "Mueller und Co"),
+        ("A.P. Hansen A/S", "AP Hansen"),
+        ("OOO Ромашка", "Romashka, OOO"),
+        ("The Contoso Company, Inc.", "Contoso"),
+        ("Łódź Foods Sp. z o.o.", "Lodz Foods sp.z.o.o"),
+        ("Contoso Ltd. (formerly Fabrikam)", "contoso"),
+    ],
+)
+def test_a_name_has_one_key_however_it_is_written(one: str, other: str) -> None:
+    assert taken_apart(one).key == taken_apart(other).key
+
+
+@pytest.mark.parametrize(
+    "name", ["AG", "The Company", "GmbH & Co. KG", "Group Holding International", "3M", "?!"]
+)
+def test_of_a_name_of_common_words_alone_something_is_left(name: str) -> None:
+    assert taken_apart(name).full or name == "?!"
+    assert not taken_apart(name).distinctive
+
+
+def test_an_empty_directory_and_an_empty_lead_match_nothing() -> None:
+    assert Directory([]).match("nora@contoso.example", "Contoso").account is None
+    known = [Known(Account(1, "ada", domains=("contoso.example",)), "Contoso")]
+    assert Directory(known).match("", "").account is None
+    assert Directory(known).match("not an address", "?!").account is None
+
+
+def test_accounts_that_share_a_domain_are_told_apart_by_name_or_left_to_a_person() -> None:
+    shared = ("contoso.example",)
+    directory = Directory(
+        [
+            Known(Account(1, "ada", domains=shared), "Contoso Holding"),
+            Known(Account(2, "ben", domains=shared), "Contoso France", parent=1),
+        ]
+    )
+    by_name = directory.match("nora@contoso.example", "Contoso France SAS")
+    assert by_name.account == Account(2, "ben", domains=shared)
+    unsure = directory.match("nora@contoso.example", "Contoso Iberia")
+    assert [one.id for one in unsure.candidates] == [1, 2]
+    assert unsure.because == "2 accounts share the domain of the address"

@@ -1,0 +1,155 @@
+"""A lead of whom everything is known, and much of it, on offer to Ana, whose clock is Berlin's."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+
+from nurture.clock import VirtualClock
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.domain.signals import SignalKind, SignalVerdict
+from nurture.journey.delivery.run import deliver
+from nurture.journey.engagement import signals
+from nurture.journey.handoff.sweep import hand_off
+from nurture.journey.leads import queries as leads_queries
+from nurture.journey.leads import reply_queries
+from nurture.journey.leads.reply_queries import Came
+from nurture.journey.tracks.enroll import classify
+from nurture.mail.providers.maildir import Mailbox
+from nurture.runtime.context import House
+from tests.journey.builders import START, add_lead, make_house, tiny_rules
+from tests.journey.observe import heard
+
+LONG = "We run four plants and lose a week of sales whenever a forecast is off. " * 20
+
+
+def briefed(db: Database, tmp_path: Path) -> tuple[House, int]:
+    """Return a house that has just sent Ana the brief of its one lead."""
+    rules = tiny_rules()
+    rules["sales/policy.yaml"] = (
+        rules["sales/policy.yaml"]
+        .replace("email: ana@house.example,", "email: ana@house.example, zone: Europe/Berlin,")
+        .replace("reps:", "fit: {A: {field: employees, at_least: 200}}\nreps:", 1)
+    )
+    house = make_house(db, tmp_path, rules=rules)
+    house.provider = Mailbox(tmp_path / "mailbox", html_copies=True)
+    house.base_url = "https://go.example.com"
+    lead_id = add_lead(
+        house,
+        email="dana@people.example",
+        full_name="Dana Miller-Westerhoff",
+        company="Acme & Sons Food Machinery International GmbH",
+        title="Head of demand planning and distribution",
+        industry="Food manufacturing",
+        employees=420,
+        city="Graz",
+        budget="EUR 60,000 this year",
+        authority="decides with the CFO",
+        authority_source="call",
+        authority_on="2025-12-18",
+        authority_sure="confirmed",
+        need="fewer write-offs\n# and no headings",
+        demo_requested=True,
+    )
+    _lived(house, lead_id)
+    classify(house, START)
+    hand_off(house, START)
+    deliver(house, VirtualClock(START))
+    return house, lead_id
+
+
+def _lived(house: House, lead_id: int) -> None:
+    """Write what the lead did, said and was, and what became of it before."""
+    database, days = house.database, [START - timedelta(days=back) for back in range(1, 10)]
+    deeds = [heard(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days]
+    bot = heard(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
+    signals.record(house, [*deeds, bot._replace(verdict=SignalVerdict.BOT.value)], START)
+    names = core.metadata.tables
+    with database.write() as connection:
+        leads_queries.state_timeline(connection, lead_id, date(2026, 9, 30), days[0])
+        said = [
+            Came(
+                f"r{at}",
+                lead_id,
+                None,
+                "reply",
+                day,
+                day,
+                "",
+                f"Reply {at}: see http://evil.example/x\n{LONG}",
+                None,
+                1,
+            )
+            for at, day in enumerate(days[:3])
+        ]
+        reply_queries.keep(database, connection, said)
+        for number, day in enumerate(days):
+            connection.execute(
+                names["message"]
+                .insert()
+                .values(
+                    send_key=f"touch:x:{number}",
+                    kind="touch",
+                    lead_id=lead_id,
+                    track="welcome",
+                    step="01-hello",
+                    visit=1,
+                    email=f"0{number}-letter-about-planning",
+                    planned_at=day,
+                    send_at=day,
+                    expires_at=day,
+                    state="accepted",
+                    state_at=day,
+                    accepted_at=day,
+                    attempts=1,
+                )
+            )
+        for number, reason in enumerate(("not-now", "wrong-person", "please-check", "not-now")):
+            connection.execute(
+                names["offer"]
+                .insert()
+                .values(
+                    lead_id=lead_id,
+                    rep="ben",
+                    rule="",
+                    because="",
+                    routed_because="",
+                    policy_version=1,
+                    state="rejected",
+                    offered_at=days[number],
+                    expires_at=days[number],
+                    answered_at=days[number],
+                    reason=reason,
+                    level=0,
+                    round=1,
+                    urgency=0,
+                    hot=False,
+                )
+            )
+        account = (
+            names["account"]
+            .insert()
+            .values(
+                source="crm",
+                external_id="1",
+                name="Acme Group",
+                domains=["acme.example"],
+                owner="ben",
+                kind="prospect",
+                created_at=START,
+                updated_at=START,
+            )
+        )
+        (account_id,) = connection.execute(account).inserted_primary_key or (0,)
+        connection.execute(
+            names["lead_account"]
+            .insert()
+            .values(lead_id=lead_id, account_id=account_id, how="settled", because="same domain", at=START)
+        )
+
+
+def mailed(tmp_path: Path, kind: str) -> str:
+    """Return the brief as it was mailed, as html or as the whole mail."""
+    (file,) = (tmp_path / "mailbox" / kind).glob("brief*")
+    return file.read_text("utf-8")

@@ -1,0 +1,286 @@
+"""What a row of a file becomes: a lead, its identity, its address and its consent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.journey.intake.import_file import import_file
+from tests.journey.intake.lead_files import (
+    LEAD,
+    NOW,
+    a_house,
+    bring,
+    custody_of,
+    facts_of,
+    row,
+    rows_of,
+    saved,
+)
+
+
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        ({}, ("intake", "import")),
+        ({"Consent": ""}, ("queue", "no-basis")),
+        ({"Email": "", "Lead ID": "7"}, ("queue", "no-address")),
+        ({"Opted Out": "yes"}, ("queue", "suppressed")),
+        ({"Status": "Working", "Owner": "Bo"}, ("rep", "Bo")),
+        ({"Status": "Working"}, ("intake", "import")),
+        ({"Status": "Working", "Owner": "Bo", "Opted Out": "yes"}, ("rep", "Bo")),
+        ({"Status": "Closed Won"}, ("closed", "won")),
+        ({"Customer": "yes"}, ("closed", "won")),
+        ({"Status": "Lost"}, ("closed", "lost")),
+        ({"Status": "Unqualified"}, ("closed", "lost")),
+    ],
+)
+def test_a_new_lead_goes_to_the_custodian_that_its_row_names(
+    db: Database, tmp_path: Path, cells: dict[str, str], place: tuple[str, str]
+) -> None:
+    done = bring(a_house(db, tmp_path), tmp_path, row() | cells)
+    assert (done.rows, done.new, dict(done.placed)) == (1, 1, {place[0]: 1})
+    assert dict(done.queued) == ({place[1]: 1} if place[0] == "queue" else {})
+    assert custody_of(db) == [place]
+    assert rows_of(db, "SELECT custody_from, custody_to, event, ref FROM journal") == [
+        (None, place[0], "imported", place[1])
+    ]
+    if place[0] == "closed":
+        assert rows_of(db, "SELECT closing, source FROM outcome") == [(place[1], "import")]
+    if "Opted Out" in cells:
+        assert rows_of(db, "SELECT act, scope, source FROM suppression") == [("suppress", "global", "import")]
+
+
+def test_a_row_becomes_facts_place_zone_and_basis(db: Database, tmp_path: Path) -> None:
+    bring(
+        a_house(db, tmp_path),
+        tmp_path,
+        row(
+            "Ann@Example.com ",
+            Lead_ID="7",
+            First_Name="Ann",
+            Job_Title="Head of Ops",
+            Country="Brazil",
+            Created_At="2026-02-01",
+            Consent_Date="2026-02-02",
+            Purchase_Timeframe="within 3 months",
+            Shoe_Size="38",
+            Attended="no",
+        ),
+    )
+    assert facts_of(db) == [
+        {
+            "first_name": "Ann",
+            "title": "Head of Ops",
+            "country": "BR",
+            "shoe_size": "38",
+            "attended": False,
+            "purchase_timeframe": "within 3 months",
+            "purchase_timeframe_days": 91,
+        }
+    ]
+    with db.read() as connection:
+        lead = connection.execute(LEAD.select()).one()
+    assert (lead.country, lead.zone, lead.basis, lead.basis_source) == (
+        "BR",
+        "America/Sao_Paulo",
+        "consent",
+        "crm",
+    )
+    assert lead.basis_at == datetime(2026, 2, 2, tzinfo=UTC)
+    assert (lead.first_contact_at, lead.created_at) == (datetime(2026, 2, 1, tzinfo=UTC), NOW)
+    assert rows_of(db, "SELECT source, external_id FROM identity") == [("crm", "7")]
+    assert rows_of(db, "SELECT normal FROM address") == [("ann@example.com",)]
+
+
+def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    path = saved(
+        tmp_path,
+        [
+            row(Lead_ID="1", Registered_On="2026-02-01", Attended="yes", Purchase_Timeframe="3 months"),
+            row("bo@example.com", Status="Lost", Registered_On="2026-02-01"),
+            row("cy@example.com", Opted_Out="yes", Customer="yes"),
+            row("", First_Name="Di"),
+            row("", First_Name="Ed", Company="Firm"),
+        ],
+    )
+    assert import_file(house, path, NOW).new == 5
+    tables_but = [table for table in core.metadata.sorted_tables if table.name != "import_file"]
+    with db.read() as connection:
+        before = {table.name: connection.execute(table.select()).all() for table in tables_but}
+    again = import_file(house, path, NOW + timedelta(days=40))
+    assert (again.rows, again.new, again.updated, again.unchanged, again.signals) == (5, 0, 0, 5, 0)
+    with db.read() as connection:
+        assert {table.name: connection.execute(table.select()).all() for table in tables_but} == before
+    assert rows_of(db, "SELECT rows, new, updated, bad FROM import_file ORDER BY id") == [
+        (5, 5, 0, 0),
+        (5, 0, 0, 0),
+    ]
+    assert len(set(rows_of(db, "SELECT digest FROM import_file"))) == 1
+
+
+def test_a_lead_is_known_by_its_id_first_then_by_its_address(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com"))
+    done = bring(
+        house,
+        tmp_path,
+        row("BO@example.com", Lead_ID="2", Company="Firm"),
+        row("new@example.com", Lead_ID="1"),
+    )
+    assert (done.new, done.updated) == (0, 2)
+    assert rows_of(db, "SELECT external_id, lead_id FROM identity ORDER BY external_id") == [
+        ("1", 1),
+        ("2", 2),
+    ]
+    assert rows_of(
+        db, "SELECT lead.id, normal FROM lead JOIN address ON address.id = address_id ORDER BY 1"
+    ) == [(1, "new@example.com"), (2, "bo@example.com")]
+
+
+def test_the_ids_of_two_systems_do_not_mix(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Lead_ID="1"))
+    import_file(house, saved(tmp_path, [row("bo@example.com", Lead_ID="1")]), NOW, source="other")
+    assert rows_of(db, "SELECT source, external_id, lead_id FROM identity ORDER BY lead_id") == [
+        ("crm", "1", 1),
+        ("other", "1", 2),
+    ]
+
+
+def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
+    both = row("bo@example.com", Lead_ID="1", Company="Firm", Opted_Out="yes")
+    done = bring(house, tmp_path, both, both)
+    assert (done.new, done.unchanged, dict(done.queued)) == (1, 1, {"ambiguous": 1})
+    assert bring(house, tmp_path, both).unchanged == 1
+    assert custody_of(db)[2:] == [("queue", "ambiguous")]
+    assert facts_of(db)[2] == {
+        "company": "Firm",
+        "email": "bo@example.com",
+        "external_id": "1",
+        "candidates": "1 2",
+    }
+    assert rows_of(db, "SELECT address_id FROM lead WHERE id = 3") == [(None,)]
+    stopped = rows_of(db, "SELECT normal FROM suppression JOIN address ON address.id = address_id")
+    assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # nobody can tell which said no
+
+
+def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
+    bring(
+        house,
+        tmp_path,
+        row("c@example.com", Lead_ID="1"),
+        row("a@example.com", Lead_ID="2"),
+        row("b@example.com", Lead_ID="1"),
+    )
+    assert rows_of(
+        db, "SELECT lead.id, normal FROM lead JOIN address ON address.id = address_id ORDER BY 1"
+    ) == [(1, "b@example.com"), (2, "a@example.com")]
+
+
+def test_new_facts_win_and_empty_cells_take_nothing_away(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Company="Firm", Job_Title="Clerk", Country="Germany"))
+    done = bring(house, tmp_path, row(Job_Title="Head"), row(Country="France"), now=NOW + timedelta(days=1))
+    assert (done.updated, done.unchanged) == (2, 0)
+    assert facts_of(db) == [{"company": "Firm", "title": "Head", "country": "FR"}]
+    assert rows_of(db, "SELECT zone, country FROM lead") == [("Europe/Paris", "FR")]
+    assert rows_of(db, "SELECT event FROM journal ORDER BY id") == [("imported",), ("updated",), ("updated",)]
+
+
+def test_the_journal_holds_no_cell_of_the_file(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(First_Name="Ann"))
+    bring(house, tmp_path, row(First_Name="Anna", Company="Firm"))
+    told = " ".join(because for (because,) in rows_of(db, "SELECT because FROM journal"))
+    assert "new: first_name, company" in told
+    assert not {"Ann", "Anna", "Firm", "ann@example.com"} & set(told.replace(",", " ").split())
+
+
+def test_a_re_import_never_changes_consent(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01"))
+    bring(
+        house,
+        tmp_path,
+        row(Consent="yes"),
+        row("bo@example.com", Consent="legitimate interest", Consent_Date="2026-02-01"),
+    )
+    assert rows_of(db, "SELECT basis FROM lead ORDER BY id") == [(None,), ("consent",)]
+    assert custody_of(db) == [("queue", "no-basis"), ("intake", "import")]
+    with db.read() as connection:
+        assert connection.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].basis_at == datetime(
+            2026, 1, 1, tzinfo=UTC
+        )
+
+
+def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row(Opted_Out="yes"))
+    bring(house, tmp_path, row(Opted_Out="no"), row(Opted_Out="yes"))
+    assert rows_of(db, "SELECT act, source FROM suppression") == [("suppress", "import")]
+    bring(house, tmp_path, row("bo@example.com"))
+    assert bring(house, tmp_path, row("bo@example.com", Opted_Out="yes")).updated == 1
+    assert len(rows_of(db, "SELECT 1 FROM suppression")) == 2
+
+
+def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Database, tmp_path: Path) -> None:
+    with db.write() as connection:
+        connection.execute(
+            insert(core.Address).values(id=5, email="ann@example.com", normal="ann@example.com")
+        )
+        connection.execute(
+            insert(core.Suppression).values(
+                address_id=5, act="suppress", scope="global", ref="", source="complained", recorded_at=NOW
+            )
+        )
+    bring(a_house(db, tmp_path), tmp_path, row())
+    assert custody_of(db) == [("queue", "suppressed")]
+    assert rows_of(db, "SELECT address_id FROM lead") == [(5,)]
+
+
+def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
+    db: Database, tmp_path: Path
+) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
+    with db.write() as connection:
+        connection.execute(
+            insert(core.Suppression).values(
+                [
+                    {
+                        "address_id": id_,
+                        "act": "suppress",
+                        "scope": "global",
+                        "ref": "",
+                        "source": source,
+                        "recorded_at": NOW,
+                    }
+                    for id_, source in ((1, "unsubscribed"), (2, "bounced"))
+                ]
+            )
+        )
+    bring(house, tmp_path, row("a2@example.com", Lead_ID="1"), row("b2@example.com", Lead_ID="2"))
+    barred = rows_of(db, "SELECT normal, source FROM suppression JOIN address ON address.id = address_id")
+    assert sorted(barred) == [
+        ("a2@example.com", "import"),
+        ("a@example.com", "unsubscribed"),
+        ("b@example.com", "bounced"),
+    ]
+
+
+def test_a_lead_without_address_leaves_its_queue_when_one_comes(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    bring(house, tmp_path, row("", Lead_ID="1"), row("", Lead_ID="2", Consent=""))
+    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
+    assert custody_of(db) == [("intake", "import"), ("queue", "no-basis")]

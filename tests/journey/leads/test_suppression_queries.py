@@ -1,0 +1,106 @@
+"""The log of opt-outs: it only grows, on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, text
+from sqlalchemy.exc import DatabaseError
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+from nurture.domain.consent.suppression import Scope, Source
+from nurture.errors import NurtureError
+from nurture.journey.leads import suppression_queries
+from nurture.journey.leads.suppression_queries import Entry
+
+pytestmark = pytest.mark.quick
+
+AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
+ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
+
+
+def _addresses(db: Database, *normals: str) -> list[int]:
+    with db.write() as connection:
+        ids = db.reserve_ids(connection, "address", len(normals))
+        values = [{"id": id_, "email": one, "normal": one} for id_, one in zip(ids, normals, strict=True)]
+        connection.execute(insert(ADDRESS), values)
+    return ids
+
+
+def _write(db: Database, *entries: Entry) -> None:
+    with db.write() as connection:
+        suppression_queries.append(db, connection, entries)
+
+
+def _out(
+    address_id: int, at: datetime = AT, scope: str = "global", ref: str = "", source: str = "page"
+) -> Entry:
+    return Entry(address_id, "suppress", scope, ref, source, None, at)
+
+
+def _in(address_id: int, at: datetime, scope: str = "global", ref: str = "", source: str = "admin") -> Entry:
+    return Entry(address_id, "opt_in", scope, ref, source, "said so at the fair", at)
+
+
+def test_what_stands_is_what_no_newer_opt_in_lifts(db: Database) -> None:
+    one, two, three, four = _addresses(db, "a@x.example", "b@x.example", "c@x.example", "d@x.example")
+    _write(
+        db,
+        *(_out(id_) for id_ in (one, two, three)),
+        _in(one, AT + DAY),
+        _in(two, AT),
+        _out(three, AT, "topic", "News", "reply"),
+        _in(three, AT + DAY),
+    )
+    with db.read() as connection:
+        found = suppression_queries.effective_suppressions(db, connection, [one, two, three, four])
+        standing = suppression_queries.standing(db, connection, [two])
+    assert sorted(found) == [(two, "global", "", "page"), (three, "topic", "News", "reply")]
+    assert [(each.since, each.source) for each in standing[two]] == [(AT, Source.PAGE)]
+
+
+def test_a_bounce_and_an_opt_out_stand_beside_each_other(db: Database) -> None:
+    (one,) = _addresses(db, "a@x.example")
+    _write(db, _out(one, source="bounced"), _out(one, AT + DAY, source="unsubscribed"))
+    with db.read() as connection:
+        found = suppression_queries.effective_suppressions(db, connection, [one])
+    assert sorted(each[3] for each in found) == ["bounce", "import"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM suppression",
+        "UPDATE suppression SET act = 'opt_in'",
+        "UPDATE suppression SET recorded_at = '2020-01-01'",
+    ],
+)
+def test_nobody_takes_an_entry_back(db: Database, change: str) -> None:
+    (one,) = _addresses(db, "a@x.example")
+    _write(db, _out(one))
+    with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:
+        connection.execute(text(change))
+    with db.read() as connection:
+        assert suppression_queries.effective_suppressions(db, connection, [one]) != []
+
+
+def test_an_address_with_a_log_cannot_be_deleted(db: Database) -> None:
+    (one,) = _addresses(db, "a@x.example")
+    _write(db, _out(one))
+    with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:
+        connection.execute(ADDRESS.delete())
+
+
+def test_everything_is_told_by_address_in_one_order_on_both_databases(db: Database) -> None:
+    names = ["b@x.example", "a_b@x.example", "a-b@x.example", "é@x.example", "a.b@x.example", "aa@x.example"]
+    ids = _addresses(db, *names, "silent@x.example")
+    _write(db, *(_out(id_) for id_ in ids[:-1]), _out(ids[0], AT + DAY, "track", "keep"))
+    with db.read() as connection:
+        found = list(suppression_queries.everything(connection))
+        (single,) = suppression_queries.everything(connection, "b@x.example")
+        assert suppression_queries.refs(connection, Scope.TRACK) == ["keep"]
+    assert [normal for normal, _ in found] == sorted(names)
+    assert (single[0], len(single[1])) == ("b@x.example", 2)

@@ -1,0 +1,226 @@
+"""Routing a batch: read in sets, asked in the policy's order, stored with all that was asked."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nurture.db.engine import Database
+from nurture.domain.signals import SignalKind
+from nurture.journey.accounts import queries as accounts_queries
+from nurture.journey.accounts.queries import NewAccount
+from nurture.journey.handoff import call_back, sweep
+from nurture.journey.handoff import queue as handoff_queue
+from nurture.journey.routing import queries as routing_queries
+from nurture.journey.routing.replay import replay
+from nurture.journey.tracks import enroll
+from nurture.runtime.context import House
+from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from tests.journey.observe import counted, crowd, custody, events, everything, one, rows, tell, write
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+RULES = """
+pools:
+  all: {reps: [ana, ben], by: weighted}
+  dach: {reps: [cleo]}
+routing:
+  - {name: account, to: account owner}
+  - {name: former, to: former owner}
+  - {name: dach, when: {field: country, is: [DE, AT]}, needs: [country], to: {pool: dach}, territory: yes}
+  - {name: rest, when: always, to: {pool: all}}
+missing: {wait: 3 days, then: {pool: all}}
+"""
+
+
+def ruled(routing_: str = RULES) -> dict[str, str]:
+    rules = tiny_rules()
+    policy = rules["sales/policy.yaml"].replace(
+        "email: ben@house.example, capacity: 5}",
+        "email: ben@house.example, capacity: 5, weight: 2, deputy: cleo}\n"
+        "  - {id: cleo, name: Cleo, email: cleo@house.example, capacity: 5, country: DE}",
+    )
+    return {**rules, "sales/policy.yaml": policy + routing_}
+
+
+@pytest.fixture
+def house(db: Database, tmp_path: Path) -> House:
+    return make_house(db, tmp_path, rules=ruled())
+
+
+@pytest.fixture
+def lite(sqlite_db: Database, tmp_path: Path) -> House:
+    return make_house(sqlite_db, tmp_path, rules=ruled())
+
+
+def account(house: House, name: str, domain: str, owner: str, kind: str = "prospect") -> int:
+    new = NewAccount("crm", name, name, [domain], owner, kind, START, START)
+    with house.database.write() as connection:
+        accounts_queries.add(house.database, connection, [new])
+    found: int = one(house, "SELECT id FROM account WHERE external_id = :name", name=name)
+    return found
+
+
+def ready(house: House, *, at: datetime = START, **facts: Any) -> int:
+    facts.setdefault("country", "FR")
+    lead = add_lead(house, demo_requested=True, at=at, **facts)
+    tick_at(house, at)
+    return lead
+
+
+def owner(house: House, lead: int) -> tuple[str | None, str | None]:
+    wanted = "SELECT rep, queue FROM routing WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
+    ((rep, queue),) = rows(house, wanted, id=lead)
+    return rep, queue
+
+
+def test_an_accounts_owner_gets_its_leads_and_the_lead_is_linked(house: House) -> None:
+    number = account(house, "Contoso GmbH", "contoso.example", "ana", "customer")
+    lead = ready(house, email="nora@eu.contoso.example")
+    assert owner(house, lead) == ("ana", None)
+    assert rows(house, "SELECT account_id, how FROM lead_account WHERE lead_id = :id", id=lead) == [
+        (number, "matched")
+    ]
+    ((chain,),) = rows(house, "SELECT routed_because FROM offer WHERE lead_id = :id", id=lead)
+    assert chain == f"account: ana owns account {number} (the address is at its domain), 0 of 5 today"
+    assert replay(house).differences == []
+
+
+def test_unsure_accounts_wait_in_their_queue_with_the_candidates(lite: House) -> None:
+    numbers = [account(lite, f"Contoso {who}", "contoso.example", who) for who in ("ana", "ben")]
+    lead = ready(lite, email="nora@contoso.example")
+    assert custody(lite, lead) == ("queue", "account-unsure")
+    detail = "SELECT detail FROM journal WHERE lead_id = :id AND ref = 'account-unsure'"
+    assert str(numbers[0]) in str(one(lite, detail, id=lead))
+
+
+def test_a_missing_fact_holds_the_lead_for_its_time_then_somebody_gets_it(lite: House) -> None:
+    lead = ready(lite, country="")
+    assert custody(lite, lead) == ("queue", "needs-country")
+    tick_at(lite, START + 2 * DAY)
+    assert custody(lite, lead) == ("queue", "needs-country")
+    tick_at(lite, START + 3 * DAY, START + 3 * DAY)
+    assert owner(lite, lead) == ("ben", None)
+    assert "returned" in events(lite, lead)
+    assert replay(lite).decisions == 2
+
+
+def test_leave_is_stood_in_for_and_a_public_holiday_is_waited_for(lite: House) -> None:
+    account(lite, "Contoso", "contoso.example", "ben")
+    with lite.database.write() as connection:
+        routing_queries.add_leave(connection, "ben", date(2026, 1, 5), date(2026, 1, 9), None, START)
+    assert owner(lite, ready(lite, email="a@contoso.example")) == ("cleo", None)
+    with lite.database.write() as connection:
+        assert routing_queries.cancel_leave(connection, "ben", date(2026, 1, 5), START) == 1
+    assert owner(lite, ready(lite, email="b@contoso.example")) == ("ben", None)
+
+
+def test_who_is_on_a_public_holiday_gets_nothing_today(sqlite_db: Database, tmp_path: Path) -> None:
+    new_year = datetime(2026, 1, 1, 9, tzinfo=START.tzinfo)
+    rules = ruled(RULES + "desk: {zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}\n")
+    house = make_house(sqlite_db, tmp_path, new_year, rules)
+    lead = ready(house, at=new_year, country="DE")
+    assert custody(house, lead) == ("queue", "hand-off")
+    tick_at(house, new_year + DAY)
+    assert owner(house, lead) == ("cleo", None)
+
+
+def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: House) -> None:
+    lead = ready(lite)
+    offer, first = rows(lite, "SELECT id, rep FROM offer WHERE lead_id = :id", id=lead)[0]
+    sweep.reject(lite, offer, "wrong-person", START + HOUR)
+    write(
+        lite,
+        "UPDATE custody SET kind='queue', ref='hand-off', due_at=:at, version=version+1 WHERE lead_id=:id",
+        at=str(START + HOUR),
+        id=lead,
+    )
+    handoff_queue.offer_batch(lite, START + HOUR, 10)
+    assert owner(lite, lead)[0] not in (first, None)
+
+
+def test_who_said_that_they_will_call_gets_the_lead_when_its_day_comes(lite: House) -> None:
+    lead = ready(lite)
+    first, _ = owner(lite, lead)
+    offer = one(lite, "SELECT id FROM offer WHERE lead_id = :id", id=lead)
+    call_back.call_back(lite, offer, (START + 40 * DAY).date(), START)
+    ready(lite)
+    tick_at(lite, START + 40 * DAY, START + 40 * DAY)
+    assert custody(lite, lead)[0] == "offer"
+    assert owner(lite, lead) == (first, None)
+    decided = "SELECT rule FROM routing WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
+    assert one(lite, decided, id=lead) == "former"
+
+
+def test_shares_go_by_weight_over_batches_and_the_turns_are_kept(lite: House) -> None:
+    for _ in range(3):
+        for number in range(2):
+            ready(lite, company=f"Firm {number}")
+    assert rows(lite, "SELECT rep, given FROM pool_turn ORDER BY rep") == [("ana", 2), ("ben", 4)]
+    assert replay(lite).differences == []
+
+
+def test_who_has_closed_for_now_is_passed_over_and_that_is_replayed(
+    sqlite_db: Database, tmp_path: Path
+) -> None:
+    rules = ruled(
+        RULES
+        + "desk: {zone: UTC, hours: 'monday to friday 09:00-17:00'}\npace: {hot: [replied], age: 1 day}\n"
+    )
+    policy = rules["sales/policy.yaml"]
+    rules["sales/policy.yaml"] = policy.replace(
+        "{id: ben, ", "{id: ben, hours: 'monday to friday 06:00-20:00', "
+    )
+    house = make_house(sqlite_db, tmp_path, rules=rules)
+    for _ in range(3):
+        assert owner(house, ready(house)) == ("ben", None)  # at 08:00
+    assert rows(house, "SELECT rep, given FROM pool_turn") == [("ben", 3)]
+    assert replay(house).differences == []
+
+
+def test_a_replay_tells_which_decision_would_be_another(lite: House) -> None:
+    lead = ready(lite)
+    write(lite, "UPDATE routing SET rep = 'cleo' WHERE lead_id = :id", id=lead)
+    ((difference,),) = [replay(lite, lead).differences]
+    assert (difference.lead, difference.was, difference.would_be) == (lead, "cleo, by rest", "ben, by rest")
+
+
+def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: House) -> None:
+    crowd(lite, 23, demo_requested=True)
+    write(lite, "UPDATE lead SET country = 'FR'")
+    for day in range(4):
+        tick_at(lite, START + day * DAY)
+        by_day = "SELECT rep, count(*) FROM offer GROUP BY rep, substr(offered_at, 1, 10)"
+        counts = rows(lite, by_day)
+        assert max(count for *_, count in counts) <= 5
+    assert one(lite, "SELECT count(DISTINCT lead_id) FROM offer") == 23
+
+
+def test_a_batch_costs_as_many_statements_for_three_hundred_leads_as_for_twelve(
+    db: Database, tmp_path: Path
+) -> None:
+    rules = ruled()
+    rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
+    house = make_house(db, tmp_path, rules=rules)
+    account(house, "Contoso Shipbuilding", "contoso.example", "ana")
+    costs = []
+    for count in (12, 12, 300):
+        for company in ("Contoso Shipbuilding", "Contoso Shipbuildings", "Fabrikam"):
+            crowd(house, count // 3, demo_requested=True, company=company)
+        write(house, "UPDATE lead SET country = CASE WHEN id % 4 = 0 THEN '' ELSE 'FR' END")
+        enroll.classify_batch(house, START, 1_000)
+        with counted(house.database) as statements:
+            handoff_queue.offer_batch(house, START, 1_000)
+        costs.append(len(statements))
+    assert costs[1] == costs[2] <= costs[0]  # the first reads the rules and the accounts
+
+
+def test_a_lead_that_is_erased_takes_what_routing_was_asked_with_it(lite: House) -> None:
+    lead = ready(lite)
+    with lite.database.write() as connection:
+        assert routing_queries.erase(connection, lead) == 1
+    assert replay(lite).decisions == 0
+    assert everything(lite)
+    assert tell(lite, lead, SignalKind.REPLIED, START + HOUR)

@@ -1,0 +1,235 @@
+"""What a mail that came in means, whoever wrote it with whatever."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nurture.mail.inbound.classify import Kind, Reply, read_reply
+from nurture.mail.inbound.html_to_text import text_of_html
+from nurture.mail.inbound.message import read_fields, read_mail
+from nurture.mail.inbound.mime_parts import MOST_BYTES
+from nurture.mail.inbound.opt_out_phrases import asks_to_stop
+from nurture.mail.inbound.out_of_office import back_on
+from nurture.mail.inbound.reply_text import MOST_KEPT, own_words
+from tests.mail.inbound.replying import TO, TOKEN, bounce, mail
+
+TODAY = date(2026, 2, 10)
+OURS = "> Read our guide\n> Unsubscribe: https://go.example.com/u/x\n"
+QUOTED = {
+    "gmail": f"Call me\n\nOn Mon, Jan 5, 2026 at 9:00 AM Ada <ada@house.example> wrote:\n\n{OURS}",
+    "gmail, wrapped": f"Call me\n\nOn Mon, Jan 5, 2026 at 9:00 AM Ada <\nada@house.example> wrote:\n\n{OURS}",
+    "apple": f"Call me\n\nSent from my iPhone\n\n> On 5 Jan, at 09:00, Ada <a@house.example> wrote:\n{OURS}",
+    "outlook": "Call me\n\n________________________________\nFrom: Ada <a@house.example>\nSent: Mon\nStop",
+    "outlook, german": "Call me\n\nVon: Ada <a@house.example>\nGesendet: Montag\nAn: Mia\n\nStop",
+    "outlook, old": "Call me\n\n-----Ursprüngliche Nachricht-----\nVon: Ada\nStop",
+    "german": f"Call me\n\nAm Mo., 5. Jan. 2026 um 09:00 Uhr schrieb Ada <ada@house.example>:\n\n{OURS}",
+    "french": f"Call me\n\nLe lun. 5 janv. 2026 à 09:00, Ada <ada@house.example> a écrit :\n\n{OURS}",
+    "spanish": f"Call me\n\nEl lun, 5 ene 2026 a las 9:00, Ada (<ada@house.example>) escribió:\n\n{OURS}",
+    "below": f"On Mon, Ada <ada@house.example> wrote:\n{OURS}\nCall me",
+    "signed": "Call me\n-- \nMia Berg\nStock Ltd",
+}
+
+
+def read(raw: bytes, today: date = TODAY) -> Reply:
+    return read_reply(read_mail(raw), today)
+
+
+@pytest.mark.parametrize("text", QUOTED.values(), ids=QUOTED.keys())
+def test_only_a_persons_own_words_are_kept(text: str) -> None:
+    reply = read(mail(text.replace("\n", "\r\n")))
+    assert (reply.kind, reply.text, reply.tokens) == (Kind.REPLY, "Call me", (TOKEN,))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I will be back on 3 March.",
+        "I return to the office on Tuesday, March 3rd, 2026.",
+        "Out until 2026-03-02, no access to mail",
+        "Ich bin ab dem 3. März wieder im Büro.",
+        "Bis zum 02.03.2026 bin ich nicht im Haus.",
+        "zurück ab 3.3.",
+        "Ich bin am 03.03.2026 wieder im Büro",
+        "Je suis absent jusqu'au 2 mars inclus.",
+        "Je serai de retour le 3 mars 2026",
+        "Regreso el 3 de marzo de 2026",
+        "Estoy fuera hasta el 2 de marzo",
+        "Away from 16 February until 2 March. Back on 3 March.",
+    ],
+)
+def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
+    reply = read(mail(text, subject="Out of office", Auto_Submitted="auto-replied"))
+    assert (reply.kind, reply.back_on) == (Kind.AWAY, date(2026, 3, 3))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["back on 03/04/2026", "back tomorrow", "back on 31 February", "back on 3 March, or back on 9 March"],
+)
+def test_a_day_that_may_be_read_two_ways_is_none(text: str) -> None:
+    assert back_on(text, TODAY) is None
+
+
+def test_a_person_on_leave_who_writes_is_a_person() -> None:
+    assert read(mail("I am back on 3 March, call me then")).kind is Kind.REPLY
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Auto_Submitted": "auto-generated"}, {"X_Autoreply": "yes"}, {"Precedence": "auto_reply"}],
+)
+def test_machines_are_told_by_their_headers(headers: dict[str, str]) -> None:
+    assert read(mail("We have got your message", **headers)).kind is Kind.AUTOMATIC
+    assert read(mail("Hello", Auto_Submitted="no")).kind is Kind.REPLY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "STOP!",
+        "Hi Ada,\n\nPlease take me off your mailing list.\n\nBest regards\nMia Berg\nCEO",
+        "unsubscribe me please",
+        "Bitte nehmen Sie mich aus dem Verteiler.",
+        "Bitte keine weiteren E-Mails mehr!",
+        "Merci de me désinscrire",
+        "Darme de baja, por favor",
+        "Unsubscribe\n\nMia Berg\nCEO, Stock Ltd\n+49 30 1234",
+        "STOP\n\nMia Berg",
+        "Remove us from your list\n\nThis email is confidential" + ", and so on" * 50,
+        "Hi Ada,\n\nwe are not interested. Please remove me from your list. Thanks, Mia",
+        "I am the wrong person, please stop emailing me",
+        "Stop spamming me or I report you",
+        "How do I unsubscribe?",
+        "Kein Interesse, bitte keine weiteren E-Mails",
+        "Please leave me alone.",
+        "I do not want any more emails from you",
+        "We don't want to hear from you again.",
+        "Not interested, please stop writing.",
+        "Bitte lassen Sie mich in Ruhe.",
+        "Laissez-moi tranquille",
+        "Déjenme en paz",
+        "Lasciatemi in pace",
+        "Laat me met rust",
+    ],
+)
+def test_stop_is_heard_in_many_languages(text: str) -> None:
+    assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is Kind.OPT_OUT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop by our booth",
+        "Please don't stop",
+        "Yes, call me\n> unsubscribe",
+        "Stop! I want to buy",
+        "Leave me alone until Monday, then call me",
+        "We do not want these risks. Please call.",
+        "I do not want this to wait, call me",
+        "Thanks. Sounds good. When? At nine. Unsubscribe",
+        "Please stop sending it to my old address",
+    ],
+)
+def test_what_only_sounds_like_stop_is_an_answer(text: str) -> None:
+    assert read(mail(text)).kind is Kind.REPLY
+
+
+@pytest.mark.parametrize(
+    "sender", ["Support <no-reply@people.example>", "MAILER-DAEMON@mx.example", "do_not_reply@x.example"]
+)
+def test_addresses_that_nobody_writes_from_are_machines(sender: str) -> None:
+    assert read(mail("Your ticket 123 was created", sender=sender)).kind is Kind.AUTOMATIC
+    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is Kind.REPLY
+
+
+def test_a_mail_program_that_unsubscribes_by_mail_is_heard() -> None:
+    assert (
+        read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind
+        is Kind.OPT_OUT
+    )
+    assert not asks_to_stop("Hello", "Re: unsubscribe")
+
+
+def test_a_bounce_names_who_does_not_exist_and_which_mail_it_was() -> None:
+    hard = read(bounce("Mia@people.example"))
+    assert (hard.kind, hard.tokens, hard.bounced) == (Kind.BOUNCE, (TOKEN,), ("mia@people.example",))
+    for status in ("5.2.2", "5.7.1", "4.4.1"):
+        assert read(bounce("mia@people.example", status)).bounced == ()
+    assert read(bounce("mia@people.example", action="delayed")).bounced == ()
+
+
+def test_html_alone_becomes_plain_lines() -> None:
+    html = (
+        '<div>Call me<br>at <b>nine</b></div><script>x</script><div class="gmail_quote">'
+        "On Mon, Ada &lt;ada@house.example&gt; wrote:<br><blockquote>Unsubscribe</blockquote></div>"
+    )
+    assert read(mail(html, kind="text/html; charset=utf-8")).text == "Call me\nat nine"
+
+
+def test_wrong_charsets_lose_no_reply() -> None:
+    raw = mail("Grüße", kind="text/plain; charset=us-ascii").replace(
+        "Grüße".encode(), "Grüße".encode("cp1252")
+    )
+    assert read(raw).text == "Grüße"
+    assert read(mail("Grüße", kind="text/plain; charset=nonsense")).text == "Grüße"
+
+
+@given(st.binary(max_size=2_000))
+def test_no_bytes_are_too_strange(raw: bytes) -> None:
+    read(raw)
+    read(mail("x") + raw)
+    read(mail("", kind='multipart/mixed; boundary="b"') + b"--b\r\n" + raw)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["headers", "text", "html", "subject", "to"]), st.binary(max_size=300))
+)
+def test_no_form_is_too_strange(fields: dict[str, bytes]) -> None:
+    read_reply(read_fields(fields, dict.fromkeys(fields, "utf-16"), envelope_to=[TO]), TODAY)
+
+
+@given(st.text(max_size=2_000))
+def test_no_words_are_too_strange(text: str) -> None:
+    words = own_words(text)
+    assert len(words.all) <= MOST_KEPT
+    assert not {"\u202e", "\x00", "\x1b"} & set(words.all)
+    text_of_html(text)
+    back_on(text, TODAY)
+    asks_to_stop(text, text)
+
+
+_SEMICOLONS = ";" * 300_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        mail("Call me", kind="text/plain; charset=punycode").replace(b"Call me", b"a-" + b"9a" * 1_000_000),
+        mail("x", kind=f'multipart/mixed; boundary="{_SEMICOLONS}'),
+        mail(
+            f'--b\r\nContent-Type: text/plain; charset="{_SEMICOLONS}\r\n\r\nx\r\n--b--',
+            kind="multipart/mixed; boundary=b",
+        ),
+        mail("<div>" * 100_000, kind="text/html"),
+        mail("Call me", sender="(" * 4_000),
+        mail("Call me", Date="(" * 4_000),
+        mail(("on aaaa<" + "@" * 900 + "\n") * 100),
+    ],
+    ids=["charset", "header", "part", "tags", "sender", "date", "quotation"],
+)
+def test_what_would_take_others_hours_is_read_like_others(raw: bytes) -> None:
+    assert read(raw).kind is Kind.REPLY
+
+
+def test_the_sender_is_an_address_that_a_database_takes() -> None:
+    assert read(mail("Call me", sender="a\0b@people.example")).sender == "a b@people.example"
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.sampled_from(["On ", "> ", "back on 1 ", "From: x\n", "Am 1. ", "please ", "(", "--b\r\n"]))
+def test_a_giant_is_read_like_others(piece: str) -> None:
+    read(mail(piece * (MOST_BYTES // len(piece))))

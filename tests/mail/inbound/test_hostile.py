@@ -1,0 +1,194 @@
+"""What strangers send is read in time that grows with its size alone, however it is made."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+import sys
+from datetime import date
+from email.message import EmailMessage
+from typing import Any, Final
+
+import pytest
+
+from nurture import mail as package
+from nurture.mail.inbound.classify import Kind, read_reply
+from nurture.mail.inbound.message import read_mail
+from nurture.mail.inbound.mime_parts import MOST_NESTED, MOST_PARTS, as_text, read_parts
+from nurture.mail.inbound.out_of_office import back_on
+from nurture.mail.inbound.reply_text import own_words, sanitised
+from nurture.mail.providers.sendgrid.responses import _ADDRESS
+from nurture.mail.providers.smtp.commands import in_one_line
+from tests.mail.inbound.hostile_mails import MAILS, NO_CHARSETS, nested
+from tests.mail.inbound.patterns import hazards
+from tests.mail.inbound.replying import mail
+
+TODAY: Final = date(2026, 1, 5)
+MOST_CALLS: Final = 500_000
+"""Calls of functions; the largest good mail takes half of it. A hundredth of a second is about 100,000."""
+
+FOR_AUTHORS: Final = frozenset(
+    {"compile", "compose", "layout", "markdown", "masks", "mime", "sandbox", "shown", "source", "textpart"}
+    | {"tracking", "links", "nesting", "sendgrid_payload"}
+)
+"""Modules that read what we and our marketers write, and nothing of strangers."""
+
+
+def calls_of(raw: bytes) -> tuple[int, Kind]:
+    """Return how many functions are called to read a mail."""
+    count = 0
+
+    def note(_frame: object, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        kind = read_reply(read_mail(raw), TODAY).kind
+    finally:
+        sys.setprofile(before)
+    return count, kind
+
+
+@pytest.mark.parametrize("name", MAILS)
+def test_a_hostile_mail_is_read_in_few_steps(name: str) -> None:
+    count, _ = calls_of(MAILS[name]())
+    assert count < MOST_CALLS
+
+
+def _patterns() -> dict[str, re.Pattern[Any]]:
+    modules = [one.name for one in pkgutil.iter_modules(package.__path__) if one.name not in FOR_AUTHORS]
+    return {
+        f"{name}.{label}": one
+        for name in modules
+        for label, one in vars(importlib.import_module(f"nurture.mail.{name}")).items()
+        if isinstance(one, re.Pattern)
+    }
+
+
+@pytest.mark.parametrize("name", _patterns())
+def test_every_pattern_that_strangers_meet_takes_linear_time(name: str) -> None:
+    assert hazards(_patterns()[name]) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"recipient:\s*(?:[\w-]+\s*;)?\s*<?([^\s<>;]+@[^\s<>;]+?)>?\s*$",
+        r"[^\s<>\[\]]+@[^\s<>\[\]]+",
+        r"\n\s*(?:regards|best)",
+        r"absent\w*\b.{0,10}bureau",
+        r"(?:a+)+b",
+        r"(?:a{1,20}){1,20}b",
+        r"\s*(?:auto)",
+        r"\s*+(?:auto)",
+        r"-{2,}\s*x",
+        r"(?:noreply)\b.*@.*",
+    ],
+)
+def test_a_pattern_that_takes_more_is_found(pattern: str) -> None:
+    assert hazards(re.compile(pattern)) != []
+
+
+@pytest.mark.parametrize("word", ["erst ", "wieder ", "zurück ", "am ", "ab ", "back ", "until ", "bis "])
+def test_words_of_absence_alone_name_no_day(word: str) -> None:
+    assert back_on(word * 1_000, TODAY) is None
+    assert back_on(word * 100 + "3 March" + " wieder" * (word in ("am ", "ab ")), TODAY) == date(
+        2026, 3, 4 if word in ("until ", "bis ") else 3
+    )
+
+
+def test_only_so_many_parts_are_looked_at() -> None:
+    assert len(read_parts(nested(150, 400_000))) == MOST_NESTED + 1
+    assert len(read_parts(MAILS["many parts"]())) == MOST_PARTS
+
+
+def test_what_lies_ten_parts_deep_is_read() -> None:
+    assert read_mail(nested(MOST_NESTED, 2_000)).text.startswith("x\nx\n")
+    assert read_mail(nested(MOST_NESTED + 1, 2_000)).text == ""
+
+
+def test_headers_behind_a_giant_one_are_read() -> None:
+    raw = mail("Call me", kind="text/plain").replace(b"Subject:", b"X: " + b"y" * 150_000 + b"\r\nSubject:")
+    read = read_mail(raw)
+    assert (read.header("subject"), read.text) == ("Re: Hello", "Call me")
+
+
+def test_the_words_behind_more_headers_than_are_read_are_read() -> None:
+    raw = mail("Call me").replace(b"\r\n\r\n", b"\r\n" + b"x: y\r\n" * 100_000 + b"\r\n")
+    assert read_mail(raw).text == "Call me"
+
+
+@pytest.mark.parametrize("charset", NO_CHARSETS)
+def test_a_charset_that_is_none_decodes_nothing(charset: str) -> None:
+    raw = b"\\u0041\\x41 68656c6c6f xn--a"
+    assert as_text(raw, charset) == raw.decode()
+
+
+@pytest.mark.parametrize(
+    "charset", ["latin-1", "ISO-8859-15", "windows-1252", "cp437", "utf8", "utf-8-sig", "koi8-r"]
+)
+def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
+    assert as_text("Hello".encode(charset), charset) == "Hello"
+
+
+@pytest.mark.parametrize(
+    ("text", "charset"),
+    [("größer", "mac-roman"), ("größer", "utf-7"), ("größer", "utf-16"), ("你好", "gb18030"),
+     ("你好", "big5"), ("もしもし", "iso-2022-jp"), ("もしもし", "shift_jis"),
+     ("안녕", "euc-kr"), ("привет", "koi8-u")],
+)  # fmt: skip
+def test_a_charset_of_another_language_is_one(text: str, charset: str) -> None:
+    assert as_text(text.encode(charset), charset) == text
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit"])
+def test_a_mail_of_the_standard_library_is_read_as_it_was_written(encoding: str) -> None:
+    written = EmailMessage()
+    written["Subject"] = "Größe und Gewicht: " + "ä" * 100
+    written["From"] = "Zoë <zoe@people.example>"
+    written.set_content("Grüße, rufen Sie an.\n", cte=encoding)
+    written.add_alternative("<p>Grüße</p>", subtype="html", cte=encoding)
+    written.add_attachment(b"%PDF" * 1_000, maintype="application", subtype="pdf", filename="größe.pdf")
+    read = read_mail(bytes(written))
+    assert read.header("subject") == written["Subject"]
+    assert read.header("from") == "Zoë <zoe@people.example>"
+    assert read.text.strip() == "Grüße, rufen Sie an."
+    assert read.attachments == 1
+
+
+def test_letters_that_encoded_words_cut_in_two_are_whole() -> None:
+    raw = b"Subject: a =?utf-8?q?=C3?= =?utf-8?q?=A4?= =?latin1?q?=E4?= b\n\nx"
+    assert read_mail(raw).header("subject") == "a ää b"
+
+
+def test_only_a_few_marks_are_kept_on_a_letter() -> None:
+    assert len(sanitised("a" + "\u0301\u0316" * 50_000)) < 20
+    assert sanitised("n\u0303o\u0302\u0301") == "ñ\u1ed1"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["On Mon, 5 Jan 2026, Ada <ada@house.example> wrote:", "Am 05.01.2026 um 10:00 schrieb Ada Berg:",
+     "Le lun. 5 janv. 2026, Ada a écrit :", "Ada Berg <ada@house.example> wrote:",
+     "W dniu 5.01.2026 Ada napisał(a):",
+     "Den 5 januari 2026 skrev Ada Berg:", "Op ma 5 jan. 2026 schreef Ada <ada@house.example>:"],
+)  # fmt: skip
+def test_who_wrote_what_is_quoted_is_known(line: str) -> None:
+    assert own_words(f"Call me\n\n{line}\nHello Mia").above == "Call me"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["On Monday I wrote: call me", "Only Ada wrote this:", "He wrote:", "Am Montag schrieb ich es auf."],
+)
+def test_what_only_sounds_like_it_is_their_own(line: str) -> None:
+    assert line in own_words(f"Hello\n{line}\nbye").above
+
+
+def test_a_servers_long_words_are_quoted_without_addresses() -> None:
+    assert in_one_line(b"550 " + b"a" * 64_000) == "550 " + "a" * 296
+    assert in_one_line(b'<a.b@c.example> or "x y"@d.example said no') == "(address) or (address) said no"
+    assert _ADDRESS.sub("(address)", "a" * 64_000 + " b@c.example!") == "a" * 64_000 + " (address)"

@@ -1,0 +1,178 @@
+"""The process that reads mail is started late, kept, replaced when a mail uses it up, gone with its owner."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.mail.inbound.classify import read_reply
+from nurture.mail.inbound.raw_mail import MOST_OF, RawMail
+from nurture.mail.inbound.reader import MailReader, Unread
+from tests.mail.inbound.hostile_mails import MAILS
+from tests.mail.inbound.replying import TO, TOKEN, bounce, mail
+
+TODAY: Final = date(2026, 1, 5)
+GOOD: Final = RawMail({"email": mail("Call me")})
+TOO_MUCH: Final = RawMail({"email": MAILS["one line"]()})
+ROOM_FOR_LITTLE: Final = 6 * 1024 * 1024
+
+
+@pytest.fixture
+def reader() -> Iterator[MailReader]:
+    found = MailReader()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def small() -> Iterator[MailReader]:
+    """Return a reader whose memory a mail of four megabytes exceeds."""
+    found = MailReader(memory=ROOM_FOR_LITTLE)
+    yield found
+    found.close()
+
+
+def test_it_reads_as_we_would_and_one_process_reads_all(reader: MailReader) -> None:
+    assert reader.pid is None
+    for raw in (mail("Call me"), bounce("a@b.example"), mail("stop"), mail("Größe", subject="ö")):
+        one = RawMail({"email": raw})
+        assert reader.read(one, TODAY) == read_reply(one.read(), TODAY)
+    first = reader.pid
+    reader.read(GOOD, TODAY)
+    assert reader.pid == first
+
+
+def test_it_knows_no_secret_of_ours(reader: MailReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NURTURE_SENDGRID_KEY", "SG.secret")
+    reader.read(GOOD, TODAY)
+    assert b"SG.secret" not in Path(f"/proc/{reader.pid}/environ").read_bytes()
+
+
+def test_no_hostile_mail_uses_it_up(reader: MailReader) -> None:
+    reader.read(GOOD, TODAY)
+    first = reader.pid
+    for make in MAILS.values():
+        reader.read(RawMail({"email": make()}), TODAY)
+    assert reader.pid == first
+
+
+def test_a_mail_that_needs_too_much_memory_is_not_read_and_the_next_one_is(small: MailReader) -> None:
+    with pytest.raises(Unread, match=r"memory|ended"):
+        small.read(TOO_MUCH, TODAY)
+    assert small.read(GOOD, TODAY).text == "Call me"
+
+
+def test_a_mail_may_use_so_much_of_the_processor() -> None:
+    endless = "from nurture.mail.inbound.reader_child import _allow; _allow(1)\nwhile True: pass"
+    ended = subprocess.run([sys.executable, "-c", endless], timeout=60, check=False)
+    assert ended.returncode == -signal.SIGXCPU
+
+
+def test_who_does_not_answer_is_replaced(reader: MailReader) -> None:
+    reader.read(GOOD, TODAY)
+    first = reader.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    reader.wall_seconds = 0.2
+    with pytest.raises(Unread, match=r"more than 0\.2 s"):
+        reader.read(GOOD, TODAY)
+    assert not Path(f"/proc/{first}").exists()
+    reader.wall_seconds = 30.0
+    assert reader.read(GOOD, TODAY).text == "Call me"
+
+
+def test_who_was_ended_between_two_mails_costs_no_mail(reader: MailReader) -> None:
+    reader.read(GOOD, TODAY)
+    first = reader.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    assert reader.read(GOOD, TODAY).text == "Call me"
+    assert reader.pid != first
+
+
+def test_who_is_ended_while_it_reads_costs_that_mail_alone(reader: MailReader) -> None:
+    reader.read(GOOD, TODAY)
+    first = reader.pid
+    assert first is not None
+    os.kill(first, signal.SIGSTOP)
+    killing = threading.Timer(0.1, os.kill, (first, signal.SIGKILL))
+    killing.start()
+    with pytest.raises(Unread, match="killed"):
+        reader.read(GOOD, TODAY)
+    killing.join()
+    assert reader.read(GOOD, TODAY).text == "Call me"
+
+
+_OWNER: Final = """
+import sys
+from datetime import date
+from nurture.mail.inbound.raw_mail import RawMail
+from nurture.mail.inbound.reader import shared
+shared().read(RawMail({"email": b"Subject: x\\n\\nhi"}), date(2026, 1, 5))
+print(shared().pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_it_ends_with_its_owner_however_that_ends() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        child = int(owner.stdout.readline())
+        descriptor = os.pidfd_open(child)
+        owner.kill()
+    try:
+        poller = select.poll()
+        poller.register(descriptor)
+        assert poller.poll(30_000) != []
+    finally:
+        os.close(descriptor)
+
+
+def test_it_ends_when_it_is_told_to(reader: MailReader) -> None:
+    reader.read(GOOD, TODAY)
+    child = reader.pid
+    reader.close()
+    assert reader.pid is None
+    assert not Path(f"/proc/{child}").exists()
+
+
+@given(st.dictionaries(st.sampled_from([*MOST_OF]), st.binary(max_size=200)), st.integers(0, 9))
+def test_a_mail_is_unpacked_as_it_was_packed(fields: dict[str, bytes], attachments: int) -> None:
+    one = RawMail(fields, attachments)
+    assert RawMail.unpack(one.pack()) == one
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"email": mail("x")},
+        {"email": mail("x", to="a@b.example, Ada <REPLY+ABCDEFGHIJKLMNOPQRSTUVWXY2@in.example.com>")},
+        {"email": mail("x", to="a@b.example", Delivered_To=TO)},
+        {"email": mail("x", to="a@b.example"), "envelope": b'{"to":["%b"]}' % TO.encode()},
+        {"email": bounce("mia@people.example")},
+        {"headers": b"From: a@b.example\n", "text": b"x", "to": TO.encode()},
+        {"headers": b"X: " + b"y" * 100_000 + f"\nTo: {TO}\n".encode(), "text": b"x"},
+    ],
+)  # fmt: skip
+def test_the_tokens_of_a_mail_are_seen_without_reading_it(fields: dict[str, bytes]) -> None:
+    assert RawMail(fields).mentions().tokens == (TOKEN,)
+
+
+def test_a_token_in_the_words_of_a_mail_is_none() -> None:
+    said = RawMail({"email": mail(TO, to="a@b.example")}).mentions()
+    assert said == ((), "mia@people.example", "")

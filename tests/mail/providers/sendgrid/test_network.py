@@ -1,0 +1,134 @@
+"""What SendGrid's provider says of networks, certificates and proxies."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from pydantic import SecretStr
+
+from nurture.errors import Misconfigured
+from nurture.mail.providers.base import Accepted, NotSent
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from tests.doubles.sendgrid import KEY, SendGridDouble
+from tests.mail.providers.sendgrid import sending
+from tests.mail.providers.sendgrid.sending import EMAIL, NOW, emails, opened, sent
+
+server, double = sending.server, sending.double
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def test_where_nobody_listens_nothing_was_sent() -> None:
+    with opened(f"http://127.0.0.1:{free_port()}", at_once=1) as sendgrid:
+        receipts = sendgrid.send(emails(8), NOW)
+    assert all(isinstance(receipt, NotSent) for receipt in receipts)
+    assert [receipt.stops for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [True] * 3
+
+
+def test_a_connection_that_does_not_come_about_in_time_is_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # TLS waits for an answer that never comes
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        with opened(url, connect_timeout=0.2) as sendgrid:
+            (receipt,) = sendgrid.send([EMAIL], NOW)
+    assert isinstance(receipt, NotSent)
+    assert "in time" in receipt.why
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(tmp_path: Path, authority: trustme.CA) -> Iterator[SendGridDouble]:
+    made = authority.issue_cert("127.0.0.1")
+    certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    made.private_key_pem.write_to_path(private_key)
+    for blob in made.cert_chain_pems:
+        blob.write_to_path(certificate, append=True)
+    with SendGridDouble(tmp_path / "log", certificate=certificate, private_key=private_key) as double:
+        yield double
+
+
+def trusting(authority: trustme.CA) -> Any:
+    import ssl
+
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def test_a_certificate_that_can_be_trusted_is(secure: SendGridDouble, authority: trustme.CA) -> None:
+    assert [type(one) for one in sent(secure, emails(3), ssl=trusting(authority))] == [Accepted] * 3
+
+
+def test_a_certificate_of_anybody_else_stops_before_the_key_is_shown(secure: SendGridDouble) -> None:
+    for context in (None, trusting(trustme.CA())):
+        (receipt,) = sent(secure, ssl=context)
+        assert isinstance(receipt, NotSent)
+        assert receipt.stops
+        assert "certificate" in receipt.why
+    assert secure.seen().requests == 0
+
+
+def test_a_server_without_tls_is_not_sent(double: SendGridDouble) -> None:
+    with opened(double.url.replace("http:", "https:")) as sendgrid:
+        (receipt,) = sendgrid.send([EMAIL], NOW)
+    assert isinstance(receipt, NotSent)
+    assert "TLS" in receipt.why
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", "example.org")
+        asked: list[bytes] = []
+
+        def refuse() -> None:
+            client, _ = proxy.accept()
+            with client, client.makefile("rb") as heard:
+                asked.append(b"".join(iter(heard.readline, b"\r\n")))
+                client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with opened("https://api.sendgrid.example") as sendgrid:
+            (receipt,) = sendgrid.send([EMAIL], NOW)
+        thread.join()
+    assert asked[0].startswith(b"CONNECT api.sendgrid.example:443 ")
+    assert b"Proxy-Authorization: Basic" in asked[0]
+    assert KEY.encode() not in asked[0]
+    assert receipt == NotSent("the proxy refused to connect (407). Check HTTPS_PROXY.", stops=True)
+
+
+@pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999"])
+def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with opened("https://api.sendgrid.example") as sendgrid:
+        (receipt,) = sendgrid.send([EMAIL], NOW)
+    assert receipt == NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", stops=True)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "api.sendgrid.com", "ftp://a.example", "https://a.example:99999", "https://u:p@a"]
+)
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"):
+        SendGrid(SecretStr(KEY), url=url)
+
+
+def test_check_names_the_address_where_nobody_listens() -> None:
+    with (
+        opened(f"http://127.0.0.1:{free_port()}") as sendgrid,
+        pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"),
+    ):
+        sendgrid.check(EMAIL, NOW)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+from aiohttp.client_reqrep import ConnectionKey
+
+from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Rejected
+from nurture.mail.providers.sendgrid.responses import Answer, in_doubt, judge, not_sent
+
+OPENS = datetime(2026, 3, 4, 9, 31, tzinfo=UTC)
+NGINX = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
+
+
+def judged(status: int, body: bytes = b"", *, sandbox: bool = False, **headers: str) -> Any:
+    return judge(Answer(status, headers, body), "touch:17:intro:1", OPENS, sandbox=sandbox)
+
+
+def errors(message: str, field: str | None = None) -> bytes:
+    return orjson.dumps({"errors": [{"message": message, "field": field, "help": None}]})
+
+
+def test_202_is_accepted_under_the_providers_id_or_ours() -> None:
+    assert judged(202, **{"X-Message-Id": "abc"}) == Accepted("abc")
+    assert judged(202) == Accepted("touch:17:intro:1")
+
+
+def test_200_counts_in_the_sandbox_only() -> None:
+    assert judged(200, sandbox=True) == Accepted("touch:17:intro:1")
+    assert isinstance(judged(200), InDoubt)
+
+
+def test_a_refusal_says_what_is_wrong_where_in_plain_words() -> None:
+    body = errors("Does not contain a valid address.", "personalizations.0.to.0.email")
+    assert judged(400, body) == Rejected(
+        'SendGrid refused it (400): "Does not contain a valid address" about the recipient\'s address'
+    )
+
+
+def test_a_refusal_never_repeats_an_address() -> None:
+    body = errors(
+        "We found the first duplicate instance of [Aoife@Example.org] in the field.", "personalizations"
+    )
+    assert "aoife" not in judged(400, body).why.lower()
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(413, NGINX), (413, b""), (400, b"\xff"), (415, b"{"), (400, b"[]")]
+)
+def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> None:
+    receipt = judged(status, body)
+    assert isinstance(receipt, Rejected)
+    assert str(status) in receipt.why
+
+
+@pytest.mark.parametrize(
+    ("field", "setting"),
+    [("asm.group_id", "NURTURE_SENDGRID_ASM_GROUP"), ("ip_pool_name", "NURTURE_SENDGRID_IP_POOL")],
+)
+def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str) -> None:
+    receipt = judged(400, errors("is invalid", field))
+    assert isinstance(receipt, NotSent)
+    assert receipt.stops
+    assert setting in receipt.why
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "named"),
+    [
+        (401, errors("authorization required"), "NURTURE_SENDGRID_KEY"),
+        (401, errors("Maximum credits exceeded"), "plan"),
+        (403, errors("access forbidden"), "permission Mail Send"),
+        (403, errors("does not match a verified Sender Identity", "from"), "templates/defaults.yaml"),
+        (404, b"", "NURTURE_SENDGRID_URL"),
+        (405, b"", "NURTURE_SENDGRID_URL"),
+        (301, b"", "NURTURE_SENDGRID_URL"),
+    ],
+)
+def test_what_a_person_must_mend_stops_everything_and_is_named(status: int, body: bytes, named: str) -> None:
+    receipt = judged(status, body)
+    assert isinstance(receipt, NotSent)
+    assert receipt.stops != receipt.sender
+    assert receipt.sender == (b"Sender Identity" in body)
+    assert named in receipt.why
+
+
+def test_a_rate_limit_says_when_it_ends() -> None:
+    receipt = judged(429, errors("too many requests"))
+    assert (receipt.retry_at, receipt.stops) == (OPENS, True)
+
+
+def test_a_503_in_sendgrids_own_words_was_not_sent_and_a_gateways_may_have_been() -> None:
+    assert judged(503, errors("The SendGrid v3 Web API is not available.")) == NotSent(
+        'SendGrid is not available (503): "The SendGrid v3 Web API is not available"'
+    )
+    assert isinstance(judged(503, b"upstream connect error or disconnect/reset before headers"), InDoubt)
+
+
+@pytest.mark.parametrize("status", [500, 502, 504, 507, 599, 204, 206, 303, 304])
+def test_an_answer_that_proves_nothing_leaves_a_doubt(status: int) -> None:
+    receipt = judged(status, errors("internal server error"))
+    assert isinstance(receipt, InDoubt)
+    assert str(status) in receipt.why
+
+
+@pytest.mark.parametrize("status", [402, 406, 409, 410, 422, 451])
+def test_another_4xx_is_for_ever_only_where_sendgrid_judged_the_email(status: int) -> None:
+    assert isinstance(judged(status, errors("no")), Rejected)
+    assert isinstance(judged(status, NGINX), NotSent)
+
+
+KEY = ConnectionKey(
+    "sendgrid.example", 443, is_ssl=True, ssl=True, proxy=None, proxy_auth=None, proxy_headers_hash=None
+)
+CERTIFICATE = ssl.SSLCertVerificationError()
+CERTIFICATE.verify_message = "certificate has expired"
+
+
+@pytest.mark.parametrize(
+    ("error", "named"),
+    [
+        (
+            aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")),
+            "the name sendgrid.example",
+        ),
+        (aiohttp.ClientConnectorError(KEY, OSError(111, "Connection refused")), "Connection refused"),
+        (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError()), "TLS"),
+        (aiohttp.ConnectionTimeoutError(), "in time"),
+        (aiohttp.ClientProxyConnectionError(KEY, OSError(111, "Connection refused")), "HTTPS_PROXY"),
+        (aiohttp.ServerDisconnectedError(), "closed before anything went out"),
+    ],
+)
+def test_what_never_left_is_not_sent(error: Exception, named: str) -> None:
+    receipt = not_sent(error, "sendgrid.example")
+    assert named in receipt.why
+    assert not receipt.stops
+
+
+def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
+    receipt = not_sent(aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example")
+    assert receipt.stops
+    assert "certificate has expired" in receipt.why
+    assert "NURTURE_SENDGRID_URL" in receipt.why
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (TimeoutError(), "no answer came in time"),
+        (aiohttp.SocketTimeoutError(), "no answer came in time"),
+        (aiohttp.ServerDisconnectedError(), "the connection broke"),
+        (aiohttp.ClientOSError(104, "Connection reset by peer"), "the connection broke"),
+        (aiohttp.ClientPayloadError(), "could not be read"),
+        (KeyError("x"), "ended with KeyError"),
+    ],
+)
+def test_what_may_have_left_is_in_doubt(error: Exception, said: str) -> None:
+    assert said in in_doubt(error).why

@@ -1,0 +1,68 @@
+"""What SendGrid itself keeps of who is not mailed is read whole, or it is said what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from nurture.errors import Misconfigured
+from nurture.mail.providers.base import KeepsOptOuts, OptedOut
+from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.sendgrid.suppression_lists import PAGE
+from tests.doubles.sendgrid import KEY, Account, SendGridDouble
+
+SINCE = 1_767_600_000
+THEN = datetime.fromtimestamp(SINCE, UTC)
+
+
+@pytest.fixture(scope="module")
+def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SendGridDouble]:
+    with SendGridDouble(tmp_path_factory.mktemp("lists") / "sendgrid.log") as double:
+        yield double
+
+
+def read(double: SendGridDouble, **options: int) -> list[OptedOut]:
+    with closing(SendGrid(SecretStr(KEY), url=double.url, **options)) as sendgrid:  # type: ignore[arg-type]
+        assert isinstance(sendgrid, KeepsOptOuts)
+        return sendgrid.opted_out()
+
+
+def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
+    many = [
+        {"email": f"b{n}@people.example", "created": SINCE, "reason": "550 no such user"}
+        for n in range(PAGE + 3)
+    ]
+    double.suppress("/v3/suppression/bounces", many)
+    double.suppress("/v3/suppression/unsubscribes", [{"email": "u@people.example", "created": SINCE}])
+    double.suppress(
+        "/v3/suppression/spam_reports", [{"email": "s@people.example", "created": SINCE, "ip": ""}]
+    )
+    double.suppress("/v3/suppression/blocks", [{"email": "tried-again@people.example", "created": SINCE}])
+    double.suppress("/v3/asm/groups/7/suppressions", ["g@people.example"])
+    found = read(double, asm_group=7)
+    assert len(found) == PAGE + 6
+    assert OptedOut("u@people.example", "page", THEN) in found
+    assert OptedOut("s@people.example", "complaint", THEN) in found
+    assert OptedOut("g@people.example", "page", None) in found
+    assert {one.source for one in found if one.email.startswith("b")} == {"bounce"}
+    assert not any(one.email.startswith("tried-again") for one in found)
+
+
+def test_what_is_no_entry_is_passed_over(double: SendGridDouble, tmp_path: Path) -> None:
+    with SendGridDouble(tmp_path / "odd.log") as odd:
+        odd.suppress("/v3/suppression/bounces", [None, 7, {"created": SINCE}, {"email": "b@people.example"}])
+        assert read(odd) == [OptedOut("b@people.example", "bounce", None)]
+
+
+def test_a_key_that_may_not_read_them_is_said(tmp_path: Path) -> None:
+    with SendGridDouble(tmp_path / "shut.log", Account(reads_lists=False)) as shut:
+        with pytest.raises(Misconfigured, match="Suppressions, Read Access"):
+            read(shut)
+        shut.close()
+        with pytest.raises(Misconfigured, match="cannot be read"):
+            read(shut)

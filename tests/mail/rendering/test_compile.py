@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nurture.errors import RulesFaulty
+from nurture.mail.rendering.compile import EmailSource, check_email, compile_email, variables_of
+from nurture.mail.rendering.email_file import layout_name
+from nurture.mail.rendering.link_rules import ADVICE
+from tests.mail.build import BARE, BRIEF, PLAIN, compiled, composed, source
+
+KNOWN = {"lead.first_name", "lead.company", "sender.name", "sender.postal_address", "track.why", "track.url"}
+KNOWN |= {"unsubscribe_url", "preferences_url"}
+
+
+def faults_of(text: str | EmailSource, layout: str = BARE) -> list[str]:
+    email = source(text) if isinstance(text, str) else text
+    return [str(fault) for fault in check_email(email, layout, KNOWN)]
+
+
+def test_a_link_whose_address_is_a_tag_is_a_link() -> None:
+    email = composed(
+        "[Read it]({{ track.url }}) and [this](https://example.com/{{ lead.company | urlencode }}/x)"
+    )
+    assert 'href="https://example.com/a?x=1&amp;y=2"' in email.html
+    assert 'href="https://example.com/Murphy%20%26%20Sons/x"' in email.html
+    assert "Read it (https://example.com/a?x=1&y=2)" in email.text
+
+
+@pytest.mark.parametrize("first_name", ["", "Bo"])
+def test_a_less_than_sign_in_a_tag_harms_nobody(first_name: str) -> None:
+    body = "{% if 1 < 3 and lead.first_name %}\nHi **{{ lead.first_name }}**.\n{% endif %}\n\nBye <https://example.com>"
+    email = composed(body, first_name=first_name)
+    assert ("<strong>Bo</strong>" in email.html) == bool(first_name)
+    assert email.text == ("Hi Bo.\n\nBye https://example.com" if first_name else "Bye https://example.com")
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ["{{ lead.company }}", "{{ 'a}}<b' }}", "{% if 2 > 1 < 3 %}*y*{% endif %}", "jtv0000x"]
+        )
+    )
+)
+def test_every_tag_comes_back_where_it_stood(parts: list[str]) -> None:
+    email = composed("Start " + " ".join(parts))
+    shown = {"{{ lead.company }}": "Murphy & Sons", "{{ 'a}}<b' }}": "a}}<b", "jtv0000x": "jtv0000x"}
+    assert email.text == "Start" + "".join(" " + shown.get(part, "y") for part in parts)
+
+
+def test_braces_that_were_written_as_characters_stay_characters() -> None:
+    email = composed("Write &#123;&#123; lead.company }} and &#123;% if %}")
+    assert email.text == "Write {{ lead.company }} and {% if %}"
+    assert "{{ lead.company }}" in email.html
+
+
+def test_a_button_is_a_table_cell_in_html_and_a_link_in_text() -> None:
+    email = composed(
+        '[Book a *slot*]({{ track.url }} "button")\n[Not now](https://example.com/no "button quiet")'
+    )
+    cells = re.findall(r'<td\s+class="(button[^"]*)"', email.html)
+    assert cells == ["button", "button quiet"]
+    assert "Book a <em>slot</em>" in email.html
+    assert email.text == "Book a slot (https://example.com/a?x=1&y=2)\nNot now (https://example.com/no)"
+
+
+def test_a_loop_over_items_is_one_list() -> None:
+    email = composed("Before\n\n{% for city in ['Cork', 'Bonn'] %}\n- {{ city }}\n{% endfor %}\n\nAfter")
+    assert email.html.count("<ul") == 1
+    assert email.text == "Before\n\n- Cork\n- Bonn\n\nAfter"
+
+
+def test_the_text_part_reads_like_a_letter() -> None:
+    body = (
+        "# Title\n\nOne *two*\nthree.  \nFour\n\n- a\n- b [c](mailto:d@example.com)\n  - e\n\n1. f\n2. g\n\n"
+        "> Said\n> so\n\n---\n\n![A chart](https://example.com/x.png)\n\n    code  kept\n    as is"
+    )
+    assert composed(body).text == (
+        "Title\n\nOne two three.\nFour\n\n- a\n- b c (mailto:d@example.com)\n  - e\n\n1. f\n2. g\n\n"
+        "> Said so\n\n-----\n\nA chart\n\ncode  kept\nas is"
+    )
+
+
+def test_comments_in_markdown_do_not_reach_the_lead() -> None:
+    email = composed("Hello <!-- Bo -->\n\n<!-- ask Bo whether this is true -->\n\n{# nor this #}\n\nBye")
+    assert "Bo" not in email.html
+    assert email.text == "Hello\n\nBye"
+
+
+def test_the_preheader_is_in_the_html_but_hidden_and_not_in_the_text() -> None:
+    email = compiled("Body", preheader="Peek & see", layout=PLAIN)
+    hidden = re.search(r'<div\s+style="display:\s*none[^"]*">([^<]*)</div>', email.sources[1])
+    assert hidden is not None
+    assert hidden[1] == "Peek &amp; see"
+    assert "Peek" not in email.sources[2]
+
+
+@pytest.mark.parametrize("layout", [PLAIN, BRIEF])
+def test_a_shipped_layout_keeps_its_rules_for_phones_and_loads_nothing(layout: str) -> None:
+    html = compiled("![Chart](https://example.com/x.png)", layout=layout).sources[1]
+    assert "@media only screen and (max-width: 480px)" in html
+    assert "fonts.googleapis" not in html
+    assert max(map(len, html.split("\n"))) < 998
+
+
+def test_a_subject_may_begin_with_a_tag_or_be_quoted() -> None:
+    assert composed("x", subject='{{ lead.first_name or "Hello" }}, welcome').subject == "Aoife, welcome"
+    assert composed("x", subject='"{{ lead.first_name }}: a question"').subject == "Aoife: a question"
+    assert composed("x", subject='"{{ lead.nick or \\"Hello\\" }} there"', nick="").subject == "Hello there"
+
+
+def test_an_email_names_its_layout() -> None:
+    assert layout_name(source("x")) == "plain"
+    assert layout_name(EmailSource("a.md", "---\nsubject: a\npreheader: b\nlayout: brief\n---\nx")) == "brief"
+
+
+def test_variables_are_dotted_names_from_outside() -> None:
+    body = "{% for n in lead.notes %}{{ n.text }}{% endfor %} {{ offer['rep'].name }} {% set a = 1 %}{{ a }}"
+    assert variables_of(source(body, subject="Hi {{ lead.first_name }}")) == {
+        "lead.notes",
+        "offer.rep.name",
+        "lead.first_name",
+    }
+
+
+def test_all_faults_come_at_once_each_with_its_line() -> None:
+    text = (
+        "---\nsubject: Hi {{ lead.firstname }}\npreheader: p\nlayuot: plain\n---\n"
+        "Hi {{ lead.first_name }}\n\n[x](javascript:alert)\n\n{{ track.nothing }} <b>bold</b>\n"
+    )
+    file = "tracks/webinar/01-thanks.md"
+    assert faults_of(EmailSource(file, text)) == [
+        f"{file}:2: nothing is called `lead.firstname`. Did you mean `lead.first_name`?",
+        f"{file}:4: unknown key `layuot` in the front matter. Did you mean `layout`?",
+        f"{file}:8: the link `javascript:alert` is not one an email may carry. {ADVICE}",
+        f"{file}:10: HTML in an email's text: <b>. Write Markdown, or put the HTML into the layout",
+        f"{file}:10: nothing is called `track.nothing`. Known here: track.url, track.why",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "says"),
+    [
+        ("a\n\n{{ lead.company", 7, "a tag cannot be read"),
+        ("{% if lead.company %}a", 5, "a tag cannot be read"),
+        ("a {{ lead.company | uper }}", 5, "Did you mean `upper`?"),
+        ("{% include 'x' %}", 5, "`include` is not for emails"),
+        (
+            "{% autoescape false %}{{ lead.company }}{% endautoescape %}",
+            5,
+            "`autoescape` cannot be switched off",
+        ),
+        ("{{ lead.company.upper() }}", 5, "an email cannot call a function"),
+        ("x\n{% raw %}{{ a }}{% endraw %}", 6, "`raw` is not for emails"),
+        ("{{ lead.company | safe }}", 5, "there is no filter `safe`"),
+        ("[a](/relative)", 5, "the link `/relative`"),
+        ("First\nsecond\n[a](/relative)", 7, "the link `/relative`"),
+        ("[a]()", 5, "the link ``"),
+        ("a\n\n- {% if lead.company %}b\n- c{% endif %}", 7, "{% if lead.company %} ends in another place"),
+        (
+            "**{% if lead.company %}b** c{% else %}d{% endif %}",
+            5,
+            "{% if lead.company %} ends in another place",
+        ),
+        ("[a](java{{ lead.company }})", 5, "the link `java{{ lead.company }}`"),
+        ("![a](data:image/png;base64,AA)", 5, "the link `data:image/png"),
+        ("{% if lead.company\n%}\nx\n{% endif %}\n\n[a](bad:1)", 10, "the link `bad:1`"),
+    ],
+)
+def test_a_fault_in_the_text_names_line_and_remedy(body: str, line: int, says: str) -> None:
+    (fault,) = faults_of(body)
+    assert fault.startswith(f"tracks/webinar/01-thanks.md:{line}: ")
+    assert says in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("Hello", 3, "the email has no front matter"),
+        ("---\nsubject: a: b\npreheader: p\n---\nx", 4, "not YAML"),
+        ("---\nsubject: a\n---\nx", 4, "the email has no preheader"),
+        ("---\nsubject:\npreheader: p\n---\nx", 4, "the subject is empty"),
+        ("---\nsubject: [a, b]\npreheader: p\n---\nx", 4, "`subject` is not a text"),
+        ("---\nsubject: a\nsubject: b\npreheader: p\n---\nx", 5, "duplicate key"),
+        ("---\nsubject: a\npreheader: p\n---\n\n", 7, "the email has no text"),
+        ("---\n- a\n---\nx", 4, "the front matter has no keys"),
+    ],
+)
+def test_a_fault_in_the_front_matter_names_its_line(text: str, line: int, says: str) -> None:
+    faults = faults_of(EmailSource("a.md", text, first_line=3))
+    assert any(fault.startswith(f"a.md:{line}: ") and says in fault for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("element", "says"),
+    [
+        (
+            "<mj-text>{{ body }}</mj-text><mj-image width='{{ 9 }}px' src='https://example.com/a' />",
+            "`width`",
+        ),
+        (
+            "<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>",
+            "between attributes",
+        ),
+        ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another place"),
+        ("<mj-text>no slot</mj-text>", "no place for the body"),
+        ("<mj-text>{{ body }}<a href='javascript:x'>x</a></mj-text>", "the link `javascript:x`"),
+        ("<mj-text>{{ body }} {{ lead.compny }}</mj-text>", "Did you mean `lead.company`?"),
+        ("<mj-text>{{ body }}", "the MJML cannot be read"),
+    ],
+)
+def test_a_fault_in_the_layout_is_named_as_such(element: str, says: str) -> None:
+    layout = f"<mjml><mj-body><mj-section><mj-column>\n{element}</mj-column></mj-section></mj-body></mjml>"
+    faults = faults_of("x", layout)
+    assert any(fault.startswith("layouts/plain.mjml:") and says in fault for fault in faults), faults
+
+
+def test_a_section_of_a_layout_may_be_conditional() -> None:
+    section = "<mj-section><mj-column><mj-text>{}</mj-text></mj-column></mj-section>"
+    raw = "<mj-raw>{{% {} %}}</mj-raw>"
+    parts = [
+        raw.format("if lead.company"),
+        section.format("At {{ lead.company }}"),
+        raw.format("endif"),
+        section,
+    ]
+    layout = f"<mjml><mj-body>{''.join(parts[:3])}{section.format('{{ body }}')}</mj-body></mjml>"
+    assert composed("Hi", layout=layout).text == "At Murphy & Sons\n\nHi"
+    assert composed("Hi", layout=layout, company="").text == "Hi"
+
+
+def test_an_email_must_show_what_the_law_wants() -> None:
+    required = {"unsubscribe_url", "sender.postal_address"}
+    assert check_email(source("x"), PLAIN, KNOWN, required) == []
+    faults = check_email(source("x"), BARE, KNOWN, required)
+    assert [fault.what.split("`")[1] for fault in faults] == ["sender.postal_address", "unsubscribe_url"]
+
+
+def test_a_faulty_email_does_not_compile() -> None:
+    with pytest.raises(RulesFaulty, match="1 fault in the rules"):
+        compile_email(source("[x](bad:1)"), BARE)
+
+
+def test_a_style_of_a_layout_cannot_hold_a_tag() -> None:
+    head = "<mj-head><mj-style>.a { color: {{ lead.company }} }</mj-style></mj-head>"
+    (fault,) = faults_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
+    assert "a style cannot hold the tag {{ lead.company }}" in fault

@@ -1,0 +1,273 @@
+"""Links become ours once per template version, and lead where they led."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nurture.mail.rendering.compile import CompiledEmail, check_email, compile_email
+from nurture.mail.rendering.link_tracking import FROM_HERE_OWN, Tracking, Trail
+from nurture.mail.rendering.render import CannotCompose, ComposedEmail, compose
+from tests.mail.build import BARE, PLAIN, UNSUBSCRIBE, composed, envelope, source, values
+
+OWN: Final = "https://go.example.com"
+TRACKING: Final = Tracking(OWN)
+PREFIX: Final = f"{OWN}/c/0123456789abcdefghijkl/"
+PIXEL: Final = f"{OWN}/o/0123456789abcdefghijkl.gif"
+
+
+def tracked(body: str, layout: str = BARE, tracking: Tracking = TRACKING) -> CompiledEmail:
+    return compile_email(source(body), layout, tracking)
+
+
+def sent(
+    compiled: CompiledEmail, pixel: str = "", facts: dict[str, Any] | None = None
+) -> tuple[ComposedEmail, Trail]:
+    trail = Trail(PREFIX, TRACKING, pixel)
+    return compose(compiled, facts or values(), envelope(), trail), trail
+
+
+class Anchors(HTMLParser):
+    """The links that a reader can follow, and those that none sees."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.hrefs: list[str] = []
+        self.unseen: list[dict[str, str | None]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if tag == "a" and told.get("style") == "display:none":
+            self.unseen.append(told)
+        elif tag == "a":
+            self.hrefs.append(told["href"] or "")
+
+
+def resolved(url: str, compiled: CompiledEmail, trail: Trail) -> str:
+    """Return where a link of a mail leads, as the pages find it out."""
+    if not url.startswith(PREFIX):
+        return url
+    number = int(url.removeprefix(PREFIX))
+    if number >= FROM_HERE_OWN:
+        return list(trail.own)[number - FROM_HERE_OWN]
+    return compiled.destinations[number - 1]
+
+
+def test_a_link_becomes_a_number_in_html_and_in_text_alike() -> None:
+    compiled = tracked("[Read](https://www.example.com/a?x=1&y=2) and <https://www.example.com/b>")
+    email, _ = sent(compiled)
+    assert compiled.destinations == ("https://www.example.com/a?x=1&y=2", "https://www.example.com/b")
+    assert Anchors(email.html).hrefs == [f"{PREFIX}1", f"{PREFIX}2"]
+    assert email.text == f"Read ({PREFIX}1) and {PREFIX}2"
+
+
+def test_the_same_address_twice_is_one_number() -> None:
+    compiled = tracked("[a](https://www.example.com/a) [b](https://www.example.com/a)")
+    email, _ = sent(compiled)
+    assert Anchors(email.html).hrefs == [f"{PREFIX}1"] * 2
+    assert compiled.destinations == ("https://www.example.com/a",)
+
+
+def test_what_is_no_page_of_others_stays_as_it_is() -> None:
+    body = (
+        "[m](mailto:a@example.com) [t](tel:+4940123) [u]({{ unsubscribe_url }}) [p]({{ preferences_url }}) "
+        f"[own]({OWN}/help) [OWN](HTTPS://GO.example.com) [n](https://www.example.com/n 'no-track') "
+        "[d](mailto:{{ lead.first_name }}@example.com) "
+        "[leave](https://www.example.com/?u={{ unsubscribe_url }})"
+    )
+    facts = values() | {"preferences_url": f"{OWN}/p/0123456789abcdefghijkl"}
+    compiled = tracked(body)
+    email, trail = sent(compiled, facts=facts)
+    plain = compose(compile_email(source(body), BARE), facts, envelope())
+    assert Anchors(email.html).hrefs == Anchors(plain.html).hrefs
+    assert email.text == plain.text
+    assert (compiled.destinations, compiled.patterns, trail.own) == ((), (), {})
+    assert not Anchors(email.html).unseen
+
+
+def test_a_site_whose_name_only_begins_like_ours_is_not_ours() -> None:
+    compiled = tracked(f"[a]({OWN}.evil.example/x) [b]({OWN}er/x)")
+    assert compiled.destinations == (f"{OWN}.evil.example/x", f"{OWN}er/x")
+
+
+def test_no_track_is_a_word_of_the_title_and_leaves_no_mark() -> None:
+    body = '[a](https://www.example.com/a "button no-track")\n\n[b](https://www.example.com/b "no-track")'
+    for email in (composed(body), sent(tracked(body))[0]):
+        assert Anchors(email.html).hrefs == ["https://www.example.com/a", "https://www.example.com/b"]
+        assert 'class="button"' in email.html
+        assert "no-track" not in email.html + email.text
+
+
+def test_a_layout_marks_a_link_that_is_left_alone() -> None:
+    layout = BARE.replace(
+        "{{ body }}",
+        '{{ body }}<a href="https://www.example.com/law" data-no-track>law</a>'
+        "<a title='1 > 0' href='https://www.example.com/home'>home</a>",
+    )
+    compiled = tracked("Hello", layout)
+    email, _ = sent(compiled)
+    assert Anchors(email.html).hrefs == ["https://www.example.com/law", f"{PREFIX}1"]
+    assert "data-no-track" not in email.html
+
+
+def test_an_address_with_tags_is_kept_with_its_mail_under_a_name_that_tells_of_nobody() -> None:
+    compiled = tracked(
+        "[x](https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2) [y]({{ track.url }})"
+    )
+    email, trail = sent(compiled)
+    first, second = f"{PREFIX}{FROM_HERE_OWN}", f"{PREFIX}{FROM_HERE_OWN + 1}"
+    assert Anchors(email.html).hrefs == [first, second]
+    assert email.text == f"x ({first}) y ({second})"
+    assert list(trail.own) == [
+        "https://example.com/Murphy%20%26%20Sons/x?a=1&b=2",
+        "https://example.com/a?x=1&y=2",
+    ]
+    assert compiled.patterns == (
+        "https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2",
+        "{{ track.url }}",
+    )
+
+
+def test_each_turn_of_a_loop_has_its_own_number() -> None:
+    compiled = tracked(
+        "{% for city in ['cork', 'bonn', 'cork'] %}[{{ city }}](https://example.com/{{ city }}) {% endfor %}"
+    )
+    email, trail = sent(compiled)
+    assert [resolved(url, compiled, trail) for url in Anchors(email.html).hrefs] == [
+        "https://example.com/cork",
+        "https://example.com/bonn",
+        "https://example.com/cork",
+    ]
+    assert list(trail.own.values()) == [0, 0]
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "example.com", ""])
+def test_an_unsafe_address_stops_the_mail_as_ever(url: str) -> None:
+    facts = values()
+    facts["track"]["url"] = url
+    with pytest.raises(CannotCompose, match="not one an email may carry"):
+        sent(tracked("[y]({{ track.url }})"), facts=facts)
+
+
+def test_an_address_that_turns_out_to_be_mailto_stays() -> None:
+    facts = values()
+    facts["track"]["url"] = "mailto:a@example.com"
+    email, trail = sent(tracked("[y]({{ track.url }})"), facts=facts)
+    assert Anchors(email.html).hrefs == ["mailto:a@example.com"]
+    assert trail.own == {}
+
+
+def test_numbers_that_are_out_already_keep_their_place() -> None:
+    known = Tracking(OWN, known=("https://www.example.com/old", "https://www.example.com/b"))
+    compiled = tracked("[a](https://www.example.com/a) [b](https://www.example.com/b)", tracking=known)
+    assert Anchors(sent(compiled)[0].html).hrefs == [f"{PREFIX}3", f"{PREFIX}2"]
+    assert compiled.destinations == (*known.known, "https://www.example.com/a")
+
+
+def test_the_unseen_link_is_hidden_from_eyes_keyboards_and_voices() -> None:
+    email, _ = sent(tracked("[a](https://www.example.com/a)", PLAIN))
+    (unseen,) = Anchors(email.html).unseen
+    assert unseen["href"] == f"{PREFIX}0"
+    assert unseen["tabindex"] == "-1"
+    around = email.html[: email.html.index(f"{PREFIX}0")].rpartition("<div")[2]
+    assert 'aria-hidden="true"' in around
+    assert "display:none" in around
+    assert "not for readers" not in email.text
+    assert email.html.rstrip().endswith("</body></html>")
+
+
+def test_without_a_honeypot_every_link_is_seen() -> None:
+    compiled = tracked("[a](https://www.example.com/a)", tracking=Tracking(OWN, honeypot=False))
+    assert not Anchors(sent(compiled)[0].html).unseen
+
+
+def test_the_pixel_is_in_the_mail_of_those_who_agreed_only() -> None:
+    compiled = tracked("[a](https://www.example.com/a)")
+    assert PIXEL not in sent(compiled)[0].html
+    assert sent(compiled, PIXEL)[0].html.count(f'src="{PIXEL}"') == 1
+
+
+def test_a_shipped_layout_looks_the_same_with_links_of_ours() -> None:
+    body = 'Hello\n\n[Read](https://www.example.com/a "button")\n\nBye <https://www.example.com/b>'
+    plain = compose(compile_email(source(body), PLAIN), values(), envelope())
+    compiled = tracked(body, PLAIN)
+    email, trail = sent(compiled)
+    back = re.sub(rf"{PREFIX}[1-9]\d*", lambda url: resolved(url[0], compiled, trail), email.html)
+    begin, end = back.index('<div style="display:none;max-height'), back.index("</div></body>")
+    assert back[:begin] + back[end + len("</div>") :] == plain.html
+
+
+@pytest.mark.parametrize("written", ["{% set _t = 'x' %}", "{% for _trail in [1] %}a{% endfor %}"])
+def test_names_of_ours_cannot_be_taken(written: str) -> None:
+    faults = check_email(source(f"{written} [a](https://www.example.com/a)"), BARE, ())
+    assert ["is kept for nurture" in fault.what for fault in faults] == [True]
+
+
+_PATHS = st.text(st.sampled_from("abc/?&=%20#+~;'()é\"{}"), max_size=12).filter(
+    lambda path: not re.search(r"\{[{%#]", path)
+)
+_PAGES = st.builds("https://www.example.com/{}".format, _PATHS)
+_TAGGED = st.sampled_from(
+    [
+        "{{ track.url }}",
+        "https://example.com/{{ lead.first_name }}",
+        "https://example.com/{% if lead.company %}yes{% else %}no{% endif %}?a=1&b=2",
+    ]
+)
+_EXEMPT = st.sampled_from(["mailto:a@example.com", "tel:+49", f"{OWN}/help", "{{ unsubscribe_url }}"])
+_LINKS = st.builds(
+    lambda url, label, title: f"[{label}](<{url}>{title})",
+    _PAGES | _TAGGED | _EXEMPT,
+    st.sampled_from(["here", "*there*", "https://www.example.com/a"]),
+    st.sampled_from(["", ' "button"', ' "no-track"', ' "button no-track"']),
+)
+_TEXTS = st.sampled_from(
+    ["Hello {{ lead.first_name }}", "<https://www.example.com/auto>", "# A title", "- item"]
+)
+_BODIES = st.lists(_LINKS | _TEXTS, min_size=1, max_size=8).map("\n\n".join)
+
+
+@settings(deadline=None)
+@given(_BODIES, st.sampled_from([BARE, PLAIN]))
+def test_every_link_is_rewritten_once_and_leads_where_it_led(body: str, layout: str) -> None:
+    facts = values()
+    facts["lead"]["first_name"] = "Zoé"
+    plain = compose(compile_email(source(body), layout), facts, envelope())
+    compiled = tracked(body, layout)
+    email, trail = sent(compiled, facts=facts)
+    before, after = Anchors(plain.html).hrefs, Anchors(email.html).hrefs
+    assert [resolved(url, compiled, trail) for url in after] == before
+    exempt = [
+        url.startswith(("mailto:", "tel:", OWN)) or "no-track" in _titles(body).get(place, "")
+        for place, url in enumerate(before)
+    ]
+    assert [not url.startswith(PREFIX) for url in after] == exempt
+    assert all(url.count(PREFIX) <= 1 for url in after)
+    in_text = re.findall(rf"{PREFIX}\d+", email.text)
+    assert {resolved(url, compiled, trail) for url in in_text} == {
+        url for url, left in zip(before, exempt, strict=True) if not left
+    }
+
+
+def _titles(body: str) -> dict[int, str]:
+    """Return the title of each link of *body* that has one, by its place."""
+    found = re.findall(r'\[[^\]]*\]\(<[^>]*>(?: "([^"]*)")?\)|<https://www\.example\.com/auto>', body)
+    return {place: title for place, title in enumerate(found) if title}
+
+
+def test_unescaped_html_is_not_needed_to_find_a_destination() -> None:
+    compiled = tracked("[a](https://www.example.com/?a=1&amp;copy=2)")
+    assert compiled.destinations == (unescape("https://www.example.com/?a=1&amp;copy=2"),)
+
+
+def test_the_way_out_is_untouched() -> None:
+    email, _ = sent(tracked("[a](https://www.example.com/a)", PLAIN))
+    assert UNSUBSCRIBE in Anchors(email.html).hrefs
+    assert dict(email.headers)["List-Unsubscribe"] == f"<{UNSUBSCRIBE}>"

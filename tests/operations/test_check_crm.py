@@ -1,0 +1,64 @@
+"""The doctor looks at the CRM too: what is missing there is said, and stops no mail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from nurture.clock import VirtualClock
+from nurture.crm.base import Crm, CrmDown
+from nurture.operations import check_crm
+from nurture.operations.doctor import Finding, SetUp, can_send, examine
+from nurture.settings import Settings
+from nurture.simulation.engine import NoMail
+from tests.doubles.crm import ScriptedCrm
+from tests.journey.builders import START
+
+SECRET = "pat-very-secret"
+
+
+@dataclass
+class Examined(ScriptedCrm):
+    """A CRM with these faults, or one that is down."""
+
+    faults: list[str] = field(default_factory=list)
+    down: str = ""
+
+    def check(self, _now: datetime) -> Sequence[str]:
+        if self.down:
+            raise CrmDown(self.down)
+        return self.faults
+
+
+def found(url: str, folder: Path, crm: Crm | None) -> list[Finding]:
+    settings = Settings(
+        database_url=SecretStr(url), hubspot_token=SecretStr(SECRET), mailbox=folder / "mailbox"
+    )
+    setup = SetUp(settings, VirtualClock(START), NoMail, "/healthz", "http://127.0.0.1:9/api", lambda: crm)
+    return examine(setup, [("CRM", check_crm.crm)])
+
+
+def test_a_crm_that_has_all_it_needs_is_well(sqlite_url: str, tmp_path: Path) -> None:
+    (one,) = found(sqlite_url, tmp_path, Examined())
+    assert (one.state, one.found) == ("ok", "scripted: it has all our fields; 0 hand-offs wait to be told")
+
+
+@pytest.mark.parametrize(
+    ("crm", "said"),
+    [
+        (None, "none: sales hears of hand-offs by mail alone"),
+        (Examined(faults=["The field X is missing."]), "scripted: The field X is missing."),
+        (Examined(down=f"it refuses {SECRET}"), "scripted: it refuses ***"),
+    ],
+)
+def test_what_is_wrong_there_is_a_warning_without_secrets(
+    sqlite_url: str, tmp_path: Path, crm: Crm | None, said: str
+) -> None:
+    findings = found(sqlite_url, tmp_path, crm)
+    assert findings[0].found.startswith(said)
+    assert can_send(findings)

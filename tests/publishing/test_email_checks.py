@@ -1,0 +1,181 @@
+# ruff: noqa: E501  (a fault stands on one line, as it prints)
+"""An email is rehearsed for made-up leads before it may go to real ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from nurture.definitions import read_folder
+from nurture.domain.problems import Fault
+from nurture.publishing.publish import check
+from tests.journey.builders import tiny_rules
+
+EMAIL = "tracks/welcome/01-hello.md"
+LAYOUT = "layouts/plain.mjml"
+LINK = '<a href="{{ unsubscribe_url }}">Unsubscribe</a>'
+POSTAL = "{{ sender.postal_address | one_line }}"
+EMPTY = "for a lead of whom only the address is known"
+NOT_ONE = "is not one an email may carry"
+SCHEMES = "Begin it with https://, http://, mailto: or tel:"
+ASK = SCHEMES + "; where a lead may have none, ask first: {% if lead.website %} ... {% endif %}"
+JUNK = "is not for emails. Take it out: mail programs do not run it, and spam filters look for it"
+
+
+def told(body: str = "Read on.", subject: str = "Hello") -> list[str]:
+    """Return the faults of an email of this text, without the file's name."""
+    rules = tiny_rules() | {EMAIL: f"---\nsubject: {subject}\npreheader: From us\n---\n{body}\n"}
+    return [str(fault).removeprefix(f"{EMAIL}:") for fault in check(rules)]
+
+
+def told_of_layout(old: str, new: str) -> list[str]:
+    rules = tiny_rules()
+    assert old in rules[LAYOUT]
+    rules[LAYOUT] = rules[LAYOUT].replace(old, new)
+    return [str(fault) for fault in check(rules)]
+
+
+def line_of(text: str) -> int:
+    return tiny_rules()[LAYOUT].partition(text)[0].count("\n") + 1
+
+
+def test_rules_without_a_fault_have_none() -> None:
+    assert check(tiny_rules()) == []
+    assert check(read_folder(Path(__file__).parents[2] / "templates")) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("Hello {{ lead.first_name }},\n\nread on.", '5: the text has a hole for a lead without `first_name`: `Hello ,`. Write {{ lead.first_name or "there" }}'),
+        ("Well, {{ lead.last_name }} is here.", '5: the text has a hole for a lead without `last_name`: `Well,  is here.`. Write {{ lead.last_name or "there" }}'),
+        ("Hi.\n\n{{ lead.company }}, think of it.", "7: the text has a hole for a lead without `company`: `, think of it.`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("We like **{{ lead.title }}**.", "5: the text has a hole for a lead without `title`: `We like ****.`. Write {% if lead.title %} ... {% endif %} around the words that need it"),
+        ("Is {{ lead.company | upper }}'s plan good?", "5: the text has a hole for a lead without `company`: `Is 's plan good?`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("{% if lead.company %}Hello{% endif %}", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
+        ("{{ lead.company }} <!-- nothing else -->", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
+        ("A {% if lead.employees > 100 %}big{% endif %} team.", f"5: the email cannot be written {EMPTY}: `>` cannot compare what is not known. Ask first whether the value is there: {{% if lead.employees and lead.employees > 100 %}}"),
+        ("[Your page]({{ lead.website }})", f"5: the link '' {NOT_ONE} {EMPTY}. {ASK}"),
+        ("[x]({{ 'JavaScript:alert(1)' }})", f"5: the link 'JavaScript:alert(1)' {NOT_ONE} {EMPTY}. {ASK}"),
+        ("[x]({{ 'data' ~ ':text/html,x' }})", f"5: the link 'data:text/html,x' {NOT_ONE} {EMPTY}. {ASK}"),
+        ("[x](JaVaScRiPt:x)", f"5: the link `JaVaScRiPt:x` {NOT_ONE}. {SCHEMES}"),
+        ("[x](&#106;avascript:x)", f"5: the link `javascript:x` {NOT_ONE}. {SCHEMES}"),
+        ("[x](java&Tab;script:x)", f"5: the link `java%09script:x` {NOT_ONE}. {SCHEMES}"),
+        ("[x](vbscript:x)", f"5: the link `vbscript:x` {NOT_ONE}. {SCHEMES}"),
+        ("[x](data:text/html,x)", f"5: the link `data:text/html,x` {NOT_ONE}. {SCHEMES}"),
+        ("Hi <javascript:alert(1)>", f"5: the link `javascript:alert(1)` {NOT_ONE}. {SCHEMES}"),
+        ("[x][1]\n\n[1]: javascript:x", f"5: the link `javascript:x` {NOT_ONE}. {SCHEMES}"),
+        ("Hi\n\n{% if lead.title == 'x' %}[a](javascript:x){% endif %}", f"7: the link `javascript:x` {NOT_ONE}. {SCHEMES}"),
+        ("<a href='javascript:x'>x</a>", "5: HTML in an email's text: <a href='javascript:x'>. Write Markdown, or put the HTML into the layout"),
+    ],
+)  # fmt: skip
+def test_an_email_that_is_not_fit_for_every_lead_is_refused(body: str, fault: str) -> None:
+    assert told(body) == [fault]
+
+
+def test_every_hole_of_an_email_is_named_at_once() -> None:
+    found = told(
+        "Dear {{ lead.full_name }}, how is {{ lead.city }}?\n\n{{ lead.industry }} and {{ lead.city }}."
+    )
+    assert [fault.split("`")[1] for fault in found] == ["city", "full_name", "industry"]
+    assert [fault[0] for fault in found] == ["5", "5", "7"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        'Hello {{ lead.first_name or "there" }}, how are you?',
+        "Hello {{ lead.full_name | default('there') }}, how  are you ?",
+        "Hello{% if lead.first_name %} {{ lead.first_name }}{% endif %}, how are you?",
+        "Plans{% if lead.company == '' %} of yours{% else %} of {{ lead.company }}{% endif %} count.",
+        "Is it{% if lead.employees and lead.employees > 100 %} big{% endif %}?",
+        "{% if lead.website %}[Your page]({{ lead.website }}){% endif %} Read on.",
+        "[Read on](https://www.example.com/?company={{ lead.company | urlencode }}&x=1)",
+        "{{ lead.company }}\n\nA line of its own may be empty.",
+    ],
+)  # fmt: skip
+def test_an_email_that_minds_what_it_does_not_know_passes(body: str) -> None:
+    assert told(body) == []
+
+
+@pytest.mark.parametrize(
+    ("subject", "fault"),
+    [
+        ('"{{ lead.title }}"', f"2: the subject is empty {EMPTY}. Write words around the values, or behind `or`"),
+        ("A word for {{ lead.company }}, please", "2: the subject has a hole for a lead without `company`: `A word for , please`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
+        ("long " * 30, "2: the subject is longer than 128 characters: 149. Shorten it, or its values: {{ lead.company | truncate(40) }}"),
+        ("Hello{% if lead.title %}, {{ lead.title }} of {{ lead.company }} in {{ lead.city }}{% endif %}", "2: the subject is longer than 128 characters for a lead with a long name and company: 154. Shorten it, or its values: {{ lead.company | truncate(40) }}"),
+    ],
+)  # fmt: skip
+def test_a_subject_is_there_and_not_too_long_for_any_lead(subject: str, fault: str) -> None:
+    assert told(subject=subject) == [fault]
+
+
+def test_a_subject_that_shortens_its_values_passes() -> None:
+    subject = "Hello{% if lead.title %}, {{ lead.title | truncate(30) }} of {{ lead.company | truncate(30) }}{% endif %}"
+    assert told(subject=subject) == []
+
+
+@pytest.mark.parametrize(
+    ("times", "what"),
+    [
+        (
+            1,
+            r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it",
+        ),
+        (10, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
+    ],
+)
+def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(times: int, what: str) -> None:
+    (fault,) = told(f"{{% for a in '{'a' * times}' %}}{'word ' * 30_000}{{% endfor %}}")
+    assert re.match(rf"1: the email has {what}", fault)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (LINK, f'{{% if lead.country != "DE" %}}{LINK}{{% endif %}}', "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
+        (LINK, f"{{% for way in [] %}}{LINK}{{% endfor %}}", "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
+        (LINK, f'<span class="no-text">{LINK}</span>', "the unsubscribe link is in the HTML of this email, but not in its text. Show {{ unsubscribe_url }} in a part of the layout without `no-text`"),
+        (LINK, f'<span style="display: none">{LINK}</span>', "the unsubscribe link is in the HTML of this email, but not in its text. Show {{ unsubscribe_url }} in a part of the layout without `no-text`"),
+        (LINK, "{{ unsubscribe_url }}", 'the unsubscribe link is in this email, but cannot be clicked. Write <a href="{{ unsubscribe_url }}">Unsubscribe</a>'),
+        (POSTAL, f"{{% if lead.title %}}{POSTAL}{{% endif %}}", "the postal address is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ sender.postal_address }} outside of them"),
+        (POSTAL, f'<span class="no-text">{POSTAL}</span>', "the postal address is in the HTML of this email, but not in its text. Show {{ sender.postal_address }} in a part of the layout without `no-text`"),
+    ],
+)  # fmt: skip
+def test_what_the_law_wants_is_in_every_copy_in_html_and_in_text(old: str, new: str, fault: str) -> None:
+    assert told_of_layout(old, new) == [f"{LAYOUT}:{line_of(old)}: {fault}"]
+
+
+@pytest.mark.parametrize("missing", [LINK, POSTAL])
+def test_an_email_without_the_way_out_or_the_address_at_all_is_refused(missing: str) -> None:
+    found = told_of_layout(missing, "")
+    assert len(found) == 4  # one for each email of a track, and one for the email that asks for a fact
+    assert all("the email does not show `" in fault for fault in found)
+
+
+def test_a_layout_may_show_the_way_out_in_each_of_its_branches() -> None:
+    assert told_of_layout(LINK, f"{{% if lead.country %}}{LINK}{{% else %}}{LINK}{{% endif %}}") == []
+
+
+@pytest.mark.parametrize(
+    ("markup", "fault"),
+    [
+        ("<a href='JavaScript:x'>q</a>", f"the link `JavaScript:x` {NOT_ONE}. {SCHEMES}"),
+        ("<A HREF='data:x'>q</A>", f"the link `data:x` {NOT_ONE}. {SCHEMES}"),
+        ("<a href='{{ lead.website }}'>q</a>", f"the link '' {NOT_ONE} {EMPTY}. {ASK}"),
+        ("<img src='https://www.example.com/a.png' onerror='alert(1)' />", f"<img onerror> {JUNK}"),
+        ("<script>alert(1)</script>", f"<script> {JUNK}"),
+    ],
+)  # fmt: skip
+def test_a_layout_carries_no_link_or_script_that_mail_may_not(markup: str, fault: str) -> None:
+    assert told_of_layout("<hr style", f"{markup}<hr style") == [f"{LAYOUT}:{line_of('<hr style')}: {fault}"]
+
+
+def test_of_a_file_that_is_no_text_only_that_is_said() -> None:
+    lost = Fault(EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8")
+    rules = tiny_rules() | {EMAIL: "\ufffd"}
+    assert [fault.what for fault in check(rules)] == ["the email has no front matter"]
+    assert check(rules, [lost]) == [lost]

@@ -1,0 +1,104 @@
+"""The sales report counts what reps really did with real hand-offs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from nurture.db.engine import Database
+from nurture.domain.lead import Closing
+from nurture.errors import Refused
+from nurture.journey.handoff import sweep
+from nurture.journey.tracks import manual
+from nurture.reporting.sales import SalesReport, percentile, report_sales
+from nurture.reporting.sales_rates import Rate
+from nurture.runtime.context import House
+from tests.journey.builders import START, add_lead, make_house, statements, tick_at
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@pytest.fixture
+def house(db: Database, tmp_path: Path) -> House:
+    return make_house(db, tmp_path)
+
+
+def _rate(found: SalesReport, name: str) -> Rate:
+    return next(rate for rate in found.rates if rate.name == name)
+
+
+def test_every_hand_off_is_counted_with_what_became_of_it(house: House) -> None:
+    leads = [add_lead(house, demo_requested=True, source="fair") for _ in range(3)]
+    tick_at(house, START)
+    sweep.accept(house, 1, START + 2 * HOUR)
+    sweep.reject(house, 2, "not-now", START + 4 * HOUR)
+    manual.close(house, leads[0], Closing.WON, START + 5 * DAY, amount=1_200.0)
+    found = report_sales(house, START + 40 * DAY)
+    assert (found.handed_off, found.still_open) == (3, 1)
+    assert [(one.made, one.accepted, one.rejected, one.won) for one in found.rules] == [(3, 1, 1, 1)]
+    assert found.rules[0].acceptance == 0.5
+    assert [(code, number) for code, _, number in found.reasons] == [("not-now", 1)]
+    assert (found.time_to_owner.leads, found.time_to_owner.p50) == (1, 2.0)
+    assert sum(one.amount for one in found.reps) == 1_200.0
+    assert [(month.handed_off, month.accepted, month.won) for month in found.months] == [(3, 1, 1)]
+    assert (_rate(found, "reached").part, _rate(found, "never followed up").part) == (1, 2)
+    assert (_rate(found, "loop closed in 30 days").part, _rate(found, "loop closed in 30 days").whole) == (
+        2,
+        3,
+    )
+    assert _rate(found, "loop closed in 90 days").share is None
+    assert found.wins.wins == 1
+
+
+def test_days_and_sources_narrow_the_report(house: House) -> None:
+    add_lead(house, demo_requested=True, source="fair")
+    add_lead(house, demo_requested=True, source="web")
+    tick_at(house, START)
+    assert report_sales(house, START, source="fair").handed_off == 1
+    assert report_sales(house, START, since=START.date(), until=START.date()).handed_off == 2
+    assert report_sales(house, START, since=(START + DAY).date()).handed_off == 0
+    assert report_sales(house, START, until=(START - DAY).date()).handed_off == 0
+
+
+def test_wins_are_narrowed_as_the_hand_offs_are(house: House) -> None:
+    won = START + 5 * DAY
+    for source in ("fair", "web", "web"):
+        manual.close(house, add_lead(house, source=source), Closing.WON, won, happened_at=won)
+    end = won + DAY
+    assert report_sales(house, end).wins.wins == 3
+    assert report_sales(house, end, source="web").wins.wins == 2
+    assert report_sales(house, end, source="nowhere").wins.wins == 0
+    assert report_sales(house, end, since=won.date(), until=won.date()).wins.wins == 3
+    assert report_sales(house, end, since=end.date()).wins.wins == 0
+    assert report_sales(house, end, until=(won - DAY).date()).wins.wins == 0
+
+
+def test_a_report_that_ends_before_it_begins_is_refused(house: House) -> None:
+    with pytest.raises(Refused, match="Turn the days round"):
+        report_sales(house, START, since=START.date(), until=(START - DAY).date())
+
+
+def test_a_house_without_hand_offs_has_a_report_too(house: House) -> None:
+    found = report_sales(house, START)
+    assert (found.handed_off, found.rules, found.reps, found.months) == (0, (), (), ())
+    assert all(rate.share is None for rate in found.rates)
+
+
+def test_the_report_costs_the_same_number_of_statements_however_many_hand_offs(house: House) -> None:
+    def cost(count: int) -> int:
+        for _ in range(count):
+            add_lead(house, demo_requested=True)
+        tick_at(house, START)
+        with statements(house.database) as told:
+            report_sales(house, START)
+        return len(told)
+
+    assert cost(1) == cost(6)
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    assert percentile([], 0.5) is None
+    assert percentile([3.0], 0.95) == 3.0
+    assert [percentile([1.0, 2.0, 3.0, 4.0], part) for part in (0.25, 0.5, 0.95)] == [1.0, 2.0, 4.0]

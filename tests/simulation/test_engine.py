@@ -1,0 +1,97 @@
+"""Simulation: the calendars of the tracks that ship."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from nurture.definitions import read_folder
+from nurture.errors import NotFound, RulesFaulty
+from nurture.simulation.engine import Calendar, simulate
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def _simulated(
+    track: str, days: int = 180, zone: str = "UTC", country: str = "", **facts: object
+) -> Calendar:
+    return simulate(read_folder(TEMPLATES), track, MONDAY, days, facts, zone, country)
+
+
+def _emails(calendar: Calendar) -> list[tuple[str, str]]:
+    return [
+        (f"{day.at:%m-%d %H:%M}", day.what.removeprefix("email "))
+        for day in calendar.days
+        if day.what.startswith("email ")
+    ]
+
+
+def test_an_attendee_who_does_nothing() -> None:
+    shown = _simulated("webinar-attended", attended=True, title="Head of Planning")
+    assert _emails(shown)[:5] == [
+        ("03-02 13:00", "01-recording"),
+        ("03-09 13:00", "02-five-minute-version"),
+        ("03-16 13:00", "03-how-others-started"),
+        ("03-31 10:00", "04-when-do-you-decide"),  # ten days later is a Thursday; the next Tuesday
+        ("04-21 10:00", "05-your-own-data"),
+    ]
+    onward = next(day for day in shown.days if day.what.startswith("goes on"))
+    assert onward.what == "goes on to keep-warm"
+    assert [name for _, name in _emails(shown)[5:8]] == ["01-one-idea", "02-story", "03-when-do-you-decide"]
+
+
+def test_an_attendee_from_finance_reads_what_it_costs() -> None:
+    shown = _simulated("webinar-attended", 20, title="CFO")
+    assert _emails(shown)[2] == ("03-16 13:00", "03-what-it-costs")
+
+
+def test_somebody_who_did_not_come() -> None:
+    emails = _emails(_simulated("webinar-no-show", 70))
+    assert emails[0] == ("03-03 09:00", "01-we-missed-you")
+    assert emails[1] == ("03-09 09:00", "02-three-findings")
+    assert emails[2][0] == "03-17 09:00"
+    assert emails[2][1] in ("03-a-bad-monday", "03-four-numbers")
+    assert emails[3] == ("04-01 10:00", "04-next-date")
+    assert emails[4] == ("04-22 10:00", "05-what-should-we-send")
+
+
+@pytest.mark.parametrize(("zone", "country"), [("UTC", ""), ("Asia/Tokyo", "JP"), ("Europe/Berlin", "DE")])
+def test_keep_warm_is_never_silent_for_more_than_sixty_days(zone: str, country: str) -> None:
+    shown = _simulated("keep-warm", 730, zone, country)
+    moments = [day.at for day in shown.days if day.what.startswith("email ")]
+    gaps = [later - earlier for earlier, later in pairwise(moments)]
+    assert len(moments) > 12
+    assert max(gaps) <= timedelta(days=60)
+    assert max(gaps) > min(gaps)  # they grow
+
+
+def test_times_are_those_of_the_leads_own_clock() -> None:
+    emails = _emails(_simulated("webinar-attended", 10, "America/New_York"))
+    assert emails[0] == ("03-02 14:00", "01-recording")  # nine in the morning there
+    assert emails[1] == ("03-09 13:00", "02-five-minute-version")  # after the clock change
+
+
+def test_a_holiday_of_the_leads_country_is_passed_over() -> None:
+    at = datetime(2026, 5, 1, 5, tzinfo=UTC)  # Labour Day, a Friday
+    shown = simulate(read_folder(TEMPLATES), "webinar-attended", at, 10, {}, "Europe/Berlin", "DE")
+    assert _emails(shown)[0] == ("05-04 07:00", "01-recording")
+
+
+def test_the_same_arguments_give_the_same_calendar() -> None:
+    assert _simulated("webinar-no-show", 90) == _simulated("webinar-no-show", 90)
+
+
+def test_an_unknown_track_names_the_known_ones() -> None:
+    with pytest.raises(NotFound, match="keep-warm, webinar-attended, webinar-no-show"):
+        _simulated("keep-cool")
+
+
+def test_faulty_rules_are_not_simulated() -> None:
+    rules = dict(read_folder(TEMPLATES))
+    rules["tracks/keep-warm/track.yaml"] += "colour: blue\n"
+    with pytest.raises(RulesFaulty, match="colour"):
+        simulate(rules, "keep-warm", MONDAY, 10)

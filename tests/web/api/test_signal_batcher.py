@@ -1,0 +1,79 @@
+"""Signals that come at the same time are taken together: each told of its own, none spoilt by another's."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+from nurture.journey.intake.api.batches import Taken
+from nurture.web.api.signal_batcher import Taking
+from tests.journey.observe import counted
+from tests.web.world import NOW, World
+
+THEN = (NOW - timedelta(hours=1)).isoformat()
+
+
+def visit(id_: str, who: str = "mia", **more: Any) -> dict[str, Any]:
+    return {
+        "lead": {"email": f"{who}@people.example"},
+        "kind": "visited",
+        "occurred_at": THEN,
+        "id": id_,
+    } | more
+
+
+def told(taken: Taken) -> tuple[int, int, int, list[int]]:
+    return taken.received, taken.counts["new"], taken.counts["known"], [one.index for one in taken.rejected]
+
+
+def together(world: World, *batches: list[Any]) -> tuple[list[Taken], list[str]]:
+    """Post *batches* while somebody else writes; return what came of each, and the statements."""
+    taking = Taking(world.house, world.clock)
+    with ThreadPoolExecutor(len(batches)) as pool, counted(world.house.database) as seen:
+        with taking._working:
+            posts = [pool.submit(taking.post, batch) for batch in batches]
+            while len(taking._waiting) < len(batches):
+                Event().wait(0.001)
+        return [one.result() for one in posts], seen
+
+
+def test_what_waits_is_taken_in_one_go_and_each_is_told_of_its_own(sqlite_world: World) -> None:
+    before = [visit(f"{n}") for n in range(12)]
+    found, seen = together(
+        sqlite_world,
+        *([one] for one in before),
+        [visit("a"), {"no": "signal"}, visit("b", "noor"), visit("a")],
+        [visit("c", "nobody")],
+    )
+    assert [told(one) for one in found[:12]] == [(1, 1, 0, [])] * 12
+    assert [told(one) for one in found[12:]] == [(4, 2, 1, [1]), (1, 0, 0, [0])]
+    assert sum(one.startswith("BEGIN IMMEDIATE") for one in seen) == 2  # recorded, then applied
+    assert sqlite_world.value("SELECT count(*) FROM signal WHERE source = 'api'") == 14
+
+
+def test_the_same_signal_in_two_batches_is_new_once(world: World) -> None:
+    found, _ = together(world, [visit("a")], [visit("a")], [visit("a"), visit("b")])
+    assert sum(one.counts["new"] for one in found) == 2
+    assert sum(one.counts["known"] for one in found) == 2
+
+
+def test_large_batches_are_not_made_larger(sqlite_world: World) -> None:
+    _, seen = together(sqlite_world, *([visit(f"{n}-{i}") for i in range(400)] for n in range(5)))
+    assert sum(one.startswith("BEGIN IMMEDIATE") for one in seen) == 2 * 3
+
+
+def test_what_breaks_one_batch_breaks_no_other(sqlite_world: World) -> None:
+    class Broken(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            raise MemoryError
+
+    taking = Taking(sqlite_world.house, sqlite_world.clock)
+    with ThreadPoolExecutor(3) as pool:
+        with taking._working:
+            posts = [pool.submit(taking.post, [one]) for one in (visit("a"), Broken(visit("x")), visit("b"))]
+            while len(taking._waiting) < 3:
+                Event().wait(0.001)
+        assert isinstance(posts[1].exception(), MemoryError)
+        assert [told(posts[n].result()) for n in (0, 2)] == [(1, 1, 0, [])] * 2

@@ -1,0 +1,295 @@
+"""A link in a mail leads where it was mailed to lead, and the click is kept before its visitor goes on."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from nurture.clock import VirtualClock
+from nurture.db.engine import Database
+from nurture.errors import NotFound
+from nurture.journey.engagement import click_spool, clicks
+from nurture.mail.rendering.compile import CompiledEmail
+from nurture.publishing import publish
+from nurture.runtime import public_links
+from nurture.runtime.published import Rulebooks
+from nurture.web.app import create_app
+from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from tests.web.world import BASE, NOW, TestClient, World, later
+
+GUIDE = "https://www.example.com/guide"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
+_CLICKS = "SELECT count(*) FROM signal WHERE kind = 'clicked'"
+
+
+def go(world: World, path: str, method: str = "GET", agent: str = BROWSER, **headers: str) -> Any:
+    told = {"user-agent": agent, **headers}
+    return world.client.request(method, path, headers=told, follow_redirects=False)
+
+
+def settle(world: World) -> None:
+    """Wait until all that was noted has had its effect."""
+    world.client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+
+
+class Unreadable(Rulebooks):
+    """Rules that nobody can compile any more."""
+
+    def email(self, *_: object, **__: object) -> CompiledEmail:
+        raise NotFound("gone")
+
+
+def click(world: World, who: str, number: object = 1) -> str:
+    return f"{world.path(who, 'click')}/{number}"
+
+
+def visits(world: World) -> list[tuple[object, ...]]:
+    asked = (
+        "SELECT signal.lead_id, signal.step, signal.link, signal.verdict, visit.method, visit.agent, "
+        "visit.honeypot FROM signal JOIN visit ON visit.signal_id = signal.id ORDER BY signal.id"
+    )
+    with world.house.database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(asked))]
+
+
+def test_a_click_goes_where_the_link_led_and_is_kept_with_its_facts(world: World) -> None:
+    answer = go(world, click(world, "mia"))
+    assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "set-cookie" not in answer.headers
+    settle(world)
+    assert [row[:6] for row in visits(world)] == [
+        (world.ids["mia"], "01-hello", GUIDE, "human", "GET", "browser")
+    ]
+    assert world.value("SELECT applied_at FROM signal WHERE kind = 'clicked'") is not None
+
+
+def test_head_is_answered_alike_and_kept_as_head(sqlite_world: World) -> None:
+    answer = go(sqlite_world, click(sqlite_world, "mia"), "HEAD")
+    assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
+    settle(sqlite_world)
+    assert [row[3:5] for row in visits(sqlite_world)] == [("bot", "HEAD")]
+
+
+def test_the_query_of_a_mail_program_changes_nothing(sqlite_world: World) -> None:
+    answer = go(sqlite_world, f"{click(sqlite_world, 'mia')}?utm_source=x&url=https://evil.example/&n=2")
+    assert answer.headers["location"] == GUIDE
+
+
+def test_the_unseen_link_gives_its_visitor_away(world: World) -> None:
+    page = go(world, click(world, "mia", 0))
+    assert page.status_code == 200
+    assert "location" not in page.headers
+    later(world, seconds=3)
+    go(world, click(world, "mia"))
+    settle(world)
+    assert [row[2:4] for row in visits(world)] == [(None, "bot"), (GUIDE, "suspect")]
+    assert bool(visits(world)[0][6])
+
+
+@pytest.mark.parametrize(
+    "number", ["2", "01", "+1", "1.0", "1)", "999", "1000", "99999", "100000", "-1", "a"]
+)
+def test_a_number_that_nobody_mailed_leads_nowhere(sqlite_world: World, number: str) -> None:
+    before = sqlite_world.everything()
+    nobody = go(sqlite_world, "/c/AAAAAAAAAAAAAAAAAAAAAA/1")
+    page = go(sqlite_world, click(sqlite_world, "mia", number))
+    assert (page.status_code, page.text) == (404, nobody.text)
+    settle(sqlite_world)
+    assert sqlite_world.everything() == before
+
+
+def test_a_damaged_or_foreign_token_leads_nowhere(world: World) -> None:
+    before = world.everything()
+    token = world.token("mia", "click")
+    others = [world.token("mia", "unsubscribe"), world.token("dana", "accept"), world.token("dana", "reject")]
+    for wrong in (token[:-1], token[1:], token.swapcase(), token + "A", token[::-1], *others):
+        for path in (f"/c/{wrong}/1", f"/c/{wrong}/0", f"/o/{wrong}.gif"):
+            assert go(world, path).status_code == 404
+    for letter in "uar":
+        for method in ("GET", "POST"):
+            assert go(world, f"/{letter}/{token}", method).status_code == 404
+    assert go(world, f"/o/{token}.gif").status_code == 404
+    settle(world)
+    assert world.everything() == before
+
+
+def test_a_click_is_of_the_lead_whose_mail_it_was(sqlite_world: World) -> None:
+    for who in ("noor", "mia", "noor"):
+        go(sqlite_world, click(sqlite_world, who))
+        later(sqlite_world, minutes=1)
+    settle(sqlite_world)
+    assert [row[0] for row in visits(sqlite_world)] == [
+        sqlite_world.ids[who] for who in ("noor", "mia", "noor")
+    ]
+
+
+def come_from(world: World, address: str) -> None:
+    """Let all that follows be asked from *address*."""
+    world.client = TestClient(world.client.app, base_url=BASE, client=(address, 50_000))
+
+
+def test_no_address_of_a_visitor_is_kept(sqlite_world: World) -> None:
+    come_from(sqlite_world, "8.8.8.8")
+    go(sqlite_world, click(sqlite_world, "mia"))
+    settle(sqlite_world)
+    assert sqlite_world.value("SELECT ip_mark FROM visit") != ""
+    kept = repr(sqlite_world.everything())
+    for told in ("8.8.8.8", "Chrome", sqlite_world.token("mia", "click")):
+        assert told not in kept
+
+
+def test_places_are_told_apart_as_far_as_they_are_known(sqlite_world: World) -> None:
+    near = "2001:4860:4860::1", "2001:4860:4860::2:3"
+    for address in ("8.8.8.8", "8.8.8.8", "1.1.1.1", *near, "10.0.0.7", "127.0.0.1"):
+        come_from(sqlite_world, address)
+        go(sqlite_world, click(sqlite_world, "mia"))
+        later(sqlite_world, minutes=1)
+    settle(sqlite_world)
+    with sqlite_world.house.database.read() as connection:
+        marks = list(connection.execute(text("SELECT ip_mark FROM visit ORDER BY signal_id")).scalars())
+    assert marks[0] == marks[1]
+    assert marks[3] == marks[4]
+    assert len(set(marks[:5])) == 3
+    assert "" not in marks[:5]
+    assert marks[5:] == ["", ""]
+
+
+def test_links_go_on_when_the_track_is_changed_or_gone(sqlite_world: World) -> None:
+    rules = tiny_rules()
+    rules["tracks/welcome/01-hello.md"] = rules["tracks/welcome/01-hello.md"].replace("/guide", "/other")
+    publish.publish(sqlite_world.house, rules, later(sqlite_world, minutes=1))
+    sqlite_world.house.rulebooks = Unreadable()
+    with sqlite_world.house.database.write() as connection:
+        connection.execute(text("UPDATE lead SET facts = '{}', address_id = NULL, basis = NULL"))
+    assert go(sqlite_world, click(sqlite_world, "mia")).headers["location"] == GUIDE
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "//evil.example", "https:///x", "ftp://www.example.com"]
+)
+def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: World, url: str) -> None:
+    with sqlite_world.house.database.write() as connection:
+        connection.execute(text("UPDATE destination SET url = :url"), {"url": url})
+    assert go(sqlite_world, click(sqlite_world, "mia")).status_code == 404
+
+
+def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_later(
+    sqlite_world: World,
+) -> None:
+    with sqlite_world.house.database.write():  # the one lock to write that SQLite has
+        answer = go(sqlite_world, click(sqlite_world, "mia"))
+        assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
+        assert len(click_spool.waiting(sqlite_world.house.spool)) == 1
+    settle(sqlite_world)
+    assert [row[:3] for row in visits(sqlite_world)] == [(sqlite_world.ids["mia"], "01-hello", GUIDE)]
+    assert click_spool.waiting(sqlite_world.house.spool) == []
+
+
+def test_what_a_killed_server_left_in_files_comes_in_when_the_next_one_starts(
+    sqlite_world: World, tmp_path: Path
+) -> None:
+    house = sqlite_world.house
+    house.spool = tmp_path / "left"
+    message_id = sqlite_world.value("SELECT id FROM message WHERE lead_id = :id", id=sqlite_world.ids["mia"])
+    with house.database.read() as connection:
+        kept = public_links.find(connection, sqlite_world.token("mia", "click"), public_links.CLICK)
+    assert kept is not None
+    assert kept.message_id == message_id
+    heard = clicks.clicked(kept, GUIDE, NOW, method="GET", place="0badcafe", agent=BROWSER)
+    click_spool.put(house.spool, heard)
+    click_spool.put(house.spool, heard)
+    app = create_app(house, VirtualClock(NOW))
+    app.state.site.guestbook.close()
+    assert click_spool.waiting(house.spool) == []
+    assert sqlite_world.value(_CLICKS) == 1
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    token=st.text(st.sampled_from("abcXYZ019-_"), min_size=1, max_size=40),
+    number=st.text(st.sampled_from("0123456789-+ e.%\u0663"), max_size=12),
+    query=st.dictionaries(st.sampled_from(["url", "n", "to"]), st.text(max_size=20)),
+)
+def test_nobody_is_ever_sent_where_no_mail_of_ours_led(
+    sqlite_world: World, token: str, number: str, query: dict[str, str]
+) -> None:
+    for who in (token, sqlite_world.token("mia", "click")):
+        answer = sqlite_world.client.get(f"/c/{who}/{number}", params=query, follow_redirects=False)
+        assert answer.status_code in (200, 302, 404)
+        assert answer.headers.get("location", GUIDE) == GUIDE
+
+
+def test_an_address_written_for_one_lead_leads_there_and_nowhere_from_another_mail(
+    db: Database, tmp_path: Path
+) -> None:
+    rules = tiny_rules()
+    rules["tracks/welcome/01-hello.md"] += (
+        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
+    )
+    house = make_house(db, tmp_path, rules=rules)
+    house.base_url, house.spool = BASE, tmp_path / "spool"
+    for company in ("Acme & Sons", "Bolt"):
+        add_lead(house, title="Head of planning", company=company)
+    tick_at(house, START, START + timedelta(hours=2))
+    client = TestClient(create_app(house, VirtualClock(NOW)), base_url=BASE)
+    mails = [file.read_text() for file in sorted((tmp_path / "mailbox" / "new").iterdir())]
+    tokens = [re.findall(r"/c/([\w-]+)/1000", mail.replace("=\n", ""))[0] for mail in mails]
+    found = [client.get(f"/c/{token}/1000", follow_redirects=False).headers["location"] for token in tokens]
+    assert sorted(found) == [
+        "https://www.example.com/for/Acme%20%26%20Sons",
+        "https://www.example.com/for/Bolt",
+    ]
+    client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+    with db.read() as connection:
+        named = set(connection.execute(text("SELECT link FROM signal WHERE kind = 'clicked'")).scalars())
+    assert named == {"https://www.example.com/for/{{ lead.company | urlencode }}"}
+
+
+def test_opens_are_heard_of_leads_who_agreed_and_only_the_day_is_kept(db: Database, tmp_path: Path) -> None:
+    house = make_house(db, tmp_path)
+    house.base_url, house.spool = BASE, tmp_path / "spool"
+    yes = add_lead(house, email="yes@people.example", title="Head of planning")
+    add_lead(house, email="no@people.example", title="Head of stock")
+    clicks.state_opens(house, yes, granted=True, source="form", now=START)
+    tick_at(house, START, START + timedelta(hours=2))
+    mails = [file.read_text() for file in (tmp_path / "mailbox" / "new").iterdir()]
+    pixels = [re.findall(r"/o/([\w-]+)\.gif", mail.replace("=\n", "")) for mail in mails]
+    (token,) = [found for of_mail in pixels for found in of_mail]
+    clock = VirtualClock(NOW)
+    client = TestClient(create_app(house, clock), base_url=BASE)
+
+    def opened(agent: str = BROWSER) -> object:
+        answer = client.get(f"/o/{token}.gif", headers={"user-agent": agent})
+        assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+        client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+        with db.read() as connection:
+            assert connection.execute(text("SELECT count(*) FROM signal")).scalar() == 0
+            return str(connection.execute(text("SELECT last_open_on FROM open_consent")).scalar())
+
+    def known() -> tuple[object, ...]:
+        return clicks.opens_of(house, yes)[3:]
+
+    assert opened("Mozilla/5.0") == str(NOW.date())
+    assert known() == ("bot", "a mail program's proxy by its user agent")
+    opened("")
+    assert known() == ("suspect", "no user agent")
+    opened("Mozilla/5.0")
+    assert known()[0] == "suspect"
+    opened()
+    assert known() == ("human", "")
+    assert opened("") == str(NOW.date())
+    assert known() == ("human", "")
+    clicks.state_opens(house, yes, granted=False, source="page", now=NOW)
+    clock.advance_to(NOW + timedelta(days=1))
+    assert opened() == "None"
+    assert known() == (None, None)

@@ -12,7 +12,7 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, as_json, many, out, table
 from nurture.errors import Refused
 from nurture.journey.accounts import accounts, import_file
-from nurture.reporting import explain
+from nurture.journey.leads import find
 
 group = typer.Typer(
     help="Companies that somebody owns: their leads go to the owner.", invoke_without_command=True
@@ -93,7 +93,7 @@ def match(
 ) -> None:
     """See which accounts a lead may belong to, or settle it: who waited for that is routed at once."""
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         if account is not None:
             accounts.settle(app.house, lead_id, _account_id(account), app.clock.now())
         found = accounts.choice(app.house, lead_id)

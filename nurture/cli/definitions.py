@@ -17,13 +17,13 @@ from nurture.clock import RealClock
 from nurture.definitions import load, read_folder, survey_folder
 from nurture.errors import Misconfigured, NotFound, NurtureError, Refused, RulesFaulty
 from nurture.files import make_folder, write_private
+from nurture.journey.leads.find import find_lead
 from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing import approval
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
 from nurture.publishing.publish import Change
-from nurture.reporting.explain import find_lead
 from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 

@@ -11,7 +11,7 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, as_json, out
 from nurture.journey.handoff import follow_up
 from nurture.journey.handoff import reassign as handoff_reassign
-from nurture.reporting import explain
+from nurture.journey.leads import find
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def followed_up(
 ) -> None:
     """Say that its rep was in touch with a lead."""
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         rep = follow_up.followed_up(app.house, lead_id, how, app.clock.now())
     if json:
         as_json({"lead": lead_id, "rep": rep, "how": how})

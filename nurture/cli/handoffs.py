@@ -15,9 +15,9 @@ from nurture.cli.reports import sales
 from nurture.domain.lead import Closing
 from nurture.errors import NotFound, Refused
 from nurture.journey.handoff import sweep
+from nurture.journey.leads import find
 from nurture.journey.outcomes import outcomes
 from nurture.reporting import audit as auditing
-from nurture.reporting import explain
 from nurture.reporting import tracks as reporting
 from nurture.reporting.links import clicks_per_link
 
@@ -116,7 +116,7 @@ def close(
     if closing in (Closing.LOST, Closing.DISCARDED) and not reason:
         raise Refused(f"A lead is closed as {closing.value} with a reason. Add --reason.")
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         at = moment(on) if on else None
         now = app.clock.now()
         one = outcomes.Telling(

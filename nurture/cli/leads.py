@@ -17,6 +17,7 @@ from nurture.errors import Refused
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals
 from nurture.journey.intake import import_file
+from nurture.journey.leads import find
 from nurture.journey.tracks import manual
 from nurture.reporting import explain
 from nurture.reporting.leads import list_leads
@@ -147,7 +148,7 @@ def _short(text: str, most: int = 46) -> str:
 def why(lead: LeadArgument, json: JsonOption = False) -> None:
     """Say where a lead is, who owns it, what happens next, and why everything so far happened."""
     with open_app() as app:
-        trace = explain.why(app.house, explain.find_lead(app.house, lead), app.clock.now())
+        trace = explain.why(app.house, find.find_lead(app.house, lead), app.clock.now())
     if json:
         as_json(trace)
         return
@@ -178,7 +179,7 @@ def signal(
     found, checked_value = engagement_signals.checked(kind, value)
     with open_app() as app:
         now = app.clock.now()
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         when = moment(at) if at else now
         if when > now:
             raise Refused(f"{at} is in the future. A signal is something that the lead did.")
@@ -235,7 +236,7 @@ def resume(lead: LeadArgument, json: JsonOption = False) -> None:
 
 
 def _steered(app: App, lead: str, verb: str, *, json: bool, until: datetime | None) -> None:
-    lead_id = explain.find_lead(app.house, lead)
+    lead_id = find.find_lead(app.house, lead)
     manual.pause(app.house, lead_id, until, app.clock.now())
     if json:
         as_json({"lead": lead_id, verb: True, "until": until})
@@ -250,7 +251,7 @@ def enrol(
 ) -> None:
     """Put a lead on a track, off the one it is on."""
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         manual.enrol(app.house, lead_id, track, app.clock.now())
     if json:
         as_json({"lead": lead_id, "track": track})
@@ -267,7 +268,7 @@ def leave(
     if not queue.strip():
         raise Refused("A queue has a name. Write it as --queue call-back.")
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         manual.leave(app.house, lead_id, queue, app.clock.now())
     if json:
         as_json({"lead": lead_id, "queue": queue})

@@ -10,7 +10,7 @@ from nurture.app import open_app
 from nurture.cli.leads import LeadArgument
 from nurture.cli.output import JsonOption, as_json, cell, out
 from nurture.journey.engagement import clicks
-from nurture.reporting import explain
+from nurture.journey.leads import find
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def opens(
 ) -> None:
     """Show or write whether a lead agreed that we hear when mail is opened. Nobody has until told so."""
     with open_app() as app:
-        lead_id = explain.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.house, lead)
         if agreed is not None:
             clicks.state_opens(app.house, lead_id, granted=agreed, source="admin", now=app.clock.now())
         known = clicks.opens_of(app.house, lead_id)

@@ -10,8 +10,8 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, as_json, out, table
 from nurture.journey.engagement import inbound_mail
 from nurture.journey.engagement.replies import list_replies
+from nurture.journey.leads import find
 from nurture.journey.leads.reply_queries import Written
-from nurture.reporting import explain
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def replies(
         _show_set_aside(limit, json=json, retry=retry)
         return
     with open_app() as app:
-        found = list_replies(app.house, explain.find_lead(app.house, lead), limit)
+        found = list_replies(app.house, find.find_lead(app.house, lead), limit)
     if json:
         as_json(found)
     elif not found:

@@ -12,8 +12,8 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, as_json, err, many, out, table
 from nurture.errors import Refused
 from nurture.journey.handoff import roster, workspace_links
+from nurture.journey.leads import find
 from nurture.journey.routing.replay import replay as ask_again
-from nurture.reporting import explain
 
 reps = typer.Typer(help="Who takes leads, and who is away.", invoke_without_command=True)
 routing = typer.Typer(help="Which rep got which lead, and why.", no_args_is_help=True)
@@ -123,7 +123,7 @@ def replay(
 ) -> None:
     """Make every decision of routing again from what is stored: each must have the same result."""
     with open_app() as app:
-        done = ask_again(app.house, explain.find_lead(app.house, lead) if lead is not None else None)
+        done = ask_again(app.house, find.find_lead(app.house, lead) if lead is not None else None)
     if json:
         as_json({"ok": not done.differences, "replay": done})
     else:

@@ -14,10 +14,10 @@ from nurture.cli.leads import LeadArgument
 from nurture.cli.output import JsonOption, as_json, cell, out, table
 from nurture.domain.scoring.bant import Sure
 from nurture.errors import Refused
+from nurture.journey.leads import find
 from nurture.journey.scoring import breakdown
 from nurture.journey.scoring.breakdown import Entry, Falls, Reckoning
 from nurture.journey.tracks import manual
-from nurture.reporting import explain
 
 _COLUMNS = ("date (UTC)", "deed", "points", "half-life", "now", "verdict", "why")
 
@@ -39,7 +39,7 @@ def add_to(app: typer.Typer) -> None:
 def score(lead: LeadArgument, json: JsonOption = False) -> None:
     """Show how a lead's score comes about: each deed, what is left of its points, and when the sum falls."""
     with open_app() as app:
-        found = breakdown.reckon(app.house, explain.find_lead(app.house, lead), app.clock.now())
+        found = breakdown.reckon(app.house, find.find_lead(app.house, lead), app.clock.now())
     if json:
         as_json(found)
         return
@@ -64,7 +64,7 @@ def qualify(
     given = {"budget": budget, "authority": authority, "need": need}
     said = {name: value for name, value in given.items() if value}
     with open_app() as app:
-        lead_id, now = explain.find_lead(app.house, lead), app.clock.now()
+        lead_id, now = find.find_lead(app.house, lead), app.clock.now()
         manual.qualify(app.house, lead_id, said, now, source=source, sure=Sure[sure.name], on=day)
     if json:
         as_json({"lead": lead_id, "said": said, "source": source, "sure": sure.value})

@@ -46,3 +46,9 @@ def acquire(database: Database, connection: Connection, lock: Lock) -> None:
     """Wait for *lock*, and keep it until the transaction ends."""
     if not database.is_sqlite:
         connection.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
+
+
+def freeze(database: Database, connection: Connection) -> None:
+    """Let all statements of this transaction see the same moment; call it before the first one."""
+    if not database.is_sqlite:  # SQLite's transactions do so by themselves
+        connection.execution_options(isolation_level="REPEATABLE READ")

@@ -15,8 +15,7 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import ASKED_AGAIN
 from nurture.errors import NotFound, Refused
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff import queue_queries as waiting_leads
-from nurture.journey.leads import changeset, enrollment_queries
+from nurture.journey.leads import changeset, enrollment_queries, signal_queries
 from nurture.runtime import publication_queries
 from nurture.runtime.context import House
 from nurture.runtime.publication_queries import Approval, PolicyVersion, Published
@@ -104,7 +103,7 @@ def approve(
 def _wake_sales(house: House, connection: Connection, policy: Policy, now: datetime) -> None:
     """Look at all that waits for a rep: there are others now, other rules, and whom it no longer names."""
     database = house.database
-    waiting_leads.ask_again(database, connection, ASKED_AGAIN, now)
+    signal_queries.ask_again(database, connection, ASKED_AGAIN, now)
     handoff_queries.look_at(database, connection, [rep.id for rep in policy.reps], now, others=True)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from nurture.db import locks
 from nurture.domain.lead import Custodian
 from nurture.errors import NotFound
 from nurture.reporting import audit_queries, ledger_queries
@@ -159,7 +160,7 @@ def audit(house: House, now: datetime) -> Audit:
     Without published rules no silence is looked for.
     """
     with house.database.read() as connection:
-        ledger_queries.freeze(house.database, connection)
+        locks.freeze(house.database, connection)
         counted = ledger_queries.count(connection)
         selects = audit_queries.statements(now, _max_silence(house, connection))
         found = {kind: audit_queries.find(connection, select) for kind, select in selects.items()}
@@ -218,7 +219,7 @@ def ledger_by_day(house: House, since: date | None = None, until: date | None = 
     """
     before = datetime.combine((until or date(9998, 12, 31)) + timedelta(days=1), time(), UTC)
     with house.database.read() as connection:
-        ledger_queries.freeze(house.database, connection)
+        locks.freeze(house.database, connection)
         changes = {one.day: one for one in ledger_queries.days(house.database, connection, before)}
     if not changes:
         return []

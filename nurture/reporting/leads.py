@@ -12,9 +12,8 @@ from nurture.domain.lead import Custodian
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.errors import NotFound
-from nurture.journey.leads import history_queries
+from nurture.journey.leads import history_queries, snapshot
 from nurture.journey.leads.history_queries import Kept
-from nurture.journey.scoring import queries as scoring_queries
 from nurture.journey.tracks.touch_email import full_name
 from nurture.runtime.context import House
 
@@ -90,5 +89,5 @@ def fit_of(house: House, connection: Connection, row: Kept) -> tuple[str, str]:
 def engagement_now(row: Kept, points: Points, now: datetime) -> float:
     """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
     sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
-    engagement = scoring_queries.kept(sums, row.engagement_at, row.scored_under)
+    engagement = snapshot.kept(sums, row.engagement_at, row.scored_under)
     return round(scoring.value_at(engagement, points, max(now, row.engagement_at or now)), 1)

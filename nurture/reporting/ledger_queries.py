@@ -41,12 +41,6 @@ class Day(NamedTuple):
     kinds: Counter[str]
 
 
-def freeze(database: Database, connection: Connection) -> None:
-    """Let all statements of this transaction see the same moment; call it before the first one."""
-    if not database.is_sqlite:  # SQLite's transactions do so by themselves
-        connection.execution_options(isolation_level="REPEATABLE READ")
-
-
 def day_of(database: Database, moment: ColumnElement[Any]) -> ColumnElement[str]:
     """Return the UTC day of a moment, as ISO text."""
     if database.is_sqlite:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nurture.crm.base import Crm
 from nurture.db.engine import Database
 from nurture.definitions.holidays import public_holidays
-from nurture.journey.accounts.index_cache import Directories
-from nurture.journey.leads.snapshot import Holidays
+from nurture.domain.planning.calendar import Holidays
 from nurture.mail.inbound.imap import Inbox
 from nurture.mail.inbound.reader import MailReader, shared
 from nurture.mail.notifiers.unconfigured import Nowhere
 from nurture.mail.providers.base import Provider
 from nurture.mail.rendering.link_tracking import Tracking
 from nurture.runtime.published import Rulebooks
+from nurture.runtime.stamped_cache import StampedCache
 
 
 @dataclass
@@ -39,7 +40,7 @@ class House:
     origin: str = ""
     batch: int = 2_000
     rulebooks: Rulebooks = field(default_factory=Rulebooks)
-    directories: Directories = field(default_factory=Directories)
+    account_index: StampedCache[Any] = field(default_factory=StampedCache)
     holidays: Holidays = public_holidays
     track_clicks: bool = True
     honeypot: bool = True

@@ -11,7 +11,6 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 from nurture.db.types import Json
-from nurture.journey.leads.changeset import insert_rows
 
 destination: Table = engagement.Destination.__table__  # type: ignore[attr-defined]
 mail_destination: Table = engagement.MailDestination.__table__  # type: ignore[attr-defined]
@@ -57,13 +56,13 @@ def keep(database: Database, connection: Connection, shared: Collection[Shared],
 
     A mail that is written anew, because it could not go, has its own links written anew.
     """
-    insert_rows(database, connection, destination, _SHARED, sorted(shared), once=True)
+    database.insert(connection, destination.name, _SHARED, sorted(shared), once=True)
     if own:
         chosen = database.ids("chosen", [row.message_id for row in own])
         connection.execute(
             mail_destination.delete().where(mail_destination.c.message_id.in_(select(chosen.c.id)))
         )
-        insert_rows(database, connection, mail_destination, _OWN, own)
+        database.insert(connection, mail_destination.name, _OWN, own)
 
 
 def known(connection: Connection, track: str, version: int, email: str) -> tuple[str, ...]:

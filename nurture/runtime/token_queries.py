@@ -12,7 +12,6 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
-from nurture.journey.leads.changeset import insert_rows
 
 token: Table = core.Token.__table__  # type: ignore[attr-defined]
 _offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
@@ -42,7 +41,7 @@ def add(
     rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]],
 ) -> None:
     """Keep (digest, purpose, lead id, message id, offer id, created at) rows."""
-    insert_rows(database, connection, token, _COLUMNS, rows)
+    database.insert(connection, token.name, _COLUMNS, rows)
 
 
 def find(connection: Connection, digest: str) -> Kept | None:

@@ -26,7 +26,7 @@ from nurture.errors import Refused
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import follow_up, sweep
 from nurture.journey.leads.signal_queries import Recorded
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close as outcomes_close
 from nurture.runtime.context import House
 
 EVENTUAL_BUYERS: Final = 0.90
@@ -214,8 +214,10 @@ class Crowd:
 
         def happen(moment: datetime) -> None:
             if won:
-                manual.close(self.house, lead_id, Closing.WON, moment, amount=amount, source="crowd")
+                outcomes_close.close(self.house, lead_id, Closing.WON, moment, amount=amount, source="crowd")
             else:
-                manual.close(self.house, lead_id, Closing.LOST, moment, reason="no decision", source="crowd")
+                outcomes_close.close(
+                    self.house, lead_id, Closing.LOST, moment, reason="no decision", source="crowd"
+                )
 
         self._later(at, happen)

@@ -19,8 +19,8 @@ from nurture.journey.erasure import erase
 from nurture.journey.handoff import sweep
 from nurture.journey.intake import import_file as intake_import_file
 from nurture.journey.intake.api import batches, tokens
+from nurture.journey.outcomes import close
 from nurture.journey.outcomes import import_file as outcomes_import_file
-from nurture.journey.tracks import manual
 from nurture.outbox import circuit_breakers
 from nurture.outbox.circuit_breakers import Brake
 from nurture.reporting import audit, explain
@@ -53,7 +53,7 @@ def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, 
     house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
     lead = everything_happens(house, tmp_path)
     sweep.accept(house, one(house, "SELECT id FROM offer"), NOW + 2 * HOUR)
-    manual.close(house, lead, Closing.WON, NOW + 3 * HOUR)
+    close.close(house, lead, Closing.WON, NOW + 3 * HOUR)
     tick_at(house, NOW + 4 * HOUR, NOW + DAY)
     assert custody(house, lead) == ("closed", "won")
     assert explain.why(house, lead, NOW + DAY).lead_id == lead

@@ -25,9 +25,8 @@ from nurture.journey.handoff import follow_up, reassign, responses, sweep
 from nurture.journey.intake.api import batches
 from nurture.journey.intake.import_file import import_file
 from nurture.journey.leads.changeset import hold
-from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes import close, outcomes
 from nurture.journey.outcomes.outcomes import Telling
-from nurture.journey.tracks import manual
 from nurture.runtime.context import House
 from tests.db.test_ids import bring_everything
 from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
@@ -145,7 +144,7 @@ def test_what_all_do_keeps_to_the_order(house: House, tmp_path: Path) -> None:
         publish_approved(house, tiny_rules() | changed, NOW + 5 * HOUR)
         suppression.suppress(house, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
         opt_in.opt_in(house, "a7@people.example", EVERYTHING, "asked for it on the phone", NOW + 6 * HOUR)
-        manual.close(house, told[1].lead_id, Closing.WON, NOW + 6 * HOUR)
+        close.close(house, told[1].lead_id, Closing.WON, NOW + 6 * HOUR)
         signals.listen(house, NOW + 6 * HOUR)
         tick_at(house, NOW + 7 * HOUR, NOW + 2 * DAY)
         erase.forget(house, str(lead), NOW + 2 * DAY)

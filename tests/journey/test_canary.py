@@ -10,6 +10,7 @@ import pytest
 from nurture.journey.consent import suppression
 from nurture.journey.erasure import erase
 from nurture.journey.intake.api import batches
+from nurture.journey.leads import find
 from nurture.reporting import explain
 from nurture.runtime.context import House
 from tests.journey.builders import tick_at
@@ -32,8 +33,8 @@ def test_values_are_bound_and_no_log_names_a_person(
         signal = {"lead": {"id": lead}, "kind": "visited", "occurred_at": NOW.isoformat()}
         batches.post_signals(house, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
         tick_at(house, NOW + 2 * HOUR, NOW + 3 * HOUR)
-        explain.why(house, explain.find_lead(house, ADDRESS), NOW + 3 * HOUR)
-        explain.find_lead(house, "canary@people.example")
+        explain.why(house, find.find_lead(house, ADDRESS), NOW + 3 * HOUR)
+        find.find_lead(house, "canary@people.example")
         suppression.suppress(house, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
         erase.forget(house, ADDRESS, NOW + DAY)
     assert one(house, "SELECT count(*) FROM identity WHERE external_id = :id", id=HOSTILE) == 1

@@ -19,7 +19,8 @@ from nurture.journey.intake.import_file import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
 from nurture.journey.leads.transitions import Mover
-from nurture.journey.tracks import advance, enroll, manual
+from nurture.journey.outcomes import close
+from nurture.journey.tracks import advance, enroll
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at
 from tests.journey.intake.lead_files import row, saved
@@ -62,7 +63,7 @@ def test_a_lead_that_is_closed_while_a_sweep_enrols_it_leaves_its_new_track(
         mover = Mover(house.rulebooks.current(connection), START, "enrol")
         (claimed,) = snapshot.views(database, connection, found, START, house.holidays)
         enroll.place(claimed, mover, "fits")
-        closing = let_wait(house, other, lambda: manual.close(house, lead, Closing.WON, START))
+        closing = let_wait(house, other, lambda: close.close(house, lead, Closing.WON, START))
         mover.changes.write(database, connection, START)
     closing.result(20)
     assert custody(house, lead) == ("closed", "won")

@@ -17,7 +17,7 @@ from nurture.journey.consent import opt_in, suppression, suppression_files
 from nurture.journey.consent.suppression import EVERYTHING
 from nurture.journey.delivery import unknown
 from nurture.journey.erasure import erase
-from nurture.journey.intake import queries as intake_queries
+from nurture.journey.leads import address_queries
 from nurture.mail.providers.base import OptedOut
 from nurture.operations import restore
 from nurture.operations.reoffer import QUEUE
@@ -227,7 +227,7 @@ def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
     done = bring(host, again, START, START + 5 * HOUR)
     assert (done.suppressed, done.opted_in) == (5, 1)
     with again.database.write() as connection:  # known by a hash alone, until a lead comes in with it
-        intake_queries.addresses(again.database, connection, ["stranger@elsewhere.example"], revive=True)
+        address_queries.addresses(again.database, connection, ["stranger@elsewhere.example"], revive=True)
     assert sorted(suppression_files.listed(again)) == sorted(before)
     again.database.close()
 

@@ -14,7 +14,7 @@ from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import Recorded
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.reporting.audit import Audit, audit, ledger_by_day
 from nurture.reporting.tracks import handoffs_report
 from nurture.runtime.context import House
@@ -60,7 +60,7 @@ def _busy(house: House) -> datetime:
     sweep.accept(house, 1, START + 3 * HOUR)
     sweep.reject(house, 2, "not-now", START + 4 * HOUR)
     sweep.reject(house, 3, "bad-fit", START + 4 * HOUR)
-    manual.close(house, ready[0], Closing.WON, START + 5 * HOUR)
+    close.close(house, ready[0], Closing.WON, START + 5 * HOUR)
     late = add_lead(house, at=START + 2 * DAY, title="Clerk", source="fair")
     now = engine.run(house, START + 2 * DAY, START + 20 * DAY)
     signals.record(house, [_reply(late, now)], now)

@@ -16,9 +16,11 @@ from nurture.errors import NotFound, Refused
 from nurture.journey.consent.suppression import suppress
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
+from nurture.journey.leads.find import find_lead
 from nurture.journey.leads.signal_queries import Recorded
+from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
-from nurture.reporting.explain import find_lead, summary, why
+from nurture.reporting.explain import summary, why
 from nurture.reporting.leads import list_leads
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at
@@ -116,7 +118,7 @@ def test_a_closed_lead_shows_how_it_ended_and_who_had_it(house: House) -> None:
     tick_at(house, START)
     sweep.accept(house, 1, START + HOUR)
     assert why(house, lead, START + HOUR).owner == "rep ana"
-    manual.close(house, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
+    close.close(house, lead, Closing.WON, START + DAY, amount=1200.0, source="crm")
     told = {(line.stage, line.event): line for line in why(house, lead, START + DAY).history}
     assert told["outcome", "won"].ref == "1,200.00"
     assert told["brief", "accepted"].because == "brief to ana"

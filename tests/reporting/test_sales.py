@@ -11,7 +11,7 @@ from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.errors import Refused
 from nurture.journey.handoff import sweep
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.reporting.sales import SalesReport, percentile, report_sales
 from nurture.reporting.sales_rates import Rate
 from nurture.runtime.context import House
@@ -34,7 +34,7 @@ def test_every_hand_off_is_counted_with_what_became_of_it(house: House) -> None:
     tick_at(house, START)
     sweep.accept(house, 1, START + 2 * HOUR)
     sweep.reject(house, 2, "not-now", START + 4 * HOUR)
-    manual.close(house, leads[0], Closing.WON, START + 5 * DAY, amount=1_200.0)
+    close.close(house, leads[0], Closing.WON, START + 5 * DAY, amount=1_200.0)
     found = report_sales(house, START + 40 * DAY)
     assert (found.handed_off, found.still_open) == (3, 1)
     assert [(one.made, one.accepted, one.rejected, one.won) for one in found.rules] == [(3, 1, 1, 1)]
@@ -65,7 +65,7 @@ def test_days_and_sources_narrow_the_report(house: House) -> None:
 def test_wins_are_narrowed_as_the_hand_offs_are(house: House) -> None:
     won = START + 5 * DAY
     for source in ("fair", "web", "web"):
-        manual.close(house, add_lead(house, source=source), Closing.WON, won, happened_at=won)
+        close.close(house, add_lead(house, source=source), Closing.WON, won, happened_at=won)
     end = won + DAY
     assert report_sales(house, end).wins.wins == 3
     assert report_sales(house, end, source="web").wins.wins == 2

@@ -12,7 +12,7 @@ from nurture.domain.lead import Closing
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import Recorded
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.reporting.tracks import (
     StepReport,
     handoffs_report,
@@ -83,7 +83,7 @@ def test_the_funnel_counts_every_way_and_can_be_narrowed_to_a_source(house: Hous
     sweep.accept(house, 1, START + HOUR)
     sweep.reject(house, 2, "not-now", START + HOUR)
     sweep.reject(house, 3, "bad-fit", START + HOUR)
-    manual.close(house, ready[0], Closing.WON, START + 2 * HOUR)
+    close.close(house, ready[0], Closing.WON, START + 2 * HOUR)
     tick_at(house, START + DAY)
     seen = report_funnel(house)
     assert (seen.leads, seen.in_intake, seen.with_sales) == (8, 0, 0)
@@ -148,7 +148,7 @@ def test_a_hand_off_is_reported_with_its_because_its_rep_and_where_the_lead_is_n
 def test_a_win_falls_into_the_band_of_its_age(house: House, days: int, band: str) -> None:
     lead = add_lead(house, first_contact_at=START + 15 * HOUR)
     won = START + days * DAY  # earlier in the day than the first contact: days are counted, not hours
-    manual.close(house, lead, Closing.WON, START, happened_at=won, amount=50.0)
+    close.close(house, lead, Closing.WON, START, happened_at=won, amount=50.0)
     seen = wins_by_age(house)
     assert [(one.name, one.amount) for one in seen.bands if one.wins] == [(band, 50.0)]
     assert seen.after_day_90 == (1 if days > 90 else 0)
@@ -157,9 +157,9 @@ def test_a_win_falls_into_the_band_of_its_age(house: House, days: int, band: str
 def test_wins_are_shares_of_all_and_a_lead_is_won_once(house: House) -> None:
     for days in (10, 90, 100, 400):
         lead = add_lead(house)
-        manual.close(house, lead, Closing.WON, START, happened_at=START + days * DAY)
+        close.close(house, lead, Closing.WON, START, happened_at=START + days * DAY)
     lost = add_lead(house)
-    manual.close(house, lost, Closing.LOST, START)
+    close.close(house, lost, Closing.LOST, START)
     seen = wins_by_age(house)
     assert (seen.wins, seen.after_day_90, seen.share_after_day_90) == (4, 2, 0.5)
     assert [one.share for one in seen.bands] == [0, 0.5, 0.25, 0, 0.25]

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from nurture.domain.lead import Closing
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.tracks.manual import Deal, close_many
+from nurture.journey.outcomes.close import Deal, close_many
 from nurture.runtime.context import House
 from nurture.simulation import engine
 from tests.stories.world import TEMPLATES, house_in_memory, table

@@ -12,7 +12,7 @@ import pytest
 
 from nurture.domain.lead import Closing
 from nurture.journey.handoff import follow_up, roster, sweep
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.reporting.audit import audit, ledger_by_day
 from nurture.runtime.context import House
 from tests.journey.builders import tick_at, tiny_rules
@@ -68,7 +68,7 @@ def _live(house: House, now: datetime) -> None:
         elif offer.state == "accepted" and offer.followed_up_at is None and _chance(offer.id, "lazy") > 0.4:
             follow_up.followed_up(house, offer.lead_id, "call", now)
         elif offer.followed_up_at == now - DAY and _chance(offer.id, "ends") < 0.2:
-            manual.close(house, offer.lead_id, Closing.LOST, now, reason="no decision")
+            close.close(house, offer.lead_id, Closing.LOST, now, reason="no decision")
 
 
 def _moments() -> Iterator[datetime]:

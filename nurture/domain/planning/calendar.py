@@ -15,13 +15,17 @@ Moments come and go as aware UTC ``datetime``; the lead's zone is used only in h
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache, lru_cache
 from math import isfinite
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
+
+Holidays = Callable[[str, datetime], Collection[date]]
+
+"""The public holidays of a country (ISO code) around a moment, as local dates."""
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)

@@ -10,10 +10,10 @@ from nurture.domain.lead import Custodian, Queue
 from nurture.domain.routing.routing import OWNER_GONE, UNSURE
 from nurture.errors import NotFound
 from nurture.journey.accounts import queries
+from nurture.journey.accounts.index_cache import current_index
 from nurture.journey.accounts.queries import AccountRow, Linked
-from nurture.journey.leads import snapshot
+from nurture.journey.leads import origin_queries, snapshot
 from nurture.journey.leads.transitions import Mover
-from nurture.journey.routing import queries as routing_queries
 from nurture.runtime.context import House
 
 _WAITING: Final = frozenset({UNSURE, OWNER_GONE})
@@ -67,9 +67,9 @@ def choice(house: House, lead_id: int) -> Choice:
             rows = queries.find(house.database, connection, ids)
             own = _shown(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
             return Choice(lead_id, linked.because, linked.how == "settled", own, ())
-        origin = routing_queries.origins(house.database, connection, [lead_id]).get(lead_id)
-        facts = routing_queries.facts_of(connection, lead_id)
-        match = house.directories.current(connection).match(
+        origin = origin_queries.origins(house.database, connection, [lead_id]).get(lead_id)
+        facts = origin_queries.facts_of(connection, lead_id)
+        match = current_index(house.account_index, connection).match(
             (origin.email if origin is not None else "") or "",
             str(facts.get("company") or ""),
             str(facts.get("website") or ""),

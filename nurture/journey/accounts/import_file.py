@@ -23,7 +23,7 @@ from nurture.journey.accounts import queries
 from nurture.journey.accounts.match.domains import company_domain, registrable
 from nurture.journey.accounts.match.names import taken_apart
 from nurture.journey.accounts.queries import AccountRow, NewAccount
-from nurture.journey.handoff import queue_queries
+from nurture.journey.leads import signal_queries
 from nurture.runtime.context import House
 
 
@@ -194,7 +194,7 @@ def _write(
     done.known = len(rows) - len(new) - len(changed)
     _adopt(house, connection, source, told, now)
     if new or changed:
-        queue_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
+        signal_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 
 def _differs(row: NewAccount, old: AccountRow) -> bool:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sqlalchemy import Connection
 
 from nurture.domain.routing.account import Account, AccountKind
 from nurture.journey.accounts import queries
 from nurture.journey.accounts.match.index import Directory, Known
 from nurture.journey.accounts.queries import AccountRow
+from nurture.runtime.stamped_cache import StampedCache
 
 
-@dataclass
-class Directories:
-    """Keeps the newest directory of a database."""
+def current_index(cache: StampedCache[Directory], connection: Connection) -> Directory:
+    """Return all accounts as they are now, from *cache* unless one of them has changed."""
+    stamp = queries.stamp(connection)
 
-    _stamp: tuple[int, str] | None = None
-    _newest: Directory | None = None
+    def build() -> Directory:
+        rows = queries.everything(connection) if stamp[0] else []
+        return Directory([Known(as_account(row), row.name, row.parent_id) for row in rows])
 
-    def current(self, connection: Connection) -> Directory:
-        """Return all accounts as they are now."""
-        stamp = queries.stamp(connection)
-        if self._newest is None or stamp != self._stamp:
-            rows = queries.everything(connection) if stamp[0] else []
-            self._newest = Directory([Known(as_account(row), row.name, row.parent_id) for row in rows])
-            self._stamp = stamp
-        return self._newest
+    return cache.get(stamp, build)
 
 
 def as_account(row: AccountRow) -> Account:

@@ -16,8 +16,7 @@ from nurture.db.locks import Lock, acquire
 from nurture.domain.consent.suppression import Act, Logged, Scope, Source, adds, folded, key_of, stands
 from nurture.errors import NotFound, Refused
 from nurture.formats.cells import read_address
-from nurture.journey.intake import queries as intake_queries
-from nurture.journey.leads import signal_queries, suppression_queries
+from nurture.journey.leads import address_queries, signal_queries, suppression_queries
 from nurture.journey.leads.suppression_queries import Entry
 from nurture.runtime.context import House
 
@@ -135,7 +134,7 @@ def known_addresses(database: Database, connection: Connection, normals: Sequenc
     if not normals:
         return {}
     acquire(database, connection, Lock.INTAKE)  # before any lead is held
-    found = intake_queries.addresses(database, connection, normals)
+    found = address_queries.addresses(database, connection, normals)
     return {normal: address_id for normal, (address_id, _) in found.items()}
 
 

@@ -28,7 +28,7 @@ from nurture.journey.consent.suppression import OptOut
 from nurture.journey.engagement import click_filtering, message_status, provider_event_queries, signals
 from nurture.journey.engagement.click_filtering import Visited
 from nurture.journey.engagement.provider_event_queries import Came, Kept, Sent, Waiting
-from nurture.journey.intake import queries as intake_queries
+from nurture.journey.leads import address_queries
 from nurture.journey.leads.signal_queries import Recorded
 from nurture.mail.providers.events import MailEvent, Refusal
 from nurture.mail.providers.sendgrid import events as sendgrid_events
@@ -237,7 +237,7 @@ def _nameless(house: House, connection: Connection, heard: Sequence[_Heard]) -> 
     """Mark what tells of somebody who was erased, by the message or by the address; take its words out."""
     normals = [normalise_address(one.event.email) for one in heard]
     others = {normal for one, normal in zip(heard, normals, strict=True) if _is_not_of(one.sent, normal)}
-    marked = intake_queries.marked(house.database, connection, sorted(others))
+    marked = address_queries.marked(house.database, connection, sorted(others))
     return [
         replace(one, erased=True, event=replace(one.event, reason=""))
         if (one.sent is not None and one.sent.erased_at is not None) or normal in marked

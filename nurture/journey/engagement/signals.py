@@ -136,7 +136,7 @@ def _scored(heard: Sequence[Unapplied], points: Points) -> Scored | None:
         return None
     sums = first.engagement, first.engagement_2, first.engagement_3, first.engagement_4
     engagement = scoring_scoring.add(
-        scoring_queries.kept(sums, first.engagement_at, first.scored_under),
+        snapshot.kept(sums, first.engagement_at, first.scored_under),
         points,
         [Signal(SignalKind(one.kind), one.occurred_at, SignalVerdict(one.verdict)) for one in _fresh(heard)],
     )

@@ -25,9 +25,8 @@ from nurture.journey.engagement import inbound_mail_queries, provider_events, re
 from nurture.journey.erasure import left_behind, queries
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import CLOSED
-from nurture.journey.leads import changeset, snapshot, suppression_queries
+from nurture.journey.leads import changeset, find, snapshot, suppression_queries
 from nurture.journey.leads.transitions import Mover
-from nurture.reporting import explain
 from nurture.runtime.context import House
 
 _WHY: Final = "the lead asked to be forgotten"
@@ -120,7 +119,7 @@ def _named(house: House, who: str) -> _Person:
         found = suppression_queries.find(connection, normal) if "@" in who else None
     if found is not None and found[1] is None:
         return _Person(None, found[0], normal, _spellings(who.strip(), normal))
-    lead_id = explain.find_lead(house, who)
+    lead_id = find.find_lead(house, who)
     with house.database.read() as connection:
         names = queries.names_of(connection, lead_id)
     if names is None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import Ladder, Rung, Step, rungs
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Hours
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.leads.snapshot import Holidays
 from nurture.journey.routing.capacity import working
 
 

@@ -17,9 +17,8 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import bant, scoring
 from nurture.journey.handoff import lead_profile_queries
 from nurture.journey.handoff.lead_profile_queries import Deed, Earlier, Known, Owned, Touched
-from nurture.journey.leads import reply_queries, suppression_queries
+from nurture.journey.leads import reply_queries, snapshot, suppression_queries
 from nurture.journey.leads.reply_queries import Said
-from nurture.journey.scoring import queries as scoring_queries
 from nurture.journey.tracks.touch_email import lead_values
 from nurture.mail.rendering.inert_text import unlinked, unlinked_values
 from nurture.runtime.context import House
@@ -128,7 +127,7 @@ def _no_mail(one: Known, standing: Sequence[Standing]) -> str:
 
 def _score(one: Known, policy: Policy, now: datetime) -> float:
     sums = one.engagement, one.engagement_2, one.engagement_3, one.engagement_4
-    engagement = scoring_queries.kept(sums, one.engagement_at, one.scored_under)
+    engagement = snapshot.kept(sums, one.engagement_at, one.scored_under)
     return round(scoring.value_at(engagement, policy.points, max(now, one.engagement_at or now)), 1)
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nurture.domain.lead import Custodian
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.business_hours import Step
 from nurture.domain.policy.team import Rep
 from nurture.journey.handoff.announcements import announced
 from nurture.journey.handoff.escalation import told, until_answered
 from nurture.journey.leads.changeset import Offered
-from nurture.journey.leads.snapshot import Claimed, Holidays
+from nurture.journey.leads.snapshot import Claimed
 from nurture.journey.leads.transitions import Mover
 
 

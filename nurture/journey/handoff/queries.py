@@ -11,9 +11,9 @@ from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, f
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Custodian
 from nurture.journey.leads.changeset import hold
+from nurture.journey.routing.queries import _IN_HAND
 from nurture.outbox import crm_records
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
@@ -22,7 +22,6 @@ journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 
 
 _OVER: Final = ("rejected", "expired", "lapsed", "reassigned")
-_IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 
 
 class OfferRow(NamedTuple):
@@ -47,14 +46,6 @@ class OfferRow(NamedTuple):
     hot: bool = False
     followed_up_at: datetime | None = None
     followed_how: str | None = None
-
-
-class Load(NamedTuple):
-    """What a rep was given: offers this business day, open work in hand, and the newest offer's number."""
-
-    today: int = 0
-    in_hand: int = 0
-    newest: int = 0
 
 
 class Had(NamedTuple):
@@ -95,28 +86,6 @@ def listing(connection: Connection, *, state: str | None, rep: str | None, limit
     if rep is not None:
         wanted = wanted.where(offer.c.rep == rep)
     return [OfferRow._make(row) for row in connection.execute(wanted)]
-
-
-def loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, Load]:
-    """Return what each rep was given since their business day began, and what they have in hand.
-
-    In hand is what waits for their answer, and what they took over and did not follow up yet.
-    """
-    began = database.rows("began", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
-    last = select(offer.c.id).where(offer.c.rep == began.c.rep)  # by the index, however many there were
-    last = last.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
-    ever = connection.execute(select(began.c.rep, last.scalar_subquery())).tuples()
-    newest = {rep: number for rep, number in ever if number is not None}
-    given = (
-        select(offer.c.rep, func.count())
-        .join(began, began.c.rep == offer.c.rep)
-        .where(offer.c.offered_at >= began.c.at)
-        .group_by(offer.c.rep)
-    )
-    today: dict[str, int] = dict(connection.execute(given).tuples().all())
-    held = select(offer.c.rep, func.count()).where(*_IN_HAND).group_by(offer.c.rep)
-    in_hand: dict[str, int] = dict(connection.execute(held).tuples().all())
-    return {rep: Load(today.get(rep, 0), in_hand.get(rep, 0), newest.get(rep, 0)) for rep in days}
 
 
 def had(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Had]]:

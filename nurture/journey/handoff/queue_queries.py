@@ -143,15 +143,6 @@ def postpone(
     return len(found)
 
 
-def ask_again(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
-    """Have the leads of these queues looked at now: who decides about them has changed."""
-    asleep = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
-    if database.skips_locked:
-        held = select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id)
-        connection.execute(held.with_for_update())
-    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))
-
-
 def count(connection: Connection) -> int:
     """Return how many leads wait for a rep."""
     return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
@@ -168,9 +159,3 @@ def note_pressure(connection: Connection, seen: Pressure, full_until: datetime |
     }
     if connection.execute(update(pressure).values(values)).rowcount == 0:
         connection.execute(insert(pressure).values(id=1, **values))
-
-
-def full_until(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the reps are foreseen to have room again, None if they have some now."""
-    until: datetime | None = connection.execute(select(pressure.c.full_until)).scalar()
-    return until if until is not None and until > now else None

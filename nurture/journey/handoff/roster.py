@@ -12,8 +12,9 @@ from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.domain.routing.routing import ASKED_AGAIN
 from nurture.errors import NotFound, Refused
-from nurture.journey.handoff import queries, queue_queries, workspace_queries
+from nurture.journey.handoff import queries, workspace_queries
 from nurture.journey.handoff.workspace_queries import NOTHING_ASKED
+from nurture.journey.leads import signal_queries
 from nurture.journey.routing import capacity as routing_capacity
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.queries import LeaveRow
@@ -90,7 +91,7 @@ def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
     with house.database.write() as connection:
         if not routing_queries.cancel_leave(connection, rep, first, now):
             raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
-        queue_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
+        signal_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 
 def named_rep(policy: Policy, rep_id: str) -> Rep:

@@ -24,7 +24,7 @@ from nurture.journey.consent.suppression import OptOut
 from nurture.journey.intake import interpret, queries
 from nurture.journey.intake.interpret import Heard, Place
 from nurture.journey.intake.queries import Entries, Key, Known, Line, NewCustody, NewLead, Told, Updated
-from nurture.journey.leads import suppression_queries
+from nurture.journey.leads import address_queries, suppression_queries
 from nurture.journey.leads.changeset import Cancelled, Custodied, Ended
 
 SOURCE: Final = "import"
@@ -118,7 +118,7 @@ class Arrivals:
         database, connection = self._database, self._connection
         acquire(database, connection, Lock.INTAKE)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
-        found = queries.addresses(database, connection, emails, revive=True)
+        found = address_queries.addresses(database, connection, emails, revive=True)
         named = queries.identities(database, connection, list(dict.fromkeys(key for key in keys if key)))
         wanted = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(named.values())
         leads = {one.lead_id: Arrival.of(one) for one in queries.known(database, connection, wanted)}

@@ -26,7 +26,7 @@ from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import DECIDED_QUEUES, NEEDS, OWNED_QUEUES
+from nurture.domain.lead import DECIDED_QUEUES, NEEDS, OWNED_QUEUES, Custodian
 from nurture.journey.leads.changeset import hold, insert_rows
 
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
@@ -248,3 +248,12 @@ def newest_touches(
         message.c.lead_id, message.c.step, message.c.enrollment_id, message.c.track, message.c.id
     ).join(newest, newest.c.id == message.c.id)
     return {(row[0], row[1]): Answered(*row[2:]) for row in connection.execute(wanted)}
+
+
+def ask_again(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
+    """Have the leads of these queues looked at now: who decides about them has changed."""
+    asleep = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
+    if database.skips_locked:
+        held = select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id)
+        connection.execute(held.with_for_update())
+    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -16,20 +16,21 @@ from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
 from nurture.domain.consent.suppression import Standing, covering, told
 from nurture.domain.lead import Custodian, Engagement, Fact, Lead, Timeline
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.planning.lead_view import Enrollment, Position, Touch, TouchState, View
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.changeset import hold
 from nurture.journey.leads.suppression_queries import standing as what_stands
-from nurture.journey.scoring.queries import SUMS, kept
+
+SUMS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
+
+"""The columns of the sums, in the order of the policy's half-lives."""
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-
-Holidays = Callable[[str, datetime], Collection[date]]
-"""The public holidays of a country (ISO code) around a moment, as local dates."""
 
 TOUCH_STATES: Final[Mapping[str, TouchState]] = {
     "planned": TouchState.IN_AIR,
@@ -366,3 +367,10 @@ def _suppressed(row: DueRow, standing: tuple[Standing, ...]) -> tuple[str, tuple
         return "", ()
     why = covering(standing, row.track)
     return told(why) if why is not None else "", standing
+
+
+def kept(sums: Sequence[float | None], at: datetime | None, under: str | None) -> Engagement:
+    """Return the engagement of a row."""
+    if at is None:
+        return Engagement(under=under or "")
+    return Engagement(tuple(value for value in sums if value is not None), at, under or "")

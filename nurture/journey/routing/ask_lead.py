@@ -6,22 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table
 
 from nurture.db.tables import core
-from nurture.domain.lead import NEEDS, Custodian, Fact, Queue
 from nurture.domain.planning.conditions import Any as AnyOf
 from nurture.domain.planning.conditions import Comparison, Condition, Every, Field, Not
-from nurture.domain.signals import SignalKind
-from nurture.errors import NotFound
 from nurture.formats.places import countries, country_code
-from nurture.journey.engagement import signals
-from nurture.journey.leads import snapshot
-from nurture.journey.leads.changeset import Factual, Intended
+from nurture.journey.leads.changeset import Intended
 from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
-from nurture.journey.preferences import unsubscribe
-from nurture.journey.routing import queries
 from nurture.journey.routing.queries import WantedRow
 from nurture.journey.tracks.touch_email import Letter, full_name, sender_address, touch_values
 from nurture.mail.rendering.render import Address, Envelope, compose
@@ -30,7 +22,6 @@ from nurture.runtime import public_links
 from nurture.runtime.context import House
 from nurture.runtime.public_links import Wanted
 from nurture.runtime.published import Rulebook
-from nurture.runtime.token_queries import Kept
 
 ASK: Final = "ask"
 """The kind of these emails. Their `step` is the fact that is asked for."""
@@ -61,15 +52,6 @@ class Question:
     options: tuple[tuple[str, str], ...] = ()
     first: tuple[str, ...] = ()
     number: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Asking:
-    """A question to the lead of a link, who asks, and what is known by now."""
-
-    question: Question
-    sender: str
-    known: bool
 
 
 def question_of(field: str, conditions: list[Condition]) -> Question:
@@ -155,54 +137,3 @@ def letter(house: House, connection: Connection, one: Waiting) -> Letter:
         origin=house.origin,
     )
     return Letter(compose(compiled, values, envelope), made)
-
-
-def show(house: House, kept: Kept) -> Asking | None:
-    """Return the question that the link of an email asks; None if nothing is known of it."""
-    with house.database.read() as connection:
-        field = connection.execute(
-            select(_message.c.step).where(_message.c.id == kept.message_id, _message.c.kind == ASK)
-        ).scalar_one_or_none()
-        if field is None:
-            return None
-        rules = house.rulebooks.current(connection).policy.routing
-        facts = queries.facts_of(connection, kept.lead_id)
-        sender = unsubscribe.sender_of(house, connection, kept)
-    known = facts.get(field)
-    return Asking(question_of(field, [rule.when for rule in rules]), sender, bool(str(known or "").strip()))
-
-
-def read(question: Question, told: str) -> Fact:
-    """Return what an answer means; None for none, or for one that the question does not know."""
-    plain = " ".join(told.split())
-    if not plain or len(plain) > LONGEST:
-        return None
-    if question.field == "country":
-        return country_code(plain)
-    if question.number:
-        return int(plain) if plain.isascii() and plain.isdigit() and len(plain) <= 9 else None
-    return plain
-
-
-def answer(house: House, kept: Kept, asking: Asking, value: Fact, now: datetime) -> None:
-    """Keep what the lead answered as a fact; if it waited for that, it is routed at once."""
-    field = asking.question.field
-    with house.database.write() as connection:
-        rows = snapshot.these(house.database, connection, [kept.lead_id])
-        if not rows:
-            raise NotFound(f"There is no lead {kept.lead_id}; it may have been erased.")
-        (lead,) = snapshot.views(house.database, connection, rows, now, house.holidays)
-        mover = Mover(house.rulebooks.current(connection), now, "listen")
-        facts = {**lead.view.lead.facts, field: value}
-        mover.changes.facts.append(Factual(kept.lead_id, facts))
-        moved = None
-        if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{NEEDS}{field}":
-            moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
-        because = f"the lead told its {field}, by the link in message {kept.message_id}"
-        mover.note(lead, "told", because, moved, ref=field)
-        mover.changes.write(house.database, connection, now)
-        if field == "country" and isinstance(value, str):
-            queries.set_country(connection, kept.lead_id, value, now)
-        queries.fill(house.database, connection, [(kept.lead_id, field, "lead")], now)
-    key = f"submitted|{kept.message_id}|{field}"
-    signals.record(house, [unsubscribe.answered(house, kept, SignalKind.SUBMITTED, key, now)], now)

@@ -8,9 +8,9 @@ from datetime import date, datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture.domain.planning import calendar
+from nurture.domain.planning.calendar import Holidays
 from nurture.domain.policy.team import Rep
 from nurture.domain.routing.round_robin import Standing
-from nurture.journey.leads.snapshot import Holidays
 from nurture.journey.routing import queries
 from nurture.journey.routing.queries import LeaveRow
 

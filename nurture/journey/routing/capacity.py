@@ -9,14 +9,13 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.planning.calendar import NeverOpens, is_open
+from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open
 from nurture.domain.policy.business_hours import Working, add, business_day, day_opens
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Hours
 from nurture.domain.routing.priority import Pressure
 from nurture.domain.routing.round_robin import Standing, has_room
-from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.leads.snapshot import Holidays
+from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.availability import presence
 from nurture.runtime.context import House
 
@@ -92,7 +91,7 @@ class Room:
 def look(house: House, connection: Connection, policy: Policy, now: datetime) -> Room:
     """Count what reps were given this business day and have in hand; be the only one who gives them more."""
     workings = {rep.id: working(rep.hours, house.holidays, now) for rep in policy.reps}
-    loads = handoff_queries.loads(
+    loads = routing_queries.loads(
         house.database, connection, {id_: _began(one, now) for id_, one in workings.items()}
     )
     team = presence(connection, policy.reps, now, house.holidays)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, Integer, String, Table, func, or_, select, update
 from sqlalchemy.types import TypeEngine
@@ -24,14 +24,7 @@ custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
-
-class Origin(NamedTuple):
-    """Where a lead writes from, and since when its custodian keeps it."""
-
-    lead_id: int
-    email: str | None
-    country: str
-    since: datetime
+_IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_up_at.is_(None))
 
 
 class LeaveRow(NamedTuple):
@@ -99,18 +92,6 @@ _WANTED: Mapping[str, TypeEngine[Any]] = dict(
         strict=True,
     )
 )
-
-
-def origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:
-    """Return where these leads write from, by lead id."""
-    chosen = database.ids("chosen", lead_ids)
-    wanted = (
-        select(lead.c.id, address.c.email, lead.c.country, custody.c.since)
-        .join(chosen, chosen.c.id == lead.c.id)
-        .join(custody, custody.c.lead_id == lead.c.id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
-    )
-    return {row.lead_id: row for row in map(Origin._make, connection.execute(wanted))}
 
 
 def former_owners(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
@@ -234,12 +215,6 @@ def erase(connection: Connection, lead_id: int) -> int:
     return connection.execute(routing.delete().where(routing.c.lead_id == lead_id)).rowcount
 
 
-def facts_of(connection: Connection, lead_id: int) -> dict[str, Any]:
-    """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
-    row = connection.execute(select(lead.c.facts, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
-    return {} if row is None else {**row.facts, **({"country": row.country} if row.country else {})}
-
-
 def set_country(connection: Connection, lead_id: int, code: str, now: datetime) -> None:
     """Write in which country a lead works, as it said itself."""
     connection.execute(update(lead).where(lead.c.id == lead_id).values(country=code, updated_at=now))
@@ -288,3 +263,33 @@ def wake(database: Database, connection: Connection, lead_ids: Sequence[int], no
         )
         .values(due_at=now, version=custody.c.version + 1)
     )
+
+
+class Load(NamedTuple):
+    """What a rep was given: offers this business day, open work in hand, and the newest offer's number."""
+
+    today: int = 0
+    in_hand: int = 0
+    newest: int = 0
+
+
+def loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, Load]:
+    """Return what each rep was given since their business day began, and what they have in hand.
+
+    In hand is what waits for their answer, and what they took over and did not follow up yet.
+    """
+    began = database.rows("began", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
+    last = select(offer.c.id).where(offer.c.rep == began.c.rep)  # by the index, however many there were
+    last = last.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
+    ever = connection.execute(select(began.c.rep, last.scalar_subquery())).tuples()
+    newest = {rep: number for rep, number in ever if number is not None}
+    given = (
+        select(offer.c.rep, func.count())
+        .join(began, began.c.rep == offer.c.rep)
+        .where(offer.c.offered_at >= began.c.at)
+        .group_by(offer.c.rep)
+    )
+    today: dict[str, int] = dict(connection.execute(given).tuples().all())
+    held = select(offer.c.rep, func.count()).where(*_IN_HAND).group_by(offer.c.rep)
+    in_hand: dict[str, int] = dict(connection.execute(held).tuples().all())
+    return {rep: Load(today.get(rep, 0), in_hand.get(rep, 0), newest.get(rep, 0)) for rep in days}

@@ -22,14 +22,16 @@ from nurture.domain.routing.round_robin import UNSEEN, Standing, turn_key
 from nurture.domain.routing.routing import Asked, Plan, Routed, RoutingRule, route
 from nurture.domain.routing.routing_snapshot import plain, standing
 from nurture.journey.accounts import queries as accounts_queries
-from nurture.journey.accounts.index_cache import as_account
+from nurture.journey.accounts.index_cache import as_account, current_index
 from nurture.journey.accounts.match.domains import company_domain
 from nurture.journey.accounts.match.index import Directory
 from nurture.journey.accounts.queries import Linked
+from nurture.journey.leads import origin_queries
+from nurture.journey.leads.origin_queries import Origin
 from nurture.journey.leads.snapshot import Claimed
 from nurture.journey.routing import queries as store
 from nurture.journey.routing.capacity import Room
-from nurture.journey.routing.queries import Decided, Origin, WantedRow
+from nurture.journey.routing.queries import Decided, WantedRow
 from nurture.runtime.context import House
 
 
@@ -195,10 +197,10 @@ def router(
         house,
         policy,
         room.now,
-        house.directories.current(connection),
+        current_index(house.account_index, connection),
         team,
         refused,
-        store.origins(database, connection, lead_ids),
+        origin_queries.origins(database, connection, lead_ids),
         linked,
         _owned(database, connection, linked),
         store.former_owners(database, connection, lead_ids),

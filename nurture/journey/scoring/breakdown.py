@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from nurture.db import locks
 from nurture.domain.lead import Engagement
 from nurture.domain.planning import conditions
 from nurture.domain.planning.click_grace import settles_at
@@ -18,7 +19,6 @@ from nurture.errors import NotFound
 from nurture.journey.leads import snapshot
 from nurture.journey.scoring import queries
 from nurture.journey.scoring.queries import Deed
-from nurture.reporting import ledger_queries
 from nurture.runtime.context import House
 
 
@@ -82,7 +82,7 @@ def reckon(house: House, lead_id: int, now: datetime) -> Reckoning:
     """Reckon the score of a lead at *now* (UTC), without writing. Raises NotFound."""
     database = house.database
     with database.read() as connection:
-        ledger_queries.freeze(database, connection)
+        locks.freeze(database, connection)
         policy = house.rulebooks.current(connection).policy
         rows = snapshot.these(database, connection, [lead_id], lock=False)
         if not rows:

@@ -16,12 +16,10 @@ from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.journey.leads.changeset import hold
+from nurture.journey.leads.snapshot import SUMS
 
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-
-SUMS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
-"""The columns of the sums, in the order of the policy's half-lives."""
 
 
 class Scored(NamedTuple):
@@ -61,13 +59,6 @@ _STATED: Final[Mapping[str, TypeEngine[Any]]] = {
     "decides_on": Date(),
     "decides_stated_at": _TIME,
 }
-
-
-def kept(sums: Sequence[float | None], at: datetime | None, under: str | None) -> Engagement:
-    """Return the engagement of a row."""
-    if at is None:
-        return Engagement(under=under or "")
-    return Engagement(tuple(value for value in sums if value is not None), at, under or "")
 
 
 def write(database: Database, connection: Connection, rows: Sequence[Scored], now: datetime) -> None:

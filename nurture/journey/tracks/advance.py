@@ -15,8 +15,7 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning.lead_view import Position
 from nurture.domain.planning.planner import Action, Decision, Leave, NoteFact, OfferToSales, SendTouch, decide
 from nurture.domain.planning.program import ToTrack
-from nurture.journey.handoff import queue_queries
-from nurture.journey.leads import snapshot
+from nurture.journey.leads import capacity_queries, snapshot
 from nurture.journey.leads.changeset import Factual, Intended, Placed
 from nurture.journey.leads.snapshot import Claimed
 from nurture.journey.leads.transitions import Mover
@@ -73,7 +72,7 @@ def reps_full_until(connection: Connection, book: Rulebook, now: datetime) -> da
     heeded = book.policy.pace.hold_calls_to_action_at is not None
     if not heeded or not any(program.calls_to_action for program in book.programs.values()):
         return None
-    return queue_queries.full_until(connection, now)
+    return capacity_queries.full_until(connection, now)
 
 
 def _advance_one(lead: Claimed, mover: Mover) -> str:

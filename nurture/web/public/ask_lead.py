@@ -8,8 +8,8 @@ from typing import Final
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
-from nurture.journey.routing import ask_lead
-from nurture.journey.routing.ask_lead import Asking
+from nurture.journey.preferences import answer_question
+from nurture.journey.preferences.answer_question import Asking
 from nurture.web.auth import Site, TheSite, TheVisit
 from nurture.web.forms import Fields
 
@@ -19,16 +19,16 @@ FEW: Final = 6
 
 def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
     """Show the question. Mail scanners open every link, so that nothing may happen yet."""
-    return _page(site, _asking(ask_lead.show(site.house, visit.kept)))
+    return _page(site, _asking(answer_question.show(site.house, visit.kept)))
 
 
 def answer(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
     """Keep the answer; ask again where it is not clear."""
-    shown = _asking(ask_lead.show(site.house, visit.kept))
-    value = ask_lead.read(shown.question, fields.get("other") or fields.get("answer", ""))
+    shown = _asking(answer_question.show(site.house, visit.kept))
+    value = answer_question.read(shown.question, fields.get("other") or fields.get("answer", ""))
     if value is None:
         return _page(site, shown, status=422, given=fields)
-    ask_lead.answer(site.house, visit.kept, shown, value, site.clock.now())
+    answer_question.answer(site.house, visit.kept, shown, value, site.clock.now())
     return site.look.page("ask-done.html", shown=shown)
 
 

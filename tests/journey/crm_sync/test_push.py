@@ -21,6 +21,7 @@ from nurture.journey.crm_sync import push
 from nurture.journey.delivery import circuit_breakers
 from nurture.journey.erasure import erase
 from nurture.journey.handoff import sweep
+from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.outbox import crm_records
 from nurture.runtime.context import House
@@ -119,7 +120,7 @@ def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(house: House
     for minutes in (0, 3, 6):
         run(house, timedelta(minutes=minutes))
     sweep.reject(house, 1, "please-check", START)
-    manual.close(house, first, manual.Closing.LOST, START, reason="gone")
+    close.close(house, first, manual.Closing.LOST, START, reason="gone")
     run(house, DAY)
     assert crm.told == [
         ("nurture-handoff-1", "rejected"),

@@ -23,6 +23,7 @@ from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import Recorded
 from nurture.journey.leads.transitions import TRY_FAULTY_AGAIN_AFTER
+from nurture.journey.outcomes import close
 from nurture.journey.tracks import advance, enroll, manual
 from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Rejected
 from nurture.mail.rendering.compile import CompiledEmail
@@ -245,7 +246,7 @@ def test_of_what_was_taken_away_before_it_was_composed_nothing_is_kept(house: Ho
 
     def take(point: str, _refs: Sequence[str]) -> None:
         if point == taken_at:
-            manual.close(house, lead, Closing.LOST, OPEN)
+            close.close(house, lead, Closing.LOST, OPEN)
 
     held = claim.claim_batch(worker, OPEN, 10, take)
     assert [one.lead_id for one in held.waiting] == [other]
@@ -294,7 +295,7 @@ def test_no_touch_goes_after_the_lead_is_handed_off(house: House, moment: str) -
 def test_no_touch_goes_after_a_rep_accepted_or_the_lead_was_closed(house: House) -> None:
     taken, won = _planned(house), _planned(house)
     tell(house, taken, SignalKind.REPLIED, OPEN)
-    manual.close(house, won, Closing.WON, OPEN)
+    close.close(house, won, Closing.WON, OPEN)
     tick_at(house, OPEN)
     sweep.accept(house, one(house, "SELECT id FROM offer"), OPEN)
     for day in range(1, 60):

@@ -14,7 +14,7 @@ from nurture.domain.signals import SignalKind
 from nurture.errors import Refused
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import signal_queries
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at
 from tests.journey.observe import custody, due_at, everything, heard, one, rows, same_house, tell, write
@@ -136,7 +136,7 @@ def test_a_date_that_is_none_from_a_door_without_a_check_stops_no_other_signal(h
 def test_a_lead_that_was_given_up_comes_back_with_a_new_interest(house: House, closing: Closing) -> None:
     lead = add_lead(house, title="Clerk")
     tick_at(house, START)
-    manual.close(house, lead, closing, START + HOUR, reason="quiet")
+    close.close(house, lead, closing, START + HOUR, reason="quiet")
     tell(house, lead, SignalKind.CLICKED, START + 2 * HOUR)
     assert custody(house, lead) == ("closed", closing.value)
     tell(house, lead, SignalKind.REGISTERED, START + 3 * DAY)
@@ -148,7 +148,7 @@ def test_a_lead_that_was_given_up_comes_back_with_a_new_interest(house: House, c
 
 def test_a_customer_stays_one_whatever_it_does(house: House) -> None:
     lead = add_lead(house)
-    manual.close(house, lead, Closing.WON, START)
+    close.close(house, lead, Closing.WON, START)
     for kind in SignalKind:
         value = "2027-01-01" if kind is SignalKind.DECIDING else None
         tell(house, lead, kind, START + DAY, value)
@@ -158,7 +158,7 @@ def test_a_customer_stays_one_whatever_it_does(house: House) -> None:
 def test_a_returning_lead_waits_for_re_entry_before_the_same_track_takes_it(house: House) -> None:
     lead = add_lead(house, title="Head")
     tick_at(house, START)
-    manual.close(house, lead, Closing.LOST, START + HOUR, reason="quiet")
+    close.close(house, lead, Closing.LOST, START + HOUR, reason="quiet")
     tell(house, lead, SignalKind.REGISTERED, START + 5 * DAY)
     tick_at(house, START + 5 * DAY)
     assert custody(house, lead) == ("track", "keep")  # welcome only after 30 days
@@ -167,7 +167,7 @@ def test_a_returning_lead_waits_for_re_entry_before_the_same_track_takes_it(hous
 def test_a_lead_that_may_not_be_mailed_comes_back_to_its_queue(house: House) -> None:
     lead = add_lead(house, title="Head")
     tell(house, lead, SignalKind.UNSUBSCRIBED, START)
-    manual.close(house, lead, Closing.LOST, START, reason="quiet")
+    close.close(house, lead, Closing.LOST, START, reason="quiet")
     tell(house, lead, SignalKind.REQUESTED_DEMO, START + DAY)
     tick_at(house, START + DAY)
     assert custody(house, lead) == ("queue", "suppressed")

@@ -23,7 +23,7 @@ from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, idempotency
 from nurture.journey.intake.api.idempotency import Answer, Request
 from nurture.journey.intake.api.tokens import create
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.runtime.context import House
 from tests.doubles.events import body_of, event
 from tests.journey.builders import START, make_house, tick_at, tiny_rules
@@ -190,7 +190,7 @@ def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(house: House
 
 def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(house: House, tmp_path: Path) -> None:
     lead = everything_happens(house, tmp_path)
-    manual.close(house, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
+    close.close(house, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
     erase.forget(house, str(lead), NOW + timedelta(hours=2))
     told = rows(house, "SELECT because FROM journal WHERE lead_id = :id", id=lead)
     assert not [because for (because,) in told if "Holm" in str(because)]

@@ -27,7 +27,7 @@ from nurture.journey.engagement.click_filtering import Visited
 from nurture.journey.erasure import erase
 from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, outcome_batches
-from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes import close, outcomes
 from nurture.journey.tracks import manual
 from nurture.reporting import audit
 from nurture.runtime.context import House
@@ -99,7 +99,7 @@ def _by_hand(house: House, folder: Path, lead: int, to: str) -> None:
         lambda: manual.enrol(house, lead, "welcome", LATER),
         lambda: manual.pause(house, lead, None, LATER),
         lambda: manual.qualify(house, lead, {"need": "Mia needs it"}, LATER, source="call"),
-        lambda: manual.close(house, lead, Closing.WON, LATER, reason="Mia Holm bought"),
+        lambda: close.close(house, lead, Closing.WON, LATER, reason="Mia Holm bought"),
     ):
         with pytest.raises(NotFound):
             act()

@@ -16,9 +16,8 @@ from nurture.journey.erasure import erase
 from nurture.journey.handoff import call_back, follow_up, responses, roster
 from nurture.journey.handoff import sweep as handoff_sweep
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.outcomes import outcomes
+from nurture.journey.outcomes import close, outcomes
 from nurture.journey.outcomes.outcomes import Telling
-from nurture.journey.tracks import manual
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
 from tests.journey.intake.lead_files import row, saved
@@ -90,7 +89,7 @@ FREE: dict[str, Callable[[House, int, Path], object]] = {
     "to be called later": lambda house, lead, _: call_back.call_back(
         house, _offer_of(house, lead), (NOW + timedelta(days=40)).date(), NOW
     ),
-    "closed by hand": lambda house, lead, _: manual.close(house, lead, Closing.WON, NOW),
+    "closed by hand": lambda house, lead, _: close.close(house, lead, Closing.WON, NOW),
     "won in the CRM": lambda house, lead, _: outcomes.tell(
         house, [Telling(lead, Closing.WON, NOW, 10.0)], "crm", NOW
     ),

@@ -24,6 +24,7 @@ from nurture.journey.handoff import call_back, responses
 from nurture.journey.intake import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
+from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.mail.inbound.message import read_mail
 from nurture.reporting import explain
@@ -124,7 +125,7 @@ def closed(closing: Closing) -> Callable[[House], int]:
     def state(house: House) -> int:
         lead, offer = offered(house)
         responses.accept(house, offer, NOW)
-        manual.close(house, lead, closing, NOW)
+        close.close(house, lead, closing, NOW)
         return lead
 
     return state
@@ -391,7 +392,7 @@ def test_a_file_that_newly_tells_of_a_demo_is_a_request_of_today(
     elif silence == "unsubscribed":
         tell(house, lead, SignalKind.UNSUBSCRIBED, NOW)
     else:
-        manual.close(house, lead, Closing.LOST, NOW)
+        close.close(house, lead, Closing.LOST, NOW)
     tick_at(house, NOW)
     assert not with_sales(house, lead)
     bring_in("yes", NOW + DAY)

@@ -12,7 +12,7 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import Refused
 from nurture.journey.handoff import call_back, follow_up, reassign, roster, sweep
-from nurture.journey.tracks import manual
+from nurture.journey.outcomes import close
 from nurture.reporting import explain
 from nurture.runtime.context import House
 from tests.journey.builders import add_lead, make_house, tick_at, tiny_rules
@@ -179,7 +179,7 @@ def test_what_was_said_before_the_rep_took_over_is_no_touch(house: House) -> Non
 def test_a_closed_lead_is_no_work_in_hand(house: House) -> None:
     lead, offer = _offered(house)
     sweep.accept(house, offer, MONDAY)
-    manual.close(house, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
+    close.close(house, lead, Closing.LOST, MONDAY + HOUR, reason="no budget")
     assert one(house, "SELECT followed_how FROM offer") == "closed"
 
 

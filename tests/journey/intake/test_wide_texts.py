@@ -16,7 +16,7 @@ from nurture.journey.accounts import import_file
 from nurture.journey.engagement import signal_files
 from nurture.journey.intake import import_file as intake_import_file
 from nurture.journey.intake.api import batches, outcome_batches
-from nurture.reporting import explain
+from nurture.journey.leads import find
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house
 from tests.journey.engagement.test_replies import HOUR
@@ -72,8 +72,8 @@ def test_a_lead_is_known_again_by_an_id_as_long_as_it_may_be(house: House) -> No
     for counts in ({"new": 1, "updated": 0, "unchanged": 0}, {"new": 0, "updated": 0, "unchanged": 1}):
         done = batches.post_leads(house, "crm", [{"external_id": long}], "a program", NOW)
         assert (done.accepted, done.counts) == (1, counts)
-    lead = explain.find_lead(house, long)
-    assert explain.find_lead(house, f"crm:{long}") == lead
+    lead = find.find_lead(house, long)
+    assert find.find_lead(house, f"crm:{long}") == lead
     named = {"external_id": long, "source": "crm"}
     assert batches.post_signals(house, [signal(lead=named)], NOW).accepted == 1
     assert one(house, "SELECT lead_id FROM signal") == lead

@@ -12,7 +12,8 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
 from nurture.journey.engagement.click_filtering import Visited
-from nurture.journey.tracks import enroll, manual
+from nurture.journey.outcomes import close
+from nurture.journey.tracks import enroll
 from nurture.publishing.publish import publish
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
@@ -88,7 +89,7 @@ def test_a_click_settles_before_it_makes_a_lead_ready(
     house = make_house(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
     lead = add_lead(house, title="Head")
     tick_at(house, START, START + timedelta(hours=2))
-    manual.close(house, lead, Closing.UNREACHABLE, START + DAY)
+    close.close(house, lead, Closing.UNREACHABLE, START + DAY)
     at = START + 2 * DAY
     message = one(house, "SELECT id FROM message WHERE kind = 'touch'")
     agent = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

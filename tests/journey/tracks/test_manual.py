@@ -12,6 +12,7 @@ from nurture.domain.lead import Closing
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound, Refused
 from nurture.journey.handoff import sweep
+from nurture.journey.outcomes import close
 from nurture.journey.tracks import manual
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at
@@ -68,7 +69,7 @@ def test_while_sales_has_a_lead_marketing_does_not_take_it(house: House) -> None
 
 def test_a_customer_goes_back_on_no_track(house: House) -> None:
     lead = add_lead(house, title="Head")
-    manual.close(house, lead, Closing.WON, START)
+    close.close(house, lead, Closing.WON, START)
     with pytest.raises(Refused, match="closed as won"):
         manual.enrol(house, lead, "keep", START)
     assert custody(house, lead) == ("closed", "won")
@@ -111,7 +112,7 @@ def test_a_pace_beyond_what_a_track_can_keep_is_refused(house: House, days: int)
 def test_closing_ends_everything_and_withdraws_an_open_offer(house: House) -> None:
     lead = add_lead(house, demo_requested=True)
     tick_at(house, START)
-    manual.close(house, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
+    close.close(house, lead, Closing.WON, START + HOUR, happened_at=START - DAY, amount=900.0)
     assert custody(house, lead) == ("closed", "won")
     assert due_at(house, lead) is None
     assert one(house, "SELECT state FROM offer") == "withdrawn"
@@ -122,11 +123,11 @@ def test_closing_ends_everything_and_withdraws_an_open_offer(house: House) -> No
 
 def test_closing_twice_alike_changes_nothing_and_otherwise_is_refused(house: House) -> None:
     lead = add_lead(house)
-    manual.close(house, lead, Closing.WON, START)
+    close.close(house, lead, Closing.WON, START)
     before = everything(house)
-    manual.close(house, lead, Closing.WON, START + DAY)
+    close.close(house, lead, Closing.WON, START + DAY)
     with pytest.raises(Refused, match="closed as won already"):
-        manual.close(house, lead, Closing.LOST, START + DAY, reason="late")
+        close.close(house, lead, Closing.LOST, START + DAY, reason="late")
     assert everything(house) == before
 
 
@@ -137,7 +138,7 @@ def test_a_lead_that_is_not_there_is_named_and_nothing_is_done(house: House) -> 
         lambda: manual.leave(house, 99, "by-hand", START),
         lambda: manual.pause(house, 99, None, START),
         lambda: manual.set_pace(house, 99, 30, START),
-        lambda: manual.close(house, 99, Closing.WON, START),
+        lambda: close.close(house, 99, Closing.WON, START),
     ):
         with pytest.raises(NotFound, match="no lead 99"):
             act()

@@ -1,0 +1,45 @@
+"""Where leads write from, and the fields that are known of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table, select
+
+from nurture.db.engine import Database
+from nurture.db.tables import core
+
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
+
+custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
+
+lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
+
+
+class Origin(NamedTuple):
+    """Where a lead writes from, and since when its custodian keeps it."""
+
+    lead_id: int
+    email: str | None
+    country: str
+    since: datetime
+
+
+def origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:
+    """Return where these leads write from, by lead id."""
+    chosen = database.ids("chosen", lead_ids)
+    wanted = (
+        select(lead.c.id, address.c.email, lead.c.country, custody.c.since)
+        .join(chosen, chosen.c.id == lead.c.id)
+        .join(custody, custody.c.lead_id == lead.c.id)
+        .outerjoin(address, address.c.id == lead.c.address_id)
+    )
+    return {row.lead_id: row for row in map(Origin._make, connection.execute(wanted))}
+
+
+def facts_of(connection: Connection, lead_id: int) -> dict[str, Any]:
+    """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
+    row = connection.execute(select(lead.c.facts, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
+    return {} if row is None else {**row.facts, **({"country": row.country} if row.country else {})}

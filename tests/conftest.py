@@ -16,7 +16,7 @@ from nurture.db.engine import Database
 from tests.postgres import Reused, postgres
 from tests.sqlite import copy_alone, hurried
 
-PURE = ("tests/domain/", "tests/rules/", "tests/matching/")
+PURE = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
 """Folders of tests without a database, all of which `make quick` runs."""
 
 # How long an example takes says how busy the machine is. Examples share a test's folder knowingly.

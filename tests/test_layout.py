@@ -78,8 +78,8 @@ def test_the_top_level_is_as_designed() -> None:
 
 def test_every_package_of_tests_has_one_file_that_make_quick_runs() -> None:
     marked: dict[str, int] = {}
-    for path in (ROOT / "tests").glob("*/test_*.py"):
-        folder = f"tests/{path.parent.name}/"
+    for path in (ROOT / "tests").glob("*/**/test_*.py"):
+        folder = f"tests/{path.relative_to(ROOT / 'tests').parts[0]}/"
         marked[folder] = marked.get(folder, 0) + ("pytestmark = pytest.mark.quick" in path.read_text("utf-8"))
     of_processes = "tests/chaos/"  # these kill servers and wait for them: nothing there is quick
     assert marked == {folder: int(folder not in (*PURE, of_processes)) for folder in marked}

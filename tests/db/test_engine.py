@@ -29,6 +29,8 @@ from nurture.db.tables.core import metadata
 from nurture.db.types import Json, UtcDateTime
 from nurture.errors import DatabaseUnusable, traced
 
+pytestmark = pytest.mark.quick
+
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 KINDS: dict[str, TypeEngine[Any]] = {
     "big": BigInteger(),

@@ -35,6 +35,8 @@ from tests.doubles.imap import USER, Mailbox, imap_server
 from tests.journey.builders import START, make_house, tiny_rules
 from tests.journey.observe import Post, everything
 
+pytestmark = pytest.mark.quick
+
 KEY = "SG.very-secret"
 PASSWORD = "p%40ss-word"
 

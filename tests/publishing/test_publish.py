@@ -18,6 +18,8 @@ from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
 from tests.journey.observe import Post, custody, everything, messages, one, rows, same_house, write
 
+pytestmark = pytest.mark.quick
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

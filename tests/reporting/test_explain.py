@@ -25,6 +25,8 @@ from nurture.reporting.leads import list_leads
 from nurture.runtime.context import House
 from tests.journey.builders import START, add_lead, make_house, tick_at
 
+pytestmark = pytest.mark.quick
+
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 

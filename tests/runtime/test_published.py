@@ -15,6 +15,8 @@ from nurture.runtime.published import Rulebooks
 from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
 from tests.journey.observe import one
 
+pytestmark = pytest.mark.quick
+
 SLOW = "on_doubt: {resend_after: 24 hours}\ndefault: {per_day: 50}\n"
 
 

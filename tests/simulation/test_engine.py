@@ -12,6 +12,8 @@ from nurture.definitions import read_folder
 from nurture.errors import NotFound, RulesFaulty
 from nurture.simulation.engine import Calendar, simulate
 
+pytestmark = pytest.mark.quick
+
 TEMPLATES = Path(__file__).parents[2] / "templates"
 MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 

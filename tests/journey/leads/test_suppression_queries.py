@@ -15,8 +15,6 @@ from nurture.errors import NurtureError
 from nurture.journey.leads import suppression_queries
 from nurture.journey.leads.suppression_queries import Entry
 
-pytestmark = pytest.mark.quick
-
 AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
 ADDRESS = core.Address.__table__  # type: ignore[attr-defined]

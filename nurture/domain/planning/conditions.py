@@ -18,7 +18,6 @@ from nurture.domain.planning.calendar import start_of
 from nurture.domain.planning.lead_view import View
 from nurture.domain.scoring import bant, scoring
 from nurture.domain.scoring.bant import Bant
-from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 
 MOMENT: Final = timedelta(microseconds=1)
@@ -163,13 +162,12 @@ WORST_FIT: Final = "D"
 class Question:
     """What a condition is asked about: a view, the points of signals, and since when deeds count.
 
-    *answered_at* is for the policy's criteria: evidence from before it (deeds, points, a stated date that was
-    near already) was answered by a rep, and counts no more. *fit* are the rules that give the fit letter.
-    *newer_than*: what `Newer` conditions rest on is not older.
+    *answered_at* is for the policy's criteria: older evidence was answered by a rep, and counts no more. *fit*
+    are the rules that give the fit letter. *newer_than*: what `Newer` conditions rest on is not older.
     """
 
     view: View
-    points: Points
+    points: scoring.Points
     since: datetime | None = None
     answered_at: datetime | None = None
     fit: tuple[FitRule, ...] = ()

@@ -162,7 +162,7 @@ WORST_FIT: Final = "D"
 class Question:
     """What a condition is asked about: a view, the points of signals, and since when deeds count.
 
-    *answered_at* is for the policy's criteria: older evidence was answered by a rep, and counts no more. *fit*
+    *answered_at* is for the policy's criteria: a rep has answered older evidence, which counts no more. *fit*
     are the rules that give the fit letter. *newer_than*: what `Newer` conditions rest on is not older.
     """
 

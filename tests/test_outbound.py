@@ -36,7 +36,7 @@ CALLS: Final = {
     "nurture/mail/providers/sendgrid/http_client.py": "NURTURE_SENDGRID_URL, by the system's proxy",
     "nurture/mail/providers/smtp/commands.py": "reads the answers of the next",
     "nurture/mail/providers/smtp/connection.py": "NURTURE_SMTP_URL",
-    "nurture/operations/reach.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL and the Prefect server",
+    "nurture/operations/reach.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
     "nurture/mail/inbound/reader.py": "a pair of sockets to its own child",
     "nurture/web/server.py": "listens",
     "flows/parent.py": "the Prefect server and the pages on loopback",

@@ -372,5 +372,5 @@ def test_a_trace_for_a_log_names_types_and_places_and_no_message() -> None:
     with pytest.raises(KeyError) as failed:
         parse()
     assert re.fullmatch(
-        r"KeyError at test_database\.py:\d+, from ValueError at test_database\.py:\d+", traced(failed.value)
+        r"KeyError at test_engine\.py:\d+, from ValueError at test_engine\.py:\d+", traced(failed.value)
     )

@@ -154,7 +154,7 @@ def test_who_is_brought_in_again_is_a_new_lead_that_is_not_mailed(house: House, 
     opt_in.opt_in(house, ADDRESS, EVERYTHING, "asked at the fair", NOW + 5 * DAY)
     with house.database.read() as connection:
         (address,) = rows(house, "SELECT address_id FROM lead WHERE id = :id", id=again)[0]
-        assert suppression.suppressions.standing(house.database, connection, [address]) == {}
+        assert suppression.suppression_queries.standing(house.database, connection, [address]) == {}
 
 
 def test_an_address_that_no_lead_has_is_forgotten_too(house: House) -> None:
@@ -165,7 +165,7 @@ def test_an_address_that_no_lead_has_is_forgotten_too(house: House) -> None:
     assert found_in(house) == {}
     suppression.suppress(house, ["stranger@people.example"], NOW)
     with house.database.read() as connection:
-        listed = [name for name, _ in suppression.suppressions.everything(connection)]
+        listed = [name for name, _ in suppression.suppression_queries.everything(connection)]
     assert listed == ["stranger@people.example"]
     assert suppression.suppress(house, [ADDRESS], NOW + DAY).known == 1
 

@@ -200,5 +200,5 @@ def test_a_crash_shows_a_page_without_its_reason_and_logs_no_path(caplog: pytest
     assert "content-security-policy" in page.headers
     (record,) = (record for record in caplog.records if record.name == "nurture.web.request_limits")
     assert "secret" not in caplog.text
-    assert re.fullmatch(r"request_failed GET no route: RuntimeError at test_site\.py:\d+", record.message)
+    assert re.fullmatch(r"request_failed GET no route: RuntimeError at test_app\.py:\d+", record.message)
     assert record.exc_info is None

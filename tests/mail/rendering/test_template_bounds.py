@@ -21,7 +21,7 @@ RULES = tiny_rules()
 ROOT = Path(__file__).parents[2]
 _CHECKED_ALONE = """
 import json, resource, signal, sys
-from tests.mail import test_bounds as bounds
+from tests.mail.rendering import test_template_bounds as bounds
 assert bounds.checked("Read on.") == []
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 512 * 2**20, used + 512 * 2**20))

@@ -29,7 +29,6 @@ from nurture.journey.leads import signal_queries
 from nurture.journey.leads.changeset import Changes, hold, insert_rows
 from nurture.outbox import crm_records
 
-address: Table = core.Address.__table__  # type: ignore[attr-defined]
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
 identity: Table = core.Identity.__table__  # type: ignore[attr-defined]

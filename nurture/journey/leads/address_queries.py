@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, Float, Integer, String, Table, select, update
+from sqlalchemy import BigInteger, Connection, String, Table, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.db.types import UtcDateTime
 from nurture.domain.address import mark_of
 from nurture.journey.leads.changeset import insert_rows
 
-_ID, _INT, _NUM, _TEXT, _TIME = BigInteger(), Integer(), Float(), String(), UtcDateTime()
-
-_ID, _INT, _NUM, _TEXT, _TIME = BigInteger(), Integer(), Float(), String(), UtcDateTime()
+_ID, _TEXT = BigInteger(), String()
 
 _ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
 
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
-
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 
 

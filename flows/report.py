@@ -39,7 +39,7 @@ async def audit_ledger(at: str | None = None) -> Counts | State[Any]:
     _tell(seen)
     if not seen.ok:
         return Failed(
-            message="The ledger does not close, or a promise is broken: `nurture audit` says where."
+            message="The ledger does not close, or a promise is broken: `nurture reports audit` says where."
         )
     return {"leads": seen.total.leads, **seen.total.custody, "residual": seen.total.residual}
 

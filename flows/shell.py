@@ -65,7 +65,7 @@ def shard_task(
 
 
 class StageFailed(Exception):
-    """A stage failed. Its types and places are here; `nurture tick` on a terminal shows its message."""
+    """A stage failed. Its types and places are here; `nurture run` on a terminal shows its message."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(traced(error))

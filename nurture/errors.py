@@ -34,7 +34,7 @@ class NotFound(NurtureError):
 
 
 class Refused(NurtureError):
-    """The present state does not allow this. `nurture why LEAD` shows the state."""
+    """The present state does not allow this. `nurture explain LEAD` shows the state."""
 
     exit_code = 4
 
@@ -50,13 +50,13 @@ class FileUnreadable(NurtureError):
 
 
 class Misconfigured(NurtureError):
-    """The set-up is not complete. `nurture init` creates what is missing."""
+    """The set-up is not complete. `nurture admin init` creates what is missing."""
 
     exit_code = 6
 
 
 class DatabaseUnusable(Misconfigured):
-    """The database cannot be used. Check NURTURE_DATABASE_URL, or run `nurture db upgrade`."""
+    """The database cannot be used. Check NURTURE_DATABASE_URL, or run `nurture admin upgrade`."""
 
 
 class AlreadyRunning(Misconfigured):

@@ -24,15 +24,15 @@ for command in sys.stdin.read().splitlines():
     except SystemExit as left:
         assert left.code in (0, None), (command, left.code)
 """
-ALL_THAT_WRITE = """init
+ALL_THAT_WRITE = """admin init
 publish
 import leads.csv
-tick
-suppress mia@people.example
-suppressions export out/optouts.csv
-report sales --csv sales.csv --html sales.html
+run
+leads suppress mia@people.example
+leads suppressions export out/optouts.csv
+reports sales --csv sales.csv --html sales.html
 preview webinar-attended/01-recording --output shown
-tokens create website --scope leads:write"""
+admin tokens create website --scope leads:write"""
 LEADS = (
     "Email,First Name,Company,Title,Country,Lead Source,Consent,Demo Requested\n"
     "mia@people.example,Mia,Quayside,Head of stock,Germany,webinar,Yes,Yes\n"

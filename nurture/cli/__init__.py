@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from traceback import format_tb
 
+from nurture import __version__
 from nurture.errors import FileUnreadable, NurtureError, traced
 
 
@@ -15,7 +16,10 @@ def main(args: Sequence[str] | None = None) -> None:
     What a person can mend is one message and an exit code, never a traceback. The message of anything else
     may quote a lead: it is shown on a terminal, and left out of a log.
     """
-    from nurture.cli.app import app  # noqa: PLC0415 - `nurture version` must not wait for everything
+    if (list(args) if args is not None else sys.argv[1:]) == ["version"]:
+        sys.stdout.write(f"{__version__}\n")  # before Typer, which loads pydantic to parse an option
+        sys.exit(0)
+    from nurture.cli.app import app  # noqa: PLC0415 - `nurture version` does without
     from nurture.cli.output import complain  # noqa: PLC0415
 
     try:

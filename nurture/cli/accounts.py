@@ -1,4 +1,4 @@
-"""Accounts: accounts, accounts import, accounts match."""
+"""Commands of `nurture leads accounts`: list, import, match."""
 
 from __future__ import annotations
 
@@ -14,29 +14,16 @@ from nurture.errors import Refused
 from nurture.journey.accounts import accounts, import_file
 from nurture.journey.leads import find
 
-group = typer.Typer(
-    help="Companies that somebody owns: their leads go to the owner.", invoke_without_command=True
-)
-
 NONE = "none"
 """What to write for a lead that belongs to no account."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(group, name="accounts")
-
-
-@group.callback()
 def listing(
-    context: typer.Context,
     named: Annotated[str, typer.Option(help="Only those whose name or domain contains this.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List accounts: who owns them, and how many leads belong to each."""
-    if context.invoked_subcommand is not None:
-        return
     with open_app() as app:
         found = accounts.listing(app.house, named)
     if json:
@@ -47,7 +34,7 @@ def listing(
     elif named:
         out.print(f"No account has {escape(named)!r} in its name or domain.")
     else:
-        out.print("There are no accounts yet. Bring them in with `nurture accounts import FILE`.")
+        out.print("There are no accounts yet. Bring them in with `nurture leads accounts import FILE`.")
     if len(found) > limit:
         out.print(f"{many(len(found) - limit, 'account')} more; see them with --limit or --named.")
 
@@ -60,7 +47,6 @@ def _show(found: list[accounts.AccountShown]) -> None:
     out.print(table(columns, rows, right=("id", "parent", "leads")))
 
 
-@group.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A CSV: name; also id, domains, owner, kind, parent.")],
     source: Annotated[str, typer.Option(help="The system whose ids the file holds.")] = "file",
@@ -83,7 +69,6 @@ def import_(
         out.print(f"Bad rows, with reasons: {escape(str(done.report_path))}")
 
 
-@group.command()
 def match(
     lead: Annotated[str, typer.Argument(help="A lead's id, email address or external id.")],
     account: Annotated[
@@ -108,7 +93,7 @@ def match(
     else:
         out.print(f"Lead {lead_id} may belong to one of these: {escape(found.because)}.")
         _show(list(found.candidates))
-        out.print(f"Settle it: nurture accounts match {lead_id} ID, or none.")
+        out.print(f"Settle it: nurture leads accounts match {lead_id} ID, or none.")
 
 
 def _account_id(told: str) -> int | None:
@@ -116,6 +101,7 @@ def _account_id(told: str) -> int | None:
         return None
     if not (told.isascii() and told.isdigit() and len(told) < 18):
         raise Refused(
-            f"{told!r} is no account's id. `nurture accounts` lists them; write none for no account."
+            f"{told!r} is no account's id. `nurture leads accounts list` lists them; write none for no"
+            " account."
         )
     return int(told)

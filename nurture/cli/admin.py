@@ -1,4 +1,4 @@
-"""Back up, restore, move: backup, admin adopt, admin restored."""
+"""Back up, adopt and restore a database: `nurture admin backup`, `adopt`, `restored`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.operate import moment
+from nurture.cli.arguments import moment
 from nurture.cli.output import JsonOption, as_json, cell, many, out
 from nurture.db import schema
 from nurture.db.backup import back_up
@@ -21,14 +21,6 @@ from nurture.operations import restore as restoring
 from nurture.operations.reoffer import QUEUE
 from nurture.runtime import quarantine
 from nurture.settings import Settings
-
-admin = typer.Typer(help="What is rarely needed: a restored or a moved database.", no_args_is_help=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("backup")(backup)
-    app.add_typer(admin, name="admin")
 
 
 def backup(
@@ -53,7 +45,6 @@ def backup(
         out.print(f"[dim]After it comes back: nurture admin restored --since {since:%Y-%m-%dT%H:%M}[/]")
 
 
-@admin.command("adopt")
 def adopt(json: JsonOption = False) -> None:
     """Say that this database was moved here on purpose, and that nothing uses the old one: it sends again."""
     with open_app(live=True) as app:
@@ -66,7 +57,6 @@ def adopt(json: JsonOption = False) -> None:
         out.print("It was not in quarantine: it lives here already, and sends.")
 
 
-@admin.command("restored")
 def restored(
     since: Annotated[
         str, typer.Option(help="When the backup was made (ISO, UTC): what fell due since is known.")
@@ -119,7 +109,10 @@ def _tell(done: restoring.Restored) -> None:
     out.print(f"  {many(done.suppressed, 'opt-out')} and {many(done.opted_in, 'opt-in')} came back")
     if done.erased:
         out.print(f"  {done.erased:,} people who had been erased were erased again")
-    out.print(f"  {many(done.doubtful, 'email')} in doubt, which may have gone: `nurture doubt` lists them")
+    out.print(
+        f"  {many(done.doubtful, 'email')} in doubt, which may have gone: `nurture delivery messages` lists"
+        " them"
+    )
     if done.handoffs:
         out.print(f"  {many(len(done.handoffs), 'hand-off')} decided about by the manager")
     for note in done.notes:

@@ -1,78 +1,97 @@
-"""All commands under one roof."""
+"""The command line as one group of commands; a command's module is imported when the command is run."""
 
 from __future__ import annotations
 
-from typing import Final
+import ast
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.models import CommandInfo, TyperInfo
+from typer.core import TyperCommand, TyperGroup
 
-from nurture.cli import (
-    accounts,
-    admin,
-    crm,
-    definitions,
-    deliverability,
-    delivery,
-    doctor,
-    erasure,
-    follow_up,
-    handoffs,
-    leads,
-    open_tracking,
-    operate,
-    outcomes,
-    policy,
-    replies,
-    reps,
-    scoring,
-    suppressions,
-    tokens,
-)
+from nurture.cli.commands import COMMANDS, GROUPS
+
+if TYPE_CHECKING:
+    from typer._click import core as click
+
+_DAILY = "Every day"
+_GROUPS = "Groups"
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands from `COMMANDS` and imports only the one that is run."""
+
+    def __init__(self, *args: Any, path: str = "", **options: Any) -> None:
+        """Make the group of the commands below *path*, "" for all."""
+        super().__init__(*args, **options)
+        self._prefix = f"{path} " if path else ""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names at this level: commands first, then groups, in the order of the list."""
+        below = [
+            path.removeprefix(self._prefix) for path in (*COMMANDS, *GROUPS) if path.startswith(self._prefix)
+        ]
+        return [name for name in below if " " not in name]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Return a command with its name and help, without importing it; None if there is none."""
+        path = f"{self._prefix}{cmd_name}"
+        if path in GROUPS:
+            return LazyGroup(
+                name=cmd_name,
+                path=path,
+                help=GROUPS[path],
+                no_args_is_help=True,
+                rich_markup_mode=self.rich_markup_mode,
+                rich_help_panel=None if self._prefix else _GROUPS,
+            )
+        if path not in COMMANDS:
+            return None
+        return TyperCommand(
+            name=cmd_name,
+            help=_help_of(COMMANDS[path]),
+            rich_markup_mode=self.rich_markup_mode,
+            rich_help_panel=None if self._prefix else _DAILY,
+        )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is to run, imported."""
+        name, found, rest = super().resolve_command(ctx, args)
+        path = f"{self._prefix}{name}"
+        return name, load(path) if path in COMMANDS else found, rest
+
+
+def load(path: str) -> click.Command:
+    """Import and return the command of *path*, as "leads erase"."""
+    module, function = COMMANDS[path].split(":")
+    one = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode="rich")
+    one.command(path.rpartition(" ")[2])(getattr(import_module(f"nurture.cli.{module}"), function))
+    return typer.main.get_command(one)
+
+
+def _help_of(place: str) -> str:
+    """Return the docstring of a command, read from its source: importing takes a second."""
+    module, function = place.split(":")
+    source = Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return ast.get_docstring(node) or ""
+    raise LookupError(place)
+
 
 app = typer.Typer(
+    cls=LazyGroup,
     name="nurture",
-    help="Keep every not-yet-ready lead warm, and hand it to the right rep at the right moment.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
     rich_markup_mode="rich",
 )
-operate.add_to(app)
-definitions.add_to(app)
-leads.add_to(app)
-suppressions.add_to(app)
-open_tracking.add_to(app)
-erasure.add_to(app)
-replies.add_to(app)
-handoffs.add_to(app)
-follow_up.add_to(app)
-accounts.add_to(app)
-reps.add_to(app)
-crm.add_to(app)
-policy.add_to(app)
-outcomes.add_to(app)
-scoring.add_to(app)
-delivery.add_to(app)
-deliverability.add_to(app)
-doctor.add_to(app)
-admin.add_to(app)
-tokens.add_to(app)
 
-PANELS: Final = {
-    "Tracks and emails": "check publish tracks preview test simulate",
-    "Leads": "import leads why score signal signals enrol leave pause resume replies opens forget",
-    "Who is not mailed": "suppress suppressions opt-in",
-    "Sales": "handoffs accept reject followed-up reassign qualify close "
-    "policy reps accounts routing outcomes crm",
-    "Reports": "report audit",
-    "Running it": "init up tick serve deliver sending doubt doctor backup tokens admin db demo version",
-}
-"""Which command stands under which heading of the help."""
 
-_panel_of = {name: panel for panel, names in PANELS.items() for name in names.split()}
-_place_of = {name: place for place, name in enumerate(_panel_of)}
-_registered: list[CommandInfo | TyperInfo] = [*app.registered_commands, *app.registered_groups]
-for _one in _registered:
-    _one.rich_help_panel = _panel_of[str(_one.name)]
-app.registered_commands.sort(key=lambda one: _place_of[str(one.name)])
+@app.callback(no_args_is_help=True)
+def _nurture() -> None:
+    """Keep every lead that is not ready to buy warm, and hand it to the right rep at the right moment."""

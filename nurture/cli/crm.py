@@ -1,4 +1,4 @@
-"""The CRM: crm sync, crm check, crm drift."""
+"""Commands of `nurture handoffs crm`: sync, check, drift."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from nurture.app import App, open_app
+from nurture.cli.arguments import moment
 from nurture.cli.deliverability import tell_brake
-from nurture.cli.operate import moment
 from nurture.cli.output import JsonOption, as_json, counts, out, table
 from nurture.crm.base import Crm, CrmDown
 from nurture.db import clock_row
@@ -21,15 +21,7 @@ from nurture.journey.crm_sync import pull, push
 from nurture.journey.delivery import circuit_breakers
 from nurture.outbox import crm_records
 
-group = typer.Typer(help="The CRM in which sales keeps its leads.", no_args_is_help=True)
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(group, name="crm")
-
-
-@group.command()
 def sync(
     again_since: Annotated[
         str | None,
@@ -69,7 +61,6 @@ def sync(
         tell_brake(brake)
 
 
-@group.command()
 def check(json: JsonOption = False) -> None:
     """Say what is missing in the CRM for this to work. Nothing is written."""
     with open_app() as app:
@@ -89,7 +80,6 @@ def check(json: JsonOption = False) -> None:
         raise typer.Exit(Misconfigured.exit_code)
 
 
-@group.command()
 def drift(json: JsonOption = False) -> None:
     """Show where the CRM and nurture say different things of a lead, and what to do. Nothing is written."""
     with open_app() as app:

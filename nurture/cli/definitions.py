@@ -1,4 +1,4 @@
-"""For marketers: check, publish, look at tracks and emails, simulate."""
+"""Check, publish and simulate definitions; preview and test their emails; list tracks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.operate import moment
+from nurture.cli.arguments import moment
 from nurture.cli.output import JsonOption, as_json, can_open, err, local_time, out, table
 from nurture.clock import RealClock
 from nurture.definitions import load, read_folder, survey_folder
@@ -28,23 +28,10 @@ from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
 TemplatesOption = Annotated[
-    Path | None, typer.Option("--templates", help="The folder of rules [env: NURTURE_TEMPLATES].")
+    Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
 ]
 
 _CALLED = {"sending": "the rules for sending"}
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    for name, command in (
-        ("check", check),
-        ("publish", publish),
-        ("tracks", tracks),
-        ("preview", preview),
-        ("test", test),
-        ("simulate", simulate),
-    ):
-        app.command(name)(command)
 
 
 def _folder(given: Path | None) -> Path:

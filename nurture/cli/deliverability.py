@@ -1,4 +1,4 @@
-"""What is on its way, in doubt or kept back: doubt, doubt settle, sending, sending resume."""
+"""Sender status, sending pauses, and messages with an unknown result."""
 
 from __future__ import annotations
 
@@ -24,21 +24,9 @@ from nurture.runtime import quarantine
 
 _WIDEST: Final = 110
 
-doubts = typer.Typer(help="List messages of which nobody knows whether they went; settle them.")
-sending = typer.Typer(help="Show who sends, how much, and what is paused; start it again.")
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(doubts, name="doubt")
-    app.add_typer(sending, name="sending")
-
-
-@doubts.callback(invoke_without_command=True)
-def list_doubts(context: typer.Context, json: JsonOption = False) -> None:
+def list_doubts(json: JsonOption = False) -> None:
     """List messages of which nobody knows whether they went, and what becomes of each by itself."""
-    if context.invoked_subcommand is not None:
-        return
     with open_app() as app:
         found, now = unknown.outlook(app.house), app.clock.now()
     if json:
@@ -51,8 +39,8 @@ def list_doubts(context: typer.Context, json: JsonOption = False) -> None:
     for one in found:
         _tell_doubt(one, now)
     out.print("\nAsk the provider or the people whether it came, and settle it by its number:")
-    out.print("  nurture doubt settle ID --sent       [dim]it came: its track goes on[/]")
-    out.print("  nurture doubt settle ID --not-sent   [dim]it did not: it goes out again[/]")
+    out.print("  nurture delivery resolve ID --sent       [dim]it came: its track goes on[/]")
+    out.print("  nurture delivery resolve ID --not-sent   [dim]it did not: it goes out again[/]")
 
 
 def _tell_doubt(one: Doubtful, now: datetime) -> None:
@@ -85,9 +73,10 @@ def _by_itself(one: Doubtful, now: datetime) -> str:
     return f"is held; from {cell(one.at)} UTC on ({hours:.0f} hours) it counts as sent, so its track goes on"
 
 
-@doubts.command("settle")
 def settle(
-    ids: Annotated[list[int], typer.Argument(metavar="ID...", help="Numbers that `nurture doubt` lists.")],
+    ids: Annotated[
+        list[int], typer.Argument(metavar="ID", help="Numbers that `nurture delivery messages` lists.")
+    ],
     sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether they went.")],
     json: JsonOption = False,
 ) -> None:
@@ -100,7 +89,7 @@ def settle(
         return
     for one in found:
         out.print(f"{one.id} {_what_follows(one, now, sent=sent)}", markup=False)
-    out.print("[dim]`nurture why LEAD` tells of it.[/]")
+    out.print("[dim]`nurture explain LEAD` tells of it.[/]")
 
 
 def _what_follows(one: Doubt, now: datetime, *, sent: bool) -> str:
@@ -115,11 +104,8 @@ def _what_follows(one: Doubt, now: datetime, *, sent: bool) -> str:
     return f"{name} goes out again with the next delivery, if its lead may still be mailed then."
 
 
-@sending.callback(invoke_without_command=True)
-def show_sending(context: typer.Context, json: JsonOption = False) -> None:
+def show_sending(json: JsonOption = False) -> None:
     """Show who carries mail away, what each sender domain has sent of what it may, and what is paused."""
-    if context.invoked_subcommand is not None:
-        return
     with open_app() as app:
         now = app.clock.now()
         found = circuit_breakers.standing(app.house, now)
@@ -198,7 +184,7 @@ def _percent(share: float) -> str:
 def _brake_facts(brake: Brake) -> list[tuple[str, str]]:
     until = f"tried again at {cell(brake.until)} UTC" if brake.until else "until a person resumes it"
     wait = ", and it goes on by itself" if brake.until else ""
-    then = f"mend the cause{wait}; to start it at once: nurture sending resume {brake.name}"
+    then = f"mend the cause{wait}; to start it at once: nurture delivery resume {brake.name}"
     return [
         ("since", f"{cell(brake.since)} UTC, {until}"),
         ("because", brake.reason),
@@ -206,10 +192,10 @@ def _brake_facts(brake: Brake) -> list[tuple[str, str]]:
     ]
 
 
-@sending.command("resume")
 def resume(
     name: Annotated[
-        str, typer.Argument(help="A provider or a sender domain, as `nurture sending` names it.")
+        str,
+        typer.Argument(help="A provider or a sender domain, as `nurture reports deliverability` names it."),
     ],
     json: JsonOption = False,
 ) -> None:

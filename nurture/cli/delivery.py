@@ -1,4 +1,4 @@
-"""Send what is due, once or for as long as you like: deliver."""
+"""Send what is due, once or repeatedly: `nurture delivery run`."""
 
 from __future__ import annotations
 
@@ -38,11 +38,6 @@ _WORDS: Final = {
     "sent again": "to be sent again after a doubt",
 }
 """What became of messages, in plain words, in the order of the screen."""
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("deliver")(run_deliver)
 
 
 @dataclass
@@ -149,6 +144,6 @@ def _tell_once(app: App, done: Delivered) -> None:
     for word, count in words:
         out.print(f"{count:>7,} {word}")
     if done.states["in_doubt"]:
-        out.print("[dim]`nurture doubt` says what is known of those in doubt.[/]")
+        out.print("[dim]`nurture delivery messages` says what is known of those in doubt.[/]")
     if app.house.provider.name == "mailbox" and done.states["accepted"]:
         out.print(f"[dim]Mail is in {escape(str(app.settings.mailbox))}/; nobody was mailed.[/]")

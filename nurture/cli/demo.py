@@ -1,4 +1,4 @@
-"""The webinar, from 250 registrants to hand-offs, half a year later: the main job, to look at."""
+"""Run the webinar demo: from 250 registrants to hand-offs, over half a year of virtual time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.rule import Rule
 
 from nurture.app import App, open_app
-from nurture.cli import handoffs
+from nurture.cli import reports
 from nurture.cli.demo_folder import demo_folder
 from nurture.cli.leads import show_import
 from nurture.cli.output import counts, out, table
@@ -185,11 +185,11 @@ def _show(app: App, now: datetime) -> None:
     ]
     out.print(table(("id", "lead", "on", "rep", "state", "because"), lines, right=("id", "lead")))
     if len(offers) > len(shown):
-        out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs[/]")
+        out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs list[/]")
     _heading("5. Touches per week")
-    handoffs.show_touches(tracks.touches_per_week(app.house))
+    reports.show_touches(tracks.touches_per_week(app.house))
     _heading("6. The ledger: no lead fell between")
-    handoffs.show_audit(audit.audit(app.house, now))
+    reports.show_audit(audit.audit(app.house, now))
 
 
 def _last_words(folder: Path, settings: Settings, seconds: float) -> None:
@@ -207,6 +207,6 @@ def _last_words(folder: Path, settings: Settings, seconds: float) -> None:
     prefix = f"NURTURE_DATABASE_URL=sqlite:///{folder}/nurture.db .venv/bin/nurture"
     if Settings.read().provider != settings.provider:
         prefix = f"NURTURE_PROVIDER={settings.provider} {prefix}"
-    for command in ("why 17", "handoffs", "report tracks", "audit"):
+    for command in ("explain 17", "handoffs list", "reports tracks", "reports audit"):
         out.print(f"  [bold]{escape(prefix)} {command}[/]", soft_wrap=True)
     out.print("  [bold].venv/bin/nurture simulate webinar-attended --zone Europe/Berlin[/]", soft_wrap=True)

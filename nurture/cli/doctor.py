@@ -1,4 +1,4 @@
-"""Say in one screen whether this set-up can send: doctor."""
+"""Check whether this set-up can send: `nurture doctor`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ from nurture.web.auth import HEALTH
 
 _COLOURS: Final = {"ok": "green", "warning": "yellow", "fails": "bold red"}
 _WIDEST: Final = 110
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("doctor")(doctor)
 
 
 def doctor(json: JsonOption = False) -> None:

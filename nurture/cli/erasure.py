@@ -1,4 +1,4 @@
-"""Erase a person: forget."""
+"""Erase a person: `nurture leads erase`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,10 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.leads import LeadArgument
+from nurture.cli.arguments import LeadArgument
 from nurture.cli.output import JsonOption, as_json, many, out
 from nurture.errors import Refused
 from nurture.journey.erasure import erase as forgetting
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("forget")(forget)
 
 
 def forget(

@@ -1,4 +1,4 @@
-"""After an offer: say that a lead was called, give it to another rep."""
+"""After an offer: `nurture handoffs follow-up` and `reassign`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ from nurture.cli.output import JsonOption, as_json, out
 from nurture.journey.handoff import follow_up
 from nurture.journey.handoff import reassign as handoff_reassign
 from nurture.journey.leads import find
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("followed-up")(followed_up)
-    app.command("reassign")(reassign)
 
 
 def followed_up(

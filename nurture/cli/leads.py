@@ -1,4 +1,4 @@
-"""Leads and what they do: import, leads, why, signal, pause, resume, enrol, leave."""
+"""Import and list leads, record their signals, and change their track by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.app import App, open_app
-from nurture.cli.operate import moment
+from nurture.cli.arguments import LeadArgument, moment
 from nurture.cli.output import JsonOption, as_json, cell, counts, err, many, out, table
 from nurture.errors import Refused
 from nurture.journey.engagement import signals as engagement_signals
@@ -19,28 +19,9 @@ from nurture.journey.engagement.signal_files import import_signals
 from nurture.journey.intake import import_file
 from nurture.journey.leads import find
 from nurture.journey.tracks import manual
-from nurture.reporting import explain
 from nurture.reporting.leads import list_leads
 
-LeadArgument = Annotated[str, typer.Argument(help="A lead's id, email address or external id.")]
 _MOST_DIGITS: Final = 4  # of a pause in days
-signals = typer.Typer(help="Signals in bulk.", no_args_is_help=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    for name, command in (
-        ("import", import_leads),
-        ("leads", leads),
-        ("why", why),
-        ("signal", signal),
-        ("pause", pause),
-        ("resume", resume),
-        ("enrol", enrol),
-        ("leave", leave),
-    ):
-        app.command(name)(command)
-    app.add_typer(signals, name="signals")
 
 
 def import_leads(
@@ -69,7 +50,7 @@ def import_leads(
         return
     show_import(done, dry_run=dry_run)
     if not dry_run:
-        out.print("[dim]Next: `nurture tick` classifies them and starts their tracks.[/]")
+        out.print("[dim]Next: `nurture run` classifies them and starts their tracks.[/]")
 
 
 def _progress(*, shown: bool) -> Progress:
@@ -145,27 +126,6 @@ def _short(text: str, most: int = 46) -> str:
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
 
 
-def why(lead: LeadArgument, json: JsonOption = False) -> None:
-    """Say where a lead is, who owns it, what happens next, and why everything so far happened."""
-    with open_app() as app:
-        trace = explain.why(app.house, find.find_lead(app.house, lead), app.clock.now())
-    if json:
-        as_json(trace)
-        return
-    show_trace(trace)
-
-
-def show_trace(trace: explain.Trace) -> None:
-    """Print everything that is known about one lead's way."""
-    facts = [(name, cell(value)) for name, value in explain.summary(trace)]
-    out.print(f"[bold]Lead {trace.lead_id}[/] {escape(trace.name)}")
-    for name, value in facts:
-        out.print(f"  {name:<14} {escape(value)}", soft_wrap=True)
-    rows = [(each.at, each.event, each.because, each.ref) for each in trace.history]
-    out.print()
-    out.print(table(("when (UTC)", "what", "because", "ref"), rows))
-
-
 def signal(
     lead: LeadArgument,
     kind: Annotated[str, typer.Argument(help="clicked, replied, deciding, registered, ...")],
@@ -175,7 +135,7 @@ def signal(
     link: Annotated[str | None, typer.Option(help="The link that was clicked.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell what a lead did. It is recorded once, and the lead is looked at in the next tick."""
+    """Tell what a lead did. It is recorded once, and the lead is looked at in the next run."""
     found, checked_value = engagement_signals.checked(kind, value)
     with open_app() as app:
         now = app.clock.now()
@@ -192,7 +152,6 @@ def signal(
         out.print(f"Lead {lead_id}: {found.value} {'recorded' if new else 'was recorded before'}.")
 
 
-@signals.command("import")
 def import_signal_file(
     file: Annotated[
         Path, typer.Argument(help="A CSV file: lead, kind, at, and if known value, email, link.")

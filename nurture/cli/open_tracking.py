@@ -1,4 +1,4 @@
-"""Which leads agreed to opens being heard of: opens."""
+"""Consent to open tracking: `nurture leads open-tracking`."""
 
 from __future__ import annotations
 
@@ -7,15 +7,10 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.leads import LeadArgument
+from nurture.cli.arguments import LeadArgument
 from nurture.cli.output import JsonOption, as_json, cell, out
 from nurture.journey.engagement import clicks
 from nurture.journey.leads import find
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("opens")(opens)
 
 
 def opens(

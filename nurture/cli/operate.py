@@ -1,36 +1,18 @@
-"""Set up and run: init, up, serve, tick, demo, db upgrade, version."""
+"""Set up and run: `nurture demo`, `up`, `run`, and `nurture admin init`, `serve`, `upgrade`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from nurture.app import open_app
+from nurture.cli.arguments import moment
 from nurture.cli.output import JsonOption, as_json, complain, counts, out
-from nurture.errors import Refused
 from nurture.journey.run_once import Ticked, tick
 from nurture.runtime import quarantine
 from nurture.settings import Settings
-
-_YEARS: Final = range(1970, 2200)
-"""What a time on the command line may be in."""
-
-database = typer.Typer(help="The database.", no_args_is_help=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("demo")(demo)
-    app.command("up")(up)
-    app.command("serve")(serve)
-    app.command("init")(init)
-    app.command("tick")(run_tick)
-    app.add_typer(database, name="db")
-    app.command("version")(version)
 
 
 def demo(
@@ -133,7 +115,6 @@ def told(done: Ticked) -> dict[str, int | dict[str, int]]:
     }
 
 
-@database.command("upgrade")
 def upgrade(json: JsonOption = False) -> None:
     """Create the tables, or bring them up to date. Safe to run again."""
     from nurture.db import schema  # noqa: PLC0415
@@ -150,22 +131,3 @@ def upgrade(json: JsonOption = False) -> None:
             out.print(f"{store.name} is up to date.")
     finally:
         store.close()
-
-
-def version(json: JsonOption = False) -> None:
-    """Print the version."""
-    if json:
-        as_json({"version": installed("nurture")})
-    else:
-        out.print(installed("nurture"))
-
-
-def moment(text: str) -> datetime:
-    """Read an ISO time from the command line; without a zone it is UTC. Raises Refused."""
-    try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise Refused(f"{text!r} is not a time. Write it as 2027-03-31 or 2027-03-31T09:00.") from None
-    if read.year not in _YEARS:
-        raise Refused(f"{text!r} is not in the years {_YEARS[0]} to {_YEARS[-1]}. Check it.")
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

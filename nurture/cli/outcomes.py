@@ -1,4 +1,4 @@
-"""How leads ended: outcomes import, outcomes list, outcomes settle."""
+"""Commands of `nurture handoffs outcomes`: list, import, resolve."""
 
 from __future__ import annotations
 
@@ -13,16 +13,9 @@ from nurture.cli.output import JsonOption, as_json, out, table
 from nurture.domain.lead import Closing
 from nurture.journey.outcomes import import_file, outcomes
 
-group = typer.Typer(help="How leads ended, as sales tells it.", no_args_is_help=True)
 Decision = Literal["take", "keep"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(group, name="outcomes")
-
-
-@group.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
     source: Annotated[str, typer.Option(help="Who says so.")] = "csv",
@@ -41,10 +34,9 @@ def import_(
     if done.report_path is not None:
         out.print(f"The bad rows, each with what to do, are in {done.report_path}.")
     if done.counts["contradicts"]:
-        out.print("What contradicts is kept: `nurture outcomes list` shows it.")
+        out.print("What contradicts is kept: `nurture handoffs outcomes list` shows it.")
 
 
-@group.command("list")
 def list_(
     closing: Annotated[Closing | None, typer.Option(help="Only leads that ended so.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
@@ -81,7 +73,6 @@ def list_(
         out.print(table(names, facts, title="To be settled", right=("id", "lead", "amount")))
 
 
-@group.command()
 def settle(
     id_: Annotated[int, typer.Argument(metavar="ID", help="The contradiction's id.")],
     decision: Annotated[Decision, typer.Argument(help="take what was told later, or keep what stands.")],

@@ -1,4 +1,4 @@
-"""For sales: what its policy says, what a new version changes, and approving it."""
+"""Commands of `nurture policy`: check, diff, show, approve."""
 
 from __future__ import annotations
 
@@ -17,19 +17,11 @@ from nurture.publishing import approval, policy_check, policy_diff
 from nurture.settings import Settings
 
 TemplatesOption = Annotated[
-    Path | None, typer.Option("--templates", help="The folder of rules [env: NURTURE_TEMPLATES].")
+    Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
 ]
 _MOST_SHIFTS: Final = 20
 
-policy = typer.Typer(help="See and approve what sales decided.", no_args_is_help=True)
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(policy, name="policy")
-
-
-@policy.command()
 def approve(
     by: Annotated[str, typer.Option(help="Your name, as `approved:` in policy.yaml has it.")],
     on: Annotated[str | None, typer.Option(help="The day on which you approved it; default today.")] = None,
@@ -52,7 +44,6 @@ def approve(
     )
 
 
-@policy.command()
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
     """Check the policy on every lead that is not closed: overlaps, gaps, absent people, rules for nobody.
 
@@ -77,7 +68,6 @@ def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
         raise typer.Exit(RulesFaulty.exit_code)
 
 
-@policy.command()
 def diff(
     templates: Annotated[
         Path | None, typer.Option("--templates", help="Compare with this folder, not with what waits.")
@@ -115,7 +105,6 @@ def _some(ids: tuple[int, ...]) -> str:
     return ", ".join(map(str, ids))
 
 
-@policy.command()
 def show(json: JsonOption = False) -> None:
     """List the versions of the policy: who approved each, which one is in force, which ones wait."""
     with open_app() as app:

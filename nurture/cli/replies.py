@@ -1,4 +1,4 @@
-"""What people answered: replies."""
+"""Show replies to mail: `nurture leads replies`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from nurture.journey.leads import find
 from nurture.journey.leads.reply_queries import Written
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add this command."""
-    app.command("replies")(replies)
-
-
 def replies(
     lead: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[LEAD]", help="The lead's number or address; without it: mail nobody could read."
-        ),
+        typer.Argument(help="The lead's number or address; without it: mail nobody could read."),
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again to read what was set aside.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
@@ -52,7 +45,7 @@ def _show_set_aside(limit: int, *, json: bool, retry: bool) -> None:
     with open_app() as app:
         if retry:
             again = inbound_mail.retry(app.house)
-            out.print(f"Mails that wait to be read again: {again}. The next `nurture tick` reads them.")
+            out.print(f"Mails that wait to be read again: {again}. The next `nurture run` reads them.")
             return
         found = inbound_mail.list_set_aside(app.house, limit)
     if json:

@@ -1,185 +1,172 @@
-"""The sales report: in the terminal, as CSV, or as a page with charts."""
+"""Commands of `nurture reports`: the audit, tracks, funnel, touches, links and wins."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from datetime import date
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, many, out, table
-from nurture.errors import Refused
-from nurture.files import open_private, require_ours, write_private
-from nurture.formats.csv_cells import CsvWriter
-from nurture.reporting.sales import SalesReport, report_sales
+from nurture.cli.output import JsonOption, as_json, bar, cell, counts, out, table
+from nurture.reporting import audit as auditing
+from nurture.reporting import tracks as reporting
+from nurture.reporting.links import clicks_per_link
 
 
-def sales(
-    since: Annotated[
-        str | None, typer.Option(help="The first day (UTC) of hand-offs, as 2027-01-01.")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="The last day (UTC) of hand-offs.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a page with charts to this file.")] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show what sales made of the hand-offs: right owner, reached, answered, closed, won."""
+def audit(json: JsonOption = False) -> None:
+    """Prove that no lead fell between: exactly one custodian and one next action each, residual 0."""
     with open_app() as app:
-        found = report_sales(app.house, app.clock.now(), _day(since), _day(until), source)
-    if csv_file is not None:
-        _write_csv(csv_file, found)
-    if html is not None:
-        from nurture.web.sales.report_page import sales_page  # noqa: PLC0415 - only here are pages wanted
-
-        page = sales_page(found)
-        require_ours(html, page.partition("<style>")[0])
-        write_private(html, page)
+        found = auditing.audit(app.house, app.clock.now())
     if json:
-        as_json(_plain(found))
-        return
-    _show(found)
-    for file in filter(None, (csv_file, html)):
-        out.print(f"Written to {file}.")
+        as_json({"ok": found.ok, "audit": found})
+    else:
+        show_audit(found)
+    if not found.ok:
+        raise typer.Exit(1)
 
 
-def _day(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise Refused(f"{text!r} is not a date. Write it as 2027-01-31.") from None
-
-
-def percent(share: float | None) -> str:
-    """Show a share, "-" where there is none."""
-    return "-" if share is None else f"{share * 100:.1f} %"
-
-
-def _plain(found: SalesReport) -> dict[str, object]:
-    plain = asdict(found)
-    plain["rates"] = [asdict(rate) | {"share": rate.share} for rate in found.rates]
-    plain["rules"] = [asdict(rule) | {"acceptance": rule.acceptance} for rule in found.rules]
-    return plain
-
-
-def _show(found: SalesReport) -> None:
-    rows = [
-        (rate.name, percent(rate.share), f"{rate.part:,} of {rate.whole:,}", rate.elsewhere, rate.means)
-        for rate in found.rates
-    ]
-    waited = found.time_to_owner
-    hours = (
-        f"{waited.p50:.1f} h for half of them, {waited.p95:.1f} h for 95 %"
-        if waited.p50 is not None and waited.p95 is not None
-        else "no owner yet"
-    )
-    title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
-    columns = ("share of hand-offs", "here", "count", "elsewhere", "what counts")
-    out.print(table(columns, rows, title=title, right=("here", "count", "elsewhere")))
-    out.print(f"From the decision to an owner: {hours}.\n")
-    if found.rules:
-        _show_rules(found)
-        _show_reps(found)
-        _show_months(found)
-    in_all = "" if found.since or found.until or found.source else " in all"
-    out.print(
-        f"{many(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
-        f"({percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
-    )
-
-
-def _show_rules(found: SalesReport) -> None:
-    rows = [
-        (one.rule, one.made, one.accepted, one.rejected, one.unanswered, percent(one.acceptance), one.won)
-        for one in found.rules
-    ]
-    columns = (
-        "handed off because",
-        "hand-offs",
-        "accepted",
-        "given back",
-        "unanswered",
-        "share accepted",
-        "won",
-    )
-    out.print(table(columns, rows, right=columns[1:]), "")
-    if found.reasons:
-        given = [(label, number) for _, label, number in found.reasons]
-        out.print(table(("given back because", "times"), given, right=("times",)), "")
-
-
-def _show_reps(found: SalesReport) -> None:
+def show_audit(found: auditing.Audit) -> None:
+    """Print the ledger and what is wrong."""
+    kinds = list(found.total.custody)
     rows = [
         (
-            one.rep,
-            one.offered,
-            one.accepted,
-            one.followed_up,
-            one.rejected,
-            one.expired,
-            "-" if one.hours_to_accept is None else f"{one.hours_to_accept:.1f}",
-            f"{one.peak} of {one.capacity}" if one.capacity is not None else one.peak,
-            one.won,
-            f"{one.amount:,.0f}",
+            each.name,
+            each.leads,
+            *(each.custody.get(kind, 0) for kind in kinds),
+            each.residual + each.journal_residual,
         )
-        for one in found.reps
+        for each in (*found.by_source, found.total)
+    ]
+    columns = ("leads in", "all", *kinds, "residual")
+    out.print(table(columns, rows, title="The ledger", right=columns[1:]))
+    for finding in found.findings:
+        colour = "red" if finding.breach else "yellow"
+        ids = ", ".join(map(str, finding.lead_ids))
+        out.print(
+            f"[{colour}]{finding.count:,} {escape(finding.what)}[/] {escape(finding.remedy)} [dim]{ids}[/]"
+        )
+    verdict = (
+        "[green]Every lead has one custodian and one next action.[/]"
+        if found.ok
+        else "[bold red]Not in order.[/]"
+    )
+    out.print(verdict)
+
+
+def report_tracks(json: JsonOption = False) -> None:
+    """Show per step: sent, held, clicked, replied, left, handed off."""
+    with open_app() as app:
+        found = reporting.report_tracks(app.house)
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (
+            each.track,
+            each.step,
+            each.sent,
+            sum(each.held.values()),
+            each.waiting,
+            each.clicked,
+            each.replied,
+            each.unsubscribed,
+            sum(each.left.values()),
+            each.handed_off,
+        )
+        for each in found
     ]
     columns = (
-        "rep",
-        "offers",
-        "accepted",
-        "in touch",
-        "given back",
-        "expired",
-        "hours to accept",
-        "peak",
-        "won",
-        "amount",
+        "track",
+        "step",
+        "sent",
+        "held",
+        "here now",
+        "clicked",
+        "replied",
+        "unsub.",
+        "left",
+        "handed off",
     )
-    out.print(table(columns, rows, right=columns[1:]), "")
+    out.print(table(columns, rows, right=columns[2:]))
 
 
-def _show_months(found: SalesReport) -> None:
+def report_funnel(
+    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what became of the leads that came in."""
+    with open_app() as app:
+        found = reporting.report_funnel(app.house, source)
+    if json:
+        as_json(found)
+        return
     rows = [
-        (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won)
-        for one in found.months
+        ("came in", found.leads, ""),
+        ("classified", sum(found.readiness.values()), counts(found.readiness)),
+        ("enrolled", sum(found.enrolled.values()), counts(found.enrolled)),
+        ("handed off", found.handed_off, ""),
+        (
+            "offered",
+            found.offered,
+            f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired",
+        ),
+        ("recycled", found.recycled, ""),
+        ("nurtured now", found.nurtured, counts(found.nurtured_on)),
+        ("in queues", sum(found.queued.values()), counts(found.queued)),
+        ("closed", sum(found.closed.values()), counts(found.closed)),
     ]
-    columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
-    out.print(table(columns, rows, right=columns[1:]), "")
+    out.print(table(("leads", "count", "of which"), rows, right=("count",)))
 
 
-def _write_csv(file: Path, found: SalesReport) -> None:
-    columns = ("table", "row", "figure", "value")
-    require_ours(file, ",".join(columns))
-    with open_private(file, encoding="utf-8", newline="") as opened:
-        writer = CsvWriter(opened)
-        writer.row(columns)
-        writer.rows(_lines(found))
+def report_touches(json: JsonOption = False) -> None:
+    """Show touches per week."""
+    with open_app() as app:
+        found = reporting.touches_per_week(app.house)
+    if json:
+        as_json(found)
+        return
+    show_touches(found)
 
 
-def _lines(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
-    """Yield every figure on a line of its own, so that a month can be put under the one before."""
-    yield "report", "all", "handed_off", found.handed_off
-    yield "report", "all", "still_open", found.still_open
-    for rate in found.rates:
-        for name in ("part", "whole", "share"):
-            yield "rates", rate.name, name, getattr(rate, name)
-    for name, value in asdict(found.time_to_owner).items():
-        yield "time_to_owner", "hours", name, value
-    for code, _, number in found.reasons:
-        yield "reasons", code, "times", number
-    keyed: dict[str, tuple[str, list[dict[str, Any]]]] = {
-        "rules": ("rule", [asdict(row) for row in found.rules]),
-        "reps": ("rep", [asdict(row) for row in found.reps]),
-        "months": ("month", [asdict(row) for row in found.months]),
-    }
-    for listed, (key, rows) in keyed.items():
-        for plain in rows:
-            named = str(plain.pop(key))
-            yield from ((listed, named, name, value) for name, value in plain.items())
-    for band in found.wins.bands:
-        yield "wins", band.name, "wins", band.wins
+def show_touches(found: list[reporting.Week]) -> None:
+    """Print one bar per week."""
+    most = max((week.touches for week in found), default=0)
+    rows = [(week.monday, week.touches, week.leads, bar(week.touches, most)) for week in found]
+    out.print(table(("week of", "touches", "leads", ""), rows, right=("touches", "leads")))
+
+
+def report_links(
+    track: Annotated[str | None, typer.Option(help="Only this track.")] = None, json: JsonOption = False
+) -> None:
+    """Show which links people follow; what machines did is counted apart."""
+    with open_app() as app:
+        found = clicks_per_link(app.house, track)
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots)
+        for one in found
+    ]
+    columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
+    nothing = f"No link was followed{f' on {escape(track)}' if track else ''} yet."
+    out.print(table(columns, rows, right=columns[3:]) if rows else nothing)
+
+
+def report_wins(json: JsonOption = False) -> None:
+    """Show how long after the first contact leads bought."""
+    with open_app() as app:
+        found = reporting.wins_by_age(app.house)
+    if json:
+        as_json(found)
+        return
+    rows = [(band.name, band.wins, f"{band.share:.0%}", cell(band.amount)) for band in found.bands]
+    out.print(
+        table(
+            ("days after first contact", "wins", "share", "amount"),
+            rows,
+            right=("wins", "share", "amount"),
+            title=f"{found.wins:,} wins",
+        )
+    )

@@ -1,4 +1,4 @@
-"""Reps: reps, reps link, reps revoke, reps leave; and what routing decided: routing replay."""
+"""Commands of `nurture handoffs reps`, and `nurture handoffs replay` for routing decisions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,9 @@ from nurture.journey.handoff import roster, workspace_links
 from nurture.journey.leads import find
 from nurture.journey.routing.replay import replay as ask_again
 
-reps = typer.Typer(help="Who takes leads, and who is away.", invoke_without_command=True)
-routing = typer.Typer(help="Which rep got which lead, and why.", no_args_is_help=True)
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(reps, name="reps")
-    app.add_typer(routing, name="routing")
-
-
-@reps.callback()
-def listing(context: typer.Context, json: JsonOption = False) -> None:
+def listing(json: JsonOption = False) -> None:
     """List the policy's reps: who is there today, what they have, and who stands in."""
-    if context.invoked_subcommand is not None:
-        return
     with open_app() as app:
         found = roster.roster(app.house, app.clock.now())
     if json:
@@ -54,7 +42,6 @@ def listing(context: typer.Context, json: JsonOption = False) -> None:
     out.print(table(columns, rows, right=("open", "overdue", "in hand", "to call")))
 
 
-@reps.command()
 def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
     """Make a link to a rep's own page, for that rep alone. It works for 30 days."""
     with open_app() as app:
@@ -67,7 +54,6 @@ def link(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOp
     typer.echo(url)
 
 
-@reps.command()
 def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: JsonOption = False) -> None:
     """End every link to a rep's page and in the rep's briefs at once. Open offers stay open."""
     with open_app() as app:
@@ -77,10 +63,9 @@ def revoke(rep: Annotated[str, typer.Argument(help="The rep's id.")], json: Json
     else:
         briefs = many(ended.offers, "link")
         out.print(f"{many(ended.page, 'link')} to the page of {rep} and {briefs} in briefs ended.")
-        out.print(f"Open offers can be answered on a new page: nurture reps link {rep}")
+        out.print(f"Open offers can be answered on a new page: nurture handoffs reps link {rep}")
 
 
-@reps.command()
 def leave(
     rep: Annotated[str, typer.Argument(help="The rep's id.")],
     first: Annotated[str, typer.Argument(help="The first day away, as 2026-12-20.")],
@@ -116,7 +101,6 @@ def _day(told: str) -> date:
         raise Refused(f"{told!r} is not a date. Write it as 2026-12-20.") from None
 
 
-@routing.command()
 def replay(
     lead: Annotated[str | None, typer.Option(help="Only the decisions about this lead.")] = None,
     json: JsonOption = False,

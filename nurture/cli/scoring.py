@@ -1,4 +1,4 @@
-"""What a lead is worth: the arithmetic behind its number and letter, and its budget, authority and need."""
+"""Show a lead's score, and record its budget, authority and need."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.leads import LeadArgument
+from nurture.cli.arguments import LeadArgument
 from nurture.cli.output import JsonOption, as_json, cell, out, table
 from nurture.domain.scoring.bant import Sure
 from nurture.errors import Refused
@@ -28,12 +28,6 @@ class Surely(StrEnum):
     GUESSED = "guessed"
     TOLD = "told"
     CONFIRMED = "confirmed"
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("score")(score)
-    app.command("qualify")(qualify)
 
 
 def score(lead: LeadArgument, json: JsonOption = False) -> None:

@@ -1,4 +1,4 @@
-"""Who is not mailed: suppress, opt-in, suppressions list, import, export."""
+"""Suppress addresses and record opt-ins; list, import and export suppressions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.operate import moment
+from nurture.cli.arguments import moment
 from nurture.cli.output import JsonOption, as_json, cell, many, out, table
 from nurture.domain.consent.suppression import Scope, Standing, told
 from nurture.errors import Refused
@@ -18,19 +18,10 @@ from nurture.journey.consent import opt_in as consent_opt_in
 from nurture.journey.consent import suppression, suppression_files
 from nurture.journey.consent.suppression import EVERYTHING, About
 
-suppressions = typer.Typer(help="Who is not mailed, and why: list, import, export.", no_args_is_help=True)
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.command("suppress")(suppress_addresses)
-    app.command("opt-in")(opt_in)
-    app.add_typer(suppressions, name="suppressions")
-
 
 def suppress_addresses(
     emails: Annotated[
-        list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL...")
+        list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL")
     ],
     topic: Annotated[str | None, typer.Option(help="Stop mail about this topic only.")] = None,
     track: Annotated[str | None, typer.Option(help="Stop mail of this track only.")] = None,
@@ -110,7 +101,6 @@ def _addresses(count: int) -> str:
     return f"{count:,} address{'' if count == 1 else 'es'}"
 
 
-@suppressions.command("list")
 def list_suppressions(
     email: Annotated[str | None, typer.Argument(help="Only this address.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
@@ -132,7 +122,6 @@ def list_suppressions(
         out.print("[dim]There are more: raise --limit, or export them all.[/]")
 
 
-@suppressions.command("import")
 def import_suppressions(
     file: Annotated[
         Path, typer.Argument(help="A CSV of opt-outs, SendGrid's exports too, or a bare list of addresses.")
@@ -153,12 +142,11 @@ def import_suppressions(
         out.print(f"  [yellow]bad rows, with line and reason: {escape(str(done.report_path))}[/]")
 
 
-@suppressions.command("export")
 def export_suppressions(
     file: Annotated[str, typer.Argument(help="The CSV to write; - for the terminal.")],
     json: JsonOption = False,
 ) -> None:
-    """Write every opt-out that stands to a CSV, which `suppressions import` reads."""
+    """Write every opt-out that stands to a CSV, which `nurture leads suppressions import` reads."""
     with open_app() as app:
         if file == "-":
             if json:

@@ -1,4 +1,4 @@
-"""Tokens for programs that call the API: create, list, revoke."""
+"""Commands of `nurture admin tokens`: create, list, revoke."""
 
 from __future__ import annotations
 
@@ -10,15 +10,7 @@ from nurture.app import open_app
 from nurture.cli.output import JsonOption, as_json, err, out, table
 from nurture.journey.intake.api import tokens as api_tokens
 
-tokens = typer.Typer(help="Tokens for programs that call the API.", no_args_is_help=True)
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add these commands."""
-    app.add_typer(tokens, name="tokens")
-
-
-@tokens.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="What the program is called, such as website.")],
     scope: Annotated[
@@ -36,7 +28,6 @@ def create(
     typer.echo(token)
 
 
-@tokens.command("list")
 def list_tokens(json: JsonOption = False) -> None:
     """List tokens: what each may do, when it was last used, whether it is revoked."""
     with open_app() as app:
@@ -52,7 +43,6 @@ def list_tokens(json: JsonOption = False) -> None:
     out.print(table(columns, rows))
 
 
-@tokens.command("revoke")
 def revoke(
     name: Annotated[str, typer.Argument(help="The token's name.")],
     json: JsonOption = False,

@@ -123,7 +123,10 @@ def receipt_of(
         return NotWritten(f"{why} ({status}). {remedy}.", now + _MENDED, stops=True)
     missing = _NO_SUCH.search(_message(body).replace('\\"', '"'))
     if status == 400 and missing:
-        why = f"HubSpot is not set up for us: contacts have no property {missing[1]}. `nurture crm check`"
+        why = (
+            f"HubSpot is not set up for us: contacts have no property {missing[1]}. `nurture handoffs crm"
+            " check`"
+        )
         return NotWritten(f"{why} says what is missing", now + _MENDED, stops=True)
     if status in (409, 423):
         return NotWritten(f"HubSpot was busy with this contact ({status})")

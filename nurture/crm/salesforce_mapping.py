@@ -37,8 +37,10 @@ _SET_UP: Final = frozenset(
     }
 )
 _REMEDIES: Final = {
-    "DUPLICATES_DETECTED": "a duplicate rule keeps this lead out. Merge the records that it found, or let "
-    "the connected app's user save duplicates",
+    "DUPLICATES_DETECTED": (
+        "a duplicate rule keeps this lead out. Merge the records that it found, or let "
+        "the connected app's user save duplicates"
+    ),
     "CANNOT_UPDATE_CONVERTED_LEAD": "the lead was converted there: sales works on it as a contact already",
     "REQUIRED_FIELD_MISSING": "a field that your Salesforce requires is empty. Give it a default value there",
     "FIELD_CUSTOM_VALIDATION_EXCEPTION": "a validation rule of your Salesforce keeps this lead out",
@@ -145,7 +147,10 @@ def receipt_of(
         return NotWritten(f"Salesforce was busy with this record ({code})")
     if set(codes) & _SET_UP or (status == 403 and not set(codes) & _REMEDIES.keys()):
         what = f" (field {', '.join(fields)})" if fields else ""
-        why = f"Salesforce is not set up for us: {code}{what}. `nurture crm check` says what is missing"
+        why = (
+            f"Salesforce is not set up for us: {code}{what}. `nurture handoffs crm check` says what is"
+            " missing"
+        )
         return NotWritten(why, now + _MENDED, stops=True)
     if status >= 500:
         return Unclear(f"Salesforce answered with status {status}")

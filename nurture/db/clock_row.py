@@ -85,7 +85,9 @@ def note(connection: Connection, now: datetime) -> None:
     """
     row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None:
-        raise Refused("This database is bound to no clock yet. `nurture init` binds it to the real one.")
+        raise Refused(
+            "This database is bound to no clock yet. `nurture admin init` binds it to the real one."
+        )
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back(row.mode, row.seen_at, now))

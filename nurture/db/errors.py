@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as AllTaken
 
 from nurture.errors import DatabaseUnusable
 
-_UPGRADE: Final = "The database has no tables yet, or old ones. Run `nurture db upgrade`."
+_UPGRADE: Final = "The database has no tables yet, or old ones. Run `nurture admin upgrade`."
 _READ_ONLY: Final = "The database is read-only. Check the permissions of the file and its folder."
 _DISK: Final = "The disk is full or failing. Make room; nothing was half-done."
 
@@ -33,7 +33,7 @@ _CONNECTING: Final = (
     ("no space left", _DISK),
     ("password", "PostgreSQL refuses the password. Check NURTURE_DATABASE_URL."),
     ("role", "PostgreSQL does not know this user. Check NURTURE_DATABASE_URL, or create the role."),
-    ("database", "PostgreSQL has no such database. Create it, then run `nurture db upgrade`."),
+    ("database", "PostgreSQL has no such database. Create it, then run `nurture admin upgrade`."),
 )
 _SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
 _IN_THE_WAY: Final = "Two programs stood in each other's way; this one stepped back. Run it again."

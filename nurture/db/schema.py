@@ -56,7 +56,7 @@ def require_current(db: Database) -> None:
         return
     _require_known(db, found, _scripts())
     state = "has no tables yet" if found is None else f"is at revision {found}, this nurture needs {head()}"
-    raise DatabaseUnusable(f"The database {db.name} {state}. Run `nurture db upgrade`.")
+    raise DatabaseUnusable(f"The database {db.name} {state}. Run `nurture admin upgrade`.")
 
 
 def upgrade(db: Database, *more: Path) -> list[str]:
@@ -120,7 +120,7 @@ def _require_known(db: Database, found: str | None, scripts: ScriptDirectory) ->
     if found in _NEVER_RELEASED:
         raise DatabaseUnusable(
             f"The database {db.name} is of revision {found}, from before the first release, and cannot be "
-            "upgraded. Name a new database in NURTURE_DATABASE_URL and run `nurture db upgrade`."
+            "upgraded. Name a new database in NURTURE_DATABASE_URL and run `nurture admin upgrade`."
         )
     raise DatabaseUnusable(
         f"The database {db.name} was made by a newer nurture (revision {found}; this one knows {head()}). "

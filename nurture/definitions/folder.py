@@ -47,7 +47,7 @@ def survey_folder(path: str | Path) -> tuple[Sources, list[Fault]]:
     """
     root = Path(path)
     if not root.exists():
-        raise FileUnreadable(f"there is no folder {root}. `nurture init` writes one to start from.")
+        raise FileUnreadable(f"there is no folder {root}. `nurture admin init` writes one to start from.")
     if not root.is_dir():
         raise FileUnreadable(
             f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/."

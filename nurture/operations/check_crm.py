@@ -28,7 +28,8 @@ def crm(setup: SetUp) -> Sequence[Finding]:
         keeper.close()
     if faults:
         return [
-            Finding("CRM", "warning", f"{keeper.name}: {fault}", "`nurture crm check`") for fault in faults
+            Finding("CRM", "warning", f"{keeper.name}: {fault}", "`nurture handoffs crm check`")
+            for fault in faults
         ]
     return [_waiting(setup, keeper.name)]
 
@@ -39,7 +40,9 @@ def _waiting(setup: SetUp, name: str) -> Finding:
     refused = states.get("refused")
     if refused is not None:
         found = f"{name}: {refused.handoffs} hand-offs were refused, one of them: {refused.reason}"
-        return Finding("CRM", "warning", found, "Mend it there; then `nurture crm sync --again-since DATE`.")
+        return Finding(
+            "CRM", "warning", found, "Mend it there; then `nurture handoffs crm sync --again-since DATE`."
+        )
     waits = sum(one.handoffs for state, one in states.items() if state != "done")
     where = "files in a folder, nothing is called" if name == "csv" else "it has all our fields"
     return Finding("CRM", "ok", f"{name}: {where}; {waits} hand-offs wait to be told")

@@ -144,7 +144,7 @@ def _is_ours(body: bytes) -> bool:
 
 def bounces(setup: SetUp) -> Sequence[Finding]:
     """Say whether anybody hears of bounces and complaints."""
-    stop = "and stop each such address with `nurture suppress ADDRESS`."
+    stop = "and stop each such address with `nurture leads suppress ADDRESS`."
     match setup.settings.provider:
         case "sendgrid" if setup.settings.webhook_keys:
             found = "taken from SendGrid's Event Webhook, once it posts to /webhooks/sendgrid/events"
@@ -170,7 +170,9 @@ def prefect(setup: SetUp) -> Sequence[Finding]:
     """Ask Prefect's server whether it is well."""
     url = urlsplit(setup.prefect)
     shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    remedy = "`nurture up` starts it. Without it, `nurture tick` or `nurture deliver` sends when you say so."
+    remedy = (
+        "`nurture up` starts it. Without it, `nurture run` or `nurture delivery run` sends when you say so."
+    )
     try:
         page = get(f"{setup.prefect.rstrip('/')}/health")
     except Unreachable as error:

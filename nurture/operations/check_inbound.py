@@ -26,7 +26,8 @@ def replies(setup: SetUp) -> Sequence[Finding]:
     if domain is None and not doors:
         found = "answers go to the sender alone, and nurture hears none, not even those that say stop"
         remedy = (
-            "Set NURTURE_REPLY_DOMAIN, or tell of each by `nurture signal LEAD replied`, `nurture suppress`."
+            "Set NURTURE_REPLY_DOMAIN, or tell of each by `nurture leads signal LEAD replied`, `nurture leads"
+            " suppress`."
         )
         return [Finding("replies", "warning", found, remedy)] if setup.for_real else []
     if domain is None:
@@ -57,7 +58,9 @@ def unread(setup: SetUp) -> Sequence[Finding]:
     many = "1 mail" if len(found) == 1 else f"{len(found)} mails"
     what = f"{many} could not be read and may hold answers, the newest of {found[0].received_at:%Y-%m-%d}"
     return [
-        Finding("unread mail", "warning", what, "`nurture replies` says why; `--retry` tries them again.")
+        Finding(
+            "unread mail", "warning", what, "`nurture leads replies` says why; `--retry` tries them again."
+        )
     ]
 
 
@@ -75,7 +78,7 @@ def tokens(setup: SetUp) -> Sequence[Finding]:
             "API",
             "warning",
             f"the token {one.name!r} posted too much in one hour, at {one.ceiling_at:%Y-%m-%d %H:%M} UTC",
-            f"Ask who has it. If it leaked: nurture tokens revoke {one.name}",
+            f"Ask who has it. If it leaked: nurture admin tokens revoke {one.name}",
         )
         for one in found
         if one.revoked_at is None

@@ -175,7 +175,7 @@ def paused(setup: SetUp) -> Sequence[Finding]:
             f"{_what(one)} is paused since {one.since:%Y-%m-%d %H:%M} UTC{_until(one)}: {one.reason}",
             quarantine.ends(one.reason)
             if one.kind == quarantine.KIND
-            else f"Mend the cause; `nurture sending resume {one.name}` starts it at once.",
+            else f"Mend the cause; `nurture delivery resume {one.name}` starts it at once.",
         )
         for one in on
     ]
@@ -201,5 +201,5 @@ def doubtful(setup: SetUp) -> Sequence[Finding]:
         return [Finding("doubts", "ok", "no message is in doubt")]
     many = "1 message is" if len(found) == 1 else f"{len(found):,} messages are"
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
-    remedy = "`nurture doubt` says what is known, and settles it."
+    remedy = "`nurture delivery messages` says what is known, and settles it."
     return [Finding("doubts", "warning", f"{many} in doubt, the oldest since {since}", remedy)]

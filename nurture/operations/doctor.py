@@ -61,7 +61,7 @@ class SetUp:
         database = Database(self.settings.database_url.get_secret_value())
         try:
             if database.is_missing:
-                raise DatabaseUnusable(f"There is no {database.name} yet. `nurture init` creates it.")
+                raise DatabaseUnusable(f"There is no {database.name} yet. `nurture admin init` creates it.")
             yield database
         finally:
             database.close()

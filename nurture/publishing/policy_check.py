@@ -200,7 +200,7 @@ def _for_nobody(survey: Survey, at: _Lines) -> Iterator[Finding]:
 def _unreached(line: int, part: str, name: str, taken: Taken, leads: int) -> Finding:
     if not taken.holds.count:
         what = f"`{name}` under `{part}` takes nobody: it holds for none of {_leads(leads)}"
-        instead = "If that surprises you, compare it with the facts: `nurture why LEAD` shows them."
+        instead = "If that surprises you, compare it with the facts: `nurture explain LEAD` shows them."
     else:
         before, _ = taken.before.most_common(1)[0]
         what = (

@@ -55,7 +55,7 @@ def recipient(house: House, lead_id: int) -> Recipient:
     with house.database.read() as connection:
         row = connection.execute(wanted).one_or_none()
     if row is None:
-        raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+        raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
     return Recipient(row.email or "no-address@example.com", row.facts, row.zone, row.country, row.basis or "")
 
 

@@ -96,48 +96,49 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     ),
     "custody-differs-from-journal": Meaning(
         "leads whose custodian is not the one that the journal names last",
-        "Somebody wrote to the database by hand: `nurture why LEAD` shows what was decided.",
+        "Somebody wrote to the database by hand: `nurture explain LEAD` shows what was decided.",
     ),
     "track-without-enrollment": Meaning(
         "leads that a track keeps though they do not stand on it",
-        "Put each back: `nurture enrol LEAD TRACK`.",
+        "Put each back: `nurture leads enroll LEAD TRACK`.",
     ),
     "enrollment-without-track": Meaning(
         "leads that stand on a track though somebody else keeps them",
-        "`nurture why LEAD` shows who; enrol or close them again.",
+        "`nurture explain LEAD` shows who; enrol or close them again.",
     ),
     "two-enrollments": Meaning(
-        "leads on two tracks at once", "The index uq_enrollment_open is gone: run `nurture db upgrade`."
+        "leads on two tracks at once", "The index uq_enrollment_open is gone: run `nurture admin upgrade`."
     ),
     "custody-without-offer": Meaning(
-        "leads that wait for a rep's answer to no open hand-off", "Put each back: `nurture enrol LEAD TRACK`."
+        "leads that wait for a rep's answer to no open hand-off",
+        "Put each back: `nurture leads enroll LEAD TRACK`.",
     ),
     "offer-without-custody": Meaning(
         "open hand-offs of leads that somebody else keeps",
-        "Answer them: `nurture handoffs`, then `nurture reject ID --reason CODE`.",
+        "Answer them: `nurture handoffs list`, then `nurture handoffs reject ID --reason CODE`.",
     ),
     "offer-overdue": Meaning(
         "open hand-offs that should have been taken back more than an hour ago",
-        "Check that the hand-off flow runs; `nurture tick` catches up.",
+        "Check that the hand-off flow runs; `nurture run` catches up.",
     ),
     "stray-touch": Meaning(
-        "emails planned for leads that are not on that track", "`nurture tick` calls them off before they go."
+        "emails planned for leads that are not on that track", "`nurture run` calls them off before they go."
     ),
     "sweep-stuck": Meaning(
         "leads that were due more than a day ago",
-        "Check that `nurture up` or the deployments run; `nurture tick` catches up.",
+        "Check that `nurture up` or the deployments run; `nurture run` catches up.",
     ),
     "mail-stuck": Meaning(
         "messages that should have gone more than a day ago",
-        "Check the mail provider and that the deliver flow runs; `nurture tick` tries again.",
+        "Check the mail provider and that the deliver flow runs; `nurture run` tries again.",
     ),
     "signal-stuck": Meaning(
         "signals that nothing was made of for more than a day",
-        "Check that the listen flow runs; `nurture tick` catches up.",
+        "Check that the listen flow runs; `nurture run` catches up.",
     ),
     "person-overdue": Meaning(
         "leads in a queue or with a rep, on whom a person should have acted more than a day ago",
-        "`nurture leads --custodian queue` and `--custodian rep` list them: enrol, close or remind.",
+        "`nurture leads list --custodian queue` and `--custodian rep` list them: enrol, close or remind.",
         breach=False,
     ),
     "in-doubt": Meaning(
@@ -147,7 +148,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     ),
     "silent": Meaning(
         "leads on a track without a touch for longer than the policy's max_silence",
-        "`nurture why LEAD` says what holds each; shorten the gaps of its track.",
+        "`nurture explain LEAD` says what holds each; shorten the gaps of its track.",
         breach=False,
     ),
 }

@@ -112,7 +112,7 @@ def why(house: House, lead_id: int, now: datetime) -> Trace:
         locks.freeze(database, connection)
         kept = history_queries.find(connection, lead_id)
         if kept is None:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         rows = snapshot.these(database, connection, [lead_id], lock=False)
         suppressed: tuple[str, ...] = ()
         if kept.address_id is not None:
@@ -172,7 +172,9 @@ def _ladder(house: House, connection: Connection, kept: Kept) -> tuple[Rung, ...
     return tuple(rung for rung in rungs if rung.level is None or rung.level > one.level)
 
 
-_LOST: Final = Held("no_custodian", "nobody keeps this lead; `nurture audit` lists all such leads", None)
+_LOST: Final = Held(
+    "no_custodian", "nobody keeps this lead; `nurture reports audit` lists all such leads", None
+)
 
 
 def _bant(facts: Facts) -> dict[str, str]:

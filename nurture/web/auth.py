@@ -268,14 +268,14 @@ def _program(request: Request, site: Site, policy: Program) -> Caller:
             403,
             "Not allowed",
             f"The token {caller.name!r} is not made for this: it needs the scope {scope}.",
-            f"Make one that is: nurture tokens create NAME --scope {scope}",
+            f"Make one that is: nurture admin tokens create NAME --scope {scope}",
             {"WWW-Authenticate": f'Bearer realm="nurture", error="insufficient_scope", scope="{scope}"'},
         )
     return caller
 
 
 def _unknown(detail: str, error: str = "") -> Problem:
-    remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture tokens create` makes a token."
+    remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture admin tokens create` makes a token."
     return Problem(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 

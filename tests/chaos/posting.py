@@ -45,7 +45,7 @@ class Serving:
 
 @contextmanager
 def serving(database_url: str, folder: Path, keys: Sequence[str]) -> Iterator[Serving]:
-    """Run `nurture serve` on a free port until the block ends."""
+    """Run `nurture admin serve` on a free port until the block ends."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NURTURE_")}
     environment |= {
         "NURTURE_DATABASE_URL": database_url,
@@ -54,7 +54,7 @@ def serving(database_url: str, folder: Path, keys: Sequence[str]) -> Iterator[Se
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", "from nurture.cli import main; main()", "serve", "--port", "0"],
+        [sys.executable, "-c", "from nurture.cli import main; main()", "admin", "serve", "--port", "0"],
         stdout=subprocess.PIPE,
         env=environment,
         cwd=folder,

@@ -138,11 +138,11 @@ def _run_before(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) 
     with pytest.MonkeyPatch.context() as environment:
         _sit_down(environment, folder, f"sqlite:///{database}")
         for command in (
-            "tick --at 2026-01-05T07:00",
+            "run --at 2026-01-05T07:00",
             "publish",
             "import three.csv --mapping mapping.yaml --source crm",
-            "tick --at 2026-01-05T08:00",
-            "tick --at 2026-01-05T09:00",
+            "run --at 2026-01-05T08:00",
+            "run --at 2026-01-05T09:00",
         ):
             with pytest.raises(SystemExit) as left:
                 main(command.split())

@@ -63,49 +63,49 @@ def times(double: SendGridDouble) -> Counter[int]:
 
 def test_backup_says_what_it_holds_and_how_to_come_back(live: tuple[Place, SendGridDouble]) -> None:
     place, _ = live
-    said = place.ok("backup", "kept/backup.db")
+    said = place.ok("admin", "backup", "kept/backup.db")
     assert "20 leads" in said.out
     assert "nurture admin restored --since" in said.out
-    assert place.ok("backup", "kept/second.db", "--json").json["rows"]["lead"] == 20
-    assert "exists" in place.fails("backup", "kept/backup.db").err
+    assert place.ok("admin", "backup", "kept/second.db", "--json").json["rows"]["lead"] == 20
+    assert "exists" in place.fails("admin", "backup", "kept/backup.db").err
 
 
 def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(
     live: tuple[Place, SendGridDouble],
 ) -> None:
     place, double = live
-    place.ok("backup", "backup.db")
+    place.ok("admin", "backup", "backup.db")
     then = since()
-    place.ok("tick")
+    place.ok("run")
     assert times(double) == {1: 20}
-    place.ok("suppress", "p3@people.example")
+    place.ok("leads", "suppress", "p3@people.example")
     put_back(place.folder / "backup.db")
-    refused = place.run("deliver")
+    refused = place.run("delivery", "run")
     assert refused.code == 4
     assert "older than what this machine has seen" in refused.err
-    assert place.ok("tick", "--json").json["quarantine"]
-    assert "quarantine" in place.ok("sending").out
+    assert place.ok("run", "--json").json["quarantine"]
+    assert "quarantine" in place.ok("reports", "deliverability").out
     assert place.run("doctor").code == 6
     said = place.ok("admin", "restored", "--since", then)
     assert "1 opt-out" in said.out
     assert "19 emails in doubt" in said.out
-    place.ok("tick")
-    place.ok("deliver")
+    place.ok("run")
+    place.ok("delivery", "run")
     assert times(double) == {1: 20}
-    assert "p3@people.example" in place.ok("suppressions", "list").out
+    assert "p3@people.example" in place.ok("leads", "suppressions", "list").out
     assert "done before" in place.ok("admin", "restored", "--since", then).out
 
 
 def test_what_sendgrid_keeps_comes_back(live: tuple[Place, SendGridDouble]) -> None:
     place, double = live
-    place.ok("backup", "backup.db")
+    place.ok("admin", "backup", "backup.db")
     then = since()
-    place.ok("tick")
+    place.ok("run")
     created = int((RealClock().now() - timedelta(minutes=1)).timestamp())
     double.suppress("/v3/suppression/bounces", [{"email": "p5@people.example", "created": created}])
     put_back(place.folder / "backup.db")
     place.ok("admin", "restored", "--since", then)
-    assert "p5@people.example" in place.ok("suppressions", "list").out
+    assert "p5@people.example" in place.ok("leads", "suppressions", "list").out
 
 
 def test_a_key_that_reads_no_lists_is_said(live: tuple[Place, SendGridDouble]) -> None:
@@ -120,22 +120,22 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[Place, Se
     there = place.folder.parent / "there"
     shutil.copytree(file().parent, there)
     place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{there / file().name}")
-    said = place.run("deliver")
+    said = place.run("delivery", "run")
     assert said.code == 4
     assert "it is a copy, or was moved" in said.err
-    place.ok("tick")
+    place.ok("run")
     assert times(double) == {}
     assert "sends again" in place.ok("admin", "adopt").out
     assert "not in quarantine" in place.ok("admin", "adopt").out
-    place.ok("tick")
+    place.ok("run")
     assert times(double) == {1: 20}
 
 
 def test_without_its_journal_it_is_refused_unless_told_why(live: tuple[Place, SendGridDouble]) -> None:
     place, _ = live
-    place.ok("backup", "backup.db")
+    place.ok("admin", "backup", "backup.db")
     then = since()
-    place.ok("tick")
+    place.ok("run")
     shutil.rmtree(place.folder.parent / "machine")
     put_back(place.folder / "backup.db")
     said = place.run("admin", "restored", "--since", then)

@@ -31,7 +31,7 @@ def _all(folder: Path) -> dict[str, str]:
 def _live(place: Place) -> None:
     """Put a live set-up, with its database and its mail, where the person works."""
     place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
-    place.ok("init")
+    place.ok("admin", "init")
     place.write("precious.txt", "notes")
     place.write("sub/more.txt", "more")
 
@@ -129,7 +129,7 @@ def test_a_live_database_is_no_demos_even_beside_the_mark(place: Place) -> None:
     with demo_folder(place.folder / "demo"):
         pass
     place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
-    place.ok("init")
+    place.ok("admin", "init")
     assert "virtual time" in place.fails(*DEMO, "demo").err
     assert (place.folder / "demo" / "nurture.db").exists()
 

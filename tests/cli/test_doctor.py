@@ -60,7 +60,7 @@ def test_a_fresh_place_says_what_to_do_and_makes_no_file(place: Place) -> None:
     before = sorted(place.folder.rglob("*"))
     told = _told(place, 6)
     assert told["database"]["state"] == "fails"
-    assert "nurture init" in told["database"]["found"]
+    assert "nurture admin init" in told["database"]["found"]
     assert sorted(place.folder.rglob("*")) == before
 
 
@@ -207,7 +207,7 @@ def test_brakes_and_doubts_are_named_with_what_to_type(running: Place) -> None:
         "VALUES ('domain', 'house.example', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00')"
     )
     told = _told(running, 6)
-    assert "nurture sending resume house.example" in told["brakes"]["remedy"]
+    assert "nurture delivery resume house.example" in told["brakes"]["remedy"]
     assert "1 message is in doubt" in told["doubts"]["found"]
 
 
@@ -246,7 +246,7 @@ def _files(folder: Path) -> list[Path]:
 
 def test_what_other_accounts_can_open_is_named_with_the_remedy(live: Place) -> None:
     live.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///with space.db")
-    live.ok("init")
+    live.ok("admin", "init")
     live.ok("publish")
     assert _told(live)["files"]["state"] == "ok"
     for path in ("with space.db", "mailbox"):

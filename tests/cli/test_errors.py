@@ -103,7 +103,7 @@ def test_utf_16_is_read_as_what_it_is(running: Place) -> None:
         "import", running.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json"
     ).json
     assert (done["new"], done["bad"]) == (1, 0)
-    assert running.ok("leads", "--source", "crm", "--json").out.count("Zoë") == 1
+    assert running.ok("leads", "list", "--source", "crm", "--json").out.count("Zoë") == 1
 
 
 def test_a_nul_in_a_row_makes_that_row_bad_and_no_other(running: Place) -> None:
@@ -123,7 +123,7 @@ def test_a_mapping_with_faults_brings_nothing_in(running: Place) -> None:
     assert running.counts() == before
 
 
-@pytest.mark.parametrize("command", ["tick", "publish", "import p.csv", "suppress a@people.example"])
+@pytest.mark.parametrize("command", ["run", "publish", "import p.csv", "leads suppress a@people.example"])
 def test_a_read_only_database_is_named_and_keeps_what_it_has(running: Place, command: str) -> None:
     url = os.environ["NURTURE_DATABASE_URL"]
     running.write("p.csv", "Email,Consent\na@people.example,consent\n")
@@ -148,7 +148,7 @@ def _read_only(url: str) -> str:
 
 def test_a_virtual_clock_is_not_set_back(running: Place) -> None:
     before = running.counts()
-    said = running.fails("tick", "--at", "2026-01-04")
+    said = running.fails("run", "--at", "2026-01-04")
     assert said.code == 4
     assert "only moves forward" in said.err
     assert running.counts() == before
@@ -158,8 +158,8 @@ def test_a_live_clock_that_was_set_back_stops_everything(place: Place) -> None:
     place.ok("publish")
     _see(place, "2031-01-01T00:00:00+00:00")
     before = place.counts()
-    for command in (["tick"], ["publish"], ["leads"], ["suppress", "a@people.example"]):
-        said = place.fails(*command)
+    for command in ("run", "publish", "leads list", "leads suppress a@people.example"):
+        said = place.fails(*command.split())
         assert said.code == 4
         assert "Set the system's clock right" in said.err
     assert place.counts() == before
@@ -173,58 +173,66 @@ def _see(place: Place, moment: str) -> None:
 
 def test_a_live_database_takes_no_virtual_time(place: Place) -> None:
     place.ok("publish")
-    said = place.fails("tick", "--at", "2036-01-01")
+    said = place.fails("run", "--at", "2036-01-01")
     assert said.code == 4
     assert "is live" in said.err
 
 
 def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
     place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{place.folder / 'none.db'}")
-    said = place.fails("leads")
+    said = place.fails("leads", "list")
     assert said.code == 6
-    assert "nurture db upgrade" in said.err
+    assert "nurture admin upgrade" in said.err
     assert not (place.folder / "none.db").exists()
 
 
 @pytest.mark.parametrize(
     ("command", "code", "names"),
     [
-        (["why", "999"], 3, "999"),
-        (["why", "nobody@people.example"], 3, "nobody@people.example"),
-        (["leads", "--custodian", "tracks"], 3, "track"),
-        (["accept", "77"], 3, "nurture handoffs"),
-        (["reject", "1", "--reason", "dunno"], 4, "not-now"),
-        (["reject", "1", "--reason", "not-now", "--decides-on", "soon"], 4, "2027-03-31"),
-        (["handoffs", "--state", "open"], 3, "offered"),
-        (["signal", "1", "waved"], 4, "clicked"),
-        (["signal", "1", "deciding", "soon"], 4, "2027-03-31"),
-        (["signal", "1", "deciding"], 4, "2027-03-31"),
-        (["signal", "1", "clicked", "--at", "2030-01-01"], 4, "future"),
-        (["signal", "1", "clicked", "--at", "noon"], 4, "2027-03-31"),
-        (["suppress", "nobody"], 4, "not an email address"),
-        (["suppress", "a@people.example", "--track", "welcom"], 3, "welcome"),
-        (["suppress", "a@people.example", "--topic", "News"], 3, "nurture publish"),
-        (["suppress", "a@people.example", "--topic", "News", "--track", "keep"], 4, "not both"),
-        (["suppressions", "list", "nobody"], 4, "not an email address"),
-        (["suppressions", "import", "none.csv"], 5, "does not exist"),
-        (["suppressions", "export", "none/out.csv"], 5, "cannot be written"),
-        (["opt-in", "head@people.example", "--scope", "all", "--evidence", "on the phone"], 4, "topic:NAME"),
-        (["opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"], 4, "no evidence"),
-        (["pause", "1", "--until", "2020-01-01"], 4, "passed"),
-        (["pause", "1", "--until", "99999999999d"], 4, "99999999999d"),
-        (["pause", "1", "--until", "²d"], 4, "²d"),
-        (["pause", "1", "--until", ""], 4, "2027-03-31"),
-        (["enrol", "1", "welcom"], 3, "welcome"),
-        (["enrol", "3", "keep"], 4, "with sales"),
-        (["leave", "3"], 4, "on no track"),
-        (["leave", "1", "--queue", ""], 4, "--queue"),
-        (["close", "1", "lost"], 4, "--reason"),
-        (["close", "1", "gone"], 2, "gone"),
+        (["explain", "999"], 3, "999"),
+        (["explain", "nobody@people.example"], 3, "nobody@people.example"),
+        (["leads", "list", "--custodian", "tracks"], 3, "track"),
+        (["handoffs", "accept", "77"], 3, "nurture handoffs list"),
+        (["handoffs", "reject", "1", "--reason", "dunno"], 4, "not-now"),
+        (["handoffs", "reject", "1", "--reason", "not-now", "--decides-on", "soon"], 4, "2027-03-31"),
+        (["handoffs", "list", "--state", "open"], 3, "offered"),
+        (["leads", "signal", "1", "waved"], 4, "clicked"),
+        (["leads", "signal", "1", "deciding", "soon"], 4, "2027-03-31"),
+        (["leads", "signal", "1", "deciding"], 4, "2027-03-31"),
+        (["leads", "signal", "1", "clicked", "--at", "2030-01-01"], 4, "future"),
+        (["leads", "signal", "1", "clicked", "--at", "noon"], 4, "2027-03-31"),
+        (["leads", "suppress", "nobody"], 4, "not an email address"),
+        (["leads", "suppress", "a@people.example", "--track", "welcom"], 3, "welcome"),
+        (["leads", "suppress", "a@people.example", "--topic", "News"], 3, "nurture publish"),
+        (["leads", "suppress", "a@people.example", "--topic", "News", "--track", "keep"], 4, "not both"),
+        (["leads", "suppressions", "list", "nobody"], 4, "not an email address"),
+        (["leads", "suppressions", "import", "none.csv"], 5, "does not exist"),
+        (["leads", "suppressions", "export", "none/out.csv"], 5, "cannot be written"),
+        (
+            ["leads", "opt-in", "head@people.example", "--scope", "all", "--evidence", "on the phone"],
+            4,
+            "topic:NAME",
+        ),
+        (
+            ["leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"],
+            4,
+            "no evidence",
+        ),
+        (["leads", "pause", "1", "--until", "2020-01-01"], 4, "passed"),
+        (["leads", "pause", "1", "--until", "99999999999d"], 4, "99999999999d"),
+        (["leads", "pause", "1", "--until", "²d"], 4, "²d"),
+        (["leads", "pause", "1", "--until", ""], 4, "2027-03-31"),
+        (["leads", "enroll", "1", "welcom"], 3, "welcome"),
+        (["leads", "enroll", "3", "keep"], 4, "with sales"),
+        (["leads", "leave", "3"], 4, "on no track"),
+        (["leads", "leave", "1", "--queue", ""], 4, "--queue"),
+        (["handoffs", "close", "1", "lost"], 4, "--reason"),
+        (["handoffs", "close", "1", "gone"], 2, "gone"),
         (["preview", "welcome"], 3, "TRACK/EMAIL"),
         (["preview", "welcome/03-gone"], 3, "01-hello"),
         (["preview", "nowhere/01-hello"], 3, "welcome"),
         (["preview", "welcome/01-hello", "--lead", "999"], 3, "999"),
-        (["test", "welcome/01-hello", "--to", "me"], 1, "not an email address"),
+        (["tracks", "test", "welcome/01-hello", "--to", "me"], 1, "not an email address"),
         (["simulate", "nowhere"], 3, "welcome"),
         (["simulate", "welcome", "--start", "soon"], 4, "2027-03-31"),
         (["simulate", "welcome", "--start", "9999-12-01"], 4, "2199"),
@@ -232,11 +240,11 @@ def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
         (["simulate", "welcome", "--zone", "Mars/Base"], 4, "Mars/Base"),
         (["simulate", "welcome", "--days", "0"], 2, "days"),
         (["check", "--templates", "gone"], 5, "gone"),
-        (["followed-up", "1"], 4, "it has to be accepted first"),
-        (["report", "sales", "--since", "2027-01-02", "--until", "2027-01-01"], 4, "Turn the days round"),
-        (["signals", "import", "gone.csv"], 5, "gone.csv"),
-        (["signals", "import", "."], 5, "folder"),
-        (["tick", "--at", "now"], 4, "2027-03-31"),
+        (["handoffs", "follow-up", "1"], 4, "it has to be accepted first"),
+        (["reports", "sales", "--since", "2027-01-02", "--until", "2027-01-01"], 4, "Turn the days round"),
+        (["leads", "import-signals", "gone.csv"], 5, "gone.csv"),
+        (["leads", "import-signals", "."], 5, "folder"),
+        (["run", "--at", "now"], 4, "2027-03-31"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
@@ -258,7 +266,7 @@ def test_files_that_cannot_be_written_are_named(running: Place) -> None:
 
 def test_a_misspelled_setting_is_named(place: Place) -> None:
     place.environment.setenv("NURTURE_DATABSE_URL", "sqlite:///x.db")
-    said = place.fails("leads")
+    said = place.fails("leads", "list")
     assert said.code == 6
     assert "NURTURE_DATABASE_URL" in said.err
 
@@ -273,13 +281,13 @@ def test_the_demo_does_not_empty_a_folder_that_holds_other_things(place: Place) 
 @pytest.mark.parametrize(
     "command",
     [
-        "suppressions export mine",
-        "report sales --csv mine",
-        "report sales --html mine",
+        "leads suppressions export mine",
+        "reports sales --csv mine",
+        "reports sales --html mine",
         "import bad.csv --report mine",
-        "signals import bad.csv --report mine",
-        "signals import bad.csv --report bad.csv",
-        "outcomes import bad.csv --report bad.csv",
+        "leads import-signals bad.csv --report mine",
+        "leads import-signals bad.csv --report bad.csv",
+        "handoffs outcomes import bad.csv --report bad.csv",
     ],
 )
 def test_no_command_writes_over_a_file_that_it_did_not_write(running: Place, command: str) -> None:
@@ -295,8 +303,8 @@ def test_no_command_writes_over_a_file_that_it_did_not_write(running: Place, com
 def test_a_command_writes_over_what_it_wrote_before(running: Place) -> None:
     running.write("bad.csv", "Email,Company,Consent\nno address,,\n")
     for _ in range(2):
-        running.ok("suppressions", "export", "opt-outs.csv")
-        running.ok("report", "sales", "--csv", "sales.csv", "--html", "sales.html")
+        running.ok("leads", "suppressions", "export", "opt-outs.csv")
+        running.ok("reports", "sales", "--csv", "sales.csv", "--html", "sales.html")
         running.ok("import", "bad.csv")
     assert (running.folder / "bad.bad-rows.csv").exists()
 
@@ -304,9 +312,9 @@ def test_a_command_writes_over_what_it_wrote_before(running: Place) -> None:
 def test_init_touches_nothing_beside_the_templates_that_it_makes(place: Place) -> None:
     place.environment.setenv("NURTURE_TEMPLATES", "new/rules")
     place.write("new/rules.partial/notes.txt", "mine")
-    place.ok("init")
+    place.ok("admin", "init")
     assert (place.folder / "new/rules.partial/notes.txt").read_text() == "mine"
     assert {path.name for path in (place.folder / "new").iterdir()} == {"rules", "rules.partial"}
     place.write("new/rules/notes.txt", "mine")
-    assert "there already" in place.ok("init").out
+    assert "there already" in place.ok("admin", "init").out
     assert (place.folder / "new/rules/notes.txt").read_text() == "mine"

@@ -38,7 +38,9 @@ def test_the_demo_fills_its_own_mailbox_while_a_real_provider_is_exported(
     assert "NURTURE_PROVIDER=mailbox NURTURE_DATABASE_URL=sqlite:///pretend/nurture.db" in told
 
 
-@pytest.mark.parametrize("command", ["tick", "why 1", "leads", "deliver", "tick --at 2026-01-07T09:00"])
+@pytest.mark.parametrize(
+    "command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"]
+)
 def test_a_database_in_virtual_time_and_a_real_provider_are_refused(
     running: Place, sendgrid: SendGridDouble, command: str
 ) -> None:
@@ -75,11 +77,11 @@ def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(
     place: Place, sendgrid: SendGridDouble
 ) -> None:
     place.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    assert "would live in virtual time" in place.fails("tick", "--at", "2026-01-05T07:00").err
+    assert "would live in virtual time" in place.fails("run", "--at", "2026-01-05T07:00").err
     database = Database(os.environ["NURTURE_DATABASE_URL"])
     assert clock_row.open_mode(database) is None
     database.close()
-    place.ok("tick")  # in real time
+    place.ok("run")  # in real time
     assert sendgrid.accepted() == []
 
 

@@ -8,14 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
+from nurture.cli.commands import GROUPS
 from nurture.db.engine import Database
 from tests.cli.conftest import Place
 
 _DAILY = (
-    "why 1", "leads", "tick", "publish", "check", "handoffs", "audit", "signal 1 clicked", "report funnel",
-    "simulate welcome --days 10", "preview welcome/01-hello", "version",
+    "explain 1", "leads list", "run", "publish", "check", "handoffs list", "reports audit",
+    "leads signal 1 clicked", "reports funnel", "simulate welcome --days 10", "preview welcome/01-hello",
+    "version",
 )  # fmt: skip
 _LOADED = """
 import sys
@@ -25,7 +28,7 @@ for command in sys.argv[1:]:
         main(command.split())
     except SystemExit as left:
         assert not left.code, command
-print("LOADED", sorted({name.partition(".")[0] for name in sys.modules} & {"prefect", "flows"}))
+print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
@@ -41,17 +44,48 @@ def _run(place: Place, *command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def _loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
+    first, *names = done.stdout.splitlines()[-1].split()
+    assert first == "LOADED", done.stderr
+    assert "nurture" in names
+    return set(names)
+
+
 def test_daily_commands_never_load_prefect(running: Place) -> None:
     done = _run(running, sys.executable, "-c", _LOADED, *_DAILY)
-    assert done.stdout.splitlines()[-1:] == ["LOADED []"], done.stderr
+    assert not _loaded(done) & {"prefect", "flows"}
+
+
+@pytest.mark.parametrize("group", ["", *GROUPS])
+def test_help_imports_no_command(place: Place, group: str) -> None:
+    done = _run(place, sys.executable, "-c", _LOADED, f"{group} --help")
+    assert "Show this message and exit." in done.stdout, done.stderr
+    assert not _loaded(done) & {"prefect", "flows", "sqlmodel", "sqlalchemy"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("le", {"leads"}),
+        ("admin tokens ", {"create", "list", "revoke"}),
+        ("leads import", {"import-signals"}),
+        ("handoffs close --am", {"--amount"}),
+    ],
+)
+def test_the_shell_completes_commands_and_their_options(place: Place, typed: str, offered: set[str]) -> None:
+    place.environment.setenv("_NURTURE_COMPLETE", "complete_bash")
+    place.environment.setenv("COMP_WORDS", f"nurture {typed}")
+    place.environment.setenv("COMP_CWORD", str(len(f"nurture {typed}".split(" ")) - 1))
+    done = _run(place, str(Path(sys.executable).with_name("nurture")))
+    assert set(done.stdout.split()) == offered, done.stderr
 
 
 def test_the_installed_command_works_and_fails_as_it_should(running: Place) -> None:
     nurture = str(Path(sys.executable).with_name("nurture"))
-    good = _run(running, nurture, "leads")
+    good = _run(running, nurture, "leads", "list")
     assert (good.returncode, good.stderr) == (0, "")
     assert "Hedda" in good.stdout
-    bad = _run(running, nurture, "why", "999")
+    bad = _run(running, nurture, "explain", "999")
     assert (bad.returncode, bad.stdout) == (3, "")
     assert bad.stderr.startswith("error")
     assert "Traceback" not in bad.stderr
@@ -59,7 +93,7 @@ def test_the_installed_command_works_and_fails_as_it_should(running: Place) -> N
 
 def test_a_closed_pipe_is_no_traceback(running: Place) -> None:
     nurture = str(Path(sys.executable).with_name("nurture"))
-    done = _run(running, "sh", "-c", f"{nurture} leads --json | true")
+    done = _run(running, "sh", "-c", f"{nurture} leads list --json | true")
     assert "Traceback" not in done.stderr
 
 
@@ -82,7 +116,7 @@ def test_a_fault_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(running: P
         changed = "UPDATE lead SET facts = :facts"
         connection.execute(text(changed), {"facts": '["mia@canary.example"]'})
     database.close()
-    done = _run(running, str(Path(sys.executable).with_name("nurture")), "why", "1")
+    done = _run(running, str(Path(sys.executable).with_name("nurture")), "explain", "1")
     assert done.returncode == 1
     assert "canary" not in done.stdout + done.stderr
     assert re.search(r"Error at \w+\.py:\d+", done.stderr.replace("\n", "")), done.stderr

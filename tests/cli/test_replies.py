@@ -23,22 +23,22 @@ def unread(running: Place) -> Place:
 
 
 def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: Place) -> None:
-    assert "it took more than 30 s" in " ".join(unread.ok("replies").out.split())
-    (one,) = unread.ok("replies", "--json").json
+    assert "it took more than 30 s" in " ".join(unread.ok("leads", "replies").out.split())
+    (one,) = unread.ok("leads", "replies", "--json").json
     assert (one["source"], one["fault"]) == ("imap", "it took more than 30 s")
 
 
 def test_it_may_be_tried_again(unread: Place) -> None:
-    assert "read again: 1." in unread.ok("replies", "--retry").out
-    assert "All mail that came in was read." in unread.ok("replies").out
+    assert "read again: 1." in unread.ok("leads", "replies", "--retry").out
+    assert "All mail that came in was read." in unread.ok("leads", "replies").out
 
 
 def test_the_doctor_tells_of_it(unread: Place) -> None:
     said = " ".join(unread.run("doctor").out.split())
     assert "1 mail could not be read and may hold answers" in said
-    assert "nurture replies" in said
+    assert "nurture leads replies" in said
 
 
 def test_nothing_unread_is_said_in_a_sentence(running: Place) -> None:
-    assert running.ok("replies").out.strip() == "All mail that came in was read."
+    assert running.ok("leads", "replies").out.strip() == "All mail that came in was read."
     assert "could not be read" not in running.run("doctor").out

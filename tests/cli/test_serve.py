@@ -1,4 +1,4 @@
-"""`nurture serve` as its own process: it listens, answers, and stops when it is told to."""
+"""`nurture admin serve` as its own process: it listens, answers, and stops when it is told to."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NURTURE = str(Path(sys.executable).with_name("nurture"))
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_listens_and_stops_in_good_order(place: Place, number: signal.Signals) -> None:
-    command = [NURTURE, "serve", "--port", "0", "--json"]
+    command = [NURTURE, "admin", "serve", "--port", "0", "--json"]
     with subprocess.Popen(
         command, cwd=place.folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as server:
@@ -43,4 +43,4 @@ def test_a_database_in_virtual_time_is_not_served(place: Place) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
     clock_row.bind(database, "virtual", START)
     database.close()
-    assert "virtual time" in place.fails("serve", "--port", "0").err
+    assert "virtual time" in place.fails("admin", "serve", "--port", "0").err

@@ -1,4 +1,4 @@
-"""`nurture test`: whether the email to yourself went, and if not, why."""
+"""`nurture tracks test`: whether the email to yourself went, and if not, why."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.cli.conftest import Place
 from tests.doubles.smtp import Fault, smtp_server
 
-ARGS = ("test", "welcome/01-hello", "--to", "me@house.example")
+ARGS = ("tracks", "test", "welcome/01-hello", "--to", "me@house.example")
 
 
 def _by_smtp(place: Place, url: str) -> None:

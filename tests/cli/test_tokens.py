@@ -19,27 +19,27 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_token_is_shown_once_and_not_kept(place: Place) -> None:
-    said = place.ok("tokens", "create", "website", "--scope", "signals:write")
+    said = place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
     token = said.out.strip()
     assert re.fullmatch(r"nrt_[\w-]{32}", token)
     assert (
         token.encode() not in Path(os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///")).read_bytes()
     )
     told = place.ok(
-        "tokens", "create", "crm", "--scope", "leads:write", "--scope", "signals:write", "--json"
+        "admin", "tokens", "create", "crm", "--scope", "leads:write", "--scope", "signals:write", "--json"
     ).json
     assert told["scopes"] == ["leads:write", "signals:write"]
-    listed = place.ok("tokens", "list").out
+    listed = place.ok("admin", "tokens", "list").out
     assert "website" in listed
     assert token not in listed
-    assert token not in place.ok("tokens", "list", "--json").out
+    assert token not in place.ok("admin", "tokens", "list", "--json").out
 
 
 def test_a_revoked_token_stays_in_the_list_and_its_name_is_free_again(place: Place) -> None:
-    place.ok("tokens", "create", "website", "--scope", "signals:write")
-    assert place.ok("tokens", "revoke", "website", "--json").json == {"revoked": "website"}
-    place.ok("tokens", "create", "website", "--scope", "leads:write")
-    found = place.ok("tokens", "list", "--json").json
+    place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
+    assert place.ok("admin", "tokens", "revoke", "website", "--json").json == {"revoked": "website"}
+    place.ok("admin", "tokens", "create", "website", "--scope", "leads:write")
+    found = place.ok("admin", "tokens", "list", "--json").json
     assert [(one["name"], one["revoked_at"] is None) for one in found] == [
         ("website", False),
         ("website", True),
@@ -47,12 +47,15 @@ def test_a_revoked_token_stays_in_the_list_and_its_name_is_free_again(place: Pla
 
 
 def test_mistakes_are_told_with_the_way_out(place: Place) -> None:
-    place.ok("tokens", "create", "website", "--scope", "signals:write")
-    assert "signals:write, leads:write" in place.fails("tokens", "create", "x", "--scope", "all").err
-    assert "tokens revoke website" in place.fails("tokens", "create", "website", "--scope", "leads:write").err
-    assert "no name" in place.fails("tokens", "create", "\u20ac", "--scope", "leads:write").err
-    assert "Did you mean 'website'?" in place.fails("tokens", "revoke", "web-site").err
-    place.fails("tokens", "create", "website")
+    place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
+    assert "signals:write, leads:write" in place.fails("admin", "tokens", "create", "x", "--scope", "all").err
+    assert (
+        "tokens revoke website"
+        in place.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
+    )
+    assert "no name" in place.fails("admin", "tokens", "create", "\u20ac", "--scope", "leads:write").err
+    assert "Did you mean 'website'?" in place.fails("admin", "tokens", "revoke", "web-site").err
+    place.fails("admin", "tokens", "create", "website")
 
 
 def test_what_the_readme_tells_programs_to_send_works_as_it_is_typed(place: Place) -> None:

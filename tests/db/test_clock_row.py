@@ -23,7 +23,7 @@ def noted(db: Database, now: datetime) -> None:
 
 def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Database) -> None:
     assert open_mode(db) is None
-    with pytest.raises(Refused, match="nurture init"):
+    with pytest.raises(Refused, match="nurture admin init"):
         noted(db, NOON)
     bind(db, "live", NOON)
     assert open_mode(db) == "live"

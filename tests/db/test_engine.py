@@ -270,7 +270,7 @@ def test_connections_that_are_all_taken_are_a_matter_of_waiting() -> None:
 
 
 def test_a_database_without_tables(empty_db: Database) -> None:
-    with pytest.raises(DatabaseUnusable, match="Run `nurture db upgrade`"):
+    with pytest.raises(DatabaseUnusable, match="Run `nurture admin upgrade`"):
         emails(empty_db)
 
 

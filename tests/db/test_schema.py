@@ -161,7 +161,7 @@ def test_of_two_upgrades_at_once_one_does_the_work(empty_db: Database) -> None:
 
 
 def test_a_database_without_tables_names_the_command_that_makes_them(empty_db: Database) -> None:
-    with pytest.raises(DatabaseUnusable, match=r"has no tables yet\. Run `nurture db upgrade`"):
+    with pytest.raises(DatabaseUnusable, match=r"has no tables yet\. Run `nurture admin upgrade`"):
         schema.require_current(empty_db)
 
 

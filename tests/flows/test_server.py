@@ -202,7 +202,7 @@ def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(
 ) -> None:
     [ran] = world.flows(f"sqlite:///{tmp_path / 'empty.db'}", ("flows.advance.advance_due_leads", {}))
     assert ran["state"] == "Failed"
-    assert "nurture db upgrade" in ran["message"]
+    assert "nurture admin upgrade" in ran["message"]
 
     def task() -> Any:  # recorded a little later than the flow run
         runs = ask(world.api, "/task_runs/filter", flow_runs={"id": {"any_": [ran["id"]]}})
@@ -251,7 +251,7 @@ def test_the_nightly_report_fails_if_the_ledger_does_not_close(
         connection.execute(text("DELETE FROM custody WHERE lead_id = :lead"), {"lead": lead})
     [ran] = world.flows(sqlite_url, ("flows.report.audit_ledger", {"at": START.isoformat()}))
     assert ran["state"] == "Failed"
-    assert "nurture audit" in ran["message"]
+    assert "nurture reports audit" in ran["message"]
     found = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-findings"]}})
     assert "leads that nobody keeps" in str(found)
     event = {"filter": {"event": {"name": ["nurture.audit.broken"]}}}

@@ -131,7 +131,7 @@ def test_a_database_without_tables_says_what_to_run(empty_db: Database, tmp_path
     found = examine(_setup(url, tmp_path), check_external.CHECKS)
     told = {one.check: one for one in found}
     assert told["database"].state == "fails"
-    assert "nurture db upgrade" in told["database"].found or "nurture init" in told["database"].found
+    assert "nurture admin upgrade" in told["database"].found or "nurture admin init" in told["database"].found
     assert {told[name].state for name in ("clock", "tracks", "brakes", "doubts")} == {"warning"}
     assert empty_db.is_missing is empty_db.is_sqlite
 
@@ -237,7 +237,7 @@ def test_a_brake_stops_what_it_is_on(
     assert found.state == state
     if state != "ok":
         assert "too many bounced" in found.found
-        assert f"nurture sending resume {name}" in found.remedy
+        assert f"nurture delivery resume {name}" in found.remedy
 
 
 def test_answers_that_nobody_reads_are_said(setup: SetUp, imap_box: Mailbox) -> None:
@@ -302,7 +302,7 @@ def test_a_token_that_posted_too_much_is_named_for_a_week_unless_it_is_revoked(
         tokens.note_ceiling(house, number, at)
     (finding,) = check_inbound.tokens(setup)
     assert (finding.check, finding.state) == ("API", "warning")
-    assert "nurture tokens revoke site" in finding.remedy
+    assert "nurture admin tokens revoke site" in finding.remedy
     assert can_send([finding])
     tokens.revoke(house, "site", START)
     assert check_inbound.tokens(setup) == []

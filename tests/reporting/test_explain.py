@@ -135,7 +135,7 @@ def test_a_lead_that_nobody_keeps_is_explained_without_an_error(house: House) ->
 
 
 def test_explaining_an_unknown_lead_says_how_to_find_one(house: House) -> None:
-    with pytest.raises(NotFound, match=r"no lead 99. `nurture leads`"):
+    with pytest.raises(NotFound, match=r"no lead 99. `nurture leads list`"):
         why(house, 99, START)
 
 
@@ -158,7 +158,7 @@ def test_our_own_id_comes_before_another_system_s_and_the_source_tells_them_apar
     [
         ("ada.low@people.exmaple", "Did you mean ada.low@people.example?"),
         ("00Q-71", "Did you mean 00Q-17?"),
-        ("nobody@nowhere.example", "`nurture leads` lists leads"),
+        ("nobody@nowhere.example", "`nurture leads list` lists leads"),
         ("99999999999999999999999", "There is no lead 99999999999999999999999"),
         ("gone@people.example", "known here, but no lead has it"),
         ("  ", "No lead is named"),

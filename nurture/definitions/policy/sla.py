@@ -116,4 +116,6 @@ def _check_texts(read: Iterable[tuple[LadderShape, Node]], sources: Sources, rea
         for step, path in (("remind", REMIND), ("escalate", ESCALATE)):
             if getattr(shape, step) is not None and path not in sources:
                 what = f"`{step}` sends templates/{path}, which is missing"
-                reading.fault(node.parts[step], what, "Write it; `nurture init` writes one to start from.")
+                reading.fault(
+                    node.parts[step], what, "Write it; `nurture admin init` writes one to start from."
+                )

@@ -89,10 +89,10 @@ def settle(house: House, lead_id: int, account_id: int | None, now: datetime) ->
     """
     with house.database.write() as connection:
         if account_id is not None and not queries.find(house.database, connection, [account_id]):
-            raise NotFound(f"There is no account {account_id}. `nurture accounts` lists them.")
+            raise NotFound(f"There is no account {account_id}. `nurture leads accounts list` lists them.")
         rows = snapshot.these(house.database, connection, [lead_id])
         if not rows:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         mover = Mover(house.rulebooks.current(connection), now, "hand off")
         (lead,) = snapshot.views(house.database, connection, rows, now, house.holidays)
         because = (

@@ -51,16 +51,18 @@ def _compared(
     house: House, one: Ours, there: Seen | None, link: Link | None, policy: Policy, words: CrmWords
 ) -> list[Drift]:
     if one.written is None or one.record_state != "done":
-        return []  # it is on its way: `nurture crm sync` tells of it
+        return []  # it is on its way: `nurture handoffs crm sync` tells of it
     if there is None:
-        remedy = "If it was deleted by mistake, `nurture crm sync --again-since` makes it anew."
+        remedy = "If it was deleted by mistake, `nurture handoffs crm sync --again-since` makes it anew."
         return [
             Drift(one.lead_id, "record", "there is none", f"hand-off {one.offer_id}: {one.state}", remedy)
         ]
     found = []
     says = (there.handoff, there.stage)
     if says != (handoff_key(house, one.offer_id), one.written):
-        remedy = "Somebody changed our fields there; `nurture crm sync --again-since` writes them anew."
+        remedy = (
+            "Somebody changed our fields there; `nurture handoffs crm sync --again-since` writes them anew."
+        )
         found.append(Drift(one.lead_id, "hand-off", " ".join(says), f"{one.offer_id}: {one.written}", remedy))
     status = there.status or (link.status if link else "")
     return [*found, *_owner(one, there, policy), *_status(one, there, status, words)]
@@ -87,7 +89,9 @@ def _status(one: Ours, there: Seen, status: str, words: CrmWords) -> Sequence[Dr
     closing = there.closing or (meaning.meant.value if meaning and meaning.meant in _ENDS else "")
     closed = one.custody_ref if one.custodian == Custodian.CLOSED else ""
     if closing and closing != closed:
-        remedy = "`nurture crm sync` reads it; what contradicts is in `nurture outcomes list`."
+        remedy = (
+            "`nurture handoffs crm sync` reads it; what contradicts is in `nurture handoffs outcomes list`."
+        )
         return [Drift(one.lead_id, "outcome", closing, we_say, remedy)]
     if closed in _ENDS and not closing:
         remedy = "Close it there too: the CRM still works it."

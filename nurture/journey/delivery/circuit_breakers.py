@@ -133,5 +133,7 @@ def resume(house: House, name: str, by: str, now: datetime) -> list[Brake]:
     if not taken:
         paused = ", ".join(one.name for one in on)
         known = f"Paused now: {paused}." if paused else "Nothing is paused now."
-        raise Refused(f"{name} is not paused. {known} `nurture sending` shows how things stand.")
+        raise Refused(
+            f"{name} is not paused. {known} `nurture reports deliverability` shows how things stand."
+        )
     return taken

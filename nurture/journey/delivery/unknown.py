@@ -71,7 +71,7 @@ def settle(house: House, ids: Sequence[int], now: datetime, *, sent: bool) -> li
         if missing:
             raise NotFound(
                 f"Not in doubt: {', '.join(map(str, missing))}. Nothing was settled. "
-                "`nurture doubt` lists what is."
+                "`nurture delivery messages` lists what is."
             )
         signal_queries.wake(database, connection, leads, now)
         messages.settle(database, connection, [_outcome(one, now, sent=sent) for one in found], None, now)

@@ -38,7 +38,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class InboxFull(Refused):
-    """Too many mails wait to be read: nothing was stored. `nurture tick` or the web server reads them."""
+    """Too many mails wait to be read: nothing was stored. `nurture run` or the web server reads them."""
 
 
 def receive(
@@ -64,7 +64,7 @@ def receive(
             came.append(Came(source, now, leads[0] if leads else None, sender, raw.pack()))
     if came and inbound_mail_queries.waiting_bytes(connection) > MOST_WAITING:
         raise InboxFull(
-            "Too many mails wait to be read: nothing was stored. The next round of `nurture tick` reads them."
+            "Too many mails wait to be read: nothing was stored. The next round of `nurture run` reads them."
         )
     inbound_mail_queries.store(connection, came)
     return len(came)

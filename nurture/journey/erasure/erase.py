@@ -103,7 +103,7 @@ def _copies(house: House) -> list[str]:
     if database.skips_locked:
         return [*copies, "PostgreSQL: dead rows until VACUUM, its write-ahead log and replicas for longer"]
     if not queries.overwrite_freed(database):
-        copies.append(f"free pages of {database.name}: stop what uses it and run `nurture forget` again")
+        copies.append(f"free pages of {database.name}: stop what uses it and run `nurture leads erase` again")
     return copies
 
 

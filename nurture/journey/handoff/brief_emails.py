@@ -60,7 +60,7 @@ class Briefs:
         """Write the few lines that tell a rep of one offer where colleagues read along."""
         offer, _, rep, sender = self._about(one)
         made: list[Link] = []
-        how = f"nurture accept {offer.id}"
+        how = f"nurture handoffs accept {offer.id}"
         if self.house.base_url:
             made.append(public_links.make(Wanted(public_links.ACCEPT, one.lead_id, one.id, offer.id)))
             how = made[-1].url(self.house.base_url)
@@ -103,7 +103,7 @@ class Briefs:
         offer = self.offers.get(one.offer_id or 0)
         if offer is None or self.sender is None:
             raise NotFound(
-                f"The hand-off of {one.send_key} is gone. `nurture handoffs` lists those there are."
+                f"The hand-off of {one.send_key} is gone. `nurture handoffs list` lists those there are."
             )
         policy = self.house.rulebooks.policy(self.connection, offer.policy_version)
         rep = policy.rep(offer.rep)

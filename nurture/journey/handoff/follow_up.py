@@ -33,7 +33,7 @@ def followed_up(house: House, lead_id: int, how: str, now: datetime) -> str:
     with house.database.write() as connection:
         rows = snapshot.these(house.database, connection, [lead_id])
         if not rows:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         if rows[0].kind != Custodian.REP:
             rest = "" if rows[0].kind == Custodian.CLOSED else "; it has to be accepted first"
             raise Refused(f"Lead {lead_id} is with no rep ({rows[0].kind}: {rows[0].ref}){rest}.")

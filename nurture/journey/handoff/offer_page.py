@@ -44,7 +44,7 @@ def show_offer(house: House, offer_id: int, now: datetime) -> OfferShown:
     with house.database.read() as connection:
         offer = queries.find(house.database, connection, [offer_id]).get(offer_id)
         if offer is None:
-            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+            raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
         shown = Portraits.of(house, connection, [offer.lead_id])
         refused = queries.refused_by(house.database, connection, [offer.lead_id]).get(offer.lead_id, set())
         made_under = house.rulebooks.policy(connection, offer.policy_version)

@@ -71,7 +71,7 @@ def _held(
     """Lock the lead of a hand-off that holds it; return both."""
     one = queries.find(house.database, connection, [offer_id]).get(offer_id)
     if one is None:
-        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
     rows = snapshot.these(house.database, connection, [one.lead_id])
     one = queries.find(house.database, connection, [offer_id])[offer_id]
     holds = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (

@@ -52,8 +52,8 @@ answered mail of ours on {{ reply.on }}. The lead is with you, so we send it not
 Answer this mail to write to {{ lead.email }}.
 {% endif %}
 
-- Lead number: {{ lead.id }}; `nurture replies {{ lead.id }}` shows all that was written,
-  `nurture why {{ lead.id }}` the whole history
+- Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all that was written,
+  `nurture explain {{ lead.id }}` the whole history
 """,
 )
 _MACHINE: Final = ("Auto-Submitted", "auto-generated")
@@ -162,6 +162,6 @@ def _line(one: Passing, policy: Policy, now: datetime) -> Noted:
     else:
         because = (
             f"an answer came while the lead is with {one.rep}, who is no rep of the policy: tell them; "
-            f"`nurture replies {one.lead_id}` shows it"
+            f"`nurture leads replies {one.lead_id}` shows it"
         )
     return Noted(one.lead_id, now, "listen", "answered", because, policy_version=policy.version, ref=one.rep)

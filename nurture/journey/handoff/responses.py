@@ -87,7 +87,7 @@ def open_offer(
     """Lock the lead of an offer that nobody has answered yet. Raises NotFound or Refused."""
     one = queries.find(house.database, connection, [offer_id]).get(offer_id)
     if one is None:
-        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs` lists them.")
+        raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
     book = house.rulebooks.current(connection)
     rows = snapshot.these(house.database, connection, [one.lead_id])
     one = queries.find(house.database, connection, [offer_id])[offer_id]

@@ -90,7 +90,10 @@ def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
     """Take back the leave of a rep that begins on *first*. Raises NotFound if there is none."""
     with house.database.write() as connection:
         if not routing_queries.cancel_leave(connection, rep, first, now):
-            raise NotFound(f"{rep} has no leave that begins on {first}. `nurture reps` shows what there is.")
+            raise NotFound(
+                f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` shows what"
+                " there is."
+            )
         signal_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
 
 
@@ -108,5 +111,5 @@ def _refuse_twice(connection: Connection, rep: str, first: date, last: date) -> 
         if row.rep == rep:
             raise Refused(
                 f"{rep} is away from {row.first_day} to {row.last_day} already. Take that back first: "
-                f"nurture reps leave {rep} {row.first_day} --cancel"
+                f"nurture handoffs reps leave {rep} {row.first_day} --cancel"
             )

@@ -69,7 +69,7 @@ def _nobody(connection: Connection, wanted: str) -> str:
         near = _near(wanted, history_queries.external_ids_like(connection, wanted[:2]))
     if near:
         return f"{said} Did you mean {' or '.join(near)}?"
-    return f"{said} Write its id, email address or external id; `nurture leads` lists leads."
+    return f"{said} Write its id, email address or external id; `nurture leads list` lists leads."
 
 
 def _near(wanted: str, known: Sequence[str]) -> list[str]:

@@ -57,7 +57,7 @@ def close_many(house: House, deals: Sequence[Deal], now: datetime, *, source: st
         rows = snapshot.these(database, connection, by_lead)
         missing = sorted(by_lead.keys() - {row.lead_id for row in rows})
         if missing:
-            raise NotFound(f"There is no lead {missing[0]}. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
         mover = Mover(house.rulebooks.current(connection), now, "by hand")
         found = snapshot.views(database, connection, rows, now, house.holidays)
         closing = [lead for lead in found if _may_close(lead, by_lead[lead.view.lead.id].closing)]

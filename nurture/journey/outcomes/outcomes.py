@@ -64,7 +64,7 @@ def tell_within(
     rows = snapshot.these(database, connection, ids)
     missing = sorted(set(ids) - {row.lead_id for row in rows})
     if missing:
-        raise NotFound(f"There is no lead {missing[0]}. `nurture leads` lists them.")
+        raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
     leads = {
         lead.view.lead.id: lead for lead in snapshot.views(database, connection, rows, now, house.holidays)
     }
@@ -195,7 +195,7 @@ def settle(house: House, telling_id: int, *, take: bool, by: str, now: datetime)
         rows = snapshot.these(house.database, connection, [one.lead_id for one in found])
         if not found or not queries.settle(connection, telling_id, "took" if take else "kept", now):
             raise NotFound(
-                f"There is no open contradiction {telling_id}. `nurture outcomes list` shows them."
+                f"There is no open contradiction {telling_id}. `nurture handoffs outcomes list` shows them."
             )
         one = found[0]
         lead = snapshot.views(house.database, connection, rows, now, house.holidays)[0]
@@ -233,5 +233,5 @@ def require_agreement(verdict: Verdict, lead_id: int) -> None:
     if verdict == "contradicts":
         raise Refused(
             f"Lead {lead_id} is closed otherwise already, and cannot become two things. What you say is "
-            "kept: `nurture outcomes list` shows both, `nurture outcomes settle` decides."
+            "kept: `nurture handoffs outcomes list` shows both, `nurture handoffs outcomes resolve` decides."
         )

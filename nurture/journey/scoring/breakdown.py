@@ -86,7 +86,7 @@ def reckon(house: House, lead_id: int, now: datetime) -> Reckoning:
         policy = house.rulebooks.current(connection).policy
         rows = snapshot.these(database, connection, [lead_id], lock=False)
         if not rows:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         seen = snapshot.views(database, connection, rows, now, house.holidays)[0].view
         deeds = queries.deeds(connection, lead_id)
     lead, points = seen.lead, policy.points

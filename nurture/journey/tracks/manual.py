@@ -36,7 +36,7 @@ def _lead(house: House, lead_id: int, now: datetime) -> Iterator[tuple[Connectio
         book = house.rulebooks.current(connection)
         rows = snapshot.these(database, connection, [lead_id])
         if not rows:
-            raise NotFound(f"There is no lead {lead_id}, or it was erased. `nurture leads` lists them.")
+            raise NotFound(f"There is no lead {lead_id}, or it was erased. `nurture leads list` lists them.")
         lead = snapshot.views(database, connection, rows, now, house.holidays)[0]
         mover = Mover(book, now, "by hand")
         yield connection, lead, mover

@@ -17,7 +17,7 @@ from nurture.web import errors
 HOUR: Final = timedelta(hours=1)
 MOST_ITEMS: Final = 200_000
 MOST_STOPS: Final = 500
-"""Opt-outs, bounces and complaints: a list of them comes by `nurture suppressions import`."""
+"""Opt-outs, bounces and complaints: a list of them comes by `nurture leads suppressions import`."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -47,7 +47,10 @@ class Ceilings:
             if refused is not None or not stops or self._count(caller, "stops", 1, now):
                 return refused
             reason = f"The token {caller.name!r} has stopped mail to {self._most['stops']:,} leads this hour."
-            return reason, "Send it again in the next hour, or as a file: `nurture suppressions import`."
+            return (
+                reason,
+                "Send it again in the next hour, or as a file: `nurture leads suppressions import`.",
+            )
 
         return permit
 

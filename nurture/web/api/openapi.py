@@ -92,8 +92,10 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "nurture",
             "version": version("nurture"),
-            "description": "Tell nurture of leads, of what they do, and how they ended. `nurture tokens "
-            "create NAME --scope SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`.",
+            "description": (
+                "Tell nurture of leads, of what they do, and how they ended. `nurture admin tokens "
+                "create NAME --scope SCOPE` makes a token; send it as `Authorization: Bearer TOKEN`."
+            ),
         },
         "paths": {
             auth.SIGNALS: {"post": _signals()},
@@ -123,9 +125,11 @@ def _signals() -> dict[str, Any]:
     return {
         "operationId": "postSignals",
         "summary": "Tell what leads did",
-        "description": "Page visits, forms, what they do in your product, changes in the CRM. Each counts "
-        "once, however often it is sent: by its `id`, or else by lead, kind, second, email, link and value. "
-        "A lead is looked at at once.",
+        "description": (
+            "Page visits, forms, what they do in your product, changes in the CRM. Each counts once, however"
+            " often it is sent: by its `id`, or else by lead, kind, second, email, link and value. A lead is"
+            " looked at at once."
+        ),
         **_operation(Scope.SIGNALS, batch, _EXAMPLE_SIGNALS, ("new", "known")),
     }
 
@@ -148,8 +152,10 @@ def _leads() -> dict[str, Any]:
     return {
         "operationId": "postLeads",
         "summary": "Bring leads in, or up to date",
-        "description": "As `nurture import` does: who is known by id or address is updated, an empty field "
-        "takes nothing away, and nobody who opted out is mailed again.",
+        "description": (
+            "As `nurture import` does: who is known by id or address is updated, an empty field "
+            "takes nothing away, and nobody who opted out is mailed again."
+        ),
         **_operation(Scope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
     }
 
@@ -164,9 +170,11 @@ def _outcomes() -> dict[str, Any]:
     return {
         "operationId": "postOutcomes",
         "summary": "Tell how leads ended",
-        "description": "Won with its amount, lost with its reason. A lead is closed wherever it is; what "
-        "contradicts an earlier outcome is kept for a person to settle. Each counts once: by its `id`, or "
-        "else by lead, closing, time, amount and reason.",
+        "description": (
+            "Won with its amount, lost with its reason. A lead is closed wherever it is; what contradicts an"
+            " earlier outcome is kept for a person to settle. Each counts once: by its `id`, or else by lead,"
+            " closing, time, amount and reason."
+        ),
         **_operation(Scope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, outcome_batches.COUNTS),
     }
 
@@ -183,8 +191,9 @@ def _outcome() -> dict[str, Any]:
             "happened_at": {
                 "type": "string",
                 "format": "date-time",
-                "description": "With its zone; not in the future, and not older than "
-                f"{batches.OLDEST.days} days.",
+                "description": (
+                    f"With its zone; not in the future, and not older than {batches.OLDEST.days} days."
+                ),
             },
             "amount": {
                 "type": ["number", "null"],
@@ -279,8 +288,9 @@ def _signal() -> dict[str, Any]:
             "occurred_at": {
                 "type": "string",
                 "format": "date-time",
-                "description": "With its zone; not in the future, and not older than "
-                f"{batches.OLDEST.days} days.",
+                "description": (
+                    f"With its zone; not in the future, and not older than {batches.OLDEST.days} days."
+                ),
             },
             "value": _words(most["value"], "What it was; for `deciding` the date, as 2027-03-31."),
             "email": _words(most["email"], "The email (step) of ours that it answers, such as 01-hello."),

@@ -293,7 +293,7 @@ def test_a_reader_that_holds_up_the_overwriting_is_told_of(sqlite_db: Database, 
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM address").fetchone()
         done = erase.forget(house, ADDRESS, GONE)
-    assert any("free pages" in line and "run `nurture forget` again" in line for line in done.systems)
+    assert any("free pages" in line and "run `nurture leads erase` again" in line for line in done.systems)
     assert found_in(house) == {}
 
 

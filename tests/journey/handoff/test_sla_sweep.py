@@ -95,8 +95,8 @@ def test_reminders_are_letters_that_say_what_to_do(house: House, tmp_path: Path)
     mails = [path.read_text("utf-8") for path in (tmp_path / "mailbox" / "new").iterdir()]
     said = "\n".join(mails).replace("=\n", "")
     said = " ".join(said.split())
-    assert f"nurture accept {offer}" in said
-    assert f"nurture reassign {offer} REP" in said
+    assert f"nurture handoffs accept {offer}" in said
+    assert f"nurture handoffs reassign {offer} REP" in said
     assert "taken back on Tuesday 6 January 2026, 10:00 (UTC)" in said
     assert events(house, lead)[-2:] == ["reminded", "escalated"]
 

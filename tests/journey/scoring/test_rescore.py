@@ -181,7 +181,7 @@ def test_a_score_of_what_a_rep_answered_says_so(house: House) -> None:
 
 
 def test_a_score_of_nobody_is_refused_and_of_a_quiet_lead_is_nothing(house: House) -> None:
-    with pytest.raises(NotFound, match="`nurture leads` lists them"):
+    with pytest.raises(NotFound, match="`nurture leads list` lists them"):
         breakdown.reckon(house, 999, START)
     shown = breakdown.reckon(house, add_lead(house), START)
     assert (shown.engagement, shown.entries, shown.fit) == (0, (), "D")

@@ -51,7 +51,7 @@ def test_what_stops_mail_is_refused_item_by_item_without_its_scope(world: World,
     (refused,) = answer.json()["rejected"]
     assert (refused["index"], refused["field"]) == (1, "kind")
     assert STOP in refused["reason"]
-    assert f"nurture tokens create NAME --scope {STOP}" in refused["remedy"]
+    assert f"nurture admin tokens create NAME --scope {STOP}" in refused["remedy"]
     assert list(suppression_files.listed(world.house)) == []
 
 

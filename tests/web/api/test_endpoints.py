@@ -389,7 +389,7 @@ def test_a_caller_without_a_good_token_is_told_so_before_its_body_is_read(world:
         answer = world.client.post(SIGNALS, content=b"{", headers=said)
         told = answer.json()
         assert (answer.status_code, told["status"]) == (status, status), said
-        assert "nurture tokens create" in told["remedy"]
+        assert "nurture admin tokens create" in told["remedy"]
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert "nrt_" not in answer.text
     changed = {name: rows for name, rows in world.everything().items() if rows != before[name]}

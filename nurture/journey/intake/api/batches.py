@@ -36,7 +36,7 @@ SKEW: Final = timedelta(minutes=5)
 """How far a caller's clock may be ahead of ours."""
 
 OLDEST: Final = timedelta(days=730)
-"""Older signals are history: `nurture signals import` brings it in."""
+"""Older signals are history: `nurture leads import-signals` brings it in."""
 
 SOURCE: Final = "api"
 
@@ -97,7 +97,10 @@ def by_scopes(scopes: Collection[str], ordinary: Scope) -> Permit:
         if needed in scopes:
             return None
         what = "This stops mail to somebody, for which a token" if stops else "For this a token"
-        return f"{what} needs the scope {needed}.", f"Make one: nurture tokens create NAME --scope {needed}"
+        return (
+            f"{what} needs the scope {needed}.",
+            f"Make one: nurture admin tokens create NAME --scope {needed}",
+        )
 
     return permit
 
@@ -331,7 +334,7 @@ def needed(text: Mapping[str, str | None], name: str, what: str = "A signal") ->
 
 
 def moment_of(
-    text: str, now: datetime, name: str = "occurred_at", instead: str = "nurture signals import"
+    text: str, now: datetime, name: str = "occurred_at", instead: str = "nurture leads import-signals"
 ) -> datetime:
     """Return a moment of the last two years. Raises WrongItem; *instead* is what brings history in."""
     try:

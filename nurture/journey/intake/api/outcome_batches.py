@@ -79,7 +79,7 @@ def _deal(index: int, item: object, now: datetime) -> _Deal:
     if said not in known:
         raise WrongItem("closing", f"{said!r} is no outcome.", f"Write one of {', '.join(known)}.")
     closing = Closing(said)
-    at = moment_of(needed(text, "happened_at", _WHAT), now, "happened_at", "nurture outcomes import")
+    at = moment_of(needed(text, "happened_at", _WHAT), now, "happened_at", "nurture handoffs outcomes import")
     if closing in _REASONED and not text["reason"]:
         raise WrongItem("reason", f"A lead that is {closing.value} has a reason.", "Say why.")
     amount = _amount(item, closing)

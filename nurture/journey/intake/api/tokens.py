@@ -66,7 +66,8 @@ def create(house: House, name: str, scopes: Sequence[str], now: datetime) -> str
         kept = " ".join(sorted(set(scopes)))
         if not queries.add_token(house.database, connection, name, digest(token), kept, now):
             raise Refused(
-                f"There is a token {name!r}. Choose another name, or end it: nurture tokens revoke {name}"
+                f"There is a token {name!r}. Choose another name, or end it: nurture admin tokens revoke"
+                f" {name}"
             )
     return token
 
@@ -84,7 +85,7 @@ def revoke(house: House, name: str, now: datetime) -> None:
             return
         known = [token.name for token in queries.tokens(connection) if token.revoked_at is None]
     near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "`nurture tokens list` shows them."
+    hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` shows them."
     raise NotFound(f"There is no valid token {name!r}. {hint}")
 
 

@@ -23,7 +23,7 @@ def test_a_token_is_good_for_its_scopes_until_it_is_revoked(db: Database, tmp_pa
     assert tokens.find(house, token[:-1], START) is None
     tokens.revoke(house, "website", START)
     assert tokens.find(house, token, START) is None
-    with pytest.raises(NotFound, match="nurture tokens list"):
+    with pytest.raises(NotFound, match="nurture admin tokens list"):
         tokens.revoke(house, "website", START)
 
 
@@ -40,7 +40,7 @@ def test_use_is_noted_by_the_day_and_never_backwards(db: Database, tmp_path: Pat
 def test_two_valid_tokens_never_share_a_name(db: Database, tmp_path: Path) -> None:
     house = make_house(db, tmp_path)
     first = tokens.create(house, "website", [Scope.LEADS], START)
-    with pytest.raises(Refused, match="nurture tokens revoke website"):
+    with pytest.raises(Refused, match="nurture admin tokens revoke website"):
         tokens.create(house, "website", [Scope.LEADS], START)
     tokens.revoke(house, "website", START)
     assert tokens.create(house, "website", [Scope.LEADS], START) != first

@@ -1,0 +1,185 @@
+"""The sales report in the terminal, as CSV, or as a page with charts: `nurture reports sales`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nurture.app import open_app
+from nurture.cli.output import JsonOption, as_json, many, out, table
+from nurture.errors import Refused
+from nurture.files import open_private, require_ours, write_private
+from nurture.formats.csv_cells import CsvWriter
+from nurture.reporting.sales import SalesReport, report_sales
+
+
+def sales(
+    since: Annotated[
+        str | None, typer.Option(help="The first day (UTC) of hand-offs, as 2027-01-01.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="The last day (UTC) of hand-offs.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with charts to this file.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show what sales made of the hand-offs: right owner, reached, answered, closed, won."""
+    with open_app() as app:
+        found = report_sales(app.house, app.clock.now(), _day(since), _day(until), source)
+    if csv_file is not None:
+        _write_csv(csv_file, found)
+    if html is not None:
+        from nurture.web.sales.report_page import sales_page  # noqa: PLC0415 - only here are pages wanted
+
+        page = sales_page(found)
+        require_ours(html, page.partition("<style>")[0])
+        write_private(html, page)
+    if json:
+        as_json(_plain(found))
+        return
+    _show(found)
+    for file in filter(None, (csv_file, html)):
+        out.print(f"Written to {file}.")
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise Refused(f"{text!r} is not a date. Write it as 2027-01-31.") from None
+
+
+def percent(share: float | None) -> str:
+    """Show a share, "-" where there is none."""
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def _plain(found: SalesReport) -> dict[str, object]:
+    plain = asdict(found)
+    plain["rates"] = [asdict(rate) | {"share": rate.share} for rate in found.rates]
+    plain["rules"] = [asdict(rule) | {"acceptance": rule.acceptance} for rule in found.rules]
+    return plain
+
+
+def _show(found: SalesReport) -> None:
+    rows = [
+        (rate.name, percent(rate.share), f"{rate.part:,} of {rate.whole:,}", rate.elsewhere, rate.means)
+        for rate in found.rates
+    ]
+    waited = found.time_to_owner
+    hours = (
+        f"{waited.p50:.1f} h for half of them, {waited.p95:.1f} h for 95 %"
+        if waited.p50 is not None and waited.p95 is not None
+        else "no owner yet"
+    )
+    title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
+    columns = ("share of hand-offs", "here", "count", "elsewhere", "what counts")
+    out.print(table(columns, rows, title=title, right=("here", "count", "elsewhere")))
+    out.print(f"From the decision to an owner: {hours}.\n")
+    if found.rules:
+        _show_rules(found)
+        _show_reps(found)
+        _show_months(found)
+    in_all = "" if found.since or found.until or found.source else " in all"
+    out.print(
+        f"{many(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
+        f"({percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
+    )
+
+
+def _show_rules(found: SalesReport) -> None:
+    rows = [
+        (one.rule, one.made, one.accepted, one.rejected, one.unanswered, percent(one.acceptance), one.won)
+        for one in found.rules
+    ]
+    columns = (
+        "handed off because",
+        "hand-offs",
+        "accepted",
+        "given back",
+        "unanswered",
+        "share accepted",
+        "won",
+    )
+    out.print(table(columns, rows, right=columns[1:]), "")
+    if found.reasons:
+        given = [(label, number) for _, label, number in found.reasons]
+        out.print(table(("given back because", "times"), given, right=("times",)), "")
+
+
+def _show_reps(found: SalesReport) -> None:
+    rows = [
+        (
+            one.rep,
+            one.offered,
+            one.accepted,
+            one.followed_up,
+            one.rejected,
+            one.expired,
+            "-" if one.hours_to_accept is None else f"{one.hours_to_accept:.1f}",
+            f"{one.peak} of {one.capacity}" if one.capacity is not None else one.peak,
+            one.won,
+            f"{one.amount:,.0f}",
+        )
+        for one in found.reps
+    ]
+    columns = (
+        "rep",
+        "offers",
+        "accepted",
+        "in touch",
+        "given back",
+        "expired",
+        "hours to accept",
+        "peak",
+        "won",
+        "amount",
+    )
+    out.print(table(columns, rows, right=columns[1:]), "")
+
+
+def _show_months(found: SalesReport) -> None:
+    rows = [
+        (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won)
+        for one in found.months
+    ]
+    columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
+    out.print(table(columns, rows, right=columns[1:]), "")
+
+
+def _write_csv(file: Path, found: SalesReport) -> None:
+    columns = ("table", "row", "figure", "value")
+    require_ours(file, ",".join(columns))
+    with open_private(file, encoding="utf-8", newline="") as opened:
+        writer = CsvWriter(opened)
+        writer.row(columns)
+        writer.rows(_lines(found))
+
+
+def _lines(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
+    """Yield every figure on a line of its own, so that a month can be put under the one before."""
+    yield "report", "all", "handed_off", found.handed_off
+    yield "report", "all", "still_open", found.still_open
+    for rate in found.rates:
+        for name in ("part", "whole", "share"):
+            yield "rates", rate.name, name, getattr(rate, name)
+    for name, value in asdict(found.time_to_owner).items():
+        yield "time_to_owner", "hours", name, value
+    for code, _, number in found.reasons:
+        yield "reasons", code, "times", number
+    keyed: dict[str, tuple[str, list[dict[str, Any]]]] = {
+        "rules": ("rule", [asdict(row) for row in found.rules]),
+        "reps": ("rep", [asdict(row) for row in found.reps]),
+        "months": ("month", [asdict(row) for row in found.months]),
+    }
+    for listed, (key, rows) in keyed.items():
+        for plain in rows:
+            named = str(plain.pop(key))
+            yield from ((listed, named, name, value) for name, value in plain.items())
+    for band in found.wins.bands:
+        yield "wins", band.name, "wins", band.wins

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.shell import THREADS, Counts, opened, run_name, run_shards, shard_task, told
+from flows.shards import TASK_RUNNER, Counts, log_counts, open_context, run_name, run_shards, shard_task
 from nurture.journey.tracks.advance import advance
 
 
 @shard_task("advance", minutes=10)
 def advance_shard(shard: int, at: str | None) -> Counts:
     """Advance due leads, batch after batch, until none is due."""
-    with opened(at) as (house, now):
-        return told(shard, advance(house, now).events)
+    with open_context(at) as (ctx, now):
+        return log_counts(shard, advance(ctx, now).events)
 
 
-@flow(
-    name="advance",
-    flow_run_name=run_name,
-    timeout_seconds=900,
-    task_runner=THREADS,
-)
+@flow(name="advance", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
 async def advance_due_leads(shards: int = 4, at: str | None = None) -> Counts:
     """Advance every lead on a track that is due. *at* replays a moment (ISO) of a virtual clock."""
     return await run_shards(advance_shard, shards, at)

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Final
 
-PATIENCE: Final = 5.0
+SHUTDOWN_SECONDS: Final = 5.0
 """Seconds that a child whose parent is gone gets to stop by itself."""
 
 
@@ -27,29 +27,29 @@ def flow_runner() -> None:
     """Register the flows with their schedules, and run them when they are due."""
     from prefect import get_client, serve  # noqa: PLC0415 - the other children do not need it
 
-    from flows.deployments import paced, to_serve  # noqa: PLC0415
-    from flows.leftovers import clear  # noqa: PLC0415
+    from flows.deployments import build_deployments, with_interval  # noqa: PLC0415
     from flows.setup import ensure_limit  # noqa: PLC0415
+    from flows.stale_runs import clear_stale_runs  # noqa: PLC0415
     from nurture.settings import Settings  # noqa: PLC0415
 
     with get_client(sync_client=True) as client:
-        clear(client)
+        clear_stale_runs(client)
         ensure_limit(client)
-    schedule = paced(Settings.read().sweep_seconds)
-    serve(*to_serve(schedule), pause_on_shutdown=False, print_starting_message=False, limit=4)
+    schedule = with_interval(Settings.read().sweep_seconds)
+    serve(*build_deployments(schedule), pause_on_shutdown=False, print_starting_message=False, limit=4)
 
 
-def web_pages() -> None:
+def web_server() -> None:
     """Serve the pages behind the links in our mail."""
     from nurture.app import open_app  # noqa: PLC0415
     from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.background import answering  # noqa: PLC0415
+    from nurture.web.background import run_in_background  # noqa: PLC0415
     from nurture.web.server import serve as serve_web  # noqa: PLC0415
 
-    with open_app(live=True) as app, answering(app.house, app.clock):
+    with open_app(live=True) as app, run_in_background(app.ctx, app.clock):
         serve_web(
             create_app(
-                app.house,
+                app.ctx,
                 app.clock,
                 event_keys=app.settings.webhook_keys,
                 inbound_keys=app.settings.inbound_keys,
@@ -60,18 +60,18 @@ def web_pages() -> None:
         )
 
 
-CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_pages}
+CHILDREN: Final = {"prefect": prefect_server, "flows": flow_runner, "web": web_server}
 
 
-def _follow_parent() -> None:
+def _exit_with_parent() -> None:
     """Wait for the parent's end; then stop, and whatever this child has started with it."""
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(PATIENCE)
+    time.sleep(SHUTDOWN_SECONDS)
     os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_follow_parent, name="lifeline", daemon=True).start()
+    threading.Thread(target=_exit_with_parent, name="lifeline", daemon=True).start()
     CHILDREN[sys.argv[1]]()

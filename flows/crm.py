@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from flows.shell import Counts, opened_app, run_name, run_shards, shard_task, told
-from nurture.journey.crm_sync.pull import read_back
-from nurture.journey.crm_sync.push import hand_back
+from flows.shards import Counts, log_counts, open_shard_app, run_name, run_shards, shard_task
+from nurture.journey.crm_sync.pull import pull
+from nurture.journey.crm_sync.push import push
 
 
 @shard_task("crm", minutes=10)
 def crm_shard(shard: int, at: str | None) -> Counts:
     """Tell what the CRM should know by now, and read its changes; one that is down is tried again later."""
-    with opened_app(at) as app:
-        done = hand_back(app.house, app.clock)
-        read = read_back(app.house, app.clock.now())
-        for unused in read.unused:
-            get_run_logger().warning("not read: %s", unused)
-        counts = {**done, **read.did, "unknown statuses": read.unknown.total(), "faults": len(read.faults)}
-        return told(shard, counts)
+    with open_shard_app(at) as app:
+        done = push(app.ctx, app.clock)
+        read = pull(app.ctx, app.clock.now())
+        for unused in read.skipped:
+            get_run_logger().warning("skipped: %s", unused)
+        counts = {
+            **done,
+            **read.counts,
+            "unknown statuses": read.unknown_statuses.total(),
+            "problems": len(read.problems),
+        }
+        return log_counts(shard, counts)
 
 
 @flow(name="crm", flow_run_name=run_name, timeout_seconds=900)

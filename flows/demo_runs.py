@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
 
+from flows.child_processes import ChildProcesses, free_port, wait_until_ready
 from flows.deployments import SCHEDULE
-from flows.environment import environment
-from flows.parent import Children, await_answer, free_port
+from flows.environment import build_environment
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
 FIRST_PORT: Final = 4_300
-_LEAN: Final = {  # what a server needs only if it stays
+_MINIMAL_SERVER: Final = {  # what a server needs only if it stays
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_UI_ENABLED": "false",
     "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
@@ -43,24 +43,26 @@ class FlowRunInfo:
     seconds: float
 
 
-class Server:
+class PrefectServer:
     """A Prefect server that is starting, or has started."""
 
     def __init__(self, settings: Settings) -> None:
-        home = settings.home
+        home = settings.state_dir
         self._port = free_port(FIRST_PORT)
-        self._environment = environment(settings, home, self._port, given={}) | _LEAN
-        self._children = Children(home, self._environment)
+        self._environment = (
+            build_environment(settings, home, self._port, operator_environment={}) | _MINIMAL_SERVER
+        )
+        self._children = ChildProcesses(home, self._environment)
         self._children.start("prefect")
 
-    def run(self, moments: Sequence[datetime]) -> list[FlowRunInfo]:
+    def run(self, times: Sequence[datetime]) -> list[FlowRunInfo]:
         """Run every stage at each moment, the earliest first, and return the runs in that order.
 
         Raises Misconfigured if the server or the runs do not start.
         """
         url = f"http://127.0.0.1:{self._port}/api/health"
-        await_answer(url, self._children, _sleep, lambda _waited: None)
-        return run_on(self._environment, moments)
+        wait_until_ready(url, self._children, _sleep, lambda _waited: None)
+        return run_flows_in(self._environment, times)
 
     def stop(self) -> None:
         """Stop the server."""
@@ -68,24 +70,24 @@ class Server:
 
 
 @contextmanager
-def server(settings: Settings) -> Iterator[Server]:
+def server(settings: Settings) -> Iterator[PrefectServer]:
     """Start a server at once, in the background, and stop it at the end."""
-    started = Server(settings)
+    started = PrefectServer(settings)
     try:
         yield started
     finally:
         started.stop()
 
 
-def run_moments(settings: Settings, moments: Sequence[datetime]) -> list[FlowRunInfo]:
+def run_flows_at(settings: Settings, times: Sequence[datetime]) -> list[FlowRunInfo]:
     """Run every stage at each moment of the settings' (virtual) database, on a server of their own."""
     with server(settings) as started:
-        return started.run(moments)
+        return started.run(times)
 
 
-def run_on(environment: Mapping[str, str], moments: Sequence[datetime]) -> list[FlowRunInfo]:
+def run_flows_in(environment: Mapping[str, str], times: Sequence[datetime]) -> list[FlowRunInfo]:
     """Run every stage at each moment, in a child process with this environment. Raises Misconfigured."""
-    texts = [moment.astimezone(UTC).replace(tzinfo=None).isoformat() for moment in sorted(moments)]
+    texts = [at.astimezone(UTC).replace(tzinfo=None).isoformat() for at in sorted(times)]
     done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "flows.demo_runs", *texts],
         env=dict(environment),
@@ -96,8 +98,8 @@ def run_on(environment: Mapping[str, str], moments: Sequence[datetime]) -> list[
         umask=0o077,
     )
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["nothing was said"]
-        raise Misconfigured(f"The flows did not run: {said[-1]}")
+        error_lines = done.stderr.strip().splitlines() or ["nothing was said"]
+        raise Misconfigured(f"The flows did not run: {error_lines[-1]}")
     return [FlowRunInfo(**json.loads(line)) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
@@ -106,27 +108,27 @@ def _sleep(seconds: float) -> bool:
     return False
 
 
-async def _run_all(moments: Sequence[str]) -> None:
+async def _run_all(times: Sequence[str]) -> None:
     from prefect import Flow, State, get_client  # noqa: PLC0415 - the parent does without
 
     from flows.setup import ensure_limit  # noqa: PLC0415
 
-    with get_client(sync_client=True) as plain:
-        ensure_limit(plain)
+    with get_client(sync_client=True) as sync_client:
+        ensure_limit(sync_client)
 
     async with get_client() as client:
-        for at in moments:
+        for at in times:
             for one in SCHEDULE:
-                if not one.every:
+                if not one.interval:
                     continue
                 module, _, function = one.entrypoint.rpartition(".")
                 flow: Flow[..., Any] = getattr(import_module(module), function)
                 state: State[Any] = await flow(at=at, return_state=True)  # type: ignore[misc]
                 assert state.state_details.flow_run_id is not None
                 run = await client.read_flow_run(state.state_details.flow_run_id)
-                shown = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
+                shown_at = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
                 info = FlowRunInfo(
-                    shown, flow.name, run.name, state.name or "", run.total_run_time.total_seconds()
+                    shown_at, flow.name, run.name, state.name or "", run.total_run_time.total_seconds()
                 )
                 sys.stdout.write(json.dumps(asdict(info)) + "\n")
                 if not state.is_completed():

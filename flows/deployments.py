@@ -11,31 +11,31 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-POOL: Final = "nurture"
+WORK_POOL: Final = "nurture"
 """The work pool of prefect.yaml."""
 
-SENDERS: Final = "nurture-senders"
+SENDER_LIMIT: Final = "nurture-senders"
 """The global concurrency limit on how many shards, on all machines, send mail at once."""
 
-_ROUND: Final = 300
+_DEFAULT_INTERVAL: Final = 300
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Scheduled:
+class FlowSchedule:
     """One flow on one schedule, always in UTC, never two runs of it at once.
 
-    *entrypoint* is module.function. Runs come *every* so many seconds, *offset* seconds after the full
-    interval, or when *cron* says. *grace* is how long a run may take to start, in seconds.
+    *entrypoint* is module.function. Runs come every *interval* seconds, *offset* seconds after the full
+    interval, or when *cron* says. *grace_seconds* is how long a run may take to start, in seconds.
     """
 
     entrypoint: str
     name: str
     slug: str
-    every: int = 0
+    interval: int = 0
     offset: int = 0
     cron: str = ""
-    grace: int = 120
+    grace_seconds: int = 120
 
     @property
     def anchor(self) -> datetime:
@@ -44,13 +44,19 @@ class Scheduled:
 
 
 SCHEDULE: Final = (
-    Scheduled("flows.listen.apply_signals", "every-5-minutes", "five-minutes", every=300),
-    Scheduled("flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", every=300, offset=30),
-    Scheduled("flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", every=300, offset=60),
-    Scheduled("flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", every=300, offset=90),
-    Scheduled("flows.crm.sync_crm", "every-5-minutes", "five-minutes", every=300, offset=120),
-    Scheduled("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", every=30, offset=15),
-    Scheduled("flows.report.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
+    FlowSchedule("flows.signals.apply_signals", "every-5-minutes", "five-minutes", interval=300),
+    FlowSchedule(
+        "flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", interval=300, offset=30
+    ),
+    FlowSchedule(
+        "flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", interval=300, offset=60
+    ),
+    FlowSchedule(
+        "flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", interval=300, offset=90
+    ),
+    FlowSchedule("flows.crm.sync_crm", "every-5-minutes", "five-minutes", interval=300, offset=120),
+    FlowSchedule("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15),
+    FlowSchedule("flows.audit.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
 )
 """In a lead's order, half a minute apart: one round passes a lead on from stage to stage.
 
@@ -58,24 +64,29 @@ Mail goes out more often than the rest: what a dead worker held is found within 
 """
 
 
-def paced(every: int) -> tuple[Scheduled, ...]:
+def with_interval(interval: int) -> tuple[FlowSchedule, ...]:
     """Return the schedule with another interval, in seconds; the stages stay in order and as far apart.
 
-    Mail keeps its own, unless *every* is shorter.
+    Mail keeps its own, unless *interval* is shorter.
     """
-    return tuple(_paced(one, every if one.every == _ROUND else min(every, one.every)) for one in SCHEDULE)
+    return tuple(
+        _with_interval(one, interval if one.interval == _DEFAULT_INTERVAL else min(interval, one.interval))
+        for one in SCHEDULE
+    )
 
 
-def _paced(one: Scheduled, every: int) -> Scheduled:
-    return replace(one, every=every, offset=one.offset * every // one.every) if one.every else one
+def _with_interval(one: FlowSchedule, interval: int) -> FlowSchedule:
+    return (
+        replace(one, interval=interval, offset=one.offset * interval // one.interval) if one.interval else one
+    )
 
 
-def to_serve(schedule: Iterable[Scheduled]) -> list[RunnerDeployment]:
+def build_deployments(schedule: Iterable[FlowSchedule]) -> list[RunnerDeployment]:
     """Return the deployments that `serve` takes."""
-    return [_deployment(one) for one in schedule]
+    return [_build_deployment(one) for one in schedule]
 
 
-def _deployment(one: Scheduled) -> RunnerDeployment:
+def _build_deployment(one: FlowSchedule) -> RunnerDeployment:
     from prefect import Flow  # noqa: PLC0415 - the table above is read without Prefect
     from prefect.client.schemas.objects import (  # noqa: PLC0415
         ConcurrencyLimitConfig,
@@ -88,8 +99,8 @@ def _deployment(one: Scheduled) -> RunnerDeployment:
     module, _, function = one.entrypoint.rpartition(".")
     flow: Flow[..., object] = getattr(import_module(module), function)
     schedule = (
-        Interval(timedelta(seconds=one.every), anchor_date=one.anchor, timezone="UTC", slug=one.slug)
-        if one.every
+        Interval(timedelta(seconds=one.interval), anchor_date=one.anchor, timezone="UTC", slug=one.slug)
+        if one.interval
         else Cron(one.cron, timezone="UTC", slug=one.slug)
     )
     return RunnerDeployment.from_flow(
@@ -100,7 +111,7 @@ def _deployment(one: Scheduled) -> RunnerDeployment:
         concurrency_limit=ConcurrencyLimitConfig(
             limit=1,
             collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
-            grace_period_seconds=one.grace,
+            grace_period_seconds=one.grace_seconds,
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from nurture.errors import Misconfigured
-from nurture.settings import PREFIX, Settings
+from nurture.settings import ENV_PREFIX, Settings
 
 DAYS_KEPT: Final = 14
 """How long the Prefect server of one machine keeps flow runs; ours are some 4,300 a day."""
@@ -30,7 +30,7 @@ _DEFAULTS: Final = {
 SERVER_SECRET: Final = "PREFECT_SERVER_API_AUTH_STRING"  # noqa: S105 - the name of a variable
 CLIENT_SECRET: Final = "PREFECT_API_AUTH_STRING"  # noqa: S105
 _ORIGINS: Final = "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"
-_PREFERRED: Final = {
+_PREFERRED_NAMES: Final = {
     "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": _ORIGINS,
     "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "PREFECT_SERVER_API_CSRF_PROTECTION_ENABLED",
     "PREFECT_UI_API_URL": "PREFECT_SERVER_UI_API_URL",
@@ -38,7 +38,7 @@ _PREFERRED: Final = {
 """Of two names for what we set too, the one that Prefect reads first."""
 
 _DATABASE: Final = ("CONNECTION_URL", "DRIVER", "HOST", "PORT", "USER", "NAME", "PASSWORD")
-_NEVER: Final = frozenset(
+_FORBIDDEN: Final = frozenset(
     {
         "PREFECT_API_KEY",
         "PREFECT_PROFILE",
@@ -49,39 +49,50 @@ _NEVER: Final = frozenset(
         *("PREFECT_SERVER_API", "PREFECT_SERVER_DATABASE", "PREFECT_SERVER_UI"),
     }
 )
-"""They lead to another server or another database, whose runs `flows.leftovers` would end."""
+"""They lead to another server or another database, whose runs `flows.stale_runs` would end."""
 
 
-def environment(
-    settings: Settings, home: Path, port: int, given: Mapping[str, str] = os.environ
+def build_environment(
+    settings: Settings, home: Path, port: int, operator_environment: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
     """Return what children find in their environment: *settings*, and a locked Prefect server on this *port*.
 
-    What *given* says of Prefect holds beside it. The secret of the server is in it twice, for the server and
-    for its clients: a new one, unless the operator names one. Raises Misconfigured for what would unlock it.
+    What *operator_environment* says of Prefect holds beside it. The secret of the server is in it twice, for
+    the server and for its clients: a new one, unless the operator names one. Raises Misconfigured for what
+    would unlock it.
     """
-    others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", PREFIX))}
-    return others | _nurture(settings) | _DEFAULTS | _locked(home, port, prefect_settings(given))
+    others = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))
+    }
+    return (
+        others
+        | _nurture_variables(settings)
+        | _DEFAULTS
+        | _lock_settings(home, port, prefect_settings(operator_environment))
+    )
 
 
-def prefect_settings(given: Mapping[str, str]) -> dict[str, str]:
+def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of Prefect that an operator has set."""
     return {
         name: value.strip()
-        for name, value in given.items()
+        for name, value in environment_variables.items()
         if name.upper().startswith("PREFECT_") and value.strip()
     }
 
 
-def _locked(home: Path, port: int, given: dict[str, str]) -> dict[str, str]:
+def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> dict[str, str]:
     """Add to the operator's variables those by which only our children may call the server."""
     # Prefect reads names in any case, and the preferred one of two.
-    names = {_PREFERRED.get(name.upper(), name.upper()): name for name in sorted(given, reverse=True)}
-    theirs = {preferred: given[name] for preferred, name in names.items()}
+    names = {
+        _PREFERRED_NAMES.get(name.upper(), name.upper()): name
+        for name in sorted(operator_settings, reverse=True)
+    }
+    operator = {preferred: operator_settings[name] for preferred, name in names.items()}
     origin = f"http://127.0.0.1:{port}"
-    secret = theirs.get(SERVER_SECRET) or f"nurture:{token_urlsafe(24)}"
-    origins = [one.strip() for one in theirs.pop(_ORIGINS, "").split(",") if one.strip()]
-    ours = {
+    secret = operator.get(SERVER_SECRET) or f"nurture:{token_urlsafe(24)}"
+    origins = [one.strip() for one in operator.pop(_ORIGINS, "").split(",") if one.strip()]
+    required = {
         "PREFECT_HOME": str(home / "prefect"),
         "PREFECT_API_URL": f"{origin}/api",
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
@@ -91,25 +102,27 @@ def _locked(home: Path, port: int, given: dict[str, str]) -> dict[str, str]:
         SERVER_SECRET: secret,
         CLIENT_SECRET: secret,
     }
-    wrong = {
+    conflicts = {
         name
-        for name, value in theirs.items()
-        if name in _NEVER or ours.get(name, value) not in (value, _as_true(value))
+        for name, value in operator.items()
+        if name in _FORBIDDEN or required.get(name, value) not in (value, _normalize_boolean(value))
     }
     if any("*" in one for one in origins):
-        wrong.add(_ORIGINS)
+        conflicts.add(_ORIGINS)
     if not secret.isascii():
-        wrong.add(SERVER_SECRET)
-    if wrong:
-        raise Misconfigured(_refusal(sorted(names[name] for name in wrong), port))
-    return {"PREFECT_SERVER_UI_API_URL": "/api"} | theirs | ours | {_ORIGINS: ",".join([origin, *origins])}
+        conflicts.add(SERVER_SECRET)
+    if conflicts:
+        raise Misconfigured(_conflict_message(sorted(names[name] for name in conflicts), port))
+    return (
+        {"PREFECT_SERVER_UI_API_URL": "/api"} | operator | required | {_ORIGINS: ",".join([origin, *origins])}
+    )
 
 
-def _as_true(value: str) -> str:
+def _normalize_boolean(value: str) -> str:
     return "true" if value.lower() in ("1", "on", "t", "true", "y", "yes") else value
 
 
-def _refusal(names: list[str], port: int) -> str:
+def _conflict_message(names: list[str], port: int) -> str:
     listed = ", ".join(names)
     return (
         f"`nurture up` runs a Prefect server of its own on 127.0.0.1, port {port}, locked by a secret, and "
@@ -119,13 +132,13 @@ def _refusal(names: list[str], port: int) -> str:
     )
 
 
-def _nurture(settings: Settings) -> dict[str, str]:
+def _nurture_variables(settings: Settings) -> dict[str, str]:
     """Return the settings as variables, paths made absolute: flow runs may start in another folder."""
-    texts = {PREFIX + name.upper(): _text(value) for name, value in settings if value is not None}
+    texts = {ENV_PREFIX + name.upper(): _text(value) for name, value in settings if value is not None}
     url = make_url(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite" and url.database:
         url = url.set(database=str(Path(url.database).absolute()))
-    texts[PREFIX + "DATABASE_URL"] = url.render_as_string(hide_password=False)
+    texts[ENV_PREFIX + "DATABASE_URL"] = url.render_as_string(hide_password=False)
     return texts
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.shell import Counts, opened, run_name, run_shards, shard_task, told
+from flows.shards import Counts, log_counts, open_context, run_name, run_shards, shard_task
 from nurture.journey.handoff.sweep import hand_off
 
 
 @shard_task("hand-off", minutes=10)
 def hand_off_shard(shard: int, at: str | None) -> Counts:
     """Take unanswered offers back, then offer waiting leads to reps with room."""
-    with opened(at) as (house, now):
-        return told(shard, hand_off(house, now))
+    with open_context(at) as (ctx, now):
+        return log_counts(shard, hand_off(ctx, now))
 
 
 @flow(name="hand-off", flow_run_name=run_name, timeout_seconds=900)

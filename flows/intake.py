@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from prefect import flow
 
-from flows.shell import THREADS, Counts, opened, run_name, run_shards, shard_task, told
+from flows.shards import TASK_RUNNER, Counts, log_counts, open_context, run_name, run_shards, shard_task
 from nurture.journey.tracks.enroll import classify
 
 
 @shard_task("intake", minutes=10)
 def intake_shard(shard: int, at: str | None) -> Counts:
     """Classify new leads, batch after batch, until none waits."""
-    with opened(at) as (house, now):
-        return told(shard, classify(house, now))
+    with open_context(at) as (ctx, now):
+        return log_counts(shard, classify(ctx, now))
 
 
-@flow(
-    name="intake",
-    flow_run_name=run_name,
-    timeout_seconds=900,
-    task_runner=THREADS,
-)
+@flow(name="intake", flow_run_name=run_name, timeout_seconds=900, task_runner=TASK_RUNNER)
 async def classify_new_leads(shards: int = 2, at: str | None = None) -> Counts:
     """Classify every new lead by the readiness rules and the audiences. *at* replays a moment (ISO)."""
     return await run_shards(intake_shard, shards, at)

@@ -13,36 +13,36 @@ from typing import IO, Any
 from nurture.errors import AlreadyRunning
 from nurture.files import make_folder, open_private
 
-NAME = "up.lock"
+LOCK_FILE = "up.lock"
 
 
 @contextmanager
-def only_one(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
+def hold_lock(home: Path) -> Iterator[Callable[[Mapping[str, str]], None]]:
     """Hold the lock of *home*; yield what notes where things run, for others to read.
 
     The system frees the lock when its owner ends, however that happens: a file left behind holds nobody up.
     Raises AlreadyRunning, naming the owner and its addresses.
     """
     make_folder(home)
-    with open_private(home / NAME, "a+", encoding="utf-8") as file:
+    with open_private(home / LOCK_FILE, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise AlreadyRunning(_told(file)) from None
-        _note(file, {})
+            raise AlreadyRunning(_already_running_text(file)) from None
+        _write_owner(file, {})
         try:
-            yield lambda urls: _note(file, urls)
+            yield lambda urls: _write_owner(file, urls)
         finally:
             file.truncate(0)
 
 
-def _note(file: IO[str], urls: Mapping[str, str]) -> None:
+def _write_owner(file: IO[str], urls: Mapping[str, str]) -> None:
     file.truncate(0)
     json.dump({"pid": os.getpid(), "urls": dict(urls)}, file)
     file.flush()
 
 
-def _told(file: IO[str]) -> str:
+def _already_running_text(file: IO[str]) -> str:
     file.seek(0)
     try:
         owner: dict[str, Any] = json.loads(file.read())

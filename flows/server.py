@@ -13,10 +13,10 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-_OPEN: Final = frozenset({"/api/health", "/api/ready"})
+_PUBLIC_PATHS: Final = frozenset({"/api/health", "/api/ready"})
 
 
-class SecretFirst:
+class RequireSecret:
     """Ask for the secret before anything else.
 
     Prefect asks too, but after its CSRF check, whose refusal tells every origin that it may read it.
@@ -24,21 +24,21 @@ class SecretFirst:
 
     def __init__(self, app: ASGIApp, secret: str) -> None:
         self._app = app
-        self._wanted = b"Basic " + b64encode(secret.encode())
+        self._expected = b"Basic " + b64encode(secret.encode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 401; a web socket asks by its first message, as Prefect does."""
-        if scope["type"] == "http" and not self._passes(scope):
+        if scope["type"] == "http" and not self._is_allowed(scope):
             await JSONResponse({"exception_message": "Unauthorized"}, 401)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _passes(self, scope: Scope) -> bool:
+    def _is_allowed(self, scope: Scope) -> bool:
         path: str = scope["path"]
-        if not path.startswith("/api/") or path in _OPEN or scope["method"] == "OPTIONS":
+        if not path.startswith("/api/") or path in _PUBLIC_PATHS or scope["method"] == "OPTIONS":
             return True
         given = Headers(scope=scope).get("authorization", "").encode("latin-1")
-        return hmac.compare_digest(given, self._wanted)
+        return hmac.compare_digest(given, self._expected)
 
 
 def serve() -> None:
@@ -47,7 +47,7 @@ def serve() -> None:
     if api.auth_string is None:
         raise SystemExit("Prefect's server is not started without a secret.")
     uvicorn.run(
-        SecretFirst(create_app(final=True), api.auth_string.get_secret_value()),
+        RequireSecret(create_app(final=True), api.auth_string.get_secret_value()),
         host=api.host,
         port=api.port,
         timeout_keep_alive=api.keepalive_timeout,

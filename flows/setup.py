@@ -12,20 +12,20 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoo
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import get_current_settings
 
-from flows.deployments import POOL, SENDERS
+from flows.deployments import SENDER_LIMIT, WORK_POOL
 from nurture.app import open_app
 from nurture.errors import FileUnreadable
-from nurture.settings import STARTERS, Settings
+from nurture.settings import STARTER_TEMPLATES, Settings
 
-MOST_SENDERS = 4
+DEFAULT_SENDERS = 4
 """How many slots the limit on senders has at first; change it in Prefect's pages, it is kept."""
 
 NO_SERVER = (
     "Prefect: skipped, PREFECT_API_URL is not set. `nurture up` needs nothing more. For work pools start a "
     "server (`prefect server start`), set PREFECT_API_URL=http://127.0.0.1:4200/api and run this again."
 )
-SILENT_SERVER = (
-    "Prefect: skipped, {url} does not answer ({fault}). Start the server that PREFECT_API_URL names "
+UNREACHABLE_SERVER = (
+    "Prefect: skipped, {url} does not answer ({error}). Start the server that PREFECT_API_URL names "
     "(`prefect server start`) and run this again."
 )
 LOCKED_SERVER = (
@@ -41,15 +41,15 @@ def init(settings: Settings) -> list[str]:
     """
     with open_app(settings, upgrade=True) as app:
         lines = [f"Database {app.database.name}: up to date"]
-    lines.append(_templates(settings.templates))
-    return lines + _prefect()
+    lines.append(_write_templates(settings.templates))
+    return lines + _set_up_prefect()
 
 
-def _templates(folder: Path) -> str:
-    wanted = Path("templates") if folder in STARTERS else folder
+def _write_templates(folder: Path) -> str:
+    wanted = Path("templates") if folder in STARTER_TEMPLATES else folder
     if wanted.is_dir():
         return f"Templates {wanted}: there already"
-    starters = next(one for one in STARTERS if one.is_dir())
+    starters = next(one for one in STARTER_TEMPLATES if one.is_dir())
     try:
         wanted.parent.mkdir(parents=True, exist_ok=True)
         # Whole or not at all: they become the templates in one step, or go with their temporary folder.
@@ -60,14 +60,14 @@ def _templates(folder: Path) -> str:
     return f"Templates {wanted}: starter templates written; `nurture publish` puts them to work"
 
 
-def _prefect() -> list[str]:
+def _set_up_prefect() -> list[str]:
     url = get_current_settings().api.url
     if not url:
         return [NO_SERVER]
     with get_client(sync_client=True) as client:
-        fault = client.api_healthcheck()
-        if fault is not None:
-            return [SILENT_SERVER.format(url=url, fault=type(fault).__name__)]
+        health_error = client.api_healthcheck()
+        if health_error is not None:
+            return [UNREACHABLE_SERVER.format(url=url, error=type(health_error).__name__)]
         try:
             lines = [ensure_pool(client), ensure_limit(client)]
         except PrefectHTTPStatusError as error:
@@ -76,25 +76,27 @@ def _prefect() -> list[str]:
             return [LOCKED_SERVER.format(url=url)]
     return [
         *lines,
-        "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + POOL + "`",
+        "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + WORK_POOL + "`",
     ]
 
 
 def ensure_pool(client: SyncPrefectClient) -> str:
     """Create the work pool of prefect.yaml if there is none."""
     try:
-        kind = client.read_work_pool(POOL).type
+        kind = client.read_work_pool(WORK_POOL).type
     except ObjectNotFound:
-        client.create_work_pool(WorkPoolCreate(name=POOL, type="process"))
-        return f"Work pool {POOL}: created"
-    return f"Work pool {POOL}: there already (type {kind})"
+        client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        return f"Work pool {WORK_POOL}: created"
+    return f"Work pool {WORK_POOL}: there already (type {kind})"
 
 
 def ensure_limit(client: SyncPrefectClient) -> str:
     """Create the limit on senders if there is none; one that is there keeps its slots."""
     try:
-        limit = client.read_global_concurrency_limit_by_name(SENDERS).limit
+        limit = client.read_global_concurrency_limit_by_name(SENDER_LIMIT).limit
     except ObjectNotFound:
-        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SENDERS, limit=MOST_SENDERS))
-        return f"Concurrency limit {SENDERS}: created, {MOST_SENDERS} slots"
-    return f"Concurrency limit {SENDERS}: there already, {limit} slots"
+        client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=SENDER_LIMIT, limit=DEFAULT_SENDERS)
+        )
+        return f"Concurrency limit {SENDER_LIMIT}: created, {DEFAULT_SENDERS} slots"
+    return f"Concurrency limit {SENDER_LIMIT}: there already, {limit} slots"

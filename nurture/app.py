@@ -1,4 +1,4 @@
-"""The composition root: settings, clock, database and provider become a house."""
+"""The composition root: settings, clock, database and provider become an AppContext."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import assert_never
 
 from nurture.clock import Clock, RealClock, VirtualClock
 from nurture.crm.base import Crm
-from nurture.crm.csv_folder import CsvFolder
+from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.db import clock_row, instance, schema
 from nurture.db.engine import Database
 from nurture.db.machine import Machine
-from nurture.errors import Misconfigured, Refused
+from nurture.errors import InvalidState, Misconfigured
 from nurture.mail.inbound.imap import Inbox
-from nurture.mail.notifiers.apprise_notifier import Chat
+from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from nurture.mail.providers.base import Provider
-from nurture.mail.providers.maildir import Mailbox
+from nurture.mail.providers.maildir import MaildirProvider
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.versions import require_installed
 
@@ -32,12 +32,12 @@ class App:
 
     settings: Settings
     clock: Clock
-    house: House
+    ctx: AppContext
 
     @property
     def database(self) -> Database:
         """Return the database."""
-        return self.house.database
+        return self.ctx.database
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def open_app(
     (*at* moves it forward; *live* refuses it). *upgrade* creates or upgrades the tables first.
 
     Raises:
-        Refused: the clock is of the other kind, or virtual while the provider mails real people.
+        InvalidState: the clock is of the other kind, or virtual while the provider mails real people.
     """
     settings = settings or Settings.read()
     if live:
@@ -62,31 +62,31 @@ def open_app(
             schema.upgrade(database)
         else:
             schema.require_current(database)
-        clock = _clock(database, settings.provider, at, live=live)
+        clock = _open_clock(database, settings.provider, at, live=live)
         durable = isinstance(clock, RealClock)  # a demo's mail may be lost with the power
         if durable and (database.file is not None or not database.is_sqlite):
-            database.machine = machine_of(database, settings.journal_dir, clock)
-        provider = provider_of(settings, durable=durable)
+            database.machine = make_machine(database, settings.journal_dir, clock)
+        provider = make_provider(settings, durable=durable)
         # Virtual time is for looking at: no real CRM hears of it.
-        crm = crm_of(settings) if durable or settings.crm == "csv" else None
-        house = House(
+        crm = make_crm(settings) if durable or settings.crm == "csv" else None
+        ctx = AppContext(
             database,
             provider,
             base_url=settings.base_url or "",
-            origin=clock_row.origin(database),
-            batch=settings.batch_size,
+            installation_id=clock_row.read_installation_id(database),
+            batch_size=settings.batch_size,
             track_clicks=settings.track_clicks,
             honeypot=settings.honeypot,
             spool=settings.spool,
             reply_domain=settings.reply_domain or "",
             inbox=Inbox(settings.imap_url) if settings.imap_url is not None else None,
-            tellers=tellers_of(settings) if isinstance(clock, RealClock) else None,
+            notifiers=make_notifiers(settings) if isinstance(clock, RealClock) else None,
             crm=crm,
         )
         try:
             with suppress(Misconfigured):  # who sends says so; pages and opt-outs go on
-                quarantine.look(house, clock.now())
-            yield App(settings, clock, house)
+                quarantine.find_reason(ctx, clock.now())
+            yield App(settings, clock, ctx)
         finally:
             provider.close()
             if crm is not None:
@@ -95,35 +95,37 @@ def open_app(
         database.close()
 
 
-def machine_of(database: Database, folder: Path, clock: Clock) -> Machine:
+def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
     """Return what this machine keeps outside *database*, which is bound to the real clock.
 
     The suppression journal of a new database begins with it, so that it knows of everybody.
     """
     with database.read() as connection:
-        known = instance.read(connection)
-    assert known is not None
-    machine = Machine(folder, known.origin, known.salt, database.place, clock.now)
-    if known.generation == 0:
+        database_instance = instance.read_installation(connection)
+    assert database_instance is not None
+    machine = Machine(
+        folder, database_instance.installation_id, database_instance.salt, database.location, clock.now
+    )
+    if database_instance.generation == 0:
         with suppress(OSError):  # who needs it says so
-            machine.optouts.open()
+            machine.suppression_journal.open_file()
     return machine
 
 
-def provider_of(settings: Settings, *, durable: bool) -> Provider:
+def make_provider(settings: Settings, *, durable: bool) -> Provider:
     """Return who carries mail away. Raises Misconfigured when its settings are not complete."""
     match settings.provider:
-        case "mailbox":
-            return Mailbox(settings.mailbox, html_copies=True, durable=durable)
+        case "maildir":
+            return MaildirProvider(settings.maildir, html_copies=True, durable=durable)
         case "sendgrid":
             if settings.sendgrid_key is None:
                 raise Misconfigured(
                     "NURTURE_PROVIDER is sendgrid, but NURTURE_SENDGRID_KEY is not set. Make an API key "
                     "with the permission Mail Send in SendGrid's settings, and set it."
                 )
-            from nurture.mail.providers.sendgrid.provider import SendGrid  # noqa: PLC0415 - other providers do without
+            from nurture.mail.providers.sendgrid.provider import SendGridProvider  # noqa: PLC0415 - other providers do without
 
-            return SendGrid(
+            return SendGridProvider(
                 settings.sendgrid_key,
                 url=settings.sendgrid_url,
                 sandbox=settings.sendgrid_sandbox,
@@ -136,25 +138,25 @@ def provider_of(settings: Settings, *, durable: bool) -> Provider:
                     "NURTURE_PROVIDER is smtp, but NURTURE_SMTP_URL is not set. "
                     "Write smtp://user:password@smtp.example.com:587."
                 )
-            from nurture.mail.providers.smtp.provider import SMTP  # noqa: PLC0415 - other providers do without
+            from nurture.mail.providers.smtp.provider import SmtpProvider  # noqa: PLC0415 - other providers do without
 
-            return SMTP(settings.smtp_url)
+            return SmtpProvider(settings.smtp_url)
         case _:
             assert_never(settings.provider)
 
 
-def tellers_of(settings: Settings) -> dict[str, Provider]:
+def make_notifiers(settings: Settings) -> dict[str, Provider]:
     """Return what tells reps at each place that the settings name."""
-    return {name: Chat(name, url) for name, url in settings.places.items()}
+    return {name: AppriseNotifier(name, url) for name, url in settings.notify_urls.items()}
 
 
-def crm_of(settings: Settings) -> Crm | None:
+def make_crm(settings: Settings) -> Crm | None:
     """Return where sales keeps its leads, None if nowhere. Raises Misconfigured if settings are missing."""
     match settings.crm:
         case "none":
             return None
         case "csv":
-            return CsvFolder(settings.crm_folder)
+            return CsvFolderCrm(settings.crm_folder)
         case "salesforce":
             if (
                 settings.salesforce_url is None
@@ -181,33 +183,33 @@ def crm_of(settings: Settings) -> Crm | None:
             assert_never(settings.crm)
 
 
-def _clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:
-    mode = clock_row.open_mode(database)
+def _open_clock(database: Database, provider: str, at: datetime | None, *, live: bool) -> Clock:
+    mode = clock_row.read_mode(database)
     if mode == "virtual":
         if live:
-            raise Refused(
+            raise InvalidState(
                 f"The database {database.name} lives in virtual time: a demo or a simulation made it. "
                 "Name another database in NURTURE_DATABASE_URL for real work."
             )
-        _keep_from_people(database, provider, "lives in virtual time: a demo or a simulation made it")
-        clock = VirtualClock(clock_row.virtual_now(database))
+        _require_maildir_provider(database, provider, "lives in virtual time: a demo or a simulation made it")
+        clock = VirtualClock(clock_row.read_virtual_now(database))
         if at is not None:
             clock.advance_to(at)
         return clock
     if at is not None:
         if mode is None:  # before it is bound: it stays as new as it is
-            _keep_from_people(database, provider, "is new, and would live in virtual time for good")
-        clock_row.bind(database, "virtual", at)
+            _require_maildir_provider(database, provider, "is new, and would live in virtual time for good")
+        clock_row.bind_mode(database, "virtual", at)
         return VirtualClock(at)
     real = RealClock()
-    clock_row.bind(database, "live", real.now())
+    clock_row.bind_mode(database, "live", real.now())
     return real
 
 
-def _keep_from_people(database: Database, provider: str, why: str) -> None:
+def _require_maildir_provider(database: Database, provider: str, reason: str) -> None:
     """Refuse what would send a year's mail to real people in a minute."""
-    if provider != "mailbox":
-        raise Refused(
-            f"The database {database.name} {why}, and NURTURE_PROVIDER is {provider}, which mails people. "
-            "Set NURTURE_PROVIDER=mailbox, or name another database in NURTURE_DATABASE_URL."
+    if provider != "maildir":
+        raise InvalidState(
+            f"The database {database.name} {reason}, and NURTURE_PROVIDER is {provider}, which mails people. "
+            "Set NURTURE_PROVIDER=maildir, or name another database in NURTURE_DATABASE_URL."
         )

@@ -2,12 +2,12 @@
 
 NurtureError                 a person can mend it; the command line prints it and exits with `exit_code`
 |-- NotFound                 no lead, track, email, offer of this name
-|-- Refused                  the state does not allow it (already answered, closed, wrong clock)
+|-- InvalidState             the state does not allow it (already answered, closed, wrong clock)
 |-- FileUnreadable           a file that is not what it should be
 |-- Misconfigured            settings or set-up
-|   |-- DatabaseUnusable
+|   |-- DatabaseUnavailable
 |   `-- AlreadyRunning
-`-- RulesFaulty              templates/ has faults; carries all of them
+`-- InvalidDefinitions       templates/ has problems; carries all of them
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class NotFound(NurtureError):
     exit_code = 3
 
 
-class Refused(NurtureError):
+class InvalidState(NurtureError):
     """The present state does not allow this. `nurture explain LEAD` shows the state."""
 
     exit_code = 4
 
 
-class ClockWentBackwards(Refused):
+class ClockWentBackwards(InvalidState):
     """The clock shows a time before the last one recorded. Set the system's clock right and try again."""
 
 
@@ -55,7 +55,7 @@ class Misconfigured(NurtureError):
     exit_code = 6
 
 
-class DatabaseUnusable(Misconfigured):
+class DatabaseUnavailable(Misconfigured):
     """The database cannot be used. Check NURTURE_DATABASE_URL, or run `nurture admin upgrade`."""
 
 
@@ -63,32 +63,32 @@ class AlreadyRunning(Misconfigured):
     """nurture is already running here."""
 
 
-class RulesFaulty(NurtureError):
-    """The files in templates/ have faults. `nurture check` lists them all."""
+class InvalidDefinitions(NurtureError):
+    """The files in templates/ have problems. `nurture check` lists them all."""
 
     exit_code = 2
 
-    def __init__(self, faults: Sequence[object]) -> None:
-        self.faults = tuple(faults)
-        count = len(self.faults)
-        lines = "\n".join(str(fault) for fault in self.faults)
-        super().__init__(f"{count} fault{'s' if count != 1 else ''} in the rules:\n{lines}")
+    def __init__(self, problems: Sequence[object]) -> None:
+        self.problems = tuple(problems)
+        count = len(self.problems)
+        lines = "\n".join(str(problem) for problem in self.problems)
+        super().__init__(f"{count} problem{'s' if count != 1 else ''} in the rules:\n{lines}")
 
 
-def traced(error: BaseException) -> str:
+def format_error_chain(error: BaseException) -> str:
     """Return the types of an error and its causes, and where they were raised, for a log.
 
     Never a message: that of a database, a parser or a template may quote what a lead wrote.
     """
-    return ", from ".join(_traces(error))
+    return ", from ".join(_error_chain(error))
 
 
-def _traces(error: BaseException | None) -> Iterator[str]:
+def _error_chain(error: BaseException | None) -> Iterator[str]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         code = getattr(error, "sqlstate", None)
         frames = list(walk_tb(error.__traceback__))[-1:]
-        at = "".join(f" at {Path(frame.f_code.co_filename).name}:{line}" for frame, line in frames)
-        yield f"{type(error).__name__}{f' {code}' if code else ''}{at}"
+        location = "".join(f" at {Path(frame.f_code.co_filename).name}:{line}" for frame, line in frames)
+        yield f"{type(error).__name__}{f' {code}' if code else ''}{location}"
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

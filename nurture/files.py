@@ -13,21 +13,21 @@ from typing import IO, Any, Final
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
-_OTHERS: Final = 0o077
+_GROUP_AND_OTHERS: Final = 0o077
 
 
-def make_folder(path: Path, *, ours: bool = True) -> Path:
+def make_folder(path: Path, *, owned: bool = True) -> Path:
     """Create *path* and its missing parents with mode 0700. Raises OSError.
 
-    One that exists is tightened, unless it is not *ours* but a place that a person named or others write to.
+    One that exists is tightened, unless it is not *owned* but a place that a person named or others write to.
     """
     for folder in reversed([one for one in (path, *path.parents) if not one.exists()]):
         with suppress(FileExistsError):  # another worker was faster
             folder.mkdir(FOLDER_MODE)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, "it is a file, not a folder", str(path))
-    if ours:
-        tighten(path)
+    if owned:
+        restrict_permissions(path)
     return path
 
 
@@ -40,22 +40,24 @@ def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
     def opener(name: str, flags: int) -> int:
         handle = os.open(name, flags, FILE_MODE)
         found = os.fstat(handle)
-        if _is_loose(found) and stat.S_ISREG(found.st_mode):  # a terminal or /dev/null stays as it is
-            os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        if _is_accessible_to_others(found) and stat.S_ISREG(
+            found.st_mode
+        ):  # a terminal or /dev/null stays as it is
+            os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_GROUP_AND_OTHERS)
         return handle
 
     return open(path, mode, opener=opener, **options)
 
 
-def require_ours(path: Path, begins: str) -> None:
+def require_own_file(path: Path, prefix: str) -> None:
     """Raise FileExistsError if *path* is a file that does not begin as what we write there does.
 
     Empty files, terminals and pipes pass.
     """
     if path.is_file():
         with path.open("rb") as file:
-            start = file.read(len(begins.encode()) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
-        if start and not start.startswith(begins.encode()):
+            start = file.read(len(prefix.encode()) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
+        if start and not start.startswith(prefix.encode()):
             raise FileExistsError(
                 errno.EEXIST, "it is there already, and nurture did not write it", str(path)
             )
@@ -76,7 +78,7 @@ def create_file(path: Path) -> None:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, FILE_MODE))
 
 
-def tighten(path: Path) -> None:
+def restrict_permissions(path: Path) -> None:
     """Take the rights of other accounts from a file or folder of ours.
 
     Left alone: links, what another account owns, and folders that others need (`_is_shared`).
@@ -84,19 +86,19 @@ def tighten(path: Path) -> None:
     with suppress(OSError):  # a file may vanish; the doctor names what stays open
         found = path.lstat()
         plain = stat.S_ISREG(found.st_mode) or (stat.S_ISDIR(found.st_mode) and not _is_shared(path, found))
-        if plain and _is_loose(found):
-            path.chmod(stat.S_IMODE(found.st_mode) & ~_OTHERS)
+        if plain and _is_accessible_to_others(found):
+            path.chmod(stat.S_IMODE(found.st_mode) & ~_GROUP_AND_OTHERS)
 
 
-def exposed(paths: Iterable[Path]) -> Iterator[Path]:
+def find_exposed(paths: Iterable[Path]) -> Iterator[Path]:
     """Yield each of *paths*, and what lies below it, that other accounts may read or change."""
     for path in paths:
         with suppress(OSError):
             found = path.stat()
-            if found.st_mode & _OTHERS and not (path.is_dir() and _is_shared(path, found)):
+            if found.st_mode & _GROUP_AND_OTHERS and not (path.is_dir() and _is_shared(path, found)):
                 yield path
             if path.is_dir() and not path.is_symlink():
-                yield from exposed(sorted(path.iterdir()))
+                yield from find_exposed(sorted(path.iterdir()))
 
 
 def sync_folder(path: Path) -> None:
@@ -108,18 +110,18 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
-def holds_work(path: Path) -> bool:
+def contains_working_folder(path: Path) -> bool:
     """Whether *path* is the working folder, the home folder, or a folder above one of them."""
-    place, ours = path.resolve(), [Path.cwd()]
+    place, working_folders = path.resolve(), [Path.cwd()]
     with suppress(RuntimeError):  # an account without a home
-        ours.append(Path.home().resolve())
-    return any(place == one or place in one.parents for one in ours)
+        working_folders.append(Path.home().resolve())
+    return any(place == one or place in one.parents for one in working_folders)
 
 
-def _is_loose(found: os.stat_result) -> bool:
-    return bool(found.st_mode & _OTHERS) and found.st_uid == os.geteuid()
+def _is_accessible_to_others(found: os.stat_result) -> bool:
+    return bool(found.st_mode & _GROUP_AND_OTHERS) and found.st_uid == os.geteuid()
 
 
 def _is_shared(path: Path, found: os.stat_result) -> bool:
     """Whether a folder serves more than us: /tmp and the like, the working folder, home, and those above."""
-    return bool(found.st_mode & stat.S_ISVTX) or holds_work(path)
+    return bool(found.st_mode & stat.S_ISVTX) or contains_working_folder(path)

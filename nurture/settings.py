@@ -17,23 +17,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from nurture.errors import Misconfigured
 
-PREFIX: Final = "NURTURE_"
-NO_SETTINGS: Final = frozenset({"NURTURE_OLIST_DIR"})
+ENV_PREFIX: Final = "NURTURE_"
+NON_SETTING_VARIABLES: Final = frozenset({"NURTURE_OLIST_DIR"})
 """Variables of this prefix that are no settings: where the tests find a real funnel."""
 
 _DOMAIN: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
-_PLACE: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
-_LONGEST_DOMAIN: Final = 200  # an address has 254 characters at most
-_ENCODED: Final = (
+_NAMED_URL: Final = re.compile(r"([a-z0-9]+(?:-[a-z0-9]+)*)=([A-Za-z][\w+.-]*://\S+)")
+_MAX_DOMAIN_LENGTH: Final = 200  # an address has 254 characters at most
+_PERCENT_ENCODING_HINT: Final = (
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %"
 )
-_HERE: Final = Path(__file__).parent
-STARTERS: Final = (_HERE / "starter", _HERE.parent / "templates")  # in the wheel, in a clone
+_PACKAGE_DIR: Final = Path(__file__).parent
+# In the wheel, in a clone.
+STARTER_TEMPLATES: Final = (_PACKAGE_DIR / "starter", _PACKAGE_DIR.parent / "templates")
 """The templates that come with nurture; the first folder that there is counts."""
 
 
-def _state() -> Path:
+def _default_journal_dir() -> Path:
     base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
     try:
         return base.expanduser() / "nurture"
@@ -41,19 +42,21 @@ def _state() -> Path:
         return Path(".nurture") / "state"
 
 
-def _templates() -> Path:
-    here = Path("templates")
-    return next((folder for folder in (here, *STARTERS) if folder.is_dir()), here)
+def _default_templates() -> Path:
+    local_templates = Path("templates")
+    return next(
+        (folder for folder in (local_templates, *STARTER_TEMPLATES) if folder.is_dir()), local_templates
+    )
 
 
-SECRETS: Final = frozenset(
+SECRET_SETTINGS: Final = frozenset(
     {
         "database_url",
         "sendgrid_key",
         "sendgrid_webhook_key",
         "smtp_url",
         "imap_url",
-        "tell",
+        "notify",
         "salesforce_secret",
         "hubspot_token",
     }
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
     """Every setting, frozen. Read it once, where the program is put together, and pass it down."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix=ENV_PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
     database_url: SecretStr = Field(
@@ -81,16 +84,16 @@ class Settings(BaseSettings):
         description="The database: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME.",
     )
     templates: Path = Field(
-        default_factory=_templates,
+        default_factory=_default_templates,
         description="The folder of tracks, emails, layouts and the sales policy. "
         "Without it ./templates, and where there is none the starter templates that come with nurture.",
     )
-    provider: Literal["mailbox", "sendgrid", "smtp"] = Field(
-        default="mailbox",
-        description="Who carries mail away: mailbox (files in a folder, nothing is sent), sendgrid or smtp.",
+    provider: Literal["maildir", "sendgrid", "smtp"] = Field(
+        default="maildir",
+        description="Who carries mail away: maildir (files in a folder, nothing is sent), sendgrid or smtp.",
     )
-    mailbox: Path = Field(
-        default=Path("mailbox"), description="The folder, a Maildir, for mail that is not really sent."
+    maildir: Path = Field(
+        default=Path("maildir"), description="The folder, a Maildir, for mail that is not really sent."
     )
     sendgrid_key: SecretStr | None = Field(
         default=None, description="The SendGrid API key, with the permission Mail Send."
@@ -138,7 +141,7 @@ class Settings(BaseSettings):
         description="The folder where clicks are kept while the database is busy; it is emptied by itself.",
     )
     journal_dir: Path = Field(
-        default_factory=_state,
+        default_factory=_default_journal_dir,
         description="A private folder of this machine that outlives the database and its backups: opt-outs, "
         "and what tells a restored or copied database.",
     )
@@ -155,7 +158,7 @@ class Settings(BaseSettings):
         default=None,
         description="The mailbox where answers arrive, read by IMAP: imaps://USER:PASSWORD@HOST:993/INBOX.",
     )
-    tell: SecretStr | None = Field(
+    notify: SecretStr | None = Field(
         default=None,
         description="Where reps hear of hand-offs besides their mail: NAME=URL, with spaces between several, "
         "such as slack-sales=slack://TOKEN_A/TOKEN_B/TOKEN_C; any URL of apprise. The policy names them.",
@@ -178,8 +181,7 @@ class Settings(BaseSettings):
     salesforce_secret: SecretStr | None = Field(default=None, description="Its consumer secret.")
     hubspot_token: SecretStr | None = Field(
         default=None,
-        description="The access token of a HubSpot private app that may read and write contacts, "
-        "and read owners.",
+        description="The access token of a HubSpot private app that may read and write contacts, and read owners.",
     )
     hubspot_url: str = Field(default="https://api.hubapi.com", description="Where HubSpot is reached.")
     web_host: str = Field(default="127.0.0.1", description="The address where the web application listens.")
@@ -208,30 +210,33 @@ class Settings(BaseSettings):
         Raises:
             Misconfigured: an unknown NURTURE_* variable, or a value that cannot be; all of them at once.
         """
-        faults = list(_unknown(os.environ))
+        problems = list(_unknown_variables(os.environ))
         try:
             settings = cls()
         except ValidationError as error:
-            faults += [_fault(told["loc"][0], told["type"], told.get("ctx", {})) for told in error.errors()]
-        if faults:
-            raise Misconfigured("\n".join(faults))
+            problems += [
+                _describe_problem(detail["loc"][0], detail["type"], detail.get("ctx", {}))
+                for detail in error.errors()
+            ]
+        if problems:
+            raise Misconfigured("\n".join(problems))
         return settings
 
     @field_validator("sendgrid_url", "hubspot_url", "salesforce_url")
     @classmethod
-    def _api(cls, value: str | None) -> str | None:
+    def _check_api_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("it must look like https://api.example.com")
-        if parts.scheme == "http" and not _is_here(parts.hostname):
+        if parts.scheme == "http" and not _is_localhost(parts.hostname):
             raise ValueError("it must begin with https://: the key would travel in clear")
         return value.strip().rstrip("/")
 
     @field_validator("sendgrid_webhook_key", "sendgrid_inbound_key")
     @classmethod
-    def _verifies(cls, value: str | None) -> str | None:
+    def _check_public_keys(cls, value: str | None) -> str | None:
         keys = [key.strip() for key in (value or "").split(",") if key.strip()]
         if len(keys) > 2:
             raise ValueError("it has more than two keys")
@@ -255,42 +260,44 @@ class Settings(BaseSettings):
 
     @field_validator("smtp_url")
     @classmethod
-    def _server(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_smtp_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         if not _is_mail_server(value.get_secret_value().strip()):
-            raise ValueError(f"it must look like smtp://user:password@smtp.example.com:587, {_ENCODED}")
+            raise ValueError(
+                f"it must look like smtp://user:password@smtp.example.com:587, {_PERCENT_ENCODING_HINT}"
+            )
         return value
 
     @field_validator("reply_domain")
     @classmethod
-    def _domain(cls, value: str | None) -> str | None:
+    def _check_reply_domain(cls, value: str | None) -> str | None:
         if value is None:
             return None
         plain = value.strip().removeprefix("@").rstrip(".").lower()
-        if not _DOMAIN.fullmatch(plain) or len(plain) > _LONGEST_DOMAIN:
+        if not _DOMAIN.fullmatch(plain) or len(plain) > _MAX_DOMAIN_LENGTH:
             raise ValueError("it must look like in.example.com")
         return plain
 
     @field_validator("imap_url")
     @classmethod
-    def _mailbox(cls, value: SecretStr | None) -> SecretStr | None:
+    def _check_imap_url(cls, value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
         url = value.get_secret_value().strip()
         if not _is_mailbox(url):
             raise ValueError(
-                f"it must look like imaps://user:password@imap.example.com:993/INBOX, {_ENCODED}"
+                f"it must look like imaps://user:password@imap.example.com:993/INBOX, {_PERCENT_ENCODING_HINT}"
             )
         parts = urlsplit(url)
-        if parts.scheme == "imap" and not _is_here(parts.hostname or ""):
+        if parts.scheme == "imap" and not _is_localhost(parts.hostname or ""):
             raise ValueError("it must begin with imaps://: the password would travel in clear")
         return value
 
-    @field_validator("tell")
+    @field_validator("notify")
     @classmethod
-    def _places(cls, value: SecretStr | None) -> SecretStr | None:
-        named = [_PLACE.fullmatch(one) for one in (value.get_secret_value() if value else "").split()]
+    def _check_notify(cls, value: SecretStr | None) -> SecretStr | None:
+        named = [_NAMED_URL.fullmatch(one) for one in (value.get_secret_value() if value else "").split()]
         if not all(named) or len({found[1] for found in named if found}) < len(named):
             raise ValueError(
                 "it must list NAME=URL, each name once and in small letters, digits and hyphens, "
@@ -299,14 +306,16 @@ class Settings(BaseSettings):
         return value
 
     @property
-    def places(self) -> dict[str, SecretStr]:
+    def notify_urls(self) -> dict[str, SecretStr]:
         """Return the URL of each place that reps are told at, by its name."""
-        named = (one.partition("=") for one in (self.tell.get_secret_value() if self.tell else "").split())
+        named = (
+            one.partition("=") for one in (self.notify.get_secret_value() if self.notify else "").split()
+        )
         return {name: SecretStr(url) for name, _, url in named}
 
     @field_validator("trusted_proxies")
     @classmethod
-    def _proxies(cls, value: str) -> str:
+    def _check_trusted_proxies(cls, value: str) -> str:
         named = [one.strip() for one in value.split(",") if one.strip()]
         try:
             return ",".join(str(ip_network(one)) if "/" in one else str(ip_address(one)) for one in named)
@@ -319,7 +328,7 @@ class Settings(BaseSettings):
         return tuple(one for one in self.trusted_proxies.split(",") if one)
 
     @property
-    def home(self) -> Path:
+    def state_dir(self) -> Path:
         """Return the folder where one machine keeps Prefect's files, logs and locks: beside the database."""
         from sqlalchemy.engine import make_url  # noqa: PLC0415 - `nurture version` does without
 
@@ -327,9 +336,9 @@ class Settings(BaseSettings):
         beside = Path(url.database).parent if url.get_backend_name() == "sqlite" and url.database else Path()
         return (beside / ".nurture").absolute()
 
-    @field_validator("templates", "mailbox", "spool", "crm_folder", "journal_dir")
+    @field_validator("templates", "maildir", "spool", "crm_folder", "journal_dir")
     @classmethod
-    def _folder(cls, value: Path) -> Path:
+    def _check_folder(cls, value: Path) -> Path:
         value = value.expanduser()
         if value.exists() and not value.is_dir():
             raise ValueError("it names a file, not a folder")
@@ -337,13 +346,13 @@ class Settings(BaseSettings):
 
     @field_validator("base_url")
     @classmethod
-    def _public(cls, value: str | None) -> str | None:
+    def _check_base_url(cls, value: str | None) -> str | None:
         if value is None:
             return None
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise ValueError("it must look like https://nurture.example.com")
-        if parts.scheme == "http" and not _is_here(parts.hostname):
+        if parts.scheme == "http" and not _is_localhost(parts.hostname):
             raise ValueError("it must begin with https://: mail programs refuse other links to unsubscribe")
         return value.strip().rstrip("/")
 
@@ -381,23 +390,23 @@ def _is_mailbox(url: str) -> bool:
     return named and url.count("@") == 1 and not {"?", "#"} & set(url)
 
 
-def _is_here(host: str) -> bool:
+def _is_localhost(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def variables() -> list[Variable]:
+def list_settings() -> list[Variable]:
     """Return every setting with its default and meaning, for help and documentation."""
     return [
-        Variable(_variable(name), _shown(name, field.default), field.description or "")
+        Variable(_variable_name(name), _displayed_default(name, field.default), field.description or "")
         for name, field in Settings.model_fields.items()
     ]
 
 
-def _variable(field: str) -> str:
-    return PREFIX + field.upper()
+def _variable_name(field: str) -> str:
+    return ENV_PREFIX + field.upper()
 
 
-def _shown(field: str, default: Any) -> str:
+def _displayed_default(field: str, default: Any) -> str:
     if field == "templates":
         return "templates"
     if field == "journal_dir":
@@ -407,21 +416,22 @@ def _shown(field: str, default: Any) -> str:
     return "" if default is None else str(default)
 
 
-def _unknown(names: Iterable[str]) -> Iterable[str]:
-    known = {field.upper(): _variable(field) for field in Settings.model_fields}
+def _unknown_variables(names: Iterable[str]) -> Iterable[str]:
+    known = {field.upper(): _variable_name(field) for field in Settings.model_fields}
+    expected = {*known.values(), *NON_SETTING_VARIABLES}
     for name in sorted(names):
-        if not name.upper().startswith(PREFIX) or name.upper() in {*known.values(), *NO_SETTINGS}:
+        if not name.upper().startswith(ENV_PREFIX) or name.upper() in expected:
             continue
-        near = get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+        near = get_close_matches(name.upper().removeprefix(ENV_PREFIX), known, n=1)
         yield f"unknown setting {name}; " + (
             f"did you mean {known[near[0]]}?" if near else f"the settings are {', '.join(known.values())}"
         )
 
 
-def _fault(field: str | int, kind: str, limits: dict[str, Any]) -> str:
+def _describe_problem(field: str | int, kind: str, limits: dict[str, Any]) -> str:
     """Say what is wrong with a value in plain words, without the value where it is secret."""
-    name = _variable(str(field))
-    wrong = {
+    name = _variable_name(str(field))
+    requirement = {
         "int_parsing": "it must be a whole number",
         "bool_parsing": "it must be yes or no",
         "literal_error": f"it must be {limits.get('expected')}",
@@ -432,6 +442,6 @@ def _fault(field: str | int, kind: str, limits: dict[str, Any]) -> str:
         "value_error": str(limits.get("error")),
     }.get(kind, "it cannot be read")
     meaning = Settings.model_fields[str(field)].description
-    secret = str(field) in SECRETS
+    secret = str(field) in SECRET_SETTINGS
     value = "set" if secret else f"{os.environ.get(name, '')!r}"
-    return f"{name} is {value}, but {wrong}. {meaning}"
+    return f"{name} is {value}, but {requirement}. {meaning}"

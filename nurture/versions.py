@@ -10,53 +10,57 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from nurture.errors import DatabaseUnusable, Misconfigured
+from nurture.errors import DatabaseUnavailable, Misconfigured
 
-SQLITE: Final = (3, 35, 0)
+MIN_SQLITE: Final = (3, 35, 0)
 """The first with RETURNING."""
 
-POSTGRESQL: Final = 15
+MIN_POSTGRESQL: Final = 15
 """The oldest that its makers still mend."""
 
-INSTALL: Final = "Install what requirements.lock names, in an environment of its own."
+INSTALL_HINT: Final = "Install what requirements.lock names, in an environment of its own."
 
 
 @cache
 def require_installed() -> None:
     """Raise Misconfigured if a library is missing, or of a version that nurture does not run on."""
-    if found := list(unmet()):
-        raise Misconfigured(f"nurture does not run on what is installed: {'; '.join(found)}. {INSTALL}")
+    if found := list(unmet_requirements()):
+        raise Misconfigured(f"nurture does not run on what is installed: {'; '.join(found)}. {INSTALL_HINT}")
 
 
-def unmet(needs: Iterable[str] | None = None, installed: Callable[[str], str] = version) -> Iterator[str]:
-    """Yield in words each of *needs* that is not met, by default nurture's own."""
-    for need in map(Requirement, (requires("nurture") or ()) if needs is None else needs):
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+def unmet_requirements(
+    requirements: Iterable[str] | None = None, installed: Callable[[str], str] = version
+) -> Iterator[str]:
+    """Yield in words each of *requirements* that is not met, by default nurture's own."""
+    for requirement in map(
+        Requirement, (requires("nurture") or ()) if requirements is None else requirements
+    ):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = installed(need.name)
+            found = installed(requirement.name)
         except PackageNotFoundError:
-            yield f"{need.name} is missing"
+            yield f"{requirement.name} is missing"
             continue
-        if not need.specifier.contains(found, prereleases=True):
-            yield f"{need.name} is {found}, needed is {need.specifier}"
+        if not requirement.specifier.contains(found, prereleases=True):
+            yield f"{requirement.name} is {found}, needed is {requirement.specifier}"
 
 
 def require_sqlite(found: tuple[int, ...] = sqlite3.sqlite_version_info) -> None:
-    """Raise DatabaseUnusable if Python's SQLite is too old."""
-    if found < SQLITE:
-        raise DatabaseUnusable(
-            f"This Python has SQLite {_dotted(found)}; nurture needs {_dotted(SQLITE)} or newer. Use a newer "
-            "Python, or PostgreSQL: set NURTURE_DATABASE_URL."
+    """Raise DatabaseUnavailable if Python's SQLite is too old."""
+    if found < MIN_SQLITE:
+        raise DatabaseUnavailable(
+            f"This Python has SQLite {_dotted(found)}; nurture needs {_dotted(MIN_SQLITE)} or newer. "
+            "Use a newer Python, or PostgreSQL: set NURTURE_DATABASE_URL."
         )
 
 
 def require_postgresql(found: int) -> None:
-    """Raise DatabaseUnusable if the server is too old; *found* is its number, as 180001."""
-    if found // 10_000 < POSTGRESQL:
-        raise DatabaseUnusable(
-            f"The server is PostgreSQL {found // 10_000}; nurture needs {POSTGRESQL} or newer. Upgrade it, "
-            "or name another server in NURTURE_DATABASE_URL."
+    """Raise DatabaseUnavailable if the server is too old; *found* is its number, as 180001."""
+    if found // 10_000 < MIN_POSTGRESQL:
+        raise DatabaseUnavailable(
+            f"The server is PostgreSQL {found // 10_000}; nurture needs {MIN_POSTGRESQL} or newer. "
+            "Upgrade it, or name another server in NURTURE_DATABASE_URL."
         )
 
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, settings
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from tests.postgres import Reused, postgres
-from tests.sqlite import copy_alone, hurried
+from tests.postgres import ReusedDatabase, postgres
+from tests.sqlite import replace_database, without_fsync
 
-PURE = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
+PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/match/")
 """Folders of tests without a database, all of which `make quick` runs."""
 
 # How long an example takes says how busy the machine is. Examples share a test's folder knowingly.
@@ -56,13 +56,13 @@ def _migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def _reused_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
     """One place for all files, so that statements are compiled once."""
-    return hurried(Database(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'here' / 'nurture.db'}"))
+    return without_fsync(Database(f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'here' / 'nurture.db'}"))
 
 
 @pytest.fixture
 def sqlite_url(_reused_sqlite: Database, _migrated_file: Path) -> str:
     """A migrated SQLite file of this test's own."""
-    copy_alone(_migrated_file, _reused_sqlite)
+    replace_database(_migrated_file, _reused_sqlite)
     return f"sqlite:///{_reused_sqlite.url.database}"
 
 
@@ -97,17 +97,17 @@ def _postgres_database(url: Callable[[str], str], template: str) -> Iterator[str
 
 
 @pytest.fixture(scope="session")
-def _reused_postgres(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[Reused]:
-    reused = Reused(_postgres, _migrated_postgres, "reused")
+def _reused_postgres(_postgres: Callable[[str], str], _migrated_postgres: str) -> Iterator[ReusedDatabase]:
+    reused = ReusedDatabase(_postgres, _migrated_postgres, "reused")
     yield reused
     reused.close()
 
 
 @pytest.fixture
-def postgres_url(_reused_postgres: Reused) -> Iterator[str]:
+def postgres_url(_reused_postgres: ReusedDatabase) -> Iterator[str]:
     """A migrated PostgreSQL database, as good as new."""
     yield _reused_postgres.url
-    _reused_postgres.put_back()
+    _reused_postgres.reset()
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def sqlite_db(sqlite_url: str, _reused_sqlite: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def postgres_db(postgres_url: str, _reused_postgres: Reused) -> Database:
+def postgres_db(postgres_url: str, _reused_postgres: ReusedDatabase) -> Database:
     """A migrated PostgreSQL database, as good as new."""
     return _reused_postgres.database
 
@@ -162,10 +162,10 @@ def postgres_db(postgres_url: str, _reused_postgres: Reused) -> Database:
 @pytest.fixture(params=["sqlite", "postgres"])
 def empty_db(request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database without tables, on SQLite and again on PostgreSQL."""
-    yield from _opened(request.getfixturevalue(f"empty_{request.param}_url"))
+    yield from _open_database(request.getfixturevalue(f"empty_{request.param}_url"))
 
 
-def _opened(url: str) -> Iterator[Database]:
+def _open_database(url: str) -> Iterator[Database]:
     db = Database(url)
     yield db
     db.close()
@@ -183,13 +183,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     )
     items.sort(key=lambda item: not item.nodeid.startswith(long))
     for item in items:
-        if item.nodeid.startswith(PURE):
+        if item.nodeid.startswith(PURE_FOLDERS):
             item.add_marker("quick")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what stories have to tell: `record_property("story", ...)` comes through from every worker."""
     for report in terminalreporter.getreports("passed"):
-        for name, told in report.user_properties:
+        for name, text in report.user_properties:
             if name == "story":
-                terminalreporter.write_line(told)
+                terminalreporter.write_line(text)

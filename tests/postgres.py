@@ -31,7 +31,7 @@ def postgres(*, durable: bool = False) -> Iterator[Callable[[str], str]]:
         server = get_server(folder / "server", cleanup_mode="delete")
         try:
             if not durable:
-                _hurry(server.get_uri("postgres"))
+                _disable_fsync(server.get_uri("postgres"))
             yield server.get_uri
         finally:
             server.cleanup()
@@ -47,14 +47,14 @@ def _runtime_folder(folder: Path) -> Path:
     return runtime
 
 
-def _hurry(url: str) -> None:
+def _disable_fsync(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for setting in ("fsync", "synchronous_commit", "full_page_writes"):
             connection.execute(f"ALTER SYSTEM SET {setting} = off")
         connection.execute("SELECT pg_reload_conf()")
 
 
-class Reused:
+class ReusedDatabase:
     """A database that tests use one after the other: after each it is put back to what *template* holds.
 
     A copy for each would cost more than the test: hundreds of files, and a connection that knows nothing.
@@ -67,10 +67,10 @@ class Reused:
         self.database = Database(self.url)
         self._copy()
 
-    def put_back(self) -> None:
+    def reset(self) -> None:
         """Make the database as good as new: its rows, its sequences and who is connected to it."""
         try:
-            if self._ask(_SHAPE) == self._shape:
+            if self._ask(_SCHEMA_SHAPE) == self._shape:
                 self._refill()
                 return
         except psycopg.Error:
@@ -89,7 +89,7 @@ class Reused:
         self._back = psycopg.connect(self.url, autocommit=True)
         self._back.execute("SET session_replication_role = replica; SET lock_timeout = '5s'")  # no triggers
         self._back.execute("CREATE SCHEMA kept")
-        filled = [row for (row,) in self._ask(_FILLED)]
+        filled = [row for (row,) in self._ask(_NONEMPTY_TABLES)]
         for table in filled:
             self._back.execute(f"CREATE TABLE kept.{table} AS TABLE public.{table}")
         self._rows = "".join(
@@ -98,14 +98,14 @@ class Reused:
         self._sequences = "".join(
             f"SELECT setval('{sequence}', {newest});" for sequence, newest in self._ask(_SEQUENCES)
         )
-        self._shape = self._ask(_SHAPE)
+        self._shape = self._ask(_SCHEMA_SHAPE)
 
     def _refill(self) -> None:
-        self._ask(_SEND_AWAY)
-        filled = [f"public.{table}" for (table,) in self._ask(_FILLED)]
+        self._ask(_TERMINATE_OTHERS)
+        filled = [f"public.{table}" for (table,) in self._ask(_NONEMPTY_TABLES)]
         self._back.execute("".join(f"DELETE FROM {table};" for table in filled))
         self._back.execute(f"VACUUM (SKIP_DATABASE_STATS) {', '.join(filled)}")  # no pages are left
-        if self._ask(_FILLED):
+        if self._ask(_NONEMPTY_TABLES):
             self._back.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
         restarts = "".join(f"SELECT setval('{sequence}', 1, false);" for sequence, _ in self._ask(_SEQUENCES))
         self._back.execute(self._rows + restarts + self._sequences)
@@ -114,7 +114,7 @@ class Reused:
         return self._back.execute(sql).fetchall()
 
 
-_SHAPE = """
+_SCHEMA_SHAPE = """
 WITH ours AS (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace),
 parts AS (
   SELECT oid::text AS part FROM ours
@@ -126,17 +126,17 @@ SELECT md5(string_agg(part, ',' ORDER BY part)) FROM parts
 """
 """Which tables, indexes, columns, rules and triggers there are: some tests take away what protects rows."""
 
-_FILLED = """
+_NONEMPTY_TABLES = """
 SELECT relname FROM pg_class
 WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND pg_relation_size(oid) > 0
 """
 _SEQUENCES = """
 WITH ours AS MATERIALIZED (
   SELECT oid FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace),
-told AS (SELECT oid::regclass::text AS name, pg_sequence_last_value(oid) AS newest FROM ours)
-SELECT name, newest FROM told WHERE newest IS NOT NULL
+used AS (SELECT oid::regclass::text AS name, pg_sequence_last_value(oid) AS newest FROM ours)
+SELECT name, newest FROM used WHERE newest IS NOT NULL
 """
-_SEND_AWAY = """
+_TERMINATE_OTHERS = """
 WITH others AS (
   SELECT pid, state, count(*) OVER () AS many FROM pg_stat_activity
   WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend')

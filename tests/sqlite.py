@@ -11,17 +11,17 @@ from sqlalchemy import event
 from nurture.db.engine import Database
 
 
-def hurried(database: Database) -> Database:
+def without_fsync(database: Database) -> Database:
     """Let SQLite skip what keeps data through a power cut: nothing here outlives the session."""
 
     @event.listens_for(database.engine, "connect")
-    def _hurry(connection: Any, _record: object) -> None:
+    def _skip_sync(connection: Any, _record: object) -> None:
         connection.execute("PRAGMA synchronous = OFF")
 
     return database
 
 
-def copy_alone(ready: Path, database: Database) -> None:
+def replace_database(ready: Path, database: Database) -> None:
     """Put a copy of *ready* where *database* is, and leave nothing else in that folder."""
     place = Path(str(database.url.database))
     shutil.rmtree(place.parent, ignore_errors=True)

@@ -15,9 +15,9 @@ NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 
 def test_the_real_clock_tells_the_systems_time_in_utc() -> None:
     clock: Clock = RealClock()
-    before, told, after = time.time_ns() / 1e9, clock.now(), time.time_ns() / 1e9
-    assert told.tzinfo is UTC
-    assert before - 1e-3 <= told.timestamp() <= after + 1e-3
+    before, shown, after = time.time_ns() / 1e9, clock.now(), time.time_ns() / 1e9
+    assert shown.tzinfo is UTC
+    assert before - 1e-3 <= shown.timestamp() <= after + 1e-3
 
 
 def test_the_real_clock_cannot_be_moved() -> None:

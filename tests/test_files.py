@@ -12,7 +12,7 @@ import pytest
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.files import exposed, make_folder, open_private, tighten, write_private
+from nurture.files import find_exposed, make_folder, open_private, restrict_permissions, write_private
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = """
@@ -64,10 +64,10 @@ def test_no_command_leaves_a_file_or_folder_that_others_can_open(tmp_path: Path,
     )
     made = {path for path in tmp_path.rglob("*") if "templates" not in path.parts} - {given, tmp_path / "out"}
     names = {path.relative_to(tmp_path).parts[0] for path in made}
-    assert names >= {"nurture.db", "mailbox", "crm", "leads.bad-rows.csv", "sales.csv", "sales.html", "shown"}
+    assert names >= {"nurture.db", "maildir", "crm", "leads.bad-rows.csv", "sales.csv", "sales.html", "shown"}
     assert (tmp_path / "out" / "optouts.csv") in made
     assert {path.relative_to(tmp_path): oct(_mode(path)) for path in made if _mode(path) & 0o077} == {}
-    assert list((tmp_path / "mailbox" / "html").glob("brief*")), "a brief, with its links, is among them"
+    assert list((tmp_path / "maildir" / "html").glob("brief*")), "a brief, with its links, is among them"
 
 
 def test_what_sqlite_keeps_beside_its_file_is_closed_too(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_folders_are_made_closed_with_all_that_are_missing_above_them(tmp_path: 
         0o700,
         0o755,
     ]
-    make_folder(open_before, ours=False)
+    make_folder(open_before, owned=False)
     assert _mode(open_before) == 0o755
     make_folder(open_before)
     assert _mode(open_before) == 0o700
@@ -135,7 +135,7 @@ def test_what_is_not_ours_alone_keeps_its_rights(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(here)
     for place in (here, tmp_path, drop, link):
         before = _mode(place.resolve())
-        tighten(place)
+        restrict_permissions(place)
         assert _mode(place.resolve()) == before, place
     device = _mode(Path("/dev/null"))
     write_private(Path("/dev/null"), "gone")
@@ -146,6 +146,6 @@ def test_what_others_can_open_is_found_at_any_depth(tmp_path: Path) -> None:
     deep = make_folder(tmp_path / "mail" / "new") / "one.eml"
     write_private(deep, "hello")
     write_private(tmp_path / "mail" / "two.eml", "hello")
-    assert list(exposed([tmp_path / "mail", tmp_path / "none"])) == []
+    assert list(find_exposed([tmp_path / "mail", tmp_path / "none"])) == []
     deep.chmod(0o644)
-    assert list(exposed([tmp_path / "mail"])) == [deep]
+    assert list(find_exposed([tmp_path / "mail"])) == [deep]

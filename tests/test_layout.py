@@ -1,4 +1,4 @@
-"""The house itself: sizes, names, and that the README tells of everything a person can set."""
+"""The code itself: sizes, names, and that the README names everything a person can set."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from nurture.settings import variables
-from tests.conftest import PURE
+from nurture.settings import list_settings
+from tests.conftest import PURE_FOLDERS
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
-MOST_LINES = 450
+MAX_LINES = 450
 BANNED = frozenset(
     {"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"}
 )
@@ -25,17 +25,17 @@ def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def test_there_is_a_house_to_look_at() -> None:
+def test_there_are_files_to_check() -> None:
     assert len(FILES) > 80
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_file_is_longer_than_a_person_reads(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= MOST_LINES
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
 
 
 def test_no_module_class_or_function_is_named_for_what_it_does_not_say() -> None:
-    wrong = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
+    offenders = [path.relative_to(ROOT).as_posix() for path in FILES if path.stem in BANNED]
     for path in FILES:
         for node in ast.walk(_tree(path)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -43,18 +43,18 @@ def test_no_module_class_or_function_is_named_for_what_it_does_not_say() -> None
                 named = re.sub(r"^(Manager|_?managers?)(?=[A-Z_]|s?$)", "", node.name)
                 words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+", named)}
                 if words & (BANNED - {"process", "data", "common"}) or named.lower() in BANNED:
-                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
-    assert wrong == []
+                    offenders.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.name}")
+    assert offenders == []
 
 
 def test_only_the_clock_reads_the_clock() -> None:
     reads = re.compile(r"\b(datetime\.now|datetime\.utcnow|date\.today|pendulum\.now|time\.time)\(")
-    guilty = {path.relative_to(ROOT).as_posix() for path in FILES if reads.search(path.read_text("utf-8"))}
-    assert guilty == {"nurture/clock.py"}
+    offenders = {path.relative_to(ROOT).as_posix() for path in FILES if reads.search(path.read_text("utf-8"))}
+    assert offenders == {"nurture/clock.py"}
 
 
 def test_only_flows_import_prefect_and_nothing_at_the_top_of_nurture_imports_flows() -> None:
-    guilty = []
+    offenders = []
     for path in (ROOT / "nurture").rglob("*.py"):
         tree = _tree(path)
         for node in ast.walk(tree):
@@ -62,8 +62,8 @@ def test_only_flows_import_prefect_and_nothing_at_the_top_of_nurture_imports_flo
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             roots = {name.partition(".")[0] for name in names}
             if "prefect" in roots or ("flows" in roots and node in tree.body):
-                guilty.append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    assert guilty == []
+                offenders.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert offenders == []
 
 
 def test_the_top_level_is_as_designed() -> None:
@@ -79,7 +79,7 @@ def test_every_package_of_tests_has_one_file_that_make_quick_runs() -> None:
         folder = f"tests/{path.relative_to(ROOT / 'tests').parts[0]}/"
         marked[folder] = marked.get(folder, 0) + ("pytestmark = pytest.mark.quick" in path.read_text("utf-8"))
     of_processes = "tests/chaos/"  # these kill servers and wait for them: nothing there is quick
-    assert marked == {folder: int(folder not in (*PURE, of_processes)) for folder in marked}
+    assert marked == {folder: int(folder not in (*PURE_FOLDERS, of_processes)) for folder in marked}
 
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -89,6 +89,6 @@ def test_the_readme_is_written() -> None:
     assert len(README.splitlines()) > 20
 
 
-@pytest.mark.parametrize("name", [variable.name for variable in variables()])
-def test_the_readme_tells_of_every_setting(name: str) -> None:
+@pytest.mark.parametrize("name", [variable.name for variable in list_settings()])
+def test_the_readme_names_every_setting(name: str) -> None:
     assert name in README

@@ -13,12 +13,12 @@ from typing import Final
 import pytest
 from pydantic import SecretStr
 
-from nurture.crm.base import CrmDown
+from nurture.crm.base import CrmUnavailable
 from nurture.crm.hubspot import HubSpotCrm
 from nurture.crm.salesforce import SalesforceCrm
-from nurture.mail.notifiers.apprise_notifier import Chat
+from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
 from nurture.mail.providers.base import Accepted
-from nurture.operations.reach import get
+from nurture.operations.http_probe import probe
 from tests.doubles.sendgrid import KEY
 from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened
 
@@ -30,16 +30,16 @@ CLIENTS: Final = frozenset(
 CALLS: Final = {
     "nurture/crm/hubspot.py": "NURTURE_HUBSPOT_URL",
     "nurture/crm/salesforce.py": "NURTURE_SALESFORCE_URL",
-    "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_TELL",
+    "nurture/mail/notifiers/apprise_notifier.py": "NURTURE_NOTIFY",
     "nurture/mail/inbound/imap.py": "NURTURE_IMAP_URL",
     "nurture/mail/providers/sendgrid/responses.py": "reads the errors of the next",
     "nurture/mail/providers/sendgrid/http_client.py": "NURTURE_SENDGRID_URL, by the system's proxy",
     "nurture/mail/providers/smtp/commands.py": "reads the answers of the next",
     "nurture/mail/providers/smtp/connection.py": "NURTURE_SMTP_URL",
-    "nurture/operations/reach.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
+    "nurture/operations/http_probe.py": "the doctor: NURTURE_BASE_URL, NURTURE_SENDGRID_URL, the Prefect API",
     "nurture/mail/inbound/reader.py": "a pair of sockets to its own child",
     "nurture/web/server.py": "listens",
-    "flows/parent.py": "the Prefect server and the pages on loopback",
+    "flows/child_processes.py": "the Prefect server and the pages on loopback",
 }
 """Each file that can open a connection, and to where."""
 
@@ -67,7 +67,7 @@ def _is_client(name: str) -> bool:
 
 
 @contextmanager
-def pointing_elsewhere(*, token: bool) -> Iterator[tuple[int, list[str]]]:
+def redirecting_server(*, token: bool) -> Iterator[tuple[int, list[str]]]:
     """Run a server that answers all with a redirect to itself; yield its port and what it was asked for.
 
     *token*: it gives Salesforce's token first.
@@ -111,31 +111,33 @@ def _sendgrid(port: int) -> None:
 
 def _salesforce(port: int) -> None:
     crm = SalesforceCrm(f"http://127.0.0.1:{port}", "key", SecretStr("secret"))
-    with pytest.raises(CrmDown):
+    with pytest.raises(CrmUnavailable):
         crm.look_up(["abc-lead-7"])
     crm.close()
 
 
 def _hubspot(port: int) -> None:
     crm = HubSpotCrm(SecretStr(KEY), url=f"http://127.0.0.1:{port}")
-    with pytest.raises(CrmDown):
+    with pytest.raises(CrmUnavailable):
         crm.look_up(["abc-lead-7"])
     crm.close()
 
 
 def _chat(port: int) -> None:
-    (receipt,) = Chat("slack-sales", SecretStr(f"json://127.0.0.1:{port}/?rto=1")).send([EMAIL], NOW)
+    (receipt,) = AppriseNotifier("slack-sales", SecretStr(f"json://127.0.0.1:{port}/?rto=1")).send(
+        [EMAIL], NOW
+    )
     assert not isinstance(receipt, Accepted)
 
 
 def _doctor(port: int) -> None:
-    assert get(f"http://127.0.0.1:{port}/healthz").status == 307
+    assert probe(f"http://127.0.0.1:{port}/healthz").status == 307
 
 
 @pytest.mark.parametrize("token", [False, True])
 @pytest.mark.parametrize("call", [_sendgrid, _salesforce, _hubspot, _chat, _doctor])
 def test_no_answer_leads_our_keys_elsewhere(call: Callable[[int], None], token: bool) -> None:
-    with pointing_elsewhere(token=token) as (port, asked):
+    with redirecting_server(token=token) as (port, asked):
         call(port)
     assert asked
     assert "/elsewhere" not in asked

@@ -15,7 +15,7 @@ import pytest
 
 from nurture.cli import main
 from nurture.cli.commands import COMMANDS
-from nurture.settings import variables
+from nurture.settings import list_settings
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
 ROOT = Path(__file__).parents[1]
@@ -35,8 +35,8 @@ def reader(
 
     def type_(script: str) -> str:
         capsys.readouterr()
-        for ours, lines in groupby(script.splitlines(), lambda line: line.startswith(NURTURE)):
-            if not ours:
+        for is_ours, lines in groupby(script.splitlines(), lambda line: line.startswith(NURTURE)):
+            if not is_ours:
                 _in_a_shell(tmp_path, "\n".join(lines), monkeypatch)
                 continue
             for line in lines:
@@ -50,20 +50,20 @@ def reader(
 
 def _in_a_shell(folder: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let bash do what is not ours, and keep what it exports."""
-    told = folder / ".exported"
+    exported = folder / ".exported"
     done = subprocess.run(
         ["bash", "-e"],
-        input=f"{lines}\nenv -0 > {told}",
+        input=f"{lines}\nenv -0 > {exported}",
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for name, _, value in (one.partition("=") for one in told.read_text().split("\0")):
+    for name, _, value in (one.partition("=") for one in exported.read_text().split("\0")):
         if name.startswith("NURTURE_"):
             monkeypatch.setenv(name, value)
-    told.unlink()
+    exported.unlink()
 
 
 def test_the_first_track_of_the_readme_works_as_it_is_typed(
@@ -73,7 +73,7 @@ def test_the_first_track_of_the_readme_works_as_it_is_typed(
     script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
     shutil.copytree(ROOT / "templates", tmp_path / "templates")
     answered = reader(script)
-    assert "No faults in 4 tracks" in answered
+    assert "No problems in 4 tracks" in answered
     assert "2 rows from csv: 2 new" in answered
     assert "classified  2 nurture" in answered
     assert "by track guide-readers" in answered
@@ -95,7 +95,7 @@ def test_the_way_to_real_mail_works_on_a_new_database_as_it_is_typed(
 
 
 def test_every_setting_stands_in_the_readme_with_its_default() -> None:
-    for variable in variables():
+    for variable in list_settings():
         assert f"`{variable.name}`" in README, variable.name
 
 

@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from nurture.errors import Misconfigured
-from nurture.settings import Settings, variables
-from tests.doubles.events import Signer
+from nurture.settings import Settings, list_settings
+from tests.doubles.sendgrid_events import Signer
 
 SECRET = "postgresql://nurture:hunter2@db.example.com/leads"
 
@@ -29,16 +29,16 @@ def read(monkeypatch: pytest.MonkeyPatch, **given: str) -> Settings:
 
 
 def refused(monkeypatch: pytest.MonkeyPatch, **given: str) -> str:
-    with pytest.raises(Misconfigured) as said:
+    with pytest.raises(Misconfigured) as raised:
         read(monkeypatch, **given)
-    assert said.value.exit_code == 6
-    return str(said.value)
+    assert raised.value.exit_code == 6
+    return str(raised.value)
 
 
 def test_everything_has_a_default() -> None:
     settings = Settings.read()
     assert settings.database_url.get_secret_value() == "sqlite:///nurture.db"
-    assert settings.mailbox == Path("mailbox")
+    assert settings.maildir == Path("maildir")
     assert settings.base_url is None
     assert (settings.web_host, settings.web_port, settings.prefect_port) == ("127.0.0.1", 8025, 4200)
     assert settings.batch_size == 2_000
@@ -54,8 +54,8 @@ def test_the_environment_overrides_the_defaults(monkeypatch: pytest.MonkeyPatch)
 def test_trusted_proxies_are_addresses_and_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Settings.read().proxies == ("127.0.0.1", "::1")
     assert read(monkeypatch, TRUSTED_PROXIES=" 10.0.0.0/8, ::1 ,").proxies == ("10.0.0.0/8", "::1")
-    for wrong in ("*", "proxy.example.com", "10.0.0.1/8", "10.0.0.0/33"):
-        assert "such as 127.0.0.1,10.0.0.0/8" in refused(monkeypatch, TRUSTED_PROXIES=wrong)
+    for invalid in ("*", "proxy.example.com", "10.0.0.1/8", "10.0.0.0/33"):
+        assert "such as 127.0.0.1,10.0.0.0/8" in refused(monkeypatch, TRUSTED_PROXIES=invalid)
 
 
 def test_keys_of_webhooks_are_one_or_two_public_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,11 +64,11 @@ def test_keys_of_webhooks_are_one_or_two_public_keys(monkeypatch: pytest.MonkeyP
     assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f" {one}").webhook_keys == (one,)
     assert read(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one} , {two},").webhook_keys == (one, two)
     assert "more than two keys" in refused(monkeypatch, SENDGRID_WEBHOOK_KEY=f"{one},{two},{one}")
-    for number, wrong in ((1, "SG.secret-key"), (1, one[:-4]), (2, f"{one},{two[:60]}"), (1, "ß")):
-        told = refused(monkeypatch, SENDGRID_WEBHOOK_KEY=wrong)
-        assert f"key {number} is no public key for ECDSA on P-256" in told
-        assert "MFkwEwYH" in told
-        assert wrong not in told
+    for number, invalid in ((1, "SG.secret-key"), (1, one[:-4]), (2, f"{one},{two[:60]}"), (1, "ß")):
+        message = refused(monkeypatch, SENDGRID_WEBHOOK_KEY=invalid)
+        assert f"key {number} is no public key for ECDSA on P-256" in message
+        assert "MFkwEwYH" in message
+        assert invalid not in message
 
 
 def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,8 +99,8 @@ def test_an_unknown_setting_names_the_nearest_known_one(
 
 
 def test_an_unknown_setting_far_from_all_lists_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = refused(monkeypatch, QQ="x")
-    assert all(variable.name in said for variable in variables())
+    message = refused(monkeypatch, QQ="x")
+    assert all(variable.name in message for variable in list_settings())
 
 
 def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("WEB_PORT", "eighty", "NURTURE_WEB_PORT is 'eighty', but it must be a whole number. Its TCP port."),
         ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
@@ -121,20 +121,20 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
         ),
         ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
         ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
-        ("MAILBOX", __file__, "but it names a file, not a folder."),
+        ("MAILDIR", __file__, "but it names a file, not a folder."),
         ("TEMPLATES", __file__, "but it names a file, not a folder."),
     ],
 )
 def test_a_bad_value_is_an_error_in_plain_words(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
-    assert said in refused(monkeypatch, **{name: value})
+    assert message in refused(monkeypatch, **{name: value})
 
 
-def test_all_faults_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = refused(monkeypatch, WEB_PORT="x", BATCH_SIZE="-1", MAILBOXES="y").splitlines()
-    assert [line.split(";")[0].split(" is ")[0] for line in said] == [
-        "unknown setting NURTURE_MAILBOXES",
+def test_all_problems_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = refused(monkeypatch, WEB_PORT="x", BATCH_SIZE="-1", MAILDIRS="y").splitlines()
+    assert [line.split(";")[0].split(" is ")[0] for line in lines] == [
+        "unknown setting NURTURE_MAILDIRS",
         "NURTURE_WEB_PORT",
         "NURTURE_BATCH_SIZE",
     ]
@@ -149,7 +149,7 @@ def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(("name", "scheme"), [("SMTP_URL", "smtp"), ("IMAP_URL", "imaps")])
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         "smtp://nora:S3cr@tpart/w0rd@smtp.example.com",
         "smtp://nora:S3cr@tpart@smtp.example.com",
@@ -160,13 +160,13 @@ def test_no_password_shows_where_settings_are_printed(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_password_that_is_not_percent_encoded_is_refused_and_no_piece_of_it_shown(
-    monkeypatch: pytest.MonkeyPatch, wrong: str, name: str, scheme: str
+    monkeypatch: pytest.MonkeyPatch, invalid: str, name: str, scheme: str
 ) -> None:
-    told = refused(monkeypatch, **{name: wrong.replace("smtp", scheme, 1)})
-    assert told.startswith(f"NURTURE_{name} is set, but")
-    assert "%40 for @" in told
+    message = refused(monkeypatch, **{name: invalid.replace("smtp", scheme, 1)})
+    assert message.startswith(f"NURTURE_{name} is set, but")
+    assert "%40 for @" in message
     for piece in ("nora", "4711", "S3cr", "tpart", "w0rd"):
-        assert piece not in told
+        assert piece not in message
 
 
 @pytest.mark.parametrize(
@@ -195,5 +195,8 @@ def test_settings_do_not_change_after_they_were_read() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [variable.name for variable in variables()][:2] == ["NURTURE_DATABASE_URL", "NURTURE_TEMPLATES"]
-    assert all(variable.description.endswith(".") for variable in variables())
+    assert [variable.name for variable in list_settings()][:2] == [
+        "NURTURE_DATABASE_URL",
+        "NURTURE_TEMPLATES",
+    ]
+    assert all(variable.description.endswith(".") for variable in list_settings())

@@ -7,8 +7,14 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.errors import DatabaseUnusable
-from nurture.versions import POSTGRESQL, require_installed, require_postgresql, require_sqlite, unmet
+from nurture.errors import DatabaseUnavailable
+from nurture.versions import (
+    MIN_POSTGRESQL,
+    require_installed,
+    require_postgresql,
+    require_sqlite,
+    unmet_requirements,
+)
 
 NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"][
     "dependencies"
@@ -17,7 +23,7 @@ NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("
 
 def test_what_is_installed_here_will_do() -> None:
     require_installed()
-    assert list(unmet(NEEDS)) == []
+    assert list(unmet_requirements(NEEDS)) == []
 
 
 def test_each_library_that_is_missing_too_old_or_too_new_is_named() -> None:
@@ -35,7 +41,7 @@ def test_each_library_that_is_missing_too_old_or_too_new_is_named() -> None:
         "orjson>=3.10",
         "colorama; os_name == 'nt'",
     ]
-    found = list(unmet(needs, installed))
+    found = list(unmet_requirements(needs, installed))
     assert [line.split()[0] for line in found] == ["sqlalchemy", "prefect", "orjson"]
     assert "2.1.0" in found[0]
     assert "<2.1" in found[0]
@@ -44,10 +50,10 @@ def test_each_library_that_is_missing_too_old_or_too_new_is_named() -> None:
 
 def test_an_old_sqlite_or_postgresql_is_refused_with_what_to_do() -> None:
     require_sqlite()
-    with pytest.raises(DatabaseUnusable, match=r"SQLite 3\.34\.1; nurture needs 3\.35\.0 or newer"):
+    with pytest.raises(DatabaseUnavailable, match=r"SQLite 3\.34\.1; nurture needs 3\.35\.0 or newer"):
         require_sqlite((3, 34, 1))
-    require_postgresql(POSTGRESQL * 10_000)
-    with pytest.raises(DatabaseUnusable, match="PostgreSQL 14; nurture needs 15"):
+    require_postgresql(MIN_POSTGRESQL * 10_000)
+    with pytest.raises(DatabaseUnavailable, match="PostgreSQL 14; nurture needs 15"):
         require_postgresql(140_018)
 
 
@@ -55,4 +61,4 @@ def test_the_servers_version_is_looked_at_when_it_is_connected_to(postgres_db: D
     with postgres_db.read() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
-        assert driver.info.server_version >= POSTGRESQL * 10_000
+        assert driver.info.server_version >= MIN_POSTGRESQL * 10_000

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from traceback import format_tb
 
 from nurture import __version__
-from nurture.errors import FileUnreadable, NurtureError, traced
+from nurture.errors import FileUnreadable, NurtureError, format_error_chain
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -20,15 +20,15 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.stdout.write(f"{__version__}\n")  # before Typer, which loads pydantic to parse an option
         sys.exit(0)
     from nurture.cli.app import app  # noqa: PLC0415 - `nurture version` does without
-    from nurture.cli.output import complain  # noqa: PLC0415
+    from nurture.cli.output import print_error  # noqa: PLC0415
 
     try:
         app(args)
     except NurtureError as error:
-        complain(str(error))
+        print_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        complain(
+        print_error(
             f"{error.filename or 'A file'} cannot be used: {error.strerror}. Check its path and permissions."
         )
         sys.exit(FileUnreadable.exit_code)
@@ -38,5 +38,7 @@ def main(args: Sequence[str] | None = None) -> None:
         if sys.stderr.isatty():
             raise
         sys.stderr.writelines(format_tb(error.__traceback__))
-        complain(f"{traced(error)}. This is a fault of nurture. Run it on a terminal to see its message.")
+        print_error(
+            f"{format_error_chain(error)}. This is a fault of nurture. Run it on a terminal to see its message."
+        )
         sys.exit(NurtureError.exit_code)

@@ -9,8 +9,8 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, many, out, table
-from nurture.errors import Refused
+from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
+from nurture.errors import InvalidState
 from nurture.journey.accounts import accounts, import_file
 from nurture.journey.leads import find
 
@@ -18,36 +18,36 @@ NONE = "none"
 """What to write for a lead that belongs to no account."""
 
 
-def listing(
-    named: Annotated[str, typer.Option(help="Only those whose name or domain contains this.")] = "",
+def list_accounts(
+    search: Annotated[str, typer.Option(help="Only those whose name or domain contains this.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List accounts: who owns them, and how many leads belong to each."""
     with open_app() as app:
-        found = accounts.listing(app.house, named)
+        found = accounts.list_accounts(app.ctx, search)
     if json:
-        as_json(found[:limit])
+        print_json(found[:limit])
         return
     if found:
-        _show(found[:limit])
-    elif named:
-        out.print(f"No account has {escape(named)!r} in its name or domain.")
+        _print_accounts(found[:limit])
+    elif search:
+        out.print(f"No account has {escape(search)!r} in its name or domain.")
     else:
         out.print("There are no accounts yet. Bring them in with `nurture leads accounts import FILE`.")
     if len(found) > limit:
-        out.print(f"{many(len(found) - limit, 'account')} more; see them with --limit or --named.")
+        out.print(f"{pluralize(len(found) - limit, 'account')} more; see them with --limit or --search.")
 
 
-def _show(found: list[accounts.AccountShown]) -> None:
+def _print_accounts(found: list[accounts.AccountDetails]) -> None:
     rows = [
         (one.id, one.name, one.kind, one.owner, " ".join(one.domains), one.parent, one.leads) for one in found
     ]
     columns = ("id", "name", "kind", "owner", "domains", "parent", "leads")
-    out.print(table(columns, rows, right=("id", "parent", "leads")))
+    out.print(make_table(columns, rows, right=("id", "parent", "leads")))
 
 
-def import_(
+def import_accounts(
     file: Annotated[Path, typer.Argument(help="A CSV: name; also id, domains, owner, kind, parent.")],
     source: Annotated[str, typer.Option(help="The system whose ids the file holds.")] = "file",
     report: Annotated[Path | None, typer.Option(help="Where bad rows go; default: beside the file.")] = None,
@@ -55,13 +55,13 @@ def import_(
 ) -> None:
     """Bring accounts in. The same file again changes nothing, and no account is ever removed."""
     with open_app() as app:
-        done = import_file.import_accounts(app.house, file, app.clock.now(), source=source, report=report)
+        done = import_file.import_accounts(app.ctx, file, app.clock.now(), source=source, report=report)
     if json:
-        as_json(done)
+        print_json(done)
         return
     out.print(
-        f"{many(done.rows, 'row')}: {done.new:,} new, {done.changed:,} changed, {done.known:,} known, "
-        f"{done.bad:,} bad."
+        f"{pluralize(done.rows, 'row')}: {done.new:,} new, {done.updated:,} changed, {done.unchanged:,}"
+        f" known, {done.rejected:,} bad."
     )
     for note in done.notes:
         out.print(f"[yellow]{escape(note)}[/]")
@@ -76,32 +76,31 @@ def match(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """See which accounts a lead may belong to, or settle it: who waited for that is routed at once."""
+    """See which accounts a lead may belong to, or assign one: who waited for that is routed at once."""
     with open_app() as app:
-        lead_id = find.find_lead(app.house, lead)
+        lead_id = find.find_lead(app.ctx, lead)
         if account is not None:
-            accounts.settle(app.house, lead_id, _account_id(account), app.clock.now())
-        found = accounts.choice(app.house, lead_id)
+            accounts.assign_account(app.ctx, lead_id, _parse_account_id(account), app.clock.now())
+        found = accounts.find_assignment(app.ctx, lead_id)
     if json:
-        as_json(found)
+        print_json(found)
         return
-    known = "settled" if found.settled else "matched"
+    origin = "assigned by hand" if found.confirmed else "matched"
     if found.account is not None:
-        out.print(f"Lead {lead_id} belongs to account {found.account.id}, {known}: {escape(found.because)}.")
+        out.print(f"Lead {lead_id} belongs to account {found.account.id}, {origin}: {escape(found.reason)}.")
     elif not found.candidates:
-        out.print(f"Lead {lead_id} belongs to no account: {escape(found.because)}.")
+        out.print(f"Lead {lead_id} belongs to no account: {escape(found.reason)}.")
     else:
-        out.print(f"Lead {lead_id} may belong to one of these: {escape(found.because)}.")
-        _show(list(found.candidates))
-        out.print(f"Settle it: nurture leads accounts match {lead_id} ID, or none.")
+        out.print(f"Lead {lead_id} may belong to one of these: {escape(found.reason)}.")
+        _print_accounts(list(found.candidates))
+        out.print(f"Assign one: nurture leads accounts match {lead_id} ID, or none.")
 
 
-def _account_id(told: str) -> int | None:
-    if told.casefold() == NONE:
+def _parse_account_id(text: str) -> int | None:
+    if text.casefold() == NONE:
         return None
-    if not (told.isascii() and told.isdigit() and len(told) < 18):
-        raise Refused(
-            f"{told!r} is no account's id. `nurture leads accounts list` lists them; write none for no"
-            " account."
+    if not (text.isascii() and text.isdigit() and len(text) < 18):
+        raise InvalidState(
+            f"{text!r} is no account's id. `nurture leads accounts list` lists them; write none for no account."
         )
-    return int(told)
+    return int(text)

@@ -94,4 +94,4 @@ app = typer.Typer(
 
 @app.callback(no_args_is_help=True)
 def _nurture() -> None:
-    """Keep every lead that is not ready to buy warm, and hand it to the right rep at the right moment."""
+    """Keep every lead that is not ready to buy warm, and hand it to the right rep at the right time."""

@@ -10,12 +10,12 @@ import typer
 from rich.markup import escape
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import moment
-from nurture.cli.deliverability import tell_brake
-from nurture.cli.output import JsonOption, as_json, counts, out, table
-from nurture.crm.base import Crm, CrmDown
+from nurture.cli.arguments import parse_time
+from nurture.cli.deliverability import print_breaker
+from nurture.cli.output import JsonOption, format_counts, make_table, out, print_json
+from nurture.crm.base import Crm, CrmUnavailable
 from nurture.db import clock_row
-from nurture.errors import Misconfigured, Refused
+from nurture.errors import InvalidState, Misconfigured
 from nurture.journey.crm_sync import drift as crm_sync_drift
 from nurture.journey.crm_sync import pull, push
 from nurture.journey.delivery import circuit_breakers
@@ -23,7 +23,7 @@ from nurture.outbox import crm_records
 
 
 def sync(
-    again_since: Annotated[
+    resync_since: Annotated[
         str | None,
         typer.Option(
             help="Also tell anew what was offered since then (ISO, UTC): after a change of the CRM."
@@ -33,80 +33,86 @@ def sync(
 ) -> None:
     """Tell the CRM of hand-offs, each once and in order; read what sales did there."""
     with open_app() as app:
-        crm = _crm(app)
+        crm = _require_crm(app)
         now = app.clock.now()
         with app.database.write() as connection:
-            clock_row.note(connection, now)
-        planned = _plan_again(app, moment(again_since)) if again_since else 0
-        done = push.hand_back(app.house, app.clock)
-        read = pull.read_back(app.house, app.clock.now())
+            clock_row.advance_to(connection, now)
+        requeued = _requeue_handoffs(app, parse_time(resync_since)) if resync_since else 0
+        pushed = push.push(app.ctx, app.clock)
+        pulled = pull.pull(app.ctx, app.clock.now())
         with app.database.read() as connection:
-            standing = crm_records.standing(connection)
-        paused = [one for one in circuit_breakers.standing(app.house, now).brakes if one.name == crm.name]
+            handoff_states = crm_records.count_by_state(connection)
+        paused = [
+            one
+            for one in circuit_breakers.load_deliverability_status(app.ctx, now).breakers
+            if one.name == crm.name
+        ]
     if json:
-        told = {"crm": crm.name, "planned_again": planned, "did": dict(done)}
-        as_json(told | {"read": read, "standing": standing, "paused": paused})
+        payload = {"crm": crm.name, "requeued": requeued, "pushed": dict(pushed)}
+        print_json(payload | {"pulled": pulled, "handoffs": handoff_states, "breakers": paused})
         return
-    out.print(f"{crm.name}: {counts(done) or 'there was nothing new to tell'}")
-    out.print(f"From there: {counts(read.did) or 'nothing new'}")
-    for status, count in sorted(read.unknown.items()):
+    out.print(f"{crm.name}: {format_counts(pushed) or 'there was nothing new to tell'}")
+    out.print(f"From there: {format_counts(pulled.counts) or 'nothing new'}")
+    for status, count in sorted(pulled.unknown_statuses.items()):
         what = f"{count:,} with the status {status!r}, of which sales/crm.yaml does not say what it means"
         out.print(f"[yellow]unknown[/] {escape(what)}")
-    for fault in read.faults:
-        out.print(f"[red]not read[/] {escape(fault)}")
-    rows = [(one.state.replace("_", " "), one.handoffs, one.since, one.reason) for one in standing]
+    for problem in pulled.problems:
+        out.print(f"[red]not read[/] {escape(problem)}")
+    rows = [(one.state.replace("_", " "), one.record_count, one.since, one.reason) for one in handoff_states]
     if rows:
-        out.print(table(("hand-offs", "count", "oldest since (UTC)", "why"), rows, right=("count",)))
-    for brake in paused:
-        tell_brake(brake)
+        out.print(make_table(("hand-offs", "count", "oldest since (UTC)", "reason"), rows, right=("count",)))
+    for breaker in paused:
+        print_breaker(breaker)
 
 
 def check(json: JsonOption = False) -> None:
     """Say what is missing in the CRM for this to work. Nothing is written."""
     with open_app() as app:
-        crm = _crm(app)
+        crm = _require_crm(app)
         try:
-            faults = list(crm.check(app.clock.now()))
-        except CrmDown as down:
-            faults = [down.why]
+            problems = list(crm.check(app.clock.now()))
+        except CrmUnavailable as down:
+            problems = [down.reason]
     if json:
-        as_json({"crm": crm.name, "ok": not faults, "faults": faults})
+        print_json({"crm": crm.name, "ok": not problems, "problems": problems})
     else:
-        for fault in faults:
-            out.print(f"[red]{crm.name}[/] {escape(fault)}")
-        if not faults:
+        for problem in problems:
+            out.print(f"[red]{crm.name}[/] {escape(problem)}")
+        if not problems:
             out.print(f"[green]{crm.name} is set up for hand-offs.[/]")
-    if faults:
+    if problems:
         raise typer.Exit(Misconfigured.exit_code)
 
 
 def drift(json: JsonOption = False) -> None:
     """Show where the CRM and nurture say different things of a lead, and what to do. Nothing is written."""
     with open_app() as app:
-        crm = _crm(app)
+        crm = _require_crm(app)
         try:
-            found = crm_sync_drift.drift(app.house, crm)
-        except CrmDown as down:
-            raise Refused(f"{crm.name} cannot be asked: {down.why}") from down
+            found = crm_sync_drift.find_drift(app.ctx, crm)
+        except CrmUnavailable as down:
+            raise InvalidState(f"{crm.name} cannot be asked: {down.reason}") from down
     if json:
-        as_json({"crm": crm.name, "drift": found})
+        print_json({"crm": crm.name, "drift": found})
     else:
-        rows = [(one.lead_id, one.what, one.crm_says, one.we_say) for one in found]
+        rows = [(one.lead_id, one.field, one.crm_says, one.we_say) for one in found]
         columns = ("lead", "what", f"{crm.name} says", "we say")
-        out.print(table(columns, rows, right=("lead",)) if rows else f"{crm.name} and we say the same.")
-        for (what, remedy), times in Counter((one.what, one.remedy) for one in found).items():
+        out.print(make_table(columns, rows, right=("lead",)) if rows else f"{crm.name} and we say the same.")
+        for (what, remedy), times in Counter((one.field, one.remedy) for one in found).items():
             out.print(f"{escape(what)}, {times:,} times: {escape(remedy)}")
     if found:
         raise typer.Exit(1)
 
 
-def _crm(app: App) -> Crm:
-    if app.house.crm is None:
-        why = "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time has none"
-        raise Refused(f"There is no CRM: {why}. Set NURTURE_CRM to csv, salesforce or hubspot.")
-    return app.house.crm
+def _require_crm(app: App) -> Crm:
+    if app.ctx.crm is None:
+        reason = (
+            "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time has none"
+        )
+        raise InvalidState(f"There is no CRM: {reason}. Set NURTURE_CRM to csv, salesforce or hubspot.")
+    return app.ctx.crm
 
 
-def _plan_again(app: App, since: datetime) -> int:
+def _requeue_handoffs(app: App, since: datetime) -> int:
     with app.database.write() as connection:
-        return crm_records.adopt(connection, since, app.clock.now())
+        return crm_records.plan_existing_offers(connection, since, app.clock.now())

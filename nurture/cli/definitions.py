@@ -11,19 +11,19 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import moment
-from nurture.cli.output import JsonOption, as_json, can_open, err, local_time, out, table
+from nurture.cli.arguments import parse_time
+from nurture.cli.output import JsonOption, err, format_local_time, has_display, make_table, out, print_json
 from nurture.clock import RealClock
-from nurture.definitions import load, read_folder, survey_folder
-from nurture.errors import Misconfigured, NotFound, NurtureError, Refused, RulesFaulty
+from nurture.definitions import load, read_folder, scan_folder
+from nurture.errors import InvalidDefinitions, InvalidState, Misconfigured, NotFound, NurtureError
 from nurture.files import make_folder, write_private
 from nurture.journey.leads.find import find_lead
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing import approval
 from nurture.publishing import preview as previews
 from nurture.publishing import publish as publishing
-from nurture.publishing.publish import Change
+from nurture.publishing.publish import PublishedChange
 from nurture.settings import Settings
 from nurture.simulation.engine import simulate as run_simulation
 
@@ -31,35 +31,35 @@ TemplatesOption = Annotated[
     Path | None, typer.Option("--templates", help="The folder of rules; default NURTURE_TEMPLATES.")
 ]
 
-_CALLED = {"sending": "the rules for sending"}
+_LABELS = {"sending": "the rules for sending"}
 
 
-def _folder(given: Path | None) -> Path:
+def _templates_folder(given: Path | None) -> Path:
     return given or Settings.read().templates
 
 
 def check(templates: TemplatesOption = None, json: JsonOption = False) -> None:
-    """Check tracks, emails and policy; print every fault with file, line and what to write instead."""
-    folder = _folder(templates)
-    faults = publishing.check(*survey_folder(folder))
+    """Check tracks, emails and policy; print every problem with file, line and what to write instead."""
+    folder = _templates_folder(templates)
+    problems = publishing.check_definitions(*scan_folder(folder))
     if json:
-        as_json(
+        print_json(
             [
-                {"file": each.file, "line": each.line, "what": each.what, "instead": each.instead}
-                for each in faults
+                {"file": each.file, "line": each.line, "message": each.message, "suggestion": each.suggestion}
+                for each in problems
             ]
         )
-    for fault in () if json else faults:
-        out.print(f"[bold]{folder / fault.file}:{fault.line}[/] {escape(fault.what)}")
-        out.print(f"    [dim]{escape(fault.instead)}[/]")
-    if faults:
+    for problem in () if json else problems:
+        out.print(f"[bold]{folder / problem.file}:{problem.line}[/] {escape(problem.message)}")
+        out.print(f"    [dim]{escape(problem.suggestion)}[/]")
+    if problems:
         if not json:
-            out.print(f"[bold red]{len(faults)} fault{'s' if len(faults) > 1 else ''}[/]")
-        raise typer.Exit(RulesFaulty.exit_code)
+            out.print(f"[bold red]{len(problems)} problem{'s' if len(problems) > 1 else ''}[/]")
+        raise typer.Exit(InvalidDefinitions.exit_code)
     if not json:
         rules = load(read_folder(folder))
         emails = sum(len(track.emails) for track in rules.tracks.values())
-        out.print(f"[green]No faults[/] in {len(rules.tracks)} tracks, {emails} emails and the policy.")
+        out.print(f"[green]No problems[/] in {len(rules.tracks)} tracks, {emails} emails and the policy.")
 
 
 def publish(
@@ -68,13 +68,13 @@ def publish(
     json: JsonOption = False,
 ) -> None:
     """Publish what changed as new versions; leads on a track follow the newest one from their step on."""
-    sources = read_folder(_folder(templates))
+    sources = read_folder(_templates_folder(templates))
     with open_app(upgrade=True) as app:
-        changes = publishing.publish(app.house, sources, app.clock.now(), dry_run=dry_run)
-        unlisted = publishing.unlisted(app.house, sources)
-        keeps_sending = publishing.keeps_sending(app.house, sources)
+        changes = publishing.publish(app.ctx, sources, app.clock.now(), dry_run=dry_run)
+        unlisted = publishing.find_removed_tracks(app.ctx, sources)
+        keeps_sending = publishing.keeps_sending_rules(app.ctx, sources)
     if json:
-        as_json(changes)
+        print_json(changes)
         return
     for name, count in unlisted.items():
         err.print(
@@ -91,26 +91,26 @@ def publish(
         return
     verb = "would be published" if dry_run else "published"
     for change in changes:
-        what = f"track {change.name}" if change.kind == "track" else _CALLED.get(change.kind, change.name)
+        what = f"track {change.name}" if change.kind == "track" else _LABELS.get(change.kind, change.name)
         old = f" (was version {change.old_version})" if change.old_version else ""
-        on_it = f"; {change.running} leads are on it" if change.running else ""
+        on_it = f"; {change.leads_on_track} leads are on it" if change.leads_on_track else ""
         out.print(f"{what} version {change.version} {verb}{old}{on_it}")
-        for step, to in change.moved.items():
+        for step, to in change.moved_steps.items():
             out.print(f"    leads on {step} go on at {to}")
-        if change.approval:
-            _tell_approval(change)
+        if change.activation:
+            _print_approval(change)
 
 
-def _tell_approval(change: Change) -> None:
+def _print_approval(change: PublishedChange) -> None:
     by = escape(change.approver)
-    if change.approval == approval.WAITS:
+    if change.activation == approval.PENDING:
         named = by.partition(",")[0]
         out.print(
             f"    [yellow]it waits for the approval of {by}[/]; until then it is as before:\n"
             f'    `nurture policy diff` shows what changes, `nurture policy approve --by "{named}"` approves',
             soft_wrap=True,
         )
-    elif change.approval == approval.FIRST:
+    elif change.activation == approval.FIRST_VERSION:
         out.print(f"    the first one: it counts as approved by {by}, as it says itself")
     else:
         out.print("    it means what was approved before, so it is in force")
@@ -118,18 +118,18 @@ def _tell_approval(change: Change) -> None:
 
 def tracks(templates: TemplatesOption = None, json: JsonOption = False) -> None:
     """List the tracks in templates/: goal, priority, emails, and where leads go in the end."""
-    rules = load(read_folder(_folder(templates)))
+    rules = load(read_folder(_templates_folder(templates)))
     rows = [
         (name, track.program(0).priority, len(track.emails), track.program(0).goal)
         for name, track in sorted(rules.tracks.items())
     ]
     if json:
-        as_json([dict(zip(("track", "priority", "emails", "goal"), row, strict=True)) for row in rows])
+        print_json([dict(zip(("track", "priority", "emails", "goal"), row, strict=True)) for row in rows])
         return
-    out.print(table(("track", "priority", "emails", "goal"), rows, right=("priority", "emails")))
+    out.print(make_table(("track", "priority", "emails", "goal"), rows, right=("priority", "emails")))
 
 
-def _email_name(text: str) -> tuple[str, str]:
+def _parse_email_name(text: str) -> tuple[str, str]:
     track, slash, email = text.partition("/")
     if not slash or not email:
         raise NotFound(f"{text!r} names no email. Write TRACK/EMAIL, as webinar-attended/01-recording.")
@@ -145,13 +145,13 @@ def preview(
 ) -> None:
     """Show an email as one lead would get it: html and text files, and the headers."""
     shown = _compose(email, lead, templates)
-    make_folder(output, ours=False)
+    make_folder(output, owned=False)
     stem = email.replace("/", "--")
     html, text = output / f"{stem}.html", output / f"{stem}.txt"
     write_private(html, shown.html)
     write_private(text, shown.text)
     if json:
-        as_json(
+        print_json(
             {"subject": shown.subject, "headers": dict(shown.headers), "html": str(html), "text": str(text)}
         )
         return
@@ -163,18 +163,18 @@ def preview(
     out.print()
     out.print(escape(shown.text))
     out.print(f"\n[dim]{html}\n{text}[/]")
-    if can_open():
+    if has_display():
         webbrowser.open(html.resolve().as_uri())
 
 
 def _compose(email: str, lead: str | None, templates: Path | None) -> ComposedEmail:
-    track, name = _email_name(email)
-    sources = read_folder(_folder(templates))
+    track, name = _parse_email_name(email)
+    sources = read_folder(_templates_folder(templates))
     if lead is None:
-        return previews.preview(sources, track, name, previews.SAMPLE)
+        return previews.render_preview(sources, track, name, previews.SAMPLE_RECIPIENT)
     with open_app() as app:
-        who = previews.recipient(app.house, find_lead(app.house, lead))
-    return previews.preview(sources, track, name, who)
+        recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
+    return previews.render_preview(sources, track, name, recipient)
 
 
 def test(
@@ -188,72 +188,78 @@ def test(
 
     It ends with exit code 0 only if the provider has taken the email.
     """
-    shown = previews.readdressed(_compose(email, lead, templates), to, RealClock().now())
+    shown = previews.readdress(_compose(email, lead, templates), to, RealClock().now())
     with open_app(upgrade=True) as app:
-        (receipt,) = app.house.provider.send([shown], RealClock().now())
-        name = app.house.provider.name
-    failure = _failure(receipt, name, to)
+        (receipt,) = app.ctx.provider.send([shown], RealClock().now())
+        name = app.ctx.provider.name
+    failure = _receipt_error(receipt, name, to)
     if json:
-        why = None if isinstance(receipt, Accepted) else receipt.why
-        as_json({"provider": name, "receipt": type(receipt).__name__, "to": to, "why": why})
+        reason = None if isinstance(receipt, Accepted) else receipt.reason
+        print_json({"provider": name, "receipt": type(receipt).__name__, "to": to, "reason": reason})
         if failure is not None:
             raise typer.Exit(failure.exit_code)
         return
     if failure is not None:
         raise failure
-    where = f", into {Settings.read().mailbox}/new" if name == "mailbox" else ""
+    where = f", into {Settings.read().maildir}/new" if name == "maildir" else ""
     out.print(f"{type(receipt).__name__} by {name}{where}: {escape(shown.subject)}")
 
 
-def _failure(receipt: Receipt, provider: str, to: str) -> NurtureError | None:
+def _receipt_error(receipt: Receipt, provider: str, to: str) -> NurtureError | None:
     """Return as an error what became of a test email, None if the provider has taken it."""
     match receipt:
         case Accepted():
             return None
         case NotSent():
-            return Misconfigured(f"Not sent by {provider}: {receipt.why}")
+            return Misconfigured(f"Not sent by {provider}: {receipt.reason}")
         case Rejected():
-            return Refused(f"Rejected by {provider}: {receipt.why}")
-        case InDoubt():
-            return Refused(
-                f"In doubt by {provider}: {receipt.why.rstrip('.')}. Nobody knows whether it went: "
-                f"look into the mailbox of {to} before you send it again."
+            return InvalidState(f"Rejected by {provider}: {receipt.reason}")
+        case Unknown():
+            return InvalidState(
+                f"Delivery unknown at {provider}: {receipt.reason.rstrip('.')}. Nobody knows whether it went:"
+                f" look into the mailbox of {to} before you send it again."
             )
 
 
 def simulate(
     track: Annotated[str, typer.Argument(help="A track's name.")],
-    lead: Annotated[str | None, typer.Option(help="Take the facts of this lead.")] = None,
+    lead: Annotated[str | None, typer.Option(help="Take the fields of this lead.")] = None,
     days: Annotated[int, typer.Option(min=1, max=3_650, help="How many days.")] = 180,
     start: Annotated[str | None, typer.Option(help="When the lead enters (ISO, UTC); default now.")] = None,
     zone: Annotated[str, typer.Option(help="The lead's time zone, as Europe/Berlin.")] = "",
     country: Annotated[str, typer.Option(help="The lead's country (ISO code), for its holidays.")] = "",
-    fact: Annotated[list[str] | None, typer.Option(help="A fact, as title='Head of Planning'.")] = None,
+    field: Annotated[list[str] | None, typer.Option(help="A field, as title='Head of Planning'.")] = None,
     templates: TemplatesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Run one lead through a track with the real engine, in memory; print the calendar and the reasons."""
-    facts: dict[str, object] = dict(_fact(each) for each in fact or ())
+    fields: dict[str, object] = dict(_parse_field(each) for each in field or ())
     if lead is not None:
         with open_app() as app:
-            who = previews.recipient(app.house, find_lead(app.house, lead))
-        facts, zone, country = {**who.facts, **facts}, zone or who.zone, country or who.country
-    begins = moment(start) if start else RealClock().now().replace(second=0, microsecond=0)
-    calendar = run_simulation(read_folder(_folder(templates)), track, begins, days, facts, zone, country)
+            recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
+        fields, zone, country = (
+            {**recipient.fields, **fields},
+            zone or recipient.zone,
+            country or recipient.country,
+        )
+    begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
+    calendar = run_simulation(
+        read_folder(_templates_folder(templates)), track, begins, days, fields, zone, country
+    )
     if json:
-        as_json(calendar)
+        print_json(calendar)
         return
-    rows = [(local_time(day.at, calendar.zone), day.what, day.because) for day in calendar.days]
-    title = f"{track}, from {local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
-    out.print(table(("when", "what", "because"), rows, title=title))
-    touches = sum(day.what.startswith("email ") for day in calendar.days)
+    rows = [(format_local_time(day.at, calendar.zone), day.title, day.reason) for day in calendar.days]
+    title = f"{track}, from {format_local_time(begins, calendar.zone)}, {days} days ({calendar.zone})"
+    out.print(make_table(("when", "what", "reason"), rows, title=title))
+    touches = sum(day.title.startswith("email ") for day in calendar.days)
     out.print(f"\n{touches} emails in {days} days, if the lead does nothing.")
 
 
-def _fact(text: str) -> tuple[str, object]:
+def _parse_field(text: str) -> tuple[str, object]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise NotFound(f"{text!r} is no fact. Write NAME=VALUE, as title='Head of Planning'.")
+        raise NotFound(f"{text!r} is no field. Write NAME=VALUE, as title='Head of Planning'.")
     try:
         return name, json_lines.loads(value)
     except ValueError:

@@ -18,19 +18,19 @@ from rich.rule import Rule
 from nurture.app import App, open_app
 from nurture.cli import reports
 from nurture.cli.demo_folder import demo_folder
-from nurture.cli.leads import show_import
-from nurture.cli.output import counts, out, table
+from nurture.cli.leads import print_import
+from nurture.cli.output import format_counts, make_table, out
 from nurture.definitions import read_folder
 from nurture.journey.intake import import_file
-from nurture.journey.run_once import Ticked, tick
+from nurture.journey.run_once import RunResult, run_once
 from nurture.publishing.publish import publish
 from nurture.reporting import audit, tracks, webinar
 from nurture.settings import Settings
 from nurture.simulation import engine
-from nurture.simulation.behavior import Crowd
+from nurture.simulation.behavior import BehaviorModel
 
 if TYPE_CHECKING:
-    from flows.demo_runs import Server
+    from flows.demo_runs import PrefectServer
 
 START: Final = datetime(2026, 3, 6, 9, tzinfo=UTC)
 """The day after the webinar, on which its report is imported."""
@@ -42,73 +42,73 @@ FLOW_DAYS: Final = 2
 
 
 def run(folder: Path, days: int, *, flows: bool) -> None:
-    """Run the demo in *folder*, which is made anew, and print what happened. Raises Refused."""
-    settings = _settings(folder)
+    """Run the demo in *folder*, which is made anew, and print what happened. Raises InvalidState."""
+    settings = _demo_settings(folder)
     began = perf_counter()
-    with demo_folder(folder), _server(settings, wanted=flows) as server:
+    with demo_folder(folder), _start_prefect(settings, wanted=flows) as server:
         with open_app(settings, at=START, upgrade=True) as app:
-            publish(app.house, read_folder(settings.templates), START)
-            _import(app, settings)
-            tick(app.house, START)
-            _heading("1. Who came in, and where they went")
-            _show_funnel(app)
-            crowd = Crowd(app.house, SEED, START)
-            reached = _pass_time(app, crowd, days - (FLOW_DAYS if flows else 0))
+            publish(app.ctx, read_folder(settings.templates), START)
+            _import_webinar(app, settings)
+            run_once(app.ctx, START)
+            _print_heading("1. Who came in, and where they went")
+            _print_funnel(app)
+            behavior = BehaviorModel(app.ctx, SEED, START)
+            simulated_until = _advance_clock(app, behavior, days - (FLOW_DAYS if flows else 0))
         if server is not None:
-            reached = _flow_days(server, reached, START + timedelta(days=days))
+            simulated_until = _run_flow_days(server, simulated_until, START + timedelta(days=days))
     with open_app(settings) as app:
-        _show(app, reached)
-        _last_words(folder, settings, perf_counter() - began)
+        _print_results(app, simulated_until)
+        _print_next_steps(folder, settings, perf_counter() - began)
 
 
-def _server(settings: Settings, *, wanted: bool) -> AbstractContextManager[Server | None]:
+def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManager[PrefectServer | None]:
     """Start Prefect's server beside the months that pass without it: it takes a while to come up."""
     if not wanted:
         return nullcontext()
     from flows.demo_runs import server  # noqa: PLC0415 - only here is Prefect needed
     from flows.environment import prefect_settings  # noqa: PLC0415
 
-    if theirs := prefect_settings(os.environ):
-        out.print(f"[dim]The demo runs a Prefect server of its own, without {', '.join(sorted(theirs))}.[/]")
+    if ignored := prefect_settings(os.environ):
+        out.print(f"[dim]The demo runs a Prefect server of its own, without {', '.join(sorted(ignored))}.[/]")
     return server(settings)
 
 
-def _settings(folder: Path) -> Settings:
+def _demo_settings(folder: Path) -> Settings:
     database = folder / "nurture.db"
     # Each setting is given, so that none comes from the environment: no key, nobody who carries mail away.
-    bare = {
+    defaults = {
         name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()
     }
-    ours = {
+    overrides = {
         "database_url": SecretStr(f"sqlite:///{database}"),
-        "mailbox": folder / "mail",
+        "maildir": folder / "mail",
         "spool": folder / "spool",
         "crm_folder": folder / "crm",
-        "provider": "mailbox",
+        "provider": "maildir",
         "templates": Settings.read().templates,
     }
-    return Settings(**bare | ours)
+    return Settings(**defaults | overrides)
 
 
-def _heading(text: str) -> None:
+def _print_heading(text: str) -> None:
     out.print()
     out.print(Rule(f"[bold]{text}[/]", align="left", style="dim"))
 
 
-def _import(app: App, settings: Settings) -> None:
+def _import_webinar(app: App, settings: Settings) -> None:
     file = settings.templates / "examples" / "webinar.csv"
-    report_path = settings.mailbox.parent / "webinar.bad-rows.csv"
-    show_import(import_file.import_file(app.house, file, START, source=SOURCE, report=report_path))
+    report_path = settings.maildir.parent / "webinar.bad-rows.csv"
+    print_import(import_file.import_file(app.ctx, file, START, source=SOURCE, report=report_path))
 
 
-def _show_funnel(app: App) -> None:
+def _print_funnel(app: App) -> None:
     """Print the funnel beside the numbers of the article that the example comes from."""
-    found = webinar.arrivals(app.house, SOURCE)
+    found = webinar.report_webinar(app.ctx, SOURCE)
     rules, to = found.rules, found.custodian
     ready = to[True, "queue"]
     rows = [
-        ("registered", found.came + found.missed, 250, ""),
-        ("  came", found.came, 83, ""),
+        ("registered", found.attended + found.missed, 250, ""),
+        ("  came", found.attended, 83, ""),
         ("    ready: to sales now", ready, 21, "asked for a demo, or decides within three months"),
         ("    not ready yet: to a track", to[True, "track"], 42, "webinar-attended"),
         ("    discarded, with a reason", to[True, "closed"], 20, ""),
@@ -123,10 +123,10 @@ def _show_funnel(app: App) -> None:
             "8 for each one who is ready",
         ),
     ]
-    out.print(table(("leads", "here", "article", ""), rows, right=("here", "article")))
+    out.print(make_table(("leads", "here", "article", ""), rows, right=("here", "article")))
 
 
-def _pass_time(app: App, crowd: Crowd, days: int) -> datetime:
+def _advance_clock(app: App, behavior: BehaviorModel, days: int) -> datetime:
     until = START + timedelta(days=days)
     bars = Progress(
         TextColumn("{task.description}"),
@@ -139,38 +139,40 @@ def _pass_time(app: App, crowd: Crowd, days: int) -> datetime:
     with bars as progress:
         task = progress.add_task(f"{days} days on the virtual clock", total=days, day="")
 
-        def told(now: datetime, _: Ticked) -> None:
+        def on_step(now: datetime, _: RunResult) -> None:
             progress.update(task, completed=(now - START).days, day=f"{now:%d %b %Y}")
 
-        return engine.run(app.house, START, until, between=crowd.live, told=told, step=STEP)
+        return engine.run_simulation(
+            app.ctx, START, until, advance_world=behavior.advance_to, on_round=on_step, min_step=STEP
+        )
 
 
-def _flow_days(server: Server, reached: datetime, until: datetime) -> datetime:
+def _run_flow_days(server: PrefectServer, simulated_until: datetime, until: datetime) -> datetime:
     """Run the last days as real Prefect flow runs."""
     days = [until - timedelta(days=day) for day in reversed(range(FLOW_DAYS))]
-    moments = [moment for moment in days if moment > reached]
-    _heading("2. The last days, as Prefect flow runs")
-    rows = [(run.at, run.flow, run.name, run.state, f"{run.seconds:.1f} s") for run in server.run(moments)]
-    out.print(table(("virtual time (UTC)", "flow", "run", "state", "took"), rows, right=("took",)))
-    return moments[-1] if moments else reached
+    times = [at for at in days if at > simulated_until]
+    _print_heading("2. The last days, as Prefect flow runs")
+    rows = [(run.at, run.flow, run.name, run.state, f"{run.seconds:.1f} s") for run in server.run(times)]
+    out.print(make_table(("virtual time (UTC)", "flow", "run", "state", "took"), rows, right=("took",)))
+    return times[-1] if times else simulated_until
 
 
-def _show(app: App, now: datetime) -> None:
-    _heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
-    funnel = tracks.report_funnel(app.house)
+def _print_results(app: App, now: datetime) -> None:
+    _print_heading(f"3. {(now - START).days} days later, {now:%d %b %Y}")
+    funnel = tracks.report_funnel(app.ctx)
     rows: Sequence[Sequence[object]] = [
         ("handed off", funnel.handed_off, "for engagement, a reply, or the date they stated"),
         ("  accepted by a rep", funnel.accepted, ""),
         ("  rejected, and recycled", funnel.rejected, f"{funnel.recycled} are or were back with marketing"),
         ("  not answered in time", funnel.expired, "taken back"),
-        ("nurtured now", funnel.nurtured, counts(funnel.nurtured_on)),
+        ("nurtured now", funnel.nurtured, format_counts(funnel.nurtured_on)),
         ("with sales now", funnel.with_sales, ""),
-        ("closed", sum(funnel.closed.values()), counts(funnel.closed)),
-        ("in queues", sum(funnel.queued.values()), counts(funnel.queued)),
+        ("closed", sum(funnel.closed.values()), format_counts(funnel.closed)),
+        ("in queues", sum(funnel.queued.values()), format_counts(funnel.queued)),
     ]
-    out.print(table(("leads", "count", ""), rows, right=("count",)))
-    _heading("4. Hand-offs: why now, and whose")
-    offers = tracks.handoffs_report(app.house)
+    out.print(make_table(("leads", "count", ""), rows, right=("count",)))
+    _print_heading("4. Hand-offs: why now, and whose")
+    offers = tracks.report_handoffs(app.ctx)
     shown = [*offers[:6], *offers[-6:]] if len(offers) > 12 else offers
     lines = [
         (
@@ -179,28 +181,30 @@ def _show(app: App, now: datetime) -> None:
             f"{each.offered_at:%d %b}",
             each.rep,
             each.state + (f": {each.reason}" if each.reason else ""),
-            each.because,
+            each.handoff_reason,
         )
         for each in shown
     ]
-    out.print(table(("id", "lead", "on", "rep", "state", "because"), lines, right=("id", "lead")))
+    out.print(
+        make_table(("id", "lead", "on", "rep", "state", "hand-off reason"), lines, right=("id", "lead"))
+    )
     if len(offers) > len(shown):
         out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs list[/]")
-    _heading("5. Touches per week")
-    reports.show_touches(tracks.touches_per_week(app.house))
-    _heading("6. The ledger: no lead fell between")
-    reports.show_audit(audit.audit(app.house, now))
+    _print_heading("5. Touches per week")
+    reports.print_touches(tracks.touches_per_week(app.ctx))
+    _print_heading("6. The ledger: no lead fell between")
+    reports.print_audit(audit.run_audit(app.ctx, now))
 
 
-def _last_words(folder: Path, settings: Settings, seconds: float) -> None:
-    mails = sum(1 for _ in (settings.mailbox / "new").iterdir())
-    handed = next(iter(sorted((settings.mailbox / "html").glob("brief*"))), None)
-    _heading(f"Done in {seconds:.0f} s")
+def _print_next_steps(folder: Path, settings: Settings, seconds: float) -> None:
+    mails = sum(1 for _ in (settings.maildir / "new").iterdir())
+    brief = next(iter(sorted((settings.maildir / "html").glob("brief*"))), None)
+    _print_heading(f"Done in {seconds:.0f} s")
     out.print(
-        f"  {mails:,} emails   {settings.mailbox}/new/*.eml, to open in a browser: {settings.mailbox}/html/"
+        f"  {mails:,} emails   {settings.maildir}/new/*.eml, to open in a browser: {settings.maildir}/html/"
     )
-    if handed is not None:
-        out.print(f"  a brief        {handed}", soft_wrap=True)
+    if brief is not None:
+        out.print(f"  a brief        {brief}", soft_wrap=True)
     out.print(f"  bad rows       {folder}/webinar.bad-rows.csv")
     out.print(f"  the database   {folder}/nurture.db")
     out.print("\nWhat to type next:")

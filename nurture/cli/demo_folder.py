@@ -12,22 +12,24 @@ from typing import Final
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from nurture.errors import NurtureError, Refused
-from nurture.files import holds_work, make_folder, open_private
+from nurture.errors import InvalidState, NurtureError
+from nurture.files import contains_working_folder, make_folder, open_private
 
-MARK: Final = ".nurture-demo"
+MARKER: Final = ".nurture-demo"
 """The file by which a demo knows its folder again; nothing else writes it."""
 
-_TEXT: Final = "Made by `nurture demo`, whose next run deletes what the demo made here, and nothing else.\n"
-_PIECE: Final = r"\.\d{6}\.csv\.part"
-_MADE: Final = re.compile(
-    rf"{re.escape(MARK)}|nurture\.db(-wal|-shm|-journal)?|webinar\.bad-rows\.csv"
+_MARKER_TEXT: Final = (
+    "Made by `nurture demo`, whose next run deletes what the demo made here, and nothing else.\n"
+)
+_PARTIAL_CSV: Final = r"\.\d{6}\.csv\.part"
+_DEMO_PATHS: Final = re.compile(
+    rf"{re.escape(MARKER)}|nurture\.db(-wal|-shm|-journal)?|webinar\.bad-rows\.csv"
     r"|mail(/(new|cur|html|tmp))?|mail/(new|cur)/[^/]+\.eml(:2,[A-Z]*)?|mail/html/[^/]+\.html"
     r"|mail/tmp/([^/]+\.(eml|html)|check)(\.\d+)*"
     r"|spool|spool/\d{8}T\d{6}-[0-9a-f]{16}\.(json|tmp|bad)"
-    rf"|crm(/(out|\.told|in(/read)?))?|crm/out/(handoffs-\d{{6}}\.csv|{_PIECE})"
-    rf"|crm/\.told/(\d{{6}}\.csv|{_PIECE}|lock)"
-    r"|\.nurture|\.nurture/(up\.lock|sign-in|logs|logs/[a-z]+\.log(\.1)?|prefect(/.*)?)",
+    rf"|crm(/(out|\.sent|in(/processed)?))?|crm/out/(handoffs-\d{{6}}\.csv|{_PARTIAL_CSV})"
+    rf"|crm/\.sent/(\d{{6}}\.csv|{_PARTIAL_CSV}|lock)"
+    r"|\.nurture|\.nurture/(up\.lock|sign-in|logs|logs/[a-z]+\.log(\.1)?|prefect(/.*)?)"
 )
 
 
@@ -35,77 +37,79 @@ _MADE: Final = re.compile(
 def demo_folder(folder: Path) -> Iterator[None]:
     """Hold *folder* for one demo, and begin with it empty but for the mark.
 
-    Raises Refused, and deletes nothing, where it is not a demo's alone.
+    Raises InvalidState, and deletes nothing, where it is not a demo's alone.
     """
-    _require_out_of_the_way(folder)
-    if folder.exists() and any(folder.iterdir()) and not _is_marked(folder):
-        raise Refused(
-            f"{folder} holds other things, and no mark ({MARK}) of a demo. Nothing was deleted. "
+    _require_safe_folder(folder)
+    if folder.exists() and any(folder.iterdir()) and not _has_marker(folder):
+        raise InvalidState(
+            f"{folder} holds other things, and no mark ({MARKER}) of a demo. Nothing was deleted. "
             "Name an empty folder with --folder; an older demo's you may delete yourself."
         )
     make_folder(folder)
-    with open_private(folder / MARK, "a", encoding="utf-8") as mark:
+    with open_private(folder / MARKER, "a", encoding="utf-8") as marker:
         try:
-            flock(mark, LOCK_EX | LOCK_NB)
+            flock(marker, LOCK_EX | LOCK_NB)
         except BlockingIOError:
-            raise Refused(f"A demo is running in {folder}. Name another folder with --folder.") from None
-        _empty(folder)
-        if mark.tell() == 0:
-            mark.write(_TEXT)
-            mark.flush()
+            raise InvalidState(f"A demo is running in {folder}. Name another folder with --folder.") from None
+        _clear_folder(folder)
+        if marker.tell() == 0:
+            marker.write(_MARKER_TEXT)
+            marker.flush()
         yield
 
 
-def _require_out_of_the_way(folder: Path) -> None:
+def _require_safe_folder(folder: Path) -> None:
     if folder.is_symlink():
-        raise Refused(f"{folder} is a link to another folder. Name the demo's own folder with --folder.")
-    if holds_work(folder):
-        raise Refused(
+        raise InvalidState(f"{folder} is a link to another folder. Name the demo's own folder with --folder.")
+    if contains_working_folder(folder):
+        raise InvalidState(
             f"{folder} is the folder in which you work, your home folder, or one above. Nothing was deleted. "
             "Name a folder of the demo's own with --folder."
         )
     if folder.exists() and not folder.is_dir():
-        raise Refused(f"{folder} is a file. Name a folder with --folder.")
+        raise InvalidState(f"{folder} is a file. Name a folder with --folder.")
 
 
-def _is_marked(folder: Path) -> bool:
-    mark = folder / MARK
-    if mark.is_symlink() or not mark.is_file():
+def _has_marker(folder: Path) -> bool:
+    marker = folder / MARKER
+    if marker.is_symlink() or not marker.is_file():
         return False
-    killed_at_once = mark.stat().st_size == 0 and len(list(folder.iterdir())) == 1
-    return killed_at_once or mark.read_bytes() == _TEXT.encode()
+    killed_at_once = marker.stat().st_size == 0 and len(list(folder.iterdir())) == 1
+    return killed_at_once or marker.read_bytes() == _MARKER_TEXT.encode()
 
 
-def _empty(folder: Path) -> None:
-    """Delete everything in *folder* but the mark. Raises Refused if something there is no demo's."""
+def _clear_folder(folder: Path) -> None:
+    """Delete everything in *folder* but the mark. Raises InvalidState if something there is no demo's."""
     found = [
         Path(above, name) for above, folders, files in walk(folder) for name in sorted((*folders, *files))
     ]
-    others = [path.relative_to(folder) for path in found if not _is_ours(path, folder)]
-    if others:
-        listed = ", ".join(map(str, others[:3])) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        raise Refused(
+    foreign = [path.relative_to(folder) for path in found if not _is_demo_file(path, folder)]
+    if foreign:
+        listed = ", ".join(map(str, foreign[:3])) + (
+            f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
+        )
+        raise InvalidState(
             f"{folder} holds what no demo made: {listed}. Nothing was deleted. Move it away, or name another "
             "folder with --folder."
         )
     database = folder / "nurture.db"
     if database.exists() and not _is_virtual(database):
-        raise Refused(
+        raise InvalidState(
             f"{database} is not a demo's: it does not live in virtual time. Nothing was deleted. "
             "Name another folder with --folder."
         )
     for path in reversed(found):  # what is in a folder comes after it
         if path.is_dir():
             path.rmdir()
-        elif path != folder / MARK:
+        elif path != folder / MARKER:
             path.unlink(missing_ok=True)
     for end in ("-wal", "-shm"):  # looking at the database makes and clears them
         Path(f"{database}{end}").unlink(missing_ok=True)
 
 
-def _is_ours(path: Path, folder: Path) -> bool:
+def _is_demo_file(path: Path, folder: Path) -> bool:
     plain = not path.is_symlink() and (path.is_file() or path.is_dir())
-    return plain and _MADE.fullmatch(path.relative_to(folder).as_posix()) is not None
+    return plain and _DEMO_PATHS.fullmatch(path.relative_to(folder).as_posix()) is not None
 
 
 def _is_virtual(file: Path) -> bool:
@@ -114,7 +118,7 @@ def _is_virtual(file: Path) -> bool:
     try:
         with database.read() as connection:
             tables = connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar_one()
-        return tables == 0 or clock_row.open_mode(database) in ("virtual", None)
+        return tables == 0 or clock_row.read_mode(database) in ("virtual", None)
     except NurtureError:
         return False
     finally:

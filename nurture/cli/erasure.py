@@ -10,14 +10,14 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument
-from nurture.cli.output import JsonOption, as_json, many, out
-from nurture.errors import Refused
-from nurture.journey.erasure import erase as forgetting
+from nurture.cli.output import JsonOption, out, pluralize, print_json
+from nurture.errors import InvalidState
+from nurture.journey.erasure import erase as lead_erasure
 
 
-def forget(
+def erase(
     lead: LeadArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be taken back.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Erase all that tells who a lead is from the database. It is closed for good, and never mailed again.
@@ -28,18 +28,22 @@ def forget(
     else copies are (exports, backups, the CRM, who carries mail). A name in what others wrote is not found.
     """
     if not yes:
-        raise Refused(f"Forgetting {lead} cannot be taken back. Add --yes to do it.")
+        raise InvalidState(f"Erasing {lead} cannot be undone. Add --yes to do it.")
     with open_app() as app:
-        kept = app.settings
-        folders = {Path(), kept.mailbox, kept.crm_folder, kept.spool}
-        done = forgetting.forget(app.house, lead, app.clock.now(), folders=folders)
+        settings = app.settings
+        folders = {Path(), settings.maildir, settings.crm_folder, settings.spool}
+        done = lead_erasure.erase_person(app.ctx, lead, app.clock.now(), folders=folders)
     if json:
-        as_json(done)
+        print_json(done)
         return
-    who = f"Lead {done.lead}" if done.lead is not None else escape(f"The address {lead}")
-    also = f"; so is what a file may have told of it: {', '.join(map(str, done.also))}" if done.also else ""
-    more = f"; {many(done.rows, 'row')} elsewhere that mentioned it" if done.rows else ""
-    out.print(f"{who} is forgotten{also}{more}. Ids, times and numbers stay.")
+    subject = f"Lead {done.lead}" if done.lead is not None else escape(f"The address {lead}")
+    also = (
+        f"; so is what a file may have told of it: {', '.join(map(str, done.ambiguous_leads))}"
+        if done.ambiguous_leads
+        else ""
+    )
+    more = f"; {pluralize(done.rows, 'row')} elsewhere that mentioned it" if done.rows else ""
+    out.print(f"{subject} is erased{also}{more}. Ids, times and numbers stay.")
     out.print("[bold]Clear by hand[/]")
     for left in (*done.files, *done.systems):
         out.print(f"- {escape(left)}", soft_wrap=True)

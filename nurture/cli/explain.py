@@ -6,7 +6,7 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument
-from nurture.cli.output import JsonOption, as_json, cell, out, table
+from nurture.cli.output import JsonOption, format_cell, make_table, out, print_json
 from nurture.journey.leads import find
 from nurture.reporting import explain as explanations
 
@@ -14,19 +14,19 @@ from nurture.reporting import explain as explanations
 def explain(lead: LeadArgument, json: JsonOption = False) -> None:
     """Say where a lead is, who owns it, what happens next, and why everything so far happened."""
     with open_app() as app:
-        trace = explanations.why(app.house, find.find_lead(app.house, lead), app.clock.now())
+        explanation = explanations.explain(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
     if json:
-        as_json(trace)
+        print_json(explanation)
         return
-    show_trace(trace)
+    print_explanation(explanation)
 
 
-def show_trace(trace: explanations.Trace) -> None:
+def print_explanation(explanation: explanations.LeadExplanation) -> None:
     """Print everything that is known about one lead's way."""
-    facts = [(name, cell(value)) for name, value in explanations.summary(trace)]
-    out.print(f"[bold]Lead {trace.lead_id}[/] {escape(trace.name)}")
-    for name, value in facts:
+    summary = [(name, format_cell(value)) for name, value in explanations.summary(explanation)]
+    out.print(f"[bold]Lead {explanation.lead_id}[/] {escape(explanation.name)}")
+    for name, value in summary:
         out.print(f"  {name:<14} {escape(value)}", soft_wrap=True)
-    rows = [(each.at, each.event, each.because, each.ref) for each in trace.history]
+    rows = [(each.at, each.event, each.reason, each.ref) for each in explanation.history]
     out.print()
-    out.print(table(("when (UTC)", "what", "because", "ref"), rows))
+    out.print(make_table(("when (UTC)", "event", "reason", "ref"), rows))

@@ -8,37 +8,39 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, out
+from nurture.cli.output import JsonOption, out, print_json
 from nurture.journey.handoff import follow_up
 from nurture.journey.handoff import reassign as handoff_reassign
 from nurture.journey.leads import find
 
 
-def followed_up(
+def record_follow_up(
     lead: Annotated[str, typer.Argument(help="A lead's id, email address or external id.")],
-    how: Annotated[str, typer.Option(help="How: call, email, meeting.")] = "call",
+    channel: Annotated[str, typer.Option(help="How: call, email, meeting.")] = "call",
     json: JsonOption = False,
 ) -> None:
     """Say that its rep was in touch with a lead."""
     with open_app() as app:
-        lead_id = find.find_lead(app.house, lead)
-        rep = follow_up.followed_up(app.house, lead_id, how, app.clock.now())
+        lead_id = find.find_lead(app.ctx, lead)
+        rep = follow_up.record_follow_up(app.ctx, lead_id, channel, app.clock.now())
     if json:
-        as_json({"lead": lead_id, "rep": rep, "how": how})
+        print_json({"lead": lead_id, "rep": rep, "channel": channel})
     else:
-        out.print(f"Lead {lead_id} was followed up by {rep}: {escape(how)}.")
+        out.print(f"Lead {lead_id} was followed up by {rep}: {escape(channel)}.")
 
 
 def reassign(
     offer: Annotated[int, typer.Argument(help="The hand-off's id.")],
     rep: Annotated[str, typer.Argument(help="The id of the rep who gets it.")],
-    anyway: Annotated[bool, typer.Option("--anyway", help="Though they have no room, or are away.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Though they have no capacity, or are away.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Offer the lead of a hand-off to another rep, whether it was answered or taken over."""
     with open_app() as app:
-        one = handoff_reassign.reassign(app.house, offer, rep, app.clock.now(), anyway=anyway)
+        one = handoff_reassign.reassign(app.ctx, offer, rep, app.clock.now(), force=force)
     if json:
-        as_json({"offer": offer, "lead": one.lead_id, "from": one.rep, "to": rep})
+        print_json({"offer": offer, "lead": one.lead_id, "from": one.rep, "to": rep})
     else:
         out.print(f"Lead {one.lead_id} is offered to {rep} now, no longer {one.rep}'s.")

@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import moment
-from nurture.cli.output import JsonOption, as_json, out, table
+from nurture.cli.arguments import parse_time
+from nurture.cli.output import JsonOption, make_table, out, print_json
 from nurture.domain.lead import Closing
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import sweep
 from nurture.journey.leads import find
 from nurture.journey.outcomes import outcomes
@@ -33,12 +33,12 @@ def handoffs(
     with open_app() as app:
         found = [
             each
-            for each in reporting.handoffs_report(app.house)
+            for each in reporting.report_handoffs(app.ctx)
             if (state is None or each.state == state) and (rep is None or each.rep == rep)
         ]
     found = sorted(found, key=lambda each: -each.offer_id)[:limit]
     if json:
-        as_json(found)
+        print_json(found)
         return
     rows = [
         (
@@ -47,12 +47,12 @@ def handoffs(
             each.rep,
             each.state + (f": {each.reason}" if each.reason else ""),
             each.offered_at,
-            each.because,
+            each.handoff_reason,
         )
         for each in found
     ]
-    columns = ("id", "lead", "rep", "state", "offered (UTC)", "because")
-    out.print(table(columns, rows, right=("id", "lead")) if rows else "There are no such hand-offs.")
+    columns = ("id", "lead", "rep", "state", "offered (UTC)", "hand-off reason")
+    out.print(make_table(columns, rows, right=("id", "lead")) if rows else "There are no such hand-offs.")
 
 
 def accept(
@@ -60,9 +60,9 @@ def accept(
 ) -> None:
     """Take a lead over: its track ends, and it is yours."""
     with open_app() as app:
-        one = sweep.accept(app.house, offer, app.clock.now())
+        one = sweep.accept(app.ctx, offer, app.clock.now())
     if json:
-        as_json({"offer": offer, "lead": one.lead_id, "rep": one.rep, "state": "accepted"})
+        print_json({"offer": offer, "lead": one.lead_id, "rep": one.rep, "state": "accepted"})
     else:
         out.print(f"Hand-off {offer} accepted: lead {one.lead_id} belongs to {one.rep}.")
 
@@ -77,11 +77,11 @@ def reject(
     try:
         when = date.fromisoformat(decides_on) if decides_on else None
     except ValueError:
-        raise Refused(f"{decides_on!r} is not a date. Write it as 2027-03-31.") from None
+        raise InvalidState(f"{decides_on!r} is not a date. Write it as 2027-03-31.") from None
     with open_app() as app:
-        one = sweep.reject(app.house, offer, reason, app.clock.now(), when)
+        one = sweep.reject(app.ctx, offer, reason, app.clock.now(), when)
     if json:
-        as_json({"offer": offer, "lead": one.lead_id, "state": "rejected", "reason": reason})
+        print_json({"offer": offer, "lead": one.lead_id, "state": "rejected", "reason": reason})
     else:
         out.print(f"Hand-off {offer} rejected ({escape(reason)}): lead {one.lead_id} goes back.")
 
@@ -96,17 +96,17 @@ def close(
 ) -> None:
     """Close a lead as won, lost, discarded or unreachable."""
     if closing in (Closing.LOST, Closing.DISCARDED) and not reason:
-        raise Refused(f"A lead is closed as {closing.value} with a reason. Add --reason.")
+        raise InvalidState(f"A lead is closed as {closing.value} with a reason. Add --reason.")
     with open_app() as app:
-        lead_id = find.find_lead(app.house, lead)
-        at = moment(on) if on else None
+        lead_id = find.find_lead(app.ctx, lead)
+        at = parse_time(on) if on else None
         now = app.clock.now()
-        one = outcomes.Telling(
+        outcome = outcomes.OutcomeReport(
             lead_id, closing, at, amount, reason, key="" if at else f"at {now.isoformat()}"
         )
-        (verdict,) = outcomes.tell(app.house, [one], "cli", now)
-    outcomes.require_agreement(verdict, lead_id)
+        (verdict,) = outcomes.record_outcomes(app.ctx, [outcome], "cli", now)
+    outcomes.refuse_contradiction(verdict, lead_id)
     if json:
-        as_json({"lead": lead_id, "closed": closing.value})
+        print_json({"lead": lead_id, "closed": closing.value})
     else:
         out.print(f"Lead {lead_id} is closed as {closing.value}.")

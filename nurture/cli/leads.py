@@ -11,9 +11,18 @@ from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nurture.app import App, open_app
-from nurture.cli.arguments import LeadArgument, moment
-from nurture.cli.output import JsonOption, as_json, cell, counts, err, many, out, table
-from nurture.errors import Refused
+from nurture.cli.arguments import LeadArgument, parse_time
+from nurture.cli.output import (
+    JsonOption,
+    err,
+    format_cell,
+    format_counts,
+    make_table,
+    out,
+    pluralize,
+    print_json,
+)
+from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals
 from nurture.journey.intake import import_file
@@ -21,7 +30,7 @@ from nurture.journey.leads import find
 from nurture.journey.tracks import manual
 from nurture.reporting.leads import list_leads
 
-_MOST_DIGITS: Final = 4  # of a pause in days
+_MAX_PAUSE_DIGITS: Final = 4  # of a pause in days
 
 
 def import_leads(
@@ -36,7 +45,7 @@ def import_leads(
     with open_app(upgrade=True) as app, _progress(shown=not json) as progress:
         task = progress.add_task(file.name, total=None)
         done = import_file.import_file(
-            app.house,
+            app.ctx,
             file,
             app.clock.now(),
             mapping=mapping,
@@ -46,9 +55,9 @@ def import_leads(
             progress=lambda read, size: progress.update(task, completed=read, total=size),
         )
     if json:
-        as_json(done)
+        print_json(done)
         return
-    show_import(done, dry_run=dry_run)
+    print_import(done, dry_run=dry_run)
     if not dry_run:
         out.print("[dim]Next: `nurture run` classifies them and starts their tracks.[/]")
 
@@ -65,37 +74,39 @@ def _progress(*, shown: bool) -> Progress:
     )
 
 
-def show_import(done: import_file.Imported, *, dry_run: bool = False) -> None:
+def print_import(done: import_file.ImportResult, *, dry_run: bool = False) -> None:
     """Print what came of an import."""
     would = "would be " if dry_run else ""
     out.print(
-        f"[bold]{many(done.rows, 'row')}[/] from {escape(done.source)}: {done.new:,} {would}new, "
+        f"[bold]{pluralize(done.rows, 'row')}[/] from {escape(done.source)}: {done.new:,} {would}new, "
         f"{done.updated:,} "
-        f"{would}updated, {done.unchanged:,} unchanged, {done.bad:,} bad"
+        f"{would}updated, {done.unchanged:,} unchanged, {done.rejected:,} bad"
     )
-    out.print(f"  new leads go to: {counts(done.placed) or '-'}; signals: {done.signals:,}")
-    if done.queued:
-        out.print(f"  queues: {counts(done.queued)}")
+    out.print(f"  new leads go to: {format_counts(done.by_custodian) or '-'}; signals: {done.signals:,}")
+    if done.by_queue:
+        out.print(f"  queues: {format_counts(done.by_queue)}")
     if done.unmapped:
-        out.print(f"  [dim]kept as own facts: {escape(', '.join(done.unmapped))}[/]")
+        out.print(f"  [dim]kept as custom fields: {escape(', '.join(done.unmapped))}[/]")
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(f"  [yellow]{many(done.bad, 'bad row')}, with line and reason: {done.report_path}[/]")
+        out.print(
+            f"  [yellow]{pluralize(done.rejected, 'bad row')}, with line and reason: {done.report_path}[/]"
+        )
 
 
 def leads(
     custodian: Annotated[str | None, typer.Option(help="intake, track, queue, offer, rep or closed.")] = None,
     track: Annotated[str | None, typer.Option(help="Only leads on this track.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
-    queue: Annotated[str | None, typer.Option(help="Only leads in this queue, as account-unsure.")] = None,
+    queue: Annotated[str | None, typer.Option(help="Only leads in this queue, as account-ambiguous.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     json: JsonOption = False,
 ) -> None:
     """List leads: who keeps them, what happens next and when."""
     with open_app() as app:
         found = list_leads(
-            app.house,
+            app.ctx,
             app.clock.now(),
             custodian=custodian,
             track=track,
@@ -104,7 +115,7 @@ def leads(
             limit=limit,
         )
     if json:
-        as_json(found)
+        print_json(found)
         return
     rows = [
         (
@@ -112,18 +123,18 @@ def leads(
             each.name,
             each.company,
             f"{each.custodian} {each.ref}",
-            _short(each.next_action),
+            _truncate(each.next_action),
             each.due_at,
             each.engagement,
         )
         for each in found
     ]
     columns = ("id", "name", "company", "custodian", "next action", "due (UTC)", "score")
-    out.print(table(columns, rows, right=("id", "score")))
+    out.print(make_table(columns, rows, right=("id", "score")))
 
 
-def _short(text: str, most: int = 46) -> str:
-    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+def _truncate(text: str, max_length: int = 46) -> str:
+    return text if len(text) <= max_length else f"{text[: max_length - 1].rstrip()}…"
 
 
 def signal(
@@ -135,21 +146,23 @@ def signal(
     link: Annotated[str | None, typer.Option(help="The link that was clicked.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Tell what a lead did. It is recorded once, and the lead is looked at in the next run."""
-    found, checked_value = engagement_signals.checked(kind, value)
+    """Record what a lead did. It is recorded once, and the lead is looked at in the next run."""
+    signal_kind, checked_value = engagement_signals.validate_signal(kind, value)
     with open_app() as app:
         now = app.clock.now()
-        lead_id = find.find_lead(app.house, lead)
-        when = moment(at) if at else now
+        lead_id = find.find_lead(app.ctx, lead)
+        when = parse_time(at) if at else now
         if when > now:
-            raise Refused(f"{at} is in the future. A signal is something that the lead did.")
-        answered = engagement_signals.answered_touch(app.house, lead_id, email)
-        heard = engagement_signals.told(lead_id, found, checked_value, when, now, email, link, answered)
-        new = engagement_signals.record(app.house, [heard], now)
+            raise InvalidState(f"{at} is in the future. A signal is something that the lead did.")
+        answered_email = engagement_signals.find_answered_touch(app.ctx, lead_id, email)
+        new_signal = engagement_signals.build_reported_signal(
+            lead_id, signal_kind, checked_value, when, now, email, link, answered_email
+        )
+        new = engagement_signals.record(app.ctx, [new_signal], now)
     if json:
-        as_json({"lead": lead_id, "kind": found.value, "new": bool(new)})
+        print_json({"lead": lead_id, "kind": signal_kind.value, "new": bool(new)})
     else:
-        out.print(f"Lead {lead_id}: {found.value} {'recorded' if new else 'was recorded before'}.")
+        out.print(f"Lead {lead_id}: {signal_kind.value} {'recorded' if new else 'was recorded before'}.")
 
 
 def import_signal_file(
@@ -161,11 +174,13 @@ def import_signal_file(
 ) -> None:
     """Import signals. A row that is in already is passed over."""
     with open_app() as app:
-        done = import_signals(app.house, file, app.clock.now(), report=report)
+        done = import_signals(app.ctx, file, app.clock.now(), report=report)
     if json:
-        as_json(done)
+        print_json(done)
         return
-    out.print(f"[bold]{many(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
+    out.print(
+        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.duplicates:,} known, {done.rejected:,} bad"
+    )
     if done.report_path is not None:
         out.print(f"  [yellow]bad rows, with line and reason: {done.report_path}[/]")
 
@@ -175,45 +190,45 @@ def pause(
     until: Annotated[str, typer.Option(help="An ISO date or time (UTC), or a number of days as 30d.")],
     json: JsonOption = False,
 ) -> None:
-    """Leave a lead in peace until a date."""
+    """Send a lead nothing until a date."""
     with open_app() as app:
         now = app.clock.now()
         days = until.removesuffix("d")
-        if days != until and days.isdecimal() and len(days) <= _MOST_DIGITS:
+        if days != until and days.isdecimal() and len(days) <= _MAX_PAUSE_DIGITS:
             end = now + timedelta(days=int(days))
         else:
-            end = moment(until)
+            end = parse_time(until)
         if end <= now:
-            raise Refused(f"{until} has passed. Name a date to come, or a number of days as 30d.")
-        _steered(app, lead, "paused", json=json, until=end)
+            raise InvalidState(f"{until} has passed. Name a date to come, or a number of days as 30d.")
+        _set_pause(app, lead, "paused", json=json, until=end)
 
 
 def resume(lead: LeadArgument, json: JsonOption = False) -> None:
     """End a lead's pause."""
     with open_app() as app:
-        _steered(app, lead, "resumed", json=json, until=None)
+        _set_pause(app, lead, "resumed", json=json, until=None)
 
 
-def _steered(app: App, lead: str, verb: str, *, json: bool, until: datetime | None) -> None:
-    lead_id = find.find_lead(app.house, lead)
-    manual.pause(app.house, lead_id, until, app.clock.now())
+def _set_pause(app: App, lead: str, verb: str, *, json: bool, until: datetime | None) -> None:
+    lead_id = find.find_lead(app.ctx, lead)
+    manual.pause(app.ctx, lead_id, until, app.clock.now())
     if json:
-        as_json({"lead": lead_id, verb: True, "until": until})
+        print_json({"lead": lead_id, verb: True, "until": until})
     else:
-        out.print(f"Lead {lead_id} is {verb}" + (f" until {cell(until)} UTC." if until else "."))
+        out.print(f"Lead {lead_id} is {verb}" + (f" until {format_cell(until)} UTC." if until else "."))
 
 
-def enrol(
+def enroll(
     lead: LeadArgument,
     track: Annotated[str, typer.Argument(help="A published track.")],
     json: JsonOption = False,
 ) -> None:
     """Put a lead on a track, off the one it is on."""
     with open_app() as app:
-        lead_id = find.find_lead(app.house, lead)
-        manual.enrol(app.house, lead_id, track, app.clock.now())
+        lead_id = find.find_lead(app.ctx, lead)
+        manual.enroll(app.ctx, lead_id, track, app.clock.now())
     if json:
-        as_json({"lead": lead_id, "track": track})
+        print_json({"lead": lead_id, "track": track})
     else:
         out.print(f"Lead {lead_id} is on {track}.")
 
@@ -225,11 +240,11 @@ def leave(
 ) -> None:
     """Take a lead off its track, into a queue."""
     if not queue.strip():
-        raise Refused("A queue has a name. Write it as --queue call-back.")
+        raise InvalidState("A queue has a name. Write it as --queue call-back.")
     with open_app() as app:
-        lead_id = find.find_lead(app.house, lead)
-        manual.leave(app.house, lead_id, queue, app.clock.now())
+        lead_id = find.find_lead(app.ctx, lead)
+        manual.remove_from_track(app.ctx, lead_id, queue, app.clock.now())
     if json:
-        as_json({"lead": lead_id, "queue": queue})
+        print_json({"lead": lead_id, "queue": queue})
     else:
         out.print(f"Lead {lead_id} is in queue {queue}.")

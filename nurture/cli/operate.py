@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.arguments import moment
-from nurture.cli.output import JsonOption, as_json, complain, counts, out
-from nurture.journey.run_once import Ticked, tick
+from nurture.cli.arguments import parse_time
+from nurture.cli.output import JsonOption, format_counts, out, print_error, print_json
+from nurture.journey.run_once import RunResult, run_once
 from nurture.runtime import quarantine
 from nurture.settings import Settings
 
@@ -44,28 +44,25 @@ def serve(
 ) -> None:
     """Serve the web application alone: links in mail, webhooks, the API. Ctrl-C stops it."""
     from nurture.web.app import create_app  # noqa: PLC0415
-    from nurture.web.background import answering  # noqa: PLC0415 - the other commands do without
+    from nurture.web.background import run_in_background  # noqa: PLC0415 - the other commands do without
     from nurture.web.server import serve as serve_pages  # noqa: PLC0415
 
     with open_app(live=True) as app:
         where = host or app.settings.web_host
         wanted = app.settings.web_port if port is None else port
 
-        def told(taken: int) -> None:
-            url = f"http://{f'[{where}]' if ':' in where else where}:{taken}"
+        def print_url(bound_port: int) -> None:
+            url = f"http://{f'[{where}]' if ':' in where else where}:{bound_port}"
             if json:
-                as_json({"url": url})
+                print_json({"url": url})
             else:
                 out.print(f"Listening on {url}. Ctrl-C stops.")
 
-        pages = create_app(
-            app.house,
-            app.clock,
-            event_keys=app.settings.webhook_keys,
-            inbound_keys=app.settings.inbound_keys,
+        web_app = create_app(
+            app.ctx, app.clock, event_keys=app.settings.webhook_keys, inbound_keys=app.settings.inbound_keys
         )
-        with answering(app.house, app.clock):
-            serve_pages(pages, where, wanted, trusted=app.settings.proxies, told=told)
+        with run_in_background(app.ctx, app.clock):
+            serve_pages(web_app, where, wanted, trusted=app.settings.proxies, on_listening=print_url)
 
 
 def init(json: JsonOption = False) -> None:
@@ -74,39 +71,41 @@ def init(json: JsonOption = False) -> None:
 
     done = set_up(Settings.read())
     if json:
-        as_json({"done": done})
+        print_json({"done": done})
         return
     for line in done:
         out.print(line)
 
 
-def run_tick(
+def run_stages(
     at: Annotated[
         str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Run every stage once, without Prefect: listen, classify, advance, hand off, deliver, tell the CRM."""
-    with open_app(at=moment(at) if at else None) as app:
+    """Run every stage once, without Prefect: signals, classify, advance, hand off, deliver, tell the CRM."""
+    with open_app(at=parse_time(at) if at else None) as app:
         now = app.clock.now()
-        done = tick(app.house, now, app.clock)
+        done = run_once(app.ctx, now, app.clock)
     if json:
-        why = {"quarantine": done.delivered.quarantine} if done.delivered.quarantine else {}
-        as_json({"at": now, **told(done), **why})
+        quarantine_field = {"quarantine": done.delivered.quarantine} if done.delivered.quarantine else {}
+        print_json({"at": now, **stage_counts(done), **quarantine_field})
         return
     if done.delivered.quarantine:
-        complain(
-            f"Nothing was sent: {done.delivered.quarantine}. {quarantine.ends(done.delivered.quarantine)}"
+        print_error(
+            f"Nothing was sent: {done.delivered.quarantine}. {quarantine.remedy_for(done.delivered.quarantine)}"
         )
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
-    for stage, what in told(done).items():
-        out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else counts(what) or '-'}")
+    for stage, what in stage_counts(done).items():
+        out.print(
+            f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else format_counts(what) or '-'}"
+        )
 
 
-def told(done: Ticked) -> dict[str, int | dict[str, int]]:
+def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:
     """Return what a round did, stage by stage."""
     return {
-        "heard": done.heard,
+        "signals": done.signals_applied,
         "classified": dict(done.classified),
         "advanced": dict(done.advanced.events),
         "handed_off": dict(done.handed_off),
@@ -120,14 +119,14 @@ def upgrade(json: JsonOption = False) -> None:
     from nurture.db import schema  # noqa: PLC0415
     from nurture.db.engine import Database  # noqa: PLC0415
 
-    store = Database(Settings.read().database_url.get_secret_value())
+    db = Database(Settings.read().database_url.get_secret_value())
     try:
-        applied = schema.upgrade(store)
+        applied = schema.upgrade(db)
         if json:
-            as_json({"database": store.name, "applied": applied})
+            print_json({"database": db.name, "applied": applied})
         elif applied:
-            out.print(f"Upgraded {store.name}: {', '.join(applied)}")
+            out.print(f"Upgraded {db.name}: {', '.join(applied)}")
         else:
-            out.print(f"{store.name} is up to date.")
+            out.print(f"{db.name} is up to date.")
     finally:
-        store.close()
+        db.close()

@@ -9,14 +9,14 @@ from typing import Annotated, Literal
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, out, table
+from nurture.cli.output import JsonOption, make_table, out, print_json
 from nurture.domain.lead import Closing
 from nurture.journey.outcomes import import_file, outcomes
 
-Decision = Literal["take", "keep"]
+Decision = Literal["accept", "dismiss"]
 
 
-def import_(
+def import_outcomes(
     file: Annotated[Path, typer.Argument(help="A CSV with the columns lead and outcome.")],
     source: Annotated[str, typer.Option(help="Who says so.")] = "csv",
     report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
@@ -25,29 +25,29 @@ def import_(
     """Take in how leads ended: lead, outcome; amount, date and reason where you have them."""
     with open_app() as app:
         now = app.clock.now()
-        done = import_file.import_outcomes(app.house, file, now, source=source, report=report)
+        done = import_file.import_outcomes(app.ctx, file, now, source=source, report=report)
     if json:
-        as_json(done)
+        print_json(done)
         return
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(done.counts.items())) or "nothing"
-    out.print(f"{done.rows:,} rows: {counts}, {done.bad:,} bad")
+    out.print(f"{done.rows:,} rows: {counts}, {done.rejected:,} bad")
     if done.report_path is not None:
         out.print(f"The bad rows, each with what to do, are in {done.report_path}.")
-    if done.counts["contradicts"]:
-        out.print("What contradicts is kept: `nurture handoffs outcomes list` shows it.")
+    if done.counts["conflict"]:
+        out.print("Conflicts are kept: `nurture handoffs outcomes list` shows it.")
 
 
-def list_(
+def list_outcomes(
     closing: Annotated[Closing | None, typer.Option(help="Only leads that ended so.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 50,
     json: JsonOption = False,
 ) -> None:
-    """List outcomes with rep, policy, track and last touch; and what contradicts them."""
+    """List outcomes with rep, policy, track and last touch; and the reports that contradict them."""
     with open_app() as app:
-        found = outcomes.listing(app.house, closing, limit)
-        open_ = outcomes.contradicting(app.house)
+        found = outcomes.list_outcomes(app.ctx, closing, limit)
+        conflicts = outcomes.list_contradictions(app.ctx)
     if json:
-        as_json({"outcomes": found, "contradicting": open_})
+        print_json({"outcomes": found, "conflicts": conflicts})
         return
     rows = [
         (
@@ -62,30 +62,46 @@ def list_(
         )
         for one in found
     ]
-    columns = ("lead", "outcome", "on (UTC)", "amount", "told by", "rep", "policy", "track, last touch")
-    out.print(table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet.")
-    if open_:
-        names = ("id", "lead", "stands", "told by", "contradicts", "amount", "told by ")
-        facts = [
-            (one.id, one.lead_id, one.stands, one.stands_source, one.closing, one.amount, one.source)
-            for one in open_
+    columns = ("lead", "outcome", "on (UTC)", "amount", "source", "rep", "policy", "track, last touch")
+    out.print(
+        make_table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet."
+    )
+    if conflicts:
+        conflict_columns = ("id", "lead", "current", "current source", "reported", "amount", "source")
+        conflict_rows = [
+            (
+                one.id,
+                one.lead_id,
+                one.current_closing,
+                one.current_source,
+                one.closing,
+                one.amount,
+                one.source,
+            )
+            for one in conflicts
         ]
-        out.print(table(names, facts, title="To be settled", right=("id", "lead", "amount")))
+        out.print(
+            make_table(
+                conflict_columns, conflict_rows, title="To be resolved", right=("id", "lead", "amount")
+            )
+        )
 
 
-def settle(
-    id_: Annotated[int, typer.Argument(metavar="ID", help="The contradiction's id.")],
-    decision: Annotated[Decision, typer.Argument(help="take what was told later, or keep what stands.")],
+def resolve(
+    id_: Annotated[int, typer.Argument(metavar="ID", help="The conflict's id.")],
+    decision: Annotated[Decision, typer.Argument(help="accept what was reported later, or dismiss it.")],
     by: Annotated[str | None, typer.Option(help="Who decides; default your user name.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Decide which of two outcomes counts; both stay on record."""
     with open_app() as app:
-        who = by or getpass.getuser()
-        take = decision == "take"
-        one = outcomes.settle(app.house, id_, take=take, by=who, now=app.clock.now())
-    stands = one.closing if take else one.stands
+        decided_by = by or getpass.getuser()
+        accepts = decision == "accept"
+        one = outcomes.resolve_contradiction(app.ctx, id_, accept=accepts, by=decided_by, now=app.clock.now())
+    current = one.closing if accepts else one.current_closing
     if json:
-        as_json({"lead": one.lead_id, "outcome": stands, "settled": "took" if take else "kept"})
+        print_json(
+            {"lead": one.lead_id, "outcome": current, "resolution": "accepted" if accepts else "dismissed"}
+        )
     else:
-        out.print(f"Lead {one.lead_id} counts as {stands}.")
+        out.print(f"Lead {one.lead_id} counts as {current}.")

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nurture.domain.plain_text import plain
+from nurture.domain.plain_text import replace_control_characters
 from nurture.domain.planning import calendar
 
 out = Console(highlight=False)
@@ -25,15 +25,15 @@ err = Console(stderr=True, highlight=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print what went wrong, to the error stream."""
     err.print(f"[bold red]error[/] {escape(message)}", soft_wrap=True)
 
 
-def as_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Print *value* as JSON: dates in ISO form, times in UTC."""
     sys.stdout.buffer.write(
-        orjson.dumps(value, default=_plain, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
+        orjson.dumps(value, default=_to_jsonable, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
     )
     sys.stdout.flush()
 
@@ -41,7 +41,7 @@ def as_json(value: object) -> None:
 _ANY_KEY = orjson.OPT_NON_STR_KEYS
 
 
-def _plain(value: object) -> object:
+def _to_jsonable(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if hasattr(value, "_asdict"):  # before the tuple that it also is
@@ -53,14 +53,14 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-def table(
+def make_table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", right: Sequence[str] = ()
 ) -> Table:
     """Return a table of plain values; *right* names the columns of numbers.
 
     Where a line is too short for all, cells are broken between words as far as words fit.
     """
-    cells = [tuple(cell(value) for value in row) for row in rows]
+    cells = [tuple(format_cell(value) for value in row) for row in rows]
     widths = _widths([(name, *column) for name, column in _columns(columns, cells)], out.width)
     shown = Table(
         title=title or None,
@@ -83,39 +83,42 @@ def _columns(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterable[tu
     return ((name, [row[place] for row in rows]) for place, name in enumerate(names))
 
 
-def _widths(columns: Sequence[Sequence[str]], line: int) -> Sequence[int | None]:
+def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int | None]:
     """Return widths that keep words whole, long ones apart; None where all fits anyway, or nothing helps."""
     natural = [max(map(cell_len, column)) for column in columns]
-    room = line - _GAP * (len(columns) - 1)
-    if sum(natural) <= room:
+    available = line_width - _GAP * (len(columns) - 1)
+    if sum(natural) <= available:
         return [None] * len(columns)
     words = [
         max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns
     ]
-    for most in _WORDS:
-        widths = [min(longest, most) for longest in words]
-        if sum(widths) <= room:
+    for limit in _WORD_WIDTHS:
+        widths = [min(longest, limit) for longest in words]
+        if sum(widths) <= available:
             break
     else:
         return [None] * len(columns)
     for _ in range(
-        room - sum(widths)
+        available - sum(widths)
     ):  # the rest goes to what is nearly whole, then to where most is missing
-        lacks = [full - width for full, width in zip(natural, widths, strict=True)]
+        shortfalls = [full - width for full, width in zip(natural, widths, strict=True)]
         place = min(
-            (place for place, lack in enumerate(lacks) if lack),
-            key=lambda one: (lacks[one] > _NEARLY, lacks[one] if lacks[one] <= _NEARLY else -lacks[one]),
+            (place for place, shortfall in enumerate(shortfalls) if shortfall),
+            key=lambda one: (
+                shortfalls[one] > _NEARLY_COMPLETE,
+                shortfalls[one] if shortfalls[one] <= _NEARLY_COMPLETE else -shortfalls[one],
+            ),
         )
         widths[place] += 1
     return widths
 
 
 _GAP: Final = 2
-_NEARLY: Final = 12
-_WORDS: Final = (24, 20, 16, 12)
+_NEARLY_COMPLETE: Final = 12
+_WORD_WIDTHS: Final = (24, 20, 16, 12)
 
 
-def cell(value: object) -> str:
+def format_cell(value: object) -> str:
     """Return how one value is shown."""
     match value:
         case None:
@@ -131,31 +134,31 @@ def cell(value: object) -> str:
         case int():
             return f"{value:,}"
         case _:
-            return plain(str(value))
+            return replace_control_characters(str(value))
 
 
-def bar(count: int, most: int, width: int = 40) -> str:
-    """Return a bar for *count* on a scale up to *most*."""
-    return "█" * max(1 if count else 0, round(width * count / most)) if most else ""
+def render_bar(count: int, maximum: int, width: int = 40) -> str:
+    """Return a bar for *count* on a scale up to *maximum*."""
+    return "█" * max(1 if count else 0, round(width * count / maximum)) if maximum else ""
 
 
-def local_time(moment: datetime, zone: str) -> str:
-    """Return a moment on the wall clock of *zone*."""
-    return f"{calendar.local(moment, zone or 'UTC'):%a %d %b %Y %H:%M}"
+def format_local_time(at: datetime, zone: str) -> str:
+    """Return a timestamp on the wall clock of *zone*."""
+    return f"{calendar.to_local(at, zone or 'UTC'):%a %d %b %Y %H:%M}"
 
 
-def can_open() -> bool:
+def has_display() -> bool:
     """Tell whether there is somebody to open a window for."""
     return bool(os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"))
 
 
-def counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
+def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
     """Return counts as one line: the largest first."""
     return ", ".join(
         f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count
     )
 
 
-def many(count: int, thing: str) -> str:
+def pluralize(count: int, thing: str) -> str:
     """Return a count with its word: 1 row, 2 rows."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

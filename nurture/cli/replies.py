@@ -7,61 +7,66 @@ from typing import Annotated
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, out, table
+from nurture.cli.output import JsonOption, make_table, out, print_json
 from nurture.journey.engagement import inbound_mail
 from nurture.journey.engagement.replies import list_replies
 from nurture.journey.leads import find
-from nurture.journey.leads.reply_queries import Written
+from nurture.journey.leads.reply_queries import ReplyRecord
 
 
 def replies(
     lead: Annotated[
-        str | None,
-        typer.Argument(help="The lead's number or address; without it: mail nobody could read."),
+        str | None, typer.Argument(help="The lead's number or address; without it: mail nobody could read.")
     ] = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try again to read what was set aside.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")] = 20,
     json: JsonOption = False,
 ) -> None:
-    """Show what was answered to a lead's mail, and which rep was told; or mail that could not be read."""
+    """Show what was answered to a lead's mail, and which rep was notified; or mail that could not be read."""
     if lead is None or retry:
-        _show_set_aside(limit, json=json, retry=retry)
+        _print_unread_mail(limit, json=json, retry=retry)
         return
     with open_app() as app:
-        found = list_replies(app.house, find.find_lead(app.house, lead), limit)
+        found = list_replies(app.ctx, find.find_lead(app.ctx, lead), limit)
     if json:
-        as_json(found)
+        print_json(found)
     elif not found:
         out.print("Nothing was answered yet.")
     else:
         rows = [
-            (each.received_at, each.kind, each.sender or "the lead", _words(each), _told(each))
+            (
+                each.received_at,
+                each.kind,
+                each.sender or "the lead",
+                _format_text(each),
+                _format_forwarding(each),
+            )
             for each in found
         ]
-        out.print(table(("when (UTC)", "kind", "who", "what", "passed on"), rows))
+        out.print(make_table(("when (UTC)", "kind", "who", "what", "passed on"), rows))
 
 
-def _show_set_aside(limit: int, *, json: bool, retry: bool) -> None:
+def _print_unread_mail(limit: int, *, json: bool, retry: bool) -> None:
     with open_app() as app:
         if retry:
-            again = inbound_mail.retry(app.house)
+            again = inbound_mail.retry_failed(app.ctx)
             out.print(f"Mails that wait to be read again: {again}. The next `nurture run` reads them.")
             return
-        found = inbound_mail.list_set_aside(app.house, limit)
+        found = inbound_mail.list_failed(app.ctx, limit)
     if json:
-        as_json(found)
+        print_json(found)
     elif not found:
         out.print("All mail that came in was read.")
     else:
-        rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.fault) for one in found]
-        out.print(table(("came (UTC)", "by", "lead", "bytes", "why it was not read"), rows))
+        rows = [(one.received_at, one.source, one.lead_id or "-", one.size, one.error) for one in found]
+        out.print(make_table(("came (UTC)", "by", "lead", "bytes", "error"), rows))
 
 
-def _words(one: Written) -> str:
-    more = f"({one.attachments} attached, not kept)" if one.attachments else ""
-    away = f"(back on {one.back_on})" if one.back_on is not None else ""
-    return " ".join(part for part in (one.text, away, more) if part) or "-"
+def _format_text(one: ReplyRecord) -> str:
+    attachment_note = f"({one.attachments} attached, not kept)" if one.attachments else ""
+    absence_note = f"(back on {one.returns_on})" if one.returns_on is not None else ""
+    return " ".join(part for part in (one.text, absence_note, attachment_note) if part) or "-"
 
 
-def _told(one: Written) -> str:
-    return f"{one.rep}: {one.passed_on}" if one.rep is not None else "-"
+def _format_forwarding(one: ReplyRecord) -> str:
+    return f"{one.rep}: {one.forward_state}" if one.rep is not None else "-"

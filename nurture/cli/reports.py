@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, bar, cell, counts, out, table
+from nurture.cli.output import JsonOption, format_cell, format_counts, make_table, out, print_json, render_bar
 from nurture.reporting import audit as auditing
 from nurture.reporting import tracks as reporting
 from nurture.reporting.links import clicks_per_link
@@ -17,16 +17,16 @@ from nurture.reporting.links import clicks_per_link
 def audit(json: JsonOption = False) -> None:
     """Prove that no lead fell between: exactly one custodian and one next action each, residual 0."""
     with open_app() as app:
-        found = auditing.audit(app.house, app.clock.now())
+        found = auditing.run_audit(app.ctx, app.clock.now())
     if json:
-        as_json({"ok": found.ok, "audit": found})
+        print_json({"ok": found.ok, "audit": found})
     else:
-        show_audit(found)
+        print_audit(found)
     if not found.ok:
         raise typer.Exit(1)
 
 
-def show_audit(found: auditing.Audit) -> None:
+def print_audit(found: auditing.AuditReport) -> None:
     """Print the ledger and what is wrong."""
     kinds = list(found.total.custody)
     rows = [
@@ -39,12 +39,12 @@ def show_audit(found: auditing.Audit) -> None:
         for each in (*found.by_source, found.total)
     ]
     columns = ("leads in", "all", *kinds, "residual")
-    out.print(table(columns, rows, title="The ledger", right=columns[1:]))
+    out.print(make_table(columns, rows, title="The ledger", right=columns[1:]))
     for finding in found.findings:
-        colour = "red" if finding.breach else "yellow"
+        color = "red" if finding.is_violation else "yellow"
         ids = ", ".join(map(str, finding.lead_ids))
         out.print(
-            f"[{colour}]{finding.count:,} {escape(finding.what)}[/] {escape(finding.remedy)} [dim]{ids}[/]"
+            f"[{color}]{finding.count:,} {escape(finding.description)}[/] {escape(finding.remedy)} [dim]{ids}[/]"
         )
     verdict = (
         "[green]Every lead has one custodian and one next action.[/]"
@@ -57,21 +57,21 @@ def show_audit(found: auditing.Audit) -> None:
 def report_tracks(json: JsonOption = False) -> None:
     """Show per step: sent, held, clicked, replied, left, handed off."""
     with open_app() as app:
-        found = reporting.report_tracks(app.house)
+        found = reporting.report_tracks(app.ctx)
     if json:
-        as_json(found)
+        print_json(found)
         return
     rows = [
         (
             each.track,
             each.step,
             each.sent,
-            sum(each.held.values()),
+            sum(each.holds.values()),
             each.waiting,
             each.clicked,
             each.replied,
             each.unsubscribed,
-            sum(each.left.values()),
+            sum(each.exits.values()),
             each.handed_off,
         )
         for each in found
@@ -88,7 +88,7 @@ def report_tracks(json: JsonOption = False) -> None:
         "left",
         "handed off",
     )
-    out.print(table(columns, rows, right=columns[2:]))
+    out.print(make_table(columns, rows, right=columns[2:]))
 
 
 def report_funnel(
@@ -97,14 +97,14 @@ def report_funnel(
 ) -> None:
     """Show what became of the leads that came in."""
     with open_app() as app:
-        found = reporting.report_funnel(app.house, source)
+        found = reporting.report_funnel(app.ctx, source)
     if json:
-        as_json(found)
+        print_json(found)
         return
     rows = [
         ("came in", found.leads, ""),
-        ("classified", sum(found.readiness.values()), counts(found.readiness)),
-        ("enrolled", sum(found.enrolled.values()), counts(found.enrolled)),
+        ("classified", sum(found.readiness.values()), format_counts(found.readiness)),
+        ("enrolled", sum(found.enrolled.values()), format_counts(found.enrolled)),
         ("handed off", found.handed_off, ""),
         (
             "offered",
@@ -112,28 +112,28 @@ def report_funnel(
             f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired",
         ),
         ("recycled", found.recycled, ""),
-        ("nurtured now", found.nurtured, counts(found.nurtured_on)),
-        ("in queues", sum(found.queued.values()), counts(found.queued)),
-        ("closed", sum(found.closed.values()), counts(found.closed)),
+        ("nurtured now", found.nurtured, format_counts(found.nurtured_on)),
+        ("in queues", sum(found.queued.values()), format_counts(found.queued)),
+        ("closed", sum(found.closed.values()), format_counts(found.closed)),
     ]
-    out.print(table(("leads", "count", "of which"), rows, right=("count",)))
+    out.print(make_table(("leads", "count", "of which"), rows, right=("count",)))
 
 
 def report_touches(json: JsonOption = False) -> None:
     """Show touches per week."""
     with open_app() as app:
-        found = reporting.touches_per_week(app.house)
+        found = reporting.touches_per_week(app.ctx)
     if json:
-        as_json(found)
+        print_json(found)
         return
-    show_touches(found)
+    print_touches(found)
 
 
-def show_touches(found: list[reporting.Week]) -> None:
+def print_touches(found: list[reporting.Week]) -> None:
     """Print one bar per week."""
-    most = max((week.touches for week in found), default=0)
-    rows = [(week.monday, week.touches, week.leads, bar(week.touches, most)) for week in found]
-    out.print(table(("week of", "touches", "leads", ""), rows, right=("touches", "leads")))
+    max_touches = max((week.touches for week in found), default=0)
+    rows = [(week.monday, week.touches, week.leads, render_bar(week.touches, max_touches)) for week in found]
+    out.print(make_table(("week of", "touches", "leads", ""), rows, right=("touches", "leads")))
 
 
 def report_links(
@@ -141,9 +141,9 @@ def report_links(
 ) -> None:
     """Show which links people follow; what machines did is counted apart."""
     with open_app() as app:
-        found = clicks_per_link(app.house, track)
+        found = clicks_per_link(app.ctx, track)
     if json:
-        as_json(found)
+        print_json(found)
         return
     rows = [
         (one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots)
@@ -151,19 +151,19 @@ def report_links(
     ]
     columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
     nothing = f"No link was followed{f' on {escape(track)}' if track else ''} yet."
-    out.print(table(columns, rows, right=columns[3:]) if rows else nothing)
+    out.print(make_table(columns, rows, right=columns[3:]) if rows else nothing)
 
 
 def report_wins(json: JsonOption = False) -> None:
     """Show how long after the first contact leads bought."""
     with open_app() as app:
-        found = reporting.wins_by_age(app.house)
+        found = reporting.wins_by_age(app.ctx)
     if json:
-        as_json(found)
+        print_json(found)
         return
-    rows = [(band.name, band.wins, f"{band.share:.0%}", cell(band.amount)) for band in found.bands]
+    rows = [(band.name, band.wins, f"{band.share:.0%}", format_cell(band.amount)) for band in found.bands]
     out.print(
-        table(
+        make_table(
             ("days after first contact", "wins", "share", "amount"),
             rows,
             right=("wins", "share", "amount"),

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from nurture.app import open_app
-from nurture.cli.output import JsonOption, as_json, many, out, table
-from nurture.errors import Refused
-from nurture.files import open_private, require_ours, write_private
-from nurture.formats.csv_cells import CsvWriter
+from nurture.cli.output import JsonOption, make_table, out, pluralize, print_json
+from nurture.errors import InvalidState
+from nurture.files import open_private, require_own_file, write_private
+from nurture.formats.csv_writer import CsvWriter
 from nurture.reporting.sales import SalesReport, report_sales
 
 
@@ -30,45 +30,51 @@ def sales(
 ) -> None:
     """Show what sales made of the hand-offs: right owner, reached, answered, closed, won."""
     with open_app() as app:
-        found = report_sales(app.house, app.clock.now(), _day(since), _day(until), source)
+        found = report_sales(app.ctx, app.clock.now(), _parse_date(since), _parse_date(until), source)
     if csv_file is not None:
         _write_csv(csv_file, found)
     if html is not None:
-        from nurture.web.sales.report_page import sales_page  # noqa: PLC0415 - only here are pages wanted
+        from nurture.web.sales.report_page import render_sales_page  # noqa: PLC0415 - only here are pages wanted
 
-        page = sales_page(found)
-        require_ours(html, page.partition("<style>")[0])
+        page = render_sales_page(found)
+        require_own_file(html, page.partition("<style>")[0])
         write_private(html, page)
     if json:
-        as_json(_plain(found))
+        print_json(_report_to_dict(found))
         return
-    _show(found)
+    _print_report(found)
     for file in filter(None, (csv_file, html)):
         out.print(f"Written to {file}.")
 
 
-def _day(text: str | None) -> date | None:
+def _parse_date(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
-        raise Refused(f"{text!r} is not a date. Write it as 2027-01-31.") from None
+        raise InvalidState(f"{text!r} is not a date. Write it as 2027-01-31.") from None
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """Show a share, "-" where there is none."""
     return "-" if share is None else f"{share * 100:.1f} %"
 
 
-def _plain(found: SalesReport) -> dict[str, object]:
+def _report_to_dict(found: SalesReport) -> dict[str, object]:
     plain = asdict(found)
     plain["rates"] = [asdict(rate) | {"share": rate.share} for rate in found.rates]
     plain["rules"] = [asdict(rule) | {"acceptance": rule.acceptance} for rule in found.rules]
     return plain
 
 
-def _show(found: SalesReport) -> None:
+def _print_report(found: SalesReport) -> None:
     rows = [
-        (rate.name, percent(rate.share), f"{rate.part:,} of {rate.whole:,}", rate.elsewhere, rate.means)
+        (
+            rate.name,
+            format_percent(rate.share),
+            f"{rate.count:,} of {rate.total:,}",
+            rate.benchmark,
+            rate.definition,
+        )
         for rate in found.rates
     ]
     waited = found.time_to_owner
@@ -79,26 +85,34 @@ def _show(found: SalesReport) -> None:
     )
     title = f"{found.handed_off:,} hand-offs, {found.still_open:,} of them still open"
     columns = ("share of hand-offs", "here", "count", "elsewhere", "what counts")
-    out.print(table(columns, rows, title=title, right=("here", "count", "elsewhere")))
+    out.print(make_table(columns, rows, title=title, right=("here", "count", "elsewhere")))
     out.print(f"From the decision to an owner: {hours}.\n")
     if found.rules:
-        _show_rules(found)
-        _show_reps(found)
-        _show_months(found)
+        _print_rules(found)
+        _print_reps(found)
+        _print_months(found)
     in_all = "" if found.since or found.until or found.source else " in all"
     out.print(
-        f"{many(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
-        f"({percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
+        f"{pluralize(found.wins.wins, 'lead')} won{in_all}, {found.wins.after_day_90:,} of them "
+        f"({format_percent(found.wins.share_after_day_90)}) more than 90 days after the first contact."
     )
 
 
-def _show_rules(found: SalesReport) -> None:
+def _print_rules(found: SalesReport) -> None:
     rows = [
-        (one.rule, one.made, one.accepted, one.rejected, one.unanswered, percent(one.acceptance), one.won)
+        (
+            one.rule,
+            one.handed_off,
+            one.accepted,
+            one.rejected,
+            one.unanswered,
+            format_percent(one.acceptance),
+            one.won,
+        )
         for one in found.rules
     ]
     columns = (
-        "handed off because",
+        "hand-off reason",
         "hand-offs",
         "accepted",
         "given back",
@@ -106,13 +120,13 @@ def _show_rules(found: SalesReport) -> None:
         "share accepted",
         "won",
     )
-    out.print(table(columns, rows, right=columns[1:]), "")
+    out.print(make_table(columns, rows, right=columns[1:]), "")
     if found.reasons:
         given = [(label, number) for _, label, number in found.reasons]
-        out.print(table(("given back because", "times"), given, right=("times",)), "")
+        out.print(make_table(("reject reason", "times"), given, right=("times",)), "")
 
 
-def _show_reps(found: SalesReport) -> None:
+def _print_reps(found: SalesReport) -> None:
     rows = [
         (
             one.rep,
@@ -140,33 +154,33 @@ def _show_reps(found: SalesReport) -> None:
         "won",
         "amount",
     )
-    out.print(table(columns, rows, right=columns[1:]), "")
+    out.print(make_table(columns, rows, right=columns[1:]), "")
 
 
-def _show_months(found: SalesReport) -> None:
+def _print_months(found: SalesReport) -> None:
     rows = [
         (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won)
         for one in found.months
     ]
     columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
-    out.print(table(columns, rows, right=columns[1:]), "")
+    out.print(make_table(columns, rows, right=columns[1:]), "")
 
 
 def _write_csv(file: Path, found: SalesReport) -> None:
     columns = ("table", "row", "figure", "value")
-    require_ours(file, ",".join(columns))
+    require_own_file(file, ",".join(columns))
     with open_private(file, encoding="utf-8", newline="") as opened:
         writer = CsvWriter(opened)
-        writer.row(columns)
-        writer.rows(_lines(found))
+        writer.write_row(columns)
+        writer.write_rows(_csv_rows(found))
 
 
-def _lines(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
+def _csv_rows(found: SalesReport) -> Iterator[tuple[str, str, str, object]]:
     """Yield every figure on a line of its own, so that a month can be put under the one before."""
     yield "report", "all", "handed_off", found.handed_off
     yield "report", "all", "still_open", found.still_open
     for rate in found.rates:
-        for name in ("part", "whole", "share"):
+        for name in ("count", "total", "share"):
             yield "rates", rate.name, name, getattr(rate, name)
     for name, value in asdict(found.time_to_owner).items():
         yield "time_to_owner", "hours", name, value

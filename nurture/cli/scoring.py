@@ -11,33 +11,33 @@ from rich.markup import escape
 
 from nurture.app import open_app
 from nurture.cli.arguments import LeadArgument
-from nurture.cli.output import JsonOption, as_json, cell, out, table
-from nurture.domain.scoring.bant import Sure
-from nurture.errors import Refused
+from nurture.cli.output import JsonOption, format_cell, make_table, out, print_json
+from nurture.domain.scoring.bant import Confidence
+from nurture.errors import InvalidState
 from nurture.journey.leads import find
 from nurture.journey.scoring import breakdown
-from nurture.journey.scoring.breakdown import Entry, Falls, Reckoning
+from nurture.journey.scoring.breakdown import ScoreBreakdown, ScoreLine, ScoreThreshold
 from nurture.journey.tracks import manual
 
-_COLUMNS = ("date (UTC)", "deed", "points", "half-life", "now", "verdict", "why")
+_COLUMNS = ("date (UTC)", "signal", "points", "half-life", "now", "verdict", "reason")
 
 
-class Surely(StrEnum):
+class ConfidenceOption(StrEnum):
     """How sure it is, as people type it."""
 
     GUESSED = "guessed"
-    TOLD = "told"
+    STATED = "stated"
     CONFIRMED = "confirmed"
 
 
 def score(lead: LeadArgument, json: JsonOption = False) -> None:
-    """Show how a lead's score comes about: each deed, what is left of its points, and when the sum falls."""
+    """Show how a lead's score comes about: each signal, what is left of its points, when the sum falls."""
     with open_app() as app:
-        found = breakdown.reckon(app.house, find.find_lead(app.house, lead), app.clock.now())
+        found = breakdown.score_breakdown(app.ctx, find.find_lead(app.ctx, lead), app.clock.now())
     if json:
-        as_json(found)
+        print_json(found)
         return
-    show_reckoning(found)
+    print_score_breakdown(found)
 
 
 def qualify(
@@ -46,7 +46,7 @@ def qualify(
     budget: Annotated[str | None, typer.Option(help="What is known of its budget.")] = None,
     authority: Annotated[str | None, typer.Option(help="What say it has.")] = None,
     need: Annotated[str | None, typer.Option(help="What it needs.")] = None,
-    sure: Annotated[Surely, typer.Option(help="How sure that is.")] = Surely.TOLD,
+    confidence: Annotated[ConfidenceOption, typer.Option(help="How sure that is.")] = ConfidenceOption.STATED,
     on: Annotated[str | None, typer.Option(help="The day on which it was said; default today.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -54,42 +54,52 @@ def qualify(
     try:
         day = date.fromisoformat(on) if on else None
     except ValueError:
-        raise Refused(f"{on!r} is not a date. Write it as 2027-03-31.") from None
-    given = {"budget": budget, "authority": authority, "need": need}
-    said = {name: value for name, value in given.items() if value}
+        raise InvalidState(f"{on!r} is not a date. Write it as 2027-03-31.") from None
+    options = {"budget": budget, "authority": authority, "need": need}
+    answers = {name: value for name, value in options.items() if value}
     with open_app() as app:
-        lead_id, now = find.find_lead(app.house, lead), app.clock.now()
-        manual.qualify(app.house, lead_id, said, now, source=source, sure=Sure[sure.name], on=day)
+        lead_id, now = find.find_lead(app.ctx, lead), app.clock.now()
+        manual.qualify(
+            app.ctx,
+            lead_id,
+            answers,
+            now,
+            source=source,
+            confidence=Confidence[confidence.name],
+            stated_on=day,
+        )
     if json:
-        as_json({"lead": lead_id, "said": said, "source": source, "sure": sure.value})
+        print_json({"lead": lead_id, "answers": answers, "source": source, "confidence": confidence.value})
     else:
-        out.print(f"Lead {lead_id}: {' and '.join(said)} {sure.value} by {escape(source)}.")
+        out.print(f"Lead {lead_id}: {' and '.join(answers)} {confidence.value} by {escape(source)}.")
 
 
-def show_reckoning(found: Reckoning) -> None:
+def print_score_breakdown(found: ScoreBreakdown) -> None:
     """Print a score as a sum with its lines."""
     out.print(f"[bold]Lead {found.lead_id}[/]: fit {found.fit}, engagement {found.engagement:,.1f}")
-    out.print(f"  fit {found.fit}: {escape(found.fit_because)}")
-    if found.entries:
-        out.print(table(_COLUMNS, map(_row, found.entries), right=("points", "now")))
+    out.print(f"  fit {found.fit}: {escape(found.fit_reason)}")
+    if found.lines:
+        out.print(make_table(_COLUMNS, map(_row, found.lines), right=("points", "now")))
     else:
         out.print("  It did nothing yet that we know of.")
     for one in found.half_lives:
-        out.print(f"  {one.now:>8,.1f}  {escape(one.name)}")
+        out.print(f"  {one.total:>8,.1f}  {escape(one.name)}")
     out.print(f"[bold]  {found.engagement:>8,.1f}[/]  together, by policy version {found.policy_version}")
     if found.counts_since is not None:
-        out.print(f"  Only what came after {cell(found.counts_since)} UTC counts: then a rep answered.")
-    for falls in found.falls:
-        out.print(f"  {_told(falls)}")
+        out.print(
+            f"  Only what came after {format_cell(found.counts_since)} UTC counts: then a rep answered."
+        )
+    for drop in found.thresholds:
+        out.print(f"  {_describe_drop(drop)}")
 
 
-def _row(entry: Entry) -> tuple[object, ...]:
-    deed = " ".join(word for word in (entry.kind.replace("_", " "), entry.step, entry.link) if word)
-    return entry.at, deed, entry.points, entry.half_life, entry.now, entry.verdict, entry.because
+def _row(entry: ScoreLine) -> tuple[object, ...]:
+    signal = " ".join(word for word in (entry.kind.replace("_", " "), entry.step, entry.link) if word)
+    return entry.at, signal, entry.points, entry.half_life, entry.remaining, entry.verdict, entry.reason
 
 
-def _told(falls: Falls) -> str:
-    asked = f"{falls.asked:g} ({escape(falls.by)})"
-    if falls.at is not None:
-        return f"falls below {asked} on {falls.at:%Y-%m-%d %H:%M:%S} UTC if nothing happens"
-    return f"never falls below {asked}" if falls.reached else f"is below {asked}"
+def _describe_drop(drop: ScoreThreshold) -> str:
+    threshold = f"{drop.value:g} ({escape(drop.used_by)})"
+    if drop.falls_below_at is not None:
+        return f"falls below {threshold} on {drop.falls_below_at:%Y-%m-%d %H:%M:%S} UTC if nothing happens"
+    return f"never falls below {threshold}" if drop.reached else f"is below {threshold}"

@@ -10,13 +10,13 @@ import typer
 from rich.markup import escape
 
 from nurture.app import open_app
-from nurture.cli.arguments import moment
-from nurture.cli.output import JsonOption, as_json, cell, many, out, table
-from nurture.domain.consent.suppression import Scope, Standing, told
-from nurture.errors import Refused
+from nurture.cli.arguments import parse_time
+from nurture.cli.output import JsonOption, format_cell, make_table, out, pluralize, print_json
+from nurture.domain.consent.suppression import ActiveSuppression, SuppressionScope, describe_suppression
+from nurture.errors import InvalidState
 from nurture.journey.consent import opt_in as consent_opt_in
 from nurture.journey.consent import suppression, suppression_files
-from nurture.journey.consent.suppression import EVERYTHING, About
+from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget
 
 
 def suppress_addresses(
@@ -29,31 +29,31 @@ def suppress_addresses(
 ) -> None:
     """Never mail these addresses again, whether a lead has them or not."""
     if topic is not None and track is not None:
-        raise Refused("Name a topic or a track, not both: each is an opt-out of its own.")
-    about = EVERYTHING
+        raise InvalidState("Name a topic or a track, not both: each is an opt-out of its own.")
+    about = ALL_MAIL
     if topic is not None:
-        about = About(Scope.TOPIC, topic)
+        about = SuppressionTarget(SuppressionScope.TOPIC, topic)
     if track is not None:
-        about = About(Scope.TRACK, track)
+        about = SuppressionTarget(SuppressionScope.TRACK, track)
     with open_app() as app:
-        done = suppression.suppress(app.house, emails, app.clock.now(), about=about)
+        done = suppression.suppress(app.ctx, emails, app.clock.now(), target=about)
     if json:
-        as_json({"suppressed": True, "new": done.new, "known": done.known})
+        print_json({"suppressed": True, "new": done.new, "known": done.known})
     elif done.new + done.known == 1:
         out.print("Suppressed." if done.new else "It was suppressed before.")
     else:
-        out.print(f"{_addresses(done.new)} suppressed, {done.known:,} before.")
+        out.print(f"{_count_addresses(done.new)} suppressed, {done.known:,} before.")
 
 
 def opt_in(
     email: Annotated[str, typer.Argument(help="The address of a lead who wants mail again.")],
     scope: Annotated[str, typer.Option(help="What the lead wants: global, topic:NAME or track:NAME.")],
     evidence: Annotated[str, typer.Option(help="How and when the lead said so, without names or addresses.")],
-    said_at: Annotated[
+    stated_at: Annotated[
         str | None,
         typer.Option(help="When the lead said so (ISO, UTC); default now. A later opt-out stands."),
     ] = None,
-    works: Annotated[
+    mailbox_evidence: Annotated[
         str | None, typer.Option(help="After a bounce: how you know that the address takes mail again.")
     ] = None,
     json: JsonOption = False,
@@ -61,43 +61,45 @@ def opt_in(
     """Log that a lead wants mail again. Nothing else lifts an opt-out."""
     with open_app() as app:
         done = consent_opt_in.opt_in(
-            app.house,
+            app.ctx,
             email,
-            _about(scope),
+            _parse_scope(scope),
             evidence,
             app.clock.now(),
-            said_at=moment(said_at) if said_at else None,
-            works=works,
+            stated_at=parse_time(stated_at) if stated_at else None,
+            mailbox_evidence=mailbox_evidence,
         )
     if json:
-        as_json({"lifted": _plain(done.lifted), "standing": _plain(done.standing)})
+        print_json({"lifted": _to_dicts(done.lifted), "still_suppressed": _to_dicts(done.remaining)})
         return
     if not done.lifted:
         out.print("Nothing stands against this address: it may be mailed already.")
     for one in done.lifted:
-        out.print(f"Lifted: {escape(told(one))} of {cell(one.since)} UTC")
-    for one in done.standing:
-        out.print(f"[yellow]Still stands: {escape(told(one))} of {cell(one.since)} UTC[/]")
+        out.print(f"Lifted: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC")
+    for one in done.remaining:
+        out.print(
+            f"[yellow]Still stands: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC[/]"
+        )
 
 
-def _about(text: str) -> About:
+def _parse_scope(text: str) -> SuppressionTarget:
     kind, _, name = text.partition(":")
     kind = kind.strip().lower()
-    if kind == Scope.GLOBAL and not name.strip():
-        return EVERYTHING
-    if kind in (Scope.TOPIC, Scope.TRACK) and name.strip():
-        return About(Scope(kind), name)
-    raise Refused(f"{text!r} is no scope. Write global, topic:NAME or track:NAME.")
+    if kind == SuppressionScope.GLOBAL and not name.strip():
+        return ALL_MAIL
+    if kind in (SuppressionScope.TOPIC, SuppressionScope.TRACK) and name.strip():
+        return SuppressionTarget(SuppressionScope(kind), name)
+    raise InvalidState(f"{text!r} is no scope. Write global, topic:NAME or track:NAME.")
 
 
-def _plain(standing: tuple[Standing, ...]) -> list[dict[str, object]]:
+def _to_dicts(current: tuple[ActiveSuppression, ...]) -> list[dict[str, object]]:
     return [
         {"scope": one.scope.value, "ref": one.ref, "source": one.source.value, "since": one.since}
-        for one in standing
+        for one in current
     ]
 
 
-def _addresses(count: int) -> str:
+def _count_addresses(count: int) -> str:
     return f"{count:,} address{'' if count == 1 else 'es'}"
 
 
@@ -108,16 +110,16 @@ def list_suppressions(
 ) -> None:
     """List what stands against addresses, since when, and who said so."""
     with open_app() as app:
-        found = list(islice(suppression_files.listed(app.house, email), limit + 1))
+        found = list(islice(suppression_files.list_current(app.ctx, email), limit + 1))
     shown, more = found[:limit], len(found) > limit
     if json:
-        as_json([one._asdict() for one in shown])
+        print_json([one._asdict() for one in shown])
         return
     if not shown:
         out.print("Nothing stands against this address." if email else "Nobody has opted out.")
         return
     columns = ("email", "scope", "topic or track", "by", "since (UTC)")
-    out.print(table(columns, [(one.email, one.scope, one.ref, one.source, one.since) for one in shown]))
+    out.print(make_table(columns, [(one.email, one.scope, one.ref, one.source, one.since) for one in shown]))
     if more:
         out.print("[dim]There are more: raise --limit, or export them all.[/]")
 
@@ -131,11 +133,13 @@ def import_suppressions(
 ) -> None:
     """Import opt-outs. Run it again as often as you like: it never lifts one."""
     with open_app() as app:
-        done = suppression_files.import_suppressions(app.house, file, app.clock.now(), report=report)
+        done = suppression_files.import_suppressions(app.ctx, file, app.clock.now(), report=report)
     if json:
-        as_json(done)
+        print_json(done)
         return
-    out.print(f"[bold]{many(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.bad:,} bad")
+    out.print(
+        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} bad"
+    )
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
@@ -150,12 +154,12 @@ def export_suppressions(
     with open_app() as app:
         if file == "-":
             if json:
-                as_json([one._asdict() for one in suppression_files.unlifted(app.house)])
+                print_json([one._asdict() for one in suppression_files.list_unlifted(app.ctx)])
             else:
-                suppression_files.export(app.house, typer.get_text_stream("stdout"))
+                suppression_files.export(app.ctx, typer.get_text_stream("stdout"))
             return
-        rows = suppression_files.export_to(app.house, Path(file))
+        rows = suppression_files.export_to(app.ctx, Path(file))
     if json:
-        as_json({"file": file, "rows": rows})
+        print_json({"file": file, "rows": rows})
     else:
-        out.print(f"{many(rows, 'opt-out')} in {escape(file)}")
+        out.print(f"{pluralize(rows, 'opt-out')} in {escape(file)}")

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class Stage(StrEnum):
+class HandoffStatus(StrEnum):
     """How far a hand-off is, in our own field of the CRM."""
 
     OFFERED = "offered"
@@ -23,7 +23,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What a CRM is told of a lead. *known_as* is its id in this CRM, "" where it did not come from there."""
+    """What a CRM gets of a lead. *crm_id* is its id in this CRM, "" where it did not come from there."""
 
     email: str = ""
     first_name: str = ""
@@ -32,41 +32,41 @@ class Person:
     title: str = ""
     phone: str = ""
     country: str = ""
-    known_as: str = ""
+    crm_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class HandoffRecord:
     """One lead as the CRM is to hold it: a record known by *key*, and how its newest hand-off stands.
 
-    *handoff* is the key of the hand-off. *owner* is the address of the rep who accepted; "" leaves the
-    owner alone. *offered_to* is the name of the rep who was asked, *why* is why now, in words for sales.
+    *owner* is the address of the rep who accepted; "" leaves the owner alone. *offered_to* is the name of
+    the rep who was asked, *reason* is why now, in words for sales.
     """
 
     key: str
-    handoff: str
-    stage: Stage
+    handoff_key: str
+    handoff_status: HandoffStatus
     at: datetime
     person: Person
     owner: str = ""
     offered_to: str = ""
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A record as the CRM holds it. *handoff* and *stage* are our own fields, the rest is sales' work.
+class RemoteRecord:
+    """A record as the CRM holds it. *handoff_key*, *handoff_status*: our own fields; the rest is sales' work.
 
-    *status* is the CRM's own word. *closing* is "won" or "lost" where the CRM itself says so, beyond words.
+    *crm_status* is the CRM's own word. *closing* is "won" or "lost" where the CRM itself says so.
     *owner* is an address, "" for nobody; *touched_at* the first touch by a person, as far as it is logged.
     """
 
     key: str
     crm_id: str
     changed_at: datetime
-    handoff: str = ""
-    stage: str = ""
-    status: str = ""
+    handoff_key: str = ""
+    handoff_status: str = ""
+    crm_status: str = ""
     owner: str = ""
     touched_at: datetime | None = None
     closing: str = ""
@@ -76,7 +76,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class Accepted:
     """The CRM holds the record, under *crm_id*. *note* says what it did not take, "" for nothing."""
 
     crm_id: str
@@ -84,50 +84,50 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class NotWritten:
-    """Nothing changed there; try again, not before *retry_at* (UTC). *stops*: nothing else goes either."""
+class NotSent:
+    """Nothing changed there; try again, not before *retry_at* (UTC). *blocks_all*: nothing else is sent."""
 
-    why: str
+    reason: str
     retry_at: datetime | None = None
-    stops: bool = False
+    blocks_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """The CRM will not take this record until a person has mended something."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unclear:
+class Unknown:
     """Nobody knows whether it went: look it up before anything else."""
 
-    why: str
+    reason: str
 
 
-Receipt = Written | NotWritten | Refused | Unclear
+Receipt = Accepted | NotSent | Rejected | Unknown
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ChangePage:
     """Changes in the order in which they happened. *cursor* is where the next page begins.
 
-    *faults* are lines of a file that could not be read, each with its remedy.
+    *problems* are lines of a file that could not be read, each with its remedy.
     """
 
-    seen: Sequence[Seen]
+    records: Sequence[RemoteRecord]
     cursor: str
-    more: bool = False
-    faults: Sequence[str] = ()
+    has_more: bool = False
+    problems: Sequence[str] = ()
 
 
-class CrmDown(Exception):
+class CrmUnavailable(Exception):
     """The CRM cannot be asked now. Its text says why, without secrets and without people's data."""
 
-    def __init__(self, why: str, retry_at: datetime | None = None) -> None:
-        super().__init__(why)
-        self.why = why
+    def __init__(self, reason: str, retry_at: datetime | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
         self.retry_at = retry_at
 
 
@@ -140,30 +140,30 @@ class Crm(Protocol):
         ...
 
     @property
-    def at_once(self) -> int:
-        """Say how many records one `put` should bring."""
+    def batch_size(self) -> int:
+        """Say how many records one `upsert` should bring."""
         ...
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Seen]:
-        """Return the records of *keys* that there are. Raises CrmDown."""
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        """Return the records of *keys* that there are. Raises CrmUnavailable."""
         ...
 
-    def put(self, records: Sequence[Record], now: datetime) -> Sequence[Receipt]:
+    def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
         """Create or update each of *records*; one receipt each, in order. Never raises for the network.
 
         Whoever has no record under its key is looked for first: by its id in this CRM, then by its address.
         """
         ...
 
-    def changes(self, cursor: str, limit: int, now: datetime) -> Page:
-        """Return at most *limit* records changed since *cursor* ("": from the beginning). Raises CrmDown.
+    def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
+        """Return at most *limit* records changed since *cursor* ("": from the beginning).
 
-        Asking again from the same cursor tells the same again, and nothing is left out.
+        Raises CrmUnavailable. The same cursor returns the same again, and nothing is left out.
         """
         ...
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return what is missing for this to work, each with its remedy. Raises CrmDown."""
+        """Return what is missing for this to work, each with its remedy. Raises CrmUnavailable."""
         ...
 
     def close(self) -> None:

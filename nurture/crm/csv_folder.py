@@ -12,18 +12,26 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Seen, Written
+from nurture.crm.base import (
+    Accepted,
+    ChangePage,
+    CrmUnavailable,
+    HandoffRecord,
+    NotSent,
+    Receipt,
+    RemoteRecord,
+)
 from nurture.errors import FileUnreadable
 from nurture.files import make_folder, open_private, sync_folder
-from nurture.formats.csv_cells import KEY, CsvWriter
+from nurture.formats.csv_writer import HANDOFF_KEY, CsvWriter
 from nurture.formats.outcome_file import OutcomeRow, OutcomeRows
 from nurture.formats.rejected_rows import BadRow
 
-HEADER: Final = (
-    KEY,
+OUT_COLUMNS: Final = (
+    HANDOFF_KEY,
     "nurture_handoff",
-    "nurture_status",
-    "at",
+    "nurture_handoff_status",
+    "changed_at",
     "email",
     "first_name",
     "last_name",
@@ -33,221 +41,231 @@ HEADER: Final = (
     "country",
     "offered_to",
     "owner_email",
-    "why",
+    "handoff_reason",
 )
 """The columns of the files in out/."""
 
-RESTS: Final = 5.0
+QUIET_SECONDS: Final = 5.0
 """Seconds that a file in in/ is left alone after it was last written to."""
 
 
-class CsvFolder:
-    """A folder with out/ (for sales to import), in/ (for us to read) and .told/, our list of what went out.
+class CsvFolderCrm:
+    """A folder with out/ (for sales to import), in/ (for us to read) and .sent/, our list of what went out.
 
-    A batch counts as told at the moment at which its list stands in .told/; its file follows, also after a
+    A batch counts as sent at the moment at which its list stands in .sent/; its file follows, also after a
     crash. So each hand-off stands in one file for each state, however often it is tried.
     """
 
     name = "csv"
-    at_once = 500
+    batch_size = 500
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._out, self._in, self._told = root / "out", root / "in", root / ".told"
-        self._lists: dict[str, dict[str, Seen]] = {}
+        self._out_dir, self._in_dir, self._sent_dir = root / "out", root / "in", root / ".sent"
+        self._sent_records: dict[str, dict[str, RemoteRecord]] = {}
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Seen]:
-        """Return how each of *keys* was told last."""
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        """Return how each of *keys* was sent last."""
         try:
-            with self._alone():
-                self._finish()
-                return self._known(keys)
+            with self._locked():
+                self._recover_unpublished()
+                return self._last_sent(keys)
         except OSError as error:
-            raise CrmDown(self._unwritable(error)) from error
+            raise CrmUnavailable(self._describe_error(error)) from error
 
-    def put(self, records: Sequence[Record], now: datetime) -> Sequence[Receipt]:
-        """Write one file of *records*; what was told alike before is left out."""
+    def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
+        """Write one file of *records*; what was sent alike before is left out."""
         del now
         if not records:
             return []
         try:
-            with self._alone():
-                self._finish()
-                known = self._known([record.key for record in records])
-                new = [record for record in records if not _same(known.get(record.key), record)]
+            with self._locked():
+                self._recover_unpublished()
+                last_sent = self._last_sent([record.key for record in records])
+                new = [record for record in records if not _is_unchanged(last_sent.get(record.key), record)]
                 name = self._write(new) if new else ""
         except OSError as error:
-            return [NotWritten(self._unwritable(error), stops=True) for _ in records]
-        fresh = {record.key for record in new}
-        return [Written(name if record.key in fresh else known[record.key].crm_id) for record in records]
+            return [NotSent(self._describe_error(error), blocks_all=True) for _ in records]
+        new_keys = {record.key for record in new}
+        return [
+            Accepted(name if record.key in new_keys else last_sent[record.key].crm_id) for record in records
+        ]
 
-    def changes(self, cursor: str, limit: int, now: datetime) -> Page:
+    def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
         """Return what the next file in in/ says. The file of *cursor* was read, and is put aside now."""
         del limit  # a file is one page: its lines belong together
         if cursor:
-            self._put_aside(cursor)
+            self._archive(cursor)
         try:
-            waiting = sorted(path for path in self._in.glob("*.csv") if path.is_file() and _rests(path, now))
+            pending = sorted(
+                path for path in self._in_dir.glob("*.csv") if path.is_file() and _is_quiet(path, now)
+            )
         except OSError as error:
-            raise CrmDown(self._unwritable(error)) from error
-        if not waiting:
-            return Page((), "")
-        path = waiting[0]
+            raise CrmUnavailable(self._describe_error(error)) from error
+        if not pending:
+            return ChangePage((), "")
+        path = pending[0]
         try:
-            seen, faults = _read(path, now)
-        except FileUnreadable as fault:
-            seen, faults = [], [str(fault)]
-        return Page(seen, path.name, more=True, faults=faults)
+            records, problems = _read_outcomes(path, now)
+        except FileUnreadable as problem:
+            records, problems = [], [str(problem)]
+        return ChangePage(records, path.name, has_more=True, problems=problems)
 
     def check(self, now: datetime) -> Sequence[str]:
         """Say whether the folder can be written."""
         del now
-        place = self._root if self._root.exists() else self._root.absolute().parent
-        if os.access(place, os.W_OK):
+        folder = self._root if self._root.exists() else self._root.absolute().parent
+        if os.access(folder, os.W_OK):
             return []
-        return [f"{place} cannot be written. Name another folder in NURTURE_CRM_FOLDER."]
+        return [f"{folder} cannot be written. Name another folder in NURTURE_CRM_FOLDER."]
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _write(self, records: Sequence[Record]) -> str:
+    def _write(self, records: Sequence[HandoffRecord]) -> str:
         """Write the file and the list of a batch; the list's last step is what makes it count."""
-        number = max((int(path.stem) for path in self._told.glob("[0-9]*.csv")), default=0) + 1
+        number = max((int(path.stem) for path in self._sent_dir.glob("[0-9]*.csv")), default=0) + 1
         name = f"{number:06}.csv"
-        part, draft = self._out / f".{name}.part", self._told / f".{name}.part"
-        _durable(part, _table(HEADER, (_cells(record) for record in records)))
-        lines = ((one.key, one.handoff, one.stage.value, one.at.isoformat()) for one in records)
-        _durable(draft, _table(("key", "handoff", "stage", "at"), lines))
-        draft.rename(self._told / name)
-        sync_folder(self._told)
-        self._publish(part, name)
+        out_part, list_part = self._out_dir / f".{name}.part", self._sent_dir / f".{name}.part"
+        _write_durably(out_part, _format_csv(OUT_COLUMNS, (_row_cells(record) for record in records)))
+        lines = (
+            (record.key, record.handoff_key, record.handoff_status.value, record.at.isoformat())
+            for record in records
+        )
+        _write_durably(list_part, _format_csv(("key", "handoff_key", "handoff_status", "at"), lines))
+        list_part.rename(self._sent_dir / name)
+        sync_folder(self._sent_dir)
+        self._publish(out_part, name)
         return name
 
     def _publish(self, part: Path, name: str) -> None:
-        part.rename(self._out / f"handoffs-{name}")
-        sync_folder(self._out)
+        part.rename(self._out_dir / f"handoffs-{name}")
+        sync_folder(self._out_dir)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         """Let one worker at a time write here; the lock of one that dies is free at once."""
-        for folder in (self._out, self._in, self._told):
-            make_folder(folder, ours=folder != self._in)  # others write to in/
-        with open_private(self._told / "lock") as lock:
+        for folder in (self._out_dir, self._in_dir, self._sent_dir):
+            make_folder(folder, owned=folder != self._in_dir)  # others write to in/
+        with open_private(self._sent_dir / "lock") as lock:
             flock(lock, LOCK_EX)
             yield
 
-    def _finish(self) -> None:
+    def _recover_unpublished(self) -> None:
         """Publish the file of a worker that died between its list and its last step."""
-        for part in self._out.glob(".[0-9]*.csv.part"):
+        for part in self._out_dir.glob(".[0-9]*.csv.part"):
             name = part.name.removeprefix(".").removesuffix(".part")
-            if (self._told / name).exists():
+            if (self._sent_dir / name).exists():
                 self._publish(part, name)
 
-    def _known(self, keys: Sequence[str]) -> dict[str, Seen]:
-        found: dict[str, Seen] = {}
-        for told in self._newest_first():
-            found |= {key: told[key] for key in keys if key in told and key not in found}
+    def _last_sent(self, keys: Sequence[str]) -> dict[str, RemoteRecord]:
+        found: dict[str, RemoteRecord] = {}
+        for sent in self._sent_newest_first():
+            found |= {key: sent[key] for key in keys if key in sent and key not in found}
             if len(found) == len(set(keys)):
                 break
         return found
 
-    def _newest_first(self) -> Iterator[dict[str, Seen]]:
-        for path in sorted(self._told.glob("[0-9]*.csv"), reverse=True):
-            if path.name not in self._lists:
+    def _sent_newest_first(self) -> Iterator[dict[str, RemoteRecord]]:
+        for path in sorted(self._sent_dir.glob("[0-9]*.csv"), reverse=True):
+            if path.name not in self._sent_records:
                 with path.open(encoding="utf-8", newline="") as file:
-                    self._lists[path.name] = {
-                        row["key"]: Seen(
+                    self._sent_records[path.name] = {
+                        row["key"]: RemoteRecord(
                             row["key"],
                             path.name,
                             datetime.fromisoformat(row["at"]),
-                            row["handoff"],
-                            row["stage"],
+                            row["handoff_key"],
+                            row["handoff_status"],
                         )
                         for row in csv.DictReader(file)
                     }
-            yield self._lists[path.name]
+            yield self._sent_records[path.name]
 
-    def _put_aside(self, name: str) -> None:
-        path = self._in / name
-        if path.parent != self._in or not path.exists():
+    def _archive(self, name: str) -> None:
+        path = self._in_dir / name
+        if path.parent != self._in_dir or not path.exists():
             return
         try:
-            make_folder(self._in / "read", ours=False)
-            aside, number = self._in / "read" / name, 1
-            while aside.exists():
-                aside = self._in / "read" / f"{path.stem}-{number}.csv"
+            make_folder(self._in_dir / "processed", owned=False)
+            archived, number = self._in_dir / "processed" / name, 1
+            while archived.exists():
+                archived = self._in_dir / "processed" / f"{path.stem}-{number}.csv"
                 number += 1
-            path.rename(aside)
+            path.rename(archived)
         except OSError as error:
-            raise CrmDown(self._unwritable(error)) from error
+            raise CrmUnavailable(self._describe_error(error)) from error
 
-    def _unwritable(self, error: OSError) -> str:
+    def _describe_error(self, error: OSError) -> str:
         return f"{self._root} cannot be used: {error.strerror or error}. Check NURTURE_CRM_FOLDER."
 
 
-def _rests(path: Path, now: datetime) -> bool:
+def _is_quiet(path: Path, now: datetime) -> bool:
     """Say whether nobody has written to the file for a while: it may be half a file till then."""
-    return not 0 <= now.timestamp() - path.stat().st_mtime < RESTS
+    return not 0 <= now.timestamp() - path.stat().st_mtime < QUIET_SECONDS
 
 
-def _same(held: Seen | None, record: Record) -> bool:
-    return held is not None and (held.handoff, held.stage) == (record.handoff, record.stage)
-
-
-def _cells(record: Record) -> Sequence[str]:
-    who = record.person
-    return (
-        record.key,
-        record.handoff,
-        record.stage.value,
-        record.at.astimezone(UTC).isoformat(timespec="seconds"),
-        who.email,
-        who.first_name,
-        who.last_name,
-        who.company,
-        who.title,
-        who.phone,
-        who.country,
-        record.offered_to,
-        record.owner,
-        record.why,
+def _is_unchanged(held: RemoteRecord | None, record: HandoffRecord) -> bool:
+    return held is not None and (held.handoff_key, held.handoff_status) == (
+        record.handoff_key,
+        record.handoff_status,
     )
 
 
-def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
+def _row_cells(record: HandoffRecord) -> Sequence[str]:
+    person = record.person
+    return (
+        record.key,
+        record.handoff_key,
+        record.handoff_status.value,
+        record.at.astimezone(UTC).isoformat(timespec="seconds"),
+        person.email,
+        person.first_name,
+        person.last_name,
+        person.company,
+        person.title,
+        person.phone,
+        person.country,
+        record.offered_to,
+        record.owner,
+        record.reason,
+    )
+
+
+def _format_csv(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     text = StringIO()
     writer = CsvWriter(text)
-    writer.row(header)
-    writer.rows(rows)
+    writer.write_row(header)
+    writer.write_rows(rows)
     return text.getvalue()
 
 
-def _durable(path: Path, content: str) -> None:
+def _write_durably(path: Path, content: str) -> None:
     with open_private(path, encoding="utf-8", newline="") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _read(path: Path, now: datetime) -> tuple[list[Seen], list[str]]:
-    seen: list[Seen] = []
-    faults: list[str] = []
+def _read_outcomes(path: Path, now: datetime) -> tuple[list[RemoteRecord], list[str]]:
+    records: list[RemoteRecord] = []
+    problems: list[str] = []
     rows = OutcomeRows(path, ())
     with rows.file:
         for row in rows:
             if isinstance(row, BadRow):
-                faults.append(f"{path.name}, line {row.line}: {row.reason}")
+                problems.append(f"{path.name}, line {row.line}: {row.reason}")
             else:
-                seen.append(_seen(row[0], path, now))
-    return seen, faults
+                records.append(_to_remote_record(row[0], path, now))
+    return records, problems
 
 
-def _seen(row: OutcomeRow, path: Path, now: datetime) -> Seen:
-    return Seen(
+def _to_remote_record(row: OutcomeRow, path: Path, now: datetime) -> RemoteRecord:
+    return RemoteRecord(
         key=row.lead,
         crm_id=path.name,
         changed_at=row.changed_at or row.closed_at or row.touched_at or now,
-        status=row.outcome or row.status,
+        crm_status=row.outcome or row.status,
         owner=row.owner,
         touched_at=row.touched_at,
         closed_at=row.closed_at,

@@ -26,18 +26,28 @@ from pydantic import SecretStr
 from urllib3 import Retry
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, MaxRetryError, NewConnectionError
 
-from nurture.crm import hubspot_mapping as words
-from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
-from nurture.crm.hubspot_mapping import KEY, READ
+from nurture.crm import hubspot_mapping
+from nurture.crm.base import (
+    Accepted,
+    ChangePage,
+    CrmUnavailable,
+    HandoffRecord,
+    NotSent,
+    Receipt,
+    Rejected,
+    RemoteRecord,
+    Unknown,
+)
+from nurture.crm.hubspot_mapping import KEY_PROPERTY, READ_PROPERTIES
 
-CONNECT, READ_WITHIN = 5.0, 25.0  # seconds
-TOGETHER: Final = 100
-AGAIN: Final = timedelta(minutes=5)
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
+PAGE_SIZE: Final = 100
+CURSOR_OVERLAP: Final = timedelta(minutes=5)
 """So far back the newest changes are read again: HubSpot's search shows them a little later."""
 
-_ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
-_ANSWERS: Final = (OpenApiException, OwnersException, PropertiesException)
-_OWNERS: Final = 500
+_NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_API_EXCEPTIONS: Final = (OpenApiException, OwnersException, PropertiesException)
+_OWNERS_PAGE_SIZE: Final = 500
 _NO_OWNER: Final = "no HubSpot user has the rep's address, so the owner was not set"
 
 
@@ -45,223 +55,240 @@ class HubSpotCrm:
     """A HubSpot account, as a private app of it."""
 
     name = "hubspot"
-    at_once = 1
+    batch_size = 1
 
     def __init__(
         self,
         token: SecretStr,
         *,
         url: str = "https://api.hubapi.com",
-        connect: float = CONNECT,
-        read: float = READ_WITHIN,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
     ) -> None:
-        never = Retry(0, redirect=0, raise_on_redirect=False)  # what may have gone is looked up, not repeated
-        self._url, self._patience = url, (connect, read)
-        client = HubSpot(access_token=token.get_secret_value(), retry=never, host=url)
+        # What may have gone is looked up, not repeated.
+        no_retries = Retry(0, redirect=0, raise_on_redirect=False)
+        self._url, self._timeouts = url, (connect_timeout, read_timeout)
+        client = HubSpot(access_token=token.get_secret_value(), retry=no_retries, host=url)
         self._contacts, self._search = client.crm.contacts.basic_api, client.crm.contacts.search_api
-        self._owners_api, self._properties = client.crm.owners.owners_api, client.crm.properties.core_api
-        self._owners: dict[str, str] | None = None
+        self._owner_api, self._properties = client.crm.owners.owners_api, client.crm.properties.core_api
+        self._owner_emails: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"HubSpotCrm({self._url!r})"
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Seen]:
-        """Return the contacts of *keys* that there are. Raises CrmDown."""
-        found = {key: self._by_key(key) for key in keys}
-        owners = self._known_owners() if any(found.values()) else {}
-        return {key: words.seen_of(one, owners) for key, one in found.items() if one is not None}
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        """Return the contacts of *keys* that there are. Raises CrmUnavailable."""
+        found = {key: self._find_by_key(key) for key in keys}
+        owners = self._load_owners() if any(found.values()) else {}
+        return {
+            key: hubspot_mapping.parse_record(contact, owners)
+            for key, contact in found.items()
+            if contact is not None
+        }
 
-    def put(self, records: Sequence[Record], now: datetime) -> Sequence[Receipt]:
+    def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
         """Create or update each contact; one receipt each, in order."""
-        return [self._put(record, now) for record in records]
+        return [self._upsert_one(record, now) for record in records]
 
-    def changes(self, cursor: str, limit: int, now: datetime) -> Page:
-        """Return contacts that changed since *cursor*. Raises CrmDown.
+    def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
+        """Return contacts that changed since *cursor*. Raises CrmUnavailable.
 
         The next page begins at the time of this one's last contact: what changes meanwhile moves to the end,
         and would shift the others under a page number.
         """
         del now
-        at: dict[str, str] = orjson.loads(cursor) if cursor else {"since": "0"}
-        asked = PublicObjectSearchRequest(
+        position: dict[str, str] = orjson.loads(cursor) if cursor else {"since": "0"}
+        request = PublicObjectSearchRequest(
             filter_groups=[
                 FilterGroup(
                     filters=[
-                        Filter(property_name=KEY, operator="HAS_PROPERTY"),
-                        Filter(property_name="lastmodifieddate", operator="GTE", value=at["since"]),
+                        Filter(property_name=KEY_PROPERTY, operator="HAS_PROPERTY"),
+                        Filter(property_name="lastmodifieddate", operator="GTE", value=position["since"]),
                     ]
                 )
             ],
             sorts=["lastmodifieddate"],
-            properties=list(READ),
-            limit=min(limit, TOGETHER),
-            after=at.get("after"),
+            properties=list(READ_PROPERTIES),
+            limit=min(limit, PAGE_SIZE),
+            after=position.get("after"),
         )
-        told = self._read(lambda: self._search.do_search(asked, _request_timeout=self._patience))
-        if not told.results:
-            return Page((), cursor)
-        owners = self._known_owners()
-        seen = [words.seen_of(one, owners) for one in told.results]
-        last = _milliseconds(seen[-1].changed_at)
-        after = told.paging.next.after if told.paging and told.paging.next else None
+        response = self._request(lambda: self._search.do_search(request, _request_timeout=self._timeouts))
+        if not response.results:
+            return ChangePage((), cursor)
+        owners = self._load_owners()
+        records = [hubspot_mapping.parse_record(one, owners) for one in response.results]
+        last = _to_milliseconds(records[-1].changed_at)
+        after = response.paging.next.after if response.paging and response.paging.next else None
         if after is None:
-            back = max(last - int(AGAIN.total_seconds() * 1000), int(at["since"]))
-            return Page(seen, _cursor(str(back)))
-        if last > int(at["since"]):
-            return Page(seen, _cursor(str(last)), more=True)
-        return Page(seen, _cursor(at["since"], str(after)), more=True)
+            since = max(last - int(CURSOR_OVERLAP.total_seconds() * 1000), int(position["since"]))
+            return ChangePage(records, _format_cursor(str(since)))
+        if last > int(position["since"]):
+            return ChangePage(records, _format_cursor(str(last)), has_more=True)
+        return ChangePage(records, _format_cursor(position["since"], str(after)), has_more=True)
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return which of our properties are missing or made otherwise. Raises CrmDown."""
+        """Return which of our properties are missing or made otherwise. Raises CrmUnavailable."""
         del now
-        told = self._read(lambda: self._properties.get_all("contacts", _request_timeout=self._patience))
-        there = {one.name: one for one in told.results}
+        response = self._request(
+            lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts)
+        )
+        existing = {one.name: one for one in response.results}
         missing = [
-            f"Contacts have no property {name}. Make it in Settings, Properties, Contact properties: {how}."
-            for name, how in words.FIELDS.items()
-            if name not in there
+            f"Contacts have no property {name}. Make it in Settings, Properties, Contact properties: {instructions}."
+            for name, instructions in hubspot_mapping.CUSTOM_PROPERTIES.items()
+            if name not in existing
         ]
-        if KEY in there and not there[KEY].has_unique_value:
+        if KEY_PROPERTY in existing and not existing[KEY_PROPERTY].has_unique_value:
             missing.append(
-                f"The property {KEY} must require unique values, which only a new property can: delete "
-                "it, and make it again."
+                f"The property {KEY_PROPERTY} must require unique values, which only a new property can: "
+                "delete it, and make it again."
             )
-        self._owners = None
-        if not self._known_owners():
+        self._owner_emails = None
+        if not self._load_owners():
             missing.append("The private app sees no owners. Give it the scope crm.objects.owners.read.")
         return missing
 
     def close(self) -> None:
         """Give connections back."""
-        for api in (self._contacts, self._search, self._owners_api, self._properties):
+        for api in (self._contacts, self._search, self._owner_api, self._properties):
             api.api_client.rest_client.pool_manager.clear()
 
-    def _put(self, record: Record, now: datetime) -> Receipt:
+    def _upsert_one(self, record: HandoffRecord, now: datetime) -> Receipt:
         try:
-            owner = self._owner(record.owner) if record.owner else None
-            held = self._by_key(record.key)
-        except CrmDown as down:
-            return NotWritten(down.why, down.retry_at, stops=True)
-        note = (
-            ""
-            if owner or not record.owner
-            else "no HubSpot user has the rep's address: the owner was not set"
-        )
+            owner = self._find_owner(record.owner) if record.owner else None
+            contact = self._find_by_key(record.key)
+        except CrmUnavailable as unavailable:
+            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+        note = "" if owner or not record.owner else _NO_OWNER
         try:
-            if held is not None:
-                return Written(self._update(str(held.id), words.ours(record, owner)), note)
-            known = record.person.known_as
-            if known and known.isdigit():
-                return self._adopt(known, record, owner, note)
+            if contact is not None:
+                return Accepted(
+                    self._update(str(contact.id), hubspot_mapping.custom_fields(record, owner)), note
+                )
+            crm_id = record.person.crm_id
+            if crm_id and crm_id.isdigit():
+                return self._link_contact(crm_id, record, owner, note)
             return self._create(record, owner, note)
         except OpenApiException as error:
-            return _receipt(error, now)
-        except CrmDown as down:
-            return NotWritten(down.why, down.retry_at, stops=True)
+            return _receipt_for_error(error, now)
+        except CrmUnavailable as unavailable:
+            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
         except HTTPError as error:
-            return _broke_off(error)
+            return _receipt_for_network_error(error)
 
-    def _create(self, record: Record, owner: str | None, note: str) -> Receipt:
-        told = SimplePublicObjectInputForCreate(properties=words.whole(record, owner), associations=[])
-        try:
-            made = self._contacts.create(told, _request_timeout=self._patience)
-        except OpenApiException as error:
-            there = words.existing_id(getattr(error, "body", None)) if _status(error) == 409 else None
-            if there is None:
-                raise
-            return self._adopt(there, record, owner, note)
-        return Written(str(made.id), note)
-
-    def _adopt(self, id_: str, record: Record, owner: str | None, note: str) -> Receipt:
-        """Write our key on a contact that HubSpot had before us, unless it is another lead's."""
-        held = self._read(
-            lambda: self._contacts.get_by_id(id_, properties=[KEY], _request_timeout=self._patience)
+    def _create(self, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
+        payload = SimplePublicObjectInputForCreate(
+            properties=hubspot_mapping.full_record(record, owner), associations=[]
         )
-        if held.properties.get(KEY) not in (None, "", record.key):
-            return Refused("the HubSpot contact of this address is another lead of ours. Merge the leads.")
-        return Written(self._update(id_, words.ours(record, owner)), note)
+        try:
+            created = self._contacts.create(payload, _request_timeout=self._timeouts)
+        except OpenApiException as error:
+            existing = (
+                hubspot_mapping.parse_existing_id(getattr(error, "body", None))
+                if _status_of(error) == 409
+                else None
+            )
+            if existing is None:
+                raise
+            return self._link_contact(existing, record, owner, note)
+        return Accepted(str(created.id), note)
 
-    def _update(self, id_: str, told: Mapping[str, str]) -> str:
-        changed = SimplePublicObjectInput(properties=dict(told))
-        return str(self._contacts.update(id_, changed, _request_timeout=self._patience).id)
+    def _link_contact(self, id_: str, record: HandoffRecord, owner: str | None, note: str) -> Receipt:
+        """Write our key on a contact that HubSpot had before us, unless it is another lead's."""
+        contact = self._request(
+            lambda: self._contacts.get_by_id(id_, properties=[KEY_PROPERTY], _request_timeout=self._timeouts)
+        )
+        if contact.properties.get(KEY_PROPERTY) not in (None, "", record.key):
+            return Rejected("the HubSpot contact of this address is another lead of ours. Merge the leads.")
+        return Accepted(self._update(id_, hubspot_mapping.custom_fields(record, owner)), note)
 
-    def _by_key(self, key: str) -> Any:
+    def _update(self, id_: str, properties: Mapping[str, str]) -> str:
+        payload = SimplePublicObjectInput(properties=dict(properties))
+        return str(self._contacts.update(id_, payload, _request_timeout=self._timeouts).id)
+
+    def _find_by_key(self, key: str) -> Any:
         """Return the contact of our key, None if there is none. Unlike the search, this is never behind."""
         try:
             return self._contacts.get_by_id(
-                key, id_property=KEY, properties=list(READ), _request_timeout=self._patience
+                key,
+                id_property=KEY_PROPERTY,
+                properties=list(READ_PROPERTIES),
+                _request_timeout=self._timeouts,
             )
         except OpenApiException as error:
-            if _status(error) == 404:
+            if _status_of(error) == 404:
                 return None
-            raise CrmDown(_receipt(error, _ANY_TIME).why) from None
+            raise CrmUnavailable(_receipt_for_error(error, _NO_TIME).reason) from None
         except HTTPError as error:
-            raise _down(error) from None
+            raise _unavailable(error) from None
 
-    def _owner(self, email: str) -> str | None:
+    def _find_owner(self, email: str) -> str | None:
         wanted = email.casefold()
-        return next((id_ for id_, one in self._known_owners().items() if one.casefold() == wanted), None)
+        return next(
+            (id_ for id_, owner_email in self._load_owners().items() if owner_email.casefold() == wanted),
+            None,
+        )
 
-    def _known_owners(self) -> Mapping[str, str]:
-        if self._owners is None:
+    def _load_owners(self) -> Mapping[str, str]:
+        if self._owner_emails is None:
             found: dict[str, str] = {}
-            told = self._owner_page(None)
+            page = self._fetch_owner_page(None)
             while True:
-                found |= {str(one.id): one.email or "" for one in told.results}
-                if not (told.paging and told.paging.next):
+                found |= {str(one.id): one.email or "" for one in page.results}
+                if not (page.paging and page.paging.next):
                     break
-                told = self._owner_page(told.paging.next.after)
-            self._owners = found
-        return self._owners
+                page = self._fetch_owner_page(page.paging.next.after)
+            self._owner_emails = found
+        return self._owner_emails
 
-    def _owner_page(self, after: str | None) -> Any:
-        more = {"after": after} if after else {}
-        return self._read(
-            lambda: self._owners_api.get_page(
-                limit=_OWNERS, archived=False, _request_timeout=self._patience, **more
+    def _fetch_owner_page(self, after: str | None) -> Any:
+        paging = {"after": after} if after else {}
+        return self._request(
+            lambda: self._owner_api.get_page(
+                limit=_OWNERS_PAGE_SIZE, archived=False, _request_timeout=self._timeouts, **paging
             )
         )
 
-    def _read(self, ask: Callable[[], Any]) -> Any:
-        """Ask for something that changes nothing. Raises CrmDown."""
+    def _request(self, call: Callable[[], Any]) -> Any:
+        """Ask for something that changes nothing. Raises CrmUnavailable."""
         try:
-            return ask()
-        except _ANSWERS as error:
-            receipt = _receipt(error, _ANY_TIME)
-            raise CrmDown(receipt.why) from None
+            return call()
+        except _API_EXCEPTIONS as error:
+            receipt = _receipt_for_error(error, _NO_TIME)
+            raise CrmUnavailable(receipt.reason) from None
         except HTTPError as error:
-            raise _down(error) from None
+            raise _unavailable(error) from None
 
 
-def _cursor(since: str, after: str = "") -> str:
+def _format_cursor(since: str, after: str = "") -> str:
     return orjson.dumps({"since": since} | ({"after": after} if after else {})).decode()
 
 
-def _milliseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)
+def _to_milliseconds(at: datetime) -> int:
+    return round(at.timestamp() * 1000)
 
 
-def _status(error: Exception) -> int:
+def _status_of(error: Exception) -> int:
     return int(getattr(error, "status", 0) or 0)
 
 
-def _receipt(error: Exception, now: datetime) -> NotWritten | Refused | Unclear:
+def _receipt_for_error(error: Exception, now: datetime) -> NotSent | Rejected | Unknown:
     """Never from the error's own text: it repeats headers and what a lead wrote."""
     headers = {str(name): str(value) for name, value in dict(getattr(error, "headers", None) or {}).items()}
-    if not _status(error):
-        return Unclear(f"HubSpot's answer cannot be read ({type(error).__name__})")
-    return words.receipt_of(_status(error), getattr(error, "body", None), headers, now)
+    if not _status_of(error):
+        return Unknown(f"HubSpot's answer cannot be read ({type(error).__name__})")
+    return hubspot_mapping.receipt_for_error(_status_of(error), getattr(error, "body", None), headers, now)
 
 
-def _reason(error: HTTPError) -> object:
+def _cause(error: HTTPError) -> object:
     return error.reason if isinstance(error, MaxRetryError) else error
 
 
-def _down(error: HTTPError) -> CrmDown:
-    return CrmDown(f"HubSpot cannot be reached ({type(_reason(error)).__name__})")
+def _unavailable(error: HTTPError) -> CrmUnavailable:
+    return CrmUnavailable(f"HubSpot cannot be reached ({type(_cause(error)).__name__})")
 
 
-def _broke_off(error: HTTPError) -> Receipt:
-    if isinstance(_reason(error), NewConnectionError | ConnectTimeoutError):
-        return NotWritten("HubSpot cannot be reached", stops=True)
-    return Unclear(f"HubSpot did not answer ({type(_reason(error)).__name__})")
+def _receipt_for_network_error(error: HTTPError) -> Receipt:
+    if isinstance(_cause(error), NewConnectionError | ConnectTimeoutError):
+        return NotSent("HubSpot cannot be reached", blocks_all=True)
+    return Unknown(f"HubSpot did not answer ({type(_cause(error)).__name__})")

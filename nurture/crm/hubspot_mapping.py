@@ -9,24 +9,24 @@ from typing import Any, Final
 
 import orjson
 
-from nurture.crm.base import NotWritten, Record, Refused, Seen, Unclear
+from nurture.crm.base import HandoffRecord, NotSent, Rejected, RemoteRecord, Unknown
 
-KEY: Final = "nurture_key"
-HANDOFF: Final = "nurture_handoff"
-STAGE: Final = "nurture_status"
-WHY: Final = "nurture_why"
-FIELDS: Final = {
-    KEY: "a single-line text that requires unique values",
-    HANDOFF: "a single-line text",
-    STAGE: "a single-line text",
-    WHY: "a multi-line text",
+KEY_PROPERTY: Final = "nurture_key"
+HANDOFF_PROPERTY: Final = "nurture_handoff"
+STATUS_PROPERTY: Final = "nurture_handoff_status"
+REASON_PROPERTY: Final = "nurture_handoff_reason"
+CUSTOM_PROPERTIES: Final = {
+    KEY_PROPERTY: "a single-line text that requires unique values",
+    HANDOFF_PROPERTY: "a single-line text",
+    STATUS_PROPERTY: "a single-line text",
+    REASON_PROPERTY: "a multi-line text",
 }
 """Our own properties of contacts, and how an administrator makes them."""
 
-READ: Final = (
-    KEY,
-    HANDOFF,
-    STAGE,
+READ_PROPERTIES: Final = (
+    KEY_PROPERTY,
+    HANDOFF_PROPERTY,
+    STATUS_PROPERTY,
     "hs_lead_status",
     "hubspot_owner_id",
     "lifecyclestage",
@@ -36,113 +36,122 @@ READ: Final = (
     "lastmodifieddate",
 )
 _CUSTOMER: Final = "customer"
-_SECOND: Final = timedelta(seconds=10)
-_DAY: Final = timedelta(hours=1)
-_MENDED: Final = timedelta(hours=1)
-_EXISTING: Final = re.compile(r"Existing ID: (\d+)")
-_NO_SUCH: Final = re.compile(r"(?:Property|property)[^a-z]{1,6}([a-z0-9_]+)[^a-z]{1,6}does not exist")
+_BURST_LIMIT_WAIT: Final = timedelta(seconds=10)
+_DAILY_LIMIT_WAIT: Final = timedelta(hours=1)
+_SETUP_RETRY_AFTER: Final = timedelta(hours=1)
+_EXISTING_ID: Final = re.compile(r"Existing ID: (\d+)")
+_MISSING_PROPERTY: Final = re.compile(
+    r"(?:Property|property)[^a-z]{1,6}([a-z0-9_]+)[^a-z]{1,6}does not exist"
+)
 
 
-def ours(record: Record, owner_id: str | None) -> dict[str, str]:
+def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return what we write on every contact: our own properties, and the owner once a rep accepted."""
-    told = {
-        KEY: record.key,
-        HANDOFF: record.handoff,
-        STAGE: record.stage.value,
-        WHY: f"{record.why} (offered to {record.offered_to})" if record.offered_to else record.why,
+    fields = {
+        KEY_PROPERTY: record.key,
+        HANDOFF_PROPERTY: record.handoff_key,
+        STATUS_PROPERTY: record.handoff_status.value,
+        REASON_PROPERTY: f"{record.reason} (offered to {record.offered_to})"
+        if record.offered_to
+        else record.reason,
     }
-    return told | ({"hubspot_owner_id": owner_id} if owner_id else {})
+    return fields | ({"hubspot_owner_id": owner_id} if owner_id else {})
 
 
-def whole(record: Record, owner_id: str | None) -> dict[str, str]:
+def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
     """Return a new contact: who it is as well."""
-    who = record.person
-    named = {
-        "email": who.email,
-        "firstname": who.first_name,
-        "lastname": who.last_name,
-        "company": who.company,
-        "jobtitle": who.title,
-        "phone": who.phone,
-        "country": who.country,
+    person = record.person
+    values = {
+        "email": person.email,
+        "firstname": person.first_name,
+        "lastname": person.last_name,
+        "company": person.company,
+        "jobtitle": person.title,
+        "phone": person.phone,
+        "country": person.country,
     }
-    return {name: text for name, text in named.items() if text} | ours(record, owner_id)
+    return {name: text for name, text in values.items() if text} | custom_fields(record, owner_id)
 
 
-def seen_of(contact: Any, owners: Mapping[str, str]) -> Seen:
+def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
     """Return a contact as we see it. A customer is one that HubSpot itself calls so."""
-    held: Mapping[str, str | None] = contact.properties
-    won = held.get("lifecyclestage") == _CUSTOMER
-    return Seen(
-        key=held.get(KEY) or "",
+    properties: Mapping[str, str | None] = contact.properties
+    won = properties.get("lifecyclestage") == _CUSTOMER
+    return RemoteRecord(
+        key=properties.get(KEY_PROPERTY) or "",
         crm_id=str(contact.id),
-        changed_at=moment_of(held.get("lastmodifieddate")) or contact.updated_at.astimezone(UTC),
-        handoff=held.get(HANDOFF) or "",
-        stage=held.get(STAGE) or "",
-        status=held.get("hs_lead_status") or "",
-        owner=owners.get(held.get("hubspot_owner_id") or "", ""),
-        touched_at=moment_of(held.get("notes_last_contacted")),
+        changed_at=parse_timestamp(properties.get("lastmodifieddate")) or contact.updated_at.astimezone(UTC),
+        handoff_key=properties.get(HANDOFF_PROPERTY) or "",
+        handoff_status=properties.get(STATUS_PROPERTY) or "",
+        crm_status=properties.get("hs_lead_status") or "",
+        owner=owners.get(properties.get("hubspot_owner_id") or "", ""),
+        touched_at=parse_timestamp(properties.get("notes_last_contacted")),
         closing="won" if won else "",
-        closed_at=moment_of(held.get("recent_deal_close_date")) if won else None,
-        amount=float(held["recent_deal_amount"] or 0) if won and held.get("recent_deal_amount") else None,
+        closed_at=parse_timestamp(properties.get("recent_deal_close_date")) if won else None,
+        amount=float(properties["recent_deal_amount"] or 0)
+        if won and properties.get("recent_deal_amount")
+        else None,
     )
 
 
-def moment_of(text: str | None) -> datetime | None:
-    """Return the moment that HubSpot wrote, as ISO text or as milliseconds; None for none."""
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Return the time that HubSpot wrote, as ISO text or as milliseconds; None for none."""
     if not text:
         return None
     if text.isdigit():
         return datetime.fromtimestamp(int(text) / 1000, UTC)
-    read = datetime.fromisoformat(text)
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    parsed = datetime.fromisoformat(text)
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-def existing_id(body: Any) -> str | None:
+def parse_existing_id(body: Any) -> str | None:
     """Return the contact that HubSpot says is there already, None if it names none."""
-    found = _EXISTING.search(_message(body))
-    return found[1] if found else None
+    match = _EXISTING_ID.search(_error_message(body))
+    return match[1] if match else None
 
 
-def receipt_of(
+def receipt_for_error(
     status: int, body: Any, headers: Mapping[str, str], now: datetime
-) -> NotWritten | Refused | Unclear:
+) -> NotSent | Rejected | Unknown:
     """Return what an error means for a contact that was being written. Its text is left alone: it may repeat
     what a lead wrote.
     """
-    told = _told(body)
+    error = _parse_body(body)
     if status == 429:
-        daily = str(told.get("policyName", "")).upper() == "DAILY"
-        waits = headers.get("Retry-After", "")
-        again = timedelta(seconds=int(waits)) if waits.isdigit() else _DAY if daily else _SECOND
-        span = "today" if daily else "at the moment"
-        return NotWritten(f"HubSpot takes no more calls {span} (429)", now + again, stops=True)
-    if status in (401, 403):
-        why = "HubSpot refuses our token" if status == 401 else "our token may not do this"
-        remedy = "Check NURTURE_HUBSPOT_TOKEN and the scopes of its private app"
-        return NotWritten(f"{why} ({status}). {remedy}.", now + _MENDED, stops=True)
-    missing = _NO_SUCH.search(_message(body).replace('\\"', '"'))
-    if status == 400 and missing:
-        why = (
-            f"HubSpot is not set up for us: contacts have no property {missing[1]}. `nurture handoffs crm"
-            " check`"
+        daily = str(error.get("policyName", "")).upper() == "DAILY"
+        retry_after = headers.get("Retry-After", "")
+        delay = (
+            timedelta(seconds=int(retry_after))
+            if retry_after.isdigit()
+            else _DAILY_LIMIT_WAIT
+            if daily
+            else _BURST_LIMIT_WAIT
         )
-        return NotWritten(f"{why} says what is missing", now + _MENDED, stops=True)
+        span = "today" if daily else "at the moment"
+        return NotSent(f"HubSpot takes no more calls {span} (429)", now + delay, blocks_all=True)
+    if status in (401, 403):
+        reason = "HubSpot refuses our token" if status == 401 else "our token may not do this"
+        remedy = "Check NURTURE_HUBSPOT_TOKEN and the scopes of its private app"
+        return NotSent(f"{reason} ({status}). {remedy}.", now + _SETUP_RETRY_AFTER, blocks_all=True)
+    missing = _MISSING_PROPERTY.search(_error_message(body).replace('\\"', '"'))
+    if status == 400 and missing:
+        reason = f"HubSpot is not set up for us: contacts have no property {missing[1]}. `nurture handoffs crm check`"
+        return NotSent(f"{reason} says what is missing", now + _SETUP_RETRY_AFTER, blocks_all=True)
     if status in (409, 423):
-        return NotWritten(f"HubSpot was busy with this contact ({status})")
+        return NotSent(f"HubSpot was busy with this contact ({status})")
     if status >= 500:
-        return Unclear(f"HubSpot answered with status {status}")
-    what = str(told.get("category", "")) or f"status {status}"
-    return Refused(f"HubSpot refused it ({what[:60]}). Look at the contact there.")
+        return Unknown(f"HubSpot answered with status {status}")
+    category = str(error.get("category", "")) or f"status {status}"
+    return Rejected(f"HubSpot refused it ({category[:60]}). Look at the contact there.")
 
 
-def _message(body: Any) -> str:
-    return str(_told(body).get("message", ""))
+def _error_message(body: Any) -> str:
+    return str(_parse_body(body).get("message", ""))
 
 
-def _told(body: Any) -> Mapping[str, Any]:
+def _parse_body(body: Any) -> Mapping[str, Any]:
     try:
-        told = orjson.loads(body or b"{}")
+        parsed = orjson.loads(body or b"{}")
     except (orjson.JSONDecodeError, TypeError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -15,26 +15,36 @@ from simple_salesforce.api import Salesforce
 from simple_salesforce.exceptions import SalesforceError
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
-from nurture.crm import salesforce_mapping as words
-from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
-from nurture.crm.salesforce_mapping import KEY, SEEN, listed, quoted, stamp
+from nurture.crm import salesforce_mapping
+from nurture.crm.base import (
+    Accepted,
+    ChangePage,
+    CrmUnavailable,
+    HandoffRecord,
+    NotSent,
+    Receipt,
+    Rejected,
+    RemoteRecord,
+    Unknown,
+)
+from nurture.crm.salesforce_mapping import KEY_FIELD, SELECT_LEAD, soql_list, soql_literal, soql_timestamp
 
-VERSION: Final = "59.0"
-CONNECT, READ = 5.0, 25.0  # seconds
-TOGETHER: Final = 200
+API_VERSION: Final = "59.0"
+CONNECT_TIMEOUT, READ_TIMEOUT = 5.0, 25.0  # seconds
+QUERY_BATCH: Final = 200
 """Leads in one query; their ids must fit into a URL."""
 
-AGAIN: Final = timedelta(minutes=5)
+CURSOR_OVERLAP: Final = timedelta(minutes=5)
 """So far back the newest changes are read again: a long transaction shows up late, under an early time."""
 
-_ANY_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_NO_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _BEGINNING: Final = "1970-01-01T00:00:00.000Z"
-_STREAMS: Final = {
-    "Lead": f"SELECT Id, SystemModstamp FROM Lead WHERE {KEY} != null",
+_CHANGE_QUERIES: Final = {
+    "Lead": f"SELECT Id, SystemModstamp FROM Lead WHERE {KEY_FIELD} != null",
     "Opportunity": "SELECT Id, SystemModstamp FROM Opportunity WHERE IsClosed = true AND Id IN "
-    f"(SELECT ConvertedOpportunityId FROM Lead WHERE {KEY} != null)",
+    f"(SELECT ConvertedOpportunityId FROM Lead WHERE {KEY_FIELD} != null)",
     "Task": "SELECT Id, WhoId, SystemModstamp FROM Task WHERE IsClosed = true AND WhoId IN "
-    f"(SELECT Id FROM Lead WHERE {KEY} != null)",
+    f"(SELECT Id FROM Lead WHERE {KEY_FIELD} != null)",
 }
 """What changes of a lead: itself, the deal that came of it, and what reps did."""
 
@@ -47,201 +57,248 @@ class SalesforceCrm:
     """A Salesforce by its REST API, as the user of a connected app with the client credentials flow."""
 
     name = "salesforce"
-    at_once = 1
+    batch_size = 1
 
     def __init__(
-        self, url: str, key: str, secret: SecretStr, *, connect: float = CONNECT, read: float = READ
+        self,
+        url: str,
+        key: str,
+        secret: SecretStr,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
     ) -> None:
         self._url, self._key, self._secret = url.rstrip("/"), key, secret
-        self._patience = (connect, read)
+        self._timeouts = (connect_timeout, read_timeout)
         self._session = requests.Session()
-        self._session.auth = _as_it_is
-        self._asked: Salesforce | None = None
-        self._users: dict[str, str | None] = {}
-        self._addresses: dict[str, str] = {}
+        self._session.auth = _keep_authorization
+        self._api: Salesforce | None = None
+        self._user_ids: dict[str, str | None] = {}
+        self._owner_emails: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"SalesforceCrm({self._url!r})"
 
-    def look_up(self, keys: Sequence[str]) -> Mapping[str, Seen]:
-        """Return the leads of *keys* that there are. Raises CrmDown."""
-        found: list[Seen] = []
-        for start in range(0, len(keys), TOGETHER):
-            rows = self._query(f"{SEEN} WHERE {KEY} IN {listed(keys[start : start + TOGETHER])}")
-            found += self._seen(rows)
-        return {seen.key: seen for seen in found}
+    def look_up(self, keys: Sequence[str]) -> Mapping[str, RemoteRecord]:
+        """Return the leads of *keys* that there are. Raises CrmUnavailable."""
+        records: list[RemoteRecord] = []
+        for start in range(0, len(keys), QUERY_BATCH):
+            rows = self._query(
+                f"{SELECT_LEAD} WHERE {KEY_FIELD} IN {soql_list(keys[start : start + QUERY_BATCH])}"
+            )
+            records += self._parse_leads(rows)
+        return {record.key: record for record in records}
 
-    def put(self, records: Sequence[Record], now: datetime) -> Sequence[Receipt]:
+    def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
         """Create or update each lead; one receipt each, in order."""
-        return [self._put(record, now) for record in records]
+        return [self._upsert_one(record, now) for record in records]
 
-    def changes(self, cursor: str, limit: int, now: datetime) -> Page:
-        """Return leads that changed since *cursor*, or whose deal or tasks did. Raises CrmDown."""
+    def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
+        """Return leads that changed since *cursor*, or whose deal or tasks did. Raises CrmUnavailable."""
         del now
         since: dict[str, str] = json.loads(cursor) if cursor else {}
         ids: set[str] = set()
         deals: set[str] = set()
-        more = False
-        size = min(limit, TOGETHER)
-        for stream, soql in _STREAMS.items():
+        has_more = False
+        size = min(limit, QUERY_BATCH)
+        for stream, soql in _CHANGE_QUERIES.items():
             at, _, last = since.get(stream, _BEGINNING).partition(" ")
-            later = (
-                f"(SystemModstamp > {at} OR (SystemModstamp = {at} AND Id > {quoted(last)}))"
+            after_clause = (
+                f"(SystemModstamp > {at} OR (SystemModstamp = {at} AND Id > {soql_literal(last)}))"
                 if last
                 else (f"SystemModstamp >= {at}")
             )
-            rows = self._query(f"{soql} AND {later} ORDER BY SystemModstamp, Id LIMIT {size}")
+            rows = self._query(f"{soql} AND {after_clause} ORDER BY SystemModstamp, Id LIMIT {size}")
             if stream == "Opportunity":
                 deals |= {row["Id"] for row in rows}
             else:
                 ids |= {row["WhoId"] if stream == "Task" else row["Id"] for row in rows}
             if rows:
-                newest = words.moment_of(rows[-1]["SystemModstamp"])
+                newest = salesforce_mapping.parse_timestamp(rows[-1]["SystemModstamp"])
                 assert newest is not None
-                full = len(rows) == size
-                more = more or full
-                mark = f"{stamp(newest)} {rows[-1]['Id']}" if full else stamp(newest - AGAIN)
-                since[stream] = mark if full else max(mark, at)
-        seen = self._seen(self._leads(sorted(ids), sorted(deals)))
-        return Page(sorted(seen, key=lambda one: one.changed_at), json.dumps(since), more)
+                is_full = len(rows) == size
+                has_more = has_more or is_full
+                position = (
+                    f"{soql_timestamp(newest)} {rows[-1]['Id']}"
+                    if is_full
+                    else soql_timestamp(newest - CURSOR_OVERLAP)
+                )
+                since[stream] = position if is_full else max(position, at)
+        records = self._parse_leads(self._load_leads(sorted(ids), sorted(deals)))
+        return ChangePage(sorted(records, key=lambda record: record.changed_at), json.dumps(since), has_more)
 
     def check(self, now: datetime) -> Sequence[str]:
-        """Return which of our fields are missing on Lead, or made otherwise. Raises CrmDown."""
+        """Return which of our fields are missing on Lead, or made otherwise. Raises CrmUnavailable."""
         del now
-        told = self._read("sobjects/Lead/describe")
-        there = {one["name"]: one for one in told["fields"]}
+        description = self._request("sobjects/Lead/describe")
+        existing = {one["name"]: one for one in description["fields"]}
         missing = [
-            f"The field {name} on Lead is missing. Make it in Setup, Object Manager, Lead: {how}."
-            for name, how in words.FIELDS.items()
-            if name not in there
+            f"The field {name} on Lead is missing. Make it in Setup, Object Manager, Lead: {instructions}."
+            for name, instructions in salesforce_mapping.CUSTOM_FIELDS.items()
+            if name not in existing
         ]
-        key = there.get(KEY)
+        key = existing.get(KEY_FIELD)
         if key is not None and not (key["externalId"] and key["unique"]):
             missing.append(
-                f"The field {KEY} on Lead must be an External ID and unique. Tick both in its settings."
+                f"The field {KEY_FIELD} on Lead must be an External ID and unique. Tick both in its settings."
             )
-        shut = [name for name in words.FIELDS if name in there and not there[name]["updateable"]]
-        missing += [f"We may not write {name} on Lead. Let the app's user edit it." for name in shut]
+        not_writable = [
+            name
+            for name in salesforce_mapping.CUSTOM_FIELDS
+            if name in existing and not existing[name]["updateable"]
+        ]
+        missing += [f"We may not write {name} on Lead. Let the app's user edit it." for name in not_writable]
         return missing
 
     def close(self) -> None:
         """Give connections back."""
         self._session.close()
 
-    def _put(self, record: Record, now: datetime) -> Receipt:
+    def _upsert_one(self, record: HandoffRecord, now: datetime) -> Receipt:
         try:
-            path, told, note = self._plan(record)
-        except CrmDown as down:
-            return NotWritten(down.why, down.retry_at, stops=True)
-        except _Ambiguous as twice:
-            return Refused(str(twice))
+            path, payload, note = self._plan_write(record)
+        except CrmUnavailable as unavailable:
+            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
+        except _AmbiguousMatch as ambiguous:
+            return Rejected(str(ambiguous))
         try:
-            answer = self._ask(path, "PATCH", json=told)
+            response = self._call(path, "PATCH", json=payload)
         except SalesforceError as error:
-            return words.receipt_of(error.status, words.codes_of(error.content), _fields_of(error), now)
-        except CrmDown as down:
-            return NotWritten(down.why, down.retry_at, stops=True)
+            return salesforce_mapping.receipt_for_error(
+                error.status, salesforce_mapping.parse_error_codes(error.content), _error_fields(error), now
+            )
+        except CrmUnavailable as unavailable:
+            return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
         except requests.RequestException as error:
-            return _broke_off(error)
-        crm_id = answer["id"] if isinstance(answer, dict) and "id" in answer else path.rpartition("/")[2]
-        return Written(str(crm_id), note)
+            return _receipt_for_network_error(error)
+        crm_id = (
+            response["id"] if isinstance(response, dict) and "id" in response else path.rpartition("/")[2]
+        )
+        return Accepted(str(crm_id), note)
 
-    def _plan(self, record: Record) -> tuple[str, dict[str, Any], str]:
+    def _plan_write(self, record: HandoffRecord) -> tuple[str, dict[str, Any], str]:
         """Look before writing: return where to write, what, and what cannot be said there."""
         owner, note = None, ""
         if record.owner:
-            owner = self._user(record.owner)
+            owner = self._find_user(record.owner)
             note = (
                 "" if owner else "no active Salesforce user has the rep's address, so the owner was not set"
             )
         email = record.person.email
-        alike = f" OR (Email = {quoted(email)} AND {KEY} = null AND IsConverted = false)" if email else ""
-        rows = self._query(f"SELECT Id, {KEY} FROM Lead WHERE {KEY} = {quoted(record.key)}{alike} LIMIT 5")
-        if any(row[KEY] for row in rows):
-            return f"sobjects/Lead/{KEY}/{quote(record.key, safe='')}", words.ours(record, owner), note
-        known = record.person.known_as
-        if known and known.startswith("00Q") and known.isalnum():
-            return f"sobjects/Lead/{known}", {KEY: record.key, **words.ours(record, owner)}, note
+        same_email_clause = (
+            f" OR (Email = {soql_literal(email)} AND {KEY_FIELD} = null AND IsConverted = false)"
+            if email
+            else ""
+        )
+        rows = self._query(
+            f"SELECT Id, {KEY_FIELD} FROM Lead WHERE {KEY_FIELD} = {soql_literal(record.key)}"
+            f"{same_email_clause} LIMIT 5"
+        )
+        if any(row[KEY_FIELD] for row in rows):
+            return (
+                f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
+                salesforce_mapping.custom_fields(record, owner),
+                note,
+            )
+        crm_id = record.person.crm_id
+        if crm_id and crm_id.startswith("00Q") and crm_id.isalnum():
+            return (
+                f"sobjects/Lead/{crm_id}",
+                {KEY_FIELD: record.key, **salesforce_mapping.custom_fields(record, owner)},
+                note,
+            )
         if len(rows) > 1:
-            raise _Ambiguous(f"{len(rows)} Salesforce leads have this lead's address. Merge them there.")
+            raise _AmbiguousMatch(f"{len(rows)} Salesforce leads have this lead's address. Merge them there.")
         if rows:
-            return f"sobjects/Lead/{rows[0]['Id']}", {KEY: record.key, **words.ours(record, owner)}, note
-        return f"sobjects/Lead/{KEY}/{quote(record.key, safe='')}", words.whole(record, owner), note
+            return (
+                f"sobjects/Lead/{rows[0]['Id']}",
+                {KEY_FIELD: record.key, **salesforce_mapping.custom_fields(record, owner)},
+                note,
+            )
+        return (
+            f"sobjects/Lead/{KEY_FIELD}/{quote(record.key, safe='')}",
+            salesforce_mapping.full_record(record, owner),
+            note,
+        )
 
-    def _seen(self, rows: Sequence[Mapping[str, Any]]) -> list[Seen]:
-        deals, touched = self._deals(rows), self._touched([row["Id"] for row in rows])
-        owners = self._owners({row["OwnerId"] for row in rows if row["OwnerId"]})
-        return [words.seen_of(row, owners, deals, touched) for row in rows]
+    def _parse_leads(self, rows: Sequence[Mapping[str, Any]]) -> list[RemoteRecord]:
+        deals, last_touches = self._load_deals(rows), self._load_last_touches([row["Id"] for row in rows])
+        owners = self._load_owner_emails({row["OwnerId"] for row in rows if row["OwnerId"]})
+        return [salesforce_mapping.parse_record(row, owners, deals, last_touches) for row in rows]
 
-    def _leads(self, ids: Sequence[str], deals: Sequence[str]) -> list[Mapping[str, Any]]:
+    def _load_leads(self, ids: Sequence[str], deals: Sequence[str]) -> list[Mapping[str, Any]]:
         found: dict[str, Mapping[str, Any]] = {}
         for field, values in (("Id", ids), ("ConvertedOpportunityId", deals)):
-            for start in range(0, len(values), TOGETHER):
-                some = listed(values[start : start + TOGETHER])
-                rows = self._query(f"{SEEN} WHERE {KEY} != null AND {field} IN {some}")
+            for start in range(0, len(values), QUERY_BATCH):
+                batch = soql_list(values[start : start + QUERY_BATCH])
+                rows = self._query(f"{SELECT_LEAD} WHERE {KEY_FIELD} != null AND {field} IN {batch}")
                 found |= {row["Id"]: row for row in rows}
         return list(found.values())
 
-    def _deals(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    def _load_deals(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         ids = sorted({row["ConvertedOpportunityId"] for row in rows if row["ConvertedOpportunityId"]})
         if not ids:
             return {}
         soql = (
             "SELECT Id, Amount, StageName, IsWon, CloseDate FROM Opportunity WHERE IsClosed = true AND Id IN "
         )
-        return {deal["Id"]: deal for deal in self._query(soql + listed(ids))}
+        return {deal["Id"]: deal for deal in self._query(soql + soql_list(ids))}
 
-    def _touched(self, ids: Sequence[str]) -> dict[str, datetime]:
+    def _load_last_touches(self, ids: Sequence[str]) -> dict[str, datetime]:
         """Return when each lead's last task was completed."""
         found: dict[str, datetime] = {}
-        for start in range(0, len(ids), TOGETHER):
-            some = listed(ids[start : start + TOGETHER])
-            soql = f"SELECT WhoId, CompletedDateTime FROM Task WHERE IsClosed = true AND WhoId IN {some}"
+        for start in range(0, len(ids), QUERY_BATCH):
+            batch = soql_list(ids[start : start + QUERY_BATCH])
+            soql = f"SELECT WhoId, CompletedDateTime FROM Task WHERE IsClosed = true AND WhoId IN {batch}"
             for row in self._query(soql):
-                at = words.moment_of(row["CompletedDateTime"])
+                at = salesforce_mapping.parse_timestamp(row["CompletedDateTime"])
                 if at is not None:
                     found[row["WhoId"]] = max(at, found.get(row["WhoId"], at))
         return found
 
-    def _user(self, email: str) -> str | None:
-        if email not in self._users:
-            soql = f"SELECT Id FROM User WHERE IsActive = true AND Email = {quoted(email)} LIMIT 2"
+    def _find_user(self, email: str) -> str | None:
+        if email not in self._user_ids:
+            soql = f"SELECT Id FROM User WHERE IsActive = true AND Email = {soql_literal(email)} LIMIT 2"
             rows = self._query(soql)
-            self._users[email] = rows[0]["Id"] if len(rows) == 1 else None
-        return self._users[email]
+            self._user_ids[email] = rows[0]["Id"] if len(rows) == 1 else None
+        return self._user_ids[email]
 
-    def _owners(self, ids: set[str]) -> Mapping[str, str]:
-        new = sorted(ids - self._addresses.keys())
+    def _load_owner_emails(self, ids: set[str]) -> Mapping[str, str]:
+        new = sorted(ids - self._owner_emails.keys())
         if new:
-            rows = self._query(f"SELECT Id, Email FROM User WHERE Id IN {listed(new)}")
-            self._addresses |= dict.fromkeys(new, "") | {row["Id"]: row["Email"] or "" for row in rows}
-        return self._addresses
+            rows = self._query(f"SELECT Id, Email FROM User WHERE Id IN {soql_list(new)}")
+            self._owner_emails |= dict.fromkeys(new, "") | {row["Id"]: row["Email"] or "" for row in rows}
+        return self._owner_emails
 
     def _query(self, soql: str) -> list[Mapping[str, Any]]:
-        told = self._read("query/", {"q": soql})
-        rows: list[Mapping[str, Any]] = list(told["records"])
-        while not told["done"]:
-            told = self._read(f"query/{told['nextRecordsUrl'].rpartition('/')[2]}")
-            rows += told["records"]
+        page = self._request("query/", {"q": soql})
+        rows: list[Mapping[str, Any]] = list(page["records"])
+        while not page["done"]:
+            page = self._request(f"query/{page['nextRecordsUrl'].rpartition('/')[2]}")
+            rows += page["records"]
         return rows
 
-    def _read(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """Ask for something that changes nothing. Raises CrmDown."""
+    def _request(self, path: str, params: dict[str, str] | None = None) -> Any:
+        """Ask for something that changes nothing. Raises CrmUnavailable."""
         try:
-            return self._ask(path, "GET", params=params)
+            return self._call(path, "GET", params=params)
         except SalesforceError as error:
-            codes = words.codes_of(error.content)
-            raise CrmDown(words.receipt_of(error.status, codes, _fields_of(error), _ANY_TIME).why) from None
+            codes = salesforce_mapping.parse_error_codes(error.content)
+            raise CrmUnavailable(
+                salesforce_mapping.receipt_for_error(
+                    error.status, codes, _error_fields(error), _NO_TIME
+                ).reason
+            ) from None
         except requests.RequestException as error:
-            raise CrmDown(f"Salesforce cannot be reached ({type(error).__name__})") from None
+            raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
 
-    def _ask(self, path: str, method: str, **more: Any) -> Any:
+    def _call(self, path: str, method: str, **options: Any) -> Any:
         """Call, with a new token where the old one has expired: a refused token has changed nothing."""
         for fresh in (False, True):
             client = self._client(fresh=fresh)
             try:
                 return client.restful(
-                    path, method=method, timeout=self._patience, allow_redirects=False, **more
+                    path, method=method, timeout=self._timeouts, allow_redirects=False, **options
                 )
             except SalesforceError as error:
                 if error.status != 401 or fresh:
@@ -249,53 +306,54 @@ class SalesforceCrm:
         raise AssertionError
 
     def _client(self, *, fresh: bool) -> Salesforce:
-        if self._asked is None or fresh:
-            token = self._token()
-            self._asked = Salesforce(
-                session_id=token, instance_url=self._url, session=self._session, version=VERSION
+        if self._api is None or fresh:
+            token = self._request_token()
+            self._api = Salesforce(
+                session_id=token, instance_url=self._url, session=self._session, version=API_VERSION
             )
-            self._asked.base_url = f"{self._url}/services/data/v{VERSION}/"
-        return self._asked
+            self._api.base_url = f"{self._url}/services/data/v{API_VERSION}/"
+        return self._api
 
-    def _token(self) -> str:
-        told = {
+    def _request_token(self) -> str:
+        form = {
             "grant_type": "client_credentials",
             "client_id": self._key,
             "client_secret": self._secret.get_secret_value(),
         }
         try:
-            answer = self._session.post(
-                f"{self._url}/services/oauth2/token", told, timeout=self._patience, allow_redirects=False
+            response = self._session.post(
+                f"{self._url}/services/oauth2/token", form, timeout=self._timeouts, allow_redirects=False
             )
-            body = answer.json()
+            body = response.json()
         except requests.RequestException as error:
-            raise CrmDown(f"Salesforce cannot be reached ({type(error).__name__})") from None
-        if answer.status_code != 200 or "access_token" not in body:
-            raise CrmDown(
-                f"Salesforce gives us no token (status {answer.status_code}). Check NURTURE_SALESFORCE_URL, "
-                "NURTURE_SALESFORCE_KEY and NURTURE_SALESFORCE_SECRET, and the app's client credentials flow."
+            raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
+        if response.status_code != 200 or "access_token" not in body:
+            raise CrmUnavailable(
+                f"Salesforce gives us no token (status {response.status_code}). Check "
+                "NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY and NURTURE_SALESFORCE_SECRET, and the app's "
+                "client credentials flow."
             )
         return str(body["access_token"])
 
 
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def _keep_authorization(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Leave our token alone: without this, an entry in somebody's .netrc takes its place."""
     return request
 
 
-class _Ambiguous(Exception):
+class _AmbiguousMatch(Exception):
     """Several records may be meant."""
 
 
-def _fields_of(error: SalesforceError) -> list[str]:
+def _error_fields(error: SalesforceError) -> list[str]:
     content: Any = error.content
-    told = content if isinstance(content, list) else []
-    return [str(name) for one in told if isinstance(one, dict) for name in one.get("fields") or ()]
+    errors = content if isinstance(content, list) else []
+    return [str(name) for one in errors if isinstance(one, dict) for name in one.get("fields") or ()]
 
 
-def _broke_off(error: requests.RequestException) -> Receipt:
+def _receipt_for_network_error(error: requests.RequestException) -> Receipt:
     cause = error.args[0] if error.args else None
     reason = cause.reason if isinstance(cause, MaxRetryError) else None
     if isinstance(reason, NewConnectionError | ConnectTimeoutError):
-        return NotWritten("Salesforce cannot be reached", stops=True)
-    return Unclear(f"Salesforce did not answer ({type(error).__name__})")
+        return NotSent("Salesforce cannot be reached", blocks_all=True)
+    return Unknown(f"Salesforce did not answer ({type(error).__name__})")

@@ -6,28 +6,36 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from nurture.crm.base import NotWritten, Record, Refused, Seen, Unclear
+from nurture.crm.base import HandoffRecord, NotSent, Rejected, RemoteRecord, Unknown
 
-KEY: Final = "Nurture_Key__c"
-HANDOFF: Final = "Nurture_Handoff__c"
-STAGE: Final = "Nurture_Status__c"
-WHY: Final = "Nurture_Why__c"
-FIELDS: Final = {
-    KEY: "text of 80 characters, External ID, unique",
-    HANDOFF: "text of 80 characters",
-    STAGE: "text of 40 characters",
-    WHY: "long text area",
+KEY_FIELD: Final = "Nurture_Key__c"
+HANDOFF_FIELD: Final = "Nurture_Handoff__c"
+STATUS_FIELD: Final = "Nurture_Handoff_Status__c"
+REASON_FIELD: Final = "Nurture_Handoff_Reason__c"
+CUSTOM_FIELDS: Final = {
+    KEY_FIELD: "text of 80 characters, External ID, unique",
+    HANDOFF_FIELD: "text of 80 characters",
+    STATUS_FIELD: "text of 40 characters",
+    REASON_FIELD: "long text area",
 }
 """Our own fields on Lead, and how an administrator makes them."""
 
-SEEN: Final = (
-    f"SELECT Id, {KEY}, {HANDOFF}, {STAGE}, Status, OwnerId, ConvertedOpportunityId, SystemModstamp FROM Lead"
+SELECT_LEAD: Final = (
+    f"SELECT Id, {KEY_FIELD}, {HANDOFF_FIELD}, {STATUS_FIELD}, Status, OwnerId, ConvertedOpportunityId, "
+    "SystemModstamp FROM Lead"
 )
-_SIZES: Final = {"FirstName": 40, "LastName": 80, "Company": 255, "Title": 128, "Phone": 40, "Country": 80}
-_LATER: Final = timedelta(minutes=15)
-_MENDED: Final = timedelta(hours=1)
-_BUSY: Final = frozenset({"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE", "SERVER_UNAVAILABLE"})
-_SET_UP: Final = frozenset(
+_MAX_LENGTHS: Final = {
+    "FirstName": 40,
+    "LastName": 80,
+    "Company": 255,
+    "Title": 128,
+    "Phone": 40,
+    "Country": 80,
+}
+_RETRY_AFTER: Final = timedelta(minutes=15)
+_SETUP_RETRY_AFTER: Final = timedelta(hours=1)
+_BUSY_CODES: Final = frozenset({"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE", "SERVER_UNAVAILABLE"})
+_SETUP_CODES: Final = frozenset(
     {
         "INVALID_FIELD",
         "INVALID_FIELD_FOR_INSERT_UPDATE",
@@ -50,110 +58,111 @@ _REMEDIES: Final = {
 }
 
 
-def quoted(text: str) -> str:
+def soql_literal(text: str) -> str:
     """Return *text* as a literal of SOQL."""
-    for letter, written in (("\\", "\\\\"), ("'", "\\'"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
-        text = text.replace(letter, written)
+    for letter, escaped in (("\\", "\\\\"), ("'", "\\'"), ('"', '\\"'), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(letter, escaped)
     return f"'{text}'"
 
 
-def listed(texts: Iterable[str]) -> str:
+def soql_list(texts: Iterable[str]) -> str:
     """Return *texts* as a list of SOQL."""
-    return f"({', '.join(map(quoted, texts))})"
+    return f"({', '.join(map(soql_literal, texts))})"
 
 
-def stamp(moment: datetime) -> str:
-    """Return *moment* as SOQL writes it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03}Z"
+def soql_timestamp(at: datetime) -> str:
+    """Return *at* as SOQL writes it."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03}Z"
 
 
-def moment_of(text: str | None) -> datetime | None:
-    """Return the moment that Salesforce wrote, None for none."""
+def parse_timestamp(text: str | None) -> datetime | None:
+    """Return the time that Salesforce wrote, None for none."""
     if not text:
         return None
-    read = datetime.fromisoformat(text.replace("+0000", "+00:00"))
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    parsed = datetime.fromisoformat(text.replace("+0000", "+00:00"))
+    return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
 
 
-def ours(record: Record, owner_id: str | None) -> dict[str, Any]:
+def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
     """Return what we write on every lead: our own fields, and the owner once a rep accepted."""
-    told: dict[str, Any] = {
-        HANDOFF: record.handoff,
-        STAGE: record.stage.value,
-        WHY: f"{record.why} (offered to {record.offered_to})" if record.offered_to else record.why,
+    fields: dict[str, Any] = {
+        HANDOFF_FIELD: record.handoff_key,
+        STATUS_FIELD: record.handoff_status.value,
+        REASON_FIELD: f"{record.reason} (offered to {record.offered_to})"
+        if record.offered_to
+        else record.reason,
     }
-    return told | ({"OwnerId": owner_id} if owner_id else {})
+    return fields | ({"OwnerId": owner_id} if owner_id else {})
 
 
-def whole(record: Record, owner_id: str | None) -> dict[str, Any]:
+def full_record(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]:
     """Return a new lead: who it is as well. What is required there and nobody told is said to be unknown."""
-    who = record.person
-    named = {
-        "FirstName": who.first_name,
-        "LastName": who.last_name or who.email.partition("@")[0] or "Unknown",
-        "Company": who.company or "Unknown",
-        "Title": who.title,
-        "Phone": who.phone,
-        "Country": who.country,
+    person = record.person
+    values = {
+        "FirstName": person.first_name,
+        "LastName": person.last_name or person.email.partition("@")[0] or "Unknown",
+        "Company": person.company or "Unknown",
+        "Title": person.title,
+        "Phone": person.phone,
+        "Country": person.country,
     }
-    cut = {name: text[: _SIZES[name]] for name, text in named.items() if text}
-    return cut | ({"Email": who.email} if who.email else {}) | ours(record, owner_id)
+    truncated = {name: text[: _MAX_LENGTHS[name]] for name, text in values.items() if text}
+    return truncated | ({"Email": person.email} if person.email else {}) | custom_fields(record, owner_id)
 
 
-def seen_of(
+def parse_record(
     row: Mapping[str, Any],
     owners: Mapping[str, str],
     deals: Mapping[str, Mapping[str, Any]],
-    touched: Mapping[str, datetime],
-) -> Seen:
-    """Return a lead as we see it; *deals* are closed opportunities, *touched* the last completed tasks."""
+    last_touches: Mapping[str, datetime],
+) -> RemoteRecord:
+    """Return a lead as we see it; *deals*: closed opportunities, *last_touches*: the last completed tasks."""
     deal = deals.get(row["ConvertedOpportunityId"] or "")
-    changed = moment_of(row["SystemModstamp"])
+    changed = parse_timestamp(row["SystemModstamp"])
     assert changed is not None
-    return Seen(
-        key=row[KEY],
+    return RemoteRecord(
+        key=row[KEY_FIELD],
         crm_id=row["Id"],
         changed_at=changed,
-        handoff=row[HANDOFF] or "",
-        stage=row[STAGE] or "",
-        status=row["Status"] or "",
+        handoff_key=row[HANDOFF_FIELD] or "",
+        handoff_status=row[STATUS_FIELD] or "",
+        crm_status=row["Status"] or "",
         owner=owners.get(row["OwnerId"] or "", ""),
-        touched_at=touched.get(row["Id"]),
+        touched_at=last_touches.get(row["Id"]),
         closing=("won" if deal["IsWon"] else "lost") if deal else "",
-        closed_at=moment_of(deal["CloseDate"]) if deal else None,
+        closed_at=parse_timestamp(deal["CloseDate"]) if deal else None,
         amount=deal["Amount"] if deal and deal["IsWon"] else None,
         reason=str(deal["StageName"] or "") if deal and not deal["IsWon"] else "",
     )
 
 
-def codes_of(content: Any) -> list[str]:
+def parse_error_codes(content: Any) -> list[str]:
     """Return the error codes in an answer; texts are left alone: they may repeat what a lead wrote."""
-    told = content if isinstance(content, list) else [content]
-    return [str(one["errorCode"]) for one in told if isinstance(one, dict) and "errorCode" in one]
+    errors = content if isinstance(content, list) else [content]
+    return [str(one["errorCode"]) for one in errors if isinstance(one, dict) and "errorCode" in one]
 
 
-def receipt_of(
+def receipt_for_error(
     status: int, codes: Sequence[str], fields: Sequence[str], now: datetime
-) -> NotWritten | Refused | Unclear:
+) -> NotSent | Rejected | Unknown:
     """Return what an error means for a record that was being written."""
     code = codes[0] if codes else f"status {status}"
     if "REQUEST_LIMIT_EXCEEDED" in codes or status == 429:
-        why = "Salesforce takes no more calls today. Raise the limit there, or wait"
-        return NotWritten(f"{why} ({code}).", now + _LATER, stops=True)
+        reason = "Salesforce takes no more calls today. Raise the limit there, or wait"
+        return NotSent(f"{reason} ({code}).", now + _RETRY_AFTER, blocks_all=True)
     if status == 401:
-        why = "Salesforce refuses our token. Check the connected app and its user"
-        return NotWritten(f"{why} ({code}).", now + _LATER, stops=True)
-    if codes and set(codes) <= _BUSY:
-        return NotWritten(f"Salesforce was busy with this record ({code})")
-    if set(codes) & _SET_UP or (status == 403 and not set(codes) & _REMEDIES.keys()):
+        reason = "Salesforce refuses our token. Check the connected app and its user"
+        return NotSent(f"{reason} ({code}).", now + _RETRY_AFTER, blocks_all=True)
+    if codes and set(codes) <= _BUSY_CODES:
+        return NotSent(f"Salesforce was busy with this record ({code})")
+    if set(codes) & _SETUP_CODES or (status == 403 and not set(codes) & _REMEDIES.keys()):
         what = f" (field {', '.join(fields)})" if fields else ""
-        why = (
-            f"Salesforce is not set up for us: {code}{what}. `nurture handoffs crm check` says what is"
-            " missing"
-        )
-        return NotWritten(why, now + _MENDED, stops=True)
+        reason = f"Salesforce is not set up for us: {code}{what}. `nurture handoffs crm check` says what is missing"
+        return NotSent(reason, now + _SETUP_RETRY_AFTER, blocks_all=True)
     if status >= 500:
-        return Unclear(f"Salesforce answered with status {status}")
+        return Unknown(f"Salesforce answered with status {status}")
     if status == 300:
-        return Refused("several Salesforce leads have this key. Merge them there, and make the field unique.")
-    return Refused(f"Salesforce refused it: {_REMEDIES.get(code, 'look at the record there')} ({code}).")
+        return Rejected(
+            "several Salesforce leads have this key. Merge them there, and make the field unique."
+        )
+    return Rejected(f"Salesforce refused it: {_REMEDIES.get(code, 'look at the record there')} ({code}).")

@@ -15,88 +15,95 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.errors import ClockWentBackwards, Refused
+from nurture.errors import ClockWentBackwards, InvalidState
 
 Mode = Literal["live", "virtual"]
 
 TOLERANCE: Final = timedelta(minutes=5)
 """A live clock may step back this far: time servers correct it, and two machines never agree exactly."""
 
-_GRAIN: Final = timedelta(minutes=1)  # written once a minute: parallel workers do not queue for this one row
+WRITE_INTERVAL: Final = timedelta(minutes=1)
+"""Written once a minute: parallel workers do not queue for this one row."""
 
 _clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
 
 
-def open_mode(db: Database) -> Mode | None:
+def read_mode(db: Database) -> Mode | None:
     """Return the kind of time in which *db* lives, or None when nothing has run in it yet."""
     with db.read() as connection:
         mode: Mode | None = connection.execute(select(_clock.c.mode)).scalar()
     return mode
 
 
-def origin(db: Database) -> str:
+def read_installation_id(db: Database) -> str:
     """Return the name of this installation, 8 random characters; "" before it is bound to a clock."""
     with db.read() as connection:
-        return connection.execute(select(_clock.c.origin)).scalar() or ""
+        return connection.execute(select(_clock.c.installation_id)).scalar() or ""
 
 
-def salt_in(connection: Connection) -> str:
+def read_salt(connection: Connection) -> str:
     """Return the secret with which this installation hashes personal data; it never leaves the database."""
     return connection.execute(select(_clock.c.salt)).scalar() or ""
 
 
-def virtual_now(db: Database) -> datetime:
+def read_virtual_now(db: Database) -> datetime:
     """Return the time at which the virtual clock of *db* stands.
 
     Raises:
-        Refused: *db* has no virtual clock.
+        InvalidState: *db* has no virtual clock.
     """
     with db.read() as connection:
         row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None or row.mode != "virtual":
-        raise Refused(f"The database {db.name} has no virtual clock. `nurture demo` makes one that has.")
-    seen: datetime = row.seen_at
-    return seen
+        raise InvalidState(f"The database {db.name} has no virtual clock. `nurture demo` makes one that has.")
+    seen_at: datetime = row.seen_at
+    return seen_at
 
 
-def bind(db: Database, mode: Mode, now: datetime) -> None:
+def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
     """Say that *db* is used in *mode* at *now*; the first to say so decides for as long as it exists.
 
     Raises:
-        Refused: *db* lives in the other kind of time.
+        InvalidState: *db* lives in the other kind of time.
         ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
     """
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
-        fresh = {"id": 1, "mode": mode, "seen_at": now, "origin": token_hex(4), "salt": token_hex(32)}
-        connection.execute(maker(_clock).values(**fresh, generation=0).on_conflict_do_nothing())
+        values = {
+            "id": 1,
+            "mode": mode,
+            "seen_at": now,
+            "installation_id": token_hex(4),
+            "salt": token_hex(32),
+        }
+        connection.execute(maker(_clock).values(**values, generation=0).on_conflict_do_nothing())
         bound = connection.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
-            raise Refused(_other_kind(db, bound))
-        note(connection, now)
+            raise InvalidState(_wrong_mode_message(db, bound))
+        advance_to(connection, now)
 
 
-def note(connection: Connection, now: datetime) -> None:
+def advance_to(connection: Connection, now: datetime) -> None:
     """Remember *now* as the newest time seen (live: to the minute), in the transaction of what is done then.
 
     Raises:
         ClockWentBackwards: *now* is before the newest time seen, in live mode by more than TOLERANCE.
-        Refused: no clock was bound to this database yet.
+        InvalidState: no clock was bound to this database yet.
     """
     row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None:
-        raise Refused(
+        raise InvalidState(
             "This database is bound to no clock yet. `nurture admin init` binds it to the real one."
         )
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
-        raise ClockWentBackwards(_went_back(row.mode, row.seen_at, now))
-    if now > row.seen_at + (_GRAIN if live else timedelta()):
+        raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))
+    if now > row.seen_at + (WRITE_INTERVAL if live else timedelta()):
         later = update(_clock).where(_clock.c.seen_at < now)
         connection.execute(later.values(seen_at=now, generation=_clock.c.generation + 1))
 
 
-def _other_kind(db: Database, bound: str) -> str:
+def _wrong_mode_message(db: Database, bound: str) -> str:
     if bound == "virtual":
         return (
             f"The database {db.name} lives in virtual time: a demo or a simulation made it. "
@@ -108,7 +115,7 @@ def _other_kind(db: Database, bound: str) -> str:
     )
 
 
-def _went_back(mode: str, seen: datetime, now: datetime) -> str:
+def _went_back_message(mode: str, seen_at: datetime, now: datetime) -> str:
     remedy = (
         "Set the system's clock right and try again."
         if mode == "live"
@@ -116,5 +123,5 @@ def _went_back(mode: str, seen: datetime, now: datetime) -> str:
     )
     return (
         f"The clock shows {now:%Y-%m-%d %H:%M:%S} UTC, but this database has already seen "
-        f"{seen:%Y-%m-%d %H:%M:%S}. Nothing was done. {remedy}"
+        f"{seen_at:%Y-%m-%d %H:%M:%S}. Nothing was done. {remedy}"
     )

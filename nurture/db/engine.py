@@ -9,42 +9,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
-from sqlalchemy import (
-    URL,
-    BigInteger,
-    Connection,
-    Engine,
-    FromClause,
-    TextClause,
-    create_engine,
-    event,
-    text,
-)
+from sqlalchemy import URL, BigInteger, Connection, Engine, FromClause, TextClause, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.errors import explained, without_values
-from nurture.db.row_values import bound, first_of_each, payload_of, pick_postgres, pick_sqlite, typed
-from nurture.errors import DatabaseUnusable
-from nurture.files import create_file, tighten
+from nurture.db.errors import raise_database_unusable, strip_row_values
+from nurture.db.row_values import (
+    first_of_each,
+    postgres_column_sql,
+    sqlite_column_sql,
+    to_driver_rows,
+    to_json_payload,
+    typed_columns,
+)
+from nurture.errors import DatabaseUnavailable
+from nurture.files import create_file, restrict_permissions
 from nurture.versions import require_postgresql, require_sqlite
 
 if TYPE_CHECKING:
     from nurture.db.machine import Machine
 
-Made = TypeVar("Made")
+T = TypeVar("T")
 AtCommit = Callable[[Connection, Sequence[Any]], Callable[[], None]]
 """What is left to do at the end of a transaction; it returns what is to do after the commit."""
 
 BUSY_TIMEOUT_MS = 30_000
 _AT_COMMIT = "nurture_at_commit"
-_ONWARD = "SELECT seq FROM sqlite_sequence WHERE name = :name"
+_LAST_SEQUENCE_ID = "SELECT seq FROM sqlite_sequence WHERE name = :name"
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 _UNNEST_SQLITE = "json_each(:payload)"
 _UNNEST_POSTGRES = "jsonb_array_elements(CAST(:payload AS jsonb)) AS item"  # no column of ours is called so
 _UNNEST_IN_ORDER = "jsonb_array_elements(CAST(:payload AS jsonb)) WITH ORDINALITY AS item (item, place)"
-_WRITE_THIS = "Write sqlite:///nurture.db or postgresql://user@host/name."
+_URL_HINT = "Write sqlite:///nurture.db or postgresql://user@host/name."
 
 
 class Database:
@@ -56,9 +53,9 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = _parsed(url)
+        self.url = _parse_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
-        self._kept: dict[Hashable, Any] = {}
+        self._cache: dict[Hashable, Any] = {}
         self.machine: Machine | None = None
         self.engine = _engine(self.url.render_as_string(hide_password=False), sqlite=self.is_sqlite)
         if self.file is not None:
@@ -70,7 +67,7 @@ class Database:
         return self.url.set(drivername=self.url.get_backend_name()).render_as_string(hide_password=True)
 
     @property
-    def place(self) -> str:
+    def location(self) -> str:
         """Return what tells this database from others of this machine: its path, or its server and name."""
         if self.file is not None:
             return str(self.file.resolve())
@@ -97,12 +94,12 @@ class Database:
         """Take the rights of other accounts from the SQLite file and what SQLite keeps beside it."""
         if self.file is not None:
             for path in (self.file, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal"))):
-                tighten(path)
+                restrict_permissions(path)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads; a write inside it is an error."""
-        with explained(self.name), self.engine.connect() as connection:
+        with raise_database_unusable(self.name), self.engine.connect() as connection:
             connection.execution_options(nurture_read=True, postgresql_readonly=True)
             if not self.is_sqlite:
                 yield connection
@@ -113,7 +110,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that commits at the end, or leaves nothing behind."""
-        with explained(self.name):
+        with raise_database_unusable(self.name):
             with self.engine.begin() as connection:
                 steps: dict[AtCommit, list[Any]] = {}
                 connection.info[_AT_COMMIT] = steps
@@ -133,7 +130,7 @@ class Database:
     @contextmanager
     def alter(self) -> Iterator[Connection]:
         """Open a writing transaction in which tables may be replaced: SQLite checks no foreign keys in it."""
-        with explained(self.name), self.engine.connect() as connection:
+        with raise_database_unusable(self.name), self.engine.connect() as connection:
             if not self.is_sqlite:
                 with connection.begin():
                     yield connection
@@ -149,31 +146,31 @@ class Database:
         One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
         keeps no NUL character: it becomes U+FFFD on both databases, so that one row cannot stop its batch.
         """
-        listed = self._unfolded(columns).bindparams(payload=self.payload(columns, rows))
-        return listed.columns(*typed(columns)).cte(name)
+        listed = self._unnested_rows(columns).bindparams(payload=self.payload(columns, rows))
+        return listed.columns(*typed_columns(columns)).cte(name)
 
-    def rows_to_come(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
+    def rows_parameter(self, name: str, columns: Mapping[str, TypeEngine[Any]]) -> FromClause:
         """Return a table expression whose rows come with each execution, as the parameter `payload`."""
-        return self._unfolded(columns).columns(*typed(columns)).cte(name)
+        return self._unnested_rows(columns).columns(*typed_columns(columns)).cte(name)
 
-    def kept(self, key: Hashable, make: Callable[[], Made]) -> Made:
+    def cached(self, key: Hashable, build: Callable[[], T]) -> T:
         """Return what was made under *key* before, or make it now.
 
         For statements that run many times a second: making one costs more than running it.
         """
-        if key not in self._kept:
-            self._kept[key] = make()
-        made: Made = self._kept[key]
+        if key not in self._cache:
+            self._cache[key] = build()
+        made: T = self._cache[key]
         return made
 
     def payload(self, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
         """Return *rows* as the one parameter that carries them."""
-        return payload_of(columns, rows)
+        return to_json_payload(columns, rows)
 
-    def _unfolded(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
-        pick = pick_sqlite if self.is_sqlite else pick_postgres
+    def _unnested_rows(self, columns: Mapping[str, TypeEngine[Any]]) -> TextClause:
+        pick = sqlite_column_sql if self.is_sqlite else postgres_column_sql
         listed = ", ".join(
-            f'{pick(place, kind)} AS "{label}"' for place, (label, kind) in enumerate(columns.items())
+            f'{pick(position, kind)} AS "{label}"' for position, (label, kind) in enumerate(columns.items())
         )
         unnest = _UNNEST_SQLITE if self.is_sqlite else _UNNEST_POSTGRES
         return text(f"SELECT {listed} FROM {unnest}")  # noqa: S608 - names come from the code, values are bound
@@ -185,35 +182,38 @@ class Database:
         columns: Mapping[str, TypeEngine[Any]],
         rows: Sequence[Sequence[Any]],
         *,
-        once: bool = False,
-        keys: Sequence[str] = (),
+        ignore_conflicts: bool = False,
+        unique_columns: Sequence[str] = (),
     ) -> int:
-        """Insert *rows* with one statement; return how many went in. *once* passes over those already there.
+        """Insert *rows* with one statement; return how many went in.
 
-        For a table that numbers its rows, name instead the *keys*, columns each unique: PostgreSQL takes an
-        id for a row before it finds a conflict, and the id is lost, so what is there is left out before.
+        *ignore_conflicts* passes over those already there. For a table that numbers its rows, name instead
+        the *unique_columns*, each unique: PostgreSQL takes an id for a row before it finds a conflict, and
+        the id is lost, so what is there is left out before.
 
         SQLite takes one prepared statement many times, which is three times as fast as unfolding JSON there.
         """
         if not rows:
             return 0
         names = ", ".join(f'"{name}"' for name in columns)
-        unless = " ON CONFLICT DO NOTHING" if once or keys else ""
+        unless = " ON CONFLICT DO NOTHING" if ignore_conflicts or unique_columns else ""
         if self.is_sqlite:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
-            return connection.exec_driver_sql(statement, bound(columns, rows)).rowcount
-        listed = ", ".join(f"{pick_postgres(place, kind)}" for place, kind in enumerate(columns.values()))
-        chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if keys else _UNNEST_POSTGRES}"  # noqa: S608
-        for position, key in enumerate(keys):
+            return connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
+        listed = ", ".join(
+            f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values())
+        )
+        chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
+        for position, key in enumerate(unique_columns):
             place = list(columns).index(key)
-            given = pick_postgres(place, columns[key])
+            value_sql = postgres_column_sql(place, columns[key])
             chosen += " AND" if position else " WHERE"
-            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {given})"
+            chosen += f" NOT EXISTS (SELECT FROM {table} AS had WHERE had.{key} = {value_sql})"
             rows = first_of_each(rows, place)
-        chosen += " ORDER BY place" if keys else ""  # a plan may look for known rows in any order
+        chosen += " ORDER BY place" if unique_columns else ""  # a plan may look for known rows in any order
         statement = f"INSERT INTO {table} ({names}) {chosen}{unless}"
-        return connection.execute(text(statement), {"payload": payload_of(columns, rows)}).rowcount
+        return connection.execute(text(statement), {"payload": to_json_payload(columns, rows)}).rowcount
 
     def ids(self, name: str, ids: Sequence[int]) -> FromClause:
         """Return *ids* as a table expression with the column `id`."""
@@ -224,11 +224,13 @@ class Database:
         if count == 0:
             return []
         if self.is_sqlite:
-            asked = f"SELECT max(coalesce(max(id), 0), coalesce(({_ONWARD}), 0)) FROM {table}"  # noqa: S608
-            newest = connection.execute(text(asked), {"name": table}).scalar_one()
+            newest_query = (
+                f"SELECT max(coalesce(max(id), 0), coalesce(({_LAST_SEQUENCE_ID}), 0)) FROM {table}"  # noqa: S608
+            )
+            newest = connection.execute(text(newest_query), {"name": table}).scalar_one()
             return list(range(newest + 1, newest + 1 + count))
-        wanted = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
-        return list(connection.execute(wanted, {"name": table, "count": count}).scalars())
+        query = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
+        return list(connection.execute(query, {"name": table, "count": count}).scalars())
 
     def close(self) -> None:
         """Give every connection back."""
@@ -237,22 +239,22 @@ class Database:
             self.machine.close()
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         shown = re.sub(r":[^:@/]*@", ":***@", url)
-        raise DatabaseUnusable(
-            f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_WRITE_THIS}"
+        raise DatabaseUnavailable(
+            f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_URL_HINT}"
         ) from error
     backend, _, driver = parsed.drivername.partition("+")
     if backend == "postgres":
         backend = "postgresql"
     if backend not in _DRIVERS:
-        raise DatabaseUnusable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_WRITE_THIS}")
+        raise DatabaseUnavailable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_URL_HINT}")
     if driver not in ("", _DRIVERS[backend]):
-        raise DatabaseUnusable(
-            f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_WRITE_THIS}"
+        raise DatabaseUnavailable(
+            f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_URL_HINT}"
         )
     return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
 
@@ -282,7 +284,7 @@ def _engine(url: str, *, sqlite: bool) -> Engine:
             pool_pre_ping=True,
             connect_args={"options": "-c timezone=UTC", "connect_timeout": 10},
         )
-        event.listen(engine, "handle_error", without_values)
+        event.listen(engine, "handle_error", strip_row_values)
 
         @event.listens_for(engine, "connect")
         def _look_at(connection: Any, _record: object) -> None:

@@ -8,9 +8,9 @@ from typing import Final
 
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as AllTaken
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnavailable
 
 _UPGRADE: Final = "The database has no tables yet, or old ones. Run `nurture admin upgrade`."
 _READ_ONLY: Final = "The database is read-only. Check the permissions of the file and its folder."
@@ -35,9 +35,9 @@ _CONNECTING: Final = (
     ("role", "PostgreSQL does not know this user. Check NURTURE_DATABASE_URL, or create the role."),
     ("database", "PostgreSQL has no such database. Create it, then run `nurture admin upgrade`."),
 )
-_SILENT: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
-_IN_THE_WAY: Final = "Two programs stood in each other's way; this one stepped back. Run it again."
-_ALL_TAKEN: Final = "All connections to the database are taken. Try again in a moment."
+_UNREACHABLE: Final = "The database does not answer. Check NURTURE_DATABASE_URL and that the server runs."
+_CONFLICT: Final = "Two programs stood in each other's way; this one stepped back. Run it again."
+_POOL_EXHAUSTED: Final = "All connections to the database are taken. Try again in a moment."
 _POSTGRES: Final = {
     "42P01": _UPGRADE,
     "42703": _UPGRADE,
@@ -46,30 +46,30 @@ _POSTGRES: Final = {
     "42501": "The database's user may not do this. Grant it the rights on its own database.",
     "53100": _DISK,
     "53300": "PostgreSQL has no free connection. Raise max_connections, or stop a worker.",
-    "40P01": _IN_THE_WAY,
-    "40001": _IN_THE_WAY,
-    "57P01": _SILENT,
-    "57P02": _SILENT,
-    "57P03": _SILENT,
+    "40P01": _CONFLICT,
+    "40001": _CONFLICT,
+    "57P01": _UNREACHABLE,
+    "57P02": _UNREACHABLE,
+    "57P03": _UNREACHABLE,
 }
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Raise errors of the set-up of the database *name* as DatabaseUnusable; leave all others alone."""
+def raise_database_unusable(name: str) -> Iterator[None]:
+    """Raise errors of the set-up of the database *name* as DatabaseUnavailable; leave all others alone."""
     try:
         yield
     except DBAPIError as error:
         remedy = _remedy(error)
         if remedy is None:
             raise
-        said = " ".join(str(error.orig).split())
-        raise DatabaseUnusable(f"{remedy} ({name}: {said})") from error
-    except AllTaken as error:
-        raise DatabaseUnusable(f"{_ALL_TAKEN} ({name})") from error
+        driver_message = " ".join(str(error.orig).split())
+        raise DatabaseUnavailable(f"{remedy} ({name}: {driver_message})") from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(f"{_POOL_EXHAUSTED} ({name})") from error
 
 
-def without_values(context: ExceptionContext) -> None:
+def strip_row_values(context: ExceptionContext) -> None:
     """Take the values of rows out of what PostgreSQL says of a statement, wherever that is shown or logged.
 
     Its DETAIL and CONTEXT quote whole rows, and data exceptions (class 22) the value in their first line.
@@ -78,13 +78,13 @@ def without_values(context: ExceptionContext) -> None:
     code, diag = getattr(error, "sqlstate", None), getattr(error, "diag", None)
     if not code or diag is None:
         return
-    said = "a value does not fit" if code.startswith("22") else str(diag.message_primary)
-    error.args = (f"{said} ({code})",)
+    message = "a value does not fit" if code.startswith("22") else str(diag.message_primary)
+    error.args = (f"{message} ({code})",)
     if context.sqlalchemy_exception is not None:
         context.sqlalchemy_exception.args = (f"{type(error).__name__}: {error}",)
 
 
-def passes(error: BaseException) -> bool:
+def is_transaction_conflict(error: BaseException) -> bool:
     """Say whether *error* comes of two transactions in each other's way: the same one may succeed now."""
     driver = error if isinstance(error, DBAPIError) else error.__cause__
     if not isinstance(driver, DBAPIError):
@@ -94,13 +94,13 @@ def passes(error: BaseException) -> bool:
 
 
 def _remedy(error: DBAPIError) -> str | None:
-    said = str(error.orig).lower()
+    driver_message = str(error.orig).lower()
     if type(error.orig).__module__.startswith("sqlite3"):
-        return next((remedy for sign, remedy in _SQLITE if sign in said), None)
+        return next((remedy for sign, remedy in _SQLITE if sign in driver_message), None)
     code: str | None = getattr(error.orig, "sqlstate", None)
     if code is not None:
         return _POSTGRES.get(code)
-    if not error.connection_invalidated and "fatal:" in said:
-        refused = said.rpartition("fatal:")[2]
-        return next((remedy for sign, remedy in _CONNECTING if sign in refused), _SILENT)
-    return _SILENT
+    if not error.connection_invalidated and "fatal:" in driver_message:
+        refused = driver_message.rpartition("fatal:")[2]
+        return next((remedy for sign, remedy in _CONNECTING if sign in refused), _UNREACHABLE)
+    return _UNREACHABLE

@@ -15,21 +15,21 @@ _clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
 _message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
-class Kept(NamedTuple):
+class ClockState(NamedTuple):
     """The kind of time in which a database lives, and the newest time that it has seen (UTC)."""
 
     mode: Mode
     seen_at: datetime
 
 
-def kept(connection: Connection) -> Kept | None:
+def read_clock_state(connection: Connection) -> ClockState | None:
     """Return what the database knows of time, None when nothing has run in it yet."""
     row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
-    return None if row is None else Kept._make(row)
+    return None if row is None else ClockState._make(row)
 
 
 def require_writable(database: Database) -> None:
-    """Write to *database*, and take it back. Raises DatabaseUnusable."""
+    """Write to *database*, and take it back. Raises DatabaseUnavailable."""
     with database.write() as connection:
         connection.execute(update(_clock).values(seen_at=_clock.c.seen_at))
         connection.rollback()
@@ -41,14 +41,14 @@ def journal_mode(connection: Connection) -> str:
     return mode
 
 
-def server_now(connection: Connection) -> datetime:
+def read_server_time(connection: Connection) -> datetime:
     """Return what time it is on PostgreSQL's own machine: only to compare clocks, never to decide by."""
-    told: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-    return told
+    server_time: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+    return server_time
 
 
-def next_due(connection: Connection) -> datetime | None:
+def read_next_send_at(connection: Connection) -> datetime | None:
     """Return when the first of the messages that wait may go, None if none waits."""
-    wanted = select(func.min(_message.c.send_at)).where(_message.c.state == "planned")
-    first: datetime | None = connection.execute(wanted).scalar_one()
+    query = select(func.min(_message.c.send_at)).where(_message.c.state == "planned")
+    first: datetime | None = connection.execute(query).scalar_one()
     return first

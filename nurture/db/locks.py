@@ -5,8 +5,8 @@ nothing of an earlier kind once they have one of a later:
 
 1. the locks of `Lock`, in the order in which they stand there, but for SENDING;
 2. leads, which means their rows of custody: all that the transaction will write about, in one statement and
-   in the order of their ids (`changes.hold`). A claim that skips what others have (`SKIP LOCKED`) waits for
-   nobody, and comes at any time;
+   in the order of their ids (`changeset.lock_leads`). A claim that skips what others have (`SKIP
+   LOCKED`) waits for nobody, and comes at any time;
 3. `Lock.SENDING`;
 4. everything else: rows that belong to leads which one holds (messages, offers, signals, addresses), in any
    order; rows that belong to no lead, several at once, in the order of their keys, or skipping what others
@@ -48,7 +48,7 @@ def acquire(database: Database, connection: Connection, lock: Lock) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(_FIRST + lock)))
 
 
-def freeze(database: Database, connection: Connection) -> None:
+def use_snapshot(database: Database, connection: Connection) -> None:
     """Let all statements of this transaction see the same moment; call it before the first one."""
     if not database.is_sqlite:  # SQLite's transactions do so by themselves
         connection.execution_options(isolation_level="REPEATABLE READ")

@@ -18,34 +18,36 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.db import instance
-from nurture.db.suppression_journal import SUFFIX, Line, OptOutLog
-from nurture.domain.address import mark_of
-from nurture.errors import Refused
+from nurture.db.suppression_journal import SUFFIX, JournalLine, SuppressionJournal
+from nurture.domain.address import erasure_hash
+from nurture.errors import InvalidState
 from nurture.files import make_folder
 
 _SYSTEM_ID: Final = Path("/etc/machine-id")
-_DIGITS: Final = 20
+_GENERATION_DIGITS: Final = 20
 _log: Final = logging.getLogger(__name__)
 
 
-class OlderThanSeen(Refused):
+class DatabaseOutdated(InvalidState):
     """The database is older than what this machine has seen. `nurture admin restored` says what to do."""
 
 
 class Machine:
     """This machine in the eyes of one database.
 
-    *folder* outlives the database. *origin* names it, *salt* keys its hashes, *place* tells it from
-    a copy that this machine uses as well, and *now* is its clock. Nothing is created before it is needed, and
-    OSError says that the folder cannot be used.
+    *folder* outlives the database. *installation_id* names it, *salt* keys its hashes, *location* tells it
+    from a copy that this machine uses as well, and *now* is its clock. Nothing is created before it is
+    needed, and OSError says that the folder cannot be used.
     """
 
-    def __init__(self, folder: Path, origin: str, salt: str, place: str, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, folder: Path, installation_id: str, salt: str, location: str, now: Callable[[], datetime]
+    ) -> None:
         self.folder = folder
-        self.origin = origin
+        self.installation_id = installation_id
         self._salt = salt
         self._now = now
-        self._path = folder / f"{origin}-{sha256(place.encode()).hexdigest()[:8]}.seen"
+        self._path = folder / f"{installation_id}-{sha256(location.encode()).hexdigest()[:8]}.generation"
         self._lock = Lock()
 
     @cached_property
@@ -66,70 +68,75 @@ class Machine:
         return sha256(f"nurture|{system}|{own.read_text('ascii')}".encode()).hexdigest()[:16]
 
     @cached_property
-    def optouts(self) -> OptOutLog:
+    def suppression_journal(self) -> SuppressionJournal:
         """Return this machine's suppression journal."""
-        return OptOutLog(self.folder / f"{self.origin}-{self.id}{SUFFIX}", self._now)
+        return SuppressionJournal(self.folder / f"{self.installation_id}-{self.id}{SUFFIX}", self._now)
 
-    def journals(self) -> list[Path]:
+    def list_journals(self) -> list[Path]:
         """Return every suppression journal of this database in the folder."""
-        return sorted(self.folder.glob(f"{self.origin}-*{SUFFIX}"))
+        return sorted(self.folder.glob(f"{self.installation_id}-*{SUFFIX}"))
 
-    def mark(self, normal: str) -> str:
+    def address_hash(self, normal: str) -> str:
         """Return the keyed hash of a normalised address, as journals name it."""
-        return mark_of(normal, self._salt)
+        return erasure_hash(normal, self._salt)
 
-    def seen(self) -> int | None:
+    def newest_generation(self) -> int | None:
         """Return the newest generation that this machine has seen, None if it never saw this database."""
         try:
-            return _read(self._path.read_bytes())
+            return _parse_generation(self._path.read_bytes())
         except FileNotFoundError:
             return None
 
-    def seen_anywhere(self) -> int | None:
+    def newest_generation_of_any_copy(self) -> int | None:
         """Return the newest generation seen of this database or of a copy of it, None if there is none."""
-        found = [_read(path.read_bytes()) for path in self.folder.glob(f"{self.origin}-*.seen")]
+        found = [
+            _parse_generation(path.read_bytes())
+            for path in self.folder.glob(f"{self.installation_id}-*.generation")
+        ]
         return max((one for one in found if one is not None), default=None)
 
-    def saw(self, generation: int) -> None:
+    def record_generation(self, generation: int) -> None:
         """Remember *generation*, unless a newer one was seen."""
         with self._lock:
             fcntl.flock(self._file, fcntl.LOCK_EX)  # other processes of this machine
             try:
-                before = _read(os.pread(self._file, _DIGITS, 0))
+                before = _parse_generation(os.pread(self._file, _GENERATION_DIGITS, 0))
                 if before is None or generation > before:
-                    os.pwrite(self._file, b"%0*d" % (_DIGITS, generation), 0)
+                    os.pwrite(self._file, b"%0*d" % (_GENERATION_DIGITS, generation), 0)
             finally:
                 fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def before_calls(self, connection: Connection, _: Sequence[object]) -> Callable[[], None]:
+    def before_external_calls(self, connection: Connection, _: Sequence[object]) -> Callable[[], None]:
         """Begin a generation, as the last of the transaction before something leaves for good.
 
         Each generation that this machine saw had committed, so the new one is above it; if it is not, the
-        database has been put back meanwhile. Raises OlderThanSeen, and OSError: then nothing may leave.
+        database has been put back meanwhile. Raises DatabaseOutdated, and OSError: then nothing may leave.
         """
-        generation = instance.grow(connection)
-        seen = self.seen()
-        if seen is not None and seen >= generation:
-            raise OlderThanSeen(older(generation - 1, seen))
+        generation = instance.increment_generation(connection)
+        newest_seen = self.newest_generation()
+        if newest_seen is not None and newest_seen >= generation:
+            raise DatabaseOutdated(describe_outdated(generation - 1, newest_seen))
         os.fstat(self._file)  # if it cannot be opened, nothing may leave
-        return lambda: self.saw(generation)
+        return lambda: self.record_generation(generation)
 
-    def before_optouts(self, connection: Connection, lines: Sequence[Line]) -> Callable[[], None]:
-        """Put *lines* on the disk, as the last of the transaction that makes them true.
+    def before_suppressions(
+        self, connection: Connection, entries: Sequence[JournalLine]
+    ) -> Callable[[], None]:
+        """Put *entries* on the disk, as the last of the transaction that makes them true.
 
         An opt-out is never refused because its journal cannot be written: it stands in the database.
         """
-        generation = instance.grow(connection)
+        generation = instance.increment_generation(connection)
         try:
-            name = self.optouts.write(lines)
+            name = self.suppression_journal.write(entries)
         except OSError as error:
             _log.error("the suppression journal in %s cannot be written: %s", self.folder, error.strerror)
             return lambda: None
 
         def committed() -> None:
             with suppress(OSError):
-                self.optouts.commit(name)
-                self.saw(generation)
+                self.suppression_journal.commit(name)
+                self.record_generation(generation)
 
         return committed
 
@@ -143,18 +150,18 @@ class Machine:
         file = self.__dict__.pop("_file", None)
         if file is not None:
             os.close(file)
-        optouts = self.__dict__.pop("optouts", None)
-        if optouts is not None:
-            optouts.close()
+        journal = self.__dict__.pop("suppression_journal", None)
+        if journal is not None:
+            journal.close()
 
 
-PUT_BACK: Final = "a backup was put in its place"
+BACKUP_RESTORED: Final = "a backup was put in its place"
 
 
-def older(generation: int, seen: int) -> str:
+def describe_outdated(generation: int, newest_seen: int) -> str:
     """Say that a database is older than what was seen of it."""
-    return f"it is older than what this machine has seen (generation {generation:,} of {seen:,}): {PUT_BACK}"
+    return f"it is older than what this machine has seen (generation {generation:,} of {newest_seen:,}): {BACKUP_RESTORED}"
 
 
-def _read(digits: bytes) -> int | None:
+def _parse_generation(digits: bytes) -> int | None:
     return int(digits) if digits.isdigit() else None

@@ -12,47 +12,49 @@ from sqlalchemy import BigInteger, Boolean, ColumnClause, Date, Float, Integer, 
 from sqlalchemy.sql import column
 from sqlalchemy.types import TypeEngine
 
-from nurture.db.types import Json, UtcDateTime, in_utc
+from nurture.db.types import Json, UtcDateTime, to_utc
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")  # an even number of backslashes, then the escape
 
 
-def first_of_each(rows: Sequence[Sequence[Any]], place: int) -> Sequence[Sequence[Any]]:
-    """Return *rows* without those whose key at *place* another had before; null is no key."""
+def first_of_each(rows: Sequence[Sequence[Any]], position: int) -> Sequence[Sequence[Any]]:
+    """Return *rows* without those whose key at *position* another had before; null is no key."""
     first: dict[Any, Any] = {}
-    return [row for row in rows if row[place] is None or first.setdefault(row[place], row) is row]
+    return [row for row in rows if row[position] is None or first.setdefault(row[position], row) is row]
 
 
-def typed(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
+def typed_columns(columns: Mapping[str, TypeEngine[Any]]) -> list[ColumnClause[Any]]:
     """Return the columns of a table expression."""
     return [column(label, kind) for label, kind in columns.items()]
 
 
 def _times(columns: Mapping[str, TypeEngine[Any]]) -> list[int]:
-    return [place for place, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
+    return [position for position, kind in enumerate(columns.values()) if isinstance(kind, UtcDateTime)]
 
 
-def payload_of(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
+def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> str:
     """Return *rows* as JSON; every time in a column of times is aware, and written in UTC."""
     times = _times(columns)
-    plain = [tuple(row) for row in rows]
-    for number, row in enumerate(plain):
-        for place in times:
-            moment = row[place]
-            if moment is not None and (type(moment) is not datetime or moment.tzinfo is not UTC):
-                plain[number] = (*row[:place], in_utc(moment), *row[place + 1 :])
-                row = plain[number]  # noqa: PLW2901 - two times of one row may need it
-    payload = orjson.dumps(plain).decode()
+    values = [tuple(row) for row in rows]
+    for number, row in enumerate(values):
+        for position in times:
+            timestamp = row[position]
+            if timestamp is not None and (type(timestamp) is not datetime or timestamp.tzinfo is not UTC):
+                values[number] = (*row[:position], to_utc(timestamp), *row[position + 1 :])
+                row = values[number]  # noqa: PLW2901 - two times of one row may need it
+    payload = orjson.dumps(values).decode()
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
-def bound(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+def to_driver_rows(
+    columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
+) -> list[tuple[Any, ...]]:
     """Return *rows* as SQLite's driver takes them. By column: calls per value cost as much as inserts."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
-    for place, kind in enumerate(columns.values()):
-        bind = _BINDERS.get(type(kind))
+    for position, kind in enumerate(columns.values()):
+        bind = _DRIVER_CONVERTERS.get(type(kind))
         if bind is not None:
-            listed[place] = bind(listed[place])
+            listed[position] = bind(listed[position])
     return list(zip(*listed, strict=True))
 
 
@@ -62,12 +64,13 @@ def _texts(values: Sequence[Any]) -> Sequence[Any]:
     return [value if value is None else value.replace("\0", "\N{REPLACEMENT CHARACTER}") for value in values]
 
 
-def _moments(values: Sequence[Any]) -> Sequence[Any]:
-    plain = [
-        value if value is None or (type(value) is datetime and value.tzinfo is UTC) else in_utc(value)
+def _timestamps_to_driver(values: Sequence[Any]) -> Sequence[Any]:
+    in_utc_values = [
+        value if value is None or (type(value) is datetime and value.tzinfo is UTC) else to_utc(value)
         for value in values
     ]
-    texts: list[Any] = orjson.loads(orjson.dumps(plain))  # as `encode` writes them, four times as fast
+    # As `encode_timestamp` writes them, four times as fast.
+    texts: list[Any] = orjson.loads(orjson.dumps(in_utc_values))
     return texts
 
 
@@ -84,19 +87,19 @@ def _document(value: object) -> str:
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
-_BINDERS: dict[type, Callable[[Sequence[Any]], Sequence[Any]]] = {
-    UtcDateTime: _moments,
+_DRIVER_CONVERTERS: dict[type, Callable[[Sequence[Any]], Sequence[Any]]] = {
+    UtcDateTime: _timestamps_to_driver,
     Date: _dates,
     type(Json): _documents,
     String: _texts,
 }
 
 
-def pick_sqlite(place: int, kind: TypeEngine[Any]) -> str:
-    """Return what reads the value at *place* of a row of JSON."""
+def sqlite_column_sql(position: int, kind: TypeEngine[Any]) -> str:
+    """Return what reads the value at *position* of a row of JSON."""
     if isinstance(kind, type(Json)):
-        return f"NULLIF(json_quote(json_extract(value, '$[{place}]')), 'null')"
-    return f"json_extract(value, '$[{place}]')"
+        return f"NULLIF(json_quote(json_extract(value, '$[{position}]')), 'null')"
+    return f"json_extract(value, '$[{position}]')"
 
 
 _POSTGRES_CASTS: dict[type, str] = {
@@ -110,9 +113,9 @@ _POSTGRES_CASTS: dict[type, str] = {
 }
 
 
-def pick_postgres(place: int, kind: TypeEngine[Any]) -> str:
-    """Return what reads the value at *place* of a row of JSON, as *kind*."""
+def postgres_column_sql(position: int, kind: TypeEngine[Any]) -> str:
+    """Return what reads the value at *position* of a row of JSON, as *kind*."""
     if isinstance(kind, type(Json)):
-        return f"NULLIF(item -> {place}, 'null'::jsonb)"
+        return f"NULLIF(item -> {position}, 'null'::jsonb)"
     cast = next(name for type_, name in _POSTGRES_CASTS.items() if isinstance(kind, type_))
-    return f"(item ->> {place})::{cast}"
+    return f"(item ->> {position})::{cast}"

@@ -18,11 +18,11 @@ from sqlalchemy import Connection, inspect
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables.crm import metadata
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnavailable
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
-_ENVIRONMENT = ThreadLock()
-_NEVER_RELEASED = (
+_ALEMBIC_LOCK = ThreadLock()
+_UNRELEASED_REVISIONS = (
     *("0001_the_house", "0002_trusted_delivery", "0003_evidence_and_scores", "0004_mail_events", "0005_api"),
     *("0006_own_links", "0007_pace", "0008_replies", "0009_routing", "0010_offers", "0011_pace", "0012_crm"),
     *("0013_audit", "0014_approval", "0015_open_verdicts"),
@@ -49,14 +49,14 @@ def require_current(db: Database) -> None:
     """Refuse a database whose tables are older or newer than this nurture.
 
     Raises:
-        DatabaseUnusable: it must be upgraded, or a newer nurture made it.
+        DatabaseUnavailable: it must be upgraded, or a newer nurture made it.
     """
     found = current(db)
     if found == head():
         return
     _require_known(db, found, _scripts())
     state = "has no tables yet" if found is None else f"is at revision {found}, this nurture needs {head()}"
-    raise DatabaseUnusable(f"The database {db.name} {state}. Run `nurture admin upgrade`.")
+    raise DatabaseUnavailable(f"The database {db.name} {state}. Run `nurture admin upgrade`.")
 
 
 def upgrade(db: Database, *more: Path) -> list[str]:
@@ -66,9 +66,9 @@ def upgrade(db: Database, *more: Path) -> list[str]:
     finds nothing to do. *more* are folders with revisions beside nurture's own.
 
     Raises:
-        DatabaseUnusable: a newer or an unreleased nurture made this database, or it has other tables in it.
+        DatabaseUnavailable: a newer or an unreleased nurture made this database, or it has other tables.
     """
-    with _alone(db) as connection:
+    with _exclusive_connection(db) as connection:
         found = _revision(connection)
         scripts = _scripts(*more)
         _require_known(db, found, scripts)
@@ -86,14 +86,14 @@ def _run(connection: Connection, scripts: ScriptDirectory) -> list[str]:
         return pending
 
     # Alembic's environment is one per program, not one per thread.
-    with _ENVIRONMENT, EnvironmentContext(Config(), scripts, fn=steps) as environment:
+    with _ALEMBIC_LOCK, EnvironmentContext(Config(), scripts, fn=steps) as environment:
         environment.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
         environment.run_migrations()
     return applied
 
 
 @contextmanager
-def _alone(db: Database) -> Iterator[Connection]:
+def _exclusive_connection(db: Database) -> Iterator[Connection]:
     """Open a writing transaction that no other upgrade shares."""
     with db.alter() as connection:
         if not db.is_sqlite:
@@ -104,7 +104,7 @@ def _alone(db: Database) -> Iterator[Connection]:
         broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
         if broken:
             tables = ", ".join(sorted({row[0] for row in broken}))
-            raise DatabaseUnusable(
+            raise DatabaseUnavailable(
                 f"{db.name} was not upgraded: rows of {tables} point to rows that are not there. "
                 "Restore the last good copy of the file and upgrade that."
             )
@@ -117,12 +117,12 @@ def _revision(connection: Connection) -> str | None:
 def _require_known(db: Database, found: str | None, scripts: ScriptDirectory) -> None:
     if found is None or found in {script.revision for script in scripts.walk_revisions()}:
         return
-    if found in _NEVER_RELEASED:
-        raise DatabaseUnusable(
+    if found in _UNRELEASED_REVISIONS:
+        raise DatabaseUnavailable(
             f"The database {db.name} is of revision {found}, from before the first release, and cannot be "
             "upgraded. Name a new database in NURTURE_DATABASE_URL and run `nurture admin upgrade`."
         )
-    raise DatabaseUnusable(
+    raise DatabaseUnavailable(
         f"The database {db.name} was made by a newer nurture (revision {found}; this one knows {head()}). "
         "Install the newer nurture, or name another database in NURTURE_DATABASE_URL."
     )
@@ -131,7 +131,7 @@ def _require_known(db: Database, found: str | None, scripts: ScriptDirectory) ->
 def _require_empty(db: Database, connection: Connection) -> None:
     ours = sorted(set(inspect(connection).get_table_names()) & set(metadata.tables))
     if ours:
-        raise DatabaseUnusable(
+        raise DatabaseUnavailable(
             f"The database {db.name} already has tables that nurture's migrations did not make: "
             f"{', '.join(ours[:5])}. Give nurture a database of its own in NURTURE_DATABASE_URL."
         )

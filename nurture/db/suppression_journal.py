@@ -17,31 +17,31 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from nurture.db.types import in_utc
-from nurture.domain.consent.suppression import Act, Scope
+from nurture.db.types import to_utc
+from nurture.domain.consent.suppression import LogAction, SuppressionScope
 from nurture.files import sync_folder
 
-SUFFIX: Final = ".optouts"
+SUFFIX: Final = ".suppressions"
 ERASED: Final = "erase"
-"""The act of a line that says that a person was erased."""
+"""The action of a line that says that a person was erased."""
 
-_BEGUN: Final = "begun"
-_ACTS: Final = {act: act for act in (Act.SUPPRESS.value, Act.OPT_IN.value, ERASED)}
+_STARTED: Final = "started"
+_ACTIONS: Final = {action: action for action in (LogAction.SUPPRESS.value, LogAction.OPT_IN.value, ERASED)}
 
 
-class Line(NamedTuple):
-    """One act about an address, which *mark* names: its keyed hash."""
+class JournalLine(NamedTuple):
+    """One action about an address, which *address_hash* names: its keyed hash."""
 
-    mark: str
-    act: str
+    address_hash: str
+    action: str
     scope: str
     ref: str
     source: str
     at: datetime
 
 
-class OptOutLog:
-    """The journal of one machine for one database, at *path*; *now* tells when it was begun."""
+class SuppressionJournal:
+    """The journal of one machine for one database, at *path*; *now* tells when it was started."""
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
         self.path = path
@@ -49,33 +49,33 @@ class OptOutLog:
         self._file: int | None = None
         self._lock = Lock()
 
-    def open(self) -> int:
+    def open_file(self) -> int:
         """Create the file where it is missing, and return its descriptor."""
         with self._lock:
             if self._file is None:
-                fresh = not self.path.exists()
+                is_new = not self.path.exists()
                 self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-                if fresh:
-                    begun = [_BEGUN, self._now()]
-                    os.write(self._file, orjson.dumps(begun, option=orjson.OPT_APPEND_NEWLINE))
+                if is_new:
+                    header = [_STARTED, self._now()]
+                    os.write(self._file, orjson.dumps(header, option=orjson.OPT_APPEND_NEWLINE))
                     os.fsync(self._file)
                     sync_folder(self.path.parent)
                 elif (size := os.fstat(self._file).st_size) and os.pread(self._file, 1, size - 1) != b"\n":
                     os.write(self._file, b"\n")  # whoever wrote last died in the middle of a line
             return self._file
 
-    def write(self, lines: Sequence[Line]) -> str:
-        """Put *lines* on the disk; return by which name `commit` confirms them."""
-        name, file = token_hex(8), self.open()
-        whole = b"".join(orjson.dumps([name, *line], option=orjson.OPT_APPEND_NEWLINE) for line in lines)
-        if os.write(file, whole) != len(whole):
+    def write(self, entries: Sequence[JournalLine]) -> str:
+        """Put *entries* on the disk; return by which name `commit` confirms them."""
+        name, file = token_hex(8), self.open_file()
+        data = b"".join(orjson.dumps([name, *line], option=orjson.OPT_APPEND_NEWLINE) for line in entries)
+        if os.write(file, data) != len(data):
             raise OSError(f"{self.path} took only a part of what was written; is its disk full?")
         os.fsync(file)
         return name
 
-    def commit(self, name: str) -> None:
-        """Confirm what `write` wrote under *name*. If this is lost, its opt-ins do not count."""
-        os.write(self.open(), orjson.dumps([name], option=orjson.OPT_APPEND_NEWLINE))
+    def commit(self, batch_id: str) -> None:
+        """Confirm what `write` wrote under *batch_id*. If this is lost, its opt-ins do not count."""
+        os.write(self.open_file(), orjson.dumps([batch_id], option=orjson.OPT_APPEND_NEWLINE))
 
     def close(self) -> None:
         """Give the open file back. Closing twice is allowed."""
@@ -85,42 +85,53 @@ class OptOutLog:
                 os.close(file)
 
 
-class Journaled(NamedTuple):
-    """What journals say, the oldest act first; *torn* lines could not be read.
+class JournalContents(NamedTuple):
+    """What journals say, the oldest action first; *unreadable* lines could not be read.
 
-    *begun* is when the oldest of them was begun: it knows of nothing before. None: none is whole.
+    *started_at* is when the oldest of them was started: it knows of nothing before. None: none is whole.
     """
 
-    lines: list[Line]
-    torn: int
-    begun: datetime | None
+    entries: list[JournalLine]
+    unreadable: int
+    started_at: datetime | None
 
 
-def read(paths: Iterable[Path]) -> Journaled:
+def read_journals(paths: Iterable[Path]) -> JournalContents:
     """Return what the files say together. Raises OSError for one that cannot be read."""
-    lines: set[Line] = set()
-    begun: list[datetime] = []
-    torn = 0
+    lines: set[JournalLine] = set()
+    started: list[datetime] = []
+    unreadable = 0
     for path in paths:
-        acts: list[tuple[str, Line]] = []
+        batch_entries: list[tuple[str, JournalLine]] = []
         committed: set[str] = set()
         for raw in filter(None, path.read_bytes().split(b"\n")):
             try:
                 match orjson.loads(raw):
-                    case ["begun", str(at)]:
-                        begun.append(_moment(at))
+                    case ["started", str(at)]:
+                        started.append(_parse_timestamp(at))
                     case [str(name)]:
                         committed.add(name)
-                    case [str(name), str(mark), str(act), str(scope), str(ref), str(source), str(at)]:
-                        where = Scope(scope).value
-                        acts.append((name, Line(mark, _ACTS[act], where, ref, source, _moment(at))))
+                    case [str(name), str(hash_), str(action), str(scope), str(ref), str(source), str(at)]:
+                        line = JournalLine(
+                            hash_,
+                            _ACTIONS[action],
+                            SuppressionScope(scope).value,
+                            ref,
+                            source,
+                            _parse_timestamp(at),
+                        )
+                        batch_entries.append((name, line))
                     case _:
-                        torn += 1
+                        unreadable += 1
             except (ValueError, KeyError):
-                torn += 1
-        lines |= {line for name, line in acts if line.act != Act.OPT_IN or name in committed}
-    return Journaled(sorted(lines, key=lambda line: (line.at, line)), torn, min(begun, default=None))
+                unreadable += 1
+        lines |= {
+            line for name, line in batch_entries if line.action != LogAction.OPT_IN or name in committed
+        }
+    return JournalContents(
+        sorted(lines, key=lambda line: (line.at, line)), unreadable, min(started, default=None)
+    )
 
 
-def _moment(text: str) -> datetime:
-    return in_utc(datetime.fromisoformat(text))
+def _parse_timestamp(text: str) -> datetime:
+    return to_utc(datetime.fromisoformat(text))

@@ -12,25 +12,25 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from sqlmodel import Field
 
 
-def encode(moment: datetime) -> str:
-    """Return *moment* as both databases read it: ISO text in UTC, which sorts as the moments do.
+def encode_timestamp(timestamp: datetime) -> str:
+    """Return *timestamp* as both databases read it: ISO text in UTC, which sorts as the moments do.
 
     The text has microseconds only where there are any; "+" sorts before ".", so the order holds. orjson
     writes the same form by itself.
 
     Raises:
-        ValueError: *moment* has no time zone.
+        ValueError: *timestamp* has no time zone.
     """
-    return in_utc(moment).isoformat()
+    return to_utc(timestamp).isoformat()
 
 
-def in_utc(moment: datetime) -> datetime:
-    """Return *moment* in UTC; raises ValueError if it has no time zone."""
-    if moment.tzinfo is UTC and type(moment) is datetime:
-        return moment
-    if moment.tzinfo is None:
-        raise ValueError(f"a time without a zone cannot be stored: {moment!r}")
-    stamp = moment.astimezone(UTC)  # still the caller's subclass, which orjson does not know
+def to_utc(timestamp: datetime) -> datetime:
+    """Return *timestamp* in UTC; raises ValueError if it has no time zone."""
+    if timestamp.tzinfo is UTC and type(timestamp) is datetime:
+        return timestamp
+    if timestamp.tzinfo is None:
+        raise ValueError(f"a time without a zone cannot be stored: {timestamp!r}")
+    stamp = timestamp.astimezone(UTC)  # still the caller's subclass, which orjson does not know
     return datetime.combine(stamp.date(), stamp.time(), UTC)
 
 
@@ -50,7 +50,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         """Refuse naive values."""
         if value is None:
             return None
-        return in_utc(value) if dialect.name == "postgresql" else encode(value)
+        return to_utc(value) if dialect.name == "postgresql" else encode_timestamp(value)
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], datetime | None]:  # noqa: ARG002
         """Return aware UTC. Not as `process_result_value`, which wraps each value in two more calls."""
@@ -77,7 +77,9 @@ def generated_id() -> Any:
     return Field(default=None, primary_key=True, sa_type=Id, sa_column_args=[Identity()])
 
 
-def key_to(target: str, *, index: bool = False) -> Any:
+def shared_primary_key(target: str, *, index: bool = False) -> Any:
     """Return a primary key that is the number of another row, such as "lead.id"."""
-    told = {"autoincrement": False}
-    return Field(primary_key=True, sa_type=Id, foreign_key=target, index=index, sa_column_kwargs=told)
+    column_options = {"autoincrement": False}
+    return Field(
+        primary_key=True, sa_type=Id, foreign_key=target, index=index, sa_column_kwargs=column_options
+    )

@@ -1,22 +1,29 @@
 """The files that marketers and sales write, checked as a whole and turned into domain values."""
 
-from nurture.definitions.folder import Sources, read_folder, survey_folder
-from nurture.definitions.project import Rules, TrackRules, check, load, misfits, read
+from nurture.definitions.folder import Sources, read_folder, scan_folder
+from nurture.definitions.project import (
+    ProjectDefinitions,
+    TrackDefinition,
+    check,
+    find_policy_mismatches,
+    load,
+    read,
+)
 from nurture.definitions.sending_limits import load_sending
-from nurture.definitions.track_change import describe_change
-from nurture.definitions.yaml_reader import lines_of
+from nurture.definitions.track_change import removed_steps
+from nurture.definitions.yaml_reader import line_numbers
 
 __all__ = [
-    "Rules",
+    "ProjectDefinitions",
     "Sources",
-    "TrackRules",
+    "TrackDefinition",
     "check",
-    "describe_change",
-    "lines_of",
+    "find_policy_mismatches",
+    "line_numbers",
     "load",
     "load_sending",
-    "misfits",
     "read",
     "read_folder",
-    "survey_folder",
+    "removed_steps",
+    "scan_folder",
 ]

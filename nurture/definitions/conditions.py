@@ -10,26 +10,25 @@ from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field
 
-from nurture.definitions.schema_check import Shape, Wrong, read_shape
+from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Line, Name, PositiveSpan
-from nurture.definitions.yaml_reader import Named, Node, Reading, nearest
-from nurture.domain.lead import Fact
-from nurture.domain.planning.conditions import Any as AnyOf
+from nurture.definitions.yaml_reader import Node, ParseContext, TrackReference, suggest_name
+from nurture.domain.lead import FieldValue
+from nurture.domain.planning.comparisons import Comparison, normalize_postcode
 from nurture.domain.planning.conditions import (
-    Comparison,
+    AllOf,
+    AnyOf,
     Condition,
     DecidesWithin,
-    Did,
-    Every,
-    Fit,
+    FieldCondition,
+    FitCondition,
     InTrack,
     Not,
-    Postcode,
-    Score,
-    plain_postcode,
+    PostcodeCondition,
+    ScoreCondition,
+    SignalCondition,
 )
-from nurture.domain.planning.conditions import Field as FactTest
-from nurture.domain.scoring.bant import FIELDS, Bant, Sure
+from nurture.domain.scoring.bant import BANT_FIELDS, BantCondition, Confidence
 from nurture.domain.signals import SignalKind
 
 ALWAYS: Final = ("always", "everybody")
@@ -39,16 +38,16 @@ _COMPARISONS: Final = tuple(comparison.value for comparison in Comparison)
 _LISTS: Final = frozenset({Comparison.IN, Comparison.NOT_IN})
 FIT_LETTERS: Final = ("A", "B", "C", "D")
 """From the best to the worst."""
-_OF_LISTS: Final = {Comparison.IS: Comparison.IN, Comparison.IS_NOT: Comparison.NOT_IN}
+_LIST_COMPARISONS: Final = {Comparison.IS: Comparison.IN, Comparison.IS_NOT: Comparison.NOT_IN}
 _NUMBERS: Final = frozenset({Comparison.AT_LEAST, Comparison.AT_MOST})
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class KnownEmails:
     """Which emails a `did` may name: the step id by what people call it. None: they are not known here."""
 
     emails: Mapping[str, str] | None
-    no_emails_because: str = ""
+    unavailable_reason: str = ""
 
 
 class _DidShape(Shape):
@@ -86,76 +85,80 @@ class _InTrackShape(Shape):
     in_track: Name = Field(examples=["keep-warm"])
 
 
-def read_condition(node: Node, scope: Scope, reading: Reading) -> Condition | None:
+def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
     """Read one condition; None, with its faults noted, where it is none."""
     if node.value in ALWAYS:
-        return Every(())
+        return AllOf(())
     if node.value in NEVER:
         return AnyOf(())
     if not isinstance(node.value, dict) or not node.value:
         shown = f"`{node.value}`" if node.value else "nothing"
-        reading.fault(node, f"{shown} is not a condition", _EXAMPLE)
+        context.add_problem(node, f"{shown} is not a condition", _EXAMPLE)
         return None
-    verbs = [key for key in node.value if key in QUESTIONS]
+    verbs = [key for key in node.value if key in CONDITION_READERS]
     if len(verbs) == 1:
-        return QUESTIONS[verbs[0]](node, scope, reading)
+        return CONDITION_READERS[verbs[0]](node, known_emails, context)
     if verbs:
         both = " and ".join(f"`{verb}`" for verb in verbs)
-        reading.fault(
+        context.add_problem(
             node, f"one condition asks {both}", "Put each into its own line under `all:` or `any:`."
         )
         return None
     key = next(iter(node.value))
-    reading.fault(node, f"`{key}` is not a question that a condition can ask", nearest(key, QUESTIONS))
+    context.add_problem(
+        node, f"`{key}` is not a question that a condition can ask", suggest_name(key, CONDITION_READERS)
+    )
     return None
 
 
-def _parts(node: Node, verb: str, scope: Scope, reading: Reading) -> tuple[Condition, ...] | None:
+def _parts(
+    node: Node, verb: str, known_emails: KnownEmails, context: ParseContext
+) -> tuple[Condition, ...] | None:
     inner = node.parts[verb]
-    _refuse_others(node, verb, reading)
+    _reject_other_keys(node, verb, context)
     if not isinstance(inner.value, list) or not inner.value:
-        reading.fault(
+        context.add_problem(
             inner,
             f"`{verb}` needs a list of conditions",
             f"Write {verb}: and under it lines that begin with `- `.",
         )
         return None
-    found = [read_condition(part, scope, reading) for part in inner.items()]
+    found = [read_condition(part, known_emails, context) for part in inner.items()]
     read = tuple(part for part in found if part is not None)
     return read if len(read) == len(found) else None
 
 
-def _refuse_others(node: Node, verb: str, reading: Reading) -> None:
+def _reject_other_keys(node: Node, verb: str, context: ParseContext) -> None:
     for key, part in node.parts.items():
         if key != verb:
-            reading.fault(
+            context.add_problem(
                 part,
                 f"`{key}` stands beside `{verb}`",
                 f"Put it into the list under `{verb}:`, or take it out.",
             )
 
 
-def _all(node: Node, scope: Scope, reading: Reading) -> Condition | None:
-    parts = _parts(node, "all", scope, reading)
-    return None if parts is None else Every(parts)
+def _all(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
+    parts = _parts(node, "all", known_emails, context)
+    return None if parts is None else AllOf(parts)
 
 
-def _any(node: Node, scope: Scope, reading: Reading) -> Condition | None:
-    parts = _parts(node, "any", scope, reading)
+def _any(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
+    parts = _parts(node, "any", known_emails, context)
     return None if parts is None else AnyOf(parts)
 
 
-def _not(node: Node, scope: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "not", reading)
-    part = read_condition(node.parts["not"], scope, reading)
+def _not(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
+    _reject_other_keys(node, "not", context)
+    part = read_condition(node.parts["not"], known_emails, context)
     return None if part is None else Not(part)
 
 
-def _field(node: Node, _: Scope, reading: Reading) -> Condition | None:
+def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
     name = node.value["field"]
     others = [key for key in node.value if key != "field"]
     if not isinstance(name, str) or not name.strip():
-        reading.fault(
+        context.add_problem(
             node.parts["field"],
             "`field` does not name a fact",
             "Write for example `{field: title, contains: director}`.",
@@ -163,46 +166,52 @@ def _field(node: Node, _: Scope, reading: Reading) -> Condition | None:
         return None
     unknown = [key for key in others if key not in _COMPARISONS]
     for key in unknown:
-        reading.fault(node.parts[key], f"`{key}` is not a way to compare a field", nearest(key, _COMPARISONS))
+        context.add_problem(
+            node.parts[key], f"`{key}` is not a way to compare a field", suggest_name(key, _COMPARISONS)
+        )
     if len(others) != 1:
         both = " and ".join(f"`{key}`" for key in others) or "no test"
-        reading.fault(node, f"`field: {name}` has {both}", f"Write one of: {', '.join(_COMPARISONS)}.")
+        context.add_problem(node, f"`field: {name}` has {both}", f"Write one of: {', '.join(_COMPARISONS)}.")
     if unknown or len(others) != 1:
         return None
-    test = Comparison(others[0])
+    comparison = Comparison(others[0])
     if isinstance(node.value[others[0]], list):
-        test = _OF_LISTS.get(test, test)
+        comparison = _LIST_COMPARISONS.get(comparison, comparison)
     try:
-        return FactTest(name, test, _compared(test, node.value[others[0]]))
-    except Wrong as wrong:
-        reading.fault(node.parts[others[0]], f"`{test.value}`: {wrong.what}", wrong.instead)
+        return FieldCondition(name, comparison, _read_comparison_value(comparison, node.value[others[0]]))
+    except InvalidValue as error:
+        context.add_problem(node.parts[others[0]], f"`{comparison.value}`: {error.message}", error.suggestion)
         return None
 
 
-def _compared(test: Comparison, given: Any) -> Fact | tuple[Fact, ...]:
-    if test in _LISTS or (test is Comparison.CONTAINS and isinstance(given, list)):
+def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | tuple[FieldValue, ...]:
+    if comparison in _LISTS or (comparison is Comparison.CONTAINS and isinstance(given, list)):
         if not isinstance(given, list) or not given:
-            raise Wrong("it needs a list", f"Write for example `{test.value}: [Germany, Austria]`.")
-        return tuple(read_fact(value) for value in given)
-    if test is Comparison.EXISTS:
+            raise InvalidValue(
+                "it needs a list", f"Write for example `{comparison.value}: [Germany, Austria]`."
+            )
+        return tuple(read_field_value(value) for value in given)
+    if comparison is Comparison.EXISTS:
         if not isinstance(given, bool):
-            raise Wrong(f"`{given}` is not yes or no", "Write `exists: yes` or `exists: no`.")
+            raise InvalidValue(f"`{given}` is not yes or no", "Write `exists: yes` or `exists: no`.")
         return given
-    if test in _NUMBERS and (isinstance(given, bool) or not isinstance(given, int | float)):
-        raise Wrong(f"`{given}` is not a number", f"Write for example `{test.value}: 50`.")
-    if test is Comparison.CONTAINS and (not isinstance(given, str) or not given.strip()):
-        raise Wrong(f"`{given}` is not a text", "Write a word, or a list of words, in quotes if need be.")
-    return read_fact(given)
+    if comparison in _NUMBERS and (isinstance(given, bool) or not isinstance(given, int | float)):
+        raise InvalidValue(f"`{given}` is not a number", f"Write for example `{comparison.value}: 50`.")
+    if comparison is Comparison.CONTAINS and (not isinstance(given, str) or not given.strip()):
+        raise InvalidValue(
+            f"`{given}` is not a text", "Write a word, or a list of words, in quotes if need be."
+        )
+    return read_field_value(given)
 
 
-def read_fact(given: Any) -> Fact:
+def read_field_value(given: Any) -> FieldValue:
     """Read the value of a fact; dates become text, as facts hold them."""
     if given is None or isinstance(given, list | dict):
-        raise Wrong("this is not one value", "Write a word, a number, yes or no.")
+        raise InvalidValue("this is not one value", "Write a word, a number, yes or no.")
     if isinstance(given, date):
         return given.isoformat()
-    fact: Fact = given
-    return fact
+    field_value: FieldValue = given
+    return field_value
 
 
 def read_kind(name: str) -> SignalKind:
@@ -210,125 +219,126 @@ def read_kind(name: str) -> SignalKind:
     try:
         return SignalKind(name)
     except ValueError:
-        raise Wrong(
-            f"`{name}` is not something that a lead can do", nearest(name, list(SignalKind))
+        raise InvalidValue(
+            f"`{name}` is not something that a lead can do", suggest_name(name, list(SignalKind))
         ) from None
 
 
-def _did(node: Node, scope: Scope, reading: Reading) -> Condition | None:
-    shape = read_shape(_DidShape, node, reading, "a `did` condition")
+def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
+    shape = read_shape(_DidShape, node, context, "a `did` condition")
     if shape is None:
         return None
     try:
         kind = read_kind(shape.did)
-        email = None if shape.email is None else _email(shape.email, scope)
-    except Wrong as wrong:
-        at = node.parts["email"] if wrong.what.startswith("email") else node.parts["did"]
-        reading.fault(at, wrong.what, wrong.instead)
+        email = None if shape.email is None else _email(shape.email, known_emails)
+    except InvalidValue as error:
+        at = node.parts["email"] if error.message.startswith("email") else node.parts["did"]
+        context.add_problem(at, error.message, error.suggestion)
         return None
-    return Did(kind, email, shape.link, shape.times, shape.within)
+    return SignalCondition(kind, email, shape.link, shape.times, shape.within)
 
 
-def _email(name: str, scope: Scope) -> str:
-    if scope.no_emails_because:
-        raise Wrong(
-            f"email `{name}` cannot be asked about here: {scope.no_emails_because}", "Leave `email:` out."
+def _email(name: str, known_emails: KnownEmails) -> str:
+    if known_emails.unavailable_reason:
+        raise InvalidValue(
+            f"email `{name}` cannot be asked about here: {known_emails.unavailable_reason}",
+            "Leave `email:` out.",
         )
-    if scope.emails is None:
+    if known_emails.emails is None:
         return name
-    if name not in scope.emails:
-        raise Wrong(f"email `{name}` is not sent by any step", nearest(name, scope.emails))
-    return scope.emails[name]
+    if name not in known_emails.emails:
+        raise InvalidValue(f"email `{name}` is not sent by any step", suggest_name(name, known_emails.emails))
+    return known_emails.emails[name]
 
 
-def _score(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    shape = _one_bound(_ScoreShape, node, "score", "{score: {at_least: 40}}", reading)
-    return None if shape is None else Score(shape.at_least, shape.below)
+def _score(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    shape = _read_bound(_ScoreShape, node, "score", "{score: {at_least: 40}}", context)
+    return None if shape is None else ScoreCondition(shape.at_least, shape.below)
 
 
-def _fit(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    shape = _one_bound(_FitShape, node, "fit", "{fit: {at_least: B}}", reading)
-    return None if shape is None else Fit(shape.at_least, shape.below)
+def _fit(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    shape = _read_bound(_FitShape, node, "fit", "{fit: {at_least: B}}", context)
+    return None if shape is None else FitCondition(shape.at_least, shape.below)
 
 
-def _one_bound(
-    shape_of: type[Bounded], node: Node, name: str, example: str, reading: Reading
+def _read_bound(
+    shape_of: type[Bounded], node: Node, name: str, example: str, context: ParseContext
 ) -> Bounded | None:
     """Read what asks for one of `at_least` and `below`."""
-    _refuse_others(node, name, reading)
+    _reject_other_keys(node, name, context)
     inner = node.parts[name]
-    shape = read_shape(shape_of, inner, reading, f"`{name}`")
+    shape = read_shape(shape_of, inner, context, f"`{name}`")
     if shape is None:
         return None
     if (shape.at_least is None) is (shape.below is None):
         what = f"`{name}` needs one of `at_least` and `below`"
-        reading.fault(inner, what, f"Write for example `{example}`.")
+        context.add_problem(inner, what, f"Write for example `{example}`.")
         return None
     return shape
 
 
-def _timeline(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "timeline", reading)
-    shape = read_shape(_TimelineShape, node.parts["timeline"], reading, "`timeline`")
+def _timeline(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    _reject_other_keys(node, "timeline", context)
+    shape = read_shape(_TimelineShape, node.parts["timeline"], context, "`timeline`")
     return None if shape is None else DecidesWithin(ceil(shape.decides_within / timedelta(days=1)))
 
 
-def _postcode(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "postcode", reading)
+def _postcode(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    _reject_other_keys(node, "postcode", context)
     inner = node.parts["postcode"]
-    shape = read_shape(_PostcodeShape, inner, reading, "`postcode`")
+    shape = read_shape(_PostcodeShape, inner, context, "`postcode`")
     if shape is None:
         return None
     country = shape.country.upper()
     if len(country) != 2 or not country.isalpha():
         what = f"`{shape.country}` is not a country's code"
-        reading.fault(inner.parts["country"], what, "Write its two letters, such as `DE`.")
+        context.add_problem(inner.parts["country"], what, "Write its two letters, such as `DE`.")
         return None
-    first, last = plain_postcode(shape.first), plain_postcode(shape.last)
+    first, last = normalize_postcode(shape.first), normalize_postcode(shape.last)
     if first[: len(last)] > last[: len(first)]:
-        reading.fault(
+        context.add_problem(
             inner, f"no postcode lies from `{shape.first}` to `{shape.last}`", "Write the lower first."
         )
         return None
-    return Postcode(country, first, last)
+    return PostcodeCondition(country, first, last)
 
 
-_SURE: Final[Mapping[str, Sure | None]] = {
-    "known": Sure.TOLD,
-    "guessed": Sure.GUESSED,
-    "confirmed": Sure.CONFIRMED,
+_CONFIDENCE: Final[Mapping[str, Confidence | None]] = {
+    "known": Confidence.STATED,
+    "guessed": Confidence.GUESSED,
+    "confirmed": Confidence.CONFIRMED,
     "unknown": None,
 }
-_BANT: Final = "Write for example `{bant: {budget: known, need: confirmed}}` or `{bant: {at_least: 3}}`."
+_BANT_HINT: Final = "Write for example `{bant: {budget: known, need: confirmed}}` or `{bant: {at_least: 3}}`."
 
 
-def _bant(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    _refuse_others(node, "bant", reading)
+def _bant(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    _reject_other_keys(node, "bant", context)
     inner = node.parts["bant"]
     if not isinstance(inner.value, dict) or not inner.value:
-        reading.fault(inner, "`bant` asks for nothing", _BANT)
+        context.add_problem(inner, "`bant` asks for nothing", _BANT_HINT)
         return None
-    wanted: dict[str, Sure | None] = {}
+    min_confidence: dict[str, Confidence | None] = {}
     for key, part in inner.parts.items():
         if key == "at_least" and len(inner.parts) == 1 and part.value in (1, 2, 3, 4):
-            return Bant({}, int(part.value))
-        if key not in FIELDS or part.value not in _SURE:
-            reading.fault(part, f"`{key}: {part.value}` is nothing that `bant` can ask", _BANT)
+            return BantCondition({}, int(part.value))
+        if key not in BANT_FIELDS or part.value not in _CONFIDENCE:
+            context.add_problem(part, f"`{key}: {part.value}` is nothing that `bant` can ask", _BANT_HINT)
             return None
-        wanted[str(key)] = _SURE[part.value]
-    return Bant(wanted)
+        min_confidence[str(key)] = _CONFIDENCE[part.value]
+    return BantCondition(min_confidence)
 
 
-def _in_track(node: Node, _: Scope, reading: Reading) -> Condition | None:
-    shape = read_shape(_InTrackShape, node, reading, "an `in_track` condition")
+def _in_track(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
+    shape = read_shape(_InTrackShape, node, context, "an `in_track` condition")
     if shape is None:
         return None
-    reading.named.append(Named(node.parts["in_track"], shape.in_track))
+    context.track_references.append(TrackReference(node.parts["in_track"], shape.in_track))
     return InTrack(shape.in_track)
 
 
-_Reader = Callable[[Node, Scope, Reading], Condition | None]
-QUESTIONS: Final[Mapping[str, _Reader]] = {
+_Reader = Callable[[Node, KnownEmails, ParseContext], Condition | None]
+CONDITION_READERS: Final[Mapping[str, _Reader]] = {
     "all": _all,
     "any": _any,
     "not": _not,

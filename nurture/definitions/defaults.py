@@ -12,15 +12,15 @@ from nurture.definitions.folder import DEFAULTS, Sources
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.senders import check_sender
 from nurture.definitions.values import Address, Between, Days, Line, Name, PositiveSpan, Span, Text, Zone
-from nurture.definitions.yaml_reader import Node, Reading, read_yaml
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.planning.calendar import Window
-from nurture.domain.planning.program import Cap, Sender
+from nurture.domain.planning.program import FrequencyCap, Sender
 
-PLAIN = "plain"
+PLAIN_LAYOUT = "plain"
 
 
 @dataclass(frozen=True, slots=True)
-class Sending:
+class SendingDefaults:
     """When a track sends."""
 
     window: Window = field(default_factory=Window)
@@ -33,9 +33,9 @@ class Defaults:
     """What tracks start from."""
 
     sender: Sender = field(default_factory=lambda: Sender("", "", ""))
-    sending: Sending = field(default_factory=Sending)
-    cap: Cap = field(default_factory=lambda: Cap(2, timedelta(days=7)))
-    layout: str = PLAIN
+    sending: SendingDefaults = field(default_factory=SendingDefaults)
+    cap: FrequencyCap = field(default_factory=lambda: FrequencyCap(2, timedelta(days=7)))
+    layout: str = PLAIN_LAYOUT
 
 
 class DefaultsShape(Shape):
@@ -44,7 +44,7 @@ class DefaultsShape(Shape):
     sender: Any = Field(examples=["{name: Nora, email: nora@example.com, postal_address: ...}"])
     send: Any = Field(None, examples=["{between: 09:00-17:00}"])
     cap: Any = Field(None, examples=["{touches: 2, per: 7 days}"])
-    layout: Name = Field(PLAIN, examples=[PLAIN])
+    layout: Name = Field(PLAIN_LAYOUT, examples=[PLAIN_LAYOUT])
 
 
 class SenderShape(Shape):
@@ -56,7 +56,7 @@ class SenderShape(Shape):
     reply_to: Address = Field("", examples=["hello@example.com"])
 
 
-class SenderPart(Shape):
+class SenderOverrideShape(Shape):
     """What a track says differently about its sender."""
 
     name: Line | None = Field(None, examples=["Nora from Larkfield"])
@@ -82,54 +82,54 @@ class CapShape(Shape):
     per: PositiveSpan = Field(examples=["7 days"])
 
 
-def read_defaults(sources: Sources, reading: Reading) -> Defaults:
+def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
     """Read defaults.yaml; what is faulty is noted, and stands in with the built-in default."""
     text = sources.get(DEFAULTS)
     if text is None:
-        reading.fault(
+        context.add_problem(
             Node(DEFAULTS, 1, None),
             "this file is missing",
             "Write it: it names the sender and the postal address.",
         )
         return Defaults()
-    node = read_yaml(DEFAULTS, text, reading)
+    node = read_yaml(DEFAULTS, text, context)
     if node is None:
         return Defaults()
-    shape = read_shape(DefaultsShape, node, reading, "the defaults")
+    shape = read_shape(DefaultsShape, node, context, "the defaults")
     cap = node.part("cap")
-    per = read_shape(CapShape, cap, reading, "`cap`") if cap is not None else None
+    per = read_shape(CapShape, cap, context, "`cap`") if cap is not None else None
     defaults = Defaults(
-        sender=_sender(node.part("sender"), reading),
-        sending=read_sending(node.part("send"), Sending(), reading),
-        layout=shape.layout if shape is not None else PLAIN,
+        sender=_sender(node.part("sender"), context),
+        sending=read_sending(node.part("send"), SendingDefaults(), context),
+        layout=shape.layout if shape is not None else PLAIN_LAYOUT,
     )
-    return defaults if per is None else replace(defaults, cap=Cap(per.touches, per.per))
+    return defaults if per is None else replace(defaults, cap=FrequencyCap(per.touches, per.per))
 
 
-def _sender(node: Node | None, reading: Reading) -> Sender:
-    shape = None if node is None else read_shape(SenderShape, node, reading, "the sender")
+def _sender(node: Node | None, context: ParseContext) -> Sender:
+    shape = None if node is None else read_shape(SenderShape, node, context, "the sender")
     if node is None or shape is None:
         return Sender("", "", "")
-    check_sender(node, reading)
+    check_sender(node, context)
     return Sender(shape.name, shape.email, shape.postal_address, shape.reply_to)
 
 
-def override_sender(node: Node | None, sender: Sender, reading: Reading) -> Sender:
+def override_sender(node: Node | None, sender: Sender, context: ParseContext) -> Sender:
     """Return *sender* with what a track writes under `sender:`."""
-    shape = None if node is None else read_shape(SenderPart, node, reading, "the sender")
+    shape = None if node is None else read_shape(SenderOverrideShape, node, context, "the sender")
     if node is None or shape is None:
         return sender
-    check_sender(node, reading)
+    check_sender(node, context)
     return replace(sender, **shape.model_dump(exclude_none=True))
 
 
-def read_sending(node: Node | None, start: Sending, reading: Reading) -> Sending:
+def read_sending(node: Node | None, start: SendingDefaults, context: ParseContext) -> SendingDefaults:
     """Return *start* with what stands under `send:`."""
-    shape = None if node is None else read_shape(SendShape, node, reading, "`send`")
+    shape = None if node is None else read_shape(SendShape, node, context, "`send`")
     if shape is None:
         return start
     opens, closes = shape.between or (start.window.opens, start.window.closes)
     skip = start.window.skip_holidays if shape.skip_holidays is None else shape.skip_holidays
     window = Window(shape.days or start.window.days, opens, closes, skip)
     grace = start.grace if shape.grace is None else shape.grace
-    return Sending(window, shape.zone_fallback or start.zone_fallback, grace)
+    return SendingDefaults(window, shape.zone_fallback or start.zone_fallback, grace)

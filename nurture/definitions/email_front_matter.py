@@ -6,13 +6,15 @@ import re
 from typing import Final
 
 from nurture.definitions.folder import Sources
-from nurture.definitions.yaml_reader import Node, Reading, nearest
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 
 LAYOUTS: Final = "layouts/"
 _MJML: Final = ".mjml"
 _FENCE: Final = re.compile(r"^---[ \t]*$")
 _YES_OR_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
-_FRONT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
+_FRONT_MATTER_HINT: Final = (
+    "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
+)
 
 
 def layouts_in(sources: Sources) -> dict[str, str]:
@@ -24,39 +26,39 @@ def layouts_in(sources: Sources) -> dict[str, str]:
     }
 
 
-def check_front(file: str, text: str, reading: Reading) -> None:
+def check_front_matter(file: str, text: str, context: ParseContext) -> None:
     """Note an email without front matter or subject, in the words that the mail floor uses."""
-    front = _front(text)
+    front = _front_matter(text)
     if front is None:
-        reading.fault(Node(file, 1, None), "the email has no front matter", _FRONT)
+        context.add_problem(Node(file, 1, None), "the email has no front matter", _FRONT_MATTER_HINT)
     elif "subject" not in front:
         instead = "Add `subject: ...` to the front matter"
-        reading.fault(Node(file, 2, None), "the email has no subject", instead)
+        context.add_problem(Node(file, 2, None), "the email has no subject", instead)
     elif not front["subject"][1]:
         line, _ = front["subject"]
-        reading.fault(Node(file, line, None), "the subject is empty", "Write it after `subject:`")
+        context.add_problem(Node(file, line, None), "the subject is empty", "Write it after `subject:`")
 
 
-def chosen_layout(file: str, text: str, default: str, sources: Sources, reading: Reading) -> str:
+def email_layout(file: str, text: str, default: str, sources: Sources, context: ParseContext) -> str:
     """Return the layout that an email asks for, or *default*; one that does not exist is noted."""
     known = layouts_in(sources)
-    line, layout = (_front(text) or {}).get("layout", (1, default))
+    line, layout = (_front_matter(text) or {}).get("layout", (1, default))
     if layout not in known:
         what = f"there is no layout `{layout}` in {LAYOUTS}"
-        reading.fault(Node(file, line, None), what, nearest(layout, known))
+        context.add_problem(Node(file, line, None), what, suggest_name(layout, known))
     return layout
 
 
-def calls_to_action(file: str, text: str, reading: Reading) -> bool:
+def is_call_to_action(file: str, text: str, context: ParseContext) -> bool:
     """Tell whether an email asks the lead to talk to sales; what is neither yes nor no is noted."""
-    line, said = (_front(text) or {}).get("call_to_action", (1, "no"))
-    if said.lower() not in _YES_OR_NO:
-        what = f"`call_to_action: {said}` is neither yes nor no"
-        reading.fault(Node(file, line, None), what, "Write `call_to_action: yes`, or leave it out.")
-    return _YES_OR_NO.get(said.lower(), False)
+    line, value = (_front_matter(text) or {}).get("call_to_action", (1, "no"))
+    if value.lower() not in _YES_OR_NO:
+        what = f"`call_to_action: {value}` is neither yes nor no"
+        context.add_problem(Node(file, line, None), what, "Write `call_to_action: yes`, or leave it out.")
+    return _YES_OR_NO.get(value.lower(), False)
 
 
-def _front(text: str) -> dict[str, tuple[int, str]] | None:
+def _front_matter(text: str) -> dict[str, tuple[int, str]] | None:
     """Return the keys of the front matter with line and value, as far as one line shows them."""
     lines = text.split("\n")
     ends = [number for number, line in enumerate(lines) if _FENCE.match(line)][:2]

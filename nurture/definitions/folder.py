@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from nurture.domain.problems import Fault
+from nurture.domain.problems import Problem
 from nurture.errors import FileUnreadable
 
 Sources = Mapping[str, str]
@@ -27,20 +27,22 @@ def read_folder(path: str | Path) -> Sources:
 
     Raises FileUnreadable, naming all files that are not readable UTF-8 text.
     """
-    texts, unreadable = survey_folder(path)
+    texts, unreadable = scan_folder(path)
     if unreadable:
         root = Path(path)
         raise FileUnreadable(
-            "\n".join(f"{root / fault.file} cannot be read: {_in_a_row(fault)}." for fault in unreadable)
+            "\n".join(
+                f"{root / problem.file} cannot be read: {_format_problem(problem)}." for problem in unreadable
+            )
         )
     return texts
 
 
-def _in_a_row(fault: Fault) -> str:
-    return f"{fault.what}; {fault.instead[0].lower()}{fault.instead[1:]}"
+def _format_problem(problem: Problem) -> str:
+    return f"{problem.message}; {problem.suggestion[0].lower()}{problem.suggestion[1:]}"
 
 
-def survey_folder(path: str | Path) -> tuple[Sources, list[Fault]]:
+def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
     """Read the rules below *path* as far as they are readable, and name the files that are not.
 
     Those stand in the texts with a sign for each byte that is none, so that what names them is not at fault.
@@ -53,18 +55,18 @@ def survey_folder(path: str | Path) -> tuple[Sources, list[Fault]]:
             f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/."
         )
     texts: dict[str, str] = {}
-    faults: list[Fault] = []
+    problems: list[Problem] = []
     for file in _files(root):
         name = file.relative_to(root).as_posix()
         try:
             content = file.read_bytes()
         except OSError as error:
-            faults.append(Fault(name, 1, str(error.strerror or error), "Check its permissions"))
+            problems.append(Problem(name, 1, str(error.strerror or error), "Check its permissions"))
             texts[name] = ""
             continue
         texts[name] = _text(content)
-        faults += _not_text(name, content)
-    return texts, faults
+        problems += _encoding_problems(name, content)
+    return texts, problems
 
 
 def _files(root: Path) -> list[Path]:
@@ -87,7 +89,7 @@ def _text(content: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _not_text(name: str, content: bytes) -> list[Fault]:
+def _encoding_problems(name: str, content: bytes) -> list[Problem]:
     """Name the first byte that is not of a UTF-8 text."""
     try:
         content.decode("utf-8")
@@ -98,4 +100,4 @@ def _not_text(name: str, content: bytes) -> list[Fault]:
             return []
         byte, at, what = 0, content.index(b"\0"), "is not text"
     line = content.count(b"\n", 0, at) + 1
-    return [Fault(name, line, f"byte {at + 1} (0x{byte:02x}) {what}", _ENCODING)]
+    return [Problem(name, line, f"byte {at + 1} (0x{byte:02x}) {what}", _ENCODING)]

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from nurture.definitions.conditions import Scope, read_condition, read_fact
-from nurture.definitions.destinations import read_place
-from nurture.definitions.schema_check import Wrong
+from nurture.definitions.conditions import KnownEmails, read_condition, read_field_value
+from nurture.definitions.destinations import read_destination
+from nurture.definitions.schema_check import InvalidValue
 from nurture.definitions.steps import Block, Step, every_step
-from nurture.definitions.values import LONGEST_DAYS
-from nurture.definitions.yaml_reader import Node, Reading, nearest
+from nurture.definitions.values import MAX_DELAY_DAYS
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.conditions import Condition, Every
+from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.program import (
     FINALLY,
-    Again,
     Branch,
     Destination,
     Email,
@@ -25,80 +24,81 @@ from nurture.domain.planning.program import (
     HandOff,
     Instruction,
     Jump,
+    NextRound,
     Repeat,
-    SetFact,
+    SetField,
     Split,
     ToTrack,
     WaitFor,
 )
 
 _DAY: Final = timedelta(days=1)
-_NOWHERE: Final = Every(())
+_PLACEHOLDER_CONDITION: Final = AllOf(())
 
 
 @dataclass(frozen=True, slots=True)
-class Compiler:
+class ProgramCompiler:
     """Compiles the steps of one track. What cannot be read is noted as a fault and stands in as a blank."""
 
     track: str
-    scope: Scope
+    known_emails: KnownEmails
     finally_: Destination
-    reading: Reading
+    context: ParseContext
 
     def program(self, steps: list[Step]) -> tuple[Instruction, ...]:
         """Return the instructions of *steps* and, behind them, the end of the track."""
-        return (*self._all(steps, 0, in_repeat=False), End(FINALLY, self.finally_))
+        return (*self._compile_steps(steps, 0, in_repeat=False), End(FINALLY, self.finally_))
 
-    def _all(self, steps: list[Step], at: int, *, in_repeat: bool) -> list[Instruction]:
+    def _compile_steps(self, steps: list[Step], at: int, *, in_repeat: bool) -> list[Instruction]:
         found: list[Instruction] = []
         for step in steps:
-            found.extend(self._one(step, at + len(found), in_repeat=in_repeat))
+            found.extend(self._compile_step(step, at + len(found), in_repeat=in_repeat))
         return found
 
-    def _one(self, step: Step, at: int, *, in_repeat: bool) -> list[Instruction]:
+    def _compile_step(self, step: Step, at: int, *, in_repeat: bool) -> list[Instruction]:
         shape = step.shape
         match step.verb:
             case "wait_for" | "branch" | "split":
-                return self._fork(step, at, in_repeat=in_repeat)
+                return self._compile_fork(step, at, in_repeat=in_repeat)
             case "repeat":
-                return self._repeat(step, at)
+                return self._compile_repeat(step, at)
             case _ if shape is None:
                 return [Email(step.id, ("",), Delay())]
             case "email":
                 if len(shape.email) > 1 and not in_repeat:
                     what = f"the emails of `{step.id}` take turns in no repeat: only the first would ever go"
-                    self.reading.fault(
+                    self.context.add_problem(
                         step.node, what, "Put the step into a `repeat:`, or write one step for each email."
                     )
                 return [Email(step.id, shape.email, shape.after or Delay())]
             case "hand_off":
                 return [HandOff(step.id, shape.hand_off)]
             case "set":
-                return [self._set(step)]
+                return [self._compile_set(step)]
             case _:
-                return [self._end(step)]
+                return [self._compile_end(step)]
 
-    def _set(self, step: Step) -> Instruction:
+    def _compile_set(self, step: Step) -> Instruction:
         ((name, value),) = step.shape.set.items()
         try:
-            return SetFact(step.id, name, read_fact(value))
-        except Wrong as wrong:
-            self.reading.fault(step.node, f"`set: {name}`: {wrong.what}", wrong.instead)
-            return SetFact(step.id, name, None)
+            return SetField(step.id, name, read_field_value(value))
+        except InvalidValue as error:
+            self.context.add_problem(step.node, f"`set: {name}`: {error.message}", error.suggestion)
+            return SetField(step.id, name, None)
 
-    def _end(self, step: Step) -> Instruction:
+    def _compile_end(self, step: Step) -> Instruction:
         if step.shape.end is True:
             return End(step.id, self.finally_)
-        because = f"the track {self.track} ended at {step.id}"
-        to = read_place(
+        reason = f"the track {self.track} ended at {step.id}"
+        to = read_destination(
             step.node.parts["end"],
-            self.reading,
-            because,
+            self.context,
+            reason,
             "Write `end: true` to go where `finally` says, "
             "a track's name, `{queue: a-queue}` or `{close: unreachable}`.",
         )
         if to == ToTrack(self.track):
-            self.reading.fault(
+            self.context.add_problem(
                 step.node,
                 "this step ends the track and begins it again",
                 "Use `repeat:`, or name another track.",
@@ -106,9 +106,11 @@ class Compiler:
         return End(step.id, to or self.finally_)
 
     def _condition(self, node: Node | None) -> Condition:
-        return (read_condition(node, self.scope, self.reading) if node is not None else None) or _NOWHERE
+        return (
+            read_condition(node, self.known_emails, self.context) if node is not None else None
+        ) or _PLACEHOLDER_CONDITION
 
-    def _fork(self, step: Step, at: int, *, in_repeat: bool) -> list[Instruction]:
+    def _compile_fork(self, step: Step, at: int, *, in_repeat: bool) -> list[Instruction]:
         """Lay the blocks out behind the fork, each with a jump to what follows. An empty block is that."""
         body: list[Instruction] = []
         starts: list[int | None] = []
@@ -116,22 +118,22 @@ class Compiler:
         for block in step.blocks:
             starts.append(at + 1 + len(body) if block.steps else None)
             if block.steps:
-                body.extend(self._all(block.steps, at + 1 + len(body), in_repeat=in_repeat))
+                body.extend(self._compile_steps(block.steps, at + 1 + len(body), in_repeat=in_repeat))
                 jumps.append(len(body))
                 body.append(Jump(0))
         after = at + 1 + len(body)
         for place in jumps:
             body[place] = Jump(after)
-        return [self._fork_itself(step, [after if start is None else start for start in starts]), *body]
+        return [self._fork_instruction(step, [after if start is None else start for start in starts]), *body]
 
-    def _fork_itself(self, step: Step, starts: list[int]) -> Instruction:
+    def _fork_instruction(self, step: Step, starts: list[int]) -> Instruction:
         if step.verb == "wait_for":
             until = self._condition(step.node.part("wait_for"))
             up_to = step.shape.up_to if step.shape is not None else Delay()
             return WaitFor(step.id, until, up_to, *starts)
         if step.verb == "branch":
             conditions = [
-                self._condition(block_part(block, "when", step, place))
+                self._condition(case_part(block, "when", step, place))
                 for place, block in enumerate(step.blocks[:-1])
             ]
             return Branch(step.id, tuple(zip(conditions, starts, strict=False)), starts[-1])
@@ -142,96 +144,102 @@ class Compiler:
         ]
         names = [name for name, _, _ in arms]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            self.reading.fault(
+            self.context.add_problem(
                 step.node, f"two arms of the split are called `{name}`", "Give each arm a name of its own."
             )
         return Split(step.id, tuple(arms))
 
-    def _repeat(self, step: Step, at: int) -> list[Instruction]:
+    def _compile_repeat(self, step: Step, at: int) -> list[Instruction]:
         block = step.blocks[0]
-        body = self._all(block.steps, at + 1, in_repeat=True)
+        body = self._compile_steps(block.steps, at + 1, in_repeat=True)
         after = at + 2 + len(body)
         rounds = block.shape
         if rounds is None:
-            return [Repeat(step.id, 1, 1, 1, None, at + 1, after), *body, Again(at)]
+            return [Repeat(step.id, 1, 1, 1, None, at + 1, after), *body, NextRound(at)]
         every = rounds.every / _DAY
-        repeat = Repeat(step.id, every, rounds.growing, self._most(step, rounds), rounds.times, at + 1, after)
-        return [repeat, *body, Again(at)]
+        repeat = Repeat(
+            step.id, every, rounds.growth, self._max_pause(step, rounds), rounds.times, at + 1, after
+        )
+        return [repeat, *body, NextRound(at)]
 
-    def _most(self, step: Step, rounds: Any) -> float:
+    def _max_pause(self, step: Step, rounds: Any) -> float:
         every = rounds.every / _DAY
         if rounds.at_most is not None:
             most = float(rounds.at_most / _DAY)
             if most < every:
-                self.reading.fault(
+                self.context.add_problem(
                     step.node, "`at_most` is shorter than `every`", "Make it longer, or take it out."
                 )
-        elif rounds.times is None and rounds.growing > 1:
+        elif rounds.times is None and rounds.growth > 1:
             what = "a repeat without end grows without end"
-            self.reading.fault(step.node, what, "Write for example `at_most: 55 days`.")
+            self.context.add_problem(step.node, what, "Write for example `at_most: 55 days`.")
             return float(every)
         else:
-            most = float(every) * min(float(rounds.growing) ** min((rounds.times or 1) - 1, 200), 1e6)
-        if most > LONGEST_DAYS:
-            what = f"its pauses grow to over {LONGEST_DAYS} days"
-            self.reading.fault(step.node, what, f"Write `at_most:`, at most {LONGEST_DAYS} days.")
+            most = float(every) * min(float(rounds.growth) ** min((rounds.times or 1) - 1, 200), 1e6)
+        if most > MAX_DELAY_DAYS:
+            what = f"its pauses grow to over {MAX_DELAY_DAYS} days"
+            self.context.add_problem(step.node, what, f"Write `at_most:`, at most {MAX_DELAY_DAYS} days.")
         return most
 
 
-def block_part(block: Block, key: str, step: Step, place: int) -> Node | None:
+def case_part(block: Block, key: str, step: Step, place: int) -> Node | None:
     """Return the part *key* of the case that *block* came from."""
     case = step.node.parts["branch"].parts.get(place, block.node)
     return case.part(key)
 
 
-def check_program(instructions: tuple[Instruction, ...], steps: list[Step], reading: Reading) -> None:
+def check_program(instructions: tuple[Instruction, ...], steps: list[Step], context: ParseContext) -> None:
     """Note steps that no lead ever reaches, and repeats that can go round without an email."""
     nodes = {step.id: step.node for step in every_step(steps)}
-    reached = set(_walk(instructions, 0, through_emails=True))
-    lost_before = False
+    reached = set(_reachable(instructions, 0, through_emails=True))
+    previous_unreachable = False
     for place, instruction in enumerate(instructions):
-        if isinstance(instruction, Jump | Again) or instruction.step not in nodes:
+        if isinstance(instruction, Jump | NextRound) or instruction.step not in nodes:
             continue
-        lost = place not in reached
-        if lost and not lost_before:
+        unreachable = place not in reached
+        if unreachable and not previous_unreachable:
             what = f"the step `{instruction.step}` is never reached: what is before it ends or goes round"
-            reading.fault(
+            context.add_problem(
                 nodes[instruction.step], what, "Move it further up, or give the repeat before it `times:`."
             )
-        lost_before = lost
+        previous_unreachable = unreachable
         if isinstance(instruction, Repeat):
-            quiet = (instructions[at] for at in _walk(instructions, instruction.body, through_emails=False))
-            if any(isinstance(other, Again) and other.repeat == place for other in quiet):
+            without_email = (
+                instructions[at] for at in _reachable(instructions, instruction.body, through_emails=False)
+            )
+            if any(isinstance(other, NextRound) and other.repeat == place for other in without_email):
                 what = f"a round of `{instruction.step}` can pass without an email"
-                reading.fault(nodes[instruction.step], what, "Put an email on each way through it.")
+                context.add_problem(nodes[instruction.step], what, "Put an email on each way through it.")
 
 
-def tracks_without_an_email(instructions: tuple[Instruction, ...]) -> set[str]:
+def tracks_reached_without_email(instructions: tuple[Instruction, ...]) -> set[str]:
     """Return the tracks to which a lead can go on from here without having got an email."""
-    ends = (instructions[place] for place in _walk(instructions, 0, through_emails=False))
-    return {end.to.track for end in ends if isinstance(end, End) and isinstance(end.to, ToTrack)}
+    ends = (instructions[place] for place in _reachable(instructions, 0, through_emails=False))
+    return {
+        end.destination.track for end in ends if isinstance(end, End) and isinstance(end.destination, ToTrack)
+    }
 
 
-def _walk(instructions: tuple[Instruction, ...], start: int, *, through_emails: bool) -> Iterator[int]:
+def _reachable(instructions: tuple[Instruction, ...], start: int, *, through_emails: bool) -> Iterator[int]:
     """Yield the places that can be reached from *start*."""
     seen: set[int] = set()
-    coming = [start]
-    while coming:
-        place = coming.pop()
+    pending = [start]
+    while pending:
+        place = pending.pop()
         if place in seen:
             continue
         seen.add(place)
         yield place
         if through_emails or not isinstance(instructions[place], Email):
-            coming.extend(_next(instructions, place))
+            pending.extend(_successors(instructions, place))
 
 
-def _next(instructions: tuple[Instruction, ...], place: int) -> tuple[int, ...]:
+def _successors(instructions: tuple[Instruction, ...], place: int) -> tuple[int, ...]:
     instruction = instructions[place]
     match instruction:
         case Jump(target=target):
             return (target,)
-        case Again(repeat=repeat):
+        case NextRound(repeat=repeat):
             rounds = instructions[repeat]
             assert isinstance(rounds, Repeat)
             return (rounds.body,) if rounds.times is None else (rounds.body, rounds.then)
@@ -260,27 +268,33 @@ def email_steps(steps: list[Step]) -> Mapping[str, str]:
     return called
 
 
-def check_moves(moved: Mapping[str, Any], node: Node, ids: Mapping[str, Node], reading: Reading) -> None:
+def check_moved_steps(
+    moved_steps: Mapping[str, Any], node: Node, ids: Mapping[str, Node], context: ParseContext
+) -> None:
     """Note entries of `moved_to` that move a step which is there, or to one which is not."""
-    for old, new in moved.items():
+    for old, new in moved_steps.items():
         at = node.parts[old]
         if old in ids or old == FINALLY:
-            reading.fault(
+            context.add_problem(
                 at,
                 f"`moved_to` moves `{old}`, which is still a step",
                 "Take the line out, or rename the step.",
             )
         if not isinstance(new, str):
-            reading.fault(at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`.")
-        elif new not in ids and new not in moved and new != FINALLY:
-            reading.fault(
-                at, f"`moved_to` leads to `{new}`, which is not a step", nearest(new, [*ids, FINALLY])
+            context.add_problem(
+                at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`."
             )
-        elif _goes_round(old, moved):
-            reading.fault(at, f"`moved_to` leads `{old}` round in a circle", "Name a step of this track.")
+        elif new not in ids and new not in moved_steps and new != FINALLY:
+            context.add_problem(
+                at, f"`moved_to` leads to `{new}`, which is not a step", suggest_name(new, [*ids, FINALLY])
+            )
+        elif _has_cycle(old, moved_steps):
+            context.add_problem(
+                at, f"`moved_to` leads `{old}` round in a circle", "Name a step of this track."
+            )
 
 
-def _goes_round(old: str, moved: Mapping[str, str]) -> bool:
+def _has_cycle(old: str, moved: Mapping[str, str]) -> bool:
     seen: set[str] = set()
     while old in moved:
         if old in seen:

@@ -7,29 +7,29 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 
-from nurture.definitions.crm_status import read_crm_words
+from nurture.definitions.crm_status import read_crm_statuses
 from nurture.definitions.defaults import Defaults, read_defaults
-from nurture.definitions.destinations import check_named
-from nurture.definitions.email_front_matter import check_front, chosen_layout, layouts_in
+from nurture.definitions.destinations import check_track_references
+from nurture.definitions.email_front_matter import check_front_matter, email_layout, layouts_in
 from nurture.definitions.folder import BRIEF, CRM, DEFAULTS, POLICY, SENDING, Sources
 from nurture.definitions.policy.policy import read_policy
-from nurture.definitions.program_compiler import tracks_without_an_email
+from nurture.definitions.program_compiler import tracks_reached_without_email
 from nurture.definitions.sending_limits import read_sending_rules
-from nurture.definitions.tracks import FOLDER, TrackRead, read_track, track_names
-from nurture.definitions.yaml_reader import Node, Reading
+from nurture.definitions.tracks import FOLDER, ParsedTrack, read_track, track_names
+from nurture.definitions.yaml_reader import Node, ParseContext
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.program import Email, Program
-from nurture.domain.policy.crm_status import CrmWords
+from nurture.domain.policy.crm_status import CrmStatusMap
 from nurture.domain.policy.policy import Policy
-from nurture.domain.problems import Fault
-from nurture.errors import NotFound, RulesFaulty
+from nurture.domain.problems import Problem
+from nurture.errors import InvalidDefinitions, NotFound
 
-__all__ = ["Rules", "TrackRules", "check", "load", "misfits", "read"]
+__all__ = ["ProjectDefinitions", "TrackDefinition", "check", "find_policy_mismatches", "load", "read"]
 
 
 @dataclass(frozen=True)
-class TrackRules:
+class TrackDefinition:
     """One track: its source, its emails (Markdown by name), the layout of each, and a digest of it all."""
 
     name: str
@@ -41,7 +41,7 @@ class TrackRules:
 
     @property
     def audience(self) -> Condition | None:
-        """Return whom readiness may enrol here; None means nobody by itself."""
+        """Return whom readiness may enroll here; None means nobody by itself."""
         return self.unversioned.audience
 
     def program(self, version: int) -> Program:
@@ -50,11 +50,11 @@ class TrackRules:
 
 
 @dataclass(frozen=True)
-class Rules:
+class ProjectDefinitions:
     """Everything that templates/ says, without a fault."""
 
     sources: Sources = field(repr=False)
-    tracks: Mapping[str, TrackRules]
+    tracks: Mapping[str, TrackDefinition]
     defaults: Defaults
     layouts: Mapping[str, str] = field(repr=False)
     """MJML by name."""
@@ -62,7 +62,7 @@ class Rules:
     """The Markdown of the brief that a rep receives, "" if the bundle has none."""
     unversioned_policy: Policy | None = field(repr=False)
     policy_digest: str = ""
-    crm: CrmWords = field(default_factory=CrmWords)
+    crm: CrmStatusMap = field(default_factory=CrmStatusMap)
     sending: SendingRules = field(default_factory=SendingRules)
     sending_digest: str = ""
     """"" if the bundle has no sending.yaml."""
@@ -88,62 +88,65 @@ class Rules:
         return _policy_sources(self.sources)
 
 
-def load(sources: Sources, *, whole: bool = True) -> Rules:
-    """Return the rules in *sources*; raises RulesFaulty with all faults at once.
+def load(sources: Sources, *, complete: bool = True) -> ProjectDefinitions:
+    """Return the rules in *sources*; raises InvalidDefinitions with all faults at once.
 
-    Not *whole*: the bundle is one published track or policy, so what it names elsewhere is not looked for.
+    Not *complete*: the bundle is one published track or policy, so what it names elsewhere is not looked for.
     """
-    rules, faults = _read(sources, whole=whole)
-    if faults:
-        raise RulesFaulty(faults)
-    return rules
+    definitions, problems = _read(sources, complete=complete)
+    if problems:
+        raise InvalidDefinitions(problems)
+    return definitions
 
 
-def check(sources: Sources, *, whole: bool = True) -> list[Fault]:
+def check(sources: Sources, *, complete: bool = True) -> list[Problem]:
     """Return all faults of *sources*, sorted by file and line."""
-    return _read(sources, whole=whole)[1]
+    return _read(sources, complete=complete)[1]
 
 
-def read(sources: Sources) -> tuple[Rules, list[Fault]]:
+def read(sources: Sources) -> tuple[ProjectDefinitions, list[Problem]]:
     """Return what can be read of *sources*, and all faults; tracks that cannot be read are left out."""
-    return _read(sources, whole=True)
+    return _read(sources, complete=True)
 
 
-def misfits(policy: Sources, programs: Iterable[Program]) -> list[Fault]:
+def find_policy_mismatches(policy: Sources, programs: Iterable[Program]) -> list[Problem]:
     """Return what a published policy asks for that these tracks do not have: emails, and tracks by name."""
     known = list(programs)
-    reading = Reading(whole=False)
-    read_policy(policy, _email_steps(known), reading)
-    check_named(reading, [program.track for program in known])
-    return sorted(set(reading.faults))
+    context = ParseContext(complete=False)
+    read_policy(policy, _email_steps(known), context)
+    check_track_references(context, [program.track for program in known])
+    return sorted(set(context.problems))
 
 
-def _read(sources: Sources, *, whole: bool) -> tuple[Rules, list[Fault]]:
-    rules, faults = _read_once(tuple(sorted(sources.items())), whole)
-    return rules, list(faults)
+def _read(sources: Sources, *, complete: bool) -> tuple[ProjectDefinitions, list[Problem]]:
+    definitions, problems = _read_once(tuple(sorted(sources.items())), complete)
+    return definitions, list(problems)
 
 
 @lru_cache(maxsize=32)
-def _read_once(files: tuple[tuple[str, str], ...], whole: bool) -> tuple[Rules, tuple[Fault, ...]]:  # noqa: FBT001
+def _read_once(
+    files: tuple[tuple[str, str], ...],
+    complete: bool,  # noqa: FBT001
+) -> tuple[ProjectDefinitions, tuple[Problem, ...]]:
     """Read the same text once: publishing checks it, loads it, and reads what was published."""
     sources = dict(files)
-    reading = Reading(whole=whole)
-    defaults = read_defaults(sources, reading)
+    context = ParseContext(complete=complete)
+    defaults = read_defaults(sources, context)
     names = track_names(sources)
-    found = {name: read_track(name, sources, defaults, reading) for name in names}
+    found = {name: read_track(name, sources, defaults, context) for name in names}
     read = {name: track for name, track in found.items() if track is not None}
-    policy = _policy(sources, read, defaults, reading, whole=whole)
+    policy = _policy(sources, read, defaults, context, complete=complete)
     senders = {defaults.sender.email, *(track.program.sender.email for track in read.values())}
-    sending = read_sending_rules(sources, reading, senders if whole else None)
-    crm = read_crm_words(sources, policy.reject_reasons if policy is not None else None, reading)
-    if whole:
-        check_named(reading, names)
-        _check_circles(read, reading)
+    sending = read_sending_rules(sources, context, senders if complete else None)
+    crm = read_crm_statuses(sources, policy.reject_reasons if policy is not None else None, context)
+    if complete:
+        check_track_references(context, names)
+        _check_cycles(read, context)
         if not names:
-            reading.fault(
+            context.add_problem(
                 Node(DEFAULTS, 1, None), "there is no track in tracks/", "Write tracks/my-track/track.yaml."
             )
-    rules = Rules(
+    definitions = ProjectDefinitions(
         sources=sources,
         tracks={name: _track(name, track, sources) for name, track in read.items()},
         defaults=defaults,
@@ -155,34 +158,39 @@ def _read_once(files: tuple[tuple[str, str], ...], whole: bool) -> tuple[Rules, 
         sending=sending,
         sending_digest=_digest(_sending_sources(sources)) if SENDING in sources else "",
     )
-    return rules, tuple(sorted(set(reading.faults)))
+    return definitions, tuple(sorted(set(context.problems)))
 
 
 def _policy(
-    sources: Sources, read: Mapping[str, TrackRead], defaults: Defaults, reading: Reading, *, whole: bool
+    sources: Sources,
+    read: Mapping[str, ParsedTrack],
+    defaults: Defaults,
+    context: ParseContext,
+    *,
+    complete: bool,
 ) -> Policy | None:
     if POLICY not in sources:
-        if whole:
-            reading.fault(
+        if complete:
+            context.add_problem(
                 Node(POLICY, 1, None),
                 "this file is missing",
                 "Write what sales approved: readiness, reps, reasons.",
             )
         return None
-    _check_briefs(sources, defaults, reading)
+    _check_briefs(sources, defaults, context)
     return read_policy(
-        sources, _email_steps(track.program for track in read.values()) if whole else None, reading
+        sources, _email_steps(track.program for track in read.values()) if complete else None, context
     )
 
 
-def _check_briefs(sources: Sources, defaults: Defaults, reading: Reading) -> None:
+def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:
     if BRIEF not in sources:
         what, instead = "this file is missing", "Write the brief that a rep receives with a lead."
-        reading.fault(Node(BRIEF, 1, None), what, instead)
+        context.add_problem(Node(BRIEF, 1, None), what, instead)
     for path, text in sources.items():
         if path.startswith("handoff/") and path.endswith(".md"):
-            check_front(path, text, reading)
-            chosen_layout(path, text, defaults.layout, sources, reading)
+            check_front_matter(path, text, context)
+            email_layout(path, text, defaults.layout, sources, context)
 
 
 def _email_steps(programs: Iterable[Program]) -> set[str]:
@@ -194,10 +202,10 @@ def _email_steps(programs: Iterable[Program]) -> set[str]:
     }
 
 
-def _track(name: str, track: TrackRead, sources: Sources) -> TrackRules:
+def _track(name: str, track: ParsedTrack, sources: Sources) -> TrackDefinition:
     folder = f"{FOLDER}{name}/"
     used = _sources_of(sources, folder, set(track.layouts.values()))
-    return TrackRules(
+    return TrackDefinition(
         name, sources[f"{folder}track.yaml"], track.emails, track.layouts, _digest(used), track.program
     )
 
@@ -220,40 +228,40 @@ def _sending_sources(sources: Sources) -> Sources:
 
 
 def _digest(sources: Sources) -> str:
-    whole = sha256()
+    digest = sha256()
     for path, text in sorted(sources.items()):
         for part in (path, text):
             encoded = part.encode()
-            whole.update(len(encoded).to_bytes(8, "big"))
-            whole.update(encoded)
-    return whole.hexdigest()
+            digest.update(len(encoded).to_bytes(8, "big"))
+            digest.update(encoded)
+    return digest.hexdigest()
 
 
-def _check_circles(read: Mapping[str, TrackRead], reading: Reading) -> None:
+def _check_cycles(read: Mapping[str, ParsedTrack], context: ParseContext) -> None:
     """Note tracks between which a lead could go round without ever getting an email."""
-    onward = {name: tracks_without_an_email(track.program.instructions) for name, track in read.items()}
+    onward = {name: tracks_reached_without_email(track.program.instructions) for name, track in read.items()}
     for name in sorted(onward):
-        route = _way_back(name, onward)
+        route = _find_cycle(name, onward)
         if route and name == min(route):
             way = " to ".join(f"`{stop}`" for stop in [*route, name])
             at = read[name].node.part("finally") or read[name].node
-            reading.fault(
+            context.add_problem(
                 at,
                 f"leads go round from {way} without an email",
                 "Put an email into one of them, or end elsewhere.",
             )
 
 
-def _way_back(start: str, onward: Mapping[str, set[str]]) -> list[str]:
+def _find_cycle(start: str, onward: Mapping[str, set[str]]) -> list[str]:
     """Return the shortest round from *start* through other tracks back to it, [] if there is none."""
-    ways = [[start]]
+    paths = [[start]]
     seen: set[str] = set()
-    while ways:
-        way = ways.pop(0)
-        for track in sorted(onward.get(way[-1], ())):
+    while paths:
+        path = paths.pop(0)
+        for track in sorted(onward.get(path[-1], ())):
             if track == start:
-                return way if len(way) > 1 else []
+                return path if len(path) > 1 else []
             if track not in seen:
                 seen.add(track)
-                ways.append([*way, track])
+                paths.append([*path, track])
     return []

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from nurture.definitions.yaml_reader import Node, Reading, nearest
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 
 
-class Wrong(ValueError):
+class InvalidValue(ValueError):
     """Say what is wrong with one value, and what to write instead."""
 
     def __init__(self, what: str, instead: str) -> None:
         super().__init__(f"{what}. {instead}")
-        self.what, self.instead = what, instead
+        self.message, self.suggestion = what, instead
 
 
 class Shape(BaseModel):
@@ -41,32 +41,32 @@ _KINDS = {
 }
 
 
-def read_shape(model: type[M], node: Node, reading: Reading, called: str) -> M | None:
+def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -> M | None:
     """Return *node* as a *model*; None, with its faults noted, where it does not fit. *called* names it."""
     if not isinstance(node.value, dict):
         keys = ", ".join(f"`{key}:`" for key in list(keys_of(model))[:4])
-        reading.fault(
+        context.add_problem(
             node, f"{called} needs keys and values under it", f"Write {keys} ... on indented lines."
         )
         return None
     empty = _empty(model, node)
     for key in empty:
-        reading.fault(node.parts[key], f"`{key}` is empty in {called}", _example(key, keys_of(model)))
+        context.add_problem(node.parts[key], f"`{key}` is empty in {called}", _example(key, keys_of(model)))
     try:
         shape = model.model_validate({key: value for key, value in node.value.items() if key not in empty})
     except ValidationError as error:
         details = error.errors(include_url=False)
-        accounted = {*empty, *_misspelt(details)}
+        accounted = {*empty, *_misspelled(details)}
         for detail in details:
             if detail["type"] == "missing" and detail["loc"][0] in accounted:
                 continue
-            what, instead = _explained(model, detail, called)
-            reading.fault(node.deepest(detail["loc"]), what, instead)
+            what, instead = _explain(model, detail, called)
+            context.add_problem(node.deepest(detail["loc"]), what, instead)
         return None
     return None if empty else shape
 
 
-def _misspelt(details: list[ErrorDetails]) -> set[str]:
+def _misspelled(details: list[ErrorDetails]) -> set[str]:
     """Name the missing keys that an unknown key stands for: one slip is one fault."""
     missing = [str(detail["loc"][0]) for detail in details if detail["type"] == "missing"]
     unknown = [str(detail["loc"][0]) for detail in details if detail["type"] == "extra_forbidden"]
@@ -77,27 +77,29 @@ def _empty(model: type[Shape], node: Node) -> list[str]:
     """List the keys that stand without a value; those that may hold anything are judged by their reader."""
     known = keys_of(model)
     return [
-        key for key, value in node.value.items() if value is None and key in known and not known[key].open
+        key
+        for key, value in node.value.items()
+        if value is None and key in known and not known[key].accepts_anything
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyInfo:
     """One key of a shape: an example to show, and whether it may hold anything."""
 
     example: str
-    open: bool
+    accepts_anything: bool
 
 
-def keys_of(model: type[Shape]) -> dict[str, Key]:
+def keys_of(model: type[Shape]) -> dict[str, KeyInfo]:
     """Return the keys of *model* as files write them."""
     return {
-        field.alias or name: Key(str((field.examples or ["..."])[0]), field.annotation is _ANYTHING)
+        field.alias or name: KeyInfo(str((field.examples or ["..."])[0]), field.annotation is _ANYTHING)
         for name, field in model.model_fields.items()
     }
 
 
-def _explained(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str, str]:
+def _explain(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str, str]:
     key = str(detail["loc"][0]) if detail["loc"] else ""
     fields = keys_of(model)
     kind = detail["type"]
@@ -107,13 +109,13 @@ def _explained(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[s
             "If it belongs to the text before it, put the whole text in quotes: it has a comma",
         )
     if kind == "extra_forbidden":
-        return f"unknown key `{key}` in {called}", nearest(key, fields)
+        return f"unknown key `{key}` in {called}", suggest_name(key, fields)
     example = _example(key, fields)
     if kind == "missing":
         return f"`{key}` is missing in {called}", example
     error = detail.get("ctx", {}).get("error")
-    if isinstance(error, Wrong):
-        return f"`{key}`: {error.what}", error.instead
+    if isinstance(error, InvalidValue):
+        return f"`{key}`: {error.message}", error.suggestion
     if kind in ("too_short", "too_long"):
         least = detail.get("ctx", {}).get("min_length", 1)
         return (
@@ -122,12 +124,12 @@ def _explained(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[s
         )
     given = detail["input"]
     shown = f"`{given}` " if isinstance(given, str | int | float) else "this "
-    return f"`{key}`: {shown}is not {_KINDS.get(kind) or _rest(detail)}", example
+    return f"`{key}`: {shown}is not {_KINDS.get(kind) or _pydantic_message(detail)}", example
 
 
-def _rest(detail: ErrorDetails) -> str:
+def _pydantic_message(detail: ErrorDetails) -> str:
     return detail["msg"].removeprefix("Input should be ").lower()
 
 
-def _example(key: str, fields: dict[str, Key]) -> str:
+def _example(key: str, fields: dict[str, KeyInfo]) -> str:
     return f"Write for example `{key}: {fields[key].example}`." if key in fields else f"Write `{key}: ...`."

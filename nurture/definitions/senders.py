@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from nurture.definitions.yaml_reader import Node, Reading
-from nurture.domain.delivery.sending_limits import normalise_domain
+from nurture.definitions.yaml_reader import Node, ParseContext
+from nurture.domain.delivery.sending_limits import normalize_domain
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL: Final = re.compile(rf"{_ATOM}(\.{_ATOM})*")
 _LABEL: Final = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"({_LABEL}\.)+(?!\d+$){_LABEL}", re.IGNORECASE)
-_LONGEST_LOCAL: Final = 64
-_LONGEST: Final = 254
+_MAX_LOCAL_LENGTH: Final = 64
+_MAX_ADDRESS_LENGTH: Final = 254
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PLACEHOLDER: Final = re.compile(
     r"\b(todo|to do|tbd|tba|tbc|fixme|x{3,}|n/a|placeholder|change ?me|lorem|ipsum"
@@ -22,9 +22,11 @@ _PLACEHOLDER: Final = re.compile(
     r"|[<\[{].*[>\]}]|\.\.\.|…",
     re.IGNORECASE | re.DOTALL,
 )
-_FEWEST_LETTERS: Final = 8
-_POSTAL: Final = "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
-_FREE: Final = frozenset(
+_MIN_POSTAL_LETTERS: Final = 8
+_POSTAL_HINT: Final = (
+    "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
+)
+_FREE_MAIL_DOMAINS: Final = frozenset(
     """
     gmail.com googlemail.com ymail.com rocketmail.com aim.com msn.com passport.com icloud.com me.com mac.com
     web.de freenet.de t-online.de arcor.de mail.com email.com proton.me protonmail.com pm.me tutanota.com
@@ -37,55 +39,57 @@ _FREE: Final = frozenset(
     bol.com.br terra.com.br docomo.ne.jp ezweb.ne.jp
     """.split()  # noqa: SIM905  (a list of a hundred lines reads worse)
 )
-_FREE_FAMILIES: Final = re.compile(r"(yahoo|hotmail|live|outlook|gmx|aol)(\.[a-z]{2,3}){1,2}")
+_FREE_MAIL_FAMILIES: Final = re.compile(r"(yahoo|hotmail|live|outlook|gmx|aol)(\.[a-z]{2,3}){1,2}")
 
 
-def check_sender(node: Node, reading: Reading) -> None:
+def check_sender(node: Node, context: ParseContext) -> None:
     """Note what of a sender, as `sender:` has it, must not go out. What was published once is left alone."""
-    if not reading.whole:
+    if not context.complete:
         return
     for key in ("email", "reply_to"):
         part = node.part(key)
         if part is not None and part.value:
-            _check_address(key, part, own=key == "email", reading=reading)
+            _check_address(key, part, is_sender=key == "email", context=context)
     postal = node.part("postal_address")
     if postal is not None:
-        _check_postal(postal, reading)
+        _check_postal(postal, context)
     name = node.part("name")
     if name is not None and (_CONTROL.search(str(name.value)) or _PLACEHOLDER.fullmatch(str(name.value))):
-        reading.fault(name, f"`name`: `{name.value}` is nobody's name", "Write who the mail is from.")
+        context.add_problem(name, f"`name`: `{name.value}` is nobody's name", "Write who the mail is from.")
 
 
-def _check_address(key: str, at: Node, *, own: bool, reading: Reading) -> None:
+def _check_address(key: str, at: Node, *, is_sender: bool, context: ParseContext) -> None:
     address = str(at.value)
     local, _, domain = address.rpartition("@")
-    ascii_domain = normalise_domain(domain)
+    ascii_domain = normalize_domain(domain)
     if not (_LOCAL.fullmatch(local) and _DOMAIN.fullmatch(ascii_domain)) or (
-        len(local) > _LONGEST_LOCAL or len(local) + 1 + len(ascii_domain) > _LONGEST
+        len(local) > _MAX_LOCAL_LENGTH or len(local) + 1 + len(ascii_domain) > _MAX_ADDRESS_LENGTH
     ):
         what = f"`{key}`: mail programs take no answer to `{address}`"
-        reading.fault(at, what, "Write for example `nora@example.com`, without accents, quotes or brackets.")
+        context.add_problem(
+            at, what, "Write for example `nora@example.com`, without accents, quotes or brackets."
+        )
     elif not domain.isascii():
         what = f"`{key}`: not every mail server takes the domain of `{address}` as it is written"
-        reading.fault(at, what, f"Write its other form: `{local}@{ascii_domain}`.")
-    elif own and _is_free(ascii_domain):
+        context.add_problem(at, what, f"Write its other form: `{local}@{ascii_domain}`.")
+    elif is_sender and _is_free(ascii_domain):
         what = (
             f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets nobody else send in its name"
         )
         instead = "Write an address at a domain of your own; this one may stand as `reply_to`."
-        reading.fault(at, what, instead)
+        context.add_problem(at, what, instead)
 
 
 def _is_free(domain: str) -> bool:
-    return domain in _FREE or _FREE_FAMILIES.fullmatch(domain) is not None
+    return domain in _FREE_MAIL_DOMAINS or _FREE_MAIL_FAMILIES.fullmatch(domain) is not None
 
 
-def _check_postal(at: Node, reading: Reading) -> None:
+def _check_postal(at: Node, context: ParseContext) -> None:
     """Note what is no place that a letter could go to: the law of most countries wants one in every email."""
     text = " ".join(str(at.value).split())
     signs = sum(sign.isalnum() for sign in text)
     one_word = text.isascii() and " " not in text
-    if _PLACEHOLDER.search(text) or signs < _FEWEST_LETTERS or one_word:
-        reading.fault(
-            at, f"`postal_address`: `{text[:60]}` is not a place that a letter could go to", _POSTAL
+    if _PLACEHOLDER.search(text) or signs < _MIN_POSTAL_LETTERS or one_word:
+        context.add_problem(
+            at, f"`postal_address`: `{text[:60]}` is not a place that a letter could go to", _POSTAL_HINT
         )

@@ -12,16 +12,16 @@ from typing import Annotated, Any, Final
 from pydantic import Field, PlainValidator
 
 from nurture.definitions.folder import SENDING, Sources
-from nurture.definitions.schema_check import Shape, Wrong, read_shape
+from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Day, PositiveSpan
-from nurture.definitions.yaml_reader import Node, Reading, nearest, read_yaml
-from nurture.domain.delivery.sending_limits import Limits, SendingRules, WarmUp, normalise_domain
-from nurture.domain.planning.lead_view import DOUBT_COUNTS_AS_SENT_AFTER
-from nurture.errors import RulesFaulty
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
+from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp, normalize_domain
+from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
+from nurture.errors import InvalidDefinitions
 
 HOLD: Final = "hold"
 NO_LIMIT: Final = "unlimited"
-_DOUBT: Final = "Write `hold`, or `{resend_after: 24 hours}`, which may deliver an email twice."
+_ON_UNKNOWN_HINT: Final = "Write `hold`, or `{resend_after: 24 hours}`, which may deliver an email twice."
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?) *%")
 _DOMAIN: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")
 
@@ -30,38 +30,38 @@ def read_percent(given: Any) -> float:
     """Read "2 %" as 0.02."""
     found = _PERCENT.fullmatch(str(given).strip())
     if not found:
-        raise Wrong(f"`{given}` is not a percentage", "Write for example `2 %`.")
+        raise InvalidValue(f"`{given}` is not a percentage", "Write for example `2 %`.")
     share = float(Decimal(found[1]) / 100)
     if not 0 < share <= 1:
-        raise Wrong(f"`{given}` is not a part of the emails", "Write more than 0 % and at most 100 %.")
+        raise InvalidValue(f"`{given}` is not a part of the emails", "Write more than 0 % and at most 100 %.")
     return share
 
 
-def read_most(given: Any) -> int | str:
+def read_limit(given: Any) -> int | str:
     """Read a cap: a whole number, or "unlimited"."""
     if given == NO_LIMIT:
         return NO_LIMIT
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise Wrong(
+        raise InvalidValue(
             f"`{given}` is not a number of emails", f"Write a whole number from 1 on, or `{NO_LIMIT}`."
         )
     return given
 
 
 Percent = Annotated[float, PlainValidator(read_percent)]
-Most = Annotated[int | str, PlainValidator(read_most)]
+LimitValue = Annotated[int | str, PlainValidator(read_limit)]
 
 
 class SendingShape(Shape):
     """The keys of sending.yaml."""
 
-    on_doubt: Any = Field(HOLD, examples=[HOLD])
+    on_unknown: Any = Field(HOLD, examples=[HOLD])
     default: Any = Field(None, examples=["{per_hour: 500, per_day: 4000}"])
     domains: Any = Field(None, examples=["{example.com: {per_hour: 500}}"])
 
 
-class DoubtShape(Shape):
-    """What stands under `on_doubt:` if it is not `hold`."""
+class OnUnknownShape(Shape):
+    """What stands under `on_unknown:` if it is not `hold`."""
 
     resend_after: PositiveSpan = Field(examples=["24 hours"])
 
@@ -69,10 +69,10 @@ class DoubtShape(Shape):
 class LimitsShape(Shape):
     """What a domain may send."""
 
-    per_hour: Most | None = Field(None, examples=["500"])
-    per_day: Most | None = Field(None, examples=["4000"])
+    per_hour: LimitValue | None = Field(None, examples=["500"])
+    per_day: LimitValue | None = Field(None, examples=["4000"])
     warm_up: Any = Field(None, examples=["{from: 2026-12-01, first_day: 50, growth: 1.6}"])
-    pause_over: Any = Field(None, examples=["{hard_bounces: 2 %, complaints: 0.1 %, of_last: 1000}"])
+    pause_over: Any = Field(None, examples=["{hard_bounces: 2 %, complaints: 0.1 %, sample_size: 1000}"])
 
 
 class WarmUpShape(Shape):
@@ -88,137 +88,140 @@ class PauseShape(Shape):
 
     hard_bounces: Percent | None = Field(None, examples=["2 %"])
     complaints: Percent | None = Field(None, examples=["0.1 %"])
-    of_last: int | None = Field(None, ge=100, le=100_000, examples=["1000"])
+    sample_size: int | None = Field(None, ge=100, le=100_000, examples=["1000"])
 
 
 def load_sending(sources: Sources) -> SendingRules:
-    """Return the rules for sending in *sources*, the built-in ones if it has none; raises RulesFaulty."""
-    reading = Reading()
-    rules = read_sending_rules(sources, reading)
-    if reading.faults:
-        raise RulesFaulty(sorted(set(reading.faults)))
+    """Return the rules for sending in *sources*, the built-in ones if it has none.
+
+    Raises InvalidDefinitions.
+    """
+    context = ParseContext()
+    rules = read_sending_rules(sources, context)
+    if context.problems:
+        raise InvalidDefinitions(sorted(set(context.problems)))
     return rules
 
 
 def read_sending_rules(
-    sources: Sources, reading: Reading, senders: Collection[str] | None = None
+    sources: Sources, context: ParseContext, senders: Collection[str] | None = None
 ) -> SendingRules:
     """Read sending.yaml; what is faulty is noted, and stands in with the built-in rule.
 
     *senders* are the addresses that mail comes from, None where they are not known.
     """
     text = sources.get(SENDING)
-    node = read_yaml(SENDING, text, reading) if text is not None else None
+    node = read_yaml(SENDING, text, context) if text is not None else None
     if node is None:
         return SendingRules()
-    read_shape(SendingShape, node, reading, "the rules for sending")
-    default = _limits(node.part("default"), Limits(), "`default`", reading)
+    read_shape(SendingShape, node, context, "the rules for sending")
+    default = _limits(node.part("default"), SendingLimits(), "`default`", context)
     return SendingRules(
         default=default,
-        domains=_domains(node.part("domains"), default, senders, reading),
-        resend_after=_resend_after(node.part("on_doubt"), reading),
+        domains=_domains(node.part("domains"), default, senders, context),
+        resend_after=_resend_after(node.part("on_unknown"), context),
     )
 
 
-def _resend_after(node: Node | None, reading: Reading) -> timedelta | None:
+def _resend_after(node: Node | None, context: ParseContext) -> timedelta | None:
     if node is None or node.value in (HOLD, None):
         return None
     if not isinstance(node.value, dict):
-        reading.fault(node, f"`on_doubt: {node.value}` is no answer", _DOUBT)
+        context.add_problem(node, f"`on_unknown: {node.value}` is no answer", _ON_UNKNOWN_HINT)
         return None
-    shape = read_shape(DoubtShape, node, reading, "`on_doubt`")
+    shape = read_shape(OnUnknownShape, node, context, "`on_unknown`")
     if shape is None:
         return None
-    if not timedelta(hours=1) <= shape.resend_after <= DOUBT_COUNTS_AS_SENT_AFTER:
-        most = DOUBT_COUNTS_AS_SENT_AFTER // timedelta(hours=1)
+    if not timedelta(hours=1) <= shape.resend_after <= UNKNOWN_COUNTS_AS_SENT_AFTER:
+        most = UNKNOWN_COUNTS_AS_SENT_AFTER // timedelta(hours=1)
         what = f"`resend_after: {node.value['resend_after']}` is not between 1 and {most} hours"
         instead = "Write for example `24 hours`: until then most providers have said what became of it."
-        reading.fault(node.parts["resend_after"], what, instead)
+        context.add_problem(node.parts["resend_after"], what, instead)
     return shape.resend_after
 
 
 def _domains(
-    node: Node | None, default: Limits, senders: Collection[str] | None, reading: Reading
-) -> dict[str, Limits]:
+    node: Node | None, default: SendingLimits, senders: Collection[str] | None, context: ParseContext
+) -> dict[str, SendingLimits]:
     if node is None or node.value is None:
         return {}
     if not isinstance(node.value, dict):
         instead = "Write a domain on a line of its own, and its limits indented under it."
-        reading.fault(node, "`domains` is not a list of `domain: limits` lines", instead)
+        context.add_problem(node, "`domains` is not a list of `domain: limits` lines", instead)
         return {}
-    found: dict[str, Limits] = {}
+    found: dict[str, SendingLimits] = {}
     for written, part in node.parts.items():
-        domain = normalise_domain(str(written))
+        domain = normalize_domain(str(written))
         if not _DOMAIN.fullmatch(domain):
             instead = "Write what stands behind the @ of the sender's address, for example `example.com`."
-            reading.fault(part, f"`{written}` is not a domain", instead)
+            context.add_problem(part, f"`{written}` is not a domain", instead)
             continue
         if domain in found:
-            reading.fault(part, f"the domain `{domain}` is named twice", "Keep one of the two.")
+            context.add_problem(part, f"the domain `{domain}` is named twice", "Keep one of the two.")
         elif senders is not None:
-            _check_used(domain, part, senders, reading)
-        found[domain] = _limits(part, default, f"`{written}`", reading)
+            _check_used(domain, part, senders, context)
+        found[domain] = _limits(part, default, f"`{written}`", context)
     return found
 
 
-def _check_used(domain: str, at: Node, senders: Collection[str], reading: Reading) -> None:
+def _check_used(domain: str, at: Node, senders: Collection[str], context: ParseContext) -> None:
     """Note a domain from which no mail comes: its limits would hold nothing back."""
-    used = {normalise_domain(address.rpartition("@")[2]) for address in senders if "@" in address}
+    used = {normalize_domain(address.rpartition("@")[2]) for address in senders if "@" in address}
     if used and not any(f".{name}".endswith(f".{domain}") for name in used):
-        instead = nearest(domain, used, f"Mail comes from: {', '.join(sorted(used))}.")
-        reading.fault(at, f"no sender has an address at `{domain}`", instead)
+        instead = suggest_name(domain, used, f"Mail comes from: {', '.join(sorted(used))}.")
+        context.add_problem(at, f"no sender has an address at `{domain}`", instead)
 
 
-def _limits(node: Node | None, start: Limits, called: str, reading: Reading) -> Limits:
+def _limits(node: Node | None, start: SendingLimits, called: str, context: ParseContext) -> SendingLimits:
     """Return *start* with what stands under *node*."""
     if node is None:
         return start
-    shape = read_shape(LimitsShape, node, reading, called)
-    warm_up = _warm_up(node.part("warm_up"), reading)
-    limits = _paused(node.part("pause_over"), start, reading)
+    shape = read_shape(LimitsShape, node, context, called)
+    warm_up = _warm_up(node.part("warm_up"), context)
+    limits = _with_pause(node.part("pause_over"), start, context)
     if shape is not None:
         limits = replace(
             limits,
-            per_hour=_most(shape.per_hour, start.per_hour),
-            per_day=_most(shape.per_day, start.per_day),
+            per_hour=_limit_or_inherited(shape.per_hour, start.per_hour),
+            per_day=_limit_or_inherited(shape.per_day, start.per_day),
         )
     limits = limits if warm_up is None else replace(limits, warm_up=warm_up)
     if shape is not None and warm_up is not None:
-        _check_ramp(node.parts["warm_up"], warm_up, limits.per_day, reading)
+        _check_warm_up(node.parts["warm_up"], warm_up, limits.per_day, context)
     return limits
 
 
-def _most(written: int | str | None, inherited: int | None) -> int | None:
+def _limit_or_inherited(written: int | str | None, inherited: int | None) -> int | None:
     if written is None:
         return inherited
     return written if isinstance(written, int) else None
 
 
-def _warm_up(node: Node | None, reading: Reading) -> WarmUp | None:
+def _warm_up(node: Node | None, context: ParseContext) -> WarmUp | None:
     shape = (
-        None if node is None or node.value is None else read_shape(WarmUpShape, node, reading, "`warm_up`")
+        None if node is None or node.value is None else read_shape(WarmUpShape, node, context, "`warm_up`")
     )
     return None if shape is None else WarmUp(shape.from_, shape.first_day, shape.growth)
 
 
-def _check_ramp(at: Node, ramp: WarmUp, per_day: int | None, reading: Reading) -> None:
+def _check_warm_up(at: Node, warm_up: WarmUp, per_day: int | None, context: ParseContext) -> None:
     if per_day is None:
         what = "the warm-up has no end: no `per_day` says how many emails a day it leads to"
-        reading.fault(at, what, "Write for example `per_day: 4000` beside it.")
-    elif ramp.first_day >= per_day:
-        what = f"the warm-up begins with {ramp.first_day} emails, which is all that `per_day` allows"
-        reading.fault(at, what, "Write a smaller `first_day`, or take the warm-up out.")
+        context.add_problem(at, what, "Write for example `per_day: 4000` beside it.")
+    elif warm_up.first_day >= per_day:
+        what = f"the warm-up begins with {warm_up.first_day} emails, which is all that `per_day` allows"
+        context.add_problem(at, what, "Write a smaller `first_day`, or take the warm-up out.")
 
 
-def _paused(node: Node | None, start: Limits, reading: Reading) -> Limits:
+def _with_pause(node: Node | None, start: SendingLimits, context: ParseContext) -> SendingLimits:
     shape = None
     if node is not None and node.value is not None:
-        shape = read_shape(PauseShape, node, reading, "`pause_over`")
+        shape = read_shape(PauseShape, node, context, "`pause_over`")
     if shape is None:
         return start
     return replace(
         start,
-        bounces=start.bounces if shape.hard_bounces is None else shape.hard_bounces,
-        complaints=start.complaints if shape.complaints is None else shape.complaints,
-        of_last=start.of_last if shape.of_last is None else shape.of_last,
+        max_bounce_rate=start.max_bounce_rate if shape.hard_bounces is None else shape.hard_bounces,
+        max_complaint_rate=start.max_complaint_rate if shape.complaints is None else shape.complaints,
+        sample_size=start.sample_size if shape.sample_size is None else shape.sample_size,
     )

@@ -9,8 +9,8 @@ from typing import Any, Final
 from pydantic import Field
 
 from nurture.definitions.schema_check import Shape, read_shape
-from nurture.definitions.values import LONGEST_NAME, After, Line, Name, Names, PositiveSpan
-from nurture.definitions.yaml_reader import Node, Reading, nearest
+from nurture.definitions.values import MAX_NAME_LENGTH, After, Line, Name, Names, PositiveSpan
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.program import FINALLY
 
 CONTINUE: Final = "continue"
@@ -85,7 +85,7 @@ class RoundsShape(Shape):
     """What stands under `repeat:`."""
 
     every: PositiveSpan = Field(examples=["30 days"])
-    growing: float = Field(1.0, ge=1, le=10, allow_inf_nan=False, examples=["1.3"])
+    growth: float = Field(1.0, ge=1, le=10, allow_inf_nan=False, examples=["1.3"])
     at_most: PositiveSpan | None = Field(None, examples=["55 days"])
     times: int | None = Field(None, ge=1, le=1000, examples=["4"])
     steps: Any = Field(None, examples=["[{email: 01-news}]"])
@@ -144,20 +144,22 @@ class Step:
     blocks: list[Block] = field(default_factory=list)
 
 
-class Tree:
+class StepReader:
     """Reads the steps of one track and gives them ids."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._reading = reading
+    def __init__(self, context: ParseContext) -> None:
+        self._context = context
         self.ids: dict[str, Node] = {}
-        self.unread = False
+        self.has_unreadable_steps = False
         """Some of it could not be read as steps, so which emails it sends is not known."""
 
     def steps(self, node: Node, before: str, *, in_repeat: bool = False) -> list[Step]:
         """Read a list of steps; *before* is the id that the first step's own id is made from."""
         if not isinstance(node.value, list):
-            self._reading.fault(node, "steps are a list", "Write each step on a line that begins with `- `.")
-            self.unread = True
+            self._context.add_problem(
+                node, "steps are a list", "Write each step on a line that begins with `- `."
+            )
+            self.has_unreadable_steps = True
             return []
         found: list[Step] = []
         for item in node.items():
@@ -170,35 +172,37 @@ class Tree:
     def _step(self, node: Node, before: str, *, in_repeat: bool) -> Step | None:
         verb = self._verb(node)
         if verb is None:
-            self.unread = True
+            self.has_unreadable_steps = True
             return None
-        shape = read_shape(SHAPES[verb], node, self._reading, f"the step `{verb}`")
+        shape = read_shape(SHAPES[verb], node, self._context, f"the step `{verb}`")
         step = Step(self._id(node, verb, before, shape), verb, node, shape)
         if verb == "repeat" and in_repeat:
-            self._reading.fault(
+            self._context.add_problem(
                 node,
                 "a repeat stands inside a repeat",
                 "Write the inner steps out, or move them to a track of their own.",
             )
-            self.unread = True
+            self.has_unreadable_steps = True
             return None
-        self._hang_blocks(step, in_repeat=in_repeat)
+        self._add_blocks(step, in_repeat=in_repeat)
         return step
 
     def _verb(self, node: Node) -> str | None:
         if not isinstance(node.value, dict):
             known = ", ".join(f"`{verb}:`" for verb in VERBS)
-            self._reading.fault(node, f"`{node.value}` is not a step", f"Begin a step with one of {known}.")
+            self._context.add_problem(
+                node, f"`{node.value}` is not a step", f"Begin a step with one of {known}."
+            )
             return None
         verbs = [key for key in node.value if key in VERBS]
         if len(verbs) == 1:
             return str(verbs[0])
         if verbs:
             both = " and ".join(f"`{verb}`" for verb in verbs)
-            self._reading.fault(node, f"one step has {both}", "Begin each step with its own `- `.")
+            self._context.add_problem(node, f"one step has {both}", "Begin each step with its own `- `.")
             return None
         key = next(iter(node.value), "")
-        self._reading.fault(node, f"`{key}` is not a kind of step", nearest(key, VERBS))
+        self._context.add_problem(node, f"`{key}` is not a kind of step", suggest_name(key, VERBS))
         return None
 
     def _id(self, node: Node, verb: str, before: str, shape: Shape | None) -> str:
@@ -211,24 +215,24 @@ class Tree:
             step = str(first)
         else:
             step = f"{VERBS[verb]}-after-{before}" if before else f"{VERBS[verb]}-first"
-        if len(step) > LONGEST_NAME:
-            self._reading.fault(
+        if len(step) > MAX_NAME_LENGTH:
+            self._context.add_problem(
                 node,
                 f"the step's id `{step}`, made from the step before, is too long",
                 "Give this step an `id:`.",
             )
         elif step == FINALLY:
-            self._reading.fault(
+            self._context.add_problem(
                 node, f"`{FINALLY}` is the id of the end of the track", "Give this step another `id:`."
             )
         elif step in self.ids:
             what = f"the step id `{step}` is used twice, first on line {self.ids[step].line}"
-            self._reading.fault(node, what, "Give this step an `id:` of its own.")
+            self._context.add_problem(node, what, "Give this step an `id:` of its own.")
         else:
             self.ids[step] = node
         return step
 
-    def _hang_blocks(self, step: Step, *, in_repeat: bool) -> None:
+    def _add_blocks(self, step: Step, *, in_repeat: bool) -> None:
         node = step.node
         match step.verb:
             case "wait_for":
@@ -237,17 +241,23 @@ class Tree:
             case "branch":
                 for place, case in self._listed(node.parts["branch"]):
                     before = step.id if place == 1 else f"{step.id}-case-{place}"
-                    step.blocks.append(self._part(CaseShape, case, "then", before, in_repeat=in_repeat))
+                    step.blocks.append(
+                        self._read_block_item(CaseShape, case, "then", before, in_repeat=in_repeat)
+                    )
                 step.blocks.append(self._otherwise(step, in_repeat=in_repeat))
             case "split":
                 for place, arm in self._listed(node.parts["split"]):
                     name = arm.value.get("arm", place) if isinstance(arm.value, dict) else place
                     step.blocks.append(
-                        self._part(ArmShape, arm, "steps", f"{step.id}-{name}", in_repeat=in_repeat)
+                        self._read_block_item(
+                            ArmShape, arm, "steps", f"{step.id}-{name}", in_repeat=in_repeat
+                        )
                     )
             case "repeat":
                 rounds = node.parts["repeat"]
-                step.blocks.append(self._part(RoundsShape, rounds, "steps", step.id, in_repeat=True))
+                step.blocks.append(
+                    self._read_block_item(RoundsShape, rounds, "steps", step.id, in_repeat=True)
+                )
             case _:
                 pass
 
@@ -255,9 +265,11 @@ class Tree:
         if isinstance(node.value, list):
             yield from enumerate(node.items(), 1)
 
-    def _part(self, model: type[Shape], node: Node, key: str, before: str, *, in_repeat: bool) -> Block:
+    def _read_block_item(
+        self, model: type[Shape], node: Node, key: str, before: str, *, in_repeat: bool
+    ) -> Block:
         called = {CaseShape: "a case of the branch", ArmShape: "an arm of the split"}.get(model, "the repeat")
-        shape = read_shape(model, node, self._reading, called)
+        shape = read_shape(model, node, self._context, called)
         if not isinstance(node.value, dict):
             return Block(node)
         block = self._block(node, key, before, in_repeat=in_repeat)
@@ -272,7 +284,7 @@ class Tree:
         inner = node.part(key)
         if inner is None or inner.value in (None, [], ""):
             at = inner or node
-            self._reading.fault(
+            self._context.add_problem(
                 at,
                 f"`{key}` leads nowhere: no step stands under it",
                 f"Write steps under it, or `{key}: {CONTINUE}`.",
@@ -282,9 +294,9 @@ class Tree:
             return Block(inner)
         if isinstance(inner.value, str):
             what = f"`{key}: {inner.value}` leads nowhere"
-            near = nearest(inner.value, [CONTINUE], "")
+            near = suggest_name(inner.value, [CONTINUE], "")
             to = f"Write `{key}: {CONTINUE}`, or steps under it; to go to a track: `- end: {inner.value}`."
-            self._reading.fault(inner, what, near if near.startswith("Did") else to)
+            self._context.add_problem(inner, what, near if near.startswith("Did") else to)
             return Block(inner)
         return Block(inner, self.steps(inner, before, in_repeat=in_repeat))
 

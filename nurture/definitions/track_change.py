@@ -5,6 +5,6 @@ from __future__ import annotations
 from nurture.domain.planning.program import Program
 
 
-def describe_change(old: Program, new: Program) -> list[str]:
+def removed_steps(old: Program, new: Program) -> list[str]:
     """List the steps of *old* that *new* neither has nor moves: leads that stand there would be lost."""
-    return [step for step in old.index if new.place_of(step) is None]
+    return [step for step in old.index if new.index_of(step) is None]

@@ -8,22 +8,27 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from nurture.definitions.conditions import Scope, read_condition
+from nurture.definitions.conditions import KnownEmails, read_condition
 from nurture.definitions.defaults import Defaults, override_sender, read_sending
-from nurture.definitions.destinations import read_place
-from nurture.definitions.email_front_matter import calls_to_action, check_front, chosen_layout
+from nurture.definitions.destinations import read_destination
+from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action
 from nurture.definitions.folder import Sources
-from nurture.definitions.program_compiler import Compiler, check_moves, check_program, email_steps
-from nurture.definitions.schema_check import Shape, Wrong, read_shape
-from nurture.definitions.steps import Step, Tree, every_step
+from nurture.definitions.program_compiler import (
+    ProgramCompiler,
+    check_moved_steps,
+    check_program,
+    email_steps,
+)
+from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
+from nurture.definitions.steps import Step, StepReader, every_step
 from nurture.definitions.values import Line, Name, read_name, read_span
-from nurture.definitions.yaml_reader import Node, Reading, nearest, read_yaml
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml, suggest_name
 from nurture.domain.lead import Closing
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.program import Destination, Program, ReEntry, ToClosed, ToTrack
 
 FOLDER: Final = "tracks/"
-_SHALLOW_FALLBACK: Final = ToClosed(Closing.UNREACHABLE, "")
+_FALLBACK_DESTINATION: Final = ToClosed(Closing.UNREACHABLE, "")
 
 
 class TrackShape(Shape):
@@ -43,7 +48,7 @@ class TrackShape(Shape):
 
 
 @dataclass(frozen=True, slots=True)
-class TrackRead:
+class ParsedTrack:
     """A track as read: its program without a version, its emails and their layouts."""
 
     program: Program
@@ -59,113 +64,117 @@ def track_names(sources: Sources) -> list[str]:
     )
 
 
-def read_track(name: str, sources: Sources, defaults: Defaults, reading: Reading) -> TrackRead | None:
+def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseContext) -> ParsedTrack | None:
     """Read the track in the folder *name*; None where there is too little to go on. Faults are noted."""
     file = f"{FOLDER}{name}/track.yaml"
     if file not in sources:
         what, instead = "this file is missing", "Write it, or remove the folder."
         if file.removesuffix(".yaml") + ".yml" in sources:
             instead = "Rename track.yml to track.yaml."
-        reading.fault(Node(file, 1, None), what, instead)
+        context.add_problem(Node(file, 1, None), what, instead)
         return None
-    node = read_yaml(file, sources[file], reading)
+    node = read_yaml(file, sources[file], context)
     if node is None:
         return None
-    shape = read_shape(TrackShape, node, reading, "the track")
-    _check_name(name, node, reading)
-    finally_ = _finally(name, node, reading)
-    before = len(reading.faults)
-    tree = Tree(reading)
+    shape = read_shape(TrackShape, node, context, "the track")
+    _check_name(name, node, context)
+    finally_ = _finally(name, node, context)
+    before = len(context.problems)
+    tree = StepReader(context)
     steps = tree.steps(node.parts["steps"], "") if "steps" in node.parts else []
     if "steps" in node.parts and node.value["steps"] == []:
-        reading.fault(
+        context.add_problem(
             node.parts["steps"],
             "the track has no step",
             "Write at least one, for example `- email: 01-hello`.",
         )
-    unread = tree.unread or "steps" not in node.parts
-    scope = Scope(None if unread else email_steps(steps))
-    instructions = Compiler(name, scope, finally_ or _SHALLOW_FALLBACK, reading).program(steps)
-    if len(reading.faults) == before and shape is not None:
-        check_program(instructions, steps, reading)
-        check_moves(shape.moved_to, node.part("moved_to") or node, tree.ids, reading)
+    unread = tree.has_unreadable_steps or "steps" not in node.parts
+    known_emails = KnownEmails(None if unread else email_steps(steps))
+    instructions = ProgramCompiler(name, known_emails, finally_ or _FALLBACK_DESTINATION, context).program(
+        steps
+    )
+    if len(context.problems) == before and shape is not None:
+        check_program(instructions, steps, context)
+        check_moved_steps(shape.moved_to, node.part("moved_to") or node, tree.ids, context)
     emails = _emails(name, sources)
-    _check_emails(name, steps, emails, reading, unread=unread)
-    sending = read_sending(node.part("send"), defaults.sending, reading)
+    _check_emails(name, steps, emails, context, has_unreadable_steps=unread)
+    sending = read_sending(node.part("send"), defaults.sending, context)
     program = Program(
         track=name,
         version=0,
         goal=shape.goal if shape else "",
         instructions=instructions,
-        audience=_audience(node, reading),
+        audience=_audience(node, context),
         priority=shape.priority if shape else 0,
-        re_entry=_re_entry(node, reading),
-        sender=override_sender(node.part("sender"), defaults.sender, reading),
+        re_entry=_re_entry(node, context),
+        sender=override_sender(node.part("sender"), defaults.sender, context),
         window=sending.window,
         grace=sending.grace,
         cap=defaults.cap,
         zone_fallback=sending.zone_fallback,
         topic=shape.topic if shape else "",
-        moved=dict(shape.moved_to) if shape else {},
+        moved_steps=dict(shape.moved_to) if shape else {},
         calls_to_action=frozenset(
             email
             for email, text in emails.items()
-            if calls_to_action(f"{FOLDER}{name}/{email}.md", text, reading)
+            if is_call_to_action(f"{FOLDER}{name}/{email}.md", text, context)
         ),
     )
     layouts = {
-        email: chosen_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, reading)
+        email: email_layout(f"{FOLDER}{name}/{email}.md", text, defaults.layout, sources, context)
         for email, text in emails.items()
     }
-    return TrackRead(program, emails, layouts, node)
+    return ParsedTrack(program, emails, layouts, node)
 
 
-def _check_name(name: str, node: Node, reading: Reading) -> None:
+def _check_name(name: str, node: Node, context: ParseContext) -> None:
     try:
         read_name(name)
-    except Wrong as wrong:
-        reading.fault(node, f"the folder's name: {wrong.what}", wrong.instead)
+    except InvalidValue as error:
+        context.add_problem(node, f"the folder's name: {error.message}", error.suggestion)
     given = node.value.get("name")
     if isinstance(given, str) and given != name:
-        reading.fault(
+        context.add_problem(
             node.parts["name"],
             f"the track is named `{given}`, but its folder `{name}`",
             f"Write `name: {name}`.",
         )
 
 
-def _finally(name: str, node: Node, reading: Reading) -> Destination | None:
+def _finally(name: str, node: Node, context: ParseContext) -> Destination | None:
     inner = node.part("finally")
     if inner is None:
         return None
-    to = read_place(inner, reading, f"the steps of {name} have run out")
+    to = read_destination(inner, context, f"the steps of {name} have run out")
     if to == ToTrack(name):
-        reading.fault(inner, "`finally` leads back to this track", "Use `repeat:`, or name another track.")
+        context.add_problem(
+            inner, "`finally` leads back to this track", "Use `repeat:`, or name another track."
+        )
     return to
 
 
-def _audience(node: Node, reading: Reading) -> Condition | None:
+def _audience(node: Node, context: ParseContext) -> Condition | None:
     inner = node.part("audience")
     if inner is None:
         return None
-    scope = Scope(None, no_emails_because="an audience is asked before any email has gone")
-    return read_condition(inner, scope, reading)
+    known_emails = KnownEmails(None, unavailable_reason="an audience is asked before any email has gone")
+    return read_condition(inner, known_emails, context)
 
 
-def _re_entry(node: Node, reading: Reading) -> ReEntry:
+def _re_entry(node: Node, context: ParseContext) -> ReEntry:
     given = node.value.get("re_entry", "never")
     if given == "never" or not isinstance(given, str):
         return ReEntry()
     try:
         return ReEntry(_days_after(given))
-    except Wrong as wrong:
-        reading.fault(node.parts["re_entry"], f"`re_entry`: {wrong.what}", wrong.instead)
+    except InvalidValue as error:
+        context.add_problem(node.parts["re_entry"], f"`re_entry`: {error.message}", error.suggestion)
         return ReEntry()
 
 
 def _days_after(given: str) -> int:
     if not given.startswith("after "):
-        raise Wrong(f"`{given}` does not say when", "Write `never` or for example `after 90 days`.")
+        raise InvalidValue(f"`{given}` does not say when", "Write `never` or for example `after 90 days`.")
     return read_span(given.removeprefix("after ")).days
 
 
@@ -179,9 +188,16 @@ def _emails(name: str, sources: Sources) -> dict[str, str]:
 
 
 def _check_emails(
-    name: str, steps: list[Step], emails: Mapping[str, str], reading: Reading, *, unread: bool
+    name: str,
+    steps: list[Step],
+    emails: Mapping[str, str],
+    context: ParseContext,
+    *,
+    has_unreadable_steps: bool,
 ) -> None:
-    unread = unread or any(step.verb == "email" and step.shape is None for step in every_step(steps))
+    has_unreadable_steps = has_unreadable_steps or any(
+        step.verb == "email" and step.shape is None for step in every_step(steps)
+    )
     used: set[str] = set()
     for step in every_step(steps):
         if step.verb != "email" or step.shape is None:
@@ -189,11 +205,13 @@ def _check_emails(
         for email in step.shape.email:
             if email not in emails and email not in used:
                 what = f"there is no email file `{email}.md` in {FOLDER}{name}/"
-                reading.fault(step.node.parts["email"], what, nearest(email, emails, "Write the file."))
+                context.add_problem(
+                    step.node.parts["email"], what, suggest_name(email, emails, "Write the file.")
+                )
             used.add(email)
     for email, text in emails.items():
         file = f"{FOLDER}{name}/{email}.md"
-        if email not in used and not unread:
+        if email not in used and not has_unreadable_steps:
             instead = f"Add a step `- email: {email}`, or remove the file."
-            reading.fault(Node(file, 1, None), "no step of track.yaml sends this email", instead)
-        check_front(file, text, reading)
+            context.add_problem(Node(file, 1, None), "no step of track.yaml sends this email", instead)
+        check_front_matter(file, text, context)

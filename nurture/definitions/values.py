@@ -9,13 +9,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, PlainValidator
 
-from nurture.definitions.schema_check import Wrong
-from nurture.definitions.yaml_reader import nearest
+from nurture.definitions.schema_check import InvalidValue
+from nurture.definitions.yaml_reader import suggest_name
 from nurture.domain.planning.calendar import Delay
 
 DAYS_OF_WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-LONGEST_DAYS: Final = 400
-_LONGEST_SPAN_DAYS: Final = 3_660
+MAX_DELAY_DAYS: Final = 400
+_MAX_SPAN_DAYS: Final = 3_660
 _HOURS: Final = {"hour": 1, "day": 24, "week": 168, "month": 720}
 _SPAN: Final = re.compile(r"(\d+(?:\.\d+)?) *(hour|day|week|month)s?")
 _DELAY: Final = re.compile(
@@ -25,21 +25,21 @@ _DELAY: Final = re.compile(
 _BETWEEN: Final = re.compile(r"(\d{1,2}:\d{2}) *(?:-|to) *(\d{1,2}:\d{2})")
 _ADDRESS: Final = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+\.[^\s@<>,;]+")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
-LONGEST_NAME: Final = 80
-_SPANS: Final = "Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)."
-_DELAYS: Final = (
+MAX_NAME_LENGTH: Final = 80
+_SPAN_HINT: Final = "Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)."
+_DELAY_HINT: Final = (
     "Write for example `4 hours`, `3 days`, `2 business days`, `on tuesday` or `1 week on tuesday at 10:00`."
 )
 
 
 def read_span(given: Any) -> timedelta:
     """Read "3 days": hours, days, weeks, months of 30 days."""
-    found = _SPAN.fullmatch(_words(given))
+    found = _SPAN.fullmatch(_normalized(given))
     if not found:
-        raise Wrong(f"`{given}` is not a length of time", _SPANS)
+        raise InvalidValue(f"`{given}` is not a length of time", _SPAN_HINT)
     hours = float(found[1]) * _HOURS[found[2]]
-    if hours > _LONGEST_SPAN_DAYS * 24:
-        raise Wrong(f"`{given}` is longer than ten years", _SPANS)
+    if hours > _MAX_SPAN_DAYS * 24:
+        raise InvalidValue(f"`{given}` is longer than ten years", _SPAN_HINT)
     return timedelta(hours=hours)
 
 
@@ -47,18 +47,18 @@ def read_positive_span(given: Any) -> timedelta:
     """Read a length of time that is not zero."""
     span = read_span(given)
     if not span:
-        raise Wrong(f"`{given}` is no time at all", _SPANS)
+        raise InvalidValue(f"`{given}` is no time at all", _SPAN_HINT)
     return span
 
 
 def read_delay(given: Any) -> Delay:
     """Read "3 days", "2 business days", "1 week on tuesday at 10:00", "at once"; at most 400 days."""
-    text = _words(given)
+    text = _normalized(given)
     if text == "at once":
         return Delay()
     found = _DELAY.fullmatch(text)
     if not text or not found:
-        raise Wrong(f"`{given}` is not a delay", _DELAYS)
+        raise InvalidValue(f"`{given}` is not a delay", _DELAY_HINT)
     on, at = found["on"], found["at"]
     return Delay(
         **_length(given, found["count"], found["unit"]),
@@ -76,23 +76,25 @@ def _length(given: Any, count: str | None, unit: str | None) -> dict[str, Any]:
         days = number / 24
     else:
         if not number.is_integer():
-            raise Wrong(f"`{given}` is not a whole number of {unit}s", "Write whole days, or hours.")
+            raise InvalidValue(f"`{given}` is not a whole number of {unit}s", "Write whole days, or hours.")
         days = number * {"day": 1, "business day": 1.4, "week": 7, "month": 30}[unit]
         length = {"business_days": int(number)} if unit == "business day" else {"days": int(days)}
-    if days > LONGEST_DAYS:
-        raise Wrong(f"`{given}` is over {LONGEST_DAYS} days", f"Write at most {LONGEST_DAYS} days.")
+    if days > MAX_DELAY_DAYS:
+        raise InvalidValue(
+            f"`{given}` is over {MAX_DELAY_DAYS} days", f"Write at most {MAX_DELAY_DAYS} days."
+        )
     return length
 
 
 def read_weekday(given: Any) -> int:
     """Read "tue" or "tuesday"; Monday is 0."""
-    text = _words(given)
+    text = _normalized(given)
     for number, day in enumerate(DAYS_OF_WEEK):
         if len(text) >= 3 and day.startswith(text):
             return number
-    raise Wrong(
+    raise InvalidValue(
         f"`{given}` is not a day of the week",
-        nearest(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun."),
+        suggest_name(text, DAYS_OF_WEEK, "Write mon, tue, wed, thu, fri, sat or sun."),
     )
 
 
@@ -100,7 +102,7 @@ def read_days(given: Any) -> frozenset[int]:
     """Read the days of a send window: a list, or one day."""
     days = given if isinstance(given, list) else [given]
     if not days:
-        raise Wrong(
+        raise InvalidValue(
             "the send window never opens: it has no day",
             "Write for example `days: [mon, tue, wed, thu, fri]`.",
         )
@@ -111,15 +113,17 @@ def read_time(given: Any) -> time:
     """Read "09:00"."""
     hours, _, minutes = str(given).partition(":")
     if not (hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
-        raise Wrong(f"`{given}` is not a time of day", "Write for example `09:00`; the day ends at 23:59.")
+        raise InvalidValue(
+            f"`{given}` is not a time of day", "Write for example `09:00`; the day ends at 23:59."
+        )
     return time(int(hours), int(minutes))
 
 
 def read_between(given: Any) -> tuple[time, time]:
     """Read "09:00-17:00"; an end before the start lies on the next day, the same time means 24 hours."""
-    found = _BETWEEN.fullmatch(_words(given))
+    found = _BETWEEN.fullmatch(_normalized(given))
     if not found:
-        raise Wrong(f"`{given}` is not a span of the day", "Write for example `between: 09:00-17:00`.")
+        raise InvalidValue(f"`{given}` is not a span of the day", "Write for example `between: 09:00-17:00`.")
     return read_time(found[1]), read_time(found[2])
 
 
@@ -129,8 +133,8 @@ def read_zone(given: Any) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        near = nearest(name, available_timezones(), "Write a name such as `Europe/Berlin`.")
-        raise Wrong(f"there is no time zone `{name}`", near) from None
+        near = suggest_name(name, available_timezones(), "Write a name such as `Europe/Berlin`.")
+        raise InvalidValue(f"there is no time zone `{name}`", near) from None
     return name
 
 
@@ -141,23 +145,25 @@ def read_date(given: Any) -> date:
     try:
         return date.fromisoformat(str(given))
     except ValueError:
-        raise Wrong(f"`{given}` is not a date", "Write year-month-day, for example `2026-01-15`.") from None
+        raise InvalidValue(
+            f"`{given}` is not a date", "Write year-month-day, for example `2026-01-15`."
+        ) from None
 
 
 def read_address(given: Any) -> str:
     """Read an email address."""
     if not isinstance(given, str) or not _ADDRESS.fullmatch(given):
-        raise Wrong(f"`{given}` is not an email address", "Write for example `nora@example.com`.")
+        raise InvalidValue(f"`{given}` is not an email address", "Write for example `nora@example.com`.")
     return given
 
 
 def read_name(given: Any) -> str:
     """Read a name that ids are built from."""
     if not isinstance(given, str):
-        raise Wrong(f"`{given}` is not a name", f'Put it in quotes: "{given}".')
-    if not _NAME.fullmatch(given) or len(given) > LONGEST_NAME:
-        rule = f"Use small letters, digits and hyphens, at most {LONGEST_NAME} of them."
-        raise Wrong(f"`{given}` cannot be a name", rule)
+        raise InvalidValue(f"`{given}` is not a name", f'Put it in quotes: "{given}".')
+    if not _NAME.fullmatch(given) or len(given) > MAX_NAME_LENGTH:
+        rule = f"Use small letters, digits and hyphens, at most {MAX_NAME_LENGTH} of them."
+        raise InvalidValue(f"`{given}` cannot be a name", rule)
     return given
 
 
@@ -165,28 +171,28 @@ def read_names(given: Any) -> tuple[str, ...]:
     """Read one name, or a list of names."""
     names = given if isinstance(given, list) else [given]
     if not names:
-        raise Wrong("the list is empty", "Write at least one name.")
+        raise InvalidValue("the list is empty", "Write at least one name.")
     return tuple(read_name(name) for name in names)
 
 
-def _words(given: Any) -> str:
+def _normalized(given: Any) -> str:
     return " ".join(str(given).lower().split())
 
 
-def _filled(text: str) -> str:
+def _require_text(text: str) -> str:
     if not text.strip():
-        raise Wrong("there is nothing in it", "Write a text.")
+        raise InvalidValue("there is nothing in it", "Write a text.")
     return text.strip()
 
 
-def _one_line(text: str) -> str:
+def _require_one_line(text: str) -> str:
     if "\n" in text or "\r" in text:
-        raise Wrong("it has more than one line", "Write it on one line.")
+        raise InvalidValue("it has more than one line", "Write it on one line.")
     return text
 
 
-Text = Annotated[str, AfterValidator(_filled)]
-Line = Annotated[str, AfterValidator(_filled), AfterValidator(_one_line)]
+Text = Annotated[str, AfterValidator(_require_text)]
+Line = Annotated[str, AfterValidator(_require_text), AfterValidator(_require_one_line)]
 Span = Annotated[timedelta, PlainValidator(read_span)]
 PositiveSpan = Annotated[timedelta, PlainValidator(read_positive_span)]
 After = Annotated[Delay, PlainValidator(read_delay)]

@@ -17,15 +17,15 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from nurture.domain.problems import Fault
+from nurture.domain.problems import Problem
 
-_MOST_VALUES: Final = 20_000
-_DEEPEST: Final = 40
-_WORDS: Final = {
+_MAX_VALUES: Final = 20_000
+_MAX_DEPTH: Final = 40
+_BARE_WORDS: Final = {
     "": None, "~": None, "null": None, "true": True, "True": True, "false": False, "False": False,
 }  # fmt: skip
 _YES_NO: Final = {"yes": True, "no": False}
-_WHOLE: Final = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,18}")
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{1,18}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -59,30 +59,30 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class TrackReference:
     """A place that names another track."""
 
-    at: Node
+    node: Node
     track: str
 
 
 @dataclass(slots=True)
-class Reading:
+class ParseContext:
     """What reading has found so far: faults, and the tracks that were named.
 
-    Not *whole*: what is read was published once, and is not judged anew.
+    Not *complete*: what is read was published once, and is not judged anew.
     """
 
-    whole: bool = True
-    faults: list[Fault] = field(default_factory=list)
-    named: list[Named] = field(default_factory=list)
+    complete: bool = True
+    problems: list[Problem] = field(default_factory=list)
+    track_references: list[TrackReference] = field(default_factory=list)
 
-    def fault(self, at: Node, what: str, instead: str) -> None:
-        """Note a fault at the line of *at*."""
-        self.faults.append(Fault(at.file, at.line, what, instead.removesuffix(".")))
+    def add_problem(self, node: Node, message: str, suggestion: str) -> None:
+        """Note a fault at the line of *node*."""
+        self.problems.append(Problem(node.file, node.line, message, suggestion.removesuffix(".")))
 
 
-def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def suggest_name(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """Say which of the *known* names may have been meant."""
     options = sorted(known)
     near = get_close_matches(name, options, n=1, cutoff=0.6)
@@ -91,32 +91,32 @@ def nearest(name: str, known: Iterable[str], otherwise: str = "") -> str:
     return otherwise or f"Known: {', '.join(options) or 'none yet'}."
 
 
-def read_yaml(file: str, text: str, reading: Reading) -> Node | None:
+def read_yaml(file: str, text: str, context: ParseContext) -> Node | None:
     """Read *text* as one YAML mapping; None, with one fault, where it is not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             parsed = YAML(typ="safe", pure=True).compose(text)
-        node = _Converter(file, reading).node(parsed, 1, 0)
+        node = _Converter(file, context).node(parsed, 1, 0)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         last = text.rstrip().count("\n") + 1
         line = min(mark.line + 1, last) if mark else 1
-        reading.fault(Node(file, line, None), *_explained(error))
+        context.add_problem(Node(file, line, None), *_explain(error))
         return None
     except (YAMLError, ValueError, RecursionError) as error:
         what = f"this is not YAML: {str(error).splitlines()[0].rstrip('.')}"
         remedy = "Save the file as plain UTF-8 text without control characters"
-        reading.fault(Node(file, 1, None), what, remedy)
+        context.add_problem(Node(file, 1, None), what, remedy)
         return None
     if not isinstance(node.value, dict):
         what = "the file is empty" if node.value is None else "the file is not a list of `key: value` lines"
-        reading.fault(node, what, "Copy a file of this kind from another folder and change it.")
+        context.add_problem(node, what, "Copy a file of this kind from another folder and change it.")
         return None
     return node
 
 
-def _explained(error: MarkedYAMLError) -> tuple[str, str]:
+def _explain(error: MarkedYAMLError) -> tuple[str, str]:
     problem = str(error.problem or error.context or "").strip()
     if "\\t" in problem or "tab" in problem:
         return "a tab is used to indent", "Indent with spaces: YAML allows no tabs"
@@ -129,14 +129,14 @@ def _explained(error: MarkedYAMLError) -> tuple[str, str]:
 class _Converter:
     """Turns what the YAML library parsed into nodes; refuses files that unfold without end."""
 
-    def __init__(self, file: str, reading: Reading) -> None:
+    def __init__(self, file: str, context: ParseContext) -> None:
         self._file = file
-        self._reading = reading
+        self._context = context
         self._count = 0
 
     def node(self, parsed: Any, line: int, depth: int) -> Node:
         self._count += 1
-        if self._count > _MOST_VALUES or depth > _DEEPEST:
+        if self._count > _MAX_VALUES or depth > _MAX_DEPTH:
             raise ValueError("it nests too deep or unfolds into too many values")
         match parsed:
             case MappingNode():
@@ -160,7 +160,7 @@ class _Converter:
             key = key_node.value if isinstance(key_node, ScalarNode) else "?"
             if key in parts:
                 here = Node(self._file, line, None)
-                self._reading.fault(here, f"the key `{key}` is written twice", "Keep one of the two.")
+                self._context.add_problem(here, f"the key `{key}` is written twice", "Keep one of the two.")
             part = self.node(value, line, depth + 1)
             # A bare yes or no is an answer; in quotes, or in a list, it is a word (Norway is NO).
             if isinstance(value, ScalarNode) and value.style is None and value.value in _YES_NO:
@@ -173,9 +173,9 @@ def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
     text = str(parsed.value)
     if parsed.style is not None:
         return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _WHOLE.fullmatch(text):
+    if text in _BARE_WORDS:
+        return _BARE_WORDS[text]
+    if _INTEGER.fullmatch(text):
         return int(text)
     if _NUMBER.fullmatch(text):
         return float(text)
@@ -187,12 +187,12 @@ def _scalar(parsed: ScalarNode) -> str | int | float | bool | date | None:
     return text
 
 
-def lines_of(file: str, text: str) -> Mapping[tuple[str, str], int]:
+def line_numbers(file: str, text: str) -> Mapping[tuple[str, str], int]:
     """Return the line of each part of a faultless file, as ("routing", "") or ("routing", "dach").
 
     The second is the key below the part, or the name or id of an entry of its list.
     """
-    node = read_yaml(file, text, Reading())
+    node = read_yaml(file, text, ParseContext())
     found: dict[tuple[str, str], int] = {}
     for key, part in node.parts.items() if node is not None else ():
         found[str(key), ""] = part.line

@@ -7,10 +7,10 @@ import unicodedata
 from hashlib import sha256
 from typing import Final
 
-_END: Final = ". \t\r\n\v\f"
+_TRAILING_CHARACTERS: Final = ". \t\r\n\v\f"
 
 
-def normalise_address(email: str) -> str:
+def normalize_address(email: str) -> str:
     """Return the one spelling of *email* by which leads are matched and suppressed.
 
     Lower case, no surrounding space, Unicode composed (NFC), the domain in its ASCII form (punycode) and
@@ -19,22 +19,22 @@ def normalise_address(email: str) -> str:
     """
     if email.isascii():
         plain = email.strip().lower()
-        return plain.rstrip(_END) if plain.endswith(".") and "@" in plain else plain
+        return plain.rstrip(_TRAILING_CHARACTERS) if plain.endswith(".") and "@" in plain else plain
     local, at, domain = email.strip().rpartition("@")
     labels = ".".join(_ascii_label(label) for label in _labels(domain))
-    return _composed(local) + at + (labels.rstrip(_END) if at else labels)
+    return _normalize_unicode(local) + at + (labels.rstrip(_TRAILING_CHARACTERS) if at else labels)
 
 
-ERASED: Final = "erased:"
+ERASED_PREFIX: Final = "erased:"
 """How the mark of an erased address begins; no address does, for want of an @."""
 
 
-def mark_of(normal: str, salt: str) -> str:
+def erasure_hash(normal: str, salt: str) -> str:
     """Return by what an erased address is known again, its normal spelling given; never the other way."""
-    return ERASED + hmac.new(salt.encode(), normal.encode(errors="surrogatepass"), sha256).hexdigest()
+    return ERASED_PREFIX + hmac.new(salt.encode(), normal.encode(errors="surrogatepass"), sha256).hexdigest()
 
 
-def _composed(text: str) -> str:
+def _normalize_unicode(text: str) -> str:
     # Lower case may decompose and composing may leave a capital: two rounds reach the fixed point.
     for _ in range(2):
         text = unicodedata.normalize("NFC", text.lower())
@@ -44,7 +44,7 @@ def _composed(text: str) -> str:
 def _labels(domain: str) -> list[str]:
     # NFKC folds full-width letters and the ideographic full stop, as resolvers do. `lower`, not `casefold`:
     # straße.example and strasse.example are two domains.
-    folded = _composed(unicodedata.normalize("NFKC", domain.replace("\u3002", ".")))
+    folded = _normalize_unicode(unicodedata.normalize("NFKC", domain.replace("\u3002", ".")))
     return unicodedata.normalize("NFKC", folded).split(".")
 
 
@@ -54,7 +54,7 @@ def _ascii_label(label: str) -> str:
     return "xn--" + label.encode("punycode").decode("ascii")
 
 
-PUBLIC_MAIL: Final = frozenset({
+FREE_MAIL_DOMAINS: Final = frozenset({
     "126.com", "163.com", "aol.com", "att.net", "bluewin.ch", "bol.com.br", "btinternet.com", "comcast.net",
     "cox.net", "fastmail.com", "free.fr", "freenet.de", "gmail.com", "gmx.at", "gmx.ch", "gmx.de",
     "gmx.net", "googlemail.com", "hey.com", "hotmail.co.uk", "hotmail.com", "hotmail.de", "hotmail.fr",

@@ -8,11 +8,11 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-MOST_PACE_DAYS: Final = 60
-"""The slowest pace that a lead can ask for; who wants less mail than that pauses it, or leaves."""
+MAX_TOUCH_INTERVAL_DAYS: Final = 60
+"""The longest interval that a lead can ask for; who wants less mail than that pauses it, or leaves."""
 
-Fact = str | int | float | bool | None
-Facts = Mapping[str, Fact]
+FieldValue = str | int | float | bool | None
+FieldValues = Mapping[str, FieldValue]
 
 
 class Custodian(StrEnum):
@@ -39,7 +39,7 @@ class Queue(StrEnum):
     """The named queues that ship; policy may name more."""
 
     HAND_OFF = "hand-off"  # ready, waits for a rep with room
-    NO_BASIS = "no-basis"  # nothing allows us to mail this lead
+    NO_CONSENT_BASIS = "no-consent-basis"  # nothing allows us to mail this lead
     NO_ADDRESS = "no-address"
     SUPPRESSED = "suppressed"  # opted out or undeliverable; a person may call
     AMBIGUOUS = "ambiguous"  # two known leads match
@@ -47,23 +47,27 @@ class Queue(StrEnum):
     NO_TRACK = "no-track"  # not ready, and no track's audience fits
 
 
-DECIDED_QUEUES: Final = frozenset({Queue.NO_REP, Queue.AMBIGUOUS, "account-unsure", "account-owner"})
+MANUAL_DECISION_QUEUES: Final = frozenset(
+    {Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "account-owner-unavailable"}
+)
 """Queues of leads about which a person must decide before a rep can have them."""
 
-OWNED_QUEUES: Final = DECIDED_QUEUES | {Queue.HAND_OFF}
+SALES_QUEUES: Final = MANUAL_DECISION_QUEUES | {Queue.HAND_OFF}
 """Queues of leads that sales has, or about which a person must decide first."""
 
-NEEDS: Final = "needs-"
+MISSING_FIELD_QUEUE_PREFIX: Final = "needs-"
 """Begins the names of the queues in which sales waits for a field of the lead; no field has a hyphen."""
 
-ABSENCE: Final = "absence"
+PAUSED_BY_OUT_OF_OFFICE: Final = "out-of-office"
 """Who paused a lead whose automatic answer says that it is away."""
 
 
 def is_parked(queue: str) -> bool:
     """Return whether the leads of *queue* wait for nobody in sales: a request takes them out of it."""
-    needs_field = queue.startswith(NEEDS) and "-" not in queue.removeprefix(NEEDS)
-    return bool(queue) and queue not in OWNED_QUEUES and not needs_field
+    is_missing_field_queue = queue.startswith(MISSING_FIELD_QUEUE_PREFIX) and "-" not in queue.removeprefix(
+        MISSING_FIELD_QUEUE_PREFIX
+    )
+    return bool(queue) and queue not in SALES_QUEUES and not is_missing_field_queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,34 +82,34 @@ class Timeline:
 class Engagement:
     """Exponentially decaying sums, one for each half-life, and the moment at which they had these values.
 
-    *under* is the key of the points by which they were reckoned.
+    *points_key* is the key of the points by which they were reckoned.
     """
 
     values: tuple[float, ...] = ()
     as_of: datetime | None = None
-    under: str = ""
+    points_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lead:
     """The facts that rules may ask about.
 
-    *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of
-    the lead's country, as local dates. Evidence before *evidence_since* was answered by a rep already.
-    *call_on*: it asked to be called that day. *pace*: it asked for one touch at most in so long, None for as
+    *zone* is an IANA name or "" (the track's fallback applies). *holidays* are the public holidays of the
+    lead's country, as local dates. Signals before *signals_since* was answered by a rep already. *call_on*:
+    it asked to be called that day. *touch_interval*: it asked for one touch at most in so long, None for as
     often as its track allows. *paused_at* is when the pause was asked for, *paused_by* by whom.
     """
 
     id: int
-    facts: Facts = field(default_factory=dict)
+    fields: FieldValues = field(default_factory=dict)
     zone: str = ""
     holidays: Collection[date] = frozenset()
-    basis: str | None = None
+    consent_basis: str | None = None
     engagement: Engagement = Engagement()
     timeline: Timeline | None = None
-    evidence_since: datetime | None = None
+    signals_since: datetime | None = None
     paused_until: datetime | None = None
     paused_at: datetime | None = None
     paused_by: str = ""
     call_on: date | None = None
-    pace: timedelta | None = None
+    touch_interval: timedelta | None = None

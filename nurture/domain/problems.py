@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Fault:
+class Problem:
     """One fault in one file; prints as "file:line: what. instead"."""
 
     file: str
     line: int
-    what: str
-    instead: str
+    message: str
+    suggestion: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}. {self.instead}"
+        return f"{self.file}:{self.line}: {self.message}. {self.suggestion}"

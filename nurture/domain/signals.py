@@ -37,9 +37,9 @@ class SignalVerdict(StrEnum):
     BOT = "bot"
 
 
-HEARD_SOON: Final = timedelta(days=1)
+MAX_LIVE_DELAY: Final = timedelta(days=1)
 
-SUPPRESSING: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, SignalKind.COMPLAINED})
+SUPPRESSING_KINDS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, SignalKind.COMPLAINED})
 """Kinds after which the address is not mailed again."""
 
 
@@ -47,13 +47,14 @@ SUPPRESSING: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.BOUNCED, Sig
 class Signal:
     """One thing that a lead did. *step* and *enrollment_id* name the touch it answers, if any.
 
-    *judged*: its verdict was found by rules, which later facts may overturn; others are as somebody declared.
+    *auto_classified*: its verdict was found by rules, which later facts may overturn; others are as somebody
+    declared.
     """
 
     kind: SignalKind
     occurred_at: datetime
     verdict: SignalVerdict = SignalVerdict.HUMAN
-    judged: bool = False
+    auto_classified: bool = False
     enrollment_id: int | None = None
     track: str | None = None
     step: str | None = None
@@ -62,16 +63,16 @@ class Signal:
     recorded_at: datetime | None = None
 
     @property
-    def counts_from(self) -> datetime:
+    def effective_at(self) -> datetime:
         """Return when the lead did it, as opt-outs and pauses see it, which carry the time of our own clock.
 
         What is heard soon counts from then: mail is under way for a while, and its sender's clock may be
         wrong. What is told of the past counts from when it occurred.
         """
-        heard = self.recorded_at or self.occurred_at
-        return heard if heard - self.occurred_at <= HEARD_SOON else self.occurred_at
+        recorded_at = self.recorded_at or self.occurred_at
+        return recorded_at if recorded_at - self.occurred_at <= MAX_LIVE_DELAY else self.occurred_at
 
 
-def counted(signals: Iterable[Signal]) -> list[Signal]:
+def human_signals(signals: Iterable[Signal]) -> list[Signal]:
     """Return the signals that are evidence: made by a human, as far as we can tell."""
     return [signal for signal in signals if signal.verdict is SignalVerdict.HUMAN]

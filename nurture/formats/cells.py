@@ -1,4 +1,4 @@
-"""From the text of one cell to a typed fact. Each reader raises ValueError with what to write instead."""
+"""From the text of one cell to a typed value. Each reader raises ValueError with what to write instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from email_validator import EmailNotValidError, validate_email
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 from nurture.formats.places import is_zone
 
 _YES: Final = frozenset(
@@ -66,7 +66,7 @@ _NO: Final = frozenset(
     }
 )
 # The ways to write that there is no value.
-NOTHING: Final = frozenset(
+EMPTY_VALUES: Final = frozenset(
     {
         "",
         "-",
@@ -87,17 +87,17 @@ NOTHING: Final = frozenset(
         "(blank)",
     }
 )
-_LONGEST_ADDRESS: Final = 254
-_LONGEST_LOCAL: Final = 64
-_LARGEST: Final = 2_000_000_000  # what an integer column holds
+_MAX_ADDRESS: Final = 254
+_MAX_LOCAL_PART: Final = 64
+_MAX_INTEGER: Final = 2_000_000_000  # what an integer column holds
 
 _PLAIN_ADDRESS: Final = re.compile(
     r"[A-Za-z0-9_+'-]+(?:\.[A-Za-z0-9_+'-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}"
 )
 _NUMBER: Final = re.compile(r"(\d[\d.,'\u00a0\u202f ]*)\s*([km])?\b", re.IGNORECASE)
-_CLOCK: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2})")
-_SPOKEN: Final = re.compile(
+_CLOCK_DURATION: Final = re.compile(r"(?:(\d{1,3}):)?(\d{1,3}):(\d{2})")
+_WORD_DURATION: Final = re.compile(
     r"(?:(\d{1,3})\s*h(?:(?:ou)?rs?)?)?[ ,]*(?:(\d{1,4})\s*m(?:in(?:ute)?s?)?)?[ ,]*"
     r"(?:(\d{1,5})\s*s(?:ec(?:ond)?s?)?)?\.?",
     re.IGNORECASE,
@@ -107,27 +107,27 @@ _SPOKEN: Final = re.compile(
 def read_address(text: str) -> str:
     """Return the normalised address. The syntax is checked, not that the mailbox exists."""
     at = text.find("@")
-    if len(text) <= _LONGEST_ADDRESS and at <= _LONGEST_LOCAL and _PLAIN_ADDRESS.fullmatch(text):
+    if len(text) <= _MAX_ADDRESS and at <= _MAX_LOCAL_PART and _PLAIN_ADDRESS.fullmatch(text):
         return text.lower()
-    return _odd_address(text)
+    return _parse_unusual_address(text)
 
 
-def _odd_address(text: str) -> str:
+def _parse_unusual_address(text: str) -> str:
     shown = text[:80]
     if text.count("@") > 1 and re.search(r"[;,\s]", text):
         raise ValueError(f"{shown!r} holds several addresses; keep one, and give the others their own rows")
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False, strict=True)
-    except (EmailNotValidError, ValueError) as fault:
+    except (EmailNotValidError, ValueError) as error:
         raise ValueError(
-            f"{shown!r} is not an email address ({_first_sentence(str(fault))}); "
+            f"{shown!r} is not an email address ({_first_sentence(str(error))}); "
             "write it like name@example.com, or empty the cell"
-        ) from fault
+        ) from error
     if "." not in checked.ascii_domain:
         raise ValueError(
             f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com"
         )
-    return normalise_address(f"{checked.local_part}@{checked.ascii_domain}")
+    return normalize_address(f"{checked.local_part}@{checked.ascii_domain}")
 
 
 def _first_sentence(text: str) -> str:
@@ -157,7 +157,7 @@ def read_count(text: str) -> int | None:
     else:
         number = float(re.sub(r"\D", "", digits)[:12])
     number *= {"k": 1_000, "m": 1_000_000}.get((found[2] or "").casefold(), 1)
-    return int(min(number, _LARGEST))
+    return int(min(number, _MAX_INTEGER))
 
 
 @lru_cache(maxsize=4096)
@@ -165,11 +165,11 @@ def read_minutes(text: str) -> int | None:
     """Return whole minutes of 64, 64.5, 1:04:30, "1 hour 4 minutes"; None when it is none of these."""
     if re.fullmatch(r"\d{1,6}(?:[.,]\d+)?", text, re.ASCII):
         return int(float(text.replace(",", ".")))
-    if found := _CLOCK.fullmatch(text):
+    if found := _CLOCK_DURATION.fullmatch(text):
         first, second, third = int(found[1] or 0), int(found[2]), int(found[3])
         # Two parts are minutes and seconds, as webinar platforms write them.
         return first * 60 + second + third // 60
-    found = _SPOKEN.fullmatch(text)
+    found = _WORD_DURATION.fullmatch(text)
     if found is None or not any(found.groups()):
         return None
     return int(found[1] or 0) * 60 + int(found[2] or 0) + int(found[3] or 0) // 60
@@ -191,9 +191,9 @@ def _from_slug(text: str) -> str:
     return "/".join("_".join(word.capitalize() for word in part.split("_")) for part in parts)
 
 
-def read_mark(text: str) -> str | None:
+def read_response(text: str) -> str | None:
     """Return what a lead asked or answered; None for zero, no and the like."""
-    return None if text.casefold() in NOTHING or text.casefold() in {"0", "no", "false"} else text
+    return None if text.casefold() in EMPTY_VALUES or text.casefold() in {"0", "no", "false"} else text
 
 
 def split_name(text: str) -> tuple[str, str]:

@@ -50,14 +50,14 @@ FIELDS: Final = (
 )
 """The fields that a mapping may name."""
 
-CUSTOM: Final = "custom"  # keep the column as a fact under its own name
-_LONGEST_NAME: Final = 100
+CUSTOM: Final = "custom"  # keep the column as a field under its own name
+_MAX_NAME: Final = 100
 SKIP: Final = "skip"  # leave the column out
 CONVERTED: Final = "converted"  # a flag that overrides the status; only Salesforce has it
 
 # Names that mean the same wherever they stand. Where several columns name one field, the first that has a
 # value counts, in the order of this table; so primary names come first.
-_COMMON: Final = {
+_COMMON_COLUMNS: Final = {
     "external_id": "external id,lead id,contact id,record id,crm id,person id,id",
     "email": "email,email address,e mail,e mail address,work email,business email,corporate email,mail,"
     "email id,attendee email,registrant email,participant email,user email",
@@ -96,8 +96,7 @@ _COMMON: Final = {
     "lawful basis for processing,email opt in,opt in,opted in,"
     "marketing opt in,email opt in explicit,gdpr opt in explicit,consent to email",
     "consent_source": "consent source,opt in source,consent text,consent method,consent form",
-    "consent_at": "consent at,consent date,opt in date,consent timestamp,date of consent,opted in at,opt "
-    "in time",
+    "consent_at": "consent at,consent date,opt in date,consent timestamp,date of consent,opted in at,opt in time",
     "opted_out": "opted out,opt out,email opt out,unsubscribed,unsubscribe,do not email,"
     "opted out of email,sales email opt out,do not contact,no email,suppressed,"
     "opt out of emails,global unsubscribe",
@@ -112,12 +111,11 @@ _COMMON: Final = {
     "questions and comments,number of questions,question",
     "polls": "polls,polls answered,poll responses,polls count,number of polls answered",
     "interest": "interest,topic of interest,interests,product interest,area of interest",
-    "demo_requested": "demo requested,request a demo,requested demo,demo request,wants demo,"
-    "would you like a demo",
+    "demo_requested": "demo requested,request a demo,requested demo,demo request,wants demo,would you like a demo",
 }
 
 # What a system names in its own way, over and above the common names. These also tell the systems apart.
-_OWN: Final = {
+_SYSTEM_COLUMNS: Final = {
     "salesforce": {
         "external_id": "id,lead id,lead id 18,contact id",
         "owner": "owner name,owner id,owner alias,lead owner,account owner",
@@ -210,40 +208,40 @@ _OWN: Final = {
     },
 }
 
-SYSTEMS: Final = tuple(_OWN)
+SYSTEMS: Final = tuple(_SYSTEM_COLUMNS)
 
 
 @lru_cache(maxsize=65536)
-def squash(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Return the part of a column's name that counts: no case, spaces, marks, `(UTC)` or custom suffix."""
     name = re.sub(r"\((?:utc|gmt)\)\s*$|_{1,2}c$|[\u2019']", "", name.strip().casefold())
     return re.sub(r"[\W_]+", "", name)
 
 
-def fact_name(column: str) -> str:
-    """Return the name under which a column without a field of its own is kept: words joined by "
-    "underscores.
-    """
+def custom_field_name(column: str) -> str:
+    """Return the name under which an unknown column is kept: words joined by underscores."""
     name = re.sub(r"__c$", "", column.strip())
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
     return re.sub(r"[\W_]+", "_", re.sub("[\u2019']", "", name)).strip("_")[:64].rstrip("_")
 
 
-def _ranked(table: dict[str, str]) -> dict[str, tuple[str, int]]:
+def _rank_names(table: dict[str, str]) -> dict[str, tuple[str, int]]:
     return {
-        squash(name): (field, rank)
+        normalize_name(name): (field, rank)
         for field, names in table.items()
         for rank, name in enumerate(names.split(","))
         if name
     }
 
 
-_COMMON_NAMES: Final = _ranked(_COMMON)
-_OWN_NAMES: Final = {system: _ranked(table) for system, table in _OWN.items()}
-_TELLING: Final = {system: names.keys() - _COMMON_NAMES.keys() for system, names in _OWN_NAMES.items()}
+_COMMON_NAMES: Final = _rank_names(_COMMON_COLUMNS)
+_SYSTEM_NAMES: Final = {system: _rank_names(table) for system, table in _SYSTEM_COLUMNS.items()}
+_DISTINCTIVE_NAMES: Final = {
+    system: names.keys() - _COMMON_NAMES.keys() for system, names in _SYSTEM_NAMES.items()
+}
 _ANY_SYSTEM: Final = {
     name: (field, rank)
-    for names in _OWN_NAMES.values()
+    for names in _SYSTEM_NAMES.values()
     for name, (field, rank) in names.items()
     if field not in {CUSTOM, CONVERTED}
 }
@@ -256,18 +254,18 @@ def known_names() -> frozenset[str]:
 
 def detect_system(header: Sequence[str]) -> str | None:
     """Return the system whose own column names the *header* shows most; None without a sign of any."""
-    names = {squash(column) for column in header}
-    scores = {system: len(names & telling) for system, telling in _TELLING.items()}
+    names = {normalize_name(column) for column in header}
+    scores = {system: len(names & distinctive) for system, distinctive in _DISTINCTIVE_NAMES.items()}
     best = max(scores, key=lambda system: scores[system])
     return best if scores[best] > 1 else None
 
 
-def field_of(column: str, system: str | None) -> tuple[str, int] | None:
+def match_field(column: str, system: str | None) -> tuple[str, int] | None:
     """Return the field that *column* is in *system*, and its rank among that field's names (0 is best)."""
-    name = squash(column)
-    own = _OWN_NAMES.get(system or "", {}).get(name)
-    if own is not None:
-        return own
+    name = normalize_name(column)
+    system_match = _SYSTEM_NAMES.get(system or "", {}).get(name)
+    if system_match is not None:
+        return system_match
     if (common := _COMMON_NAMES.get(name)) is not None:
         return common[0], common[1] + 100
     if (other := _ANY_SYSTEM.get(name)) is not None:
@@ -275,8 +273,8 @@ def field_of(column: str, system: str | None) -> tuple[str, int] | None:
     return None
 
 
-def recognises_header(cells: Sequence[str]) -> bool:
+def looks_like_header(cells: Sequence[str]) -> bool:
     """Say whether *cells* look like the names of columns: two known ones, an address among them."""
-    found = {field_of(cell, None) for cell in cells if len(cell) < _LONGEST_NAME}
+    found = {match_field(cell, None) for cell in cells if len(cell) < _MAX_NAME}
     fields = {match[0] for match in found if match is not None}
     return "email" in fields and len(fields) > 1

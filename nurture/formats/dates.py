@@ -60,12 +60,12 @@ _OFFSETS: Final = {
 
 _NUMERIC: Final = re.compile(r"(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?:[T ,]+(.+))?", re.ASCII)
 _YEAR_FIRST: Final = re.compile(r"(\d{4})([/.-])(\d{1,2})\2(\d{1,2})(?:[T ,]+(.+))?", re.ASCII)
-_DAY_NAMED: Final = re.compile(
+_DAY_MONTH_NAME: Final = re.compile(
     r"(\d{1,2})(?:st|nd|rd|th|\.)?[ -]([^\W\d]{3,10})\.?[ ,-]+(\d{4}|\d{2})"
     r"(?:[ ,T]+(?:at )?(.+))?",
     re.IGNORECASE,
 )
-_MONTH_NAMED: Final = re.compile(
+_MONTH_NAME_DAY: Final = re.compile(
     r"([^\W\d]{3,10})\.? (\d{1,2})(?:st|nd|rd|th)?,? (\d{4})"
     r"(?:[ ,T]+(?:at )?(.+))?",
     re.IGNORECASE,
@@ -79,12 +79,12 @@ _TIME: Final = re.compile(
 
 
 @dataclass(slots=True)
-class Evidence:
+class DateOrderEvidence:
     """What the dates of one column say about their order. *meridiem* counts AM and PM, an American habit."""
 
     day_first: int = 0
     month_first: int = 0
-    open: int = 0
+    ambiguous: int = 0
     meridiem: int = 0
 
     def add(self, text: str) -> None:
@@ -98,10 +98,10 @@ class Evidence:
         elif second > _NOON:
             self.month_first += 1
         elif first != second:
-            self.open += 1
+            self.ambiguous += 1
         self.meridiem += (found[5] or "").casefold().endswith(("am", "pm"))
 
-    def verdict(self) -> bool | None:
+    def is_day_first(self) -> bool | None:
         """Say whether the day comes first; None when nothing or both are shown."""
         if bool(self.day_first) != bool(self.month_first):
             return self.day_first > 0
@@ -120,33 +120,37 @@ class DateReader:
         self._zone = zone
         self._day_first = day_first
         self._formats = tuple(formats)
-        self._slow = lru_cache(maxsize=4096)(self._read)
+        self._cached_read = lru_cache(maxsize=4096)(self._read)
 
     def __call__(self, text: str) -> datetime:
         """Return the moment that *text* means. Raises ValueError with what to write instead."""
         if not self._formats and not text.isdigit():
             try:
-                return self._utc(datetime.fromisoformat(text), text)
+                return self._to_utc(datetime.fromisoformat(text), text)
             except ValueError:
                 pass
-        return self._slow(text)
+        return self._cached_read(text)
 
     def _read(self, text: str) -> datetime:
         try:
-            moment = self._by_format(text) if self._formats else self._by_shape(text)
+            timestamp = self._parse_by_format(text) if self._formats else self._parse_by_pattern(text)
         except OverflowError:
-            moment = None
-        if moment is None:
+            timestamp = None
+        if timestamp is None:
             wanted = " or ".join(self._formats) or "2026-04-30 or 2026-04-30 14:05"
             raise ValueError(f"{text[:60]!r} is not a date; write it like {wanted}")
-        return self._utc(moment, text)
+        return self._to_utc(timestamp, text)
 
-    def _utc(self, moment: datetime, text: str) -> datetime:
-        if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
-            raise ValueError(f"{text[:60]!r} has the year {moment.year}; correct the date or empty the cell")
-        return (moment.replace(tzinfo=self._zone) if moment.tzinfo is None else moment).astimezone(UTC)
+    def _to_utc(self, timestamp: datetime, text: str) -> datetime:
+        if not _FIRST_YEAR <= timestamp.year <= _LAST_YEAR:
+            raise ValueError(
+                f"{text[:60]!r} has the year {timestamp.year}; correct the date or empty the cell"
+            )
+        return (timestamp.replace(tzinfo=self._zone) if timestamp.tzinfo is None else timestamp).astimezone(
+            UTC
+        )
 
-    def _by_format(self, text: str) -> datetime | None:
+    def _parse_by_format(self, text: str) -> datetime | None:
         for form in self._formats:
             try:
                 return datetime.strptime(text, form)  # noqa: DTZ007 -- the caller adds the zone
@@ -154,22 +158,22 @@ class DateReader:
                 continue
         return None
 
-    def _by_shape(self, text: str) -> datetime | None:
+    def _parse_by_pattern(self, text: str) -> datetime | None:
         if text.isascii() and text.isdigit():
-            return _from_digits(text)
+            return _parse_digits(text)
         text = _WEEKDAY.sub("", " ".join(text.split()), count=1)
         if found := _YEAR_FIRST.fullmatch(text):
-            return _moment(int(found[1]), int(found[3]), int(found[4]), found[5])
+            return _build_datetime(int(found[1]), int(found[3]), int(found[4]), found[5])
         if found := _NUMERIC.fullmatch(text):
-            day, month = self._ordered(found)
-            return _moment(_full_year(found[4]), month, day, found[5])
-        if found := _DAY_NAMED.fullmatch(text):
-            return _moment(_full_year(found[3]), _month(found[2]), int(found[1]), found[4])
-        if found := _MONTH_NAMED.fullmatch(text):
-            return _moment(int(found[3]), _month(found[1]), int(found[2]), found[4])
+            day, month = self._order_day_month(found)
+            return _build_datetime(_full_year(found[4]), month, day, found[5])
+        if found := _DAY_MONTH_NAME.fullmatch(text):
+            return _build_datetime(_full_year(found[3]), _month_number(found[2]), int(found[1]), found[4])
+        if found := _MONTH_NAME_DAY.fullmatch(text):
+            return _build_datetime(int(found[3]), _month_number(found[1]), int(found[2]), found[4])
         return None
 
-    def _ordered(self, found: re.Match[str]) -> tuple[int, int]:
+    def _order_day_month(self, found: re.Match[str]) -> tuple[int, int]:
         first, second = int(found[1]), int(found[3])
         if found[2] == "." or first > _NOON or first == second:
             return first, second
@@ -183,15 +187,15 @@ class DateReader:
         return (first, second) if self._day_first else (second, first)
 
 
-def _from_digits(text: str) -> datetime | None:
+def _parse_digits(text: str) -> datetime | None:
     if len(text) in {_EPOCH_SECONDS, _EPOCH_MILLISECONDS}:
         return datetime.fromtimestamp(int(text) / (1000 if len(text) == _EPOCH_MILLISECONDS else 1), UTC)
     if len(text) == len("20260430"):
-        return _moment(int(text[:4]), int(text[4:6]), int(text[6:]), None)
+        return _build_datetime(int(text[:4]), int(text[4:6]), int(text[6:]), None)
     return None
 
 
-def _month(name: str) -> int:
+def _month_number(name: str) -> int:
     plain = unicodedata.normalize("NFKD", name.casefold())
     return _MONTHS.get("".join(letter for letter in plain if letter.isalpha()), 0)
 
@@ -200,7 +204,7 @@ def _full_year(text: str) -> int:
     return int(text) + (2000 if len(text) == len("26") else 0)
 
 
-def _moment(year: int, month: int, day: int, time: str | None) -> datetime | None:
+def _build_datetime(year: int, month: int, day: int, time: str | None) -> datetime | None:
     try:
         date = datetime(year, month, day)  # noqa: DTZ001 -- the caller adds the zone
     except ValueError:
@@ -216,13 +220,17 @@ def _moment(year: int, month: int, day: int, time: str | None) -> datetime | Non
             return None
         hour = hour % _NOON + (_NOON if found[4] in "pP" else 0)
     try:
-        moment = date.replace(hour=hour, minute=minute, second=second)
-        return moment if not (found[5] or found[6]) else moment.replace(tzinfo=_offset(found[5], found[6]))
+        timestamp = date.replace(hour=hour, minute=minute, second=second)
+        return (
+            timestamp
+            if not (found[5] or found[6])
+            else timestamp.replace(tzinfo=_parse_offset(found[5], found[6]))
+        )
     except (KeyError, ValueError):
         return None
 
 
-def _offset(name: str | None, offset: str | None) -> timezone:
+def _parse_offset(name: str | None, offset: str | None) -> timezone:
     hours = _OFFSETS[name.casefold()] if name else 0
     minutes = 0
     if offset:

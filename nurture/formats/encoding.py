@@ -21,7 +21,7 @@ _BOMS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_NOT_TEXT: Final = (
+_BINARY_FORMATS: Final = (
     (b"PK\x03\x04", "an Excel workbook or a zip archive"),
     (b"\xd0\xcf\x11\xe0", "an old Excel workbook"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -32,32 +32,32 @@ _NOT_TEXT: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """The text encoding of a file. *clean* means that every byte is good text, without NUL."""
+    """The text encoding of a file. *is_clean* means that every byte is good text, without NUL."""
 
     name: str
-    clean: bool
+    is_clean: bool
 
     @property
-    def on_error(self) -> str:
+    def error_mode(self) -> str:
         """How undecodable bytes are marked, so that their row can be reported."""
         return "replace" if self.name.startswith(("utf-16", "utf-32")) else "surrogateescape"
 
 
-def detect(path: Path) -> Encoding:
+def detect_encoding(path: Path) -> Encoding:
     """Read the whole of *path* once and say how it is encoded. Memory stays flat."""
-    with opened(path) as file:
+    with open_binary(path) as file:
         start = file.read(_CHUNK)
-        for magic, kind in _NOT_TEXT:
+        for magic, kind in _BINARY_FORMATS:
             if start.startswith(magic):
                 raise FileUnreadable(f"{path} is {kind}, not a CSV file; save it as CSV (UTF-8)")
         marked = next((name for bom, name in _BOMS if start.startswith(bom)), None)
-        name = marked or _utf16_without_mark(start)
+        name = marked or _utf16_without_bom(start)
         if name is not None and name != "utf-8-sig":
-            return Encoding(name, clean=False)
-        return _eight_bit(start, file, name or "utf-8")
+            return Encoding(name, is_clean=False)
+        return _utf8_or_cp1252(start, file, name or "utf-8")
 
 
-def opened(path: Path) -> BinaryIO:
+def open_binary(path: Path) -> BinaryIO:
     """Open *path* for reading, or say why that cannot be. Raises FileUnreadable."""
     try:
         if path.is_dir():
@@ -67,12 +67,12 @@ def opened(path: Path) -> BinaryIO:
         if not path.is_file():
             raise FileUnreadable(f"{path} is not a regular file; save its content to a CSV file first")
         return path.open("rb", buffering=0)
-    except (OSError, ValueError) as fault:
-        reason = (fault.strerror if isinstance(fault, OSError) else None) or str(fault)
-        raise FileUnreadable(f"{str(path)!r} cannot be opened: {reason}; check its permissions") from fault
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise FileUnreadable(f"{str(path)!r} cannot be opened: {reason}; check its permissions") from error
 
 
-def _utf16_without_mark(start: bytes) -> str | None:
+def _utf16_without_bom(start: bytes) -> str | None:
     sample = start[:4096]
     pairs = len(sample) // 2
     if pairs < 4:
@@ -85,10 +85,10 @@ def _utf16_without_mark(start: bytes) -> str | None:
     return None
 
 
-def _eight_bit(start: bytes, file: BinaryIO, name: str) -> Encoding:
+def _utf8_or_cp1252(start: bytes, file: BinaryIO, name: str) -> Encoding:
     """Weigh UTF-8 against Windows-1252 by all the evidence in the file."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
-    strange = letters = 0
+    undecodable = letters = 0
     nul = False
     chunk = start
     while True:
@@ -96,18 +96,18 @@ def _eight_bit(start: bytes, file: BinaryIO, name: str) -> Encoding:
         nul = nul or "\0" in text
         if not text.isascii():
             escaped = sum("\udc80" <= letter <= "\udcff" for letter in text)
-            strange += escaped
+            undecodable += escaped
             letters += sum(letter > "\x7f" for letter in text) - escaped
         if not chunk:
             break
         chunk = file.read(_CHUNK)
-    if not strange:
-        return Encoding(name, clean=not nul)
+    if not undecodable:
+        return Encoding(name, is_clean=not nul)
     # One damaged cell in a UTF-8 file must not turn every other accent into two wrong letters.
-    return Encoding(name if letters > strange or name == "utf-8-sig" else "cp1252", clean=False)
+    return Encoding(name if letters > undecodable or name == "utf-8-sig" else "cp1252", is_clean=False)
 
 
-class Lines:
+class LineReader:
     """The physical lines of a file, without their ends; *number* is that of the line last given.
 
     A line over MAX_LINE characters is given cut to MAX_LINE + 1. Lines may be pushed back.
@@ -121,7 +121,7 @@ class Lines:
         self._batches = self._read()
         self._ready: list[str] = []  # in reverse
 
-    def __iter__(self) -> Lines:
+    def __iter__(self) -> LineReader:
         return self
 
     def __next__(self) -> str:
@@ -141,19 +141,19 @@ class Lines:
 
     def _read(self) -> Iterator[list[str]]:
         decoder = io.IncrementalNewlineDecoder(
-            codecs.getincrementaldecoder(self._encoding.name)(self._encoding.on_error), translate=True
+            codecs.getincrementaldecoder(self._encoding.name)(self._encoding.error_mode), translate=True
         )
-        rest = ""
+        remainder = ""
         while chunk := self._file.read(_CHUNK):
             self.bytes_read += len(chunk)
             lines = decoder.decode(chunk).split("\n")
-            lines[0] = rest + lines[0]
-            rest = lines.pop()[: MAX_LINE + 1]
+            lines[0] = remainder + lines[0]
+            remainder = lines.pop()[: MAX_LINE + 1]
             lines.reverse()
             if lines:
                 yield [line[: MAX_LINE + 1] for line in lines]
-        rest += decoder.decode(b"", final=True)
-        last = rest.split("\n")
+        remainder += decoder.decode(b"", final=True)
+        last = remainder.split("\n")
         if not last[-1]:
             last.pop()
         last.reverse()

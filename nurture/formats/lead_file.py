@@ -9,21 +9,21 @@ from types import TracebackType
 from typing import Final, Self
 from zoneinfo import ZoneInfo
 
-from nurture.formats.column_mapping import DATE_FIELDS, Mapping, load_mapping
-from nurture.formats.columns import recognises_header, squash
+from nurture.formats.column_mapping import DATE_FIELDS, ColumnMapping, load_mapping
+from nurture.formats.columns import looks_like_header, normalize_name
 from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.dates import DateReader, Evidence
+from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.lead_row import LeadRow, RowBuilder
 from nurture.formats.rejected_rows import BadRow, BadRowReport
-from nurture.formats.row_plan import Plan, Step, make_plan
-from nurture.formats.webinar_header import held_at
+from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
+from nurture.formats.webinar_header import find_webinar_time
 
 __all__ = [
     "BadRow",
     "BadRowReport",
+    "ColumnMapping",
     "LeadFile",
     "LeadRow",
-    "Mapping",
     "load_mapping",
     "open_leads",
     "read_leads",
@@ -32,21 +32,21 @@ __all__ = [
 _EVIDENCE_ROWS: Final = 500
 
 
-def read_leads(path: str | Path, mapping: Mapping | None = None) -> Iterator[LeadRow | BadRow]:
+def read_leads(path: str | Path, mapping: ColumnMapping | None = None) -> Iterator[LeadRow | BadRow]:
     """Read the leads of the CSV file at *path*. Raises FileUnreadable before the first row."""
     return iter(open_leads(path, mapping))
 
 
-def open_leads(path: str | Path, mapping: Mapping | None = None) -> LeadFile:
+def open_leads(path: str | Path, mapping: ColumnMapping | None = None) -> LeadFile:
     """Open the CSV file at *path* as leads. Raises FileUnreadable."""
-    mapping = mapping or Mapping()
-    wanted = {squash(column) for column in mapping.columns}
+    mapping = mapping or ColumnMapping()
+    wanted = {normalize_name(column) for column in mapping.columns}
 
-    def recognises(line: Sequence[str]) -> bool:
-        named = wanted and sum(squash(cell) in wanted for cell in line) >= min(2, len(wanted))
-        return bool(named) or recognises_header(line)
+    def is_header(line: Sequence[str]) -> bool:
+        named = wanted and sum(normalize_name(cell) in wanted for cell in line) >= min(2, len(wanted))
+        return bool(named) or looks_like_header(line)
 
-    rows = open_rows(path, recognises)
+    rows = open_rows(path, is_header)
     try:
         return LeadFile(rows, make_plan(rows.header, mapping, str(path)), mapping)
     except BaseException:
@@ -57,17 +57,17 @@ def open_leads(path: str | Path, mapping: Mapping | None = None) -> LeadFile:
 class LeadFile:
     """A CSV file that has been understood: iterate once for its LeadRows and BadRows.
 
-    *source* names the system; *notes* are remarks for the marketer; *held_at* is when the webinar was held
+    *source* names the system; *notes* are remarks for the marketer; *webinar_at* is when the webinar was held
     (UTC), if the file says so; *bytes_read* of *size* is the progress.
     """
 
-    def __init__(self, rows: CsvRows, plan: Plan, mapping: Mapping) -> None:
+    def __init__(self, rows: CsvRows, plan: RowPlan, mapping: ColumnMapping) -> None:
         self.path = rows.path
         self.header = rows.header
         self.size = rows.size
         self.source = plan.source
         self.notes = list(plan.notes)
-        self.held_at = held_at(rows.preamble)
+        self.webinar_at = find_webinar_time(rows.preamble)
         self._rows = rows
         self._builder = RowBuilder(plan, mapping.statuses, self._date_readers(plan, mapping))
 
@@ -75,7 +75,7 @@ class LeadFile:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._rows.close()
 
@@ -89,37 +89,37 @@ class LeadFile:
         for row in self._rows:
             yield row if isinstance(row, BadRow) else build(*row)
 
-    def _date_readers(self, plan: Plan, mapping: Mapping) -> dict[int, DateReader]:
-        columns = {step.index: step for step in plan.steps if step.field in DATE_FIELDS}
-        evidence = self._weigh(columns)
-        verdicts = {index: found.verdict() for index, found in evidence.items()}
-        sure = {verdict for verdict in verdicts.values() if verdict is not None}
+    def _date_readers(self, plan: RowPlan, mapping: ColumnMapping) -> dict[int, DateReader]:
+        columns = {step.index: step for step in plan.columns if step.field in DATE_FIELDS}
+        evidence = self._collect_evidence(columns)
+        day_first_by_column = {index: found.is_day_first() for index, found in evidence.items()}
+        known_orders = {day_first for day_first in day_first_by_column.values() if day_first is not None}
         readers = {}
         for index, step in columns.items():
-            verdict = verdicts[index]
-            if verdict is None and not evidence[index].month_first and len(sure) == 1:
-                verdict = next(iter(sure))  # the file's other dates tell
+            verdict = day_first_by_column[index]
+            if verdict is None and not evidence[index].month_first and len(known_orders) == 1:
+                verdict = next(iter(known_orders))  # the file's other dates tell
             formats = mapping.formats.get(step.field, ())
-            if verdict is None and evidence[index].open and not formats:
+            if verdict is None and evidence[index].ambiguous and not formats:
                 self.notes.append(
                     f"column {step.column!r}: is 03/04/2026 in March or April? No date tells; "
                     f'add `formats: {{{step.field}: "%d/%m/%Y"}}` or "%m/%d/%Y"'
                 )
-            readers[index] = DateReader(ZoneInfo(mapping.times_in), day_first=verdict, formats=formats)
+            readers[index] = DateReader(ZoneInfo(mapping.time_zone), day_first=verdict, formats=formats)
         return readers
 
-    def _weigh(self, columns: dict[int, Step]) -> dict[int, Evidence]:
+    def _collect_evidence(self, columns: dict[int, ColumnBinding]) -> dict[int, DateOrderEvidence]:
         """Look at the first rows; go on through the file only while a column leaves the question open."""
-        evidence = {index: Evidence() for index in columns}
+        evidence = {index: DateOrderEvidence() for index in columns}
         if not columns:
             return evidence
-        with self._rows.again() as again:
-            rows = iter(again)
+        with self._rows.reopen() as reopened:
+            rows = iter(reopened)
             while batch := list(islice(rows, _EVIDENCE_ROWS)):
                 for row in batch:
                     if not isinstance(row, BadRow):
                         for index, found in evidence.items():
                             found.add(row[1][index])
-                if not any(it.open and not it.day_first + it.month_first for it in evidence.values()):
+                if not any(it.ambiguous and not it.day_first + it.month_first for it in evidence.values()):
                     break
         return evidence

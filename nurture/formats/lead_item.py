@@ -7,28 +7,28 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from nurture.domain.plain_text import plain
-from nurture.formats.cells import NOTHING
-from nurture.formats.column_mapping import DATE_FIELDS, nearest
-from nurture.formats.columns import FIELDS, fact_name
+from nurture.domain.plain_text import replace_control_characters
+from nurture.formats.cells import EMPTY_VALUES
+from nurture.formats.column_mapping import DATE_FIELDS, did_you_mean
+from nurture.formats.columns import FIELDS, custom_field_name
 from nurture.formats.dates import DateReader
 from nurture.formats.lead_row import LeadRow, RowBuilder
 from nurture.formats.rejected_rows import BadRow
-from nurture.formats.row_plan import LENIENT, MAX_CUSTOM, Plan, Step, reader_of
+from nurture.formats.row_plan import LENIENT_READERS, MAX_CUSTOM, ColumnBinding, RowPlan, cell_reader
 
-NAMES: Final = tuple(name for name in FIELDS if name != "source")
+FIELD_NAMES: Final = tuple(name for name in FIELDS if name != "source")
 """What a program may tell of a lead."""
 
 CUSTOM: Final = "custom"
-LONGEST: Final = 2_000
+MAX_VALUE_LENGTH: Final = 2_000
 """Characters of one value."""
 
-_LONGEST_NAME: Final = 64
-_PLACES: Final = {name: place for place, name in enumerate(NAMES)}
-_MOMENT: Final = "Write it as 2027-03-31T09:00:00Z or 2027-03-31."
+_MAX_NAME: Final = 64
+_POSITIONS: Final = {name: place for place, name in enumerate(FIELD_NAMES)}
+_DATE_HINT: Final = "Write it as 2027-03-31T09:00:00Z or 2027-03-31."
 
 
-class WrongItem(Exception):
+class InvalidItem(Exception):
     """Something that cannot be taken, by its *field*: *reason* and *remedy* are two sentences."""
 
     def __init__(self, field: str, reason: str, remedy: str) -> None:
@@ -40,96 +40,102 @@ class ItemReader:
     """Reads leads of one *source*, the system whose ids they carry."""
 
     def __init__(self, source: str) -> None:
-        steps = [Step(place, name, name, reader_of(name)) for name, place in _PLACES.items()]
+        steps = [ColumnBinding(place, name, name, cell_reader(name)) for name, place in _POSITIONS.items()]
         self._dates = DateReader()
-        dates = {_PLACES[name]: self._dates for name in DATE_FIELDS}
-        self._builder = RowBuilder(Plan(source, steps), {}, dates)
+        dates = {_POSITIONS[name]: self._dates for name in DATE_FIELDS}
+        self._builder = RowBuilder(RowPlan(source, steps), {}, dates)
 
     def read(self, number: int, item: object) -> LeadRow:
-        """Return the lead of *item*; *number* is its line in the journal. Raises WrongItem."""
+        """Return the lead of *item*; *number* is its line in the journal. Raises InvalidItem."""
         if not isinstance(item, Mapping):
-            raise WrongItem("", "A lead is an object.", 'Write it as {"email": "name@example.com"}.')
-        cells = [""] * len(NAMES)
+            raise InvalidItem("", "A lead is an object.", 'Write it as {"email": "name@example.com"}.')
+        cells = [""] * len(FIELD_NAMES)
         for name, value in item.items():
             if name == CUSTOM:
                 continue
-            place = _PLACES.get(name)
-            if place is None:
-                raise WrongItem(name[:80], "A lead has no such field.", _unknown(name))
-            cells[place] = self._checked(name, _text(name, value))
-        custom = _custom(item.get(CUSTOM))
+            position = _POSITIONS.get(name)
+            if position is None:
+                raise InvalidItem(name[:80], "A lead has no such field.", _unknown_field_hint(name))
+            cells[position] = self._check_value(name, _cell_text(name, value))
+        custom = _parse_custom(item.get(CUSTOM))
         row = self._builder.build(number, cells)
         if isinstance(row, BadRow):
-            raise WrongItem("", *_two_sentences(row.reason))
+            raise InvalidItem("", *_split_remedy(row.reason))
         if row.email is None and row.external_id is None:
-            raise WrongItem("email", "Nothing says who the lead is.", "Give an email or an external_id.")
+            raise InvalidItem("email", "Nothing says who the lead is.", "Give an email or an external_id.")
         return replace(row, custom={**custom, **row.custom})
 
-    def _checked(self, name: str, text: str) -> str:
+    def _check_value(self, name: str, text: str) -> str:
         """Return *text*, or say what is wrong with it, as the file's reader would."""
-        if name in LENIENT or (text.casefold() in NOTHING and name != "consent_basis"):
+        if name in LENIENT_READERS or (text.casefold() in EMPTY_VALUES and name != "consent_basis"):
             return text
         if name in DATE_FIELDS:
             try:
                 datetime.fromisoformat(text)
             except ValueError:
-                raise WrongItem(name, f"{text[:60]!r} is not a date.", _MOMENT) from None
-        read = self._dates if name in DATE_FIELDS else reader_of(name)
+                raise InvalidItem(name, f"{text[:60]!r} is not a date.", _DATE_HINT) from None
+        read = self._dates if name in DATE_FIELDS else cell_reader(name)
         try:
             if read is not None:
                 read(text)
-        except ValueError as fault:
-            raise WrongItem(name, *_two_sentences(str(fault))) from fault
+        except ValueError as error:
+            raise InvalidItem(name, *_split_remedy(str(error))) from error
         return text
 
 
-def _unknown(name: str) -> str:
-    near = nearest(name[:80], NAMES).removeprefix("; did you mean ")
-    return f"Did you mean {near} Facts of your own go under custom." if near else "Put it under custom."
+def _unknown_field_hint(name: str) -> str:
+    suggestion = did_you_mean(name[:80], FIELD_NAMES).removeprefix("; did you mean ")
+    return (
+        f"Did you mean {suggestion} Fields of your own go under custom."
+        if suggestion
+        else "Put it under custom."
+    )
 
 
-def _text(name: str, value: object) -> str:
+def _cell_text(name: str, value: object) -> str:
     """Return a JSON value as a file's cell would have it."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, str | int | float):
-        raise WrongItem(
+        raise InvalidItem(
             name[:80], "The value is not a plain one.", "Write text, a number, true, false or null."
         )
-    text = plain(str(value)).strip()
-    if len(text) > LONGEST:
-        raise WrongItem(name[:80], f"The value is over {LONGEST:,} characters long.", "Shorten it.")
+    text = replace_control_characters(str(value)).strip()
+    if len(text) > MAX_VALUE_LENGTH:
+        raise InvalidItem(
+            name[:80], f"The value is over {MAX_VALUE_LENGTH:,} characters long.", "Shorten it."
+        )
     return text
 
 
-def _custom(given: object) -> dict[str, str]:
-    if given is None:
+def _parse_custom(custom_fields: object) -> dict[str, str]:
+    if custom_fields is None:
         return {}
-    if not isinstance(given, Mapping):
-        raise WrongItem(CUSTOM, "Facts of your own are an object.", 'Write them as {"plan": "trial"}.')
-    if len(given) > MAX_CUSTOM:
-        raise WrongItem(CUSTOM, f"These are {len(given):,} facts.", f"Send {MAX_CUSTOM} at most.")
+    if not isinstance(custom_fields, Mapping):
+        raise InvalidItem(CUSTOM, "Fields of your own are an object.", 'Write them as {"plan": "trial"}.')
+    if len(custom_fields) > MAX_CUSTOM:
+        raise InvalidItem(CUSTOM, f"There are {len(custom_fields):,} of them.", f"Send {MAX_CUSTOM} at most.")
     found: dict[str, str] = {}
-    for told, value in given.items():
-        name = fact_name(told)
-        where = f"{CUSTOM}.{told[:_LONGEST_NAME]}"
+    for raw_name, value in custom_fields.items():
+        name = custom_field_name(raw_name)
+        where = f"{CUSTOM}.{raw_name[:_MAX_NAME]}"
         if not name:
-            raise WrongItem(where, "A fact needs a name of letters.", "Name it as plan or seats_used.")
-        if name in _PLACES:
-            raise WrongItem(
+            raise InvalidItem(where, "A field needs a name of letters.", "Name it as plan or seats_used.")
+        if name in _POSITIONS:
+            raise InvalidItem(
                 where, f"{name} is a field of its own.", f"Write {name} beside custom, not in it."
             )
-        if text := _text(where, value):
+        if text := _cell_text(where, value):
             found[name] = text
     return found
 
 
-def _two_sentences(fault: str) -> tuple[str, str]:
-    """Return what is wrong and what to do, of a fault that a file's reader found."""
-    reason, _, remedy = fault.rpartition("; ")
+def _split_remedy(message: str) -> tuple[str, str]:
+    """Return what is wrong and what to do, of a problem that a file's reader found."""
+    reason, _, remedy = message.rpartition("; ")
     if not reason:
-        reason, remedy = fault, "correct it or leave the field out"
+        reason, remedy = message, "correct it or leave the field out"
     remedy = remedy.replace("empty the cell", "leave the field out")
     return f"{reason[:1].upper()}{reason[1:]}.", f"{remedy[:1].upper()}{remedy[1:]}."

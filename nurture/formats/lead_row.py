@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from nurture.formats.cells import NOTHING, read_flag, split_name
+from nurture.formats.cells import EMPTY_VALUES, read_flag, split_name
 from nurture.formats.column_mapping import DATE_FIELDS
 from nurture.formats.columns import CONVERTED
 from nurture.formats.dates import DateReader
 from nurture.formats.places import country_code, zone_for
 from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
 from nurture.formats.rejected_rows import BadRow
-from nurture.formats.row_plan import ANY_YES, LENIENT, Plan, Read
-from nurture.formats.status_words import Basis, Status, status_of, strongest
+from nurture.formats.row_plan import ANY_TRUE, LENIENT_READERS, CellReader, RowPlan
+from nurture.formats.status_mapping import ConsentBasis, LeadStatus, map_status, most_restrictive
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class LeadRow:
     postcode: str | None = None
     zone: str | None = None
     owner: str | None = None
-    status: Status | None = None
+    status: LeadStatus | None = None
     status_text: str | None = None
     customer: bool | None = None
     created_at: datetime | None = None
@@ -56,7 +56,7 @@ class LeadRow:
     budget: str | None = None
     authority: str | None = None
     need: str | None = None
-    consent_basis: Basis | None = None
+    consent_basis: ConsentBasis | None = None
     consent_source: str | None = None
     consent_at: datetime | None = None
     opted_out: bool | None = None
@@ -76,154 +76,146 @@ _LINE, _SOURCE, _CUSTOM = _SLOT["line"], _SLOT["source"], _SLOT["custom"]
 _FIRST, _LAST, _FULL = _SLOT["first_name"], _SLOT["last_name"], _SLOT["full_name"]
 _COUNTRY, _REGION, _CITY, _ZONE = _SLOT["country"], _SLOT["region"], _SLOT["city"], _SLOT["zone"]
 _STATUS, _STATUS_TEXT = _SLOT["status"], _SLOT["status_text"]
-_TIMEFRAME, _PROMISE = _SLOT["timeframe"], _SLOT["purchase_timeframe"]
+_TIMEFRAME, _PURCHASE_TIMEFRAME = _SLOT["timeframe"], _SLOT["purchase_timeframe"]
 _ATTENDED, _MINUTES = _SLOT["attended"], _SLOT["minutes_attended"]
 _CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
 
 # "None" and "-" are values here, or judged by the reader itself.
-_AS_WRITTEN: Final = frozenset(
-    {
-        "first_name",
-        "last_name",
-        "full_name",
-        "questions",
-        "polls",
-        "consent_basis",
-    }
+_RAW_FIELDS: Final = frozenset(
+    {"first_name", "last_name", "full_name", "questions", "polls", "consent_basis"}
 )
-_LONGEST_NOTHING: Final = max(map(len, NOTHING))
+_MAX_EMPTY_LENGTH: Final = max(map(len, EMPTY_VALUES))
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
-    at: int
+class _CellBinding:
+    index: int
     slot: int
     column: str
-    read: Read | None
-    as_written: bool
-    lenient: bool
+    read: CellReader | None
+    is_raw: bool
+    is_lenient: bool
 
 
 class RowBuilder:
     """Make LeadRows of the rows of one file. *dates* read the date columns, by their place."""
 
-    def __init__(self, plan: Plan, statuses: Dict[str, Status], dates: Dict[int, DateReader]) -> None:
+    def __init__(self, plan: RowPlan, statuses: Dict[str, LeadStatus], dates: Dict[int, DateReader]) -> None:
         self._custom = plan.custom
         self._templates = plan.templates
-        self._twins = plan.twins
+        self._duplicate_columns = plan.duplicate_columns
         self._statuses = statuses
-        self._cells: list[_Cell] = []
-        self._flags: list[_Cell] = []
-        self._status: list[int] = []
-        self._converted: list[tuple[int, str]] = []
-        for step in plan.steps:
+        self._cells: list[_CellBinding] = []
+        self._flags: list[_CellBinding] = []
+        self._status_columns: list[int] = []
+        self._converted_columns: list[tuple[int, str]] = []
+        for step in plan.columns:
             if step.field == "status":
-                self._status.append(step.index)
+                self._status_columns.append(step.index)
             elif step.field == CONVERTED:
-                self._converted.append((step.index, step.column))
+                self._converted_columns.append((step.index, step.column))
             else:
-                read: Read | None = dates[step.index] if step.field in DATE_FIELDS else step.read
-                cell = _Cell(
+                read: CellReader | None = dates[step.index] if step.field in DATE_FIELDS else step.read
+                cell = _CellBinding(
                     step.index,
                     _SLOT[step.field],
                     step.column,
                     read,
-                    step.field in _AS_WRITTEN,
-                    step.field in LENIENT,
+                    step.field in _RAW_FIELDS,
+                    step.field in LENIENT_READERS,
                 )
-                (self._flags if step.field in ANY_YES else self._cells).append(cell)
-        self._plain = [(cell.at, cell.slot, cell.as_written) for cell in self._cells if cell.read is None]
-        self._typed = [cell for cell in self._cells if cell.read is not None]
-        self._blank: list[Any] = [None] * len(_SLOT)
-        self._blank[_SOURCE] = plan.source
+                (self._flags if step.field in ANY_TRUE else self._cells).append(cell)
+        self._text_cells = [(cell.index, cell.slot, cell.is_raw) for cell in self._cells if cell.read is None]
+        self._typed_cells = [cell for cell in self._cells if cell.read is not None]
+        self._defaults: list[Any] = [None] * len(_SLOT)
+        self._defaults[_SOURCE] = plan.source
         for name, value in plan.constants.items():
-            self._blank[_SLOT["status_text" if name == "status" else name]] = value
+            self._defaults[_SLOT["status_text" if name == "status" else name]] = value
 
     def build(self, line: int, cells: list[str]) -> LeadRow | BadRow:
         """Return the lead of *cells*, or the row with the reason why it is none."""
-        values = self._blank.copy()
+        values = self._defaults.copy()
         values[_LINE] = line
         try:
             custom = {name: text for at, name in self._custom if (text := cells[at].strip())}
             values[_CUSTOM] = custom
-            for at, slot, as_written in self._plain:
+            for at, slot, as_written in self._text_cells:
                 if (text := cells[at].strip()) and (
-                    as_written or len(text) > _LONGEST_NOTHING or text.casefold() not in NOTHING
+                    as_written or len(text) > _MAX_EMPTY_LENGTH or text.casefold() not in EMPTY_VALUES
                 ):
                     values[slot] = text
-            self._read(cells, values, custom)
+            self._read_typed(cells, values, custom)
             self._read_flags(cells, values)
             if self._templates:
-                self._fill(cells, values)
+                self._fill_templates(cells, values)
             self._read_statuses(cells, values)
-            _settle(values, custom)
-            self._refuse_contradiction(cells, values)
-        except ValueError as fault:
-            return BadRow.of(line, str(fault), cells)
+            _derive_fields(values, custom)
+            self._reject_contradictions(cells, values)
+        except ValueError as error:
+            return BadRow.trimmed(line, str(error), cells)
         return LeadRow(*values[:-1])
 
-    def _read(self, cells: list[str], values: list[Any], custom: dict[str, str]) -> None:
-        for cell in self._typed:
-            text = cells[cell.at].strip()
-            if not text or (not cell.as_written and _says_nothing(text)):
+    def _read_typed(self, cells: list[str], values: list[Any], custom: dict[str, str]) -> None:
+        for cell in self._typed_cells:
+            text = cells[cell.index].strip()
+            if not text or (not cell.is_raw and _is_empty(text)):
                 continue
             try:
                 value = cell.read(text) if cell.read is not None else text
-            except ValueError as fault:
-                if not cell.lenient:
-                    raise ValueError(f"column {cell.column!r}: {fault}") from fault
+            except ValueError as error:
+                if not cell.is_lenient:
+                    raise ValueError(f"column {cell.column!r}: {error}") from error
                 value = None
             values[cell.slot] = value
-            if value is None and cell.lenient:
+            if value is None and cell.is_lenient:
                 custom[_NAMES[cell.slot]] = text
 
     def _read_flags(self, cells: list[str], values: list[Any]) -> None:
         for cell in self._flags:
-            text = cells[cell.at].strip()
-            if text and not _says_nothing(text):
-                values[cell.slot] = _flag(text, cell.column) or bool(values[cell.slot])
+            text = cells[cell.index].strip()
+            if text and not _is_empty(text):
+                values[cell.slot] = _read_flag_cell(text, cell.column) or bool(values[cell.slot])
 
     def _read_statuses(self, cells: list[str], values: list[Any]) -> None:
-        texts = [text for at in self._status if (text := cells[at].strip()) and not _says_nothing(text)]
+        texts = [text for at in self._status_columns if (text := cells[at].strip()) and not _is_empty(text)]
         if texts:
             values[_STATUS_TEXT] = texts[-1]  # the best column comes last
         elif values[_STATUS_TEXT]:
             texts = [values[_STATUS_TEXT]]
-        found = [status for text in texts if (status := self._meaning(text)) is not None]
-        for at, column in self._converted:
+        found = [status for text in texts if (status := self._map_status(text)) is not None]
+        for at, column in self._converted_columns:
             text = cells[at].strip()
-            if text and not _says_nothing(text) and _flag(text, column):
-                found.append(Status.WON)
-        values[_STATUS] = strongest(found)
+            if text and not _is_empty(text) and _read_flag_cell(text, column):
+                found.append(LeadStatus.WON)
+        values[_STATUS] = most_restrictive(found)
 
-    def _meaning(self, text: str) -> Status | None:
-        return self._statuses.get(text.casefold()) or status_of(text)
+    def _map_status(self, text: str) -> LeadStatus | None:
+        return self._statuses.get(text.casefold()) or map_status(text)
 
-    def _fill(self, cells: list[str], values: list[Any]) -> None:
+    def _fill_templates(self, cells: list[str], values: list[Any]) -> None:
         for name, parts, read in self._templates:
             texts = [(before, cells[at].strip() if at >= 0 else "") for before, at in parts]
             if not all(text for _, text in texts[:-1]):
                 continue  # an empty cell leaves the field empty
-            whole = "".join(before + text for before, text in texts)
+            filled = "".join(before + text for before, text in texts)
             try:
-                values[_SLOT[name]] = whole if read is None else read(whole)
-            except ValueError as fault:
-                raise ValueError(f"template {name}: {fault}") from fault
+                values[_SLOT[name]] = filled if read is None else read(filled)
+            except ValueError as error:
+                raise ValueError(f"template {name}: {error}") from error
 
-    def _refuse_contradiction(self, cells: list[str], values: list[Any]) -> None:
-        for column, places in self._twins:
+    def _reject_contradictions(self, cells: list[str], values: list[Any]) -> None:
+        for column, places in self._duplicate_columns:
             texts = {text.casefold(): text for at in places if (text := cells[at].strip())}
             if len(texts) > 1:
                 first, second = list(texts.values())[:2]
                 raise ValueError(
-                    f"the columns named {column!r} disagree ({first[:60]!r} and "
-                    f"{second[:60]!r}); keep one of them"
+                    f"the columns named {column!r} disagree ({first[:60]!r} and {second[:60]!r}); keep one of them"
                 )
         if values[_ATTENDED] is False and values[_MINUTES]:
             raise ValueError(f"attended says no, but {values[_MINUTES]} minutes were attended; correct one")
 
 
-def _settle(values: list[Any], custom: dict[str, str]) -> None:
+def _derive_fields(values: list[Any], custom: dict[str, str]) -> None:
     """Derive what follows from other fields."""
     if values[_FULL] and not (values[_FIRST] or values[_LAST]):
         first, last = split_name(values[_FULL])
@@ -235,19 +227,21 @@ def _settle(values: list[Any], custom: dict[str, str]) -> None:
         values[_COUNTRY] = code
         if values[_ZONE] is None and code is not None:
             values[_ZONE] = zone_for(code, values[_REGION], values[_CITY])
-    if values[_PROMISE]:
-        said = values[_REGISTERED] or values[_CREATED]
-        values[_TIMEFRAME] = read_timeframe(values[_PROMISE], said.date() if said is not None else None)
+    if values[_PURCHASE_TIMEFRAME]:
+        stated_at = values[_REGISTERED] or values[_CREATED]
+        values[_TIMEFRAME] = read_timeframe(
+            values[_PURCHASE_TIMEFRAME], stated_at.date() if stated_at is not None else None
+        )
     if values[_ATTENDED] is None and values[_MINUTES] is not None:
         values[_ATTENDED] = values[_MINUTES] > 0
 
 
-def _says_nothing(text: str) -> bool:
-    return len(text) <= _LONGEST_NOTHING and text.casefold() in NOTHING
+def _is_empty(text: str) -> bool:
+    return len(text) <= _MAX_EMPTY_LENGTH and text.casefold() in EMPTY_VALUES
 
 
-def _flag(text: str, column: str) -> bool:
+def _read_flag_cell(text: str, column: str) -> bool:
     try:
         return read_flag(text)
-    except ValueError as fault:
-        raise ValueError(f"column {column!r}: {fault}") from fault
+    except ValueError as error:
+        raise ValueError(f"column {column!r}: {error}") from error

@@ -11,10 +11,10 @@ from typing import Final
 
 from nurture.errors import FileUnreadable
 from nurture.formats.csv_reader import CsvRows, open_rows
-from nurture.formats.dates import DateReader, Evidence
+from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.rejected_rows import BadRow
 
-COLUMNS: Final = {
+COLUMN_NAMES: Final = {
     "lead": "lead,key,nurture key,nurture key c,email,email address,lead id,id,external id,external_id",
     "outcome": "outcome,closing,result,closed as",
     "amount": "amount,value,deal amount,revenue,total,won amount",
@@ -27,20 +27,20 @@ COLUMNS: Final = {
 }
 """The columns, and what files call them."""
 
-_KNOWN: Final = {word: name for name, words in COLUMNS.items() for word in words.split(",")}
+_COLUMN_BY_NAME: Final = {word: name for name, words in COLUMN_NAMES.items() for word in words.split(",")}
 _DATES: Final = ("closed_at", "touched_at", "changed_at")
-_MONEY: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
+_CURRENCY_MARKS: Final = re.compile(r"[^\d.,'\s-]+|\s|'")
 _PLAIN: Final = re.compile(r"-?\d+(\.\d{1,2}|,\d{1,2})?")
 _GROUPED: Final = re.compile(r"-?\d{1,3}(?:(,)\d{3}(?:,\d{3})*(?:\.\d{1,2})?|(\.)\d{3}(?:\.\d{3})*,\d{1,2})")
 _MANY_GROUPS: Final = re.compile(r"-?\d{1,3}(?:(?:,\d{3}){2,}|(?:\.\d{3}){2,})")
-_LARGEST: Final = 1e12
-_SAMPLE: Final = 5_000
-_LONGEST: Final = 500
+_MAX_AMOUNT: Final = 1e12
+_SAMPLE_ROWS: Final = 5_000
+_MAX_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeRow:
-    """One row. *lead* is an id, an address, an external id or our key; the rest is "" or None if not told."""
+    """One row. *lead* is an id, an address, an external id or our key; the rest is "" or None if absent."""
 
     line: int
     lead: str
@@ -58,34 +58,34 @@ class OutcomeRows:
     """The rows of one file, each with its cells; a BadRow where one cannot be read."""
 
     def __init__(self, path: Path, required: Sequence[str]) -> None:
-        self._file = open_rows(path, lambda cells: any(_named(cell) == "lead" for cell in cells))
+        self._file = open_rows(path, lambda cells: any(_column_for(cell) == "lead" for cell in cells))
         self.header = self._file.header
-        self._places: dict[str, int] = {}
+        self._positions: dict[str, int] = {}
         for place, cell in enumerate(self.header):
-            name = _named(cell)
+            name = _column_for(cell)
             if name is not None:
-                self._places.setdefault(name, place)
-        missing = [name for name in ("lead", *required) if name not in self._places]
+                self._positions.setdefault(name, place)
+        missing = [name for name in ("lead", *required) if name not in self._positions]
         if missing:
             self._file.close()
-            must = ("lead", *required)
-            may = ", ".join(name for name in COLUMNS if name not in must)
+            required_names = ("lead", *required)
+            optional_names = ", ".join(name for name in COLUMN_NAMES if name not in required_names)
             raise FileUnreadable(
-                f"{path} has no column {missing[0]!r}. Its first line must name {', '.join(must)}, "
-                f"and may name {may}."
+                f"{path} has no column {missing[0]!r}. Its first line must name {', '.join(required_names)}, "
+                f"and may name {optional_names}."
             )
         self._readers = {
-            name: DateReader(day_first=self._evidence(place).verdict())
-            for name, place in self._places.items()
+            name: DateReader(day_first=self._date_evidence(place).is_day_first())
+            for name, place in self._positions.items()
             if name in _DATES
         }
 
-    def _evidence(self, place: int) -> Evidence:
+    def _date_evidence(self, place: int) -> DateOrderEvidence:
         """Weigh the dates of one column: the first rows tell whether the day comes first."""
-        found = Evidence()
-        with self._file.again() as sample:
+        found = DateOrderEvidence()
+        with self._file.reopen() as sample:
             for number, row in enumerate(sample):
-                if number > _SAMPLE:
+                if number > _SAMPLE_ROWS:
                     break
                 if not isinstance(row, BadRow):
                     found.add(row[1][place])
@@ -103,25 +103,25 @@ class OutcomeRows:
                 continue
             line, cells = row
             try:
-                yield self._row(line, cells), cells
-            except ValueError as fault:
-                yield BadRow.of(line, str(fault), cells)
+                yield self._parse_row(line, cells), cells
+            except ValueError as error:
+                yield BadRow.trimmed(line, str(error), cells)
 
-    def _row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
-        told = {name: cells[place].strip() for name, place in self._places.items()}
-        if not told["lead"]:
+    def _parse_row(self, line: int, cells: Sequence[str]) -> OutcomeRow:
+        values = {name: cells[place].strip() for name, place in self._positions.items()}
+        if not values["lead"]:
             raise ValueError("nothing says which lead it is; write its id, its address or its external id")
-        dates = {name: read(told[name]) if told[name] else None for name, read in self._readers.items()}
-        amount = read_amount(told["amount"]) if told.get("amount") else None
+        dates = {name: read(values[name]) if values[name] else None for name, read in self._readers.items()}
+        amount = read_amount(values["amount"]) if values.get("amount") else None
         return OutcomeRow(
             line,
-            told["lead"],
-            told.get("outcome", "")[:_LONGEST],
+            values["lead"],
+            values.get("outcome", "")[:_MAX_LENGTH],
             amount,
             dates.get("closed_at"),
-            told.get("reason", "")[:_LONGEST],
-            told.get("status", "")[:_LONGEST],
-            told.get("owner", "")[:_LONGEST],
+            values.get("reason", "")[:_MAX_LENGTH],
+            values.get("status", "")[:_MAX_LENGTH],
+            values.get("owner", "")[:_MAX_LENGTH],
             dates.get("touched_at"),
             dates.get("changed_at"),
         )
@@ -129,7 +129,7 @@ class OutcomeRows:
 
 def read_amount(text: str) -> float:
     """Read "1,234.50", "1.234,50 €" or "1234". Raises ValueError for what may mean two numbers."""
-    plain = _MONEY.sub("", text)
+    plain = _CURRENCY_MARKS.sub("", text)
     found = _GROUPED.fullmatch(plain) or _MANY_GROUPS.fullmatch(plain)
     if found is None and _PLAIN.fullmatch(plain):
         number = float(plain.replace(",", "."))
@@ -141,11 +141,11 @@ def read_amount(text: str) -> float:
         number = float(plain.replace(grouping, "").replace(decimal, "."))
     else:
         raise ValueError(f"{text[:60]!r} is not an amount without doubt; write it as 1234.50")
-    if not 0 <= number <= _LARGEST:
+    if not 0 <= number <= _MAX_AMOUNT:
         raise ValueError(f"{text[:60]!r} is no amount of a deal; write a number from 0 on")
     return number
 
 
-def _named(cell: str) -> str | None:
+def _column_for(cell: str) -> str | None:
     plain = re.sub(r"[\W_]+", " ", cell).strip().casefold()
-    return _KNOWN.get(plain)
+    return _COLUMN_BY_NAME.get(plain)

@@ -13,7 +13,7 @@ from nurture.formats.regions import CITIES, CITY_REGIONS, MAIN_ZONE, REGIONS
 @lru_cache(maxsize=4096)
 def country_code(text: str) -> str | None:
     """Return the ISO 3166 alpha-2 code that *text* (a name or code) means, or None."""
-    return _countries().get(_squashed(text))
+    return _countries().get(_normalize_place(text))
 
 
 @lru_cache(maxsize=16384)
@@ -44,10 +44,10 @@ def _zone_names() -> frozenset[str]:
 def _countries() -> dict[str, str]:
     pairs = CODES.split()
     names: dict[str, str] = {}
-    for code, name in (line.split("\t") for line in _table("iso3166.tab")):
-        names[_squashed(name)] = code
+    for code, name in (line.split("\t") for line in _read_tzdata_table("iso3166.tab")):
+        names[_normalize_place(name)] = code
     for code, variants in VARIANTS.items():
-        names.update((_squashed(variant), code) for variant in variants.split(","))
+        names.update((_normalize_place(variant), code) for variant in variants.split(","))
     for code, long_code in zip(pairs[::2], pairs[1::2], strict=True):
         names[code.lower()] = names[long_code.lower()] = code
     return names
@@ -56,7 +56,7 @@ def _countries() -> dict[str, str]:
 @cache
 def _main_zones() -> dict[str, str]:
     zones: dict[str, str] = {}
-    for line in _table("zone.tab"):
+    for line in _read_tzdata_table("zone.tab"):
         code, _, zone = line.split("\t")[:3]
         zones.setdefault(code, zone)
     return zones | MAIN_ZONE
@@ -65,7 +65,7 @@ def _main_zones() -> dict[str, str]:
 @cache
 def _region_zones() -> dict[tuple[str, str], str]:
     return {
-        (code, _squashed(name)): zone
+        (code, _normalize_place(name)): zone
         for code, zones in REGIONS.items()
         for zone, names in zones.items()
         for name in names.split(",")
@@ -75,29 +75,29 @@ def _region_zones() -> dict[tuple[str, str], str]:
 def _region_zone(code: str, region: str | None) -> str | None:
     if not region:
         return None
-    name = _squashed(region)
+    name = _normalize_place(region)
     # ISO 3166-2 codes carry the country: US-CA.
-    bare = name[2:] if region.strip().upper().startswith(f"{code}-") else name
+    subdivision = name[2:] if region.strip().upper().startswith(f"{code}-") else name
     zones = _region_zones()
-    return zones.get((code, name)) or zones.get((code, bare))
+    return zones.get((code, name)) or zones.get((code, subdivision))
 
 
 def _city_zone(code: str, region: str | None, city: str | None) -> str | None:
     if not city:
         return None
-    name = _squashed(city)
-    within = CITY_REGIONS.get(name)
-    if within is not None and _squashed(region or "") not in within:
+    name = _normalize_place(city)
+    regions = CITY_REGIONS.get(name)
+    if regions is not None and _normalize_place(region or "") not in regions:
         return None
     return CITIES.get((code, name))
 
 
-def _table(name: str) -> list[str]:
+def _read_tzdata_table(name: str) -> list[str]:
     text = resources.files("tzdata").joinpath("zoneinfo", name).read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def _squashed(text: str) -> str:
+def _normalize_place(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text.casefold().replace("&", "and"))
     return "".join(letter for letter in plain if letter.isalnum())
 
@@ -105,5 +105,5 @@ def _squashed(text: str) -> str:
 @cache
 def countries() -> tuple[tuple[str, str], ...]:
     """Return every country's code and English name, in the order of the names."""
-    rows = [line.split("\t") for line in _table("iso3166.tab")]
+    rows = [line.split("\t") for line in _read_tzdata_table("iso3166.tab")]
     return tuple(sorted(((code, name) for code, name, *_ in rows), key=lambda row: row[1]))

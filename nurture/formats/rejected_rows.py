@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from nurture.errors import FileUnreadable, Refused
-from nurture.files import make_folder, open_private, require_ours
-from nurture.formats.csv_cells import CsvWriter
+from nurture.errors import FileUnreadable, InvalidState
+from nurture.files import make_folder, open_private, require_own_file
+from nurture.formats.csv_writer import CsvWriter
 
-_KEPT_CELLS = 2_000
-_KEPT_CHARACTERS = 2_000
+_MAX_CELLS = 2_000
+_MAX_CELL_LENGTH = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +25,16 @@ class BadRow:
     cells: tuple[str, ...]
 
     @classmethod
-    def of(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
+    def trimmed(cls, line: int, reason: str, cells: Sequence[str]) -> BadRow:
         """Keep *cells*, cut to a size that a report can hold."""
-        return cls(line, reason, tuple(cell[:_KEPT_CHARACTERS] for cell in cells[:_KEPT_CELLS]))
+        return cls(line, reason, tuple(cell[:_MAX_CELL_LENGTH] for cell in cells[:_MAX_CELLS]))
 
 
 def report_path(file: Path, wanted: Path | None) -> Path:
     """Return where the bad rows of *file* go, by default beside it. Raises Refused for the file itself."""
     path = wanted or file.absolute().with_name(f"{file.stem}.bad-rows.csv")
     if path.resolve() == file.resolve():
-        raise Refused(f"The bad rows cannot go into {file} itself. Name another file for the report.")
+        raise InvalidState(f"The bad rows cannot go into {file} itself. Name another file for the report.")
     return path
 
 
@@ -56,7 +56,7 @@ class BadRowReport:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._file is not None:
             self._file.close()
@@ -66,19 +66,19 @@ class BadRowReport:
         """Append *row*. Raises FileUnreadable when the report cannot be written."""
         try:
             self._append(row)
-        except OSError as fault:
+        except OSError as error:
             raise FileUnreadable(
-                f"the report of bad rows {self.path} cannot be written: {fault.strerror}; "
+                f"the report of bad rows {self.path} cannot be written: {error.strerror}; "
                 "name a file in a folder that you may write to"
-            ) from fault
+            ) from error
         self.count += 1
 
     def _append(self, row: BadRow) -> None:
         if self._writer is None:
-            make_folder(self.path.parent, ours=False)
-            require_ours(self.path, "line,reason")
+            make_folder(self.path.parent, owned=False)
+            require_own_file(self.path, "line,reason")
             # The byte order mark makes spreadsheets read UTF-8; undecodable bytes are shown, not dropped.
             self._file = open_private(self.path, encoding="utf-8-sig", errors="backslashreplace", newline="")
             self._writer = CsvWriter(self._file)
-            self._writer.row(("line", "reason", *self._header))
-        self._writer.row((row.line, row.reason, *row.cells))
+            self._writer.write_row(("line", "reason", *self._header))
+        self._writer.write_row((row.line, row.reason, *row.cells))

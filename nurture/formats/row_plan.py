@@ -10,101 +10,105 @@ from typing import Any, Final
 from nurture.domain.plain_text import index_key
 from nurture.errors import FileUnreadable
 from nurture.formats import cells
-from nurture.formats.column_mapping import DATE_FIELDS, PLACEHOLDER, Mapping, nearest
+from nurture.formats.column_mapping import DATE_FIELDS, PLACEHOLDER, ColumnMapping, did_you_mean
 from nurture.formats.columns import (
     CONVERTED,
     CUSTOM,
     FIELDS,
     SKIP,
+    custom_field_name,
     detect_system,
-    fact_name,
-    field_of,
-    squash,
+    match_field,
+    normalize_name,
 )
 from nurture.formats.dates import DateReader
-from nurture.formats.status_words import basis_of
+from nurture.formats.status_mapping import map_consent_basis
 
 MAX_CUSTOM: Final = 200
-_SHOWN: Final = 12
+_MAX_SHOWN: Final = 12
 
-Read = Callable[[str], Any]
+CellReader = Callable[[str], Any]
 
 # How cells become values. A field that is missing here is text.
-_READERS: Final[dict[str, Read]] = {
+_READERS: Final[dict[str, CellReader]] = {
     "email": cells.read_address,
     "customer": cells.read_flag,
     "opted_out": cells.read_flag,
     "deleted": cells.read_flag,
     "attended": cells.read_flag,
     CONVERTED: cells.read_flag,
-    "consent_basis": basis_of,
-    "questions": cells.read_mark,
-    "polls": cells.read_mark,
+    "consent_basis": map_consent_basis,
+    "questions": cells.read_response,
+    "polls": cells.read_response,
 }
-# An unreadable value of these is no reason to keep the lead out: it is kept as a custom fact.
-LENIENT: Final[dict[str, Read]] = {
+# An unreadable value of these is no reason to keep the lead out: it is kept as a custom field.
+LENIENT_READERS: Final[dict[str, CellReader]] = {
     "employees": cells.read_count,
     "minutes_attended": cells.read_minutes,
     "demo_requested": cells.read_flag,
     "zone": cells.read_zone,
 }
 # Of several columns, any yes counts.
-ANY_YES: Final = frozenset({"opted_out", "deleted", "customer"})
+ANY_TRUE: Final = frozenset({"opted_out", "deleted", "customer"})
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ColumnBinding:
     """One cell's way into a field. *read* None means text."""
 
     index: int
     field: str
     column: str
-    read: Read | None
+    read: CellReader | None
 
 
 @dataclass(slots=True)
-class Plan:
+class RowPlan:
     """What to do with each row of one file."""
 
     source: str
-    steps: list[Step] = field(default_factory=list)
+    columns: list[ColumnBinding] = field(default_factory=list)
     custom: list[tuple[int, str]] = field(default_factory=list)
     constants: dict[str, Any] = field(default_factory=dict)
-    templates: list[tuple[str, list[tuple[str, int]], Read | None]] = field(default_factory=list)
-    twins: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    templates: list[tuple[str, list[tuple[str, int]], CellReader | None]] = field(default_factory=list)
+    duplicate_columns: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def reader_of(name: str) -> Read | None:
+def cell_reader(name: str) -> CellReader | None:
     """Return what reads the cells of field *name*; None for plain text."""
-    return _READERS.get(name) or LENIENT.get(name)
+    return _READERS.get(name) or LENIENT_READERS.get(name)
 
 
-def make_plan(header: Sequence[str], mapping: Mapping, where: str) -> Plan:
+def make_plan(header: Sequence[str], mapping: ColumnMapping, where: str) -> RowPlan:
     """Settle what each column is. Raises FileUnreadable when the mapping does not fit the file."""
     system = detect_system(header)
-    plan = Plan(index_key(mapping.source or system or "csv"))
-    targets = _targets(header, mapping, system, where)
+    plan = RowPlan(index_key(mapping.source or system or "csv"))
+    targets = _map_columns(header, mapping, system, where)
     ranked = sorted(
         ((name, rank, index) for index, (name, rank) in targets.items() if name not in {CUSTOM, SKIP}),
         key=lambda entry: (entry[0], -entry[1], -entry[2]),
     )  # the best column has the last word
-    plan.steps = [Step(index, name, header[index], reader_of(name)) for name, _, index in ranked]
-    plan.twins = _twins(header, ranked)
-    _keep_custom(plan, header, targets, {name: index for name, _, index in ranked})
-    plan.constants = {name: _constant(name, text, mapping.name) for name, text in mapping.constants.items()}
-    plan.templates = [_template(name, text, header, mapping.name) for name, text in mapping.templates.items()]
+    plan.columns = [ColumnBinding(index, name, header[index], cell_reader(name)) for name, _, index in ranked]
+    plan.duplicate_columns = _find_duplicate_columns(header, ranked)
+    _add_custom_columns(plan, header, targets, {name: index for name, _, index in ranked})
+    plan.constants = {
+        name: _read_constant(name, text, mapping.name) for name, text in mapping.constants.items()
+    }
+    plan.templates = [
+        _split_template(name, text, header, mapping.name) for name, text in mapping.templates.items()
+    ]
     _require_identity(plan, header, where)
     return plan
 
 
-def _targets(
-    header: Sequence[str], mapping: Mapping, system: str | None, where: str
+def _map_columns(
+    header: Sequence[str], mapping: ColumnMapping, system: str | None, where: str
 ) -> dict[int, tuple[str, int]]:
-    places: dict[str, list[int]] = defaultdict(list)
+    positions: dict[str, list[int]] = defaultdict(list)
     for index, column in enumerate(header):
-        places[squash(column)].append(index)
-    targets = {index: field_of(column, system) or (CUSTOM, 0) for index, column in enumerate(header)}
+        positions[normalize_name(column)].append(index)
+    targets = {index: match_field(column, system) or (CUSTOM, 0) for index, column in enumerate(header)}
     if [column.casefold() for column in header[:2]] == ["line", "reason"]:  # a report of bad rows, mended
         targets |= {0: (SKIP, 0), 1: (SKIP, 0)}
     explicit = set(mapping.columns.values()) | mapping.templates.keys()
@@ -113,43 +117,45 @@ def _targets(
             targets[index] = (CUSTOM, 0)
     for rank, (column, target) in enumerate(mapping.columns.items()):
         exact = [index for index, name in enumerate(header) if name == column]
-        found = exact or places.get(squash(column), [])
+        found = exact or positions.get(normalize_name(column), [])
         if not found:
             raise FileUnreadable(
                 f"{where} has no column {column!r}, which {mapping.name} maps to {target}"
-                f"{nearest(column, tuple(header))}"
+                f"{did_you_mean(column, tuple(header))}"
             )
         targets |= dict.fromkeys(found, (target, rank))
     return targets
 
 
-def _twins(header: Sequence[str], ranked: list[tuple[str, int, int]]) -> list[tuple[str, tuple[int, ...]]]:
+def _find_duplicate_columns(
+    header: Sequence[str], ranked: list[tuple[str, int, int]]
+) -> list[tuple[str, tuple[int, ...]]]:
     """Find columns of one name for the address or the id: they must agree."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for name, _, index in ranked:
         if name in {"email", "external_id"}:
-            groups[name, squash(header[index])].append(index)
+            groups[name, normalize_name(header[index])].append(index)
     return [(header[found[0]], tuple(found)) for found in groups.values() if len(found) > 1]
 
 
-def _keep_custom(
-    plan: Plan, header: Sequence[str], targets: dict[int, tuple[str, int]], best: dict[str, int]
+def _add_custom_columns(
+    plan: RowPlan, header: Sequence[str], targets: dict[int, tuple[str, int]], best: dict[str, int]
 ) -> None:
     names = set(FIELDS)  # a second title must not pass for the title
     dropped = 0
     for index, column in enumerate(header):
         target = targets.get(index, (CUSTOM, 0))[0]
-        # A second phone or city is still a fact.
-        if target == SKIP or (target != CUSTOM and (best[target] == index or target in ANY_YES)):
+        # A second phone or city is still worth keeping.
+        if target == SKIP or (target != CUSTOM and (best[target] == index or target in ANY_TRUE)):
             continue
         if len(plan.custom) == MAX_CUSTOM:
             dropped += 1
             continue
-        name = base = fact_name(column) or f"column_{index + 1}"
-        again = 1
+        name = base = custom_field_name(column) or f"column_{index + 1}"
+        suffix = 1
         while name in names:
-            again += 1
-            name = f"{base}_{again}"
+            suffix += 1
+            name = f"{base}_{suffix}"
         names.add(name)
         plan.custom.append((index, name))
     if dropped:
@@ -159,39 +165,41 @@ def _keep_custom(
         )
 
 
-def _constant(name: str, text: str, where: str) -> Any:
-    read = DateReader() if name in DATE_FIELDS else reader_of(name)
+def _read_constant(name: str, text: str, where: str) -> Any:
+    read = DateReader() if name in DATE_FIELDS else cell_reader(name)
     try:
         return text if read is None else read(text)
-    except ValueError as fault:
-        raise FileUnreadable(f"{where}: constant {name}: {fault}") from fault
+    except ValueError as error:
+        raise FileUnreadable(f"{where}: constant {name}: {error}") from error
 
 
-def _template(
+def _split_template(
     name: str, text: str, header: Sequence[str], where: str
-) -> tuple[str, list[tuple[str, int]], Read | None]:
+) -> tuple[str, list[tuple[str, int]], CellReader | None]:
     """Split a template into (text before, index of the cell after it); -1 ends it."""
     parts: list[tuple[str, int]] = []
     end = 0
-    by_name = {squash(column): index for index, column in reversed(list(enumerate(header)))}
+    by_name = {normalize_name(column): index for index, column in reversed(list(enumerate(header)))}
     for found in PLACEHOLDER.finditer(text):
-        index = by_name.get(squash(found[1]))
+        index = by_name.get(normalize_name(found[1]))
         if index is None:
             raise FileUnreadable(
                 f"{where}: template {name} names {{{found[1]}}}, which is not a column"
-                f"{nearest(found[1], tuple(header))}"
+                f"{did_you_mean(found[1], tuple(header))}"
             )
         parts.append((text[end : found.start()], index))
         end = found.end()
     parts.append((text[end:], -1))
-    return name, parts, reader_of(name)
+    return name, parts, cell_reader(name)
 
 
-def _require_identity(plan: Plan, header: Sequence[str], where: str) -> None:
-    have = {step.field for step in plan.steps} | {name for name, _, _ in plan.templates}
-    if have & {"email", "external_id"}:
+def _require_identity(plan: RowPlan, header: Sequence[str], where: str) -> None:
+    field_names = {step.field for step in plan.columns} | {name for name, _, _ in plan.templates}
+    if field_names & {"email", "external_id"}:
         return
-    shown = ", ".join(column[:40] for column in header[:_SHOWN]) + (", ..." if len(header) > _SHOWN else "")
+    shown = ", ".join(column[:40] for column in header[:_MAX_SHOWN]) + (
+        ", ..." if len(header) > _MAX_SHOWN else ""
+    )
     raise FileUnreadable(
         f"{where} has no column with addresses or ids (columns: {shown}); name one Email, "
         "or say in a mapping file which column is `email` or `external_id`"

@@ -8,44 +8,46 @@ from datetime import datetime
 
 from nurture.clock import Clock, VirtualClock
 from nurture.db import clock_row
-from nurture.journey.crm_sync.pull import read_back
-from nurture.journey.crm_sync.push import hand_back
-from nurture.journey.delivery.run import Delivered, deliver
+from nurture.journey.crm_sync.pull import pull
+from nurture.journey.crm_sync.push import push
+from nurture.journey.delivery.run import DeliverySummary, deliver
 from nurture.journey.engagement import provider_events, replies
-from nurture.journey.engagement.signals import listen
+from nurture.journey.engagement.signals import apply_pending_signals
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.intake.api import idempotency
-from nurture.journey.tracks.advance import Advanced, advance
+from nurture.journey.tracks.advance import AdvanceResult, advance
 from nurture.journey.tracks.enroll import classify
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 @dataclass
-class Ticked:
+class RunResult:
     """What one round did."""
 
-    heard: int = 0
+    signals_applied: int = 0
     classified: Counter[str] = field(default_factory=Counter)
-    advanced: Advanced = field(default_factory=Advanced)
+    advanced: AdvanceResult = field(default_factory=AdvanceResult)
     handed_off: Counter[str] = field(default_factory=Counter)
-    delivered: Delivered = field(default_factory=Delivered)
+    delivered: DeliverySummary = field(default_factory=DeliverySummary)
     crm: Counter[str] = field(default_factory=Counter)
 
 
-def tick(house: House, now: datetime, clock: Clock | None = None) -> Ticked:
+def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunResult:
     """Run every stage once at *now* (UTC). Running it twice changes nothing more.
 
     Mail takes time to send: with a *clock* that runs, it is looked at for each batch.
     """
-    with house.database.write() as connection:
-        clock_row.note(connection, now)
+    with ctx.database.write() as connection:
+        clock_row.advance_to(connection, now)
     clock = clock or VirtualClock(now)
-    idempotency.sweep(house, now)
-    return Ticked(
-        heard=provider_events.sweep(house, now).new + replies.poll(house, now).new + listen(house, now),
-        classified=classify(house, now),
-        advanced=advance(house, now),
-        handed_off=hand_off(house, now),
-        delivered=deliver(house, clock),
-        crm=hand_back(house, clock) + read_back(house, clock.now()).did,
+    idempotency.delete_expired(ctx, now)
+    return RunResult(
+        signals_applied=provider_events.process_pending(ctx, now).new
+        + replies.poll_inbox(ctx, now).new
+        + apply_pending_signals(ctx, now),
+        classified=classify(ctx, now),
+        advanced=advance(ctx, now),
+        handed_off=hand_off(ctx, now),
+        delivered=deliver(ctx, clock),
+        crm=push(ctx, clock) + pull(ctx, clock.now()).counts,
     )

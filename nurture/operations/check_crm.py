@@ -4,45 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nurture.crm.base import CrmDown
-from nurture.operations.doctor import Finding, SetUp
+from nurture.crm.base import CrmUnavailable
+from nurture.operations.doctor import CheckResult, DoctorContext
 from nurture.outbox import crm_records
 
 
-def crm(setup: SetUp) -> Sequence[Finding]:
-    """Ask the CRM whether hand-offs can go there, and say what waits or was refused. Nothing is written.
+def check_crm(setup: DoctorContext) -> Sequence[CheckResult]:
+    """Ask the CRM whether hand-offs can go there, and say what waits or was rejected. Nothing is written.
 
     Mail goes out without it: what is wrong here is a warning.
     """
-    if setup.crm is None:
+    if setup.make_crm is None:
         return []
-    keeper = setup.crm()
-    if keeper is None:
+    client = setup.make_crm()
+    if client is None:
         found = "none: sales hears of hand-offs by mail alone, and tells outcomes by hand"
-        return [Finding("CRM", "warning", found, "Set NURTURE_CRM to csv, salesforce or hubspot.")]
+        return [CheckResult("CRM", "warning", found, "Set NURTURE_CRM to csv, salesforce or hubspot.")]
     try:
-        faults = list(keeper.check(setup.clock.now()))
-    except CrmDown as down:
-        faults = [down.why]
+        problems = list(client.check(setup.clock.now()))
+    except CrmUnavailable as down:
+        problems = [down.reason]
     finally:
-        keeper.close()
-    if faults:
+        client.close()
+    if problems:
         return [
-            Finding("CRM", "warning", f"{keeper.name}: {fault}", "`nurture handoffs crm check`")
-            for fault in faults
+            CheckResult("CRM", "warning", f"{client.name}: {problem}", "`nurture handoffs crm check`")
+            for problem in problems
         ]
-    return [_waiting(setup, keeper.name)]
+    return [_check_waiting(setup, client.name)]
 
 
-def _waiting(setup: SetUp, name: str) -> Finding:
-    with setup.database() as database, database.read() as connection:
-        states = {one.state: one for one in crm_records.standing(connection)}
-    refused = states.get("refused")
-    if refused is not None:
-        found = f"{name}: {refused.handoffs} hand-offs were refused, one of them: {refused.reason}"
-        return Finding(
-            "CRM", "warning", found, "Mend it there; then `nurture handoffs crm sync --again-since DATE`."
+def _check_waiting(setup: DoctorContext, name: str) -> CheckResult:
+    with setup.open_database() as database, database.read() as connection:
+        states = {one.state: one for one in crm_records.count_by_state(connection)}
+    rejected = states.get("rejected")
+    if rejected is not None:
+        found = f"{name}: {rejected.record_count} hand-offs were rejected, one of them: {rejected.reason}"
+        return CheckResult(
+            "CRM", "warning", found, "Mend it there; then `nurture handoffs crm sync --resync-since DATE`."
         )
-    waits = sum(one.handoffs for state, one in states.items() if state != "done")
+    waiting = sum(one.record_count for state, one in states.items() if state != "done")
     where = "files in a folder, nothing is called" if name == "csv" else "it has all our fields"
-    return Finding("CRM", "ok", f"{name}: {where}; {waits} hand-offs wait to be told")
+    return CheckResult("CRM", "ok", f"{name}: {where}; {waiting} hand-offs wait to be told")

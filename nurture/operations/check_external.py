@@ -11,75 +11,84 @@ import orjson
 
 from nurture.errors import NurtureError
 from nurture.mail.rendering.render import Address, ComposedEmail
-from nurture.operations.check_crm import crm
-from nurture.operations.check_inbound import replies, tokens, unapplied, unread
+from nurture.operations.check_crm import check_crm
+from nurture.operations.check_inbound import (
+    check_api_tokens,
+    check_replies,
+    check_unapplied_events,
+    check_unread_mail,
+)
 from nurture.operations.check_internal import (
-    clock,
-    database,
-    doubtful,
-    paused,
-    published,
+    check_clock,
+    check_database,
+    check_published,
+    check_sending_pauses,
+    check_unknown_messages,
     sender_domains,
     senders,
 )
-from nurture.operations.check_machine import files, versions
-from nurture.operations.check_notifiers import places
-from nurture.operations.doctor import Check, Finding, SetUp, State
-from nurture.operations.reach import Unreachable, get
+from nurture.operations.check_machine import check_file_permissions, check_versions
+from nurture.operations.check_notifiers import check_notifiers
+from nurture.operations.doctor import Check, CheckResult, CheckState, DoctorContext
+from nurture.operations.http_probe import Unreachable, probe
 
 _MOST_SENDERS: Final = 5
-_EXAMPLE: Final = re.compile(r"(.+\.)?(example\.(com|net|org)|example|test|invalid|localhost)")
-_HERE: Final = re.compile(r"localhost|127\..*|::1")
-_SIGNED: Final = {
+_EXAMPLE_DOMAIN: Final = re.compile(r"(.+\.)?(example\.(com|net|org)|example|test|invalid|localhost)")
+_LOCAL_HOST: Final = re.compile(r"localhost|127\..*|::1")
+_DKIM_ADVICE: Final = {
     "sendgrid": "SendGrid must show it as verified under Settings, Sender Authentication.",
     "smtp": "Your mail server's keeper must sign mail from it (DKIM) and stand in its SPF record.",
 }
 
 
-def provider(setup: SetUp) -> Sequence[Finding]:
+def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
     """Ask the provider whether it would take mail from each sender; nothing is sent."""
     name = setup.settings.provider
-    if not setup.for_real:
-        folder = setup.settings.mailbox
+    if not setup.is_live:
+        folder = setup.settings.maildir
         remedy = "To send for real, set NURTURE_PROVIDER: see `Sending for real` in the README."
-        faults = _ask(setup, [Address("", "nobody@example.com")]) if folder.exists() else []
-        if faults:
-            return [Finding("provider", "fails", f"mailbox: {fault}") for fault in faults]
-        found = f"mailbox: mail goes into files in {folder}/, and never leaves this machine"
-        return [Finding("provider", "warning", found, remedy)]
-    asked = list(senders(setup).values())[:_MOST_SENDERS]
-    if not asked:
-        built = setup.provider()
+        problems = _probe_senders(setup, [Address("", "nobody@example.com")]) if folder.exists() else []
+        if problems:
+            return [CheckResult("provider", "failed", f"maildir: {problem}") for problem in problems]
+        found = f"maildir: mail goes into files in {folder}/, and never leaves this machine"
+        return [CheckResult("provider", "warning", found, remedy)]
+    probed = list(senders(setup).values())[:_MOST_SENDERS]
+    if not probed:
+        built = setup.make_provider()
         built.close()
         found = f"{name}: set up, but no sender is known to ask it about"
-        return [Finding("provider", "fails", found, "`nurture check`, then `nurture publish`.")]
-    faults = _ask(setup, asked)
-    if faults:
-        return [Finding("provider", "fails", f"{name}: {fault}") for fault in faults]
-    took = "1 sender" if len(asked) == 1 else f"{len(asked)} senders"
+        return [CheckResult("provider", "failed", found, "`nurture check`, then `nurture publish`.")]
+    problems = _probe_senders(setup, probed)
+    if problems:
+        return [CheckResult("provider", "failed", f"{name}: {fault}") for fault in problems]
+    took = "1 sender" if len(probed) == 1 else f"{len(probed)} senders"
     if name == "sendgrid" and setup.settings.sendgrid_sandbox:
         found = f"sendgrid: the key is good for {took}, but SendGrid only checks mail and delivers none"
-        return [Finding("provider", "warning", found, "Take NURTURE_SENDGRID_SANDBOX away to send for real.")]
+        return [
+            CheckResult("provider", "warning", found, "Take NURTURE_SENDGRID_SANDBOX away to send for real.")
+        ]
     proof = "the key is valid (asked in its sandbox)" if name == "sendgrid" else "it lets us in"
-    return [Finding("provider", "ok", f"{name}: {proof}, and it takes mail from {took}; nothing was sent")]
+    return [
+        CheckResult("provider", "ok", f"{name}: {proof}, and it takes mail from {took}; nothing was sent")
+    ]
 
 
-def _ask(setup: SetUp, asked: Sequence[Address]) -> list[str]:
+def _probe_senders(setup: DoctorContext, from_addresses: Sequence[Address]) -> list[str]:
     """Offer an email from each sender to itself; return what is wrong, each thing once."""
-    faults: dict[str, None] = {}
-    carrier = setup.provider()
+    problems: dict[str, None] = {}
+    client = setup.make_provider()
     try:
-        for sender in asked:
+        for sender in from_addresses:
             try:
-                carrier.check(_letter(sender), setup.clock.now())
+                client.check(_probe_email(sender), setup.clock.now())
             except NurtureError as error:
-                faults[str(error)] = None
+                problems[str(error)] = None
     finally:
-        carrier.close()
-    return list(faults)
+        client.close()
+    return list(problems)
 
 
-def _letter(sender: Address) -> ComposedEmail:
+def _probe_email(sender: Address) -> ComposedEmail:
     text = "This email asks whether a provider would take it. It is never delivered."
     return ComposedEmail(
         ref="doctor",
@@ -93,62 +102,62 @@ def _letter(sender: Address) -> ComposedEmail:
     )
 
 
-def domains(setup: SetUp) -> Sequence[Finding]:
+def check_domains(setup: DoctorContext) -> Sequence[CheckResult]:
     """Say what must be in order at each sender domain. Its DNS is not looked up: nobody named a resolver."""
-    if not setup.for_real:
+    if not setup.is_live:
         return []
-    return [_domain(name, _SIGNED[setup.settings.provider]) for name in sender_domains(setup)]
+    return [_check_domain(name, _DKIM_ADVICE[setup.settings.provider]) for name in sender_domains(setup)]
 
 
-def _domain(name: str, signed: str) -> Finding:
-    if _EXAMPLE.fullmatch(name):
+def _check_domain(name: str, advice: str) -> CheckResult:
+    if _EXAMPLE_DOMAIN.fullmatch(name):
         found = f"{name} is a domain for examples: nobody can answer mail from it"
         remedy = "Write your own sender in templates/defaults.yaml, and `nurture publish`."
-        return Finding("domain", "warning", found, remedy)
+        return CheckResult("domain", "warning", found, remedy)
     found = f"{name}: its SPF, DKIM and DMARC records are not looked up from here"
-    return Finding("domain", "warning", found, f"{signed} `dig TXT _dmarc.{name}` must show v=DMARC1.")
+    return CheckResult("domain", "warning", found, f"{advice} `dig TXT _dmarc.{name}` must show v=DMARC1.")
 
 
-def pages(setup: SetUp) -> Sequence[Finding]:
+def check_pages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Open our own pages by their public address, as a lead who unsubscribes does."""
     base = setup.settings.base_url
     if base is None:
         found = "no public address is set: who unsubscribes must answer the mail, no click does it"
         remedy = "Set NURTURE_BASE_URL; large mailbox providers ask for one click."
-        return [Finding("pages", "warning", found, remedy)]
-    worse: State = "fails" if setup.for_real else "warning"
+        return [CheckResult("pages", "warning", found, remedy)]
+    worse: CheckState = "failed" if setup.is_live else "warning"
     remedy = "Links to unsubscribe lead there. Start the pages with `nurture up`, and check proxy and DNS."
     try:
-        page = get(base + setup.health)
+        page = probe(base + setup.health_path)
     except Unreachable as error:
-        return [Finding("pages", worse, f"{base} does not answer: {error}", remedy)]
+        return [CheckResult("pages", worse, f"{base} does not answer: {error}", remedy)]
     if page.status == 503:
-        return [Finding("pages", worse, f"{base} answers, but cannot use its database", "See database.")]
-    if page.status != 200 or not _is_ours(page.body):
+        return [CheckResult("pages", worse, f"{base} answers, but cannot use its database", "See database.")]
+    if page.status != 200 or not _is_nurture_page(page.body):
         to = f", and points to {urlsplit(page.location).netloc}" if page.location else ""
         found = f"{base} answers, but not with nurture's pages (status {page.status}{to})"
-        return [Finding("pages", worse, found, remedy)]
-    if _HERE.fullmatch(urlsplit(base).hostname or ""):
+        return [CheckResult("pages", worse, found, remedy)]
+    if _LOCAL_HOST.fullmatch(urlsplit(base).hostname or ""):
         found = f"{base} answers, but only this machine can open it"
-        return [Finding("pages", "warning", found, "Set NURTURE_BASE_URL to the public https address.")]
-    return [Finding("pages", "ok", f"{base} answers; people can unsubscribe there")]
+        return [CheckResult("pages", "warning", found, "Set NURTURE_BASE_URL to the public https address.")]
+    return [CheckResult("pages", "ok", f"{base} answers; people can unsubscribe there")]
 
 
-def _is_ours(body: bytes) -> bool:
+def _is_nurture_page(body: bytes) -> bool:
     try:
-        told = orjson.loads(body)
+        health = orjson.loads(body)
     except orjson.JSONDecodeError:
         return False
-    return isinstance(told, dict) and told.get("database") == "ok"
+    return isinstance(health, dict) and health.get("database") == "ok"
 
 
-def bounces(setup: SetUp) -> Sequence[Finding]:
+def check_bounces(setup: DoctorContext) -> Sequence[CheckResult]:
     """Say whether anybody hears of bounces and complaints."""
     stop = "and stop each such address with `nurture leads suppress ADDRESS`."
     match setup.settings.provider:
         case "sendgrid" if setup.settings.webhook_keys:
             found = "taken from SendGrid's Event Webhook, once it posts to /webhooks/sendgrid/events"
-            return [Finding("bounces", "ok", found)]
+            return [CheckResult("bounces", "ok", found)]
         case "sendgrid":
             found = "not set up yet: nobody hears SendGrid's events, so bounces pause no domain"
             remedy = (
@@ -163,46 +172,46 @@ def bounces(setup: SetUp) -> Sequence[Finding]:
             remedy = f"Look into the sender's mailbox every few days, {stop}"
         case _:
             return []
-    return [Finding("bounces", "warning", found, remedy)]
+    return [CheckResult("bounces", "warning", found, remedy)]
 
 
-def prefect(setup: SetUp) -> Sequence[Finding]:
+def check_prefect(setup: DoctorContext) -> Sequence[CheckResult]:
     """Ask Prefect's server whether it is well."""
-    url = urlsplit(setup.prefect)
+    url = urlsplit(setup.prefect_url)
     shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
     remedy = (
         "`nurture up` starts it. Without it, `nurture run` or `nurture delivery run` sends when you say so."
     )
     try:
-        page = get(f"{setup.prefect.rstrip('/')}/health")
+        page = probe(f"{setup.prefect_url.rstrip('/')}/health")
     except Unreachable as error:
-        return [Finding("Prefect", "warning", f"nothing runs by itself: {shown}: {error}", remedy)]
+        return [CheckResult("Prefect", "warning", f"nothing runs by itself: {shown}: {error}", remedy)]
     if page.status in (401, 403):
-        return [Finding("Prefect", "ok", f"{shown} answers, and wants to know who asks")]
+        return [CheckResult("Prefect", "ok", f"{shown} answers, and wants to know who asks")]
     if page.status != 200 or page.body.strip() != b"true":
         found = f"nothing runs by itself: {shown} answers with status {page.status}, and not as Prefect does"
-        return [Finding("Prefect", "warning", found, remedy)]
-    return [Finding("Prefect", "ok", f"{shown} is well; flows run on their schedules")]
+        return [CheckResult("Prefect", "warning", found, remedy)]
+    return [CheckResult("Prefect", "ok", f"{shown} is well; flows run on their schedules")]
 
 
 CHECKS: Final[Sequence[tuple[str, Check]]] = (
-    ("nurture", versions),
-    ("files", files),
-    ("database", database),
-    ("clock", clock),
-    ("tracks", published),
-    ("provider", provider),
-    ("domain", domains),
-    ("pages", pages),
-    ("places", places),
-    ("bounces", bounces),
-    ("replies", replies),
-    ("CRM", crm),
-    ("events", unapplied),
-    ("unread mail", unread),
-    ("API", tokens),
-    ("brakes", paused),
-    ("doubts", doubtful),
-    ("Prefect", prefect),
+    ("nurture", check_versions),
+    ("files", check_file_permissions),
+    ("database", check_database),
+    ("clock", check_clock),
+    ("tracks", check_published),
+    ("provider", check_provider),
+    ("domain", check_domains),
+    ("pages", check_pages),
+    ("notifiers", check_notifiers),
+    ("bounces", check_bounces),
+    ("replies", check_replies),
+    ("CRM", check_crm),
+    ("events", check_unapplied_events),
+    ("unread mail", check_unread_mail),
+    ("API", check_api_tokens),
+    ("pauses", check_sending_pauses),
+    ("unknown", check_unknown_messages),
+    ("Prefect", check_prefect),
 )
 """Every check, in the order of the screen."""

@@ -1,9 +1,9 @@
-"""What the doctor looks at inside: database, clock, published rules, brakes and doubts."""
+"""What the doctor looks at inside: database, clock, published rules, sending pauses, unknown deliveries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from nurture import definitions
@@ -14,23 +14,23 @@ from nurture.errors import NotFound, NurtureError
 from nurture.journey.delivery import unknown_queries
 from nurture.journey.delivery.send_checks import sender_domain
 from nurture.journey.tracks.touch_email import sender_address
-from nurture.mail.rendering.render import Address, CannotCompose
-from nurture.operations.doctor import Finding, SetUp, State
+from nurture.mail.rendering.render import Address, CompositionFailed
+from nurture.operations.doctor import CheckResult, CheckState, DoctorContext
 from nurture.outbox import circuit_breakers
-from nurture.outbox.circuit_breakers import Brake
+from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.heartbeat import LEASE
 from nurture.runtime import quarantine
-from nurture.runtime.published import Rulebooks
+from nurture.runtime.published import PublishedDefinitions
 
-_APART: Final = timedelta(seconds=5)
+_MAX_CLOCK_SKEW: Final = timedelta(seconds=5)
 """How far two machines' clocks may differ without a word."""
 
 _PUBLISH: Final = "Correct it in templates/, then `nurture check` and `nurture publish`."
 
 
-def database(setup: SetUp) -> Sequence[Finding]:
+def check_database(setup: DoctorContext) -> Sequence[CheckResult]:
     """Look whether the database answers, has today's tables, and can be written."""
-    with setup.database() as db:
+    with setup.open_database() as db:
         schema.require_current(db)
         health.require_writable(db)
         found = f"{db.name}: answers, can be written, tables are current ({schema.head()})"
@@ -39,45 +39,52 @@ def database(setup: SetUp) -> Sequence[Finding]:
                 mode = health.journal_mode(connection)
             if mode not in ("wal", "memory"):
                 remedy = "Put the file on a disk of this machine: network folders keep no WAL."
-                return [Finding("database", "warning", f"{found}, but its journal is {mode}", remedy)]
+                return [CheckResult("database", "warning", f"{found}, but its journal is {mode}", remedy)]
             found += ", WAL"
-    return [Finding("database", "ok", found)]
+    return [CheckResult("database", "ok", found)]
 
 
-def clock(setup: SetUp) -> Sequence[Finding]:
+def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
     """Compare this machine's clock with the newest time that the database has seen, and with its server."""
     now = setup.clock.now()
     shown = f"{now:%Y-%m-%d %H:%M:%S} UTC"
-    with setup.database() as db:
+    with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
-            kept = health.kept(connection)
-            apart = timedelta() if db.is_sqlite else abs(health.server_now(connection) - setup.clock.now())
-    if kept is not None and kept.mode == "virtual":
-        found = f"virtual: a demo or a simulation stands at {kept.seen_at:%Y-%m-%d %H:%M} UTC"
-        if setup.for_real:
+            clock_state = health.read_clock_state(connection)
+            skew = (
+                timedelta() if db.is_sqlite else abs(health.read_server_time(connection) - setup.clock.now())
+            )
+    if clock_state is not None and clock_state.mode == "virtual":
+        found = f"virtual: a demo or a simulation stands at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
+        if setup.is_live:
             found += f", so commands refuse to work on it while NURTURE_PROVIDER is {setup.settings.provider}"
             return [
-                Finding("clock", "fails", found, f"{_OTHER} For the demo's, set NURTURE_PROVIDER=mailbox.")
+                CheckResult(
+                    "clock",
+                    "failed",
+                    found,
+                    f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir.",
+                )
             ]
-        return [Finding("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER)]
-    if kept is not None and now < kept.seen_at - clock_row.TOLERANCE:
-        found = f"{shown}, but the database has seen {kept.seen_at:%Y-%m-%d %H:%M:%S} already"
-        return [Finding("clock", "fails", found, "Set the system's clock right.")]
-    if apart > _APART:
-        found = f"{shown}, {apart.total_seconds():.0f} seconds apart from the database server's"
-        state: State = "fails" if apart > LEASE else "warning"
-        return [Finding("clock", state, found, "Let a time service (NTP) set both machines' clocks.")]
-    first = "" if kept is not None else "; nothing has run in this database yet"
-    return [Finding("clock", "ok", f"live, {shown}{first}")]
+        return [CheckResult("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER_DATABASE)]
+    if clock_state is not None and now < clock_state.seen_at - clock_row.TOLERANCE:
+        found = f"{shown}, but the database has seen {clock_state.seen_at:%Y-%m-%d %H:%M:%S} already"
+        return [CheckResult("clock", "failed", found, "Set the system's clock right.")]
+    if skew > _MAX_CLOCK_SKEW:
+        found = f"{shown}, {skew.total_seconds():.0f} seconds apart from the database server's"
+        state: CheckState = "failed" if skew > LEASE else "warning"
+        return [CheckResult("clock", state, found, "Let a time service (NTP) set both machines' clocks.")]
+    first = "" if clock_state is not None else "; nothing has run in this database yet"
+    return [CheckResult("clock", "ok", f"live, {shown}{first}")]
 
 
-_OTHER: Final = "Name another database in NURTURE_DATABASE_URL for real work."
+_OTHER_DATABASE: Final = "Name another database in NURTURE_DATABASE_URL for real work."
 
 
-def published(setup: SetUp) -> Sequence[Finding]:
+def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
     """Look at what is published: tracks, who writes, and a place that letters reach."""
-    with setup.database() as db:
+    with setup.open_database() as db:
         schema.require_current(db)
         try:
             programs = _programs(db)
@@ -85,20 +92,22 @@ def published(setup: SetUp) -> Sequence[Finding]:
             programs = {}
     if not programs:
         return [
-            Finding("tracks", "fails", "no track is published", "`nurture check`, then `nurture publish`.")
+            CheckResult(
+                "tracks", "failed", "no track is published", "`nurture check`, then `nurture publish`."
+            )
         ]
     names = sorted(programs)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     many = "1 track is" if len(names) == 1 else f"{len(names)} tracks are"
-    return [Finding("tracks", "ok", f"{many} published: {listed}"), *_senders(programs)]
+    return [CheckResult("tracks", "ok", f"{many} published: {listed}"), *_senders(programs)]
 
 
 def _programs(db: Database) -> Mapping[str, Program]:
     with db.read() as connection:
-        return Rulebooks().current(connection).programs
+        return PublishedDefinitions().current(connection).programs
 
 
-def _senders(programs: Mapping[str, Program]) -> Iterable[Finding]:
+def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
     by_sender: dict[Sender, list[str]] = {}
     for name, program in sorted(programs.items()):
         by_sender.setdefault(program.sender, []).append(name)
@@ -106,22 +115,24 @@ def _senders(programs: Mapping[str, Program]) -> Iterable[Finding]:
         of = "" if len(by_sender) == 1 else f" ({', '.join(tracks)})"
         try:
             sender_address(sender)
-        except CannotCompose as error:
-            yield Finding("sender", "fails", f"{error}{of}", _PUBLISH)
+        except CompositionFailed as error:
+            yield CheckResult("sender", "failed", f"{error}{of}", _PUBLISH)
             continue
         postal = ", ".join(line.strip() for line in sender.postal_address.splitlines() if line.strip())
         who = f"{sender.name} <{sender.email}>{of}"
         if postal:
-            yield Finding("sender", "ok", f"{who}; {postal}")
+            yield CheckResult("sender", "ok", f"{who}; {postal}")
         else:
-            yield Finding("sender", "fails", f"{who} has no postal address, which the law asks for", _PUBLISH)
+            yield CheckResult(
+                "sender", "failed", f"{who} has no postal address, which the law asks for", _PUBLISH
+            )
 
 
-def senders(setup: SetUp) -> dict[str, Address]:
+def senders(setup: DoctorContext) -> dict[str, Address]:
     """Return who writes, by address: as published, else as the templates have it. Empty if nobody does."""
     programs: Mapping[str, Program] = {}
     try:
-        with setup.database() as db:
+        with setup.open_database() as db:
             schema.require_current(db)
             programs = _programs(db)
     except NurtureError:
@@ -136,14 +147,14 @@ def senders(setup: SetUp) -> dict[str, Address]:
     for _, program in sorted(programs.items()):
         try:
             found.setdefault(program.sender.email, sender_address(program.sender))
-        except CannotCompose:
+        except CompositionFailed:
             continue
     return found
 
 
-def sender_domains(setup: SetUp) -> list[str]:
+def sender_domains(setup: DoctorContext) -> list[str]:
     """Return the domains whose reputation the published mail makes."""
-    with setup.database() as db:
+    with setup.open_database() as db:
         schema.require_current(db)
         try:
             return sorted({sender_domain(program) for program in _programs(db).values()})
@@ -151,55 +162,53 @@ def sender_domains(setup: SetUp) -> list[str]:
             return []
 
 
-def paused(setup: SetUp) -> Sequence[Finding]:
+def check_sending_pauses(setup: DoctorContext) -> Sequence[CheckResult]:
     """Look at what keeps mail back: nothing goes if the provider is paused, or every sender domain."""
     now = setup.clock.now()
     domains = set(sender_domains(setup))
-    with setup.database() as db, db.read() as connection:
+    with setup.open_database() as db, db.read() as connection:
         on = [
             one
-            for one in circuit_breakers.on(connection)
+            for one in circuit_breakers.list_active(connection)
             if (one.kind == "provider" and one.name == setup.settings.provider)
             or (one.kind == "domain" and one.name in domains)
-            or one is quarantine.stops([one], setup.settings.provider)
+            or one is quarantine.find_quarantine([one], setup.settings.provider)
         ]
     if not on:
-        return [Finding("brakes", "ok", "nothing is paused")]
+        return [CheckResult("pauses", "ok", "nothing is paused")]
     all_off = domains <= {one.name for one in on if one.kind == "domain"}
-    return [
-        Finding(
-            "brakes",
-            "fails"
-            if (all_off if one.kind == "domain" else one.until is None or one.until > now)
-            else "warning",
-            f"{_what(one)} is paused since {one.since:%Y-%m-%d %H:%M} UTC{_until(one)}: {one.reason}",
-            quarantine.ends(one.reason)
-            if one.kind == quarantine.KIND
-            else f"Mend the cause; `nurture delivery resume {one.name}` starts it at once.",
-        )
-        for one in on
-    ]
+    return [_describe_pause(one, now, all_domains_paused=all_off) for one in on]
 
 
-def _what(one: Brake) -> str:
-    return {"domain": f"mail from {one.name}", "database": "all that is sent"}.get(one.kind, one.name)
+def _describe_pause(pause: Breaker, now: datetime, *, all_domains_paused: bool) -> CheckResult:
+    stops_all = all_domains_paused if pause.kind == "domain" else pause.until is None or pause.until > now
+    what = {"domain": f"mail from {pause.name}", "database": "all that is sent"}.get(pause.kind, pause.name)
+    since = f"{pause.since:%Y-%m-%d %H:%M} UTC"
+    return CheckResult(
+        "pauses",
+        "failed" if stops_all else "warning",
+        f"{what} is paused since {since}{_describe_end(pause)}: {pause.reason}",
+        quarantine.remedy_for(pause.reason)
+        if pause.kind == quarantine.KIND
+        else f"Mend the cause; `nurture delivery resume {pause.name}` starts it at once.",
+    )
 
 
-def _until(one: Brake) -> str:
-    if one.until is None:
+def _describe_end(pause: Breaker) -> str:
+    if pause.until is None:
         return ", until a person resumes it"
-    return f", tried again at {one.until:%Y-%m-%d %H:%M} UTC"
+    return f", tried again at {pause.until:%Y-%m-%d %H:%M} UTC"
 
 
-def doubtful(setup: SetUp) -> Sequence[Finding]:
+def check_unknown_messages(setup: DoctorContext) -> Sequence[CheckResult]:
     """Look for messages of which nobody knows whether they went."""
-    with setup.database() as db:
+    with setup.open_database() as db:
         schema.require_current(db)
         with db.read() as connection:
-            found = unknown_queries.listed(connection)
+            found = unknown_queries.load_unknown(connection)
     if not found:
-        return [Finding("doubts", "ok", "no message is in doubt")]
-    many = "1 message is" if len(found) == 1 else f"{len(found):,} messages are"
+        return [CheckResult("unknown", "ok", "no message has an unknown result")]
+    many = "1 message has" if len(found) == 1 else f"{len(found):,} messages have"
     since = f"{found[0].called_at:%Y-%m-%d %H:%M} UTC"
-    remedy = "`nurture delivery messages` says what is known, and settles it."
-    return [Finding("doubts", "warning", f"{many} in doubt, the oldest since {since}", remedy)]
+    remedy = "`nurture delivery messages` says what is known, and how to resolve it."
+    return [CheckResult("unknown", "warning", f"{many} an unknown result, the oldest since {since}", remedy)]

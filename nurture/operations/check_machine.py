@@ -12,60 +12,64 @@ from pathlib import Path
 from typing import Final
 
 from nurture.db.engine import Database
-from nurture.files import exposed
-from nurture.operations.doctor import Finding, SetUp
-from nurture.versions import INSTALL, unmet
+from nurture.files import find_exposed
+from nurture.operations.doctor import CheckResult, DoctorContext
+from nurture.versions import INSTALL_HINT, unmet_requirements
 
 _MOST: Final = 1_000
 """How many files the doctor counts; more is "1,000 or more"."""
 
 
-ROOT: Final = "nurture runs as root: give it an account that owns its folder alone."
+ROOT_WARNING: Final = "nurture runs as root: give it an account that owns its folder alone."
 """What to say to who runs nurture as root."""
 
 
-def versions(_setup: SetUp, *, root: bool | None = None) -> Sequence[Finding]:
+def check_versions(_setup: DoctorContext, *, root: bool | None = None) -> Sequence[CheckResult]:
     """Say which nurture this is, on which Python, whether its libraries will do, and if it runs as root."""
     found = f"nurture {version('nurture')} on {platform.python_implementation()} {platform.python_version()}"
-    if wrong := list(unmet()):
-        return [Finding("nurture", "fails", f"{found}: {'; '.join(wrong)}", INSTALL)]
+    if wrong := list(unmet_requirements()):
+        return [CheckResult("nurture", "failed", f"{found}: {'; '.join(wrong)}", INSTALL_HINT)]
     if os.geteuid() == 0 if root is None else root:
-        return [Finding("nurture", "warning", found, ROOT)]
-    return [Finding("nurture", "ok", found)]
+        return [CheckResult("nurture", "warning", found, ROOT_WARNING)]
+    return [CheckResult("nurture", "ok", found)]
 
 
-def files(setup: SetUp) -> Sequence[Finding]:
+def check_file_permissions(setup: DoctorContext) -> Sequence[CheckResult]:
     """Look for files with people, links or secrets in them that other accounts may read or change."""
-    places = list(_kept(setup))
-    found = list(islice(exposed(places), _MOST))
+    private_paths = list(_list_private_paths(setup))
+    found = list(islice(find_exposed(private_paths), _MOST))
     if not found:
-        return [Finding("files", "ok", "no other account can open what holds people, links or secrets")]
-    tops = [place for place in places if any(place in (path, *path.parents) for path in found)]
+        return [CheckResult("files", "ok", "no other account can open what holds people, links or secrets")]
+    tops = [
+        private_path
+        for private_path in private_paths
+        if any(private_path in (path, *path.parents) for path in found)
+    ]
     named = " ".join(shlex.quote(str(top)) + "*" * top.is_file() for top in tops)  # with a database's -wal
     many = f"{len(found):,}{' or more' if len(found) == _MOST else ''} of our files and folders"
     return [
-        Finding(
+        CheckResult(
             "files",
             "warning",
-            f"other accounts can open {many}, with people, links or secrets: {_listed(found)}",
+            f"other accounts can open {many}, with people, links or secrets: {_join_paths(found)}",
             f"`chmod -R go= {named}`",
         )
     ]
 
 
-def _listed(paths: Sequence[Path]) -> str:
+def _join_paths(paths: Sequence[Path]) -> str:
     return ", ".join(map(str, paths[:3])) + (" and others" if len(paths) > 3 else "")
 
 
-def _kept(setup: SetUp) -> Iterator[Path]:
+def _list_private_paths(setup: DoctorContext) -> Iterator[Path]:
     """Yield where this set-up keeps what is private; to crm/in others write."""
     settings = setup.settings
     database = Database(settings.database_url.get_secret_value())
     database.close()
     if database.file is not None:
         yield database.file
-        if not list(exposed([database.file])):  # else SQLite gives them its rights as they come and go
+        if not list(find_exposed([database.file])):  # else SQLite gives them its rights as they come and go
             yield from (Path(f"{database.file}{end}") for end in ("-wal", "-shm"))
-    yield from (settings.mailbox, settings.spool, settings.crm_folder / "out", settings.crm_folder / ".told")
-    yield from (settings.home, settings.journal_dir)
+    yield from (settings.maildir, settings.spool, settings.crm_folder / "out", settings.crm_folder / ".sent")
+    yield from (settings.state_dir, settings.journal_dir)
     yield from sorted(Path().glob("*.bad-rows.csv"))

@@ -6,37 +6,37 @@ from collections.abc import Sequence
 
 from nurture.db import schema
 from nurture.errors import Misconfigured, NotFound
-from nurture.mail.notifiers.apprise_notifier import Chat
-from nurture.operations.doctor import Finding, SetUp
-from nurture.runtime.published import Rulebooks
+from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
+from nurture.operations.doctor import CheckResult, DoctorContext
+from nurture.runtime.published import PublishedDefinitions
 
 
-def places(setup: SetUp) -> Sequence[Finding]:
+def check_notifiers(setup: DoctorContext) -> Sequence[CheckResult]:
     """Compare the places that the policy names with those that the settings know; nobody is told anything."""
-    known = setup.settings.places
-    with setup.database() as db:
+    known = setup.settings.notify_urls
+    with setup.open_database() as db:
         schema.require_current(db)
         try:
             with db.read() as connection:
-                policy = Rulebooks().current(connection).policy
+                policy = PublishedDefinitions().current(connection).policy
         except NotFound:
             return []
-    named = dict.fromkeys(place for rep in policy.reps for place in rep.tell)
+    used = dict.fromkeys(target for rep in policy.reps for target in rep.notify)
     findings = [
-        Finding(
-            "places",
+        CheckResult(
+            "notifiers",
             "warning",
-            f"the policy tells reps at {place}, but NURTURE_TELL does not say where that is",
-            f"Add {place}=URL to NURTURE_TELL: any URL of apprise. Until then these notices wait.",
+            f"the policy tells reps at {target}, but NURTURE_NOTIFY does not say where that is",
+            f"Add {target}=URL to NURTURE_NOTIFY: any URL of apprise. Until then these notices wait.",
         )
-        for place in named
-        if place not in known
+        for target in used
+        if target not in known
     ]
-    for place in sorted(known):
+    for target in sorted(known):
         try:
-            Chat(place, known[place]).open()
+            AppriseNotifier(target, known[target]).load()
         except Misconfigured as error:
-            findings.append(Finding("places", "warning", str(error), "Correct it in NURTURE_TELL."))
-    if findings or not named:
+            findings.append(CheckResult("notifiers", "warning", str(error), "Correct it in NURTURE_NOTIFY."))
+    if findings or not used:
         return findings
-    return [Finding("places", "ok", f"reps are told at {', '.join(named)} too; nothing was sent there")]
+    return [CheckResult("notifiers", "ok", f"reps are told at {', '.join(used)} too; nothing was sent there")]

@@ -13,85 +13,89 @@ from urllib.parse import unquote, urlsplit
 from nurture.clock import Clock
 from nurture.crm.base import Crm
 from nurture.db.engine import Database
-from nurture.errors import DatabaseUnusable, NurtureError
+from nurture.errors import DatabaseUnavailable, NurtureError
 from nurture.mail.providers.base import Provider
 from nurture.settings import Settings
 
-PATIENCE: Final = 30.0
+CHECKS_TIMEOUT: Final = 30.0
 """How many seconds all checks together may take; they run side by side."""
 
 _SHORTEST_SECRET: Final = 4
 
-State = Literal["ok", "warning", "fails"]
+CheckState = Literal["ok", "warning", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found, and what a person can do about it."""
 
     check: str
-    state: State
-    found: str
+    state: CheckState
+    message: str
     remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class SetUp:
+class DoctorContext:
     """What is examined, and how.
 
-    *provider* builds the provider, *crm* the CRM (None: it is not looked at), *health* is the path on which
-    our pages say that they run, *prefect* the address of Prefect's API.
+    *make_provider* builds the provider, *make_crm* the CRM (None: it is not looked at), *health_path* is the
+    path on which our pages say that they run, *prefect_url* the address of Prefect's API.
     """
 
     settings: Settings
     clock: Clock
-    provider: Callable[[], Provider]
-    health: str
-    prefect: str
-    crm: Callable[[], Crm | None] | None = None
+    make_provider: Callable[[], Provider]
+    health_path: str
+    prefect_url: str
+    make_crm: Callable[[], Crm | None] | None = None
 
     @property
-    def for_real(self) -> bool:
+    def is_live(self) -> bool:
         """Say whether mail leaves this machine."""
-        return self.settings.provider != "mailbox"
+        return self.settings.provider != "maildir"
 
     @contextmanager
-    def database(self) -> Iterator[Database]:
-        """Open the database. Raises DatabaseUnusable; a file that is not there is not made."""
+    def open_database(self) -> Iterator[Database]:
+        """Open the database. Raises DatabaseUnavailable; a file that is not there is not made."""
         database = Database(self.settings.database_url.get_secret_value())
         try:
             if database.is_missing:
-                raise DatabaseUnusable(f"There is no {database.name} yet. `nurture admin init` creates it.")
+                raise DatabaseUnavailable(
+                    f"There is no {database.name} yet. `nurture admin init` creates it."
+                )
             yield database
         finally:
             database.close()
 
 
-Check = Callable[[SetUp], Sequence[Finding]]
+Check = Callable[[DoctorContext], Sequence[CheckResult]]
 
 
-def examine(setup: SetUp, checks: Sequence[tuple[str, Check]], patience: float = PATIENCE) -> list[Finding]:
-    """Run *checks* (name, check) side by side, for *patience* seconds; return their findings in their order.
+def run_checks(
+    setup: DoctorContext, checks: Sequence[tuple[str, Check]], timeout: float = CHECKS_TIMEOUT
+) -> list[CheckResult]:
+    """Run *checks* (name, check) side by side, for *timeout* seconds; return their findings in their order.
 
     A check that fails or hangs is a finding itself. No finding holds a secret.
     """
-    running = [(name, _begun(check, setup)) for name, check in checks]
-    wait([future for _, future in running], timeout=patience)
+    running = [(name, _start(check, setup)) for name, check in checks]
+    wait([future for _, future in running], timeout=timeout)
     secrets = _secrets(setup.settings)
-    found = [one for name, future in running for one in _findings(name, future, patience)]
+    found = [one for name, future in running for one in _collect(name, future, timeout)]
     return [
-        replace(one, found=_hidden(one.found, secrets), remedy=_hidden(one.remedy, secrets)) for one in found
+        replace(one, message=_mask(one.message, secrets), remedy=_mask(one.remedy, secrets)) for one in found
     ]
 
 
-def can_send(findings: Sequence[Finding]) -> bool:
+def can_send(findings: Sequence[CheckResult]) -> bool:
     """Say whether nothing stands in the way."""
-    return all(one.state != "fails" for one in findings)
+    return all(one.state != "failed" for one in findings)
 
 
-def _begun(check: Check, setup: SetUp) -> Future[Sequence[Finding]]:
+def _start(check: Check, setup: DoctorContext) -> Future[Sequence[CheckResult]]:
     """Run *check* in a thread that nobody waits for at the end: it may never end."""
-    future: Future[Sequence[Finding]] = Future()
+    future: Future[Sequence[CheckResult]] = Future()
 
     def run() -> None:
         try:
@@ -103,21 +107,21 @@ def _begun(check: Check, setup: SetUp) -> Future[Sequence[Finding]]:
     return future
 
 
-def _findings(name: str, future: Future[Sequence[Finding]], patience: float) -> Sequence[Finding]:
+def _collect(name: str, future: Future[Sequence[CheckResult]], timeout: float) -> Sequence[CheckResult]:
     if not future.done():
-        found = f"this check did not end within {patience:g} seconds"
-        return [Finding(name, "fails", found, "See whether what it asks is overloaded, and try again.")]
+        found = f"this check did not end within {timeout:g} seconds"
+        return [CheckResult(name, "failed", found, "See whether what it asks is overloaded, and try again.")]
     error = future.exception()
     match error:
         case None:
             return future.result()
-        case DatabaseUnusable() if name != "database":
-            return [Finding(name, "warning", "cannot be looked at without the database")]
+        case DatabaseUnavailable() if name != "database":
+            return [CheckResult(name, "warning", "cannot be looked at without the database")]
         case NurtureError():
-            return [Finding(name, "fails", str(error))]
+            return [CheckResult(name, "failed", str(error))]
         case _:
             found = f"this check failed itself, with {type(error).__name__}: {error}"
-            return [Finding(name, "fails", found, "Please report it with this line.")]
+            return [CheckResult(name, "failed", found, "Please report it with this line.")]
 
 
 def _secrets(settings: Settings) -> list[str]:
@@ -134,12 +138,12 @@ def _secrets(settings: Settings) -> list[str]:
         except ValueError:
             password = url.get_secret_value()
         found |= {password, unquote(password)}
-    for place in settings.places.values():
-        found |= {place.get_secret_value(), place.get_secret_value().partition("://")[2]}
+    for notify_url in settings.notify_urls.values():
+        found |= {notify_url.get_secret_value(), notify_url.get_secret_value().partition("://")[2]}
     return sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True)
 
 
-def _hidden(text: str, secrets: Sequence[str]) -> str:
+def _mask(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return text

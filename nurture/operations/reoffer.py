@@ -10,54 +10,58 @@ from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import ToQueue
-from nurture.domain.policy.business_hours import Step
+from nurture.domain.policy.business_hours import EscalationAction
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff.escalation import told, until_answered
+from nurture.journey.handoff.escalation import answer_escalation, describe_step
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.operations import restore_gap_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-Briefs = Literal["again", "leave"]
+HandoffChoice = Literal["reoffer", "leave"]
 """What a manager says: send the briefs again, or leave them, as the reps have them."""
 
 QUEUE: Final = "after-restore"
 """Where leads wait whose briefs are not sent again: a person looks up what their reps did."""
 
-_AGAIN: Final = "the database was restored, and a manager had its hand-offs offered again"
-_LEFT: Final = "the database was restored: look up what its rep did since"
+_REOFFERED_REASON: Final = "the database was restored, and a manager had its hand-offs offered again"
+_LEFT_REASON: Final = "the database was restored: look up what its rep did since"
 
 
-def reoffer(
-    house: House, connection: Connection, briefs: Briefs, leads: Sequence[int], now: datetime
+def reoffer_handoffs(
+    ctx: AppContext, connection: Connection, choice: HandoffChoice, leads: Sequence[int], now: datetime
 ) -> None:
     """Offer *leads* again from *now* on, or bring them to a queue of people."""
-    database = house.database
-    if briefs == "leave":
-        restore_gap_queries.leave_to_reps(connection)
+    database = ctx.database
+    if choice == "leave":
+        restore_gap_queries.mark_sales_mail_unknown(connection)
     if not leads:
         return
-    book = house.rulebooks.current(connection)
-    mover = Mover(book, now, "restore")
-    rows = snapshot.these(database, connection, leads)
-    opened = handoff_queries.open_of(database, connection, leads)
-    renewed = []
-    for lead in snapshot.views(database, connection, rows, now, house.holidays):
+    definitions = ctx.definitions.current(connection)
+    transitions = LeadTransitions(definitions, now, "restore")
+    rows = snapshot.load_rows(database, connection, leads)
+    opened = handoff_queries.load_open_offers(database, connection, leads)
+    new_expiries = []
+    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
         offer = opened.get(lead.view.lead.id)
-        if briefs == "leave":
-            mover.send_to(lead, ToQueue(QUEUE), _LEFT)
+        if choice == "leave":
+            transitions.move_to(lead, ToQueue(QUEUE), _LEFT_REASON)
         elif offer is None:
-            moved = mover.keep(lead, Custodian.QUEUE, lead.ref, "offer to a rep", now)
-            mover.note(lead, "offered_again", _AGAIN, moved, ref=lead.ref)
+            moved = transitions.set_custody(lead, Custodian.QUEUE, lead.ref, "offer to a rep", now)
+            transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
         else:
-            ladder = until_answered(book.policy, house.holidays, offer.rep, now)
-            renewed.append((offer.id, next(rung.at for rung in ladder if rung.step is Step.TAKE_BACK)))
-            action = f"{offer.rep} answers; else {told(book.policy, offer.rep, ladder[0])}"
-            moved = mover.keep(lead, Custodian.OFFER, lead.ref, action, ladder[0].at)
-            mover.note(lead, "offered_again", _AGAIN, moved, ref=lead.ref)
-    if briefs == "leave":
-        handoff_queries.answer(
+            escalation_steps = answer_escalation(definitions.policy, ctx.holidays, offer.rep, now)
+            expires_at = next(
+                step.due_at for step in escalation_steps if step.action is EscalationAction.TAKE_BACK
+            )
+            new_expiries.append((offer.id, expires_at))
+            first = escalation_steps[0]
+            action = f"{offer.rep} answers; else {describe_step(definitions.policy, offer.rep, first)}"
+            moved = transitions.set_custody(lead, Custodian.OFFER, lead.ref, action, first.due_at)
+            transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
+    if choice == "leave":
+        handoff_queries.record_answers(
             database, connection, [(one.id, "withdrawn", None) for one in opened.values()], now
         )
-    restore_gap_queries.renew(database, connection, renewed, now)
-    mover.changes.write(database, connection, now)
+    restore_gap_queries.renew_offers(database, connection, new_expiries, now)
+    transitions.changes.write(database, connection, now)

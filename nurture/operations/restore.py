@@ -15,40 +15,47 @@ from pathlib import Path
 from typing import Final
 
 from nurture.db import clock_row, instance, suppression_journal
-from nurture.db.suppression_journal import Journaled, Line
-from nurture.domain.consent.suppression import Act, Logged, Scope, Source, source_named
-from nurture.errors import FileUnreadable, Misconfigured, Refused
+from nurture.db.suppression_journal import JournalContents, JournalLine
+from nurture.domain.consent.suppression import (
+    LogAction,
+    SuppressionLogEntry,
+    SuppressionScope,
+    SuppressionSource,
+    parse_source,
+)
+from nurture.errors import FileUnreadable, InvalidState, Misconfigured
 from nurture.journey.consent import opt_in, suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.erasure import erase
 from nurture.journey.leads import suppression_queries
 from nurture.journey.tracks import advance, enroll
-from nurture.mail.providers.base import KeepsOptOuts, OptedOut
+from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
 from nurture.operations import restore_gap_queries
-from nurture.operations.reoffer import Briefs, reoffer
+from nurture.operations.reoffer import HandoffChoice, reoffer_handoffs
 from nurture.outbox import circuit_breakers
+from nurture.outbox.messages import PRESUMED_SENT
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from nurture.simulation.engine import NoMail
+from nurture.runtime.context import AppContext
+from nurture.simulation.engine import DiscardingProvider
 
-STEP: Final = timedelta(minutes=1)
+MIN_STEP: Final = timedelta(minutes=1)
 """The shortest time between two looks at the gap."""
 
-MOST_ROUNDS_AT_ONE_MOMENT: Final = 50
+MAX_ROUNDS_PER_TIMESTAMP: Final = 50
 
 
-class _Stands(NoMail):
+class _PresumedProvider(DiscardingProvider):
     """Stands for whatever carried mail in the gap: nobody knows what it did."""
 
-    name = "restored"
+    name = PRESUMED_SENT
 
 
 @dataclass
-class Restored:
+class RestoreReport:
     """What was found and done. *notes* are what a person should read.
 
-    *handoffs* are the leads whose brief may have been sent in the gap; *undecided* says that a manager must
-    say first what becomes of them, and that the quarantine is still on.
+    *handoffs* are the leads whose brief may have been sent in the gap; *needs_decision* says that a manager
+    must say first what becomes of them, and that the quarantine is still on.
     """
 
     since: datetime
@@ -56,172 +63,194 @@ class Restored:
     suppressed: int = 0
     opted_in: int = 0
     erased: int = 0
-    doubtful: int = 0
+    unknown: int = 0
     handoffs: Sequence[int] = ()
-    undecided: bool = False
-    done_before: datetime | None = None
+    needs_decision: bool = False
+    already_done_at: datetime | None = None
     notes: list[str] = field(default_factory=list)
 
 
-def restored(
-    house: House,
+def restore(
+    ctx: AppContext,
     since: datetime,
     now: datetime,
     *,
     by: str,
     journals: Sequence[Path] = (),
     without_journal: str = "",
-    briefs: Briefs | None = None,
-) -> Restored:
+    choice: HandoffChoice | None = None,
+) -> RestoreReport:
     """Bring the database from *since* (UTC), when its backup was made, to *now*, and end its quarantine.
 
     *journals* are suppression journals of other machines; *without_journal* says why there is none at all.
-    Raises Refused for a time that cannot be, or without a journal and a reason; ClockWentBackwards;
+    Raises InvalidState for a time that cannot be, or without a journal and a reason; ClockWentBackwards;
     FileUnreadable.
     """
-    machine = quarantine.machine_of(house)
+    machine = quarantine.require_machine(ctx)
     if since > now:
-        raise Refused(f"{since:%Y-%m-%d %H:%M} UTC is in the future. Say when the backup was made.")
-    held = quarantine.look(house, now, exempt=False)
-    found = Restored(since)
-    with house.database.write() as connection:
-        clock_row.note(connection, now)
-        before = circuit_breakers.last_released(connection, quarantine.KIND, _by(since, ""))
-    if held is None and before is not None:
-        return replace(found, done_before=before)
-    files = sorted({*(path.resolve() for path in machine.journals()), *(path.resolve() for path in journals)})
-    journaled = _read(files, found)
-    if (journaled.begun is None or journaled.begun > since) and not without_journal.strip():
-        raise Refused(
+        raise InvalidState(f"{since:%Y-%m-%d %H:%M} UTC is in the future. Say when the backup was made.")
+    quarantine_reason = quarantine.find_reason(ctx, now, exempt=False)
+    found = RestoreReport(since)
+    with ctx.database.write() as connection:
+        clock_row.advance_to(connection, now)
+        before = circuit_breakers.last_released(connection, quarantine.KIND, _released_by(since, ""))
+    if quarantine_reason is None and before is not None:
+        return replace(found, already_done_at=before)
+    files = sorted(
+        {*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)}
+    )
+    journaled = _read_journals(files, found)
+    if (journaled.started_at is None or journaled.started_at > since) and not without_journal.strip():
+        raise InvalidState(
             f"No journal of opt-outs in {machine.folder} reaches back to {since:%Y-%m-%d %H:%M} UTC, so "
             "nobody knows who opted out since. Name those of the machines that ran then (--journal FILE), or "
             'say why there is none with --without-journal "REASON", which is kept.'
         )
-    quarantine.put(house, held or "the database is being brought to today by `nurture admin restored`", now)
-    with house.database.write() as connection:
-        restore_gap_queries.leap_ids(house.database, connection)
-    still = replace(house, provider=_Stands())
-    _take_in(still, journaled.lines, now, found)
-    _take_lists(house, now, found)
-    with house.database.read() as connection:
-        last = restore_gap_queries.last_moved(connection)
-    _pass_gap(still, min(since, last or since), now)
-    with house.database.write() as connection:
-        found.handoffs = restore_gap_queries.handed_off(connection)
-        if found.handoffs and briefs is None:
-            found.undecided = True
+    quarantine.start(
+        ctx, quarantine_reason or "the database is being brought to today by `nurture admin restored`", now
+    )
+    with ctx.database.write() as connection:
+        restore_gap_queries.leap_ids_after_restore(ctx.database, connection)
+    gap_ctx = replace(ctx, provider=_PresumedProvider())
+    _apply_journals(gap_ctx, journaled.entries, now, found)
+    _apply_provider_lists(ctx, now, found)
+    with ctx.database.read() as connection:
+        last = restore_gap_queries.find_last_move(connection)
+    _replay_gap(gap_ctx, min(since, last or since), now)
+    with ctx.database.write() as connection:
+        found.handoffs = restore_gap_queries.list_handed_off(connection)
+        if found.handoffs and choice is None:
+            found.needs_decision = True
             return found
-        if briefs is not None:
-            reoffer(still, connection, briefs, found.handoffs, now)
-        found.doubtful = restore_gap_queries.put_in_doubt(connection)
-        seen = max(machine.seen_anywhere() or 0, 0)
-        generation = instance.leap(connection, seen)
-        quarantine.move_in(house, connection, machine)
-        machine.optouts.open()
-        machine.saw(generation)  # before the commit: if that fails, the quarantine goes on
+        if choice is not None:
+            reoffer_handoffs(gap_ctx, connection, choice, found.handoffs, now)
+        found.unknown = restore_gap_queries.mark_unknown(connection)
+        newest_seen = max(machine.newest_generation_of_any_copy() or 0, 0)
+        generation = instance.leap_generation(connection, newest_seen)
+        quarantine.record_location(ctx, connection, machine)
+        machine.suppression_journal.open_file()
+        machine.record_generation(generation)  # before the commit: if that fails, the quarantine goes on
         reason = f"; without a journal: {without_journal.strip()}" if without_journal.strip() else ""
         circuit_breakers.release(
-            connection, quarantine.KIND, quarantine.NAME, _by(since, f" by {by}{reason}"), now
+            connection, quarantine.KIND, quarantine.NAME, _released_by(since, f" by {by}{reason}"), now
         )
     return found
 
 
-def _by(since: datetime, rest: str) -> str:
+def _released_by(since: datetime, rest: str) -> str:
     return f"restored since {since.isoformat()}{rest}"
 
 
-def _read(files: Sequence[Path], found: Restored) -> Journaled:
+def _read_journals(files: Sequence[Path], report: RestoreReport) -> JournalContents:
     try:
-        journaled = suppression_journal.read(files)
+        journaled = suppression_journal.read_journals(files)
     except OSError as error:
         raise FileUnreadable(f"The journal {error.filename} cannot be read: {error.strerror}.") from error
-    if journaled.torn:
-        found.notes.append(f"{journaled.torn} lines of the journals were cut short, and tell nothing")
-    found.journals = files
+    if journaled.unreadable:
+        report.notes.append(f"{journaled.unreadable} lines of the journals were cut short, and tell nothing")
+    report.journals = files
     return journaled
 
 
-def _take_in(house: House, lines: Sequence[Line], now: datetime, found: Restored) -> None:
+def _apply_journals(
+    ctx: AppContext, entries: Sequence[JournalLine], now: datetime, report: RestoreReport
+) -> None:
     """Write what journals tell into the log of suppressions, also of addresses that are not known here."""
-    machine, database = quarantine.machine_of(house), house.database
-    by_mark: dict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        by_mark[line.mark].append(line)
+    machine, database = quarantine.require_machine(ctx), ctx.database
+    by_address_hash: dict[str, list[JournalLine]] = defaultdict(list)
+    for entry in entries:
+        by_address_hash[entry.address_hash].append(entry)
     erased: list[str] = []
     with database.write() as connection:
         known: dict[str, int] = {}
-        for address_id, normal in suppression_queries.addresses(connection):
-            mark = normal if normal in by_mark else machine.mark(normal)
-            if mark in by_mark:
-                known[mark] = address_id
-                if normal != mark and any(line.act == suppression_journal.ERASED for line in by_mark[mark]):
+        for address_id, normal in suppression_queries.iterate_addresses(connection):
+            address_hash = normal if normal in by_address_hash else machine.address_hash(normal)
+            if address_hash in by_address_hash:
+                known[address_hash] = address_id
+                if normal != address_hash and any(
+                    line.action == suppression_journal.ERASED for line in by_address_hash[address_hash]
+                ):
                     erased.append(normal)
-        known |= suppression_queries.add_marks(database, connection, sorted(by_mark.keys() - known.keys()))
-        acts = [(known[line.mark], line) for line in lines if line.act != suppression_journal.ERASED]
-        outs = [
-            OptOut(id_, source_named(line.source), Scope(line.scope), line.ref, line.at)
-            for id_, line in acts
-            if line.act == Act.SUPPRESS
+        known |= suppression_queries.add_erased_addresses(
+            database, connection, sorted(by_address_hash.keys() - known.keys())
+        )
+        known_entries = [
+            (known[line.address_hash], line) for line in entries if line.action != suppression_journal.ERASED
         ]
-        found.suppressed += sum(suppression.opt_out(database, connection, outs, now))
-        ins = [
-            (id_, Logged(Act.OPT_IN, Scope(line.scope), line.ref, source_named(line.source), line.at))
-            for id_, line in acts
-            if line.act == Act.OPT_IN
+        opt_outs = [
+            OptOut(id_, parse_source(line.source), SuppressionScope(line.scope), line.ref, line.at)
+            for id_, line in known_entries
+            if line.action == LogAction.SUPPRESS
         ]
-        found.opted_in += opt_in.take_back_in(house, connection, ins, now)
+        report.suppressed += sum(suppression.opt_out(database, connection, opt_outs, now))
+        opt_ins = [
+            (
+                id_,
+                SuppressionLogEntry(
+                    LogAction.OPT_IN,
+                    SuppressionScope(line.scope),
+                    line.ref,
+                    parse_source(line.source),
+                    line.at,
+                ),
+            )
+            for id_, line in known_entries
+            if line.action == LogAction.OPT_IN
+        ]
+        report.opted_in += opt_in.restore_opt_ins(ctx, connection, opt_ins, now)
     for normal in erased:
-        erase.forget(house, normal, now)
-    found.erased += len(erased)
+        erase.erase_person(ctx, normal, now)
+    report.erased += len(erased)
 
 
-def _take_lists(house: House, now: datetime, found: Restored) -> None:
+def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport) -> None:
     """Take in whom the provider will not mail, where it keeps a list."""
-    if not isinstance(house.provider, KeepsOptOuts):
-        found.notes.append(f"{house.provider.name} keeps no list of opt-outs that could be read")
+    if not isinstance(ctx.provider, SuppressionListProvider):
+        report.notes.append(f"{ctx.provider.name} keeps no list of opt-outs that could be read")
         return
     try:
-        told: Sequence[OptedOut] = house.provider.opted_out()
+        provider_opt_outs: Sequence[SuppressedAddress] = ctx.provider.list_suppressions()
     except Misconfigured as error:
-        found.notes.append(f"{error} {house.provider.name} itself goes on to mail nobody on it")
+        report.notes.append(f"{error} {ctx.provider.name} itself goes on to mail nobody on it")
         return
     addressed = {}
-    for one in told:
+    for one in provider_opt_outs:
         try:
-            addressed[suppression.address(one.email), one.source] = one
-        except Refused:
-            found.notes.append("an entry of the provider's list is no address, and was passed over")
-    database = house.database
+            addressed[suppression.parse_address(one.email), one.source] = one
+        except InvalidState:
+            report.notes.append("an entry of the provider's list is no address, and was passed over")
+    database = ctx.database
     with database.write() as connection:
         normals = sorted({normal for normal, _ in addressed})
-        known = suppression.known_addresses(database, connection, normals)
-        outs = [
-            OptOut(known[normal], Source(one.source), at=one.at) for (normal, _), one in addressed.items()
+        known = suppression.get_or_create_addresses(database, connection, normals)
+        opt_outs = [
+            OptOut(known[normal], SuppressionSource(one.source), at=one.at)
+            for (normal, _), one in addressed.items()
         ]
-        found.suppressed += sum(suppression.opt_out(database, connection, outs, now))
-    found.notes.append(f"{len(told):,} entries of {house.provider.name}'s lists were read")
+        report.suppressed += sum(suppression.opt_out(database, connection, opt_outs, now))
+    report.notes.append(f"{len(provider_opt_outs):,} entries of {ctx.provider.name}'s lists were read")
 
 
-def _pass_gap(house: House, since: datetime, now: datetime) -> None:
+def _replay_gap(ctx: AppContext, since: datetime, now: datetime) -> None:
     """Move leads from *since* to *now* with everything that fell due counted as sent at its own time."""
     at = since
     while True:
-        for _ in range(MOST_ROUNDS_AT_ONE_MOMENT):
-            moved = enroll.classify(house, at).total() + advance.advance(house, at).leads
-            if not _count_as_sent(house, at) and not moved:
+        for _ in range(MAX_ROUNDS_PER_TIMESTAMP):
+            moved = enroll.classify(ctx, at).total() + advance.advance(ctx, at).leads
+            if not _count_as_sent(ctx, at) and not moved:
                 break
-        with house.database.read() as connection:
-            upcoming = restore_gap_queries.next_moment(connection)
-        if at >= now or upcoming is None or upcoming > now:
+        with ctx.database.read() as connection:
+            next_due = restore_gap_queries.find_next_due(connection)
+        if at >= now or next_due is None or next_due > now:
             return
-        at = min(max(upcoming, at + STEP), now)
+        at = min(max(next_due, at + MIN_STEP), now)
 
 
-def _count_as_sent(house: House, at: datetime) -> int:
+def _count_as_sent(ctx: AppContext, at: datetime) -> int:
     total = 0
     while True:
-        with house.database.write() as connection:
-            sent = restore_gap_queries.count_as_sent(house.database, connection, at, house.batch)
+        with ctx.database.write() as connection:
+            sent = restore_gap_queries.mark_as_sent(ctx.database, connection, at, ctx.batch_size)
         total += sent
-        if sent < house.batch:
+        if sent < ctx.batch_size:
             return total

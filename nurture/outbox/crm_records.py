@@ -37,123 +37,123 @@ address: Table = core.Address.__table__  # type: ignore[attr-defined]
 identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
 
 _Columns = Mapping[str, TypeEngine[Any]]
-_OPEN: Final = ("planned", "claimed", "sending", "in_doubt")
+_OPEN: Final = ("planned", "claimed", "sending", "unknown")
 
 
-class Going(NamedTuple):
+class OutgoingRecord(NamedTuple):
     """A hand-off that is about to be told, with its lead as it is now."""
 
     id: int
     offer_id: int
     lead_id: int
-    wanted: str
-    wanted_at: datetime
+    target_state: str
+    target_set_at: datetime
     attempts: int
     rep: str
-    because: str
-    facts: dict[str, Any]
+    handoff_reason: str
+    fields: dict[str, Any]
     country: str
     address: str | None
-    known_as: str | None
+    external_id: str | None
 
 
-class Told(NamedTuple):
-    """What became of telling: *written* is the state that the CRM holds now, None if it took none."""
+class PushResult(NamedTuple):
+    """What became of telling: *pushed_state* is the state that the CRM holds now, None if it took none."""
 
     id: int
     state: str
-    written: str | None
+    pushed_state: str | None
     crm: str | None
     crm_id: str | None
     reason: str | None
     due_at: datetime | None
 
 
-class Doubtful(NamedTuple):
+class UnknownRecord(NamedTuple):
     """A hand-off of which nobody knows whether the CRM took it."""
 
     id: int
     offer_id: int
     lead_id: int
-    wanted: str
+    target_state: str
 
 
-_PLANNED: Final[_Columns] = {
+_NEW_RECORD_COLUMNS: Final[_Columns] = {
     "key": String(),
     "offer_id": BigInteger(),
     "lead_id": BigInteger(),
-    "wanted": String(),
-    "wanted_at": UtcDateTime(),
+    "target_state": String(),
+    "target_set_at": UtcDateTime(),
     "state": String(),
     "state_at": UtcDateTime(),
     "due_at": UtcDateTime(),
     "attempts": Integer(),
 }
-_TOLD: Final[_Columns] = dict(
+_RESULT_COLUMNS: Final[_Columns] = dict(
     zip(
-        Told._fields,
+        PushResult._fields,
         (BigInteger(), String(), String(), String(), String(), String(), UtcDateTime()),
         strict=True,
     )
 )
 
 
-def plan(
-    database: Database, connection: Connection, offered: Sequence[tuple[int, int]], now: datetime
+def plan_records(
+    database: Database, connection: Connection, offers: Sequence[tuple[int, int]], now: datetime
 ) -> None:
     """Intend to tell the CRM of new offers: (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
-        for offer_id, lead_id in offered
+        for offer_id, lead_id in offers
     ]
-    database.insert(connection, record.name, _PLANNED, rows, keys=["key"])
+    database.insert(connection, record.name, _NEW_RECORD_COLUMNS, rows, unique_columns=["key"])
 
 
-def intend(
-    database: Database, connection: Connection, answered: Sequence[tuple[int, str]], now: datetime
+def set_target_states(
+    database: Database, connection: Connection, answers: Sequence[tuple[int, str]], now: datetime
 ) -> None:
     """Intend to tell the CRM how offers were answered: (offer id, state).
 
     What is on its way, or in doubt, stays so: whoever settles it sees that something newer is wanted.
     """
-    if not answered:
+    if not answers:
         return
-    given = database.rows("given", {"id": BigInteger(), "state": String()}, answered)
+    changed = database.rows("changed", {"id": BigInteger(), "state": String()}, answers)
     if database.skips_locked:
-        mine = select(record.c.id).join(given, given.c.id == record.c.offer_id).order_by(record.c.id)
-        connection.execute(mine.with_for_update(of=record))
-    theirs = update(record).where(record.c.offer_id == given.c.id)
-    connection.execute(theirs.values(wanted=given.c.state, **_anew(now)))
+        locked = select(record.c.id).join(changed, changed.c.id == record.c.offer_id).order_by(record.c.id)
+        connection.execute(locked.with_for_update(of=record))
+    statement = update(record).where(record.c.offer_id == changed.c.id)
+    connection.execute(statement.values(target_state=changed.c.state, **_requeue_values(now)))
 
 
-def _anew(now: datetime) -> dict[str, Any]:
+def _requeue_values(now: datetime) -> dict[str, Any]:
     """Return what makes a hand-off be told again that rests; what is on its way is let go on."""
-    rests = record.c.state.in_(("done", "refused"))
+    at_rest = record.c.state.in_(("done", "rejected"))
     return {
-        "wanted_at": now,
-        "state": case((rests, "planned"), else_=record.c.state),
-        "state_at": case((rests, now), else_=record.c.state_at),
-        "due_at": case((rests, now), else_=record.c.due_at),
-        "attempts": case((rests, 0), else_=record.c.attempts),
+        "target_set_at": now,
+        "state": case((at_rest, "planned"), else_=record.c.state),
+        "state_at": case((at_rest, now), else_=record.c.state_at),
+        "due_at": case((at_rest, now), else_=record.c.due_at),
+        "attempts": case((at_rest, 0), else_=record.c.attempts),
     }
 
 
-CAUGHT_UP: Final = 20_000
+CATCH_UP_LIMIT: Final = 20_000
 """How many of the newest hand-offs are looked at for what changed in passing."""
 
 
-def catch_up(database: Database, connection: Connection, now: datetime) -> int:
+def catch_up_target_states(database: Database, connection: Connection, now: datetime) -> int:
     """Intend to tell what became of hand-offs whoever changed them, of the newest; return how many."""
     newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
     changed = select(record.c.id).join(offer, offer.c.id == record.c.offer_id)
-    changed = changed.where(record.c.id > newest - CAUGHT_UP, record.c.wanted != offer.c.state)
+    changed = changed.where(record.c.id > newest - CATCH_UP_LIMIT, record.c.target_state != offer.c.state)
     if database.skips_locked:
         changed = changed.with_for_update(of=record, skip_locked=True)
-    late = update(record).where(record.c.id.in_(changed), record.c.offer_id == offer.c.id)
-    return connection.execute(late.values(wanted=offer.c.state, **_anew(now))).rowcount
+    statement = update(record).where(record.c.id.in_(changed), record.c.offer_id == offer.c.id)
+    return connection.execute(statement.values(target_state=offer.c.state, **_requeue_values(now))).rowcount
 
 
-def adopt(connection: Connection, since: datetime, now: datetime) -> int:
+def plan_existing_offers(connection: Connection, since: datetime, now: datetime) -> int:
     """Plan hand-offs of before, offered at *since* or later, anew; return how many. Written again they are
     the same records.
     """
@@ -168,13 +168,17 @@ def adopt(connection: Connection, since: datetime, now: datetime) -> int:
         bindparam("due", now, type_=UtcDateTime()),
         bindparam("attempts", 0),
     ).where(offer.c.offered_at >= since, ~exists().where(record.c.offer_id == offer.c.id))
-    into = record.insert().from_select(list(_PLANNED), made.order_by(offer.c.id)).returning(record.c.id)
+    into = (
+        record.insert()
+        .from_select(list(_NEW_RECORD_COLUMNS), made.order_by(offer.c.id))
+        .returning(record.c.id)
+    )
     new = len(connection.execute(into).all())
     chosen = select(offer.c.id).where(offer.c.offered_at >= since)
     again = connection.execute(
         update(record)
-        .where(record.c.offer_id.in_(chosen), record.c.state.in_(("done", "refused")))
-        .values(state="planned", state_at=now, due_at=now, written=None, attempts=0, reason=None)
+        .where(record.c.offer_id.in_(chosen), record.c.state.in_(("done", "rejected")))
+        .values(state="planned", state_at=now, due_at=now, pushed_state=None, attempts=0, reason=None)
     ).rowcount
     return new + again
 
@@ -207,7 +211,7 @@ def claim(
     return sorted((row.id, row.key) for row in taken)
 
 
-def stamp(
+def stamp_sending(
     database: Database,
     connection: Connection,
     ids: Sequence[int],
@@ -215,37 +219,37 @@ def stamp(
     token: str,
     until: datetime,
     now: datetime,
-) -> list[Going]:
+) -> list[OutgoingRecord]:
     """Note that the call comes next; return those that are still this worker's, as they are now."""
-    mine = database.ids("mine", ids)
+    candidates = database.ids("locked", ids)
     stamped = set(
         connection.execute(
             update(record)
-            .where(record.c.id == mine.c.id, record.c.state == "claimed", record.c.lease_token == token)
+            .where(record.c.id == candidates.c.id, record.c.state == "claimed", record.c.lease_token == token)
             .values(state="sending", state_at=now, lease_until=until, attempts=record.c.attempts + 1, crm=crm)
             .returning(record.c.id)
         ).scalars()
     )
     chosen = database.ids("chosen", sorted(stamped))
-    known_as = (
+    external_id = (
         select(func.min(identity.c.external_id))
         .where(identity.c.lead_id == record.c.lead_id, identity.c.source == crm)
         .scalar_subquery()
     )
-    wanted = (
+    query = (
         select(
             record.c.id,
             record.c.offer_id,
             record.c.lead_id,
-            record.c.wanted,
-            record.c.wanted_at,
+            record.c.target_state,
+            record.c.target_set_at,
             record.c.attempts,
             offer.c.rep,
-            offer.c.because,
-            lead.c.facts,
+            offer.c.handoff_reason,
+            lead.c.fields,
             lead.c.country,
             address.c.email,
-            known_as,
+            external_id,
         )
         .join(chosen, chosen.c.id == record.c.id)
         .join(offer, offer.c.id == record.c.offer_id)
@@ -253,36 +257,40 @@ def stamp(
         .outerjoin(address, address.c.id == lead.c.address_id)
         .order_by(record.c.id)
     )
-    return [Going._make(row) for row in connection.execute(wanted)]
+    return [OutgoingRecord._make(row) for row in connection.execute(query)]
 
 
-def settle(
-    database: Database, connection: Connection, told: Sequence[Told], token: str | None, now: datetime
+def write_results(
+    database: Database,
+    connection: Connection,
+    results: Sequence[PushResult],
+    token: str | None,
+    now: datetime,
 ) -> None:
     """Write what became of telling, and plan anew whatever became another state meanwhile.
 
     With a token, only what it still holds: a worker that was slow overwrites nobody.
     """
-    if not told:
+    if not results:
         return
-    came = database.rows("came", _TOLD, told)
+    new = database.rows("new", _RESULT_COLUMNS, results)
     if database.skips_locked:
-        mine = select(record.c.id).join(came, came.c.id == record.c.id).order_by(record.c.id)
-        connection.execute(mine.with_for_update(of=record))
-    behind = (came.c.state == "done") & (came.c.written != record.c.wanted)
+        locked = select(record.c.id).join(new, new.c.id == record.c.id).order_by(record.c.id)
+        connection.execute(locked.with_for_update(of=record))
+    is_outdated = (new.c.state == "done") & (new.c.pushed_state != record.c.target_state)
     statement = (
         update(record)
-        .where(record.c.id == came.c.id)
+        .where(record.c.id == new.c.id)
         .values(
-            state=case((behind, "planned"), else_=came.c.state),
+            state=case((is_outdated, "planned"), else_=new.c.state),
             state_at=now,
-            written=func.coalesce(came.c.written, record.c.written),
-            written_at=case((came.c.written.is_not(None), now), else_=record.c.written_at),
-            crm=func.coalesce(came.c.crm, record.c.crm),
-            crm_id=func.coalesce(came.c.crm_id, record.c.crm_id),
-            reason=came.c.reason,
-            due_at=case((behind, now), else_=func.coalesce(came.c.due_at, record.c.due_at)),
-            attempts=case((came.c.state == "done", 0), else_=record.c.attempts),
+            pushed_state=func.coalesce(new.c.pushed_state, record.c.pushed_state),
+            pushed_at=case((new.c.pushed_state.is_not(None), now), else_=record.c.pushed_at),
+            crm=func.coalesce(new.c.crm, record.c.crm),
+            crm_id=func.coalesce(new.c.crm_id, record.c.crm_id),
+            reason=new.c.reason,
+            due_at=case((is_outdated, now), else_=func.coalesce(new.c.due_at, record.c.due_at)),
+            attempts=case((new.c.state == "done", 0), else_=record.c.attempts),
             lease_token=None,
             lease_until=None,
         )
@@ -299,53 +307,53 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
         .where(record.c.id.in_(_expired(database, "claimed", now)))
         .values(state="planned", state_at=now, lease_token=None, lease_until=None)
     ).rowcount
-    doubt = connection.execute(
+    unknown = connection.execute(
         update(record)
         .where(record.c.id.in_(_expired(database, "sending", now)))
         .values(
-            state="in_doubt",
+            state="unknown",
             state_at=now,
             lease_until=None,
             reason="the worker that was telling it stopped; nobody knows whether the CRM took it",
         )
     ).rowcount
-    return back, doubt
+    return back, unknown
 
 
 def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
     leased = record.c.state.in_(
         bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
     )
-    left = select(record.c.id).where(leased, record.c.state == state, record.c.lease_until < now)
-    return left.with_for_update(skip_locked=True) if database.skips_locked else left
+    expired = select(record.c.id).where(leased, record.c.state == state, record.c.lease_until < now)
+    return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
 
 
-def doubtful(connection: Connection, before: datetime, limit: int) -> list[Doubtful]:
+def list_unknown(connection: Connection, before: datetime, limit: int) -> list[UnknownRecord]:
     """Return what is in doubt since before *before*, the oldest hand-off first."""
-    unsettled = record.c.state.in_(
-        bindparam("unsettled", ["in_doubt", "refused"], expanding=True, literal_execute=True)
+    unresolved = record.c.state.in_(
+        bindparam("unresolved", ["unknown", "rejected"], expanding=True, literal_execute=True)
     )
-    wanted = (
-        select(record.c.id, record.c.offer_id, record.c.lead_id, record.c.wanted)
-        .where(unsettled, record.c.state == "in_doubt", record.c.state_at <= before)
+    query = (
+        select(record.c.id, record.c.offer_id, record.c.lead_id, record.c.target_state)
+        .where(unresolved, record.c.state == "unknown", record.c.state_at <= before)
         .order_by(record.c.id)
         .limit(limit)
     )
-    return [Doubtful._make(row) for row in connection.execute(wanted)]
+    return [UnknownRecord._make(row) for row in connection.execute(query)]
 
 
-class Standing(NamedTuple):
+class StateCount(NamedTuple):
     """How many hand-offs are in a state, since when the oldest is, and why one of them is."""
 
     state: str
-    handoffs: int
+    record_count: int
     since: datetime | None
     reason: str | None
 
 
-def standing(connection: Connection) -> list[Standing]:
+def count_by_state(connection: Connection) -> list[StateCount]:
     """Return how many hand-offs are in each state."""
-    wanted = (
+    query = (
         select(
             record.c.state,
             func.count(),
@@ -355,4 +363,4 @@ def standing(connection: Connection) -> list[Standing]:
         .group_by(record.c.state)
         .order_by(record.c.state)
     )
-    return [Standing._make(row) for row in connection.execute(wanted)]
+    return [StateCount._make(row) for row in connection.execute(query)]

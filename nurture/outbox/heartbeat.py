@@ -18,22 +18,22 @@ from nurture.outbox import messages
 LEASE: Final = timedelta(seconds=30)
 """How long a worker that gives no sign of life keeps its messages."""
 
-BEAT: Final = timedelta(seconds=8)
+BEAT_INTERVAL: Final = timedelta(seconds=8)
 
 
 @contextmanager
 def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
     """Prolong what *token* holds, for as long as this lasts. A clock that stands still needs no beats."""
-    if not clock.runs:
+    if not clock.is_live:
         yield
         return
     stopped = Event()
 
     def beat() -> None:
-        while not stopped.wait(BEAT.total_seconds()):
+        while not stopped.wait(BEAT_INTERVAL.total_seconds()):
             # What keeps this beat from getting through may let the next one pass.
             with suppress(NurtureError, SQLAlchemyError), database.write() as connection:
-                messages.renew(database, connection, token, clock.now() + LEASE)
+                messages.renew_leases(database, connection, token, clock.now() + LEASE)
 
     thread = Thread(target=beat, name=f"heartbeat-{token}", daemon=True)
     thread.start()

@@ -38,18 +38,18 @@ enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 
 
-TO_LEADS: Final = ("touch", "ask")
+TO_LEADS: Final = ("touch", "question")
 """The kinds that go to leads: everything that keeps mail from them holds for both."""
 
 NOTICE: Final = "notice"
 """The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
 
 
-RESTORED: Final = "restored"
+PRESUMED_SENT: Final = "presumed-sent"
 """The provider of what a restored database does not know about: it is never sent again by itself."""
 
 
-class Waiting(NamedTuple):
+class DueMessage(NamedTuple):
     """A planned message whose time has come, with its lead."""
 
     id: int
@@ -69,49 +69,49 @@ class Waiting(NamedTuple):
     attempts: int
     address_id: int | None
     address: str | None
-    facts: dict[str, Any]
+    fields: dict[str, Any]
     zone: str
     country: str
-    basis: str | None
+    consent_basis: str | None
     paused_until: datetime | None
-    pace_days: int | None
+    touch_interval_days: int | None
     custodian: str
     custody_ref: str
     offer_state: str | None
-    on_step: str | None
-    on_visit: int | None
+    current_step: str | None
+    current_visit: int | None
 
 
-class Outcome(NamedTuple):
+class DeliveryResult(NamedTuple):
     """What became of a message. *send_at* and *expires_at* None leave these times as they are."""
 
     id: int
     state: str
     accepted_at: datetime | None
     provider: str | None
-    provider_id: str | None
+    provider_message_id: str | None
     reason: str | None
     send_at: datetime | None
     expires_at: datetime | None = None
 
 
-_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
+_RESULT_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
     zip(
-        Outcome._fields,
+        DeliveryResult._fields,
         (BigInteger(), String(), UtcDateTime(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
         strict=True,
     )
 )
 
 
-def due(
+def lock_due(
     database: Database, connection: Connection, now: datetime, limit: int, target: str | None = None
-) -> list[Waiting]:
+) -> list[DueMessage]:
     """Lock and return planned messages whose time has come, the longest waiting first.
 
     They are mail, or with *target* the notices for that place alone.
     """
-    wanted = (
+    query = (
         select(
             message.c.id,
             message.c.send_key,
@@ -130,63 +130,63 @@ def due(
             message.c.attempts,
             lead.c.address_id,
             address.c.email.label("address"),
-            lead.c.facts,
+            lead.c.fields,
             lead.c.zone,
             lead.c.country,
-            lead.c.basis,
+            lead.c.consent_basis,
             lead.c.paused_until,
-            lead.c.pace_days,
+            lead.c.touch_interval_days,
             custody.c.kind.label("custodian"),
             custody.c.ref.label("custody_ref"),
             offer.c.state.label("offer_state"),
-            enrollment.c.step.label("on_step"),
-            enrollment.c.visit.label("on_visit"),
+            enrollment.c.step.label("current_step"),
+            enrollment.c.visit.label("current_visit"),
         )
         .join(lead, lead.c.id == message.c.lead_id)
         .join(custody, custody.c.lead_id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(offer, offer.c.id == message.c.offer_id)
         .outerjoin(enrollment, enrollment.c.id == message.c.enrollment_id)
-        .where(message.c.state == "planned", message.c.send_at <= now, _carried_to(target))
+        .where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(target))
         .order_by(message.c.send_at, message.c.id)
         .limit(limit)
     )
     if database.skips_locked:
         # Custody too, as a sweep that cancels messages holds it first: two of them never wait in a circle.
-        wanted = wanted.with_for_update(of=[message, custody], skip_locked=True)
-    return [Waiting._make(row) for row in connection.execute(wanted)]
+        query = query.with_for_update(of=[message, custody], skip_locked=True)
+    return [DueMessage._make(row) for row in connection.execute(query)]
 
 
-def _carried_to(target: str | None) -> ColumnElement[bool]:
+def _is_for_target(target: str | None) -> ColumnElement[bool]:
     if target is None:
         return message.c.kind != NOTICE
     return and_(message.c.kind == NOTICE, message.c.email == target)
 
 
-def targets_due(connection: Connection, now: datetime) -> list[str]:
+def list_due_targets(connection: Connection, now: datetime) -> list[str]:
     """Return the places for which notices wait whose time has come."""
-    wanted = (
+    query = (
         select(message.c.email)
         .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
         .distinct()
     )
-    return sorted(connection.execute(wanted).scalars())
+    return sorted(connection.execute(query).scalars())
 
 
 def count_due(connection: Connection, now: datetime) -> int:
     """Return how much planned mail waits whose time has come."""
-    wanted = select(func.count()).where(
-        message.c.state == "planned", message.c.send_at <= now, _carried_to(None)
+    query = select(func.count()).where(
+        message.c.state == "planned", message.c.send_at <= now, _is_for_target(None)
     )
-    return connection.execute(wanted).scalar_one()
+    return connection.execute(query).scalar_one()
 
 
-def sent_since(
+def list_touches_since(
     database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
 ) -> list[tuple[int, datetime]]:
     """Return (lead id, when) of every touch that went, or may have gone, to these leads."""
     chosen = database.ids("chosen", list(set(lead_ids)))
-    wanted = (
+    query = (
         select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(
@@ -195,7 +195,7 @@ def sent_since(
             or_(message.c.accepted_at > since, message.c.state_at > since),
         )
     )
-    return [(row[0], row[1] or row[2]) for row in connection.execute(wanted)]
+    return [(row[0], row[1] or row[2]) for row in connection.execute(query)]
 
 
 class Claim(NamedTuple):
@@ -210,8 +210,8 @@ _LEASE: Final = bindparam("lease", type_=UtcDateTime())
 _CLAIMED_BY_WORKER: ColumnElement[bool] = and_(
     message.c.state == "claimed", message.c.lease_token == bindparam("worker")
 )
-_IDS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
-_CLAIM: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
+_ID_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger()}
+_CLAIM_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_domain": String()}
 
 
 def claim(
@@ -224,44 +224,49 @@ def claim(
 ) -> None:
     """Take planned messages for the worker that holds *token*, until the lease ends."""
     if claims:
-        values = {"payload": database.payload(_CLAIM, claims), "worker": token, "lease": until, "at": now}
-        connection.execute(database.kept(claim, lambda: _claim(database)), values)
+        values = {
+            "payload": database.payload(_CLAIM_COLUMNS, claims),
+            "worker": token,
+            "lease": until,
+            "at": now,
+        }
+        connection.execute(database.cached(claim, lambda: _claim(database)), values)
 
 
 def _claim(database: Database) -> Update:
-    mine = database.rows_to_come("mine", _CLAIM)
+    claimed = database.rows_parameter("locked", _CLAIM_COLUMNS)
     return (
         update(message)
-        .where(message.c.id == mine.c.id, message.c.state == "planned")
+        .where(message.c.id == claimed.c.id, message.c.state == "planned")
         .values(
             state="claimed",
             state_at=_AT,
             claimed_at=_AT,
-            sender_domain=mine.c.sender_domain,
+            sender_domain=claimed.c.sender_domain,
             lease_token=bindparam("worker"),
             lease_until=_LEASE,
         )
     )
 
 
-def renew(database: Database, connection: Connection, token: str, until: datetime) -> int:
+def renew_leases(database: Database, connection: Connection, token: str, until: datetime) -> int:
     """Prolong the lease on what *token* holds; return how many messages that is.
 
     What the worker itself is just writing is passed over: it is leased anew there, or settled.
     """
-    held = select(message.c.id).where(_LEASED, message.c.lease_token == token)
+    leased = select(message.c.id).where(_LEASED, message.c.lease_token == token)
     if database.skips_locked:
-        held = held.with_for_update(skip_locked=True)
-    prolonged = update(message).where(message.c.id.in_(held)).values(lease_until=until)
+        leased = leased.with_for_update(skip_locked=True)
+    prolonged = update(message).where(message.c.id.in_(leased)).values(lease_until=until)
     return connection.execute(prolonged).rowcount
 
 
-def still_held(database: Database, connection: Connection, token: str) -> set[int]:
+def lock_still_claimed(database: Database, connection: Connection, token: str) -> set[int]:
     """Lock and return the messages that the worker of *token* has claimed and nobody has taken since."""
-    held = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
+    claimed = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
     if database.skips_locked:
-        held = held.with_for_update(of=message)
-    return set(connection.execute(held, {"worker": token}).scalars())
+        claimed = claimed.with_for_update(of=message)
+    return set(connection.execute(claimed, {"worker": token}).scalars())
 
 
 def stamp_sending(
@@ -270,67 +275,77 @@ def stamp_sending(
     """Note that the call comes next; return those that are still this worker's."""
     if not ids:
         return set()
-    values = {"payload": database.payload(_IDS, [(id_,) for id_ in ids]), "worker": token}
-    stamp = database.kept(stamp_sending, lambda: _stamp(database))
+    values = {"payload": database.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
+    stamp = database.cached(stamp_sending, lambda: _stamp(database))
     stamped = values | {"lease": until, "at": now}
     if not database.is_sqlite:
         return set(connection.execute(stamp.returning(message.c.id), stamped).scalars())
     # Nobody else writes meanwhile, so they can be asked for first. In one row: with each one that SQLite
     # returns the interpreter goes to the thread that calls the provider, and is waited for.
-    mine = connection.execute(database.kept(_still_mine, lambda: _still_mine(database)), values).scalar_one()
+    still_claimed = connection.execute(
+        database.cached(_still_claimed_query, lambda: _still_claimed_query(database)), values
+    ).scalar_one()
     connection.execute(stamp, stamped)
-    return set(orjson.loads(mine))
+    return set(orjson.loads(still_claimed))
 
 
 def _stamp(database: Database) -> Update:
-    mine = database.rows_to_come("mine", _IDS)
+    stamped = database.rows_parameter("locked", _ID_COLUMNS)
     return (
         update(message)
-        .where(message.c.id.in_(select(mine.c.id)), _CLAIMED_BY_WORKER)
+        .where(message.c.id.in_(select(stamped.c.id)), _CLAIMED_BY_WORKER)
         .values(state="sending", state_at=_AT, lease_until=_LEASE, attempts=message.c.attempts + 1)
     )
 
 
-def _still_mine(database: Database) -> Select[tuple[str]]:
-    mine = database.rows_to_come("mine", _IDS)
-    wanted = select(func.json_group_array(message.c.id)).join(mine, mine.c.id == message.c.id)
-    return wanted.where(_CLAIMED_BY_WORKER)
+def _still_claimed_query(database: Database) -> Select[tuple[str]]:
+    candidates = database.rows_parameter("locked", _ID_COLUMNS)
+    query = select(func.json_group_array(message.c.id)).join(candidates, candidates.c.id == message.c.id)
+    return query.where(_CLAIMED_BY_WORKER)
 
 
-_NOT_SENT: Final = ("planned", "cancelled", "rejected")
+_UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
 """States of messages that the sender's domain is not charged for."""
 
 
-def settle(
-    database: Database, connection: Connection, outcomes: Sequence[Outcome], token: str | None, now: datetime
+def write_results(
+    database: Database,
+    connection: Connection,
+    results: Sequence[DeliveryResult],
+    token: str | None,
+    now: datetime,
 ) -> None:
     """Write what became of messages; with a token, only of those that it still holds."""
-    if not outcomes:
+    if not results:
         return
-    values = {"payload": database.payload(_OUTCOME, outcomes), "at": now}
+    values = {"payload": database.payload(_RESULT_COLUMNS, results), "at": now}
     if token is None:
-        connection.execute(database.kept((settle, "any"), lambda: _settle(database)), values)
+        connection.execute(
+            database.cached((write_results, "any"), lambda: _write_results_statement(database)), values
+        )
         return
-    mine = message.c.lease_token == bindparam("worker")
-    kept = database.kept((settle, "mine"), lambda: _settle(database).where(mine))
-    connection.execute(kept, values | {"worker": token})
+    is_held = message.c.lease_token == bindparam("worker")
+    statement = database.cached(
+        (write_results, "held"), lambda: _write_results_statement(database).where(is_held)
+    )
+    connection.execute(statement, values | {"worker": token})
 
 
-def _settle(database: Database) -> Update:
-    came = database.rows_to_come("came", _OUTCOME)
+def _write_results_statement(database: Database) -> Update:
+    new = database.rows_parameter("new", _RESULT_COLUMNS)
     return (
         update(message)
-        .where(message.c.id == came.c.id)
+        .where(message.c.id == new.c.id)
         .values(
-            state=came.c.state,
+            state=new.c.state,
             state_at=_AT,
-            accepted_at=came.c.accepted_at,
-            provider=came.c.provider,
-            provider_id=came.c.provider_id,
-            reason=came.c.reason,
-            claimed_at=case((came.c.state.in_(_NOT_SENT), null()), else_=message.c.claimed_at),
-            send_at=func.coalesce(came.c.send_at, message.c.send_at),
-            expires_at=func.coalesce(came.c.expires_at, message.c.expires_at),
+            accepted_at=new.c.accepted_at,
+            provider=new.c.provider,
+            provider_message_id=new.c.provider_message_id,
+            reason=new.c.reason,
+            claimed_at=case((new.c.state.in_(_UNCOUNTED_STATES), null()), else_=message.c.claimed_at),
+            send_at=func.coalesce(new.c.send_at, message.c.send_at),
+            expires_at=func.coalesce(new.c.expires_at, message.c.expires_at),
             lease_token=None,
             lease_until=None,
         )
@@ -353,54 +368,56 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
         .where(message.c.id.in_(_expired(database, "claimed", now)))
         .values(state="planned", state_at=now, claimed_at=None, lease_token=None, lease_until=None)
     ).rowcount
-    doubt = connection.execute(
+    unknown = connection.execute(
         update(message)
         .where(message.c.id.in_(_expired(database, "sending", now)))
         .values(
-            state="in_doubt",
+            state="unknown",
             lease_until=None,
             reason="the worker that was sending it stopped; nobody knows whether it went",
         )
     ).rowcount
-    return back, doubt
+    return back, unknown
 
 
 def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
     """Return what a dead worker left in *state*; nobody waits for a slow one that is just writing."""
-    left = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
-    return left.with_for_update(skip_locked=True) if database.skips_locked else left
+    expired = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
+    return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
 
 
-def recent_doubts(connection: Connection, provider: str, since: datetime) -> int:
+def count_recent_unknown(connection: Connection, provider: str, since: datetime) -> int:
     """Return how many calls to *provider* have had no clear outcome since *since*."""
-    unclear = select(func.count()).where(
-        message.c.state == "in_doubt", message.c.provider == provider, message.c.state_at > since
+    query = select(func.count()).where(
+        message.c.state == "unknown", message.c.provider == provider, message.c.state_at > since
     )
-    return connection.execute(unclear).scalar_one()
+    return connection.execute(query).scalar_one()
 
 
-RESENT_WITHIN: Final = timedelta(days=1)
+RESEND_WINDOW: Final = timedelta(days=1)
 """How long a message may still go out that a doubt has held up beyond its grace."""
 
 
-def resend_doubted(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
+def requeue_unknown(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
     """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
-    doubted = select(message.c.id).where(
-        message.c.state == "in_doubt",
+    unknown = select(message.c.id).where(
+        message.c.state == "unknown",
         message.c.state_at < before,
-        message.c.provider.is_distinct_from(RESTORED),
+        message.c.provider.is_distinct_from(PRESUMED_SENT),
     )
     if database.skips_locked:
-        doubted = doubted.with_for_update(skip_locked=True)
-    patience = bindparam("patience", now + RESENT_WITHIN, type_=UtcDateTime())
+        unknown = unknown.with_for_update(skip_locked=True)
+    earliest_expiry = bindparam("earliest_expiry", now + RESEND_WINDOW, type_=UtcDateTime())
     planned = (
         update(message)
-        .where(message.c.id.in_(doubted))
+        .where(message.c.id.in_(unknown))
         .values(
             state="planned",
             state_at=now,
             send_at=now,
-            expires_at=case((message.c.expires_at < patience, patience), else_=message.c.expires_at),
+            expires_at=case(
+                (message.c.expires_at < earliest_expiry, earliest_expiry), else_=message.c.expires_at
+            ),
             claimed_at=None,
             lease_token=None,
             reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",

@@ -12,178 +12,196 @@ from sqlalchemy import Connection
 from nurture import definitions
 from nurture.domain.planning.program import Program
 from nurture.domain.policy.policy import Policy
-from nurture.domain.routing.routing import ASKED_AGAIN
-from nurture.errors import NotFound, Refused
+from nurture.domain.routing.routing import REROUTED_QUEUES
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import changeset, enrollment_queries, signal_queries
 from nurture.runtime import publication_queries
-from nurture.runtime.context import House
-from nurture.runtime.publication_queries import Approval, PolicyVersion, Published
+from nurture.runtime.context import AppContext
+from nurture.runtime.publication_queries import Approval, PolicyVersion, PublishedVersion
 
-FIRST: Final = "first"
+FIRST_VERSION: Final = "first"
 APPROVED: Final = "approved"
 UNCHANGED: Final = "unchanged"
-WAITS: Final = "waits"
+PENDING: Final = "pending"
 """How a version came into force, or that it is not."""
 
 
-def means(policy: Policy) -> Policy:
+def comparable_policy(policy: Policy) -> Policy:
     """Return what the policy says without its number and the day of its approval, to compare it by."""
     return replace(policy, version=0, approved_on=date.min)
 
 
-def judge(house: House, connection: Connection, new: Policy) -> str:
+def decide_activation(ctx: AppContext, connection: Connection, new: Policy) -> str:
     """Tell how a version comes into force that is about to be published."""
-    before = standing(connection)
+    before = policy_in_force(connection)
     if before is None:
-        return FIRST
-    old = house.rulebooks.policy(connection, before.published.version)
-    return UNCHANGED if means(old) == means(new) else WAITS
+        return FIRST_VERSION
+    old = ctx.definitions.policy(connection, before.published.version)
+    return UNCHANGED if comparable_policy(old) == comparable_policy(new) else PENDING
 
 
-def standing(connection: Connection) -> PolicyVersion | None:
+def policy_in_force(connection: Connection) -> PolicyVersion | None:
     """Return the version of the policy that is in force, None before the first."""
-    return next((one for one in publication_queries.policies(connection) if one.approval is not None), None)
+    return next(
+        (one for one in publication_queries.list_policy_versions(connection) if one.approval is not None),
+        None,
+    )
 
 
-def waiting(connection: Connection) -> list[PolicyVersion]:
+def pending_versions(connection: Connection) -> list[PolicyVersion]:
     """Return the versions that would be in force if they were approved, the newest first."""
-    found = []
-    for one in publication_queries.policies(connection):
+    pending = []
+    for one in publication_queries.list_policy_versions(connection):
         if one.approval is not None:
             break
-        found.append(one)
-    return found
+        pending.append(one)
+    return pending
 
 
-def put_in_force(
-    house: House, connection: Connection, published: Published, policy: Policy, how: str, now: datetime
+def activate(
+    ctx: AppContext,
+    connection: Connection,
+    published: PublishedVersion,
+    policy: Policy,
+    activation: str,
+    now: datetime,
 ) -> None:
     """Record the approval of a first version, or of one that means what was approved before."""
-    before = standing(connection)
+    before = policy_in_force(connection)
     by, on = policy.approved_by, policy.approved_on
-    if how == UNCHANGED and before is not None and before.approval is not None:
+    if activation == UNCHANGED and before is not None and before.approval is not None:
         by, on = before.approval.approved_by, before.approval.approved_on
-    one = Approval(published.version, published.id, by, on, now, how)
-    publication_queries.approve(house.database, connection, one)
+    record = Approval(published.version, published.id, by, on, now, activation)
+    publication_queries.insert_approval(ctx.database, connection, record)
 
 
 def approve(
-    house: House, by: str, now: datetime, on: date | None = None, version: int | None = None
+    ctx: AppContext, by: str, now: datetime, approved_on: date | None = None, version: int | None = None
 ) -> Approval:
-    """Put a published policy in force: the newest that waits, or *version*. *on* is the day of the approval.
+    """Put a published policy in force: the newest that waits, or *version*. *approved_on* is the day of it.
 
-    Raises Refused if none waits, if *by* is not the approver whom the policy names, if the day is yet to
+    Raises InvalidState if none waits, if *by* is not the approver whom the policy names, if the day is yet to
     come, or if it asks for what the published tracks do not have; NotFound for a version never published.
     """
-    day = on or now.date()
+    day = approved_on or now.date()
     if day > now.date():
-        raise Refused(f"{day} is yet to come. Approve it then, or write the day on which it was approved.")
-    with house.database.write() as connection:
-        chosen = _chosen(connection, version)
-        policy = house.rulebooks.policy(connection, chosen.published.version)
-        if not is_named(policy.approved_by, by):
-            raise Refused(
+        raise InvalidState(
+            f"{day} is yet to come. Approve it then, or write the day on which it was approved."
+        )
+    with ctx.database.write() as connection:
+        chosen = _version_to_approve(connection, version)
+        policy = ctx.definitions.policy(connection, chosen.published.version)
+        if not matches_approver(policy.approved_by, by):
+            raise InvalidState(
                 f"Version {policy.version} of the policy names {policy.approved_by} as its approver, "
                 f"not {by}. Let them approve it; or write another name under `approved:` in "
                 "sales/policy.yaml, and publish that."
             )
-        _require_fit(connection, chosen.published, _programs(house, connection, {}))
-        one = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
-        if not publication_queries.approve(house.database, connection, one):
-            raise Refused(
+        _require_compatible(connection, chosen.published, _programs_in_force(ctx, connection, {}))
+        record = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
+        if not publication_queries.insert_approval(ctx.database, connection, record):
+            raise InvalidState(
                 f"Version {policy.version} of the policy was approved meanwhile; nothing was changed."
             )
-        changeset.hold_all(house.database, connection)
-        enrollment_queries.wake(house.database, connection, None, now)
-        _wake_sales(house, connection, policy, now)
-    return one
+        changeset.lock_open_leads(ctx.database, connection)
+        enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
+        _wake_waiting_leads(ctx, connection, policy, now)
+    return record
 
 
-def _wake_sales(house: House, connection: Connection, policy: Policy, now: datetime) -> None:
+def _wake_waiting_leads(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> None:
     """Look at all that waits for a rep: there are others now, other rules, and whom it no longer names."""
-    database = house.database
-    signal_queries.ask_again(database, connection, ASKED_AGAIN, now)
-    handoff_queries.look_at(database, connection, [rep.id for rep in policy.reps], now, others=True)
+    database = ctx.database
+    signal_queries.make_queues_due(database, connection, REROUTED_QUEUES, now)
+    handoff_queries.schedule_checks(database, connection, [rep.id for rep in policy.reps], now, others=True)
 
 
-def is_named(named: str, given: str) -> bool:
+def matches_approver(named: str, given: str) -> bool:
     """Tell whether *given* is who is named: the whole line, or the name before the comma."""
-    said = _plain(given)
-    return bool(said) and said in (_plain(named), _plain(named.partition(",")[0]))
+    given_name = _normalize(given)
+    return bool(given_name) and given_name in (_normalize(named), _normalize(named.partition(",")[0]))
 
 
-def _plain(text: str) -> str:
+def _normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _chosen(connection: Connection, version: int | None) -> PolicyVersion:
-    known = publication_queries.policies(connection)
-    if not known:
+def _version_to_approve(connection: Connection, version: int | None) -> PolicyVersion:
+    versions = publication_queries.list_policy_versions(connection)
+    if not versions:
         raise NotFound("No policy is published yet. Run `nurture publish`.")
-    open_ones = waiting(connection)
-    if version is None and open_ones:
-        return open_ones[0]
-    found = next((one for one in known if one.published.version == version), None)
+    pending = pending_versions(connection)
+    if version is None and pending:
+        return pending[0]
+    found = next((one for one in versions if one.published.version == version), None)
     if found is None and version is not None:
         raise NotFound(
             f"Version {version} of the policy was never published here. `nurture policy show` lists them."
         )
-    if found is not None and found in open_ones:
+    if found is not None and found in pending:
         return found
-    now_in_force = next(one for one in known if one.approval is not None)
-    approved = now_in_force.approval
+    current = next(one for one in versions if one.approval is not None)
+    approved = current.approval
     assert approved is not None  # by the line above
-    said = f"version {approved.policy_version} is in force, approved by {approved.approved_by}"
+    in_force_text = f"version {approved.policy_version} is in force, approved by {approved.approved_by}"
     if found is None:
-        raise Refused(f"No version of the policy waits for approval: {said} on {approved.approved_on}.")
+        raise InvalidState(
+            f"No version of the policy waits for approval: {in_force_text} on {approved.approved_on}."
+        )
     if found.approval is not None:
-        raise Refused(f"Version {version} of the policy is approved already; {said}.")
-    raise Refused(
-        f"Version {version} of the policy is older than what counts: {said}. Publish its text again."
+        raise InvalidState(f"Version {version} of the policy is approved already; {in_force_text}.")
+    raise InvalidState(
+        f"Version {version} of the policy is older than what counts: {in_force_text}. Publish its text again."
     )
 
 
-def require_fit(
-    house: House, connection: Connection, loaded: Mapping[str, Program], without: Policy | None
+def require_compatible_tracks(
+    ctx: AppContext, connection: Connection, new_programs: Mapping[str, Program], new_policy: Policy | None
 ) -> None:
     """Refuse tracks, about to be published, which lack what the policy asks for that stays in force.
 
-    *without* is the policy of the same folder: where it means what is in force, it was checked with them.
+    *new_policy* is the policy of the same folder: where it means what is in force, it was checked with them.
     """
-    before = standing(connection)
+    before = policy_in_force(connection)
     if before is None:
         return
-    old = house.rulebooks.policy(connection, before.published.version)
-    if without is not None and means(old) == means(without):
+    old = ctx.definitions.policy(connection, before.published.version)
+    if new_policy is not None and comparable_policy(old) == comparable_policy(new_policy):
         return
-    _require_fit(connection, before.published, _programs(house, connection, loaded))
+    _require_compatible(connection, before.published, _programs_in_force(ctx, connection, new_programs))
 
 
-def _programs(house: House, connection: Connection, loaded: Mapping[str, Program]) -> dict[str, Program]:
-    published = publication_queries.in_force(connection)
-    names = [row.name for row in published if row.kind == "track" and row.name not in loaded]
-    book = house.rulebooks.current(connection)
-    return {name: book.programs[name] for name in names} | dict(loaded)
+def _programs_in_force(
+    ctx: AppContext, connection: Connection, new_programs: Mapping[str, Program]
+) -> dict[str, Program]:
+    published = publication_queries.load_versions_in_force(connection)
+    names = [row.name for row in published if row.kind == "track" and row.name not in new_programs]
+    current = ctx.definitions.current(connection)
+    return {name: current.programs[name] for name in names} | dict(new_programs)
 
 
-def _require_fit(connection: Connection, published: Published, programs: Mapping[str, Program]) -> None:
-    faults = definitions.misfits(publication_queries.sources(connection, published.id), programs.values())
-    if faults:
-        raise Refused(
+def _require_compatible(
+    connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]
+) -> None:
+    problems = definitions.find_policy_mismatches(
+        publication_queries.load_sources(connection, published.id), programs.values()
+    )
+    if problems:
+        raise InvalidState(
             f"The tracks do not have what version {published.version} of the policy asks for:\n"
-            f"{_lines(faults)}\n"
+            f"{_format_lines(problems)}\n"
             "Keep it in the tracks until a policy that does not ask for it is approved."
         )
 
 
-def _lines(faults: Iterable[object]) -> str:
-    return "\n".join(f"    {fault}" for fault in faults)
+def _format_lines(problems: Iterable[object]) -> str:
+    return "\n".join(f"    {problem}" for problem in problems)
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
-    """One version of the policy: `in force`, `waits`, `before`, or `never` where a newer one was approved.
+class PolicyVersionSummary:
+    """One version of the policy: in_force, pending, superseded, or never_approved where a newer one was.
 
     *approver* approved it, or is to; *offers* is how many hand-offs were made under it.
     """
@@ -193,29 +211,44 @@ class Version:
     approver: str
     approved_on: date | None
     recorded_at: datetime | None
-    how: str
+    method: str
     published_at: datetime
     offers: int
 
 
-def versions(house: House) -> list[Version]:
+def list_versions(ctx: AppContext) -> list[PolicyVersionSummary]:
     """Return every version of the policy, the newest first."""
-    with house.database.read() as connection:
-        counts = handoff_queries.by_policy(connection)
-        found: list[Version] = []
-        seen = False
-        for one in publication_queries.policies(connection):
-            found.append(_version(house, connection, one, counts.get(one.published.version, 0), seen=seen))
-            seen = seen or one.approval is not None
+    with ctx.database.read() as connection:
+        counts = handoff_queries.count_by_policy(connection)
+        found: list[PolicyVersionSummary] = []
+        in_force_found = False
+        for one in publication_queries.list_policy_versions(connection):
+            found.append(
+                _summarize(
+                    ctx, connection, one, counts.get(one.published.version, 0), in_force_found=in_force_found
+                )
+            )
+            in_force_found = in_force_found or one.approval is not None
     return found
 
 
-def _version(house: House, connection: Connection, one: PolicyVersion, made: int, *, seen: bool) -> Version:
+def _summarize(
+    ctx: AppContext, connection: Connection, one: PolicyVersion, offers: int, *, in_force_found: bool
+) -> PolicyVersionSummary:
     number, at = one.published.version, one.published_at
     if one.approval is None:
-        policy = house.rulebooks.policy(connection, number)
-        state = "never" if seen else WAITS
-        return Version(number, state, policy.approved_by, None, None, "", at, made)
-    said = one.approval
-    state = "before" if seen else "in force"
-    return Version(number, state, said.approved_by, said.approved_on, said.recorded_at, said.how, at, made)
+        policy = ctx.definitions.policy(connection, number)
+        state = "never_approved" if in_force_found else PENDING
+        return PolicyVersionSummary(number, state, policy.approved_by, None, None, "", at, offers)
+    approved = one.approval
+    state = "superseded" if in_force_found else "in_force"
+    return PolicyVersionSummary(
+        number,
+        state,
+        approved.approved_by,
+        approved.approved_on,
+        approved.recorded_at,
+        approved.method,
+        at,
+        offers,
+    )

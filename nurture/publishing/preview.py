@@ -15,7 +15,7 @@ from nurture.errors import NotFound
 from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
 from nurture.mail.rendering.compile import EmailSource, compile_email
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 _lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 _address: Table = core.Address.__table__  # type: ignore[attr-defined]
@@ -26,13 +26,13 @@ class Recipient:
     """Who the preview is written to."""
 
     email: str
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict)
     zone: str = ""
     country: str = ""
-    basis: str = "consent"
+    consent_basis: str = "consent"
 
 
-SAMPLE = Recipient(
+SAMPLE_RECIPIENT = Recipient(
     "ana.souza@example.com",
     {
         "first_name": "Ana",
@@ -45,44 +45,48 @@ SAMPLE = Recipient(
 """A lead for previews without one."""
 
 
-def recipient(house: House, lead_id: int) -> Recipient:
+def load_recipient(ctx: AppContext, lead_id: int) -> Recipient:
     """Return a stored lead as a recipient. Raises NotFound."""
-    wanted = (
-        select(_lead.c.facts, _lead.c.zone, _lead.c.country, _lead.c.basis, _address.c.email)
+    statement = (
+        select(_lead.c.fields, _lead.c.zone, _lead.c.country, _lead.c.consent_basis, _address.c.email)
         .outerjoin(_address, _address.c.id == _lead.c.address_id)
         .where(_lead.c.id == lead_id)
     )
-    with house.database.read() as connection:
-        row = connection.execute(wanted).one_or_none()
+    with ctx.database.read() as connection:
+        row = connection.execute(statement).one_or_none()
     if row is None:
         raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-    return Recipient(row.email or "no-address@example.com", row.facts, row.zone, row.country, row.basis or "")
-
-
-def preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
-    """Compose *email* of *track* for *to*. Raises NotFound, RulesFaulty, CannotCompose."""
-    rules = load(sources)
-    found = rules.tracks.get(track)
-    if found is None:
-        raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(rules.tracks))}.")
-    text = found.emails.get(email)
-    if text is None:
-        raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(found.emails))}.")
-    compiled = compile_email(
-        EmailSource(f"tracks/{track}/{email}.md", text), rules.layouts[found.layouts[email]]
+    return Recipient(
+        row.email or "no-address@example.com", row.fields, row.zone, row.country, row.consent_basis or ""
     )
-    program = found.program(0)
+
+
+def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
+    """Compose *email* of *track* for *to*. Raises NotFound, InvalidDefinitions, CompositionFailed."""
+    definitions = load(sources)
+    track_definition = definitions.tracks.get(track)
+    if track_definition is None:
+        raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(definitions.tracks))}.")
+    text = track_definition.emails.get(email)
+    if text is None:
+        raise NotFound(
+            f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}."
+        )
+    compiled = compile_email(
+        EmailSource(f"tracks/{track}/{email}.md", text), definitions.layouts[track_definition.layouts[email]]
+    )
+    program = track_definition.program(0)
     mailto = f"mailto:{program.sender.reply_to or program.sender.email}?subject=unsubscribe"
     envelope = Envelope(
         ref=f"preview:{track}:{email}",
         sender=sender_address(program.sender),
-        to=Address(full_name(to.facts), to.email),
+        to=Address(full_name(to.fields), to.email),
         reply_to=Address(program.sender.name, program.sender.reply_to) if program.sender.reply_to else None,
     )
-    return compose(compiled, touch_values(to.facts, program, mailto, to.basis), envelope)
+    return compose(compiled, touch_values(to.fields, program, mailto, to.consent_basis), envelope)
 
 
-def readdressed(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
+def readdress(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
     """Return the email as a test to somebody else, with a ref of its own."""
     return replace(
         email,

@@ -10,56 +10,56 @@ from functools import lru_cache
 from sqlalchemy import Connection
 
 from nurture import definitions
-from nurture.definitions import Rules, Sources
+from nurture.definitions import ProjectDefinitions, Sources
 from nurture.definitions.policy.sla import ESCALATE, REMIND
 from nurture.domain.planning.program import Program
-from nurture.domain.problems import Fault
-from nurture.errors import Refused, RulesFaulty
+from nurture.domain.problems import Problem
+from nurture.errors import InvalidDefinitions, InvalidState
 from nurture.journey.handoff import sla_emails
 from nurture.journey.leads import enrollment_queries
 from nurture.journey.routing import ask_lead
 from nurture.journey.tracks import touch_email
-from nurture.mail.rendering.compile import EmailSource, check_email, examine_email
-from nurture.mail.rendering.email_file import Piece, layout_name
+from nurture.mail.rendering.compile import EmailSource, check_email, compile_and_check
+from nurture.mail.rendering.email_file import Piece, get_layout_name
 from nurture.publishing import approval
-from nurture.publishing.email_checks import Script, rehearse
+from nurture.publishing.email_checks import EmailUnderTest, check_email_rendering
 from nurture.runtime import publication_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.runtime.publication_queries import POLICY
 from nurture.runtime.published import SENDING
 
-BRIEF_KNOWN = frozenset(
+BRIEF_VARIABLES = frozenset(
     {f"lead.{name}" for name in touch_email.FIELDS}
     | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name"}
     | {
         f"offer.{name}"
         for name in (
             "id",
-            "because",
-            "routed_because",
+            "reason",
+            "routing_reason",
             "fit",
-            "fit_because",
+            "fit_reason",
             "rule",
             "score",
-            "no_mail",
+            "no_email_reason",
             "bant",
             "call_on",
             "account",
             "account.name",
             "account.kind",
             "account.owner",
-            "account.because",
-            "earlier",
+            "account.match_reason",
+            "previous_offers",
             "touches",
             "touches.count",
             "touches.since",
             "touches.newest",
             "reassign_url",
-            "later_url",
+            "call_back_url",
             "expires_on",
             "accept_url",
             "reject_url",
-            "deeds",
+            "activities",
             "replies",
             "reasons",
         )
@@ -68,170 +68,197 @@ BRIEF_KNOWN = frozenset(
 """Every name that a brief may use."""
 
 
-ASK_KNOWN = touch_email.KNOWN | {"ask.url", "ask.question", "ask.field"}
+ASK_VARIABLES = touch_email.KNOWN_VARIABLES | {"ask.url", "ask.question", "ask.field"}
 """Every name that the email may use that asks a lead for a fact."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PublishedChange:
     """One new version: what it is, how many leads it moves, and which of their steps lead elsewhere."""
 
     kind: str
     name: str
     old_version: int | None
     version: int
-    running: int = 0
-    moved: Mapping[str, str] = field(default_factory=dict)
-    approval: str = ""
-    """How a policy comes into force: first, unchanged, or waits for its approver; "" for everything else."""
+    leads_on_track: int = 0
+    moved_steps: Mapping[str, str] = field(default_factory=dict)
+    activation: str = ""
+    """How a policy comes into force: first, unchanged, or pending until its approval; "" for all else."""
     approver: str = ""
 
 
-def check(sources: Sources, unreadable: Sequence[Fault] = ()) -> list[Fault]:
+def check_definitions(sources: Sources, unreadable: Sequence[Problem] = ()) -> list[Problem]:
     """Return every fault in the rules and in the emails, by file and line; empty means publishable.
 
     Of files that were *unreadable* (see survey_folder), only that is said.
     """
-    return list(_checked(tuple(sorted(sources.items())), tuple(unreadable)))
+    return list(_check_once(tuple(sorted(sources.items())), tuple(unreadable)))
 
 
 @lru_cache(maxsize=8)
-def _checked(files: tuple[tuple[str, str], ...], unreadable: tuple[Fault, ...]) -> tuple[Fault, ...]:
+def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, ...]) -> tuple[Problem, ...]:
     """Check once what is asked about again: `publish` follows `check`, on the same text."""
     sources = dict(files)
-    loaded, faults = definitions.read(sources)
+    loaded, problems = definitions.read(sources)
     for path, text in sorted(sources.items()):
         if path.startswith("tracks/") and path.endswith(".md"):
             track = loaded.tracks.get(path.split("/")[1])
-            faults += _check_touch(EmailSource(path, text), loaded, track.program(0) if track else None)
+            problems += _check_touch_email(
+                EmailSource(path, text), loaded, track.program(0) if track else None
+            )
         elif path.startswith("handoff/") and path.endswith(".md"):
             source = EmailSource(path, text)
-            mjml = loaded.layouts.get(layout_name(source))
-            faults += check_email(source, mjml, *_names_in(path)) if mjml is not None else []
-    lost = {fault.file for fault in unreadable}
-    return tuple(sorted({*unreadable, *(fault for fault in faults if fault.file not in lost)}))
+            mjml = loaded.layouts.get(get_layout_name(source))
+            problems += check_email(source, mjml, *_template_variables(path)) if mjml is not None else []
+    unreadable_files = {problem.file for problem in unreadable}
+    return tuple(
+        sorted({*unreadable, *(problem for problem in problems if problem.file not in unreadable_files)})
+    )
 
 
-def _names_in(path: str) -> tuple[frozenset[str], frozenset[str]]:
+def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Return the names that a text in handoff/ may use, and those that it must."""
     if path == ask_lead.TEMPLATE:
-        return ASK_KNOWN, touch_email.REQUIRED | {"ask.url"}
-    return sla_emails.KNOWN if path in (REMIND, ESCALATE) else BRIEF_KNOWN, frozenset()
+        return ASK_VARIABLES, touch_email.REQUIRED_VARIABLES | {"ask.url"}
+    return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
 
 
-def _check_touch(source: EmailSource, loaded: Rules, program: Program | None) -> list[Fault]:
-    layout = layout_name(source)
+def _check_touch_email(
+    source: EmailSource, loaded: ProjectDefinitions, program: Program | None
+) -> list[Problem]:
+    layout = get_layout_name(source)
     if layout not in loaded.layouts:
         return []  # the rules floor has named the missing layout
     mjml = loaded.layouts[layout]
-    compiled, faults = examine_email(source, mjml, touch_email.KNOWN, touch_email.REQUIRED)
-    if compiled is None or program is None or any("nothing is called" in fault.what for fault in faults):
-        return faults
-    return faults + rehearse(Script(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program))
+    compiled, problems = compile_and_check(
+        source, mjml, touch_email.KNOWN_VARIABLES, touch_email.REQUIRED_VARIABLES
+    )
+    if (
+        compiled is None
+        or program is None
+        or any("nothing is called" in problem.message for problem in problems)
+    ):
+        return problems
+    return problems + check_email_rendering(
+        EmailUnderTest(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program)
+    )
 
 
-def publish(house: House, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[Change]:
+def publish(
+    ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False
+) -> list[PublishedChange]:
     """Publish every track, the policy and the rules for sending that changed; return what did.
 
     A policy that means something new waits until it is approved; everything else is in force at once.
-    Raises RulesFaulty with all faults, and Refused where a step is gone on which leads stand, or an email
-    for which the policy asks that stays in force.
+    Raises InvalidDefinitions with all faults, and InvalidState where a step is gone on which leads stand, or
+    an email for which the policy asks that stays in force.
     """
-    faults = check(sources)
-    if faults:
-        raise RulesFaulty(faults)
+    problems = check_definitions(sources)
+    if problems:
+        raise InvalidDefinitions(problems)
     loaded = definitions.load(sources)
-    with house.database.write() as connection:
-        changes = _changes(house, connection, loaded)
-        _require_fit(house, connection, loaded)
+    with ctx.database.write() as connection:
+        changes = _find_changes(ctx, connection, loaded)
+        _require_compatible_tracks(ctx, connection, loaded)
         if not dry_run:
-            _write(connection, loaded, changes, now)
-            _approve(house, connection, loaded, changes, now)
-            _wake(house, connection, changes, now)
+            _insert_versions(connection, loaded, changes, now)
+            _activate_policies(ctx, connection, loaded, changes, now)
+            _wake(ctx, connection, changes, now)
     return changes
 
 
-def unlisted(house: House, sources: Sources) -> dict[str, int]:
+def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
     """Return the published tracks that *sources* no longer have, and how many leads are on each.
 
     They go on as published, and still take leads in: somebody may have deleted a folder by mistake.
     """
-    with house.database.read() as connection:
-        published = [row.name for row in publication_queries.newest(connection) if row.kind == "track"]
-        standing = enrollment_queries.standing(connection)
-    gone = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
-    return {name: sum(count for (on, _), count in standing.items() if on == name) for name in gone}
+    with ctx.database.read() as connection:
+        published = [
+            row.name for row in publication_queries.load_newest_versions(connection) if row.kind == "track"
+        ]
+        leads_per_step = enrollment_queries.count_leads_by_step(connection)
+    removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
+    return {name: sum(count for (on, _), count in leads_per_step.items() if on == name) for name in removed}
 
 
-def keeps_sending(house: House, sources: Sources) -> bool:
+def keeps_sending_rules(ctx: AppContext, sources: Sources) -> bool:
     """Tell whether the rules for sending go on as they were published, although *sources* have none."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         return "sending.yaml" not in sources and any(
-            row.kind == SENDING for row in publication_queries.newest(connection)
+            row.kind == SENDING for row in publication_queries.load_newest_versions(connection)
         )
 
 
-def _wake(house: House, connection: Connection, changes: Sequence[Change], now: datetime) -> None:
+def _wake(ctx: AppContext, connection: Connection, changes: Sequence[PublishedChange], now: datetime) -> None:
     """Look at the leads that the new versions rule: some sleep until a day that the old ones named."""
-    if any(change.kind == POLICY and change.approval != approval.WAITS for change in changes):
-        enrollment_queries.wake(house.database, connection, None, now)
+    if any(change.kind == POLICY and change.activation != approval.PENDING for change in changes):
+        enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
         return
     tracks = [change.name for change in changes if change.kind == "track"]
     if tracks:
-        enrollment_queries.wake(house.database, connection, tracks, now)
+        enrollment_queries.make_tracks_due(ctx.database, connection, tracks, now)
 
 
-def _changes(house: House, connection: Connection, loaded: Rules) -> list[Change]:
-    published = {(row.kind, row.name): row for row in publication_queries.newest(connection)}
-    standing = enrollment_queries.standing(connection)
+def _find_changes(
+    ctx: AppContext, connection: Connection, loaded: ProjectDefinitions
+) -> list[PublishedChange]:
+    published = {(row.kind, row.name): row for row in publication_queries.load_newest_versions(connection)}
+    leads_per_step = enrollment_queries.count_leads_by_step(connection)
     changes = []
     for name, track in sorted(loaded.tracks.items()):
         old = published.get(("track", name))
         if old is not None and old.digest == track.digest:
             continue
-        on_steps = {step: count for (on, step), count in standing.items() if on == name}
+        leads_on_steps = {step: count for (on, step), count in leads_per_step.items() if on == name}
         program = track.program((old.version if old else 0) + 1)
-        moved = _moved(program, on_steps)
+        moved = _resolve_moved_steps(program, leads_on_steps)
         changes.append(
-            Change(
-                "track", name, old.version if old else None, program.version, sum(on_steps.values()), moved
+            PublishedChange(
+                "track",
+                name,
+                old.version if old else None,
+                program.version,
+                sum(leads_on_steps.values()),
+                moved,
             )
         )
     for kind, digest in ((POLICY, loaded.policy_digest), (SENDING, loaded.sending_digest)):
         old = published.get((kind, kind))
         if digest and (old is None or old.digest != digest):
             version = old.version if old else 0
-            change = Change(kind, kind, version or None, version + 1)
+            change = PublishedChange(kind, kind, version or None, version + 1)
             if kind == POLICY:
                 policy = loaded.policy(version + 1)
-                how = approval.judge(house, connection, policy)
-                change = replace(change, approval=how, approver=policy.approved_by)
+                activation = approval.decide_activation(ctx, connection, policy)
+                change = replace(change, activation=activation, approver=policy.approved_by)
             changes.append(change)
     return changes
 
 
-def _require_fit(house: House, connection: Connection, loaded: Rules) -> None:
+def _require_compatible_tracks(ctx: AppContext, connection: Connection, loaded: ProjectDefinitions) -> None:
     programs = {name: track.program(0) for name, track in loaded.tracks.items()}
-    approval.require_fit(house, connection, programs, loaded.unversioned_policy)
+    approval.require_compatible_tracks(ctx, connection, programs, loaded.unversioned_policy)
 
 
-def _moved(program: Program, on_steps: Mapping[str, int]) -> Mapping[str, str]:
+def _resolve_moved_steps(program: Program, leads_on_steps: Mapping[str, int]) -> Mapping[str, str]:
     """Return where leads go on whose step is gone; refuse to leave any of them without one."""
     moved = {}
-    for step, count in sorted(on_steps.items()):
-        place = program.place_of(step)
-        if place is None:
-            raise Refused(
+    for step, count in sorted(leads_on_steps.items()):
+        instruction_index = program.index_of(step)
+        if instruction_index is None:
+            raise InvalidState(
                 f"{count} {'leads stand' if count != 1 else 'lead stands'} on step {step} of track "
                 f"{program.track}, which the new version does not have. Write "
                 f"`moved_to: {{{step}: <a step>}}` in tracks/{program.track}/track.yaml, or keep the step."
             )
         if step not in program.index:
-            moved[step] = program.land(place, 1)[0]
+            moved[step] = program.resolve(instruction_index, 1)[0]
     return moved
 
 
-def _write(connection: Connection, loaded: Rules, changes: Sequence[Change], now: datetime) -> None:
+def _insert_versions(
+    connection: Connection, loaded: ProjectDefinitions, changes: Sequence[PublishedChange], now: datetime
+) -> None:
     rows = []
     for change in changes:
         if change.kind == POLICY:
@@ -241,16 +268,20 @@ def _write(connection: Connection, loaded: Rules, changes: Sequence[Change], now
         else:
             digest, files = loaded.tracks[change.name].digest, loaded.sources_of(change.name)
         rows.append((change.kind, change.name, change.version, digest, dict(files)))
-    publication_queries.add(connection, rows, now)
+    publication_queries.insert_versions(connection, rows, now)
 
 
-def _approve(
-    house: House, connection: Connection, loaded: Rules, changes: Sequence[Change], now: datetime
+def _activate_policies(
+    ctx: AppContext,
+    connection: Connection,
+    loaded: ProjectDefinitions,
+    changes: Sequence[PublishedChange],
+    now: datetime,
 ) -> None:
     """Put a policy in force that needs nobody's word: the first one, and one that means what was approved."""
     for change in changes:
-        if change.kind == POLICY and change.approval != approval.WAITS:
-            published = publication_queries.find(connection, POLICY, POLICY, change.version)
-            assert published is not None  # by _write
+        if change.kind == POLICY and change.activation != approval.PENDING:
+            published = publication_queries.find_version(connection, POLICY, POLICY, change.version)
+            assert published is not None  # by _insert_versions
             policy = loaded.policy(change.version)
-            approval.put_in_force(house, connection, published, policy, change.approval, now)
+            approval.activate(ctx, connection, published, policy, change.activation, now)

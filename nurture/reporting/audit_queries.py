@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Select, String, Table, and_, case, cast, exis
 
 from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import MOST_PACE_DAYS, Custodian, Queue
+from nurture.domain.lead import MAX_TOUCH_INTERVAL_DAYS, Custodian, Queue
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
@@ -28,22 +28,22 @@ _HAND_OFF: Final = Queue.HAND_OFF.value
 _TOUCH: Final = "touch"
 
 
-class Found(NamedTuple):
+class FindingCount(NamedTuple):
     """How many rows leak, and the first leads of them."""
 
-    number: int
+    lead_count: int
     lead_ids: tuple[int, ...]
 
 
-def find(connection: Connection, leaks: Select[Any]) -> Found:
-    """Count what *leaks* selects (lead ids), and name the first of them."""
-    rows = leaks.subquery()
-    wanted = select(rows.c[0], func.count().over()).order_by(rows.c[0]).limit(MOST_IDS)
-    found = connection.execute(wanted).all()
-    return Found(found[0][1] if found else 0, tuple(row[0] for row in found))
+def count_and_list(connection: Connection, violations: Select[Any]) -> FindingCount:
+    """Count what *violations* selects (lead ids), and name the first of them."""
+    rows = violations.subquery()
+    query = select(rows.c[0], func.count().over()).order_by(rows.c[0]).limit(MOST_IDS)
+    found = connection.execute(query).all()
+    return FindingCount(found[0][1] if found else 0, tuple(row[0] for row in found))
 
 
-def statements(now: datetime, max_silence: timedelta | None) -> Mapping[str, Select[Any]]:
+def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str, Select[Any]]:
     """Return, by the name of the finding, what selects its leads. Silence is looked for with a limit only."""
     late = now - STUCK_AFTER
     found = {
@@ -57,17 +57,17 @@ def statements(now: datetime, max_silence: timedelta | None) -> Mapping[str, Sel
         "offer-overdue": select(offer.c.lead_id).where(
             offer.c.state == "offered", offer.c.expires_at < now - OVERDUE_AFTER
         ),
-        "stray-touch": _stray_touch(),
+        "touch-off-track": _touch_off_track(),
         "sweep-stuck": _sweep_stuck(late),
         "mail-stuck": _mail_stuck(late),
         "signal-stuck": select(signal.c.lead_id).where(
             signal.c.applied_at.is_(None), signal.c.recorded_at < late
         ),
-        "person-overdue": _person_overdue(late),
-        "in-doubt": select(message.c.lead_id).where(message.c.state == "in_doubt"),
+        "manual-action-overdue": _manual_action_overdue(late),
+        "delivery-unknown": select(message.c.lead_id).where(message.c.state == "unknown"),
     }
     if max_silence is not None:
-        found["silent"] = _silent(now - max_silence)
+        found["no-recent-touch"] = _leads_without_recent_touch(now - max_silence)
     return found
 
 
@@ -104,14 +104,14 @@ def _track_without_enrollment() -> Select[Any]:
 
 
 def _enrollment_without_track() -> Select[Any]:
-    held = or_(
+    may_be_enrolled = or_(
         custody.c.kind.in_((Custodian.TRACK.value, Custodian.OFFER.value)),
         and_(custody.c.kind == Custodian.QUEUE.value, custody.c.ref == _HAND_OFF),
     )
     return (
         select(enrollment.c.lead_id)
         .join(custody, custody.c.lead_id == enrollment.c.lead_id)
-        .where(enrollment.c.ended_at.is_(None), ~held)
+        .where(enrollment.c.ended_at.is_(None), ~may_be_enrolled)
     )
 
 
@@ -147,7 +147,7 @@ def _offer_without_custody() -> Select[Any]:
     )
 
 
-def _stray_touch() -> Select[Any]:
+def _touch_off_track() -> Select[Any]:
     """Touches that wait to go to leads that are not, or no longer, on the touch's track."""
     return (
         select(message.c.lead_id)
@@ -173,7 +173,7 @@ def _sweep_stuck(late: datetime) -> Select[Any]:
     )
 
 
-def _person_overdue(late: datetime) -> Select[Any]:
+def _manual_action_overdue(late: datetime) -> Select[Any]:
     return select(custody.c.lead_id).where(
         custody.c.kind.in_((Custodian.QUEUE.value, Custodian.REP.value)),
         custody.c.due_at < late,
@@ -190,24 +190,26 @@ def _mail_stuck(late: datetime) -> Select[Any]:
     )
 
 
-def _silent(since: datetime) -> Select[Any]:
+def _leads_without_recent_touch(since: datetime) -> Select[Any]:
     """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace.
 
     Who asked for fewer emails may hear less often.
     """
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
-    peace = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
-    usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MOST_PACE_DAYS)))
-    heard_since = case((lead.c.pace_days.is_not(None), slower), else_=usual)
-    touched = exists().where(
+    in_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
+    usual, slower = (
+        literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MAX_TOUCH_INTERVAL_DAYS))
+    )
+    touched_since = case((lead.c.touch_interval_days.is_not(None), slower), else_=usual)
+    was_touched = exists().where(
         message.c.lead_id == custody.c.lead_id,
         message.c.kind == _TOUCH,
         or_(
-            message.c.accepted_at >= heard_since,
-            and_(message.c.state == "in_doubt", message.c.state_at >= heard_since),
+            message.c.accepted_at >= touched_since,
+            and_(message.c.state == "unknown", message.c.state_at >= touched_since),
         ),
     )
-    came = exists().where(
+    joined_track = exists().where(
         journal.c.lead_id == custody.c.lead_id,
         journal.c.at >= since,
         journal.c.custody_to == Custodian.TRACK.value,
@@ -221,8 +223,8 @@ def _silent(since: datetime) -> Select[Any]:
             custody.c.kind == Custodian.TRACK.value,
             lead.c.created_at < since,
             or_(lead.c.paused_until.is_(None), lead.c.paused_until < since),
-            or_(enrollment.c.id.is_(None), ~peace),
-            ~touched,
-            ~came,
+            or_(enrollment.c.id.is_(None), ~in_cool_off),
+            ~was_touched,
+            ~joined_track,
         )
     )

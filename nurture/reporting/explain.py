@@ -10,26 +10,30 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.db import locks
-from nurture.domain.lead import Custodian, Facts, Lead, Queue, is_parked
-from nurture.domain.planning.planner import GUARDS, Asked, HoldReason, decide, requested
-from nurture.domain.policy.business_hours import Rung, Step
+from nurture.domain.lead import Custodian, FieldValues, Lead, Queue, is_parked
+from nurture.domain.planning.planner import GUARDS, DecisionContext, HoldReason, decide, requested
+from nurture.domain.policy.business_hours import EscalationAction, EscalationStep
 from nurture.domain.scoring import bant
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff.escalation import promised, until_answered, until_followed_up
+from nurture.journey.handoff.escalation import answer_escalation, follow_up_escalation, with_promised_deadline
 from nurture.journey.leads import history_queries, snapshot, suppression_queries
-from nurture.journey.leads.history_queries import Kept
-from nurture.journey.leads.snapshot import DueRow
-from nurture.journey.tracks.advance import reps_full_until
+from nurture.journey.leads.history_queries import LeadRecord
+from nurture.journey.leads.snapshot import SnapshotRow
+from nurture.journey.tracks.advance import load_reps_full_until
 from nurture.journey.tracks.touch_email import full_name
-from nurture.reporting.leads import engagement_now, fit_of, points_of
-from nurture.runtime.context import House
+from nurture.reporting.leads import current_engagement, load_fit, load_points
+from nurture.runtime.context import AppContext
 
-_STEPS: Final = {Step.REMIND: "remind", Step.ESCALATE: "escalate", Step.TAKE_BACK: "take back"}
+_STEPS: Final = {
+    EscalationAction.REMIND: "remind",
+    EscalationAction.ESCALATE: "escalate",
+    EscalationAction.TAKE_BACK: "take back",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class CurrentEnrollment:
     """Where the lead stands on its track."""
 
     id: int
@@ -42,31 +46,31 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HoldStatus:
     """What the planner would answer now. *guard* names who holds the lead; "" if nobody does.
 
-    *passed* names who would hold a lead whose request is asked before that.
+    *skipped_guard* names who would hold a lead whose request is asked before that.
     """
 
     guard: str
-    because: str
+    reason: str
     until: datetime | None
-    passed: str = ""
+    skipped_guard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryEntry:
     """One thing that happened, or is planned to."""
 
     at: datetime
     stage: str
     event: str
-    because: str
+    reason: str
     ref: str
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class LeadExplanation:
     """Everything that explains one lead at one moment."""
 
     at: datetime
@@ -82,173 +86,184 @@ class Trace:
     due_at: datetime | None
     readiness: str
     first_contact_at: datetime
-    stay: Stay | None
-    held: Held
+    enrollment: CurrentEnrollment | None
+    hold: HoldStatus
     engagement: float
     fit: str
     """The fit letter; "" where the policy has no rules for it."""
-    fit_because: str
+    fit_reason: str
     bant: Mapping[str, str]
     """Budget, authority and need, as far as they are known: what, from whom, since when, how surely."""
     decides_on: date | None
     decides_stated_at: datetime | None
     call_on: date | None
     """The day on which it asked to be called."""
-    basis: str | None
-    suppressed: tuple[str, ...]
+    consent_basis: str | None
+    suppressions: tuple[str, ...]
     """What keeps its address from being mailed: scope, and who said so."""
     paused_until: datetime | None
-    pace_days: int | None
+    touch_interval_days: int | None
     """It asked for one touch at most in so many days."""
-    history: tuple[Line, ...]
-    ladder: tuple[Rung, ...] = ()
+    history: tuple[HistoryEntry, ...]
+    escalation_steps: tuple[EscalationStep, ...] = ()
     """What happens when its rep does not answer, or does not follow up."""
 
 
-def why(house: House, lead_id: int, now: datetime) -> Trace:
+def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
     """Explain a lead at *now* (UTC), without writing. Raises NotFound if there is none of this id."""
-    database = house.database
+    database = ctx.database
     with database.read() as connection:
-        locks.freeze(database, connection)
-        kept = history_queries.find(connection, lead_id)
-        if kept is None:
+        locks.use_snapshot(database, connection)
+        record = history_queries.find_lead_record(connection, lead_id)
+        if record is None:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        rows = snapshot.these(database, connection, [lead_id], lock=False)
+        rows = snapshot.load_rows(database, connection, [lead_id], lock=False)
         suppressed: tuple[str, ...] = ()
-        if kept.address_id is not None:
-            standing = suppression_queries.effective_suppressions(database, connection, [kept.address_id])
-            suppressed = tuple(_said(scope, ref, source) for _, scope, ref, source in standing)
-        held = _held(house, connection, rows[0], now) if rows else _LOST
-        fit, fit_because = fit_of(house, connection, kept)
-        return Trace(
+        if record.address_id is not None:
+            suppressions = suppression_queries.list_suppressions(database, connection, [record.address_id])
+            suppressed = tuple(
+                _describe_suppression(scope, ref, source) for _, scope, ref, source in suppressions
+            )
+        hold = _hold_status(ctx, connection, rows[0], now) if rows else _NO_CUSTODIAN
+        fit, fit_reason = load_fit(ctx, connection, record)
+        return LeadExplanation(
             at=now,
             lead_id=lead_id,
-            name=full_name(kept.facts),
-            company=str(kept.facts.get("company") or ""),
-            source=kept.source,
-            custodian=kept.kind or "nobody",
-            ref=kept.ref or "",
-            owner=_owner(kept),
-            since=kept.since,
-            next_action=kept.next_action or "",
-            due_at=kept.due_at,
-            readiness=kept.readiness,
-            first_contact_at=kept.first_contact_at,
-            stay=_stay(rows[0]) if rows else None,
-            held=held,
-            engagement=engagement_now(kept, points_of(house, connection), now),
+            name=full_name(record.fields),
+            company=str(record.fields.get("company") or ""),
+            source=record.source,
+            custodian=record.kind or "nobody",
+            ref=record.ref or "",
+            owner=_describe_owner(record),
+            since=record.since,
+            next_action=record.next_action or "",
+            due_at=record.due_at,
+            readiness=record.readiness,
+            first_contact_at=record.first_contact_at,
+            enrollment=_current_enrollment(rows[0]) if rows else None,
+            hold=hold,
+            engagement=current_engagement(record, load_points(ctx, connection), now),
             fit=fit,
-            fit_because=fit_because,
-            bant=_bant(kept.facts),
-            decides_on=kept.decides_on,
-            decides_stated_at=kept.decides_stated_at,
-            call_on=kept.call_on,
-            basis=kept.basis,
-            suppressed=suppressed,
-            paused_until=kept.paused_until if kept.paused_until and kept.paused_until > now else None,
-            pace_days=kept.pace_days,
+            fit_reason=fit_reason,
+            bant=_describe_bant(record.fields),
+            decides_on=record.decides_on,
+            decides_stated_at=record.decides_stated_at,
+            call_on=record.call_on,
+            consent_basis=record.consent_basis,
+            suppressions=suppressed,
+            paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
+            touch_interval_days=record.touch_interval_days,
             history=tuple(
-                Line(*line) for line in history_queries.lines(connection, lead_id, kept.address_id)
+                HistoryEntry(*line)
+                for line in history_queries.load_history(connection, lead_id, record.address_id)
             ),
-            ladder=_ladder(house, connection, kept),
+            escalation_steps=_remaining_steps(ctx, connection, record),
         )
 
 
-def _ladder(house: House, connection: Connection, kept: Kept) -> tuple[Rung, ...]:
+def _remaining_steps(
+    ctx: AppContext, connection: Connection, record: LeadRecord
+) -> tuple[EscalationStep, ...]:
     """Return the steps that an open offer, or a lead that was taken over, still has before it."""
-    if kept.kind not in (Custodian.OFFER, Custodian.REP):
+    if record.kind not in (Custodian.OFFER, Custodian.REP):
         return ()
-    policy = house.rulebooks.current(connection).policy
-    if kept.kind == Custodian.OFFER:
-        one = handoff_queries.open_of(house.database, connection, [kept.id]).get(kept.id)
+    policy = ctx.definitions.current(connection).policy
+    if record.kind == Custodian.OFFER:
+        one = handoff_queries.load_open_offers(ctx.database, connection, [record.id]).get(record.id)
         if one is None:
             return ()
-        rungs = promised(until_answered(policy, house.holidays, one.rep, one.offered_at), one.expires_at)
+        steps = with_promised_deadline(
+            answer_escalation(policy, ctx.holidays, one.rep, one.offered_at), one.expires_at
+        )
     else:
-        one = handoff_queries.accepted_of(house.database, connection, [kept.id]).get(kept.id)
-        if one is None or one.rep != kept.ref:
+        one = handoff_queries.load_accepted_offers(ctx.database, connection, [record.id]).get(record.id)
+        if one is None or one.rep != record.ref:
             return ()
-        rungs = until_followed_up(policy, house.holidays, one)
-    return tuple(rung for rung in rungs if rung.level is None or rung.level > one.level)
+        steps = follow_up_escalation(policy, ctx.holidays, one)
+    return tuple(step for step in steps if step.level is None or step.level > one.escalation_level)
 
 
-_LOST: Final = Held(
+_NO_CUSTODIAN: Final = HoldStatus(
     "no_custodian", "nobody keeps this lead; `nurture reports audit` lists all such leads", None
 )
 
 
-def _bant(facts: Facts) -> dict[str, str]:
-    found = {field: bant.known(field, Lead(0, facts)) for field in bant.FIELDS if field != bant.TIMELINE}
-    return {field: _told(one) for field, one in found.items() if one is not None}
+def _describe_bant(fields: FieldValues) -> dict[str, str]:
+    found = {
+        field: bant.find_bant_value(field, Lead(0, fields))
+        for field in bant.BANT_FIELDS
+        if field != bant.TIMELINE
+    }
+    return {field: _describe_answer(one) for field, one in found.items() if one is not None}
 
 
-def _told(one: bant.Known) -> str:
-    if not one.source:
-        return f"{one.value} (came with the lead)"
-    return f"{one.value} ({one.sure.name.lower()} by {one.source} on {one.on})"
+def _describe_answer(answer: bant.BantValue) -> str:
+    if not answer.source:
+        return f"{answer.value} (came with the lead)"
+    return f"{answer.value} ({answer.confidence.name.lower()} by {answer.source} on {answer.stated_on})"
 
 
-def _said(scope: str, ref: str, source: str) -> str:
+def _describe_suppression(scope: str, ref: str, source: str) -> str:
     return f"{scope} {ref}: {source}" if ref else f"{scope}: {source}"
 
 
-def _stay(row: DueRow) -> Stay | None:
+def _current_enrollment(row: SnapshotRow) -> CurrentEnrollment | None:
     if row.enrollment_id is None:
         return None
-    return Stay(
+    return CurrentEnrollment(
         row.enrollment_id, row.track, row.step, row.visit, row.entered_at, row.anchor_at, row.reached_at
     )
 
 
-def _owner(kept: Kept) -> str:
-    match kept.kind:
+def _describe_owner(record: LeadRecord) -> str:
+    match record.kind:
         case Custodian.TRACK:
-            return f"marketing, by track {kept.ref}"
-        case Custodian.QUEUE if kept.ref == Queue.HAND_OFF:
+            return f"marketing, by track {record.ref}"
+        case Custodian.QUEUE if record.ref == Queue.HAND_OFF:
             return "marketing, until a rep has room"
         case Custodian.QUEUE:
-            return f"whoever looks after the queue {kept.ref}"
+            return f"whoever looks after the queue {record.ref}"
         case Custodian.OFFER:
-            return f"marketing, while hand-off {kept.ref} is open"
+            return f"marketing, while hand-off {record.ref} is open"
         case Custodian.REP:
-            return f"rep {kept.ref}"
+            return f"rep {record.ref}"
         case Custodian.CLOSED:
-            return f"nobody: closed as {kept.ref}"
+            return f"nobody: closed as {record.ref}"
         case Custodian.INTAKE:
             return "marketing, at intake"
         case _:
             return "nobody"
 
 
-def _held(house: House, connection: Connection, row: DueRow, now: datetime) -> Held:
+def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now: datetime) -> HoldStatus:
     """Ask the planner as the next sweep would, and name the guard that answers."""
-    parked = row.kind == Custodian.QUEUE and is_parked(row.ref)
-    if row.enrollment_id is None and not parked:
-        return Held(*_off_track(row), None)
+    is_in_parked_queue = row.kind == Custodian.QUEUE and is_parked(row.ref)
+    if row.enrollment_id is None and not is_in_parked_queue:
+        return HoldStatus(*_off_track_reason(row), None)
     try:
-        book = house.rulebooks.current(connection)
+        definitions = ctx.definitions.current(connection)
     except NotFound as error:
-        return Held("fault", str(error), None)
-    program = None if parked else book.programs.get(row.track)
-    if program is None and not parked:
-        return Held("fault", f"track {row.track} is not published; run `nurture publish`", None)
-    full_until = reps_full_until(connection, book, now)
-    view = snapshot.views(house.database, connection, [row], now, house.holidays, full_until)[0].view
+        return HoldStatus("error", str(error), None)
+    program = None if is_in_parked_queue else definitions.programs.get(row.track)
+    if program is None and not is_in_parked_queue:
+        return HoldStatus("error", f"track {row.track} is not published; run `nurture publish`", None)
+    full_until = load_reps_full_until(connection, definitions, now)
+    view = snapshot.load_snapshots(ctx.database, connection, [row], now, ctx.holidays, full_until)[0].view
     try:
-        decision = decide(view, program, book.policy, now)
+        decision = decide(view, program, definitions.policy, now)
     except Exception as error:  # noqa: BLE001 - the sweep keeps such a lead too; here it is told
-        return Held("fault", f"{type(error).__name__}: {error}", None)
-    asked = Asked(view, program, book.policy, now)
-    answering = (one.__name__ for one in GUARDS if one(asked) is not None)
-    guard = next(answering, "")
-    if decision.hold is not None and (not guard or decision.hold is HoldReason.SETTLING):
+        return HoldStatus("error", f"{type(error).__name__}: {error}", None)
+    context = DecisionContext(view, program, definitions.policy, now)
+    holding_guards = (one.__name__ for one in GUARDS if one(context) is not None)
+    guard = next(holding_guards, "")
+    if decision.hold is not None and (not guard or decision.hold is HoldReason.CLICK_GRACE):
         guard = decision.hold.value
     elif guard == requested.__name__:
-        return Held("", decision.because, decision.wake_at, next(answering, ""))
-    return Held(guard, decision.because, decision.wake_at)
+        return HoldStatus("", decision.reason, decision.wake_at, next(holding_guards, ""))
+    return HoldStatus(guard, decision.reason, decision.wake_at)
 
 
-def _off_track(row: DueRow) -> tuple[str, str]:
+def _off_track_reason(row: SnapshotRow) -> tuple[str, str]:
     match row.kind:
         case Custodian.CLOSED:
             return "closed", f"closed as {row.ref}"
@@ -260,43 +275,53 @@ def _off_track(row: DueRow) -> tuple[str, str]:
             return "with_sales", f"custodian is {row.kind}"
 
 
-def summary(trace: Trace) -> list[tuple[str, object]]:
+def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
     """Return what stands above the history, as (name, value) in reading order; nothing that is empty."""
-    stay, held = trace.stay, trace.held
-    free = f"a request is asked before {held.passed}" if held.passed else "nothing holds it"
-    where = f"{stay.track}, step {stay.step}" if stay is not None else ""
-    if stay is not None and stay.visit > 1:
-        where += f", round {stay.visit}"
+    enrollment, hold = explanation.enrollment, explanation.hold
+    no_hold_text = (
+        f"a request is asked before {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
+    )
+    where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
+    if enrollment is not None and enrollment.visit > 1:
+        where += f", round {enrollment.visit}"
     lines: list[tuple[str, object]] = [
-        ("company", trace.company),
-        ("source", trace.source),
-        ("owner", trace.owner),
-        ("since", trace.since),
-        ("next", trace.next_action),
-        ("due (UTC)", trace.due_at),
+        ("company", explanation.company),
+        ("source", explanation.source),
+        ("owner", explanation.owner),
+        ("since", explanation.since),
+        ("next", explanation.next_action),
+        ("due (UTC)", explanation.due_at),
         (
-            "ladder",
-            ", ".join(f"{_STEPS[rung.step]} on {rung.at:%Y-%m-%d %H:%M} UTC" for rung in trace.ladder),
+            "escalation",
+            ", ".join(
+                f"{_STEPS[escalation_step.action]} on {escalation_step.due_at:%Y-%m-%d %H:%M} UTC"
+                for escalation_step in explanation.escalation_steps
+            ),
         ),
         ("on track", where),
-        ("entered", stay.entered_at if stay is not None else None),
-        ("held by", f"{held.guard}: {held.because}" if held.guard else ""),
-        ("now", "" if held.guard else f"{free}: {held.because}"),
-        ("score", trace.engagement),
-        ("fit", f"{trace.fit}: {trace.fit_because}" if trace.fit else ""),
-        *trace.bant.items(),
-        ("decides on", trace.decides_on),
-        ("stated on", trace.decides_stated_at),
-        ("to be called", trace.call_on),
-        ("readiness", trace.readiness),
-        ("basis", trace.basis or "none on record"),
-        ("suppressed", "; ".join(trace.suppressed)),
-        ("paused until", trace.paused_until),
-        ("wants", f"one email in {trace.pace_days} days at most" if trace.pace_days else ""),
-        ("first contact", trace.first_contact_at),
+        ("entered", enrollment.entered_at if enrollment is not None else None),
+        ("held by", f"{hold.guard}: {hold.reason}" if hold.guard else ""),
+        ("now", "" if hold.guard else f"{no_hold_text}: {hold.reason}"),
+        ("score", explanation.engagement),
+        ("fit", f"{explanation.fit}: {explanation.fit_reason}" if explanation.fit else ""),
+        *explanation.bant.items(),
+        ("decides on", explanation.decides_on),
+        ("stated on", explanation.decides_stated_at),
+        ("call back on", explanation.call_on),
+        ("readiness", explanation.readiness),
+        ("consent basis", explanation.consent_basis or "none on record"),
+        ("suppressed", "; ".join(explanation.suppressions)),
+        ("paused until", explanation.paused_until),
+        (
+            "frequency",
+            f"one email in {explanation.touch_interval_days} days at most"
+            if explanation.touch_interval_days
+            else "",
+        ),
+        ("first contact", explanation.first_contact_at),
     ]
     return [(name, value) for name, value in lines if value not in ("", None)]
 
 
-def _rung(rung: Rung) -> str:
-    return f"{_STEPS[rung.step]} on {rung.at:%Y-%m-%d %H:%M} UTC"
+def _describe_step(step: EscalationStep) -> str:
+    return f"{_STEPS[step.action]} on {step.due_at:%Y-%m-%d %H:%M} UTC"

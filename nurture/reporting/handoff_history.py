@@ -9,54 +9,56 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-from nurture.reporting.handoff_history_queries import Ended, Made
+from nurture.reporting.handoff_history_queries import OfferRecord, OutcomeRecord
 
-NOT_MINE: Final = frozenset({"not-mine", "wrong-owner"})
+WRONG_OWNER_REASONS: Final = frozenset({"not-mine", "wrong-owner"})
 """Reject reasons by which a rep says that a lead belongs to somebody else."""
 
-_TAKEN: Final = ("accepted", "lapsed")
+_ACCEPTED_STATES: Final = ("accepted", "lapsed")
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class HandoffHistory:
     """One hand-off from the decision on: its offers, in order, and how the lead ended after it, if it has.
 
-    *until* is when the lead was handed off anew, None for its newest hand-off.
+    *next_handoff_at* is when the lead was handed off anew, None for its newest hand-off.
     """
 
     decided_at: datetime
-    offers: tuple[Made, ...]
-    ended: Ended | None
-    until: datetime | None
+    offers: tuple[OfferRecord, ...]
+    outcome: OutcomeRecord | None
+    next_handoff_at: datetime | None
 
     @property
-    def first(self) -> Made:
+    def first(self) -> OfferRecord:
         """Return the first offer."""
         return self.offers[0]
 
     @property
-    def taken(self) -> Made | None:
+    def accepted_offer(self) -> OfferRecord | None:
         """Return the newest offer that its rep accepted."""
-        return next((one for one in reversed(self.offers) if one.state in _TAKEN), None)
+        return next((one for one in reversed(self.offers) if one.state in _ACCEPTED_STATES), None)
 
     @property
     def followed_up_at(self) -> datetime | None:
         """Return when a rep first got in touch with the lead; who bought was in touch with somebody."""
         known = [one.followed_up_at for one in self.offers if one.followed_up_at]
-        return min(known, default=self.ended.happened_at if self.ended and self.has_won else None)
+        return min(known, default=self.outcome.happened_at if self.outcome and self.has_won else None)
 
     @property
     def has_won(self) -> bool:
         """Return whether the lead bought after this hand-off, and before the next one."""
-        return self.ended is not None and self.ended.closing == "won"
+        return self.outcome is not None and self.outcome.closing == "won"
 
     @property
-    def reached_by_owner(self) -> bool:
+    def was_reached_by_owner(self) -> bool:
         """Return whether the rep who took it was the one who got in touch."""
-        return self.taken is not None and (self.taken.followed_up_at is not None or self.has_won)
+        return self.accepted_offer is not None and (
+            self.accepted_offer.followed_up_at is not None or self.has_won
+        )
 
     @property
-    def ignored(self) -> bool:
+    def was_ignored(self) -> bool:
         """Return whether nobody ever answered, or whoever took it never got in touch and lost it."""
         return all(one.state in ("expired", "lapsed") for one in self.offers)
 
@@ -66,13 +68,15 @@ class Handover:
         return self.offers[-1].state == "offered"
 
     @property
-    def wrong_owner(self) -> bool:
+    def had_wrong_owner(self) -> bool:
         """Return whether its first owner was not the right one: passed on, refused as not theirs, or changed
         in the CRM.
         """
-        passed_on = any(one.state == "reassigned" or one.reason in NOT_MINE for one in self.offers)
-        taken = self.taken
-        return passed_on or (taken is not None and taken.crm_owner not in ("", taken.rep))
+        was_reassigned = any(
+            one.state == "reassigned" or one.reason in WRONG_OWNER_REASONS for one in self.offers
+        )
+        taken = self.accepted_offer
+        return was_reassigned or (taken is not None and taken.crm_owner not in ("", taken.rep))
 
     @property
     def closed_at(self) -> datetime | None:
@@ -82,42 +86,47 @@ class Handover:
             for one in self.offers
             if one.state == "rejected" and one.answered_at
         ]
-        if self.ended is not None:
-            known.append(self.ended.happened_at)
+        if self.outcome is not None:
+            known.append(self.outcome.happened_at)
         return max(min(known), self.decided_at) if known else None
 
-    def followed_up_within(self, span: timedelta) -> bool:
+    def was_followed_up_within(self, span: timedelta) -> bool:
         """Return whether somebody got in touch within *span* of the first offer."""
         at = self.followed_up_at
         return at is not None and at - self.first.offered_at <= span
 
-    def closed_within(self, span: timedelta) -> bool:
+    def was_closed_within(self, span: timedelta) -> bool:
         """Return whether the loop closed within *span* of the decision."""
         return self.closed_at is not None and self.closed_at - self.decided_at <= span
 
 
-def handovers(
-    made: Iterable[Made], handed_off: Mapping[int, Sequence[datetime]], ended: Mapping[int, Sequence[Ended]]
-) -> Iterator[Handover]:
+def group_into_handoffs(
+    all_offers: Iterable[OfferRecord],
+    handed_off: Mapping[int, Sequence[datetime]],
+    outcomes: Mapping[int, Sequence[OutcomeRecord]],
+) -> Iterator[HandoffHistory]:
     """Group offers, which come lead by lead in their order, into hand-offs."""
-    for lead_id, offers in groupby(made, key=attrgetter("lead_id")):
-        chains = list(_chains(offers))
+    for lead_id, offers in groupby(all_offers, key=attrgetter("lead_id")):
+        chains = list(_split_by_handoff(offers))
         before = [None, *(chain[-1].offered_at for chain in chains)]
-        told = handed_off.get(lead_id, ())
-        decided = [_decided(chain[0], told, after) for chain, after in zip(chains, before, strict=False)]
-        for place, chain in enumerate(chains):
-            until = decided[place + 1] if place + 1 < len(chains) else None
-            of_this = (
+        decisions = handed_off.get(lead_id, ())
+        decided = [
+            _find_decision_time(chain[0], decisions, after)
+            for chain, after in zip(chains, before, strict=False)
+        ]
+        for position, chain in enumerate(chains):
+            until = decided[position + 1] if position + 1 < len(chains) else None
+            later_outcomes = (
                 one
-                for one in ended.get(lead_id, ())
-                if one.happened_at >= decided[place] and (until is None or one.happened_at < until)
+                for one in outcomes.get(lead_id, ())
+                if one.happened_at >= decided[position] and (until is None or one.happened_at < until)
             )
-            yield Handover(decided[place], tuple(chain), next(of_this, None), until)
+            yield HandoffHistory(decided[position], tuple(chain), next(later_outcomes, None), until)
 
 
-def _chains(offers: Iterable[Made]) -> Iterator[list[Made]]:
+def _split_by_handoff(offers: Iterable[OfferRecord]) -> Iterator[list[OfferRecord]]:
     """Begin anew with each first round, unless a person only passed the lead on."""
-    chain: list[Made] = []
+    chain: list[OfferRecord] = []
     for one in offers:
         if chain and one.round == 1 and chain[-1].state != "reassigned":
             yield chain
@@ -127,7 +136,9 @@ def _chains(offers: Iterable[Made]) -> Iterator[list[Made]]:
         yield chain
 
 
-def _decided(first: Made, handed_off: Sequence[datetime], after: datetime | None) -> datetime:
+def _find_decision_time(
+    first: OfferRecord, handed_off: Sequence[datetime], after: datetime | None
+) -> datetime:
     """Return the newest decision before the offer, and *after* the lead's last offer before it.
 
     Leads that arrive ready are offered at once, as are those that a rep asks for.

@@ -15,10 +15,10 @@ journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
-vote: Table = sales.Vote.__table__  # type: ignore[attr-defined]
+vote: Table = sales.OfferRating.__table__  # type: ignore[attr-defined]
 
 
-class Made(NamedTuple):
+class OfferRecord(NamedTuple):
     """One offer. *crm_owner* is who owns the lead in the CRM today, "" where that is not known."""
 
     id: int
@@ -36,7 +36,7 @@ class Made(NamedTuple):
     crm_owner: str
 
 
-class Ended(NamedTuple):
+class OutcomeRecord(NamedTuple):
     """One outcome of a lead."""
 
     lead_id: int
@@ -45,7 +45,7 @@ class Ended(NamedTuple):
     amount: float | None
 
 
-def made(connection: Connection, source: str | None = None) -> Iterator[Made]:
+def list_offers(connection: Connection, source: str | None = None) -> Iterator[OfferRecord]:
     """Yield every offer, lead by lead, the oldest of each first."""
     owners = (
         select(crm_link.c.lead_id, func.max(crm_link.c.owner).label("owner"))
@@ -53,9 +53,9 @@ def made(connection: Connection, source: str | None = None) -> Iterator[Made]:
         .group_by(crm_link.c.lead_id)
         .subquery()
     )
-    wanted = (
+    query = (
         select(
-            *(offer.c[name] for name in Made._fields if name in offer.c),
+            *(offer.c[name] for name in OfferRecord._fields if name in offer.c),
             vote.c.useful,
             func.coalesce(owners.c.owner, ""),
         )
@@ -64,27 +64,27 @@ def made(connection: Connection, source: str | None = None) -> Iterator[Made]:
         .order_by(offer.c.lead_id, offer.c.id)
     )
     if source is not None:
-        wanted = wanted.join(lead, lead.c.id == offer.c.lead_id).where(lead.c.source == source)
-    return (Made._make(row) for row in connection.execute(wanted))
+        query = query.join(lead, lead.c.id == offer.c.lead_id).where(lead.c.source == source)
+    return (OfferRecord._make(row) for row in connection.execute(query))
 
 
-def handed_off(connection: Connection) -> dict[int, list[datetime]]:
+def list_handoff_times(connection: Connection) -> dict[int, list[datetime]]:
     """Return when each lead was handed off, the first time first."""
-    wanted = select(journal.c.lead_id, journal.c.at).where(journal.c.event == "hand_off")
+    query = select(journal.c.lead_id, journal.c.at).where(journal.c.event == "hand_off")
     found: dict[int, list[datetime]] = {}
-    for lead_id, at in connection.execute(wanted.order_by(journal.c.id)):
+    for lead_id, at in connection.execute(query.order_by(journal.c.id)):
         found.setdefault(lead_id, []).append(at)
     return found
 
 
-def ended(connection: Connection) -> dict[int, list[Ended]]:
+def list_outcomes(connection: Connection) -> dict[int, list[OutcomeRecord]]:
     """Return the outcomes of each lead that had an offer, the first one first."""
-    wanted = (
-        select(*(outcome.c[name] for name in Ended._fields))
+    query = (
+        select(*(outcome.c[name] for name in OutcomeRecord._fields))
         .where(outcome.c.lead_id.in_(select(offer.c.lead_id)))
         .order_by(outcome.c.happened_at, outcome.c.id)
     )
-    found: dict[int, list[Ended]] = {}
-    for row in map(Ended._make, connection.execute(wanted)):
+    found: dict[int, list[OutcomeRecord]] = {}
+    for row in map(OutcomeRecord._make, connection.execute(query)):
         found.setdefault(row.lead_id, []).append(row)
     return found

@@ -13,9 +13,9 @@ from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
 from nurture.errors import NotFound
 from nurture.journey.leads import history_queries, snapshot
-from nurture.journey.leads.history_queries import Kept
+from nurture.journey.leads.history_queries import LeadRecord
 from nurture.journey.tracks.touch_email import full_name
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class LeadRow:
 
 
 def list_leads(
-    house: House,
+    ctx: AppContext,
     now: datetime,
     *,
     custodian: str | None = None,
@@ -49,45 +49,45 @@ def list_leads(
         near = get_close_matches(custodian, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise NotFound(f"There is no custodian {custodian!r}.{hint} Known: {', '.join(known)}.")
-    with house.database.read() as connection:
-        rows = history_queries.listing(
+    with ctx.database.read() as connection:
+        rows = history_queries.list_leads(
             connection, custodian=custodian, track=track, source=source, queue=queue, limit=limit
         )
-        points = points_of(house, connection)
+        points = load_points(ctx, connection)
     return [
         LeadRow(
             row.id,
-            full_name(row.facts),
-            str(row.facts.get("company") or ""),
+            full_name(row.fields),
+            str(row.fields.get("company") or ""),
             row.source,
             row.kind or "nobody",
             row.ref or "",
             row.next_action or "",
             row.due_at,
-            engagement_now(row, points, now),
+            current_engagement(row, points, now),
         )
         for row in rows
     ]
 
 
-def points_of(house: House, connection: Connection) -> Points:
+def load_points(ctx: AppContext, connection: Connection) -> Points:
     """Return what the published policy says that signals are worth; nothing without one."""
     try:
-        return house.rulebooks.current(connection).policy.points
+        return ctx.definitions.current(connection).policy.points
     except NotFound:
         return Points()
 
 
-def fit_of(house: House, connection: Connection, row: Kept) -> tuple[str, str]:
+def load_fit(ctx: AppContext, connection: Connection, row: LeadRecord) -> tuple[str, str]:
     """Return the lead's fit letter by the published policy, and why; ("", "") where nothing gives letters."""
     try:
-        return house.rulebooks.current(connection).policy.grade(row.facts)
+        return ctx.definitions.current(connection).policy.grade(row.fields)
     except NotFound:
         return "", ""
 
 
-def engagement_now(row: Kept, points: Points, now: datetime) -> float:
+def current_engagement(row: LeadRecord, points: Points, now: datetime) -> float:
     """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
     sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
-    engagement = snapshot.kept(sums, row.engagement_at, row.scored_under)
-    return round(scoring.value_at(engagement, points, max(now, row.engagement_at or now)), 1)
+    engagement = snapshot.stored_engagement(sums, row.engagement_at, row.points_key)
+    return round(scoring.engagement_value_at(engagement, points, max(now, row.engagement_at or now)), 1)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nurture.domain.signals import SignalVerdict
 from nurture.reporting import queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 class LinkRow(NamedTuple):
@@ -23,9 +23,9 @@ class LinkRow(NamedTuple):
     bots: int
 
 
-def clicks_per_link(house: House, track: str | None = None) -> list[LinkRow]:
+def clicks_per_link(ctx: AppContext, track: str | None = None) -> list[LinkRow]:
     """Return every link that was ever followed, within each email the most followed first."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         found = queries.clicks_by_link(connection)
         sent = queries.messages_by_step(connection)
     counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
@@ -39,5 +39,5 @@ def clicks_per_link(house: House, track: str | None = None) -> list[LinkRow]:
         )
         total = sent.get((of_track, step), (0, 0))[0]
         rows.append(LinkRow(of_track, step, link, leads, clicks, total, suspects, bots))
-    mine = [one for one in rows if track is None or one.track == track]
-    return sorted(mine, key=lambda one: (one.track, one.step, -one.leads, -one.clicks, one.link))
+    selected = [one for one in rows if track is None or one.track == track]
+    return sorted(selected, key=lambda one: (one.track, one.step, -one.leads, -one.clicks, one.link))

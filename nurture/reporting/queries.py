@@ -24,9 +24,11 @@ outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
 # The journal says "left" and "closed" of leads that go, not of leads that are held.
-_HOLDS: Final = [one.value for one in HoldReason if one not in (HoldReason.LEFT, HoldReason.CLOSED)]
+_HOLD_EVENTS: Final = [
+    one.value for one in HoldReason if one not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)
+]
 
-Place = tuple[str, str]
+StepKey = tuple[str, str]
 """A track and a step, "" where the step is not known."""
 
 
@@ -37,9 +39,9 @@ class HandoffRow(NamedTuple):
     lead_id: int
     track: str | None
     rule: str
-    because: str
+    handoff_reason: str
     rep: str
-    routed_because: str
+    routing_reason: str
     policy_version: int
     state: str
     reason: str | None
@@ -66,56 +68,52 @@ class WonRow(NamedTuple):
     amount: float
 
 
-def messages_by_step(connection: Connection) -> dict[Place, tuple[int, int]]:
+def messages_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
     """Return how many touches of each step were sent, and how many were called off."""
     sent = func.count(message.c.accepted_at)
     off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
-    wanted = (
+    query = (
         select(message.c.track, message.c.step, sent, off)
         .where(message.c.kind == "touch")
         .group_by(message.c.track, message.c.step)
     )
-    return {(row[0] or "", row[1]): (row[2], row[3]) for row in connection.execute(wanted)}
+    return {(row[0] or "", row[1]): (row[2], row[3]) for row in connection.execute(query)}
 
 
-def holds_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+def holds_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
     """Return how often a decision held on each step, by reason."""
-    wanted = (
+    query = (
         select(journal.c.track, journal.c.step, journal.c.event, func.count())
-        .where(
-            journal.c.stage == "advance",
-            journal.c.track.is_not(None),
-            journal.c.event.in_(_HOLDS),
-        )
+        .where(journal.c.stage == "advance", journal.c.track.is_not(None), journal.c.event.in_(_HOLD_EVENTS))
         .group_by(journal.c.track, journal.c.step, journal.c.event)
     )
-    found: dict[Place, dict[str, int]] = {}
-    for track, step, reason, number in connection.execute(wanted):
+    found: dict[StepKey, dict[str, int]] = {}
+    for track, step, reason, number in connection.execute(query):
         found.setdefault((track, step or ""), {})[reason] = number
     return found
 
 
-def standing_by_step(connection: Connection) -> dict[Place, tuple[int, int]]:
+def count_enrolled_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
     """Return how many leads stand on each step now, and how many stand still there while sales has them."""
     with_sales = func.sum(case((custody.c.kind == Custodian.TRACK.value, 0), else_=1))
-    wanted = (
+    query = (
         select(enrollment.c.track, enrollment.c.step, func.count(), with_sales)
         .join(custody, custody.c.lead_id == enrollment.c.lead_id)
         .where(enrollment.c.ended_at.is_(None))
         .group_by(enrollment.c.track, enrollment.c.step)
     )
-    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in connection.execute(wanted)}
+    return {(row[0], row[1]): (row[2] - row[3], row[3]) for row in connection.execute(query)}
 
 
-def signals_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+def signals_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
     """Return how many leads did what in answer to each step, as far as people did it, by kind."""
-    wanted = (
+    query = (
         select(signal.c.track, signal.c.step, signal.c.kind, func.count(distinct(signal.c.lead_id)))
         .where(signal.c.track.is_not(None), signal.c.verdict == "human")
         .group_by(signal.c.track, signal.c.step, signal.c.kind)
     )
-    found: dict[Place, dict[str, int]] = {}
-    for track, step, kind, number in connection.execute(wanted):
+    found: dict[StepKey, dict[str, int]] = {}
+    for track, step, kind, number in connection.execute(query):
         found.setdefault((track, step or ""), {})[kind] = number
     return found
 
@@ -124,89 +122,89 @@ def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int
     """Return (track, step, link, verdict, clicks, leads) of every link that was followed."""
     clicks, leads = func.count(), func.count(distinct(signal.c.lead_id))
     names = (signal.c.track, signal.c.step, signal.c.link, signal.c.verdict)
-    wanted = (
+    query = (
         select(*names, clicks, leads)
         .where(signal.c.kind == "clicked", signal.c.track.is_not(None), signal.c.link.is_not(None))
         .group_by(*names)
     )
-    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in connection.execute(wanted)]
+    return [(row[0], row[1] or "", row[2], row[3], row[4], row[5]) for row in connection.execute(query)]
 
 
-def ended_by_step(connection: Connection) -> dict[Place, dict[str, int]]:
+def ended_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
     """Return how many stays ended on each step, by reason."""
-    wanted = (
+    query = (
         select(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason, func.count())
         .where(enrollment.c.ended_at.is_not(None))
         .group_by(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason)
     )
-    found: dict[Place, dict[str, int]] = {}
-    for track, step, reason, number in connection.execute(wanted):
+    found: dict[StepKey, dict[str, int]] = {}
+    for track, step, reason, number in connection.execute(query):
         found.setdefault((track, step), {})[reason or ""] = number
     return found
 
 
-def handed_off_by_step(connection: Connection) -> dict[Place, int]:
+def handed_off_by_step(connection: Connection) -> dict[StepKey, int]:
     """Return how often a lead on each step was handed off."""
-    wanted = (
+    query = (
         select(journal.c.track, journal.c.step, func.count())
         .where(journal.c.event == "hand_off", journal.c.track.is_not(None))
         .group_by(journal.c.track, journal.c.step)
     )
-    return {(track, step or ""): number for track, step, number in connection.execute(wanted)}
+    return {(track, step or ""): number for track, step, number in connection.execute(query)}
 
 
-def _of_source(wanted: Select[Any], key: Any, source: str | None) -> Select[Any]:
+def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Select[Any]:
     if source is None:
-        return wanted
-    return wanted.join(lead, lead.c.id == key).where(lead.c.source == source)
+        return query
+    return query.join(lead, lead.c.id == key).where(lead.c.source == source)
 
 
 def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, int]:
     """Return how many leads each readiness rule classified; "" for those that none has yet."""
-    wanted = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
+    query = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
     if source is not None:
-        wanted = wanted.where(lead.c.source == source)
-    return dict(connection.execute(wanted).tuples().all())
+        query = query.where(lead.c.source == source)
+    return dict(connection.execute(query).tuples().all())
 
 
 def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]:
     """Return how many leads were ever on each track."""
-    wanted = (
+    query = (
         select(enrollment.c.track, func.count(distinct(enrollment.c.lead_id)))
         .select_from(enrollment)
         .group_by(enrollment.c.track)
         .order_by(enrollment.c.track)
     )
-    return dict(connection.execute(_of_source(wanted, enrollment.c.lead_id, source)).tuples().all())
+    return dict(connection.execute(_filter_by_source(query, enrollment.c.lead_id, source)).tuples().all())
 
 
 def leads_by_event(connection: Connection, events: tuple[str, ...], source: str | None) -> dict[str, int]:
     """Return how many leads the journal has each of *events* of."""
-    wanted = (
+    query = (
         select(journal.c.event, func.count(distinct(journal.c.lead_id)))
         .select_from(journal)
         .where(journal.c.event.in_(events))
         .group_by(journal.c.event)
     )
-    return dict(connection.execute(_of_source(wanted, journal.c.lead_id, source)).tuples().all())
+    return dict(connection.execute(_filter_by_source(query, journal.c.lead_id, source)).tuples().all())
 
 
-def recycled(connection: Connection, source: str | None) -> int:
+def count_recycled(connection: Connection, source: str | None) -> int:
     """Return how many leads came back from sales to a track."""
     back = select(func.count(distinct(journal.c.lead_id))).where(
         journal.c.custody_from.in_((Custodian.OFFER.value, Custodian.REP.value)),
         journal.c.custody_to == Custodian.TRACK.value,
     )
     number: int = connection.execute(
-        _of_source(back.select_from(journal), journal.c.lead_id, source)
+        _filter_by_source(back.select_from(journal), journal.c.lead_id, source)
     ).scalar_one()
     return number
 
 
 def offers_by_state(connection: Connection, source: str | None) -> dict[str, int]:
     """Return how many hand-offs there are in each state."""
-    wanted = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
-    return dict(connection.execute(_of_source(wanted, offer.c.lead_id, source)).tuples().all())
+    query = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
+    return dict(connection.execute(_filter_by_source(query, offer.c.lead_id, source)).tuples().all())
 
 
 def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[str, str], int]:
@@ -215,8 +213,8 @@ def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[s
         (custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value, Custodian.INTAKE.value)), ""),
         else_=custody.c.ref,
     )
-    wanted = select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
-    rows = connection.execute(_of_source(wanted, custody.c.lead_id, source))
+    query = select(custody.c.kind, named, func.count()).select_from(custody).group_by(custody.c.kind, named)
+    rows = connection.execute(_filter_by_source(query, custody.c.lead_id, source))
     return {(kind, ref): number for kind, ref, number in rows}
 
 
@@ -226,22 +224,22 @@ def touches_by_week(database: Database, connection: Connection) -> tuple[list[We
     week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
     sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
     touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
-    heard = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
+    leads_touched = select(week, func.count(distinct(message.c.lead_id))).where(sent).group_by(week)
     rows = [WeekRow._make(row) for row in connection.execute(touches)]
-    return rows, dict(connection.execute(heard).tuples().all())
+    return rows, dict(connection.execute(leads_touched).tuples().all())
 
 
-def handoffs(connection: Connection) -> list[HandoffRow]:
+def list_handoffs(connection: Connection) -> list[HandoffRow]:
     """Return every hand-off, the oldest first."""
-    wanted = (
+    query = (
         select(
             offer.c.id,
             offer.c.lead_id,
             enrollment.c.track,
             offer.c.rule,
-            offer.c.because,
+            offer.c.handoff_reason,
             offer.c.rep,
-            offer.c.routed_because,
+            offer.c.routing_reason,
             offer.c.policy_version,
             offer.c.state,
             offer.c.reason,
@@ -255,7 +253,7 @@ def handoffs(connection: Connection) -> list[HandoffRow]:
         .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
         .order_by(offer.c.id)
     )
-    return [HandoffRow._make(row) for row in connection.execute(wanted)]
+    return [HandoffRow._make(row) for row in connection.execute(query)]
 
 
 def wins_by_days(
@@ -277,7 +275,7 @@ def wins_by_days(
         .subquery()
     )
     days = days_between(database, lead.c.first_contact_at, first.c.at)
-    wanted = (
+    query = (
         select(days, func.count(), func.sum(first.c.amount))
         .select_from(first)
         .join(lead, lead.c.id == first.c.lead_id)
@@ -289,4 +287,4 @@ def wins_by_days(
         .group_by(days)
         .order_by(days)
     )
-    return [WonRow._make(row) for row in connection.execute(wanted)]
+    return [WonRow._make(row) for row in connection.execute(query)]

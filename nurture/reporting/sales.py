@@ -12,20 +12,23 @@ from sqlalchemy import Connection
 
 from nurture.domain.planning import calendar
 from nurture.domain.policy.team import Rep
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.reporting import handoff_history_queries
-from nurture.reporting.handoff_history import Handover, handovers
-from nurture.reporting.sales_rates import CLOSURES, Rate, rates
+from nurture.reporting.handoff_history import HandoffHistory, group_into_handoffs
+from nurture.reporting.sales_rates import CLOSE_WINDOWS, SalesRate, compute_rates
 from nurture.reporting.tracks import Wins, wins_by_age
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
-class ByRule:
-    """What reps did with what one rule of the policy handed off; hand-offs still open are in *made* only."""
+class RuleStats:
+    """What reps did with what one rule of the policy handed off.
+
+    Hand-offs that are still open are in *handed_off* only.
+    """
 
     rule: str
-    made: int
+    handed_off: int
     accepted: int
     rejected: int
     unanswered: int
@@ -34,12 +37,12 @@ class ByRule:
     @property
     def acceptance(self) -> float | None:
         """Return how many of those that are answered, or were to be by now, a rep accepted."""
-        over = self.accepted + self.rejected + self.unanswered
-        return self.accepted / over if over else None
+        decided = self.accepted + self.rejected + self.unanswered
+        return self.accepted / decided if decided else None
 
 
 @dataclass(frozen=True, slots=True)
-class ByRep:
+class RepStats:
     """What one rep was offered and did.
 
     *hours_to_accept* is the median, *peak* the most offers on one day of theirs.
@@ -73,7 +76,7 @@ class Month:
 
 
 @dataclass(frozen=True, slots=True)
-class Waited:
+class TimeToOwner:
     """Hours from the decision to hand off to a rep who owns the lead."""
 
     leads: int
@@ -94,39 +97,39 @@ class SalesReport:
     source: str | None
     handed_off: int
     still_open: int
-    rates: tuple[Rate, ...]
-    time_to_owner: Waited
-    rules: tuple[ByRule, ...]
+    rates: tuple[SalesRate, ...]
+    time_to_owner: TimeToOwner
+    rules: tuple[RuleStats, ...]
     reasons: tuple[tuple[str, str, int], ...]
     """Why reps gave leads back: code, label of today's policy, how often."""
-    reps: tuple[ByRep, ...]
+    reps: tuple[RepStats, ...]
     months: tuple[Month, ...]
     wins: Wins
 
 
 def report_sales(
-    house: House,
+    ctx: AppContext,
     now: datetime,
     since: date | None = None,
     until: date | None = None,
     source: str | None = None,
 ) -> SalesReport:
-    """Return the sales report in a constant number of statements; Refused if *until* is before *since*.
+    """Return the sales report in a constant number of statements; InvalidState if *until* is before *since*.
 
     Hand-offs count by the day of the decision, wins by the day of winning.
     """
     begins, ends = _bounds(since, until)
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         found = [
             one
-            for one in handovers(
-                handoff_history_queries.made(connection, source),
-                handoff_history_queries.handed_off(connection),
-                handoff_history_queries.ended(connection),
+            for one in group_into_handoffs(
+                handoff_history_queries.list_offers(connection, source),
+                handoff_history_queries.list_handoff_times(connection),
+                handoff_history_queries.list_outcomes(connection),
             )
             if begins <= one.decided_at <= ends
         ]
-        reps, labels = _named(house, connection)
+        reps, labels = _load_reps_and_labels(ctx, connection)
     return SalesReport(
         at=now,
         since=since,
@@ -134,94 +137,98 @@ def report_sales(
         source=source,
         handed_off=len(found),
         still_open=sum(one.is_open for one in found),
-        rates=rates(found, now),
-        time_to_owner=_waited(found),
+        rates=compute_rates(found, now),
+        time_to_owner=_time_to_owner(found),
         rules=_by_rule(found),
         reasons=_reasons(found, labels),
         reps=_by_rep(found, reps),
         months=_by_month(found),
-        wins=wins_by_age(house, begins, ends, source),
+        wins=wins_by_age(ctx, begins, ends, source),
     )
 
 
 def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]:
     if since is not None and until is not None and until < since:
-        raise Refused(f"The report would end on {until}, before it begins on {since}. Turn the days round.")
+        raise InvalidState(
+            f"The report would end on {until}, before it begins on {since}. Turn the days round."
+        )
     begins = datetime.combine(since or date.min, time.min, UTC)
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
 
-def _named(house: House, connection: Connection) -> tuple[dict[str, Rep], dict[str, str]]:
+def _load_reps_and_labels(ctx: AppContext, connection: Connection) -> tuple[dict[str, Rep], dict[str, str]]:
     try:
-        policy = house.rulebooks.current(connection).policy
+        policy = ctx.definitions.current(connection).policy
     except NotFound:
         return {}, {}
     labels = {code: reason.label for code, reason in policy.reject_reasons.items()}
     return {rep.id: rep for rep in policy.reps}, labels
 
 
-def _waited(found: Sequence[Handover]) -> Waited:
+def _time_to_owner(found: Sequence[HandoffHistory]) -> TimeToOwner:
     hours = sorted(
-        (one.taken.answered_at - one.decided_at) / timedelta(hours=1)
+        (one.accepted_offer.answered_at - one.decided_at) / timedelta(hours=1)
         for one in found
-        if one.taken is not None and one.taken.answered_at is not None
+        if one.accepted_offer is not None and one.accepted_offer.answered_at is not None
     )
-    return Waited(len(hours), percentile(hours, 0.5), percentile(hours, 0.95))
+    return TimeToOwner(len(hours), percentile(hours, 0.5), percentile(hours, 0.95))
 
 
-def percentile(ordered: Sequence[float], part: float) -> float | None:
-    """Return the smallest value that *part* of the ordered values do not exceed; None of no values."""
-    return round(ordered[max(ceil(part * len(ordered)) - 1, 0)], 2) if ordered else None
+def percentile(ordered: Sequence[float], fraction: float) -> float | None:
+    """Return the smallest value that *fraction* of the ordered values do not exceed; None of no values."""
+    return round(ordered[max(ceil(fraction * len(ordered)) - 1, 0)], 2) if ordered else None
 
 
-def _by_rule(found: Iterable[Handover]) -> tuple[ByRule, ...]:
-    groups: dict[str, list[Handover]] = defaultdict(list)
+def _by_rule(found: Iterable[HandoffHistory]) -> tuple[RuleStats, ...]:
+    groups: dict[str, list[HandoffHistory]] = defaultdict(list)
     for one in found:
         groups[one.first.rule].append(one)
     rows = (
-        ByRule(
+        RuleStats(
             rule,
             len(of),
-            sum(one.taken is not None for one in of),
-            sum(one.taken is None and one.offers[-1].state == "rejected" for one in of),
-            sum(one.taken is None and one.offers[-1].state in ("expired", "withdrawn") for one in of),
+            sum(one.accepted_offer is not None for one in of),
+            sum(one.accepted_offer is None and one.offers[-1].state == "rejected" for one in of),
+            sum(
+                one.accepted_offer is None and one.offers[-1].state in ("expired", "withdrawn") for one in of
+            ),
             sum(one.has_won for one in of),
         )
         for rule, of in groups.items()
     )
-    return tuple(sorted(rows, key=lambda row: (-row.made, row.rule)))
+    return tuple(sorted(rows, key=lambda row: (-row.handed_off, row.rule)))
 
 
-def _reasons(found: Iterable[Handover], labels: dict[str, str]) -> tuple[tuple[str, str, int], ...]:
-    given = Counter(
+def _reasons(found: Iterable[HandoffHistory], labels: dict[str, str]) -> tuple[tuple[str, str, int], ...]:
+    reason_counts = Counter(
         offer.reason for one in found for offer in one.offers if offer.state == "rejected" and offer.reason
     )
-    return tuple((code, labels.get(code, code), number) for code, number in given.most_common())
+    return tuple((code, labels.get(code, code), number) for code, number in reason_counts.most_common())
 
 
-def _by_rep(found: Iterable[Handover], reps: dict[str, Rep]) -> tuple[ByRep, ...]:
-    offers: dict[str, list[handoff_history_queries.Made]] = defaultdict(list)
+def _by_rep(found: Iterable[HandoffHistory], reps: dict[str, Rep]) -> tuple[RepStats, ...]:
+    offers: dict[str, list[handoff_history_queries.OfferRecord]] = defaultdict(list)
     wins: dict[str, list[float]] = defaultdict(list)
     for one in found:
         for offer in one.offers:
             offers[offer.rep].append(offer)
-        if one.ended is not None and one.has_won:
-            owner = one.taken or one.offers[-1]
-            wins[owner.rep].append(one.ended.amount or 0.0)
-    return tuple(_of_rep(name, offers[name], wins[name], reps.get(name)) for name in sorted(offers))
+        if one.outcome is not None and one.has_won:
+            owner = one.accepted_offer or one.offers[-1]
+            wins[owner.rep].append(one.outcome.amount or 0.0)
+    return tuple(_one_rep_stats(name, offers[name], wins[name], reps.get(name)) for name in sorted(offers))
 
 
-def _of_rep(
-    name: str, offers: Sequence[handoff_history_queries.Made], wins: Sequence[float], rep: Rep | None
-) -> ByRep:
+def _one_rep_stats(
+    name: str, offers: Sequence[handoff_history_queries.OfferRecord], wins: Sequence[float], rep: Rep | None
+) -> RepStats:
     taken = [one for one in offers if one.state in ("accepted", "lapsed")]
     hours = sorted(
         (one.answered_at - one.offered_at) / timedelta(hours=1) for one in taken if one.answered_at
     )
     zone = rep.hours.zone if rep is not None else "UTC"
-    days = Counter(calendar.local(one.offered_at, zone).date() for one in offers)
+    days = Counter(calendar.to_local(one.offered_at, zone).date() for one in offers)
     votes = Counter(one.useful for one in offers)
-    return ByRep(
+    return RepStats(
         rep=name,
         offered=len(offers),
         accepted=len(taken),
@@ -238,17 +245,17 @@ def _of_rep(
     )
 
 
-def _by_month(found: Iterable[Handover]) -> tuple[Month, ...]:
-    groups: dict[str, list[Handover]] = defaultdict(list)
+def _by_month(found: Iterable[HandoffHistory]) -> tuple[Month, ...]:
+    groups: dict[str, list[HandoffHistory]] = defaultdict(list)
     for one in found:
         groups[f"{one.decided_at:%Y-%m}"].append(one)
     return tuple(
         Month(
             month,
             len(of),
-            sum(one.taken is not None for one in of),
-            sum(one.reached_by_owner for one in of),
-            sum(one.closed_within(CLOSURES[0]) for one in of),
+            sum(one.accepted_offer is not None for one in of),
+            sum(one.was_reached_by_owner for one in of),
+            sum(one.was_closed_within(CLOSE_WINDOWS[0]) for one in of),
             sum(one.has_won for one in of),
         )
         for month, of in sorted(groups.items())

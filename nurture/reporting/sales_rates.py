@@ -7,82 +7,95 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from nurture.reporting.handoff_history import Handover
+from nurture.reporting.handoff_history import HandoffHistory
 
-NEVER_AFTER: Final = timedelta(days=7)
-CLOSURES: Final = (timedelta(days=30), timedelta(days=90))
+FOLLOW_UP_WINDOW: Final = timedelta(days=7)
+CLOSE_WINDOWS: Final = (timedelta(days=30), timedelta(days=90))
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class SalesRate:
     """A share of hand-offs, and the figure of the trade press beside it, "" where there is none."""
 
     name: str
-    part: int
-    whole: int
-    elsewhere: str
-    means: str
+    count: int
+    total: int
+    benchmark: str
+    definition: str
 
     @property
     def share(self) -> float | None:
         """Return the share, None of nothing."""
-        return self.part / self.whole if self.whole else None
+        return self.count / self.total if self.total else None
 
 
-class _Asked(NamedTuple):
-    """What one share counts: of hand-offs at least so old, and if *answered*, of those not open any more."""
+class _RateDefinition(NamedTuple):
+    """What one share counts: of hand-offs at least *min_age* old, if *closed_only* of those not open."""
 
     name: str
-    is_so: Callable[[Handover], bool]
-    elsewhere: str
-    means: str
-    older: timedelta = timedelta.min
-    answered: bool = False
+    matches: Callable[[HandoffHistory], bool]
+    benchmark: str
+    definition: str
+    min_age: timedelta = timedelta.min
+    closed_only: bool = False
 
 
-def rates(found: Sequence[Handover], now: datetime) -> tuple[Rate, ...]:
+def compute_rates(found: Sequence[HandoffHistory], now: datetime) -> tuple[SalesRate, ...]:
     """Return every share of the hand-offs in *found*."""
-    return tuple(_rate(asked, found, now) for asked in _ASKED)
+    return tuple(_compute_rate(rate_definition, found, now) for rate_definition in _RATE_DEFINITIONS)
 
 
-def _rate(asked: _Asked, found: Sequence[Handover], now: datetime) -> Rate:
+def _compute_rate(
+    rate_definition: _RateDefinition, found: Sequence[HandoffHistory], now: datetime
+) -> SalesRate:
     of = [
-        one for one in found if now - one.decided_at >= asked.older and not (asked.answered and one.is_open)
+        one
+        for one in found
+        if now - one.decided_at >= rate_definition.min_age
+        and not (rate_definition.closed_only and one.is_open)
     ]
-    return Rate(asked.name, sum(map(asked.is_so, of)), len(of), asked.elsewhere, asked.means)
-
-
-def _closed_within(span: timedelta) -> _Asked:
-    return _Asked(
-        f"loop closed in {span.days} days",
-        lambda one: one.closed_within(span),
-        "",
-        f"won, lost or given back with a reason within {span.days} days; younger ones left out",
-        older=span,
+    return SalesRate(
+        rate_definition.name,
+        sum(map(rate_definition.matches, of)),
+        len(of),
+        rate_definition.benchmark,
+        rate_definition.definition,
     )
 
 
-_ASKED: Final = (
-    _Asked(
+def _closed_within_rate(span: timedelta) -> _RateDefinition:
+    return _RateDefinition(
+        f"loop closed in {span.days} days",
+        lambda one: one.was_closed_within(span),
+        "",
+        f"won, lost or given back with a reason within {span.days} days; younger ones left out",
+        min_age=span,
+    )
+
+
+_RATE_DEFINITIONS: Final = (
+    _RateDefinition(
         "wrong owner",
-        lambda one: one.wrong_owner,
+        lambda one: one.had_wrong_owner,
         "25.5 %",
         "passed on by hand, refused as not theirs, or owned by somebody else in the CRM by now",
     ),
-    _Asked("reached", lambda one: one.reached_by_owner, "30 %", "whoever took the lead got in touch with it"),
-    _Asked(
+    _RateDefinition(
+        "reached", lambda one: one.was_reached_by_owner, "30 %", "whoever took the lead got in touch with it"
+    ),
+    _RateDefinition(
         "never followed up",
-        lambda one: not one.followed_up_within(NEVER_AFTER),
+        lambda one: not one.was_followed_up_within(FOLLOW_UP_WINDOW),
         "50-70 %",
         "nobody got in touch within 7 days of the first offer; younger ones left out",
-        older=NEVER_AFTER,
+        min_age=FOLLOW_UP_WINDOW,
     ),
-    _Asked(
+    _RateDefinition(
         "ignored",
-        lambda one: one.ignored,
+        lambda one: one.was_ignored,
         "80 %",
         "nobody answered the offer, or took it and never got in touch; open ones left out",
-        answered=True,
+        closed_only=True,
     ),
-    *map(_closed_within, CLOSURES),
+    *map(_closed_within_rate, CLOSE_WINDOWS),
 )

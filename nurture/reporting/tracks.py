@@ -14,8 +14,8 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
 from nurture.errors import NotFound
 from nurture.reporting import queries
-from nurture.reporting.queries import Place
-from nurture.runtime.context import House
+from nurture.reporting.queries import StepKey
+from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class StepReport:
     step: str
     is_email: bool
     sent: int = 0
-    called_off: int = 0
-    held: Mapping[str, int] = field(default_factory=dict)
+    cancelled: int = 0
+    holds: Mapping[str, int] = field(default_factory=dict)
     """How often a decision held here, by reason."""
     waiting: int = 0
     with_sales: int = 0
@@ -35,7 +35,7 @@ class StepReport:
     clicked: int = 0
     replied: int = 0
     unsubscribed: int = 0
-    left: Mapping[str, int] = field(default_factory=dict)
+    exits: Mapping[str, int] = field(default_factory=dict)
     """Stays that ended here, by reason; accepted hand-offs are not among them."""
     handed_off: int = 0
 
@@ -87,9 +87,9 @@ class HandoffReport:
     lead_id: int
     track: str | None
     rule: str
-    because: str
+    handoff_reason: str
     rep: str
-    routed_because: str
+    routing_reason: str
     policy_version: int
     state: str
     reason: str | None
@@ -131,45 +131,47 @@ BANDS: Final = (
 )
 
 
-def report_tracks(house: House) -> list[StepReport]:
+def report_tracks(ctx: AppContext) -> list[StepReport]:
     """Return every email step, and every other step on which something happened, in the tracks' order."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         messages = queries.messages_by_step(connection)
         holds = queries.holds_by_step(connection)
-        standing = queries.standing_by_step(connection)
-        deeds = queries.signals_by_step(connection)
+        enrolled = queries.count_enrolled_by_step(connection)
+        signals = queries.signals_by_step(connection)
         ends = queries.ended_by_step(connection)
         handed_off = queries.handed_off_by_step(connection)
-        programs = _programs(house, connection)
-    places = {*messages, *holds, *standing, *deeds, *ends, *handed_off, *_emails(programs)}
+        programs = _programs(ctx, connection)
+    step_keys = {*messages, *holds, *enrolled, *signals, *ends, *handed_off, *_emails(programs)}
     emails = {*_emails(programs), *messages}
     return [
         StepReport(
-            *place,
-            is_email=place in emails,
-            sent=messages.get(place, (0, 0))[0],
-            called_off=messages.get(place, (0, 0))[1],
-            held=holds.get(place, {}),
-            waiting=standing.get(place, (0, 0))[0],
-            with_sales=standing.get(place, (0, 0))[1],
-            clicked=deeds.get(place, {}).get("clicked", 0),
-            replied=deeds.get(place, {}).get("replied", 0),
-            unsubscribed=deeds.get(place, {}).get("unsubscribed", 0),
-            left={why: number for why, number in ends.get(place, {}).items() if why != "accepted"},
-            handed_off=handed_off.get(place, 0),
+            *step_key,
+            is_email=step_key in emails,
+            sent=messages.get(step_key, (0, 0))[0],
+            cancelled=messages.get(step_key, (0, 0))[1],
+            holds=holds.get(step_key, {}),
+            waiting=enrolled.get(step_key, (0, 0))[0],
+            with_sales=enrolled.get(step_key, (0, 0))[1],
+            clicked=signals.get(step_key, {}).get("clicked", 0),
+            replied=signals.get(step_key, {}).get("replied", 0),
+            unsubscribed=signals.get(step_key, {}).get("unsubscribed", 0),
+            exits={
+                reason: number for reason, number in ends.get(step_key, {}).items() if reason != "accepted"
+            },
+            handed_off=handed_off.get(step_key, 0),
         )
-        for place in _in_order(places, programs)
+        for step_key in _sort_by_track(step_keys, programs)
     ]
 
 
-def _programs(house: House, connection: Connection) -> Mapping[str, Program]:
+def _programs(ctx: AppContext, connection: Connection) -> Mapping[str, Program]:
     try:
-        return house.rulebooks.current(connection).programs
+        return ctx.definitions.current(connection).programs
     except NotFound:
         return {}
 
 
-def _emails(programs: Mapping[str, Program]) -> set[Place]:
+def _emails(programs: Mapping[str, Program]) -> set[StepKey]:
     return {
         (program.track, instruction.step)
         for program in programs.values()
@@ -178,29 +180,29 @@ def _emails(programs: Mapping[str, Program]) -> set[Place]:
     }
 
 
-def _in_order(places: Iterable[Place], programs: Mapping[str, Program]) -> list[Place]:
+def _sort_by_track(step_keys: Iterable[StepKey], programs: Mapping[str, Program]) -> list[StepKey]:
     """Sort by track, then as its newest version goes; steps that are gone come last."""
 
-    def order(place: Place) -> tuple[str, bool, int, str]:
-        program = programs.get(place[0])
-        number = program.index.get(place[1]) if program is not None else None
-        return place[0], number is None, number or 0, place[1]
+    def order(step_key: StepKey) -> tuple[str, bool, int, str]:
+        program = programs.get(step_key[0])
+        number = program.index.get(step_key[1]) if program is not None else None
+        return step_key[0], number is None, number or 0, step_key[1]
 
-    return sorted(places, key=order)
+    return sorted(step_keys, key=order)
 
 
-def report_funnel(house: House, source: str | None = None) -> Funnel:
+def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
     """Return the way of all leads, or of those of one source."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         readiness = queries.leads_by_readiness(connection, source)
         enrolled = queries.leads_by_track(connection, source)
         handed_off = queries.leads_by_event(connection, ("hand_off",), source)
         states = queries.offers_by_state(connection, source)
-        recycled = queries.recycled(connection, source)
-        kept = queries.leads_by_custody(connection, source)
+        recycled = queries.count_recycled(connection, source)
+        custody_counts = queries.leads_by_custody(connection, source)
 
     def of(kind: Custodian) -> dict[str, int]:
-        return {ref: number for (found, ref), number in sorted(kept.items()) if found == kind.value}
+        return {ref: number for (found, ref), number in sorted(custody_counts.items()) if found == kind.value}
 
     nurtured_on = of(Custodian.TRACK)
     return Funnel(
@@ -224,10 +226,10 @@ def report_funnel(house: House, source: str | None = None) -> Funnel:
     )
 
 
-def touches_per_week(house: House) -> list[Week]:
+def touches_per_week(ctx: AppContext) -> list[Week]:
     """Return each week in which touches went out, the first one first."""
-    with house.database.read() as connection:
-        rows, leads = queries.touches_by_week(house.database, connection)
+    with ctx.database.read() as connection:
+        rows, leads = queries.touches_by_week(ctx.database, connection)
     by_week: dict[str, dict[str, int]] = {}
     for row in rows:
         by_week.setdefault(row.week, {})[row.track] = row.touches
@@ -237,37 +239,37 @@ def touches_per_week(house: House) -> list[Week]:
     ]
 
 
-def handoffs_report(house: House) -> list[HandoffReport]:
+def report_handoffs(ctx: AppContext) -> list[HandoffReport]:
     """Return every hand-off, the oldest first."""
-    with house.database.read() as connection:
-        return [HandoffReport(*row) for row in queries.handoffs(connection)]
+    with ctx.database.read() as connection:
+        return [HandoffReport(*row) for row in queries.list_handoffs(connection)]
 
 
 def wins_by_age(
-    house: House, since: datetime | None = None, last: datetime | None = None, source: str | None = None
+    ctx: AppContext, since: datetime | None = None, last: datetime | None = None, source: str | None = None
 ) -> Wins:
     """Return when leads were won, counted in days (UTC) since their first contact.
 
     *since* and *last* bound the moment of winning, both included.
     """
-    with house.database.read() as connection:
-        rows = queries.wins_by_days(house.database, connection, since, last, source)
+    with ctx.database.read() as connection:
+        rows = queries.wins_by_days(ctx.database, connection, since, last, source)
     wins: Counter[str] = Counter()
     amounts: Counter[str] = Counter()
     for row in rows:
-        name = next(name for name, first, last in BANDS if _within(row.days, first, last))
+        name = next(name for name, first, last in BANDS if _is_within(row.days, first, last))
         wins[name] += row.wins
         amounts[name] += row.amount  # type: ignore[assignment]
     total = wins.total()
-    late = sum(row.wins for row in rows if row.days > 90)
+    after_day_90 = sum(row.wins for row in rows if row.days > 90)
     bands = (
         Band(name, first, last, wins[name], _share(wins[name], total), float(amounts[name]))
         for name, first, last in BANDS
     )
-    return Wins(total, tuple(bands), late, _share(late, total))
+    return Wins(total, tuple(bands), after_day_90, _share(after_day_90, total))
 
 
-def _within(days: int, first: int | None, last: int | None) -> bool:
+def _is_within(days: int, first: int | None, last: int | None) -> bool:
     return (first is None or days >= first) and (last is None or days <= last)
 
 

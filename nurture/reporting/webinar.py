@@ -8,41 +8,39 @@ from dataclasses import dataclass
 from sqlalchemy import Table, select
 
 from nurture.db.tables import core
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 _lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 _journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
-class Arrivals:
+class WebinarReport:
     """Leads of one webinar by whether they came, and by the readiness rule that placed them.
 
-    *custodian* counts (came, where they went): "queue" for those handed off, "closed" for discards.
+    *custodian* counts (attended, where they went): "queue" for those handed off, "closed" for discards.
     """
 
-    came: int
+    attended: int
     missed: int
     rules: Counter[tuple[bool, str]]
     custodian: Counter[tuple[bool, str]]
 
 
-def arrivals(house: House, source: str) -> Arrivals:
+def report_webinar(ctx: AppContext, source: str) -> WebinarReport:
     """Count the leads of *source* as their first classification placed them."""
-    wanted = (
-        select(_lead.c.id, _lead.c.facts, _lead.c.readiness, _journal.c.custody_to)
-        .join(_journal, (_journal.c.lead_id == _lead.c.id) & (_journal.c.stage == "enrol"))
+    query = (
+        select(_lead.c.id, _lead.c.fields, _lead.c.readiness, _journal.c.custody_to)
+        .join(_journal, (_journal.c.lead_id == _lead.c.id) & (_journal.c.stage == "enroll"))
         .where(_lead.c.source == source, _journal.c.event.in_(("classified", "hand_off")))
         .order_by(_journal.c.id)
     )
-    with house.database.read() as connection:
-        placed = {
-            row[0]: (bool(row[1].get("attended")), row[2], row[3]) for row in connection.execute(wanted)
-        }
-    came = sum(attended for attended, _, _ in placed.values())
-    return Arrivals(
-        came=came,
-        missed=len(placed) - came,
+    with ctx.database.read() as connection:
+        placed = {row[0]: (bool(row[1].get("attended")), row[2], row[3]) for row in connection.execute(query)}
+    attended_count = sum(attended for attended, _, _ in placed.values())
+    return WebinarReport(
+        attended=attended_count,
+        missed=len(placed) - attended_count,
         rules=Counter((attended, rule) for attended, rule, _ in placed.values()),
         custodian=Counter((attended, to) for attended, _, to in placed.values()),
     )

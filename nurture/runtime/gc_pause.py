@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Leave cycles to `gc.collect(1)` at the ends of batches.
 
     Rows and decisions have no cycles, and looking for them took a third of an import, a tenth of a sweep.

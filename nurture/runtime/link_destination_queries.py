@@ -12,12 +12,12 @@ from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 from nurture.db.types import Json
 
-destination: Table = engagement.Destination.__table__  # type: ignore[attr-defined]
-mail_destination: Table = engagement.MailDestination.__table__  # type: ignore[attr-defined]
+link_destination: Table = engagement.LinkDestination.__table__  # type: ignore[attr-defined]
+personal_link_destination: Table = engagement.PersonalLinkDestination.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
-class Shared(NamedTuple):
+class SharedDestination(NamedTuple):
     """Where a number leads in every mail of one version of an email."""
 
     track: str
@@ -27,76 +27,87 @@ class Shared(NamedTuple):
     url: str
 
 
-class Own(NamedTuple):
+class PersonalDestinations(NamedTuple):
     """Where the links lead that were written for one mail, as [url, pattern] pairs."""
 
     message_id: int
     links: Sequence[Sequence[str]]
 
 
-class Target(NamedTuple):
+class LinkTarget(NamedTuple):
     """Where a link leads, and its name: the address as the template has it, which tells of nobody."""
 
     url: str
     name: str
 
 
-_SHARED: Final[Mapping[str, TypeEngine[Any]]] = {
+_SHARED_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
     "track": String(),
     "track_version": Integer(),
     "email": String(),
     "number": Integer(),
     "url": String(),
 }
-_OWN: Final[Mapping[str, TypeEngine[Any]]] = {"message_id": BigInteger(), "links": Json}
+_PERSONAL_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"message_id": BigInteger(), "links": Json}
 
 
-def keep(database: Database, connection: Connection, shared: Collection[Shared], own: Sequence[Own]) -> None:
+def write_destinations(
+    database: Database,
+    connection: Connection,
+    shared_destinations: Collection[SharedDestination],
+    personal_destinations: Sequence[PersonalDestinations],
+) -> None:
     """Write where links lead. What a number of a version stands for is written once, and never changed.
 
     A mail that is written anew, because it could not go, has its own links written anew.
     """
-    database.insert(connection, destination.name, _SHARED, sorted(shared), once=True)
-    if own:
-        chosen = database.ids("chosen", [row.message_id for row in own])
-        connection.execute(
-            mail_destination.delete().where(mail_destination.c.message_id.in_(select(chosen.c.id)))
-        )
-        database.insert(connection, mail_destination.name, _OWN, own)
-
-
-def known(connection: Connection, track: str, version: int, email: str) -> tuple[str, ...]:
-    """Return where the numbers of one version of an email lead, from number 1 on."""
-    wanted = (
-        select(destination.c.url)
-        .where(
-            destination.c.track == track,
-            destination.c.track_version == version,
-            destination.c.email == email,
-        )
-        .order_by(destination.c.number)
+    database.insert(
+        connection, link_destination.name, _SHARED_COLUMNS, sorted(shared_destinations), ignore_conflicts=True
     )
-    return tuple(connection.execute(wanted).scalars())
+    if personal_destinations:
+        chosen = database.ids("chosen", [row.message_id for row in personal_destinations])
+        connection.execute(
+            personal_link_destination.delete().where(
+                personal_link_destination.c.message_id.in_(select(chosen.c.id))
+            )
+        )
+        database.insert(connection, personal_link_destination.name, _PERSONAL_COLUMNS, personal_destinations)
 
 
-def shared(connection: Connection, message_id: int, number: int) -> Target | None:
+def load_shared_urls(connection: Connection, track: str, version: int, email: str) -> tuple[str, ...]:
+    """Return where the numbers of one version of an email lead, from number 1 on."""
+    query = (
+        select(link_destination.c.url)
+        .where(
+            link_destination.c.track == track,
+            link_destination.c.track_version == version,
+            link_destination.c.email == email,
+        )
+        .order_by(link_destination.c.number)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
+def find_shared_target(connection: Connection, message_id: int, number: int) -> LinkTarget | None:
     """Return where a number of this mail leads, None if its version has no such number."""
-    wanted = (
-        select(destination.c.url)
+    query = (
+        select(link_destination.c.url)
         .join(
             message,
-            (message.c.track == destination.c.track)
-            & (message.c.track_version == destination.c.track_version)
-            & (message.c.email == destination.c.email),
+            (message.c.track == link_destination.c.track)
+            & (message.c.track_version == link_destination.c.track_version)
+            & (message.c.email == link_destination.c.email),
         )
-        .where(message.c.id == message_id, destination.c.number == number)
+        .where(message.c.id == message_id, link_destination.c.number == number)
     )
-    url = connection.execute(wanted).scalar_one_or_none()
-    return Target(url, url) if url is not None else None
+    url = connection.execute(query).scalar_one_or_none()
+    return LinkTarget(url, url) if url is not None else None
 
 
-def own(connection: Connection, message_id: int, place: int) -> Target | None:
-    """Return where the link at *place* (from 0) leads that was written for this mail alone."""
-    wanted = select(mail_destination.c.links).where(mail_destination.c.message_id == message_id)
-    links = connection.execute(wanted).scalar_one_or_none() or []
-    return Target(*links[place]) if place < len(links) else None
+def find_personal_target(connection: Connection, message_id: int, position: int) -> LinkTarget | None:
+    """Return where the link at *position* (from 0) leads that was written for this mail alone."""
+    query = select(personal_link_destination.c.links).where(
+        personal_link_destination.c.message_id == message_id
+    )
+    links = connection.execute(query).scalar_one_or_none() or []
+    return LinkTarget(*links[position]) if position < len(links) else None

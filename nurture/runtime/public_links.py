@@ -14,17 +14,17 @@ from sqlalchemy import Connection
 
 from nurture.db.engine import Database
 from nurture.runtime import token_queries
-from nurture.runtime.token_queries import Kept
+from nurture.runtime.token_queries import TokenRecord
 
 UNSUBSCRIBE: Final = "unsubscribe"
 PREFERENCES: Final = "preferences"
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
 REASSIGN: Final = "reassign"
-LATER: Final = "later"
+CALL_BACK_LATER: Final = "call_back_later"
 CLICK: Final = "click"
 OPEN: Final = "open"
-ASK: Final = "ask"
+QUESTION: Final = "question"
 
 REPLY: Final = "reply"
 """What is mailed back to, not clicked: it has no page."""
@@ -35,15 +35,15 @@ PATHS: Final = {
     ACCEPT: "a",
     REJECT: "r",
     REASSIGN: "g",
-    LATER: "l",
+    CALL_BACK_LATER: "l",
     CLICK: "c",
     OPEN: "o",
-    ASK: "f",
+    QUESTION: "f",
 }
 """Where each purpose lives under the base URL."""
 
 
-class Wanted(NamedTuple):
+class LinkSpec(NamedTuple):
     """What a link is to do.
 
     All links of a mail that a lead may click share one token of that purpose, and end in their number. It is
@@ -63,7 +63,7 @@ class Link:
     """A token, not stored in clear anywhere; *url* is what goes into the mail."""
 
     token: str
-    wanted: Wanted
+    spec: LinkSpec
 
     @property
     def digest(self) -> str:
@@ -72,7 +72,7 @@ class Link:
 
     def url(self, base_url: str) -> str:
         """Return the link under *base_url*."""
-        return f"{base_url.rstrip('/')}/{PATHS[self.wanted.purpose]}/{self.token}"
+        return f"{base_url.rstrip('/')}/{PATHS[self.spec.purpose]}/{self.token}"
 
 
 def digest(token: str) -> str:
@@ -80,22 +80,22 @@ def digest(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def make(wanted: Wanted) -> Link:
+def make_link(spec: LinkSpec) -> Link:
     """Make a fresh link."""
-    return Link(_for_mail() if wanted.purpose == REPLY else token_urlsafe(16), wanted)
+    return Link(_make_mail_token() if spec.purpose == REPLY else token_urlsafe(16), spec)
 
 
-def _for_mail() -> str:
+def _make_mail_token() -> str:
     """Return a token that survives mail servers: they may write what stands before the @ in lower case."""
     return b32encode(token_bytes(16)).decode().rstrip("=").lower()
 
 
-def keep(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
+def store_links(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
     """Store the links' digests, so that they work once mailed."""
-    token_queries.add(database, connection, [(link.digest, *link.wanted, now) for link in links])
+    token_queries.insert_tokens(database, connection, [(link.digest, *link.spec, now) for link in links])
 
 
-def find(connection: Connection, token: str, purpose: str) -> Kept | None:
+def find_token(connection: Connection, token: str, purpose: str) -> TokenRecord | None:
     """Return what *token* stands for; None for a token of another purpose as for one that nobody made."""
-    kept = token_queries.find(connection, digest(token))
-    return kept if kept is not None and kept.purpose == purpose else None
+    found = token_queries.find_token(connection, digest(token))
+    return found if found is not None and found.purpose == purpose else None

@@ -21,7 +21,7 @@ POLICY: Final = "policy"
 """The kind of publication that needs somebody's approval, and its one name."""
 
 
-class Published(NamedTuple):
+class PublishedVersion(NamedTuple):
     """Which version it is; *kind* is track or policy."""
 
     id: int
@@ -32,45 +32,49 @@ class Published(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Who approved a version of the policy, for which day; *how* is first, approved or unchanged."""
+    """Who approved a version of the policy, for which day; *method* is first, approved or unchanged."""
 
     policy_version: int
     publication_id: int
     approved_by: str
     approved_on: date
     recorded_at: datetime
-    how: str
+    method: str
 
 
 class PolicyVersion(NamedTuple):
     """A version of the policy, when it was published, and who approved it: None while it waits."""
 
-    published: Published
+    published: PublishedVersion
     published_at: datetime
     approval: Approval | None
 
 
-def newest(connection: Connection) -> list[Published]:
+def load_newest_versions(connection: Connection) -> list[PublishedVersion]:
     """Return the newest version of every track and of the policy, approved or not."""
-    return [Published._make(row) for row in connection.execute(_newest(only_in_force=False))]
+    return [
+        PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=False))
+    ]
 
 
-def in_force(connection: Connection) -> list[Published]:
+def load_versions_in_force(connection: Connection) -> list[PublishedVersion]:
     """Return the versions that sweeps go by: the newest ones, but of the policy the newest approved one."""
-    return [Published._make(row) for row in connection.execute(_newest(only_in_force=True))]
+    return [
+        PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=True))
+    ]
 
 
 @cache
-def _newest(*, only_in_force: bool) -> Select[Any]:
+def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
     """Return the statement; made once, because every batch asks and making it costs more than running it."""
-    asked = select(
+    newest = select(
         publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")
     ).group_by(publication.c.kind, publication.c.name)
     if only_in_force:
         approved = select(approval.c.publication_id)
-        asked = asked.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
-    last = asked.subquery()
-    wanted = select(
+        newest = newest.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
+    last = newest.subquery()
+    query = select(
         publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
     ).join(
         last,
@@ -78,12 +82,12 @@ def _newest(*, only_in_force: bool) -> Select[Any]:
         & (last.c.name == publication.c.name)
         & (last.c.version == publication.c.version),
     )
-    return wanted.order_by(publication.c.id)
+    return query.order_by(publication.c.id)
 
 
-def policies(connection: Connection) -> list[PolicyVersion]:
+def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
     """Return every version of the policy, the newest first."""
-    wanted = (
+    query = (
         select(
             publication.c.id,
             publication.c.kind,
@@ -98,12 +102,14 @@ def policies(connection: Connection) -> list[PolicyVersion]:
         .order_by(publication.c.version.desc())
     )
     return [
-        PolicyVersion(Published._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
-        for row in connection.execute(wanted)
+        PolicyVersion(
+            PublishedVersion._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:])
+        )
+        for row in connection.execute(query)
     ]
 
 
-def approve(database: Database, connection: Connection, one: Approval) -> bool:
+def insert_approval(database: Database, connection: Connection, new_approval: Approval) -> bool:
     """Put a version of the policy in force; False if somebody else just did."""
     columns: Mapping[str, TypeEngine[Any]] = {
         "policy_version": Integer(),
@@ -111,21 +117,21 @@ def approve(database: Database, connection: Connection, one: Approval) -> bool:
         "approved_by": String(),
         "approved_on": Date(),
         "recorded_at": UtcDateTime(),
-        "how": String(),
+        "method": String(),
     }
-    return database.insert(connection, "approval", columns, [one], once=True) == 1
+    return database.insert(connection, "approval", columns, [new_approval], ignore_conflicts=True) == 1
 
 
-def find(connection: Connection, kind: str, name: str, version: int) -> Published | None:
+def find_version(connection: Connection, kind: str, name: str, version: int) -> PublishedVersion | None:
     """Return one version, None if it was never published."""
-    wanted = select(
+    query = select(
         publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
     ).where(publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
-    row = connection.execute(wanted).one_or_none()
-    return Published._make(row) if row is not None else None
+    row = connection.execute(query).one_or_none()
+    return PublishedVersion._make(row) if row is not None else None
 
 
-def sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
+def load_sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
     """Return the files of one version: path under templates/ -> text."""
     found: Mapping[str, str] = connection.execute(
         select(publication.c.sources).where(publication.c.id == publication_id)
@@ -133,7 +139,7 @@ def sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
     return found
 
 
-def add(
+def insert_versions(
     connection: Connection, rows: Sequence[tuple[str, str, int, str, Mapping[str, str]]], now: datetime
 ) -> None:
     """Publish (kind, name, version, digest, sources) rows."""

@@ -11,21 +11,21 @@ from nurture import definitions
 from nurture.definitions.folder import BRIEF
 from nurture.domain.delivery.sending_limits import SendingRules
 from nurture.domain.planning.program import Program
-from nurture.domain.policy.crm_status import CrmWords
+from nurture.domain.policy.crm_status import CrmStatusMap
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
 from nurture.mail.rendering.compile import CompiledEmail, EmailSource, compile_email
-from nurture.mail.rendering.email_file import layout_name
-from nurture.mail.rendering.link_tracking import Tracking
+from nurture.mail.rendering.email_file import get_layout_name
+from nurture.mail.rendering.link_tracking import LinkTracking
 from nurture.runtime import link_destination_queries, publication_queries
-from nurture.runtime.publication_queries import POLICY, Published
+from nurture.runtime.publication_queries import POLICY, PublishedVersion
 
 SENDING = "sending"
 """The one name under which the rules for sending are published."""
 
 
 @dataclass(frozen=True)
-class Rulebook:
+class Definitions:
     """What is in force: the newest version of everything, but of the policy the newest approved one."""
 
     programs: Mapping[str, Program]
@@ -35,19 +35,19 @@ class Rulebook:
 
 
 @dataclass
-class Rulebooks:
+class PublishedDefinitions:
     """Reads published versions, keeping what it has compiled."""
 
     _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
     _policies: dict[int, Policy] = field(default_factory=dict)
-    _rules: dict[int, definitions.Rules] = field(default_factory=dict)
+    _loaded: dict[int, definitions.ProjectDefinitions] = field(default_factory=dict)
     _emails: dict[tuple[object, ...], CompiledEmail] = field(default_factory=dict)
-    _sendings: dict[int, SendingRules] = field(default_factory=dict)
-    _current: tuple[tuple[Published, ...], Rulebook] | None = None
+    _sending_rules: dict[int, SendingRules] = field(default_factory=dict)
+    _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
 
-    def current(self, connection: Connection) -> Rulebook:
+    def current(self, connection: Connection) -> Definitions:
         """Return the rules that are in force. Raises NotFound if no policy was ever published."""
-        published = tuple(publication_queries.in_force(connection))
+        published = tuple(publication_queries.load_versions_in_force(connection))
         if self._current is not None and self._current[0] == published:
             return self._current[1]
         programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}
@@ -55,105 +55,125 @@ class Rulebooks:
         if not policies:
             raise NotFound("No rules are published yet. Run `nurture publish`.")
         sendings = [self._sending(connection, row) for row in published if row.kind == SENDING]
-        book = Rulebook(programs, policies[0], *sendings)
-        self._current = (published, book)
-        return book
+        current = Definitions(programs, policies[0], *sendings)
+        self._current = (published, current)
+        return current
 
     def program(self, connection: Connection, track: str, version: int) -> Program:
         """Return one version of a track."""
         known = self._programs.get((track, version))
-        return known or self._program(connection, self._find(connection, "track", track, version))
+        return known or self._program(connection, self._require_version(connection, "track", track, version))
 
     def email(
-        self, connection: Connection, track: str, version: int, name: str, tracking: Tracking | None = None
+        self,
+        connection: Connection,
+        track: str,
+        version: int,
+        name: str,
+        tracking: LinkTracking | None = None,
     ) -> CompiledEmail:
         """Return an email of one version of a track, compiled; with *tracking* its links are ours."""
         key = ("track", track, version, name, tracking)
         if key not in self._emails:
-            row = self._find(connection, "track", track, version)
-            found = self._rules_of(connection, row).tracks[track]
+            row = self._require_version(connection, "track", track, version)
+            found = self._load_definitions(connection, row).tracks[track]
             path = f"tracks/{track}/{name}.md"
-            layout = self._rules_of(connection, row).layouts[found.layouts[name]]
+            layout = self._load_definitions(connection, row).layouts[found.layouts[name]]
             if tracking is not None:
                 tracking = replace(
-                    tracking, known=link_destination_queries.known(connection, track, version, name)
+                    tracking,
+                    known_destinations=link_destination_queries.load_shared_urls(
+                        connection, track, version, name
+                    ),
                 )
             self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout, tracking)
         return self._emails[key]
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:
         """Return the brief to a rep as one version of the policy has it, compiled."""
-        return self.to_sales(connection, version, BRIEF)
+        return self.sales_email(connection, version, BRIEF)
 
-    def to_sales(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+    def sales_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
         """Return one of the mails in handoff/ as one version of the policy has it, compiled."""
         known = self._emails.get((POLICY, POLICY, version, path))
         if known is not None:
             return known
-        found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+        found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
         if path not in found.sources:
             raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
-        return self.internal(connection, version, EmailSource(path, found.sources[path]))
+        return self.internal_email(connection, version, EmailSource(path, found.sources[path]))
 
-    def to_leads(self, connection: Connection, version: int, path: str) -> CompiledEmail:
+    def lead_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
         """Return mail to leads of one version of the policy, compiled. Raises NotFound if it has none."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            found = self._load_definitions(
+                connection, self._require_version(connection, POLICY, POLICY, version)
+            )
             if path not in found.sources:
                 raise NotFound(
                     f"Version {version} of the policy has no templates/{path}. Write it, and publish."
                 )
             source = EmailSource(path, found.sources[path])
-            self._emails[key] = compile_email(source, found.layouts[layout_name(source)])
+            self._emails[key] = compile_email(source, found.layouts[get_layout_name(source)])
         return self._emails[key]
 
-    def internal(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
+    def internal_email(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
         """Return mail to our own people, compiled, in the layout of one version of the policy."""
         key = (POLICY, POLICY, version, source.name)
         if key not in self._emails:
-            found = self._rules_of(connection, self._find(connection, POLICY, POLICY, version))
+            found = self._load_definitions(
+                connection, self._require_version(connection, POLICY, POLICY, version)
+            )
             self._emails[key] = compile_email(source, found.layouts["brief"])
         return self._emails[key]
 
     def policy(self, connection: Connection, version: int) -> Policy:
         """Return one version of the policy."""
         return self._policies.get(version) or self._policy(
-            connection, self._find(connection, POLICY, POLICY, version)
+            connection, self._require_version(connection, POLICY, POLICY, version)
         )
 
-    def crm_words(self, connection: Connection) -> CrmWords:
+    def crm_statuses(self, connection: Connection) -> CrmStatusMap:
         """Return what the CRM's statuses mean, as the policy in force was published with them."""
         version = self.current(connection).policy.version
-        return self._rules_of(connection, self._find(connection, POLICY, POLICY, version)).crm
+        return self._load_definitions(
+            connection, self._require_version(connection, POLICY, POLICY, version)
+        ).crm
 
-    def _find(self, connection: Connection, kind: str, name: str, version: int) -> Published:
-        row = publication_queries.find(connection, kind, name, version)
+    def _require_version(
+        self, connection: Connection, kind: str, name: str, version: int
+    ) -> PublishedVersion:
+        row = publication_queries.find_version(connection, kind, name, version)
         if row is None:
             raise NotFound(f"Version {version} of {kind} {name} was never published here.")
         return row
 
-    def _rules_of(self, connection: Connection, row: Published) -> definitions.Rules:
-        if row.id not in self._rules:
-            self._rules[row.id] = definitions.load(
-                publication_queries.sources(connection, row.id), whole=False
+    def _load_definitions(
+        self, connection: Connection, row: PublishedVersion
+    ) -> definitions.ProjectDefinitions:
+        if row.id not in self._loaded:
+            self._loaded[row.id] = definitions.load(
+                publication_queries.load_sources(connection, row.id), complete=False
             )
-        return self._rules[row.id]
+        return self._loaded[row.id]
 
-    def _program(self, connection: Connection, row: Published) -> Program:
+    def _program(self, connection: Connection, row: PublishedVersion) -> Program:
         key = (row.name, row.version)
         if key not in self._programs:
-            self._programs[key] = self._rules_of(connection, row).tracks[row.name].program(row.version)
+            self._programs[key] = (
+                self._load_definitions(connection, row).tracks[row.name].program(row.version)
+            )
         return self._programs[key]
 
-    def _policy(self, connection: Connection, row: Published) -> Policy:
+    def _policy(self, connection: Connection, row: PublishedVersion) -> Policy:
         if row.version not in self._policies:
-            self._policies[row.version] = self._rules_of(connection, row).policy(row.version)
+            self._policies[row.version] = self._load_definitions(connection, row).policy(row.version)
         return self._policies[row.version]
 
-    def _sending(self, connection: Connection, row: Published) -> SendingRules:
-        if row.version not in self._sendings:
-            self._sendings[row.version] = definitions.load_sending(
-                publication_queries.sources(connection, row.id)
+    def _sending(self, connection: Connection, row: PublishedVersion) -> SendingRules:
+        if row.version not in self._sending_rules:
+            self._sending_rules[row.version] = definitions.load_sending(
+                publication_queries.load_sources(connection, row.id)
             )
-        return self._sendings[row.version]
+        return self._sending_rules[row.version]

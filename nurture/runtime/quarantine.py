@@ -14,20 +14,21 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from nurture.db import instance
-from nurture.db.instance import Instance
-from nurture.db.machine import PUT_BACK, Machine, older
-from nurture.errors import Misconfigured, Refused
+from nurture.db.instance import Installation
+from nurture.db.machine import BACKUP_RESTORED, Machine, describe_outdated
+from nurture.errors import InvalidState, Misconfigured
 from nurture.outbox import circuit_breakers
-from nurture.outbox.circuit_breakers import Brake
-from nurture.runtime.context import House
+from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.messages import PRESUMED_SENT
+from nurture.runtime.context import AppContext
 
 KIND: Final = "database"
 NAME: Final = "quarantine"
-_RESTORED: Final = "After a restore, `nurture admin restored --since TIME` ends this."
-_MOVED: Final = (
+_RESTORE_REMEDY: Final = "After a restore, `nurture admin restored --since TIME` ends this."
+_ADOPT_REMEDY: Final = (
     "If you moved the database on purpose, and nothing uses the old one, `nurture admin adopt` does."
 )
-_LOCAL: Final = frozenset({"mailbox", "csv", "restored"})
+_LOCAL: Final = frozenset({"maildir", "csv", PRESUMED_SENT})
 """Providers and CRMs that only write files here, or only note what somebody else has sent."""
 
 
@@ -36,77 +37,78 @@ def is_local(name: str) -> bool:
     return name in _LOCAL
 
 
-def ends(reason: str) -> str:
+def remedy_for(reason: str) -> str:
     """Say what ends a quarantine of this *reason*: a database that is older cannot be adopted."""
-    return _RESTORED if PUT_BACK in reason else f"{_RESTORED} {_MOVED}"
+    return _RESTORE_REMEDY if BACKUP_RESTORED in reason else f"{_RESTORE_REMEDY} {_ADOPT_REMEDY}"
 
 
-def stops(on: Sequence[Brake], name: str) -> Brake | None:
-    """Return the quarantine of the brakes that are *on*, None for a provider or CRM that is local."""
-    return None if is_local(name) else next((one for one in on if one.kind == KIND), None)
+def find_quarantine(active: Sequence[Breaker], name: str) -> Breaker | None:
+    """Return the quarantine of the *active* breakers, None for a provider or CRM that is local."""
+    return None if is_local(name) else next((one for one in active if one.kind == KIND), None)
 
 
-def is_on(house: House, now: datetime) -> bool:
+def is_on(ctx: AppContext, now: datetime) -> bool:
     """Tell whether leads stand still: sweeps ask this first, and do nothing then."""
-    if house.database.machine is None or is_local(house.provider.name):
+    if ctx.database.machine is None or is_local(ctx.provider.name):
         return False
     try:
-        return look(house, now) is not None
+        return find_reason(ctx, now) is not None
     except Misconfigured:  # who sends says so
         return False
 
 
-def look(house: House, now: datetime, *, exempt: bool = True) -> str | None:
+def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str | None:
     """Return why nothing may be sent, None if it may; put a copy or an older database in quarantine.
 
     The first look of all notes where the database lives. Virtual time is exempt and, unless *exempt* is no,
     whoever only writes files: the mailbox and the CRM folder. Raises Misconfigured where this machine cannot
     keep what it has seen.
     """
-    machine, database = house.database.machine, house.database
-    names = [
-        house.provider.name,
-        *([house.crm.name] if house.crm is not None else []),
-        *(house.tellers or ()),
-    ]
+    machine, database = ctx.database.machine, ctx.database
+    names = [ctx.provider.name, *([ctx.crm.name] if ctx.crm is not None else []), *(ctx.notifiers or ())]
     if machine is None or (exempt and all(is_local(name) for name in names)):
         return None
-    with _usable(machine):
+    with _require_usable_folder(machine):
         with database.read() as connection:
-            held = next((one for one in circuit_breakers.on(connection) if one.kind == KIND), None)
-            known = instance.read(connection)
-            here = instance.place_of(database, connection, machine.id)
-        if held is not None:
-            return held.reason
+            active = next((one for one in circuit_breakers.list_active(connection) if one.kind == KIND), None)
+            known = instance.read_installation(connection)
+            location = instance.current_location(database, connection, machine.id)
+        if active is not None:
+            return active.reason
         assert known is not None  # bound to a clock when it was opened
-        why = _suspicion(known, here, machine.seen())
-        if why is not None:
-            put(house, f"the database is in quarantine: {why}", now)
-            return why
-        machine.saw(known.generation)  # first: a place without it would look like a memory that was lost
-        if known.place is None:
-            machine.optouts.open()
+        reason = _find_reason_to_quarantine(known, location, machine.newest_generation())
+        if reason is not None:
+            start(ctx, f"the database is in quarantine: {reason}", now)
+            return reason
+        # First: a location without it would look like a memory that was lost.
+        machine.record_generation(known.generation)
+        if known.location is None:
+            machine.suppression_journal.open_file()
             with database.write() as connection:
-                move_in(house, connection, machine)
+                record_location(ctx, connection, machine)
     return None
 
 
-def _suspicion(known: Instance, here: Mapping[str, Any], seen: int | None) -> str | None:
-    if seen is not None and known.generation < seen:
-        return older(known.generation, seen)
-    if known.place is None:
+def _find_reason_to_quarantine(
+    installation: Installation, location: Mapping[str, Any], newest_seen: int | None
+) -> str | None:
+    if newest_seen is not None and installation.generation < newest_seen:
+        return describe_outdated(installation.generation, newest_seen)
+    if installation.location is None:
         return None
-    lived = {name: known.place.get(name) for name in here}
-    differs = [name for name in here if lived[name] != here[name]]
+    recorded = {name: installation.location.get(name) for name in location}
+    differs = [name for name in location if recorded[name] != location[name]]
     if differs:
-        told = ", ".join(f"{_WORDS[name]} ({lived[name]}, here {here[name]})" for name in differs)
-        return f"it is a copy, or was moved: another {told}"
-    if seen is None and "machine" in here:
+        changes = ", ".join(
+            f"{_LOCATION_LABELS[name]} ({recorded[name]}, here {location[name]})" for name in differs
+        )
+        return f"it is a copy, or was moved: another {changes}"
+    if newest_seen is None and "machine" in location:
         return "this machine has lost what it had seen of it; NURTURE_JOURNAL_DIR is new or empty"
     return None
 
 
-_WORDS: Final = {
+_LOCATION_LABELS: Final = {
     "machine": "machine",
     "path": "path",
     "device": "disk",
@@ -118,7 +120,7 @@ _WORDS: Final = {
 
 
 @contextmanager
-def _usable(machine: Machine) -> Iterator[None]:
+def _require_usable_folder(machine: Machine) -> Iterator[None]:
     """Turn an OSError about this machine's folder into what a person can mend."""
     try:
         yield
@@ -129,50 +131,53 @@ def _usable(machine: Machine) -> Iterator[None]:
         ) from error
 
 
-def put(house: House, reason: str, now: datetime) -> None:
+def start(ctx: AppContext, reason: str, now: datetime) -> None:
     """Put the database in quarantine, for every worker that uses it."""
-    with house.database.write() as connection:
-        circuit_breakers.put(house.database, connection, Brake(KIND, NAME, reason, now, None))
+    with ctx.database.write() as connection:
+        circuit_breakers.trip(ctx.database, connection, Breaker(KIND, NAME, reason, now, None))
 
 
-def before_calls(house: House, connection: Connection, name: str) -> None:
+def record_external_calls(ctx: AppContext, connection: Connection, name: str) -> None:
     """Note in this transaction that things leave by provider or CRM *name*, which no restore may repeat."""
-    machine = house.database.machine
+    machine = ctx.database.machine
     if machine is not None and not is_local(name):
-        house.database.at_commit(connection, machine.before_calls)
+        ctx.database.at_commit(connection, machine.before_external_calls)
 
 
-def move_in(house: House, connection: Connection, machine: Machine) -> None:
+def record_location(ctx: AppContext, connection: Connection, machine: Machine) -> None:
     """Note that the database lives here from now on."""
-    instance.make_mark(house.database)
-    instance.settle_in(connection, instance.place_of(house.database, connection, machine.id))
+    instance.create_marker(ctx.database)
+    instance.record_location(connection, instance.current_location(ctx.database, connection, machine.id))
 
 
-def machine_of(house: House) -> Machine:
-    """Return what this machine keeps of the database. Raises Refused where it lives in virtual time."""
-    machine = house.database.machine
+def require_machine(ctx: AppContext) -> Machine:
+    """Return what this machine keeps of the database. Raises InvalidState where it lives in virtual time."""
+    machine = ctx.database.machine
     if machine is None:
-        raise Refused("This database lives in virtual time: it mails nobody, and is never in quarantine.")
+        raise InvalidState(
+            "This database lives in virtual time: it mails nobody, and is never in quarantine."
+        )
     return machine
 
 
-def adopt(house: House, by: str, now: datetime) -> bool:
+def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
     """End the quarantine of a database that was moved on purpose; return whether there was one.
 
-    Raises Refused for one that is older than what this machine has seen of it anywhere.
+    Raises InvalidState for one that is older than what this machine has seen of it anywhere.
     """
-    machine = machine_of(house)
-    look(house, now, exempt=False)
-    with _usable(machine), house.database.write() as connection:
-        known = instance.read(connection)
+    machine = require_machine(ctx)
+    find_reason(ctx, now, exempt=False)
+    with _require_usable_folder(machine), ctx.database.write() as connection:
+        known = instance.read_installation(connection)
         assert known is not None
-        seen = machine.seen_anywhere()
-        if seen is not None and known.generation < seen:
-            raise Refused(
-                f"The database was not adopted: {older(known.generation, seen)}. Mail that went out since "
-                "would go again. Run `nurture admin restored --since TIME`."
+        newest_seen = machine.newest_generation_of_any_copy()
+        if newest_seen is not None and known.generation < newest_seen:
+            outdated = describe_outdated(known.generation, newest_seen)
+            raise InvalidState(
+                f"The database was not adopted: {outdated}. Mail that went out since would go again. "
+                "Run `nurture admin restored --since TIME`."
             )
-        machine.saw(known.generation)
-        machine.optouts.open()
-        move_in(house, connection, machine)
+        machine.record_generation(known.generation)
+        machine.suppression_journal.open_file()
+        record_location(ctx, connection, machine)
         return circuit_breakers.release(connection, KIND, NAME, by, now)

@@ -12,10 +12,10 @@ class StampedCache(Generic[T]):
     """The newest value, and the stamp under which it was built."""
 
     def __init__(self) -> None:
-        self._kept: tuple[object, T] | None = None
+        self._cached: tuple[object, T] | None = None
 
     def get(self, stamp: object, build: Callable[[], T]) -> T:
         """Return the value of *stamp*, from *build* where it is a new one."""
-        if self._kept is None or self._kept[0] != stamp:
-            self._kept = stamp, build()
-        return self._kept[1]
+        if self._cached is None or self._cached[0] != stamp:
+            self._cached = stamp, build()
+        return self._cached[1]

@@ -13,7 +13,7 @@ from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
 
-token: Table = core.Token.__table__  # type: ignore[attr-defined]
+link_token: Table = core.LinkToken.__table__  # type: ignore[attr-defined]
 _offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
@@ -26,7 +26,7 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 }
 
 
-class Kept(NamedTuple):
+class TokenRecord(NamedTuple):
     """What a token may do."""
 
     purpose: str
@@ -35,27 +35,28 @@ class Kept(NamedTuple):
     offer_id: int | None
 
 
-def add(
+def insert_tokens(
     database: Database,
     connection: Connection,
     rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]],
 ) -> None:
     """Keep (digest, purpose, lead id, message id, offer id, created at) rows."""
-    database.insert(connection, token.name, _COLUMNS, rows)
+    database.insert(connection, link_token.name, _COLUMNS, rows)
 
 
-def find(connection: Connection, digest: str) -> Kept | None:
+def find_token(connection: Connection, digest: str) -> TokenRecord | None:
     """Return what the token of this digest may do; None if nobody made it."""
     row = connection.execute(
-        select(token.c.purpose, token.c.lead_id, token.c.message_id, token.c.offer_id).where(
-            token.c.digest == digest
-        )
+        select(
+            link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id
+        ).where(link_token.c.digest == digest)
     ).one_or_none()
-    return Kept._make(row) if row is not None else None
+    return TokenRecord._make(row) if row is not None else None
 
 
-def remove_offer_links(connection: Connection, rep: str) -> int:
+def delete_offer_tokens(connection: Connection, rep: str) -> int:
     """Delete the tokens that show or answer offers made to *rep*; return how many there were."""
     offers, leads = (select(one).where(_offer.c.rep == rep) for one in (_offer.c.id, _offer.c.lead_id))
-    theirs = token.c.lead_id.in_(leads), token.c.offer_id.in_(offers)  # there is an index on the lead alone
-    return connection.execute(delete(token).where(*theirs)).rowcount
+    # Both conditions: there is an index on the lead alone.
+    is_of_rep = (link_token.c.lead_id.in_(leads), link_token.c.offer_id.in_(offers))
+    return connection.execute(delete(link_token).where(*is_of_rep)).rowcount

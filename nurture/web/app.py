@@ -13,49 +13,49 @@ from starlette.responses import JSONResponse, Response
 
 from nurture.clock import Clock
 from nurture.db import clock_row
-from nurture.errors import DatabaseUnusable, NotFound
-from nurture.journey.engagement.click_buffer import Guestbook
-from nurture.mail.providers.sendgrid.signature import Keyring
-from nurture.runtime.context import House
+from nurture.errors import DatabaseUnavailable, NotFound
+from nurture.journey.engagement.click_buffer import ClickRecorder
+from nurture.mail.providers.sendgrid.signature import SignatureVerifier
+from nurture.runtime.context import AppContext
 from nurture.web import auth, errors
 from nurture.web.api import endpoints
-from nurture.web.api.ceilings import Ceilings
-from nurture.web.api.signal_batcher import Taking
-from nurture.web.auth import Site, TheSite, admit
-from nurture.web.errors import Problem
-from nurture.web.limits import Allowance, Rate
-from nurture.web.public import ask_lead, clicks, preference_center, unsubscribe
-from nurture.web.request_limits import Gate
+from nurture.web.api.signal_batcher import SignalBatcher
+from nurture.web.api.token_limits import TokenRateLimits
+from nurture.web.auth import Site, SiteDep, authorize
+from nurture.web.errors import ApiError
+from nurture.web.public import clicks, lead_question, preference_center, unsubscribe
+from nurture.web.request_limits import RequestLimits
 from nurture.web.sales import offers, workspace
-from nurture.web.templates import Look
+from nurture.web.templates import Templates
+from nurture.web.throttling import Allowance, RateLimiter
 from nurture.web.webhooks import inbound_mail, provider_events
-from nurture.web.webhooks.event_worker import Applying
+from nurture.web.webhooks.event_worker import EventWorker
 
-Page = Callable[..., Response | Awaitable[Response]]
+RouteFunction = Callable[..., Response | Awaitable[Response]]
 
 
-def health(site: TheSite) -> JSONResponse:
+def health(site: SiteDep) -> JSONResponse:
     """Say whether the database answers."""
     try:
-        clock_row.open_mode(site.house.database)
-    except DatabaseUnusable:
-        return JSONResponse({"status": "closed", "database": "unusable"}, status_code=503)
+        clock_row.read_mode(site.ctx.database)
+    except DatabaseUnavailable:
+        return JSONResponse({"status": "unavailable", "database": "unusable"}, status_code=503)
     return JSONResponse({"status": "ok", "database": "ok"})
 
 
-_ROUTES: Final[Sequence[tuple[str, Page | None, Page | None]]] = (
-    (auth.ACCEPT, offers.ask, offers.act),
-    (auth.REJECT, offers.ask, offers.act),
-    (auth.REASSIGN, offers.ask, offers.act),
-    (auth.LATER, offers.ask, offers.act),
-    (auth.DESK, workspace.show, workspace.act),
-    (auth.DESK_OFFER, workspace.show_offer, workspace.answer_offer),
-    (auth.UNSUBSCRIBE, unsubscribe.ask, unsubscribe.unsubscribe),
-    (auth.CLICK, clicks.follow, None),
-    (auth.OPEN, clicks.pixel, None),
+_ROUTES: Final[Sequence[tuple[str, RouteFunction | None, RouteFunction | None]]] = (
+    (auth.ACCEPT, offers.show_offer_form, offers.submit_offer_form),
+    (auth.REJECT, offers.show_offer_form, offers.submit_offer_form),
+    (auth.REASSIGN, offers.show_offer_form, offers.submit_offer_form),
+    (auth.CALL_BACK_LATER, offers.show_offer_form, offers.submit_offer_form),
+    (auth.WORKSPACE, workspace.show_workspace, workspace.submit_action),
+    (auth.WORKSPACE_OFFER, workspace.show_offer, workspace.answer_offer),
+    (auth.UNSUBSCRIBE, unsubscribe.show_form, unsubscribe.unsubscribe),
+    (auth.CLICK, clicks.follow_link, None),
+    (auth.OPEN, clicks.open_pixel, None),
     (auth.EVENTS, None, provider_events.sendgrid_events),
-    (auth.PREFERENCES, preference_center.ask, preference_center.choose),
-    (auth.ASK, ask_lead.ask, ask_lead.answer),
+    (auth.PREFERENCES, preference_center.show_preferences, preference_center.apply_choice),
+    (auth.QUESTION, lead_question.show_question, lead_question.submit_answer),
     (auth.INBOUND, None, inbound_mail.sendgrid_inbound),
     (auth.HEALTH, health, None),
     (auth.HEALTHZ, health, None),
@@ -66,94 +66,94 @@ _API_ROUTES: Final[Sequence[tuple[str, str, Callable[..., Any]]]] = (
     ("POST", auth.SIGNALS, endpoints.post_signals),
     ("POST", auth.LEADS, endpoints.post_leads),
     ("POST", auth.OUTCOMES, endpoints.post_outcomes),
-    ("GET", auth.OPENAPI, endpoints.show_document),
+    ("GET", auth.OPENAPI, endpoints.show_openapi),
     ("GET", auth.DOCS, endpoints.show_docs),
 )
 
 
 def create_app(
-    house: House,
+    ctx: AppContext,
     clock: Clock,
     *,
     event_keys: Sequence[str] = (),
     inbound_keys: Sequence[str] = (),
     allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
-    ceilings: Ceilings | None = None,
+    token_rate_limits: TokenRateLimits | None = None,
 ) -> FastAPI:
     """Build the application; it opens the database only when somebody asks for something.
 
     *event_keys* verify SendGrid's Event Webhook, *inbound_keys* its Inbound Parse. *allowances* limit what
-    each group of routes takes, *ceilings* what each API token posts in an hour.
+    each group of routes takes, *token_rate_limits* what each API token posts in an hour.
     """
-    look = Look()
+    templates = Templates()
     app = FastAPI(
         title="nurture",
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(admit)],
+        dependencies=[Depends(authorize)],
     )
     app.state.site = Site(
-        house,
+        ctx,
         clock,
-        look,
-        Guestbook(house, clock),
-        Keyring(event_keys),
-        Applying(house, clock),
-        Taking(house, clock),
-        ceilings or Ceilings(house),
-        Keyring(inbound_keys),
+        templates,
+        ClickRecorder(ctx, clock),
+        SignatureVerifier(event_keys),
+        EventWorker(ctx, clock),
+        SignalBatcher(ctx, clock),
+        token_rate_limits or TokenRateLimits(ctx),
+        SignatureVerifier(inbound_keys),
     )
-    for path, look_at, act in _ROUTES:
-        if look_at is not None:
-            app.add_api_route(path, look_at, methods=["GET", "HEAD"])
-        if act is not None:
-            app.add_api_route(path, act, methods=["POST"])
+    for path, get_endpoint, post_endpoint in _ROUTES:
+        if get_endpoint is not None:
+            app.add_api_route(path, get_endpoint, methods=["GET", "HEAD"])
+        if post_endpoint is not None:
+            app.add_api_route(path, post_endpoint, methods=["POST"])
     for method, path, endpoint in _API_ROUTES:
         app.add_api_route(path, endpoint, methods=["GET", "HEAD"] if method == "GET" else [method])
-    app.state.reading = anyio.CapacityLimiter(2)  # each holds a mail in memory
-    app.state.room = inbound_mail.Room(inbound_mail.MOST_ON_DISK)
-    of_tokens = allowances[auth.PROGRAMS]
-    app.state.tokens = Rate(of_tokens.per_second, of_tokens.burst)
-    app.state.storing = anyio.CapacityLimiter(provider_events.AT_ONCE)
-    app.state.working = {
-        "signals": anyio.CapacityLimiter(endpoints.SIGNALS_AT_ONCE),
-        "others": anyio.CapacityLimiter(endpoints.AT_ONCE),
+    app.state.mail_limiter = anyio.CapacityLimiter(2)  # each holds a mail in memory
+    app.state.inbound_disk_budget = inbound_mail.DiskBudget(inbound_mail.MAX_ON_DISK)
+    token_allowance = allowances[auth.API_CALLS]
+    app.state.token_rate = RateLimiter(token_allowance.per_second, token_allowance.burst)
+    app.state.event_limiter = anyio.CapacityLimiter(provider_events.MAX_CONCURRENT_BATCHES)
+    app.state.batch_limiters = {
+        "signals": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_SIGNAL_BATCHES),
+        "others": anyio.CapacityLimiter(endpoints.MAX_CONCURRENT_BATCHES),
     }
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Problem, _told)
-    for missing in (NotFound, RequestValidationError):
-        app.add_exception_handler(missing, _missing)
-    app.add_exception_handler(DatabaseUnusable, _closed)
-    secure = house.base_url.startswith("https:")
-    app.add_middleware(Gate, look=look, allowances=allowances, secure=secure)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ApiError, _api_error)
+    for error_type in (NotFound, RequestValidationError):
+        app.add_exception_handler(error_type, _not_found)
+    app.add_exception_handler(DatabaseUnavailable, _unavailable)
+    secure = ctx.base_url.startswith("https:")
+    app.add_middleware(RequestLimits, templates=templates, allowances=allowances, secure=secure)
     return app
 
 
-def _page(request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
+def _error_response(request: Request, status: int, headers: Mapping[str, str] | None = None) -> Response:
     if request.url.path.startswith(auth.API):
-        problem = errors.of_status(status)
+        problem = errors.error_for_status(status)
         problem.headers = {**(problem.headers or {}), **(headers or {})}
         return problem.response()
     site: Site = request.app.state.site
-    return site.look.refusal(status, headers)
+    return site.templates.error_page(status, headers)
 
 
-def _told(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
+def _api_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
     return error.response()
 
 
-def _refused(request: Request, error: Exception) -> Response:
+def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
     headers = error.headers if isinstance(error, HTTPException) else None
-    return _page(request, status, headers)
+    return _error_response(request, status, headers)
 
 
-def _missing(request: Request, _error: Exception) -> Response:
-    return _page(request, 404)
+def _not_found(request: Request, _error: Exception) -> Response:
+    return _error_response(request, 404)
 
 
-def _closed(request: Request, _error: Exception) -> Response:
-    return _page(request, 503, {"Retry-After": "60"})
+def _unavailable(request: Request, _error: Exception) -> Response:
+    return _error_response(request, 503, {"Retry-After": "60"})

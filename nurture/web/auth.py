@@ -13,31 +13,31 @@ from starlette.exceptions import HTTPException
 from starlette.routing import compile_path
 
 from nurture.clock import Clock
-from nurture.journey.engagement.click_buffer import Guestbook
+from nurture.journey.engagement.click_buffer import ClickRecorder
 from nurture.journey.handoff import workspace_links
 from nurture.journey.intake.api import tokens
-from nurture.journey.intake.api.tokens import Caller, Scope
-from nurture.mail.providers.sendgrid.signature import Keyring
+from nurture.journey.intake.api.tokens import Caller, TokenScope
+from nurture.mail.providers.sendgrid.signature import SignatureVerifier
 from nurture.runtime import public_links
-from nurture.runtime.context import House
-from nurture.runtime.token_queries import Kept
+from nurture.runtime.context import AppContext
+from nurture.runtime.token_queries import TokenRecord
 from nurture.web import errors
-from nurture.web.api.ceilings import Ceilings
-from nurture.web.api.signal_batcher import Taking
-from nurture.web.errors import Problem
-from nurture.web.limits import Allowance, Rate
-from nurture.web.templates import Look
-from nurture.web.webhooks.event_worker import Applying
+from nurture.web.api.signal_batcher import SignalBatcher
+from nurture.web.api.token_limits import TokenRateLimits
+from nurture.web.errors import ApiError
+from nurture.web.templates import Templates
+from nurture.web.throttling import Allowance, RateLimiter
+from nurture.web.webhooks.event_worker import EventWorker
 
-LOOK: Final = frozenset({"GET", "HEAD"})
-ACT: Final = frozenset({"POST"})
-SMALL: Final = 64 * 1024
+READ_METHODS: Final = frozenset({"GET", "HEAD"})
+WRITE_METHODS: Final = frozenset({"POST"})
+MAX_FORM_BYTES: Final = 64 * 1024
 """Bytes; the largest form here is under 1 KB."""
 
-LARGE: Final = 4 * 1024 * 1024
+MAX_BATCH_BYTES: Final = 4 * 1024 * 1024
 """Bytes; a batch of the API."""
 
-MOST_MAIL: Final = 30 * 1024 * 1024
+MAX_MAIL_BYTES: Final = 30 * 1024 * 1024
 """Bytes; SendGrid takes no larger mail."""
 
 
@@ -45,42 +45,54 @@ _MB: Final = 1024 * 1024
 PAGES: Final = "pages"
 OPT_OUTS: Final = "opt-outs"
 LINKS: Final = "links"
-PROGRAMS: Final = "programs"
-EVENT_BATCHES: Final = "events"
-MAILS: Final = "mails"
+API_CALLS: Final = "api-calls"
+EVENT_BATCHES: Final = "event-batches"
+INBOUND_MAIL: Final = "inbound-mail"
 
 ALLOWANCES: Final[Mapping[str, Allowance]] = {
     PAGES: Allowance(
-        most_bytes=8 * _MB, address_bytes=2 * _MB, bodies=400, address_bodies=100, per_second=20, burst=1_200
+        max_bytes=8 * _MB,
+        max_bytes_per_address=2 * _MB,
+        max_bodies=400,
+        max_bodies_per_address=100,
+        per_second=20,
+        burst=1_200,
     ),
     # Nobody is kept from opting out by how often others ask, be they on the same address.
-    OPT_OUTS: Allowance(most_bytes=8 * _MB, address_bytes=4 * _MB, bodies=1_000, address_bodies=400),
+    OPT_OUTS: Allowance(
+        max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400
+    ),
     # Scanners and mail programs' proxies ask for many readers from one address.
     LINKS: Allowance(
-        most_bytes=_MB, address_bytes=_MB, bodies=10, address_bodies=10, per_second=100, burst=6_000
+        max_bytes=_MB,
+        max_bytes_per_address=_MB,
+        max_bodies=10,
+        max_bodies_per_address=10,
+        per_second=100,
+        burst=6_000,
     ),
-    PROGRAMS: Allowance(
-        most_bytes=64 * _MB,
-        address_bytes=32 * _MB,
-        bodies=200,
-        address_bodies=100,
+    API_CALLS: Allowance(
+        max_bytes=64 * _MB,
+        max_bytes_per_address=32 * _MB,
+        max_bodies=200,
+        max_bodies_per_address=100,
         per_second=100,
         burst=6_000,
     ),
     EVENT_BATCHES: Allowance(
-        most_bytes=32 * _MB,
-        address_bytes=16 * _MB,
-        bodies=200,
-        address_bodies=100,
+        max_bytes=32 * _MB,
+        max_bytes_per_address=16 * _MB,
+        max_bodies=200,
+        max_bodies_per_address=100,
         per_second=100,
         burst=6_000,
     ),
-    MAILS: Allowance(
-        most_bytes=20 * MOST_MAIL,
-        address_bytes=10 * MOST_MAIL,
-        bodies=100,
-        address_bodies=50,
-        seconds=60,
+    INBOUND_MAIL: Allowance(
+        max_bytes=20 * MAX_MAIL_BYTES,
+        max_bytes_per_address=10 * MAX_MAIL_BYTES,
+        max_bodies=100,
+        max_bodies_per_address=50,
+        body_timeout=60,
         per_second=100,
         burst=6_000,
     ),
@@ -89,61 +101,61 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class RoutePolicy:
     """What may be asked of a route, how many bytes a request may bring, and in which group's allowance."""
 
-    methods: frozenset[str] = LOOK | ACT
-    most_bytes: int = SMALL
+    methods: frozenset[str] = READ_METHODS | WRITE_METHODS
+    max_bytes: int = MAX_FORM_BYTES
     group: str = PAGES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Everybody(Policy):
+class PublicRoute(RoutePolicy):
     """Open to all: it tells nothing about anybody."""
 
     group: str = LINKS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Program(Policy):
-    """Open to a program that brings an API token of this scope, or of *also*. Only then its body is read."""
+class ApiRoute(RoutePolicy):
+    """Open to a program with an API token of *scope* or *alternative_scope*. Only then its body is read."""
 
-    scope: Scope
-    also: Scope | None = None
-    methods: frozenset[str] = ACT
-    most_bytes: int = LARGE
-    group: str = PROGRAMS
+    scope: TokenScope
+    alternative_scope: TokenScope | None = None
+    methods: frozenset[str] = WRITE_METHODS
+    max_bytes: int = MAX_BATCH_BYTES
+    group: str = API_CALLS
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer(Policy):
+class LinkRoute(RoutePolicy):
     """Open to whoever brings a token that was made for this purpose."""
 
     purpose: str
 
 
 @dataclass(frozen=True, slots=True)
-class Owner(Policy):
+class RepRoute(RoutePolicy):
     """Open to the rep whose own link brings the token, for as long as it works."""
 
 
 @dataclass(frozen=True, slots=True)
-class Signed(Policy):
+class SignedRoute(RoutePolicy):
     """Open to whoever signs with a key that the settings name; the route looks at the signature itself."""
 
 
 ACCEPT: Final = f"/{public_links.PATHS[public_links.ACCEPT]}/{{token}}"
 REJECT: Final = f"/{public_links.PATHS[public_links.REJECT]}/{{token}}"
 REASSIGN: Final = f"/{public_links.PATHS[public_links.REASSIGN]}/{{token}}"
-LATER: Final = f"/{public_links.PATHS[public_links.LATER]}/{{token}}"
-DESK: Final = f"/{workspace_links.PATH}/{{token}}"
-DESK_OFFER: Final = f"/{workspace_links.PATH}/{{token}}/{{number}}"
+CALL_BACK_LATER: Final = f"/{public_links.PATHS[public_links.CALL_BACK_LATER]}/{{token}}"
+WORKSPACE: Final = f"/{workspace_links.PATH}/{{token}}"
+WORKSPACE_OFFER: Final = f"/{workspace_links.PATH}/{{token}}/{{number}}"
 UNSUBSCRIBE: Final = f"/{public_links.PATHS[public_links.UNSUBSCRIBE]}/{{token}}"
 CLICK: Final = f"/{public_links.PATHS[public_links.CLICK]}/{{token}}/{{number}}"
 OPEN: Final = f"/{public_links.PATHS[public_links.OPEN]}/{{token}}.gif"
 EVENTS: Final = "/webhooks/sendgrid/events"
 PREFERENCES: Final = f"/{public_links.PATHS[public_links.PREFERENCES]}/{{token}}"
-ASK: Final = f"/{public_links.PATHS[public_links.ASK]}/{{token}}"
+QUESTION: Final = f"/{public_links.PATHS[public_links.QUESTION]}/{{token}}"
 INBOUND: Final = "/webhooks/sendgrid/inbound"
 HEALTH: Final = "/health"
 HEALTHZ: Final = "/healthz"  # as orchestrators spell it
@@ -154,34 +166,36 @@ OUTCOMES: Final = "/api/outcomes"
 DOCS: Final = "/api/docs"
 OPENAPI: Final = "/api/openapi.json"
 
-ACCESS: Final[Mapping[str, Policy]] = {
-    ACCEPT: Bearer(public_links.ACCEPT),
-    REJECT: Bearer(public_links.REJECT),
-    REASSIGN: Bearer(public_links.REASSIGN),
-    LATER: Bearer(public_links.LATER),
-    DESK: Owner(),
-    DESK_OFFER: Owner(),
-    UNSUBSCRIBE: Bearer(public_links.UNSUBSCRIBE, group=OPT_OUTS),
-    CLICK: Bearer(public_links.CLICK, methods=LOOK, group=LINKS),
-    OPEN: Bearer(public_links.OPEN, methods=LOOK, group=LINKS),
-    EVENTS: Signed(methods=ACT, most_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid's end at 768 KB
-    PREFERENCES: Bearer(public_links.PREFERENCES, group=OPT_OUTS),
-    ASK: Bearer(public_links.ASK),
-    INBOUND: Signed(methods=ACT, most_bytes=MOST_MAIL, group=MAILS),
-    HEALTH: Everybody(methods=LOOK),
-    HEALTHZ: Everybody(methods=LOOK),
-    SIGNALS: Program(scope=Scope.SIGNALS, also=Scope.SUPPRESSIONS),
-    LEADS: Program(scope=Scope.LEADS),
-    OUTCOMES: Program(scope=Scope.OUTCOMES),
-    DOCS: Everybody(methods=LOOK),
-    OPENAPI: Everybody(methods=LOOK),
+ACCESS: Final[Mapping[str, RoutePolicy]] = {
+    ACCEPT: LinkRoute(public_links.ACCEPT),
+    REJECT: LinkRoute(public_links.REJECT),
+    REASSIGN: LinkRoute(public_links.REASSIGN),
+    CALL_BACK_LATER: LinkRoute(public_links.CALL_BACK_LATER),
+    WORKSPACE: RepRoute(),
+    WORKSPACE_OFFER: RepRoute(),
+    UNSUBSCRIBE: LinkRoute(public_links.UNSUBSCRIBE, group=OPT_OUTS),
+    CLICK: LinkRoute(public_links.CLICK, methods=READ_METHODS, group=LINKS),
+    OPEN: LinkRoute(public_links.OPEN, methods=READ_METHODS, group=LINKS),
+    EVENTS: SignedRoute(
+        methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES
+    ),  # SendGrid's end at 768 KB
+    PREFERENCES: LinkRoute(public_links.PREFERENCES, group=OPT_OUTS),
+    QUESTION: LinkRoute(public_links.QUESTION),
+    INBOUND: SignedRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL),
+    HEALTH: PublicRoute(methods=READ_METHODS),
+    HEALTHZ: PublicRoute(methods=READ_METHODS),
+    SIGNALS: ApiRoute(scope=TokenScope.SIGNALS, alternative_scope=TokenScope.SUPPRESSIONS),
+    LEADS: ApiRoute(scope=TokenScope.LEADS),
+    OUTCOMES: ApiRoute(scope=TokenScope.OUTCOMES),
+    DOCS: PublicRoute(methods=READ_METHODS),
+    OPENAPI: PublicRoute(methods=READ_METHODS),
 }
 """Every route's policy, by its path."""
 
 _PATTERNS: Final = tuple((compile_path(path)[0], policy) for path, policy in ACCESS.items())
 
 
-def policy_at(path: str) -> Policy | None:
+def route_policy(path: str) -> RoutePolicy | None:
     """Return the policy of the route that answers *path*, None if there is no such route."""
     return next((policy for pattern, policy in _PATTERNS if pattern.match(path)), None)
 
@@ -190,81 +204,81 @@ def policy_at(path: str) -> Policy | None:
 class Site:
     """What the pages work with."""
 
-    house: House
+    ctx: AppContext
     clock: Clock
-    look: Look
-    guestbook: Guestbook
-    event_keys: Keyring
-    applying: Applying
-    taking: Taking
-    ceilings: Ceilings
-    inbound_keys: Keyring = field(default_factory=lambda: Keyring(()))
+    templates: Templates
+    click_recorder: ClickRecorder
+    event_keys: SignatureVerifier
+    event_worker: EventWorker
+    signal_batcher: SignalBatcher
+    token_rate_limits: TokenRateLimits
+    inbound_keys: SignatureVerifier = field(default_factory=lambda: SignatureVerifier(()))
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class Visitor:
     """Somebody who brought a good token."""
 
     token: str
-    kept: Kept
+    token_record: TokenRecord
 
     @property
     def offer_id(self) -> int:
         """Return the hand-off that the token answers; tokens of that purpose always have one."""
-        if self.kept.offer_id is None:
+        if self.token_record.offer_id is None:
             raise HTTPException(404)
-        return self.kept.offer_id
+        return self.token_record.offer_id
 
 
-async def site_of(request: Request) -> Site:
+async def get_site(request: Request) -> Site:
     """Return what the pages work with. It asks nobody, as those below: a thread would only cost time."""
     site: Site = request.app.state.site
     return site
 
 
 @dataclass(frozen=True, slots=True)
-class AtDesk:
+class RepVisitor:
     """A rep who brought the link to their own page."""
 
     token: str
     rep: str
 
 
-Admitted = Visit | AtDesk | Caller | None
+Principal = Visitor | RepVisitor | Caller | None
 
 
-def admit(request: Request, site: Annotated[Site, Depends(site_of)]) -> Admitted:
-    """Let a request in as ACCESS says. Raises 404, the same for every reason; Problem to a program."""
+def authorize(request: Request, site: Annotated[Site, Depends(get_site)]) -> Principal:
+    """Let a request in as ACCESS says. Raises 404, the same for every reason; ApiError to a program."""
     policy = ACCESS.get(getattr(request.scope.get("route"), "path", ""))
     if policy is None or request.method not in policy.methods:
         raise HTTPException(404)
-    if isinstance(policy, Everybody | Signed):
+    if isinstance(policy, PublicRoute | SignedRoute):
         return None
-    if isinstance(policy, Program):
-        return _program(request, site, policy)
+    if isinstance(policy, ApiRoute):
+        return _authenticate_program(request, site, policy)
     token = request.path_params.get("token", "")
-    if isinstance(policy, Bearer):
-        with site.house.database.read() as connection:
-            kept = public_links.find(connection, token, policy.purpose)
-        if kept is not None:
-            return Visit(token, kept)
-    if isinstance(policy, Owner):
-        rep = workspace_links.find(site.house, token, site.clock.now())
+    if isinstance(policy, LinkRoute):
+        with site.ctx.database.read() as connection:
+            token_record = public_links.find_token(connection, token, policy.purpose)
+        if token_record is not None:
+            return Visitor(token, token_record)
+    if isinstance(policy, RepRoute):
+        rep = workspace_links.find_rep(site.ctx, token, site.clock.now())
         if rep is not None:
-            return AtDesk(token, rep)
+            return RepVisitor(token, rep)
     raise HTTPException(404)
 
 
-def _program(request: Request, site: Site, policy: Program) -> Caller:
-    kind, _, token = request.headers.get("authorization", "").partition(" ")
-    if kind.lower() != "bearer" or not token.strip():
-        raise _unknown("No token came with the request.")
-    caller = tokens.find(site.house, token.strip(), site.clock.now())
+def _authenticate_program(request: Request, site: Site, policy: ApiRoute) -> Caller:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise _unauthorized("No token came with the request.")
+    caller = tokens.authenticate(site.ctx, token.strip(), site.clock.now())
     if caller is None:
-        raise _unknown("This token was never made here, or it was revoked.", ', error="invalid_token"')
+        raise _unauthorized("This token was never made here, or it was revoked.", ', error="invalid_token"')
     scope = policy.scope
-    if not {scope, policy.also} & caller.scopes:
-        raise Problem(
+    if not {scope, policy.alternative_scope} & caller.scopes:
+        raise ApiError(
             403,
             "Not allowed",
             f"The token {caller.name!r} is not made for this: it needs the scope {scope}.",
@@ -274,36 +288,36 @@ def _program(request: Request, site: Site, policy: Program) -> Caller:
     return caller
 
 
-def _unknown(detail: str, error: str = "") -> Problem:
+def _unauthorized(detail: str, error: str = "") -> ApiError:
     remedy = "Send the header `Authorization: Bearer TOKEN`. `nurture admin tokens create` makes a token."
-    return Problem(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
+    return ApiError(401, "Not known", detail, remedy, {"WWW-Authenticate": f'Bearer realm="nurture"{error}'})
 
 
-async def visit_of(visit: Annotated[Admitted, Depends(admit)]) -> Visit:
+async def require_visitor(principal: Annotated[Principal, Depends(authorize)]) -> Visitor:
     """Return who visits; for routes that a token opens."""
-    if not isinstance(visit, Visit):
+    if not isinstance(principal, Visitor):
         raise HTTPException(404)
-    return visit
+    return principal
 
 
-async def caller_of(request: Request, caller: Annotated[Admitted, Depends(admit)]) -> Caller:
-    """Return which program calls; for routes of the API. Raises Problem for a token that asks too often."""
-    if not isinstance(caller, Caller):
+async def require_caller(request: Request, principal: Annotated[Principal, Depends(authorize)]) -> Caller:
+    """Return which program calls; for routes of the API. Raises ApiError for a token that asks too often."""
+    if not isinstance(principal, Caller):
         raise HTTPException(404)
-    rate: Rate = request.app.state.tokens
-    if wait := rate.wait(str(caller.token_id), anyio.current_time()):
+    rate: RateLimiter = request.app.state.token_rate
+    if wait := rate.seconds_until_allowed(str(principal.token_id), anyio.current_time()):
         raise errors.too_many(429, {"Retry-After": str(ceil(wait))})
-    return caller
+    return principal
 
 
-def desk_of(desk: Annotated[Admitted, Depends(admit)]) -> AtDesk:
-    """Return which rep is at the desk; for routes that a rep's own link opens."""
-    if not isinstance(desk, AtDesk):
+def require_rep(principal: Annotated[Principal, Depends(authorize)]) -> RepVisitor:
+    """Return which rep visits; for routes that a rep's own link opens."""
+    if not isinstance(principal, RepVisitor):
         raise HTTPException(404)
-    return desk
+    return principal
 
 
-TheSite = Annotated[Site, Depends(site_of)]
-TheVisit = Annotated[Visit, Depends(visit_of)]
-TheDesk = Annotated[AtDesk, Depends(desk_of)]
-TheCaller = Annotated[Caller, Depends(caller_of)]
+SiteDep = Annotated[Site, Depends(get_site)]
+VisitorDep = Annotated[Visitor, Depends(require_visitor)]
+RepVisitorDep = Annotated[RepVisitor, Depends(require_rep)]
+CallerDep = Annotated[Caller, Depends(require_caller)]

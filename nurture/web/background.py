@@ -9,26 +9,26 @@ from threading import Event, Thread
 from typing import Final
 
 from nurture.clock import Clock
-from nurture.journey.run_now import AT_ONCE, answer
-from nurture.runtime.context import House
+from nurture.journey.run_now import MAX_LEADS, process_due_leads
+from nurture.runtime.context import AppContext
 
-LOOK_EVERY: Final = 0.5
+POLL_SECONDS: Final = 0.5
 """Seconds between two looks; each costs one index entry."""
 
-REST: Final = 5.0
+BACKLOG_PAUSE: Final = 5.0
 """Seconds to leave the pages alone after a full batch: a backlog is the sweeps' work."""
 
 _LOG: Final = logging.getLogger(__name__)
 
 
 @contextmanager
-def answering(house: House, clock: Clock) -> Iterator[None]:
+def run_in_background(ctx: AppContext, clock: Clock) -> Iterator[None]:
     """Answer leads for as long as this lasts. On a clock that stands still nothing falls due by itself."""
-    if not clock.runs:
+    if not clock.is_live:
         yield
         return
     stop = Event()
-    thread = Thread(target=_answer, args=(house, clock, stop), name="answering", daemon=True)
+    thread = Thread(target=_poll, args=(ctx, clock, stop), name="nurture-background", daemon=True)
     thread.start()
     try:
         yield
@@ -37,12 +37,12 @@ def answering(house: House, clock: Clock) -> Iterator[None]:
         thread.join()
 
 
-def _answer(house: House, clock: Clock, stop: Event) -> None:
-    pause = LOOK_EVERY
+def _poll(ctx: AppContext, clock: Clock, stop: Event) -> None:
+    pause = POLL_SECONDS
     while not stop.wait(pause):
         try:
-            pause = REST if answer(house, clock.now()) >= AT_ONCE else LOOK_EVERY
+            pause = BACKLOG_PAUSE if process_due_leads(ctx, clock.now()) >= MAX_LEADS else POLL_SECONDS
         except Exception as error:  # noqa: BLE001 - the sweeps try again; whoever comes next must find this at work
             # The type alone: a database's error repeats the values of its statement.
-            _LOG.warning("answering_failed", extra={"error": type(error).__name__})
-            pause = REST
+            _LOG.warning("background_run_failed", extra={"error": type(error).__name__})
+            pause = BACKLOG_PAUSE

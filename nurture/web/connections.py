@@ -11,65 +11,67 @@ from typing import ClassVar, Final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from nurture.web.limits import client_key
+from nurture.web.throttling import client_key
 
-HEAD_SECONDS: Final = 15.0
+HEADER_TIMEOUT: Final = 15.0
 """How long the head of a request may take to come in, and an answer to be taken."""
 
-MOST_PASSED_OVER: Final = 256 * 1024
+MAX_DISCARDED_BYTES: Final = 256 * 1024
 """Bytes of a body that still come in after its request was answered."""
 
-_MOST: Final = 4_096
-_OTHER_FILES: Final = 128  # the database, Python's own, the log
-_FEWEST: Final = 64
+_MAX_CONNECTIONS: Final = 4_096
+_RESERVED_FILES: Final = 128  # the database, Python's own, the log
+_MIN_CONNECTIONS: Final = 64
 
 
-def room_for_connections() -> int:
+def connection_capacity() -> int:
     """Return how many connections this process can hold; let it open as many files as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _MOST + _OTHER_FILES
-    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-    return max(most - _OTHER_FILES, _FEWEST)
+    wanted = _MAX_CONNECTIONS + _RESERVED_FILES
+    file_limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < file_limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (file_limit, hard))
+    return max(file_limit - _RESERVED_FILES, _MIN_CONNECTIONS)
 
 
-class Slots:
+class ConnectionSlots:
     """Who is connected. Whoever comes is let in, and one that is only waited for makes room.
 
     It is the oldest one of the address that has most of them: so who keeps many connections open loses
     those. An address may have half of all slots; a trusted proxy, behind which many clients stand, all.
     """
 
-    def __init__(self, most: int, trusted: Sequence[str] = ()) -> None:
-        self._most = most
+    def __init__(self, max_connections: int, trusted: Sequence[str] = ()) -> None:
+        self._max_connections = max_connections
         self._trusted = [ip_network(one, strict=False) for one in trusted]
-        self._connected: dict[str, dict[Punctual, None]] = {}
+        self._connected: dict[str, dict[TimeLimitedProtocol, None]] = {}
         self._count = 0
 
-    def add(self, one: Punctual) -> None:
+    def add(self, connection: TimeLimitedProtocol) -> None:
         """Let a connection in."""
-        theirs = self._connected.setdefault(one.address, {})
-        theirs[one] = None
+        connections = self._connected.setdefault(connection.address, {})
+        connections[connection] = None
         self._count += 1
-        if len(theirs) > self._most // 2 and not self._is_trusted(one.address):
-            self._make_room(theirs)
-        elif self._count > self._most:
-            self._make_room(max(self._connected.values(), key=len))
+        if len(connections) > self._max_connections // 2 and not self._is_trusted(connection.address):
+            self._evict_one(connections)
+        elif self._count > self._max_connections:
+            self._evict_one(max(self._connected.values(), key=len))
 
-    def remove(self, one: Punctual) -> None:
+    def remove(self, connection: TimeLimitedProtocol) -> None:
         """Forget a connection that has ended, or is about to."""
-        theirs = self._connected.get(one.address, {})
-        if one in theirs:
-            del theirs[one]
+        connections = self._connected.get(connection.address, {})
+        if connection in connections:
+            del connections[connection]
             self._count -= 1
-            if not theirs:
-                del self._connected[one.address]
+            if not connections:
+                del self._connected[connection.address]
 
-    def _make_room(self, theirs: dict[Punctual, None]) -> None:
-        one = next((each for each in theirs if each.is_waited_for), next(reversed(theirs)))
-        self.remove(one)
-        one.transport.abort()
+    def _evict_one(self, connections: dict[TimeLimitedProtocol, None]) -> None:
+        connection = next(
+            (each for each in connections if each.is_waiting_for_request), next(reversed(connections))
+        )
+        self.remove(connection)
+        connection.transport.abort()
 
     def _is_trusted(self, address: str) -> bool:
         try:
@@ -79,22 +81,22 @@ class Slots:
         return any(one.version == network.version and one.overlaps(network) for one in self._trusted)
 
 
-class Punctual(H11Protocol):
+class TimeLimitedProtocol(H11Protocol):
     """Hangs up on who does not bring the head of a request in time, or does not take its answer.
 
     What comes of a body after the answer is passed over for a while, so that the client can read why. The
     gate has a time for bodies that are waited for.
     """
 
-    head_seconds: ClassVar[float] = HEAD_SECONDS
-    slots: ClassVar[Slots]
+    header_timeout: ClassVar[float] = HEADER_TIMEOUT
+    slots: ClassVar[ConnectionSlots]
     address = ""
-    _late: asyncio.TimerHandle | None = None
-    _stuck: asyncio.TimerHandle | None = None
-    _passed_over = 0
+    _header_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _discarded_bytes = 0
 
     @property
-    def is_waited_for(self) -> bool:
+    def is_waiting_for_request(self) -> bool:
         """Whether the connection is idle, or its request is not all there."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
@@ -103,53 +105,53 @@ class Punctual(H11Protocol):
         super().connection_made(transport)
         self.address = client_key(self.client[0] if self.client else None)
         self.slots.add(self)
-        self._look()
+        self._update_header_timer()
 
     def data_received(self, data: bytes) -> None:
         """Read on, but not much of what nobody waits for."""
-        self._passed_over += len(data) if self._is_answered else -self._passed_over
-        if self._passed_over > MOST_PASSED_OVER:
+        self._discarded_bytes += len(data) if self._is_response_sent else -self._discarded_bytes
+        if self._discarded_bytes > MAX_DISCARDED_BYTES:
             self.transport.abort()
             return
         super().data_received(data)
-        self._look()
+        self._update_header_timer()
 
     def on_response_complete(self) -> None:
         """Give the rest of the body its time."""
         super().on_response_complete()
-        self._look()
+        self._update_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the slot back."""
         self.slots.remove(self)
         super().connection_lost(exc)
-        self._stop_waiting()
+        self._cancel_header_timer()
         self.resume_writing()
 
     def pause_writing(self) -> None:
         """Give the client its time to take the answer."""
         super().pause_writing()
-        self._stuck = self.loop.call_later(self.head_seconds, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.header_timeout, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Note that the client takes the answer."""
         super().resume_writing()
-        if self._stuck is not None:
-            self._stuck.cancel()
-            self._stuck = None
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
 
     @property
-    def _is_answered(self) -> bool:
+    def _is_response_sent(self) -> bool:
         """Whether the answer is out while the body still comes in."""
         return self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
 
-    def _look(self) -> None:
-        if self.conn.their_state is not h11.IDLE and not self._is_answered:
-            self._stop_waiting()
-        elif self._late is None:
-            self._late = self.loop.call_later(self.head_seconds, self.transport.close)
+    def _update_header_timer(self) -> None:
+        if self.conn.their_state is not h11.IDLE and not self._is_response_sent:
+            self._cancel_header_timer()
+        elif self._header_timer is None:
+            self._header_timer = self.loop.call_later(self.header_timeout, self.transport.close)
 
-    def _stop_waiting(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+    def _cancel_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None

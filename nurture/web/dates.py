@@ -6,11 +6,11 @@ from calendar import monthrange
 from datetime import date, timedelta
 from typing import Final
 
-FARTHEST: Final = timedelta(days=10 * 366)
+MAX_AHEAD: Final = timedelta(days=10 * 366)
 """No lead decides later than that; a date beyond is a slip of the finger."""
 
 
-def read(text: str) -> date | None:
+def parse_day(text: str) -> date | None:
     """Read a day, or a month, which stands for its last day; None for what is neither."""
     try:
         if len(text) == len("2027-03"):
@@ -25,7 +25,7 @@ def month_end(day: date) -> date:
     return day.replace(day=monthrange(day.year, day.month)[1])
 
 
-def months_on(day: date, months: int) -> date:
+def add_months(day: date, months: int) -> date:
     """Return the day *months* later, or the last of that month if it is shorter."""
     first = date(day.year + (day.month - 1 + months) // 12, (day.month - 1 + months) % 12 + 1, 1)
     return min(month_end(first), first + timedelta(days=day.day - 1))
@@ -34,7 +34,7 @@ def months_on(day: date, months: int) -> date:
 def quarter_ends(today: date, count: int) -> list[date]:
     """Return the last days of this quarter and of those that follow."""
     first = today.replace(day=1, month=(today.month - 1) // 3 * 3 + 1)
-    return [month_end(months_on(first, 3 * number + 2)) for number in range(count)]
+    return [month_end(add_months(first, 3 * number + 2)) for number in range(count)]
 
 
 def quarter_starts(today: date, count: int) -> list[date]:

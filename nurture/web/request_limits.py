@@ -14,10 +14,10 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nurture.errors import traced
+from nurture.errors import format_error_chain
 from nurture.web import auth, errors
-from nurture.web.limits import Allowance, Body, Budget, Crowded, Rate, client_key
-from nurture.web.templates import Look
+from nurture.web.templates import Templates
+from nurture.web.throttling import Allowance, Body, BodyBudget, OverBudget, RateLimiter, client_key
 
 HSTS_SECONDS: Final = 365 * 24 * 3600
 
@@ -35,7 +35,7 @@ _HEADERS: Final[Mapping[str, str]] = {
 }
 
 
-class Gate:
+class RequestLimits:
     """Stands before the application: limits what comes in, and signs every answer.
 
     A body is read when the application asks for it: after it has looked at tokens, keys and signatures.
@@ -45,25 +45,27 @@ class Gate:
     def __init__(
         self,
         app: ASGIApp,
-        look: Look,
+        templates: Templates,
         *,
         allowances: Mapping[str, Allowance] = auth.ALLOWANCES,
         secure: bool = False,
     ) -> None:
         self._app = app
-        self._look = look
-        self._budgets = {name: Budget(allowance) for name, allowance in allowances.items()}
+        self._templates = templates
+        self._budgets = {name: BodyBudget(allowance) for name, allowance in allowances.items()}
         self._rates = {
-            name: Rate(allowance.per_second, allowance.burst)
+            name: RateLimiter(allowance.per_second, allowance.burst)
             for name, allowance in allowances.items()
             if allowance.per_second
         }
-        self._said = Rate(1 / 60, 1)
+        self._log_rate = RateLimiter(1 / 60, 1)
         self._headers = {
             **_HEADERS,
             **({"Strict-Transport-Security": f"max-age={HSTS_SECONDS}"} if secure else {}),
-            "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'self'; "
-            f"frame-ancestors 'none'; style-src '{look.style_hash}'",
+            "Content-Security-Policy": (
+                "default-src 'none'; base-uri 'none'; form-action 'self'; "
+                f"frame-ancestors 'none'; style-src '{templates.style_hash}'"
+            ),
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,87 +73,89 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        begun = False
+        response_started = False
 
-        async def signed(message: Message) -> None:
-            nonlocal begun
+        async def send_with_headers(message: Message) -> None:
+            nonlocal response_started
             if message["type"] == "http.response.start":
-                begun = True
+                response_started = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)  # a picture may be less strict about who shows it
             await send(message)
 
         try:
-            await self._answer(scope, receive, signed)
+            await self._limit_and_forward(scope, receive, send_with_headers)
         except ClientDisconnect:
-            _log.info("client_left")
+            _log.info("client_disconnected")
         except Exception as error:  # noqa: BLE001 - whatever it was, its message stays out of the log
             # The route, not the path: that holds a token, which is a key.
             route = getattr(scope.get("route"), "path", "no route")
-            _log.error("request_failed %s %s: %s", scope["method"], route, traced(error))
-            if not begun:
-                await self._broken(scope)(scope, receive, signed)
+            _log.error("request_failed %s %s: %s", scope["method"], route, format_error_chain(error))
+            if not response_started:
+                await self._internal_error(scope)(scope, receive, send_with_headers)
 
-    def _broken(self, scope: Scope) -> Response:
+    def _internal_error(self, scope: Scope) -> Response:
         if scope["path"].startswith(auth.API):
-            return errors.of_status(500).response()
-        return self._look.page("broken.html", status=500)
+            return errors.error_for_status(500).response()
+        return self._templates.response("server-error.html", status=500)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        policy = auth.policy_at(scope["path"]) or auth.Policy()
+    async def _limit_and_forward(self, scope: Scope, receive: Receive, send: Send) -> None:
+        policy = auth.route_policy(scope["path"]) or auth.RoutePolicy()
         client = client_key(scope["client"][0] if scope.get("client") else None)
-        wait = self._wait(policy, client)
+        wait = self._retry_after(policy, client)
         if wait:
-            await self._refuse(_refused(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send)
+            await self._send_error(
+                _limit_error(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send
+            )
         elif scope["method"] != "POST":
-            await self._app(scope, _nothing(receive), send)
-        elif _announced(scope) > policy.most_bytes:
-            await self._refuse(_refused(scope, 413, most=policy.most_bytes), scope, receive, send)
+            await self._app(scope, _without_body(receive), send)
+        elif _declared_length(scope) > policy.max_bytes:
+            await self._send_error(_limit_error(scope, 413, max_bytes=policy.max_bytes), scope, receive, send)
         else:
             budget = self._budgets[policy.group]
             with budget.body(client) as body:
-                until = anyio.current_time() + budget.allowance.seconds
-                limited = _limited(scope, receive, body, policy.most_bytes, until)
+                deadline = anyio.current_time() + budget.allowance.body_timeout
+                limited = _limit_body(scope, receive, body, policy.max_bytes, deadline)
                 await self._app(scope, limited, send)
 
-    def _wait(self, policy: auth.Policy, client: str) -> float:
+    def _retry_after(self, policy: auth.RoutePolicy, client: str) -> float:
         rate = self._rates.get(policy.group)
-        wait = rate.wait(client, anyio.current_time()) if rate is not None else 0
-        if wait and not self._said.wait(policy.group, anyio.current_time()):
+        wait = rate.seconds_until_allowed(client, anyio.current_time()) if rate is not None else 0
+        if wait and not self._log_rate.seconds_until_allowed(policy.group, anyio.current_time()):
             _log.warning("too_many_requests", extra={"group": policy.group})
         return wait
 
-    async def _refuse(
-        self, why: HTTPException | errors.Problem, scope: Scope, receive: Receive, send: Send
+    async def _send_error(
+        self, error: HTTPException | errors.ApiError, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        if isinstance(why, errors.Problem):
-            await why.response()(scope, receive, send)
+        if isinstance(error, errors.ApiError):
+            await error.response()(scope, receive, send)
         else:
-            await self._look.refusal(why.status_code, why.headers)(scope, receive, send)
+            await self._templates.error_page(error.status_code, error.headers)(scope, receive, send)
 
 
-def _announced(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     length = Headers(scope=scope).get("content-length", "")
     return int(length[:20]) if length.isdecimal() else 0
 
 
-def _nothing(receive: Receive) -> Receive:
+def _without_body(receive: Receive) -> Receive:
     """Return a channel without a body: what other methods than POST bring along is not looked at."""
-    brought = False
+    sent = False
 
     async def empty() -> Message:
-        nonlocal brought
-        if not brought:
-            brought = True
+        nonlocal sent
+        if not sent:
+            sent = True
             return {"type": "http.request", "body": b"", "more_body": False}
         return await receive()
 
     return empty
 
 
-def _limited(scope: Scope, receive: Receive, body: Body, most: int, until: float) -> Receive:
-    """Return a channel that brings *most* bytes at most, until the time is over and while there is room."""
+def _limit_body(scope: Scope, receive: Receive, body: Body, max_bytes: int, deadline: float) -> Receive:
+    """Return a channel that brings *max_bytes* at most, until *deadline* and while there is room."""
     ended = False
 
     async def limited() -> Message:
@@ -159,32 +163,32 @@ def _limited(scope: Scope, receive: Receive, body: Body, most: int, until: float
         if ended:
             return await receive()
         try:
-            with body.waiting(until):
+            with body.wait_for_data(deadline):
                 message = await receive()
             size = len(message.get("body", b""))
-            if body.size + size > most:
-                raise _refused(scope, 413, most=most)
-            body.hold(size)
+            if body.size + size > max_bytes:
+                raise _limit_error(scope, 413, max_bytes=max_bytes)
+            body.reserve(size)
         except TimeoutError:
-            raise _refused(scope, 408) from None
-        except Crowded:
-            raise _refused(scope, 503, {"Retry-After": "10"}) from None
+            raise _limit_error(scope, 408) from None
+        except OverBudget:
+            raise _limit_error(scope, 503, {"Retry-After": "10"}) from None
         ended = not message.get("more_body", False)
         return message
 
     return limited
 
 
-def _refused(
-    scope: Scope, status: int, headers: dict[str, str] | None = None, *, most: int = 0
-) -> HTTPException | errors.Problem:
-    """Return the exception that ends a request which is not taken; *most* bytes would be."""
+def _limit_error(
+    scope: Scope, status: int, headers: dict[str, str] | None = None, *, max_bytes: int = 0
+) -> HTTPException | errors.ApiError:
+    """Return the exception that ends a request which is not taken; *max_bytes* bytes would be."""
     if not scope["path"].startswith(auth.API):
         return HTTPException(status, headers={"Connection": "close"} if status == 413 else headers)
     match status:
         case 408:
             return errors.too_slow()
         case 413:
-            return errors.too_large(most)
+            return errors.too_large(max_bytes)
         case _:
             return errors.too_many(status, headers)

@@ -13,9 +13,9 @@ import uvicorn
 from fastapi import FastAPI
 
 from nurture.errors import Misconfigured
-from nurture.web.connections import HEAD_SECONDS, Punctual, Slots, room_for_connections
+from nurture.web.connections import HEADER_TIMEOUT, ConnectionSlots, TimeLimitedProtocol, connection_capacity
 
-PATIENCE = 4  # seconds that running requests get to end
+SHUTDOWN_SECONDS = 4  # seconds that running requests get to end
 
 
 def serve(
@@ -24,81 +24,86 @@ def serve(
     port: int,
     *,
     trusted: Sequence[str] = (),
-    told: Callable[[int], None] | None = None,
+    on_listening: Callable[[int], None] | None = None,
 ) -> None:
     """Serve *app* until SIGINT or SIGTERM, then end running requests, give the port back and return.
 
     What a request's X-Forwarded-For and -Proto say is believed only from *trusted* addresses and networks.
-    *told* hears the port as soon as connections are taken. Call it in the main thread of a process. Raises
-    Misconfigured if the port is taken.
+    *on_listening* gets the port as soon as connections are taken. Call it in the main thread of a process.
+    Raises Misconfigured if the port is taken.
     """
-    with _running(app, host, port, trusted) as running:
-        if told is not None:
-            told(running.port)
+    with _run_in_thread(app, host, port, trusted) as running:
+        if on_listening is not None:
+            on_listening(running.port)
 
         def stop(_number: int, _frame: object) -> None:
             running.server.should_exit = True
 
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while running.thread.is_alive():
                 running.thread.join(1)
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
 
 @contextmanager
-def serving(
+def serve_in_thread(
     app: FastAPI,
     host: str,
     port: int,
     *,
     trusted: Sequence[str] = (),
-    head_seconds: float = HEAD_SECONDS,
-    most: int = 0,
+    header_timeout: float = HEADER_TIMEOUT,
+    max_connections: int = 0,
 ) -> Iterator[int]:
     """Serve *app* in a thread for as long as the block runs; yield the port (of its own choice for 0).
 
-    *most* is how many connections are held at one time, 0 for as many as the process can open. Raises
-    Misconfigured if the port is taken.
+    *max_connections* is how many connections are held at one time, 0 for as many as the process can open.
+    Raises Misconfigured if the port is taken.
     """
-    with _running(app, host, port, trusted, head_seconds, most) as running:
+    with _run_in_thread(app, host, port, trusted, header_timeout, max_connections) as running:
         yield running.port
 
 
-class _Running(NamedTuple):
+class _RunningServer(NamedTuple):
     server: uvicorn.Server
     thread: threading.Thread
     port: int
 
 
 @contextmanager
-def _running(
+def _run_in_thread(
     app: FastAPI,
     host: str,
     port: int,
     trusted: Sequence[str],
-    head_seconds: float = HEAD_SECONDS,
-    most: int = 0,
-) -> Iterator[_Running]:
-    with _listening(host, port) as listener:
-        server = _server(app, trusted, head_seconds, most)
+    header_timeout: float = HEADER_TIMEOUT,
+    max_connections: int = 0,
+) -> Iterator[_RunningServer]:
+    with _listen(host, port) as listener:
+        server = _build_server(app, trusted, header_timeout, max_connections)
         sockets = {"sockets": [listener]}
         thread = threading.Thread(target=server.run, kwargs=sockets, name="nurture-web", daemon=True)
         thread.start()
         try:
-            yield _Running(server, thread, listener.getsockname()[1])
+            yield _RunningServer(server, thread, listener.getsockname()[1])
         finally:
             server.should_exit = True
-            thread.join(PATIENCE * 2)
+            thread.join(SHUTDOWN_SECONDS * 2)
 
 
-def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float, most: int) -> uvicorn.Server:
+def _build_server(
+    app: FastAPI, trusted: Sequence[str], header_timeout: float, max_connections: int
+) -> uvicorn.Server:
     protocol = type(
         "Protocol",
-        (Punctual,),
-        {"head_seconds": head_seconds, "slots": Slots(most or room_for_connections(), trusted)},
+        (TimeLimitedProtocol,),
+        {
+            "header_timeout": header_timeout,
+            "slots": ConnectionSlots(max_connections or connection_capacity(), trusted),
+        },
     )
     return uvicorn.Server(
         uvicorn.Config(
@@ -112,13 +117,13 @@ def _server(app: FastAPI, trusted: Sequence[str], head_seconds: float, most: int
             forwarded_allow_ips=list(trusted),
             server_header=False,
             timeout_keep_alive=5,
-            timeout_graceful_shutdown=PATIENCE,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
     )
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
     """Open the port; connections wait from now on until the server takes them."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:

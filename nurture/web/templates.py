@@ -16,17 +16,17 @@ from starlette.responses import HTMLResponse
 _PAGES: Final = Path(__file__).parent / "pages"
 
 
-_PAGE_OF: Final[Mapping[int, str]] = {
-    400: "unreadable.html",
+_ERROR_PAGES: Final[Mapping[int, str]] = {
+    400: "bad-request.html",
     405: "not-allowed.html",
-    408: "too-slow.html",
+    408: "timeout.html",
     413: "too-large.html",
     429: "too-many.html",
-    503: "closed.html",
+    503: "unavailable.html",
 }
 
 
-class Look:
+class Templates:
     """The templates in pages/ and the one stylesheet that they share."""
 
     def __init__(self) -> None:
@@ -41,26 +41,22 @@ class Look:
             auto_reload=False,
         )
         self._pages.globals["style"] = Markup(style)  # noqa: S704 - our own file
-        self._pages.filters.update(moment=_moment, day=_day)
+        self._pages.filters.update(day=_format_day)
 
     def render(self, name: str, **values: object) -> str:
         """Return one page as HTML."""
         return self._pages.get_template(name).render(**values)
 
-    def page(
+    def response(
         self, name: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **values: object
     ) -> HTMLResponse:
         """Render one page."""
         return HTMLResponse(self.render(name, **values), status_code=status, headers=headers)
 
-    def refusal(self, status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
+    def error_page(self, status: int, headers: Mapping[str, str] | None = None) -> HTMLResponse:
         """Render the page that says why a request was not answered."""
-        return self.page(_PAGE_OF.get(status, "not-found.html"), status=status, headers=headers)
+        return self.response(_ERROR_PAGES.get(status, "not-found.html"), status=status, headers=headers)
 
 
-def _moment(value: datetime) -> str:
-    return f"{value:%A} {value.day} {value:%B %Y, %H:%M} UTC"
-
-
-def _day(value: datetime) -> str:
+def _format_day(value: datetime) -> str:
     return f"{value:%A} {value.day} {value:%B %Y}"

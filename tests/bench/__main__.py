@@ -25,7 +25,7 @@ from tests.bench import (
     signalling,
     webhooks,
 )
-from tests.bench.figures import Figure, Skipped, notes, shown
+from tests.bench.figures import Figure, Skipped, figure_table, notes
 
 BENCHMARKS: Final[dict[str, Callable[[Path], list[Figure | Skipped]]]] = {
     "advance": advancing.measure,
@@ -57,7 +57,7 @@ def main(chosen: list[str]) -> int:
             console.status(f"measuring {name}"),
         ):
             figures += BENCHMARKS[name](Path(folder))
-    console.print(shown(figures))
+    console.print(figure_table(figures))
     console.print(notes(figures), highlight=False, soft_wrap=True)
     write([one for one in figures if isinstance(one, Figure)], whole=not chosen)
     return 0

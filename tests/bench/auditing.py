@@ -6,35 +6,36 @@ import sqlite3
 from datetime import timedelta
 from pathlib import Path
 
-from nurture.reporting.audit import Audit, audit
-from tests.bench import worlds
-from tests.bench.figures import Figure, Skipped, took
+from nurture.reporting.audit import AuditReport, run_audit
+from tests.bench import seed_data
+from tests.bench.figures import Figure, Skipped, measure_time
 
 LEADS = 1_000_000
-AT = worlds.START + timedelta(minutes=30)  # nobody is overdue yet
+AT = seed_data.START + timedelta(minutes=30)  # nobody is overdue yet
 
 # Leads of seven sources, in batches of a thousand over a year, as imports bring them.
-_CAME = """
+_SET_SOURCES = """
 UPDATE lead SET source = 'source ' || (id % 7),
   created_at = strftime('%Y-%m-%dT%H:%M:00+00:00', '2025-03-01', '+' || (id / 1000 * 500) || ' minutes')
 """
-_INTAKE = """
-INSERT INTO journal (lead_id, at, stage, event, because, custody_from, custody_to)
-SELECT id, created_at, 'intake', 'came_in', 'from a file of registrants, row ' || id, NULL, 'intake' FROM lead
+_INSERT_INTAKE = """
+INSERT INTO journal (lead_id, at, stage, event, reason, custody_from, custody_to)
+SELECT id, created_at, 'intake', 'imported', 'from a file of registrants, row ' || id, NULL, 'intake'
+FROM lead
 """
-_ENROLLED = """
-INSERT INTO journal (lead_id, at, stage, event, because, track, policy_version, custody_from, custody_to)
+_INSERT_ENROLLED = """
+INSERT INTO journal (lead_id, at, stage, event, reason, track, policy_version, custody_from, custody_to)
 SELECT id, created_at, 'intake', 'enrolled', 'attended is yes; its track has the highest priority',
   'webinar-attended', 1, 'intake', 'track' FROM lead
 """
-_TOUCHED = """
-INSERT INTO journal (lead_id, at, stage, event, because, track, policy_version, step)
+_INSERT_TOUCHED = """
+INSERT INTO journal (lead_id, at, stage, event, reason, track, policy_version, step)
 SELECT id, created_at, 'advance', 'touch', 'the step is due; window and cap allow it',
   'webinar-attended', 1, '01-recording' FROM lead
 """
-_MAILED = """
+_INSERT_MESSAGES = """
 INSERT INTO message (send_key, kind, lead_id, enrollment_id, track, track_version, step, visit, email,
-  planned_at, send_at, expires_at, state, state_at, accepted_at, attempts, provider, provider_id)
+  planned_at, send_at, expires_at, state, state_at, accepted_at, attempts, provider, provider_message_id)
 SELECT 'touch:' || id || ':01-recording:1', 'touch', lead_id, id, 'webinar-attended', 1, '01-recording', 1,
   '01-recording', entered_at, entered_at, entered_at, 'delivered', entered_at, entered_at, 1, 'sendgrid',
   'id' || id FROM enrollment
@@ -44,22 +45,32 @@ SELECT 'touch:' || id || ':01-recording:1', 'touch', lead_id, id, 'webinar-atten
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Measure one audit of everything on SQLite, beside reading the same tables once from end to end."""
     path = folder / "audit.db"
-    made = worlds.house(f"sqlite:///{path}")
-    worlds.enrol(made, LEADS)
+    made = seed_data.make_context(f"sqlite:///{path}")
+    seed_data.enroll_leads(made, LEADS)
     made.database.close()
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")
-    for statement in ("BEGIN", _CAME, _INTAKE, _ENROLLED, _TOUCHED, _MAILED, "COMMIT"):
+    for statement in (
+        "BEGIN",
+        _SET_SOURCES,
+        _INSERT_INTAKE,
+        _INSERT_ENROLLED,
+        _INSERT_TOUCHED,
+        _INSERT_MESSAGES,
+        "COMMIT",
+    ):
         connection.execute(statement)
-    reading = took(lambda: _read(connection))
+    reading = measure_time(lambda: _read(connection))
     connection.close()
-    found: list[Audit] = []
-    run = min((took(lambda: found.append(audit(made, AT))) for _ in range(3)), key=lambda one: one.wall)
+    found: list[AuditReport] = []
+    run = min(
+        (measure_time(lambda: found.append(run_audit(made, AT))) for _ in range(3)), key=lambda one: one.wall
+    )
     made.database.close()
     if not all(one.ok and one.total.leads == LEADS for one in found):
         raise RuntimeError(f"the audit did not find what it is measured for: {found[0].findings}")
     note = f"{run.cpu:.1f} s of CPU; reading four of its tables once takes {reading.wall:.1f} s"
-    return [Figure("audit_1m_s", run.wall, "s", reading.wall / run.wall, below=10, note=note)]
+    return [Figure("audit_1m_s", run.wall, "s", reading.wall / run.wall, maximum=10, note=note)]
 
 
 def _read(connection: sqlite3.Connection) -> None:

@@ -22,12 +22,12 @@ from sqlalchemy import text
 from nurture.app import App, open_app
 from nurture.db.engine import Database
 from nurture.journey.intake.api import tokens
-from nurture.journey.run_once import tick
+from nurture.journey.run_once import run_once
 from nurture.publishing.publish import publish
 from nurture.settings import Settings
 from tests.bench.figures import Figure, Skipped
 from tests.flows.prefect_api import any_port, until
-from tests.journey.builders import add_lead, tiny_rules
+from tests.journey.builders import add_lead, sample_rules
 
 LEADS: Final = 40
 """So many click, and as many again answer or name a date."""
@@ -46,15 +46,15 @@ def measure(folder: Path) -> list[Figure | Skipped]:
             clicks = [_until_decided(up, lead, link) for lead, link in up.links[:LEADS]]
     except TimeoutError as error:
         return [Skipped("click_to_decision_p95_s", str(error))]
-    note = f"{LEADS} each; median {_at(clicks, 0.5):.2f} s and {_at(offers, 0.5):.2f} s"
+    note = f"{LEADS} each; median {_percentile(clicks, 0.5):.2f} s and {_percentile(offers, 0.5):.2f} s"
     return [
-        Figure("click_to_decision_p95_s", _at(clicks, 0.95), "s", below=2, note=note),
-        Figure("answer_to_offer_p95_s", _at(offers, 0.95), "s", below=2),
+        Figure("click_to_decision_p95_s", _percentile(clicks, 0.95), "s", maximum=2, note=note),
+        Figure("answer_to_offer_p95_s", _percentile(offers, 0.95), "s", maximum=2),
     ]
 
 
 @dataclass(frozen=True)
-class Up:
+class RunningStack:
     """A running `nurture up`: each lead with the link in its first email, and a token for its API."""
 
     port: int
@@ -63,17 +63,17 @@ class Up:
     token: str
 
 
-def _at(times: list[float], share: float) -> float:
+def _percentile(times: list[float], share: float) -> float:
     return sorted(times)[min(int(len(times) * share), len(times) - 1)]
 
 
 @contextmanager
-def _running(folder: Path) -> Iterator[Up]:
+def _running(folder: Path) -> Iterator[RunningStack]:
     port = any_port()
     url = f"sqlite:///{folder / 'nurture.db'}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_DATABASE_URL": url,
-        "NURTURE_MAILBOX": str(folder / "mailbox"),
+        "NURTURE_MAILDIR": str(folder / "maildir"),
         "NURTURE_SPOOL": str(folder / "spool"),
         "NURTURE_WEB_PORT": str(port),
         "NURTURE_PREFECT_PORT": str(any_port()),
@@ -81,12 +81,12 @@ def _running(folder: Path) -> Iterator[Up]:
     }
     settings = Settings(
         database_url=SecretStr(url),
-        mailbox=folder / "mailbox",
+        maildir=folder / "maildir",
         base_url=f"http://127.0.0.1:{port}",
-        provider="mailbox",
+        provider="maildir",
     )
     with open_app(settings, upgrade=True, live=True) as app:
-        links, token = _mailed(app, folder)
+        links, token = _send_first_emails(app, folder)
     program = subprocess.Popen(
         [sys.executable, "-c", _START], cwd=folder, env=environment, stderr=subprocess.DEVNULL
     )
@@ -94,17 +94,17 @@ def _running(folder: Path) -> Iterator[Up]:
     try:
         until(lambda: program.poll() is not None or _is_up(port), 120)
         time.sleep(20)  # the flows have started too
-        yield Up(port, database, links, token)
+        yield RunningStack(port, database, links, token)
     finally:
         program.terminate()
         program.wait(30)
         database.close()
 
 
-def _mailed(app: App, folder: Path) -> tuple[list[tuple[int, str]], str]:
-    """Enrol leads whose first email goes out now, whatever the hour; return its link for each."""
+def _send_first_emails(app: App, folder: Path) -> tuple[list[tuple[int, str]], str]:
+    """Enroll leads whose first email goes out now, whatever the hour; return its link for each."""
     now = app.clock.now()
-    rules = tiny_rules()
+    rules = sample_rules()
     rules["defaults.yaml"] = (
         rules["defaults.yaml"]
         .replace("[mon, tue, wed, thu, fri]", "[mon, tue, wed, thu, fri, sat, sun]")
@@ -114,20 +114,20 @@ def _mailed(app: App, folder: Path) -> tuple[list[tuple[int, str]], str]:
         "    after: 1 hour\n", "", 1
     )
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
-    publish(app.house, rules, now)
-    leads = [add_lead(app.house, at=now, title="Head") for _ in range(2 * LEADS)]
+    publish(app.ctx, rules, now)
+    leads = [add_lead(app.ctx, at=now, title="Head") for _ in range(2 * LEADS)]
     for _ in range(4):
-        tick(app.house, app.clock.now(), app.clock)
+        run_once(app.ctx, app.clock.now(), app.clock)
     with app.database.read() as connection:
         enrolled = dict(connection.execute(text("SELECT id, lead_id FROM enrollment")).tuples().all())
     links = {}
-    for page in (folder / "mailbox" / "html").iterdir():
+    for page in (folder / "maildir" / "html").iterdir():
         found = _LINK.search(page.read_text("utf-8"))
         if found is not None:
             links[enrolled[int(page.name.split(".")[1])]] = found.group()
     if len(links) != len(leads):
         raise RuntimeError(f"{len(links)} of {len(leads)} leads were mailed a link")
-    token = tokens.create(app.house, "bench", ["signals:write"], app.clock.now())
+    token = tokens.create_token(app.ctx, "bench", ["signals:write"], app.clock.now())
     return sorted(links.items()), token
 
 
@@ -152,13 +152,13 @@ def _ask(port: int, method: str, path: str, body: str | None = None, token: str 
         connection.close()
 
 
-def _state(up: Up, lead: int) -> tuple[str, int, datetime | None]:
+def _state(up: RunningStack, lead: int) -> tuple[str, int, datetime | None]:
     with up.database.read() as connection:
         kind, version, due = connection.execute(_STATE, {"id": lead}).one()
     return kind, version, None if due is None else datetime.fromisoformat(due)
 
 
-def _until_decided(up: Up, lead: int, link: str) -> float:
+def _until_decided(up: RunningStack, lead: int, link: str) -> float:
     """Click; return how long it takes until the lead is looked at, and sleeps again with a new wake-up."""
     before = _state(up, lead)[1]
     begin = time.monotonic()
@@ -173,7 +173,7 @@ def _until_decided(up: Up, lead: int, link: str) -> float:
     return _wait(decided, begin)
 
 
-def _until_offered(up: Up, lead: int, place: int) -> float:
+def _until_offered(up: RunningStack, lead: int, place: int) -> float:
     """Answer, or name a date; return how long it takes until a rep is offered the lead."""
     now = datetime.now(UTC)  # noqa: TID251 - as the program that posts it
     kind = (

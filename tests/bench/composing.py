@@ -9,25 +9,25 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from nurture.journey.tracks.touch_email import full_name, sender_address, touch_values
 from nurture.mail.rendering.jinja_sandbox import HTML
-from nurture.mail.rendering.link_tracking import Tracking, Trail
+from nurture.mail.rendering.link_tracking import LinkTracking, TrackedLinks
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from tests.bench import worlds
-from tests.bench.figures import Figure, Skipped, best
+from tests.bench import seed_data
+from tests.bench.figures import Figure, Skipped, best_of
 
 TRACK, EMAIL = "webinar-attended", "01-recording"
 LEADS = 4_000
 REPEATS = 5
 UNSUBSCRIBE = "https://mail.example.com/u/0123456789abcdefghijkl"
 PREFIX = "https://mail.example.com/c/0123456789abcdefghijkl/"
-TRACKING = Tracking("https://mail.example.com")
+TRACKING = LinkTracking("https://mail.example.com")
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Compose one shipped email for many leads on one core."""
-    made = worlds.house(f"sqlite:///{folder / 'compose.db'}")
+    made = seed_data.make_context(f"sqlite:///{folder / 'compose.db'}")
     with made.database.read() as connection:
-        program = made.rulebooks.current(connection).programs[TRACK]
-        compiled = made.rulebooks.email(connection, TRACK, program.version, EMAIL, TRACKING)
+        program = made.definitions.current(connection).programs[TRACK]
+        compiled = made.definitions.email(connection, TRACK, program.version, EMAIL, TRACKING)
     made.database.close()
     leads: list[dict[str, Any]] = [
         {
@@ -40,25 +40,25 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     ]
     sender = sender_address(program.sender)
 
-    def one(number: int, facts: dict[str, Any]) -> ComposedEmail:
-        to = Address(full_name(facts), f"lead{number}@company.example")
+    def one(number: int, fields: dict[str, Any]) -> ComposedEmail:
+        to = Address(full_name(fields), f"lead{number}@company.example")
         envelope = Envelope(
             f"touch:{number}:{EMAIL}:1", sender, to, unsubscribe_mailto="mailto:ada@example.com"
         )
-        trail = Trail(PREFIX, TRACKING)
-        return compose(compiled, touch_values(facts, program, UNSUBSCRIBE, "consent"), envelope, trail)
+        trail = TrackedLinks(PREFIX, TRACKING)
+        return compose(compiled, touch_values(fields, program, UNSUBSCRIBE, "consent"), envelope, trail)
 
     plain = SandboxedEnvironment(autoescape=True)
     plain.filters |= {**HTML.filters, "safe_link": lambda url: url}
     template = plain.from_string(compiled.sources[1])
-    more = {"_t": PREFIX, "_open": ""}
-    values = [touch_values(facts, program, UNSUBSCRIBE, "consent") | more for facts in leads]
-    engine = best(lambda: [one(number, facts) for number, facts in enumerate(leads)], REPEATS)
-    loop = best(lambda: [template.render(value) for value in values], REPEATS)
+    more = {"_link_prefix": PREFIX, "_open_pixel_url": ""}
+    values = [touch_values(fields, program, UNSUBSCRIBE, "consent") | more for fields in leads]
+    engine = best_of(lambda: [one(number, fields) for number, fields in enumerate(leads)], REPEATS)
+    loop = best_of(lambda: [template.render(value) for value in values], REPEATS)
     size = len(one(0, leads[0]).html.encode())
     note = (
         f"{size:,} bytes of html; {LEADS / engine.cpu:,.0f} per s of CPU; "
         f"plain sandboxed Jinja renders {LEADS / loop.wall:,.0f}"
     )
     ratio = loop.wall / engine.wall
-    return [Figure("compose_per_s", LEADS / engine.wall, "emails/s", ratio, at_least=8_000, note=note)]
+    return [Figure("compose_per_s", LEADS / engine.wall, "emails/s", ratio, minimum=8_000, note=note)]

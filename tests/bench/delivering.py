@@ -20,11 +20,11 @@ from nurture.domain.planning.program import Program
 from nurture.journey.delivery.run import deliver
 from nurture.journey.tracks.advance import advance
 from nurture.journey.tracks.touch_email import touch_values
-from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.rendering.compile import CompiledEmail
-from nurture.runtime.context import House
-from tests.bench import worlds
-from tests.bench.figures import Figure, Skipped, Took, took
+from nurture.runtime.context import AppContext
+from tests.bench import seed_data
+from tests.bench.figures import Duration, Figure, Skipped, measure_time
 from tests.doubles.sendgrid import KEY, SendGridDouble
 
 MESSAGES: Final = 10_000
@@ -34,11 +34,13 @@ CONNECTIONS: Final = 32
 BATCH: Final = 500
 BASE_URL: Final = "https://nurture.example.com"
 
-_DUE = """
-SELECT m.id, m.send_key, a.email, l.facts FROM message m JOIN lead l ON l.id = m.lead_id
+_SELECT_DUE = """
+SELECT m.id, m.send_key, a.email, l.fields FROM message m JOIN lead l ON l.id = m.lead_id
 JOIN address a ON a.id = l.address_id WHERE m.state = 'planned' ORDER BY m.send_at, m.id LIMIT ?
 """
-_DONE = "UPDATE message SET state = 'accepted', provider_id = ?, accepted_at = ? WHERE id = ?"
+_MARK_ACCEPTED = (
+    "UPDATE message SET state = 'accepted', provider_message_id = ?, accepted_at = ? WHERE id = ?"
+)
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
@@ -57,14 +59,11 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         "django-drip-campaigns does 160-185 on this work, a durable workflow per lead about 100"
     )
     ratio = loop.wall / engine.took.wall
-    memory = (
-        f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, "
-        f"{many:,.0f} MB for {MANY:,}"
-    )
+    memory = f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, {many:,.0f} MB for {MANY:,}"
     return [
         Figure("deliver_single_per_s", MESSAGES / engine.took.wall, "emails/s", ratio, note=note),
-        Figure("deliver_single_ratio", ratio, "of the loop", at_least=0.5),
-        Figure("deliver_memory_growth", many - few, "MB", below=70, note=memory),
+        Figure("deliver_single_ratio", ratio, "of the loop", minimum=0.5),
+        Figure("deliver_memory_growth", many - few, "MB", maximum=70, note=memory),
     ]
 
 
@@ -72,48 +71,48 @@ def measure(folder: Path) -> list[Figure | Skipped]:
 class Run:
     """One run of the worker; *memory* is the peak of this process in MB."""
 
-    took: Took
+    took: Duration
     memory: float
 
 
 def _worker(path: Path, double: SendGridDouble, count: int) -> Run:
     made = _planned(path, count)
     made.base_url = BASE_URL
-    made.provider = SendGrid(SecretStr(KEY), url=double.url)
-    before = double.seen().requests
-    run = took(lambda: deliver(made, VirtualClock(worlds.START)))
+    made.provider = SendGridProvider(SecretStr(KEY), url=double.url)
+    before = double.traffic().requests
+    run = measure_time(lambda: deliver(made, VirtualClock(seed_data.START)))
     _require(made, double, before, count)
     made.provider.close()
     made.database.close()
     return Run(run, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _planned(path: Path, count: int) -> House:
-    """Return a house in which *count* first emails are due."""
-    made = worlds.house(f"sqlite:///{path}")
-    worlds.enrol(made, count)
-    advance(made, worlds.START)
+def _planned(path: Path, count: int) -> AppContext:
+    """Return a context in which *count* first emails are due."""
+    made = seed_data.make_context(f"sqlite:///{path}")
+    seed_data.enroll_leads(made, count)
+    advance(made, seed_data.START)
     return made
 
 
-def _require(made: House, double: SendGridDouble, before: int, count: int) -> None:
+def _require(made: AppContext, double: SendGridDouble, before: int, count: int) -> None:
     with made.database.read() as connection:
         found = connection.execute(text("SELECT state, count(*) FROM message GROUP BY state"))
         states = {row[0]: row[1] for row in found}
-    accepted = double.seen().requests - before
+    accepted = double.traffic().requests - before
     if states != {"accepted": count} or accepted != count:
         raise RuntimeError(f"the run did not do what it is measured for: {states}, {accepted} accepted")
 
 
-def _loop(path: Path, double: SendGridDouble) -> Took:
+def _loop(path: Path, double: SendGridDouble) -> Duration:
     made = _planned(path, MESSAGES)
     with made.database.read() as connection:
-        program = made.rulebooks.current(connection).programs["webinar-attended"]
-        compiled = made.rulebooks.email(connection, "webinar-attended", program.version, "01-recording")
+        program = made.definitions.current(connection).programs["webinar-attended"]
+        compiled = made.definitions.email(connection, "webinar-attended", program.version, "01-recording")
     made.database.close()
     connection_ = sqlite3.connect(path, isolation_level=None)
     connection_.execute("PRAGMA synchronous = FULL")
-    run = took(lambda: asyncio.run(_send_all(connection_, double.url, program, compiled)))
+    run = measure_time(lambda: asyncio.run(_send_all(connection_, double.url, program, compiled)))
     connection_.close()
     return run
 
@@ -125,28 +124,28 @@ async def _send_all(
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
-        while due := connection.execute(_DUE, (BATCH,)).fetchall():
+        while due := connection.execute(_SELECT_DUE, (BATCH,)).fetchall():
             rows = iter(due)
             done: list[tuple[str, str, int]] = []
 
-            async def lane(rows: Any = rows, done: list[tuple[str, str, int]] = done) -> None:
-                for id_, key, address, facts in rows:
-                    body = _payload(key, address, orjson.loads(facts), program, compiled)
+            async def run_connection(rows: Any = rows, done: list[tuple[str, str, int]] = done) -> None:
+                for id_, key, address, fields in rows:
+                    body = _payload(key, address, orjson.loads(fields), program, compiled)
                     async with session.post(f"{url}/v3/mail/send", data=body) as response:
                         if response.status != 202:
                             raise RuntimeError(await response.text())
-                        done.append((response.headers["X-Message-Id"], worlds.START.isoformat(), id_))
+                        done.append((response.headers["X-Message-Id"], seed_data.START.isoformat(), id_))
 
-            await asyncio.gather(*[lane() for _ in range(CONNECTIONS)])
+            await asyncio.gather(*[run_connection() for _ in range(CONNECTIONS)])
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_DONE, done)
+            connection.executemany(_MARK_ACCEPTED, done)
             connection.execute("COMMIT")
 
 
 def _payload(
-    key: str, address: str, facts: Mapping[str, Any], program: Program, compiled: CompiledEmail
+    key: str, address: str, fields: Mapping[str, Any], program: Program, compiled: CompiledEmail
 ) -> bytes:
-    values = touch_values(facts, program, f"{BASE_URL}/u/0123456789abcdefghijkl", "consent")
+    values = touch_values(fields, program, f"{BASE_URL}/u/0123456789abcdefghijkl", "consent")
     parts: Sequence[dict[str, str]] = [
         {"type": "text/plain", "value": compiled.text.render(values)},
         {"type": "text/html", "value": compiled.html.render(values)},

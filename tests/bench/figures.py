@@ -21,24 +21,24 @@ class Figure:
     value: float
     unit: str
     ratio: float | None = None
-    at_least: float | None = None
-    below: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     note: str = ""
 
     @property
     def target(self) -> str:
         """Return the target as text."""
-        if self.at_least is not None:
-            return f">= {self.at_least:,.4g}" if self.at_least < 1 else f">= {self.at_least:,.0f}"
-        if self.below is None:
+        if self.minimum is not None:
+            return f">= {self.minimum:,.4g}" if self.minimum < 1 else f">= {self.minimum:,.0f}"
+        if self.maximum is None:
             return ""
-        return f"< {self.below:,.4g}" if self.below < 1 else f"< {self.below:,.0f}"
+        return f"< {self.maximum:,.4g}" if self.maximum < 1 else f"< {self.maximum:,.0f}"
 
     @property
     def is_met(self) -> bool:
         """Whether the target is met; true where there is none."""
-        enough = self.at_least is None or self.value >= self.at_least
-        return enough and (self.below is None or self.value < self.below)
+        enough = self.minimum is None or self.value >= self.minimum
+        return enough and (self.maximum is None or self.value < self.maximum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,36 +46,36 @@ class Skipped:
     """A benchmark that could not run, and why."""
 
     name: str
-    because: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Took:
+class Duration:
     """Seconds on the wall and seconds of this process's CPU."""
 
     wall: float
     cpu: float
 
 
-def took(work: Callable[[], object]) -> Took:
+def measure_time(work: Callable[[], object]) -> Duration:
     """Run *work* once."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
-    return Took(time.perf_counter() - wall, time.process_time() - cpu)
+    return Duration(time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def best(work: Callable[[], object], repeats: int) -> Took:
+def best_of(work: Callable[[], object], repeats: int) -> Duration:
     """Run *work* some times and return the quickest: whatever else the machine does only slows it."""
-    return min((took(work) for _ in range(repeats)), key=lambda one: one.wall)
+    return min((measure_time(work) for _ in range(repeats)), key=lambda one: one.wall)
 
 
 def notes(figures: list[Figure | Skipped]) -> str:
     """Return what stands behind the figures, one line each."""
-    said = [(one.name, one.because if isinstance(one, Skipped) else one.note) for one in figures]
+    said = [(one.name, one.reason if isinstance(one, Skipped) else one.note) for one in figures]
     return "\n".join(f"{name}: {text}" for name, text in said if text)
 
 
-def shown(figures: list[Figure | Skipped]) -> Table:
+def figure_table(figures: list[Figure | Skipped]) -> Table:
     """Return the figures as a table."""
     table = Table(title="nurture, beside hand-written loops")
     for name in ("name", "value", "unit", "target", "ratio"):
@@ -85,7 +85,7 @@ def shown(figures: list[Figure | Skipped]) -> Table:
             table.add_row(one.name, "skipped")
             continue
         value = f"{one.value:,.0f}" if one.value >= 1_000 else f"{one.value:,.2f}"
-        colour = "green" if one.is_met else "red"
+        color = "green" if one.is_met else "red"
         ratio = "" if one.ratio is None else f"{one.ratio:.2g}"
-        table.add_row(one.name, f"[{colour}]{value}[/]", one.unit, one.target, ratio)
+        table.add_row(one.name, f"[{color}]{value}[/]", one.unit, one.target, ratio)
     return table

@@ -12,10 +12,10 @@ from typing import Any
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.journey.intake.import_file import Imported, import_file
-from nurture.runtime.context import House
-from nurture.simulation.engine import NoMail
-from tests.bench.figures import Figure, Skipped, best, took
+from nurture.journey.intake.import_file import ImportResult, import_file
+from nurture.runtime.context import AppContext
+from nurture.simulation.engine import DiscardingProvider
+from tests.bench.figures import Figure, Skipped, best_of, measure_time
 
 ROWS, FEW = 100_000, 10_000
 BATCH = 2_000
@@ -43,22 +43,22 @@ HEADER = (
 
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Import a webinar platform's export into an empty SQLite database."""
-    many, few = _written(folder, ROWS), _written(folder, FEW)
-    done = [took(lambda: _imported(folder, many)) for _ in range(REPEATS)]
+    many, few = _write_csv(folder, ROWS), _write_csv(folder, FEW)
+    done = [measure_time(lambda: _import_file(folder, many)) for _ in range(REPEATS)]
     engine = min(done, key=lambda one: one.wall)
-    loop = best(lambda: _loop(folder, many), REPEATS)
+    loop = best_of(lambda: _loop(folder, many), REPEATS)
     peaks = [_peak(folder, path) for path in (few, many)]
     note = f"{ROWS:,} rows; {ROWS / engine.cpu:,.0f} per s of CPU; the loop does {ROWS / loop.wall:,.0f}"
     ratio = loop.wall / engine.wall
     least, most = (peak / 2**20 for peak in peaks)
     memory = f"peak of Python's memory: {least:.1f} MB with {FEW:,} rows, {most:.1f} with {ROWS:,}"
     return [
-        Figure("import_rows_per_s", ROWS / engine.wall, "rows/s", ratio, at_least=10_000, note=note),
+        Figure("import_rows_per_s", ROWS / engine.wall, "rows/s", ratio, minimum=10_000, note=note),
         Figure("import_memory_growth", peaks[1] / peaks[0], "times", note=memory),
     ]
 
 
-def _written(folder: Path, count: int) -> Path:
+def _write_csv(folder: Path, count: int) -> Path:
     path = folder / f"webinar-{count}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -90,13 +90,13 @@ def _row(number: int) -> tuple[object, ...]:
     )
 
 
-def _imported(folder: Path, file: Path) -> Imported:
+def _import_file(folder: Path, file: Path) -> ImportResult:
     path = folder / "import.db"
     for old in folder.glob("import.db*"):
         old.unlink()
     database = Database(f"sqlite:///{path}")
     schema.upgrade(database)
-    done = import_file(House(database, NoMail()), file, NOW)
+    done = import_file(AppContext(database, DiscardingProvider()), file, NOW)
     database.close()
     assert done.new == done.rows
     return done
@@ -104,7 +104,7 @@ def _imported(folder: Path, file: Path) -> Imported:
 
 def _peak(folder: Path, file: Path) -> int:
     tracemalloc.start()
-    _imported(folder, file)
+    _import_file(folder, file)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return peak
@@ -137,12 +137,13 @@ def _insert(connection: sqlite3.Connection, batch: list[dict[str, Any]], first: 
     rows = list(enumerate(batch, first))
     connection.execute("BEGIN IMMEDIATE")
     connection.executemany(
-        "INSERT INTO address (id, email, normal) VALUES (?, ?, ?)",
+        "INSERT INTO address (id, email, normalized) VALUES (?, ?, ?)",
         [(id_, row["Email"], row["Email"].lower()) for id_, row in rows],
     )
     connection.executemany(
-        "INSERT INTO lead (id, address_id, source, facts, zone, country, basis, engagement, readiness,"
-        " first_contact_at, created_at, updated_at) VALUES (?, ?, 'x', ?, '', '', 'consent', 0, '', ?, ?, ?)",
+        "INSERT INTO lead (id, address_id, source, fields, zone, country, consent_basis, engagement,"
+        " readiness, first_contact_at, created_at, updated_at) VALUES (?, ?, 'x', ?, '', '', 'consent', 0,"
+        " '', ?, ?, ?)",
         [(id_, id_, json.dumps(row), now, now, now) for id_, row in rows],
     )
     connection.executemany(
@@ -151,13 +152,13 @@ def _insert(connection: sqlite3.Connection, batch: list[dict[str, Any]], first: 
         [(id_, now, now) for id_, _ in rows],
     )
     connection.executemany(
-        "INSERT INTO journal (lead_id, at, stage, event, because, custody_to, ref)"
+        "INSERT INTO journal (lead_id, at, stage, event, reason, custody_to, ref)"
         " VALUES (?, ?, 'intake', 'imported', 'may be mailed', 'intake', 'import')",
         [(id_, now) for id_, _ in rows],
     )
     connection.executemany(
         "INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdict,"
-        " verdict_because, source)"
+        " verdict_reason, source)"
         " VALUES (?, 'registered', ?, ?, ?, 'human', '', 'x')",
         [(id_, row["Registration Time"], now, f"import {id_}") for id_, row in rows],
     )

@@ -12,36 +12,36 @@ from sqlalchemy import text
 
 from nurture.clock import RealClock
 from nurture.db.engine import Database
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from tests.bench.figures import Figure, Skipped
-from tests.chaos.posting import Request, post_all, serving, signed
-from tests.chaos.sending import sent_house
-from tests.doubles.events import Signer, body_of, event
+from tests.chaos.sent_messages import context_with_sent_messages
+from tests.chaos.web_client import Request, post_all, run_server, signed
+from tests.doubles.sendgrid_events import Signer, encode_events, event
 
 EVENTS: Final = 40_000
 BATCH: Final = 200
-LANES: Final = 4
+CONNECTIONS: Final = 4
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
     """Let a client of its own process post to a real server."""
     signer = Signer()
     database = Database(f"sqlite:///{folder / 'webhooks.db'}")
-    house = sent_house(database, folder, EVENTS // 4)
-    requests = _requests(house, signer)
-    with serving(f"sqlite:///{folder / 'webhooks.db'}", folder, [signer.public]) as server:
-        post_all(server.url, [_warm(signer)])
+    ctx = context_with_sent_messages(database, folder, EVENTS // 4)
+    requests = _requests(ctx, signer)
+    with run_server(f"sqlite:///{folder / 'webhooks.db'}", folder, [signer.public]) as server:
+        post_all(server.url, [_warm_up(signer)])
         spawn = multiprocessing.get_context("spawn")
         times, cpu = spawn.Array("d", 2), server.cpu
         client = spawn.Process(target=_client, args=(server.url, requests, times))
         client.start()
         client.join()
-        while _waiting(database):
+        while _count_pending(database):
             time.sleep(0.02)
         applied = time.monotonic() - times[0]
         answered = times[1] - times[0]
         memory, cpu = server.memory, server.cpu - cpu
-    kept = _kept(database)
+    kept = _count_stored(database)
     database.close()
     if client.exitcode != 0 or kept < EVENTS:
         raise RuntimeError(f"the run did not do what it is measured for: {kept} of {EVENTS} events are kept")
@@ -49,29 +49,29 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         f"{EVENTS:,} events in batches of {BATCH}; answered at {EVENTS / answered:,.0f} per s, "
         f"{EVENTS / cpu:,.0f} per s of the server's CPU, whose peak is {memory:,.0f} MB"
     )
-    return [Figure("webhook_events_per_s", EVENTS / applied, "events/s", at_least=3_000, note=note)]
+    return [Figure("webhook_events_per_s", EVENTS / applied, "events/s", minimum=3_000, note=note)]
 
 
-def _requests(house: House, signer: Signer) -> list[Request]:
-    with house.database.read() as connection:
+def _requests(ctx: AppContext, signer: Signer) -> list[Request]:
+    with ctx.database.read() as connection:
         keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     begin = RealClock().now() - timedelta(minutes=10)
-    told = [
+    sent_events = [
         event(
             _kind(*divmod(number, len(keys))),
-            f"{house.origin}:{keys[number % len(keys)]}",
+            f"{ctx.installation_id}:{keys[number % len(keys)]}",
             begin + timedelta(minutes=number // len(keys)),
             str(number),
             email=f"one{number % len(keys)}@crowd.example",
         )
         for number in range(EVENTS)
     ]
-    batches = [body_of(told[first : first + BATCH]) for first in range(0, EVENTS, BATCH)]
+    batches = [encode_events(sent_events[first : first + BATCH]) for first in range(0, EVENTS, BATCH)]
     return [signed(str(number), body, signer.headers(body)) for number, body in enumerate(batches)]
 
 
 def _kind(turn: int, mail: int) -> str:
-    """Tell four things of each mail: all arrive but one of 100, a third is opened, one of 20 clicked."""
+    """Choose four events of each mail: all arrive but one of 100, a third is opened, one of 20 clicked."""
     if turn < 2:
         return ("processed", "bounce" if mail % 100 == 1 else "delivered")[turn]
     if turn == 2:
@@ -79,25 +79,25 @@ def _kind(turn: int, mail: int) -> str:
     return "click" if mail % 20 == 0 else "delivered"
 
 
-def _warm(signer: Signer) -> Request:
-    body = body_of([event("processed", None, RealClock().now())])
+def _warm_up(signer: Signer) -> Request:
+    body = encode_events([event("processed", None, RealClock().now())])
     return signed("warm", body, signer.headers(body))
 
 
 def _client(url: str, requests: list[Request], times: Any) -> None:
     times[0] = time.monotonic()  # one clock for all processes of a machine
-    answers = post_all(url, requests, LANES)
+    answers = post_all(url, requests, CONNECTIONS)
     times[1] = time.monotonic()
     if {answer.status for answer in answers} != {202}:
         raise RuntimeError("not every batch was taken")
 
 
-def _waiting(database: Database) -> int:
+def _count_pending(database: Database) -> int:
     with database.read() as connection:
         wanted = text("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL")
         return int(connection.execute(wanted).scalar_one())
 
 
-def _kept(database: Database) -> int:
+def _count_stored(database: Database) -> int:
     with database.read() as connection:
-        return int(connection.execute(text("SELECT count(*) FROM mail_event")).scalar_one())
+        return int(connection.execute(text("SELECT count(*) FROM provider_event")).scalar_one())

@@ -19,33 +19,33 @@ from rich.table import Table
 
 from tests.bench.figures import Figure, Skipped, notes
 from tests.chaos import (
-    crowding,
-    ending,
-    faulting,
-    filling,
+    concurrent_workers,
+    event_orders,
     flooding,
     forging,
-    handing,
+    full_disk,
+    handoff_kills,
+    hostile_mail,
     killing,
-    permuting,
-    reading,
+    provider_faults,
     restoring,
     scanning,
+    server_kills,
     suppressing,
 )
-from tests.chaos.grounds import PostgresGround, SqliteGround
+from tests.chaos.databases import PostgresSource, SqliteSource
 from tests.doubles.sendgrid import SendGridDouble
 from tests.postgres import postgres
 
 RESULTS: Final = Path(__file__).parents[2] / "build" / "chaos.json"
-KILLS, HAND_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
+KILLS, HANDOFF_KILLS, INTERLEAVINGS, FULL_DISKS = 200, 220, 10_000, 15
 STREAMS, FORGERIES, EVENTS, ENDS = 20_000, 5_000, 50_000, 5
 SCANNED, RESTORES = 1_000, 200
-Found = tuple[Sequence[Figure | Skipped], list[str]]
+ExperimentResult = tuple[Sequence[Figure | Skipped], list[str]]
 
 
 @dataclass(frozen=True)
-class Place:
+class Setup:
     """Where experiments happen."""
 
     folder: Path
@@ -53,82 +53,82 @@ class Place:
     double: SendGridDouble
     seed: int
 
-    def grounds(self, count: int, *, planned: bool = True) -> tuple[SqliteGround, PostgresGround]:
+    def database_sources(self, count: int, *, planned: bool = True) -> tuple[SqliteSource, PostgresSource]:
         """Return both databases, with *count* messages each."""
         return (
-            SqliteGround(self.folder, count, planned=planned),
-            PostgresGround(self.server, count, planned=planned),
+            SqliteSource(self.folder, count, planned=planned),
+            PostgresSource(self.server, count, planned=planned),
         )
 
 
-def _kill(at: Place) -> Found:
-    return killing.measure(at.grounds(36), at.double, at.folder, at.seed, KILLS)
+def _kill(at: Setup) -> ExperimentResult:
+    return killing.measure(at.database_sources(36), at.double, at.folder, at.seed, KILLS)
 
 
-def _hand(at: Place) -> Found:
-    grounds = (
-        SqliteGround(at.folder, handing.LEADS, ready=True),
-        PostgresGround(at.server, handing.LEADS, ready=True),
+def _handoff(at: Setup) -> ExperimentResult:
+    sources = (
+        SqliteSource(at.folder, handoff_kills.LEADS, ready=True),
+        PostgresSource(at.server, handoff_kills.LEADS, ready=True),
     )
-    return handing.measure(grounds, at.double, at.folder, at.seed, HAND_KILLS)
+    return handoff_kills.measure(sources, at.double, at.folder, at.seed, HANDOFF_KILLS)
 
 
-def _crowd(at: Place) -> Found:
-    return crowding.measure(at.grounds(10_000), at.double, at.folder, at.seed)
+def _concurrent(at: Setup) -> ExperimentResult:
+    return concurrent_workers.measure(at.database_sources(10_000), at.double, at.folder, at.seed)
 
 
-def _faults(at: Place) -> Found:
-    return faulting.measure(at.grounds(3_000), at.double, at.folder, at.seed)
+def _faults(at: Setup) -> ExperimentResult:
+    return provider_faults.measure(at.database_sources(3_000), at.double, at.folder, at.seed)
 
 
-def _suppress(at: Place) -> Found:
-    return suppressing.measure(at.grounds(4_000), at.double, at.folder, at.seed, INTERLEAVINGS)
+def _suppress(at: Setup) -> ExperimentResult:
+    return suppressing.measure(at.database_sources(4_000), at.double, at.folder, at.seed, INTERLEAVINGS)
 
 
-def _fill(at: Place) -> Found:
-    return filling.measure(*at.grounds(150, planned=False), at.double, at.seed, FULL_DISKS)
+def _full_disk(at: Setup) -> ExperimentResult:
+    return full_disk.measure(*at.database_sources(150, planned=False), at.double, at.seed, FULL_DISKS)
 
 
-def _permute(at: Place) -> Found:
-    return permuting.measure(at.folder / "permute", at.seed, STREAMS)
+def _permute(at: Setup) -> ExperimentResult:
+    return event_orders.measure(at.folder / "permute", at.seed, STREAMS)
 
 
-def _forge(at: Place) -> Found:
+def _forge(at: Setup) -> ExperimentResult:
     return forging.measure(at.server, at.folder / "forge", at.seed, FORGERIES)
 
 
-def _restore(at: Place) -> Found:
-    return restoring.measure(at.grounds(12), at.double, at.folder, at.seed, RESTORES)
+def _restore(at: Setup) -> ExperimentResult:
+    return restoring.measure(at.database_sources(12), at.double, at.folder, at.seed, RESTORES)
 
 
-def _end(at: Place) -> Found:
-    return ending.measure(at.server, at.folder / "end", at.seed, EVENTS, ENDS)
+def _server_kill(at: Setup) -> ExperimentResult:
+    return server_kills.measure(at.server, at.folder / "end", at.seed, EVENTS, ENDS)
 
 
-def _scan(at: Place) -> Found:
+def _scan(at: Setup) -> ExperimentResult:
     return scanning.measure(at.folder / "scan", at.seed, SCANNED)
 
 
-def _hostile(at: Place) -> Found:
-    return reading.measure(at.server, at.folder / "hostile", at.seed)
+def _hostile_mail(at: Setup) -> ExperimentResult:
+    return hostile_mail.measure(at.server, at.folder / "hostile", at.seed)
 
 
-def _flood(at: Place) -> Found:
+def _flood(at: Setup) -> ExperimentResult:
     return flooding.measure(at.server, at.folder / "flood", at.seed)
 
 
-EXPERIMENTS: Final[dict[str, Callable[[Place], Found]]] = {
+EXPERIMENTS: Final[dict[str, Callable[[Setup], ExperimentResult]]] = {
     "kill": _kill,
-    "hand": _hand,
-    "crowd": _crowd,
+    "handoff": _handoff,
+    "concurrent": _concurrent,
     "faults": _faults,
     "suppress": _suppress,
-    "fill": _fill,
+    "full-disk": _full_disk,
     "permute": _permute,
     "forge": _forge,
-    "end": _end,
+    "server-kill": _server_kill,
     "scan": _scan,
-    "hostile": _hostile,
+    "hostile-mail": _hostile_mail,
     "restore": _restore,
     "flood": _flood,
 }
@@ -166,7 +166,7 @@ def _run(chosen: Sequence[str], seed: int, console: Console) -> tuple[list[Figur
         for name in chosen:
             began = time.monotonic()
             with SendGridDouble(folder / f"{name}.log") as double, console.status(f"{name}, seed {seed}"):
-                found, bad = EXPERIMENTS[name](Place(folder, server, double, seed))
+                found, bad = EXPERIMENTS[name](Setup(folder, server, double, seed))
             figures += found
             wrong += bad
             console.print(f"{name}: {time.monotonic() - began:.0f} s, {len(bad)} violations", highlight=False)
@@ -182,8 +182,8 @@ def _shown(figures: Sequence[Figure | Skipped]) -> Table:
             table.add_row(one.name, "skipped")
             continue
         value = f"{one.value:,.0f}" if float(one.value).is_integer() else f"{one.value:,.1f}"
-        colour = "green" if one.is_met else "red"
-        table.add_row(one.name, f"[{colour}]{value}[/]", one.unit, "0" if one.below == 1 else one.target)
+        color = "green" if one.is_met else "red"
+        table.add_row(one.name, f"[{color}]{value}[/]", one.unit, "0" if one.maximum == 1 else one.target)
     return table
 
 

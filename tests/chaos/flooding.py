@@ -18,31 +18,37 @@ import psycopg
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.runtime import public_links
-from nurture.runtime.context import House
-from nurture.runtime.public_links import Link, Wanted
+from nurture.runtime.context import AppContext
+from nurture.runtime.public_links import Link, LinkSpec
 from nurture.web.auth import EVENTS, INBOUND, LEADS
 from tests.bench.figures import Figure
-from tests.chaos.posting import serving
-from tests.chaos.sending import sent_house
-from tests.doubles.events import Signer
+from tests.chaos.sent_messages import context_with_sent_messages
+from tests.chaos.web_client import run_server
+from tests.doubles.sendgrid_events import Signer
 from tests.journey.observe import one, rows
 
 READERS: Final = 500
-LANES: Final = 16
+CONNECTIONS: Final = 16
 STRANGERS: Final = 300
 FILLERS: Final = 32
 _TOO_LONG: Final = 60.0
 """Seconds in which a mail program would give up."""
 
-MOST_OF_EVENTS: Final = 2_097_152
-WHERE: Final = ((EVENTS, MOST_OF_EVENTS), (EVENTS, 40), (INBOUND, 9_999_999), (LEADS, 99_999), ("/u/x", 60))
+MAX_EVENT_BYTES: Final = 2_097_152
+TARGETS: Final = (
+    (EVENTS, MAX_EVENT_BYTES),
+    (EVENTS, 40),
+    (INBOUND, 9_999_999),
+    (LEADS, 99_999),
+    ("/u/x", 60),
+)
 """What strangers ask for, and how many bytes they announce; and links to opt out beside these."""
 
 SIGNER: Final = Signer()
 
 
 @dataclass
-class Flooded:
+class FloodRun:
     """What came of it: opt-outs that were refused or not kept, and what strangers did meanwhile."""
 
     lost: int
@@ -57,45 +63,45 @@ def measure(server: Callable[[str], str], folder: Path, seed: int) -> tuple[list
     for name in ("sqlite", "postgres"):
         place = folder / name
         place.mkdir(parents=True)
-        url = f"sqlite:///{place / 'flood.db'}" if name == "sqlite" else _made(server)
+        url = f"sqlite:///{place / 'flood.db'}" if name == "sqlite" else _make_database(server)
         found = flood(url, place, Random(f"{seed} {name}"))
         lost, held = lost + found.lost, held + found.held
         if found.lost:
             wrong.append(f"{name}: {found.lost} of {READERS} opt-outs were lost ({found.refusals} refused)")
     note = f"{2 * READERS} one-click opt-outs while {STRANGERS} strangers kept requests open, {held:,} in all"
     return [
-        Figure("flood_optouts_lost", lost, "opt-outs", below=1, note=note),
+        Figure("flood_optouts_lost", lost, "opt-outs", maximum=1, note=note),
         Figure("flood_held_requests", held, "requests"),
     ], wrong
 
 
-def _made(server: Callable[[str], str]) -> str:
+def _make_database(server: Callable[[str], str]) -> str:
     with psycopg.connect(server("postgres"), autocommit=True) as connection:
         connection.execute("CREATE DATABASE flood")
     return server("flood")
 
 
-def flood(url: str, folder: Path, chance: Random) -> Flooded:
+def flood(url: str, folder: Path, chance: Random) -> FloodRun:
     """Let strangers and readers ask the server at the same time."""
     database = Database(url)
-    house = sent_house(database, folder, READERS)
-    stops, others = _links(house), _links(house)
-    with serving(url, folder, [SIGNER.public]) as server:
+    ctx = context_with_sent_messages(database, folder, READERS)
+    stops, others = _links(ctx), _links(ctx)
+    with run_server(url, folder, [SIGNER.public]) as server:
         statuses, held = asyncio.run(_ask(server.url, stops, others, chance))
-    kept = one(house, "SELECT count(DISTINCT address_id) FROM suppression WHERE scope = 'global'")
+    kept = one(ctx, "SELECT count(DISTINCT address_id) FROM suppression WHERE scope = 'global'")
     database.close()
     refusals = sum(status != 200 for status in statuses)
-    return Flooded(max(refusals, READERS - kept), held, refusals)
+    return FloodRun(max(refusals, READERS - kept), held, refusals)
 
 
-def _links(house: House) -> list[str]:
+def _links(ctx: AppContext) -> list[str]:
     """Make a link to opt out for each lead; return the paths."""
     made: list[Link] = [
-        public_links.make(Wanted(public_links.UNSUBSCRIBE, lead))
-        for (lead,) in rows(house, "SELECT id FROM lead")
+        public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead))
+        for (lead,) in rows(ctx, "SELECT id FROM lead")
     ]
-    with house.database.write() as connection:
-        public_links.keep(house.database, connection, made, RealClock().now())
+    with ctx.database.write() as connection:
+        public_links.store_links(ctx.database, connection, made, RealClock().now())
     return [urlsplit(link.url("https://go.example.com")).path for link in made]
 
 
@@ -105,7 +111,7 @@ async def _ask(url: str, stops: list[str], others: list[str], chance: Random) ->
     strangers: list[asyncio.Task[None]] = []
     for some in (range(FILLERS + 1), range(FILLERS + 1, STRANGERS)):
         for number in some:
-            hold = _hold(number, url, others, Random(chance.random()), held, there[number])
+            hold = _hold_connection(number, url, others, Random(chance.random()), held, there[number])
             strangers.append(asyncio.create_task(hold))
         await asyncio.gather(*(there[number].wait() for number in some))
     try:
@@ -122,7 +128,7 @@ async def _opt_out(url: str, paths: list[str]) -> list[int]:
     statuses: list[int] = []
     body = {"List-Unsubscribe": "One-Click"}
 
-    async def lane() -> None:
+    async def run_connection() -> None:
         # Each mail program comes on a connection of its own.
         async with aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=_TOO_LONG)
@@ -134,11 +140,11 @@ async def _opt_out(url: str, paths: list[str]) -> list[int]:
                 except (aiohttp.ClientError, TimeoutError):
                     statuses.append(0)
 
-    await asyncio.gather(*(lane() for _ in range(LANES)))
+    await asyncio.gather(*(run_connection() for _ in range(CONNECTIONS)))
     return statuses
 
 
-async def _hold(
+async def _hold_connection(
     number: int, url: str, others: list[str], chance: Random, held: list[int], there: asyncio.Event
 ) -> None:
     """Open a request that never ends, and another one whenever the server hangs up."""
@@ -149,28 +155,28 @@ async def _hold(
                 reader, writer = await asyncio.open_connection(where.hostname, where.port)
                 stack.callback(writer.close)
                 held[0] += 1
-                for sent, piece in enumerate(_pieces(number, others, chance)):
+                for sent, piece in enumerate(_body_chunks(number, others, chance)):
                     writer.write(piece)
                     await writer.drain()
                     if sent:
                         there.set()
                     with suppress(TimeoutError):
-                        said = await asyncio.wait_for(reader.read(65_536), chance.uniform(0, 1))
-                        if not said or re.match(rb"HTTP/1.1 (?!100)", said):
+                        received = await asyncio.wait_for(reader.read(65_536), chance.uniform(0, 1))
+                        if not received or re.match(rb"HTTP/1.1 (?!100)", received):
                             break
         there.set()
         await asyncio.sleep(chance.uniform(0.5, 2))  # else this process is too busy to opt out itself
 
 
-def _pieces(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
+def _body_chunks(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
     """Yield a request in pieces, the last of which never comes."""
     if number <= FILLERS:  # a budget that all routes share is full of these, but for a few bytes
-        path, most, sent = (
-            ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MOST_OF_EVENTS, MOST_OF_EVENTS - 1)
+        path, size, sent = (
+            ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MAX_EVENT_BYTES, MAX_EVENT_BYTES - 1)
         )
-        yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {most}\r\n\r\n".encode() + b"x" * sent
+        yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * sent
         yield from [b""] * 1_000
-    path, most = chance.choice((*WHERE, *[(chance.choice(others), size) for size in (60, 20)]))
+    path, size = chance.choice((*TARGETS, *[(chance.choice(others), size) for size in (60, 20)]))
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\n"
     if chance.random() < 0.6:
         head += "".join(f"{name}: {value}\r\n" for name, value in SIGNER.headers(b"other").items())
@@ -180,10 +186,10 @@ def _pieces(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
         yield head.encode()  # the head never ends
         head = ""
     elif chance.random() < 0.4:
-        yield f"{head}Transfer-Encoding: chunked\r\n\r\n{most:x}\r\n".encode()
+        yield f"{head}Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n".encode()
     else:
-        yield f"{head}Content-Length: {most}\r\n\r\n".encode()
+        yield f"{head}Content-Length: {size}\r\n\r\n".encode()
     if head and chance.random() < 0.9:
-        yield b"x" * (most - 1)
+        yield b"x" * (size - 1)
     for _ in range(1_000):
         yield b"X-Y: z\r\n" if not head else b""

@@ -15,13 +15,13 @@ from sqlalchemy import text
 
 from nurture.clock import RealClock
 from nurture.db.engine import Database
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from tests.bench.figures import Figure
-from tests.chaos.grounds import empty
-from tests.chaos.posting import Request, post_all, serving
-from tests.chaos.sending import sent_house
-from tests.doubles.events import KINDS, SIGNATURE, TIMESTAMP, Signer, body_of, event
-from tests.journey.observe import everything
+from tests.chaos.databases import empty_databases
+from tests.chaos.sent_messages import context_with_sent_messages
+from tests.chaos.web_client import Request, post_all, run_server
+from tests.doubles.sendgrid_events import KINDS, SIGNATURE, TIMESTAMP, Signer, encode_events, event
+from tests.journey.observe import all_rows
 
 MAILS: Final = 200
 HUGE: Final = 50 * 1024 * 1024
@@ -109,7 +109,7 @@ def _deep(forger: Forger, name: str, _body: bytes, _good: Good) -> Request:
     return _request(name, body, forger.signer.headers(body))
 
 
-def _no_batch(forger: Forger, name: str, body: bytes, _good: Good) -> Request:
+def _not_a_batch(forger: Forger, name: str, body: bytes, _good: Good) -> Request:
     body = forger.chance.choice(
         (b"", b"{}", b"null", b"1", b"\xff\xfe", b"\xef\xbb\xbf[]", body[:-3], b"[]]")
     )
@@ -128,13 +128,13 @@ _KINDS: Final[tuple[tuple[str, Callable[[Forger, str, bytes, Good], Request]], .
     ("another's signature", _swapped),
     ("garbage for a signature", _garbage),
     ("deep JSON", _deep),
-    ("signed, but no batch", _no_batch),
+    ("signed, but no batch", _not_a_batch),
 )
 """The last two are signed with the right key: not even they may do harm."""
 
 
 @dataclass
-class Forged:
+class ForgeryRun:
     """What came of it: answers by status, rows that changed, megabytes that the server grew by."""
 
     requests: int
@@ -143,48 +143,52 @@ class Forged:
     grown: float
 
 
-def forge(database: Database, folder: Path, count: int, huge: int, chance: Random) -> Forged:
+def forge(database: Database, folder: Path, count: int, huge: int, chance: Random) -> ForgeryRun:
     """Post *count* forgeries, and *huge* bodies of 50 MB, to a real server."""
-    house = sent_house(database, folder, MAILS)
+    ctx = context_with_sent_messages(database, folder, MAILS)
     signer = Signer()
-    forger = Forger(signer, Signer(), chance, _bodies(house))
-    url = house.database.url.render_as_string(hide_password=False)
-    with serving(url, folder, [signer.public]) as server:
+    forger = Forger(signer, Signer(), chance, _bodies(ctx))
+    url = ctx.database.url.render_as_string(hide_password=False)
+    with run_server(url, folder, [signer.public]) as server:
         post_all(server.url, [forger.forge(number) for number in range(len(_KINDS))])
         # Leads may fall due meanwhile; what a webhook can change is all but them.
-        before, memory = _seen(house), server.memory
+        before, memory = _snapshot(ctx), server.memory
         answers = post_all(
-            server.url, [forger.forge(number) for number in range(count - huge)], on_and_on=True
+            server.url, [forger.forge(number) for number in range(count - huge)], keep_going=True
         )
-        giants = [_giant(forger, number) for number in range(huge)]
-        answers += post_all(server.url, giants, lanes=8, on_and_on=True)  # refused giants may end it
-        after, grown = _seen(house), server.memory - memory
+        giants = [_huge_body(forger, number) for number in range(huge)]
+        answers += post_all(server.url, giants, connections=8, keep_going=True)  # refused giants may end it
+        after, grown = _snapshot(ctx), server.memory - memory
         alive = server.process.poll() is None
     changed = [name for name in before if before[name] != after[name]]
     if not alive:
         changed.append("the server ended")
-    return Forged(len(answers), Counter(answer.status for answer in answers), changed, grown)
+    return ForgeryRun(len(answers), Counter(answer.status for answer in answers), changed, grown)
 
 
-def _giant(forger: Forger, number: int) -> Request:
+def _huge_body(forger: Forger, number: int) -> Request:
     body = b"[" + b" " * HUGE + b"]"
     return _request("50 MB", body, forger.signer.headers(body[:10]), streamed=bool(number % 2))
 
 
-def _bodies(house: House) -> tuple[bytes, ...]:
-    with house.database.read() as connection:
+def _bodies(ctx: AppContext) -> tuple[bytes, ...]:
+    with ctx.database.read() as connection:
         keys = connection.execute(text("SELECT send_key FROM message ORDER BY id")).scalars().all()
     now = RealClock().now()
     return tuple(
-        body_of(
-            [event(kind, f"{house.origin}:{key}", now) for key in keys[first : first + 3] for kind in KINDS]
+        encode_events(
+            [
+                event(kind, f"{ctx.installation_id}:{key}", now)
+                for key in keys[first : first + 3]
+                for kind in KINDS
+            ]
         )
         for first in range(0, 30, 3)
     )
 
 
-def _seen(house: House) -> dict[str, list[tuple[object, ...]]]:
-    return {name: found for name, found in everything(house).items() if name != "clock"}
+def _snapshot(ctx: AppContext) -> dict[str, list[tuple[object, ...]]]:
+    return {name: found for name, found in all_rows(ctx).items() if name != "clock"}
 
 
 def measure(
@@ -194,22 +198,22 @@ def measure(
     requests = bad = 0
     wrong: list[str] = []
     notes: list[str] = []
-    with empty(server, folder) as databases:
+    with empty_databases(server, folder) as databases:
         for name, database in databases.items():
             found = forge(database, folder, count, huge, Random(f"{seed}:forge"))
             requests += found.requests
             bad += sum(number for status, number in found.statuses.items() if 200 <= status < 300)
             bad += len(found.changed)
-            wrong += [f"{name}: {line}" for line in _wrong(found)]
-            told = dict(sorted(found.statuses.items()))
-            notes.append(f"{name}: answers {told}; the server grew by {found.grown:.0f} MB")
+            wrong += [f"{name}: {line}" for line in _find_violations(found)]
+            counts = dict(sorted(found.statuses.items()))
+            notes.append(f"{name}: answers {counts}; the server grew by {found.grown:.0f} MB")
     return [
-        Figure("webhook_forged", requests, "requests", at_least=2 * count, note="; ".join(notes)),
-        Figure("webhook_forged_accepted", bad, "requests", below=1),
+        Figure("webhook_forged", requests, "requests", minimum=2 * count, note="; ".join(notes)),
+        Figure("webhook_forged_accepted", bad, "requests", maximum=1),
     ], wrong
 
 
-def _wrong(found: Forged) -> list[str]:
+def _find_violations(found: ForgeryRun) -> list[str]:
     broken = sum(number for status, number in found.statuses.items() if status >= 500)
     wrong = [f"forged requests changed {name}" for name in found.changed]
     wrong += [f"{broken} forged requests were answered with a server error"] if broken else []

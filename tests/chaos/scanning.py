@@ -17,24 +17,24 @@ from fastapi import FastAPI
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.tables import engagement
-from nurture.mail.providers.maildir import Mailbox
-from nurture.runtime.context import House
+from nurture.mail.providers.maildir import MaildirProvider
+from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
 from tests.bench.figures import Figure
-from tests.doubles.scanners import COMPANY, LINKS, UNSEEN, Look, trace
-from tests.journey.builders import START, make_house, tick_at, tiny_rules
-from tests.journey.observe import crowd, one, rows, write
+from tests.doubles.scanners import COMPANY, HONEYPOT, LINKS, ScannerRequest, scanner_requests
+from tests.journey.builders import START, make_context, run_at, sample_rules
+from tests.journey.observe import add_leads, one, rows, write
 
 SENT: Final = START + timedelta(hours=1)
 BASE: Final = "https://go.example.com"
-_CONSENT: Final = engagement.OpenConsent.__table__  # type: ignore[attr-defined]
-_LETTERS: Final = {"unsubscribe": "u", "preferences": "p", "pixel": "o"}
+_CONSENT: Final = engagement.OpenTrackingConsent.__table__  # type: ignore[attr-defined]
+_PATH_PREFIXES: Final = {"unsubscribe": "u", "preferences": "p", "pixel": "o"}
 _LINK: Final = re.compile(r"/([cupo])/([\w-]{22})")
 
 
 @dataclass(frozen=True)
-class Scanned:
-    """What machines did, and what came of it. *believed* are clicks that nobody can tell from a reader's."""
+class ScanRun:
+    """What machines did, and what came of it. *verdicts* counts clicks."""
 
     leads: int
     requests: int
@@ -42,95 +42,97 @@ class Scanned:
     verdicts: Counter[str]
     offers: int
     opt_outs: int
-    said: int
+    other_signals: int
     broken: int
 
 
-def scan(database: Database, folder: Path, count: int, chance: Random) -> Scanned:
+def scan(database: Database, folder: Path, count: int, chance: Random) -> ScanRun:
     """Send *count* mails, let machines look at them for hours, and let a day pass."""
-    house = _mailed(database, folder, count)
+    ctx = _send_first_emails(database, folder, count)
     clock = VirtualClock(SENT)
-    app = create_app(house, clock)
-    paths = _paths(folder / "mailbox", rows(house, "SELECT id, lead_id FROM enrollment"))
-    looks = sorted(
-        (look.after, lead, look) for place, lead in enumerate(sorted(paths)) for look in trace(place, chance)
+    app = create_app(ctx, clock)
+    paths = _paths(folder / "maildir", rows(ctx, "SELECT id, lead_id FROM enrollment"))
+    requests = sorted(
+        (request.after, lead, request)
+        for place, lead in enumerate(sorted(paths))
+        for request in scanner_requests(place, chance)
     )
-    broken = asyncio.run(_look_at_all(app, clock, house, looks, paths))
-    app.state.site.guestbook.close()
-    tick_at(house, *(SENT + timedelta(hours=hours) for hours in (3, 4, 24, 25)))
+    broken = asyncio.run(_request_all(app, clock, ctx, requests, paths))
+    app.state.site.click_recorder.close()
+    run_at(ctx, *(SENT + timedelta(hours=hours) for hours in (3, 4, 24, 25)))
     verdicts = "SELECT verdict, count(*) FROM signal WHERE kind = 'clicked' GROUP BY verdict"
-    return Scanned(
+    return ScanRun(
         leads=len(paths),
-        requests=len(looks),
-        clicks=one(house, "SELECT count(*) FROM signal WHERE kind = 'clicked'"),
-        verdicts=Counter(dict(rows(house, verdicts))),
-        offers=one(house, "SELECT count(*) FROM offer"),
-        opt_outs=one(house, "SELECT count(*) FROM suppression"),
-        said=one(house, "SELECT count(*) FROM signal WHERE kind <> 'clicked'"),
+        requests=len(requests),
+        clicks=one(ctx, "SELECT count(*) FROM signal WHERE kind = 'clicked'"),
+        verdicts=Counter(dict(rows(ctx, verdicts))),
+        offers=one(ctx, "SELECT count(*) FROM offer"),
+        opt_outs=one(ctx, "SELECT count(*) FROM suppression"),
+        other_signals=one(ctx, "SELECT count(*) FROM signal WHERE kind <> 'clicked'"),
         broken=broken,
     )
 
 
-def _mailed(database: Database, folder: Path, count: int) -> House:
-    rules = tiny_rules()
+def _send_first_emails(database: Database, folder: Path, count: int) -> AppContext:
+    rules = sample_rules()
     more = "".join(f"\n[{name}](https://www.example.com/{name})\n" for name in ("prices", "demo"))
     rules["tracks/welcome/01-hello.md"] += more
-    house = make_house(database, folder, rules=rules)
-    house.base_url, house.spool = BASE, folder / "spool"
-    house.provider = Mailbox(folder / "mailbox", html_copies=True)
-    leads = crowd(house, count, title="Head of planning")
+    ctx = make_context(database, folder, rules=rules)
+    ctx.base_url, ctx.spool = BASE, folder / "spool"
+    ctx.provider = MaildirProvider(folder / "maildir", html_copies=True)
+    leads = add_leads(ctx, count, title="Head of planning")
     with database.write() as connection:
         consent = {"granted": True, "source": "form", "stated_at": START}
         connection.execute(_CONSENT.insert(), [{"lead_id": lead, **consent} for lead in leads])
     company = f"'p' || id || '@firm' || ((id - 1) / {COMPANY}) || '.example'"
-    write(house, f"UPDATE address SET email = {company}, normal = {company}")
-    tick_at(house, START, SENT)
+    write(ctx, f"UPDATE address SET email = {company}, normalized = {company}")
+    run_at(ctx, START, SENT)
     sent = "SELECT count(*) FROM message WHERE accepted_at >= :sent"
-    assert one(house, sent, sent=SENT.isoformat()) == count
-    return house
+    assert one(ctx, sent, sent=SENT.isoformat()) == count
+    return ctx
 
 
-def _paths(mailbox: Path, enrolled: list[tuple[Any, ...]]) -> dict[int, dict[str, str]]:
+def _paths(maildir: Path, enrolled: list[tuple[Any, ...]]) -> dict[int, dict[str, str]]:
     """Return each lead's tokens, by the letter of their path."""
     leads = dict(enrolled)
     return {
         leads[int(page.name.split(".")[1])]: dict(_LINK.findall(page.read_text("utf-8")))
-        for page in (mailbox / "html").iterdir()
+        for page in (maildir / "html").iterdir()
     }
 
 
-async def _look_at_all(
+async def _request_all(
     app: FastAPI,
     clock: VirtualClock,
-    house: House,
-    looks: list[tuple[float, int, Look]],
+    ctx: AppContext,
+    requests: list[tuple[float, int, ScannerRequest]],
     paths: dict[int, dict[str, str]],
 ) -> int:
     """Ask for everything in the order of time; return how many answers tell of an error of ours."""
     broken = 0
     woken = SENT
-    for after, lead, look in looks:
+    for after, lead, request in requests:
         clock.advance_to(SENT + timedelta(seconds=after))
-        broken += await _ask(app, look, paths[lead]) >= 500
+        broken += await _ask(app, request, paths[lead]) >= 500
         if clock.now() - woken > timedelta(minutes=5):  # the sweeps go on meanwhile
             woken = clock.now()
-            await asyncio.to_thread(tick_at, house, woken)
+            await asyncio.to_thread(run_at, ctx, woken)
     return broken
 
 
-async def _ask(app: FastAPI, look: Look, tokens: dict[str, str]) -> int:
-    path = _path(look.what, tokens)
+async def _ask(app: FastAPI, request: ScannerRequest, tokens: dict[str, str]) -> int:
+    path = _path(request.target, tokens)
     scope = {
         "type": "http",
         "http_version": "1.1",
-        "method": look.method,
+        "method": request.method,
         "path": unquote(path),
         "raw_path": path.encode(),
         "root_path": "",
         "scheme": "https",
         "query_string": b"",
-        "headers": [(b"host", b"go.example.com"), (b"user-agent", look.agent.encode())],
-        "client": (look.address, 50_000),
+        "headers": [(b"host", b"go.example.com"), (b"user-agent", request.agent.encode())],
+        "client": (request.address, 50_000),
         "server": ("go.example.com", 443),
     }
     status = 0
@@ -147,9 +149,9 @@ async def _ask(app: FastAPI, look: Look, tokens: dict[str, str]) -> int:
 
 
 def _path(what: str, tokens: dict[str, str]) -> str:
-    if what in (*LINKS, UNSEEN):
+    if what in (*LINKS, HONEYPOT):
         return f"/c/{tokens['c']}/{what}"
-    letter = _LETTERS[what]
+    letter = _PATH_PREFIXES[what]
     return f"/{letter}/{tokens[letter]}" + (".gif" if letter == "o" else "")
 
 
@@ -162,17 +164,19 @@ def measure(folder: Path, seed: int, count: int) -> tuple[list[Figure], list[str
     schema.upgrade(database)
     found = scan(database, folder, count, Random(f"{seed}:scan"))
     database.close()
-    told = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.verdicts.items()))
-    wrong = [f"{found.said} scans counted as something that a lead said"] if found.said else []
+    counts = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.verdicts.items()))
+    wrong = (
+        [f"{found.other_signals} scans counted as something that a lead said"] if found.other_signals else []
+    )
     wrong += [f"{found.broken} scans were answered with a server error"] if found.broken else []
     return [
         Figure(
             "scanner_leads",
             found.leads,
             "leads",
-            at_least=count,
-            note=f"{found.requests:,} requests; clicks: {told}",
+            minimum=count,
+            note=f"{found.requests:,} requests; clicks: {counts}",
         ),
-        Figure("scanner_hand_offs", found.offers, "leads", below=1),
-        Figure("scanner_opt_outs", found.opt_outs, "leads", below=1),
+        Figure("scanner_hand_offs", found.offers, "leads", maximum=1),
+        Figure("scanner_opt_outs", found.opt_outs, "leads", maximum=1),
     ], wrong

@@ -1,4 +1,4 @@
-"""Opt-outs at any moment while workers deliver: a no that came before the last look stops the mail."""
+"""Opt-outs at any moment while workers deliver: an opt-out that came before the last check stops the mail."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.journey.consent.suppression import suppress
-from nurture.runtime.context import House
-from nurture.simulation.engine import NoMail
+from nurture.runtime.context import AppContext
+from nurture.simulation.engine import DiscardingProvider
 from tests.bench.figures import Figure
-from tests.chaos.grounds import Ground, now
-from tests.chaos.judging import Oracle, Verdict, judge, states_in
-from tests.chaos.working import Job, Note, Notes, Worker, passed, start
+from tests.chaos.databases import DatabaseSource, now
+from tests.chaos.verdicts import Oracle, Verdict, judge, states_in
+from tests.chaos.worker import Job, Note, Notes, Worker, passed, start
 from tests.doubles.sendgrid import SendGridDouble
 
-FRONT: Final = 300
+NEXT_COUNT: Final = 300
 """The victims are drawn from so many messages that go next, or are going."""
 LATER_RUNS: Final = 5
 PAUSE: Final = 0.004
 """The longest time, in seconds, between two opt-outs."""
-_FRONT = """
+_SELECT_NEXT = """
 SELECT a.email FROM message m JOIN lead l ON l.id = m.lead_id JOIN address a ON a.id = l.address_id
 WHERE m.state IN ('planned', 'claimed', 'sending') ORDER BY m.send_at, m.id LIMIT :front
 """
-_KEYS = """
+_SELECT_SEND_KEYS = """
 SELECT a.email, m.send_key FROM message m JOIN lead l ON l.id = m.lead_id
 JOIN address a ON a.id = l.address_id
 """
 
 
 @dataclass
-class Interleaved:
+class SuppressionRun:
     """What came of opt-outs: when they were committed, seen from their message; seconds from look to call."""
 
     verdict: Verdict = field(default_factory=Verdict)
@@ -49,8 +49,8 @@ class Interleaved:
     gaps: list[float] = field(default_factory=list)
     violations: int = 0
 
-    def __add__(self, other: Interleaved) -> Interleaved:
-        return Interleaved(
+    def __add__(self, other: SuppressionRun) -> SuppressionRun:
+        return SuppressionRun(
             self.verdict + other.verdict,
             self.when + other.when,
             self.gaps + other.gaps,
@@ -59,16 +59,16 @@ class Interleaved:
 
 
 def suppressed_run(
-    ground: Ground, double: SendGridDouble, folder: Path, rng: Random, workers: int = 1
-) -> Interleaved:
-    """Let *workers* deliver everything, while addresses near the front opt out at random moments."""
+    source: DatabaseSource, double: SendGridDouble, folder: Path, rng: Random, workers: int = 1
+) -> SuppressionRun:
+    """Let *workers* deliver everything, while the addresses that go next opt out at random moments."""
     seed = rng.getrandbits(32)
-    origin = f"suppressed-{ground.name}-{seed:08x}"
-    with ground.fresh() as spot:
+    origin = f"suppressed-{source.name}-{seed:08x}"
+    with source.fresh() as run_db:
         oracle = Oracle(double, origin)
-        crew = [Worker(_job(spot.url, double, origin, folder, number)) for number in range(workers)]
+        crew = [Worker(_job(run_db.url, double, origin, folder, number)) for number in range(workers)]
         log = folder / f"{origin}-optouts.notes"
-        people = start(_opt_out, spot.url, seed, log)
+        people = start(_opt_out, run_db.url, seed, log)
         while not passed(log):
             time.sleep(0.002)
             assert people.exitcode is None
@@ -76,18 +76,18 @@ def suppressed_run(
             worker.go()
         failed = [f"worker {worker.job.name}: {worker.passed('failed')}" for worker in crew if worker.end()]
         # A worker steps over rows that whoever opts out holds, and leaves them to a later run.
-        while "planned" in states_in(spot.url).values() and len(crew) < workers + LATER_RUNS:
-            crew.append(Worker(_job(spot.url, double, origin, folder, len(crew))).go())
+        while "planned" in states_in(run_db.url).values() and len(crew) < workers + LATER_RUNS:
+            crew.append(Worker(_job(run_db.url, double, origin, folder, len(crew))).go())
             failed += [f"a later run: {crew[-1].passed('failed')}"] if crew[-1].end() else []
         people.join(60)
         failed += [f"opting out: {note.keys}" for note in passed(log, ["failed"])]
         failed += [] if people.exitcode == 0 else [f"who opts out ended with {people.exitcode}"]
-        states = states_in(spot.url)
+        states = states_in(run_db.url)
         notes = [note for worker in crew for note in worker.passed("claimed", "last check")]
-        found = _weigh(passed(log, ["committed"]), _keys(spot.url), notes, oracle.arrivals())
-        found.verdict += judge(states, oracle.accepted(), ground.count, ())
+        found = _classify(passed(log, ["committed"]), _keys(run_db.url), notes, oracle.arrivals())
+        found.verdict += judge(states, oracle.accepted(), source.count, ())
     found.verdict.wrong = [
-        f"{ground.name}, opt-outs of {seed}: {one}" for one in failed + found.verdict.wrong
+        f"{source.name}, opt-outs of {seed}: {one}" for one in failed + found.verdict.wrong
     ]
     return found
 
@@ -100,60 +100,62 @@ def _job(url: str, double: SendGridDouble, origin: str, folder: Path, number: in
 def _opt_out(url: str, seed: int, log: Path) -> None:
     """Let people at the front opt out, a few at a time, until nothing waits any more."""
     rng, notes = Random(seed), Notes(log)
-    house = House(Database(url), NoMail())
+    ctx = AppContext(Database(url), DiscardingProvider())
     try:
         notes.write("ready", [])
-        while front := _front(house):
-            rng.shuffle(front)
+        while next_addresses := _next_addresses(ctx):
+            rng.shuffle(next_addresses)
             for _ in range(5):
-                chosen = [front.pop() for _ in range(min(rng.randint(1, 8), len(front)))]
+                chosen = [next_addresses.pop() for _ in range(min(rng.randint(1, 8), len(next_addresses)))]
                 time.sleep(rng.uniform(0, PAUSE))
                 if chosen:
-                    suppress(house, chosen, now())
+                    suppress(ctx, chosen, now())
                     notes.write("committed", chosen)
     except BaseException:  # noqa: BLE001 - said to whoever judges
         notes.write("failed", [traceback.format_exc()])
         raise SystemExit(1) from None
 
 
-def _front(house: House) -> list[str]:
-    with house.database.read() as connection:
-        return list(connection.execute(text(_FRONT), {"front": FRONT}).scalars())
+def _next_addresses(ctx: AppContext) -> list[str]:
+    with ctx.database.read() as connection:
+        return list(connection.execute(text(_SELECT_NEXT), {"front": NEXT_COUNT}).scalars())
 
 
 def _keys(url: str) -> dict[str, str]:
     database = Database(url)
     try:
         with database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(text(_KEYS))}
+            return {row[0]: row[1] for row in connection.execute(text(_SELECT_SEND_KEYS))}
     finally:
         database.close()
 
 
-def _weigh(
+def _classify(
     committed: Sequence[Note],
     keys: dict[str, str],
     notes: Sequence[Note],
     arrivals: Sequence[tuple[str, float]],
-) -> Interleaved:
+) -> SuppressionRun:
     """Hold each opt-out against the last look before its call."""
-    found = Interleaved()
+    found = SuppressionRun()
     arrived = dict(arrivals)
     claims, checks = _times(notes, "claimed"), _times(notes, "last check")
-    looked = {key: _last_before(checks.get(key, []), at) for key, at in arrived.items()}
-    found.gaps = [arrived[key] - at for key, at in looked.items() if at is not None]
-    found.verdict.wrong += [f"called without a last look: {key}" for key, at in looked.items() if at is None]
-    said_no: dict[str, float] = {}
+    last_checks = {key: _last_before(checks.get(key, []), at) for key, at in arrived.items()}
+    found.gaps = [arrived[key] - at for key, at in last_checks.items() if at is not None]
+    found.verdict.wrong += [
+        f"called without a last look: {key}" for key, at in last_checks.items() if at is None
+    ]
+    opted_out: dict[str, float] = {}
     for note in committed:
         for email in note.keys:
-            said_no.setdefault(keys[email], note.at)
-    for key, at in said_no.items():
-        found.when[_moment(at, claims.get(key), looked.get(key), arrived.get(key))] += 1
-        look = looked.get(key)
-        if look is not None and look > at:
+            opted_out.setdefault(keys[email], note.at)
+    for key, at in opted_out.items():
+        found.when[_classify_timing(at, claims.get(key), last_checks.get(key), arrived.get(key))] += 1
+        checked_at = last_checks.get(key)
+        if checked_at is not None and checked_at > at:
             found.violations += 1
             found.verdict.wrong.append(
-                f"called, though opted out {look - at:.6f} s before the last look: {key}"
+                f"called, though opted out {checked_at - at:.6f} s before the last look: {key}"
             )
     return found
 
@@ -167,45 +169,47 @@ def _times(notes: Sequence[Note], point: str) -> dict[str, list[float]]:
     return times
 
 
-def _last_before(times: Sequence[float], moment: float) -> float | None:
-    place = bisect_right(times, moment)
+def _last_before(times: Sequence[float], at: float) -> float | None:
+    place = bisect_right(times, at)
     return times[place - 1] if place else None
 
 
-def _moment(at: float, claims: Sequence[float] | None, look: float | None, arrived: float | None) -> str:
+def _classify_timing(
+    at: float, claims: Sequence[float] | None, checked_at: float | None, arrived: float | None
+) -> str:
     if claims is None:
         return "before the claim"
     if arrived is None:
         return "before the last look"
-    if look is None or at < look:
+    if checked_at is None or at < checked_at:
         return "too early to be called"
     return "between look and call" if at < arrived else "after the call"
 
 
 def measure(
-    grounds: Sequence[Ground], double: SendGridDouble, folder: Path, seed: int, wanted: int
+    sources: Sequence[DatabaseSource], double: SendGridDouble, folder: Path, seed: int, wanted: int
 ) -> tuple[list[Figure], list[str]]:
-    """Let people opt out until *wanted* have, as many on each of *grounds*."""
-    whole, gaps = Interleaved(), []
-    for place, ground in enumerate(grounds, 1):
-        rng = Random(f"{seed}:suppress:{ground.name}")
+    """Let people opt out until *wanted* have, as many on each of *sources*."""
+    whole, gaps = SuppressionRun(), []
+    for place, source in enumerate(sources, 1):
+        rng = Random(f"{seed}:suppress:{source.name}")
         for number in itertools.count():
-            done = suppressed_run(ground, double, folder, rng, workers=1 + number % 2)
+            done = suppressed_run(source, double, folder, rng, workers=1 + number % 2)
             whole += done
             if (
                 number % 2 == 0
             ):  # two workers on two cores wait for each other: that is no gap of the worker's
                 gaps += [1_000 * gap for gap in done.gaps]
-            if whole.verdict.wrong or whole.when.total() >= wanted * place / len(grounds):
+            if whole.verdict.wrong or whole.when.total() >= wanted * place / len(sources):
                 break
     gaps.sort()
     p50, p99 = (gaps[int(len(gaps) * share)] for share in (0.5, 0.99))
-    when = ", ".join(f"{count:,} {moment}" for moment, count in whole.when.most_common())
-    said = f"from the last look of one worker to the arrival of its call, {len(gaps):,} times"
+    when = ", ".join(f"{count:,} {timing}" for timing, count in whole.when.most_common())
+    note_text = f"from the last look of one worker to the arrival of its call, {len(gaps):,} times"
     return [
-        Figure("suppression_interleavings", whole.when.total(), "opt-outs", at_least=wanted, note=when),
-        Figure("suppression_violations", whole.violations, "calls", below=1),
+        Figure("suppression_interleavings", whole.when.total(), "opt-outs", minimum=wanted, note=when),
+        Figure("suppression_violations", whole.violations, "calls", maximum=1),
         Figure("check_to_call_p50_ms", p50, "ms"),
-        Figure("check_to_call_p99_ms", p99, "ms", below=50, note=said),
+        Figure("check_to_call_p99_ms", p99, "ms", maximum=50, note=note_text),
         Figure("check_to_call_max_ms", gaps[-1], "ms"),
     ], whole.verdict.wrong

@@ -9,26 +9,26 @@ from random import Random
 
 import pytest
 
-from tests.chaos.grounds import PostgresGround, SqliteGround
-from tests.chaos.restoring import WAYS, restore_run
+from tests.chaos.databases import PostgresSource, SqliteSource
+from tests.chaos.restoring import SCENARIOS, restore_run
 from tests.doubles.sendgrid import SendGridDouble
 
 SEED = os.environ.get("SEED") or str(secrets.randbits(32))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def ground(
+def source(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> SqliteGround | PostgresGround:
+) -> SqliteSource | PostgresSource:
     if request.param == "sqlite":
-        return SqliteGround(tmp_path_factory.mktemp("ground"), 12)
-    return PostgresGround(request.getfixturevalue("_postgres"), 12)
+        return SqliteSource(tmp_path_factory.mktemp("source"), 12)
+    return PostgresSource(request.getfixturevalue("_postgres"), 12)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_restored_or_copied_database_repeats_and_forgets_nothing(
-    ground: SqliteGround | PostgresGround, way: str, tmp_path: Path
+    source: SqliteSource | PostgresSource, scenario: str, tmp_path: Path
 ) -> None:
     with SendGridDouble(tmp_path / "sendgrid.log") as double:
-        found = restore_run(ground, double, tmp_path, way, Random(f"{SEED}:{ground.name}:{way}"))
+        found = restore_run(source, double, tmp_path, scenario, Random(f"{SEED}:{source.name}:{scenario}"))
     assert found.wrong == [], f"repeat with SEED={SEED}"

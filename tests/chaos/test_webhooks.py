@@ -6,9 +6,9 @@ from pathlib import Path
 from random import Random
 
 from nurture.db.engine import Database
-from tests.chaos.ending import end
 from tests.chaos.forging import forge
 from tests.chaos.scanning import scan
+from tests.chaos.server_kills import run_server_kills
 
 
 def test_forgeries_change_nothing_break_nothing_and_cost_little_memory(tmp_path: Path) -> None:
@@ -21,11 +21,11 @@ def test_forgeries_change_nothing_break_nothing_and_cost_little_memory(tmp_path:
     assert found.grown < 100
 
 
-def test_a_server_that_is_killed_keeps_what_it_thanked_for(tmp_path: Path) -> None:
+def test_a_server_that_is_killed_keeps_what_it_acknowledged(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'ending.db'}")
-    found = end(database, tmp_path, 2_000, 2, Random(7))
+    found = run_server_kills(database, tmp_path, 2_000, 2, Random(7))
     database.close()
-    assert (found.kills, found.thanked, found.lost, found.unprocessed) == (2, 2_000, 0, 0)
+    assert (found.kills, found.acknowledged, found.lost, found.unprocessed) == (2, 2_000, 0, 0)
 
 
 def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(
@@ -34,7 +34,7 @@ def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(
     database = Database(sqlite_url)
     found = scan(database, tmp_path, 28, Random(7))
     database.close()
-    assert (found.leads, found.offers, found.opt_outs, found.said, found.broken) == (28, 0, 0, 0, 0)
+    assert (found.leads, found.offers, found.opt_outs, found.other_signals, found.broken) == (28, 0, 0, 0, 0)
     assert found.verdicts["human"] == 2  # the lone ones, which nobody can tell from readers
     assert found.verdicts["bot"] > 50
     assert found.verdicts["suspect"] > 10

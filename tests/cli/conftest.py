@@ -1,4 +1,4 @@
-"""A place of its own for every test of the command line: a folder, a database, rules of its own."""
+"""A set-up of its own for every test of the command line: a folder, a database, rules of its own."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from sqlalchemy import text
 from nurture.cli import main
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from tests.journey.builders import tiny_rules
+from tests.journey.builders import sample_rules
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a command answered."""
+class CommandResult:
+    """What a command printed, and its exit code."""
 
     code: int
     out: str
@@ -32,14 +32,14 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a person sits who types `nurture`."""
+class CliSession:
+    """A folder and a database in which `nurture` is called."""
 
     folder: Path
     capsys: pytest.CaptureFixture[str]
     environment: pytest.MonkeyPatch
 
-    def run(self, *args: object) -> Said:
+    def run(self, *args: object) -> CommandResult:
         """Run a command as the installed one does."""
         self.capsys.readouterr()
         with pytest.raises(SystemExit) as left:
@@ -47,21 +47,21 @@ class Place:
         out, err = self.capsys.readouterr()
         code = left.value.code
         assert "Traceback" not in out + err
-        return Said(code if isinstance(code, int) else int(code is not None), out, err)
+        return CommandResult(code if isinstance(code, int) else int(code is not None), out, err)
 
-    def ok(self, *args: object) -> Said:
+    def ok(self, *args: object) -> CommandResult:
         """Run a command that must work."""
-        said = self.run(*args)
-        assert said.code == 0, said
-        return said
+        result = self.run(*args)
+        assert result.code == 0, result
+        return result
 
-    def fails(self, *args: object) -> Said:
-        """Run a command that must say one clear error, and nothing else."""
-        said = self.run(*args)
-        assert said.code != 0, said
-        assert said.out == "" or said.err == ""
-        assert len(said.out + said.err) > 20, said
-        return said
+    def fails(self, *args: object) -> CommandResult:
+        """Run a command that must print one clear error, and nothing else."""
+        result = self.run(*args)
+        assert result.code != 0, result
+        assert result.out == "" or result.err == ""
+        assert len(result.out + result.err) > 20, result
+        return result
 
     @property
     def templates(self) -> Path:
@@ -88,19 +88,19 @@ class Place:
 
 
 @pytest.fixture
-def place(
+def cli(
     tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Place:
+) -> CliSession:
     """A folder with tiny rules and an empty database, and nothing else set."""
     here = tmp_path / "here"
     here.mkdir()
-    _sit_down(monkeypatch, here, sqlite_url)
-    made = Place(here, capsys, monkeypatch)
+    _enter_folder(monkeypatch, here, sqlite_url)
+    made = CliSession(here, capsys, monkeypatch)
     _write_rules(here)
     return made
 
 
-def _sit_down(environment: pytest.MonkeyPatch, here: Path, url: str) -> None:
+def _enter_folder(environment: pytest.MonkeyPatch, here: Path, url: str) -> None:
     for name in list(os.environ):
         if name.startswith("NURTURE_"):
             environment.delenv(name)
@@ -110,19 +110,19 @@ def _sit_down(environment: pytest.MonkeyPatch, here: Path, url: str) -> None:
 
 
 def _write_rules(here: Path) -> None:
-    for path, content in tiny_rules().items():
+    for path, content in sample_rules().items():
         file = here / "rules" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(content, "utf-8")
 
 
 @pytest.fixture
-def running(place: Place, _run_before: tuple[Path, Path]) -> Place:
-    """A place with published rules, three leads and a virtual Monday morning behind it."""
+def seeded_cli(cli: CliSession, _run_before: tuple[Path, Path]) -> CliSession:
+    """A set-up with published rules, three leads and a virtual Monday morning behind it."""
     folder, database = _run_before
-    shutil.copytree(folder, place.folder, dirs_exist_ok=True)
+    shutil.copytree(folder, cli.folder, dirs_exist_ok=True)
     shutil.copyfile(database, os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///"))
-    return place
+    return cli
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +136,7 @@ def _run_before(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Path) 
     (folder / "three.csv").write_text(_THREE, "utf-8")
     (folder / "mapping.yaml").write_text(_MAPPING, "utf-8")
     with pytest.MonkeyPatch.context() as environment:
-        _sit_down(environment, folder, f"sqlite:///{database}")
+        _enter_folder(environment, folder, f"sqlite:///{database}")
         for command in (
             "run --at 2026-01-05T07:00",
             "publish",

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from nurture.cli.app import app
 from nurture.cli.commands import COMMANDS, GROUPS
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -83,7 +83,7 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "reports funnel",
         "reports links",
         "reports touches",
-        "leads qualify 1 --source ana --budget yes --sure confirmed",
+        "leads qualify 1 --source ana --budget yes --confidence confirmed",
         "leads replies 1",
         "reports sales",
         "reports sales --html sales.html --csv sales.csv",
@@ -105,174 +105,182 @@ def test_without_a_command_there_is_help_and_an_unknown_one_is_an_error() -> Non
         "explain 1",
     ],
 )
-def test_each_command_prints_for_people_and_for_programs(running: Place, command: str) -> None:
-    said = running.ok(*command.split(), "--json")
-    assert said.json is not None
-    assert said.err == ""
+def test_each_command_prints_for_people_and_for_programs(seeded_cli: CliSession, command: str) -> None:
+    result = seeded_cli.ok(*command.split(), "--json")
+    assert result.json is not None
+    assert result.err == ""
     if " ".join(command.split()[:2]) not in (
         "handoffs accept",
         "handoffs reassign",
         "handoffs reject",
         "leads leave",
     ):  # what is done once is not done twice
-        assert running.ok(*command.split()).out.strip()
+        assert seeded_cli.ok(*command.split()).out.strip()
 
 
 @pytest.mark.parametrize(
     "command",
     ["handoffs accept 1", "handoffs reassign 1 ben", "handoffs reject 1 --reason bad-fit", "leads leave 1"],
 )
-def test_what_is_done_once_prints_for_people_too(running: Place, command: str) -> None:
-    assert running.ok(*command.split()).out.strip()
-    assert running.fails(*command.split()).code == 4
+def test_what_is_done_once_prints_for_people_too(seeded_cli: CliSession, command: str) -> None:
+    assert seeded_cli.ok(*command.split()).out.strip()
+    assert seeded_cli.fails(*command.split()).code == 4
 
 
-def test_a_lead_that_was_taken_over_is_followed_up(running: Place) -> None:
-    assert running.fails("handoffs", "follow-up", 3).code == 4
-    running.ok("handoffs", "accept", 1)
-    assert running.ok("handoffs", "follow-up", 3, "--how", "meeting", "--json").json["how"] == "meeting"
-    assert "by ana: call" in running.ok("handoffs", "follow-up", 3).out
+def test_a_lead_that_was_taken_over_is_followed_up(seeded_cli: CliSession) -> None:
+    assert seeded_cli.fails("handoffs", "follow-up", 3).code == 4
+    seeded_cli.ok("handoffs", "accept", 1)
+    assert (
+        seeded_cli.ok("handoffs", "follow-up", 3, "--channel", "meeting", "--json").json["channel"]
+        == "meeting"
+    )
+    assert "by ana: call" in seeded_cli.ok("handoffs", "follow-up", 3).out
 
 
-def test_the_way_of_a_lead_from_a_file_to_a_rep(running: Place) -> None:
-    leads = running.ok("leads", "list", "--json").json
+def test_the_way_of_a_lead_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
+    leads = seeded_cli.ok("leads", "list", "--json").json
     assert {(lead["name"], lead["custodian"], lead["ref"]) for lead in leads} == {
         ("Hedda", "track", "welcome"), ("Claus", "track", "keep"), ("Rea", "offer", "1"),
     }  # fmt: skip
-    assert running.ok("leads", "list", "--track", "keep", "--json").json[0]["name"] == "Claus"
-    (offer,) = running.ok("handoffs", "list", "--json").json
+    assert seeded_cli.ok("leads", "list", "--track", "keep", "--json").json[0]["name"] == "Claus"
+    (offer,) = seeded_cli.ok("handoffs", "list", "--json").json
     assert offer["rep"] == "ana"
-    running.ok("handoffs", "accept", offer["offer_id"])
-    assert [lead["ref"] for lead in running.ok("leads", "list", "--custodian", "rep", "--json").json] == [
+    seeded_cli.ok("handoffs", "accept", offer["offer_id"])
+    assert [lead["ref"] for lead in seeded_cli.ok("leads", "list", "--custodian", "rep", "--json").json] == [
         "ana"
     ]
-    running.ok("leads", "signal", "head@people.example", "replied")
-    running.ok("run")
-    running.ok("handoffs", "reject", 2, "--reason", "not-now", "--decides-on", "2026-12-01")
-    assert [each["state"] for each in running.ok("handoffs", "list", "--json").json] == [
+    seeded_cli.ok("leads", "signal", "head@people.example", "replied")
+    seeded_cli.ok("run")
+    seeded_cli.ok("handoffs", "reject", 2, "--reason", "not-now", "--decides-on", "2026-12-01")
+    assert [each["state"] for each in seeded_cli.ok("handoffs", "list", "--json").json] == [
         "rejected",
         "accepted",
     ]
-    assert running.ok("handoffs", "list", "--state", "accepted", "--json").json[0]["offer_id"] == 1
-    running.ok("handoffs", "close", "c3", "won", "--amount", "1200", "--on", "2026-01-04")
-    assert running.ok("reports", "funnel", "--json").json["closed"] == {"won": 1}
-    told = running.ok("explain", "c1", "--json").json
-    assert "recycled" in [each["event"] for each in told["history"]]
-    assert running.ok("reports", "audit", "--json").json["ok"] is True
+    assert seeded_cli.ok("handoffs", "list", "--state", "accepted", "--json").json[0]["offer_id"] == 1
+    seeded_cli.ok("handoffs", "close", "c3", "won", "--amount", "1200", "--on", "2026-01-04")
+    assert seeded_cli.ok("reports", "funnel", "--json").json["closed"] == {"won": 1}
+    payload = seeded_cli.ok("explain", "c1", "--json").json
+    assert "recycled" in [each["event"] for each in payload["history"]]
+    assert seeded_cli.ok("reports", "audit", "--json").json["ok"] is True
 
 
-def test_a_changed_policy_waits_for_its_approver(running: Place) -> None:
-    path = running.templates / "sales/policy.yaml"
+def test_a_changed_policy_waits_for_its_approver(seeded_cli: CliSession) -> None:
+    path = seeded_cli.templates / "sales/policy.yaml"
     path.write_text(path.read_text("utf-8").replace("capacity: 5", "capacity: 1"), "utf-8")
-    assert "waits for the approval of Sam, sales" in running.ok("publish").out
-    assert 'nurture policy approve --by "Sam"' in running.ok("policy", "show").out
-    assert "rep ana, capacity: 5 becomes 1" in running.ok("policy", "diff").out
-    assert "Sam, sales" in running.fails("policy", "approve", "--by", "Ann").err
-    assert running.fails("policy", "approve", "--by", "Sam", "--on", "tomorrow").code == 4
-    done = running.ok("policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json").json
+    assert "waits for the approval of Sam, sales" in seeded_cli.ok("publish").out
+    assert 'nurture policy approve --by "Sam"' in seeded_cli.ok("policy", "show").out
+    assert "rep ana, capacity: 5 becomes 1" in seeded_cli.ok("policy", "diff").out
+    assert "Sam, sales" in seeded_cli.fails("policy", "approve", "--by", "Ann").err
+    assert seeded_cli.fails("policy", "approve", "--by", "Sam", "--on", "tomorrow").code == 4
+    done = seeded_cli.ok(
+        "policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json"
+    ).json
     assert (done["policy_version"], done["approved_by"], done["approved_on"]) == (
         2,
         "Sam, sales",
         "2026-01-02",
     )
-    listed = running.ok("policy", "show", "--json").json
+    listed = seeded_cli.ok("policy", "show", "--json").json
     assert [(one["version"], one["state"], one["offers"]) for one in listed] == [
-        (2, "in force", 0), (1, "before", 1),
+        (2, "in_force", 0), (1, "superseded", 1),
     ]  # fmt: skip
 
 
-def test_why_says_where_a_lead_is_who_has_it_and_why(running: Place) -> None:
-    shown = running.ok("explain", "ready@people.example").out
+def test_explain_says_where_a_lead_is_who_has_it_and_why(seeded_cli: CliSession) -> None:
+    shown = seeded_cli.ok("explain", "ready@people.example").out
     for word in ("Rea", "offer", "ana", "demo_requested is yes"):
         assert word in shown
 
 
-def test_an_import_tells_what_came_in_and_again_changes_nothing(place: Place) -> None:
-    file = place.write(
-        "people.csv",
-        "Email,First Name,Consent\nann@people.example,Ann,consent\nnot an address,Bob,consent\n",
+def test_an_import_reports_what_came_in_and_again_changes_nothing(cli: CliSession) -> None:
+    file = cli.write(
+        "people.csv", "Email,First Name,Consent\nann@people.example,Ann,consent\nnot an address,Bob,consent\n"
     )
-    done = place.ok("import", file, "--source", "crm", "--json").json
-    assert (done["rows"], done["new"], done["bad"]) == (2, 1, 1)
+    done = cli.ok("import", file, "--source", "crm", "--json").json
+    assert (done["rows"], done["new"], done["rejected"]) == (2, 1, 1)
     assert Path(done["report_path"]).exists()
-    before = place.counts()
-    again = place.ok("import", file, "--source", "crm", "--json").json
+    before = cli.counts()
+    again = cli.ok("import", file, "--source", "crm", "--json").json
     assert (again["new"], again["unchanged"]) == (0, 1)
-    after = place.counts()
+    after = cli.counts()
     assert {**after, "import_file": 0} == {**before, "import_file": 0}
 
 
-def test_a_dry_run_of_an_import_leaves_nothing(place: Place) -> None:
-    file = place.write("people.csv", "Email,Consent\nann@people.example,consent\n")
-    before = place.counts()
-    assert place.ok("import", file, "--source", "crm", "--dry-run", "--json").json["new"] == 1
-    after = place.counts()
+def test_a_dry_run_of_an_import_leaves_nothing(cli: CliSession) -> None:
+    file = cli.write("people.csv", "Email,Consent\nann@people.example,consent\n")
+    before = cli.counts()
+    assert cli.ok("import", file, "--source", "crm", "--dry-run", "--json").json["new"] == 1
+    after = cli.counts()
     assert {**after, "clock": 0} == {**before, "clock": 0}
 
 
-def test_signals_come_from_a_file(running: Place) -> None:
-    file = running.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
-    done = running.ok("leads", "import-signals", file, "--json").json
-    assert (done["new"], done["bad"]) == (1, 1)
-    assert "bad rows" in running.ok("leads", "import-signals", file).out
+def test_signals_come_from_a_file(seeded_cli: CliSession) -> None:
+    file = seeded_cli.write("signals.csv", "lead,kind,at\nc1,clicked,2026-01-05\nc9,clicked,2026-01-05\n")
+    done = seeded_cli.ok("leads", "import-signals", file, "--json").json
+    assert (done["new"], done["rejected"]) == (1, 1)
+    assert "bad rows" in seeded_cli.ok("leads", "import-signals", file).out
 
 
-def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(running: Place) -> None:
-    said = running.ok(
+def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(
+    seeded_cli: CliSession,
+) -> None:
+    result = seeded_cli.ok(
         "leads", "suppress", "head@people.example", "Stranger <stranger@people.example>", "--json"
     ).json
-    assert (said["new"], said["known"]) == (2, 0)
-    running.ok("leads", "suppress", "clerk@people.example", "--track", "Keep")
-    (track,) = running.ok("leads", "suppressions", "list", "clerk@people.example", "--json").json
+    assert (result["new"], result["known"]) == (2, 0)
+    seeded_cli.ok("leads", "suppress", "clerk@people.example", "--track", "Keep")
+    (track,) = seeded_cli.ok("leads", "suppressions", "list", "clerk@people.example", "--json").json
     assert (track["scope"], track["ref"], track["source"]) == ("track", "keep", "admin")
-    file = running.write("list.csv", "new@people.example\nnot an address\nhead@people.example\n")
-    done = running.ok("leads", "suppressions", "import", file, "--json").json
-    assert (done["rows"], done["new"], done["known"], done["bad"]) == (3, 1, 1, 1)
+    file = seeded_cli.write("list.csv", "new@people.example\nnot an address\nhead@people.example\n")
+    done = seeded_cli.ok("leads", "suppressions", "import", file, "--json").json
+    assert (done["rows"], done["new"], done["known"], done["rejected"]) == (3, 1, 1, 1)
     assert "not an address" in Path(done["report_path"]).read_text("utf-8-sig")
-    shown = running.ok("leads", "suppressions", "export", "-").out
+    shown = seeded_cli.ok("leads", "suppressions", "export", "-").out
     assert shown.splitlines()[0] == "email,scope,ref,source,date"
     assert len(shown.splitlines()) == 5
-    assert len(running.ok("leads", "suppressions", "export", "-", "--json").json) == 4
-    assert running.ok("leads", "suppressions", "export", "out.csv", "--json").json == {
+    assert len(seeded_cli.ok("leads", "suppressions", "export", "-", "--json").json) == 4
+    assert seeded_cli.ok("leads", "suppressions", "export", "out.csv", "--json").json == {
         "file": "out.csv",
         "rows": 4,
     }
-    assert (running.folder / "out.csv").read_text("utf-8") == shown
-    running.ok("run")
-    assert running.ok("leads", "list", "--custodian", "queue", "--json").json != []
+    assert (seeded_cli.folder / "out.csv").read_text("utf-8") == shown
+    seeded_cli.ok("run")
+    assert seeded_cli.ok("leads", "list", "--custodian", "queue", "--json").json != []
 
 
-def test_a_lead_that_opts_in_again_is_mailed_again_and_its_evidence_is_told(running: Place) -> None:
-    running.ok("leads", "suppress", "head@people.example")
-    running.ok("run", "--at", "2026-01-05T10:00")
+def test_a_lead_that_opts_in_again_is_mailed_again_and_its_evidence_is_shown(seeded_cli: CliSession) -> None:
+    seeded_cli.ok("leads", "suppress", "head@people.example")
+    seeded_cli.ok("run", "--at", "2026-01-05T10:00")
     evidence = "asked for our news again on the phone on 5 January"
     opt_in = ("leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", evidence)
-    done = running.ok(*opt_in, "--json").json
+    done = seeded_cli.ok(*opt_in, "--json").json
     assert [one["source"] for one in done["lifted"]] == ["admin"]
-    assert "Nothing stands" in running.ok(*opt_in).out
-    assert evidence in " ".join(running.ok("explain", "head@people.example").out.split())
-    running.ok("run", "--at", "2026-01-05T11:00")
-    assert running.ok("leads", "suppressions", "list", "--json").json == []
-    on_track = running.ok("leads", "list", "--custodian", "track", "--json").json
+    assert "Nothing stands" in seeded_cli.ok(*opt_in).out
+    assert evidence in " ".join(seeded_cli.ok("explain", "head@people.example").out.split())
+    seeded_cli.ok("run", "--at", "2026-01-05T11:00")
+    assert seeded_cli.ok("leads", "suppressions", "list", "--json").json == []
+    on_track = seeded_cli.ok("leads", "list", "--custodian", "track", "--json").json
     assert "Hedda" in {lead["name"] for lead in on_track}
 
 
-def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(running: Place) -> None:
-    shown = running.ok("preview", "welcome/01-hello", "--lead", "c1", "--json").json
+def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(seeded_cli: CliSession) -> None:
+    shown = seeded_cli.ok("preview", "welcome/01-hello", "--lead", "c1", "--json").json
     assert "Hello Hedda" in Path(shown["text"]).read_text("utf-8")
     assert Path(shown["html"]).exists()
-    before = running.counts()
-    running.ok("tracks", "test", "welcome/01-hello.md", "--to", "me@house.example")
-    assert any("me@house.example" in mail.read_text() for mail in (running.folder / "mailbox/new").iterdir())
-    assert running.counts() == before
+    before = seeded_cli.counts()
+    seeded_cli.ok("tracks", "test", "welcome/01-hello.md", "--to", "me@house.example")
+    assert any(
+        "me@house.example" in mail.read_text() for mail in (seeded_cli.folder / "maildir/new").iterdir()
+    )
+    assert seeded_cli.counts() == before
 
 
-def test_check_tells_how_much_it_found_in_order(place: Place) -> None:
-    assert "No faults in 2 tracks, 3 emails" in place.ok("check").out
-    assert place.ok("check", "--json").json == []
+def test_check_says_how_much_it_found_in_order(cli: CliSession) -> None:
+    assert "No problems in 2 tracks, 3 emails" in cli.ok("check").out
+    assert cli.ok("check", "--json").json == []
 
 
-def test_db_upgrade_makes_a_database_once(place: Place) -> None:
-    place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{place.folder / 'new.db'}")
-    assert place.ok("admin", "upgrade", "--json").json["applied"]
-    assert place.ok("admin", "upgrade", "--json").json["applied"] == []
+def test_db_upgrade_makes_a_database_once(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{cli.folder / 'new.db'}")
+    assert cli.ok("admin", "upgrade", "--json").json["applied"]
+    assert cli.ok("admin", "upgrade", "--json").json["applied"] == []

@@ -10,53 +10,53 @@ from pathlib import Path
 
 import pytest
 
-from nurture.cli.demo_folder import MARK, demo_folder
-from nurture.errors import Refused
-from tests.cli.conftest import Place
+from nurture.cli.demo_folder import MARKER, demo_folder
+from nurture.errors import InvalidState
+from tests.cli.conftest import CliSession
 
 DEMO = ("demo", "--days", 7, "--no-flows", "--folder")
 
 
-def _all(folder: Path) -> dict[str, str]:
+def _contents(folder: Path) -> dict[str, str]:
     """Return what lies in *folder*: each name with what it is, or holds."""
 
-    def held(path: Path) -> str:
+    def content_of(path: Path) -> str:
         if path.is_symlink():
             return f"link to {path.readlink()}"
         return "folder" if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
 
-    return {str(path.relative_to(folder)): held(path) for path in folder.rglob("*")}
+    return {str(path.relative_to(folder)): content_of(path) for path in folder.rglob("*")}
 
 
-def _live(place: Place) -> None:
+def _live(cli: CliSession) -> None:
     """Put a live set-up, with its database and its mail, where the person works."""
-    place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
-    place.ok("admin", "init")
-    place.write("precious.txt", "notes")
-    place.write("sub/more.txt", "more")
+    cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///nurture.db")
+    cli.ok("admin", "init")
+    cli.write("precious.txt", "notes")
+    cli.write("sub/more.txt", "more")
 
 
 @pytest.mark.parametrize(
     "name", [".", "..", "../..", "/", "link", "linked-demo", "precious.txt", "sub", "rules", "here/../."]
 )
-def test_a_folder_that_is_not_a_demos_is_refused_and_keeps_everything(place: Place, name: str) -> None:
-    _live(place)
-    (place.folder / "here").mkdir()
-    (place.folder / "link").symlink_to(".")
-    with demo_folder(place.folder / "old"):
+def test_a_folder_that_is_not_a_demos_is_refused_and_keeps_everything(cli: CliSession, name: str) -> None:
+    _live(cli)
+    (cli.folder / "here").mkdir()
+    (cli.folder / "link").symlink_to(".")
+    with demo_folder(cli.folder / "old"):
         pass
-    (place.folder / "linked-demo").symlink_to("old")
-    before = _all(place.folder)
-    said = place.fails(*DEMO, name)
-    assert said.code == 4
-    assert "--folder" in said.err
-    assert _all(place.folder) == before
+    (cli.folder / "linked-demo").symlink_to("old")
+    before = _contents(cli.folder)
+    result = cli.fails(*DEMO, name)
+    assert result.code == 4
+    assert "--folder" in result.err
+    assert _contents(cli.folder) == before
 
 
-def test_the_home_folder_is_refused_too(place: Place, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_home_folder_is_refused_too(cli: CliSession, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("home")
-    place.environment.setenv("HOME", str(home))
-    assert place.fails(*DEMO, home).code == 4
+    cli.environment.setenv("HOME", str(home))
+    assert cli.fails(*DEMO, home).code == 4
     assert list(home.iterdir()) == []
 
 
@@ -111,7 +111,7 @@ def _pipe(folder: Path) -> None:
         _pipe,
     ],
 )
-def test_what_others_put_beside_the_mark_stops_the_demo_before_it_deletes(
+def test_what_others_put_beside_the_marker_stops_the_demo_before_it_deletes(
     tmp_path: Path, put: Callable[[Path], None]
 ) -> None:
     folder = tmp_path / "demo"
@@ -119,27 +119,27 @@ def test_what_others_put_beside_the_mark_stops_the_demo_before_it_deletes(
         (folder / "spool").mkdir()
     put(folder)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(Refused, match="Nothing was deleted"), demo_folder(folder):
+    with pytest.raises(InvalidState, match="Nothing was deleted"), demo_folder(folder):
         pass
     assert sorted(tmp_path.rglob("*")) == before
     assert (folder / "spool").is_dir()
 
 
-def test_a_live_database_is_no_demos_even_beside_the_mark(place: Place) -> None:
-    with demo_folder(place.folder / "demo"):
+def test_a_live_database_is_no_demos_even_beside_the_marker(cli: CliSession) -> None:
+    with demo_folder(cli.folder / "demo"):
         pass
-    place.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
-    place.ok("admin", "init")
-    assert "virtual time" in place.fails(*DEMO, "demo").err
-    assert (place.folder / "demo" / "nurture.db").exists()
+    cli.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///demo/nurture.db")
+    cli.ok("admin", "init")
+    assert "virtual time" in cli.fails(*DEMO, "demo").err
+    assert (cli.folder / "demo" / "nurture.db").exists()
 
 
-def test_a_mark_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
+def test_a_marker_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "notes.txt").write_text("mine")
     for mark in (b"", b"mine\n"):
-        (tmp_path / "demo" / MARK).write_bytes(mark)
-        with pytest.raises(Refused, match="no mark"), demo_folder(tmp_path / "demo"):
+        (tmp_path / "demo" / MARKER).write_bytes(mark)
+        with pytest.raises(InvalidState, match="no mark"), demo_folder(tmp_path / "demo"):
             pass
     assert (tmp_path / "demo" / "notes.txt").read_text() == "mine"
 
@@ -147,20 +147,20 @@ def test_a_mark_that_no_demo_wrote_opens_nothing(tmp_path: Path) -> None:
 def test_a_demo_that_runs_is_not_disturbed(tmp_path: Path) -> None:
     with demo_folder(tmp_path / "demo"):
         (tmp_path / "demo" / "spool").mkdir()
-        with pytest.raises(Refused, match="running"), demo_folder(tmp_path / "demo"):
+        with pytest.raises(InvalidState, match="running"), demo_folder(tmp_path / "demo"):
             pass
         assert (tmp_path / "demo" / "spool").is_dir()
 
 
-def test_a_second_demo_begins_anew_and_what_a_killed_one_left_is_in_no_way(place: Place) -> None:
-    place.environment.delenv("NURTURE_TEMPLATES")
-    place.write("demo/" + MARK, "")  # killed as it began
-    first = place.ok(*DEMO, "demo").out
-    made = {path.name for path in (place.folder / "demo").rglob("*")}
-    assert {"nurture.db", "webinar.bad-rows.csv", "new", "html", "out", ".told"} <= made
-    (place.folder / "demo" / ".nurture" / "prefect").mkdir(parents=True)
-    place.write("demo/.nurture/prefect/prefect.db", "as a demo with flows leaves it")
-    place.write("demo/.nurture/logs/prefect.log", "as a demo with flows leaves it")
-    again = place.ok(*DEMO, "demo").out
-    assert not (place.folder / "demo" / ".nurture").exists()
+def test_a_second_demo_begins_anew_and_what_a_killed_one_left_is_in_no_way(cli: CliSession) -> None:
+    cli.environment.delenv("NURTURE_TEMPLATES")
+    cli.write("demo/" + MARKER, "")  # killed as it began
+    first = cli.ok(*DEMO, "demo").out
+    made = {path.name for path in (cli.folder / "demo").rglob("*")}
+    assert {"nurture.db", "webinar.bad-rows.csv", "new", "html", "out", ".sent"} <= made
+    (cli.folder / "demo" / ".nurture" / "prefect").mkdir(parents=True)
+    cli.write("demo/.nurture/prefect/prefect.db", "as a demo with flows leaves it")
+    cli.write("demo/.nurture/logs/prefect.log", "as a demo with flows leaves it")
+    again = cli.ok(*DEMO, "demo").out
+    assert not (cli.folder / "demo" / ".nurture").exists()
     assert first.split("Done in")[0] == again.split("Done in")[0]

@@ -16,29 +16,29 @@ import pytest
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.mail.providers.base import Provider
-from nurture.operations.check_machine import versions
-from nurture.operations.doctor import SetUp
-from nurture.runtime.context import House
+from nurture.operations.check_machine import check_versions
+from nurture.operations.doctor import DoctorContext
+from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.web.app import create_app
-from nurture.web.server import serving
-from tests.cli.conftest import Place
-from tests.doubles.events import Signer
+from nurture.web.server import serve_in_thread
+from tests.cli.conftest import CliSession
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
+from tests.doubles.sendgrid_events import Signer
 from tests.doubles.smtp import smtp_server
-from tests.journey.observe import Post
+from tests.journey.observe import RecordingProvider
 
 
 @pytest.fixture
-def live(place: Place) -> Place:
-    """A place in real time with published rules, where nobody answers for Prefect."""
-    place.ok("publish")
-    place.environment.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    return place
+def live(cli: CliSession) -> CliSession:
+    """A set-up in real time with published rules, where nobody answers for Prefect."""
+    cli.ok("publish")
+    cli.environment.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    return cli
 
 
 @pytest.fixture
-def sendgrid(live: Place) -> Iterator[SendGridDouble]:
+def sendgrid(live: CliSession) -> Iterator[SendGridDouble]:
     with SendGridDouble(live.folder / "sendgrid.log") as double:
         live.environment.setenv("NURTURE_PROVIDER", "sendgrid")
         live.environment.setenv("NURTURE_SENDGRID_URL", double.url)
@@ -46,85 +46,85 @@ def sendgrid(live: Place) -> Iterator[SendGridDouble]:
         yield double
 
 
-def _told(place: Place, code: int = 0) -> dict[str, dict[str, Any]]:
+def _run_doctor(cli: CliSession, code: int = 0) -> dict[str, dict[str, Any]]:
     """Run the doctor; return what it found by check, the worst of each."""
-    said = place.run("doctor", "--json")
-    assert (said.code, said.json["can_send"]) == (code, code == 0), said
-    order = ("ok", "warning", "fails")
-    found = sorted(said.json["findings"], key=lambda one: order.index(one["state"]))
+    result = cli.run("doctor", "--json")
+    assert (result.code, result.json["can_send"]) == (code, code == 0), result
+    order = ("ok", "warning", "failed")
+    found = sorted(result.json["findings"], key=lambda one: order.index(one["state"]))
     return {one["check"]: one for one in found}
 
 
-def test_a_fresh_place_says_what_to_do_and_makes_no_file(place: Place) -> None:
-    place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{place.folder / 'none.db'}")
-    before = sorted(place.folder.rglob("*"))
-    told = _told(place, 6)
-    assert told["database"]["state"] == "fails"
-    assert "nurture admin init" in told["database"]["found"]
-    assert sorted(place.folder.rglob("*")) == before
+def test_a_fresh_folder_says_what_to_do_and_makes_no_file(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{cli.folder / 'none.db'}")
+    before = sorted(cli.folder.rglob("*"))
+    findings = _run_doctor(cli, 6)
+    assert findings["database"]["state"] == "failed"
+    assert "nurture admin init" in findings["database"]["message"]
+    assert sorted(cli.folder.rglob("*")) == before
 
 
-def test_the_default_mailbox_works_and_says_that_nobody_is_mailed(live: Place) -> None:
-    assert _told(live)["provider"]["state"] == "warning"
+def test_the_default_maildir_works_and_says_that_nobody_is_mailed(live: CliSession) -> None:
+    assert _run_doctor(live)["provider"]["state"] == "warning"
     shown = live.ok("doctor").out
     assert "nobody is mailed" in shown
     assert "1 Harbour Lane, Exampleton" in shown
 
 
 def test_a_good_key_is_proven_in_the_sandbox_and_no_mail_is_sent(
-    live: Place, sendgrid: SendGridDouble
+    live: CliSession, sendgrid: SendGridDouble
 ) -> None:
-    told = _told(live)
-    assert told["provider"]["state"] == "ok"
-    assert "nothing was sent" in told["provider"]["found"]
+    findings = _run_doctor(live)
+    assert findings["provider"]["state"] == "ok"
+    assert "nothing was sent" in findings["provider"]["message"]
     assert (len(sendgrid.checked()), sendgrid.accepted()) == (1, [])
-    assert told["bounces"]["state"] == "warning"
+    assert findings["bounces"]["state"] == "warning"
 
 
-def test_a_wrong_key_fails_and_is_never_shown(live: Place, sendgrid: SendGridDouble) -> None:
+def test_a_wrong_key_fails_and_is_never_shown(live: CliSession, sendgrid: SendGridDouble) -> None:
     sendgrid.configure(Account(key="SG.another"))
-    told = _told(live, 6)
-    assert told["provider"]["state"] == "fails"
-    assert "NURTURE_SENDGRID_KEY" in told["provider"]["found"]
-    said = live.fails("doctor")
-    assert said.code == 6
-    assert KEY not in said.out + said.err + repr(told)
+    findings = _run_doctor(live, 6)
+    assert findings["provider"]["state"] == "failed"
+    assert "NURTURE_SENDGRID_KEY" in findings["provider"]["message"]
+    result = live.fails("doctor")
+    assert result.code == 6
+    assert KEY not in result.out + result.err + repr(findings)
 
 
-def test_a_sender_that_sendgrid_does_not_know_fails(live: Place, sendgrid: SendGridDouble) -> None:
+def test_a_sender_that_sendgrid_does_not_know_fails(live: CliSession, sendgrid: SendGridDouble) -> None:
     sendgrid.configure(Account(senders=("other.example",)))
-    assert _told(live, 6)["provider"]["state"] == "fails"
+    assert _run_doctor(live, 6)["provider"]["state"] == "failed"
 
 
-def test_sendgrid_without_a_key_is_named(live: Place) -> None:
+def test_sendgrid_without_a_key_is_named(live: CliSession) -> None:
     live.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    assert "NURTURE_SENDGRID_KEY is not set" in _told(live, 6)["provider"]["found"]
+    assert "NURTURE_SENDGRID_KEY is not set" in _run_doctor(live, 6)["provider"]["message"]
 
 
-def test_a_mail_server_that_lets_us_in_is_good(live: Place) -> None:
+def test_a_mail_server_that_lets_us_in_is_good(live: CliSession) -> None:
     with smtp_server() as double:
         live.environment.setenv("NURTURE_PROVIDER", "smtp")
         live.environment.setenv("NURTURE_SMTP_URL", double.url)
-        told = _told(live)
-        assert told["provider"]["state"] == "ok"
+        findings = _run_doctor(live)
+        assert findings["provider"]["state"] == "ok"
         assert double.accepted == []
 
 
-def test_a_mail_server_that_is_not_there_fails_without_its_password(live: Place) -> None:
+def test_a_mail_server_that_is_not_there_fails_without_its_password(live: CliSession) -> None:
     live.environment.setenv("NURTURE_PROVIDER", "smtp")
     live.environment.setenv("NURTURE_SMTP_URL", "smtp://nora:opensesame@127.0.0.1:9")
-    told = _told(live, 6)
-    assert told["provider"]["state"] == "fails"
-    assert "opensesame" not in repr(told)
+    findings = _run_doctor(live, 6)
+    assert findings["provider"]["state"] == "failed"
+    assert "opensesame" not in repr(findings)
 
 
-def test_our_own_pages_are_opened_by_their_public_address(live: Place) -> None:
+def test_our_own_pages_are_opened_by_their_public_address(live: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    app = create_app(House(database, Post()), RealClock())
-    with serving(app, "127.0.0.1", 0) as port:
+    app = create_app(AppContext(database, RecordingProvider()), RealClock())
+    with serve_in_thread(app, "127.0.0.1", 0) as port:
         live.environment.setenv("NURTURE_BASE_URL", f"http://127.0.0.1:{port}")
-        told = _told(live)
-        assert "only this machine can open it" in told["pages"]["found"]
+        findings = _run_doctor(live)
+        assert "only this machine can open it" in findings["pages"]["message"]
     database.close()
 
 
@@ -143,7 +143,7 @@ class _Page(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def stranger() -> Iterator[str]:
+def other_server() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -154,44 +154,44 @@ def stranger() -> Iterator[str]:
 
 
 def test_pages_of_somebody_else_are_not_followed(
-    live: Place, sendgrid: SendGridDouble, stranger: str
+    live: CliSession, sendgrid: SendGridDouble, other_server: str
 ) -> None:
-    live.environment.setenv("NURTURE_BASE_URL", stranger)
+    live.environment.setenv("NURTURE_BASE_URL", other_server)
     assert sendgrid.url
-    found = _told(live, 6)["pages"]
-    assert (found["state"], "elsewhere.example" in found["found"]) == ("fails", True)
-    assert "secret" not in found["found"]
+    found = _run_doctor(live, 6)["pages"]
+    assert (found["state"], "elsewhere.example" in found["message"]) == ("failed", True)
+    assert "secret" not in found["message"]
 
 
-def test_pages_that_do_not_answer_stop_real_mail_only(live: Place) -> None:
+def test_pages_that_do_not_answer_stop_real_mail_only(live: CliSession) -> None:
     live.environment.setenv("NURTURE_BASE_URL", "http://127.0.0.1:9")
-    assert _told(live)["pages"]["state"] == "warning"
+    assert _run_doctor(live)["pages"]["state"] == "warning"
 
 
-def test_prefect_is_asked_whether_it_is_well(live: Place, stranger: str) -> None:
-    assert _told(live)["Prefect"]["state"] == "warning"
-    live.environment.setenv("PREFECT_API_URL", f"{stranger}/api")
-    assert _told(live)["Prefect"]["state"] == "ok"
+def test_prefect_is_asked_whether_it_is_well(live: CliSession, other_server: str) -> None:
+    assert _run_doctor(live)["Prefect"]["state"] == "warning"
+    live.environment.setenv("PREFECT_API_URL", f"{other_server}/api")
+    assert _run_doctor(live)["Prefect"]["state"] == "ok"
 
 
-def test_a_virtual_clock_fails_with_a_real_provider(running: Place) -> None:
-    assert _told(running)["clock"]["state"] == "warning"
-    running.environment.setenv("NURTURE_PROVIDER", "smtp")
-    running.environment.setenv("NURTURE_SMTP_URL", "smtp://127.0.0.1:9")
-    assert _told(running, 6)["clock"]["state"] == "fails"
+def test_a_virtual_clock_fails_with_a_real_provider(seeded_cli: CliSession) -> None:
+    assert _run_doctor(seeded_cli)["clock"]["state"] == "warning"
+    seeded_cli.environment.setenv("NURTURE_PROVIDER", "smtp")
+    seeded_cli.environment.setenv("NURTURE_SMTP_URL", "smtp://127.0.0.1:9")
+    assert _run_doctor(seeded_cli, 6)["clock"]["state"] == "failed"
 
 
-def test_bounces_are_well_once_sendgrid_tells_of_them(live: Place, sendgrid: SendGridDouble) -> None:
-    missing = _told(live)["bounces"]
+def test_bounces_are_well_once_sendgrid_reports_them(live: CliSession, sendgrid: SendGridDouble) -> None:
+    missing = _run_doctor(live)["bounces"]
     assert (missing["state"], "NURTURE_SENDGRID_WEBHOOK_KEY" in missing["remedy"]) == ("warning", True)
     live.environment.setenv("NURTURE_SENDGRID_WEBHOOK_KEY", Signer().public)
-    assert _told(live)["bounces"]["state"] == "ok"
+    assert _run_doctor(live)["bounces"]["state"] == "ok"
     assert sendgrid.accepted() == []
 
 
-def test_a_clock_that_was_set_back_fails(live: Place) -> None:
+def test_a_clock_that_was_set_back_fails(live: CliSession) -> None:
     _sql("UPDATE clock SET seen_at = '2101-01-01T00:00:00+00:00'")
-    assert _told(live, 6)["clock"]["remedy"] == "Set the system's clock right."
+    assert _run_doctor(live, 6)["clock"]["remedy"] == "Set the system's clock right."
 
 
 def _sql(statement: str) -> None:
@@ -200,26 +200,26 @@ def _sql(statement: str) -> None:
     connection.close()
 
 
-def test_brakes_and_doubts_are_named_with_what_to_type(running: Place) -> None:
-    _sql("UPDATE message SET state = 'in_doubt' WHERE kind = 'touch'")
+def test_sending_pauses_and_unknown_messages_are_named_with_what_to_type(seeded_cli: CliSession) -> None:
+    _sql("UPDATE message SET state = 'unknown' WHERE kind = 'touch'")
     _sql(
-        "INSERT INTO brake (kind, name, reason, since) "
+        "INSERT INTO circuit_breaker (kind, name, reason, since) "
         "VALUES ('domain', 'house.example', '25 of the last 812 emails bounced', '2026-01-05T09:00:00+00:00')"
     )
-    told = _told(running, 6)
-    assert "nurture delivery resume house.example" in told["brakes"]["remedy"]
-    assert "1 message is in doubt" in told["doubts"]["found"]
+    findings = _run_doctor(seeded_cli, 6)
+    assert "nurture delivery resume house.example" in findings["pauses"]["remedy"]
+    assert "1 message has an unknown result" in findings["unknown"]["message"]
 
 
-def test_a_wrong_setting_is_a_finding_too(place: Place) -> None:
-    place.environment.setenv("NURTURE_PROVIDER", "pigeon")
-    told = _told(place, 6)
-    assert "NURTURE_PROVIDER" in told["settings"]["found"]
-    assert place.fails("doctor").code == 6
+def test_a_wrong_setting_is_a_finding_too(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_PROVIDER", "pigeon")
+    findings = _run_doctor(cli, 6)
+    assert "NURTURE_PROVIDER" in findings["settings"]["message"]
+    assert cli.fails("doctor").code == 6
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_the_screen_fits(live: Place, sendgrid: SendGridDouble, width: int) -> None:
+def test_the_screen_fits(live: CliSession, sendgrid: SendGridDouble, width: int) -> None:
     live.environment.setenv("COLUMNS", str(width))
     lines = live.ok("doctor").out.splitlines()
     assert sendgrid.url
@@ -227,10 +227,10 @@ def test_the_screen_fits(live: Place, sendgrid: SendGridDouble, width: int) -> N
     assert len(lines) <= 40
 
 
-def test_the_doctor_changes_nothing(running: Place) -> None:
-    before = running.counts(), _rows("clock"), sorted(_files(running.folder))
-    running.ok("doctor")
-    assert (running.counts(), _rows("clock"), sorted(_files(running.folder))) == before
+def test_the_doctor_changes_nothing(seeded_cli: CliSession) -> None:
+    before = seeded_cli.counts(), _rows("clock"), sorted(_files(seeded_cli.folder))
+    seeded_cli.ok("doctor")
+    assert (seeded_cli.counts(), _rows("clock"), sorted(_files(seeded_cli.folder))) == before
 
 
 def _rows(table: str) -> list[Any]:
@@ -244,30 +244,30 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_what_other_accounts_can_open_is_named_with_the_remedy(live: Place) -> None:
+def test_what_other_accounts_can_open_is_named_with_the_remedy(live: CliSession) -> None:
     live.environment.setenv("NURTURE_DATABASE_URL", "sqlite:///with space.db")
     live.ok("admin", "init")
     live.ok("publish")
-    assert _told(live)["files"]["state"] == "ok"
-    for path in ("with space.db", "mailbox"):
+    assert _run_doctor(live)["files"]["state"] == "ok"
+    for path in ("with space.db", "maildir"):
         (live.folder / path).chmod(0o644 if path.endswith("db") else 0o755)
     report = live.write("old.bad-rows.csv", "line,reason")
     report.chmod(0o640)
-    found = _told(live)["files"]
+    found = _run_doctor(live)["files"]
     assert found["state"] == "warning"
-    assert "3 of our files" in found["found"]
-    assert _told(live)["files"] == found, "the doctor only looks"
+    assert "3 of our files" in found["message"]
+    assert _run_doctor(live)["files"] == found, "the doctor only looks"
     remedy = found["remedy"].strip("`").split(" ", 1)
     assert remedy[0] == "chmod"
     subprocess.run(["sh", "-c", " ".join(remedy)], cwd=live.folder, check=True)
-    assert _told(live)["files"]["state"] == "ok"
+    assert _run_doctor(live)["files"]["state"] == "ok"
 
 
 def test_an_account_that_may_do_everything_is_named() -> None:
-    setup = SetUp(Settings(), RealClock(), _no_provider, "/health", "")
-    (found,) = versions(setup, root=True)
+    setup = DoctorContext(Settings(), RealClock(), _no_provider, "/health", "")
+    (found,) = check_versions(setup, root=True)
     assert (found.state, "root" in found.remedy) == ("warning", True)
-    (found,) = versions(setup, root=False)
+    (found,) = check_versions(setup, root=False)
     assert found.state == "ok"
 
 

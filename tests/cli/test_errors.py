@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 
 
-def _changed(place: Place, path: str, old: str, new: str) -> None:
-    file = place.templates / path
+def _edit(cli: CliSession, path: str, old: str, new: str) -> None:
+    file = cli.templates / path
     text = file.read_text("utf-8")
     assert old in text
     file.write_text(text.replace(old, new), "utf-8")
@@ -35,106 +35,108 @@ RULES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("fault", RULES)
+@pytest.mark.parametrize("case", RULES)
 @pytest.mark.parametrize("command", ["check", "publish"])
-def test_faulty_rules_are_named_with_file_line_and_remedy(running: Place, fault: str, command: str) -> None:
-    path, old, new, names = RULES[fault]
-    _changed(running, path, old, new)
-    before = running.counts()
-    said = running.fails(command)
-    assert said.code == 2
-    told = said.out + said.err
-    assert Path(path).name in told.replace("\n", "")
-    assert names in told.replace("\n", "")
-    assert running.counts() == before
+def test_invalid_definitions_are_named_with_file_line_and_remedy(
+    seeded_cli: CliSession, case: str, command: str
+) -> None:
+    path, old, new, names = RULES[case]
+    _edit(seeded_cli, path, old, new)
+    before = seeded_cli.counts()
+    result = seeded_cli.fails(command)
+    assert result.code == 2
+    printed = result.out + result.err
+    assert Path(path).name in printed.replace("\n", "")
+    assert names in printed.replace("\n", "")
+    assert seeded_cli.counts() == before
 
 
-def test_a_policy_without_reps_is_a_fault(running: Place) -> None:
-    text = (running.templates / POLICY).read_text("utf-8")
+def test_a_policy_without_reps_is_invalid(seeded_cli: CliSession) -> None:
+    text = (seeded_cli.templates / POLICY).read_text("utf-8")
     begin, end = text.index("reps:"), text.index("accept_within")
-    (running.templates / POLICY).write_text(text[:begin] + "reps: []\n" + text[end:], "utf-8")
-    before = running.counts()
-    said = running.fails("publish")
-    assert (said.code, "reps" in said.err) == (2, True)
-    assert running.counts() == before
+    (seeded_cli.templates / POLICY).write_text(text[:begin] + "reps: []\n" + text[end:], "utf-8")
+    before = seeded_cli.counts()
+    result = seeded_cli.fails("publish")
+    assert (result.code, "reps" in result.err) == (2, True)
+    assert seeded_cli.counts() == before
 
 
-def test_all_faults_come_at_once(running: Place) -> None:
+def test_all_problems_are_reported_at_once(seeded_cli: CliSession) -> None:
     for path, old, new, _ in (RULES["an unknown key"], RULES["an undefined variable"]):
-        _changed(running, path, old, new)
-    faults = running.run("check", "--json")
-    assert faults.code == 2
-    assert {Path(fault["file"]).name for fault in faults.json} == {"track.yaml", "01-hello.md"}
-    assert all(fault["line"] > 0 and fault["what"] and fault["instead"] for fault in faults.json)
+        _edit(seeded_cli, path, old, new)
+    problems = seeded_cli.run("check", "--json")
+    assert problems.code == 2
+    assert {Path(one["file"]).name for one in problems.json} == {"track.yaml", "01-hello.md"}
+    assert all(one["line"] > 0 and one["message"] and one["suggestion"] for one in problems.json)
 
 
-def _wide(place: Place) -> Path:
-    return place.write(
+def _wide(cli: CliSession) -> Path:
+    return cli.write(
         "wide.csv", "Email," + ",".join(f"c{number}" for number in range(10_000)) + "\n" + "x," * 10_000
     )
 
 
-FILES: dict[str, tuple[Callable[[Place], Path], str]] = {
+FILES: dict[str, tuple[Callable[[CliSession], Path], str]] = {
     "ten thousand columns": (_wide, "column"),
-    "a folder": (lambda place: place.folder, "folder"),
+    "a folder": (lambda cli: cli.folder, "folder"),
     "this folder": (lambda _: Path(), "folder"),
-    "no file": (lambda place: place.folder / "gone.csv", "gone.csv"),
-    "an empty file": (lambda place: place.write("empty.csv", ""), "empty"),
-    "a picture": (lambda place: place.write("a.png", bytes(range(256)) * 40), "a.png"),
-    "no known column": (lambda place: place.write("odd.csv", "foo,bar\n1,2\n"), "mapping"),
-    "a header alone": (lambda place: place.write("head.csv", "Email,First Name\n"), "head.csv"),
+    "no file": (lambda cli: cli.folder / "gone.csv", "gone.csv"),
+    "an empty file": (lambda cli: cli.write("empty.csv", ""), "empty"),
+    "a picture": (lambda cli: cli.write("a.png", bytes(range(256)) * 40), "a.png"),
+    "no known column": (lambda cli: cli.write("odd.csv", "foo,bar\n1,2\n"), "mapping"),
+    "a header alone": (lambda cli: cli.write("head.csv", "Email,First Name\n"), "head.csv"),
 }
 
 
-@pytest.mark.parametrize("fault", FILES)
-def test_a_file_that_is_no_file_of_leads_is_refused_whole(running: Place, fault: str) -> None:
-    make, names = FILES[fault]
-    file = make(running)
-    before = running.counts()
-    said = running.fails("import", file, "--source", "crm")
-    assert said.code == 5
-    assert names in said.err
-    assert running.counts() == before
+@pytest.mark.parametrize("case", FILES)
+def test_a_file_that_is_no_file_of_leads_is_refused_whole(seeded_cli: CliSession, case: str) -> None:
+    make, names = FILES[case]
+    file = make(seeded_cli)
+    before = seeded_cli.counts()
+    result = seeded_cli.fails("import", file, "--source", "crm")
+    assert result.code == 5
+    assert names in result.err
+    assert seeded_cli.counts() == before
 
 
-def test_utf_16_is_read_as_what_it_is(running: Place) -> None:
+def test_utf_16_is_read_as_what_it_is(seeded_cli: CliSession) -> None:
     text = "Email,First Name,Consent\nzoe@people.example,Zoë,consent\n"
-    done = running.ok(
-        "import", running.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json"
+    done = seeded_cli.ok(
+        "import", seeded_cli.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json"
     ).json
-    assert (done["new"], done["bad"]) == (1, 0)
-    assert running.ok("leads", "list", "--source", "crm", "--json").out.count("Zoë") == 1
+    assert (done["new"], done["rejected"]) == (1, 0)
+    assert seeded_cli.ok("leads", "list", "--source", "crm", "--json").out.count("Zoë") == 1
 
 
-def test_a_nul_in_a_row_makes_that_row_bad_and_no_other(running: Place) -> None:
+def test_a_nul_in_a_row_makes_that_row_bad_and_no_other(seeded_cli: CliSession) -> None:
     text = b"Email,First Name,Consent\na@people.example,A\0nn,consent\nb@people.example,Bob,consent\n"
-    done = running.ok("import", running.write("nul.csv", text), "--source", "crm", "--json").json
-    assert (done["new"], done["bad"]) == (1, 1)
+    done = seeded_cli.ok("import", seeded_cli.write("nul.csv", text), "--source", "crm", "--json").json
+    assert (done["new"], done["rejected"]) == (1, 1)
 
 
-def test_a_mapping_with_faults_brings_nothing_in(running: Place) -> None:
-    file = running.write("p.csv", "Mail\na@people.example\n")
-    mapping = running.write("m.yaml", "columns: {Mail: emial}\ncolour: blue\n")
-    before = running.counts()
-    said = running.fails("import", file, "--mapping", mapping)
-    assert said.code == 5
-    assert "email" in said.err
-    assert "colour" in said.err
-    assert running.counts() == before
+def test_a_mapping_with_problems_brings_nothing_in(seeded_cli: CliSession) -> None:
+    file = seeded_cli.write("p.csv", "Mail\na@people.example\n")
+    mapping = seeded_cli.write("m.yaml", "columns: {Mail: emial}\ncolour: blue\n")
+    before = seeded_cli.counts()
+    result = seeded_cli.fails("import", file, "--mapping", mapping)
+    assert result.code == 5
+    assert "email" in result.err
+    assert "colour" in result.err
+    assert seeded_cli.counts() == before
 
 
 @pytest.mark.parametrize("command", ["run", "publish", "import p.csv", "leads suppress a@people.example"])
-def test_a_read_only_database_is_named_and_keeps_what_it_has(running: Place, command: str) -> None:
+def test_a_read_only_database_is_named_and_keeps_what_it_has(seeded_cli: CliSession, command: str) -> None:
     url = os.environ["NURTURE_DATABASE_URL"]
-    running.write("p.csv", "Email,Consent\na@people.example,consent\n")
-    _changed(running, "tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
-    before = running.counts()
-    running.environment.setenv("NURTURE_DATABASE_URL", _read_only(url))
-    said = running.fails(*command.split())
-    assert said.code == 6
-    assert "read-only" in said.err
-    running.environment.setenv("NURTURE_DATABASE_URL", url)
-    assert running.counts() == before
+    seeded_cli.write("p.csv", "Email,Consent\na@people.example,consent\n")
+    _edit(seeded_cli, "tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
+    before = seeded_cli.counts()
+    seeded_cli.environment.setenv("NURTURE_DATABASE_URL", _read_only(url))
+    result = seeded_cli.fails(*command.split())
+    assert result.code == 6
+    assert "read-only" in result.err
+    seeded_cli.environment.setenv("NURTURE_DATABASE_URL", url)
+    assert seeded_cli.counts() == before
 
 
 def _read_only(url: str) -> str:
@@ -146,44 +148,44 @@ def _read_only(url: str) -> str:
     return f"sqlite:///file:{path}?mode=ro&uri=true"
 
 
-def test_a_virtual_clock_is_not_set_back(running: Place) -> None:
-    before = running.counts()
-    said = running.fails("run", "--at", "2026-01-04")
-    assert said.code == 4
-    assert "only moves forward" in said.err
-    assert running.counts() == before
+def test_a_virtual_clock_is_not_set_back(seeded_cli: CliSession) -> None:
+    before = seeded_cli.counts()
+    result = seeded_cli.fails("run", "--at", "2026-01-04")
+    assert result.code == 4
+    assert "only moves forward" in result.err
+    assert seeded_cli.counts() == before
 
 
-def test_a_live_clock_that_was_set_back_stops_everything(place: Place) -> None:
-    place.ok("publish")
-    _see(place, "2031-01-01T00:00:00+00:00")
-    before = place.counts()
+def test_a_live_clock_that_was_set_back_stops_everything(cli: CliSession) -> None:
+    cli.ok("publish")
+    _set_seen_at(cli, "2031-01-01T00:00:00+00:00")
+    before = cli.counts()
     for command in ("run", "publish", "leads list", "leads suppress a@people.example"):
-        said = place.fails(*command.split())
-        assert said.code == 4
-        assert "Set the system's clock right" in said.err
-    assert place.counts() == before
+        result = cli.fails(*command.split())
+        assert result.code == 4
+        assert "Set the system's clock right" in result.err
+    assert cli.counts() == before
 
 
-def _see(place: Place, moment: str) -> None:
+def _set_seen_at(cli: CliSession, timestamp: str) -> None:
     with sqlite3.connect(os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///")) as connection:
-        connection.execute("UPDATE clock SET seen_at = ?", (moment,))
+        connection.execute("UPDATE clock SET seen_at = ?", (timestamp,))
     connection.close()
 
 
-def test_a_live_database_takes_no_virtual_time(place: Place) -> None:
-    place.ok("publish")
-    said = place.fails("run", "--at", "2036-01-01")
-    assert said.code == 4
-    assert "is live" in said.err
+def test_a_live_database_takes_no_virtual_time(cli: CliSession) -> None:
+    cli.ok("publish")
+    result = cli.fails("run", "--at", "2036-01-01")
+    assert result.code == 4
+    assert "is live" in result.err
 
 
-def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
-    place.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{place.folder / 'none.db'}")
-    said = place.fails("leads", "list")
-    assert said.code == 6
-    assert "nurture admin upgrade" in said.err
-    assert not (place.folder / "none.db").exists()
+def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{cli.folder / 'none.db'}")
+    result = cli.fails("leads", "list")
+    assert result.code == 6
+    assert "nurture admin upgrade" in result.err
+    assert not (cli.folder / "none.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
         (["simulate", "nowhere"], 3, "welcome"),
         (["simulate", "welcome", "--start", "soon"], 4, "2027-03-31"),
         (["simulate", "welcome", "--start", "9999-12-01"], 4, "2199"),
-        (["simulate", "welcome", "--fact", "title"], 3, "NAME=VALUE"),
+        (["simulate", "welcome", "--field", "title"], 3, "NAME=VALUE"),
         (["simulate", "welcome", "--zone", "Mars/Base"], 4, "Mars/Base"),
         (["simulate", "welcome", "--days", "0"], 2, "days"),
         (["check", "--templates", "gone"], 5, "gone"),
@@ -249,33 +251,33 @@ def test_a_database_without_tables_says_what_to_run(place: Place) -> None:
     ],
 )
 def test_each_mistake_has_an_exit_code_and_says_what_to_do(
-    running: Place, command: list[str], code: int, names: str
+    seeded_cli: CliSession, command: list[str], code: int, names: str
 ) -> None:
-    before = running.counts()
-    said = running.fails(*command)
-    assert names in said.err.replace("\n", " ")
-    assert said.code == code
-    assert running.counts() == before
+    before = seeded_cli.counts()
+    result = seeded_cli.fails(*command)
+    assert names in result.err.replace("\n", " ")
+    assert result.code == code
+    assert seeded_cli.counts() == before
 
 
-def test_files_that_cannot_be_written_are_named(running: Place) -> None:
-    running.write("taken", "a file")
-    said = running.fails("preview", "welcome/01-hello", "--output", "taken/below")
-    assert (said.code, "taken" in said.err) == (5, True)
+def test_files_that_cannot_be_written_are_named(seeded_cli: CliSession) -> None:
+    seeded_cli.write("taken", "a file")
+    result = seeded_cli.fails("preview", "welcome/01-hello", "--output", "taken/below")
+    assert (result.code, "taken" in result.err) == (5, True)
 
 
-def test_a_misspelled_setting_is_named(place: Place) -> None:
-    place.environment.setenv("NURTURE_DATABSE_URL", "sqlite:///x.db")
-    said = place.fails("leads", "list")
-    assert said.code == 6
-    assert "NURTURE_DATABASE_URL" in said.err
+def test_a_misspelled_setting_is_named(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_DATABSE_URL", "sqlite:///x.db")
+    result = cli.fails("leads", "list")
+    assert result.code == 6
+    assert "NURTURE_DATABASE_URL" in result.err
 
 
-def test_the_demo_does_not_empty_a_folder_that_holds_other_things(place: Place) -> None:
-    place.write("mine/notes.txt", "keep")
-    said = place.fails("demo", "--folder", "mine", "--no-flows")
-    assert said.code == 4
-    assert (place.folder / "mine/notes.txt").read_text() == "keep"
+def test_the_demo_does_not_empty_a_folder_that_holds_other_things(cli: CliSession) -> None:
+    cli.write("mine/notes.txt", "keep")
+    result = cli.fails("demo", "--folder", "mine", "--no-flows")
+    assert result.code == 4
+    assert (cli.folder / "mine/notes.txt").read_text() == "keep"
 
 
 @pytest.mark.parametrize(
@@ -290,31 +292,31 @@ def test_the_demo_does_not_empty_a_folder_that_holds_other_things(place: Place) 
         "handoffs outcomes import bad.csv --report bad.csv",
     ],
 )
-def test_no_command_writes_over_a_file_that_it_did_not_write(running: Place, command: str) -> None:
-    running.write("mine", "my notes")
+def test_no_command_writes_over_a_file_that_it_did_not_write(seeded_cli: CliSession, command: str) -> None:
+    seeded_cli.write("mine", "my notes")
     bad = "lead,outcome,kind,at,Email,Company,Consent\nnobody,,,,no address,,\n"
-    running.write("bad.csv", bad)
-    assert running.fails(*command.split()).code in (4, 5)
-    assert (running.folder / "mine").read_text() == "my notes"
-    assert (running.folder / "bad.csv").read_text() == bad
-    assert not list(running.folder.glob(".mine*"))
+    seeded_cli.write("bad.csv", bad)
+    assert seeded_cli.fails(*command.split()).code in (4, 5)
+    assert (seeded_cli.folder / "mine").read_text() == "my notes"
+    assert (seeded_cli.folder / "bad.csv").read_text() == bad
+    assert not list(seeded_cli.folder.glob(".mine*"))
 
 
-def test_a_command_writes_over_what_it_wrote_before(running: Place) -> None:
-    running.write("bad.csv", "Email,Company,Consent\nno address,,\n")
+def test_a_command_writes_over_what_it_wrote_before(seeded_cli: CliSession) -> None:
+    seeded_cli.write("bad.csv", "Email,Company,Consent\nno address,,\n")
     for _ in range(2):
-        running.ok("leads", "suppressions", "export", "opt-outs.csv")
-        running.ok("reports", "sales", "--csv", "sales.csv", "--html", "sales.html")
-        running.ok("import", "bad.csv")
-    assert (running.folder / "bad.bad-rows.csv").exists()
+        seeded_cli.ok("leads", "suppressions", "export", "opt-outs.csv")
+        seeded_cli.ok("reports", "sales", "--csv", "sales.csv", "--html", "sales.html")
+        seeded_cli.ok("import", "bad.csv")
+    assert (seeded_cli.folder / "bad.bad-rows.csv").exists()
 
 
-def test_init_touches_nothing_beside_the_templates_that_it_makes(place: Place) -> None:
-    place.environment.setenv("NURTURE_TEMPLATES", "new/rules")
-    place.write("new/rules.partial/notes.txt", "mine")
-    place.ok("admin", "init")
-    assert (place.folder / "new/rules.partial/notes.txt").read_text() == "mine"
-    assert {path.name for path in (place.folder / "new").iterdir()} == {"rules", "rules.partial"}
-    place.write("new/rules/notes.txt", "mine")
-    assert "there already" in place.ok("admin", "init").out
-    assert (place.folder / "new/rules/notes.txt").read_text() == "mine"
+def test_init_touches_nothing_beside_the_templates_that_it_makes(cli: CliSession) -> None:
+    cli.environment.setenv("NURTURE_TEMPLATES", "new/rules")
+    cli.write("new/rules.partial/notes.txt", "mine")
+    cli.ok("admin", "init")
+    assert (cli.folder / "new/rules.partial/notes.txt").read_text() == "mine"
+    assert {path.name for path in (cli.folder / "new").iterdir()} == {"rules", "rules.partial"}
+    cli.write("new/rules/notes.txt", "mine")
+    assert "there already" in cli.ok("admin", "init").out
+    assert (cli.folder / "new/rules/notes.txt").read_text() == "mine"

@@ -14,7 +14,7 @@ LINE: Final = output.out.width
 
 def _shown(*rows: tuple[str, ...], names: tuple[str, ...] = ("name", "state", "why")) -> str:
     printed = StringIO()
-    Console(file=printed, width=LINE).print(output.table(names, rows))
+    Console(file=printed, width=LINE).print(output.make_table(names, rows))
     assert max(map(len, printed.getvalue().splitlines())) <= LINE
     return printed.getvalue()
 

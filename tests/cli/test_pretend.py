@@ -7,54 +7,54 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows.environment import environment
+from flows.environment import build_environment
 from nurture.cli import demo
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from tests.cli.conftest import Place
-from tests.doubles.events import Signer
+from tests.cli.conftest import CliSession
 from tests.doubles.sendgrid import KEY, SendGridDouble
+from tests.doubles.sendgrid_events import Signer
 
 
 @pytest.fixture
-def sendgrid(place: Place) -> Iterator[SendGridDouble]:
-    with SendGridDouble(place.folder / "sendgrid.log") as double:
-        place.environment.setenv("NURTURE_SENDGRID_URL", double.url)
-        place.environment.setenv("NURTURE_SENDGRID_KEY", KEY)
+def sendgrid(cli: CliSession) -> Iterator[SendGridDouble]:
+    with SendGridDouble(cli.folder / "sendgrid.log") as double:
+        cli.environment.setenv("NURTURE_SENDGRID_URL", double.url)
+        cli.environment.setenv("NURTURE_SENDGRID_KEY", KEY)
         yield double
 
 
-def test_the_demo_fills_its_own_mailbox_while_a_real_provider_is_exported(
-    place: Place, sendgrid: SendGridDouble
+def test_the_demo_fills_its_own_maildir_while_a_real_provider_is_exported(
+    cli: CliSession, sendgrid: SendGridDouble
 ) -> None:
-    place.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    place.environment.setenv("NURTURE_BASE_URL", "https://nurture.example.com")
-    place.environment.delenv("NURTURE_TEMPLATES")
-    told = place.ok("demo", "--days", 7, "--no-flows", "--folder", "pretend").out
+    cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
+    cli.environment.setenv("NURTURE_BASE_URL", "https://nurture.example.com")
+    cli.environment.delenv("NURTURE_TEMPLATES")
+    printed = cli.ok("demo", "--days", 7, "--no-flows", "--folder", "pretend").out
     assert (sendgrid.accepted(), sendgrid.checked()) == ([], [])
-    mails = list((place.folder / "pretend/mail/new").iterdir())
+    mails = list((cli.folder / "pretend/mail/new").iterdir())
     assert len(mails) > 100
     assert not any("nurture.example.com" in mail.read_text() for mail in mails[:5])
-    assert "NURTURE_PROVIDER=mailbox NURTURE_DATABASE_URL=sqlite:///pretend/nurture.db" in told
+    assert "NURTURE_PROVIDER=maildir NURTURE_DATABASE_URL=sqlite:///pretend/nurture.db" in printed
 
 
 @pytest.mark.parametrize(
     "command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"]
 )
 def test_a_database_in_virtual_time_and_a_real_provider_are_refused(
-    running: Place, sendgrid: SendGridDouble, command: str
+    seeded_cli: CliSession, sendgrid: SendGridDouble, command: str
 ) -> None:
-    before = running.counts()
-    running.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    said = running.fails(*command.split())
-    assert said.code == 4
-    for words in ("nurture.db", "virtual time", "NURTURE_PROVIDER=mailbox", "NURTURE_DATABASE_URL"):
-        assert words in said.err
-    assert KEY not in said.err
-    assert (running.counts(), sendgrid.accepted()) == (before, [])
+    before = seeded_cli.counts()
+    seeded_cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
+    result = seeded_cli.fails(*command.split())
+    assert result.code == 4
+    for words in ("nurture.db", "virtual time", "NURTURE_PROVIDER=maildir", "NURTURE_DATABASE_URL"):
+        assert words in result.err
+    assert KEY not in result.err
+    assert (seeded_cli.counts(), sendgrid.accepted()) == (before, [])
 
 
-def test_nothing_secret_of_this_machine_comes_into_the_demo(place: Place) -> None:
+def test_nothing_secret_of_this_machine_comes_into_the_demo(cli: CliSession) -> None:
     exported = {
         "PROVIDER": "smtp",
         "SENDGRID_KEY": KEY,
@@ -63,34 +63,34 @@ def test_nothing_secret_of_this_machine_comes_into_the_demo(place: Place) -> Non
         "IMAP_URL": "imaps://user:hunter2@imap.example.com:993/INBOX",
     }
     for name, value in exported.items():
-        place.environment.setenv(f"NURTURE_{name}", value)
-    settings = demo._settings(place.folder / "pretend")
-    assert settings.provider == "mailbox"
-    assert settings.templates == place.templates
-    children = environment(settings, place.folder, 4_300)
-    assert children["NURTURE_PROVIDER"] == "mailbox"
+        cli.environment.setenv(f"NURTURE_{name}", value)
+    settings = demo._demo_settings(cli.folder / "pretend")
+    assert settings.provider == "maildir"
+    assert settings.templates == cli.templates
+    children = build_environment(settings, cli.folder, 4_300)
+    assert children["NURTURE_PROVIDER"] == "maildir"
     assert not any(value in text for text in children.values() for value in [KEY, "hunter2"])
     assert not {"NURTURE_SENDGRID_WEBHOOK_KEY", "NURTURE_IMAP_URL", "NURTURE_SMTP_URL"} & children.keys()
 
 
 def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(
-    place: Place, sendgrid: SendGridDouble
+    cli: CliSession, sendgrid: SendGridDouble
 ) -> None:
-    place.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    assert "would live in virtual time" in place.fails("run", "--at", "2026-01-05T07:00").err
+    cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
+    assert "would live in virtual time" in cli.fails("run", "--at", "2026-01-05T07:00").err
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    assert clock_row.open_mode(database) is None
+    assert clock_row.read_mode(database) is None
     database.close()
-    place.ok("run")  # in real time
+    cli.ok("run")  # in real time
     assert sendgrid.accepted() == []
 
 
 def test_the_doctor_still_runs_there_and_says_that_it_is_refused(
-    running: Place, sendgrid: SendGridDouble
+    seeded_cli: CliSession, sendgrid: SendGridDouble
 ) -> None:
-    running.environment.setenv("NURTURE_PROVIDER", "sendgrid")
-    said = running.run("doctor", "--json")
-    (clock,) = [one for one in said.json["findings"] if one["check"] == "clock"]
-    assert (said.code, clock["state"], "refuse" in clock["found"]) == (6, "fails", True)
-    assert "NURTURE_PROVIDER=mailbox" in clock["remedy"]
+    seeded_cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
+    result = seeded_cli.run("doctor", "--json")
+    (clock,) = [one for one in result.json["findings"] if one["check"] == "clock"]
+    assert (result.code, clock["state"], "refuse" in clock["message"]) == (6, "failed", True)
+    assert "NURTURE_PROVIDER=maildir" in clock["remedy"]
     assert sendgrid.accepted() == []

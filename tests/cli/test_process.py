@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from nurture.cli.commands import GROUPS
 from nurture.db.engine import Database
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 
 _DAILY = (
     "explain 1", "leads list", "run", "publish", "check", "handoffs list", "reports audit",
@@ -32,10 +32,10 @@ print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
 
-def _run(place: Place, *command: str) -> subprocess.CompletedProcess[str]:
+def _run(cli: CliSession, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
-        cwd=place.folder,
+        cwd=cli.folder,
         env=dict(os.environ),
         capture_output=True,
         text=True,
@@ -51,14 +51,14 @@ def _loaded(done: subprocess.CompletedProcess[str]) -> set[str]:
     return set(names)
 
 
-def test_daily_commands_never_load_prefect(running: Place) -> None:
-    done = _run(running, sys.executable, "-c", _LOADED, *_DAILY)
+def test_daily_commands_never_load_prefect(seeded_cli: CliSession) -> None:
+    done = _run(seeded_cli, sys.executable, "-c", _LOADED, *_DAILY)
     assert not _loaded(done) & {"prefect", "flows"}
 
 
 @pytest.mark.parametrize("group", ["", *GROUPS])
-def test_help_imports_no_command(place: Place, group: str) -> None:
-    done = _run(place, sys.executable, "-c", _LOADED, f"{group} --help")
+def test_help_imports_no_command(cli: CliSession, group: str) -> None:
+    done = _run(cli, sys.executable, "-c", _LOADED, f"{group} --help")
     assert "Show this message and exit." in done.stdout, done.stderr
     assert not _loaded(done) & {"prefect", "flows", "sqlmodel", "sqlalchemy"}
 
@@ -72,51 +72,53 @@ def test_help_imports_no_command(place: Place, group: str) -> None:
         ("handoffs close --am", {"--amount"}),
     ],
 )
-def test_the_shell_completes_commands_and_their_options(place: Place, typed: str, offered: set[str]) -> None:
-    place.environment.setenv("_NURTURE_COMPLETE", "complete_bash")
-    place.environment.setenv("COMP_WORDS", f"nurture {typed}")
-    place.environment.setenv("COMP_CWORD", str(len(f"nurture {typed}".split(" ")) - 1))
-    done = _run(place, str(Path(sys.executable).with_name("nurture")))
+def test_the_shell_completes_commands_and_their_options(
+    cli: CliSession, typed: str, offered: set[str]
+) -> None:
+    cli.environment.setenv("_NURTURE_COMPLETE", "complete_bash")
+    cli.environment.setenv("COMP_WORDS", f"nurture {typed}")
+    cli.environment.setenv("COMP_CWORD", str(len(f"nurture {typed}".split(" ")) - 1))
+    done = _run(cli, str(Path(sys.executable).with_name("nurture")))
     assert set(done.stdout.split()) == offered, done.stderr
 
 
-def test_the_installed_command_works_and_fails_as_it_should(running: Place) -> None:
+def test_the_installed_command_works_and_fails_as_it_should(seeded_cli: CliSession) -> None:
     nurture = str(Path(sys.executable).with_name("nurture"))
-    good = _run(running, nurture, "leads", "list")
+    good = _run(seeded_cli, nurture, "leads", "list")
     assert (good.returncode, good.stderr) == (0, "")
     assert "Hedda" in good.stdout
-    bad = _run(running, nurture, "explain", "999")
+    bad = _run(seeded_cli, nurture, "explain", "999")
     assert (bad.returncode, bad.stdout) == (3, "")
     assert bad.stderr.startswith("error")
     assert "Traceback" not in bad.stderr
 
 
-def test_a_closed_pipe_is_no_traceback(running: Place) -> None:
+def test_a_closed_pipe_is_no_traceback(seeded_cli: CliSession) -> None:
     nurture = str(Path(sys.executable).with_name("nurture"))
-    done = _run(running, "sh", "-c", f"{nurture} leads list --json | true")
+    done = _run(seeded_cli, "sh", "-c", f"{nurture} leads list --json | true")
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_runs_from_start_to_ledger(place: Place) -> None:
+def test_the_demo_runs_from_start_to_ledger(cli: CliSession) -> None:
     for name in ("NURTURE_TEMPLATES", "NURTURE_DATABASE_URL"):
-        place.environment.delenv(name)
+        cli.environment.delenv(name)
     nurture = str(Path(sys.executable).with_name("nurture"))
-    done = _run(place, nurture, "demo", "--days", "8", "--no-flows")
+    done = _run(cli, nurture, "demo", "--days", "8", "--no-flows")
     assert done.returncode == 0, done.stderr
     assert "Every lead has one custodian and one next action." in done.stdout
-    assert (place.folder / "demo/nurture.db").exists()
-    assert any((place.folder / "demo/mail/new").iterdir())
+    assert (cli.folder / "demo/nurture.db").exists()
+    assert any((cli.folder / "demo/mail/new").iterdir())
     assert "2 bad" in done.stdout
 
 
-def test_a_fault_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(running: Place) -> None:
+def test_a_bug_of_ours_is_traced_in_a_log_without_what_a_lead_wrote(seeded_cli: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
     with database.write() as connection:
         connection.execute(text("UPDATE signal SET kind = 'mia@canary.example'"))
-        changed = "UPDATE lead SET facts = :facts"
-        connection.execute(text(changed), {"facts": '["mia@canary.example"]'})
+        changed = "UPDATE lead SET fields = :fields"
+        connection.execute(text(changed), {"fields": '["mia@canary.example"]'})
     database.close()
-    done = _run(running, str(Path(sys.executable).with_name("nurture")), "explain", "1")
+    done = _run(seeded_cli, str(Path(sys.executable).with_name("nurture")), "explain", "1")
     assert done.returncode == 1
     assert "canary" not in done.stdout + done.stderr
     assert re.search(r"Error at \w+\.py:\d+", done.stderr.replace("\n", "")), done.stderr

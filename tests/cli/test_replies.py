@@ -8,37 +8,37 @@ import pytest
 
 from nurture.app import open_app
 from nurture.journey.engagement import inbound_mail_queries
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 
 AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
 
 
 @pytest.fixture
-def unread(running: Place) -> Place:
-    """A place in which a mail was set aside."""
+def unread(seeded_cli: CliSession) -> CliSession:
+    """A set-up in which a mail could not be read."""
     with open_app() as app, app.database.write() as connection:
-        inbound_mail_queries.store(connection, [inbound_mail_queries.Came("imap", AT, None, "", b"{}")])
-        inbound_mail_queries.set_aside(app.database, connection, {1: "it took more than 30 s"})
-    return running
+        inbound_mail_queries.store(connection, [inbound_mail_queries.NewMail("imap", AT, None, "", b"{}")])
+        inbound_mail_queries.mark_failed(app.database, connection, {1: "it took more than 30 s"})
+    return seeded_cli
 
 
-def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: Place) -> None:
+def test_mail_that_could_not_be_read_is_listed_with_its_reason(unread: CliSession) -> None:
     assert "it took more than 30 s" in " ".join(unread.ok("leads", "replies").out.split())
     (one,) = unread.ok("leads", "replies", "--json").json
-    assert (one["source"], one["fault"]) == ("imap", "it took more than 30 s")
+    assert (one["source"], one["error"]) == ("imap", "it took more than 30 s")
 
 
-def test_it_may_be_tried_again(unread: Place) -> None:
+def test_it_may_be_tried_again(unread: CliSession) -> None:
     assert "read again: 1." in unread.ok("leads", "replies", "--retry").out
     assert "All mail that came in was read." in unread.ok("leads", "replies").out
 
 
-def test_the_doctor_tells_of_it(unread: Place) -> None:
-    said = " ".join(unread.run("doctor").out.split())
-    assert "1 mail could not be read and may hold answers" in said
-    assert "nurture leads replies" in said
+def test_the_doctor_reports_it(unread: CliSession) -> None:
+    result = " ".join(unread.run("doctor").out.split())
+    assert "1 mail could not be read and may hold answers" in result
+    assert "nurture leads replies" in result
 
 
-def test_nothing_unread_is_said_in_a_sentence(running: Place) -> None:
-    assert running.ok("leads", "replies").out.strip() == "All mail that came in was read."
-    assert "could not be read" not in running.run("doctor").out
+def test_nothing_unread_is_said_in_a_sentence(seeded_cli: CliSession) -> None:
+    assert seeded_cli.ok("leads", "replies").out.strip() == "All mail that came in was read."
+    assert "could not be read" not in seeded_cli.run("doctor").out

@@ -14,17 +14,17 @@ import pytest
 
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 from tests.journey.builders import START
 
 NURTURE = str(Path(sys.executable).with_name("nurture"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_says_where_it_listens_and_stops_in_good_order(place: Place, number: signal.Signals) -> None:
+def test_it_says_where_it_listens_and_stops_in_good_order(cli: CliSession, number: signal.Signals) -> None:
     command = [NURTURE, "admin", "serve", "--port", "0", "--json"]
     with subprocess.Popen(
-        command, cwd=place.folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=cli.folder, env=dict(os.environ), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as server:
         assert server.stdout is not None
         assert server.stderr is not None
@@ -39,8 +39,8 @@ def test_it_says_where_it_listens_and_stops_in_good_order(place: Place, number: 
             server.kill()
 
 
-def test_a_database_in_virtual_time_is_not_served(place: Place) -> None:
+def test_a_database_in_virtual_time_is_not_served(cli: CliSession) -> None:
     database = Database(os.environ["NURTURE_DATABASE_URL"])
-    clock_row.bind(database, "virtual", START)
+    clock_row.bind_mode(database, "virtual", START)
     database.close()
-    assert "virtual time" in place.fails("admin", "serve", "--port", "0").err
+    assert "virtual time" in cli.fails("admin", "serve", "--port", "0").err

@@ -4,51 +4,51 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.conftest import Place
+from tests.cli.conftest import CliSession
 from tests.doubles.smtp import Fault, smtp_server
 
 ARGS = ("tracks", "test", "welcome/01-hello", "--to", "me@house.example")
 
 
-def _by_smtp(place: Place, url: str) -> None:
-    place.environment.setenv("NURTURE_PROVIDER", "smtp")
-    place.environment.setenv("NURTURE_SMTP_URL", url)
+def _by_smtp(cli: CliSession, url: str) -> None:
+    cli.environment.setenv("NURTURE_PROVIDER", "smtp")
+    cli.environment.setenv("NURTURE_SMTP_URL", url)
 
 
-def test_a_server_that_cannot_be_reached_is_an_error_with_its_reason(place: Place) -> None:
-    _by_smtp(place, "smtp://127.0.0.1:9")
-    said = place.fails(*ARGS)
-    assert (said.code, said.out) == (6, "")
-    assert "127.0.0.1:9 cannot be reached" in said.err
-    assert "NURTURE_SMTP_URL" in said.err
-    told = place.run(*ARGS, "--json")
-    assert (told.code, told.json["receipt"]) == (6, "NotSent")
-    assert "127.0.0.1:9 cannot be reached" in told.json["why"]
+def test_a_server_that_cannot_be_reached_is_an_error_with_its_reason(cli: CliSession) -> None:
+    _by_smtp(cli, "smtp://127.0.0.1:9")
+    result = cli.fails(*ARGS)
+    assert (result.code, result.out) == (6, "")
+    assert "127.0.0.1:9 cannot be reached" in result.err
+    assert "NURTURE_SMTP_URL" in result.err
+    payload = cli.run(*ARGS, "--json")
+    assert (payload.code, payload.json["receipt"]) == (6, "NotSent")
+    assert "127.0.0.1:9 cannot be reached" in payload.json["reason"]
 
 
 @pytest.mark.parametrize(
     ("verb", "answer", "receipt", "shown"),
     [
         ("RCPT", "550 5.1.1 nobody of this name", "Rejected", "nobody of this name"),
-        ("TAKEN", Fault.DROP, "InDoubt", "before you send it again"),
+        ("TAKEN", Fault.DROP, "Unknown", "before you send it again"),
     ],
 )
-def test_what_the_server_did_with_it_is_told_and_no_success(
-    place: Place, verb: str, answer: str | Fault, receipt: str, shown: str
+def test_what_the_server_did_with_it_is_reported_and_no_success(
+    cli: CliSession, verb: str, answer: str | Fault, receipt: str, shown: str
 ) -> None:
     with smtp_server() as server:
-        _by_smtp(place, f"smtp://127.0.0.1:{server.port}")
-        server.will(verb, answer, answer)
-        said = place.fails(*ARGS)
-        assert (said.code, shown in said.err) == (4, True)
-        told = place.run(*ARGS, "--json")
-        assert (told.code, told.json["receipt"], bool(told.json["why"])) == (4, receipt, True)
+        _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")
+        server.script_faults(verb, answer, answer)
+        result = cli.fails(*ARGS)
+        assert (result.code, shown in result.err) == (4, True)
+        payload = cli.run(*ARGS, "--json")
+        assert (payload.code, payload.json["receipt"], bool(payload.json["reason"])) == (4, receipt, True)
 
 
-def test_a_server_that_takes_it_is_a_success(place: Place) -> None:
+def test_a_server_that_takes_it_is_a_success(cli: CliSession) -> None:
     with smtp_server() as server:
-        _by_smtp(place, f"smtp://127.0.0.1:{server.port}")
-        assert "Accepted by smtp: [test]" in place.ok(*ARGS).out
-        told = place.ok(*ARGS, "--json").json
-        assert (told["receipt"], told["why"]) == ("Accepted", None)
+        _by_smtp(cli, f"smtp://127.0.0.1:{server.port}")
+        assert "Accepted by smtp: [test]" in cli.ok(*ARGS).out
+        payload = cli.ok(*ARGS, "--json").json
+        assert (payload["receipt"], payload["reason"]) == ("Accepted", None)
         assert len(server.accepted) == 2

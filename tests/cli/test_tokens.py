@@ -12,63 +12,63 @@ import orjson
 
 from nurture.app import open_app
 from nurture.web.app import create_app
-from nurture.web.server import serving
-from tests.cli.conftest import Place
+from nurture.web.server import serve_in_thread
+from tests.cli.conftest import CliSession
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
-def test_a_token_is_shown_once_and_not_kept(place: Place) -> None:
-    said = place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
-    token = said.out.strip()
+def test_a_token_is_shown_once_and_not_kept(cli: CliSession) -> None:
+    result = cli.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
+    token = result.out.strip()
     assert re.fullmatch(r"nrt_[\w-]{32}", token)
     assert (
         token.encode() not in Path(os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///")).read_bytes()
     )
-    told = place.ok(
+    payload = cli.ok(
         "admin", "tokens", "create", "crm", "--scope", "leads:write", "--scope", "signals:write", "--json"
     ).json
-    assert told["scopes"] == ["leads:write", "signals:write"]
-    listed = place.ok("admin", "tokens", "list").out
+    assert payload["scopes"] == ["leads:write", "signals:write"]
+    listed = cli.ok("admin", "tokens", "list").out
     assert "website" in listed
     assert token not in listed
-    assert token not in place.ok("admin", "tokens", "list", "--json").out
+    assert token not in cli.ok("admin", "tokens", "list", "--json").out
 
 
-def test_a_revoked_token_stays_in_the_list_and_its_name_is_free_again(place: Place) -> None:
-    place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
-    assert place.ok("admin", "tokens", "revoke", "website", "--json").json == {"revoked": "website"}
-    place.ok("admin", "tokens", "create", "website", "--scope", "leads:write")
-    found = place.ok("admin", "tokens", "list", "--json").json
+def test_a_revoked_token_stays_in_the_list_and_its_name_is_free_again(cli: CliSession) -> None:
+    cli.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
+    assert cli.ok("admin", "tokens", "revoke", "website", "--json").json == {"revoked": "website"}
+    cli.ok("admin", "tokens", "create", "website", "--scope", "leads:write")
+    found = cli.ok("admin", "tokens", "list", "--json").json
     assert [(one["name"], one["revoked_at"] is None) for one in found] == [
         ("website", False),
         ("website", True),
     ]
 
 
-def test_mistakes_are_told_with_the_way_out(place: Place) -> None:
-    place.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
-    assert "signals:write, leads:write" in place.fails("admin", "tokens", "create", "x", "--scope", "all").err
+def test_mistakes_are_reported_with_a_remedy(cli: CliSession) -> None:
+    cli.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
+    assert "signals:write, leads:write" in cli.fails("admin", "tokens", "create", "x", "--scope", "all").err
     assert (
         "tokens revoke website"
-        in place.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
+        in cli.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
     )
-    assert "no name" in place.fails("admin", "tokens", "create", "\u20ac", "--scope", "leads:write").err
-    assert "Did you mean 'website'?" in place.fails("admin", "tokens", "revoke", "web-site").err
-    place.fails("admin", "tokens", "create", "website")
+    assert "no name" in cli.fails("admin", "tokens", "create", "\u20ac", "--scope", "leads:write").err
+    assert "Did you mean 'website'?" in cli.fails("admin", "tokens", "revoke", "web-site").err
+    cli.fails("admin", "tokens", "create", "website")
 
 
-def test_what_the_readme_tells_programs_to_send_works_as_it_is_typed(place: Place) -> None:
+def test_what_the_readme_tells_programs_to_send_works_as_it_is_typed(cli: CliSession) -> None:
     section = README.partition("### From other programs")[2].partition("### Many machines")[0]
     (script,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
-    programs = place.folder / ".venv" / "bin"
+    programs = cli.folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))
-    with open_app(live=True) as app, serving(create_app(app.house, app.clock), "127.0.0.1", 0) as port:
+    with open_app(live=True) as app, serve_in_thread(create_app(app.ctx, app.clock), "127.0.0.1", 0) as port:
         done = subprocess.run(
             ["bash", "-e"],
             input=script.replace("127.0.0.1:8025", f"127.0.0.1:{port}"),
-            cwd=place.folder,
+            cwd=cli.folder,
             env=dict(os.environ),
             capture_output=True,
             text=True,

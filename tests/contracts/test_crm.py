@@ -13,8 +13,19 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from nurture.crm.base import Crm, CrmDown, NotWritten, Person, Record, Refused, Seen, Stage, Unclear, Written
-from nurture.crm.csv_folder import CsvFolder
+from nurture.crm.base import (
+    Accepted,
+    Crm,
+    CrmUnavailable,
+    HandoffRecord,
+    HandoffStatus,
+    NotSent,
+    Person,
+    Rejected,
+    RemoteRecord,
+    Unknown,
+)
+from nurture.crm.csv_folder import CsvFolderCrm
 from nurture.crm.hubspot import HubSpotCrm
 from nurture.crm.salesforce import SalesforceCrm
 from tests.doubles.crm_server import CrmDouble, Fault
@@ -26,7 +37,9 @@ pytestmark = pytest.mark.quick
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 MARA = "mara@house.example"
 ANA = Person("ana@people.example", "Ana", 'O\'Neil \\ "x"', "Souza & Söhne", "Head of IT", "+49 30 1", "DE")
-ONE = Record("abc-lead-7", "abc-handoff-1", Stage.OFFERED, NOW, ANA, "", "Mara", "replied: yes")
+ONE = HandoffRecord(
+    "abc-lead-7", "abc-handoff-1", HandoffStatus.OFFERED, NOW, ANA, "", "Mara", "replied: yes"
+)
 
 
 @dataclass
@@ -55,7 +68,7 @@ def csv_folder(folder: Path) -> Iterator[Backend]:
         text = f"lead,status,owner,changed_at\n{key},{status},{owner},2026-03-05\n"
         (folder / "in" / f"{number}.csv").write_text(text, "utf-8")
 
-    yield Backend(CsvFolder(folder), held, rep_changes=rep_changes)
+    yield Backend(CsvFolderCrm(folder), held, rep_changes=rep_changes)
 
 
 @contextmanager
@@ -64,11 +77,11 @@ def salesforce(_folder: Path) -> Iterator[Backend]:
         owner = double.add_user(MARA)
 
         def rep_changes(key: str, status: str, address: str) -> None:
-            (lead,) = double.by_key(key)
+            (lead,) = double.find_by_key(key)
             double.change(lead["Id"], Status=status, OwnerId=owner if address else None)
 
-        crm = SalesforceCrm(double.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET), read=0.5)
-        yield Backend(crm, lambda key: len(double.by_key(key)), double, rep_changes)
+        crm = SalesforceCrm(double.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET), read_timeout=0.5)
+        yield Backend(crm, lambda key: len(double.find_by_key(key)), double, rep_changes)
 
 
 @contextmanager
@@ -80,8 +93,8 @@ def hubspot(_folder: Path) -> Iterator[Backend]:
             (id_,) = [id_ for id_, one in double.contacts.items() if one.get("nurture_key") == key]
             double.change(id_, hs_lead_status=status, hubspot_owner_id=owner if address else "")
 
-        crm = HubSpotCrm(SecretStr(TOKEN), url=double.url, read=0.5)
-        yield Backend(crm, lambda key: len(double.by_key(key)), double, rep_changes)
+        crm = HubSpotCrm(SecretStr(TOKEN), url=double.url, read_timeout=0.5)
+        yield Backend(crm, lambda key: len(double.find_by_key(key)), double, rep_changes)
 
 
 BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {
@@ -99,246 +112,257 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
 
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "csv"])
-def called(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
+def remote_backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
     """A backend that is called over the network."""
     with BACKENDS[request.param](tmp_path / "crm") as backend:
         yield backend
         backend.crm.close()
 
 
-def everything(crm: Crm, cursor: str = "", limit: int = 100) -> tuple[list[Seen], str]:
+def fetch_all_changes(crm: Crm, cursor: str = "", limit: int = 100) -> tuple[list[RemoteRecord], str]:
     """Read changes until there are no more."""
-    seen: list[Seen] = []
+    seen: list[RemoteRecord] = []
     for _ in range(50):
-        page = crm.changes(cursor, limit, NOW)
-        seen += page.seen
+        page = crm.fetch_changes(cursor, limit, NOW)
+        seen += page.records
         cursor = page.cursor
-        if not page.more:
+        if not page.has_more:
             return seen, cursor
     raise AssertionError("the changes never end")
 
 
 def test_nothing_to_write_is_written_without_a_receipt(backend: Backend) -> None:
-    assert backend.crm.put([], NOW) == []
+    assert backend.crm.upsert([], NOW) == []
 
 
 def test_a_record_is_made_once_however_often_it_is_written(backend: Backend) -> None:
     for _ in range(3):
-        (receipt,) = backend.crm.put([ONE], NOW)
-        assert isinstance(receipt, Written), receipt
+        (receipt,) = backend.crm.upsert([ONE], NOW)
+        assert isinstance(receipt, Accepted), receipt
     assert backend.held(ONE.key) == 1
 
 
-def test_a_later_stage_and_a_later_hand_off_change_the_same_record(backend: Backend) -> None:
-    backend.crm.put([ONE], NOW)
-    backend.crm.put([replace(ONE, stage=Stage.REJECTED)], NOW)
-    backend.crm.put([replace(ONE, handoff="abc-handoff-2", stage=Stage.ACCEPTED, owner=MARA)], NOW)
+def test_a_later_status_and_a_later_hand_off_change_the_same_record(backend: Backend) -> None:
+    backend.crm.upsert([ONE], NOW)
+    backend.crm.upsert([replace(ONE, handoff_status=HandoffStatus.REJECTED)], NOW)
+    later = replace(ONE, handoff_key="abc-handoff-2", handoff_status=HandoffStatus.ACCEPTED, owner=MARA)
+    backend.crm.upsert([later], NOW)
     assert backend.held(ONE.key) == 1
     seen = backend.crm.look_up([ONE.key])[ONE.key]
-    assert (seen.handoff, seen.stage) == ("abc-handoff-2", "accepted")
+    assert (seen.handoff_key, seen.handoff_status) == ("abc-handoff-2", "accepted")
 
 
 def test_only_what_is_there_is_found(backend: Backend) -> None:
     assert backend.crm.look_up([ONE.key]) == {}
-    backend.crm.put([ONE], NOW)
+    backend.crm.upsert([ONE], NOW)
     found = backend.crm.look_up([ONE.key, "abc-lead-8", "abc-lead-"])
     assert list(found) == [ONE.key]
-    assert (found[ONE.key].handoff, found[ONE.key].stage) == (ONE.handoff, "offered")
+    assert (found[ONE.key].handoff_key, found[ONE.key].handoff_status) == (ONE.handoff_key, "offered")
 
 
 def test_each_record_has_its_receipt_in_order(backend: Backend) -> None:
     records = [
         replace(ONE, key=f"abc-lead-{n}", person=replace(ANA, email=f"p{n}@people.example")) for n in range(5)
     ]
-    assert all(isinstance(one, Written) for one in backend.crm.put(records, NOW))
+    assert all(isinstance(one, Accepted) for one in backend.crm.upsert(records, NOW))
     assert sorted(backend.crm.look_up([one.key for one in records])) == sorted(one.key for one in records)
 
 
 def test_a_lead_of_which_little_is_known_goes_too(backend: Backend) -> None:
     bare = replace(ONE, person=Person())
-    (receipt,) = backend.crm.put([bare], NOW)
-    assert isinstance(receipt, Written), receipt
+    (receipt,) = backend.crm.upsert([bare], NOW)
+    assert isinstance(receipt, Accepted), receipt
     assert backend.held(ONE.key) == 1
 
 
 def test_what_a_rep_does_there_is_seen_from_the_cursor_on(backend: Backend) -> None:
     assert backend.rep_changes is not None
-    backend.crm.put([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
-    _, cursor = everything(backend.crm)
+    backend.crm.upsert([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
+    _, cursor = fetch_all_changes(backend.crm)
     backend.rep_changes(ONE.key, "Working", MARA)
-    seen, after = everything(backend.crm, cursor)
+    seen, after = fetch_all_changes(backend.crm, cursor)
     (mine,) = [one for one in seen if one.key == ONE.key]
-    assert (mine.status, mine.owner) == ("Working", MARA)
+    assert (mine.crm_status, mine.owner) == ("Working", MARA)
     backend.rep_changes(ONE.key, "Done", "")
-    later, _ = everything(backend.crm, after)
+    later, _ = fetch_all_changes(backend.crm, after)
     (mine,) = [one for one in later if one.key == ONE.key]
-    assert (mine.status, mine.owner) == ("Done", "")
+    assert (mine.crm_status, mine.owner) == ("Done", "")
 
 
 def test_many_changes_come_page_by_page_and_none_is_left_out(backend: Backend) -> None:
     assert backend.rep_changes is not None
     keys = [f"abc-lead-{n}" for n in range(7)]
     people = [Person(f"p{n}@people.example") for n in range(7)]
-    backend.crm.put([replace(ONE, key=key, person=who) for key, who in zip(keys, people, strict=True)], NOW)
+    backend.crm.upsert(
+        [replace(ONE, key=key, person=person) for key, person in zip(keys, people, strict=True)], NOW
+    )
     for key in keys:
         backend.rep_changes(key, "Working", MARA)
-    seen, _ = everything(backend.crm, limit=3)
-    assert {one.key for one in seen if one.status == "Working"} == set(keys)
+    seen, _ = fetch_all_changes(backend.crm, limit=3)
+    assert {one.key for one in seen if one.crm_status == "Working"} == set(keys)
 
 
-def test_a_set_up_that_works_has_no_faults(backend: Backend) -> None:
+def test_a_setup_that_works_has_no_problems(backend: Backend) -> None:
     assert list(backend.crm.check(NOW)) == []
 
 
-def test_the_owner_is_set_by_acceptance_alone(called: Backend) -> None:
-    called.crm.put([ONE], NOW)
-    assert called.crm.look_up([ONE.key])[ONE.key].owner == ""
-    called.crm.put([replace(ONE, stage=Stage.ACCEPTED, owner=MARA)], NOW)
-    assert called.crm.look_up([ONE.key])[ONE.key].owner == MARA
+def test_the_owner_is_set_by_acceptance_alone(remote_backend: Backend) -> None:
+    remote_backend.crm.upsert([ONE], NOW)
+    assert remote_backend.crm.look_up([ONE.key])[ONE.key].owner == ""
+    remote_backend.crm.upsert([replace(ONE, handoff_status=HandoffStatus.ACCEPTED, owner=MARA)], NOW)
+    assert remote_backend.crm.look_up([ONE.key])[ONE.key].owner == MARA
 
 
-def test_a_rep_whom_the_crm_does_not_know_is_said_and_stops_nothing(called: Backend) -> None:
-    (receipt,) = called.crm.put([replace(ONE, stage=Stage.ACCEPTED, owner="gone@house.example")], NOW)
-    assert isinstance(receipt, Written)
+def test_a_rep_whom_the_crm_does_not_know_is_noted_and_stops_nothing(remote_backend: Backend) -> None:
+    (receipt,) = remote_backend.crm.upsert(
+        [replace(ONE, handoff_status=HandoffStatus.ACCEPTED, owner="gone@house.example")], NOW
+    )
+    assert isinstance(receipt, Accepted)
     assert "owner was not set" in receipt.note
 
 
-def test_a_record_that_the_crm_had_before_us_is_taken_not_doubled(called: Backend) -> None:
-    match called.double:
+def test_a_record_that_the_crm_had_before_us_is_linked_not_duplicated(remote_backend: Backend) -> None:
+    match remote_backend.double:
         case SalesforceDouble() as org:
-            known = org.add_lead(LastName="Neil", Company="Souza", Email=ANA.email)
+            existing_id = org.add_lead(LastName="Neil", Company="Souza", Email=ANA.email)
         case HubSpotDouble() as account:
-            known = account.add_contact(email=ANA.email)
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert receipt == Written(known)
-    assert called.held(ONE.key) == 1
+            existing_id = account.add_contact(email=ANA.email)
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert receipt == Accepted(existing_id)
+    assert remote_backend.held(ONE.key) == 1
 
 
-def test_a_record_whose_id_we_were_told_is_taken_by_it(called: Backend) -> None:
-    match called.double:
+def test_a_record_whose_crm_id_we_have_is_linked_by_it(remote_backend: Backend) -> None:
+    match remote_backend.double:
         case SalesforceDouble() as org:
-            known = org.add_lead(LastName="Neil", Company="Souza")
+            existing_id = org.add_lead(LastName="Neil", Company="Souza")
         case HubSpotDouble() as account:
-            known = account.add_contact(firstname="Ana")
-    (receipt,) = called.crm.put([replace(ONE, person=replace(ANA, known_as=known))], NOW)
-    assert receipt == Written(known)
+            existing_id = account.add_contact(firstname="Ana")
+    (receipt,) = remote_backend.crm.upsert([replace(ONE, person=replace(ANA, crm_id=existing_id))], NOW)
+    assert receipt == Accepted(existing_id)
 
 
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_broken_answer_is_a_doubt_that_looking_up_settles(
-    called: Backend, status: int, after: bool
+def test_a_broken_answer_is_unknown_until_it_is_looked_up(
+    remote_backend: Backend, status: int, after: bool
 ) -> None:
-    assert called.double is not None
-    called.double.tell(Fault(what="status", status=status, after=after, body="<html>no</html>"))
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert isinstance(receipt, Unclear)
-    assert bool(called.crm.look_up([ONE.key])) is after
-    assert isinstance(called.crm.put([ONE], NOW)[0], Written)
-    assert called.held(ONE.key) == 1
+    assert remote_backend.double is not None
+    remote_backend.double.add_fault(Fault(what="status", status=status, after=after, body="<html>no</html>"))
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(receipt, Unknown)
+    assert bool(remote_backend.crm.look_up([ONE.key])) is after
+    assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
+    assert remote_backend.held(ONE.key) == 1
 
 
 @pytest.mark.parametrize("what", ["reset", "hang"])
 @pytest.mark.parametrize("after", [False, True])
-def test_no_answer_at_all_is_a_doubt_too(called: Backend, what: str, after: bool) -> None:
-    assert called.double is not None
-    called.double.tell(Fault(what=what, after=after, seconds=0.8))
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert isinstance(receipt, Unclear)
-    assert isinstance(called.crm.put([ONE], NOW)[0], Written)
-    assert called.held(ONE.key) == 1
+def test_no_answer_at_all_is_unknown_too(remote_backend: Backend, what: str, after: bool) -> None:
+    assert remote_backend.double is not None
+    remote_backend.double.add_fault(Fault(what=what, after=after, seconds=0.8))
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(receipt, Unknown)
+    assert isinstance(remote_backend.crm.upsert([ONE], NOW)[0], Accepted)
+    assert remote_backend.held(ONE.key) == 1
 
 
-def test_too_many_calls_stop_all_of_them_until_the_crm_said(called: Backend) -> None:
-    assert called.double is not None
+def test_too_many_calls_stop_all_of_them_until_the_crm_allows_more(remote_backend: Backend) -> None:
+    assert remote_backend.double is not None
     body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]
-    called.double.tell(Fault(what="status", status=429, headers=(("Retry-After", "30"),), body=body))
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert isinstance(receipt, NotWritten)
-    assert receipt.stops
+    remote_backend.double.add_fault(
+        Fault(what="status", status=429, headers=(("Retry-After", "30"),), body=body)
+    )
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(receipt, NotSent)
+    assert receipt.blocks_all
     assert receipt.retry_at is not None
     assert receipt.retry_at >= NOW + timedelta(seconds=30)
-    assert called.held(ONE.key) == 0
+    assert remote_backend.held(ONE.key) == 0
 
 
-def test_a_field_that_nobody_made_stops_all_and_is_named(called: Backend) -> None:
-    match called.double:
+def test_a_field_that_nobody_made_stops_all_and_is_named(remote_backend: Backend) -> None:
+    match remote_backend.double:
         case SalesforceDouble() as org:
-            del org.fields["Nurture_Status__c"]
+            del org.fields["Nurture_Handoff_Status__c"]
         case HubSpotDouble() as account:
-            account.properties.remove("nurture_status")
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert isinstance(receipt, NotWritten)
-    assert receipt.stops
-    (told,) = called.crm.check(NOW)
-    assert "urture_" in told
-    assert "tatus" in told
+            account.properties.remove("nurture_handoff_status")
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(receipt, NotSent)
+    assert receipt.blocks_all
+    (problem,) = remote_backend.crm.check(NOW)
+    assert "urture_" in problem
+    assert "tatus" in problem
 
 
-def test_a_key_that_is_not_unique_is_told_before_anything_is_doubled(called: Backend) -> None:
-    called.double.unique = False  # type: ignore[union-attr]
-    (told,) = called.crm.check(NOW)
-    assert "unique" in told
+def test_a_key_that_is_not_unique_is_found_before_anything_is_duplicated(remote_backend: Backend) -> None:
+    remote_backend.double.unique = False  # type: ignore[union-attr]
+    (problem,) = remote_backend.crm.check(NOW)
+    assert "unique" in problem
 
 
-def test_what_the_crm_will_never_take_is_refused_with_a_remedy(called: Backend) -> None:
-    match called.double:
+def test_what_the_crm_will_never_take_is_refused_with_a_remedy(remote_backend: Backend) -> None:
+    match remote_backend.double:
         case SalesforceDouble() as org:
             org.duplicate_rule = True
             org.add_lead(LastName="N", Company="S", Email=ANA.email, IsConverted=True)
         case HubSpotDouble() as account:
             account.add_contact(email=ANA.email, nurture_key="abc-lead-1")
-    (receipt,) = called.crm.put([ONE], NOW)
-    assert isinstance(receipt, Refused)
-    assert "erge" in receipt.why
+    (receipt,) = remote_backend.crm.upsert([ONE], NOW)
+    assert isinstance(receipt, Rejected)
+    assert "erge" in receipt.reason
 
 
-def test_a_crm_that_is_not_there_is_told_and_stops_all() -> None:
+def test_a_crm_that_cannot_be_reached_stops_all() -> None:
     for crm in (
         SalesforceCrm("http://127.0.0.1:9", CONSUMER_KEY, SecretStr(CONSUMER_SECRET)),
         HubSpotCrm(SecretStr(TOKEN), url="http://127.0.0.1:9"),
     ):
-        (receipt,) = crm.put([ONE], NOW)
-        assert isinstance(receipt, NotWritten)
-        assert receipt.stops
-        with pytest.raises(CrmDown, match="cannot be reached"):
-            crm.changes("", 10, NOW)
+        (receipt,) = crm.upsert([ONE], NOW)
+        assert isinstance(receipt, NotSent)
+        assert receipt.blocks_all
+        with pytest.raises(CrmUnavailable, match="cannot be reached"):
+            crm.fetch_changes("", 10, NOW)
         crm.close()
 
 
 def test_no_secret_and_no_lead_stands_in_logs_errors_or_names(
-    called: Backend, caplog: pytest.LogCaptureFixture
+    remote_backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert called.double is not None
+    assert remote_backend.double is not None
     caplog.set_level(logging.DEBUG)
-    called.double.tell(Fault(what="status", status=400, body={"message": ANA.email}), Fault(what="expire"))
-    told = [repr(called.crm), *map(repr, called.crm.put([ONE, ONE], NOW))]
+    remote_backend.double.add_fault(
+        Fault(what="status", status=400, body={"message": ANA.email}), Fault(what="expire")
+    )
+    texts = [repr(remote_backend.crm), *map(repr, remote_backend.crm.upsert([ONE, ONE], NOW))]
     try:
-        called.crm.look_up([ONE.key])
-    except CrmDown as down:
-        told.append(repr(down))
+        remote_backend.crm.look_up([ONE.key])
+    except CrmUnavailable as down:
+        texts.append(repr(down))
     for secret in (CONSUMER_SECRET, TOKEN, ANA.email, "Souza", ".token"):
         assert secret not in caplog.text
-        assert secret not in "".join(told)
+        assert secret not in "".join(texts)
 
 
-def test_salesforces_token_is_renewed_when_it_expires_and_hubspots_is_asked_for(called: Backend) -> None:
-    called.crm.put([ONE], NOW)
-    assert called.double is not None
-    called.double.expire()
-    (receipt,) = called.crm.put([replace(ONE, stage=Stage.EXPIRED)], NOW)
-    if isinstance(called.double, SalesforceDouble):
-        assert isinstance(receipt, Written)
+def test_salesforces_token_is_renewed_when_it_expires_and_hubspots_must_be_replaced(
+    remote_backend: Backend,
+) -> None:
+    remote_backend.crm.upsert([ONE], NOW)
+    assert remote_backend.double is not None
+    remote_backend.double.expire()
+    (receipt,) = remote_backend.crm.upsert([replace(ONE, handoff_status=HandoffStatus.EXPIRED)], NOW)
+    if isinstance(remote_backend.double, SalesforceDouble):
+        assert isinstance(receipt, Accepted)
     else:
-        assert isinstance(receipt, NotWritten)
-        assert receipt.stops
-        assert "NURTURE_HUBSPOT_TOKEN" in receipt.why
+        assert isinstance(receipt, NotSent)
+        assert receipt.blocks_all
+        assert "NURTURE_HUBSPOT_TOKEN" in receipt.reason
 
 
 def test_a_wrong_salesforce_secret_names_the_settings() -> None:
     with SalesforceDouble() as double:
         crm = SalesforceCrm(double.url, CONSUMER_KEY, SecretStr("wrong"))
-        with pytest.raises(CrmDown, match="NURTURE_SALESFORCE_SECRET") as raised:
+        with pytest.raises(CrmUnavailable, match="NURTURE_SALESFORCE_SECRET") as raised:
             crm.check(NOW)
         crm.close()
     assert "wrong" not in str(raised.value)
@@ -347,11 +371,11 @@ def test_a_wrong_salesforce_secret_names_the_settings() -> None:
 def test_a_deal_that_is_won_after_the_lead_was_converted_is_seen_with_its_amount() -> None:
     with SalesforceDouble() as org:
         crm = SalesforceCrm(org.url, CONSUMER_KEY, SecretStr(CONSUMER_SECRET))
-        crm.put([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
-        _, cursor = everything(crm)
-        org.convert(org.by_key(ONE.key)[0]["Id"], won=True, amount=12_000.0, closed_on="2026-03-09")
-        org.complete_task(org.by_key("abc-lead-8")[0]["Id"], "2026-03-08T10:00:00.000+0000")
-        seen, cursor = everything(crm, cursor)
+        crm.upsert([ONE, replace(ONE, key="abc-lead-8", person=Person("b@people.example"))], NOW)
+        _, cursor = fetch_all_changes(crm)
+        org.convert(org.find_by_key(ONE.key)[0]["Id"], won=True, amount=12_000.0, closed_on="2026-03-09")
+        org.complete_task(org.find_by_key("abc-lead-8")[0]["Id"], "2026-03-08T10:00:00.000+0000")
+        seen, cursor = fetch_all_changes(crm, cursor)
         mine = {one.key: one for one in seen}
         assert (mine[ONE.key].closing, mine[ONE.key].amount) == ("won", 12_000.0)
         assert mine[ONE.key].closed_at == datetime(2026, 3, 9, tzinfo=UTC)
@@ -362,56 +386,58 @@ def test_a_deal_that_is_won_after_the_lead_was_converted_is_seen_with_its_amount
 def test_a_customer_of_hubspots_is_seen_as_won_with_its_amount() -> None:
     with HubSpotDouble() as account:
         crm = HubSpotCrm(SecretStr(TOKEN), url=account.url)
-        crm.put([ONE], NOW)
+        crm.upsert([ONE], NOW)
         (id_,) = account.contacts
         closed = {"recent_deal_amount": "900.5", "recent_deal_close_date": "2026-03-09T00:00:00Z"}
         account.change(id_, lifecyclestage="customer", notes_last_contacted="2026-03-08T10:00:00Z", **closed)
-        ((seen,), _) = everything(crm)
+        ((seen,), _) = fetch_all_changes(crm)
         assert (seen.closing, seen.amount, seen.closed_at) == ("won", 900.5, datetime(2026, 3, 9, tzinfo=UTC))
         assert seen.touched_at == datetime(2026, 3, 8, 10, tzinfo=UTC)
         crm.close()
 
 
-def test_hubspots_search_may_be_behind_and_still_nothing_is_doubled() -> None:
+def test_hubspots_search_may_be_behind_and_still_nothing_is_duplicated() -> None:
     with HubSpotDouble() as account:
         crm = HubSpotCrm(SecretStr(TOKEN), url=account.url)
-        crm.put([ONE], NOW)
+        crm.upsert([ONE], NOW)
         account.behind = set(account.contacts)
-        assert isinstance(crm.put([ONE], NOW)[0], Written)
+        assert isinstance(crm.upsert([ONE], NOW)[0], Accepted)
         assert len(account.contacts) == 1
         crm.close()
 
 
 def test_a_file_is_published_that_a_worker_left_unfinished(tmp_path: Path) -> None:
-    CsvFolder(tmp_path).put([ONE], NOW)
+    CsvFolderCrm(tmp_path).upsert([ONE], NOW)
     done = tmp_path / "out" / "handoffs-000001.csv"
     done.rename(tmp_path / "out" / ".000001.csv.part")
-    assert CsvFolder(tmp_path).look_up([ONE.key])[ONE.key].stage == "offered"
+    assert CsvFolderCrm(tmp_path).look_up([ONE.key])[ONE.key].handoff_status == "offered"
     assert done.exists()
 
 
 def test_a_file_whose_list_was_never_written_counts_for_nothing(tmp_path: Path) -> None:
-    CsvFolder(tmp_path).put([ONE], NOW)
-    (tmp_path / ".told" / "000001.csv").rename(tmp_path / ".told" / ".000001.csv.part")
+    CsvFolderCrm(tmp_path).upsert([ONE], NOW)
+    (tmp_path / ".sent" / "000001.csv").rename(tmp_path / ".sent" / ".000001.csv.part")
     (tmp_path / "out" / "handoffs-000001.csv").rename(tmp_path / "out" / ".000001.csv.part")
-    assert CsvFolder(tmp_path).look_up([ONE.key]) == {}
-    assert isinstance(CsvFolder(tmp_path).put([ONE], NOW)[0], Written)
+    assert CsvFolderCrm(tmp_path).look_up([ONE.key]) == {}
+    assert isinstance(CsvFolderCrm(tmp_path).upsert([ONE], NOW)[0], Accepted)
     assert [path.name for path in (tmp_path / "out").glob("*.csv")] == ["handoffs-000001.csv"]
 
 
-def test_lines_that_cannot_be_read_are_told_and_the_file_is_put_aside(tmp_path: Path) -> None:
+def test_lines_that_cannot_be_read_are_reported_and_the_file_is_archived(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_text("lead,outcome,amount\n7,won,1.234\n8,won,99.50\n", "utf-8")
-    crm = CsvFolder(tmp_path)
-    page = crm.changes("", 10, NOW)
-    assert [(one.key, one.amount) for one in page.seen] == [("8", 99.5)]
-    assert page.faults == ["a.csv, line 2: '1.234' is not an amount without doubt; write it as 1234.50"]
-    assert crm.changes(page.cursor, 10, NOW).cursor == ""
-    assert [path.name for path in (tmp_path / "in" / "read").iterdir()] == ["a.csv"]
+    crm = CsvFolderCrm(tmp_path)
+    page = crm.fetch_changes("", 10, NOW)
+    assert [(one.key, one.amount) for one in page.records] == [("8", 99.5)]
+    assert page.problems == ["a.csv, line 2: '1.234' is not an amount without doubt; write it as 1234.50"]
+    assert crm.fetch_changes(page.cursor, 10, NOW).cursor == ""
+    assert [path.name for path in (tmp_path / "in" / "processed").iterdir()] == ["a.csv"]
 
 
 def test_what_a_lead_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
-    CsvFolder(tmp_path).put([replace(ONE, person=Person(company='=HYPERLINK("x")', phone="+49 30 1"))], NOW)
+    CsvFolderCrm(tmp_path).upsert(
+        [replace(ONE, person=Person(company='=HYPERLINK("x")', phone="+49 30 1"))], NOW
+    )
     with (tmp_path / "out" / "handoffs-000001.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     assert (row["company"], row["phone"]) == ('\'=HYPERLINK("x")', "+49 30 1")
@@ -422,5 +448,5 @@ def test_a_file_that_is_still_being_written_is_left_alone(tmp_path: Path) -> Non
     file = tmp_path / "in" / "a.csv"
     file.write_text("lead,outcome\n7,won\n", "utf-8")
     written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-    assert CsvFolder(tmp_path).changes("", 10, written + timedelta(seconds=1)).seen == ()
-    assert len(CsvFolder(tmp_path).changes("", 10, written + timedelta(seconds=6)).seen) == 1
+    assert CsvFolderCrm(tmp_path).fetch_changes("", 10, written + timedelta(seconds=1)).records == ()
+    assert len(CsvFolderCrm(tmp_path).fetch_changes("", 10, written + timedelta(seconds=6)).records) == 1

@@ -15,9 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.mail.providers.base import Accepted, Provider, Rejected
-from nurture.mail.providers.maildir import Mailbox
-from nurture.mail.providers.sendgrid.provider import SendGrid
-from nurture.mail.providers.smtp.provider import SMTP
+from nurture.mail.providers.maildir import MaildirProvider
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
+from nurture.mail.providers.smtp.provider import SmtpProvider
 from nurture.mail.rendering.render import Address
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.doubles.smtp import smtp_server
@@ -44,12 +44,12 @@ class Backend:
 
 
 @contextmanager
-def mailbox(folder: Path) -> Iterator[Backend]:
+def maildir(folder: Path) -> Iterator[Backend]:
     def delivered() -> list[EmailMessage]:
         files = sorted((folder / "new").iterdir())
         return [message_from_bytes(file.read_bytes(), policy=policy.default) for file in files]
 
-    yield Backend(Mailbox(folder), delivered, remembers_refs=True)
+    yield Backend(MaildirProvider(folder), delivered, remembers_refs=True)
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def sendgrid(folder: Path) -> Iterator[Backend]:
             return [_as_message(one.body or {}, one.message_id) for one in double.accepted()]
 
         # It has no idempotency key.
-        yield Backend(SendGrid(SecretStr(KEY), url=double.url), delivered, remembers_refs=False)
+        yield Backend(SendGridProvider(SecretStr(KEY), url=double.url), delivered, remembers_refs=False)
 
 
 def _as_message(payload: dict[str, Any], message_id: str) -> EmailMessage:
@@ -87,11 +87,11 @@ def smtp(_folder: Path) -> Iterator[Backend]:
             return [mail.message for mail in double.accepted]
 
         # The protocol has no way to say that a message came before.
-        yield Backend(SMTP(SecretStr(double.url)), delivered, remembers_refs=False)
+        yield Backend(SmtpProvider(SecretStr(double.url)), delivered, remembers_refs=False)
 
 
 BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {
-    "mailbox": mailbox,
+    "maildir": maildir,
     "sendgrid": sendgrid,
     "smtp": smtp,
 }
@@ -118,7 +118,7 @@ def test_each_email_has_its_receipt_in_order(backend: Backend) -> None:
     receipts = backend.provider.send(batch, NOW)
     assert all(isinstance(receipt, Accepted) for receipt in receipts)
     sent_to = {message["Message-ID"]: message["To"] for message in backend.delivered()}
-    ids = [receipt.provider_id for receipt in receipts if isinstance(receipt, Accepted)]
+    ids = [receipt.provider_message_id for receipt in receipts if isinstance(receipt, Accepted)]
     assert [sent_to[provider_id] for provider_id in ids] == [email.to.email for email in batch]
 
 
@@ -151,8 +151,8 @@ def test_a_bad_email_is_rejected_and_the_others_go(backend: Backend) -> None:
     assert len(backend.delivered()) == 2
 
 
-def test_a_batch_larger_than_one_breath_goes_too(backend: Backend) -> None:
-    count = min(2 * backend.provider.at_once + 1, 200)
+def test_a_batch_larger_than_the_concurrency_goes_too(backend: Backend) -> None:
+    count = min(2 * backend.provider.max_concurrency + 1, 200)
     batch = [
         replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)
     ]

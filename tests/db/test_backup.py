@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from nurture.db.backup import back_up
+from nurture.db.backup import create_backup
 from nurture.db.engine import Database
-from nurture.errors import FileUnreadable, NotFound, Refused
+from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.journey.consent.suppression import suppress
-from tests.journey.builders import START, add_lead, make_house
+from tests.journey.builders import START, add_lead, make_context
 
 
 def test_a_backup_holds_what_was_committed_also_in_the_wal(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    add_lead(house, email="mia@people.example")
-    done = back_up(sqlite_db, tmp_path / "kept" / "backup.db")
+    ctx = make_context(sqlite_db, tmp_path)
+    add_lead(ctx, email="mia@people.example")
+    done = create_backup(sqlite_db, tmp_path / "kept" / "backup.db")
     assert done.rows["lead"] == 1
     assert done.revision == "0001_initial"
     assert stat.S_IMODE(done.path.stat().st_mode) == 0o600
@@ -30,13 +30,13 @@ def test_a_backup_holds_what_was_committed_also_in_the_wal(sqlite_db: Database, 
 
 
 def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path)
+    ctx = make_context(sqlite_db, tmp_path)
     stop, written = threading.Event(), threading.Event()
 
     def write() -> None:
         number = 0
         while not stop.is_set():
-            suppress(house, [f"p{number}@people.example"], START)
+            suppress(ctx, [f"p{number}@people.example"], START)
             number += 1
             written.set()
 
@@ -44,7 +44,7 @@ def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> N
     writer.start()
     try:
         assert written.wait(30)
-        done = [back_up(sqlite_db, tmp_path / f"{n}.db") for n in range(5)]
+        done = [create_backup(sqlite_db, tmp_path / f"{n}.db") for n in range(5)]
     finally:
         stop.set()
         writer.join()
@@ -53,29 +53,29 @@ def test_it_is_made_while_others_write(sqlite_db: Database, tmp_path: Path) -> N
     assert counts[0] >= 1
 
 
-def test_it_takes_the_place_of_nothing(sqlite_db: Database, tmp_path: Path) -> None:
+def test_it_replaces_no_other_file(sqlite_db: Database, tmp_path: Path) -> None:
     precious = tmp_path / "precious.db"
     precious.write_text("notes")
-    with pytest.raises(Refused, match="exists"):
-        back_up(sqlite_db, precious)
+    with pytest.raises(InvalidState, match="exists"):
+        create_backup(sqlite_db, precious)
     assert precious.read_text() == "notes"
 
 
 def test_what_is_broken_is_no_backup(sqlite_db: Database, tmp_path: Path) -> None:
-    make_house(sqlite_db, tmp_path)
+    make_context(sqlite_db, tmp_path)
     with sqlite_db.write() as connection:
         connection.exec_driver_sql("CREATE INDEX ix_broken ON address (email)")
-        connection.exec_driver_sql("INSERT INTO address (email, normal) VALUES ('a', 'a'), ('b', 'b')")
+        connection.exec_driver_sql("INSERT INTO address (email, normalized) VALUES ('a', 'a'), ('b', 'b')")
     with closing(sqlite3.connect(str(sqlite_db.url.database))) as plain:
         plain.execute("PRAGMA writable_schema = ON")
         plain.execute(
-            "UPDATE sqlite_schema SET sql = 'CREATE INDEX ix_broken ON address (normal DESC)' "
+            "UPDATE sqlite_schema SET sql = 'CREATE INDEX ix_broken ON address (normalized DESC)' "
             "WHERE name = 'ix_broken'"
         )
         plain.commit()
     sqlite_db.close()
-    with pytest.raises((Refused, FileUnreadable)):
-        back_up(sqlite_db, tmp_path / "backup.db")
+    with pytest.raises((InvalidState, FileUnreadable)):
+        create_backup(sqlite_db, tmp_path / "backup.db")
     assert not (tmp_path / "backup.db").exists()
     assert not list(tmp_path.glob(".backup*"))
 
@@ -83,15 +83,15 @@ def test_what_is_broken_is_no_backup(sqlite_db: Database, tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_used_is_said(sqlite_db: Database, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileUnreadable, match="was not written"):
-        back_up(sqlite_db, tmp_path / "file" / "backup.db")
+        create_backup(sqlite_db, tmp_path / "file" / "backup.db")
 
 
 def test_without_a_database_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'none' / 'nurture.db'}")
     with pytest.raises(NotFound, match="NURTURE_DATABASE_URL"):
-        back_up(database, tmp_path / "backup.db")
+        create_backup(database, tmp_path / "backup.db")
 
 
 def test_on_postgresql_it_says_how(postgres_db: Database, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="pg_dump"):
-        back_up(postgres_db, tmp_path / "backup.db")
+    with pytest.raises(InvalidState, match="pg_dump"):
+        create_backup(postgres_db, tmp_path / "backup.db")

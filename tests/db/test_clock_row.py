@@ -7,26 +7,26 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, select
 
-from nurture.db.clock_row import TOLERANCE, Mode, bind, note, open_mode, virtual_now
+from nurture.db.clock_row import TOLERANCE, Mode, advance_to, bind_mode, read_mode, read_virtual_now
 from nurture.db.engine import Database
 from nurture.db.tables.core import metadata
-from nurture.errors import ClockWentBackwards, Refused
+from nurture.errors import ClockWentBackwards, InvalidState
 
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def noted(db: Database, now: datetime) -> None:
+def advance(db: Database, now: datetime) -> None:
     with db.write() as connection:
-        note(connection, now)
+        advance_to(connection, now)
 
 
 def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Database) -> None:
-    assert open_mode(db) is None
-    with pytest.raises(Refused, match="nurture admin init"):
-        noted(db, NOON)
-    bind(db, "live", NOON)
-    assert open_mode(db) == "live"
+    assert read_mode(db) is None
+    with pytest.raises(InvalidState, match="nurture admin init"):
+        advance(db, NOON)
+    bind_mode(db, "live", NOON)
+    assert read_mode(db) == "live"
 
 
 @pytest.mark.parametrize(
@@ -39,52 +39,54 @@ def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Datab
 def test_a_database_refuses_the_other_kind_of_time(
     db: Database, first: Mode, second: Mode, said: str
 ) -> None:
-    bind(db, first, NOON)
-    with pytest.raises(Refused, match=said) as refused:
-        bind(db, second, NOON + SECOND)
+    bind_mode(db, first, NOON)
+    with pytest.raises(InvalidState, match=said) as refused:
+        bind_mode(db, second, NOON + SECOND)
     assert db.name in str(refused.value)
-    assert open_mode(db) == first
+    assert read_mode(db) == first
 
 
 def test_binding_again_in_the_same_kind_changes_nothing_but_the_time(db: Database) -> None:
-    bind(db, "virtual", NOON)
-    bind(db, "virtual", NOON + SECOND)
-    assert virtual_now(db) == NOON + SECOND
+    bind_mode(db, "virtual", NOON)
+    bind_mode(db, "virtual", NOON + SECOND)
+    assert read_virtual_now(db) == NOON + SECOND
 
 
 def test_virtual_time_is_remembered_exactly_and_never_goes_back(db: Database) -> None:
-    bind(db, "virtual", NOON)
-    noted(db, NOON + timedelta(microseconds=1))
-    assert virtual_now(db) == NOON + timedelta(microseconds=1)
+    bind_mode(db, "virtual", NOON)
+    advance(db, NOON + timedelta(microseconds=1))
+    assert read_virtual_now(db) == NOON + timedelta(microseconds=1)
     with pytest.raises(ClockWentBackwards, match="already seen 2025-03-30 12:00:00"):
-        noted(db, NOON)
-    assert virtual_now(db) == NOON + timedelta(microseconds=1)
+        advance(db, NOON)
+    assert read_virtual_now(db) == NOON + timedelta(microseconds=1)
 
 
 def test_a_live_clock_may_be_corrected_a_little_but_not_set_back(db: Database) -> None:
-    bind(db, "live", NOON)
-    noted(db, NOON - TOLERANCE)
+    bind_mode(db, "live", NOON)
+    advance(db, NOON - TOLERANCE)
     with pytest.raises(ClockWentBackwards, match="Set the system's clock right"):
-        noted(db, NOON - TOLERANCE - SECOND)
-    noted(db, NOON + timedelta(hours=1))
+        advance(db, NOON - TOLERANCE - SECOND)
+    advance(db, NOON + timedelta(hours=1))
     with pytest.raises(ClockWentBackwards):
-        bind(db, "live", NOON)
+        bind_mode(db, "live", NOON)
 
 
 def test_small_corrections_do_not_add_up(db: Database) -> None:
-    bind(db, "live", NOON)
-    noted(db, NOON - timedelta(minutes=4))
+    bind_mode(db, "live", NOON)
+    advance(db, NOON - timedelta(minutes=4))
     with pytest.raises(ClockWentBackwards):
-        noted(db, NOON - timedelta(minutes=8))
+        advance(db, NOON - timedelta(minutes=8))
 
 
 def test_what_was_done_at_a_time_before_the_last_leaves_nothing_behind(db: Database) -> None:
-    bind(db, "live", NOON)
+    bind_mode(db, "live", NOON)
 
     def import_yesterday() -> None:
         with db.write() as connection:
-            connection.execute(insert(metadata.tables["address"]).values(email="a@example.com", normal="a"))
-            note(connection, NOON - timedelta(days=1))
+            connection.execute(
+                insert(metadata.tables["address"]).values(email="a@example.com", normalized="a")
+            )
+            advance_to(connection, NOON - timedelta(days=1))
 
     with pytest.raises(ClockWentBackwards):
         import_yesterday()
@@ -93,8 +95,8 @@ def test_what_was_done_at_a_time_before_the_last_leaves_nothing_behind(db: Datab
 
 
 def test_a_live_database_has_no_virtual_now(db: Database) -> None:
-    with pytest.raises(Refused, match="no virtual clock"):
-        virtual_now(db)
-    bind(db, "live", NOON)
-    with pytest.raises(Refused, match="no virtual clock"):
-        virtual_now(db)
+    with pytest.raises(InvalidState, match="no virtual clock"):
+        read_virtual_now(db)
+    bind_mode(db, "live", NOON)
+    with pytest.raises(InvalidState, match="no virtual clock"):
+        read_virtual_now(db)

@@ -20,14 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Boolean, Date, Float, Integer, String, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, StatementError
-from sqlalchemy.exc import TimeoutError as AllTaken
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
-from nurture.db.errors import explained
+from nurture.db.errors import raise_database_unusable
 from nurture.db.tables.core import metadata
 from nurture.db.types import Json, UtcDateTime
-from nurture.errors import DatabaseUnusable, traced
+from nurture.errors import DatabaseUnavailable, format_error_chain
 
 pytestmark = pytest.mark.quick
 
@@ -39,7 +39,7 @@ KINDS: dict[str, TypeEngine[Any]] = {
     "yes": Boolean(),
     "day": Date(),
     "at": UtcDateTime(),
-    "said": String(),
+    "text": String(),
     "doc": Json,
 }
 address: Table = metadata.tables["address"]
@@ -68,18 +68,18 @@ def test_every_type_comes_back_as_it_went(db: Database) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_any_text_and_any_moment_come_back(db: Database, data: st.DataObject) -> None:
+def test_any_text_and_any_timestamp_come_back(db: Database, data: st.DataObject) -> None:
     words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-    moments = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones())
-    rows = data.draw(st.lists(st.tuples(words, moments, st.dictionaries(words, words)), max_size=20))
-    sent = [(None, None, None, None, None, at, said, doc) for said, at, doc in rows]
+    timestamps = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.timezones())
+    rows = data.draw(st.lists(st.tuples(words, timestamps, st.dictionaries(words, words)), max_size=20))
+    sent = [(None, None, None, None, None, at, word, doc) for word, at, doc in rows]
     assert back(db, sent) == [(*row[:5], row[5].astimezone(UTC), *row[6:]) for row in sent]
 
 
 def test_a_nul_character_cannot_stop_a_batch(db: Database) -> None:
     row = (1, 1, 1.0, True, None, NOON, "a\0b \\u0000 \\\0", {"k\0": "\0"})
-    ((*_, said, doc),) = back(db, [row])
-    assert said == "a\N{REPLACEMENT CHARACTER}b \\u0000 \\\N{REPLACEMENT CHARACTER}"
+    ((*_, value, doc),) = back(db, [row])
+    assert value == "a\N{REPLACEMENT CHARACTER}b \\u0000 \\\N{REPLACEMENT CHARACTER}"
     assert doc == {"k\N{REPLACEMENT CHARACTER}": "\N{REPLACEMENT CHARACTER}"}
 
 
@@ -92,18 +92,18 @@ def test_thousands_of_rows_go_in_with_one_statement_and_in_order(db: Database) -
     sent = db.rows("sent", {"number": Integer(), "email": String()}, rows)
     with db.write() as connection:
         connection.execute(
-            insert(address).from_select(["email", "normal"], select(sent.c.email, sent.c.email))
+            insert(address).from_select(["email", "normalized"], select(sent.c.email, sent.c.email))
         )
         found = connection.execute(select(address.c.email).order_by(address.c.id)).scalars().all()
     assert found == [email for _, email in rows]
 
 
-def test_moments_sent_in_a_set_are_found_by_comparing_and_sort_as_time_does(db: Database) -> None:
-    moments = [NOON + step * timedelta(microseconds=1) for step in (-1, 0, 1, 10, 999_999)]
-    sent = db.rows("sent", {"at": UtcDateTime()}, [(moment,) for moment in reversed(moments)])
+def test_timestamps_sent_in_a_set_are_found_by_comparing_and_sort_as_time_does(db: Database) -> None:
+    timestamps = [NOON + step * timedelta(microseconds=1) for step in (-1, 0, 1, 10, 999_999)]
+    sent = db.rows("sent", {"at": UtcDateTime()}, [(timestamp,) for timestamp in reversed(timestamps)])
     with db.read() as connection:
-        assert connection.scalars(select(sent.c.at).order_by(sent.c.at)).all() == moments
-        assert connection.scalars(select(sent.c.at).where(sent.c.at <= NOON)).all() == moments[1::-1]
+        assert connection.scalars(select(sent.c.at).order_by(sent.c.at)).all() == timestamps
+        assert connection.scalars(select(sent.c.at).where(sent.c.at <= NOON)).all() == timestamps[1::-1]
 
 
 def test_ids_are_a_set_with_one_column(db: Database) -> None:
@@ -112,34 +112,34 @@ def test_ids_are_a_set_with_one_column(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment",
+    "timestamp",
     [
         NOON.astimezone(timezone(timedelta(hours=-9, minutes=-30))),
         pendulum.instance(NOON).in_timezone("Asia/Kathmandu"),
         pendulum.instance(NOON),
     ],
 )
-def test_a_moment_of_any_zone_is_kept_as_the_same_moment_in_utc(db: Database, moment: datetime) -> None:
+def test_a_timestamp_of_any_zone_is_kept_as_the_same_time_in_utc(db: Database, timestamp: datetime) -> None:
     values = {
-        "facts": {},
+        "fields": {},
         "source": "",
         "zone": "",
         "country": "",
         "engagement": 0,
         "readiness": "",
-        "first_contact_at": moment,
-        "created_at": moment,
-        "updated_at": moment,
+        "first_contact_at": timestamp,
+        "created_at": timestamp,
+        "updated_at": timestamp,
     }
     with db.write() as connection:
         connection.execute(insert(lead).values(values))
         found = connection.execute(select(lead.c.created_at)).scalar_one()
-    ((*_, sent, _, _),) = back(db, [(None, None, None, None, None, moment, None, None)])
+    ((*_, sent, _, _),) = back(db, [(None, None, None, None, None, timestamp, None, None)])
     assert sent == found == NOON
     assert sent.tzinfo is found.tzinfo is UTC
 
 
-def test_a_moment_without_a_zone_is_refused(db: Database) -> None:
+def test_a_timestamp_without_a_zone_is_refused(db: Database) -> None:
     naive = datetime(2025, 3, 30, 12)
     with pytest.raises(ValueError, match="without a zone"):
         db.rows("sent", {"at": UtcDateTime()}, [(naive,)])
@@ -149,7 +149,7 @@ def test_a_moment_without_a_zone_is_refused(db: Database) -> None:
 
 def add(db: Database, email: str) -> None:
     with db.write() as connection:
-        connection.execute(insert(address).values(email=email, normal=email))
+        connection.execute(insert(address).values(email=email, normalized=email))
 
 
 def emails(db: Database) -> list[str]:
@@ -160,7 +160,7 @@ def emails(db: Database) -> list[str]:
 def test_a_write_that_fails_leaves_nothing_behind(db: Database) -> None:
     def half() -> None:
         with db.write() as connection:
-            connection.execute(insert(address).values(email="a@example.com", normal="a@example.com"))
+            connection.execute(insert(address).values(email="a@example.com", normalized="a@example.com"))
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -169,11 +169,8 @@ def test_a_write_that_fails_leaves_nothing_behind(db: Database) -> None:
 
 
 def test_a_read_cannot_write_and_the_connection_can_again_afterwards(db: Database) -> None:
-    with (
-        pytest.raises((DatabaseUnusable, DBAPIError), match=r"(?i)read-?only"),
-        db.read() as connection,
-    ):
-        connection.execute(insert(address).values(email="a@example.com", normal="a"))
+    with pytest.raises((DatabaseUnavailable, DBAPIError), match=r"(?i)read-?only"), db.read() as connection:
+        connection.execute(insert(address).values(email="a@example.com", normalized="a"))
     add(db, "b@example.com")
     assert emails(db) == ["b@example.com"]
 
@@ -186,7 +183,7 @@ def test_of_two_writers_the_second_waits_instead_of_failing(db: Database) -> Non
     done = threading.Event()
     other = threading.Thread(target=second)
     with db.write() as connection:
-        connection.execute(insert(address).values(email="first@example.com", normal="first@example.com"))
+        connection.execute(insert(address).values(email="first@example.com", normalized="first@example.com"))
         other.start()
         waited = db.is_sqlite and not done.wait(0.1)  # PostgreSQL lets both write
     other.join(20)
@@ -209,12 +206,12 @@ def test_many_writers_lose_nothing(db: Database) -> None:
 
 def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
     with db.write() as connection:
-        connection.execute(insert(address).values(email="a@example.com", normal="a"))
+        connection.execute(insert(address).values(email="a@example.com", normalized="a"))
         assert emails(db) == []
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("nurture.db", "not a database URL: 'nurture.db'. Write sqlite:///nurture.db or postgresql"),
         ("", "not a database URL: ''"),
@@ -226,10 +223,10 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
         ),
     ],
 )
-def test_a_url_that_cannot_be_says_what_to_write(url: str, said: str) -> None:
-    with pytest.raises(DatabaseUnusable) as refused:
+def test_a_url_that_cannot_be_says_what_to_write(url: str, message: str) -> None:
+    with pytest.raises(DatabaseUnavailable) as refused:
         Database(url)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "secret" not in str(refused.value)
 
 
@@ -240,10 +237,10 @@ def test_postgresql_is_known_by_each_of_its_names_and_hides_its_password(scheme:
     assert db.name == "postgresql://u:***@db.example/n"
 
 
-def said_by(url: str) -> str:
+def error_text_of(url: str) -> str:
     db = Database(url)
     try:
-        with pytest.raises(DatabaseUnusable) as refused:
+        with pytest.raises(DatabaseUnavailable) as refused:
             emails(db)
     finally:
         db.close()
@@ -252,37 +249,37 @@ def said_by(url: str) -> str:
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
-    assert "Check that its folder exists" in said_by(f"sqlite:///{tmp_path / 'no' / 'nurture.db'}")
+    assert "Check that its folder exists" in error_text_of(f"sqlite:///{tmp_path / 'no' / 'nurture.db'}")
 
 
 def test_a_folder_given_as_the_file(tmp_path: Path) -> None:
-    assert "cannot be opened" in said_by(f"sqlite:///{tmp_path}")
+    assert "cannot be opened" in error_text_of(f"sqlite:///{tmp_path}")
 
 
 def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     (tmp_path / "leads.csv").write_text("email,name\n" * 200)
-    assert "not an SQLite database" in said_by(f"sqlite:///{tmp_path / 'leads.csv'}")
+    assert "not an SQLite database" in error_text_of(f"sqlite:///{tmp_path / 'leads.csv'}")
 
 
 def test_connections_that_are_all_taken_are_a_matter_of_waiting() -> None:
-    with pytest.raises(DatabaseUnusable, match="in a moment"), explained("nurture.db"):
-        raise AllTaken
+    with pytest.raises(DatabaseUnavailable, match="in a moment"), raise_database_unusable("nurture.db"):
+        raise PoolTimeout
 
 
 def test_a_database_without_tables(empty_db: Database) -> None:
-    with pytest.raises(DatabaseUnusable, match="Run `nurture admin upgrade`"):
+    with pytest.raises(DatabaseUnavailable, match="Run `nurture admin upgrade`"):
         emails(empty_db)
 
 
 def test_a_server_that_does_not_answer(tmp_path: Path) -> None:
-    assert "does not answer" in said_by(f"postgresql://postgres@/nurture?host={tmp_path}")
-    assert "does not answer" in said_by("postgresql://postgres:secret@127.0.0.1:1/nurture")
+    assert "does not answer" in error_text_of(f"postgresql://postgres@/nurture?host={tmp_path}")
+    assert "does not answer" in error_text_of("postgresql://postgres:secret@127.0.0.1:1/nurture")
 
 
 def test_a_server_that_knows_no_such_database_or_user(postgres_url: str) -> None:
     place = postgres_url.partition("?")[2]
-    assert "has no such database. Create it" in said_by(f"postgresql://postgres@/nowhere?{place}")
-    assert "does not know this user" in said_by(f"postgresql://nobody@/postgres?{place}")
+    assert "has no such database. Create it" in error_text_of(f"postgresql://postgres@/nowhere?{place}")
+    assert "does not know this user" in error_text_of(f"postgresql://nobody@/postgres?{place}")
 
 
 def test_a_connection_that_the_server_ends(postgres_db: Database) -> None:
@@ -290,7 +287,7 @@ def test_a_connection_that_the_server_ends(postgres_db: Database) -> None:
         with postgres_db.write() as connection:
             connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
-    with pytest.raises(DatabaseUnusable, match="does not answer"):
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
         cut()
     assert emails(postgres_db) == []
 
@@ -316,48 +313,54 @@ def test_a_database_that_may_not_be_written(sqlite_url: str, folder_mode: int, f
         path.chmod(file_mode)
         path.parent.chmod(folder_mode)
         db = Database(f"sqlite:///{path}")
-        with bound_by_permissions(), pytest.raises(DatabaseUnusable, match=r"Check .* folder"):
+        with bound_by_permissions(), pytest.raises(DatabaseUnavailable, match=r"Check .* folder"):
             add(db, "a@example.com")
         db.close()
         path.parent.chmod(0o755)
 
 
-_SAID = "Mia Canary mia@canary.example"
+_SECRET = "Mia Canary mia@canary.example"
 _BROKEN = (
-    "INSERT INTO address (email, normal) VALUES (:said, :said), (:said, :said)",
-    "INSERT INTO address (email, normal) VALUES (:said, NULL)",
+    "INSERT INTO address (email, normalized) VALUES (:secret, :secret), (:secret, :secret)",
+    "INSERT INTO address (email, normalized) VALUES (:secret, NULL)",
     (
-        "INSERT INTO suppression (address_id, act, scope, ref, source, recorded_at) "
-        "VALUES (1, :said, 'global', '', :said, '2026-01-01')"
+        "INSERT INTO suppression (address_id, action, scope, ref, source, recorded_at) "
+        "VALUES (1, :secret, 'global', '', :secret, '2026-01-01')"
     ),
 )
-_CAST = ("SELECT CAST(:said AS jsonb)", "SELECT CAST(:said AS integer)", "SELECT CAST(:said AS timestamptz)")
+_CAST = (
+    "SELECT CAST(:secret AS jsonb)",
+    "SELECT CAST(:secret AS integer)",
+    "SELECT CAST(:secret AS timestamptz)",
+)
 
 
-def _told(database: Database, sql: str) -> str:
+def _error_text(database: Database, sql: str) -> str:
     with pytest.raises(DBAPIError) as failed, database.write() as connection:
-        connection.execute(text(sql), {"said": _SAID})
+        connection.execute(text(sql), {"secret": _SECRET})
     return "".join(traceback.format_exception(failed.value))
 
 
 @pytest.mark.parametrize("sql", _BROKEN)
 def test_no_value_of_a_row_is_in_what_a_broken_constraint_says(db: Database, sql: str) -> None:
-    assert "canary" not in _told(db, sql).lower()
+    assert "canary" not in _error_text(db, sql).lower()
 
 
 @pytest.mark.parametrize("sql", _CAST)
 def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(
     postgres_db: Database, sql: str
 ) -> None:
-    told = _told(postgres_db, sql)
-    assert "canary" not in told.lower()
-    assert "a value does not fit (22" in told
+    error_text = _error_text(postgres_db, sql)
+    assert "canary" not in error_text.lower()
+    assert "a value does not fit (22" in error_text
 
 
-def test_an_index_row_that_is_too_wide_is_told_without_its_value(postgres_db: Database) -> None:
+def test_an_index_row_that_is_too_wide_is_reported_without_its_value(postgres_db: Database) -> None:
     wide = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(3_000))
     with pytest.raises(DBAPIError) as failed, postgres_db.write() as connection:
-        connection.execute(text("INSERT INTO address (email, normal) VALUES ('x', :wide)"), {"wide": wide})
+        connection.execute(
+            text("INSERT INTO address (email, normalized) VALUES ('x', :wide)"), {"wide": wide}
+        )
     assert "54000" in str(failed.value)
     assert wide[:5] not in "".join(traceback.format_exception(failed.value))
 
@@ -372,5 +375,6 @@ def test_a_trace_for_a_log_names_types_and_places_and_no_message() -> None:
     with pytest.raises(KeyError) as failed:
         parse()
     assert re.fullmatch(
-        r"KeyError at test_engine\.py:\d+, from ValueError at test_engine\.py:\d+", traced(failed.value)
+        r"KeyError at test_engine\.py:\d+, from ValueError at test_engine\.py:\d+",
+        format_error_chain(failed.value),
     )

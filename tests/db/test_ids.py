@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.domain.lead import Closing
-from nurture.errors import Refused
+from nurture.errors import InvalidState
 from nurture.journey.accounts import import_file
 from nurture.journey.consent import suppression, suppression_files
 from nurture.journey.engagement import provider_events, signal_files
@@ -22,13 +22,13 @@ from nurture.journey.intake.api import batches, tokens
 from nurture.journey.outcomes import close
 from nurture.journey.outcomes import import_file as outcomes_import_file
 from nurture.outbox import circuit_breakers
-from nurture.outbox.circuit_breakers import Brake
+from nurture.outbox.circuit_breakers import Breaker
 from nurture.reporting import audit, explain
-from nurture.runtime.context import House
-from tests.doubles.events import body_of, event
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, reply_address, take
-from tests.journey.erasure.test_erase import everything_happens
+from nurture.runtime.context import AppContext
+from tests.doubles.sendgrid_events import encode_events, event
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, process_replies, reply_address
+from tests.journey.erasure.test_erase import create_full_history
 from tests.journey.observe import custody, one, rows
 from tests.mail.inbound.replying import mail
 
@@ -39,28 +39,36 @@ SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AN
 
 
 @pytest.fixture
-def house(postgres_db: Database, tmp_path: Path) -> House:
-    house = make_house(postgres_db, tmp_path)
-    house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
-    return house
+def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
+    ctx = make_context(postgres_db, tmp_path)
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
+        "in.example.com",
+        "https://go.example.com",
+        "0badcafe",
+    )
+    return ctx
 
 
 def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, tmp_path: Path) -> None:
     past = text("SELECT setval(oid, :past + oid::bigint) FROM pg_class WHERE relkind = 'S'")
     with postgres_db.write() as connection:
         connection.execute(past, {"past": PAST})
-    house = make_house(postgres_db, tmp_path)
-    house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
-    lead = everything_happens(house, tmp_path)
-    sweep.accept(house, one(house, "SELECT id FROM offer"), NOW + 2 * HOUR)
-    close.close(house, lead, Closing.WON, NOW + 3 * HOUR)
-    tick_at(house, NOW + 4 * HOUR, NOW + DAY)
-    assert custody(house, lead) == ("closed", "won")
-    assert explain.why(house, lead, NOW + DAY).lead_id == lead
-    assert audit.audit(house, NOW + DAY).ok
-    erase.forget(house, str(lead), NOW + 2 * DAY)
+    ctx = make_context(postgres_db, tmp_path)
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
+        "in.example.com",
+        "https://go.example.com",
+        "0badcafe",
+    )
+    lead = create_full_history(ctx, tmp_path)
+    sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + 2 * HOUR)
+    close.close(ctx, lead, Closing.WON, NOW + 3 * HOUR)
+    run_at(ctx, NOW + 4 * HOUR, NOW + DAY)
+    assert custody(ctx, lead) == ("closed", "won")
+    assert explain.explain(ctx, lead, NOW + DAY).lead_id == lead
+    assert audit.run_audit(ctx, NOW + DAY).ok
+    erase.erase_person(ctx, str(lead), NOW + 2 * DAY)
     for table in ("lead", "address", "signal", "message", "offer", "enrollment", "journal"):
-        assert rows(house, f"SELECT min(id) > {PAST} FROM {table}") == [(True,)], table
+        assert rows(ctx, f"SELECT min(id) > {PAST} FROM {table}") == [(True,)], table
 
 
 def _file(folder: Path, name: str, *lines: tuple[object, ...]) -> Path:
@@ -69,16 +77,16 @@ def _file(folder: Path, name: str, *lines: tuple[object, ...]) -> Path:
     return folder / name
 
 
-def bring_everything(house: House, folder: Path) -> None:
+def bring_everything(ctx: AppContext, folder: Path) -> None:
     """Bring in by each way what a system sends again every night, each thing twice in one go."""
     head = ("Id", "Email", "Consent", "Registration Time", "Attended", "Demo Requested")
     lines = [(f"c{n}", f"a{n}@people.example", "Yes", "2026-01-02", "Yes", "Yes") for n in range(20)]
-    intake_import_file.import_file(house, _file(folder, "leads.csv", head, *lines, *lines), NOW, source="crm")
-    told = [(f"c{n}", "visited", "2026-01-03", "x") for n in range(20)]
+    intake_import_file.import_file(ctx, _file(folder, "leads.csv", head, *lines, *lines), NOW, source="crm")
+    file_signals = [(f"c{n}", "visited", "2026-01-03", "x") for n in range(20)]
     signal_files.import_signals(
-        house, _file(folder, "signals.csv", ("lead", "kind", "at", "value"), *told, *told), NOW
+        ctx, _file(folder, "signals.csv", ("lead", "kind", "at", "value"), *file_signals, *file_signals), NOW
     )
-    deeds = [
+    api_signals = [
         {
             "lead": {"external_id": f"c{n}", "source": "crm"},
             "kind": "visited",
@@ -86,60 +94,69 @@ def bring_everything(house: House, folder: Path) -> None:
         }
         for n in range(20)
     ]
-    assert batches.post_signals(house, deeds + deeds, NOW).rejected == []
+    assert batches.post_signals(ctx, api_signals + api_signals, NOW).rejected == []
     items = [{"external_id": f"c{n}", "email": f"a{n}@people.example"} for n in range(20)]
-    batches.post_leads(house, "crm", items + items, "a program", NOW)
+    batches.post_leads(ctx, "crm", items + items, "a program", NOW)
     accounts = [(f"k{n}", f"Company {n}", f"k{n}.example") for n in range(5)]
     file = _file(folder, "accounts.csv", ("id", "name", "domain"), *accounts)
-    import_file.import_accounts(house, file, NOW)
+    import_file.import_accounts(ctx, file, NOW)
     lost = [(f"c{n}", "lost", "2026-01-04", "price") for n in range(5)]
     file = _file(folder, "outcomes.csv", ("lead", "outcome", "date", "reason"), *lost, *lost)
-    assert outcomes_import_file.import_outcomes(house, file, NOW).bad == 0
+    assert outcomes_import_file.import_outcomes(ctx, file, NOW).rejected == 0
     gone = [(f"s{n}@people.example",) for n in range(5)]
-    suppression_files.import_suppressions(house, _file(folder, "stop.csv", ("email",), *gone, *gone), NOW)
-    suppression.suppress(house, ["s1@people.example"], NOW)
-    with house.database.write() as connection:
-        circuit_breakers.put(
-            house.database, connection, Brake("provider", "sendgrid", "it is down", NOW, NOW + HOUR)
+    suppression_files.import_suppressions(ctx, _file(folder, "stop.csv", ("email",), *gone, *gone), NOW)
+    suppression.suppress(ctx, ["s1@people.example"], NOW)
+    with ctx.database.write() as connection:
+        circuit_breakers.trip(
+            ctx.database, connection, Breaker("provider", "sendgrid", "it is down", NOW, NOW + HOUR)
         )
 
 
-def _mail_comes(house: House, body: bytes, reply: bytes) -> None:
+def _mail_comes(ctx: AppContext, body: bytes, reply: bytes) -> None:
     for _ in range(2):
-        provider_events.receive(house, provider_events.SENDGRID, body, NOW)
-    provider_events.apply(house, NOW)
-    take(house, reply, reply)
+        provider_events.receive(ctx, provider_events.SENDGRID, body, NOW)
+    provider_events.apply_pending(ctx, NOW)
+    process_replies(ctx, reply, reply)
 
 
-def test_what_comes_in_again_uses_no_id(house: House, tmp_path: Path) -> None:
-    lead = add_lead(house, title="Head", email="mia@people.example")
-    tick_at(house, START, START + 2 * HOUR, SENT)
-    key: str = one(house, "SELECT send_key FROM message WHERE lead_id = :id", id=lead)
-    body = body_of([event("delivered", f"0badcafe:{key}", SENT, email="mia@people.example")] * 2)
-    reply = mail("Thank you", to=reply_address(house, tmp_path), sender="Mia <mia@people.example>")
-    tokens.create(house, "website", ["signals:write"], NOW)
-    bring_everything(house, tmp_path)
-    _mail_comes(house, body, reply)
+def test_what_comes_in_again_uses_no_id(ctx: AppContext, tmp_path: Path) -> None:
+    lead = add_lead(ctx, title="Head", email="mia@people.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    key: str = one(ctx, "SELECT send_key FROM message WHERE lead_id = :id", id=lead)
+    body = encode_events([event("delivered", f"0badcafe:{key}", SENT, email="mia@people.example")] * 2)
+    reply = mail("Thank you", to=reply_address(ctx, tmp_path), sender="Mia <mia@people.example>")
+    tokens.create_token(ctx, "website", ["signals:write"], NOW)
+    bring_everything(ctx, tmp_path)
+    _mail_comes(ctx, body, reply)
 
-    before = dict(rows(house, _SEQUENCES))
-    bring_everything(house, tmp_path)
-    _mail_comes(house, body, reply)
-    with pytest.raises(Refused, match="website"):
-        tokens.create(house, "website", ["signals:write"], NOW)
-    after = dict(rows(house, _SEQUENCES))
-    filled = ("signal", "outcome_told", "raw_batch", "mail_event", "reply", "brake", "api_token", "account")
+    before = dict(rows(ctx, _SEQUENCES))
+    bring_everything(ctx, tmp_path)
+    _mail_comes(ctx, body, reply)
+    with pytest.raises(InvalidState, match="website"):
+        tokens.create_token(ctx, "website", ["signals:write"], NOW)
+    after = dict(rows(ctx, _SEQUENCES))
+    filled = (
+        "signal",
+        "outcome_report",
+        "raw_batch",
+        "provider_event",
+        "reply",
+        "circuit_breaker",
+        "api_token",
+        "account",
+    )
     assert {f"{table}_id_seq" for table in filled} <= set(before)
     assert after.pop("import_file_id_seq") == before.pop("import_file_id_seq") + 1  # a row a run
     assert after == before
     for sequence, newest in after.items():
-        assert one(house, f"SELECT max(id) FROM {sequence.removesuffix('_id_seq')}") == newest, sequence
+        assert one(ctx, f"SELECT max(id) FROM {sequence.removesuffix('_id_seq')}") == newest, sequence
 
 
-def test_leads_that_find_no_rep_with_room_use_no_id(house: House, tmp_path: Path) -> None:
+def test_leads_that_find_no_rep_with_room_use_no_id(ctx: AppContext, tmp_path: Path) -> None:
     for _ in range(40):
-        add_lead(house, title="x", demo_requested=True)
-    tick_at(house, START)
-    newest: Any = one(house, "SELECT max(id) FROM offer")
-    tick_at(house, START + HOUR, START + 2 * HOUR)
-    assert one(house, "SELECT count(*) FROM custody WHERE kind = 'queue' AND ref = 'hand-off'") > 0
-    assert one(house, "SELECT last_value FROM pg_sequences WHERE sequencename = 'offer_id_seq'") == newest
+        add_lead(ctx, title="x", demo_requested=True)
+    run_at(ctx, START)
+    newest: Any = one(ctx, "SELECT max(id) FROM offer")
+    run_at(ctx, START + HOUR, START + 2 * HOUR)
+    assert one(ctx, "SELECT count(*) FROM custody WHERE kind = 'queue' AND ref = 'hand-off'") > 0
+    assert one(ctx, "SELECT last_value FROM pg_sequences WHERE sequencename = 'offer_id_seq'") == newest

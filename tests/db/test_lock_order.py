@@ -18,21 +18,21 @@ from nurture.db.engine import Database
 from nurture.db.locks import _FIRST, Lock, acquire
 from nurture.domain.lead import Closing
 from nurture.journey.consent import opt_in, suppression
-from nurture.journey.consent.suppression import EVERYTHING
+from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.engagement import signals
 from nurture.journey.erasure import erase
 from nurture.journey.handoff import follow_up, reassign, responses, sweep
 from nurture.journey.intake.api import batches
 from nurture.journey.intake.import_file import import_file
-from nurture.journey.leads.changeset import hold
+from nurture.journey.leads.changeset import lock_leads
 from nurture.journey.outcomes import close, outcomes
-from nurture.journey.outcomes.outcomes import Telling
-from nurture.runtime.context import House
+from nurture.journey.outcomes.outcomes import OutcomeReport
+from nurture.runtime.context import AppContext
 from tests.db.test_ids import bring_everything
-from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
+from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW
-from tests.journey.erasure.test_erase import everything_happens
-from tests.journey.intake.lead_files import row, saved
+from tests.journey.erasure.test_erase import create_full_history
+from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, one, rows
 
 WAITING = (
@@ -82,11 +82,7 @@ class Order:
 @contextmanager
 def watched(database: Database) -> Iterator[Order]:
     order = Order()
-    listeners = [
-        ("before_cursor_execute", order.executes),
-        ("commit", order.ends),
-        ("rollback", order.ends),
-    ]
+    listeners = [("before_cursor_execute", order.executes), ("commit", order.ends), ("rollback", order.ends)]
     for name, listener in listeners:
         event.listen(database.engine, name, listener)
     yield order
@@ -95,70 +91,72 @@ def watched(database: Database) -> Iterator[Order]:
 
 
 @pytest.fixture
-def house(postgres_db: Database, tmp_path: Path) -> House:
-    rules = tiny_rules()
+def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
+    rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] += (
         "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     )
     rules["sending.yaml"] = "default: {per_hour: 1000}\n"
-    house = make_house(postgres_db, tmp_path, rules=rules)
-    house.reply_domain, house.base_url, house.origin = "in.example.com", "https://go.example.com", "0badcafe"
-    return house
+    ctx = make_context(postgres_db, tmp_path, rules=rules)
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
+        "in.example.com",
+        "https://go.example.com",
+        "0badcafe",
+    )
+    return ctx
 
 
-def test_what_is_against_the_order_is_seen(house: House) -> None:
-    leads = [add_lead(house) for _ in range(2)]
-    with watched(house.database) as order:
-        with house.database.write() as connection:
-            hold(house.database, connection, leads)
-            hold(house.database, connection, leads[:1])
+def test_what_is_against_the_order_is_seen(ctx: AppContext) -> None:
+    leads = [add_lead(ctx) for _ in range(2)]
+    with watched(ctx.database) as order:
+        with ctx.database.write() as connection:
+            lock_leads(ctx.database, connection, leads)
+            lock_leads(ctx.database, connection, leads[:1])
         assert order.wrong == []
-        with house.database.write() as connection:
-            hold(house.database, connection, leads[1:])
-            hold(house.database, connection, leads[:1])
-            acquire(house.database, connection, Lock.INTAKE)
-        with house.database.write() as connection:
-            acquire(house.database, connection, Lock.SIGNALS)
-            acquire(house.database, connection, Lock.EVENTS)
+        with ctx.database.write() as connection:
+            lock_leads(ctx.database, connection, leads[1:])
+            lock_leads(ctx.database, connection, leads[:1])
+            acquire(ctx.database, connection, Lock.INTAKE)
+        with ctx.database.write() as connection:
+            acquire(ctx.database, connection, Lock.SIGNALS)
+            acquire(ctx.database, connection, Lock.EVENTS)
     assert len(order.wrong) == 3
 
 
-def test_what_all_do_keeps_to_the_order(house: House, tmp_path: Path) -> None:
-    with watched(house.database) as order:
-        lead = everything_happens(house, tmp_path)
-        bring_everything(house, tmp_path)
-        tick_at(house, NOW + 2 * HOUR)
-        given, back, other, *_ = [
-            id_ for (id_,) in rows(house, "SELECT id FROM offer WHERE state = 'offered'")
-        ]
-        sweep.accept(house, given, NOW + 3 * HOUR)
+def test_what_all_do_keeps_to_the_order(ctx: AppContext, tmp_path: Path) -> None:
+    with watched(ctx.database) as order:
+        lead = create_full_history(ctx, tmp_path)
+        bring_everything(ctx, tmp_path)
+        run_at(ctx, NOW + 2 * HOUR)
+        given, back, other, *_ = [id_ for (id_,) in rows(ctx, "SELECT id FROM offer WHERE state = 'offered'")]
+        sweep.accept(ctx, given, NOW + 3 * HOUR)
         lead_of = "SELECT lead_id FROM offer WHERE id = :id"
-        follow_up.followed_up(house, one(house, lead_of, id=given), "call", NOW + 3 * HOUR)
-        responses.reject(house, back, "bad-fit", NOW + 3 * HOUR)
-        rep = one(house, "SELECT rep FROM offer WHERE id = :id", id=other)
-        reassign.reassign(house, other, {"ana": "ben", "ben": "ana"}[rep], NOW + 3 * HOUR, anyway=True)
-        told = [Telling(one(house, lead_of, id=id_), Closing.WON, NOW, 5.0) for id_ in (other, given)]
-        outcomes.tell(house, told, "crm", NOW + 4 * HOUR)
-        policy = tiny_rules()["sales/policy.yaml"].replace("accept_within: 1 day", "accept_within: 2 days")
+        follow_up.record_follow_up(ctx, one(ctx, lead_of, id=given), "call", NOW + 3 * HOUR)
+        responses.reject(ctx, back, "bad-fit", NOW + 3 * HOUR)
+        rep = one(ctx, "SELECT rep FROM offer WHERE id = :id", id=other)
+        reassign.reassign(ctx, other, {"ana": "ben", "ben": "ana"}[rep], NOW + 3 * HOUR, force=True)
+        reports = [OutcomeReport(one(ctx, lead_of, id=id_), Closing.WON, NOW, 5.0) for id_ in (other, given)]
+        outcomes.record_outcomes(ctx, reports, "crm", NOW + 4 * HOUR)
+        policy = sample_rules()["sales/policy.yaml"].replace("accept_within: 1 day", "accept_within: 2 days")
         changed = {"sales/policy.yaml": policy, "sending.yaml": "default: {per_hour: 1000}\n"}
-        publish_approved(house, tiny_rules() | changed, NOW + 5 * HOUR)
-        suppression.suppress(house, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
-        opt_in.opt_in(house, "a7@people.example", EVERYTHING, "asked for it on the phone", NOW + 6 * HOUR)
-        close.close(house, told[1].lead_id, Closing.WON, NOW + 6 * HOUR)
-        signals.listen(house, NOW + 6 * HOUR)
-        tick_at(house, NOW + 7 * HOUR, NOW + 2 * DAY)
-        erase.forget(house, str(lead), NOW + 2 * DAY)
+        publish_approved(ctx, sample_rules() | changed, NOW + 5 * HOUR)
+        suppression.suppress(ctx, ["a7@people.example", "new@people.example"], NOW + 5 * HOUR)
+        opt_in.opt_in(ctx, "a7@people.example", ALL_MAIL, "asked for it on the phone", NOW + 6 * HOUR)
+        close.close(ctx, reports[1].lead_id, Closing.WON, NOW + 6 * HOUR)
+        signals.apply_pending_signals(ctx, NOW + 6 * HOUR)
+        run_at(ctx, NOW + 7 * HOUR, NOW + 2 * DAY)
+        erase.erase_person(ctx, str(lead), NOW + 2 * DAY)
     assert order.wrong == []
     assert order.seen == set(Lock) - {Lock.SCHEMA}
 
 
 def _waits(
-    house: House, workers: ThreadPoolExecutor, deed: Callable[[], object], count: int
+    ctx: AppContext, workers: ThreadPoolExecutor, action: Callable[[], object], count: int
 ) -> Future[object]:
-    """Start *deed*, and return once *count* transactions wait for another."""
-    doing = workers.submit(deed)
+    """Start *action*, and return once *count* transactions wait for another."""
+    doing = workers.submit(action)
     until = time.monotonic() + 20
-    while one(house, WAITING) < count:
+    while one(ctx, WAITING) < count:
         assert not doing.done(), doing.result()
         assert time.monotonic() < until
         time.sleep(0.01)
@@ -171,28 +169,26 @@ def workers() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def test_an_import_beside_who_forgets_the_same_lead_waits_for_it(
-    house: House, workers: ThreadPoolExecutor, tmp_path: Path
+def test_an_import_beside_who_erases_the_same_lead_waits_for_it(
+    ctx: AppContext, workers: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    lead = add_lead(house, email="mia@people.example", source="crm", external_id="c1", title="Head")
-    file = saved(tmp_path, [row("mia@people.example", Lead_ID="c1", Company="Quayside")])
-    with house.database.write() as connection:
-        connection.execute(text("LOCK TABLE visit IN SHARE MODE"))  # it has the lead by then
-        forgets = _waits(house, workers, lambda: erase.forget(house, str(lead), NOW), 1)
-        imports = _waits(house, workers, lambda: import_file(house, file, NOW, source="crm"), 2)
-    forgets.result()
+    lead = add_lead(ctx, email="mia@people.example", source="crm", external_id="c1", title="Head")
+    file = write_file(tmp_path, [row("mia@people.example", Lead_ID="c1", Company="Quayside")])
+    with ctx.database.write() as connection:
+        connection.execute(text("LOCK TABLE tracking_request IN SHARE MODE"))  # it has the lead by then
+        erases = _waits(ctx, workers, lambda: erase.erase_person(ctx, str(lead), NOW), 1)
+        imports = _waits(ctx, workers, lambda: import_file(ctx, file, NOW, source="crm"), 2)
+    erases.result()
     imports.result()
-    assert custody(house, lead) == ("closed", "discarded")
-    assert rows(house, "SELECT lead_id <> :lead FROM identity WHERE external_id = 'c1'", lead=lead) == [
-        (True,)
-    ]
-    assert rows(house, "SELECT facts FROM lead WHERE id = :lead", lead=lead) == [({},)]
+    assert custody(ctx, lead) == ("closed", "discarded")
+    assert rows(ctx, "SELECT lead_id <> :lead FROM identity WHERE external_id = 'c1'", lead=lead) == [(True,)]
+    assert rows(ctx, "SELECT fields FROM lead WHERE id = :lead", lead=lead) == [({},)]
 
 
 def test_signals_that_come_twice_at_once_in_another_order_do_not_block_each_other(
-    house: House, workers: ThreadPoolExecutor
+    ctx: AppContext, workers: ThreadPoolExecutor
 ) -> None:
-    add_lead(house, email="mia@people.example")
+    add_lead(ctx, email="mia@people.example")
     items: Sequence[dict[str, object]] = [
         {
             "lead": {"email": "mia@people.example"},
@@ -202,10 +198,10 @@ def test_signals_that_come_twice_at_once_in_another_order_do_not_block_each_othe
         }
         for number in range(900)
     ]
-    with house.database.write() as connection:
+    with ctx.database.write() as connection:
         connection.execute(text("LOCK TABLE signal IN SHARE MODE"))  # both come to the point of writing
-        there = _waits(house, workers, lambda: batches.post_signals(house, items, NOW), 1)
-        back = _waits(house, workers, lambda: batches.post_signals(house, items[::-1], NOW), 2)
+        there = _waits(ctx, workers, lambda: batches.post_signals(ctx, items, NOW), 1)
+        back = _waits(ctx, workers, lambda: batches.post_signals(ctx, items[::-1], NOW), 2)
     there.result()
     back.result()
-    assert one(house, "SELECT count(*) FROM signal") == 900
+    assert one(ctx, "SELECT count(*) FROM signal") == 900

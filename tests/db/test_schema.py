@@ -15,22 +15,22 @@ from sqlalchemy import Connection, func, inspect, select, text
 from nurture.db import schema
 from nurture.db.engine import Database
 from nurture.db.tables.crm import metadata
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnavailable
 
 
 def shape(connection: Connection) -> dict[str, Any]:
-    """Everything that the database itself tells of its tables, in an order of no meaning."""
+    """Everything that the database itself reports of its tables, in an order of no meaning."""
     found = inspect(connection)
 
-    def column(told: Any) -> tuple[Any, ...]:
-        kind = told["type"].compile(connection.dialect)
-        counted = told.get("identity"), told.get("autoincrement")
-        return told["name"], kind, told["nullable"], told["default"], *map(str, counted)
+    def column(info: Any) -> tuple[Any, ...]:
+        kind = info["type"].compile(connection.dialect)
+        counted = info.get("identity"), info.get("autoincrement")
+        return info["name"], kind, info["nullable"], info["default"], *map(str, counted)
 
-    def plain(told: Any) -> Any:
-        if isinstance(told, dict):
-            return sorted((key, plain(value)) for key, value in told.items())
-        return " ".join(str(told).split())
+    def plain(info: Any) -> Any:
+        if isinstance(info, dict):
+            return sorted((key, plain(value)) for key, value in info.items())
+        return " ".join(str(info).split())
 
     return {
         table: {
@@ -68,8 +68,8 @@ def test_from_empty_all_migrations_make_what_the_models_say(two: tuple[Database,
 def test_alembic_finds_nothing_to_change_after_all_migrations(db: Database) -> None:
     with db.read() as connection:
         # SQLite numbers keys without a default; Alembic misses one there. `shape` compares them above.
-        told = {"compare_type": True, "compare_server_default": not db.is_sqlite}
-        context = MigrationContext.configure(connection, opts=told)
+        options = {"compare_type": True, "compare_server_default": not db.is_sqlite}
+        context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
 
 
@@ -82,11 +82,11 @@ def triggers(connection: Connection) -> set[tuple[str, str]]:
 
 def test_logs_and_custody_are_guarded_by_triggers_and_no_row_is_there_from_the_start(db: Database) -> None:
     logs = {"journal", "suppression", "publication", "approval"}
-    acts = ("_refuses_update", "_refuses_delete") if db.is_sqlite else ("_refuses",)
+    suffixes = ("_no_update", "_no_delete") if db.is_sqlite else ("_append_only",)
     with db.read() as connection:
-        words = {(log, f"{log}_refuses_words") for log in ("journal", "suppression")}
-        assert triggers(connection) == {("custody", "custody_moves")} | words | {
-            (log, log + act) for log in logs for act in acts
+        words = {(log, f"{log}_no_text_change") for log in ("journal", "suppression")}
+        assert triggers(connection) == {("custody", "custody_version_guard")} | words | {
+            (log, log + suffix) for log in logs for suffix in suffixes
         }
         for table in metadata.sorted_tables:
             assert connection.execute(select(func.count()).select_from(table)).scalar() == 0, table.name
@@ -98,7 +98,11 @@ def test_ids_and_what_refers_to_them_have_64_bits(postgres_db: Database) -> None
         WHERE table_schema = 'public' AND data_type = 'integer' AND column_name ~ '(^|_)id$'
         """
     with postgres_db.read() as connection:
-        assert set(connection.execute(text(narrow)).scalars()) == {"clock.id", "pressure.id", "queue_look.id"}
+        assert set(connection.execute(text(narrow)).scalars()) == {
+            "clock.id",
+            "capacity_forecast.id",
+            "queue_scan.id",
+        }
 
 
 @pytest.mark.parametrize("past", ["0001_the_house", "0009_routing", "0015_open_verdicts"])
@@ -107,7 +111,7 @@ def test_a_database_from_before_the_first_release_is_refused(db: Database, past:
         connection.execute(text("UPDATE alembic_version SET version_num = :past"), {"past": past})
     for ask in (schema.require_current, schema.upgrade):
         with pytest.raises(
-            DatabaseUnusable, match=rf"is of revision {past}, .*Name a new database in NURTURE"
+            DatabaseUnavailable, match=rf"is of revision {past}, .*Name a new database in NURTURE"
         ):
             ask(db)
     with db.read() as connection:
@@ -130,15 +134,15 @@ def test_a_further_revision_is_applied_once_and_keeps_the_rows(db: Database, tmp
     (tmp_path / "0002_color.py").write_text(_NEXT)
     with db.write() as connection:
         connection.execute(
-            text("INSERT INTO address (email, normal) VALUES ('Mia@x.example', 'mia@x.example')")
+            text("INSERT INTO address (email, normalized) VALUES ('Mia@x.example', 'mia@x.example')")
         )
     assert schema.upgrade(db, tmp_path) == ["0002_color"]
     assert schema.upgrade(db, tmp_path) == []
     with db.read() as connection:
-        assert connection.execute(text("SELECT normal, color FROM address")).all() == [
+        assert connection.execute(text("SELECT normalized, color FROM address")).all() == [
             ("mia@x.example", "blue")
         ]
-    with pytest.raises(DatabaseUnusable, match=r"made by a newer nurture \(revision 0002_color"):
+    with pytest.raises(DatabaseUnavailable, match=r"made by a newer nurture \(revision 0002_color"):
         schema.require_current(db)
 
 
@@ -161,7 +165,7 @@ def test_of_two_upgrades_at_once_one_does_the_work(empty_db: Database) -> None:
 
 
 def test_a_database_without_tables_names_the_command_that_makes_them(empty_db: Database) -> None:
-    with pytest.raises(DatabaseUnusable, match=r"has no tables yet\. Run `nurture admin upgrade`"):
+    with pytest.raises(DatabaseUnavailable, match=r"has no tables yet\. Run `nurture admin upgrade`"):
         schema.require_current(empty_db)
 
 
@@ -175,14 +179,14 @@ def test_a_database_of_a_newer_nurture_is_left_alone(db: Database) -> None:
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999_the_tower'"))
     for ask in (schema.require_current, schema.upgrade):
-        with pytest.raises(DatabaseUnusable, match=r"made by a newer nurture \(revision 9999_the_tower"):
+        with pytest.raises(DatabaseUnavailable, match=r"made by a newer nurture \(revision 9999_the_tower"):
             ask(db)
 
 
 def test_tables_that_another_program_made_are_left_alone(empty_db: Database) -> None:
     with empty_db.write() as connection:
         connection.execute(text("CREATE TABLE lead (name text)"))
-    with pytest.raises(DatabaseUnusable, match=r"already has tables .* lead\. Give nurture a database"):
+    with pytest.raises(DatabaseUnavailable, match=r"already has tables .* lead\. Give nurture a database"):
         schema.upgrade(empty_db)
     with empty_db.read() as connection:
         assert inspect(connection).get_table_names() == ["lead"]
@@ -199,5 +203,5 @@ def test_foreign_keys_are_checked_again_after_an_upgrade(empty_sqlite_url: str) 
 def test_an_upgrade_that_finds_rows_pointing_nowhere_is_undone(sqlite_db: Database) -> None:
     with sqlite_db.alter() as connection:
         connection.execute(text("INSERT INTO identity VALUES ('crm', '1', 404)"))
-    with pytest.raises(DatabaseUnusable, match="rows of identity point to rows that are not there"):
+    with pytest.raises(DatabaseUnavailable, match="rows of identity point to rows that are not there"):
         schema.upgrade(sqlite_db)

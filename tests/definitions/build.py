@@ -32,7 +32,7 @@ POLICY = """\
 approved: {by: Mara, on: 2026-01-15}
 points: {clicked: 10, replied: 40, half_life: 30 days}
 readiness:
-  - {name: the-rest, when: always, then: enrol}
+  - {name: the-rest, when: always, then: enroll}
 hand_off_when:
   - {name: replied, when: {did: replied}}
 reps:
@@ -70,12 +70,12 @@ def program(text: str, *emails: str, tail: str = "") -> Program:
     return load(bundle(steps(text, tail), emails)).tracks["hello"].program(1)
 
 
-def faults(sources: Sources) -> list[str]:
+def problems(sources: Sources) -> list[str]:
     """Return the faults as they print."""
-    return [str(fault) for fault in check(sources)]
+    return [str(problem) for problem in check(sources)]
 
 
-def step_faults(text: str, *emails: str, tail: str = "") -> list[str]:
+def step_problems(text: str, *emails: str, tail: str = "") -> list[str]:
     """Return the faults of a track of these steps, without the file's name."""
     prefix = f"{TRACK_FILE}:"
-    return [fault.removeprefix(prefix) for fault in faults(bundle(steps(text, tail), emails))]
+    return [problem.removeprefix(prefix) for problem in problems(bundle(steps(text, tail), emails))]

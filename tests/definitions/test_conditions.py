@@ -5,21 +5,21 @@ from datetime import timedelta
 
 import pytest
 
+from nurture.domain.planning.comparisons import Comparison
 from nurture.domain.planning.conditions import (
-    Any,
-    Comparison,
+    AllOf,
+    AnyOf,
     Condition,
     DecidesWithin,
-    Did,
-    Every,
-    Field,
+    FieldCondition,
     InTrack,
     Not,
-    Score,
+    ScoreCondition,
+    SignalCondition,
 )
 from nurture.domain.planning.program import WaitFor
 from nurture.domain.signals import SignalKind
-from tests.definitions.build import bundle, faults, program, step_faults, steps
+from tests.definitions.build import bundle, problems, program, step_problems, steps
 
 WAIT = "- email: 01-one\n- wait_for: {}\n  up_to: 14 days\n  then: continue"
 
@@ -35,38 +35,38 @@ def asked(condition: str) -> Condition:
     [
         (
             "{field: title, contains: [director, head]}",
-            Field("title", Comparison.CONTAINS, ("director", "head")),
+            FieldCondition("title", Comparison.CONTAINS, ("director", "head")),
         ),
-        ("{field: title, contains: head}", Field("title", Comparison.CONTAINS, "head")),
-        ("{field: attended, is: yes}", Field("attended", Comparison.IS, True)),
-        ("{field: attended, is: no}", Field("attended", Comparison.IS, False)),
-        ("{field: attended, is: true}", Field("attended", Comparison.IS, True)),
-        ('{field: answer, is: "yes"}', Field("answer", Comparison.IS, "yes")),
-        ("{field: country, is: NO}", Field("country", Comparison.IS, "NO")),
-        ("{field: country, in: [no, SE]}", Field("country", Comparison.IN, ("no", "SE"))),
-        ("{field: country, not_in: [DE]}", Field("country", Comparison.NOT_IN, ("DE",))),
-        ("{field: employees, at_least: 50}", Field("employees", Comparison.AT_LEAST, 50)),
-        ("{field: employees, at_most: 9.5}", Field("employees", Comparison.AT_MOST, 9.5)),
-        ("{field: company, exists: no}", Field("company", Comparison.EXISTS, False)),
-        ("{field: seen, is_not: 2026-01-02}", Field("seen", Comparison.IS_NOT, "2026-01-02")),
-        ("{did: replied}", Did(SignalKind.REPLIED)),
+        ("{field: title, contains: head}", FieldCondition("title", Comparison.CONTAINS, "head")),
+        ("{field: attended, is: yes}", FieldCondition("attended", Comparison.IS, True)),
+        ("{field: attended, is: no}", FieldCondition("attended", Comparison.IS, False)),
+        ("{field: attended, is: true}", FieldCondition("attended", Comparison.IS, True)),
+        ('{field: answer, is: "yes"}', FieldCondition("answer", Comparison.IS, "yes")),
+        ("{field: country, is: NO}", FieldCondition("country", Comparison.IS, "NO")),
+        ("{field: country, in: [no, SE]}", FieldCondition("country", Comparison.IN, ("no", "SE"))),
+        ("{field: country, not_in: [DE]}", FieldCondition("country", Comparison.NOT_IN, ("DE",))),
+        ("{field: employees, at_least: 50}", FieldCondition("employees", Comparison.AT_LEAST, 50)),
+        ("{field: employees, at_most: 9.5}", FieldCondition("employees", Comparison.AT_MOST, 9.5)),
+        ("{field: company, exists: no}", FieldCondition("company", Comparison.EXISTS, False)),
+        ("{field: seen, is_not: 2026-01-02}", FieldCondition("seen", Comparison.IS_NOT, "2026-01-02")),
+        ("{did: replied}", SignalCondition(SignalKind.REPLIED)),
         (
             "{did: clicked, email: 01-one, link: https://example.com/p, times: 2, within: 30 days}",
-            Did(SignalKind.CLICKED, "01-one", "https://example.com/p", 2, timedelta(days=30)),
+            SignalCondition(SignalKind.CLICKED, "01-one", "https://example.com/p", 2, timedelta(days=30)),
         ),
-        ("{score: {at_least: 40}}", Score(at_least=40)),
-        ("{score: {below: 5.5}}", Score(below=5.5)),
+        ("{score: {at_least: 40}}", ScoreCondition(at_least=40)),
+        ("{score: {below: 5.5}}", ScoreCondition(below=5.5)),
         ("{timeline: {decides_within: 90 days}}", DecidesWithin(90)),
         ("{timeline: {decides_within: 36 hours}}", DecidesWithin(2)),
         ("{in_track: hello}", InTrack("hello")),
-        ("{not: {did: replied}}", Not(Did(SignalKind.REPLIED))),
+        ("{not: {did: replied}}", Not(SignalCondition(SignalKind.REPLIED))),
         (
             "{all: [{did: replied}, {did: clicked}]}",
-            Every((Did(SignalKind.REPLIED), Did(SignalKind.CLICKED))),
+            AllOf((SignalCondition(SignalKind.REPLIED), SignalCondition(SignalKind.CLICKED))),
         ),
-        ("{any: [{did: replied}]}", Any((Did(SignalKind.REPLIED),))),
-        ("always", Every(())),
-        ("nobody", Any(())),
+        ("{any: [{did: replied}]}", AnyOf((SignalCondition(SignalKind.REPLIED),))),
+        ("always", AllOf(())),
+        ("nobody", AnyOf(())),
     ],
 )
 def test_a_condition_is_read(text: str, condition: Condition) -> None:
@@ -74,7 +74,7 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("{did: clikced}", "`clikced` is not something that a lead can do. Did you mean `clicked`?"),
         ("{did: clicked, email: 01-two}", "email `01-two` is not sent by any step. Did you mean `01-one`?"),
@@ -103,9 +103,9 @@ def test_a_condition_is_read(text: str, condition: Condition) -> None:
         ("soon", "`soon` is not a condition. Write for example `{did: clicked, email: 01-thanks}`"),
     ],
 )  # fmt: skip
-def test_a_faulty_condition_says_what_to_write(text: str, fault: str) -> None:
-    found = step_faults(WAIT.format(text), "01-one")
-    assert found == [f"6: {fault}"]
+def test_a_invalid_condition_says_what_to_write(text: str, problem: str) -> None:
+    found = step_problems(WAIT.format(text), "01-one")
+    assert found == [f"6: {problem}"]
 
 
 def test_an_email_may_be_named_by_its_file_or_by_its_step() -> None:
@@ -113,16 +113,16 @@ def test_an_email_may_be_named_by_its_file_or_by_its_step() -> None:
     waits = [program(text.format(name), "01-one").instructions[1] for name in ("01-one", "first")]
     assert waits[0] == waits[1]
     assert isinstance(waits[0], WaitFor)
-    assert waits[0].until == Did(SignalKind.CLICKED, "first")
+    assert waits[0].until == SignalCondition(SignalKind.CLICKED, "first")
 
 
 def test_an_email_further_down_may_be_named() -> None:
     text = "- wait_for: {did: clicked, email: 01-one}\n  up_to: 1 day\n  then: continue\n- email: 01-one"
-    assert step_faults(text, "01-one") == []
+    assert step_problems(text, "01-one") == []
 
 
 def test_an_audience_cannot_ask_about_an_email() -> None:
     track = steps("- email: 01-one").replace("everybody", "{did: clicked, email: 01-one}")
-    assert faults(bundle(track)) == [
+    assert problems(bundle(track)) == [
         "tracks/hello/track.yaml:3: email `01-one` cannot be asked about here: an audience is asked before any email has gone. Leave `email:` out"
     ]

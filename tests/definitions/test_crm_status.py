@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from nurture.definitions.crm_status import read_crm_words
-from nurture.definitions.yaml_reader import Reading
-from nurture.domain.policy.crm_status import CrmWords, Meaning, Meant
+from nurture.definitions.crm_status import read_crm_statuses
+from nurture.definitions.yaml_reader import ParseContext
+from nurture.domain.policy.crm_status import CrmStatusMap, MappedStatus, SalesStatus
 
 
-def read(text: str, *reasons: str) -> tuple[CrmWords, list[str]]:
-    reading = Reading()
-    words = read_crm_words({"sales/crm.yaml": text}, reasons, reading)
-    return words, [f"{fault.line}: {fault.what}" for fault in reading.faults]
+def read(text: str, *reasons: str) -> tuple[CrmStatusMap, list[str]]:
+    context = ParseContext()
+    words = read_crm_statuses({"sales/crm.yaml": text}, reasons, context)
+    return words, [f"{problem.line}: {problem.message}" for problem in context.problems]
 
 
 def test_a_status_is_known_whatever_its_case_and_spaces() -> None:
-    words, faults = read("statuses:\n  Open - Not  Contacted: open\n  Sold: won\n")
-    assert faults == []
-    assert words.meaning(" open - not contacted ") == Meaning(Meant.OPEN)
-    assert words.meaning("SOLD") == Meaning(Meant.WON)
-    assert words.meaning("Sold out") is None
+    words, problems = read("statuses:\n  Open - Not  Contacted: open\n  Sold: won\n")
+    assert problems == []
+    assert words.map_status(" open - not contacted ") == MappedStatus(SalesStatus.OPEN)
+    assert words.map_status("SOLD") == MappedStatus(SalesStatus.WON)
+    assert words.map_status("Sold out") is None
 
 
 def test_a_lead_that_is_given_back_goes_by_a_reason_of_the_policy() -> None:
-    words, faults = read("statuses:\n  Later: {recycled: not-now}\n", "not-now")
-    assert (words.meaning("later"), faults) == (Meaning(Meant.RECYCLED, "not-now"), [])
+    words, problems = read("statuses:\n  Later: {recycled: not-now}\n", "not-now")
+    assert (words.map_status("later"), problems) == (MappedStatus(SalesStatus.RECYCLED, "not-now"), [])
     assert read("statuses:\n  Later: {recycled: never}\n", "not-now")[1] == [
         "2: the policy has no reject reason `never`"
     ]
@@ -41,6 +41,6 @@ def test_what_cannot_be_meant_is_named_with_its_line() -> None:
 
 
 def test_without_the_file_no_status_means_anything() -> None:
-    reading = Reading()
-    assert read_crm_words({}, (), reading).meaning("open") is None
-    assert reading.faults == []
+    context = ParseContext()
+    assert read_crm_statuses({}, (), context).map_status("open") is None
+    assert context.problems == []

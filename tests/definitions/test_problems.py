@@ -14,20 +14,20 @@ from tests.definitions.build import (
     TRACK,
     TRACK_FILE,
     bundle,
-    faults,
-    step_faults,
+    problems,
+    step_problems,
     steps,
 )
 
 ENDLESS = "- repeat: {every: 30 days, steps: [{email: 01-one}]}\n"
 
 
-def test_the_small_bundle_has_no_fault() -> None:
-    assert faults(bundle()) == []
+def test_the_small_bundle_has_no_problem() -> None:
+    assert problems(bundle()) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "fault"),
+    ("text", "problem"),
     [
         ("- emial: 01-one", "5: `emial` is not a kind of step. Did you mean `email`?"),
         ("- email: 01-one\n  aftr: 3 days", "6: unknown key `aftr` in the step `email`. Did you mean `after`?"),
@@ -63,11 +63,11 @@ def test_the_small_bundle_has_no_fault() -> None:
         ("- split:\n    - {arm: a, weight: 1, steps: [{email: 01-one}]}", "5: `split` has too few entries: 2 are needed. Write for example `split: [{arm: a, weight: 50, steps: continue}, ...]`"),
         ("- split:\n    - {arm: a, weight: 1, steps: [{email: 01-one}]}\n    - {arm: a, weight: 1, steps: continue}", "5: two arms of the split are called `a`. Give each arm a name of its own"),
         ("- email: [01-one, 02-two]", "5: the emails of `01-one` take turns in no repeat: only the first would ever go. Put the step into a `repeat:`, or write one step for each email"),
-        ("- repeat: {every: 30 days, growing: 1.2, steps: [{email: 01-one}]}", "5: a repeat without end grows without end. Write for example `at_most: 55 days`"),
-        ("- repeat: {every: 30 days, growing: 9, times: 9, steps: [{email: 01-one}]}", "5: its pauses grow to over 400 days. Write `at_most:`, at most 400 days"),
+        ("- repeat: {every: 30 days, growth: 1.2, steps: [{email: 01-one}]}", "5: a repeat without end grows without end. Write for example `at_most: 55 days`"),
+        ("- repeat: {every: 30 days, growth: 9, times: 9, steps: [{email: 01-one}]}", "5: its pauses grow to over 400 days. Write `at_most:`, at most 400 days"),
         ("- repeat: {every: 30 days, at_most: 10 days, steps: [{email: 01-one}]}", "5: `at_most` is shorter than `every`. Make it longer, or take it out"),
         ("- repeat: {every: 0 days, steps: [{email: 01-one}]}", "5: `every`: `0 days` is no time at all. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
-        ("- repeat: {every: 30 days, growing: 0.5, steps: [{email: 01-one}]}", "5: `growing`: `0.5` is not greater than or equal to 1. Write for example `growing: 1.3`"),
+        ("- repeat: {every: 30 days, growth: 0.5, steps: [{email: 01-one}]}", "5: `growth`: `0.5` is not greater than or equal to 1. Write for example `growth: 1.3`"),
         ("- repeat: {every: 30 days, steps: [{repeat: {every: 2 days, times: 2, steps: [{email: 01-one}]}}]}", "5: a repeat stands inside a repeat. Write the inner steps out, or move them to a track of their own"),
         ("- email: 01-one\n- repeat: {every: 30 days, steps: [{set: {a: 1}}]}", "6: a round of `repeat-after-01-one` can pass without an email. Put an email on each way through it"),
         ("- repeat:\n    every: 30 days\n    steps:\n      - branch: [{when: {did: replied}, then: [{email: 01-one}]}]", "5: a round of `repeat-first` can pass without an email. Put an email on each way through it"),
@@ -75,14 +75,16 @@ def test_the_small_bundle_has_no_fault() -> None:
         ("- nothing", "5: `nothing` is not a step. Begin a step with one of `email:`, `wait_for:`, `branch:`, `split:`, `repeat:`, `hand_off:`, `set:`, `end:`"),
     ],
 )  # fmt: skip
-def test_a_faulty_step_says_line_fault_and_remedy(text: str, fault: str) -> None:
+def test_a_invalid_step_says_line_problem_and_remedy(text: str, problem: str) -> None:
     follow = ("no step of track.yaml sends", "there is no email file `02-two.md`")
-    every = step_faults(text, "01-one")
-    assert [each for each in every if each == fault or not any(other in each for other in follow)] == [fault]
+    every = step_problems(text, "01-one")
+    assert [each for each in every if each == problem or not any(other in each for other in follow)] == [
+        problem
+    ]
 
 
 @pytest.mark.parametrize(
-    ("moved", "fault"),
+    ("moved", "problem"),
     [
         ("{old: other}", "7: `moved_to` leads to `other`, which is not a step. Known: 01-one, finally"),
         ("{01-one: finally}", "7: `moved_to` moves `01-one`, which is still a step. Take the line out, or rename the step"),
@@ -90,12 +92,12 @@ def test_a_faulty_step_says_line_fault_and_remedy(text: str, fault: str) -> None
         ("{old: [01-one]}", "7: `moved_to: old` does not name a step. Write `old: the-new-step`"),
     ],
 )  # fmt: skip
-def test_a_move_leads_from_a_step_that_is_gone_to_one_that_is_there(moved: str, fault: str) -> None:
-    assert fault in step_faults("- email: 01-one", "01-one", tail=f"moved_to: {moved}\n")
+def test_a_move_leads_from_a_step_that_is_gone_to_one_that_is_there(moved: str, problem: str) -> None:
+    assert problem in step_problems("- email: 01-one", "01-one", tail=f"moved_to: {moved}\n")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ("name: hello", "name: helo", "1: the track is named `helo`, but its folder `hello`. Write `name: hello`"),
         ("name: hello", "nmae: hello", "1: unknown key `nmae` in the track. Did you mean `name`?"),
@@ -122,12 +124,12 @@ def test_a_move_leads_from_a_step_that_is_gone_to_one_that_is_there(moved: str, 
         (TRACK, "a: &a [*a]\nb: 1\n", "1: this is not YAML: it nests too deep or unfolds into too many values. Save the file as plain UTF-8 text without control characters"),
     ],
 )  # fmt: skip
-def test_a_faulty_track_says_line_fault_and_remedy(old: str, new: str, fault: str) -> None:
-    assert f"{TRACK_FILE}:{fault}" in faults(bundle(TRACK.replace(old, new) if old in TRACK else new))
+def test_a_invalid_track_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
+    assert f"{TRACK_FILE}:{problem}" in problems(bundle(TRACK.replace(old, new) if old in TRACK else new))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ("  postal_address: 1 Example Street, Exampletown\n", "", "1: `postal_address` is missing in the sender. Write for example `postal_address: Larkfield Ltd, 1 Example Street, Exampletown`"),
         ("postal_address: 1 Example Street, Exampletown", 'postal_address: " "', "4: `postal_address`: there is nothing in it. Write a text"),
@@ -139,17 +141,17 @@ def test_a_faulty_track_says_line_fault_and_remedy(old: str, new: str, fault: st
         ("cap:", "layout: plian\ncap:", None),
     ],
 )  # fmt: skip
-def test_faulty_defaults_say_line_fault_and_remedy(old: str, new: str, fault: str | None) -> None:
-    found = faults(bundle(defaults=DEFAULTS.replace(old, new)))
+def test_invalid_defaults_say_line_problem_and_remedy(old: str, new: str, problem: str | None) -> None:
+    found = problems(bundle(defaults=DEFAULTS.replace(old, new)))
     assert (
-        f"defaults.yaml:{fault}"
-        if fault
+        f"defaults.yaml:{problem}"
+        if problem
         else f"{TRACK_FILE[:-10]}01-one.md:1: there is no layout `plian` in layouts/. Did you mean `plain`?"
     ) in found
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ("  - {id: mara, name: Mara, email: mara@example.com, capacity: 5}", "  []", "7: the policy has no reps: nobody could be handed a lead. Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`"),
         ("capacity: 5", "capacity: 0", "8: `capacity`: `0` is not greater than or equal to 1. Write for example `capacity: 5`"),
@@ -158,12 +160,12 @@ def test_faulty_defaults_say_line_fault_and_remedy(old: str, new: str, fault: st
         ("clicked: 10", "clicked: many", "2: `clicked`: `many` is not a number of points. Write for example `clicked: 10`"),
         ("clicked: 10", "clicked: .nan", "2: `clicked`: `.nan` is not a number of points. Write for example `clicked: 10`"),
         ("half_life: 30 days", "half_life: 0 days", "2: `half_life`: `0 days` is no time at all. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
-        ("then: enrol", "then: enroll", "4: `then: enroll` leads nowhere. Write `hand_off`, `enrol`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`"),
-        ("then: enrol", "then: {track: helo}", "4: there is no track `helo`. Did you mean `hello`?"),
-        ("then: enrol", "then: {discard: too small, and far}", "4: `and far` is not a key. If it belongs to the text before it, put the whole text in quotes: it has a comma"),
-        ("when: always", "when: {did: replied}", "4: a lead for which no readiness rule holds has nowhere to go. End the list with `- {name: the-rest, when: always, then: enrol}`"),
-        ("then: enrol}", "then: enrol}\n  - {name: late, when: {did: replied}, then: enrol}", "5: the rules behind the one for everybody are never asked. Move that one to the end"),
-        ("then: enrol}", "then: enrol}\n  - {name: the-rest, when: always, then: enrol}", "5: the name `the-rest` is used twice. Give each a name of its own"),
+        ("then: enroll", "then: enrol", "4: `then: enrol` leads nowhere. Write `hand_off`, `enroll`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`"),
+        ("then: enroll", "then: {track: helo}", "4: there is no track `helo`. Did you mean `hello`?"),
+        ("then: enroll", "then: {discard: too small, and far}", "4: `and far` is not a key. If it belongs to the text before it, put the whole text in quotes: it has a comma"),
+        ("when: always", "when: {did: replied}", "4: a lead for which no readiness rule holds has nowhere to go. End the list with `- {name: the-rest, when: always, then: enroll}`"),
+        ("then: enroll}", "then: enroll}\n  - {name: late, when: {did: replied}, then: enroll}", "5: the rules behind the one for everybody are never asked. Move that one to the end"),
+        ("then: enroll}", "then: enroll}\n  - {name: the-rest, when: always, then: enroll}", "5: the name `the-rest` is used twice. Give each a name of its own"),
         ("when: {did: replied}}", "when: always}", "6: this criterion hands off every lead at once. Ask for something that a lead did or said"),
         ("when: {did: replied}}", "when: {did: clicked, email: 01-noe}}", "6: email `01-noe` is not sent by any step. Did you mean `01-one`?"),
         ("on: 2026-01-15", "on: yesterday", "1: `on`: `yesterday` is not a date. Write year-month-day, for example `2026-01-15`"),
@@ -176,12 +178,12 @@ def test_faulty_defaults_say_line_fault_and_remedy(old: str, new: str, fault: st
         ("on_expiry: {then: resume}", "on_expiry: resume", "14: `on_expiry` needs keys and values under it. Write `label:`, `then:`, `cool_off:` ... on indented lines"),
     ],
 )  # fmt: skip
-def test_a_faulty_policy_says_line_fault_and_remedy(old: str, new: str, fault: str) -> None:
-    assert f"sales/policy.yaml:{fault}" in faults(bundle(policy=POLICY.replace(old, new)))
+def test_a_invalid_policy_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
+    assert f"sales/policy.yaml:{problem}" in problems(bundle(policy=POLICY.replace(old, new)))
 
 
 @pytest.mark.parametrize(
-    ("email", "fault"),
+    ("email", "problem"),
     [
         ("Hello.", "1: the email has no front matter. Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"),
         ("---\npreheader: x\n---\nHello.", "2: the email has no subject. Add `subject: ...` to the front matter"),
@@ -189,46 +191,46 @@ def test_a_faulty_policy_says_line_fault_and_remedy(old: str, new: str, fault: s
         ("---\nsubject: x\nlayout: plian\n---\nHello.", "3: there is no layout `plian` in layouts/. Did you mean `plain`?"),
     ],
 )  # fmt: skip
-def test_an_email_needs_a_subject_and_a_layout_that_exists(email: str, fault: str) -> None:
-    assert faults({**bundle(), "tracks/hello/01-one.md": email}) == [f"tracks/hello/01-one.md:{fault}"]
-    assert faults(bundle(brief=email)) == [f"handoff/brief.md:{fault}"]
+def test_an_email_needs_a_subject_and_a_layout_that_exists(email: str, problem: str) -> None:
+    assert problems({**bundle(), "tracks/hello/01-one.md": email}) == [f"tracks/hello/01-one.md:{problem}"]
+    assert problems(bundle(brief=email)) == [f"handoff/brief.md:{problem}"]
 
 
-def test_an_email_that_no_step_sends_is_a_fault() -> None:
-    assert faults(bundle(emails=("01-one", "02-two"))) == [
+def test_an_email_that_no_step_sends_is_a_problem() -> None:
+    assert problems(bundle(emails=("01-one", "02-two"))) == [
         "tracks/hello/02-two.md:1: no step of track.yaml sends this email. Add a step `- email: 02-two`, or remove the file"
     ]
 
 
 @pytest.mark.parametrize("path", ["defaults.yaml", "sales/policy.yaml", "handoff/brief.md", TRACK_FILE])
-def test_a_file_that_is_missing_is_a_fault(path: str) -> None:
+def test_a_file_that_is_missing_is_a_problem(path: str) -> None:
     rest = {name: text for name, text in bundle().items() if name != path}
-    assert [fault for fault in faults(rest) if f"{path}:1: this file is missing." in fault]
+    assert [problem for problem in problems(rest) if f"{path}:1: this file is missing." in problem]
 
 
-def test_all_faults_of_all_files_come_at_once_in_order() -> None:
+def test_all_problems_of_all_files_come_at_once_in_order() -> None:
     track = TRACK.replace("goal:", "gaol:").replace("01-one", "01-oen")
     policy = POLICY.replace("capacity: 5", "capacity: five").replace("approved:", "aproved:")
     found = check(
         {**bundle(track, policy=policy), "defaults.yaml": "sender: {}\n", "tracks/hello/03-x.md": "x"}
     )
     assert found == sorted(found)
-    assert {fault.file for fault in found} == {
+    assert {problem.file for problem in found} == {
         "defaults.yaml", TRACK_FILE, "tracks/hello/01-one.md", "tracks/hello/03-x.md", "sales/policy.yaml",
     }  # fmt: skip
     assert len(found) == 10
 
 
-def test_two_tracks_that_pass_leads_to_and_fro_without_an_email_are_a_fault() -> None:
+def test_two_tracks_that_pass_leads_to_and_fro_without_an_email_are_a_problem() -> None:
     text = "name: {}\ngoal: x\naudience: nobody\nsteps:\n  - wait_for: {{did: replied}}\n    up_to: 3 days\n    then: continue\n{}finally: {}\n"
     mail = "  - email: 01-one\n"
     one, two = text.format("one", "", "two"), text.format("two", "", "one")
     both = {**bundle(), "tracks/one/track.yaml": one, "tracks/two/track.yaml": two}
-    assert faults(both) == [
+    assert problems(both) == [
         "tracks/one/track.yaml:8: leads go round from `one` to `two` to `one` without an email. Put an email into one of them, or end elsewhere"
     ]
     both |= {"tracks/two/track.yaml": text.format("two", mail, "one"), "tracks/two/01-one.md": EMAIL}
-    assert faults(both) == []
+    assert problems(both) == []
 
 
 RICH = {
@@ -255,20 +257,20 @@ def test_a_slip_of_the_hand_anywhere_is_read_or_named_never_a_crash(
     text = RICH[path]
     at %= len(text)
     slipped = text[:at] + put + text[at + cut :]
-    for fault in check({**bundle(), path: slipped}):
-        assert 1 <= fault.line <= slipped.count("\n") + 1 or fault.file != path
-        assert fault.what
-        assert fault.instead
+    for problem in check({**bundle(), path: slipped}):
+        assert 1 <= problem.line <= slipped.count("\n") + 1 or problem.file != path
+        assert problem.message
+        assert problem.suggestion
 
 
-def test_a_step_that_is_wrong_hides_no_fault_below_it() -> None:
+def test_a_step_that_is_wrong_hides_no_problem_below_it() -> None:
     text = "- wait_for: {did: nod}\n  up_to: soon\n  then:\n    - email: 01-one\n      aftr: 1 day\n  otherwise:\n    - end: nowhere"
-    lines = [int(fault.split(":")[0]) for fault in step_faults(text, "01-one")]
+    lines = [int(problem.split(":")[0]) for problem in step_problems(text, "01-one")]
     assert set(lines) >= {5, 6, 9, 11}
 
 
 def test_steps_can_be_indented_as_the_writer_likes() -> None:
-    assert faults(bundle(steps("- email: 01-one").replace("  - email", "- email"))) == []
+    assert problems(bundle(steps("- email: 01-one").replace("  - email", "- email"))) == []
 
 
 @pytest.mark.parametrize(
@@ -285,8 +287,8 @@ def test_steps_can_be_indented_as_the_writer_likes() -> None:
         ("sales/policy.yaml", "capacity:", "capcity:"),
     ],
 )
-def test_one_misspelt_key_is_one_fault(path: str, old: str, new: str) -> None:
+def test_one_misspelled_key_is_one_problem(path: str, old: str, new: str) -> None:
     rules = bundle()
     assert old in rules[path]
-    (fault,) = faults({**rules, path: rules[path].replace(old, new, 1)})
-    assert f"Did you mean `{old.strip('- :')}`?" in fault
+    (problem,) = problems({**rules, path: rules[path].replace(old, new, 1)})
+    assert f"Did you mean `{old.strip('- :')}`?" in problem

@@ -4,23 +4,23 @@ from datetime import time, timedelta
 
 import pytest
 
-from nurture.definitions import describe_change, load
+from nurture.definitions import load, removed_steps
 from nurture.domain.lead import Closing
 from nurture.domain.planning.calendar import Delay, Window
-from nurture.domain.planning.conditions import Any, Did, Every
+from nurture.domain.planning.conditions import AllOf, AnyOf, SignalCondition
 from nurture.domain.planning.program import (
-    Again,
     Branch,
-    Cap,
     Email,
     End,
+    FrequencyCap,
     HandOff,
     Jump,
+    NextRound,
     Program,
     ReEntry,
     Repeat,
     Sender,
-    SetFact,
+    SetField,
     Split,
     ToClosed,
     ToQueue,
@@ -30,7 +30,7 @@ from nurture.domain.planning.program import (
 from nurture.domain.signals import SignalKind
 from tests.definitions.build import DEFAULTS, bundle, program, steps
 
-REPLIED = Did(SignalKind.REPLIED)
+REPLIED = SignalCondition(SignalKind.REPLIED)
 OUT = ToClosed(Closing.UNREACHABLE, "the steps of hello have run out")
 
 
@@ -80,7 +80,7 @@ def test_a_branch_has_its_cases_in_order_and_an_otherwise() -> None:
     - email: 02-two
 """
     assert program(text, "01-one", "02-two").instructions[:5] == (
-        Branch("branch-first", ((REPLIED, 1), (Every(()), 5)), 3),
+        Branch("branch-first", ((REPLIED, 1), (AllOf(()), 5)), 3),
         Email("01-one", ("01-one",), Delay()),
         Jump(5),
         Email("02-two", ("02-two",), Delay()),
@@ -101,7 +101,7 @@ def test_a_repeat_goes_round_at_its_end_and_on_behind_it() -> None:
     text = """
 - repeat:
     every: 2 weeks
-    growing: 1.5
+    growth: 1.5
     at_most: 55 days
     times: 4
     steps:
@@ -111,17 +111,17 @@ def test_a_repeat_goes_round_at_its_end_and_on_behind_it() -> None:
     assert program(text, "01-one", "02-two", "03-three").instructions == (
         Repeat("repeat-first", 14, 1.5, 55, 4, 1, 3),
         Email("01-one", ("01-one", "02-two"), Delay()),
-        Again(0),
+        NextRound(0),
         Email("03-three", ("03-three",), Delay()),
         End("finally", OUT),
     )
 
 
 def test_a_repeat_without_at_most_has_the_pause_that_it_grows_to() -> None:
-    text = "- repeat: {every: 10 days, growing: 2, times: 3, steps: [{email: 01-one}]}"
+    text = "- repeat: {every: 10 days, growth: 2, times: 3, steps: [{email: 01-one}]}"
     repeat = program(text, "01-one").instructions[0]
     assert isinstance(repeat, Repeat)
-    assert repeat.at_most == 40
+    assert repeat.max_pause == 40
 
 
 def test_set_hand_off_and_end_are_steps() -> None:
@@ -137,7 +137,7 @@ def test_set_hand_off_and_end_are_steps() -> None:
     - end: {queue: needs-a-look}
 """
     assert program(text, "01-one").instructions[1:] == (
-        SetFact("set-after-01-one", "likes_email", True),
+        SetField("set-after-01-one", "likes_email", True),
         HandOff("hand-off-after-set-after-01-one", "asked us to call"),
         WaitFor("wait-after-hand-off-after-set-after-01-one", REPLIED, Delay(days=3), 4, 6),
         End("end-after-wait-after-hand-off-after-set-after-01-one", OUT),
@@ -149,12 +149,12 @@ def test_set_hand_off_and_end_are_steps() -> None:
 
 
 def test_an_end_may_name_a_track_or_a_reason() -> None:
-    text = "- email: 01-one\n- end: {close: lost, because: said no}"
+    text = "- email: 01-one\n- end: {close: lost, reason: said no}"
     assert program(text, "01-one").instructions[1] == End(
         "end-after-01-one", ToClosed(Closing.LOST, "said no")
     )
     track = steps("- email: 01-one").replace("{close: unreachable}", "other")
-    found = load(bundle(track), whole=False).tracks["hello"].program(1)
+    found = load(bundle(track), complete=False).tracks["hello"].program(1)
     assert found.instructions[-1] == End("finally", ToTrack("other"))
 
 
@@ -190,7 +190,7 @@ def test_a_track_takes_over_the_defaults_and_overrides_key_by_key() -> None:
     assert found.window == Window(frozenset({0, 1, 2, 3, 4}), time(22), time(6), skip_holidays=True)
     assert found.grace == timedelta(hours=12)
     assert found.zone_fallback == "Europe/Berlin"
-    assert found.cap == Cap(2, timedelta(days=7))
+    assert found.cap == FrequencyCap(2, timedelta(days=7))
     assert found.sender == Sender("Ben", "nora@example.com", "1 Example Street, Exampletown")
 
 
@@ -207,7 +207,7 @@ def test_without_send_and_cap_the_built_in_ones_hold() -> None:
     assert (found.zone_fallback, found.grace, found.cap) == (
         "UTC",
         timedelta(days=3),
-        Cap(2, timedelta(days=7)),
+        FrequencyCap(2, timedelta(days=7)),
     )
 
 
@@ -219,7 +219,7 @@ def test_re_entry_is_never_or_after_a_time(text: str, days: int | None) -> None:
 
 def test_nobody_enters_a_track_for_nobody() -> None:
     track = steps("- email: 01-one").replace("everybody", "nobody")
-    assert load(bundle(track)).tracks["hello"].program(1).audience == Any(())
+    assert load(bundle(track)).tracks["hello"].program(1).audience == AnyOf(())
 
 
 def changed(old: str, new: str, tail: str = "") -> tuple[Program, Program]:
@@ -228,7 +228,7 @@ def changed(old: str, new: str, tail: str = "") -> tuple[Program, Program]:
 
 def test_a_step_that_is_gone_is_named_unless_it_is_moved() -> None:
     old, new = "- email: 01-one\n- email: 02-two", "- email: 01-one\n- email: 02-two\n  id: second"
-    assert describe_change(*changed(old, new)) == ["02-two"]
-    assert describe_change(*changed(old, new, "moved_to: {02-two: second}")) == []
-    assert describe_change(*changed(old, new, "moved_to: {02-two: finally}")) == []
-    assert describe_change(*changed(old, old)) == []
+    assert removed_steps(*changed(old, new)) == ["02-two"]
+    assert removed_steps(*changed(old, new, "moved_to: {02-two: second}")) == []
+    assert removed_steps(*changed(old, new, "moved_to: {02-two: finally}")) == []
+    assert removed_steps(*changed(old, old)) == []

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from nurture.definitions import check, load, read_folder, survey_folder
-from nurture.errors import FileUnreadable, NotFound, RulesFaulty
+from nurture.definitions import check, load, read_folder, scan_folder
+from nurture.errors import FileUnreadable, InvalidDefinitions, NotFound
 from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, bundle
 
 
@@ -72,9 +72,9 @@ def test_a_survey_reads_on_behind_files_that_are_no_text(tmp_path: Path) -> None
         (tmp_path / path).write_text(text, "utf-8")
     for email in ("01-one", "02-two"):
         (tmp_path / f"tracks/hello/{email}.md").write_bytes((EMAIL + "Gr\u00fc\u00dfe\n").encode("latin-1"))
-    texts, faults = survey_folder(tmp_path)
+    texts, problems = scan_folder(tmp_path)
     what = "byte 47 (0xfc) is not UTF-8 text. Save the file again with the encoding UTF-8"
-    assert [str(fault) for fault in faults] == [
+    assert [str(problem) for problem in problems] == [
         f"tracks/hello/{email}.md:6: {what}" for email in ("01-one", "02-two")
     ]
     assert texts == sources | {
@@ -82,12 +82,12 @@ def test_a_survey_reads_on_behind_files_that_are_no_text(tmp_path: Path) -> None
     }
 
 
-def test_faulty_rules_are_refused_with_every_fault() -> None:
+def test_invalid_rules_are_refused_with_every_problem() -> None:
     broken = bundle(TRACK.replace("goal:", "gaol:"), policy=POLICY.replace("reps:", "raps:"))
-    with pytest.raises(RulesFaulty) as caught:
+    with pytest.raises(InvalidDefinitions) as caught:
         load(broken)
-    assert list(caught.value.faults) == check(broken)
-    assert len(caught.value.faults) == 2
+    assert list(caught.value.problems) == check(broken)
+    assert len(caught.value.problems) == 2
 
 
 def test_a_track_has_its_source_its_emails_and_their_layouts() -> None:
@@ -109,7 +109,7 @@ def test_a_published_track_is_only_its_own_files_and_loads_from_them() -> None:
         "tracks/other/01-one.md",
         "tracks/other/track.yaml",
     ]
-    again = load(files, whole=False)
+    again = load(files, complete=False)
     assert again.tracks["other"].program(4) == rules.tracks["other"].program(4)
     assert again.tracks["other"].digest == rules.tracks["other"].digest
     with pytest.raises(NotFound, match=r"sales/policy\.yaml"):
@@ -118,7 +118,7 @@ def test_a_published_track_is_only_its_own_files_and_loads_from_them() -> None:
 
 def test_the_published_policy_loads_from_its_own_files() -> None:
     rules = load(two_tracks())
-    again = load(rules.sources_of_policy(), whole=False)
+    again = load(rules.sources_of_policy(), complete=False)
     assert again.policy(3) == rules.policy(3)
     assert again.policy_digest == rules.policy_digest
     assert again.brief == rules.brief
@@ -152,5 +152,5 @@ def test_a_digest_changes_with_what_a_version_is_made_of(path: str, changed: set
     assert {name for name, digest in before.items() if after[name] != digest} == changed
 
 
-def test_the_shipped_rules_have_no_fault() -> None:
+def test_the_shipped_rules_have_no_problem() -> None:
     assert check(read_folder(SHIPPED)) == []

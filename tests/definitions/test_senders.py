@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nurture.definitions import load
-from tests.definitions.build import DEFAULTS, TRACK, TRACK_FILE, bundle, faults
+from tests.definitions.build import DEFAULTS, TRACK, TRACK_FILE, bundle, problems
 
 POSTAL = "1 Example Street, Exampletown"
 
@@ -13,7 +13,8 @@ POSTAL = "1 Example Street, Exampletown"
 def said(old: str, new: str) -> list[str]:
     assert old in DEFAULTS
     return [
-        fault.removeprefix("defaults.yaml:") for fault in faults(bundle(defaults=DEFAULTS.replace(old, new)))
+        problem.removeprefix("defaults.yaml:")
+        for problem in problems(bundle(defaults=DEFAULTS.replace(old, new)))
     ]
 
 
@@ -26,9 +27,9 @@ def said(old: str, new: str) -> list[str]:
     ],
 )  # fmt: skip
 def test_a_postal_address_is_a_place_that_a_letter_could_go_to(postal: str) -> None:
-    (fault,) = said(POSTAL, postal)
-    assert fault.startswith("4: `postal_address`: `")
-    assert fault.endswith(
+    (problem,) = said(POSTAL, postal)
+    assert problem.startswith("4: `postal_address`: `")
+    assert problem.endswith(
         "is not a place that a letter could go to. "
         "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`"
     )
@@ -77,8 +78,8 @@ def test_addresses_at_domains_of_ones_own_pass(address: str) -> None:
 @pytest.mark.parametrize("key", ["email", "reply_to"])
 def test_an_address_is_one_that_every_mail_server_takes(key: str, address: str) -> None:
     new = address if key == "email" else f"nora@example.com\n  reply_to: {address}"
-    (fault,) = said("nora@example.com", new)
-    assert f"`{key}`: mail programs take no answer to" in fault
+    (problem,) = said("nora@example.com", new)
+    assert f"`{key}`: mail programs take no answer to" in problem
 
 
 def test_a_domain_with_accents_is_written_in_its_other_form() -> None:
@@ -93,9 +94,12 @@ def test_a_placeholder_is_nobodys_name() -> None:
     ]
 
 
-def test_what_a_track_says_about_its_sender_is_judged_where_it_stands() -> None:
+def test_what_a_track_says_about_its_sender_is_checked_where_it_stands() -> None:
     track = TRACK.replace("steps:", "sender: {email: n@gmail.com, postal_address: TODO}\nsteps:")
-    assert [fault.split(":")[:2] for fault in faults(bundle(track))] == [[TRACK_FILE, "4"], [TRACK_FILE, "4"]]
+    assert [problem.split(":")[:2] for problem in problems(bundle(track))] == [
+        [TRACK_FILE, "4"],
+        [TRACK_FILE, "4"],
+    ]
 
 
 def test_what_was_published_once_still_loads() -> None:
@@ -103,4 +107,4 @@ def test_what_was_published_once_still_loads() -> None:
     old = dict(rules.sources_of("hello")) | {
         "defaults.yaml": DEFAULTS.replace("nora@example.com", "n@gmail.com")
     }
-    assert load(old, whole=False).tracks["hello"].program(1).sender.email == "n@gmail.com"
+    assert load(old, complete=False).tracks["hello"].program(1).sender.email == "n@gmail.com"

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.definitions import load, load_sending, read_folder
-from nurture.definitions.schema_check import Wrong
-from nurture.definitions.sending_limits import read_most, read_percent
-from nurture.domain.delivery.sending_limits import Limits, SendingRules, WarmUp
-from nurture.errors import RulesFaulty
-from tests.definitions.build import SHIPPED, bundle, faults
+from nurture.definitions.schema_check import InvalidValue
+from nurture.definitions.sending_limits import read_limit, read_percent
+from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules, WarmUp
+from nurture.errors import InvalidDefinitions
+from tests.definitions.build import SHIPPED, bundle, problems
 
 WHOLE = """\
-on_doubt: {resend_after: 24 hours}
-default: {per_hour: 300, pause_over: {hard_bounces: 1.5%, complaints: 0.08 %, of_last: 500}}
+on_unknown: {resend_after: 24 hours}
+default: {per_hour: 300, pause_over: {hard_bounces: 1.5%, complaints: 0.08 %, sample_size: 500}}
 domains:
   Example.com:
     per_day: 4000
@@ -32,14 +32,14 @@ def sending(text: str) -> SendingRules:
 
 def test_a_whole_file_is_read_and_domains_take_over_what_they_do_not_say() -> None:
     rules = sending(WHOLE)
-    default = Limits(per_hour=300, bounces=0.015, complaints=0.0008, of_last=500)
-    ramp = WarmUp(date(2026, 12, 1), 50, 1.6)
-    own = Limits(300, 4000, ramp, 0.015, 0.0008, 500)
+    default = SendingLimits(per_hour=300, max_bounce_rate=0.015, max_complaint_rate=0.0008, sample_size=500)
+    warm_up = WarmUp(date(2026, 12, 1), 50, 1.6)
+    own = SendingLimits(300, 4000, warm_up, 0.015, 0.0008, 500)
     assert rules == SendingRules(default, {"example.com": own}, timedelta(hours=24))
-    assert rules.of("news.example.com") == own
+    assert rules.for_domain("news.example.com") == own
 
 
-def test_without_the_file_nothing_is_capped_and_doubt_is_held() -> None:
+def test_without_the_file_nothing_is_capped_and_unknown_messages_are_held() -> None:
     rules = load(bundle())
     assert rules.sending == SendingRules() == load_sending({})
     assert rules.sending_digest == ""
@@ -52,7 +52,7 @@ def test_the_shipped_file_caps_nothing_and_says_the_built_in_shares() -> None:
 
 def test_a_domain_may_lift_a_cap_of_the_default() -> None:
     text = "default: {per_hour: 5, per_day: 20}\ndomains:\n  example.com: {per_hour: unlimited}\n"
-    assert sending(text).of("example.com") == Limits(None, 20)
+    assert sending(text).for_domain("example.com") == SendingLimits(None, 20)
 
 
 def test_the_published_rules_for_sending_load_from_their_own_file() -> None:
@@ -65,25 +65,27 @@ def test_the_published_rules_for_sending_load_from_their_own_file() -> None:
     assert rules.tracks["hello"].digest == changed.tracks["hello"].digest
 
 
-def test_faulty_rules_for_sending_do_not_load() -> None:
-    with pytest.raises(RulesFaulty, match=r"sending\.yaml:1: unknown key `on_dout`.*Did you mean `on_doubt`"):
-        sending("on_dout: hold")
+def test_invalid_rules_for_sending_do_not_load() -> None:
+    with pytest.raises(
+        InvalidDefinitions, match=r"sending\.yaml:1: unknown key `on_unkown`.*Did you mean `on_unknown`"
+    ):
+        sending("on_unkown: hold")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
-        ("on_doubt: {resend_after: 24 hours}", "on_doubt: resend", "1: `on_doubt: resend` is no answer. Write `hold`, or `{resend_after: 24 hours}`, which may deliver an email twice"),
+        ("on_unknown: {resend_after: 24 hours}", "on_unknown: resend", "1: `on_unknown: resend` is no answer. Write `hold`, or `{resend_after: 24 hours}`, which may deliver an email twice"),
         ("24 hours", "soon", "1: `resend_after`: `soon` is not a length of time. Write for example `4 hours`, `3 days`, `2 weeks` or `1 month` (30 days)"),
         ("24 hours", "4 days", "1: `resend_after: 4 days` is not between 1 and 72 hours. Write for example `24 hours`: until then most providers have said what became of it"),
-        ("resend_after", "resend", "1: unknown key `resend` in `on_doubt`. Did you mean `resend_after`?"),
+        ("resend_after", "resend", "1: unknown key `resend` in `on_unknown`. Did you mean `resend_after`?"),
         ("per_hour: 300", "per_hour: 0", "2: `per_hour`: `0` is not a number of emails. Write a whole number from 1 on, or `unlimited`"),
         ("per_hour: 300", "per_hour: many", "2: `per_hour`: `many` is not a number of emails. Write a whole number from 1 on, or `unlimited`"),
         ("per_hour: 300", "per_hour: yes", "2: `per_hour`: `True` is not a number of emails. Write a whole number from 1 on, or `unlimited`"),
         ("per_hour: 300", "per_huor: 300", "2: unknown key `per_huor` in `default`. Did you mean `per_hour`?"),
         ("1.5%", "0.015", "2: `hard_bounces`: `0.015` is not a percentage. Write for example `2 %`"),
         ("1.5%", "0 %", "2: `hard_bounces`: `0 %` is not a part of the emails. Write more than 0 % and at most 100 %"),
-        ("of_last: 500", "of_last: 5", "2: `of_last`: `5` is not greater than or equal to 100. Write for example `of_last: 1000`"),
+        ("sample_size: 500", "sample_size: 5", "2: `sample_size`: `5` is not greater than or equal to 100. Write for example `sample_size: 1000`"),
         ("Example.com", "nora@example.com", "4: `nora@example.com` is not a domain. Write what stands behind the @ of the sender's address, for example `example.com`"),
         ("Example.com", "exmaple.com", "4: no sender has an address at `exmaple.com`. Did you mean `example.com`?"),
         ("    per_day: 4000\n", "", "5: the warm-up has no end: no `per_day` says how many emails a day it leads to. Write for example `per_day: 4000` beside it"),
@@ -96,14 +98,14 @@ def test_faulty_rules_for_sending_do_not_load() -> None:
         (WHOLE, "- a\n", "1: the file is not a list of `key: value` lines. Copy a file of this kind from another folder and change it"),
     ],
 )  # fmt: skip
-def test_a_fault_says_line_and_remedy(old: str, new: str, fault: str) -> None:
+def test_a_problem_says_line_and_remedy(old: str, new: str, problem: str) -> None:
     assert old in WHOLE
-    assert f"sending.yaml:{fault}" in faults({**bundle(), "sending.yaml": WHOLE.replace(old, new)})
+    assert f"sending.yaml:{problem}" in problems({**bundle(), "sending.yaml": WHOLE.replace(old, new)})
 
 
 def test_a_domain_above_the_senders_is_in_use() -> None:
     rules = bundle(defaults=bundle()["defaults.yaml"].replace("nora@example.com", "nora@news.example.com"))
-    assert faults({**rules, "sending.yaml": WHOLE}) == []
+    assert problems({**rules, "sending.yaml": WHOLE}) == []
 
 
 def test_shares_are_read_as_people_write_them() -> None:
@@ -115,14 +117,14 @@ def test_shares_are_read_as_people_write_them() -> None:
 def test_a_share_is_read_or_refused_in_a_sentence(given_value: object) -> None:
     try:
         assert 0 < read_percent(given_value) <= 1
-    except Wrong as wrong:
-        told = str(wrong)
+    except InvalidValue as error:
+        message = str(error)
     else:
-        told = "read. So."
-    assert ". " in told
+        message = "read. So."
+    assert ". " in message
 
 
 @given(st.one_of(st.integers(max_value=0), st.booleans(), st.floats(), st.text(max_size=4)))
 def test_a_cap_under_which_nothing_goes_is_refused(given_value: object) -> None:
-    with pytest.raises(Wrong, match="Write a whole number"):
-        read_most(given_value)
+    with pytest.raises(InvalidValue, match="Write a whole number"):
+        read_limit(given_value)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nurture.definitions import values
-from nurture.definitions.schema_check import Wrong
+from nurture.definitions.schema_check import InvalidValue
 from nurture.domain.planning.calendar import Delay
 
 
@@ -56,10 +56,10 @@ def test_a_delay_is_read_as_people_write_it(text: str, delay: Delay) -> None:
     ],
 )
 def test_what_is_no_delay_is_named(text: object, what: str) -> None:
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(InvalidValue) as caught:
         values.read_delay(text)
-    assert what in caught.value.what
-    assert caught.value.instead
+    assert what in caught.value.message
+    assert caught.value.suggestion
 
 
 def test_a_span_knows_hours_days_weeks_and_months_of_thirty_days() -> None:
@@ -74,7 +74,7 @@ def test_a_span_knows_hours_days_weeks_and_months_of_thirty_days() -> None:
 
 @pytest.mark.parametrize("text", ["", "3", "2 business days", "10 minutes", "99999 days", "1e5 days", True])
 def test_what_is_no_span_is_refused(text: object) -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(InvalidValue):
         values.read_span(text)
 
 
@@ -85,7 +85,7 @@ def test_a_window_may_cross_midnight() -> None:
 
 @pytest.mark.parametrize("text", ["9-17", "09:00", "09:00-24:00", "09:60-10:00", "", "a:b-c:d"])
 def test_a_span_of_the_day_needs_two_times_of_day(text: str) -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(InvalidValue):
         values.read_between(text)
 
 
@@ -96,14 +96,14 @@ def test_a_zone_that_exists_is_kept(zone: str) -> None:
 
 @pytest.mark.parametrize("zone", ["", "Europe", "../etc/passwd", "Berlin", "a\0b", "Mars/Olympus"])
 def test_a_zone_that_does_not_exist_is_refused(zone: str) -> None:
-    with pytest.raises(Wrong):
+    with pytest.raises(InvalidValue):
         values.read_zone(zone)
 
 
 def test_a_misspelled_zone_names_the_nearest() -> None:
-    with pytest.raises(Wrong) as caught:
+    with pytest.raises(InvalidValue) as caught:
         values.read_zone("Europe/Berlim")
-    assert caught.value.instead == "Did you mean `Europe/Berlin`?"
+    assert caught.value.suggestion == "Did you mean `Europe/Berlin`?"
 
 
 @given(
@@ -117,5 +117,5 @@ def test_whatever_is_written_is_either_read_or_refused(given_: object) -> None:
         values.read_address, values.read_name, values.read_zone,
     )  # fmt: skip
     for read in readers:
-        with contextlib.suppress(Wrong):
+        with contextlib.suppress(InvalidValue):
             read(given_)

@@ -13,32 +13,32 @@ from nurture.domain.lead import Custodian, Engagement, Lead
 from nurture.domain.planning import calendar
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import Condition
-from nurture.domain.planning.lead_view import Enrollment, Position, Touch, TouchState, View
+from nurture.domain.planning.lead_view import Enrollment, LeadView, Position, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
+    EndEnrollment,
     HoldReason,
-    Leave,
-    NoteFact,
     OfferToSales,
     SendTouch,
+    UpdateField,
+    apply_decision,
     decide,
-    evolve,
 )
 from nurture.domain.planning.program import (
     FINALLY,
-    Again,
     Branch,
-    Cap,
     Email,
     End,
+    FrequencyCap,
     HandOff,
     Instruction,
     Jump,
+    NextRound,
     Program,
     ReEntry,
     Repeat,
     Sender,
-    SetFact,
+    SetField,
     Split,
     ToQueue,
     WaitFor,
@@ -52,13 +52,13 @@ AT_ONCE = Delay()
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 ALWAYS = Window(frozenset(range(7)), datetime.min.time(), datetime.min.time(), skip_holidays=False)
 OFFICE = Window()
-NO_CAP = Cap(1000, HOUR)
+NO_CAP = FrequencyCap(1000, HOUR)
 POINTS = Points({SignalKind.CLICKED: 5.0, SignalKind.VISITED: 1.0, SignalKind.REPLIED: 20.0}, (30.0,))
 START = datetime(2026, 6, 1, 8, tzinfo=UTC)  # a Monday
 
 
 def at(day: int, hour: int = 0, minute: int = 0) -> datetime:
-    """A moment in June 2026, of which the 1st is a Monday."""
+    """A time in June 2026, of which the 1st is a Monday."""
     return datetime(2026, 6, 1, hour, minute, tzinfo=UTC) + (day - 1) * DAY
 
 
@@ -100,14 +100,14 @@ class Arms:
 class Round:
     body: tuple[Any, ...]
     every: float = 7
-    growing: float = 1.0
+    growth: float = 1.0
     at_most: float = 60
     times: int | None = None
 
 
 @dataclass(frozen=True)
 class Offer:
-    because: str = "the track says so"
+    reason: str = "the track says so"
 
 
 @dataclass(frozen=True)
@@ -153,17 +153,17 @@ def _flatten(steps: Iterable[Any], flat: list[Any]) -> None:
             case Mail():
                 flat.append(Email(written.step or step, written.emails, written.after))
             case Note():
-                flat.append(SetFact(step, written.name, written.value))
+                flat.append(SetField(step, written.name, written.value))
             case Offer():
-                flat.append(HandOff(step, written.because))
+                flat.append(HandOff(step, written.reason))
             case Stop():
                 flat.append(End(step, ToQueue(written.queue)))
             case Round():
                 flat.append(None)
                 _flatten(written.body, flat)
-                flat.append(Again(place))
+                flat.append(NextRound(place))
                 flat[place] = Repeat(
-                    step, written.every, written.growing, written.at_most, written.times, place + 1, len(flat)
+                    step, written.every, written.growth, written.at_most, written.times, place + 1, len(flat)
                 )
             case Wait() | Fork():
                 then, otherwise = _fork(flat, (written.then, written.otherwise))
@@ -210,39 +210,39 @@ def policy(*criteria: Condition, points: Points = POINTS, **more: Any) -> Policy
     )
 
 
-def lead(**facts: Any) -> Lead:
-    return Lead(**({"id": 1, "basis": "consent", "zone": "UTC"} | facts))
+def lead(**fields: Any) -> Lead:
+    return Lead(**({"id": 1, "consent_basis": "consent", "zone": "UTC"} | fields))
 
 
-def view(at_step: str, **settings: Any) -> View:
+def view(at_step: str, **settings: Any) -> LeadView:
     """A lead that stands on *at_step* since START, with nothing sent and nothing done."""
     values: dict[str, Any] = {"lead": lead(), "custodian": Custodian.TRACK, "visit": 1, "reached": START}
     values |= settings
     reached, visit = values.pop("reached"), values.pop("visit")
     anchor = values.pop("anchor", reached)
     enrollment = Enrollment(1, "warm", START, Position(at_step, visit, anchor, reached))
-    return View(enrollment=enrollment, **values)
+    return LeadView(enrollment=enrollment, **values)
 
 
 # The world: it sweeps, applies decisions, lets mail arrive and reps answer.
 
-Fate = tuple[TouchState, timedelta]
-ARRIVES: Fate = (TouchState.ACCEPTED, timedelta())
+Delivery = tuple[TouchState, timedelta]
+ARRIVES: Delivery = (TouchState.ACCEPTED, timedelta())
 
 
 @dataclass
 class World:
-    """One lead on one track. *fates* say what becomes of the n-th touch, and how long after its time."""
+    """One lead on one track. *deliveries* say what becomes of the n-th touch, and how long after its time."""
 
     program: Program
     policy: Policy
     lead: Lead
     start: datetime = START
-    fates: Sequence[Fate] = (ARRIVES,)
+    deliveries: Sequence[Delivery] = (ARRIVES,)
     answers_after: timedelta | None = None
     accepts_when_planned: bool = False
     custodian: Custodian = Custodian.TRACK
-    suppressed: str = ""
+    suppressed_by: str = ""
     signals: tuple[Signal, ...] = ()
     touches: dict[tuple[str, int], Touch] = field(default_factory=dict)
     sent: list[SendTouch] = field(default_factory=list)
@@ -258,30 +258,28 @@ class World:
         self.entered = Enrollment(1, self.program.track, self.start, position)
         self.enrollment, self.wake_at = self.entered, self.start
 
-    def at(self, moment: datetime, event: Callable[[], None]) -> None:
-        heappush(self.events, (moment, next(self.numbers), event))
+    def at(self, when: datetime, event: Callable[[], None]) -> None:
+        heappush(self.events, (when, next(self.numbers), event))
 
-    def hears(self, signals: Iterable[Signal], late: timedelta = timedelta()) -> World:
+    def receives(self, signals: Iterable[Signal], late: timedelta = timedelta()) -> World:
         for one in signals:
             self.at(one.occurred_at + late, lambda one=one: self._record(one))
         return self
 
-    def view(self) -> View:
+    def view(self) -> LeadView:
         gone = (TouchState.CANCELLED, TouchState.REJECTED)
         touches = tuple(self.touches.values())
         recent = tuple(touch.at for touch in touches if touch.state not in gone)
-        return View(
-            self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed
+        return LeadView(
+            self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed_by
         )
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
-        """Live until *until*: sweep when the lead wakes, when something happens, and at *extra* moments."""
-        for moment in extra:
-            self.at(moment, lambda: None)
+        """Live until *until*: sweep when the lead wakes, when something happens, and at *extra* times."""
+        for when in extra:
+            self.at(when, lambda: None)
         while True:
-            upcoming = [
-                moment for moment in (self.wake_at, self.events[0][0] if self.events else None) if moment
-            ]
+            upcoming = [when for when in (self.wake_at, self.events[0][0] if self.events else None) if when]
             if not upcoming or min(upcoming) > until:
                 return self
             self.now = min(upcoming)
@@ -290,7 +288,7 @@ class World:
             self._sweep()
 
     def run_swept_at(self, sweeps: Iterable[datetime]) -> World:
-        """Live with sweeps at these moments alone: nothing wakes the lead."""
+        """Live with sweeps at these times alone: nothing wakes the lead."""
         for now in sweeps:
             self.now = now
             while self.events and self.events[0][0] <= now:
@@ -305,7 +303,7 @@ class World:
         assert decision == decide(seen, self.program, self.policy, now)
         self._must_keep_the_laws(decision)
         self.decisions.append(decision)
-        self.enrollment = evolve(self.enrollment, decision)
+        self.enrollment = apply_decision(self.enrollment, decision)
         self.wake_at = decision.wake_at
         for action in decision.actions:
             self.happened.append((now, action))
@@ -317,17 +315,17 @@ class World:
                     self._cancel()
                     if self.answers_after is not None:
                         self.at(now + self.answers_after, self._reject)
-                case NoteFact(name=name, value=value):
-                    self.lead = replace(self.lead, facts={**self.lead.facts, name: value})
-                case Leave():
+                case UpdateField(name=name, value=value):
+                    self.lead = replace(self.lead, fields={**self.lead.fields, name: value})
+                case EndEnrollment():
                     self._cancel()
         return any(isinstance(action, SendTouch) for action in decision.actions)
 
     def _must_keep_the_laws(self, decision: Decision) -> None:
-        ours = [action for action in decision.actions if not isinstance(action, NoteFact)]
+        ours = [action for action in decision.actions if not isinstance(action, UpdateField)]
         assert (decision.hold is None) == bool(ours)
-        ends = any(isinstance(action, OfferToSales | Leave) for action in ours)
-        asleep = ends or decision.hold in (HoldReason.LEFT, HoldReason.CLOSED, HoldReason.WITH_SALES)
+        ends = any(isinstance(action, OfferToSales | EndEnrollment) for action in ours)
+        asleep = ends or decision.hold in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED, HoldReason.WITH_SALES)
         assert (decision.wake_at is None) == asleep
         assert decision.wake_at is None or decision.wake_at > self.now
         for action in ours:
@@ -337,42 +335,42 @@ class World:
     def _must_be_allowed(self, send: SendTouch) -> None:
         assert self.custodian is Custodian.TRACK
         assert not self.enrollment.ended
-        assert not self.suppressed
-        assert all(touch.settled_at(self.now) for touch in self.touches.values()), "one touch in the air"
+        assert not self.suppressed_by
+        assert all(touch.completed_at(self.now) for touch in self.touches.values()), "one touch in flight"
         assert (send.step, send.visit) not in self.touches
         zone, holidays = self.lead.zone or self.program.zone_fallback, self.lead.holidays
-        for moment in (send.planned_at, send.send_at):
-            assert calendar.is_open(self.program.window, zone, holidays, moment)
+        for when in (send.planned_at, send.send_at):
+            assert calendar.is_open(self.program.window, zone, holidays, when)
         assert send.planned_at <= self.now <= send.send_at < send.expires_at
         assert send.planned_at >= self.now - self.program.grace
         assert send.send_at == calendar.next_open(self.program.window, zone, holidays, self.now)
 
     def _send(self, send: SendTouch) -> None:
-        state, lag = self.fates[len(self.sent) % len(self.fates)]
+        state, lag = self.deliveries[len(self.sent) % len(self.deliveries)]
         self.sent.append(send)
         key = send.step, send.visit
-        self.touches[key] = Touch(send.step, send.visit, TouchState.IN_AIR, send.send_at)
+        self.touches[key] = Touch(send.step, send.visit, TouchState.IN_FLIGHT, send.send_at)
         if self.accepts_when_planned:
             self.touches[key] = Touch(send.step, send.visit, TouchState.ACCEPTED, send.planned_at)
             self.at(self.now, lambda: None)
             return
-        self.at(send.send_at + lag, lambda: self._settle(key, state))
+        self.at(send.send_at + lag, lambda: self._complete(key, state))
 
-    def _settle(self, key: tuple[str, int], state: TouchState) -> None:
-        if self.touches[key].state is TouchState.IN_AIR:
+    def _complete(self, key: tuple[str, int], state: TouchState) -> None:
+        if self.touches[key].state is TouchState.IN_FLIGHT:
             self.touches[key] = replace(self.touches[key], state=state, at=self.now)
 
     def _cancel(self) -> None:
         for key in self.touches:
-            self._settle(key, TouchState.CANCELLED)
+            self._complete(key, TouchState.CANCELLED)
 
     def _reject(self) -> None:
         self.custodian = Custodian.TRACK
-        self.lead = replace(self.lead, evidence_since=self.now, engagement=Engagement())
+        self.lead = replace(self.lead, signals_since=self.now, engagement=Engagement())
 
     def _record(self, one: Signal) -> None:
         self.signals = tuple(sorted((*self.signals, one), key=lambda known: known.occurred_at))
-        since = self.lead.evidence_since
+        since = self.lead.signals_since
         if since is None or one.occurred_at >= since:
-            engagement = scoring.add(self.lead.engagement, self.policy.points, (one,))
+            engagement = scoring.add_signals(self.lead.engagement, self.policy.points, (one,))
             self.lead = replace(self.lead, engagement=engagement)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 
 
 @pytest.mark.parametrize(
@@ -25,20 +25,20 @@ from nurture.domain.address import normalise_address
     ],
 )
 def test_an_address_has_one_spelling(written: str, normal: str) -> None:
-    assert normalise_address(written) == normal
+    assert normalize_address(written) == normal
 
 
 def test_two_mailboxes_stay_two() -> None:
-    assert normalise_address("a+x@example.com") != normalise_address("a@example.com")
-    assert normalise_address("a@straße.example") != normalise_address("a@strasse.example")
+    assert normalize_address("a+x@example.com") != normalize_address("a@example.com")
+    assert normalize_address("a@straße.example") != normalize_address("a@strasse.example")
 
 
 @given(st.emails())
-def test_normalising_twice_changes_nothing(address: str) -> None:
-    once = normalise_address(address)
-    assert normalise_address(once) == once
+def test_normalizing_twice_changes_nothing(address: str) -> None:
+    once = normalize_address(address)
+    assert normalize_address(once) == once
 
 
 @given(st.text(max_size=30))
 def test_the_domain_becomes_ascii(text: str) -> None:
-    assert normalise_address(f"a@{text}x.example").rpartition("@")[2].isascii()
+    assert normalize_address(f"a@{text}x.example").rpartition("@")[2].isascii()

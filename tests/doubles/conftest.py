@@ -18,5 +18,5 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SendGridDouble
 @pytest.fixture
 def double(running: SendGridDouble) -> SendGridDouble:
     running.configure(Account())
-    running.tell()
+    running.add_faults()
     return running

@@ -6,55 +6,65 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from nurture.crm.base import CrmDown, NotWritten, Page, Receipt, Record, Refused, Seen, Unclear, Written
+from nurture.crm.base import (
+    Accepted,
+    ChangePage,
+    CrmUnavailable,
+    HandoffRecord,
+    NotSent,
+    Receipt,
+    Rejected,
+    RemoteRecord,
+    Unknown,
+)
 
 
 @dataclass
 class ScriptedCrm:
-    """Each call takes the next word of *script*; without one it works. *pages* are what `changes` tells."""
+    """Each call takes the next step of *script*; without one it works. `fetch_changes` returns *pages*."""
 
     name: str = "scripted"
-    at_once: int = 1
+    batch_size: int = 1
     script: list[str] = field(default_factory=list)
-    held: dict[str, Seen] = field(default_factory=dict)
-    told: list[tuple[str, str]] = field(default_factory=list)
-    pages: list[list[Seen]] = field(default_factory=list)
+    records: dict[str, RemoteRecord] = field(default_factory=dict)
+    written: list[tuple[str, str]] = field(default_factory=list)
+    pages: list[list[RemoteRecord]] = field(default_factory=list)
 
-    def look_up(self, keys: Sequence[str]) -> dict[str, Seen]:
+    def look_up(self, keys: Sequence[str]) -> dict[str, RemoteRecord]:
         if self.script and self.script[0] == "down":
             self.script.pop(0)
-            raise CrmDown("it is down")
-        return {key: self.held[key] for key in keys if key in self.held}
+            raise CrmUnavailable("it is down")
+        return {key: self.records[key] for key in keys if key in self.records}
 
-    def put(self, records: Sequence[Record], now: datetime) -> list[Receipt]:
+    def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> list[Receipt]:
         return [self._put(record, now) for record in records]
 
-    def _put(self, record: Record, now: datetime) -> Receipt:
-        does = self.script.pop(0) if self.script else "writes"
-        if does in ("writes", "times out after"):
-            self.told.append((record.handoff, record.stage.value))
-            self.held[record.key] = Seen(
-                record.key, "1", now, record.handoff, record.stage, owner=record.owner
+    def _put(self, record: HandoffRecord, now: datetime) -> Receipt:
+        step = self.script.pop(0) if self.script else "writes"
+        if step in ("writes", "times out after"):
+            self.written.append((record.handoff_key, record.handoff_status.value))
+            self.records[record.key] = RemoteRecord(
+                record.key, "1", now, record.handoff_key, record.handoff_status, owner=record.owner
             )
-        match does:
+        match step:
             case "writes":
-                return Written("1")
+                return Accepted("1")
             case "times out after" | "times out before":
-                return Unclear("it did not answer")
+                return Unknown("it did not answer")
             case "refuses":
-                return Refused("a field is missing")
+                return Rejected("a field is missing")
             case "is busy":
-                return NotWritten("too many calls", now + timedelta(minutes=3), stops=True)
-        raise AssertionError(does)
+                return NotSent("too many calls", now + timedelta(minutes=3), blocks_all=True)
+        raise AssertionError(step)
 
-    def changes(self, cursor: str, _limit: int, _now: datetime) -> Page:
+    def fetch_changes(self, cursor: str, _limit: int, _now: datetime) -> ChangePage:
         if self.script and self.script[0] == "down":
             self.script.pop(0)
-            raise CrmDown("it is down")
+            raise CrmUnavailable("it is down")
         number = int(cursor or 0)
         if number >= len(self.pages):
-            return Page((), str(number))
-        return Page(self.pages[number], str(number + 1), more=number + 1 < len(self.pages))
+            return ChangePage((), str(number))
+        return ChangePage(self.pages[number], str(number + 1), has_more=number + 1 < len(self.pages))
 
     def check(self, _now: datetime) -> Sequence[str]:
         return []

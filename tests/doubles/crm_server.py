@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, parse_qsl, unquote, urlsplit
 
 import orjson
 
-What = Literal["pass", "status", "hang", "reset", "kill", "expire"]
+FaultKind = Literal["pass", "status", "hang", "reset", "kill", "expire"]
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -25,7 +25,7 @@ _RESET: Final = struct.pack("ii", 1, 0)
 class Fault:
     """One thing to do wrong to the next write, before its effect or *after* it. *pid* is whom to kill."""
 
-    what: What
+    what: FaultKind
     after: bool = False
     status: int = 503
     headers: tuple[tuple[str, str], ...] = ()
@@ -40,8 +40,8 @@ class Effect(NamedTuple):
     what: str
     id: str
     key: str
-    handoff: str
-    stage: str
+    handoff_key: str
+    handoff_status: str
 
 
 class Answer(NamedTuple):
@@ -105,7 +105,7 @@ class CrmDouble:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    def tell(self, *faults: Fault) -> None:
+    def add_fault(self, *faults: Fault) -> None:
         """Forget old faults; play these, one for each write that comes."""
         with self.lock:
             self._faults = deque(faults)

@@ -32,7 +32,12 @@ READ_ONLY: Final = (
     "notes_last_contacted",
     "lastmodifieddate",
 )
-OURS: Final = ("nurture_key", "nurture_handoff", "nurture_status", "nurture_why")
+CUSTOM_PROPERTIES: Final = (
+    "nurture_key",
+    "nurture_handoff",
+    "nurture_handoff_status",
+    "nurture_handoff_reason",
+)
 KEY: Final = "nurture_key"
 _OPERATORS: Final = {"EQ", "GTE", "HAS_PROPERTY"}
 
@@ -42,7 +47,7 @@ class HubSpotDouble(CrmDouble):
 
     def __init__(self) -> None:
         super().__init__()
-        self.properties = list(OURS)
+        self.properties = list(CUSTOM_PROPERTIES)
         self.unique = True
         self.contacts: dict[str, dict[str, str]] = {}
         self.owners: dict[str, str] = {}
@@ -56,18 +61,18 @@ class HubSpotDouble(CrmDouble):
         self.owners[id_] = email
         return id_
 
-    def add_contact(self, **told: str) -> str:
+    def add_contact(self, **properties: str) -> str:
         """Make a contact as somebody does in HubSpot itself."""
         id_ = str(next(self._numbers))
-        self.contacts[id_] = told | self._now()
+        self.contacts[id_] = properties | self._now()
         return id_
 
-    def change(self, id_: str, **told: str) -> None:
+    def change(self, id_: str, **properties: str) -> None:
         """Change a contact as a rep, or HubSpot itself, does."""
         with self.lock:
-            self.contacts[id_] |= told | self._now()
+            self.contacts[id_] |= properties | self._now()
 
-    def by_key(self, key: str) -> list[dict[str, str]]:
+    def find_by_key(self, key: str) -> list[dict[str, str]]:
         return [one for one in self.contacts.values() if one.get(KEY) == key]
 
     def expire(self) -> None:
@@ -93,7 +98,7 @@ class HubSpotDouble(CrmDouble):
             if isinstance(id_, Answer):
                 return id_
             if call.method == "GET":
-                return Answer(200, self._shown(id_, call.query.get("properties", "").split(",")))
+                return Answer(200, self._to_json(id_, call.query.get("properties", "").split(",")))
             if call.method == "PATCH":
                 return self._update(id_, call.body)
         return _fault(404, "OBJECT_NOT_FOUND", "resource not found")
@@ -109,57 +114,61 @@ class HubSpotDouble(CrmDouble):
     def _create(self, body: Any) -> Answer:
         if not isinstance(body, dict) or set(body) - {"properties", "associations"}:
             return _fault(400, "VALIDATION_ERROR", "Invalid input JSON")
-        told = body["properties"]
-        wrong = self._wrong(told, None)
-        if wrong is not None:
-            return wrong
+        properties = body["properties"]
+        error = self._find_errors(properties, None)
+        if error is not None:
+            return error
         same = [
             id_
             for id_, one in self.contacts.items()
-            if told.get("email") and one.get("email") == told["email"]
+            if properties.get("email") and one.get("email") == properties["email"]
         ]
         if same:
             return _fault(409, "CONFLICT", f"Contact already exists. Existing ID: {same[0]}")
         id_ = str(next(self._numbers))
         self.contacts[id_] = {}
-        return self._store(id_, told, "created", 201)
+        return self._store(id_, properties, "created", 201)
 
     def _update(self, id_: str, body: Any) -> Answer:
         if not isinstance(body, dict) or set(body) - {"properties"}:
             return _fault(400, "VALIDATION_ERROR", "Invalid input JSON")
-        return self._wrong(body["properties"], id_) or self._store(id_, body["properties"], "updated", 200)
+        return self._find_errors(body["properties"], id_) or self._store(
+            id_, body["properties"], "updated", 200
+        )
 
-    def _wrong(self, told: dict[str, str], id_: str | None) -> Answer | None:
+    def _find_errors(self, properties: dict[str, str], id_: str | None) -> Answer | None:
         known = (*STANDARD, *self.properties)
-        for name, value in told.items():
+        for name, value in properties.items():
             if name not in known:
-                said = {
+                validation_error = {
                     "isValid": False,
                     "message": f'Property "{name}" does not exist',
                     "error": "PROPERTY_DOESNT_EXIST",
                     "name": name,
                 }
-                detail = f"Property values were not valid: {orjson.dumps([said]).decode()}"
+                detail = f"Property values were not valid: {orjson.dumps([validation_error]).decode()}"
                 return _fault(400, "VALIDATION_ERROR", detail)
             if name in READ_ONLY or not isinstance(value, str):
                 return _fault(400, "VALIDATION_ERROR", f"{name} is read only, or its value is no text")
-        if told.get("hubspot_owner_id") and told["hubspot_owner_id"] not in self.owners:
+        if properties.get("hubspot_owner_id") and properties["hubspot_owner_id"] not in self.owners:
             return _fault(400, "VALIDATION_ERROR", "Property values were not valid: hubspot_owner_id")
-        if told.get("email") and "@" not in told["email"]:
+        if properties.get("email") and "@" not in properties["email"]:
             return _fault(400, "VALIDATION_ERROR", "Property values were not valid: email")
-        taken = [
-            other for other, one in self.contacts.items() if one.get(KEY) == told.get(KEY) and other != id_
+        others = [
+            other
+            for other, one in self.contacts.items()
+            if one.get(KEY) == properties.get(KEY) and other != id_
         ]
-        if self.unique and told.get(KEY) and taken:
-            return _fault(400, "VALIDATION_ERROR", f"{taken[0]} already has that value.")
+        if self.unique and properties.get(KEY) and others:
+            return _fault(400, "VALIDATION_ERROR", f"{others[0]} already has that value.")
         return None
 
-    def _store(self, id_: str, told: dict[str, str], what: str, status: int) -> Answer:
+    def _store(self, id_: str, properties: dict[str, str], what: str, status: int) -> Answer:
         contact = self.contacts[id_]
-        contact |= told | self._now()
-        names = (KEY, "nurture_handoff", "nurture_status")
+        contact |= properties | self._now()
+        names = (KEY, "nurture_handoff", "nurture_handoff_status")
         self.effects.append(Effect(what, id_, *(contact.get(name, "") for name in names)))
-        return Answer(status, self._shown(id_, list(told)))
+        return Answer(status, self._to_json(id_, list(properties)))
 
     def _search(self, body: dict[str, Any]) -> Answer:
         (group,) = body["filterGroups"]
@@ -169,38 +178,38 @@ class HubSpotDouble(CrmDouble):
         for one in group["filters"]:
             if one["operator"] not in _OPERATORS:
                 return _fault(400, "VALIDATION_ERROR", "unknown operator")
-            chosen = [id_ for id_ in chosen if self._passes(self.contacts[id_], one)]
+            chosen = [id_ for id_ in chosen if self._matches(self.contacts[id_], one)]
         chosen.sort(key=lambda id_: self._millis(self.contacts[id_]))
         start = int(body.get("after") or 0)
         page = chosen[start : start + body["limit"]]
-        told: dict[str, Any] = {
+        response: dict[str, Any] = {
             "total": len(chosen),
-            "results": [self._shown(id_, body["properties"]) for id_ in page],
+            "results": [self._to_json(id_, body["properties"]) for id_ in page],
         }
         if start + len(page) < len(chosen):
-            told["paging"] = {"next": {"after": str(start + len(page))}}
-        return Answer(200, told)
+            response["paging"] = {"next": {"after": str(start + len(page))}}
+        return Answer(200, response)
 
-    def _passes(self, contact: dict[str, str], one: dict[str, Any]) -> bool:
+    def _matches(self, contact: dict[str, str], one: dict[str, Any]) -> bool:
         if one["operator"] == "HAS_PROPERTY":
             return bool(contact.get(one["propertyName"]))
         if one["operator"] == "EQ":
             return contact.get(one["propertyName"]) == one["value"]
         return self._millis(contact) >= int(one["value"])
 
-    def _shown(self, id_: str, names: list[str]) -> dict[str, Any]:
+    def _to_json(self, id_: str, names: list[str]) -> dict[str, Any]:
         contact = self.contacts[id_]
-        shown = {name: contact.get(name) for name in (*names, "lastmodifieddate") if name}
-        return self._dated({"id": id_, "properties": shown, "archived": False})
+        values = {name: contact.get(name) for name in (*names, "lastmodifieddate") if name}
+        return self._dated({"id": id_, "properties": values, "archived": False})
 
     def _property(self, name: str) -> dict[str, Any]:
-        told = {"name": name, "label": name, "type": "string", "fieldType": "text", "description": ""}
+        definition = {"name": name, "label": name, "type": "string", "fieldType": "text", "description": ""}
         more = {
             "groupName": "contactinformation",
             "options": [],
             "hasUniqueValue": name == KEY and self.unique,
         }
-        return told | more
+        return definition | more
 
     def _dated(self, one: dict[str, Any]) -> dict[str, Any]:
         return one | {
@@ -223,5 +232,5 @@ class HubSpotDouble(CrmDouble):
 
 
 def _fault(status: int, category: str, message: str) -> Answer:
-    told = {"status": "error", "message": message, "correlationId": "0-0", "category": category}
-    return Answer(status, told)
+    body = {"status": "error", "message": message, "correlationId": "0-0", "category": category}
+    return Answer(status, body)

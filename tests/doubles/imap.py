@@ -30,71 +30,73 @@ class Mailbox:
 
 
 class _Session(socketserver.StreamRequestHandler):
-    box: Mailbox
+    mailbox: Mailbox
 
     def handle(self) -> None:
-        self._say("* OK ready")
+        self._send("* OK ready")
         while line := self.rfile.readline():
-            tag, _, told = line.decode().strip().partition(" ")
-            self.box.commands.append(told.partition(" ")[0] if told.startswith("LOGIN") else told)
-            if self.box.silent_at and self.box.silent_at in told:
+            tag, _, command = line.decode().strip().partition(" ")
+            self.mailbox.commands.append(
+                command.partition(" ")[0] if command.startswith("LOGIN") else command
+            )
+            if self.mailbox.silent_at and self.mailbox.silent_at in command:
                 return
-            if not self._answer(tag, told):
+            if not self._answer(tag, command):
                 return
 
-    def _answer(self, tag: str, told: str) -> bool:
-        word = told.split(" ", maxsplit=1)[0].upper()
-        if word == "CAPABILITY":
-            self._say("* CAPABILITY IMAP4rev1 AUTH=PLAIN")
-        elif word == "LOGIN" and told != f'LOGIN {USER} "{PASSWORD}"':
-            self._say(f"{tag} NO who are you")
+    def _answer(self, tag: str, command: str) -> bool:
+        verb = command.split(" ", maxsplit=1)[0].upper()
+        if verb == "CAPABILITY":
+            self._send("* CAPABILITY IMAP4rev1 AUTH=PLAIN")
+        elif verb == "LOGIN" and command != f'LOGIN {USER} "{PASSWORD}"':
+            self._send(f"{tag} NO who are you")
             return True
-        elif word == "EXAMINE":
-            self._say(f"* {len(self.box.mails)} EXISTS")
-            self._say(f"* OK [UIDVALIDITY {self.box.uid_validity}] valid")
-            self._say(f"{tag} OK [READ-ONLY] done")
+        elif verb == "EXAMINE":
+            self._send(f"* {len(self.mailbox.mails)} EXISTS")
+            self._send(f"* OK [UIDVALIDITY {self.mailbox.uid_validity}] valid")
+            self._send(f"{tag} OK [READ-ONLY] done")
             return True
-        elif told.startswith("UID SEARCH"):
-            start = int((re.search(r"UID (\d+):", told[3:]) or [0, 0])[1])
-            last = max(self.box.mails, default=0)
-            found = [uid for uid in self.box.mails if uid >= start or uid == last]
-            self._say(f"* SEARCH {' '.join(map(str, found))}")
-        elif told.startswith("UID FETCH"):
-            wanted = told.split(" ")[2].split(",")
-            for number, (uid, raw) in enumerate(self.box.mails.items(), 1):
+        elif command.startswith("UID SEARCH"):
+            start = int((re.search(r"UID (\d+):", command[3:]) or [0, 0])[1])
+            last = max(self.mailbox.mails, default=0)
+            found = [uid for uid in self.mailbox.mails if uid >= start or uid == last]
+            self._send(f"* SEARCH {' '.join(map(str, found))}")
+        elif command.startswith("UID FETCH"):
+            wanted = command.split(" ")[2].split(",")
+            for number, (uid, raw) in enumerate(self.mailbox.mails.items(), 1):
                 if str(uid) in wanted:
-                    self._say(f"* {number} FETCH (UID {uid} BODY[]<0> {{{len(raw)}}}")
+                    self._send(f"* {number} FETCH (UID {uid} BODY[]<0> {{{len(raw)}}}")
                     self.wfile.write(raw)
-                    self._say(")")
-        elif word == "LOGOUT":
-            self._say("* BYE")
-            self._say(f"{tag} OK")
+                    self._send(")")
+        elif verb == "LOGOUT":
+            self._send("* BYE")
+            self._send(f"{tag} OK")
             return False
-        self._say(f"{tag} OK done")
+        self._send(f"{tag} OK done")
         return True
 
-    def _say(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         self.wfile.write(f"{line}\r\n".encode())
 
 
 @contextmanager
 def imap_server(context: ssl.SSLContext | None = None) -> Iterator[Mailbox]:
     """Serve a mailbox for as long as the block runs, with TLS where *context* says how."""
-    box = Mailbox()
+    mailbox = Mailbox()
 
     class Session(_Session):
         pass
 
-    Session.box = box
+    Session.mailbox = mailbox
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session, bind_and_activate=True) as server:
         server.daemon_threads = True
         if context is not None:
             server.socket = context.wrap_socket(server.socket, server_side=True)
-        box.port = server.server_address[1]
+        mailbox.port = server.server_address[1]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         try:
-            yield box
+            yield mailbox
         finally:
             server.shutdown()
             thread.join(5)

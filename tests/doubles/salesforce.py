@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from tests.doubles.crm_server import Answer, Call, CrmDouble, Effect
-from tests.doubles.soql import Malformed, Soql
+from tests.doubles.soql import MalformedQuery, Soql
 
 CONSUMER_KEY: Final = "3MVG9.consumer.key"
 CONSUMER_SECRET: Final = "4F1.consumer.secret"
@@ -25,13 +25,13 @@ STANDARD: Final = {
     "Status": 40,
     "OwnerId": 18,
 }
-OURS: Final = {
+CUSTOM_FIELDS: Final = {
     "Nurture_Key__c": 80,
     "Nurture_Handoff__c": 80,
-    "Nurture_Status__c": 40,
-    "Nurture_Why__c": 32_768,
+    "Nurture_Handoff_Status__c": 40,
+    "Nurture_Handoff_Reason__c": 32_768,
 }
-EXTERNAL: Final = "Nurture_Key__c"
+EXTERNAL_ID_FIELD: Final = "Nurture_Key__c"
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -40,7 +40,7 @@ class SalesforceDouble(CrmDouble):
 
     def __init__(self) -> None:
         super().__init__()
-        self.fields = dict(OURS)
+        self.fields = dict(CUSTOM_FIELDS)
         self.unique = True
         self.duplicate_rule = False
         self.leads: dict[str, dict[str, Any]] = {}
@@ -56,17 +56,23 @@ class SalesforceDouble(CrmDouble):
         self.users[id_] = {"Id": id_, "Email": email, "IsActive": active}
         return id_
 
-    def add_lead(self, **told: Any) -> str:
+    def add_lead(self, **fields: Any) -> str:
         """Make a lead as somebody does in Salesforce itself."""
         id_ = self._id("00Q")
-        whole = dict.fromkeys((*STANDARD, *OURS, *SYSTEM))
-        self.leads[id_] = whole | {"Id": id_, "Status": "Open", "IsConverted": False, **told, **self._now()}
+        empty_lead = dict.fromkeys((*STANDARD, *CUSTOM_FIELDS, *SYSTEM))
+        self.leads[id_] = empty_lead | {
+            "Id": id_,
+            "Status": "Open",
+            "IsConverted": False,
+            **fields,
+            **self._now(),
+        }
         return id_
 
-    def change(self, id_: str, **told: Any) -> None:
+    def change(self, id_: str, **fields: Any) -> None:
         """Change a lead as a rep does."""
         with self.lock:
-            self.leads[id_] |= told | self._now()
+            self.leads[id_] |= fields | self._now()
 
     def convert(self, lead: str, *, won: bool, amount: float | None, closed_on: str) -> None:
         """Convert a lead and close its opportunity: the lead itself is touched by the first alone."""
@@ -86,8 +92,8 @@ class SalesforceDouble(CrmDouble):
         id_ = self._id("00T")
         self.tasks[id_] = {"Id": id_, "WhoId": lead, "IsClosed": True, "CompletedDateTime": at, **self._now()}
 
-    def by_key(self, key: str) -> list[dict[str, Any]]:
-        return [lead for lead in self.leads.values() if lead.get(EXTERNAL) == key]
+    def find_by_key(self, key: str) -> list[dict[str, Any]]:
+        return [lead for lead in self.leads.values() if lead.get(EXTERNAL_ID_FIELD) == key]
 
     def expire(self) -> None:
         self._token = None
@@ -116,10 +122,10 @@ class SalesforceDouble(CrmDouble):
         return _fault(404, "NOT_FOUND", "The requested resource does not exist")
 
     def _login(self, call: Call) -> Answer:
-        told: Mapping[str, str] = call.body or {}
-        if call.method != "POST" or told.get("grant_type") != "client_credentials":
+        form: Mapping[str, str] = call.body or {}
+        if call.method != "POST" or form.get("grant_type") != "client_credentials":
             return Answer(400, {"error": "unsupported_grant_type", "error_description": "not supported"})
-        if (told.get("client_id"), told.get("client_secret")) != (CONSUMER_KEY, CONSUMER_SECRET):
+        if (form.get("client_id"), form.get("client_secret")) != (CONSUMER_KEY, CONSUMER_SECRET):
             return Answer(400, {"error": "invalid_client", "error_description": "invalid client credentials"})
         self._token = f"00D!{next(self._numbers)}.token"
         return Answer(200, {"access_token": self._token, "instance_url": self.url, "token_type": "Bearer"})
@@ -139,8 +145,8 @@ class SalesforceDouble(CrmDouble):
         }
         try:
             name, rows = Soql(tables).run(soql)
-        except Malformed as wrong:
-            return _fault(400, wrong.code, str(wrong))
+        except MalformedQuery as error:
+            return _fault(400, error.code, str(error))
         records = [{"attributes": {"type": name}, **row} for row in rows]
         for record in records:
             if record.get("SystemModstamp"):
@@ -151,63 +157,67 @@ class SalesforceDouble(CrmDouble):
         fields = [
             {"name": name, "externalId": key, "unique": key and self.unique, "updateable": name not in SYSTEM}
             for name in (*STANDARD, *self.fields, *SYSTEM)
-            for key in [name == EXTERNAL]
+            for key in [name == EXTERNAL_ID_FIELD]
         ]
         return Answer(200, {"name": "Lead", "fields": fields})
 
-    def _update(self, id_: str, told: dict[str, Any]) -> Answer:
+    def _update(self, id_: str, fields: dict[str, Any]) -> Answer:
         if id_ not in self.leads:
             return _fault(404, "NOT_FOUND", "The requested resource does not exist")
         lead = self.leads[id_]
-        return self._wrong(told, lead) or self._store(lead, told, "updated", Answer(204))
+        return self._find_errors(fields, lead) or self._store(lead, fields, "updated", Answer(204))
 
-    def _upsert(self, field: str, key: str, told: dict[str, Any]) -> Answer:
-        if field != EXTERNAL or field not in self.fields:
+    def _upsert(self, field: str, key: str, fields: dict[str, Any]) -> Answer:
+        if field != EXTERNAL_ID_FIELD or field not in self.fields:
             return _fault(404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible")
-        if field in told or "Id" in told:
+        if field in fields or "Id" in fields:
             return _fault(
                 400, "INVALID_FIELD", f"The {field} field should not be specified in the sobject data."
             )
-        found = self.by_key(key)
+        found = self.find_by_key(key)
         if len(found) > 1:
             return Answer(300, [f"/services/data/{VERSION}/sobjects/Lead/{lead['Id']}" for lead in found])
         if found:
-            wrong = self._wrong(told, found[0])
+            error = self._find_errors(fields, found[0])
             done = {"id": found[0]["Id"], "success": True, "errors": [], "created": False}
-            return wrong or self._store(found[0], told, "updated", Answer(200, done))
-        wrong = self._wrong(told, None)
-        if wrong is not None:
-            return wrong
-        lead = self.leads[self.add_lead(**{EXTERNAL: key})]
+            return error or self._store(found[0], fields, "updated", Answer(200, done))
+        error = self._find_errors(fields, None)
+        if error is not None:
+            return error
+        lead = self.leads[self.add_lead(**{EXTERNAL_ID_FIELD: key})]
         done = {"id": lead["Id"], "success": True, "errors": [], "created": True}
-        return self._store(lead, told, "created", Answer(201, done))
+        return self._store(lead, fields, "created", Answer(201, done))
 
-    def _wrong(self, told: dict[str, Any], lead: dict[str, Any] | None) -> Answer | None:
+    def _find_errors(self, fields: dict[str, Any], lead: dict[str, Any] | None) -> Answer | None:
         sizes = {**STANDARD, **self.fields}
-        for name, value in told.items():
+        for name, value in fields.items():
             if name not in sizes:
                 return _fault(400, "INVALID_FIELD", f"No such column '{name}' on sobject of type Lead")
             if isinstance(value, str) and len(value) > sizes[name]:
                 return _fault(400, "STRING_TOO_LONG", f"{name}: data value too large", name)
         if lead is not None and lead["IsConverted"]:
             return _fault(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
-        owner = told.get("OwnerId")
+        owner = fields.get("OwnerId")
         if owner and not self.users.get(owner, {}).get("IsActive"):
             return _fault(
                 400, "INVALID_CROSS_REFERENCE_KEY", "Owner ID: id value of incorrect type", "OwnerId"
             )
-        if told.get("Email") and not _EMAIL.fullmatch(told["Email"]):
+        if fields.get("Email") and not _EMAIL.fullmatch(fields["Email"]):
             return _fault(400, "INVALID_EMAIL_ADDRESS", "invalid email address", "Email")
-        takes = lead is not None and EXTERNAL in told and told[EXTERNAL] != lead[EXTERNAL]
-        if self.unique and takes and self.by_key(told[EXTERNAL]):
-            return _fault(400, "DUPLICATE_VALUE", "duplicate value found: Nurture_Key__c", EXTERNAL)
+        sets_key = (
+            lead is not None
+            and EXTERNAL_ID_FIELD in fields
+            and fields[EXTERNAL_ID_FIELD] != lead[EXTERNAL_ID_FIELD]
+        )
+        if self.unique and sets_key and self.find_by_key(fields[EXTERNAL_ID_FIELD]):
+            return _fault(400, "DUPLICATE_VALUE", "duplicate value found: Nurture_Key__c", EXTERNAL_ID_FIELD)
         if lead is not None:
             return None
-        empty = [name for name in ("LastName", "Company") if not told.get(name)]
+        empty = [name for name in ("LastName", "Company") if not fields.get(name)]
         if empty:
             return _fault(400, "REQUIRED_FIELD_MISSING", f"Required fields are missing: {empty}", *empty)
-        taken = {one["Email"] for one in self.leads.values() if one.get("Email")}
-        if self.duplicate_rule and told.get("Email") in taken:
+        emails = {one["Email"] for one in self.leads.values() if one.get("Email")}
+        if self.duplicate_rule and fields.get("Email") in emails:
             return Answer(
                 400,
                 [
@@ -223,9 +233,9 @@ class SalesforceDouble(CrmDouble):
             )
         return None
 
-    def _store(self, lead: dict[str, Any], told: dict[str, Any], what: str, answer: Answer) -> Answer:
-        lead |= told | self._now()
-        names = (EXTERNAL, "Nurture_Handoff__c", "Nurture_Status__c")
+    def _store(self, lead: dict[str, Any], fields: dict[str, Any], what: str, answer: Answer) -> Answer:
+        lead |= fields | self._now()
+        names = (EXTERNAL_ID_FIELD, "Nurture_Handoff__c", "Nurture_Handoff_Status__c")
         self.effects.append(Effect(what, lead["Id"], *(lead[name] or "" for name in names)))
         return answer
 

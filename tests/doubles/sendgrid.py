@@ -20,7 +20,7 @@ KEY: Final = "SG.double.key"
 REF: Final = "nurture_message"
 """The custom argument that names a message."""
 
-What = Literal[
+FaultKind = Literal[
     "pass",  # nothing: lets one request of an ordered list through
     "status",  # answers *status*: 502, 503 and 504 as a proxy's HTML, others as JSON
     "too_many",  # 429, with X-RateLimit-Reset in *seconds*
@@ -34,8 +34,8 @@ What = Literal[
     "garbage",  # answers with what is not HTTP
     "kill",  # SIGKILL to *pid*, then a reset
 ]
-_SECONDS: Final[dict[What, float]] = {"too_many": 1, "hang": 3600, "drip_body": 1, "drip_headers": 1}
-_ALWAYS_BEFORE: Final = frozenset({"pass", "too_many", "too_large", "reset_mid_body"})
+_SECONDS: Final[dict[FaultKind, float]] = {"too_many": 1, "hang": 3600, "drip_body": 1, "drip_headers": 1}
+_BEFORE_ACCEPTING: Final = frozenset({"pass", "too_many", "too_large", "reset_mid_body"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +43,13 @@ class Fault:
     """One thing to do wrong, before accepting the message or *after* it.
 
     Without *ref* and *chance* it waits in a queue: each request, as it arrives, takes the next one. With a
-    *ref*, a pattern searched in the message's name, or a *chance* from 0 to 1 it stands, and is looked at
-    where the queue gave nothing. *times* bounds it: if not given, once in the queue and always elsewhere.
-    A chance is a hash of *seed*, the name and how often that name was seen: the same in each run, however
-    requests interleave. A reset_mid_body that waits for a name has to read the body first.
+    *ref*, a pattern searched in the message's name, or a *chance* from 0 to 1 it is conditional, and is
+    looked at where the queue gave nothing. *times* bounds it, by default once in the queue and always
+    elsewhere. A chance is a hash of *seed*, the name and how often that name was seen: the same in each run,
+    however requests interleave. A reset_mid_body that waits for a name has to read the body first.
     """
 
-    what: What
+    what: FaultKind
     after: bool = False
     status: int = 500
     seconds: float | None = None
@@ -60,7 +60,7 @@ class Fault:
     times: int | None = None
 
     def __post_init__(self) -> None:
-        if self.after and self.what in _ALWAYS_BEFORE:
+        if self.after and self.what in _BEFORE_ACCEPTING:
             raise ValueError(f"{self.what} comes before accepting, never after")
         if self.what == "kill" and (self.pid is None or self.pid < 2 or self.pid == os.getpid()):
             raise ValueError(f"whom to kill? pid={self.pid}")
@@ -69,7 +69,7 @@ class Fault:
         re.compile(self.ref or "")
 
     @property
-    def stands(self) -> bool:
+    def is_conditional(self) -> bool:
         """Say whether it waits for a name or for chance, not in the queue."""
         return self.ref is not None or self.chance is not None
 
@@ -83,20 +83,20 @@ class Fault:
 class Account:
     """How the account behind the API is set up.
 
-    *denies* answers a missing or wrong *key*: 401 or 403. *latency_ms* passes before each answer. *limit*
-    requests are allowed in each *window* of seconds, all of them where it is 0. *ip_pools* and *senders*
-    (addresses or domains, verified) say what exists; anything does where they are None. *reads_lists* is
-    whether the key may read whom the account does not mail.
+    *denied_status* answers a missing or wrong *key*: 401 or 403. *latency_ms* passes before each answer.
+    *limit* requests are allowed in each *window* of seconds, all of them where it is 0. *ip_pools* and
+    *senders* (addresses or domains, verified) say what exists; anything does where they are None.
+    *can_read_suppressions* is whether the key may read whom the account does not mail.
     """
 
     key: str = KEY
-    denies: int = 401
+    denied_status: int = 401
     latency_ms: float = 0
     limit: int = 0
     window: int = 1
     ip_pools: tuple[str, ...] | None = None
     senders: tuple[str, ...] | None = None
-    reads_lists: bool = True
+    can_read_suppressions: bool = True
 
 
 class Accepted(NamedTuple):
@@ -116,7 +116,7 @@ class Accepted(NamedTuple):
     body: dict[str, Any] | None
 
 
-class Refused(NamedTuple):
+class RejectedRequest(NamedTuple):
     """One request that was answered with 4xx by the rules, not by a fault. *errors* are (field, message)."""
 
     refs: tuple[str, ...]
@@ -126,22 +126,22 @@ class Refused(NamedTuple):
     read: float | None
 
 
-class Faulted(NamedTuple):
+class PlayedFault(NamedTuple):
     """One fault that was played. *refs* is empty where the body was never read."""
 
-    what: What
+    what: FaultKind
     after: bool
     refs: tuple[str, ...]
     seq: int
     read: float | None
 
 
-class Seen(NamedTuple):
+class Traffic(NamedTuple):
     """What came by so far: API requests, connections that carried them, most requests open at one time."""
 
     requests: int
     connections: int
-    most_at_once: int
+    peak_concurrency: int
     faults_waiting: int
 
 
@@ -181,20 +181,20 @@ class SendGridDouble:
                 start_new_session=True,
             )
         try:
-            self.port = self._told_port()
+            self.port = self._read_port()
             self.configure(self.account)
         except BaseException:
             self.close()
             raise
 
-    def _told_port(self) -> int:
+    def _read_port(self) -> int:
         assert self._server.stdout is not None
-        told = self._server.stdout.readline()
-        if not told.strip().isdigit():
+        output = self._server.stdout.readline()
+        if not output.strip().isdigit():
             raise RuntimeError(
                 f"the double of SendGrid did not start:\n{self._complaints.read_text('utf-8')}"
             )
-        return int(told)
+        return int(output)
 
     @property
     def url(self) -> str:
@@ -206,7 +206,7 @@ class SendGridDouble:
         """Return the server's own process id."""
         return self._server.pid
 
-    def tell(self, *faults: Fault) -> None:
+    def add_faults(self, *faults: Fault) -> None:
         """Play *faults* from now on, and no earlier ones; without any, behave."""
         self._ask("POST", {"faults": [_fields(fault) for fault in faults]})
 
@@ -219,9 +219,9 @@ class SendGridDouble:
         """Let the list at *path*, such as /v3/suppression/bounces, hold *entries*."""
         self._ask("POST", {"lists": {path: entries}})
 
-    def seen(self) -> Seen:
+    def traffic(self) -> Traffic:
         """Return what came by since it started."""
-        return Seen(**self._ask("GET"))
+        return Traffic(**self._ask("GET"))
 
     def accepted(self) -> list[Accepted]:
         """Return everything ever accepted into this log, in order."""
@@ -236,10 +236,10 @@ class SendGridDouble:
         """Return the names of messages that were valid and, in sandbox mode, went nowhere."""
         return [line["ref"] for line in self._lines("checked")]
 
-    def refused(self) -> list[Refused]:
+    def refused(self) -> list[RejectedRequest]:
         """Return every request that the rules refused, in order."""
         return [
-            Refused(
+            RejectedRequest(
                 tuple(line["refs"]),
                 line["status"],
                 tuple((field, message) for field, message in line["errors"]),
@@ -249,10 +249,10 @@ class SendGridDouble:
             for line in self._lines("refused")
         ]
 
-    def faulted(self) -> list[Faulted]:
+    def faulted(self) -> list[PlayedFault]:
         """Return every fault that was played, in order."""
         return [
-            Faulted(line["what"], line["after"], tuple(line["refs"]), line["seq"], line["read"])
+            PlayedFault(line["what"], line["after"], tuple(line["refs"]), line["seq"], line["read"])
             for line in self._lines("fault")
         ]
 
@@ -274,15 +274,15 @@ class SendGridDouble:
 
     def _lines(self, kind: str) -> Iterator[dict[str, Any]]:
         begins = b'{"kind":"%s"' % kind.encode()
-        whole = self.log.read_bytes().rpartition(b"\n")[0]  # a line that is being written has no end yet
-        lines = [line for line in whole.split(b"\n") if line.startswith(begins)]
+        complete = self.log.read_bytes().rpartition(b"\n")[0]  # a line that is being written has no end yet
+        lines = [line for line in complete.split(b"\n") if line.startswith(begins)]
         parsed: list[dict[str, Any]] = orjson.loads(b"[%s]" % b",".join(lines))
         return iter(parsed)
 
     def _ask(self, method: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         connection = (
             # The key pair that it was given may be one that nobody should trust: that is a test, too.
-            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=_trusting())
+            http.client.HTTPSConnection("127.0.0.1", self.port, timeout=10, context=_trusting_context())
             if self._secure
             else http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         )
@@ -291,11 +291,11 @@ class SendGridDouble:
                 method, "/_control", orjson.dumps(body) if body else None, {"Connection": "close"}
             )
             answer = connection.getresponse()
-            told = answer.read()
+            output = answer.read()
         finally:
             connection.close()
-        assert answer.status == 200, told
-        parsed: dict[str, Any] = orjson.loads(told)
+        assert answer.status == 200, output
+        parsed: dict[str, Any] = orjson.loads(output)
         return parsed
 
 
@@ -303,13 +303,13 @@ def _fields(value: Fault | Account) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
-def _trusting() -> ssl.SSLContext:
+def _trusting_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def lines_in(log: Path) -> int:
+def count_lines(log: Path) -> int:
     """Count the whole lines of *log*; 0 where there is none."""
     return log.read_bytes().count(b"\n") if log.exists() else 0

@@ -13,15 +13,17 @@ from hashlib import sha256
 from tests.doubles.sendgrid import Account, Fault
 
 
-class Script:
-    """The faults that were told, and whose turn it is."""
+class FaultQueue:
+    """The faults that were configured, and which one is next."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        self._queue = deque(fault for fault in faults if not fault.stands for _ in range(fault.times or 1))
-        self._standing = [fault for fault in faults if fault.stands]
-        self._patterns = [re.compile(fault.ref or "") for fault in self._standing]
-        self._left = [math.inf if fault.times is None else fault.times for fault in self._standing]
-        self._met: list[Counter[str]] = [Counter() for _ in self._standing]
+        self._queue = deque(
+            fault for fault in faults if not fault.is_conditional for _ in range(fault.times or 1)
+        )
+        self._conditional = [fault for fault in faults if fault.is_conditional]
+        self._patterns = [re.compile(fault.ref or "") for fault in self._conditional]
+        self._remaining = [math.inf if fault.times is None else fault.times for fault in self._conditional]
+        self._seen_counts: list[Counter[str]] = [Counter() for _ in self._conditional]
 
     @property
     def waiting(self) -> int:
@@ -32,21 +34,21 @@ class Script:
         """Take the next fault of the queue."""
         return self._queue.popleft() if self._queue else None
 
-    def on_names(self, refs: Sequence[str]) -> Fault | None:
-        """Return the first standing fault that strikes one of *refs*."""
-        for number, fault in enumerate(self._standing):
-            if self._left[number] > 0 and any(self._strikes(number, fault, ref) for ref in refs or ("",)):
-                self._left[number] -= 1
+    def on_refs(self, refs: Sequence[str]) -> Fault | None:
+        """Return the first conditional fault that applies to one of *refs*."""
+        for number, fault in enumerate(self._conditional):
+            if self._remaining[number] > 0 and any(self._is_due(number, fault, ref) for ref in refs or ("",)):
+                self._remaining[number] -= 1
                 return fault
         return None
 
-    def _strikes(self, number: int, fault: Fault, ref: str) -> bool:
+    def _is_due(self, number: int, fault: Fault, ref: str) -> bool:
         if not self._patterns[number].search(ref):
             return False
         if fault.chance is None:
             return True
-        self._met[number][ref] += 1
-        drawn = sha256(f"{fault.seed}:{number}:{ref}:{self._met[number][ref]}".encode()).digest()[:8]
+        self._seen_counts[number][ref] += 1
+        drawn = sha256(f"{fault.seed}:{number}:{ref}:{self._seen_counts[number][ref]}".encode()).digest()[:8]
         return int.from_bytes(drawn) < fault.chance * 2**64
 
 
@@ -55,7 +57,7 @@ class Limit:
     """Counts the requests of one window; windows end on whole unix seconds."""
 
     account: Account
-    left: int = 0
+    remaining: int = 0
     resets: int = 0
 
     def take(self) -> tuple[bool, dict[str, str]]:
@@ -64,15 +66,15 @@ class Limit:
             return True, {}
         now = time.time()  # noqa: TID251 - a server of its own has the real time
         if now >= self.resets:
-            self.left, self.resets = self.account.limit, int(now) + self.account.window
-        within = self.left > 0
-        self.left = max(0, self.left - 1)
-        return within, limit_headers(self.account.limit, self.left, self.resets)
+            self.remaining, self.resets = self.account.limit, int(now) + self.account.window
+        within = self.remaining > 0
+        self.remaining = max(0, self.remaining - 1)
+        return within, limit_headers(self.account.limit, self.remaining, self.resets)
 
 
-def limit_headers(limit: int, left: int, resets: int) -> dict[str, str]:
+def limit_headers(limit: int, remaining: int, resets: int) -> dict[str, str]:
     return {
         "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(left),
+        "X-RateLimit-Remaining": str(remaining),
         "X-RateLimit-Reset": str(resets),
     }

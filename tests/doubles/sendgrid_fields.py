@@ -12,7 +12,7 @@ _ADDRESS: Final = re.compile(
     r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
-BREAK: Final = re.compile(r"[\r\n\0]")
+LINE_BREAK: Final = re.compile(r"[\r\n\0]")
 _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
 _RESERVED: Final = frozenset(
     (
@@ -32,11 +32,13 @@ _RESERVED: Final = frozenset(
 )
 _THREE_DAYS: Final = 72 * 3600
 
-_BYPASSES: Final = tuple(f"bypass_{name}_management" for name in ("list", "spam", "bounce", "unsubscribe"))
+_BYPASS_SETTINGS: Final = tuple(
+    f"bypass_{name}_management" for name in ("list", "spam", "bounce", "unsubscribe")
+)
 _ENABLE: Final[dict[str, type]] = {"enable": bool}
 _SETTINGS: Final[dict[str, dict[str, dict[str, type]]]] = {
     "mail_settings": {
-        **dict.fromkeys(_BYPASSES, _ENABLE),
+        **dict.fromkeys(_BYPASS_SETTINGS, _ENABLE),
         "footer": {"enable": bool, "text": str, "html": str},
         "sandbox_mode": _ENABLE,
     },
@@ -52,82 +54,82 @@ _SETTINGS: Final[dict[str, dict[str, dict[str, type]]]] = {
 }
 
 
-class Refusal(NamedTuple):
+class FieldError(NamedTuple):
     """One entry of the answer's list of errors."""
 
     field: str | None
     message: str
 
-    def shown(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, str | None]:
         """Return it as the API writes it."""
         anchor = f"{_HELP}message.{self.field.split('.', 1)[0]}" if self.field else None
         return {"message": self.message, "field": self.field, "help": anchor}
 
 
-Refusals = Iterator[Refusal]
+FieldErrors = Iterator[FieldError]
 
 
 def is_not(kind: type, given: Mapping[str, Any], key: str) -> bool:
     return key in given and type(given[key]) is not kind
 
 
-def unknown(given: Mapping[str, Any], known: Collection[str], path: str) -> list[Refusal]:
+def unknown(given: Mapping[str, Any], known: Collection[str], path: str) -> list[FieldError]:
     return [
-        Refusal(f"{path}{key}", f"Additional property {key} is not allowed")
+        FieldError(f"{path}{key}", f"Additional property {key} is not allowed")
         for key in given
         if key not in known
     ]
 
 
-def strings(given: object, path: str) -> Refusals:
+def strings(given: object, path: str) -> FieldErrors:
     if type(given) is not dict:
-        yield Refusal(path, f"The {path.rsplit('.', 1)[-1]} must be an object of strings.")
+        yield FieldError(path, f"The {path.rsplit('.', 1)[-1]} must be an object of strings.")
         return
     for key, value in given.items():
         if type(value) is not str:
-            yield Refusal(f"{path}.{key}", f"The value of {key} must be a string.")
+            yield FieldError(f"{path}.{key}", f"The value of {key} must be a string.")
 
 
-def mailbox(given: object, path: str) -> Refusals:
+def mailbox(given: object, path: str) -> FieldErrors:
     if type(given) is not dict:
-        yield Refusal(path, "An email object must have an email and may have a name.")
+        yield FieldError(path, "An email object must have an email and may have a name.")
         return
     yield from unknown(given, ("email", "name"), f"{path}.")
     email = given.get("email")
     if type(email) is not str or not email:
-        yield Refusal(f"{path}.email", "The email address is required.")
+        yield FieldError(f"{path}.email", "The email address is required.")
     elif len(email) > 320:
-        yield Refusal(f"{path}.email", "The email address must not be longer than 320 characters.")
+        yield FieldError(f"{path}.email", "The email address must not be longer than 320 characters.")
     elif not _ADDRESS.fullmatch(email):
-        yield Refusal(f"{path}.email", "Does not contain a valid address.")
+        yield FieldError(f"{path}.email", "Does not contain a valid address.")
     yield from line(given.get("name", ""), f"{path}.name")
 
 
-def line(given: object, path: str) -> Refusals:
+def line(given: object, path: str) -> FieldErrors:
     if type(given) is not str:
-        yield Refusal(path, "The value must be a string.")
-    elif BREAK.search(given):
-        yield Refusal(path, "The value must not contain line breaks.")
+        yield FieldError(path, "The value must be a string.")
+    elif LINE_BREAK.search(given):
+        yield FieldError(path, "The value must not contain line breaks.")
 
 
-def attachments(given: object) -> Refusals:
+def attachments(given: object) -> FieldErrors:
     if type(given) is not list:
-        yield Refusal("attachments", "The attachments must be an array.")
+        yield FieldError("attachments", "The attachments must be an array.")
         return
     for number, one in enumerate(given):
         path = f"attachments.{number}"
         if type(one) is not dict:
-            yield Refusal(path, "An attachment must be an object.")
+            yield FieldError(path, "An attachment must be an object.")
             continue
         yield from unknown(one, ("content", "type", "filename", "disposition", "content_id"), f"{path}.")
         for key, value in one.items():
             yield from line(value, f"{path}.{key}")
         if not one.get("filename"):
-            yield Refusal(f"{path}.filename", "The filename of the attachment is required.")
+            yield FieldError(f"{path}.filename", "The filename of the attachment is required.")
         if not _is_base64(one.get("content")):
-            yield Refusal(f"{path}.content", "The attachment content must be base64 encoded.")
+            yield FieldError(f"{path}.content", "The attachment content must be base64 encoded.")
         if one.get("disposition", "attachment") not in ("attachment", "inline"):
-            yield Refusal(f"{path}.disposition", "The disposition must be inline or attachment.")
+            yield FieldError(f"{path}.disposition", "The disposition must be inline or attachment.")
 
 
 def _is_base64(given: object) -> bool:
@@ -137,96 +139,100 @@ def _is_base64(given: object) -> bool:
         return False
 
 
-def headers(given: object, path: str) -> Refusals:
+def headers(given: object, path: str) -> FieldErrors:
     if type(given) is not dict:
-        yield Refusal(path, "The headers must be an object of strings.")
+        yield FieldError(path, "The headers must be an object of strings.")
         return
     seen: set[str] = set()
     for name, value in given.items():
         lower = name.lower()
         if not _HEADER_NAME.fullmatch(name):
-            yield Refusal(f"{path}.{name}", "Header names must be ASCII, without spaces and colons.")
+            yield FieldError(f"{path}.{name}", "Header names must be ASCII, without spaces and colons.")
         if lower in _RESERVED:
-            yield Refusal(f"{path}.{name}", f"The header {name} is reserved and cannot be used.")
+            yield FieldError(f"{path}.{name}", f"The header {name} is reserved and cannot be used.")
         if lower in seen:
-            yield Refusal(f"{path}.{name}", f"The header {name} is given twice.")
+            yield FieldError(f"{path}.{name}", f"The header {name} is given twice.")
         seen.add(lower)
         yield from line(value, f"{path}.{name}")
 
 
-def categories(given: object) -> Refusals:
+def categories(given: object) -> FieldErrors:
     if type(given) is not list:
-        yield Refusal("categories", "The categories must be an array of strings.")
+        yield FieldError("categories", "The categories must be an array of strings.")
         return
     if len(given) > 10:
-        yield Refusal("categories", "You may only have up to 10 categories per request.")
+        yield FieldError("categories", "You may only have up to 10 categories per request.")
     texts = [one for one in given if type(one) is str]
     if len(texts) < len(given):
-        yield Refusal("categories", "Each category must be a string.")
+        yield FieldError("categories", "Each category must be a string.")
     if len(set(texts)) < len(texts):
-        yield Refusal("categories", "The categories must be unique.")
+        yield FieldError("categories", "The categories must be unique.")
     for one in texts:
         if not 1 <= len(one) <= 255:
-            yield Refusal("categories", "A category name must have 1 to 255 characters.")
+            yield FieldError("categories", "A category name must have 1 to 255 characters.")
         if not one.isascii():
-            yield Refusal("categories", "A category name may only contain ASCII characters.")
+            yield FieldError("categories", "A category name may only contain ASCII characters.")
 
 
-def send_at(given: Mapping[str, Any], path: str, now: float) -> Refusals:
+def send_at(given: Mapping[str, Any], path: str, now: float) -> FieldErrors:
     if is_not(int, given, "send_at"):
-        yield Refusal(f"{path}send_at", "The send_at must be an integer: unix seconds.")
+        yield FieldError(f"{path}send_at", "The send_at must be an integer: unix seconds.")
     elif given.get("send_at", 0) > now + _THREE_DAYS:
-        yield Refusal(f"{path}send_at", "Scheduled sends cannot be more than 72 hours in the future.")
+        yield FieldError(f"{path}send_at", "Scheduled sends cannot be more than 72 hours in the future.")
 
 
-def asm(payload: Mapping[str, Any]) -> Refusals:
+def asm(payload: Mapping[str, Any]) -> FieldErrors:
     if "asm" not in payload:
         return
     given = payload["asm"]
     if type(given) is not dict:
-        yield Refusal("asm", "The asm must be an object.")
+        yield FieldError("asm", "The asm must be an object.")
         return
     yield from unknown(given, ("group_id", "groups_to_display"), "asm.")
     if type(given.get("group_id")) is not int:
-        yield Refusal("asm.group_id", "The asm group_id is required and must be an integer.")
-    shown = given.get("groups_to_display", [])
-    if type(shown) is not list or any(type(one) is not int for one in shown):
-        yield Refusal("asm.groups_to_display", "The groups_to_display must be an array of integers.")
-    elif len(shown) > 25:
-        yield Refusal("asm.groups_to_display", "You may display up to 25 unsubscribe groups.")
+        yield FieldError("asm.group_id", "The asm group_id is required and must be an integer.")
+    displayed = given.get("groups_to_display", [])
+    if type(displayed) is not list or any(type(one) is not int for one in displayed):
+        yield FieldError("asm.groups_to_display", "The groups_to_display must be an array of integers.")
+    elif len(displayed) > 25:
+        yield FieldError("asm.groups_to_display", "You may display up to 25 unsubscribe groups.")
 
 
-def pool(payload: Mapping[str, Any], ip_pools: Collection[str] | None) -> Refusals:
+def pool(payload: Mapping[str, Any], ip_pools: Collection[str] | None) -> FieldErrors:
     if "ip_pool_name" not in payload:
         return
     given = payload["ip_pool_name"]
     if type(given) is not str or not 2 <= len(given) <= 64:
-        yield Refusal("ip_pool_name", "The ip_pool_name must be a string of 2 to 64 characters.")
+        yield FieldError("ip_pool_name", "The ip_pool_name must be a string of 2 to 64 characters.")
     elif ip_pools is not None and given not in ip_pools:
-        yield Refusal("ip_pool_name", "The ip_pool_name does not exist.")
+        yield FieldError("ip_pool_name", "The ip_pool_name does not exist.")
 
 
-def settings(payload: Mapping[str, Any], name: str) -> Refusals:
+def settings(payload: Mapping[str, Any], name: str) -> FieldErrors:
     shape, given = _SETTINGS[name], payload.get(name, {})
     if type(given) is not dict:
-        yield Refusal(name, f"The {name} must be an object.")
+        yield FieldError(name, f"The {name} must be an object.")
         return
     yield from unknown(given, shape, f"{name}.")
     for key in given.keys() & shape.keys():
         path = f"{name}.{key}"
         if type(given[key]) is not dict:
-            yield Refusal(path, f"The {key} must be an object.")
+            yield FieldError(path, f"The {key} must be an object.")
             continue
         yield from unknown(given[key], shape[key], f"{path}.")
         for inner, kind in shape[key].items():
             if is_not(kind, given[key], inner):
-                yield Refusal(f"{path}.{inner}", f"The {inner} parameter must be a {kind.__name__}.")
+                yield FieldError(f"{path}.{inner}", f"The {inner} parameter must be a {kind.__name__}.")
 
 
-def bypasses(payload: Mapping[str, Any]) -> Refusals:
+def bypasses(payload: Mapping[str, Any]) -> FieldErrors:
     given = payload.get("mail_settings")
     if type(given) is not dict:
         return
-    on = [key for key in _BYPASSES if type(given.get(key)) is dict and given[key].get("enable") is True]
-    if _BYPASSES[0] in on and len(on) > 1:
-        yield Refusal("mail_settings", "bypass_list_management cannot be combined with other bypass filters.")
+    on = [
+        key for key in _BYPASS_SETTINGS if type(given.get(key)) is dict and given[key].get("enable") is True
+    ]
+    if _BYPASS_SETTINGS[0] in on and len(on) > 1:
+        yield FieldError(
+            "mail_settings", "bypass_list_management cannot be combined with other bypass filters."
+        )

@@ -27,10 +27,10 @@ import orjson
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from tests.doubles.sendgrid import REF, Account, Fault, lines_in
-from tests.doubles.sendgrid_faults import Limit, Script, limit_headers
-from tests.doubles.sendgrid_fields import Refusal
-from tests.doubles.sendgrid_rules import MOST_BYTES, custom_args, is_sandboxed, refusals
+from tests.doubles.sendgrid import REF, Account, Fault, count_lines
+from tests.doubles.sendgrid_faults import FaultQueue, Limit, limit_headers
+from tests.doubles.sendgrid_fields import FieldError
+from tests.doubles.sendgrid_rules import MAX_BYTES, custom_args, find_errors, is_sandboxed
 
 _REASONS: Final = {
     413: "Request Entity Too Large",
@@ -38,7 +38,7 @@ _REASONS: Final = {
     503: "Service Temporarily Unavailable",
     504: "Gateway Time-out",
 }
-_WORDS: Final = {
+_ERROR_TEXTS: Final = {
     401: "The provided authorization grant is invalid, expired, or revoked",
     403: "access forbidden",
     404: "not found",
@@ -56,7 +56,7 @@ class Log:
     """The append-only log: each event is down, in one write, before anybody hears of it."""
 
     def __init__(self, path: Path) -> None:
-        self._seq = lines_in(path)
+        self._seq = count_lines(path)
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     def write(self, kind: str, *events: dict[str, Any], read: float | None) -> None:
@@ -67,12 +67,12 @@ class Log:
             self._seq += 1
             line = {"kind": kind, "seq": self._seq, "time": now, "read": read, **event}
             lines.append(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        whole = b"".join(lines)
-        if os.write(self._file, whole) != len(whole):
+        content = b"".join(lines)
+        if os.write(self._file, content) != len(content):
             os._exit(3)  # an oracle that forgets is worse than none
 
 
-class Quick:
+class EmptyResponse:
     """An answer without a body, as far as the server looks at one; cheaper than a whole Response."""
 
     def __init__(self, status_line: str, headers: dict[str, str]) -> None:
@@ -90,7 +90,7 @@ class Quick:
         pass
 
 
-Answer = web.StreamResponse | Quick
+Answer = web.StreamResponse | EmptyResponse
 
 
 @dataclass(slots=True)
@@ -111,10 +111,10 @@ class Api:
     def __init__(self, log: Log, *, bodies: bool) -> None:
         self._log = log
         self._bodies = bodies
-        self._requests = self._at_once = self._most_at_once = self._controls = 0
+        self._requests = self._in_flight = self._peak_concurrency = self._controls = 0
         self.connections = 0
         self._set_up(Account())
-        self._script = Script()
+        self._script = FaultQueue()
         self._lists: dict[str, list[Any]] = {}
 
     def _set_up(self, account: Account) -> None:
@@ -127,25 +127,25 @@ class Api:
         if request.method == "GET" and request.path.startswith(_LISTS):
             return self._list(request)
         self._requests += 1
-        self._at_once += 1
-        self._most_at_once = max(self._most_at_once, self._at_once)
+        self._in_flight += 1
+        self._peak_concurrency = max(self._peak_concurrency, self._in_flight)
         try:
             return await self._mail_send(Call(request))
         finally:
-            self._at_once -= 1
+            self._in_flight -= 1
 
     async def _control(self, request: web.BaseRequest) -> web.Response:
         self._controls += 1
-        told = orjson.loads(await request.read() or b"{}")
-        if "faults" in told:
-            self._script = Script([Fault(**one) for one in told["faults"]])
-        if "account" in told:
-            self._set_up(Account(**told["account"]))
-        self._lists |= told.get("lists", {})
+        command = orjson.loads(await request.read() or b"{}")
+        if "faults" in command:
+            self._script = FaultQueue([Fault(**one) for one in command["faults"]])
+        if "account" in command:
+            self._set_up(Account(**command["account"]))
+        self._lists |= command.get("lists", {})
         seen = {
             "requests": self._requests,
             "connections": self.connections - self._controls,
-            "most_at_once": self._most_at_once,
+            "peak_concurrency": self._peak_concurrency,
             "faults_waiting": self._script.waiting,
         }
         return web.Response(body=orjson.dumps(seen), content_type="application/json")
@@ -153,15 +153,15 @@ class Api:
     def _list(self, request: web.BaseRequest) -> web.Response:
         """Answer with a page of whom the account does not mail, by its path."""
         if request.headers.get("Authorization") != f"Bearer {self._account.key}":
-            return self._refuse(Call(request), self._account.denies)
-        if not self._account.reads_lists:
-            return self._refuse(Call(request), 403)
+            return self._reject(Call(request), self._account.denied_status)
+        if not self._account.can_read_suppressions:
+            return self._reject(Call(request), 403)
         begin, most = int(request.query.get("offset", 0)), int(request.query.get("limit", 500))
         page = self._lists.get(request.path, [])[begin : begin + most]
         return web.Response(body=orjson.dumps(page), content_type="application/json")
 
     async def _mail_send(self, call: Call) -> Answer:
-        refused = self._at_the_door(call)
+        refused = self._check_before_body(call)
         if refused is not None:
             return refused
         fault = self._script.on_arrival()
@@ -170,44 +170,44 @@ class Api:
         try:
             body = await call.request.read()
         except web.HTTPRequestEntityTooLarge:
-            return self._refuse(call, 413, "content too large")
+            return self._reject(call, 413, "content too large")
         call.read = time.monotonic()
         unreadable = self._parse(call, body)
-        fault = fault or self._script.on_names(call.refs)
+        fault = fault or self._script.on_refs(call.refs)
         if fault is not None and fault.what != "pass" and not fault.after:
             return await self._play(call, fault)
-        refused = unreadable or self._by_the_rules(call)
+        refused = unreadable or self._validate(call)
         if refused is not None:
-            return await self._late(refused)
+            return await self._fault_after(refused)
         accepted = self._accept(call)
         if fault is not None and fault.after:
             return await self._play(call, fault)
-        return await self._late(accepted)
+        return await self._fault_after(accepted)
 
-    async def _late(self, response: Answer) -> Answer:
+    async def _fault_after(self, response: Answer) -> Answer:
         if self._account.latency_ms:
             await asyncio.sleep(self._account.latency_ms / 1000)
         return response
 
-    def _at_the_door(self, call: Call) -> web.Response | None:
+    def _check_before_body(self, call: Call) -> web.Response | None:
         """Refuse what shows before the body: route, key, rate limit, type, size."""
         headers = call.request.headers
         if call.request.path != "/v3/mail/send":
-            return self._refuse(call, 404)
+            return self._reject(call, 404)
         if call.request.method != "POST":
-            return self._refuse(call, 405)
+            return self._reject(call, 405)
         if headers.get("Authorization") != f"Bearer {self._account.key}":
-            return self._refuse(call, self._account.denies)
+            return self._reject(call, self._account.denied_status)
         within, call.limits = self._limit.take()
         if not within:
-            return self._refuse(call, 429)
+            return self._reject(call, 429)
         kind, _, parameters = headers.get("Content-Type", "").lower().partition(";")
         if kind.strip() != "application/json" or parameters.strip() not in ("", "charset=utf-8"):
-            return self._refuse(call, 415, "Content-Type should be application/json.")
+            return self._reject(call, 415, "Content-Type should be application/json.")
         if "Content-Encoding" in headers:
-            return self._refuse(call, 415, "This account may not compress its requests.")
-        if (call.request.content_length or 0) >= MOST_BYTES:
-            return self._refuse(call, 413, "content too large")
+            return self._reject(call, 415, "This account may not compress its requests.")
+        if (call.request.content_length or 0) >= MAX_BYTES:
+            return self._reject(call, 413, "content too large")
         return None
 
     def _parse(self, call: Call, body: bytes) -> web.Response | None:
@@ -217,31 +217,31 @@ class Api:
             try:
                 body.decode("utf-8")
             except UnicodeDecodeError:
-                return self._refuse(call, 415, "The content must be UTF-8 encoded.")
-            return self._refuse(call, 400, "Bad Request")
+                return self._reject(call, 415, "The content must be UTF-8 encoded.")
+            return self._reject(call, 400, "Bad Request")
         call.refs = _refs(call.payload)
         return None
 
-    def _by_the_rules(self, call: Call) -> web.Response | None:
+    def _validate(self, call: Call) -> web.Response | None:
         now = time.time()  # noqa: TID251 - a server of its own has the real time
-        wrong = refusals(call.payload, now, self._account.ip_pools)
+        wrong = find_errors(call.payload, now, self._account.ip_pools)
         if wrong:
-            return self._refuse(call, 400, *wrong)
+            return self._reject(call, 400, *wrong)
         if self._account.senders is not None:
             sender = call.payload["from"]["email"]
             if not {sender, sender.partition("@")[2]} & set(self._account.senders):
-                said = "The from address does not match a verified Sender Identity."
-                return self._refuse(call, 403, Refusal("from", said))
+                message = "The from address does not match a verified Sender Identity."
+                return self._reject(call, 403, FieldError("from", message))
         return None
 
-    def _refuse(self, call: Call, status: int, *why: Refusal | str) -> web.Response:
-        errors = [one if isinstance(one, Refusal) else Refusal(None, one) for one in why]
-        errors = errors or [Refusal(None, _WORDS[status])]
-        said = [(one.field, one.message) for one in errors]
-        self._log.write("refused", {"status": status, "refs": call.refs, "errors": said}, read=call.read)
+    def _reject(self, call: Call, status: int, *given: FieldError | str) -> web.Response:
+        errors = [one if isinstance(one, FieldError) else FieldError(None, one) for one in given]
+        errors = errors or [FieldError(None, _ERROR_TEXTS[status])]
+        described = [(one.field, one.message) for one in errors]
+        self._log.write("refused", {"status": status, "refs": call.refs, "errors": described}, read=call.read)
         return _failure(status, errors, call.limits)
 
-    def _accept(self, call: Call) -> Quick:
+    def _accept(self, call: Call) -> EmptyResponse:
         call.message_id = secrets.token_urlsafe(16)
         sandboxed = is_sandboxed(call.payload)
         events = [
@@ -257,7 +257,7 @@ class Api:
                 event["body"] = {**call.payload, "personalizations": [one]}
         self._log.write("checked" if sandboxed else "accepted", *events, read=call.read)
         headers = {**_NGINX, "X-Message-Id": call.message_id, **call.limits}
-        return Quick("200 OK" if sandboxed else "202 Accepted", headers)
+        return EmptyResponse("200 OK" if sandboxed else "202 Accepted", headers)
 
     async def _play(self, call: Call, fault: Fault) -> Answer:
         self._log.write(
@@ -267,13 +267,13 @@ class Api:
         )
         match fault.what:
             case "status":
-                return await self._late(_failure(fault.status, (), call.limits))
+                return await self._fault_after(_failure(fault.status, (), call.limits))
             case "too_large":
-                return await self._late(_failure(413, (), call.limits))
+                return await self._fault_after(_failure(413, (), call.limits))
             case "too_many":
                 resets = math.ceil(time.time() + fault.pause)  # noqa: TID251 - a server of its own
                 limits = limit_headers(self._account.limit or 600, 0, resets)
-                return await self._late(_failure(429, (), limits))
+                return await self._fault_after(_failure(429, (), limits))
             case "kill":
                 _kill(fault.pid)
             case "hang":
@@ -282,7 +282,7 @@ class Api:
                 await self._drip(call, fault)
             case "garbage":
                 _write(call, _GARBAGE)
-        return _hung_up(call, gently=fault.what in ("close", "garbage", "drip_body", "drip_headers"))
+        return _close_connection(call, gently=fault.what in ("close", "garbage", "drip_body", "drip_headers"))
 
     async def _drip(self, call: Call, fault: Fault) -> None:
         failed = fault.status >= 300
@@ -290,8 +290,8 @@ class Api:
         assert isinstance(body, bytes)
         head = f"HTTP/1.1 {fault.status} Dripping\r\nServer: nginx\r\nContent-Length: {len(body)}\r\n"
         head += f"X-Message-Id: {call.message_id}\r\n\r\n" if call.message_id else "\r\n"
-        at_once, slow = (head.encode(), body) if fault.what == "drip_body" else (b"", head.encode() + body)
-        _write(call, at_once)
+        prompt, slow = (head.encode(), body) if fault.what == "drip_body" else (b"", head.encode() + body)
+        _write(call, prompt)
         for byte in slow:
             await asyncio.sleep(fault.pause)
             _write(call, bytes((byte,)))
@@ -306,15 +306,15 @@ def _refs(payload: Any) -> list[str]:
         return []
 
 
-def _failure(status: int, errors: Sequence[Refusal], limits: dict[str, str]) -> web.Response:
+def _failure(status: int, errors: Sequence[FieldError], limits: dict[str, str]) -> web.Response:
     if status in _REASONS:  # these come from the proxy in front, which does not speak JSON
         title = f"{status} {_REASONS[status]}"
         page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
         page += f"<center><h1>{title}</h1></center>\r\n"
         page += "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
         return web.Response(status=status, text=page, content_type="text/html", headers={**_NGINX, **limits})
-    shown = [one.shown() for one in errors or (Refusal(None, _WORDS.get(status, "error")),)]
-    body = orjson.dumps({"errors": shown})
+    error_list = [one.to_json() for one in errors or (FieldError(None, _ERROR_TEXTS.get(status, "error")),)]
+    body = orjson.dumps({"errors": error_list})
     headers = {**_NGINX, **limits}
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)
 
@@ -324,7 +324,7 @@ def _write(call: Call, raw: bytes) -> None:
         call.request.transport.write(raw)
 
 
-def _hung_up(call: Call, *, gently: bool) -> web.Response:
+def _close_connection(call: Call, *, gently: bool) -> web.Response:
     """End the connection; the response returned goes nowhere, because there is none any more."""
     transport = call.request.transport
     if transport is not None and gently:
@@ -362,7 +362,7 @@ class Server(web.Server):
 
     def _sized(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
         return web.BaseRequest(
-            message, payload, protocol, writer, task, self._loop, client_max_size=MOST_BYTES
+            message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BYTES
         )
 
 
@@ -378,11 +378,11 @@ async def serve(options: argparse.Namespace) -> None:
     await web.TCPSite(runner, "127.0.0.1", options.port, ssl_context=secure, backlog=1024).start()
     sys.stdout.write(f"{runner.addresses[0][1]}\n")
     sys.stdout.flush()
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _end_with_the_test)
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _exit_with_parent)
     await asyncio.Event().wait()
 
 
-def _end_with_the_test() -> None:
+def _exit_with_parent() -> None:
     if not os.read(sys.stdin.fileno(), 1024):
         os._exit(0)  # without waiting for those who hang: that was the point
 

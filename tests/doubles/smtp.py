@@ -76,9 +76,9 @@ class SMTPDouble:
     script: dict[str, deque[str | Fault | None]] = field(default_factory=lambda: defaultdict(deque))
     accepted: list[Accepted] = field(default_factory=list, repr=False)
     connections: int = 0
-    said: list[str] = field(default_factory=list, repr=False)
+    commands: list[str] = field(default_factory=list, repr=False)
 
-    def will(self, verb: str, *steps: str | Fault | None) -> None:
+    def script_faults(self, verb: str, *steps: str | Fault | None) -> None:
         self.script[verb].extend(steps)
 
     def next(self, verb: str) -> str | Fault | None:
@@ -90,7 +90,7 @@ class SMTPDouble:
         return f"smtp://{self.host}:{self.port}"
 
 
-class _Hooks:
+class _SmtpHandler:
     """How the protocol asks the double."""
 
     def __init__(self, double: SMTPDouble) -> None:
@@ -100,10 +100,10 @@ class _Hooks:
         self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
     ) -> list[str]:
         session.host_name = hostname
-        kept = [line for line in responses[:-1] if self._double.eight_bit or "8BITMIME" not in line]
+        lines = [line for line in responses[:-1] if self._double.eight_bit or "8BITMIME" not in line]
         if not self._double.mechanisms:
-            kept = [line for line in kept if "AUTH" not in line]
-        return [*kept, *(["250-PIPELINING"] if self._double.pipelining else []), responses[-1]]
+            lines = [line for line in lines if "AUTH" not in line]
+        return [*lines, *(["250-PIPELINING"] if self._double.pipelining else []), responses[-1]]
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
@@ -114,13 +114,13 @@ class _Hooks:
         return "250 OK"
 
     async def handle_DATA(self, server: _Server, session: Session, envelope: Envelope) -> str:
-        return await server.taken(session, envelope)
+        return await server.accept(session, envelope)
 
-    def signs_in(
+    def authenticate(
         self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, auth: LoginPassword
     ) -> AuthResult:
-        well = auth.login.decode() == USER and auth.password.decode() == self._double.password
-        return AuthResult(success=well, handled=False, auth_data=auth if well else None)
+        is_valid = auth.login.decode() == USER and auth.password.decode() == self._double.password
+        return AuthResult(success=is_valid, handled=False, auth_data=auth if is_valid else None)
 
 
 class _Server(SMTP):
@@ -128,10 +128,10 @@ class _Server(SMTP):
 
     def __init__(self, double: SMTPDouble, **options: Any) -> None:
         self._double = double
-        hooks = _Hooks(double)
+        hooks = _SmtpHandler(double)
         super().__init__(
             hooks,
-            authenticator=hooks.signs_in,
+            authenticator=hooks.authenticate,
             enable_SMTPUTF8=double.utf8,
             data_size_limit=double.size,
             auth_required=double.auth_required,
@@ -140,14 +140,16 @@ class _Server(SMTP):
             **options,
         )
         for verb in ("EHLO", "AUTH", "MAIL", "RCPT", "RSET"):
-            self._smtp_methods[verb] = partial(self._maybe, verb, self._smtp_methods[verb])
+            self._smtp_methods[verb] = partial(self._play_fault, verb, self._smtp_methods[verb])
 
-    async def _maybe(self, verb: str, go_on: Callable[[Any], Coroutine[Any, Any, None]], arg: Any) -> None:
-        self._double.said.append(f"{verb} {arg or ''}".strip())
-        if not await self._fails(verb):
-            await go_on(arg)
+    async def _play_fault(
+        self, verb: str, continue_command: Callable[[Any], Coroutine[Any, Any, None]], arg: Any
+    ) -> None:
+        self._double.commands.append(f"{verb} {arg or ''}".strip())
+        if not await self._next_fault(verb):
+            await continue_command(arg)
 
-    async def _fails(self, verb: str) -> bool:
+    async def _next_fault(self, verb: str) -> bool:
         match self._double.next(verb):
             case None:
                 return False
@@ -170,22 +172,22 @@ class _Server(SMTP):
 
     async def _handle_client(self) -> None:
         self._double.connections += 1
-        if not await self._fails("CONNECT"):
+        if not await self._next_fault("CONNECT"):
             await super()._handle_client()
 
     async def smtp_DATA(self, arg: str) -> None:
-        self._double.said.append("DATA")
+        self._double.commands.append("DATA")
         assert self.envelope is not None
-        if await self._fails("DATA"):
+        if await self._next_fault("DATA"):
             return
         if not self._double.script["BODY"]:
             await super().smtp_DATA(arg)
             return
         await self.push("354 go on")
         await self._reader.read(1)
-        await self._fails("BODY")
+        await self._next_fault("BODY")
 
-    async def taken(self, session: Session, envelope: Envelope) -> str:
+    async def accept(self, session: Session, envelope: Envelope) -> str:
         match self._double.next("DOT"):
             case str(answer):
                 if answer.startswith("421"):
@@ -193,7 +195,7 @@ class _Server(SMTP):
                 return answer
             case Fault() as fault:
                 self._double.script["now"].append(fault)
-                await self._fails("now")
+                await self._next_fault("now")
         assert isinstance(envelope.content, bytes)
         assert envelope.mail_from is not None
         user = session.auth_data.login.decode() if session.auth_data else ""
@@ -213,11 +215,11 @@ class _Server(SMTP):
                 return answer
             case Fault() as fault:
                 self._double.script["now"].append(fault)
-                await self._fails("now")
+                await self._next_fault("now")
         return "250 2.0.0 Ok: queued"
 
 
-def trusting() -> ssl.SSLContext:
+def client_context() -> ssl.SSLContext:
     """What a client needs to believe the double."""
     context = ssl.create_default_context()
     CA.configure_trust(context)

@@ -14,7 +14,7 @@ _TOKEN: Final = re.compile(
 )
 
 
-class Malformed(Exception):
+class MalformedQuery(Exception):
     """A query that Salesforce would refuse: *code* is its error code."""
 
     def __init__(self, code: str, what: str) -> None:
@@ -29,22 +29,22 @@ class Soql:
         self._tables = tables
 
     def run(self, soql: str) -> tuple[str, list[dict[str, Any]]]:
-        """Return the object and its rows. Raises Malformed."""
+        """Return the object and its rows. Raises MalformedQuery."""
         self._tokens = self._split(soql)
         self._at = 0
         found = self._select()
         if self._at != len(self._tokens):
-            raise Malformed("MALFORMED_QUERY", f"unexpected token: {self._tokens[self._at][1]}")
+            raise MalformedQuery("MALFORMED_QUERY", f"unexpected token: {self._tokens[self._at][1]}")
         return found
 
     def _split(self, soql: str) -> list[tuple[str, str]]:
-        tokens, place = [], 0
-        while place < len(soql.rstrip()):
-            found = _TOKEN.match(soql, place)
+        tokens, position = [], 0
+        while position < len(soql.rstrip()):
+            found = _TOKEN.match(soql, position)
             if found is None:
-                raise Malformed("MALFORMED_QUERY", f"unexpected character at {place}")
+                raise MalformedQuery("MALFORMED_QUERY", f"unexpected character at {position}")
             tokens.append((str(found.lastgroup), found[found.lastgroup or 0]))
-            place = found.end()
+            position = found.end()
         return tokens
 
     def _select(self) -> tuple[str, list[dict[str, Any]]]:
@@ -55,7 +55,7 @@ class Soql:
         self._expect("FROM")
         name = self._take()[1]
         if name not in self._tables:
-            raise Malformed("INVALID_TYPE", f"sObject type '{name}' is not supported")
+            raise MalformedQuery("INVALID_TYPE", f"sObject type '{name}' is not supported")
         known, rows = self._tables[name]
         self._known: Sequence[str] = known
         for field in fields:
@@ -101,14 +101,14 @@ class Soql:
         sign, value = self._take()[1], self._literal()
         match sign:
             case "=":
-                return lambda row: _alike(row[field], value)
+                return lambda row: _equal_ignoring_case(row[field], value)
             case "!=":
-                return lambda row: not _alike(row[field], value)
+                return lambda row: not _equal_ignoring_case(row[field], value)
             case ">":
                 return lambda row: row[field] is not None and row[field] > value
             case ">=":
                 return lambda row: row[field] is not None and row[field] >= value
-        raise Malformed("MALFORMED_QUERY", f"unexpected token: {sign}")
+        raise MalformedQuery("MALFORMED_QUERY", f"unexpected token: {sign}")
 
     def _values(self) -> set[Any]:
         self._expect("(")
@@ -135,15 +135,15 @@ class Soql:
                 return int(text)
             case "word" if text in ("true", "false", "null"):
                 return {"true": True, "false": False, "null": None}[text]
-        raise Malformed("MALFORMED_QUERY", f"unexpected token: {text}")
+        raise MalformedQuery("MALFORMED_QUERY", f"unexpected token: {text}")
 
     def _check(self, field: str) -> None:
         if field not in self._known:
-            raise Malformed("INVALID_FIELD", f"No such column '{field}' on entity")
+            raise MalformedQuery("INVALID_FIELD", f"No such column '{field}' on entity")
 
     def _take(self) -> tuple[str, str]:
         if self._at >= len(self._tokens):
-            raise Malformed("MALFORMED_QUERY", "unexpected end")
+            raise MalformedQuery("MALFORMED_QUERY", "unexpected end")
         self._at += 1
         return self._tokens[self._at - 1]
 
@@ -155,10 +155,10 @@ class Soql:
 
     def _expect(self, word: str) -> None:
         if not self._accept(word):
-            raise Malformed("MALFORMED_QUERY", f"expecting {word}")
+            raise MalformedQuery("MALFORMED_QUERY", f"expecting {word}")
 
 
-def _alike(one: Any, other: Any) -> bool:
+def _equal_ignoring_case(one: Any, other: Any) -> bool:
     """Compare as Salesforce does: without regard to case."""
     if isinstance(one, str) and isinstance(other, str):
         return one.casefold() == other.casefold()

@@ -18,15 +18,15 @@ import aiohttp
 import pytest
 import trustme
 
-from tests.doubles.mails import SEND, a_mail, a_ref, post
-from tests.doubles.sendgrid import KEY, REF, Account, Fault, SendGridDouble, What
+from tests.doubles.sendgrid import KEY, REF, Account, Fault, FaultKind, SendGridDouble
+from tests.doubles.sendgrid_requests import SEND, make_mail, next_ref, post
 
 
 def _refs(double: SendGridDouble) -> list[str | None]:
     return [one.ref for one in double.accepted()]
 
 
-def _until_logged(double: SendGridDouble, what: What, ref: str) -> None:
+def _until_logged(double: SendGridDouble, what: FaultKind, ref: str) -> None:
     """Another process needs real time to write."""
     ends = time.monotonic() + 10
     while not any(fault.what == what and ref in fault.refs for fault in double.faulted()):
@@ -37,7 +37,7 @@ def _until_logged(double: SendGridDouble, what: What, ref: str) -> None:
 
 
 def test_a_valid_mail_is_accepted_with_an_id_and_an_empty_body(double: SendGridDouble) -> None:
-    mail, before = a_mail(), time.monotonic()
+    mail, before = make_mail(), time.monotonic()
     answer = post(double, mail)
     after = time.monotonic()
     assert (answer.status, answer.body) == (202, b"")
@@ -52,38 +52,40 @@ def test_a_valid_mail_is_accepted_with_an_id_and_an_empty_body(double: SendGridD
 def test_bodies_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     people = [{"to": [{"email": f"{name}@example.com"}]} for name in ("a", "b")]
     with SendGridDouble(tmp_path / "oracle.log", bodies=True) as double:
-        assert post(double, a_mail(personalizations=people)).status == 202
-        assert [one.body for one in double.accepted()] == [a_mail(personalizations=[one]) for one in people]
+        assert post(double, make_mail(personalizations=people)).status == 202
+        assert [one.body for one in double.accepted()] == [
+            make_mail(personalizations=[one]) for one in people
+        ]
 
 
 def test_each_personalization_is_a_line_with_the_arguments_merged(double: SendGridDouble) -> None:
-    first, second = a_ref(), a_ref()
+    first, second = next_ref(), next_ref()
     people: list[dict[str, Any]] = [{"to": [{"email": f"{name}@example.com"}]} for name in ("a", "b")]
     people[1]["custom_args"] = {REF: second}
-    answer = post(double, a_mail(personalizations=people, custom_args={REF: first}))
+    answer = post(double, make_mail(personalizations=people, custom_args={REF: first}))
     lines = double.accepted()[-2:]
     assert [(line.ref, line.to) for line in lines] == [(first, "a@example.com"), (second, "b@example.com")]
     assert {line.message_id for line in lines} == {answer.headers["X-Message-Id"]}
 
 
 def test_sandbox_mode_checks_and_sends_nothing(double: SendGridDouble) -> None:
-    ref, sandbox = a_ref(), {"sandbox_mode": {"enable": True}}
-    assert post(double, a_mail(ref, mail_settings=sandbox)).status == 200
+    ref, sandbox = next_ref(), {"sandbox_mode": {"enable": True}}
+    assert post(double, make_mail(ref, mail_settings=sandbox)).status == 200
     assert ref in double.checked()
     assert ref not in _refs(double)
-    assert post(double, a_mail(subject="", mail_settings=sandbox)).status == 400
+    assert post(double, make_mail(subject="", mail_settings=sandbox)).status == 400
 
 
 # What is not valid is refused
 
 
 def test_a_bad_personalization_fails_its_whole_request(double: SendGridDouble) -> None:
-    good, bad = a_ref(), a_ref()
+    good, bad = next_ref(), next_ref()
     people = [
         {"to": [{"email": "ada@example.com"}], "custom_args": {REF: good}},
         {"to": [{"email": "no"}], "custom_args": {REF: bad}},
     ]
-    assert post(double, a_mail(personalizations=people)).fields == ["personalizations.1.to.0.email"]
+    assert post(double, make_mail(personalizations=people)).fields == ["personalizations.1.to.0.email"]
     assert double.refused()[-1].refs == (good, bad)
     assert good not in _refs(double)
 
@@ -106,8 +108,8 @@ def test_a_bad_personalization_fails_its_whole_request(double: SendGridDouble) -
 def test_what_shows_before_the_body_is_refused_with_its_status(
     double: SendGridDouble, status: int, changes: dict[str, Any]
 ) -> None:
-    ref = a_ref()
-    answer = post(double, a_mail(ref), **changes)
+    ref = next_ref()
+    answer = post(double, make_mail(ref), **changes)
     assert answer.status == status
     assert json.loads(answer.body)["errors"][0]["message"]
     assert ref not in _refs(double)
@@ -124,8 +126,8 @@ def test_a_body_that_is_not_json_in_utf_8_is_refused(double: SendGridDouble, sta
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_request_of_30_megabytes_is_refused_with_a_page(double: SendGridDouble, chunked: bool) -> None:
-    ref = a_ref()
-    raw = json.dumps(a_mail(ref, subject="x" * 30_000_000)).encode()
+    ref = next_ref()
+    raw = json.dumps(make_mail(ref, subject="x" * 30_000_000)).encode()
 
     async def upload() -> tuple[int, str, str]:
         async def chunks() -> Any:
@@ -143,18 +145,18 @@ def test_a_request_of_30_megabytes_is_refused_with_a_page(double: SendGridDouble
     assert (status, kind) == (413, "text/html")
     assert "<center>nginx</center>" in page
     assert ref not in _refs(double)
-    assert post(double, a_mail(subject="x" * 2_000_000)).status == 202
+    assert post(double, make_mail(subject="x" * 2_000_000)).status == 202
 
 
-def test_the_account_says_what_exists_and_who_may(double: SendGridDouble) -> None:
-    double.configure(Account(key="SG.second", denies=403))
-    assert post(double, a_mail()).status == 403
+def test_the_account_defines_what_exists_and_who_may(double: SendGridDouble) -> None:
+    double.configure(Account(key="SG.second", denied_status=403))
+    assert post(double, make_mail()).status == 403
     double.configure(Account(ip_pools=("marketing",), senders=("example.org", "boss@example.com")))
-    assert post(double, a_mail()).status == 403
+    assert post(double, make_mail()).status == 403
     boss = {"from": {"email": "boss@example.com"}}
-    assert post(double, a_mail(**boss, ip_pool_name="marketing")).status == 202
-    assert post(double, a_mail(**boss, ip_pool_name="other")).fields == ["ip_pool_name"]
-    assert post(double, a_mail(**{"from": {"email": "a@example.org"}})).status == 202
+    assert post(double, make_mail(**boss, ip_pool_name="marketing")).status == 202
+    assert post(double, make_mail(**boss, ip_pool_name="other")).fields == ["ip_pool_name"]
+    assert post(double, make_mail(**{"from": {"email": "a@example.org"}})).status == 202
 
 
 # Faults
@@ -163,34 +165,34 @@ def test_the_account_says_what_exists_and_who_may(double: SendGridDouble) -> Non
 @pytest.mark.parametrize("status", [401, 403, 500, 502, 503, 504])
 @pytest.mark.parametrize("after", [False, True])
 def test_a_failure_comes_before_or_after_accepting(double: SendGridDouble, status: int, after: bool) -> None:
-    ref = a_ref()
-    double.tell(Fault(what="status", status=status, after=after))
-    answer = post(double, a_mail(ref))
+    ref = next_ref()
+    double.add_faults(Fault(what="status", status=status, after=after))
+    answer = post(double, make_mail(ref))
     assert answer.status == status
     assert answer.headers.get_content_type() == ("text/html" if status > 500 else "application/json")
     assert _refs(double).count(ref) == int(after)
     assert double.faulted()[-1][:3] == ("status", after, (ref,))
-    assert post(double, a_mail()).status == 202
+    assert post(double, make_mail()).status == 202
 
 
 def test_faults_wait_in_a_queue_and_are_played_in_order(double: SendGridDouble) -> None:
-    double.tell(
+    double.add_faults(
         Fault(what="status", status=503, times=2),
         Fault(what="pass"),
         Fault(what="too_large"),
         Fault(what="too_many", seconds=7),
     )
-    assert double.seen().faults_waiting == 5
-    assert [post(double, a_mail()).status for _ in range(6)] == [503, 503, 202, 413, 429, 202]
-    double.tell(Fault(what="status"))
-    double.tell()
-    assert post(double, a_mail()).status == 202
+    assert double.traffic().faults_waiting == 5
+    assert [post(double, make_mail()).status for _ in range(6)] == [503, 503, 202, 413, 429, 202]
+    double.add_faults(Fault(what="status"))
+    double.add_faults()
+    assert post(double, make_mail()).status == 202
 
 
 def test_a_429_says_when_to_come_back(double: SendGridDouble) -> None:
-    double.tell(Fault(what="too_many", seconds=30))
+    double.add_faults(Fault(what="too_many", seconds=30))
     before = time.time_ns() // 10**9
-    answer = post(double, a_mail())
+    answer = post(double, make_mail())
     assert answer.status == 429
     after = time.time_ns() // 10**9
     assert before + 30 <= int(answer.headers["X-RateLimit-Reset"]) <= after + 31
@@ -198,19 +200,19 @@ def test_a_429_says_when_to_come_back(double: SendGridDouble) -> None:
     assert json.loads(answer.body)["errors"][0]["message"] == "too many requests"
 
 
-def test_a_rate_limit_counts_what_comes_and_tells_in_each_answer(double: SendGridDouble) -> None:
+def test_a_rate_limit_counts_requests_and_is_in_each_answer(double: SendGridDouble) -> None:
     double.configure(Account(limit=3, window=3600))
-    answers = [post(double, a_mail()) for _ in range(5)]
+    answers = [post(double, make_mail()) for _ in range(5)]
     assert [answer.status for answer in answers] == [202, 202, 202, 429, 429]
     assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0", "0"]
     assert {answer.headers["X-RateLimit-Limit"] for answer in answers} == {"3"}
     assert len({answer.headers["X-RateLimit-Reset"] for answer in answers}) == 1
 
 
-def test_a_rate_limit_begins_anew_when_it_said_it_would(double: SendGridDouble) -> None:
+def test_a_rate_limit_resets_when_its_header_says(double: SendGridDouble) -> None:
     double.configure(Account(limit=1, window=1))
-    resets = int(post(double, a_mail()).headers["X-RateLimit-Reset"])
-    while (answer := post(double, a_mail())).status == 429:
+    resets = int(post(double, make_mail()).headers["X-RateLimit-Reset"])
+    while (answer := post(double, make_mail())).status == 429:
         assert time.time_ns() < (resets + 60) * 10**9
     assert time.time_ns() >= resets * 10**9
     assert int(answer.headers["X-RateLimit-Reset"]) > resets
@@ -218,15 +220,15 @@ def test_a_rate_limit_begins_anew_when_it_said_it_would(double: SendGridDouble) 
 
 @pytest.mark.parametrize("what", ["reset_mid_body", "reset", "close"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_connection_ends_without_an_answer(double: SendGridDouble, what: What, after: bool) -> None:
+def test_a_connection_ends_without_an_answer(double: SendGridDouble, what: FaultKind, after: bool) -> None:
     if after and what == "reset_mid_body":
         with pytest.raises(ValueError, match="never after"):
             Fault(what=what, after=after)
         return
-    ref, big = a_ref(), "x" * (20_000_000 if what == "reset_mid_body" else 9_000)
-    double.tell(Fault(what=what, after=after))
+    ref, big = next_ref(), "x" * (20_000_000 if what == "reset_mid_body" else 9_000)
+    double.add_faults(Fault(what=what, after=after))
     with pytest.raises(http.client.RemoteDisconnected if what == "close" else ConnectionError):
-        post(double, a_mail(ref, content=[{"type": "text/plain", "value": big}]))
+        post(double, make_mail(ref, content=[{"type": "text/plain", "value": big}]))
     played = double.faulted()[-1]
     assert (played.what, played.after, played.read is None) == (what, after, what == "reset_mid_body")
     assert _refs(double).count(ref) == int(after)
@@ -234,20 +236,20 @@ def test_a_connection_ends_without_an_answer(double: SendGridDouble, what: What,
 
 @pytest.mark.parametrize("after", [False, True])
 def test_a_server_hangs_until_the_client_has_enough(double: SendGridDouble, after: bool) -> None:
-    ref = a_ref()
-    double.tell(Fault(what="hang", after=after))
+    ref = next_ref()
+    double.add_faults(Fault(what="hang", after=after))
     with pytest.raises(TimeoutError):
-        post(double, a_mail(ref), timeout=0.2)
+        post(double, make_mail(ref), timeout=0.2)
     assert _refs(double).count(ref) == int(after)
-    assert post(double, a_mail()).status == 202
+    assert post(double, make_mail()).status == 202
 
 
 @pytest.mark.parametrize("after", [False, True])
 def test_garbage_is_no_answer(double: SendGridDouble, after: bool) -> None:
-    ref = a_ref()
-    double.tell(Fault(what="garbage", after=after))
+    ref = next_ref()
+    double.add_faults(Fault(what="garbage", after=after))
     with pytest.raises(http.client.BadStatusLine):
-        post(double, a_mail(ref))
+        post(double, make_mail(ref))
     assert _refs(double).count(ref) == int(after)
 
 
@@ -269,18 +271,18 @@ def _whole(line: socket.socket) -> http.client.HTTPResponse:
 
 @pytest.mark.parametrize(("status", "after"), [(202, True), (503, False), (500, True)])
 def test_a_body_drips_after_its_headers(double: SendGridDouble, status: int, after: bool) -> None:
-    ref = a_ref()
-    double.tell(Fault(what="drip_body", status=status, after=after, seconds=0.002))
-    with _raw(double, a_mail(ref)) as line:
+    ref = next_ref()
+    double.add_faults(Fault(what="drip_body", status=status, after=after, seconds=0.002))
+    with _raw(double, make_mail(ref)) as line:
         answer = _whole(line)
         assert answer.status == status
         assert len(answer.read()) == int(answer.headers["Content-Length"]) > 20
     assert _refs(double).count(ref) == int(after)
 
 
-def test_a_client_whose_patience_is_shorter_than_the_drip_has_the_head_alone(double: SendGridDouble) -> None:
-    double.tell(Fault(what="drip_body", status=202, after=True, seconds=3600))
-    with _raw(double, a_mail()) as line:
+def test_a_client_with_a_short_timeout_gets_the_head_alone(double: SendGridDouble) -> None:
+    double.add_faults(Fault(what="drip_body", status=202, after=True, seconds=3600))
+    with _raw(double, make_mail()) as line:
         answer = _whole(line)
         line.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -288,35 +290,35 @@ def test_a_client_whose_patience_is_shorter_than_the_drip_has_the_head_alone(dou
 
 
 def test_headers_drip(double: SendGridDouble) -> None:
-    ref = a_ref()
-    double.tell(Fault(what="drip_headers", status=202, after=True, seconds=0.001))
-    with _raw(double, a_mail(ref)) as line:
+    ref = next_ref()
+    double.add_faults(Fault(what="drip_headers", status=202, after=True, seconds=0.001))
+    with _raw(double, make_mail(ref)) as line:
         assert _whole(line).status == 202
     assert ref in _refs(double)
-    double.tell(Fault(what="drip_headers", status=202, after=True, seconds=3600))
+    double.add_faults(Fault(what="drip_headers", status=202, after=True, seconds=3600))
     with pytest.raises(TimeoutError):
-        post(double, a_mail(), timeout=0.2)
+        post(double, make_mail(), timeout=0.2)
 
 
 def test_a_fault_can_wait_for_a_message_by_name(double: SendGridDouble) -> None:
-    struck, spared = f"{a_ref()}:struck", a_ref()
-    double.tell(
+    struck, spared = f"{next_ref()}:struck", next_ref()
+    double.add_faults(
         Fault(what="status", status=500, after=True, ref=r":struck$", times=2),
         Fault(what="reset_mid_body", ref=r":struck$"),
     )
-    assert post(double, a_mail(spared)).status == 202
-    assert [post(double, a_mail(struck)).status for _ in range(2)] == [500, 500]
+    assert post(double, make_mail(spared)).status == 202
+    assert [post(double, make_mail(struck)).status for _ in range(2)] == [500, 500]
     with pytest.raises(ConnectionError):
-        post(double, a_mail(struck))
+        post(double, make_mail(struck))
     assert _refs(double).count(struck) == 2
 
 
 def test_chance_is_the_same_in_each_run_of_a_seed(double: SendGridDouble) -> None:
-    refs = [a_ref() for _ in range(60)]
+    refs = [next_ref() for _ in range(60)]
 
     def run(seed: int, order: list[str]) -> dict[str, int]:
-        double.tell(Fault(what="status", status=502, chance=0.5, seed=seed))
-        return {ref: post(double, a_mail(ref)).status for ref in order}
+        double.add_faults(Fault(what="status", status=502, chance=0.5, seed=seed))
+        return {ref: post(double, make_mail(ref)).status for ref in order}
 
     first = run(7, refs)
     assert run(7, refs[::-1]) == first
@@ -325,22 +327,22 @@ def test_chance_is_the_same_in_each_run_of_a_seed(double: SendGridDouble) -> Non
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_client_is_killed_at_the_named_moment(double: SendGridDouble, after: bool) -> None:
-    ref = a_ref()
+def test_a_client_is_killed_at_the_named_point(double: SendGridDouble, after: bool) -> None:
+    ref = next_ref()
     script = (
         "import http.client, sys; "
         f"line = http.client.HTTPConnection('127.0.0.1', {double.port}); "
         "sys.stdin.readline(); "
-        f"line.request('POST', '{SEND}', {json.dumps(a_mail(ref)).encode()!r}, "
+        f"line.request('POST', '{SEND}', {json.dumps(make_mail(ref)).encode()!r}, "
         f"{{'Authorization': 'Bearer {KEY}', 'Content-Type': 'application/json'}}); "
         "line.getresponse(); print('survived')"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as client:
-        double.tell(Fault(what="kill", pid=client.pid, after=after))
-        said, _ = client.communicate(b"go\n", timeout=20)
-    assert (client.returncode, said) == (-9, b"")
+        double.add_faults(Fault(what="kill", pid=client.pid, after=after))
+        output, _ = client.communicate(b"go\n", timeout=20)
+    assert (client.returncode, output) == (-9, b"")
     _until_logged(double, "kill", ref)
     assert _refs(double).count(ref) == int(after)
 
@@ -355,14 +357,14 @@ def test_nobody_is_killed_by_mistake() -> None:
 
 
 def test_many_clients_at_once_are_each_answered_and_counted(double: SendGridDouble) -> None:
-    refs, before = [a_ref() for _ in range(400)], double.seen()
+    refs, before = [next_ref() for _ in range(400)], double.traffic()
     double.configure(Account(latency_ms=5))
     assert asyncio.run(_flood(double, refs)) == [202] * 400
-    after = double.seen()
+    after = double.traffic()
     assert sorted(_refs(double)[-400:], key=str) == sorted(refs)
     assert after.requests - before.requests == 400
     assert after.connections - before.connections <= 32
-    assert 2 <= after.most_at_once <= 32
+    assert 2 <= after.peak_concurrency <= 32
 
 
 async def _flood(double: SendGridDouble, refs: list[str]) -> list[int]:
@@ -372,7 +374,7 @@ async def _flood(double: SendGridDouble, refs: list[str]) -> list[int]:
 
         async def work() -> None:
             for ref in waiting:
-                async with session.post(double.url + SEND, json=a_mail(ref)) as answer:
+                async with session.post(double.url + SEND, json=make_mail(ref)) as answer:
                     statuses.append(answer.status)
 
         await asyncio.gather(*(work() for _ in range(32)))
@@ -380,22 +382,22 @@ async def _flood(double: SendGridDouble, refs: list[str]) -> list[int]:
 
 
 def test_the_log_is_numbered_without_gaps(double: SendGridDouble) -> None:
-    post(double, a_mail())
-    post(double, a_mail(subject=""))
+    post(double, make_mail())
+    post(double, make_mail(subject=""))
     lines = [json.loads(line) for line in double.log.read_bytes().splitlines()]
     assert [line["seq"] for line in lines] == list(range(1, len(lines) + 1))
 
 
 def test_a_log_outlives_its_server_and_is_carried_on_on_the_same_port(tmp_path: Path) -> None:
-    log, first, second = tmp_path / "oracle.log", a_ref(), a_ref()
+    log, first, second = tmp_path / "oracle.log", next_ref(), next_ref()
     with SendGridDouble(log) as double:
-        assert post(double, a_mail(first)).status == 202
+        assert post(double, make_mail(first)).status == 202
     with pytest.raises(ConnectionRefusedError):
-        post(double, a_mail(second))
+        post(double, make_mail(second))
     double.close()
     with SendGridDouble(log, port=double.port) as again:
         assert again.port == double.port
-        assert post(again, a_mail(second)).status == 202
+        assert post(again, make_mail(second)).status == 202
         assert [(one.ref, one.seq, one.body) for one in again.accepted()] == [
             (first, 1, None),
             (second, 2, None),
@@ -411,7 +413,7 @@ def test_a_server_that_cannot_start_says_why(running: SendGridDouble, tmp_path: 
 
 
 def test_over_tls_a_client_that_verifies_is_served_and_others_are_not(tmp_path: Path) -> None:
-    authority, ref = trustme.CA(), a_ref()
+    authority, ref = trustme.CA(), next_ref()
     issued = authority.issue_cert("127.0.0.1")
     certificate, key, trusted = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
     issued.private_key_pem.write_to_path(key)
@@ -422,13 +424,13 @@ def test_over_tls_a_client_that_verifies_is_served_and_others_are_not(tmp_path: 
         headers = {"Authorization": f"Bearer {KEY}"}
         async with (
             aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(ssl=context)) as session,
-            session.post(double.url + SEND, json=a_mail(ref)) as answer,
+            session.post(double.url + SEND, json=make_mail(ref)) as answer,
         ):
             return answer.status
 
     with SendGridDouble(tmp_path / "oracle.log", certificate=certificate, private_key=key) as double:
         assert double.url.startswith("https://")
-        double.tell(Fault(what="pass"), Fault(what="reset", after=True))
+        double.add_faults(Fault(what="pass"), Fault(what="reset", after=True))
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             asyncio.run(post(double, ssl.create_default_context()))
         assert asyncio.run(post(double, ssl.create_default_context(cafile=trusted))) == 202

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.mails import a_mail, a_mail_to, post
 from tests.doubles.sendgrid import REF, SendGridDouble
+from tests.doubles.sendgrid_requests import make_mail, make_personalization, post
 
 pytestmark = pytest.mark.quick
 
@@ -35,22 +35,22 @@ EVERYTHING: dict[str, Any] = {
     },
 }
 ALLOWED: dict[str, dict[str, Any]] = {
-    "everything that is documented": a_mail(**EVERYTHING),
-    "an address of 320 characters": a_mail_to(
-        to=[{"email": f"{'a' * 68}@" + ".".join(["b" * 61] * 4) + ".cde"}],
+    "everything that is documented": make_mail(**EVERYTHING),
+    "an address of 320 characters": make_personalization(
+        to=[{"email": f"{'a' * 68}@" + ".".join(["b" * 61] * 4) + ".cde"}]
     ),
-    "1000 recipients": a_mail(
+    "1000 recipients": make_mail(
         personalizations=[{"to": [{"email": f"lead{n}@example.com"}]} for n in range(1000)]
     ),
-    "a subject of emoji": a_mail(subject="🚀" * 20),
-    "a name in any script": a_mail_to(to=[{"email": "ada@example.com", "name": "Ada Löß 🚀"}]),
-    "10 categories of 255 characters": a_mail(categories=[f"{n}{'c' * 254}" for n in range(10)]),
-    "a subject in each personalization": a_mail(
+    "a subject of emoji": make_mail(subject="🚀" * 20),
+    "a name in any script": make_personalization(to=[{"email": "ada@example.com", "name": "Ada Löß 🚀"}]),
+    "10 categories of 255 characters": make_mail(categories=[f"{n}{'c' * 254}" for n in range(10)]),
+    "a subject in each personalization": make_mail(
         subject=None, personalizations=[{"to": [{"email": "a@example.com"}], "subject": "For you"}]
     ),
-    "a template instead of content": a_mail(template_id="d-1", content=None, subject=None),
-    "10000 bytes of substitutions": a_mail_to(substitutions={"-a-": "x" * 9997}),
-    "a moment in the past": a_mail(send_at=1),
+    "a template instead of content": make_mail(template_id="d-1", content=None, subject=None),
+    "10000 bytes of substitutions": make_personalization(substitutions={"-a-": "x" * 9997}),
+    "a moment in the past": make_mail(send_at=1),
 }
 
 
@@ -63,195 +63,216 @@ def test_what_the_api_allows_is_accepted(double: SendGridDouble, payload: dict[s
 
 
 def _settings(kind: str, name: str, **inner: Any) -> dict[str, Any]:
-    return a_mail(**{kind: {name: inner}})
+    return make_mail(**{kind: {name: inner}})
 
 
 SOON = 96 * 3600
 """Seconds. The payloads are made when tests are collected, which may be an hour before they run."""
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "an unknown field": (a_mail(preheader="x"), "preheader"),
-    "an unknown field of a personalization": (a_mail_to(categories=["a"]), "personalizations.0.categories"),
-    "no personalizations": (a_mail(personalizations=None), "personalizations"),
-    "empty personalizations": (a_mail(personalizations=[]), "personalizations"),
-    "personalizations that are no list": (a_mail(personalizations={}), "personalizations"),
+    "an unknown field": (make_mail(preheader="x"), "preheader"),
+    "an unknown field of a personalization": (
+        make_personalization(categories=["a"]),
+        "personalizations.0.categories",
+    ),
+    "no personalizations": (make_mail(personalizations=None), "personalizations"),
+    "empty personalizations": (make_mail(personalizations=[]), "personalizations"),
+    "personalizations that are no list": (make_mail(personalizations={}), "personalizations"),
     "1001 personalizations": (
-        a_mail(personalizations=[{"to": [{"email": f"l{n}@example.com"}]} for n in range(1001)]),
+        make_mail(personalizations=[{"to": [{"email": f"l{n}@example.com"}]} for n in range(1001)]),
         "personalizations",
     ),
     "1001 recipients": (
-        a_mail_to(
+        make_personalization(
             to=[{"email": f"t{n}@example.com"} for n in range(500)],
             cc=[{"email": f"c{n}@example.com"} for n in range(500)],
             bcc=[{"email": "b@example.com"}],
         ),
         "personalizations",
     ),
-    "a recipient twice": (a_mail_to(cc=[{"email": "ADA@example.com"}]), "personalizations"),
+    "a recipient twice": (make_personalization(cc=[{"email": "ADA@example.com"}]), "personalizations"),
     "a recipient in two personalizations": (
-        a_mail(personalizations=[{"to": [{"email": "ada@example.com"}]}] * 2),
+        make_mail(personalizations=[{"to": [{"email": "ada@example.com"}]}] * 2),
         "personalizations",
     ),
-    "no recipient": (a_mail(personalizations=[{"subject": "x"}]), "personalizations.0.to"),
-    "an empty list of recipients": (a_mail_to(to=[]), "personalizations.0.to"),
-    "an address without a domain": (a_mail_to(to=[{"email": "ada"}]), "personalizations.0.to.0.email"),
+    "no recipient": (make_mail(personalizations=[{"subject": "x"}]), "personalizations.0.to"),
+    "an empty list of recipients": (make_personalization(to=[]), "personalizations.0.to"),
+    "an address without a domain": (
+        make_personalization(to=[{"email": "ada"}]),
+        "personalizations.0.to.0.email",
+    ),
     "an address with a space": (
-        a_mail_to(to=[{"email": "a b@example.com"}]),
+        make_personalization(to=[{"email": "a b@example.com"}]),
         "personalizations.0.to.0.email",
     ),
     "an address with a line break": (
-        a_mail_to(to=[{"email": "a@example.com\r\nBcc: b@example.com"}]),
+        make_personalization(to=[{"email": "a@example.com\r\nBcc: b@example.com"}]),
         "personalizations.0.to.0.email",
     ),
     "an address that ends in a line break": (
-        a_mail_to(to=[{"email": "a@example.com\n"}]),
+        make_personalization(to=[{"email": "a@example.com\n"}]),
         "personalizations.0.to.0.email",
     ),
     "an address with its name": (
-        a_mail_to(to=[{"email": "A <a@example.com>"}]),
+        make_personalization(to=[{"email": "A <a@example.com>"}]),
         "personalizations.0.to.0.email",
     ),
     "an address outside ASCII": (
-        a_mail_to(to=[{"email": "ada@bücher.example"}]),
+        make_personalization(to=[{"email": "ada@bücher.example"}]),
         "personalizations.0.to.0.email",
     ),
     "an address with two dots": (
-        a_mail_to(to=[{"email": "a..b@example.com"}]),
+        make_personalization(to=[{"email": "a..b@example.com"}]),
         "personalizations.0.to.0.email",
     ),
-    "an empty address": (a_mail_to(to=[{"email": ""}]), "personalizations.0.to.0.email"),
-    "no address": (a_mail_to(to=[{"name": "Ada"}]), "personalizations.0.to.0.email"),
+    "an empty address": (make_personalization(to=[{"email": ""}]), "personalizations.0.to.0.email"),
+    "no address": (make_personalization(to=[{"name": "Ada"}]), "personalizations.0.to.0.email"),
     "an address of 321 characters": (
-        a_mail_to(to=[{"email": f"{'a' * 69}@" + ".".join(["b" * 61] * 4) + ".cde"}]),
+        make_personalization(to=[{"email": f"{'a' * 69}@" + ".".join(["b" * 61] * 4) + ".cde"}]),
         "personalizations.0.to.0.email",
     ),
     "a recipient's name with a comma": (
-        a_mail_to(to=[{"email": "a@example.com", "name": "Lovelace, Ada"}]),
+        make_personalization(to=[{"email": "a@example.com", "name": "Lovelace, Ada"}]),
         "personalizations.0.to.0.name",
     ),
     "a cc's name with a semicolon": (
-        a_mail_to(cc=[{"email": "b@example.com", "name": "a;b"}]),
+        make_personalization(cc=[{"email": "b@example.com", "name": "a;b"}]),
         "personalizations.0.cc.0.name",
     ),
     "a bcc's name with a comma": (
-        a_mail_to(bcc=[{"email": "b@example.com", "name": "a,b"}]),
+        make_personalization(bcc=[{"email": "b@example.com", "name": "a,b"}]),
         "personalizations.0.bcc.0.name",
     ),
     "a name with a line break": (
-        a_mail_to(to=[{"email": "a@example.com", "name": "Ada\r\nBcc: b@example.com"}]),
+        make_personalization(to=[{"email": "a@example.com", "name": "Ada\r\nBcc: b@example.com"}]),
         "personalizations.0.to.0.name",
     ),
     "a name that is no string": (
-        a_mail_to(to=[{"email": "a@example.com", "name": None}]),
+        make_personalization(to=[{"email": "a@example.com", "name": None}]),
         "personalizations.0.to.0.name",
     ),
-    "no sender": (a_mail(**{"from": None}), "from"),
-    "a sender who is a string": (a_mail(**{"from": "team@example.com"}), "from"),
-    "a sender outside ASCII": (a_mail(**{"from": {"email": "t@example.com", "name": "Jörg"}}), "from.name"),
+    "no sender": (make_mail(**{"from": None}), "from"),
+    "a sender who is a string": (make_mail(**{"from": "team@example.com"}), "from"),
+    "a sender outside ASCII": (
+        make_mail(**{"from": {"email": "t@example.com", "name": "Jörg"}}),
+        "from.name",
+    ),
     "a sender of one personalization": (
-        a_mail_to(**{"from": {"email": "no"}}),
+        make_personalization(**{"from": {"email": "no"}}),
         "personalizations.0.from.email",
     ),
-    "a bad reply_to": (a_mail(reply_to={"email": "no"}), "reply_to.email"),
+    "a bad reply_to": (make_mail(reply_to={"email": "no"}), "reply_to.email"),
     "reply_to and its list": (
-        a_mail(reply_to={"email": "a@example.com"}, reply_to_list=[{"email": "b@example.com"}]),
+        make_mail(reply_to={"email": "a@example.com"}, reply_to_list=[{"email": "b@example.com"}]),
         "reply_to_list",
     ),
     "1001 to reply to": (
-        a_mail(reply_to_list=[{"email": f"r{n}@example.com"} for n in range(1001)]),
+        make_mail(reply_to_list=[{"email": f"r{n}@example.com"} for n in range(1001)]),
         "reply_to_list",
     ),
-    "somebody twice to reply to": (a_mail(reply_to_list=[{"email": "a@example.com"}] * 2), "reply_to_list"),
-    "no subject": (a_mail(subject=None), "subject"),
-    "an empty subject": (a_mail(subject=""), "subject"),
-    "a subject with a line break": (a_mail(subject="Hi\r\nBcc: b@example.com"), "subject"),
-    "an empty subject of one personalization": (a_mail_to(subject=""), "personalizations.0.subject"),
-    "no content": (a_mail(content=None), "content"),
-    "empty content": (a_mail(content=[]), "content"),
-    "a part without value": (a_mail(content=[{"type": "text/plain", "value": ""}]), "content.0.value"),
-    "a part without type": (a_mail(content=[{"type": "", "value": "x"}]), "content.0.type"),
+    "somebody twice to reply to": (
+        make_mail(reply_to_list=[{"email": "a@example.com"}] * 2),
+        "reply_to_list",
+    ),
+    "no subject": (make_mail(subject=None), "subject"),
+    "an empty subject": (make_mail(subject=""), "subject"),
+    "a subject with a line break": (make_mail(subject="Hi\r\nBcc: b@example.com"), "subject"),
+    "an empty subject of one personalization": (
+        make_personalization(subject=""),
+        "personalizations.0.subject",
+    ),
+    "no content": (make_mail(content=None), "content"),
+    "empty content": (make_mail(content=[]), "content"),
+    "a part without value": (make_mail(content=[{"type": "text/plain", "value": ""}]), "content.0.value"),
+    "a part without type": (make_mail(content=[{"type": "", "value": "x"}]), "content.0.type"),
     "a part with parameters": (
-        a_mail(content=[{"type": "text/html; charset=utf-8", "value": "x"}]),
+        make_mail(content=[{"type": "text/html; charset=utf-8", "value": "x"}]),
         "content.0.type",
     ),
     "html before text": (
-        a_mail(content=[{"type": "text/html", "value": "x"}, {"type": "text/plain", "value": "x"}]),
+        make_mail(content=[{"type": "text/html", "value": "x"}, {"type": "text/plain", "value": "x"}]),
         "content",
     ),
     "a calendar before html": (
-        a_mail(content=[{"type": "text/calendar", "value": "x"}, {"type": "text/html", "value": "x"}]),
+        make_mail(content=[{"type": "text/calendar", "value": "x"}, {"type": "text/html", "value": "x"}]),
         "content",
     ),
-    "html twice": (a_mail(content=[{"type": "text/html", "value": "x"}] * 2), "content"),
-    "11 categories": (a_mail(categories=[f"c{n}" for n in range(11)]), "categories"),
-    "a category twice": (a_mail(categories=["a", "a"]), "categories"),
-    "a category of 256 characters": (a_mail(categories=["c" * 256]), "categories"),
-    "a category outside ASCII": (a_mail(categories=["für"]), "categories"),
-    "a category that is no string": (a_mail(categories=[1]), "categories"),
-    "a number as custom argument": (a_mail_to(custom_args={REF: 7}), f"personalizations.0.custom_args.{REF}"),
-    "no custom arguments in the object": (a_mail_to(custom_args={}), "personalizations.0.custom_args"),
-    "none in the message's object": (a_mail(custom_args={}), "custom_args"),
-    "custom arguments as a string": (a_mail(custom_args="a"), "custom_args"),
+    "html twice": (make_mail(content=[{"type": "text/html", "value": "x"}] * 2), "content"),
+    "11 categories": (make_mail(categories=[f"c{n}" for n in range(11)]), "categories"),
+    "a category twice": (make_mail(categories=["a", "a"]), "categories"),
+    "a category of 256 characters": (make_mail(categories=["c" * 256]), "categories"),
+    "a category outside ASCII": (make_mail(categories=["für"]), "categories"),
+    "a category that is no string": (make_mail(categories=[1]), "categories"),
+    "a number as custom argument": (
+        make_personalization(custom_args={REF: 7}),
+        f"personalizations.0.custom_args.{REF}",
+    ),
+    "no custom arguments in the object": (
+        make_personalization(custom_args={}),
+        "personalizations.0.custom_args",
+    ),
+    "none in the message's object": (make_mail(custom_args={}), "custom_args"),
+    "custom arguments as a string": (make_mail(custom_args="a"), "custom_args"),
     "10001 bytes of custom arguments, merged": (
-        a_mail(
+        make_mail(
             custom_args={"a": "x" * 5000},
-            personalizations=[a_mail_to(custom_args={"b": "x" * 5000})["personalizations"][0]],
+            personalizations=[make_personalization(custom_args={"b": "x" * 5000})["personalizations"][0]],
         ),
         "personalizations.0.custom_args",
     ),
-    "a number as header": (a_mail(headers={"X-A": 1}), "headers.X-A"),
-    "a header with a space": (a_mail(headers={"X A": "1"}), "headers.X A"),
-    "a header outside ASCII": (a_mail(headers={"X-Ä": "1"}), "headers.X-Ä"),
-    "a header twice": (a_mail(headers={"X-A": "1", "x-a": "1"}), "headers.x-a"),
+    "a number as header": (make_mail(headers={"X-A": 1}), "headers.X-A"),
+    "a header with a space": (make_mail(headers={"X A": "1"}), "headers.X A"),
+    "a header outside ASCII": (make_mail(headers={"X-Ä": "1"}), "headers.X-Ä"),
+    "a header twice": (make_mail(headers={"X-A": "1", "x-a": "1"}), "headers.x-a"),
     "a header value with CR LF": (
-        a_mail_to(headers={"X-A": "1\r\nBcc: b@example.com"}),
+        make_personalization(headers={"X-A": "1\r\nBcc: b@example.com"}),
         "personalizations.0.headers.X-A",
     ),
-    "a header value with LF": (a_mail(headers={"X-A": "1\n"}), "headers.X-A"),
+    "a header value with LF": (make_mail(headers={"X-A": "1\n"}), "headers.X-A"),
     "a substitution that is a number": (
-        a_mail_to(substitutions={"-a-": 1}),
+        make_personalization(substitutions={"-a-": 1}),
         "personalizations.0.substitutions.-a-",
     ),
     "a substitution tag with a space": (
-        a_mail_to(substitutions={"- a-": "x"}),
+        make_personalization(substitutions={"- a-": "x"}),
         "personalizations.0.substitutions",
     ),
     "10001 bytes of substitutions": (
-        a_mail_to(substitutions={"-a-": "x" * 9998}),
+        make_personalization(substitutions={"-a-": "x" * 9998}),
         "personalizations.0.substitutions",
     ),
-    "send_at as text": (a_mail(send_at="1"), "send_at"),
-    "send_at as true": (a_mail(send_at=True), "send_at"),
-    "send_at in more than 72 hours": (a_mail(send_at=int(time.time_ns() // 1e9) + SOON), "send_at"),
+    "send_at as text": (make_mail(send_at="1"), "send_at"),
+    "send_at as true": (make_mail(send_at=True), "send_at"),
+    "send_at in more than 72 hours": (make_mail(send_at=int(time.time_ns() // 1e9) + SOON), "send_at"),
     "the same for one personalization": (
-        a_mail_to(send_at=int(time.time_ns() // 1e9) + SOON),
+        make_personalization(send_at=int(time.time_ns() // 1e9) + SOON),
         "personalizations.0.send_at",
     ),
-    "a group that is text": (a_mail(asm={"group_id": "7"}), "asm.group_id"),
-    "no group": (a_mail(asm={}), "asm.group_id"),
+    "a group that is text": (make_mail(asm={"group_id": "7"}), "asm.group_id"),
+    "no group": (make_mail(asm={}), "asm.group_id"),
     "26 groups to display": (
-        a_mail(asm={"group_id": 1, "groups_to_display": list(range(26))}),
+        make_mail(asm={"group_id": 1, "groups_to_display": list(range(26))}),
         "asm.groups_to_display",
     ),
-    "a pool of one character": (a_mail(ip_pool_name="p"), "ip_pool_name"),
-    "a pool of 65 characters": (a_mail(ip_pool_name="p" * 65), "ip_pool_name"),
-    "a batch that is a number": (a_mail(batch_id=1), "batch_id"),
+    "a pool of one character": (make_mail(ip_pool_name="p"), "ip_pool_name"),
+    "a pool of 65 characters": (make_mail(ip_pool_name="p" * 65), "ip_pool_name"),
+    "a batch that is a number": (make_mail(batch_id=1), "batch_id"),
     "an attachment that is not base64": (
-        a_mail(attachments=[{"content": "hi!", "filename": "a"}]),
+        make_mail(attachments=[{"content": "hi!", "filename": "a"}]),
         "attachments.0.content",
     ),
-    "an attachment without a name": (a_mail(attachments=[{"content": "aGk="}]), "attachments.0.filename"),
+    "an attachment without a name": (make_mail(attachments=[{"content": "aGk="}]), "attachments.0.filename"),
     "an unknown mail setting": (_settings("mail_settings", "sandbox"), "mail_settings.sandbox"),
     "sandbox mode as text": (
         _settings("mail_settings", "sandbox_mode", enable="yes"),
         "mail_settings.sandbox_mode.enable",
     ),
     "a setting that is no object": (
-        a_mail(mail_settings={"sandbox_mode": True}),
+        make_mail(mail_settings={"sandbox_mode": True}),
         "mail_settings.sandbox_mode",
     ),
     "bypasses combined": (
-        a_mail(
+        make_mail(
             mail_settings={
                 "bypass_list_management": {"enable": True},
                 "bypass_spam_management": {"enable": True},
@@ -269,7 +290,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "tracking_settings.click_tracking.enable",
     ),
     **{
-        f"the reserved header {name}": (a_mail(headers={name: "x"}), f"headers.{name}")
+        f"the reserved header {name}": (make_mail(headers={name: "x"}), f"headers.{name}")
         for name in (
             *(
                 "x-sg-id",

@@ -32,10 +32,10 @@ class Api:
         request = urllib.request.Request(self.url + path, data, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                status, told, content = answer.status, answer.headers, answer.read()
+                status, response_headers, content = answer.status, answer.headers, answer.read()
         except urllib.error.HTTPError as error:
-            status, told, content = error.code, error.headers, error.read()
-        return status, {name.lower(): value for name, value in told.items()}, content
+            status, response_headers, content = error.code, error.headers, error.read()
+        return status, {name.lower(): value for name, value in response_headers.items()}, content
 
     def csrf(self) -> dict[str, str]:
         """Return the headers that a changing request needs, as a browser fetches them."""

@@ -8,7 +8,7 @@ from prefect.settings import Settings as PrefectSettings
 from prefect.settings.base import PrefectBaseSettings
 from pydantic import AliasChoices, SecretStr
 
-from flows.environment import CLIENT_SECRET, SERVER_SECRET, environment
+from flows.environment import CLIENT_SECRET, SERVER_SECRET, build_environment
 from nurture.errors import Misconfigured
 from nurture.settings import Settings
 
@@ -18,10 +18,10 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NURTURE_BATCH_SIZE", "7")
-    settings = Settings(database_url=SecretStr("sqlite:///here.db"), mailbox=Path("mail"), web_port=8_100)
-    variables = environment(settings, tmp_path, 4_444, given={})
+    settings = Settings(database_url=SecretStr("sqlite:///here.db"), maildir=Path("mail"), web_port=8_100)
+    variables = build_environment(settings, tmp_path, 4_444, operator_environment={})
     assert variables["NURTURE_DATABASE_URL"] == f"sqlite:///{tmp_path / 'here.db'}"
-    assert variables["NURTURE_MAILBOX"] == str(tmp_path / "mail")
+    assert variables["NURTURE_MAILDIR"] == str(tmp_path / "mail")
     assert variables["NURTURE_WEB_PORT"] == "8100"
     assert variables["NURTURE_BATCH_SIZE"] == "7"
     assert "NURTURE_BASE_URL" not in variables
@@ -30,7 +30,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
             monkeypatch.setenv(name, value)
     assert Settings.read().model_dump() == settings.model_dump() | {
         "database_url": SecretStr(f"sqlite:///{tmp_path / 'here.db'}"),
-        "mailbox": tmp_path / "mail",
+        "maildir": tmp_path / "mail",
         "spool": tmp_path / "spool",
         "crm_folder": tmp_path / "crm",
         "templates": settings.templates.absolute(),
@@ -39,12 +39,14 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
 
 def test_a_password_with_odd_characters_reaches_the_children(tmp_path: Path) -> None:
     url = "postgresql://ann:p%40ss%2Fword@db.example/nurture"
-    variables = environment(Settings(database_url=SecretStr(url)), tmp_path, 4_444, given={})
+    variables = build_environment(
+        Settings(database_url=SecretStr(url)), tmp_path, 4_444, operator_environment={}
+    )
     assert variables["NURTURE_DATABASE_URL"] == url
 
 
 def test_children_talk_to_their_own_prefect_server_only_and_send_no_telemetry(tmp_path: Path) -> None:
-    variables = environment(Settings(), tmp_path, 4_444, given={})
+    variables = build_environment(Settings(), tmp_path, 4_444, operator_environment={})
     assert variables["PREFECT_API_URL"] == "http://127.0.0.1:4444/api"
     assert variables["PREFECT_SERVER_ANALYTICS_ENABLED"] == "false"
     assert variables["DO_NOT_TRACK"] == "1"
@@ -53,7 +55,7 @@ def test_children_talk_to_their_own_prefect_server_only_and_send_no_telemetry(tm
 def test_each_start_has_a_secret_of_its_own_that_nobody_can_guess(tmp_path: Path) -> None:
     secrets = set()
     for _ in range(3):
-        variables = environment(Settings(), tmp_path, 4_444, given={})
+        variables = build_environment(Settings(), tmp_path, 4_444, operator_environment={})
         assert variables[SERVER_SECRET] == variables[CLIENT_SECRET]
         assert len(variables[SERVER_SECRET]) >= 32
         secrets.add(variables[SERVER_SECRET])
@@ -73,7 +75,7 @@ def test_what_the_operator_sets_of_prefect_holds(tmp_path: Path) -> None:
         "PREFECT_API_KEY": "",
         "prefect_logging_level": "DEBUG",
     }
-    variables = environment(Settings(), tmp_path, 4_444, given=given)
+    variables = build_environment(Settings(), tmp_path, 4_444, operator_environment=given)
     assert variables[SERVER_SECRET] == variables[CLIENT_SECRET] == "admin:secret"
     origins = "http://127.0.0.1:4444,https://only.example,https://two.example"
     assert variables["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] == origins
@@ -111,7 +113,9 @@ def test_what_would_unlock_the_server_or_lead_elsewhere_is_refused_by_name(
     name: str, value: str, tmp_path: Path
 ) -> None:
     with pytest.raises(Misconfigured) as refused:
-        environment(Settings(), tmp_path, 4_444, given={name: value, "PREFECT_LOGGING_LEVEL": "INFO"})
+        build_environment(
+            Settings(), tmp_path, 4_444, operator_environment={name: value, "PREFECT_LOGGING_LEVEL": "INFO"}
+        )
     assert f"does not take {name} as set" in str(refused.value)
     if len(value) > 6:
         assert value not in str(refused.value), "values may be secret"
@@ -130,14 +134,14 @@ def _names(model: type[PrefectBaseSettings], path: str = "") -> Iterator[tuple[s
 
 
 def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> None:
-    ours = environment(Settings(), tmp_path, 4_444, given={})
+    ours = build_environment(Settings(), tmp_path, 4_444, operator_environment={})
     other = [names for _, names in _names(PrefectSettings) if len(names) > 1 and set(names) & set(ours)]
     assert len(other) >= 3
     for first, *more in other:
         assert first in ours, "what Prefect reads first is what is set"
         for name in more:
             try:
-                variables = environment(Settings(), tmp_path, 4_444, given={name: "x"})
+                variables = build_environment(Settings(), tmp_path, 4_444, operator_environment={name: "x"})
             except Misconfigured:
                 continue  # refused is as good
             assert name not in variables
@@ -145,8 +149,10 @@ def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> 
 
 def test_prefect_lives_beside_our_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).home == Path(
+    assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).state_dir == Path(
         "/srv/leads/.nurture"
     )
-    assert Settings().home == tmp_path / ".nurture"
-    assert Settings(database_url=SecretStr("postgresql://db.example/leads")).home == tmp_path / ".nurture"
+    assert Settings().state_dir == tmp_path / ".nurture"
+    assert (
+        Settings(database_url=SecretStr("postgresql://db.example/leads")).state_dir == tmp_path / ".nurture"
+    )

@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from flows.lock import NAME, only_one
+from flows.lock import LOCK_FILE, hold_lock
 from nurture.errors import AlreadyRunning
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from flows.lock import only_one
-with only_one(Path(sys.argv[1])) as note:
-    note({"Pages": "http://127.0.0.1:8025"})
+from flows.lock import hold_lock
+with hold_lock(Path(sys.argv[1])) as write_urls:
+    write_urls({"Pages": "http://127.0.0.1:8025"})
     print("held", flush=True)
     time.sleep(60)
 """
 
 
 def test_a_second_start_says_what_runs_already_and_where(tmp_path: Path) -> None:
-    with only_one(tmp_path) as note:
+    with hold_lock(tmp_path) as note:
         note({"Pages": "http://127.0.0.1:8025", "Prefect": "http://127.0.0.1:4200"})
-        with pytest.raises(AlreadyRunning) as refused, only_one(tmp_path):
+        with pytest.raises(AlreadyRunning) as refused, hold_lock(tmp_path):
             pass
     assert f"process {os.getpid()}" in str(refused.value)
     assert "http://127.0.0.1:8025" in str(refused.value)
@@ -33,14 +33,14 @@ def test_a_second_start_says_what_runs_already_and_where(tmp_path: Path) -> None
 
 
 def test_a_second_start_is_refused_while_the_first_one_is_starting(tmp_path: Path) -> None:
-    with only_one(tmp_path), pytest.raises(AlreadyRunning, match="it is starting"), only_one(tmp_path):
+    with hold_lock(tmp_path), pytest.raises(AlreadyRunning, match="it is starting"), hold_lock(tmp_path):
         pass
 
 
 def test_the_lock_is_free_after_a_clean_end(tmp_path: Path) -> None:
-    with only_one(tmp_path):
+    with hold_lock(tmp_path):
         pass
-    with only_one(tmp_path):
+    with hold_lock(tmp_path):
         pass
 
 
@@ -48,10 +48,10 @@ def test_the_lock_of_a_killed_owner_holds_nobody_up(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == b"held\n"
-        with pytest.raises(AlreadyRunning, match=f"process {owner.pid}"), only_one(tmp_path):
+        with pytest.raises(AlreadyRunning, match=f"process {owner.pid}"), hold_lock(tmp_path):
             pass
         owner.send_signal(signal.SIGKILL)
         owner.wait(5)
-    assert str(owner.pid) in (tmp_path / NAME).read_text("utf-8")
-    with only_one(tmp_path):
+    assert str(owner.pid) in (tmp_path / LOCK_FILE).read_text("utf-8")
+    with hold_lock(tmp_path):
         pass

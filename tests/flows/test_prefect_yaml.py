@@ -14,7 +14,7 @@ from prefect import Flow
 from prefect.client.schemas.schedules import CronSchedule
 from ruamel.yaml import YAML
 
-from flows.deployments import POOL, SCHEDULE, paced
+from flows.deployments import SCHEDULE, WORK_POOL, with_interval
 from nurture.outbox.heartbeat import LEASE
 
 pytestmark = pytest.mark.quick
@@ -82,8 +82,8 @@ def test_no_path_is_absolute() -> None:
 
 
 def test_the_pool_is_named_once() -> None:
-    assert re.findall(r"(?m)^\s+name: (\S+)$", TEXT.partition("deployments:")[0]) == [POOL]
-    assert all(deployment["work_pool"]["name"] == POOL for deployment in DEPLOYMENTS)
+    assert re.findall(r"(?m)^\s+name: (\S+)$", TEXT.partition("deployments:")[0]) == [WORK_POOL]
+    assert all(deployment["work_pool"]["name"] == WORK_POOL for deployment in DEPLOYMENTS)
     assert TEXT.partition("deployments:")[2].count("work_pool: *pool") == len(DEPLOYMENTS)
 
 
@@ -147,26 +147,26 @@ def test_up_runs_the_same_schedules() -> None:
             one.entrypoint,
             one.name,
             one.slug,
-            one.every,
+            one.interval,
             one.cron,
-            one.anchor.isoformat() if one.every else None,
-            one.grace,
+            one.anchor.isoformat() if one.interval else None,
+            one.grace_seconds,
         )
         for one in SCHEDULE
     ]
     assert deployed == served
 
 
-def test_another_pace_keeps_the_order_of_the_stages() -> None:
-    quick = [one for one in paced(20) if one.every]
-    assert [one.every for one in quick] == [20] * len(quick)
+def test_another_interval_keeps_the_order_of_the_stages() -> None:
+    quick = [one for one in with_interval(20) if one.interval]
+    assert [one.interval for one in quick] == [20] * len(quick)
     stages = [one.offset for one in quick if "deliver" not in one.entrypoint]
     assert stages == sorted(set(stages))
     assert max(one.offset for one in quick) < 20
-    assert paced(300) == SCHEDULE
+    assert with_interval(300) == SCHEDULE
 
 
 def test_what_a_dead_worker_held_is_found_within_a_minute() -> None:
     for pace in (5, 300, 86_400):
-        (deliver,) = (one for one in paced(pace) if "deliver" in one.entrypoint)
-        assert timedelta(seconds=deliver.every) + LEASE <= timedelta(minutes=1)
+        (deliver,) = (one for one in with_interval(pace) if "deliver" in one.entrypoint)
+        assert timedelta(seconds=deliver.interval) + LEASE <= timedelta(minutes=1)

@@ -22,16 +22,16 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from flows import setup
-from flows.demo_runs import run_on
-from flows.deployments import POOL, SCHEDULE, SENDERS
-from flows.environment import CLIENT_SECRET, environment
-from flows.leftovers import clear
-from flows.parent import Children, await_answer
+from flows.child_processes import ChildProcesses, wait_until_ready
+from flows.demo_runs import run_flows_in
+from flows.deployments import SCHEDULE, SENDER_LIMIT, WORK_POOL
+from flows.environment import CLIENT_SECRET, build_environment
+from flows.stale_runs import clear_stale_runs
 from nurture.app import open_app
 from nurture.db.engine import Database
 from nurture.settings import Settings
 from tests.flows.prefect_api import Api, any_port, ask, until
-from tests.journey.builders import START, add_lead, make_house
+from tests.journey.builders import START, add_lead, make_context
 
 RUN_FLOWS = """
 import asyncio, json, os, sys
@@ -41,20 +41,20 @@ async def run(calls):
         module, _, function = entrypoint.rpartition(".")
         state = await getattr(import_module(module), function)(**parameters, return_state=True)
         counts = await state.result() if state.is_completed() else {}
-        told = {"state": state.name, "message": state.message, "counts": counts}
-        yield {**told, "id": str(state.state_details.flow_run_id)}
+        result = {"state": state.name, "message": state.message, "counts": counts}
+        yield {**result, "id": str(state.state_details.flow_run_id)}
 async def listed(calls):
-    return [told async for told in run(calls)]
+    return [result async for result in run(calls)]
 for line in sys.stdin:
     os.environ["NURTURE_DATABASE_URL"], calls = json.loads(line)
-    print("TOLD", json.dumps(asyncio.run(listed(calls))), flush=True)
+    print("RESULTS", json.dumps(asyncio.run(listed(calls))), flush=True)
 """
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class World:
-    """A house in virtual time with one new lead, and a Prefect server beside it."""
+    """An installation in virtual time with one new lead, and a Prefect server beside it."""
 
     settings: Settings
     environment: dict[str, str]
@@ -71,12 +71,12 @@ class World:
         too_long = threading.Timer(120, self.runner.kill)
         too_long.start()
         try:
-            line = next((line for line in self.runner.stdout if line.startswith("TOLD ")), "")
+            line = next((line for line in self.runner.stdout if line.startswith("RESULTS ")), "")
         finally:
             too_long.cancel()
         assert line, self.log.read_text("utf-8")
-        told: list[dict[str, Any]] = json.loads(line.removeprefix("TOLD "))
-        return told
+        results: list[dict[str, Any]] = json.loads(line.removeprefix("RESULTS "))
+        return results
 
     @cached_property
     def runner(self) -> subprocess.Popen[str]:
@@ -114,23 +114,23 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     settings = Settings(
-        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"
+        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir"
     )
     port = any_port()
-    variables = environment(settings, folder, port, given={}) | {
+    variables = build_environment(settings, folder, port, operator_environment={}) | {
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test asks for
         "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
         "PREFECT_UI_ENABLED": "false",
         "PREFECT_WORKER_QUERY_SECONDS": "1",
     }
-    children = Children(folder, variables)
+    children = ChildProcesses(folder, variables)
     try:
         children.start("prefect")
         with open_app(settings, at=START, upgrade=True) as app:
-            house = make_house(app.database, folder, START)
-            lead = add_lead(house, title="head of sales")
+            ctx = make_context(app.database, folder, START)
+            lead = add_lead(ctx, title="head of sales")
         api = Api(variables["PREFECT_API_URL"], variables[CLIENT_SECRET])
-        assert await_answer(f"{api.url}/health", children, threading.Event().wait, lambda _: None)
+        assert wait_until_ready(f"{api.url}/health", children, threading.Event().wait, lambda _: None)
         made = World(settings, variables, api, lead, folder / "flows.log")
         yield made
         made.close()
@@ -152,12 +152,12 @@ def _state(world: World, run_id: object) -> str:
 
 def test_init_creates_what_deploying_needs_once(world: World, client: SyncPrefectClient) -> None:
     first = setup.init(world.settings)
-    assert f"Work pool {POOL}: created" in first
-    assert any(SENDERS in line and "created" in line for line in first)
-    client.update_global_concurrency_limit(SENDERS, GlobalConcurrencyLimitUpdate(limit=9))
+    assert f"Work pool {WORK_POOL}: created" in first
+    assert any(SENDER_LIMIT in line and "created" in line for line in first)
+    client.update_global_concurrency_limit(SENDER_LIMIT, GlobalConcurrencyLimitUpdate(limit=9))
     again = setup.init(world.settings)
     assert not any("created" in line for line in again)
-    assert any(SENDERS in line and "9 slots" in line for line in again)
+    assert any(SENDER_LIMIT in line and "9 slots" in line for line in again)
 
 
 def test_init_says_what_a_locked_server_asks_for(world: World) -> None:
@@ -174,27 +174,27 @@ def test_all_flows_deploy_unattended_and_a_worker_runs_one(world: World, client:
         assert len(one["schedules"]) == 1
         assert one["global_concurrency_limit"]["limit"] == 1
         assert one["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
-        assert one["work_pool_name"] == POOL
+        assert one["work_pool_name"] == WORK_POOL
     advance = next(one for one in deployed.values() if one["entrypoint"].startswith("flows.advance."))
     run = client.create_flow_run_from_deployment(advance["id"], parameters={"at": START.isoformat()})
-    world.run("prefect", "worker", "start", "--pool", POOL, "--run-once")
+    world.run("prefect", "worker", "start", "--pool", WORK_POOL, "--run-once")
     assert _state(world, run.id) == "Completed"
 
 
-def test_moments_run_as_flow_runs_that_move_the_lead_and_tell_what_they_did(world: World) -> None:
-    moments = [START + timedelta(hours=hours) for hours in (1, 3)]
-    runs = run_on(world.environment, moments)
-    assert [run.flow for run in runs] == ["listen", "intake", "advance", "hand-off", "crm", "deliver"] * 2
+def test_times_run_as_flow_runs_that_move_the_lead_and_report_what_they_did(world: World) -> None:
+    times = [START + timedelta(hours=hours) for hours in (1, 3)]
+    runs = run_flows_in(world.environment, times)
+    assert [run.flow for run in runs] == ["signals", "intake", "advance", "hand-off", "crm", "deliver"] * 2
     assert {run.state for run in runs} == {"Completed"}
-    assert runs[0].name == "listen 2026-01-05T09:00:00"
-    mails = list((world.settings.mailbox / "new").iterdir())
+    assert runs[0].name == "signals 2026-01-05T09:00:00"
+    mails = list((world.settings.maildir / "new").iterdir())
     assert len(mails) == 1, "the lead got its first email, once"
-    told = ask(world.api, "/artifacts/filter", sort="CREATED_DESC")
-    assert {f"nurture-{one}" for one in ("listen", "intake", "advance", "hand-off", "deliver")} <= {
-        one["key"] for one in told
+    artifacts = ask(world.api, "/artifacts/filter", sort="CREATED_DESC")
+    assert {f"nurture-{one}" for one in ("signals", "intake", "advance", "hand-off", "deliver")} <= {
+        one["key"] for one in artifacts
     }
-    assert any("accepted" in str(one["data"]) for one in told if one["key"] == "nurture-deliver")
-    assert "people.example" not in str(told)
+    assert any("accepted" in str(one["data"]) for one in artifacts if one["key"] == "nurture-deliver")
+    assert "people.example" not in str(artifacts)
 
 
 def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(
@@ -215,16 +215,16 @@ def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress
     world: World, client: SyncPrefectClient, postgres_db: Database, postgres_url: str, tmp_path: Path
 ) -> None:
     setup.ensure_limit(client)
-    house = make_house(postgres_db, tmp_path)
+    ctx = make_context(postgres_db, tmp_path)
     for _ in range(30):
-        add_lead(house, title="head of sales")
+        add_lead(ctx, title="head of sales")
     later = {"shards": 3, "at": (START + timedelta(hours=3)).isoformat()}
     classified, advanced, delivered, audited = world.flows(
         postgres_url,
         ("flows.intake.classify_new_leads", {"shards": 3, "at": START.isoformat()}),
         ("flows.advance.advance_due_leads", later),
         ("flows.deliver.deliver_due_mail", later),
-        ("flows.report.audit_ledger", {"at": later["at"]}),
+        ("flows.audit.audit_ledger", {"at": later["at"]}),
     )
     assert classified["counts"] == {"nurture": 30}
     assert sum(advanced["counts"].values()) == 30
@@ -243,39 +243,41 @@ def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress
     assert bar["data"] == 100.0
 
 
-def test_the_nightly_report_fails_if_the_ledger_does_not_close(
+def test_the_nightly_audit_fails_if_the_ledger_does_not_close(
     world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
-    lead = add_lead(make_house(sqlite_db, tmp_path))
+    lead = add_lead(make_context(sqlite_db, tmp_path))
     with sqlite_db.write() as connection:
         connection.execute(text("DELETE FROM custody WHERE lead_id = :lead"), {"lead": lead})
-    [ran] = world.flows(sqlite_url, ("flows.report.audit_ledger", {"at": START.isoformat()}))
+    [ran] = world.flows(sqlite_url, ("flows.audit.audit_ledger", {"at": START.isoformat()}))
     assert ran["state"] == "Failed"
     assert "nurture reports audit" in ran["message"]
     found = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-findings"]}})
     assert "leads that nobody keeps" in str(found)
-    event = {"filter": {"event": {"name": ["nurture.audit.broken"]}}}
-    [told] = until(lambda: ask(world.api, "/events/filter", **event)["events"], 30)
-    assert told["payload"]["findings"]["no-custodian"] == 1
+    event = {"filter": {"event": {"name": ["nurture.audit.failed"]}}}
+    [emitted] = until(lambda: ask(world.api, "/events/filter", **event)["events"], 30)
+    assert emitted["payload"]["findings"]["no-custodian"] == 1
 
 
 def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
     world: World, sqlite_db: Database, sqlite_url: str, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    lead = add_lead(house, email="mia@canary.example", full_name="Mia Canary")
+    ctx = make_context(sqlite_db, tmp_path)
+    lead = add_lead(ctx, email="mia@canary.example", full_name="Mia Canary")
     with sqlite_db.write() as connection:
-        odd = {"lead": lead, "at": START.isoformat(), "said": "mia@canary.example"}
+        odd = {"lead": lead, "at": START.isoformat(), "raw": "mia@canary.example"}
         connection.execute(
             text(
                 "INSERT INTO signal (lead_id, kind, occurred_at, recorded_at, natural_key, verdict, "
-                "verdict_because, value, source) "
-                "VALUES (:lead, :said, :at, :at, :said, 'human', '', :said, 'x')"
+                "verdict_reason, value, source) "
+                "VALUES (:lead, :raw, :at, :at, :raw, 'human', '', :raw, 'x')"
             ),
             odd,
         )
     at = {"at": START.isoformat()}
-    ran = world.flows(sqlite_url, ("flows.listen.apply_signals", at), ("flows.intake.classify_new_leads", at))
+    ran = world.flows(
+        sqlite_url, ("flows.signals.apply_signals", at), ("flows.intake.classify_new_leads", at)
+    )
     assert [one["state"] for one in ran] == ["Failed", "Failed"]
     assert "ValueError" in ran[0]["message"]
 
@@ -284,7 +286,7 @@ def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
         return sum("StageFailed" in one["message"] for one in logs) >= 2
 
     assert until(logged, 30)
-    files = [file for file in world.log.parent.rglob("*") if file.is_file() and "mailbox" not in file.parts]
+    files = [file for file in world.log.parent.rglob("*") if file.is_file() and "maildir" not in file.parts]
     assert any(file.name == "prefect.db" for file in files)
     assert [file.name for file in files if b"canary" in file.read_bytes().lower()] == []
 
@@ -295,18 +297,18 @@ def test_what_a_dead_server_left_is_cleared(world: World, client: SyncPrefectCli
     running = client.create_flow_run_from_deployment(deployment)
     client.set_flow_run_state(running.id, Running(), force=True)
     late = client.create_flow_run_from_deployment(deployment)
-    client.update_global_concurrency_limit(SENDERS, GlobalConcurrencyLimitUpdate(active_slots=1))
-    assert clear(client) == (1, 1)
+    client.update_global_concurrency_limit(SENDER_LIMIT, GlobalConcurrencyLimitUpdate(active_slots=1))
+    assert clear_stale_runs(client) == (1, 1)
     assert _state(world, running.id) == "Crashed"
     assert not ask(world.api, "/flow_runs/filter", flow_runs={"id": {"any_": [str(late.id)]}})
-    assert client.read_global_concurrency_limit_by_name(SENDERS).active_slots == 0
+    assert client.read_global_concurrency_limit_by_name(SENDER_LIMIT).active_slots == 0
 
 
 def test_without_a_server_init_does_the_rest_and_says_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = Settings(templates=tmp_path / "rules", mailbox=tmp_path / "mailbox")
+    settings = Settings(templates=tmp_path / "rules", maildir=tmp_path / "maildir")
     silent = f"http://127.0.0.1:{any_port()}/api"
     with temporary_settings({PREFECT_API_URL: silent}):
         lines = setup.init(settings)

@@ -22,18 +22,18 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
-from flows.deployments import paced
+from flows.deployments import with_interval
 from flows.up import up
 from nurture.app import open_app
 from nurture.clock import RealClock
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.errors import Refused
-from nurture.files import exposed
+from nurture.errors import InvalidState
+from nurture.files import find_exposed
 from nurture.publishing.publish import publish
 from nurture.settings import Settings
 from tests.flows.prefect_api import Api, any_port, ask, until
-from tests.journey.builders import START, add_lead, tiny_rules
+from tests.journey.builders import START, add_lead, sample_rules
 
 START_UP = "from flows.up import up; from nurture.settings import Settings; up(Settings.read())"
 UNLOCKING = """[server.api]
@@ -77,14 +77,14 @@ class Started:
         return [int(one.name) for one in Path("/proc").glob("[0-9]*") if mark in _environ(one)]
 
 
-def _pace(now: datetime) -> int:
+def _sweep_interval(now: datetime) -> int:
     """Return an interval at which new leads are looked at soon after the start, and then not at once again.
 
     Each run is a process that loads Prefect; whoever starts too slowly for the first round gets the next.
     """
 
     def waits(every: int) -> float:
-        (intake,) = [one for one in paced(every) if one.entrypoint.startswith("flows.intake.")]
+        (intake,) = [one for one in with_interval(every) if one.entrypoint.startswith("flows.intake.")]
         return (intake.anchor - now) / timedelta(seconds=1) % every
 
     return min(range(40, 70), key=lambda every: abs(waits(every) - READY_WITHIN))
@@ -107,15 +107,15 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
-        "NURTURE_SWEEP_SECONDS": str(_pace(RealClock().now())),
+        "NURTURE_SWEEP_SECONDS": str(_sweep_interval(RealClock().now())),
     }
     settings = Settings(
-        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), mailbox=folder / "mailbox"
+        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir"
     )
     with open_app(settings, upgrade=True, live=True) as app:
         now = app.clock.now()
-        publish(app.house, tiny_rules(), now)
-        lead = add_lead(app.house, at=now, title="head of sales")
+        publish(app.ctx, sample_rules(), now)
+        lead = add_lead(app.ctx, at=now, title="head of sales")
     program = subprocess.Popen(
         [sys.executable, "-c", START_UP], cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -129,13 +129,13 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
 
 
 def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
-    def keeper() -> bool:
+    def is_on_track() -> bool:
         assert started.program.poll() is None
         with started.database.read() as connection:
             wanted = select(custody.c.kind).where(custody.c.lead_id == started.lead)
             return bool(connection.execute(wanted).scalar_one() == "track")
 
-    until(keeper, 240)
+    until(is_on_track, 240)
 
     def completed() -> bool:
         return bool(
@@ -168,8 +168,8 @@ def test_who_does_not_know_the_secret_reads_and_changes_nothing(
     forged = {"Prefect_Csrf_Client": "me", "Prefect_Csrf_Token": "guessed"}
     wrong = {"Authorization": "Basic " + b64encode(b"nurture:guessed").decode()}
     for headers in ({}, forged, wrong):
-        status, told, _ = started.api.call(method, path, body, secret=False, **origin, **headers)
-        assert (status, "access-control-allow-origin" in told) == (401, False), headers
+        status, response_headers, _ = started.api.call(method, path, body, secret=False, **origin, **headers)
+        assert (status, "access-control-allow-origin" in response_headers) == (401, False), headers
 
 
 def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(started: Started) -> None:
@@ -191,8 +191,8 @@ def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(start
 
 def test_no_other_origin_is_allowed_even_with_the_secret(started: Started) -> None:
     def allowed(origin: str, method: str = "GET", path: str = "/admin/version", **headers: str) -> str | None:
-        _, told, _ = started.api.call(method, path, Origin=origin, **headers)
-        return told.get("access-control-allow-origin")
+        _, response_headers, _ = started.api.call(method, path, Origin=origin, **headers)
+        return response_headers.get("access-control-allow-origin")
 
     asks = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
     for origin in ("https://evil.example", "null", f"http://localhost.evil.example:{started.port}"):
@@ -247,7 +247,7 @@ def test_all_that_a_start_leaves_is_closed_to_other_accounts(started: Started) -
     home = started.folder / ".nurture"
     names = {path.name for path in home.rglob("*")}
     assert {"prefect.db", "prefect.log", "sign-in", "up.lock"} <= names
-    assert list(exposed([home, started.folder / "nurture.db"])) == []
+    assert list(find_exposed([home, started.folder / "nurture.db"])) == []
 
 
 def test_the_pages_are_served(started: Started) -> None:
@@ -279,9 +279,9 @@ def test_a_second_start_says_where_the_first_one_runs_and_fails(started: Started
 def test_an_interrupt_stops_everything_within_ten_seconds(started: Started) -> None:
     assert len(started.tree()) >= 4
     started.program.send_signal(signal.SIGINT)
-    _, said = started.program.communicate(timeout=10)
-    assert started.program.returncode == 0, said
-    assert "Stopped." in said
+    _, stderr = started.program.communicate(timeout=10)
+    assert started.program.returncode == 0, stderr
+    assert "Stopped." in stderr
     assert started.tree() == []
     assert not (started.folder / ".nurture" / "sign-in").exists()
 
@@ -289,10 +289,10 @@ def test_an_interrupt_stops_everything_within_ten_seconds(started: Started) -> N
 ORPHANS = """
 import os, signal, sys, time
 from pathlib import Path
-from flows.parent import Children, await_answer
-children = Children(Path(sys.argv[1]), os.environ)
+from flows.child_processes import ChildProcesses, wait_until_ready
+children = ChildProcesses(Path(sys.argv[1]), os.environ)
 children.start("web")
-assert await_answer(sys.argv[2], children, lambda seconds: time.sleep(seconds), lambda waited: None)
+assert wait_until_ready(sys.argv[2], children, lambda seconds: time.sleep(seconds), lambda waited: None)
 children.start("prefect")
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -312,9 +312,9 @@ def test_children_end_when_their_parent_is_killed(started: Started, tmp_path: Pa
 
 def test_a_database_in_virtual_time_is_refused(tmp_path: Path) -> None:
     settings = Settings(
-        database_url=SecretStr(f"sqlite:///{tmp_path / 'demo.db'}"), mailbox=tmp_path / "mailbox"
+        database_url=SecretStr(f"sqlite:///{tmp_path / 'demo.db'}"), maildir=tmp_path / "maildir"
     )
     with open_app(settings, at=START, upgrade=True):
         pass
-    with pytest.raises(Refused, match="virtual time"):
+    with pytest.raises(InvalidState, match="virtual time"):
         up(settings)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nurture.errors import FileUnreadable
 from nurture.formats.column_mapping import load_mapping
-from nurture.formats.status_words import Status
+from nurture.formats.status_mapping import LeadStatus
 
 
 def saved(tmp_path: Path, text: str) -> Path:
@@ -28,7 +28,7 @@ constants: {consent_basis: legitimate_interest, opted_out: no, employees: 7}
 templates: {email: "{mql_id}@leads.example"}
 formats: {created_at: "%Y-%m-%d", consent_at: ["%d/%m/%Y", "%d.%m.%y"]}
 statuses: {In Bob's hands: working}
-times_in: America/Sao_Paulo
+time_zone: America/Sao_Paulo
 """,
         )
     )
@@ -36,11 +36,11 @@ times_in: America/Sao_Paulo
     assert mapping.columns["first_contact_date"] == "created_at"
     assert mapping.constants == {"consent_basis": "legitimate_interest", "opted_out": "no", "employees": "7"}
     assert mapping.formats["created_at"] == ("%Y-%m-%d",)
-    assert mapping.statuses == {"in bob's hands": Status.WORKING}
-    assert mapping.times_in == "America/Sao_Paulo"
+    assert mapping.statuses == {"in bob's hands": LeadStatus.WORKING}
+    assert mapping.time_zone == "America/Sao_Paulo"
 
 
-def test_all_faults_are_told_at_once_with_line_and_remedy(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once_with_line_and_remedy(tmp_path: Path) -> None:
     path = saved(
         tmp_path,
         """\
@@ -52,7 +52,7 @@ templates: {email: "nobody@leads.example"}
 formats:
   created_at: "%Q"
 statuses: {Bob: wrking}
-times_in: Mars/Phobos
+time_zone: Mars/Phobos
 """,
     )
     with pytest.raises(FileUnreadable) as caught:
@@ -68,7 +68,7 @@ times_in: Mars/Phobos
         (9, "Europe/Berlin"),
     ):
         assert any(f"map.yaml:{line}:" in row and remedy in row for row in text.splitlines()), (line, text)
-    assert "has 7 faults" in text
+    assert "has 7 problems" in text
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_random_bytes_raise_nothing_but_our_error(tmp_path: Path, content: bytes
     path.write_bytes(content)
     try:
         load_mapping(path)
-    except FileUnreadable as fault:
-        assert "map.yaml" in str(fault)  # noqa: PT017
+    except FileUnreadable as error:
+        assert "map.yaml" in str(error)  # noqa: PT017

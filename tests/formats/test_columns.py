@@ -5,16 +5,15 @@ import pytest
 from nurture.formats.columns import (
     CUSTOM,
     FIELDS,
+    custom_field_name,
     detect_system,
-    fact_name,
-    field_of,
-    recognises_header,
-    squash,
+    looks_like_header,
+    match_field,
+    normalize_name,
 )
 
 HEADERS = {
-    "salesforce": "Id,FirstName,LastName,Company,Email,Status,OwnerId,IsConverted,HasOptedOutOfEmail,"
-    "CreatedDate",
+    "salesforce": "Id,FirstName,LastName,Company,Email,Status,OwnerId,IsConverted,HasOptedOutOfEmail,CreatedDate",
     "salesforce labels": "Lead ID,First Name,Last Name,Company / Account,Email,Lead Status,Lead Owner,"
     "State/Province,"
     "Email Opt Out",
@@ -46,7 +45,7 @@ HEADERS = {
 def test_a_system_is_known_by_its_columns(name: str) -> None:
     header = HEADERS[name].split(",")
     assert detect_system(header) == name.split(maxsplit=1)[0]
-    assert recognises_header(header)
+    assert looks_like_header(header)
 
 
 def test_few_common_columns_tell_no_system() -> None:
@@ -73,18 +72,18 @@ def test_few_common_columns_tell_no_system() -> None:
     ],
 )
 def test_a_column_becomes_its_field(column: str, system: str | None, field: str) -> None:
-    found = field_of(column, system)
+    found = match_field(column, system)
     assert found is not None
     assert found[0] == field
 
 
 def test_a_column_that_nobody_knows_has_no_field() -> None:
-    assert field_of("Shoe size", "hubspot") is None
+    assert match_field("Shoe size", "hubspot") is None
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_every_field_is_known_by_its_own_name(field: str) -> None:
-    found = field_of(field, None)
+    found = match_field(field, None)
     assert found is not None
     assert found[0] == ("lead_source" if field == "source" else field)
 
@@ -102,10 +101,16 @@ def test_every_field_is_known_by_its_own_name(field: str) -> None:
     ],
 )
 def test_other_columns_keep_a_plain_name(column: str, name: str) -> None:
-    assert fact_name(column) == name
+    assert custom_field_name(column) == name
 
 
 def test_case_spaces_and_marks_do_not_count() -> None:
     assert (
-        len({squash(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1
+        len(
+            {
+                normalize_name(name)
+                for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")
+            }
+        )
+        == 1
     )

@@ -98,8 +98,8 @@ def test_random_bytes_give_rows_or_one_clear_error(tmp_path: Path, content: byte
     path = written(tmp_path / "a.csv", content)
     try:
         lines = [row.line if isinstance(row, BadRow) else row[0] for row in open_rows(path)]
-    except FileUnreadable as fault:
-        assert str(path) in str(fault)  # noqa: PT017
+    except FileUnreadable as error:
+        assert str(path) in str(error)  # noqa: PT017
     else:
         assert lines == sorted(set(lines))
 
@@ -127,7 +127,7 @@ def test_a_file_that_cannot_be_used_gives_one_error_with_the_next_move(
     assert "leads.csv" in str(caught.value)
 
 
-def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+def test_a_folder_and_a_missing_file_are_distinguished(tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable, match="is a folder"):
         open_rows(tmp_path)
     with pytest.raises(FileUnreadable, match="does not exist"):
@@ -160,7 +160,7 @@ def test_cells_may_span_lines(tmp_path: Path) -> None:
     assert list(open_rows(path)) == [(2, ["1", 'two\nlines "quoted"']), (4, ["3", "4"])]
 
 
-def test_empty_cells_after_the_last_column_are_no_fault(tmp_path: Path) -> None:
+def test_empty_cells_after_the_last_column_are_no_problem(tmp_path: Path) -> None:
     assert read(written(tmp_path / "a.csv", "a,b\n1,2,,\n")) == [["1", "2"]]
 
 

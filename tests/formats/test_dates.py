@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.formats.dates import DateReader, Evidence
+from nurture.formats.dates import DateOrderEvidence, DateReader
 from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
 
 
@@ -31,7 +31,7 @@ from nurture.formats.purchase_timeframe import Timeframe, read_timeframe
         "08/05/2026, 10:02:33 PM",
     ],
 )
-def test_one_moment_in_many_spellings(text: str) -> None:
+def test_one_time_in_many_spellings(text: str) -> None:
     assert DateReader(day_first=False)(text) == datetime(2026, 8, 5, 22, 2, 33, tzinfo=UTC)
 
 
@@ -83,10 +83,10 @@ def test_an_ambiguous_date_is_not_guessed() -> None:
     ],
 )
 def test_the_column_tells_whether_the_day_comes_first(cells: list[str], verdict: bool | None) -> None:
-    evidence = Evidence()
+    evidence = DateOrderEvidence()
     for cell in cells:
         evidence.add(cell)
-    assert evidence.verdict() is verdict
+    assert evidence.is_day_first() is verdict
 
 
 def test_times_without_a_zone_are_in_the_zone_that_the_mapping_names() -> None:
@@ -109,13 +109,13 @@ def test_given_formats_are_the_only_ones() -> None:
         "2}:[0-9]{2} ?[AP]M)?"
     )
 )
-def test_any_text_is_a_utc_moment_or_a_reason(text: str) -> None:
+def test_any_text_is_a_utc_time_or_a_reason(text: str) -> None:
     try:
-        moment = DateReader(day_first=True)(text)
-    except ValueError as fault:
-        assert ";" in str(fault)  # noqa: PT017
+        timestamp = DateReader(day_first=True)(text)
+    except ValueError as error:
+        assert ";" in str(error)  # noqa: PT017
     else:
-        assert moment.tzinfo is UTC
+        assert timestamp.tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_any_text_is_a_utc_moment_or_a_reason(text: str) -> None:
         ("", None),
     ],
 )
-def test_a_timeframe_gives_the_latest_moment_named(text: str, timeframe: Timeframe | None) -> None:
+def test_a_timeframe_gives_the_latest_time_named(text: str, timeframe: Timeframe | None) -> None:
     assert read_timeframe(text, date(2026, 8, 5)) == timeframe
 
 

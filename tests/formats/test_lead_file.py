@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.errors import FileUnreadable
-from nurture.formats.lead_file import BadRow, BadRowReport, LeadRow, Mapping, open_leads, read_leads
+from nurture.formats.lead_file import BadRow, BadRowReport, ColumnMapping, LeadRow, open_leads, read_leads
 from nurture.formats.purchase_timeframe import Timeframe
 from nurture.formats.row_plan import MAX_CUSTOM
-from nurture.formats.status_words import Basis, Status
+from nurture.formats.status_mapping import ConsentBasis, LeadStatus
 
 
 def saved(tmp_path: Path, *lines: str) -> Path:
@@ -23,13 +23,13 @@ def saved(tmp_path: Path, *lines: str) -> Path:
     return path
 
 
-def leads(path: Path, mapping: Mapping | None = None) -> list[LeadRow]:
+def leads(path: Path, mapping: ColumnMapping | None = None) -> list[LeadRow]:
     rows = list(read_leads(path, mapping))
     assert [row for row in rows if isinstance(row, BadRow)] == []
     return [row for row in rows if isinstance(row, LeadRow)]
 
 
-def one(tmp_path: Path, header: str, row: str, mapping: Mapping | None = None) -> LeadRow:
+def one(tmp_path: Path, header: str, row: str, mapping: ColumnMapping | None = None) -> LeadRow:
     return leads(saved(tmp_path, header, row), mapping)[0]
 
 
@@ -72,7 +72,7 @@ def test_a_salesforce_export_is_understood(tmp_path: Path) -> None:
         "source": "salesforce",
         "external_id": "00Q1",
         "email": "ann@example.com",
-        "status": Status.WORKING,
+        "status": LeadStatus.WORKING,
         "owner": "005",
         "opted_out": True,
         "deleted": False,
@@ -89,14 +89,14 @@ def test_a_salesforce_export_is_understood(tmp_path: Path) -> None:
 
 def test_a_converted_lead_is_won_and_status_columns_are_weighed(tmp_path: Path) -> None:
     header = "Id,Email,Status,IsConverted,SystemModstamp,HasOptedOutOfEmail"
-    assert one(tmp_path, header, "1,a@example.com,Strange,true,x,false").status is Status.WON
+    assert one(tmp_path, header, "1,a@example.com,Strange,true,x,false").status is LeadStatus.WON
     assert one(tmp_path, header, "1,a@example.com,Strange,false,x,false").status is None
     lead = one(
         tmp_path,
         "Record ID,Email,Lifecycle Stage,Lead Status,Contact owner",
         "1,a@example.com,Lead,IN_PROGRESS,Bo",
     )
-    assert (lead.source, lead.status, lead.status_text) == ("hubspot", Status.WORKING, "Lead")
+    assert (lead.source, lead.status, lead.status_text) == ("hubspot", LeadStatus.WORKING, "Lead")
 
 
 def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) -> None:
-    mapping = Mapping(
+    mapping = ColumnMapping(
         source="olist",
         columns={
             "mql_id": "external_id",
@@ -143,7 +143,7 @@ def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) ->
         constants={"consent_basis": "legitimate_interest", "country": "BR"},
         templates={"email": "{mql_id}@leads.example"},
         formats={"created_at": ("%d/%m/%Y",)},
-        statuses={"in bob's hands": Status.WORKING},
+        statuses={"in bob's hands": LeadStatus.WORKING},
     )
     lead = one(
         tmp_path, "mql_id,first_contact_date,origin,noise,status", "AB1,03/04/2018,,x,In Bob's hands", mapping
@@ -164,34 +164,38 @@ def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) ->
         "source": "olist",
         "external_id": "AB1",
         "email": "ab1@leads.example",
-        "consent_basis": Basis.LEGITIMATE_INTEREST,
+        "consent_basis": ConsentBasis.LEGITIMATE_INTEREST,
         "country": "BR",
         "zone": "America/Sao_Paulo",
         "created_at": datetime(2018, 4, 3, tzinfo=UTC),
         "lead_source": None,
         "custom": {},
-        "status": Status.WORKING,
+        "status": LeadStatus.WORKING,
     }
 
 
 def test_a_constant_fills_blank_cells_only(tmp_path: Path) -> None:
-    mapping = Mapping(constants={"consent_basis": "consent"})
+    mapping = ColumnMapping(constants={"consent_basis": "consent"})
     path = saved(
         tmp_path, "Email,Legal basis", "a@example.com,no", "b@example.com,", "c@example.com,contract"
     )
-    assert [lead.consent_basis for lead in leads(path, mapping)] == [None, Basis.CONSENT, Basis.CONTRACT]
+    assert [lead.consent_basis for lead in leads(path, mapping)] == [
+        None,
+        ConsentBasis.CONSENT,
+        ConsentBasis.CONTRACT,
+    ]
 
 
 @pytest.mark.parametrize(
     ("mapping", "says"),
     [
-        (Mapping(columns={"emial": "email"}), "did you mean email"),
-        (Mapping(templates={"email": "{idd}@leads.example"}), "not a column"),
-        (Mapping(constants={"zone": "Mars/Phobos"}), "does not exist"),
+        (ColumnMapping(columns={"emial": "email"}), "did you mean email"),
+        (ColumnMapping(templates={"email": "{idd}@leads.example"}), "not a column"),
+        (ColumnMapping(constants={"zone": "Mars/Phobos"}), "does not exist"),
     ],
 )
 def test_a_mapping_that_does_not_fit_the_file_is_one_error(
-    tmp_path: Path, mapping: Mapping, says: str
+    tmp_path: Path, mapping: ColumnMapping, says: str
 ) -> None:
     with pytest.raises(FileUnreadable, match=says):
         read_leads(saved(tmp_path, "id,email", "1,a@example.com"), mapping)
@@ -387,8 +391,8 @@ def test_any_rows_under_a_header_become_leads_bad_rows_or_one_error(
     path = saved(tmp_path, header, text)
     try:
         rows = list(read_leads(path))
-    except FileUnreadable as fault:
-        assert "no rows" in str(fault)  # noqa: PT017
+    except FileUnreadable as error:
+        assert "no rows" in str(error)  # noqa: PT017
     else:
         assert all(isinstance(row, LeadRow | BadRow) for row in rows)
 

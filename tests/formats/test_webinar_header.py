@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nurture.formats.webinar_header import held_at
+from nurture.formats.webinar_header import find_webinar_time
 
 HELD = datetime(2026, 3, 5, 14, tzinfo=UTC)
 
@@ -18,11 +18,11 @@ HELD = datetime(2026, 3, 5, 14, tzinfo=UTC)
     ],
 )
 def test_the_start_is_read_under_its_label_or_beside_it(lines: list[list[str]]) -> None:
-    assert held_at(lines) == HELD
+    assert find_webinar_time(lines) == HELD
 
 
 @pytest.mark.parametrize(
     "lines", [[], [["Start Time"]], [["Start Time", "5 March"], ["x", "soon"]], [["Topic", "2026-03-05"]]]
 )
 def test_without_a_readable_start_nothing_is_guessed(lines: list[list[str]]) -> None:
-    assert held_at(lines) is None
+    assert find_webinar_time(lines) is None

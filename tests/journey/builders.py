@@ -1,4 +1,4 @@
-"""Small worlds for tests of the use cases: rules with two tracks, a house that obeys them, leads."""
+"""Small test worlds: definitions with two tracks, a context in which they are published, leads."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sqlalchemy import event, insert
 from nurture.db import clock_row
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 from nurture.journey import run_once
-from nurture.mail.providers.maildir import Mailbox
+from nurture.mail.providers.maildir import MaildirProvider
 from nurture.publishing import approval, publish
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 START: Final = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 """A Monday morning, before the send window of the tiny rules opens."""
@@ -88,7 +88,7 @@ readiness:
     then: hand_off
   - name: nurture
     when: always
-    then: enrol
+    then: enroll
 hand_off_when:
   - name: replied
     when: {did: replied}
@@ -111,16 +111,16 @@ on_expiry: {label: Nobody answered, then: resume, cool_off: 7 days}
 """
 
 
-def tiny_rules() -> dict[str, str]:
+def sample_rules() -> dict[str, str]:
     """Tracks `welcome` (two emails, heads only) and `keep` (for ever), a policy with two reps."""
     sources = {
         "defaults.yaml": _DEFAULTS,
         "sales/policy.yaml": _POLICY,
         "tracks/welcome/track.yaml": _WELCOME,
-        "tracks/welcome/01-hello.md": _letter("Hello"),
-        "tracks/welcome/02-more.md": _letter("More"),
+        "tracks/welcome/01-hello.md": _email("Hello"),
+        "tracks/welcome/02-more.md": _email("More"),
         "tracks/keep/track.yaml": _KEEP,
-        "tracks/keep/01-news.md": _letter("News"),
+        "tracks/keep/01-news.md": _email("News"),
     }
     for folder, pattern in (("layouts", "*.mjml"), ("handoff", "*.md")):
         for path in sorted((_TEMPLATES / folder).glob(pattern)):
@@ -128,32 +128,32 @@ def tiny_rules() -> dict[str, str]:
     return sources
 
 
-def _letter(subject: str) -> str:
+def _email(subject: str) -> str:
     return (
         f"---\nsubject: {subject}\npreheader: From us\n---\n"
         'Hello {{ lead.first_name or "there" }},\n\n[read on](https://www.example.com/guide)\n'
     )
 
 
-def make_house(
+def make_context(
     db: Database, tmp_path: Path, now: datetime = START, rules: dict[str, str] | None = None
-) -> House:
-    """Return a house in virtual time in which *rules* (the tiny ones) are published."""
-    clock_row.bind(db, "virtual", now)
-    house = House(db, Mailbox(tmp_path / "mailbox"))
-    publish.publish(house, rules or tiny_rules(), now)
-    return house
+) -> AppContext:
+    """Return a context in virtual time in which *rules* (the tiny ones) are published."""
+    clock_row.bind_mode(db, "virtual", now)
+    ctx = AppContext(db, MaildirProvider(tmp_path / "maildir"))
+    publish.publish(ctx, rules or sample_rules(), now)
+    return ctx
 
 
-def publish_approved(house: House, rules: dict[str, str], now: datetime) -> None:
+def publish_approved(ctx: AppContext, rules: dict[str, str], now: datetime) -> None:
     """Publish *rules*, and have their policy approved by whom it names."""
-    for change in publish.publish(house, rules, now):
-        if change.approval == approval.WAITS:
-            approval.approve(house, change.approver, now)
+    for change in publish.publish(ctx, rules, now):
+        if change.activation == approval.PENDING:
+            approval.approve(ctx, change.approver, now)
 
 
 def add_lead(
-    house: House,
+    ctx: AppContext,
     *,
     at: datetime = START,
     email: str | None = "",
@@ -161,25 +161,25 @@ def add_lead(
     external_id: str | None = None,
     zone: str = "UTC",
     country: str = "",
-    basis: str | None = "consent",
+    consent_basis: str | None = "consent",
     first_contact_at: datetime | None = None,
-    **facts: Any,
+    **fields: Any,
 ) -> int:
     """Bring a lead to intake as an import does, and return its id. *email* "" makes one up, None has none."""
     number = next(_numbers)
     address = f"lead{number}@people.example" if email == "" else email
-    with house.database.write() as connection:
+    with ctx.database.write() as connection:
         address_id = None
         if address is not None:
-            row = insert(_ADDRESS).values(email=address, normal=normalise_address(address))
+            row = insert(_ADDRESS).values(email=address, normalized=normalize_address(address))
             address_id = connection.execute(row).inserted_primary_key[0]
         values = {
             "address_id": address_id,
             "source": source,
-            "facts": facts,
+            "fields": fields,
             "zone": zone,
             "country": country,
-            "basis": basis,
+            "consent_basis": consent_basis,
             "engagement": 0.0,
             "readiness": "",
             "first_contact_at": first_contact_at or at,
@@ -203,8 +203,8 @@ def add_lead(
             "lead_id": lead_id,
             "at": at,
             "stage": "intake",
-            "event": "came_in",
-            "because": f"from {source}",
+            "event": "imported",
+            "reason": f"from {source}",
             "custody_to": "intake",
             "ref": source,
         }
@@ -212,10 +212,10 @@ def add_lead(
     return lead_id
 
 
-def tick_at(house: House, *moments: datetime) -> None:
-    """Run one round of everything at each moment."""
-    for moment in moments:
-        run_once.tick(house, moment)
+def run_at(ctx: AppContext, *times: datetime) -> None:
+    """Run one round of everything at each of these times."""
+    for at in times:
+        run_once.run_once(ctx, at)
 
 
 _ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
@@ -228,11 +228,11 @@ _JOURNAL = core.Journal.__table__  # type: ignore[attr-defined]
 @contextmanager
 def statements(db: Database) -> Iterator[list[str]]:
     """Note the statements that reach the database meanwhile."""
-    seen: list[str] = []
+    found: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
+        found.append(statement)
 
     event.listen(db.engine, "before_cursor_execute", note)
-    yield seen
+    yield found
     event.remove(db.engine, "before_cursor_execute", note)

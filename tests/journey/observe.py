@@ -1,4 +1,4 @@
-"""Look into a house from outside: rows, statements, crowds of leads, providers that answer as told."""
+"""Look into a context from outside: rows, statements, many leads at once, a provider that records mail."""
 
 from __future__ import annotations
 
@@ -15,96 +15,99 @@ from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import signals
-from nurture.journey.leads.signal_queries import Recorded
+from nurture.journey.leads.signal_queries import NewSignal
 from nurture.mail.providers.base import Accepted, Receipt
 from nurture.mail.rendering.render import ComposedEmail
-from nurture.runtime.context import House
-from nurture.runtime.published import Rulebooks
+from nurture.runtime.context import AppContext
+from nurture.runtime.published import PublishedDefinitions
 from tests.journey.builders import START
 
 
-def rows(house: House, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+def rows(ctx: AppContext, sql: str, **values: Any) -> list[tuple[Any, ...]]:
     """Return what *sql* reads, as plain tuples."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         return [tuple(row) for row in connection.execute(text(sql), values)]
 
 
-def one(house: House, sql: str, **values: Any) -> Any:
+def one(ctx: AppContext, sql: str, **values: Any) -> Any:
     """Return the one value that *sql* reads."""
-    ((value,),) = rows(house, sql, **values)
+    ((value,),) = rows(ctx, sql, **values)
     return value
 
 
-def custody(house: House, lead_id: int) -> tuple[str, str]:
+def custody(ctx: AppContext, lead_id: int) -> tuple[str, str]:
     """Return (kind, ref) of a lead's custodian."""
-    ((kind, ref),) = rows(house, "SELECT kind, ref FROM custody WHERE lead_id = :id", id=lead_id)
+    ((kind, ref),) = rows(ctx, "SELECT kind, ref FROM custody WHERE lead_id = :id", id=lead_id)
     return kind, ref
 
 
-def due_at(house: House, lead_id: int) -> datetime | None:
+def due_at(ctx: AppContext, lead_id: int) -> datetime | None:
     """Return when the lead wakes."""
-    with house.database.read() as connection:
-        wanted = text("SELECT due_at FROM custody WHERE lead_id = :id").columns(due_at=UtcDateTime())
-        moment: datetime | None = connection.execute(wanted, {"id": lead_id}).scalar_one()
-    return moment
+    with ctx.database.read() as connection:
+        query = text("SELECT due_at FROM custody WHERE lead_id = :id").columns(due_at=UtcDateTime())
+        at: datetime | None = connection.execute(query, {"id": lead_id}).scalar_one()
+    return at
 
 
-def messages(house: House, kind: str = "touch") -> list[tuple[int, str, str, str]]:
+def messages(ctx: AppContext, kind: str = "touch") -> list[tuple[int, str, str, str]]:
     """Return (lead, step, state, reason) of every mail of *kind*, the oldest first."""
-    wanted = "SELECT lead_id, step, state, coalesce(reason, '') FROM message WHERE kind = :kind ORDER BY id"
-    return rows(house, wanted, kind=kind)  # type: ignore[return-value]
+    query = "SELECT lead_id, step, state, coalesce(reason, '') FROM message WHERE kind = :kind ORDER BY id"
+    return rows(ctx, query, kind=kind)  # type: ignore[return-value]
 
 
-def events(house: House, lead_id: int) -> list[str]:
+def events(ctx: AppContext, lead_id: int) -> list[str]:
     """Return what the journal says of a lead, in order."""
     return [
-        row[0] for row in rows(house, "SELECT event FROM journal WHERE lead_id = :id ORDER BY id", id=lead_id)
+        row[0] for row in rows(ctx, "SELECT event FROM journal WHERE lead_id = :id ORDER BY id", id=lead_id)
     ]
 
 
-def write(house: House, sql: str, **values: Any) -> None:
+def write(ctx: AppContext, sql: str, **values: Any) -> None:
     """Change the database behind nurture's back."""
-    with house.database.write() as connection:
+    with ctx.database.write() as connection:
         connection.execute(text(sql), values)
 
 
-def everything(house: House) -> dict[str, list[tuple[Any, ...]]]:
+def all_rows(ctx: AppContext) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table, to compare before with after."""
-    return {name: sorted(rows(house, f"SELECT * FROM {name}"), key=repr) for name in core.metadata.tables}
+    return {name: sorted(rows(ctx, f"SELECT * FROM {name}"), key=repr) for name in core.metadata.tables}
 
 
 @contextmanager
-def counted(database: Database) -> Iterator[list[str]]:
+def recorded_statements(database: Database) -> Iterator[list[str]]:
     """Collect the statements that *database* is sent meanwhile."""
-    seen: list[str] = []
+    statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:
-        seen.append(statement)
+        statements.append(statement)
 
     event.listen(database.engine, "before_cursor_execute", note)
     try:
-        yield seen
+        yield statements
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
 
 
-def crowd(house: House, count: int, at: datetime = START, **facts: Any) -> list[int]:
+def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) -> list[int]:
     """Bring *count* leads to intake at once."""
     names = core.metadata.tables
-    with house.database.write() as connection:
-        ids = house.database.reserve_ids(connection, "lead", count)
-        boxes = house.database.reserve_ids(connection, "address", count)
-        mail = [f"one{box}@crowd.example" for box in boxes]
+    with ctx.database.write() as connection:
+        ids = ctx.database.reserve_ids(connection, "lead", count)
+        address_ids = ctx.database.reserve_ids(connection, "address", count)
+        mail = [f"one{address_id}@many.example" for address_id in address_ids]
         connection.execute(
             insert(names["address"]),
-            [{"id": box, "email": name, "normal": name} for box, name in zip(boxes, mail, strict=True)],
+            [
+                {"id": address_id, "email": name, "normalized": name}
+                for address_id, name in zip(address_ids, mail, strict=True)
+            ],
         )
         lead = {
-            "source": "crowd",
-            "facts": facts,
+            "source": "test",
+            "fields": fields,
             "zone": "UTC",
             "country": "",
-            "basis": "consent",
+            "consent_basis": "consent",
             "engagement": 0.0,
             "readiness": "",
             "first_contact_at": at,
@@ -113,62 +116,67 @@ def crowd(house: House, count: int, at: datetime = START, **facts: Any) -> list[
         }
         connection.execute(
             insert(names["lead"]),
-            [{"id": id_, "address_id": box, **lead} for id_, box in zip(ids, boxes, strict=True)],
+            [
+                {"id": id_, "address_id": address_id, **lead}
+                for id_, address_id in zip(ids, address_ids, strict=True)
+            ],
         )
-        kept = {
+        custody_row = {
             "kind": "intake",
-            "ref": "crowd",
+            "ref": "test",
             "since": at,
             "next_action": "classify",
             "due_at": at,
             "version": 1,
         }
-        connection.execute(insert(names["custody"]), [{"lead_id": id_, **kept} for id_ in ids])
-        came = {
+        connection.execute(insert(names["custody"]), [{"lead_id": id_, **custody_row} for id_ in ids])
+        entry = {
             "at": at,
             "stage": "intake",
-            "event": "came_in",
-            "because": "",
+            "event": "imported",
+            "reason": "",
             "custody_to": "intake",
-            "ref": "crowd",
+            "ref": "test",
         }
-        connection.execute(insert(names["journal"]), [{"lead_id": id_, **came} for id_ in ids])
+        connection.execute(insert(names["journal"]), [{"lead_id": id_, **entry} for id_ in ids])
     return ids
 
 
-def heard(
+def new_signal(
     lead_id: int, kind: SignalKind, at: datetime, value: str | None = None, step: str | None = None
-) -> Recorded:
-    """Return a signal of a lead on `welcome`, as a door of ours would record it."""
+) -> NewSignal:
+    """Return a signal of a lead on `welcome`, as a link of ours would record it."""
     key = f"{lead_id}|{kind}|{at.isoformat()}|{value}|{step}"
-    return Recorded(lead_id, kind.value, at, at, key, "test", step=step, value=value)
+    return NewSignal(lead_id, kind.value, at, at, key, "test", step=step, value=value)
 
 
-def tell(house: House, lead_id: int, kind: SignalKind, at: datetime, value: str | None = None) -> int:
-    """Let a lead do something at *at*, heard at once."""
-    return signals.record(house, [heard(lead_id, kind, at, value)], at)
+def record_signal(
+    ctx: AppContext, lead_id: int, kind: SignalKind, at: datetime, value: str | None = None
+) -> int:
+    """Record a signal of a lead at *at*, and apply it at once."""
+    return signals.record(ctx, [new_signal(lead_id, kind, at, value)], at)
 
 
-def same_house(house: House, provider: Any = None) -> House:
-    """Return another worker's house on the same database, with connections of its own."""
-    url = house.database.url.render_as_string(hide_password=False)
-    return House(
+def worker_context(ctx: AppContext, provider: Any = None) -> AppContext:
+    """Return another worker's context on the same database, with connections of its own."""
+    url = ctx.database.url.render_as_string(hide_password=False)
+    return AppContext(
         Database(url),
-        provider or house.provider,
-        base_url=house.base_url,
-        batch=house.batch,
-        rulebooks=Rulebooks(),
+        provider or ctx.provider,
+        base_url=ctx.base_url,
+        batch_size=ctx.batch_size,
+        definitions=PublishedDefinitions(),
     )
 
 
 @dataclass
-class Post:
+class RecordingProvider:
     """A provider that remembers what it was given, and answers as it is told."""
 
     answer: Callable[[ComposedEmail, datetime], Receipt] = lambda email, _: Accepted(email.ref)
     sent: list[tuple[datetime, str, str]] = field(default_factory=list)
     name: str = "post"
-    at_once: int = 500
+    max_concurrency: int = 500
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         self.sent += [(now, email.ref, email.subject) for email in batch]

@@ -8,13 +8,13 @@ from pathlib import Path
 from sqlalchemy import text
 
 from nurture.db.engine import Database
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from tests.journey.builders import START, add_lead, make_context, run_at
 
 
 def test_a_head_is_greeted_on_the_first_day_and_everybody_else_is_kept(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    head, other = add_lead(house, title="Head of it"), add_lead(house, title="Clerk")
-    tick_at(house, START, START + timedelta(hours=2), START + timedelta(hours=3))
+    ctx = make_context(db, tmp_path)
+    head, other = add_lead(ctx, title="Head of it"), add_lead(ctx, title="Clerk")
+    run_at(ctx, START, START + timedelta(hours=2), START + timedelta(hours=3))
     with db.read() as connection:
         refs = {row[0]: row[1] for row in connection.execute(text("SELECT lead_id, ref FROM custody"))}
         sent = connection.execute(text("SELECT lead_id, step FROM message WHERE state = 'accepted'")).all()
@@ -23,8 +23,8 @@ def test_a_head_is_greeted_on_the_first_day_and_everybody_else_is_kept(db: Datab
 
 
 def test_a_ready_lead_is_offered_to_a_rep_in_the_first_round(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    add_lead(house, demo_requested=True)
-    tick_at(house, START)
+    ctx = make_context(db, tmp_path)
+    add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
     with db.read() as connection:
         assert connection.execute(text("SELECT rep, state FROM offer")).one() == ("ana", "offered")

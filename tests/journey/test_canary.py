@@ -12,32 +12,32 @@ from nurture.journey.erasure import erase
 from nurture.journey.intake.api import batches
 from nurture.journey.leads import find
 from nurture.reporting import explain
-from nurture.runtime.context import House
-from tests.journey.builders import tick_at
+from nurture.runtime.context import AppContext
+from tests.journey.builders import run_at
 from tests.journey.engagement.test_replies import DAY, HOUR, NOW
-from tests.journey.erasure.test_erase import ADDRESS, SECRETS, everything_happens
-from tests.journey.erasure.test_erase import house as house  # noqa: PLC0414 - the fixture
-from tests.journey.observe import counted, one
+from tests.journey.erasure.test_erase import ADDRESS, SECRETS, create_full_history
+from tests.journey.erasure.test_erase import ctx as ctx  # noqa: PLC0414 - the fixture
+from tests.journey.observe import one, recorded_statements
 
 HOSTILE = "'; DROP TABLE lead; -- canary"
 
 
 def test_values_are_bound_and_no_log_names_a_person(
-    house: House, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ctx: AppContext, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.DEBUG), counted(house.database) as statements:
-        lead = everything_happens(house, tmp_path)
+    with caplog.at_level(logging.DEBUG), recorded_statements(ctx.database) as statements:
+        lead = create_full_history(ctx, tmp_path)
         named = {"external_id": HOSTILE, "email": "canary@people.example", "full_name": HOSTILE}
-        done = batches.post_leads(house, "crm", [named | {"title": HOSTILE, "zone": HOSTILE}], "website", NOW)
+        done = batches.post_leads(ctx, "crm", [named | {"title": HOSTILE, "zone": HOSTILE}], "website", NOW)
         assert done.accepted == 1, done.rejected
         signal = {"lead": {"id": lead}, "kind": "visited", "occurred_at": NOW.isoformat()}
-        batches.post_signals(house, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
-        tick_at(house, NOW + 2 * HOUR, NOW + 3 * HOUR)
-        explain.why(house, find.find_lead(house, ADDRESS), NOW + 3 * HOUR)
-        find.find_lead(house, "canary@people.example")
-        suppression.suppress(house, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
-        erase.forget(house, ADDRESS, NOW + DAY)
-    assert one(house, "SELECT count(*) FROM identity WHERE external_id = :id", id=HOSTILE) == 1
+        batches.post_signals(ctx, [signal | {"value": HOSTILE, "link": HOSTILE}], NOW)
+        run_at(ctx, NOW + 2 * HOUR, NOW + 3 * HOUR)
+        explain.explain(ctx, find.find_lead(ctx, ADDRESS), NOW + 3 * HOUR)
+        find.find_lead(ctx, "canary@people.example")
+        suppression.suppress(ctx, ["canary@people.example", "o'hara@people.example"], NOW + 3 * HOUR)
+        erase.erase_person(ctx, ADDRESS, NOW + DAY)
+    assert one(ctx, "SELECT count(*) FROM identity WHERE external_id = :id", id=HOSTILE) == 1
     assert len(statements) > 100
     asked_by_the_test = "external_id = 'c-4711'"
     sent = "\n".join(one for one in statements if asked_by_the_test not in one).lower()

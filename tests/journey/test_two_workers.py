@@ -18,12 +18,12 @@ from nurture.journey.delivery import claim, send
 from nurture.journey.intake.import_file import import_file
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import close
 from nurture.journey.tracks import advance, enroll
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.intake.lead_files import row, saved
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, one, rows
 
 _WAITING = (
@@ -32,8 +32,8 @@ _WAITING = (
 
 
 @pytest.fixture
-def house(postgres_db: Database, tmp_path: Path) -> House:
-    return make_house(postgres_db, tmp_path)
+def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
+    return make_context(postgres_db, tmp_path)
 
 
 @pytest.fixture
@@ -42,61 +42,61 @@ def other() -> Iterator[ThreadPoolExecutor]:
         yield worker
 
 
-def let_wait(house: House, other: ThreadPoolExecutor, deed: Callable[[], object]) -> Future[object]:
-    """Start *deed* beside us, and return once it waits for what we hold."""
-    doing = other.submit(deed)
+def start_waiting(ctx: AppContext, other: ThreadPoolExecutor, action: Callable[[], object]) -> Future[object]:
+    """Start *action* in *other*, and return once it waits for a lock that we hold."""
+    doing = other.submit(action)
     until = time.monotonic() + 20
-    while not one(house, _WAITING):
+    while not one(ctx, _WAITING):
         assert not doing.done(), doing.result()
         assert time.monotonic() < until
         time.sleep(0.01)
     return doing
 
 
-def test_a_lead_that_is_closed_while_a_sweep_enrols_it_leaves_its_new_track(
-    house: House, other: ThreadPoolExecutor
+def test_a_lead_that_is_closed_while_a_sweep_enrolls_it_leaves_its_new_track(
+    ctx: AppContext, other: ThreadPoolExecutor
 ) -> None:
-    lead = add_lead(house, title="Head")
-    database = house.database
+    lead = add_lead(ctx, title="Head")
+    database = ctx.database
     with database.write() as connection:
         found = snapshot.claim_due(database, connection, [Custodian.INTAKE], START, 10)
-        mover = Mover(house.rulebooks.current(connection), START, "enrol")
-        (claimed,) = snapshot.views(database, connection, found, START, house.holidays)
-        enroll.place(claimed, mover, "fits")
-        closing = let_wait(house, other, lambda: close.close(house, lead, Closing.WON, START))
-        mover.changes.write(database, connection, START)
+        transitions = LeadTransitions(ctx.definitions.current(connection), START, "enroll")
+        (claimed,) = snapshot.load_snapshots(database, connection, found, START, ctx.holidays)
+        enroll.enroll_by_audience(claimed, transitions, "fits")
+        closing = start_waiting(ctx, other, lambda: close.close(ctx, lead, Closing.WON, START))
+        transitions.changes.write(database, connection, START)
     closing.result(20)
-    assert custody(house, lead) == ("closed", "won")
-    assert rows(house, "SELECT end_reason FROM enrollment") == [("won",)]
+    assert custody(ctx, lead) == ("closed", "won")
+    assert rows(ctx, "SELECT end_reason FROM enrollment") == [("won",)]
 
 
 def test_an_import_and_a_sweep_do_not_wait_for_each_other(
-    house: House, other: ThreadPoolExecutor, tmp_path: Path
+    ctx: AppContext, other: ThreadPoolExecutor, tmp_path: Path
 ) -> None:
-    lead = add_lead(house, email="ann@example.com", title="Head")
-    path = saved(tmp_path, [row(Company="Acme")])
-    database = house.database
+    lead = add_lead(ctx, email="ann@example.com", title="Head")
+    path = write_file(tmp_path, [row(Company="Acme")])
+    database = ctx.database
     with database.write() as connection:
-        snapshot.these(database, connection, [lead])
-        coming: Future[Any] = let_wait(house, other, lambda: import_file(house, path, START))
-        leads_queries.spend_evidence(database, connection, [lead], START)
+        snapshot.load_rows(database, connection, [lead])
+        coming: Future[Any] = start_waiting(ctx, other, lambda: import_file(ctx, path, START))
+        leads_queries.reset_engagement(database, connection, [lead], START)
     assert coming.result(20).updated == 1
 
 
 def test_a_sender_waits_for_whoever_holds_its_lead_before_it_takes_the_message(
-    house: House, other: ThreadPoolExecutor
+    ctx: AppContext, other: ThreadPoolExecutor
 ) -> None:
-    lead = add_lead(house, title="Head")
-    tick_at(house, START)
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START)
     nine = START.replace(hour=9)
-    advance.advance(house, nine)
-    held = claim.claim_batch(house, nine, 10)
-    database = house.database
+    advance.advance(ctx, nine)
+    batch = claim.claim_batch(ctx, nine, 10)
+    database = ctx.database
     with database.write() as connection:
-        snapshot.these(database, connection, [lead])
-        sending = let_wait(house, other, lambda: send.send_claimed(house, held, VirtualClock(nine)))
-        off = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
+        snapshot.load_rows(database, connection, [lead])
+        sending = start_waiting(ctx, other, lambda: send.send_claimed(ctx, batch, VirtualClock(nine)))
+        cancel = text("UPDATE message SET state = 'cancelled', lease_token = NULL WHERE lead_id = :id")
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-        connection.execute(off, {"id": lead})
+        connection.execute(cancel, {"id": lead})
     sending.result(20)
-    assert rows(house, "SELECT state FROM message") == [("cancelled",)]
+    assert rows(ctx, "SELECT state FROM message") == [("cancelled",)]

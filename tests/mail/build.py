@@ -36,7 +36,7 @@ def values(**lead: object) -> dict[str, Any]:
             "email": "mara@example.com",
             "postal_address": "Dock 1,\n20457 Hamburg",
         },
-        "track": {"name": "webinar", "why": "", "url": "https://example.com/a?x=1&y=2"},
+        "track": {"name": "webinar", "consent_reason": "", "url": "https://example.com/a?x=1&y=2"},
         "unsubscribe_url": UNSUBSCRIBE,
         "preferences_url": "",
     }

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nurture.mail.providers.smtp.provider import SMTP
-from tests.doubles.smtp import SMTPDouble, smtp_server, trusting
+from nurture.mail.providers.smtp.provider import SmtpProvider
+from tests.doubles.smtp import SMTPDouble, client_context, smtp_server
 
-Run = Callable[..., tuple[SMTP, SMTPDouble]]
+Run = Callable[..., tuple[SmtpProvider, SMTPDouble]]
 
 
 @pytest.fixture
@@ -22,10 +22,12 @@ def run() -> Iterator[Run]:
 
         def start(
             url: str = "smtp://{host}:{port}", timeout: float = 5, observe: Any = str, **offers: Any
-        ) -> tuple[SMTP, SMTPDouble]:
+        ) -> tuple[SmtpProvider, SMTPDouble]:
             double = stack.enter_context(smtp_server(**offers))
             address = url.format(host=double.host, port=double.port)
-            provider = SMTP(SecretStr(address), timeout=timeout, context=trusting(), observe=observe)
+            provider = SmtpProvider(
+                SecretStr(address), timeout=timeout, context=client_context(), observe=observe
+            )
             stack.callback(provider.close)
             return provider, double
 

@@ -17,16 +17,16 @@ from nurture.mail.providers.base import Receipt
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.publishing.publish import publish
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, tiny_rules
-from tests.journey.observe import Post
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, sample_rules
+from tests.journey.observe import RecordingProvider
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 PEOPLE = [f"p{number}@people.example" for number in range(20)]
 
 
 @dataclass
-class Mail(Post):
+class Mail(RecordingProvider):
     """A provider that remembers who got which email; enrollments have new ids after a restore."""
 
     received: list[tuple[str, str]] = field(default_factory=list)
@@ -44,44 +44,44 @@ def _is_touch(email: ComposedEmail) -> bool:
 
 @dataclass
 class Host:
-    """A machine whose private folder is *folder*. What it opens is live, and sends by *post*."""
+    """A machine whose private folder is *folder*. What it opens is live, and sends by *provider*."""
 
     folder: Path
-    post: Any = field(default_factory=Mail)
+    provider: Any = field(default_factory=Mail)
     now: datetime = START
-    opened: list[House] = field(default_factory=list)
+    opened: list[AppContext] = field(default_factory=list)
 
     def close(self) -> None:
         """Give back what was opened."""
-        for house in self.opened:
-            house.database.close()
+        for ctx in self.opened:
+            ctx.database.close()
 
-    def open(self, url: str) -> House:
+    def open(self, url: str) -> AppContext:
         """Open a database as the application does."""
         database = Database(url)
-        clock_row.bind(database, "live", self.now)
+        clock_row.bind_mode(database, "live", self.now)
         with database.read() as connection:
-            known = instance.read(connection)
+            known = instance.read_installation(connection)
         assert known is not None
-        machine = Machine(self.folder, known.origin, known.salt, database.place, lambda: self.now)
+        machine = Machine(self.folder, known.installation_id, known.salt, database.location, lambda: self.now)
         if known.generation == 0:
-            machine.optouts.open()
+            machine.suppression_journal.open_file()
         database.machine = machine
-        house = House(database, self.post)
-        self.opened.append(house)
-        quarantine.look(house, self.now)
-        return house
+        ctx = AppContext(database, self.provider)
+        self.opened.append(ctx)
+        quarantine.find_reason(ctx, self.now)
+        return ctx
 
-    def tick(self, house: House, now: datetime) -> run_once.Ticked:
+    def run(self, ctx: AppContext, now: datetime) -> run_once.RunResult:
         """Run every stage once at *now*."""
         self.now = now
-        return run_once.tick(house, now, VirtualClock(now))
+        return run_once.run_once(ctx, now, VirtualClock(now))
 
-    def begin(self, url: str) -> House:
+    def begin(self, url: str) -> AppContext:
         """Return a new database in which the first email of twenty leads is on its way in an hour."""
-        house = self.open(url)
-        publish(house, tiny_rules(), START)
+        ctx = self.open(url)
+        publish(ctx, sample_rules(), START)
         for email in PEOPLE:
-            add_lead(house, title="Head", email=email)
-        self.tick(house, START)
-        return house
+            add_lead(ctx, title="Head", email=email)
+        self.run(ctx, START)
+        return ctx

@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.clock import VirtualClock
-from nurture.crm.base import Crm, CrmDown
+from nurture.crm.base import Crm, CrmUnavailable
 from nurture.operations import check_crm
-from nurture.operations.doctor import Finding, SetUp, can_send, examine
+from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
 from nurture.settings import Settings
-from nurture.simulation.engine import NoMail
+from nurture.simulation.engine import DiscardingProvider
 from tests.doubles.crm import ScriptedCrm
 from tests.journey.builders import START
 
@@ -31,25 +31,27 @@ class Examined(ScriptedCrm):
 
     def check(self, _now: datetime) -> Sequence[str]:
         if self.down:
-            raise CrmDown(self.down)
+            raise CrmUnavailable(self.down)
         return self.faults
 
 
-def found(url: str, folder: Path, crm: Crm | None) -> list[Finding]:
+def found(url: str, folder: Path, crm: Crm | None) -> list[CheckResult]:
     settings = Settings(
-        database_url=SecretStr(url), hubspot_token=SecretStr(SECRET), mailbox=folder / "mailbox"
+        database_url=SecretStr(url), hubspot_token=SecretStr(SECRET), maildir=folder / "maildir"
     )
-    setup = SetUp(settings, VirtualClock(START), NoMail, "/healthz", "http://127.0.0.1:9/api", lambda: crm)
-    return examine(setup, [("CRM", check_crm.crm)])
+    setup = DoctorContext(
+        settings, VirtualClock(START), DiscardingProvider, "/healthz", "http://127.0.0.1:9/api", lambda: crm
+    )
+    return run_checks(setup, [("CRM", check_crm.check_crm)])
 
 
 def test_a_crm_that_has_all_it_needs_is_well(sqlite_url: str, tmp_path: Path) -> None:
     (one,) = found(sqlite_url, tmp_path, Examined())
-    assert (one.state, one.found) == ("ok", "scripted: it has all our fields; 0 hand-offs wait to be told")
+    assert (one.state, one.message) == ("ok", "scripted: it has all our fields; 0 hand-offs wait to be told")
 
 
 @pytest.mark.parametrize(
-    ("crm", "said"),
+    ("crm", "message"),
     [
         (None, "none: sales hears of hand-offs by mail alone"),
         (Examined(faults=["The field X is missing."]), "scripted: The field X is missing."),
@@ -57,8 +59,8 @@ def test_a_crm_that_has_all_it_needs_is_well(sqlite_url: str, tmp_path: Path) ->
     ],
 )
 def test_what_is_wrong_there_is_a_warning_without_secrets(
-    sqlite_url: str, tmp_path: Path, crm: Crm | None, said: str
+    sqlite_url: str, tmp_path: Path, crm: Crm | None, message: str
 ) -> None:
     findings = found(sqlite_url, tmp_path, crm)
-    assert findings[0].found.startswith(said)
+    assert findings[0].message.startswith(message)
     assert can_send(findings)

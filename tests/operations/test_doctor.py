@@ -24,16 +24,16 @@ from nurture.journey.intake.api import tokens
 from nurture.mail.providers.base import Provider
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.operations import check_external, check_inbound, check_internal, check_notifiers
-from nurture.operations.doctor import Finding, SetUp, can_send, examine
+from nurture.operations.doctor import CheckResult, DoctorContext, can_send, run_checks
 from nurture.outbox import circuit_breakers
-from nurture.outbox.circuit_breakers import Brake
+from nurture.outbox.circuit_breakers import Breaker
 from nurture.publishing import publish
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from tests.doubles.imap import PASSWORD as IMAP_PASSWORD
 from tests.doubles.imap import USER, Mailbox, imap_server
-from tests.journey.builders import START, make_house, tiny_rules
-from tests.journey.observe import Post, everything
+from tests.journey.builders import START, make_context, sample_rules
+from tests.journey.observe import RecordingProvider, all_rows
 
 pytestmark = pytest.mark.quick
 
@@ -42,97 +42,104 @@ PASSWORD = "p%40ss-word"
 
 
 @pytest.fixture
-def setup(database_url: str, tmp_path: Path) -> SetUp:
+def setup(database_url: str, tmp_path: Path) -> DoctorContext:
     """A set-up for SendGrid whose provider takes everything."""
     return _setup(database_url, tmp_path)
 
 
-def _setup(url: str, folder: Path, provider: Provider | None = None) -> SetUp:
+def _setup(url: str, folder: Path, provider: Provider | None = None) -> DoctorContext:
     settings = Settings(
         database_url=SecretStr(url),
         provider="sendgrid",
         sendgrid_key=SecretStr(KEY),
         smtp_url=SecretStr(f"smtp://nora:{PASSWORD}@127.0.0.1:587"),
-        mailbox=folder / "mailbox",
+        maildir=folder / "maildir",
         templates=folder / "none",
     )
-    return SetUp(
-        settings, VirtualClock(START), lambda: provider or Post(), "/healthz", "http://127.0.0.1:9/api"
+    return DoctorContext(
+        settings,
+        VirtualClock(START),
+        lambda: provider or RecordingProvider(),
+        "/healthz",
+        "http://127.0.0.1:9/api",
     )
 
 
 @pytest.fixture
-def db(setup: SetUp) -> Iterator[Database]:
+def db(setup: DoctorContext) -> Iterator[Database]:
     database = Database(setup.settings.database_url.get_secret_value())
     yield database
     database.close()
 
 
 @pytest.fixture
-def live(db: Database) -> House:
-    """A house in real time in which the tiny rules are published."""
-    clock_row.bind(db, "live", START)
-    house = House(db, Post())
-    publish.publish(house, tiny_rules(), START)
-    return house
+def live(db: Database) -> AppContext:
+    """A context in real time in which the tiny rules are published."""
+    clock_row.bind_mode(db, "live", START)
+    ctx = AppContext(db, RecordingProvider())
+    publish.publish(ctx, sample_rules(), START)
+    return ctx
 
 
-def _good(_: SetUp) -> list[Finding]:
-    return [Finding("good", "ok", "all is well")]
+def _good(_: DoctorContext) -> list[CheckResult]:
+    return [CheckResult("good", "ok", "all is well")]
 
 
-def test_a_check_that_hangs_or_breaks_hides_no_other(setup: SetUp) -> None:
+def test_a_check_that_hangs_or_breaks_hides_no_other(setup: DoctorContext) -> None:
     never = Event()
 
-    def hangs(_: SetUp) -> list[Finding]:
+    def hangs(_: DoctorContext) -> list[CheckResult]:
         never.wait()
         return []
 
-    def breaks(_: SetUp) -> list[Finding]:
+    def breaks(_: DoctorContext) -> list[CheckResult]:
         raise ZeroDivisionError("by nothing")
 
     checks = [("slow", hangs), ("first", _good), ("broken", breaks), ("last", _good)]
-    found = examine(setup, checks, patience=0.2)
+    found = run_checks(setup, checks, timeout=0.2)
     never.set()
     assert [(one.check, one.state) for one in found] == [
-        ("slow", "fails"), ("good", "ok"), ("broken", "fails"), ("good", "ok"),
+        ("slow", "failed"), ("good", "ok"), ("broken", "failed"), ("good", "ok"),
     ]  # fmt: skip
-    assert "did not end within 0.2 seconds" in found[0].found
-    assert "ZeroDivisionError: by nothing" in found[2].found
+    assert "did not end within 0.2 seconds" in found[0].message
+    assert "ZeroDivisionError: by nothing" in found[2].message
     assert not can_send(found)
 
 
-def test_no_finding_shows_a_secret(setup: SetUp) -> None:
-    def talks(_: SetUp) -> list[Finding]:
+def test_no_finding_shows_a_secret(setup: DoctorContext) -> None:
+    def talks(_: DoctorContext) -> list[CheckResult]:
         raise Misconfigured(f"refused: {KEY} and {PASSWORD} and p@ss-word")
 
-    def remedies(_: SetUp) -> list[Finding]:
-        return [Finding("x", "warning", "y", f"try {KEY} again")]
+    def remedies(_: DoctorContext) -> list[CheckResult]:
+        return [CheckResult("x", "warning", "y", f"try {KEY} again")]
 
-    said = repr(examine(setup, [("talks", talks), ("remedies", remedies)]))
-    assert "refused: *** and *** and ***" in said
-    assert "try *** again" in said
+    messages = repr(run_checks(setup, [("talks", talks), ("remedies", remedies)]))
+    assert "refused: *** and *** and ***" in messages
+    assert "try *** again" in messages
 
 
 def test_warnings_do_not_stop_anybody_from_sending() -> None:
-    assert can_send([Finding("a", "ok", ""), Finding("b", "warning", "")])
-    assert not can_send([Finding("a", "ok", ""), Finding("b", "fails", "")])
+    assert can_send([CheckResult("a", "ok", ""), CheckResult("b", "warning", "")])
+    assert not can_send([CheckResult("a", "ok", ""), CheckResult("b", "failed", "")])
 
 
-def test_a_sound_database_is_said_to_be_so_and_left_alone(setup: SetUp, live: House) -> None:
-    before = everything(live)
-    (found,) = check_internal.database(setup)
-    assert (found.state, "can be written" in found.found) == ("ok", True)
-    assert everything(live) == before
+def test_a_sound_database_is_said_to_be_so_and_left_alone(setup: DoctorContext, live: AppContext) -> None:
+    before = all_rows(live)
+    (found,) = check_internal.check_database(setup)
+    assert (found.state, "can be written" in found.message) == ("ok", True)
+    assert all_rows(live) == before
 
 
 def test_a_database_without_tables_says_what_to_run(empty_db: Database, tmp_path: Path) -> None:
     url = empty_db.url.render_as_string(hide_password=False)
-    found = examine(_setup(url, tmp_path), check_external.CHECKS)
-    told = {one.check: one for one in found}
-    assert told["database"].state == "fails"
-    assert "nurture admin upgrade" in told["database"].found or "nurture admin init" in told["database"].found
-    assert {told[name].state for name in ("clock", "tracks", "brakes", "doubts")} == {"warning"}
+    found = run_checks(_setup(url, tmp_path), check_external.CHECKS)
+    by_check = {one.check: one for one in found}
+    assert by_check["database"].state == "failed"
+    assert (
+        "nurture admin upgrade" in by_check["database"].message
+        or "nurture admin init" in by_check["database"].message
+    )
+    assert {by_check[name].state for name in ("clock", "tracks", "pauses", "unknown")} == {"warning"}
     assert empty_db.is_missing is empty_db.is_sqlite
 
 
@@ -140,132 +147,147 @@ def test_a_database_without_tables_says_what_to_run(empty_db: Database, tmp_path
 def test_a_database_that_is_not_there_fails_and_the_provider_is_asked_all_the_same(
     url: str, tmp_path: Path
 ) -> None:
-    told = {one.check: one for one in examine(_setup(url, tmp_path), check_external.CHECKS)}
-    assert told["database"].state == "fails"
-    assert "hush-hush" not in repr(told)
-    assert "provider" in told
-    assert told["nurture"].state == ("warning" if os.geteuid() == 0 else "ok")
+    by_check = {one.check: one for one in run_checks(_setup(url, tmp_path), check_external.CHECKS)}
+    assert by_check["database"].state == "failed"
+    assert "hush-hush" not in repr(by_check)
+    assert "provider" in by_check
+    assert by_check["nurture"].state == ("warning" if os.geteuid() == 0 else "ok")
 
 
-def test_the_clock_is_compared_with_what_the_database_has_seen(setup: SetUp, live: House) -> None:
-    (found,) = check_internal.clock(setup)
+def test_the_clock_is_compared_with_what_the_database_has_seen(
+    setup: DoctorContext, live: AppContext
+) -> None:
+    (found,) = check_internal.check_clock(setup)
     on_sqlite = live.database.is_sqlite
-    assert found.state == ("ok" if on_sqlite else "fails")  # the server's clock shows today, and not START
+    assert found.state == ("ok" if on_sqlite else "failed")  # the server's clock shows today, and not START
     if on_sqlite:
         with live.database.write() as connection:
-            clock_row.note(connection, START + timedelta(hours=1))
-        (late,) = check_internal.clock(setup)
-        assert (late.state, late.remedy) == ("fails", "Set the system's clock right.")
+            clock_row.advance_to(connection, START + timedelta(hours=1))
+        (late,) = check_internal.check_clock(setup)
+        assert (late.state, late.remedy) == ("failed", "Set the system's clock right.")
     else:
-        assert "apart from the database server's" in found.found
+        assert "apart from the database server's" in found.message
 
 
-def test_a_virtual_clock_never_goes_with_real_mail(setup: SetUp, db: Database, tmp_path: Path) -> None:
-    make_house(db, tmp_path)
-    (found,) = check_internal.clock(setup)
-    assert (found.state, "virtual" in found.found) == ("fails", True)
+def test_a_virtual_clock_never_goes_with_real_mail(
+    setup: DoctorContext, db: Database, tmp_path: Path
+) -> None:
+    make_context(db, tmp_path)
+    (found,) = check_internal.check_clock(setup)
+    assert (found.state, "virtual" in found.message) == ("failed", True)
 
 
-def test_published_tracks_and_senders_are_named(setup: SetUp, live: House) -> None:
-    tracks, sender = check_internal.published(setup)
-    assert tracks == Finding("tracks", "ok", "2 tracks are published: keep, welcome")
-    assert sender == Finding("sender", "ok", "Ada <ada@house.example>; 1 Harbour Lane, Exampleton")
+def test_published_tracks_and_senders_are_named(setup: DoctorContext, live: AppContext) -> None:
+    tracks, sender = check_internal.check_published(setup)
+    assert tracks == CheckResult("tracks", "ok", "2 tracks are published: keep, welcome")
+    assert sender == CheckResult("sender", "ok", "Ada <ada@house.example>; 1 Harbour Lane, Exampleton")
 
 
-def test_nothing_published_fails(setup: SetUp, db: Database) -> None:
-    clock_row.bind(db, "live", START)
-    (found,) = check_internal.published(setup)
-    assert (found.state, "nurture publish" in found.remedy) == ("fails", True)
+def test_nothing_published_fails(setup: DoctorContext, db: Database) -> None:
+    clock_row.bind_mode(db, "live", START)
+    (found,) = check_internal.check_published(setup)
+    assert (found.state, "nurture publish" in found.remedy) == ("failed", True)
 
 
 @dataclass
-class Gate(Post):
-    """A provider that is only asked, and refuses with *fault* if it has one."""
+class ProbedProvider(RecordingProvider):
+    """A provider that is only asked, and refuses with *error* if it has one."""
 
-    fault: str = ""
-    asked: list[tuple[str, str]] = field(default_factory=list)
+    error: str = ""
+    probed: list[tuple[str, str]] = field(default_factory=list)
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         assert now == START
-        self.asked.append((email.sender.email, email.to.email))
-        if self.fault:
-            raise Misconfigured(self.fault)
+        self.probed.append((email.sender.email, email.to.email))
+        if self.error:
+            raise Misconfigured(self.error)
 
 
-def test_each_sender_is_offered_and_nothing_is_sent(database_url: str, live: House, tmp_path: Path) -> None:
-    gate = Gate()
-    (found,) = check_external.provider(_setup(database_url, tmp_path, gate))
-    assert (found.state, gate.sent) == ("ok", [])
-    assert gate.asked == [("ada@house.example", "ada@house.example")]
+def test_each_sender_is_offered_and_nothing_is_sent(
+    database_url: str, live: AppContext, tmp_path: Path
+) -> None:
+    provider = ProbedProvider()
+    (found,) = check_external.check_provider(_setup(database_url, tmp_path, provider))
+    assert (found.state, provider.sent) == ("ok", [])
+    assert provider.probed == [("ada@house.example", "ada@house.example")]
 
 
 def test_a_provider_that_refuses_fails_with_its_own_words(
-    database_url: str, live: House, tmp_path: Path
+    database_url: str, live: AppContext, tmp_path: Path
 ) -> None:
-    gate = Gate(fault="NURTURE_SENDGRID_KEY is refused. Make a new one.")
-    (found,) = check_external.provider(_setup(database_url, tmp_path, gate))
-    assert found == Finding("provider", "fails", f"sendgrid: {gate.fault}")
+    provider = ProbedProvider(error="NURTURE_SENDGRID_KEY is refused. Make a new one.")
+    (found,) = check_external.check_provider(_setup(database_url, tmp_path, provider))
+    assert found == CheckResult("provider", "failed", f"sendgrid: {provider.error}")
 
 
 def test_senders_come_from_the_templates_while_nothing_is_published(db: Database, tmp_path: Path) -> None:
-    for path, text in tiny_rules().items():
+    for path, text in sample_rules().items():
         file = tmp_path / "none" / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")
-    gate = Gate()
-    check_external.provider(_setup(db.url.render_as_string(hide_password=False), tmp_path, gate))
-    assert gate.asked == [("ada@house.example", "ada@house.example")]
+    provider = ProbedProvider()
+    check_external.check_provider(_setup(db.url.render_as_string(hide_password=False), tmp_path, provider))
+    assert provider.probed == [("ada@house.example", "ada@house.example")]
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "until", "state"),
     [
-        ("provider", "sendgrid", timedelta(hours=1), "fails"),
+        ("provider", "sendgrid", timedelta(hours=1), "failed"),
         ("provider", "sendgrid", timedelta(0), "warning"),
         ("provider", "smtp", None, "ok"),
-        ("domain", "house.example", None, "fails"),
+        ("domain", "house.example", None, "failed"),
         ("domain", "other.example", None, "ok"),
     ],
 )
-def test_a_brake_stops_what_it_is_on(
-    setup: SetUp, live: House, kind: circuit_breakers.Kind, name: str, until: timedelta | None, state: str
+def test_a_pause_stops_what_it_is_on(
+    setup: DoctorContext,
+    live: AppContext,
+    kind: circuit_breakers.Kind,
+    name: str,
+    until: timedelta | None,
+    state: str,
 ) -> None:
-    brake = Brake(kind, name, "too many bounced", START, None if until is None else START + until)
+    pause = Breaker(kind, name, "too many bounced", START, None if until is None else START + until)
     with live.database.write() as connection:
-        circuit_breakers.put(live.database, connection, brake)
-    (found,) = check_internal.paused(setup)
+        circuit_breakers.trip(live.database, connection, pause)
+    (found,) = check_internal.check_sending_pauses(setup)
     assert found.state == state
     if state != "ok":
-        assert "too many bounced" in found.found
+        assert "too many bounced" in found.message
         assert f"nurture delivery resume {name}" in found.remedy
 
 
-def test_answers_that_nobody_reads_are_said(setup: SetUp, imap_box: Mailbox) -> None:
-    def said(**given: Any) -> Finding:
+def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mailbox) -> None:
+    def check(**given: Any) -> CheckResult:
         changed = replace(setup, settings=setup.settings.model_copy(update=given))
-        [found] = check_inbound.replies(changed)
+        [found] = check_inbound.check_replies(changed)
         return found
 
     box = SecretStr(f"imap://{quote(USER)}:{quote(IMAP_PASSWORD)}@127.0.0.1:{imap_box.port}")
     wrong = SecretStr(f"imap://{quote(USER)}:wr0ng@127.0.0.1:{imap_box.port}")
     domain = {"reply_domain": "in.example.com"}
-    assert (said().state, said(imap_url=box).state) == ("warning", "warning")
-    lost = said(**domain)
-    assert (lost.state, "nobody reads them" in lost.found) == ("fails", True)
-    shut = said(**domain, imap_url=wrong)
-    assert (shut.state, "refuses us" in shut.found, shut.remedy) == ("fails", True, "Check NURTURE_IMAP_URL.")
-    assert said(**domain, imap_url=box).state == "ok"
-    assert "Inbound Parse" in said(**domain, sendgrid_inbound_key="k").found
-    assert check_inbound.replies(replace(setup, settings=Settings())) == []
+    assert (check().state, check(imap_url=box).state) == ("warning", "warning")
+    lost = check(**domain)
+    assert (lost.state, "nobody reads them" in lost.message) == ("failed", True)
+    shut = check(**domain, imap_url=wrong)
+    assert (shut.state, "refuses us" in shut.message, shut.remedy) == (
+        "failed",
+        True,
+        "Check NURTURE_IMAP_URL.",
+    )
+    assert check(**domain, imap_url=box).state == "ok"
+    assert "Inbound Parse" in check(**domain, sendgrid_inbound_key="k").message
+    assert check_inbound.check_replies(replace(setup, settings=Settings())) == []
 
 
-def test_events_that_could_not_be_applied_are_said(setup: SetUp, live: House) -> None:
-    assert check_inbound.unapplied(setup) == []
+def test_events_that_could_not_be_applied_are_said(setup: DoctorContext, live: AppContext) -> None:
+    assert check_inbound.check_unapplied_events(setup) == []
     with live.database.write() as connection:
-        store.store(live.database, connection, store.Came("unheard-of", "x", START, 1, "[]"))
-    provider_events.apply(live, START)
-    [found] = check_inbound.unapplied(setup)
-    assert (found.state, "1 batch of" in found.found) == ("warning", True)
+        store.store_batch(live.database, connection, store.NewBatch("unheard-of", "x", START, 1, "[]"))
+    provider_events.apply_pending(live, START)
+    [found] = check_inbound.check_unapplied_events(setup)
+    assert (found.state, "1 batch of" in found.message) == ("warning", True)
 
 
 @pytest.fixture
@@ -274,35 +296,35 @@ def imap_box() -> Iterator[Mailbox]:
         yield box
 
 
-def test_places_where_reps_look_must_be_known(sqlite_url: str, tmp_path: Path) -> None:
+def test_notifiers_that_the_policy_names_must_be_configured(sqlite_url: str, tmp_path: Path) -> None:
     made = _setup(sqlite_url, tmp_path)
-    settings = {"tell": SecretStr("teams=json://127.0.0.1:9/hush odd=odd-scheme://hush")}
+    settings = {"notify": SecretStr("teams=json://127.0.0.1:9/hush odd=odd-scheme://hush")}
     made = replace(made, settings=made.settings.model_copy(update=settings))
-    with made.database() as database:
-        rules = tiny_rules()
+    with made.open_database() as database:
+        rules = sample_rules()
         rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
-            "email: ana@house.example,", "email: ana@house.example, tell: [slack-sales, teams],"
+            "email: ana@house.example,", "email: ana@house.example, notify: [slack-sales, teams],"
         )
-        make_house(database, tmp_path, rules=rules)
-    missing, unread = check_notifiers.places(made)
-    assert "slack-sales, but NURTURE_TELL does not say where" in missing.found
-    assert "says where odd is, but apprise cannot read it" in unread.found
+        make_context(database, tmp_path, rules=rules)
+    missing, unread = check_notifiers.check_notifiers(made)
+    assert "slack-sales, but NURTURE_NOTIFY does not say where" in missing.message
+    assert "says where odd is, but apprise cannot read it" in unread.message
     assert "hush" not in f"{missing}{unread}"
     assert can_send([missing, unread])
 
 
 def test_a_token_that_posted_too_much_is_named_for_a_week_unless_it_is_revoked(
-    setup: SetUp, db: Database
+    setup: DoctorContext, db: Database
 ) -> None:
-    house = make_house(db, setup.settings.mailbox.parent)
+    ctx = make_context(db, setup.settings.maildir.parent)
     for name in ("site", "old", "crm"):
-        tokens.create(house, name, ["signals:write"], START)
-    assert check_inbound.tokens(setup) == []
+        tokens.create_token(ctx, name, ["signals:write"], START)
+    assert check_inbound.check_api_tokens(setup) == []
     for number, at in ((1, START), (2, START - timedelta(days=8))):
-        tokens.note_ceiling(house, number, at)
-    (finding,) = check_inbound.tokens(setup)
+        tokens.record_rate_limit(ctx, number, at)
+    (finding,) = check_inbound.check_api_tokens(setup)
     assert (finding.check, finding.state) == ("API", "warning")
     assert "nurture admin tokens revoke site" in finding.remedy
     assert can_send([finding])
-    tokens.revoke(house, "site", START)
-    assert check_inbound.tokens(setup) == []
+    tokens.revoke_token(ctx, "site", START)
+    assert check_inbound.check_api_tokens(setup) == []

@@ -12,21 +12,21 @@ from typing import Any
 import pytest
 
 from nurture.domain.signals import SignalKind
-from nurture.errors import ClockWentBackwards, Misconfigured, Refused
+from nurture.errors import ClockWentBackwards, InvalidState, Misconfigured
 from nurture.journey.consent import opt_in, suppression, suppression_files
-from nurture.journey.consent.suppression import EVERYTHING
+from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.delivery import unknown
 from nurture.journey.erasure import erase
 from nurture.journey.leads import address_queries
-from nurture.mail.providers.base import OptedOut
+from nurture.mail.providers.base import SuppressedAddress
 from nurture.operations import restore
 from nurture.operations.reoffer import QUEUE
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
+from tests.backups import backups_of
 from tests.journey.builders import START, add_lead
-from tests.journey.observe import custody, one, rows, tell
+from tests.journey.observe import custody, one, record_signal, rows
 from tests.operations.restoring import DAY, HOUR, PEOPLE, Host, Mail
-from tests.restoring import kept
 
 SENT = START + 2 * HOUR
 
@@ -39,295 +39,303 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture
-def house(host: Host, lone_url: str) -> Iterator[House]:
-    house = host.begin(lone_url)
-    yield house
-    house.database.close()
+def ctx(host: Host, lone_url: str) -> Iterator[AppContext]:
+    ctx = host.begin(lone_url)
+    yield ctx
+    ctx.database.close()
 
 
-def lose(host: Host, house: House, url: str, backup: Path) -> House:
+def put_back(host: Host, ctx: AppContext, url: str, backup: Path) -> AppContext:
     """Put *backup* in the place of the database, and open that."""
-    house.database.close()
-    kept(url).put_back(backup)
+    ctx.database.close()
+    backups_of(url).restore(backup)
     return host.open(url)
 
 
-def bring(host: Host, house: House, since: datetime, now: datetime, **options: Any) -> restore.Restored:
+def restore_at(
+    host: Host, ctx: AppContext, since: datetime, now: datetime, **options: Any
+) -> restore.RestoreReport:
     """Do what `nurture admin restored` does."""
     host.now = now
-    return restore.restored(house, since, now, by="ana", **options)
+    return restore.restore(ctx, since, now, by="ana", **options)
 
 
-def days(host: Host, house: House, first: int, last: int) -> None:
+def run_days(host: Host, ctx: AppContext, first: int, last: int) -> None:
     """Run the stages four times a day."""
     for day in range(first, last):
         for hours in (2, 4, 6, 8):
-            host.tick(house, START + day * DAY + hours * HOUR)
+            host.run(ctx, START + day * DAY + hours * HOUR)
 
 
-def most(post: Mail) -> int:
+def most_copies(provider: Mail) -> int:
     """Return how often somebody got an email that somebody got most often."""
-    return max(Counter(post.received).values(), default=0)
+    return max(Counter(provider.received).values(), default=0)
 
 
 def test_a_restored_backup_sends_nothing_twice_and_keeps_opt_outs(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    host.tick(house, SENT)
-    suppression.suppress(house, [PEOPLE[3]], SENT)
-    again = lose(host, house, lone_url, backup)
-    host.tick(again, START + 3 * HOUR)
-    done = bring(host, again, START, START + 4 * HOUR)
-    assert (done.suppressed, done.doubtful) == (1, len(PEOPLE) - 1)
-    host.tick(again, START + 5 * HOUR)
-    assert Counter(Counter(host.post.received).values()) == {1: len(PEOPLE)}
-    assert [listed.email for listed in suppression_files.listed(again)] == [PEOPLE[3]]
-    assert len(unknown.listed(again)) == len(PEOPLE) - 1
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
+    suppression.suppress(ctx, [PEOPLE[3]], SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    host.run(again, START + 3 * HOUR)
+    done = restore_at(host, again, START, START + 4 * HOUR)
+    assert (done.suppressed, done.unknown) == (1, len(PEOPLE) - 1)
+    host.run(again, START + 5 * HOUR)
+    assert Counter(Counter(host.provider.received).values()) == {1: len(PEOPLE)}
+    assert [listed.email for listed in suppression_files.list_current(again)] == [PEOPLE[3]]
+    assert len(unknown.list_unknown(again)) == len(PEOPLE) - 1
     again.database.close()
 
 
 def test_several_touches_that_fell_due_in_the_gap_are_all_behind_the_leads(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    days(host, house, 0, 40)
-    gone = Counter(host.post.received)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    run_days(host, ctx, 0, 40)
+    gone = Counter(host.provider.received)
     assert len(gone) >= 4 * len(PEOPLE)
-    again = lose(host, house, lone_url, backup)
-    days(host, again, 40, 41)
-    done = bring(host, again, START, START + 41 * DAY)
-    assert done.doubtful >= len(gone)
-    days(host, again, 41, 120)
-    assert most(host.post) == 1
-    later = set(host.post.received) - gone.keys()
+    again = put_back(host, ctx, lone_url, backup)
+    run_days(host, again, 40, 41)
+    done = restore_at(host, again, START, START + 41 * DAY)
+    assert done.unknown >= len(gone)
+    run_days(host, again, 41, 120)
+    assert most_copies(host.provider) == 1
+    later = set(host.provider.received) - gone.keys()
     assert len(later) >= 2 * len(PEOPLE), "each track goes on"
     again.database.close()
 
 
-def test_touches_on_their_way_at_the_backup_are_in_doubt_too(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+def test_touches_on_their_way_at_the_backup_are_unknown_too(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
     def stop(_batch: object, _now: datetime) -> list[Any]:
         raise KeyboardInterrupt
 
-    host.post.send, send = stop, host.post.send
+    host.provider.send, send = stop, host.provider.send
     with pytest.raises(KeyboardInterrupt):
-        host.tick(house, SENT)
-    backup = kept(lone_url).back_up(tmp_path)
-    host.post.send = send
-    days(host, house, 0, 2)
-    again = lose(host, house, lone_url, backup)
-    bring(host, again, SENT, START + 2 * DAY)
-    days(host, again, 2, 20)
-    assert most(host.post) == 1
+        host.run(ctx, SENT)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.provider.send = send
+    run_days(host, ctx, 0, 2)
+    again = put_back(host, ctx, lone_url, backup)
+    restore_at(host, again, SENT, START + 2 * DAY)
+    run_days(host, again, 2, 20)
+    assert most_copies(host.provider) == 1
     again.database.close()
 
 
 def test_a_time_later_than_the_backup_is_not_believed(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    days(host, house, 0, 12)
-    again = lose(host, house, lone_url, backup)
-    bring(host, again, START + 6 * DAY, START + 12 * DAY)
-    days(host, again, 12, 60)
-    assert most(host.post) == 1
+    backup = backups_of(lone_url).back_up(tmp_path)
+    run_days(host, ctx, 0, 12)
+    again = put_back(host, ctx, lone_url, backup)
+    restore_at(host, again, START + 6 * DAY, START + 12 * DAY)
+    run_days(host, again, 12, 60)
+    assert most_copies(host.provider) == 1
     again.database.close()
 
 
 def test_it_is_done_once_and_the_second_time_says_so(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    host.tick(house, SENT)
-    again = lose(host, house, lone_url, backup)
-    bring(host, again, START, START + 3 * HOUR)
-    days(host, again, 1, 30)
-    before = len(host.post.refs)
-    done = bring(host, again, START, START + 30 * DAY)
-    assert done.done_before == START + 3 * HOUR
-    days(host, again, 30, 50)
-    assert most(host.post) == 1
-    assert len(host.post.refs) > before
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    restore_at(host, again, START, START + 3 * HOUR)
+    run_days(host, again, 1, 30)
+    before = len(host.provider.refs)
+    done = restore_at(host, again, START, START + 30 * DAY)
+    assert done.already_done_at == START + 3 * HOUR
+    run_days(host, again, 30, 50)
+    assert most_copies(host.provider) == 1
+    assert len(host.provider.refs) > before
     again.database.close()
 
 
-def test_dying_in_the_middle_leaves_the_quarantine_on_and_the_next_run_goes_on(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+def test_stopping_in_the_middle_leaves_the_quarantine_on_and_the_next_run_goes_on(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    days(host, house, 0, 12)
-    suppression.suppress(house, PEOPLE[:2], START + 12 * DAY)
-    again = lose(host, house, lone_url, backup)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    run_days(host, ctx, 0, 12)
+    suppression.suppress(ctx, PEOPLE[:2], START + 12 * DAY)
+    again = put_back(host, ctx, lone_url, backup)
     calls = 0
 
-    def dying(country: str, at: datetime) -> list[Any]:
+    def stopping(country: str, at: datetime) -> list[Any]:
         nonlocal calls
         calls += 1
         if calls == 50:
             raise KeyboardInterrupt
         return []
 
-    again.holidays = dying
+    again.holidays = stopping
     with pytest.raises(KeyboardInterrupt):
-        bring(host, again, START, START + 12 * DAY)
+        restore_at(host, again, START, START + 12 * DAY)
     assert quarantine.is_on(again, host.now)
-    assert host.tick(again, START + 12 * DAY).delivered.quarantine
-    bring(host, again, START, START + 12 * DAY)
-    days(host, again, 12, 60)
-    assert most(host.post) == 1
-    assert len(list(suppression_files.listed(again))) == 2
+    assert host.run(again, START + 12 * DAY).delivered.quarantine
+    restore_at(host, again, START, START + 12 * DAY)
+    run_days(host, again, 12, 60)
+    assert most_copies(host.provider) == 1
+    assert len(list(suppression_files.list_current(again))) == 2
     again.database.close()
 
 
 def test_restoring_the_same_backup_again_is_noticed_again(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    host.tick(house, SENT)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
     for day in (1, 2, 3):
-        house = lose(host, house, lone_url, backup)
-        assert host.tick(house, START + day * DAY).delivered.quarantine
-        bring(host, house, START, START + day * DAY + HOUR)
-        days(host, house, day, day + 1)
-    assert most(host.post) == 1
-    house.database.close()
+        ctx = put_back(host, ctx, lone_url, backup)
+        assert host.run(ctx, START + day * DAY).delivered.quarantine
+        restore_at(host, ctx, START, START + day * DAY + HOUR)
+        run_days(host, ctx, day, day + 1)
+    assert most_copies(host.provider) == 1
+    ctx.database.close()
 
 
 def test_other_workers_that_saw_more_accept_a_database_that_was_brought_to_today(
     lone_postgres_url: str, tmp_path: Path
 ) -> None:
     host, other = Host(tmp_path / "machine"), Host(tmp_path / "other")
-    house = host.begin(lone_postgres_url)
-    backup = kept(lone_postgres_url).back_up(tmp_path)
+    ctx = host.begin(lone_postgres_url)
+    backup = backups_of(lone_postgres_url).back_up(tmp_path)
     second = other.open(lone_postgres_url)
-    other.tick(second, SENT)
+    other.run(second, SENT)
     second.database.close()
-    again = lose(host, house, lone_postgres_url, backup)
-    bring(host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.optouts")))
+    again = put_back(host, ctx, lone_postgres_url, backup)
+    restore_at(
+        host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.suppressions"))
+    )
     other.now = START + 4 * HOUR
     third = other.open(lone_postgres_url)
-    assert not other.tick(third, START + 4 * HOUR).delivered.quarantine
-    assert most(other.post) == 1
+    assert not other.run(third, START + 4 * HOUR).delivered.quarantine
+    assert most_copies(other.provider) == 1
     again.database.close()
     third.database.close()
 
 
 def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    suppression.suppress(house, PEOPLE[:3], SENT)
-    tell(house, one(house, "SELECT min(id) FROM lead") + 5, SignalKind.COMPLAINED, SENT)
-    opt_in.opt_in(house, PEOPLE[1], EVERYTHING, "asked for it on the phone", SENT + HOUR)
-    suppression.suppress(house, ["stranger@elsewhere.example"], SENT)
-    before = list(suppression_files.listed(house))
-    again = lose(host, house, lone_url, backup)
-    done = bring(host, again, START, START + 5 * HOUR)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    suppression.suppress(ctx, PEOPLE[:3], SENT)
+    record_signal(ctx, one(ctx, "SELECT min(id) FROM lead") + 5, SignalKind.COMPLAINED, SENT)
+    opt_in.opt_in(ctx, PEOPLE[1], ALL_MAIL, "asked for it on the phone", SENT + HOUR)
+    suppression.suppress(ctx, ["stranger@elsewhere.example"], SENT)
+    before = list(suppression_files.list_current(ctx))
+    again = put_back(host, ctx, lone_url, backup)
+    done = restore_at(host, again, START, START + 5 * HOUR)
     assert (done.suppressed, done.opted_in) == (5, 1)
     with again.database.write() as connection:  # known by a hash alone, until a lead comes in with it
-        address_queries.addresses(again.database, connection, ["stranger@elsewhere.example"], revive=True)
-    assert sorted(suppression_files.listed(again)) == sorted(before)
+        address_queries.get_or_create_addresses(
+            again.database, connection, ["stranger@elsewhere.example"], restore_erased=True
+        )
+    assert sorted(suppression_files.list_current(again)) == sorted(before)
     again.database.close()
 
 
 def test_who_was_erased_in_the_gap_is_erased_again(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    erase.forget(house, PEOPLE[4], SENT)
-    again = lose(host, house, lone_url, backup)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    erase.erase_person(ctx, PEOPLE[4], SENT)
+    again = put_back(host, ctx, lone_url, backup)
     assert one(again, "SELECT count(*) FROM address WHERE email = :email", email=PEOPLE[4]) == 1
-    done = bring(host, again, START, START + 4 * HOUR)
+    done = restore_at(host, again, START, START + 4 * HOUR)
     assert done.erased == 1
     assert one(again, "SELECT count(*) FROM address WHERE email = :email", email=PEOPLE[4]) == 0
     again.database.close()
 
 
-def test_without_a_journal_it_refuses_unless_told_why(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+def test_without_a_journal_it_refuses_unless_a_reason_is_given(
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    backup = kept(lone_url).back_up(tmp_path)
-    host.tick(house, SENT)
-    suppression.suppress(house, PEOPLE[:1], SENT)
-    (journal,) = host.folder.glob("*.optouts")
-    saved = shutil.copy(journal, tmp_path / "saved.optouts")
-    house.database.close()
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
+    suppression.suppress(ctx, PEOPLE[:1], SENT)
+    (journal,) = host.folder.glob("*.suppressions")
+    saved = shutil.copy(journal, tmp_path / "saved.suppressions")
+    ctx.database.close()
     journal.unlink()
-    again = lose(host, house, lone_url, backup)
-    with pytest.raises(Refused, match="--without-journal"):
-        bring(host, again, START, START + 4 * HOUR)
+    again = put_back(host, ctx, lone_url, backup)
+    with pytest.raises(InvalidState, match="--without-journal"):
+        restore_at(host, again, START, START + 4 * HOUR)
     suppression.suppress(
         again, PEOPLE[1:2], START + 4 * HOUR
     )  # begins a journal that knows nothing of before
-    with pytest.raises(Refused, match="--without-journal"):
-        bring(host, again, START, START + 4 * HOUR)
+    with pytest.raises(InvalidState, match="--without-journal"):
+        restore_at(host, again, START, START + 4 * HOUR)
     assert quarantine.is_on(again, host.now)
-    bring(host, again, START, START + 4 * HOUR, journals=[Path(saved)])
-    assert [found.email for found in suppression_files.listed(again)] == PEOPLE[:2]
+    restore_at(host, again, START, START + 4 * HOUR, journals=[Path(saved)])
+    assert [found.email for found in suppression_files.list_current(again)] == PEOPLE[:2]
     assert not quarantine.is_on(again, host.now)
     again.database.close()
 
 
 def test_the_reason_why_there_is_no_journal_is_kept(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    house.database.close()
+    ctx.database.close()
     shutil.rmtree(host.folder)
     again = host.open(lone_url)
-    bring(host, again, START, START + HOUR, without_journal="the disk was lost")
-    ((by,),) = rows(again, "SELECT released_by FROM brake WHERE kind = 'database'")
+    restore_at(host, again, START, START + HOUR, without_journal="the disk was lost")
+    ((by,),) = rows(again, "SELECT released_by FROM circuit_breaker WHERE kind = 'database'")
     assert "the disk was lost" in by
     assert "ana" in by
     again.database.close()
 
 
-def test_a_clock_that_is_behind_is_refused(host: Host, house: House, lone_url: str) -> None:
-    host.tick(house, START + DAY)
+def test_a_clock_that_is_behind_is_refused(host: Host, ctx: AppContext, lone_url: str) -> None:
+    host.run(ctx, START + DAY)
     with pytest.raises(ClockWentBackwards):
-        bring(host, house, START, START + HOUR)
-    with pytest.raises(Refused, match="in the future"):
-        bring(host, house, START + 3 * DAY, START + DAY)
+        restore_at(host, ctx, START, START + HOUR)
+    with pytest.raises(InvalidState, match="in the future"):
+        restore_at(host, ctx, START + 3 * DAY, START + DAY)
 
 
 def test_hand_offs_wait_for_what_the_manager_says(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    offered, waits = (add_lead(house, title="x", demo_requested=True) for _ in range(2))
-    host.tick(house, START + 1 * HOUR)
-    backup = kept(lone_url).back_up(tmp_path)
-    add_lead(house, title="y", demo_requested=True)
-    host.tick(house, SENT)
-    briefs = [ref for ref in host.post.refs if ref.startswith("brief:")]
+    offered, waits = (add_lead(ctx, title="x", demo_requested=True) for _ in range(2))
+    host.run(ctx, START + 1 * HOUR)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    add_lead(ctx, title="y", demo_requested=True)
+    host.run(ctx, SENT)
+    briefs = [ref for ref in host.provider.refs if ref.startswith("brief:")]
     assert len(briefs) == 3
-    again = lose(host, house, lone_url, backup)
-    done = bring(host, again, START + HOUR, START + 3 * HOUR)
-    assert done.undecided
+    again = put_back(host, ctx, lone_url, backup)
+    done = restore_at(host, again, START + HOUR, START + 3 * HOUR)
+    assert done.needs_decision
     assert set(done.handoffs) == {offered, waits}
     assert quarantine.is_on(again, host.now)
-    host.tick(again, START + 3 * HOUR)
-    assert [ref for ref in host.post.refs if ref.startswith("brief:")] == briefs
-    bring(host, again, START + HOUR, START + 3 * HOUR, briefs="again")
-    host.tick(again, START + 4 * HOUR)
-    assert sorted(ref for ref in host.post.refs if ref.startswith("brief:")) == sorted([*briefs, *briefs[:2]])
+    host.run(again, START + 3 * HOUR)
+    assert [ref for ref in host.provider.refs if ref.startswith("brief:")] == briefs
+    restore_at(host, again, START + HOUR, START + 3 * HOUR, choice="reoffer")
+    host.run(again, START + 4 * HOUR)
+    assert sorted(ref for ref in host.provider.refs if ref.startswith("brief:")) == sorted(
+        [*briefs, *briefs[:2]]
+    )
     assert custody(again, offered)[0] == "offer"
     again.database.close()
 
 
 def test_hand_offs_that_are_left_wait_for_a_person(
-    host: Host, house: House, lone_url: str, tmp_path: Path
+    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    lead = add_lead(house, title="x", demo_requested=True)
-    host.tick(house, START + 1 * HOUR)
-    backup = kept(lone_url).back_up(tmp_path)
-    sent = list(host.post.refs)
-    host.tick(house, SENT)
-    sent = list(host.post.refs)
-    again = lose(host, house, lone_url, backup)
-    bring(host, again, START + HOUR, START + 3 * HOUR, briefs="leave")
-    host.tick(again, START + 4 * HOUR)
-    assert host.post.refs == sent
+    lead = add_lead(ctx, title="x", demo_requested=True)
+    host.run(ctx, START + 1 * HOUR)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    sent = list(host.provider.refs)
+    host.run(ctx, SENT)
+    sent = list(host.provider.refs)
+    again = put_back(host, ctx, lone_url, backup)
+    restore_at(host, again, START + HOUR, START + 3 * HOUR, choice="leave")
+    host.run(again, START + 4 * HOUR)
+    assert host.provider.refs == sent
     assert custody(again, lead) == ("queue", QUEUE)
     again.database.close()
 
@@ -335,23 +343,23 @@ def test_hand_offs_that_are_left_wait_for_a_person(
 class Listing(Mail):
     """A provider that keeps a list of its own."""
 
-    def opted_out(self) -> list[OptedOut]:
+    def list_suppressions(self) -> list[SuppressedAddress]:
         return [
-            OptedOut(f" {PEOPLE[7].upper()} ", "bounce", SENT),
-            OptedOut(PEOPLE[8], "page", None),
-            OptedOut("no address", "complaint", SENT),
+            SuppressedAddress(f" {PEOPLE[7].upper()} ", "bounce", SENT),
+            SuppressedAddress(PEOPLE[8], "page", None),
+            SuppressedAddress("no address", "complaint", SENT),
         ]
 
 
 def test_opt_outs_come_back_from_the_provider(lone_url: str, tmp_path: Path) -> None:
     host = Host(tmp_path / "machine", Listing())
-    house = host.begin(lone_url)
-    backup = kept(lone_url).back_up(tmp_path)
-    host.tick(house, SENT)
-    again = lose(host, house, lone_url, backup)
-    done = bring(host, again, START, START + 4 * HOUR)
+    ctx = host.begin(lone_url)
+    backup = backups_of(lone_url).back_up(tmp_path)
+    host.run(ctx, SENT)
+    again = put_back(host, ctx, lone_url, backup)
+    done = restore_at(host, again, START, START + 4 * HOUR)
     assert done.suppressed == 2
-    assert [(found.email, found.source) for found in suppression_files.listed(again)] == [
+    assert [(found.email, found.source) for found in suppression_files.list_current(again)] == [
         (PEOPLE[7], "bounce"),
         (PEOPLE[8], "page"),
     ]
@@ -359,13 +367,13 @@ def test_opt_outs_come_back_from_the_provider(lone_url: str, tmp_path: Path) -> 
 
 
 class Silent(Mail):
-    def opted_out(self) -> list[OptedOut]:
+    def list_suppressions(self) -> list[SuppressedAddress]:
         raise Misconfigured("SendGrid's list cannot be read (403).")
 
 
 def test_a_list_that_cannot_be_read_is_said(lone_url: str, tmp_path: Path) -> None:
     host = Host(tmp_path / "machine", Silent())
-    house = host.begin(lone_url)
-    done = bring(host, house, START, START + HOUR)
+    ctx = host.begin(lone_url)
+    done = restore_at(host, ctx, START, START + HOUR)
     assert any("cannot be read (403)" in note for note in done.notes)
-    house.database.close()
+    ctx.database.close()

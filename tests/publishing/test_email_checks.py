@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from nurture.definitions import read_folder
-from nurture.domain.problems import Fault
-from nurture.publishing.publish import check
-from tests.journey.builders import tiny_rules
+from nurture.domain.problems import Problem
+from nurture.publishing.publish import check_definitions
+from tests.journey.builders import sample_rules
 
 EMAIL = "tracks/welcome/01-hello.md"
 LAYOUT = "layouts/plain.mjml"
@@ -20,34 +20,34 @@ POSTAL = "{{ sender.postal_address | one_line }}"
 EMPTY = "for a lead of whom only the address is known"
 NOT_ONE = "is not one an email may carry"
 SCHEMES = "Begin it with https://, http://, mailto: or tel:"
-ASK = SCHEMES + "; where a lead may have none, ask first: {% if lead.website %} ... {% endif %}"
-JUNK = "is not for emails. Take it out: mail programs do not run it, and spam filters look for it"
+ASK_FIRST = SCHEMES + "; where a lead may have none, ask first: {% if lead.website %} ... {% endif %}"
+NOT_FOR_EMAIL = "is not for emails. Take it out: mail programs do not run it, and spam filters look for it"
 
 
-def told(body: str = "Read on.", subject: str = "Hello") -> list[str]:
+def problems_of(body: str = "Read on.", subject: str = "Hello") -> list[str]:
     """Return the faults of an email of this text, without the file's name."""
-    rules = tiny_rules() | {EMAIL: f"---\nsubject: {subject}\npreheader: From us\n---\n{body}\n"}
-    return [str(fault).removeprefix(f"{EMAIL}:") for fault in check(rules)]
+    rules = sample_rules() | {EMAIL: f"---\nsubject: {subject}\npreheader: From us\n---\n{body}\n"}
+    return [str(problem).removeprefix(f"{EMAIL}:") for problem in check_definitions(rules)]
 
 
-def told_of_layout(old: str, new: str) -> list[str]:
-    rules = tiny_rules()
+def problems_of_layout(old: str, new: str) -> list[str]:
+    rules = sample_rules()
     assert old in rules[LAYOUT]
     rules[LAYOUT] = rules[LAYOUT].replace(old, new)
-    return [str(fault) for fault in check(rules)]
+    return [str(problem) for problem in check_definitions(rules)]
 
 
 def line_of(text: str) -> int:
-    return tiny_rules()[LAYOUT].partition(text)[0].count("\n") + 1
+    return sample_rules()[LAYOUT].partition(text)[0].count("\n") + 1
 
 
-def test_rules_without_a_fault_have_none() -> None:
-    assert check(tiny_rules()) == []
-    assert check(read_folder(Path(__file__).parents[2] / "templates")) == []
+def test_definitions_without_a_problem_have_none() -> None:
+    assert check_definitions(sample_rules()) == []
+    assert check_definitions(read_folder(Path(__file__).parents[2] / "templates")) == []
 
 
 @pytest.mark.parametrize(
-    ("body", "fault"),
+    ("body", "problem"),
     [
         ("Hello {{ lead.first_name }},\n\nread on.", '5: the text has a hole for a lead without `first_name`: `Hello ,`. Write {{ lead.first_name or "there" }}'),
         ("Well, {{ lead.last_name }} is here.", '5: the text has a hole for a lead without `last_name`: `Well,  is here.`. Write {{ lead.last_name or "there" }}'),
@@ -57,9 +57,9 @@ def test_rules_without_a_fault_have_none() -> None:
         ("{% if lead.company %}Hello{% endif %}", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
         ("{{ lead.company }} <!-- nothing else -->", f"5: the text is empty {EMPTY}. Write words around the values, or behind `or`"),
         ("A {% if lead.employees > 100 %}big{% endif %} team.", f"5: the email cannot be written {EMPTY}: `>` cannot compare what is not known. Ask first whether the value is there: {{% if lead.employees and lead.employees > 100 %}}"),
-        ("[Your page]({{ lead.website }})", f"5: the link '' {NOT_ONE} {EMPTY}. {ASK}"),
-        ("[x]({{ 'JavaScript:alert(1)' }})", f"5: the link 'JavaScript:alert(1)' {NOT_ONE} {EMPTY}. {ASK}"),
-        ("[x]({{ 'data' ~ ':text/html,x' }})", f"5: the link 'data:text/html,x' {NOT_ONE} {EMPTY}. {ASK}"),
+        ("[Your page]({{ lead.website }})", f"5: the link '' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
+        ("[x]({{ 'JavaScript:alert(1)' }})", f"5: the link 'JavaScript:alert(1)' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
+        ("[x]({{ 'data' ~ ':text/html,x' }})", f"5: the link 'data:text/html,x' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
         ("[x](JaVaScRiPt:x)", f"5: the link `JaVaScRiPt:x` {NOT_ONE}. {SCHEMES}"),
         ("[x](&#106;avascript:x)", f"5: the link `javascript:x` {NOT_ONE}. {SCHEMES}"),
         ("[x](java&Tab;script:x)", f"5: the link `java%09script:x` {NOT_ONE}. {SCHEMES}"),
@@ -71,16 +71,16 @@ def test_rules_without_a_fault_have_none() -> None:
         ("<a href='javascript:x'>x</a>", "5: HTML in an email's text: <a href='javascript:x'>. Write Markdown, or put the HTML into the layout"),
     ],
 )  # fmt: skip
-def test_an_email_that_is_not_fit_for_every_lead_is_refused(body: str, fault: str) -> None:
-    assert told(body) == [fault]
+def test_an_email_that_is_not_fit_for_every_lead_is_refused(body: str, problem: str) -> None:
+    assert problems_of(body) == [problem]
 
 
-def test_every_hole_of_an_email_is_named_at_once() -> None:
-    found = told(
+def test_every_gap_of_an_email_is_named_at_once() -> None:
+    found = problems_of(
         "Dear {{ lead.full_name }}, how is {{ lead.city }}?\n\n{{ lead.industry }} and {{ lead.city }}."
     )
-    assert [fault.split("`")[1] for fault in found] == ["city", "full_name", "industry"]
-    assert [fault[0] for fault in found] == ["5", "5", "7"]
+    assert [problem.split("`")[1] for problem in found] == ["city", "full_name", "industry"]
+    assert [problem[0] for problem in found] == ["5", "5", "7"]
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_every_hole_of_an_email_is_named_at_once() -> None:
         "{{ lead.company }}\n\nA line of its own may be empty.",
     ],
 )  # fmt: skip
-def test_an_email_that_minds_what_it_does_not_know_passes(body: str) -> None:
-    assert told(body) == []
+def test_an_email_that_handles_missing_values_passes(body: str) -> None:
+    assert problems_of(body) == []
 
 
 @pytest.mark.parametrize(
-    ("subject", "fault"),
+    ("subject", "problem"),
     [
         ('"{{ lead.title }}"', f"2: the subject is empty {EMPTY}. Write words around the values, or behind `or`"),
         ("A word for {{ lead.company }}, please", "2: the subject has a hole for a lead without `company`: `A word for , please`. Write {% if lead.company %} ... {% endif %} around the words that need it"),
@@ -109,17 +109,17 @@ def test_an_email_that_minds_what_it_does_not_know_passes(body: str) -> None:
         ("Hello{% if lead.title %}, {{ lead.title }} of {{ lead.company }} in {{ lead.city }}{% endif %}", "2: the subject is longer than 128 characters for a lead with a long name and company: 154. Shorten it, or its values: {{ lead.company | truncate(40) }}"),
     ],
 )  # fmt: skip
-def test_a_subject_is_there_and_not_too_long_for_any_lead(subject: str, fault: str) -> None:
-    assert told(subject=subject) == [fault]
+def test_a_subject_is_there_and_not_too_long_for_any_lead(subject: str, problem: str) -> None:
+    assert problems_of(subject=subject) == [problem]
 
 
 def test_a_subject_that_shortens_its_values_passes() -> None:
     subject = "Hello{% if lead.title %}, {{ lead.title | truncate(30) }} of {{ lead.company | truncate(30) }}{% endif %}"
-    assert told(subject=subject) == []
+    assert problems_of(subject=subject) == []
 
 
 @pytest.mark.parametrize(
-    ("times", "what"),
+    ("repeats", "message"),
     [
         (
             1,
@@ -128,13 +128,13 @@ def test_a_subject_that_shortens_its_values_passes() -> None:
         (10, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
     ],
 )
-def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(times: int, what: str) -> None:
-    (fault,) = told(f"{{% for a in '{'a' * times}' %}}{'word ' * 30_000}{{% endfor %}}")
-    assert re.match(rf"1: the email has {what}", fault)
+def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_problem(repeats: int, message: str) -> None:
+    (problem,) = problems_of(f"{{% for a in '{'a' * repeats}' %}}{'word ' * 30_000}{{% endfor %}}")
+    assert re.match(rf"1: the email has {message}", problem)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         (LINK, f'{{% if lead.country != "DE" %}}{LINK}{{% endif %}}', "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
         (LINK, f"{{% for way in [] %}}{LINK}{{% endfor %}}", "the unsubscribe link is not in every copy of this email: it stands inside an {% if %} or {% for %}. Show {{ unsubscribe_url }} outside of them"),
@@ -145,37 +145,41 @@ def test_an_email_that_is_cut_off_or_refused_for_its_size_is_a_fault(times: int,
         (POSTAL, f'<span class="no-text">{POSTAL}</span>', "the postal address is in the HTML of this email, but not in its text. Show {{ sender.postal_address }} in a part of the layout without `no-text`"),
     ],
 )  # fmt: skip
-def test_what_the_law_wants_is_in_every_copy_in_html_and_in_text(old: str, new: str, fault: str) -> None:
-    assert told_of_layout(old, new) == [f"{LAYOUT}:{line_of(old)}: {fault}"]
+def test_what_the_law_wants_is_in_every_copy_in_html_and_in_text(old: str, new: str, problem: str) -> None:
+    assert problems_of_layout(old, new) == [f"{LAYOUT}:{line_of(old)}: {problem}"]
 
 
 @pytest.mark.parametrize("missing", [LINK, POSTAL])
-def test_an_email_without_the_way_out_or_the_address_at_all_is_refused(missing: str) -> None:
-    found = told_of_layout(missing, "")
+def test_an_email_without_the_unsubscribe_link_or_the_address_is_refused(missing: str) -> None:
+    found = problems_of_layout(missing, "")
     assert len(found) == 4  # one for each email of a track, and one for the email that asks for a fact
-    assert all("the email does not show `" in fault for fault in found)
+    assert all("the email does not show `" in problem for problem in found)
 
 
-def test_a_layout_may_show_the_way_out_in_each_of_its_branches() -> None:
-    assert told_of_layout(LINK, f"{{% if lead.country %}}{LINK}{{% else %}}{LINK}{{% endif %}}") == []
+def test_a_layout_may_show_the_unsubscribe_link_in_each_of_its_branches() -> None:
+    assert problems_of_layout(LINK, f"{{% if lead.country %}}{LINK}{{% else %}}{LINK}{{% endif %}}") == []
 
 
 @pytest.mark.parametrize(
-    ("markup", "fault"),
+    ("markup", "problem"),
     [
         ("<a href='JavaScript:x'>q</a>", f"the link `JavaScript:x` {NOT_ONE}. {SCHEMES}"),
         ("<A HREF='data:x'>q</A>", f"the link `data:x` {NOT_ONE}. {SCHEMES}"),
-        ("<a href='{{ lead.website }}'>q</a>", f"the link '' {NOT_ONE} {EMPTY}. {ASK}"),
-        ("<img src='https://www.example.com/a.png' onerror='alert(1)' />", f"<img onerror> {JUNK}"),
-        ("<script>alert(1)</script>", f"<script> {JUNK}"),
+        ("<a href='{{ lead.website }}'>q</a>", f"the link '' {NOT_ONE} {EMPTY}. {ASK_FIRST}"),
+        ("<img src='https://www.example.com/a.png' onerror='alert(1)' />", f"<img onerror> {NOT_FOR_EMAIL}"),
+        ("<script>alert(1)</script>", f"<script> {NOT_FOR_EMAIL}"),
     ],
 )  # fmt: skip
-def test_a_layout_carries_no_link_or_script_that_mail_may_not(markup: str, fault: str) -> None:
-    assert told_of_layout("<hr style", f"{markup}<hr style") == [f"{LAYOUT}:{line_of('<hr style')}: {fault}"]
+def test_a_layout_carries_no_link_or_script_that_mail_may_not(markup: str, problem: str) -> None:
+    assert problems_of_layout("<hr style", f"{markup}<hr style") == [
+        f"{LAYOUT}:{line_of('<hr style')}: {problem}"
+    ]
 
 
-def test_of_a_file_that_is_no_text_only_that_is_said() -> None:
-    lost = Fault(EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8")
-    rules = tiny_rules() | {EMAIL: "\ufffd"}
-    assert [fault.what for fault in check(rules)] == ["the email has no front matter"]
-    assert check(rules, [lost]) == [lost]
+def test_a_file_that_is_no_text_has_only_that_problem() -> None:
+    unreadable = Problem(
+        EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8"
+    )
+    rules = sample_rules() | {EMAIL: "\ufffd"}
+    assert [problem.message for problem in check_definitions(rules)] == ["the email has no front matter"]
+    assert check_definitions(rules, [unreadable]) == [unreadable]

@@ -10,13 +10,22 @@ from sqlalchemy.exc import DBAPIError
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
-from nurture.errors import Refused, RulesFaulty
+from nurture.errors import InvalidDefinitions, InvalidState
 from nurture.journey.delivery import run
 from nurture.journey.tracks import advance
-from nurture.publishing.publish import Change, check, publish, unlisted
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, publish_approved, tick_at, tiny_rules
-from tests.journey.observe import Post, custody, everything, messages, one, rows, same_house, write
+from nurture.publishing.publish import PublishedChange, check_definitions, find_removed_tracks, publish
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
+from tests.journey.observe import (
+    RecordingProvider,
+    all_rows,
+    custody,
+    messages,
+    one,
+    rows,
+    worker_context,
+    write,
+)
 
 pytestmark = pytest.mark.quick
 
@@ -24,12 +33,12 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    return make_house(db, tmp_path)
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return make_context(db, tmp_path)
 
 
 def _changed(path: str, old: str, new: str) -> dict[str, str]:
-    rules = tiny_rules()
+    rules = sample_rules()
     assert old in rules[path]
     rules[path] = rules[path].replace(old, new)
     return rules
@@ -45,144 +54,146 @@ def _shorter() -> dict[str, str]:
     return rules
 
 
-def test_a_track_whose_folder_is_gone_goes_on_and_is_named(house: House) -> None:
-    add_lead(house)
-    tick_at(house, START)
-    gone = {path: text for path, text in tiny_rules().items() if not path.startswith("tracks/keep/")}
-    assert unlisted(house, gone) == {"keep": 1}
-    assert unlisted(house, tiny_rules()) == {}
+def test_a_track_whose_folder_is_gone_goes_on_and_is_named(ctx: AppContext) -> None:
+    add_lead(ctx)
+    run_at(ctx, START)
+    gone = {path: text for path, text in sample_rules().items() if not path.startswith("tracks/keep/")}
+    assert find_removed_tracks(ctx, gone) == {"keep": 1}
+    assert find_removed_tracks(ctx, sample_rules()) == {}
 
 
-def test_the_same_rules_again_publish_nothing(house: House) -> None:
-    before = everything(house)
-    assert publish(house, tiny_rules(), START + DAY) == []
-    assert everything(house) == before
+def test_the_same_rules_again_publish_nothing(ctx: AppContext) -> None:
+    before = all_rows(ctx)
+    assert publish(ctx, sample_rules(), START + DAY) == []
+    assert all_rows(ctx) == before
 
 
-def test_a_changed_email_publishes_its_track_alone(house: House) -> None:
+def test_a_changed_email_publishes_its_track_alone(ctx: AppContext) -> None:
     rules = _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
-    assert publish(house, rules, START + DAY) == [Change("track", "welcome", 1, 2)]
-    assert publish(house, rules, START + DAY) == []
+    assert publish(ctx, rules, START + DAY) == [PublishedChange("track", "welcome", 1, 2)]
+    assert publish(ctx, rules, START + DAY) == []
 
 
-def test_going_back_to_an_old_text_is_a_new_version(house: House) -> None:
-    publish(house, _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{"), START)
-    assert publish(house, tiny_rules(), START) == [Change("track", "welcome", 2, 3)]
+def test_going_back_to_an_old_text_is_a_new_version(ctx: AppContext) -> None:
+    publish(ctx, _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{"), START)
+    assert publish(ctx, sample_rules(), START) == [PublishedChange("track", "welcome", 2, 3)]
 
 
-def test_a_changed_policy_is_a_new_version_of_it(house: House) -> None:
+def test_a_changed_policy_is_a_new_version_of_it(ctx: AppContext) -> None:
     rules = _changed("sales/policy.yaml", "accept_within: 1 day", "accept_within: 2 days")
-    waits = Change("policy", "policy", 1, 2, approval="waits", approver="Sam, sales")
-    assert publish(house, rules, START) == [waits]
+    pending = PublishedChange("policy", "policy", 1, 2, activation="pending", approver="Sam, sales")
+    assert publish(ctx, rules, START) == [pending]
 
 
-def test_a_dry_run_tells_what_would_change_and_for_how_many_and_changes_nothing(house: House) -> None:
-    add_lead(house, title="Head")
-    tick_at(house, START)
-    before = everything(house)
+def test_a_dry_run_lists_what_would_change_and_for_how_many_and_changes_nothing(ctx: AppContext) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    before = all_rows(ctx)
     rules = _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
-    assert publish(house, rules, START, dry_run=True) == [Change("track", "welcome", 1, 2, running=1)]
-    assert everything(house) == before
+    assert publish(ctx, rules, START, dry_run=True) == [
+        PublishedChange("track", "welcome", 1, 2, leads_on_track=1)
+    ]
+    assert all_rows(ctx) == before
 
 
-def test_faulty_rules_publish_nothing_and_name_every_fault(house: House) -> None:
-    before = everything(house)
+def test_invalid_definitions_publish_nothing_and_name_every_problem(ctx: AppContext) -> None:
+    before = all_rows(ctx)
     rules = _changed(WELCOME, "after: 1 hour", "after: one hour")
     rules["tracks/keep/01-news.md"] += "\n{{ lead.frist_name }}\n"
-    with pytest.raises(RulesFaulty) as caught:
-        publish(house, rules, START)
-    files = {fault.file for fault in caught.value.faults}  # type: ignore[attr-defined]
+    with pytest.raises(InvalidDefinitions) as caught:
+        publish(ctx, rules, START)
+    files = {problem.file for problem in caught.value.problems}  # type: ignore[attr-defined]
     assert files == {WELCOME, "tracks/keep/01-news.md"}
-    assert everything(house) == before
-    assert len(check(rules)) == len(caught.value.faults)
+    assert all_rows(ctx) == before
+    assert len(check_definitions(rules)) == len(caught.value.problems)
 
 
-def test_published_versions_cannot_be_changed_or_removed(house: House) -> None:
+def test_published_versions_cannot_be_changed_or_removed(ctx: AppContext) -> None:
     for sql in ("UPDATE publication SET digest = 'x'", "DELETE FROM publication"):
         with pytest.raises(DBAPIError):
-            write(house, sql)
+            write(ctx, sql)
 
 
-def test_a_step_on_which_leads_stand_is_not_removed_without_saying_where_they_go(house: House) -> None:
-    add_lead(house, title="Head")
-    tick_at(house, START)
+def test_a_step_on_which_leads_stand_is_not_removed_without_saying_where_they_go(ctx: AppContext) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START)
     rules = _changed(WELCOME, "id: wait-for-click", "id: wait")
-    publish(house, rules, START)  # nobody stands there yet
+    publish(ctx, rules, START)  # nobody stands there yet
     for day in range(3):
-        tick_at(house, START + HOUR + day * DAY)
-    assert one(house, "SELECT step FROM enrollment") == "wait"
-    before = everything(house)
-    with pytest.raises(Refused, match=r"1 lead stands on step wait .*moved_to: \{wait: "):
-        publish(house, tiny_rules(), START + 4 * DAY)
-    assert everything(house) == before
+        run_at(ctx, START + HOUR + day * DAY)
+    assert one(ctx, "SELECT step FROM enrollment") == "wait"
+    before = all_rows(ctx)
+    with pytest.raises(InvalidState, match=r"1 lead stands on step wait .*moved_to: \{wait: "):
+        publish(ctx, sample_rules(), START + 4 * DAY)
+    assert all_rows(ctx) == before
 
 
-def test_with_moved_to_they_go_on_there(house: House) -> None:
-    lead = add_lead(house, title="Head")
+def test_with_moved_to_they_go_on_there(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
     for hours in (0, 1, 2):
-        tick_at(house, START + hours * HOUR)
+        run_at(ctx, START + hours * HOUR)
     rules = _changed(WELCOME, "id: wait-for-click", "id: wait")
     rules[WELCOME] += "moved_to: {wait-for-click: wait}\n"
-    (change,) = publish(house, rules, START + DAY)
-    assert (change.running, change.moved) == (1, {"wait-for-click": "wait"})
+    (change,) = publish(ctx, rules, START + DAY)
+    assert (change.leads_on_track, change.moved_steps) == (1, {"wait-for-click": "wait"})
     for day in range(1, 8):
-        tick_at(house, START + HOUR + day * DAY)
-    assert [row[1] for row in messages(house) if row[0] == lead] == ["01-hello", "02-more"]
+        run_at(ctx, START + HOUR + day * DAY)
+    assert [row[1] for row in messages(ctx) if row[0] == lead] == ["01-hello", "02-more"]
 
 
-def test_a_step_on_which_nobody_stands_may_go(house: House) -> None:
-    add_lead(house, title="Head")
-    tick_at(house, START)
-    (change,) = publish(house, _shorter(), START)
-    assert (change.version, change.moved) == (2, {})
+def test_a_step_without_leads_may_be_removed(ctx: AppContext) -> None:
+    add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    (change,) = publish(ctx, _shorter(), START)
+    assert (change.version, change.moved_steps) == (2, {})
 
 
-def test_running_leads_follow_the_new_version_from_where_they_stand(house: House) -> None:
-    lead = add_lead(house, title="Head")
+def test_running_leads_follow_the_new_version_from_where_they_stand(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
     for hours in (0, 1, 2):
-        tick_at(house, START + hours * HOUR)
-    publish(house, _shorter(), START + DAY)
+        run_at(ctx, START + hours * HOUR)
+    publish(ctx, _shorter(), START + DAY)
     for day in range(1, 8):
-        tick_at(house, START + HOUR + day * DAY)
-    assert [row[1] for row in messages(house)] == ["01-hello"]
-    assert custody(house, lead) == ("track", "keep")
+        run_at(ctx, START + HOUR + day * DAY)
+    assert [row[1] for row in messages(ctx)] == ["01-hello"]
+    assert custody(ctx, lead) == ("track", "keep")
 
 
-def test_leads_do_not_sleep_through_a_new_version(house: House) -> None:
-    sooner, hot = add_lead(house), add_lead(house, title="Head", budget=9)
-    tick_at(house, START)
+def test_leads_do_not_sleep_through_a_new_version(ctx: AppContext) -> None:
+    sooner, hot = add_lead(ctx), add_lead(ctx, title="Head", budget=9)
+    run_at(ctx, START)
     rules = _changed("tracks/keep/track.yaml", "after: 10 days", "after: 1 day")
-    publish(house, rules, START + HOUR)
-    tick_at(house, START + HOUR, START + 2 * DAY)
-    assert [lead for lead, *_ in messages(house)] == [hot, sooner]
+    publish(ctx, rules, START + HOUR)
+    run_at(ctx, START + HOUR, START + 2 * DAY)
+    assert [lead for lead, *_ in messages(ctx)] == [hot, sooner]
     old = "  - name: replied\n    when: {did: replied}"
     new = "  - name: rich\n    when: {field: budget, at_least: 5}"
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(old, new)
-    publish_approved(house, rules, START + 2 * DAY)
-    tick_at(house, START + 2 * DAY)
-    assert custody(house, hot)[0] == "offer"
+    publish_approved(ctx, rules, START + 2 * DAY)
+    run_at(ctx, START + 2 * DAY)
+    assert custody(ctx, hot)[0] == "offer"
 
 
-def test_a_planned_message_goes_out_as_the_version_that_planned_it(house: House) -> None:
-    house.provider = Post()
-    add_lead(house, title="Head")
-    tick_at(house, START)
-    advance.advance(house, START + HOUR)
-    publish(house, _changed("tracks/welcome/01-hello.md", "subject: Hello", "subject: Welcome"), START + HOUR)
-    run.deliver(house, VirtualClock(START + HOUR))
-    add_lead(house, title="Head", at=START + HOUR)
-    tick_at(house, START + HOUR, START + 2 * HOUR)
-    assert [subject for _, _, subject in house.provider.sent] == ["Hello", "Welcome"]
-    assert rows(house, "SELECT track_version FROM message ORDER BY id") == [(1,), (2,)]
+def test_a_planned_message_goes_out_as_the_version_that_planned_it(ctx: AppContext) -> None:
+    ctx.provider = RecordingProvider()
+    add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    advance.advance(ctx, START + HOUR)
+    publish(ctx, _changed("tracks/welcome/01-hello.md", "subject: Hello", "subject: Welcome"), START + HOUR)
+    run.deliver(ctx, VirtualClock(START + HOUR))
+    add_lead(ctx, title="Head", at=START + HOUR)
+    run_at(ctx, START + HOUR, START + 2 * HOUR)
+    assert [subject for _, _, subject in ctx.provider.sent] == ["Hello", "Welcome"]
+    assert rows(ctx, "SELECT track_version FROM message ORDER BY id") == [(1,), (2,)]
 
 
-def test_another_process_sees_what_was_published_since_it_began(house: House) -> None:
-    other = same_house(house)
-    add_lead(house, title="Head")
-    tick_at(other, START)
-    publish_approved(house, _changed("sales/policy.yaml", "capacity: 5", "capacity: 1"), START)
+def test_another_process_sees_what_was_published_since_it_began(ctx: AppContext) -> None:
+    other = worker_context(ctx)
+    add_lead(ctx, title="Head")
+    run_at(other, START)
+    publish_approved(ctx, _changed("sales/policy.yaml", "capacity: 5", "capacity: 1"), START)
     for _ in range(3):
-        add_lead(house, demo_requested=True)
-    tick_at(other, START)
-    assert one(house, "SELECT count(*) FROM offer") == 2
+        add_lead(ctx, demo_requested=True)
+    run_at(other, START)
+    assert one(ctx, "SELECT count(*) FROM offer") == 2
     other.database.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nurture.definitions import read_folder
-from nurture.errors import NotFound, RulesFaulty
-from nurture.simulation.engine import Calendar, simulate
+from nurture.errors import InvalidDefinitions, NotFound
+from nurture.simulation.engine import SimulatedCalendar, simulate
 
 pytestmark = pytest.mark.quick
 
@@ -19,16 +19,16 @@ MONDAY = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 def _simulated(
-    track: str, days: int = 180, zone: str = "UTC", country: str = "", **facts: object
-) -> Calendar:
-    return simulate(read_folder(TEMPLATES), track, MONDAY, days, facts, zone, country)
+    track: str, days: int = 180, zone: str = "UTC", country: str = "", **fields: object
+) -> SimulatedCalendar:
+    return simulate(read_folder(TEMPLATES), track, MONDAY, days, fields, zone, country)
 
 
-def _emails(calendar: Calendar) -> list[tuple[str, str]]:
+def _emails(calendar: SimulatedCalendar) -> list[tuple[str, str]]:
     return [
-        (f"{day.at:%m-%d %H:%M}", day.what.removeprefix("email "))
+        (f"{day.at:%m-%d %H:%M}", day.title.removeprefix("email "))
         for day in calendar.days
-        if day.what.startswith("email ")
+        if day.title.startswith("email ")
     ]
 
 
@@ -41,8 +41,8 @@ def test_an_attendee_who_does_nothing() -> None:
         ("03-31 10:00", "04-when-do-you-decide"),  # ten days later is a Thursday; the next Tuesday
         ("04-21 10:00", "05-your-own-data"),
     ]
-    onward = next(day for day in shown.days if day.what.startswith("goes on"))
-    assert onward.what == "goes on to keep-warm"
+    onward = next(day for day in shown.days if day.title.startswith("goes on"))
+    assert onward.title == "goes on to keep-warm"
     assert [name for _, name in _emails(shown)[5:8]] == ["01-one-idea", "02-story", "03-when-do-you-decide"]
 
 
@@ -64,9 +64,9 @@ def test_somebody_who_did_not_come() -> None:
 @pytest.mark.parametrize(("zone", "country"), [("UTC", ""), ("Asia/Tokyo", "JP"), ("Europe/Berlin", "DE")])
 def test_keep_warm_is_never_silent_for_more_than_sixty_days(zone: str, country: str) -> None:
     shown = _simulated("keep-warm", 730, zone, country)
-    moments = [day.at for day in shown.days if day.what.startswith("email ")]
-    gaps = [later - earlier for earlier, later in pairwise(moments)]
-    assert len(moments) > 12
+    timestamps = [day.at for day in shown.days if day.title.startswith("email ")]
+    gaps = [later - earlier for earlier, later in pairwise(timestamps)]
+    assert len(timestamps) > 12
     assert max(gaps) <= timedelta(days=60)
     assert max(gaps) > min(gaps)  # they grow
 
@@ -95,5 +95,5 @@ def test_an_unknown_track_names_the_known_ones() -> None:
 def test_faulty_rules_are_not_simulated() -> None:
     rules = dict(read_folder(TEMPLATES))
     rules["tracks/keep-warm/track.yaml"] += "colour: blue\n"
-    with pytest.raises(RulesFaulty, match="colour"):
+    with pytest.raises(InvalidDefinitions, match="colour"):
         simulate(rules, "keep-warm", MONDAY, 10)

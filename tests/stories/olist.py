@@ -16,9 +16,9 @@ from sqlalchemy import select
 from nurture.domain.lead import Closing
 from nurture.journey.intake.import_file import import_file
 from nurture.journey.outcomes.close import Deal, close_many
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.simulation import engine
-from tests.stories.world import TEMPLATES, house_in_memory, table
+from tests.stories.world import TEMPLATES, context_in_memory, table
 
 START: Final = datetime(2017, 6, 14, tzinfo=UTC)
 END: Final = datetime(2018, 11, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ _DEALS: Final = "olist_closed_deals_dataset.csv"
 
 
 WHOLE: Final = "OLIST_WHOLE"
-"""Set to `yes` to tell of all 8,000 leads and 842 deals; else of one lead in eight, with their deals."""
+"""Set to `yes` to replay all 8,000 leads and 842 deals; else of one lead in eight, with their deals."""
 
 LEADS, WINS, ONE_IN = 8_000, 842, 8
 
@@ -42,8 +42,8 @@ class Funnel:
     contacts: dict[str, datetime]
     wins: dict[str, datetime]
 
-    def told_at(self, mql_id: str) -> datetime:
-        """Return when the deal can be told: a win before the first contact, once the lead is known."""
+    def reported_at(self, mql_id: str) -> datetime:
+        """Return when the deal can be reported: a win before the first contact, once the lead is known."""
         return max(self.wins[mql_id], self.contacts[mql_id])
 
 
@@ -58,9 +58,9 @@ def read_funnel() -> Funnel:
     with (Path(named) / _LEADS).open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     with (Path(named) / _DEALS).open(newline="", encoding="utf-8") as file:
-        wins = {row["mql_id"]: _moment(row["won_date"]) for row in csv.DictReader(file)}
+        wins = {row["mql_id"]: _timestamp(row["won_date"]) for row in csv.DictReader(file)}
     assert (len(rows), len(wins)) == (LEADS, WINS)
-    contacts = {row[0]: _moment(row[1]) for row in rows}
+    contacts = {row[0]: _timestamp(row[1]) for row in rows}
     if os.environ.get(WHOLE) != "yes":
         early = {mql_id for mql_id, at in wins.items() if at < contacts[mql_id]}
         kept = early | set(sorted(contacts, key=contacts.__getitem__)[::ONE_IN])
@@ -69,21 +69,21 @@ def read_funnel() -> Funnel:
     return Funnel(header, rows, contacts, wins)
 
 
-def _moment(text: str) -> datetime:
+def _timestamp(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 @dataclass
 class Replay:
-    """The funnel, told to a house as time passes."""
+    """The funnel, fed to a database as time passes."""
 
-    house: House
+    ctx: AppContext
     funnel: Funnel
     folder: Path
     leads: dict[str, int] = field(default_factory=dict)
 
     def play(self) -> None:
-        """Let the virtual clock jump from one due moment to the next, up to END.
+        """Let the virtual clock jump from one due time to the next, up to END.
 
         Two things come from outside: at midnight the file of those whose first contact is that day, and each
         deal at the second in which it was won. Time stops there, before anything later may happen.
@@ -93,34 +93,34 @@ class Replay:
             arrivals[self.funnel.contacts[row[0]]].append(row)
         deals = defaultdict(list)
         for mql_id in self.funnel.wins:
-            deals[self.funnel.told_at(mql_id)].append(mql_id)
+            deals[self.funnel.reported_at(mql_id)].append(mql_id)
         now = START
-        for moment in sorted({*arrivals, *deals}):
-            if moment > now:
-                engine.run(self.house, now, moment)
-            if moment in arrivals:
-                self._arrive(moment, arrivals[moment])
-            if moment in deals:
-                self._win(moment, deals[moment])
-            now = moment
-        engine.run(self.house, now, END)
+        for when in sorted({*arrivals, *deals}):
+            if when > now:
+                engine.run_simulation(self.ctx, now, when)
+            if when in arrivals:
+                self._arrive(when, arrivals[when])
+            if when in deals:
+                self._win(when, deals[when])
+            now = when
+        engine.run_simulation(self.ctx, now, END)
 
     def _arrive(self, now: datetime, rows: list[list[str]]) -> None:
         path = self.folder / f"{now:%Y-%m-%d}.csv"
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([self.funnel.header, *rows])
-        done = import_file(self.house, path, now, mapping=MAPPING)
-        assert (done.new, done.bad) == (len(rows), 0)
+        done = import_file(self.ctx, path, now, mapping=MAPPING)
+        assert (done.new, done.rejected) == (len(rows), 0)
 
     def _win(self, now: datetime, mql_ids: list[str]) -> None:
         known = self._meet()
         deals = [Deal(known[mql_id], Closing.WON, self.funnel.wins[mql_id]) for mql_id in mql_ids]
-        assert close_many(self.house, deals, now, source="olist") == len(deals)
+        assert close_many(self.ctx, deals, now, source="olist") == len(deals)
 
     def _meet(self) -> dict[str, int]:
         identity = table("identity")
         wanted = select(identity.c.external_id, identity.c.lead_id)
-        with self.house.database.read() as connection:
+        with self.ctx.database.read() as connection:
             newest = connection.execute(
                 wanted.where(identity.c.lead_id > max(self.leads.values(), default=0))
             )
@@ -131,7 +131,7 @@ class Replay:
 def replay(folder: Path) -> Replay:
     """Replay the funnel with the shipped rules, which keep every lead warm until its deal."""
     funnel = read_funnel()
-    story = Replay(house_in_memory(START), funnel, folder)
+    story = Replay(context_in_memory(START), funnel, folder)
     story.play()
     story._meet()
     return story

@@ -14,7 +14,7 @@ from sqlalchemy import Row, select
 
 from nurture.domain.planning.calendar import is_open
 from nurture.domain.planning.program import Program
-from nurture.reporting.audit import audit, ledger_by_day
+from nurture.reporting.audit import ledger_by_day, run_audit
 from nurture.reporting.tracks import wins_by_age
 from tests.stories.olist import END, LEADS, ONE_IN, START, WINS, Replay, replay
 from tests.stories.world import table
@@ -27,9 +27,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replay]:
-    told = replay(tmp_path_factory.mktemp("olist"))
-    yield told
-    told.house.database.close()
+    played = replay(tmp_path_factory.mktemp("olist"))
+    yield played
+    played.ctx.database.close()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def touches(story: Replay) -> dict[int, list[datetime]]:
         message.c.kind == "touch", message.c.accepted_at.is_not(None)
     )
     found = defaultdict(list)
-    with story.house.database.read() as connection:
+    with story.ctx.database.read() as connection:
         for lead_id, at in connection.execute(wanted.order_by(message.c.accepted_at)):
             found[lead_id].append(at)
     return dict(found)
@@ -49,14 +49,14 @@ def touches(story: Replay) -> dict[int, list[datetime]]:
 @pytest.fixture(scope="module")
 def leads(story: Replay) -> dict[int, Row[tuple[object, ...]]]:
     lead = table("lead")
-    with story.house.database.read() as connection:
+    with story.ctx.database.read() as connection:
         return {row.id: row for row in connection.execute(select(lead))}
 
 
 @pytest.fixture(scope="module")
 def keep_warm(story: Replay) -> Program:
-    with story.house.database.read() as connection:
-        return story.house.rulebooks.current(connection).programs["keep-warm"]
+    with story.ctx.database.read() as connection:
+        return story.ctx.definitions.current(connection).programs["keep-warm"]
 
 
 @pytest.fixture(scope="module")
@@ -66,21 +66,21 @@ def won(story: Replay) -> dict[int, datetime]:
 
 
 def test_every_lead_has_a_custodian_on_every_day(story: Replay) -> None:
-    days = ledger_by_day(story.house, START.date(), END.date())
+    days = ledger_by_day(story.ctx, START.date(), END.date())
     came = sorted(story.funnel.contacts.values())
-    told = sorted(map(story.funnel.told_at, story.funnel.wins))
+    reported = sorted(map(story.funnel.reported_at, story.funnel.wins))
     assert [one.day for one in days] == [START.date() + timedelta(days=n) for n in range(len(days))]
     assert days[-1].day == END.date()
     for one in days:
         night = datetime.combine(one.day, time.max, UTC)
-        closed = bisect_right(told, night)
+        closed = bisect_right(reported, night)
         assert one.residual == 0, one
         assert one.leads == bisect_right(came, night), one
         assert (one.custody["closed"], one.custody["track"]) == (closed, one.leads - closed), one
 
 
 def test_in_the_end_the_books_close(story: Replay) -> None:
-    books = audit(story.house, END)
+    books = run_audit(story.ctx, END)
     assert books.total.leads == len(story.funnel.rows) >= LEADS // ONE_IN
     assert books.total.residual == books.total.journal_residual == 0
     assert not books.findings
@@ -89,14 +89,16 @@ def test_in_the_end_the_books_close(story: Replay) -> None:
 
 def test_every_deal_is_won_when_the_file_says(story: Replay, won: dict[int, datetime]) -> None:
     outcome, custody = table("outcome"), table("custody")
-    with story.house.database.read() as connection:
-        told = connection.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
+    with story.ctx.database.read() as connection:
+        outcomes = connection.execute(
+            select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)
+        ).all()
         closed = connection.execute(
             select(custody.c.lead_id).where(custody.c.kind == "closed", custody.c.ref == "won")
         ).scalars()
         assert set(closed) == won.keys()
-    assert len(told) == len(won) > WINS // ONE_IN // 2
-    assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, told))
+    assert len(outcomes) == len(won) > WINS // ONE_IN // 2
+    assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, outcomes))
 
 
 def test_nobody_is_written_to_after_a_win(
@@ -121,16 +123,16 @@ def test_mail_goes_only_while_its_readers_send_window_is_open(
     leads: dict[int, Row[tuple[object, ...]]],
     keep_warm: Program,
 ) -> None:
-    moments = Counter(
+    times = Counter(
         (leads[lead_id].zone, leads[lead_id].country, at) for lead_id in touches for at in touches[lead_id]
     )
-    assert {(zone, country) for zone, country, _ in moments} == {("America/Sao_Paulo", "BR")}
+    assert {(zone, country) for zone, country, _ in times} == {("America/Sao_Paulo", "BR")}
     closed = [
         (zone, at)
-        for zone, country, at in moments
-        if not is_open(keep_warm.window, zone, story.house.holidays(country, at), at)
+        for zone, country, at in times
+        if not is_open(keep_warm.window, zone, story.ctx.holidays(country, at), at)
     ]
-    assert moments.total() > 6 * len(story.funnel.rows)
+    assert times.total() > 6 * len(story.funnel.rows)
     assert not closed
 
 
@@ -138,21 +140,21 @@ def test_nobody_gets_more_than_the_cap(touches: dict[int, list[datetime]], keep_
     assert (keep_warm.cap.touches, keep_warm.cap.per) == (CAP, CAP_PER)
     crowded = [
         lead_id
-        for lead_id, moments in touches.items()
-        for first, last in zip(moments, moments[CAP:], strict=False)
+        for lead_id, times in touches.items()
+        for first, last in zip(times, times[CAP:], strict=False)
         if last - first < CAP_PER
     ]
     assert not crowded
 
 
-def test_nobody_hears_nothing_for_more_than_60_days(
+def test_nobody_goes_without_mail_for_more_than_60_days(
     story: Replay, won: dict[int, datetime], touches: dict[int, list[datetime]]
 ) -> None:
     longest = timedelta()
     for mql_id, lead_id in story.leads.items():
         until = max(won.get(lead_id, END), story.funnel.contacts[mql_id])
-        heard = [story.funnel.contacts[mql_id], *touches.get(lead_id, ()), until]
-        longest = max(longest, *(later - earlier for earlier, later in pairwise(heard)))
+        contact_times = [story.funnel.contacts[mql_id], *touches.get(lead_id, ()), until]
+        longest = max(longest, *(later - earlier for earlier, later in pairwise(contact_times)))
     assert timedelta(days=30) < longest <= MOST_SILENCE
 
 
@@ -162,7 +164,7 @@ def test_many_deals_are_won_long_after_the_first_contact(
     contacts, wins = story.funnel.contacts, story.funnel.wins
     ages = [(at.date() - contacts[mql_id].date()).days for mql_id, at in wins.items()]
     late = sum(age > 90 for age in ages)
-    found = wins_by_age(story.house)
+    found = wins_by_age(story.ctx)
     assert (found.wins, found.after_day_90) == (len(wins), late)
     assert found.share_after_day_90 == late / len(wins) > 0.1
     record_property(

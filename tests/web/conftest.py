@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from nurture.db.engine import Database
-from tests.postgres import Reused
-from tests.sqlite import copy_alone, hurried
-from tests.web.world import World, moved_to, open_world
+from tests.postgres import ReusedDatabase
+from tests.sqlite import replace_database, without_fsync
+from tests.web.world import World, copy_world, open_world
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +26,11 @@ def _made_on_sqlite(tmp_path_factory: pytest.TempPathFactory, _migrated_file: Pa
 @pytest.fixture(scope="session")
 def _made_on_postgres(
     tmp_path_factory: pytest.TempPathFactory, _postgres: Callable[[str], str], _migrated_postgres: str
-) -> Iterator[tuple[World, Reused]]:
+) -> Iterator[tuple[World, ReusedDatabase]]:
     with psycopg.connect(_postgres("postgres"), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE made_world TEMPLATE {_migrated_postgres} STRATEGY file_copy")
     made = _made(_postgres("made_world"), tmp_path_factory.mktemp("world"))
-    reused = Reused(_postgres, "made_world", "world_copy")
+    reused = ReusedDatabase(_postgres, "made_world", "world_copy")
     yield made, reused
     reused.close()
 
@@ -46,28 +46,28 @@ def _made(url: str, folder: Path) -> World:
 @pytest.fixture(scope="session")
 def _copied_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Database:
     """One place for all copies, so that statements are compiled once."""
-    return hurried(Database(f"sqlite:///{tmp_path_factory.mktemp('copies') / 'here' / 'copy.db'}"))
+    return without_fsync(Database(f"sqlite:///{tmp_path_factory.mktemp('copies') / 'here' / 'copy.db'}"))
 
 
 @pytest.fixture
 def sqlite_world(_made_on_sqlite: tuple[World, Path], _copied_on_sqlite: Database) -> Iterator[World]:
     """Four leads with their mail sent, on SQLite, where one database is enough."""
     made, path = _made_on_sqlite
-    copy_alone(path, _copied_on_sqlite)
-    world = moved_to(made, _copied_on_sqlite)
+    replace_database(path, _copied_on_sqlite)
+    world = copy_world(made, _copied_on_sqlite)
     yield world
     world.close()
     _copied_on_sqlite.close()
 
 
 @pytest.fixture
-def postgres_world(_made_on_postgres: tuple[World, Reused]) -> Iterator[World]:
+def postgres_world(_made_on_postgres: tuple[World, ReusedDatabase]) -> Iterator[World]:
     """The same on PostgreSQL."""
     made, reused = _made_on_postgres
-    world = moved_to(made, reused.database)
+    world = copy_world(made, reused.database)
     yield world
     world.close()
-    reused.put_back()
+    reused.reset()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

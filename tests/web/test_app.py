@@ -14,11 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
-from nurture.web.auth import ACCESS, SMALL, policy_at
-from nurture.web.request_limits import Gate
-from nurture.web.templates import Look
+from nurture.web.auth import ACCESS, MAX_FORM_BYTES, route_policy
+from nurture.web.request_limits import RequestLimits
+from nurture.web.templates import Templates
 from tests.web.world import BASE, NOW, ONE_CLICK, TestClient, World
 
 PAGES = (("dana", "accept"), ("dana", "reject"), ("mia", "unsubscribe"), ("mia", "preferences"))
@@ -37,21 +37,21 @@ def test_every_route_has_a_declared_policy_and_every_policy_a_route(sqlite_world
         assert route.path in ACCESS, f"{route.path} has no policy in nurture/web/auth.py"
         allowed = ACCESS[route.path].methods
         assert (route.methods or set()) <= allowed <= {"GET", "HEAD", "POST"}
-        assert policy_at(route.path.replace("{token}", "x")) is ACCESS[route.path]
+        assert route_policy(route.path.replace("{token}", "x")) is ACCESS[route.path]
     for path, policy in ACCESS.items():
         answered = [route.methods or set() for route in routes if getattr(route, "path", "") == path]
         assert set().union(*answered) == policy.methods, f"{path} declares methods that no route answers"
     assert {route.path for route in routes if isinstance(route, APIRoute)} == set(ACCESS)
 
 
-def test_a_route_without_a_policy_is_shut(sqlite_world: World) -> None:
+def test_a_route_without_a_policy_is_closed(sqlite_world: World) -> None:
     _app(sqlite_world).get("/forgotten")(lambda: {"secret": 1})
     page = sqlite_world.client.get("/forgotten")
     assert page.status_code == 404
     assert "secret" not in page.text
 
 
-def test_a_method_that_the_policy_does_not_name_is_shut(sqlite_world: World) -> None:
+def test_a_method_that_the_policy_does_not_name_is_closed(sqlite_world: World) -> None:
     path = "/health"
     _app(sqlite_world).post(path)(lambda: {"secret": 1})
     assert sqlite_world.client.get(path).status_code == 200
@@ -62,12 +62,12 @@ def test_a_method_that_the_policy_does_not_name_is_shut(sqlite_world: World) -> 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "FOO"])
 def test_no_route_answers_another_method(sqlite_world: World, method: str) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     for path in ACCESS:
         answer = sqlite_world.client.request(method, path.replace("{token}", "x"))
         assert answer.status_code == 405, path
         assert "set-cookie" not in answer.headers
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_everything_else_is_a_page_that_says_so(sqlite_world: World, path: str) 
         assert page.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_health_tells_that_the_database_answers(world: World) -> None:
+def test_health_says_that_the_database_answers(world: World) -> None:
     for path in ("/health", "/healthz"):
         answer = world.client.get(path)
         assert (answer.status_code, answer.json()) == (200, {"status": "ok", "database": "ok"})
@@ -104,13 +104,13 @@ def test_health_tells_that_the_database_answers(world: World) -> None:
 @pytest.fixture
 def bare(empty_db: Database, sqlite_world: World) -> TestClient:
     """The pages of a database without tables."""
-    house = House(empty_db, sqlite_world.house.provider)
-    return TestClient(create_app(house, VirtualClock(NOW)), raise_server_exceptions=False)
+    ctx = AppContext(empty_db, sqlite_world.ctx.provider)
+    return TestClient(create_app(ctx, VirtualClock(NOW)), raise_server_exceptions=False)
 
 
 def test_without_a_usable_database_the_pages_are_closed_and_say_nothing_of_it(bare: TestClient) -> None:
     answer = bare.get("/health")
-    assert (answer.status_code, answer.json()) == (503, {"status": "closed", "database": "unusable"})
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "unusable"})
     page = bare.post("/u/AAAAAAAAAAAAAAAAAAAAAA", data=ONE_CLICK)
     assert page.status_code == 503
     assert page.headers["retry-after"] == "60"
@@ -123,7 +123,7 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
     answers = [client.get(sqlite_world.path(*page)) for page in PAGES]
     answers += [client.get("/healthz"), client.get("/nowhere"), client.put("/healthz")]
     answers += [
-        client.post("/u/x", content=b"x" * (SMALL + 1)),
+        client.post("/u/x", content=b"x" * (MAX_FORM_BYTES + 1)),
         client.post(sqlite_world.path(*PAGES[0])),
     ]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 200, 404, 405, 413, 400]
@@ -140,15 +140,15 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
 
 
 @pytest.mark.parametrize(
-    ("base_url", "said"), [(BASE, "max-age=31536000"), ("http://127.0.0.1:8025", None), ("", None)]
+    ("base_url", "expected"), [(BASE, "max-age=31536000"), ("http://127.0.0.1:8025", None), ("", None)]
 )
-def test_browsers_are_told_to_come_by_https_only_where_we_are_reached_so(
-    sqlite_world: World, base_url: str, said: str | None
+def test_browsers_must_come_by_https_only_where_we_are_reached_so(
+    sqlite_world: World, base_url: str, expected: str | None
 ) -> None:
-    house = replace(sqlite_world.house, base_url=base_url)
-    client = TestClient(create_app(house, sqlite_world.clock))
+    ctx = replace(sqlite_world.ctx, base_url=base_url)
+    client = TestClient(create_app(ctx, sqlite_world.clock))
     for path in (sqlite_world.path("mia", "unsubscribe"), "/nowhere", "/health", "/api/docs"):
-        assert client.get(path).headers.get("strict-transport-security") == said
+        assert client.get(path).headers.get("strict-transport-security") == expected
 
 
 def test_pages_run_no_script_fetch_nothing_and_have_the_one_style_that_is_allowed(
@@ -177,8 +177,8 @@ def test_pages_can_be_read_aloud_and_filled_in_by_keyboard(sqlite_world: World) 
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(sqlite_world: World, announced: bool) -> None:
-    before = sqlite_world.everything()
-    body = b"List-Unsubscribe=One-Click&x=" + b"x" * SMALL
+    before = sqlite_world.all_rows()
+    body = b"List-Unsubscribe=One-Click&x=" + b"x" * MAX_FORM_BYTES
     content = body if announced else iter([body[:1000], body[1000:]])
     page = sqlite_world.client.post(
         sqlite_world.path("mia", "unsubscribe"),
@@ -186,7 +186,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(sqlite_world: Wor
         headers={"Content-Type": "application/x-www-form-urlencoded"},
     )
     assert page.status_code == 413
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 async def _broken(scope: Scope, receive: Receive, send: Send) -> None:
@@ -194,7 +194,7 @@ async def _broken(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def test_a_crash_shows_a_page_without_its_reason_and_logs_no_path(caplog: pytest.LogCaptureFixture) -> None:
-    page = TestClient(Gate(_broken, Look())).get("/u/secret-token")
+    page = TestClient(RequestLimits(_broken, Templates())).get("/u/secret-token")
     assert page.status_code == 500
     assert "secret" not in page.text
     assert "content-security-policy" in page.headers

@@ -1,4 +1,4 @@
-"""The pages of leads and of reps in a real browser without JavaScript, on a phone and on a desk."""
+"""The pages of leads and of reps in a real browser without JavaScript, on a phone and on a desktop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.reporting import explain
-from nurture.web.server import serving
+from nurture.web.server import serve_in_thread
 from tests.journey.handoff.briefing import briefed, mailed
 from tests.web.browser import chromium
 from tests.web.world import World
@@ -56,22 +56,25 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(params=WIDTHS, ids=lambda width: f"{width}px")
 def page(request: pytest.FixtureRequest, browser: Browser, sqlite_world: World) -> Iterator[Page]:
-    """A tab of this width in front of a real server; pages that go elsewhere, or fail, are told."""
-    with serving(sqlite_world.client.app, "127.0.0.1", 0) as port:  # type: ignore[arg-type]
+    """A tab of this width in front of a real server; pages that go elsewhere, or fail, are reported."""
+    with serve_in_thread(sqlite_world.client.app, "127.0.0.1", 0) as port:  # type: ignore[arg-type]
         base = f"http://127.0.0.1:{port}"
         context = browser.new_context(
             java_script_enabled=False, viewport={"width": request.param, "height": 800}, base_url=base
         )
         context.set_default_timeout(10_000)
         tab = context.new_page()
-        elsewhere: list[str] = []
-        tab.on("request", lambda sent: elsewhere.append(sent.url) if not sent.url.startswith(base) else None)
-        said: list[str] = []
-        tab.on("console", lambda message: said.append(message.text))
+        foreign_requests: list[str] = []
+        tab.on(
+            "request",
+            lambda sent: foreign_requests.append(sent.url) if not sent.url.startswith(base) else None,
+        )
+        console_lines: list[str] = []
+        tab.on("console", lambda message: console_lines.append(message.text))
         yield tab
         context.close()
-        assert elsewhere == []
-        assert [line for line in said if not _ANSWER.search(line)] == []
+        assert foreign_requests == []
+        assert [line for line in console_lines if not _ANSWER.search(line)] == []
 
 
 def _press(page: Page, button: str) -> None:
@@ -148,9 +151,10 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     _heading(page, "One a month at most, from now on")
     _all_choices(page)
     expect(page.get_by_role("radio", name="One a month at most")).to_be_checked()
-    with sqlite_world.house.database.read() as connection:
+    with sqlite_world.ctx.database.read() as connection:
         row = connection.execute(
-            text("SELECT paused_until, pace_days FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
+            text("SELECT paused_until, touch_interval_days FROM lead WHERE id = :id"),
+            {"id": sqlite_world.ids["mia"]},
         ).one()
     assert tuple(row) == (None, 30)
 
@@ -166,8 +170,8 @@ def test_a_lead_says_when_it_decides(page: Page, sqlite_world: World) -> None:
     page.get_by_label("By which day?").fill("2027-02-10")
     _press(page, "Tell you when we decide")
     _heading(page, "Noted: you decide by 10 February 2027")
-    seen = explain.why(sqlite_world.house, sqlite_world.ids["mia"], sqlite_world.clock.now())
-    assert seen.decides_on == date(2027, 2, 10)
+    explanation = explain.explain(sqlite_world.ctx, sqlite_world.ids["mia"], sqlite_world.clock.now())
+    assert explanation.decides_on == date(2027, 2, 10)
 
 
 def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
@@ -193,7 +197,7 @@ def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> 
     _press(page, "Accept this lead")
     _heading(page, "Dana Miller is yours, Ana")
     _fits(page)
-    page.goto(sqlite_world.path("dana", "desk"))
+    page.goto(sqlite_world.path("dana", "workspace"))
     _heading(page, "Ana, your leads")
     hand = page.get_by_role("region", name="In your hands")
     expect(hand.get_by_role("heading", level=3)).to_have_text("Dana Miller, Acme & Sons <Ltd>")
@@ -204,23 +208,25 @@ def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> 
     hand.get_by_role("group", name="Was this lead useful?").get_by_role("button", name="Useful", exact=False)
     _press(page, "Useful: Dana Miller")
     _heading(page, "Thank you")
-    assert sqlite_world.value("SELECT useful FROM vote") == 1
+    assert sqlite_world.value("SELECT useful FROM offer_rating") == 1
     page.goto(sqlite_world.path("dana", "accept"))
     _heading(page, "This lead was accepted already")
 
 
-def test_a_rep_answers_from_the_desk_and_steers_a_lead_on_its_track(page: Page, sqlite_world: World) -> None:
-    page.goto(sqlite_world.path("dana", "desk"))
+def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(
+    page: Page, sqlite_world: World
+) -> None:
+    page.goto(sqlite_world.path("dana", "workspace"))
     _heading(page, "Ana, your leads")
     page.get_by_role("link", name="Look and answer: Dana Miller").click()
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
     page.get_by_text("They asked to be called later").click()
     _press(page, "Have them called then")
     expect(page.get_by_role("alert")).to_have_text("Choose a quarter, or write one day, like 2027-03-31.")
-    asked = page.get_by_role("group", name="When did they ask to be called?")
-    expect(asked).to_have_accessible_description("Choose a quarter, or write one day, like 2027-03-31.")
+    form_group = page.get_by_role("group", name="When did they ask to be called?")
+    expect(form_group).to_have_accessible_description("Choose a quarter, or write one day, like 2027-03-31.")
     _heading(page, "Dana Miller, Acme & Sons <Ltd>")
-    asked.get_by_label("In Q3 2026").check()
+    form_group.get_by_label("In Q3 2026").check()
     _press(page, "Have them called then")
     _heading(page, "They are offered again on Wednesday 1 July 2026")
     page.get_by_role("link", name="All your leads").click()
@@ -251,21 +257,25 @@ def test_a_rep_gives_back_and_passes_on_with_the_keyboard_alone(page: Page, sqli
     for key in ("Tab", "Space", "Enter"):
         page.keyboard.press(key)
     _heading(page, "Ana is asked now")
-    page.goto(sqlite_world.path("erik", "later"))
+    page.goto(sqlite_world.path("erik", "call_back_later"))
     _heading(page, "This lead was passed on already")
 
 
 def test_the_pages_of_reps_are_read_in_the_dark_too(page: Page, sqlite_world: World) -> None:
     page.emulate_media(color_scheme="dark")
     offer = sqlite_world.custodian("dana")[1]
-    desk = sqlite_world.path("dana", "desk")
-    ways = ("accept", "reject", "reassign", "later")
-    for path in (desk, f"{desk}/{offer}", *(sqlite_world.path("dana", way) for way in ways)):
+    workspace_path = sqlite_world.path("dana", "workspace")
+    actions = ("accept", "reject", "reassign", "call_back_later")
+    for path in (
+        workspace_path,
+        f"{workspace_path}/{offer}",
+        *(sqlite_world.path("dana", action) for action in actions),
+    ):
         page.goto(path)
         _fits(page)
 
 
-def test_a_brief_that_tells_all_there_is_to_tell_fits_one_page_and_any_screen(
+def test_a_brief_with_everything_there_is_to_show_fits_one_page_and_any_screen(
     browser: Browser, sqlite_db: Database, tmp_path: Path
 ) -> None:
     briefed(sqlite_db, tmp_path)

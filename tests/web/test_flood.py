@@ -17,25 +17,35 @@ from fastapi import FastAPI
 
 from nurture.journey.intake.api import tokens as api_tokens
 from nurture.web.app import create_app
-from nurture.web.auth import ALLOWANCES, EVENTS, INBOUND, LEADS, MAILS, OPT_OUTS, PAGES, PROGRAMS, SIGNALS
-from nurture.web.server import serving
-from tests.doubles.events import Signer
+from nurture.web.auth import (
+    ALLOWANCES,
+    API_CALLS,
+    EVENTS,
+    INBOUND,
+    INBOUND_MAIL,
+    LEADS,
+    OPT_OUTS,
+    PAGES,
+    SIGNALS,
+)
+from nurture.web.server import serve_in_thread
+from tests.doubles.sendgrid_events import Signer
 from tests.web.world import NOW, ONE_CLICK, World
 
 SIGNER = Signer()
-STOPS = b"List-Unsubscribe=One-Click"
-Held = tuple[str, str, bytes]
+ONE_CLICK_BODY = b"List-Unsubscribe=One-Click"
+HeldRequest = tuple[str, str, bytes]
 """A path, further lines of the head, and the part of a body that comes."""
 
 
 def _app(world: World, *, keys: Sequence[str] = (), **allowances: Any) -> FastAPI:
     return create_app(
-        world.house, world.clock, event_keys=keys, inbound_keys=keys, allowances={**ALLOWANCES, **allowances}
+        world.ctx, world.clock, event_keys=keys, inbound_keys=keys, allowances={**ALLOWANCES, **allowances}
     )
 
 
 @contextmanager
-def holding(port: int, held: Sequence[Held]) -> Iterator[list[socket.socket]]:
+def holding(port: int, held: Sequence[HeldRequest]) -> Iterator[list[socket.socket]]:
     """Keep requests open whose bodies never end."""
     with ExitStack() as stack:
         sockets = []
@@ -61,13 +71,13 @@ def _stop(port: int, path: str) -> int:
 
 def _status(one: socket.socket) -> bytes:
     """Read the status of an answer; b"" where the connection ends without."""
-    said = b""
+    received = b""
     try:
-        while b"\r\n\r\n" not in said and (part := one.recv(4096)):
-            said += part
+        while b"\r\n\r\n" not in received and (part := one.recv(4096)):
+            received += part
     except ConnectionError:
         pass
-    return said[9:12]
+    return received[9:12]
 
 
 def _push(one: socket.socket, size: int) -> None:
@@ -80,7 +90,7 @@ def _push(one: socket.socket, size: int) -> None:
 
 def test_an_opt_out_is_taken_at_once_while_strangers_hold_unfinished_bodies(world: World) -> None:
     held = [(EVENTS, _length(2_097_152), b"x" * 2_097_151)] * 32 + [("/u/x", _length(60), b"y" * 20)]
-    with serving(_app(world), "127.0.0.1", 0) as port, holding(port, held):
+    with serve_in_thread(_app(world), "127.0.0.1", 0) as port, holding(port, held):
         assert _stop(port, world.path("mia", "unsubscribe")) == 200
     assert world.value("SELECT count(*) FROM suppression") == 1
 
@@ -94,7 +104,7 @@ def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: Wo
     body = b"%x\r\n%b\r\n" % (len(part), part) if "chunked" in lines else part
     good = b"[]"
     with (
-        serving(_app(world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
+        serve_in_thread(_app(world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
         holding(port, [(EVENTS, lines, body)] * 32) as held,
     ):
         assert _stop(port, world.path("mia", "unsubscribe")) == 200
@@ -106,10 +116,10 @@ def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: Wo
 
 
 def test_unfinished_opt_outs_make_room_for_others(sqlite_world: World) -> None:
-    few = replace(ALLOWANCES[OPT_OUTS], bodies=8, address_bodies=4)
+    few = replace(ALLOWANCES[OPT_OUTS], max_bodies=8, max_bodies_per_address=4)
     path = sqlite_world.path("mia", "unsubscribe")
     with (
-        serving(_app(sqlite_world, **{OPT_OUTS: few}), "127.0.0.1", 0) as port,
+        serve_in_thread(_app(sqlite_world, **{OPT_OUTS: few}), "127.0.0.1", 0) as port,
         holding(port, [(path, _length(60), b"y" * 20)] * 5) as held,
     ):
         assert _status(held[0]) == b"503"
@@ -138,7 +148,7 @@ def test_who_shows_no_proof_is_refused_before_the_body_comes(
     sqlite_world: World, path: str, lines: str, status: bytes, body: str
 ) -> None:
     with (
-        serving(_app(sqlite_world), "127.0.0.1", 0) as port,
+        serve_in_thread(_app(sqlite_world), "127.0.0.1", 0) as port,
         holding(port, [(path, lines + body, b"")]) as (one,),
     ):
         assert _status(one) == status
@@ -147,16 +157,16 @@ def test_who_shows_no_proof_is_refused_before_the_body_comes(
 @pytest.mark.parametrize("path", [EVENTS, INBOUND])
 def test_without_a_signature_that_may_be_true_nothing_is_read(sqlite_world: World, path: str) -> None:
     with (
-        serving(_app(sqlite_world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
+        serve_in_thread(_app(sqlite_world, keys=[SIGNER.public]), "127.0.0.1", 0) as port,
         holding(port, [(path, _length(2_000), b"x" * 100)]) as (one,),
     ):
         assert _status(one) == b"401"
 
 
-def test_a_slow_body_is_hung_up_on_whatever_it_is_for(sqlite_world: World) -> None:
+def test_a_slow_body_is_disconnected_whatever_it_is_for(sqlite_world: World) -> None:
     world = sqlite_world
-    token = api_tokens.create(world.house, "site", ["signals:write"], NOW)
-    hasty = {name: replace(one, seconds=0.2) for name, one in ALLOWANCES.items()}
+    token = api_tokens.create_token(world.ctx, "site", ["signals:write"], NOW)
+    hasty = {name: replace(one, body_timeout=0.2) for name, one in ALLOWANCES.items()}
     known = f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
     held = [
         (world.path("mia", "unsubscribe"), _length(60), b"y"),
@@ -165,7 +175,7 @@ def test_a_slow_body_is_hung_up_on_whatever_it_is_for(sqlite_world: World) -> No
         (SIGNALS, known + _length(2_000), b"y"),
     ]
     app = _app(world, keys=[SIGNER.public], **hasty)
-    with serving(app, "127.0.0.1", 0, head_seconds=0.2) as port, holding(port, held) as sockets:
+    with serve_in_thread(app, "127.0.0.1", 0, header_timeout=0.2) as port, holding(port, held) as sockets:
         for one in sockets:
             assert _status(one) == b"408"
             while one.recv(4096):  # what is left of the body gets its time too
@@ -175,7 +185,10 @@ def test_a_slow_body_is_hung_up_on_whatever_it_is_for(sqlite_world: World) -> No
 def test_connections_that_are_only_held_make_room_for_whoever_comes(sqlite_world: World) -> None:
     path = sqlite_world.path("mia", "unsubscribe")
     held = [(path, _length(60), b"y")] * 20 + [("/u/x", "", b"")] * 20
-    with serving(_app(sqlite_world), "127.0.0.1", 0, most=24) as port, ExitStack() as stack:
+    with (
+        serve_in_thread(_app(sqlite_world), "127.0.0.1", 0, max_connections=24) as port,
+        ExitStack() as stack,
+    ):
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(20)]
         stack.enter_context(holding(port, held))
         assert _stop(port, path) == 200
@@ -184,37 +197,45 @@ def test_connections_that_are_only_held_make_room_for_whoever_comes(sqlite_world
 
 def test_behind_a_trusted_proxy_each_client_has_its_own_share(sqlite_world: World) -> None:
     world = sqlite_world
-    few = replace(ALLOWANCES[OPT_OUTS], bodies=8, address_bodies=4)
+    few = replace(ALLOWANCES[OPT_OUTS], max_bodies=8, max_bodies_per_address=4)
     path = world.path("mia", "unsubscribe")
     strangers = [(path, f"X-Forwarded-For: 2001:db8::{number}\r\n{_length(60)}", b"y") for number in range(8)]
-    other = (path, f"X-Forwarded-For: 203.0.113.7\r\n{_length(len(STOPS))}", STOPS[:-1])
+    other = (path, f"X-Forwarded-For: 203.0.113.7\r\n{_length(len(ONE_CLICK_BODY))}", ONE_CLICK_BODY[:-1])
     app = _app(world, **{OPT_OUTS: few})
-    with serving(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port, holding(port, [other]) as (reader,):
+    with (
+        serve_in_thread(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port,
+        holding(port, [other]) as (reader,),
+    ):
         with holding(port, strangers) as held:
             assert _status(held[0]) == b"503"  # they all are one network
-        reader.sendall(STOPS[-1:])
+        reader.sendall(ONE_CLICK_BODY[-1:])
         assert _status(reader) == b"200"
 
 
 def test_pipelined_and_later_requests_of_a_connection_are_answered_in_turn(sqlite_world: World) -> None:
     path = sqlite_world.path("mia", "unsubscribe").encode()
     form = b"Content-Type: application/x-www-form-urlencoded\r\n"
-    stop = b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (path, form, len(STOPS), STOPS)
+    stop = b"POST %b HTTP/1.1\r\nHost: x\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        path,
+        form,
+        len(ONE_CLICK_BODY),
+        ONE_CLICK_BODY,
+    )
     unknown = stop.replace(path, b"/u/unknown")
-    with serving(_app(sqlite_world), "127.0.0.1", 0) as port:
+    with serve_in_thread(_app(sqlite_world), "127.0.0.1", 0) as port:
         with socket.create_connection(("127.0.0.1", port), 30) as one:
             one.sendall(unknown + stop + unknown + stop)
-            said = b""
-            while said.count(b"HTTP/1.1 ") < 4 or said.count(b"You are unsubscribed") < 2:
+            received = b""
+            while received.count(b"HTTP/1.1 ") < 4 or received.count(b"You are unsubscribed") < 2:
                 part = one.recv(65_536)
-                assert part, said
-                said += part
-        assert re.findall(rb"HTTP/1.1 (\d+)", said) == [b"404", b"200"] * 2
+                assert part, received
+                received += part
+        assert re.findall(rb"HTTP/1.1 (\d+)", received) == [b"404", b"200"] * 2
 
 
-def test_what_comes_after_an_answer_is_passed_over_within_bounds(sqlite_world: World) -> None:
+def test_what_comes_after_an_answer_is_discarded_within_bounds(sqlite_world: World) -> None:
     with (
-        serving(_app(sqlite_world), "127.0.0.1", 0) as port,
+        serve_in_thread(_app(sqlite_world), "127.0.0.1", 0) as port,
         holding(port, [(EVENTS, _length(2_000_000), b"")]) as (one,),
     ):
         assert _status(one) == b"503"
@@ -222,10 +243,10 @@ def test_what_comes_after_an_answer_is_passed_over_within_bounds(sqlite_world: W
             _push(one, 2_000_000)
 
 
-def test_who_asks_too_often_is_told_when_to_come_again_and_may_still_opt_out(sqlite_world: World) -> None:
+def test_who_asks_too_often_gets_a_retry_after_and_may_still_opt_out(sqlite_world: World) -> None:
     world = sqlite_world
-    slow = {name: replace(ALLOWANCES[name], per_second=0.001, burst=3) for name in (PAGES, MAILS)}
-    with serving(_app(world, **slow), "127.0.0.1", 0) as port:
+    slow = {name: replace(ALLOWANCES[name], per_second=0.001, burst=3) for name in (PAGES, INBOUND_MAIL)}
+    with serve_in_thread(_app(world, **slow), "127.0.0.1", 0) as port:
         url = f"http://127.0.0.1:{port}"
         statuses = [httpx.get(f"{url}{world.path('dana', 'accept')}").status_code for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
@@ -239,17 +260,17 @@ def test_who_asks_too_often_is_told_when_to_come_again_and_may_still_opt_out(sql
         assert httpx.get(f"{url}/health").status_code == 200
 
 
-def test_a_token_that_asks_too_often_is_told_so_and_others_are_not(sqlite_world: World) -> None:
+def test_a_token_that_asks_too_often_is_refused_and_others_are_not(sqlite_world: World) -> None:
     world = sqlite_world
-    app = _app(world, **{PROGRAMS: replace(ALLOWANCES[PROGRAMS], per_second=0.001, burst=2)})
-    tokens = [api_tokens.create(world.house, name, ["signals:write"], NOW) for name in ("one", "two")]
+    app = _app(world, **{API_CALLS: replace(ALLOWANCES[API_CALLS], per_second=0.001, burst=2)})
+    tokens = [api_tokens.create_token(world.ctx, name, ["signals:write"], NOW) for name in ("one", "two")]
     item = {"lead": {"id": world.ids["mia"]}, "kind": "visited", "occurred_at": NOW.isoformat()}
 
     def post(token: str, client: int) -> httpx.Response:
         headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": f"203.0.113.{client}"}
         return httpx.post(f"http://127.0.0.1:{port}{SIGNALS}", json={"signals": [item]}, headers=headers)
 
-    with serving(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port:
+    with serve_in_thread(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port:
         assert [post(tokens[0], client).status_code for client in range(3)] == [202, 202, 429]
         assert 0 < int(post(tokens[0], 4).headers["retry-after"]) <= 1_000
         assert [post(tokens[1], client).status_code for client in (5, 5, 5)] == [202, 202, 429]

@@ -15,13 +15,16 @@ from fastapi import FastAPI, Request
 
 from nurture.errors import Misconfigured
 from nurture.web.app import create_app
-from nurture.web.server import serve, serving
+from nurture.web.server import serve, serve_in_thread
 from tests.web.world import World
 
 
 def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite_world: World) -> None:
-    app = create_app(sqlite_world.house, sqlite_world.clock)
-    with serving(app, "127.0.0.1", 0) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    app = create_app(sqlite_world.ctx, sqlite_world.clock)
+    with (
+        serve_in_thread(app, "127.0.0.1", 0) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
+    ):
         assert client.get("/healthz").json() == {"status": "ok", "database": "ok"}
         answer = client.get(sqlite_world.path("mia", "unsubscribe"))
         assert answer.status_code == 200
@@ -32,9 +35,9 @@ def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite
 
 
 def test_who_does_not_end_the_head_of_a_request_is_hung_up_on_and_others_are_not(sqlite_world: World) -> None:
-    app = create_app(sqlite_world.house, sqlite_world.clock)
+    app = create_app(sqlite_world.ctx, sqlite_world.clock)
     ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
-    with serving(app, "127.0.0.1", 0, head_seconds=1) as port, ExitStack() as opened:
+    with serve_in_thread(app, "127.0.0.1", 0, header_timeout=1) as port, ExitStack() as opened:
         nothing, begun, other = (
             opened.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(3)
         )
@@ -51,7 +54,7 @@ def test_who_does_not_end_the_head_of_a_request_is_hung_up_on_and_others_are_not
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, number: int) -> None:
-    app = create_app(sqlite_world.house, sqlite_world.clock)
+    app = create_app(sqlite_world.ctx, sqlite_world.clock)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     answers = []
@@ -70,19 +73,19 @@ def test_a_signal_ends_the_server_and_the_process_goes_on(sqlite_world: World, n
     assert signal.getsignal(number) is before
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(sqlite_world: World) -> None:
-    app = create_app(sqlite_world.house, sqlite_world.clock)
+def test_a_port_that_is_taken_is_named_with_a_remedy(sqlite_world: World) -> None:
+    app = create_app(sqlite_world.ctx, sqlite_world.clock)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with (
             pytest.raises(Misconfigured, match=f"port {port}.*NURTURE_WEB_PORT"),
-            serving(app, "127.0.0.1", port),
+            serve_in_thread(app, "127.0.0.1", port),
         ):
             pass
 
 
 @pytest.mark.parametrize(
-    ("trusted", "said", "seen"),
+    ("trusted", "forwarded_for", "seen"),
     [
         (("127.0.0.1",), "203.0.113.7", ("203.0.113.7", "https")),
         (("127.0.0.0/8",), "198.51.100.9, 203.0.113.7", ("203.0.113.7", "https")),
@@ -92,7 +95,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(sqlite_world: World) -> 
     ],
 )
 def test_what_a_proxy_forwards_is_believed_from_trusted_ones_only(
-    trusted: tuple[str, ...], said: str, seen: tuple[str, str]
+    trusted: tuple[str, ...], forwarded_for: str, seen: tuple[str, str]
 ) -> None:
     app = FastAPI()
 
@@ -100,8 +103,9 @@ def test_what_a_proxy_forwards_is_believed_from_trusted_ones_only(
     def who(request: Request) -> list[str | None]:
         return [request.client.host if request.client else None, request.url.scheme]
 
-    with serving(app, "127.0.0.1", 0, trusted=trusted) as port:
+    with serve_in_thread(app, "127.0.0.1", 0, trusted=trusted) as port:
         answer = httpx.get(
-            f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": said, "X-Forwarded-Proto": "https"}
+            f"http://127.0.0.1:{port}/",
+            headers={"X-Forwarded-For": forwarded_for, "X-Forwarded-Proto": "https"},
         )
     assert tuple(answer.json()) == seen

@@ -27,7 +27,7 @@ a_few = settings(max_examples=80, deadline=None, derandomize=True)
 
 @pytest.mark.parametrize(("who", "purpose"), HELD)
 def test_a_token_opens_the_pages_of_its_own_purpose_only(world: World, who: str, purpose: str) -> None:
-    before = world.everything()
+    before = world.all_rows()
     nobody = world.client.get("/a/AAAAAAAAAAAAAAAAAAAAAA")
     for other, letter in PURPOSES.items():
         if other == purpose:
@@ -35,7 +35,7 @@ def test_a_token_opens_the_pages_of_its_own_purpose_only(world: World, who: str,
         path = f"/{letter}/{world.token(who, purpose)}"
         for page in (world.client.get(path), world.client.post(path, data=ALL_FIELDS)):
             assert (page.status_code, page.content) == (404, nobody.content)
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_a_token_acts_on_its_own_lead_only(world: World) -> None:
@@ -52,7 +52,7 @@ def test_a_token_acts_on_its_own_lead_only(world: World) -> None:
 
 
 def test_a_damaged_token_is_as_good_as_none(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     nobody = world.client.get("/u/AAAAAAAAAAAAAAAAAAAAAA")
     for (who, purpose), letter in product(HELD, PURPOSES.values()):
         token = world.token(who, purpose)
@@ -68,11 +68,11 @@ def test_a_damaged_token_is_as_good_as_none(world: World) -> None:
             path = f"/{letter}/{damaged}"
             for page in (world.client.get(path), world.client.post(path, data=ALL_FIELDS)):
                 assert (page.status_code, page.content) == (404, nobody.content), path
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_the_database_keeps_no_token(sqlite_world: World) -> None:
-    kept = repr(sqlite_world.everything())
+    kept = repr(sqlite_world.all_rows())
     for who, purpose in HELD:
         assert sqlite_world.token(who, purpose) not in kept
 
@@ -96,12 +96,12 @@ def test_no_page_repeats_its_token(sqlite_world: World) -> None:
 def test_garbage_for_a_token_never_fails_and_never_acts(
     sqlite_world: World, letter: str, token: str | bytes, method: str
 ) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     path = f"/{letter}/{quote(token, safe='')}"
     page = sqlite_world.client.request(method, path, data=ALL_FIELDS if method == "POST" else None)
     assert page.status_code in (404, 405)
     assert "set-cookie" not in page.headers
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 _names = st.sampled_from(["answer", "reason", "decides_on", "List-Unsubscribe"]) | st.text(max_size=12)
@@ -154,7 +154,7 @@ _parts = st.lists(
 def test_garbage_for_a_form_never_fails_and_never_acts(
     sqlite_world: World, held: tuple[str, str], body: bytes, kind: str
 ) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     page = sqlite_world.client.post(sqlite_world.path(*held), content=body, headers={"Content-Type": kind})
     assert page.status_code in (400, 422)
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before

@@ -1,4 +1,4 @@
-"""A house whose mail has just gone out, and a browser in front of its pages."""
+"""An installation whose mail has just gone out, and a browser in front of its pages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.journey.handoff import workspace_links
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.web.app import create_app
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it would rather have httpx's successor, which is not out
@@ -35,7 +35,7 @@ ONE_CLICK: Final = {"List-Unsubscribe": "One-Click"}
 class World:
     """Two leads on offer, *dana* and *erik*, and two on a track, *mia* and *noor*, each with their mail."""
 
-    house: House
+    ctx: AppContext
     clock: VirtualClock
     client: TestClient
     ids: Mapping[str, int]
@@ -49,11 +49,11 @@ class World:
         return self.path(who, purpose).rpartition("/")[2]
 
     def value(self, sql: str, **values: Any) -> Any:
-        with self.house.database.read() as connection:
+        with self.ctx.database.read() as connection:
             return connection.execute(text(sql), values).scalar()
 
     def custodian(self, who: str) -> tuple[str, str]:
-        with self.house.database.read() as connection:
+        with self.ctx.database.read() as connection:
             row = connection.execute(
                 text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": self.ids[who]}
             ).one()
@@ -61,11 +61,11 @@ class World:
 
     def close(self) -> None:
         """Let nobody write any more: the next world may lie in the same place."""
-        self.client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+        self.client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
 
-    def everything(self) -> dict[str, list[Any]]:
+    def all_rows(self) -> dict[str, list[Any]]:
         """Return every row of every table."""
-        with self.house.database.read() as connection:
+        with self.ctx.database.read() as connection:
             return {
                 name: sorted(map(repr, connection.execute(select(table))))
                 for name, table in core.metadata.tables.items()
@@ -73,69 +73,69 @@ class World:
 
 
 def open_world(db: Database, tmp_path: Path) -> World:
-    rules = tiny_rules()
+    rules = sample_rules()
     for track, topic in TOPICS.items():
         rules[f"tracks/{track}/track.yaml"] += f"topic: {topic}\n"
-    house = make_house(db, tmp_path, rules=rules)
-    house.base_url = BASE
-    house.spool = tmp_path / "spool"
+    ctx = make_context(db, tmp_path, rules=rules)
+    ctx.base_url = BASE
+    ctx.spool = tmp_path / "spool"
     ids = {
         "dana": add_lead(
-            house,
+            ctx,
             email="dana@people.example",
             full_name="Dana Miller",
             demo_requested=True,
             company="Acme & Sons <Ltd>",
         ),
-        "erik": add_lead(house, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
-        "mia": add_lead(house, email="mia@people.example", title="Head of planning"),
-        "noor": add_lead(house, email="noor@people.example", title="Head of stock"),
+        "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
+        "mia": add_lead(ctx, email="mia@people.example", title="Head of planning"),
+        "noor": add_lead(ctx, email="noor@people.example", title="Head of stock"),
     }
-    tick_at(house, START, START + timedelta(hours=2), START + timedelta(hours=3))
-    paths = _paths(tmp_path / "mailbox", ids)
+    run_at(ctx, START, START + timedelta(hours=2), START + timedelta(hours=3))
+    paths = _paths(tmp_path / "maildir", ids)
     for who, rep in (("dana", "ana"), ("erik", "ben")):
-        paths[who]["desk"] = f"/{workspace_links.PATH}/{workspace_links.create(house, rep, START).token}"
-    return _visited(house, ids, paths)
+        paths[who]["workspace"] = f"/{workspace_links.PATH}/{workspace_links.create(ctx, rep, START).token}"
+    return _open_client(ctx, ids, paths)
 
 
-def moved_to(world: World, db: Database) -> World:
+def copy_world(world: World, db: Database) -> World:
     """Return the same world in *db*, a copy of its database."""
-    house = House(
-        db, world.house.provider, base_url=BASE, rulebooks=world.house.rulebooks, spool=world.house.spool
+    ctx = AppContext(
+        db, world.ctx.provider, base_url=BASE, definitions=world.ctx.definitions, spool=world.ctx.spool
     )
-    return _visited(house, world.ids, world.paths)
+    return _open_client(ctx, world.ids, world.paths)
 
 
-def _visited(house: House, ids: Mapping[str, int], paths: Mapping[str, Mapping[str, str]]) -> World:
+def _open_client(ctx: AppContext, ids: Mapping[str, int], paths: Mapping[str, Mapping[str, str]]) -> World:
     clock = VirtualClock(NOW)
-    client = TestClient(create_app(house, clock), base_url=BASE, raise_server_exceptions=False)
-    return World(house, clock, client, ids, paths)
+    client = TestClient(create_app(ctx, clock), base_url=BASE, raise_server_exceptions=False)
+    return World(ctx, clock, client, ids, paths)
 
 
-def _paths(mailbox: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
+def _paths(maildir: Path, ids: Mapping[str, int]) -> dict[str, dict[str, str]]:
     """Read the links out of the mails themselves."""
-    names = {"a": "accept", "r": "reject", "g": "reassign", "l": "later"} | {
+    names = {"a": "accept", "r": "reject", "g": "reassign", "l": "call_back_later"} | {
         "u": "unsubscribe",
         "c": "click",
         "p": "preferences",
     }
     found: dict[str, dict[str, str]] = {who: {} for who in ids}
-    for file in (mailbox / "new").iterdir():
+    for file in (maildir / "new").iterdir():
         mail = message_from_bytes(file.read_bytes(), policy=policy.default)
         body = mail.get_body(("plain",))
         assert body is not None
-        said = f"{mail['List-Unsubscribe']} {body.get_content()}"
+        content = f"{mail['List-Unsubscribe']} {body.get_content()}"
         who = next(
             who
             for who, name in (("dana", "Dana"), ("erik", "Erik"), ("mia", "mia@"), ("noor", "noor@"))
-            if name in f"{mail['To']} {said}"
+            if name in f"{mail['To']} {content}"
         )
-        for letter, token in re.findall(rf"{BASE}/([arglucp])/([\w-]+)", said):
+        for letter, token in re.findall(rf"{BASE}/([arglucp])/([\w-]+)", content):
             found[who][names[letter]] = f"/{letter}/{token}"
     return found
 
 
-def later(world: World, **span: float) -> datetime:
+def advance_clock(world: World, **span: float) -> datetime:
     """Let time pass for the pages."""
     world.clock.advance_to(world.clock.now() + timedelta(**span))
     return world.clock.now()

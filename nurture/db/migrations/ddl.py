@@ -13,13 +13,14 @@ from sqlalchemy.schema import SchemaItem
 from nurture.db.types import Id, Json, UtcDateTime
 
 
-def table(name: str, *parts: SchemaItem | Iterable[SchemaItem], ids_leap: bool = False) -> None:
+def table(name: str, *parts: SchemaItem | Iterable[SchemaItem], never_reuse_ids: bool = False) -> None:
     """Create a table of columns, groups of columns, and constraints.
 
-    *ids_leap*: other systems know its rows by their ids, so a restore must be able to move the next id on.
+    *never_reuse_ids*: other systems know its rows by their ids, so a restore must be able to
+    move the next id on.
     """
     groups = [(part,) if isinstance(part, SchemaItem) else part for part in parts]
-    op.create_table(name, *(item for group in groups for item in group), sqlite_autoincrement=ids_leap)
+    op.create_table(name, *(item for group in groups for item in group), sqlite_autoincrement=never_reuse_ids)
 
 
 def index(table: str, name: str, *columns: str, where: str | None = None, unique: bool = False) -> None:
@@ -62,35 +63,44 @@ number = partial(_columns, sa.Float)
 flag = partial(_columns, sa.Boolean)
 day = partial(_columns, sa.Date)
 blob = partial(_columns, sa.LargeBinary)
-moment = partial(_columns, UtcDateTime)
+timestamp = partial(_columns, UtcDateTime)
 json = partial(_columns, Json)
 
 
 def append_only(table: str, reason: str, *, erasable: Sequence[str] = ()) -> None:
     """Refuse every change of the rows of *table*, but that *erasable* columns lose their words."""
-    said = f"{table} is append-only: {reason}"
-    kept = "UPDATE"
+    message = f"{table} is append-only: {reason}"
+    update_operation = "UPDATE"
     if erasable:
-        found = [one["name"] for one in sa.inspect(op.get_bind()).get_columns(table)]
-        kept += f" OF {', '.join(name for name in found if name not in erasable)}"
-        filled = " OR ".join(f"coalesce(CAST(NEW.{name} AS text), '') <> ''" for name in erasable)
-        refuse(f"{table}_refuses_words", f"UPDATE OF {', '.join(erasable)} ON {table}", said, when=filled)
+        columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
+        update_operation += f" OF {', '.join(name for name in columns if name not in erasable)}"
+        has_text = " OR ".join(f"coalesce(CAST(NEW.{name} AS text), '') <> ''" for name in erasable)
+        reject_changes(
+            f"{table}_no_text_change", f"UPDATE OF {', '.join(erasable)} ON {table}", message, when=has_text
+        )
     if op.get_context().dialect.name == "sqlite":
-        refuse(f"{table}_refuses_update", f"{kept} ON {table}", said)
-        refuse(f"{table}_refuses_delete", f"DELETE ON {table}", said)
+        reject_changes(f"{table}_no_update", f"{update_operation} ON {table}", message)
+        reject_changes(f"{table}_no_delete", f"DELETE ON {table}", message)
     else:
-        refuse(f"{table}_refuses", f"DELETE OR TRUNCATE OR {kept} ON {table}", said)
+        reject_changes(
+            f"{table}_append_only", f"DELETE OR TRUNCATE OR {update_operation} ON {table}", message
+        )
 
 
-def refuse(name: str, act: str, said: str, *, when: str | None = None) -> None:
-    """Create a trigger that answers *act* with *said*: for each row for which *when* holds, or at all."""
+def reject_changes(name: str, operation: str, message: str, *, when: str | None = None) -> None:
+    """Create a trigger that answers *operation* with *message*.
+
+    It runs for each row for which *when* holds, or for the statement.
+    """
     if op.get_context().dialect.name == "sqlite":
         condition = f" WHEN {when}" if when else ""
-        op.execute(f"CREATE TRIGGER {name} BEFORE {act}{condition} BEGIN SELECT RAISE(ABORT, '{said}'); END")
+        op.execute(
+            f"CREATE TRIGGER {name} BEFORE {operation}{condition} BEGIN SELECT RAISE(ABORT, '{message}'); END"
+        )
         return
     op.execute(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN RAISE EXCEPTION '{said}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+        f"$$ BEGIN RAISE EXCEPTION '{message}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
     )
     rows = f"FOR EACH ROW WHEN ({when})" if when else "FOR EACH STATEMENT"
-    op.execute(f"CREATE TRIGGER {name} BEFORE {act} {rows} EXECUTE FUNCTION {name}()")
+    op.execute(f"CREATE TRIGGER {name} BEFORE {operation} {rows} EXECUTE FUNCTION {name}()")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from sqlalchemy import CheckConstraint, Column, Index, MetaData, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from nurture.db.types import Id, Json, UtcDateTime, generated_id, key_to
+from nurture.db.types import Id, Json, UtcDateTime, generated_id, shared_primary_key
 
 SQLModel.metadata = MetaData(
     naming_convention={
@@ -22,17 +22,17 @@ SQLModel.metadata = MetaData(
 metadata = SQLModel.metadata
 
 
-def where(clause: str) -> dict[str, Any]:
+def index_where(clause: str) -> dict[str, Any]:
     """Limit an index to the rows for which *clause* holds, on both databases."""
     return {"sqlite_where": text(clause), "postgresql_where": text(clause)}
 
 
-def moment(*, null: bool = False) -> Any:
+def timestamp(*, null: bool = False) -> Any:
     """Return a column of moments in UTC."""
     return Field(default=None if null else ..., sa_type=UtcDateTime, nullable=null)
 
 
-IDS_LEAP: dict[str, Any] = {"sqlite_autoincrement": True}
+NEVER_REUSE_IDS: dict[str, Any] = {"sqlite_autoincrement": True}
 """Of tables whose ids other systems know: a restore moves the next id on, beyond those that were lost."""
 
 
@@ -41,52 +41,53 @@ class Address(SQLModel, table=True):
 
     id: int | None = generated_id()
     email: str
-    normal: str = Field(unique=True)
+    normalized: str = Field(unique=True)
 
 
 class Lead(SQLModel, table=True):
     """What is known about a lead.
 
     *engagement* and its fellows are the sums of the policy's half-lives at *engagement_at*, under the points
-    that *scored_under* names: null for a lead that never did a thing, "" to have it reckoned again.
-    *pace_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called that day.
+    that *points_key* names: null for a lead that never did a thing, "" to have it reckoned again.
+    *touch_interval_days*: it asked for one touch at most in so many days. *call_on*: it asked to be called
+    that day.
     *erased_at*: the person asked to be erased; nothing is recorded of the lead and nothing moves it any more.
     """
 
     __table_args__: ClassVar[Any] = (
-        Index("ix_lead_scored_under", "scored_under", **where("scored_under is not null")),
-        Index("ix_lead_came", "source", "created_at"),
-        IDS_LEAP,
+        Index("ix_lead_points_key", "points_key", **index_where("points_key is not null")),
+        Index("ix_lead_source_created_at", "source", "created_at"),
+        NEVER_REUSE_IDS,
     )
 
     id: int | None = generated_id()
     address_id: int | None = Field(default=None, sa_type=Id, foreign_key="address.id", unique=True)
     source: str = ""
-    facts: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
+    fields: dict[str, Any] = Field(default_factory=dict, sa_type=Json, nullable=False)
     zone: str = ""
     country: str = ""
-    basis: str | None = None
-    basis_source: str | None = None
-    basis_at: datetime | None = moment(null=True)
+    consent_basis: str | None = None
+    consent_source: str | None = None
+    consent_at: datetime | None = timestamp(null=True)
     engagement: float = 0.0
     engagement_2: float | None = None
     engagement_3: float | None = None
     engagement_4: float | None = None
-    engagement_at: datetime | None = moment(null=True)
-    scored_under: str | None = None
+    engagement_at: datetime | None = timestamp(null=True)
+    points_key: str | None = None
     decides_on: date | None = None
-    decides_stated_at: datetime | None = moment(null=True)
+    decides_stated_at: datetime | None = timestamp(null=True)
     call_on: date | None = None
-    paused_until: datetime | None = moment(null=True)
-    paused_at: datetime | None = moment(null=True)
+    paused_until: datetime | None = timestamp(null=True)
+    paused_at: datetime | None = timestamp(null=True)
     paused_by: str | None = None
-    pace_days: int | None = None
-    evidence_since: datetime | None = moment(null=True)
+    touch_interval_days: int | None = None
+    signals_since: datetime | None = timestamp(null=True)
     readiness: str = ""
-    first_contact_at: datetime = moment()
-    created_at: datetime = moment()
-    updated_at: datetime = moment()
-    erased_at: datetime | None = moment(null=True)
+    first_contact_at: datetime = timestamp()
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+    erased_at: datetime | None = timestamp(null=True)
 
 
 class Identity(SQLModel, table=True):
@@ -105,17 +106,17 @@ class Suppression(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint("scope in ('global', 'topic', 'track')", name="scope"),
-        CheckConstraint("act in ('suppress', 'opt_in')", name="act"),
+        CheckConstraint("action in ('suppress', 'opt_in')", name="action"),
     )
 
     id: int | None = generated_id()
     address_id: int = Field(sa_type=Id, foreign_key="address.id", index=True)
-    act: str = "suppress"
+    action: str = "suppress"
     scope: str = "global"
     ref: str = ""
     source: str
     evidence: str | None = None
-    recorded_at: datetime = moment()
+    recorded_at: datetime = timestamp()
 
 
 class Custody(SQLModel, table=True):
@@ -126,15 +127,15 @@ class Custody(SQLModel, table=True):
         CheckConstraint("(kind = 'closed') = (due_at is null)", name="due"),
         CheckConstraint("ref <> ''", name="ref"),
         CheckConstraint("next_action <> '' or kind = 'closed'", name="next_action"),
-        Index("ix_custody_due", "kind", "due_at", **where("due_at is not null")),
+        Index("ix_custody_due", "kind", "due_at", **index_where("due_at is not null")),
     )
 
-    lead_id: int = key_to("lead.id")
+    lead_id: int = shared_primary_key("lead.id")
     kind: str
     ref: str
-    since: datetime = moment()
+    since: datetime = timestamp()
     next_action: str
-    due_at: datetime | None = moment(null=True)
+    due_at: datetime | None = timestamp(null=True)
     version: int = Field(default=1, sa_type=Id, nullable=False)
 
 
@@ -142,19 +143,19 @@ class Enrollment(SQLModel, table=True):
     """One lead's stay on one track; at most one is open per lead."""
 
     __table_args__: ClassVar[Any] = (
-        Index("uq_enrollment_open", "lead_id", unique=True, **where("ended_at is null")),
-        IDS_LEAP,
+        Index("uq_enrollment_open", "lead_id", unique=True, **index_where("ended_at is null")),
+        NEVER_REUSE_IDS,
     )
 
     id: int | None = generated_id()
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     track: str
-    entered_at: datetime = moment()
+    entered_at: datetime = timestamp()
     step: str
     visit: int = 1
-    anchor_at: datetime = moment()
-    reached_at: datetime = moment()
-    ended_at: datetime | None = moment(null=True)
+    anchor_at: datetime = timestamp()
+    reached_at: datetime = timestamp()
+    ended_at: datetime | None = timestamp(null=True)
     end_reason: str | None = None
 
 
@@ -162,16 +163,16 @@ class Message(SQLModel, table=True):
     """The outbox: one row per mail that was ever intended, unique on `send_key`."""
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("kind in ('touch', 'ask', 'brief', 'sla', 'notice')", name="kind"),
+        CheckConstraint("kind in ('touch', 'question', 'brief', 'sla', 'notice')", name="kind"),
         CheckConstraint(
-            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'in_doubt', 'cancelled', "
+            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'unknown', 'cancelled', "
             "'delivered', 'bounced', 'dropped', 'complained')",
             name="state",
         ),
-        Index("ix_message_waiting", "send_at", **where("state = 'planned'")),
-        Index("ix_message_leased", "lease_until", **where("state in ('claimed', 'sending')")),
-        Index("ix_message_in_doubt", "state_at", **where("state = 'in_doubt'")),
-        Index("ix_message_sender", "sender_domain", "claimed_at", **where("claimed_at is not null")),
+        Index("ix_message_due", "send_at", **index_where("state = 'planned'")),
+        Index("ix_message_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
+        Index("ix_message_unknown", "state_at", **index_where("state = 'unknown'")),
+        Index("ix_message_sender", "sender_domain", "claimed_at", **index_where("claimed_at is not null")),
     )
 
     id: int | None = generated_id()
@@ -186,23 +187,23 @@ class Message(SQLModel, table=True):
     visit: int = 1
     email: str
     rep: str | None = None
-    planned_at: datetime = moment()
-    send_at: datetime = moment()
-    expires_at: datetime = moment()
+    planned_at: datetime = timestamp()
+    send_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
     state: str = "planned"
-    state_at: datetime = moment()
-    accepted_at: datetime | None = moment(null=True)
+    state_at: datetime = timestamp()
+    accepted_at: datetime | None = timestamp(null=True)
     sender_domain: str | None = None
-    claimed_at: datetime | None = moment(null=True)
+    claimed_at: datetime | None = timestamp(null=True)
     lease_token: str | None = None
-    lease_until: datetime | None = moment(null=True)
+    lease_until: datetime | None = timestamp(null=True)
     attempts: int = 0
     provider: str | None = None
-    provider_id: str | None = None
+    provider_message_id: str | None = None
     reason: str | None = None
 
 
-class Brake(SQLModel, table=True):
+class CircuitBreaker(SQLModel, table=True):
     """What keeps mail back: a provider that is down or refuses us, a sender domain whose mail bounces.
 
     The kind `database` is the quarantine of a copy, or of a restored backup: it keeps everything back.
@@ -210,43 +211,46 @@ class Brake(SQLModel, table=True):
     *until* is when it is tried again; without one a person releases it. Released ones are kept as history.
     """
 
+    __tablename__ = "circuit_breaker"
     __table_args__: ClassVar[Any] = (
         CheckConstraint("kind in ('provider', 'domain', 'database')", name="kind"),
-        Index("uq_brake_on", "kind", "name", unique=True, **where("released_at is null")),
+        Index("uq_circuit_breaker_active", "kind", "name", unique=True, **index_where("released_at is null")),
     )
 
     id: int | None = generated_id()
     kind: str
     name: str
     reason: str
-    since: datetime = moment()
-    until: datetime | None = moment(null=True)
-    released_at: datetime | None = moment(null=True)
+    since: datetime = timestamp()
+    until: datetime | None = timestamp(null=True)
+    released_at: datetime | None = timestamp(null=True)
     released_by: str | None = None
 
 
 class Signal(SQLModel, table=True):
     """Something that a lead did; recorded once, by its natural key.
 
-    *judged_under* names the rules of evidence that found the verdict: null where somebody declared it, "" to
-    have it judged.
+    *click_filter_key* names the rules of evidence that found the verdict: null where somebody declared it,
+    "" to have it judged.
     """
 
     __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
-        Index("ix_signal_judged_under", "judged_under", **where("judged_under is not null")),
-        Index("ix_signal_unapplied", "id", **where("applied_at is null")),
+        Index(
+            "ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")
+        ),
+        Index("ix_signal_unapplied", "id", **index_where("applied_at is null")),
     )
 
     id: int | None = generated_id()
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
     kind: str
-    occurred_at: datetime = moment()
-    recorded_at: datetime = moment()
+    occurred_at: datetime = timestamp()
+    recorded_at: datetime = timestamp()
     natural_key: str = Field(unique=True)
     verdict: str = "human"
-    verdict_because: str = ""
-    judged_under: str | None = None
+    verdict_reason: str = ""
+    click_filter_key: str | None = None
     enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
     track: str | None = None
     step: str | None = None
@@ -254,15 +258,15 @@ class Signal(SQLModel, table=True):
     message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
     value: str | None = None
     source: str
-    applied_at: datetime | None = moment(null=True)
+    applied_at: datetime | None = timestamp(null=True)
 
 
 class Offer(SQLModel, table=True):
     """A hand-off to a rep; at most one is open per lead.
 
-    *level* is how far up its ladder it is, *round* how many reps it was offered to since the lead was handed
-    off, *urgency* what it was when offered. `lapsed`: accepted and not followed up; `reassigned`: given to
-    another rep by a person.
+    *escalation_level* is the last step of its escalation that was taken, *round* how many reps it was offered
+    to since the lead was handed off, *priority* its priority when offered. `lapsed`: accepted and not
+    followed up; `reassigned`: given to another rep by a person.
     """
 
     __table_args__: ClassVar[Any] = (
@@ -271,11 +275,13 @@ class Offer(SQLModel, table=True):
             name="state",
         ),
         Index(
-            "ix_offer_in_hand", "rep", **where("state in ('offered', 'accepted') and followed_up_at is null")
+            "ix_offer_held_by_rep",
+            "rep",
+            **index_where("state in ('offered', 'accepted') and followed_up_at is null"),
         ),
-        Index("uq_offer_open", "lead_id", unique=True, **where("state = 'offered'")),
+        Index("uq_offer_open", "lead_id", unique=True, **index_where("state = 'offered'")),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),
-        IDS_LEAP,
+        NEVER_REUSE_IDS,
     )
 
     id: int | None = generated_id()
@@ -283,20 +289,20 @@ class Offer(SQLModel, table=True):
     enrollment_id: int | None = Field(default=None, sa_type=Id, foreign_key="enrollment.id")
     rep: str
     rule: str
-    because: str
-    routed_because: str
+    handoff_reason: str
+    routing_reason: str
     policy_version: int = Field(foreign_key="approval.policy_version")
     state: str = "offered"
-    offered_at: datetime = moment()
-    expires_at: datetime = moment()
-    answered_at: datetime | None = moment(null=True)
+    offered_at: datetime = timestamp()
+    expires_at: datetime = timestamp()
+    answered_at: datetime | None = timestamp(null=True)
     reason: str | None = None
-    level: int = 0
+    escalation_level: int = 0
     round: int = 1
-    urgency: float = 0.0
+    priority: float = 0.0
     hot: bool = False
-    followed_up_at: datetime | None = moment(null=True)
-    followed_how: str | None = None
+    followed_up_at: datetime | None = timestamp(null=True)
+    follow_up_method: str | None = None
 
 
 class Outcome(SQLModel, table=True):
@@ -305,35 +311,35 @@ class Outcome(SQLModel, table=True):
     id: int | None = generated_id()
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     closing: str
-    happened_at: datetime = moment()
+    happened_at: datetime = timestamp()
     amount: float | None = None
     reason: str = ""
     source: str
-    recorded_at: datetime = moment()
+    recorded_at: datetime = timestamp()
 
 
 class Journal(SQLModel, table=True):
-    """Every decision and every change of custodian, with its because. Append-only; holds ids, no names."""
+    """Every decision and every change of custodian, with its reason. Append-only; holds ids, no names."""
 
     __table_args__: ClassVar[Any] = (
         Index("ix_journal_lead_id", "lead_id", "id"),
         Index(
-            "ix_journal_moves",
+            "ix_journal_custody_changes",
             "lead_id",
             "id",
             "custody_from",
             "custody_to",
-            **where("custody_to is not null"),
+            **index_where("custody_to is not null"),
         ),
-        Index("ix_journal_custody", "at", **where("custody_to is not null")),
+        Index("ix_journal_custody_changes_at", "at", **index_where("custody_to is not null")),
     )
 
     id: int | None = generated_id()
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
-    at: datetime = moment()
+    at: datetime = timestamp()
     stage: str
     event: str
-    because: str
+    reason: str
     enrollment_id: int | None = Field(default=None, sa_type=Id)
     track: str | None = None
     track_version: int | None = None
@@ -345,15 +351,17 @@ class Journal(SQLModel, table=True):
     ref: str | None = None
 
 
-class Token(SQLModel, table=True):
+class LinkToken(SQLModel, table=True):
     """What a public link may do: one thing, for one lead. Only the token's SHA-256 is kept."""
+
+    __tablename__ = "link_token"
 
     digest: str = Field(primary_key=True)
     purpose: str
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     message_id: int | None = Field(default=None, sa_type=Id, foreign_key="message.id")
     offer_id: int | None = Field(default=None, sa_type=Id, foreign_key="offer.id")
-    created_at: datetime = moment()
+    created_at: datetime = timestamp()
 
 
 class Publication(SQLModel, table=True):
@@ -367,30 +375,30 @@ class Publication(SQLModel, table=True):
     version: int
     digest: str
     sources: dict[str, str] = Field(sa_column=Column(Json, nullable=False))
-    published_at: datetime = moment()
+    published_at: datetime = timestamp()
 
 
 class Clock(SQLModel, table=True):
     """Whether this database lives in real or in virtual time, the newest time it has seen, and its name.
 
-    *origin* tells its mail from that of another installation that counts its messages alike; it stands in
-    every mail. *salt* is secret and leaves the database never: hashes of personal data are made with it.
-    *generation* grows with all that must not be repeated, and *place* is where the database lives that may
-    send to people: both tell an original from a copy or an older state.
+    *installation_id* tells its mail from that of another installation that counts its messages alike; it
+    stands in every mail. *salt* is secret and leaves the database never: hashes of personal data are made
+    with it. *generation* grows with all that must not be repeated, and *location* is where the database lives
+    that may send to people: both tell an original from a copy or an older state.
     """
 
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("id = 1", name="one"),
+        CheckConstraint("id = 1", name="single_row"),
         CheckConstraint("mode in ('live', 'virtual')", name="mode"),
     )
 
     id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
     mode: str
-    seen_at: datetime = moment()
-    origin: str
+    seen_at: datetime = timestamp()
+    installation_id: str
     salt: str
     generation: int = Field(default=0, sa_type=Id, nullable=False)
-    place: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
+    location: dict[str, Any] | None = Field(default=None, sa_type=Json, nullable=True)
 
 
 class ImportFile(SQLModel, table=True):
@@ -402,8 +410,8 @@ class ImportFile(SQLModel, table=True):
     name: str
     source: str
     digest: str
-    imported_at: datetime = moment()
+    imported_at: datetime = timestamp()
     rows: int
-    new: int
+    created: int
     updated: int
-    bad: int
+    rejected: int

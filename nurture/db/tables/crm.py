@@ -9,8 +9,8 @@ from sqlalchemy import CheckConstraint, Index
 from sqlmodel import Field, SQLModel
 
 from nurture.db.tables import sales
-from nurture.db.tables.core import moment, where
-from nurture.db.types import Id, generated_id, key_to
+from nurture.db.tables.core import index_where, timestamp
+from nurture.db.types import Id, generated_id, shared_primary_key
 
 metadata = sales.metadata
 
@@ -18,34 +18,34 @@ metadata = sales.metadata
 class CrmRecord(SQLModel, table=True):
     """What the CRM is to know of one hand-off: written with the offer, carried there later, once.
 
-    *wanted* is the offer's newest state, *written* the last one that the CRM took; they differ while
-    something waits. *crm* and *crm_id* say where it lies.
+    *target_state* is the offer's newest state, *pushed_state* the last one that the CRM took; they differ
+    while something waits. *crm* and *crm_id* say where it lies.
     """
 
     __tablename__ = "crm_record"
     __table_args__: ClassVar[Any] = (
         CheckConstraint(
-            "state in ('planned', 'claimed', 'sending', 'done', 'in_doubt', 'refused')", name="state"
+            "state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')", name="state"
         ),
         Index("ix_crm_record_lead_id", "lead_id", "id"),
-        Index("ix_crm_record_waiting", "due_at", **where("state = 'planned'")),
-        Index("ix_crm_record_leased", "lease_until", **where("state in ('claimed', 'sending')")),
-        Index("ix_crm_record_unsettled", "state_at", **where("state in ('in_doubt', 'refused')")),
+        Index("ix_crm_record_due", "due_at", **index_where("state = 'planned'")),
+        Index("ix_crm_record_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
+        Index("ix_crm_record_unresolved", "state_at", **index_where("state in ('unknown', 'rejected')")),
     )
 
     id: int | None = generated_id()
     key: str = Field(unique=True)
     offer_id: int = Field(sa_type=Id, foreign_key="offer.id", unique=True)
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id")
-    wanted: str
-    wanted_at: datetime = moment()
-    written: str | None = None
-    written_at: datetime | None = moment(null=True)
+    target_state: str
+    target_set_at: datetime = timestamp()
+    pushed_state: str | None = None
+    pushed_at: datetime | None = timestamp(null=True)
     state: str = "planned"
-    state_at: datetime = moment()
-    due_at: datetime = moment()
+    state_at: datetime = timestamp()
+    due_at: datetime = timestamp()
     lease_token: str | None = None
-    lease_until: datetime | None = moment(null=True)
+    lease_until: datetime | None = timestamp(null=True)
     attempts: int = 0
     crm: str | None = None
     crm_id: str | None = None
@@ -55,21 +55,21 @@ class CrmRecord(SQLModel, table=True):
 class CrmLink(SQLModel, table=True):
     """How a lead stood in a CRM when it was last seen there.
 
-    *owner* is a rep's id, "" for nobody, "?" for somebody whom the policy does not name. *handoff* and
-    *stage* are what the CRM holds in our own fields.
+    *owner* is a rep's id, "" for nobody, "?" for somebody whom the policy does not name. *handoff_key*
+    and *handoff_status* are what the CRM holds in our own fields.
     """
 
     __tablename__ = "crm_link"
 
     crm: str = Field(primary_key=True)
-    lead_id: int = key_to("lead.id", index=True)
+    lead_id: int = shared_primary_key("lead.id", index=True)
     crm_id: str
-    status: str = ""
+    crm_status: str = ""
     owner: str = ""
-    handoff: str = ""
-    stage: str = ""
-    changed_at: datetime = moment()
-    seen_at: datetime = moment()
+    handoff_key: str = ""
+    handoff_status: str = ""
+    changed_at: datetime = timestamp()
+    seen_at: datetime = timestamp()
 
 
 class CrmCursor(SQLModel, table=True):
@@ -79,32 +79,34 @@ class CrmCursor(SQLModel, table=True):
 
     crm: str = Field(primary_key=True)
     cursor: str
-    read_at: datetime = moment()
+    read_at: datetime = timestamp()
 
 
-class OutcomeTold(SQLModel, table=True):
+class OutcomeReport(SQLModel, table=True):
     """An outcome as somebody told it, once by its natural key, and what it did.
 
     *verdict*: `closed` the lead, was the `same` as what was known, `completed` it with an amount, or
-    `contradicts` it; then a person settles it (*settled*: took or kept).
+    be in `conflict` with it; then a person resolves it (*resolution*).
     """
 
-    __tablename__ = "outcome_told"
+    __tablename__ = "outcome_report"
     __table_args__: ClassVar[Any] = (
-        CheckConstraint("verdict in ('closed', 'same', 'completed', 'contradicts')", name="verdict"),
-        CheckConstraint("settled in ('took', 'kept')", name="settled"),
-        Index("ix_outcome_told_open", "id", **where("verdict = 'contradicts' and settled is null")),
+        CheckConstraint("verdict in ('closed', 'same', 'completed', 'conflict')", name="verdict"),
+        CheckConstraint("resolution in ('accepted', 'dismissed')", name="resolution"),
+        Index(
+            "ix_outcome_report_unresolved", "id", **index_where("verdict = 'conflict' and resolution is null")
+        ),
     )
 
     id: int | None = generated_id()
     natural_key: str = Field(unique=True)
     lead_id: int = Field(sa_type=Id, foreign_key="lead.id", index=True)
     closing: str
-    happened_at: datetime = moment()
+    happened_at: datetime = timestamp()
     amount: float | None = None
     reason: str = ""
     source: str
-    told_at: datetime = moment()
+    reported_at: datetime = timestamp()
     verdict: str
-    settled: str | None = None
-    settled_at: datetime | None = moment(null=True)
+    resolution: str | None = None
+    resolved_at: datetime | None = timestamp(null=True)

@@ -8,27 +8,43 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
-from nurture.definitions.conditions import ALWAYS, Scope, read_condition
-from nurture.definitions.destinations import read_place
+from nurture.definitions.conditions import ALWAYS, KnownEmails, read_condition
+from nurture.definitions.destinations import read_destination
 from nurture.definitions.folder import POLICY, Sources
-from nurture.definitions.policy.priority import read_pace
+from nurture.definitions.policy.priority import read_priority
 from nurture.definitions.policy.routing import read_routing
-from nurture.definitions.policy.scoring import asks_fit, read_evidence, read_fit, read_points, rests_on_low
+from nurture.definitions.policy.scoring import (
+    depends_on_low_intent,
+    read_click_filtering,
+    read_fit,
+    read_points,
+)
 from nurture.definitions.policy.sla import read_sla
-from nurture.definitions.policy.team import check_names, listed, read_team
-from nurture.definitions.schema_check import Shape, Wrong, read_shape
+from nurture.definitions.policy.team import check_unique_names, list_items, read_team
+from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import Day, Line, Name, PositiveSpan, Span, read_name
-from nurture.definitions.yaml_reader import Node, Reading, read_yaml
+from nurture.definitions.yaml_reader import Node, ParseContext, read_yaml
 from nurture.domain.lead import Closing
-from nurture.domain.planning.conditions import Condition, Every
+from nurture.domain.planning.conditions import AllOf, Condition
+from nurture.domain.planning.missing_fields import uses_fit
 from nurture.domain.planning.program import Destination, ToClosed
 from nurture.domain.planning.requests import CriterionKind, request_part
-from nurture.domain.policy.policy import Criterion, Enrol, Policy, ReadinessRule, Ready, RejectReason, Resume
+from nurture.domain.policy.policy import (
+    Criterion,
+    Enroll,
+    Policy,
+    ReadinessRule,
+    RejectReason,
+    Resume,
+    ToSales,
+)
 from nurture.domain.scoring.scoring import Points
 
-_NOBODY: Final = RejectReason("expired", "Not answered in time", Resume())
-_THEN: Final = "Write `hand_off`, `enrol`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
-_AFTER_NO: Final = (
+_DEFAULT_EXPIRY: Final = RejectReason("expired", "Not answered in time", Resume())
+_THEN_HINT: Final = (
+    "Write `hand_off`, `enroll`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
+)
+_REJECT_HINT: Final = (
     "Write `resume`, `{track: a-track}`, `{close: lost}`, `{close: discarded}` or `{queue: a-queue}`."
 )
 
@@ -39,19 +55,21 @@ class PolicyShape(Shape):
     approved: Any = Field(examples=["{by: Mara Lindqvist, on: 2026-01-15}"])
     points: Any = Field(examples=["{clicked: 10, replied: 40, half_life: 30 days}"])
     fit: Any = Field(None, examples=["{A: {field: employees, at_least: 200}}"])
-    evidence: Any = Field(None, examples=["{settle: 90 seconds}"])
-    readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enrol}]"])
+    click_filtering: Any = Field(None, examples=["{grace_period: 90 seconds}"])
+    readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enroll}]"])
     hand_off_when: list[Any] = Field(min_length=1, examples=["[{name: replied, when: {did: replied}}]"])
     reps: list[Any] = Field(
         examples=["[{id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}]"]
     )
     managers: Any = Field(None, examples=["[{id: lena, name: Lena Voss, email: lena@example.com}]"])
-    desk: Any = Field(None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"])
-    pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], by: round robin}}"])
+    business_hours: Any = Field(
+        None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"]
+    )
+    pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], rotation: round robin}}"])
     routing: Any = Field(None, examples=["[{name: rest, when: always, to: {pool: everyone}}]"])
-    missing: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
+    missing_fields: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
     sla: Any = Field(None, examples=["{accept: {remind: 2 business hours, take_back: 8 business hours}}"])
-    pace: Any = Field(None, examples=["{hot: [replied], age: 1 day}"])
+    priority: Any = Field(None, examples=["{hot: [replied], aging_interval: 1 day}"])
     accept_within: PositiveSpan = Field(examples=["1 day"])
     follow_up_within: PositiveSpan = Field(examples=["2 days"])
     max_silence: PositiveSpan = Field(examples=["60 days"])
@@ -96,35 +114,37 @@ class ReasonShape(Shape):
 class ExpiryShape(Shape):
     """What stands under `on_expiry:`."""
 
-    label: Line = Field(_NOBODY.label, examples=[_NOBODY.label])
+    label: Line = Field(_DEFAULT_EXPIRY.label, examples=[_DEFAULT_EXPIRY.label])
     then: Any = Field(examples=["resume"])
     cool_off: Span = Field(timedelta(), examples=["7 days"])
 
 
-def read_policy(sources: Sources, steps: Collection[str] | None, reading: Reading) -> Policy | None:
+def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseContext) -> Policy | None:
     """Read the policy; *steps* are the email steps that criteria may name, None where they are not known."""
-    node = read_yaml(POLICY, sources[POLICY], reading)
+    node = read_yaml(POLICY, sources[POLICY], context)
     if node is None:
         return None
-    shape = read_shape(PolicyShape, node, reading, "the policy")
-    approved = _part(ApprovedShape, node, "approved", reading)
-    scope = Scope(None if steps is None else {step: step for step in steps})
-    readiness = _readiness(node.part("readiness"), reading)
-    criteria = _criteria(node.part("hand_off_when"), scope, reading)
-    reasons = _reasons(node.part("reject_reasons"), reading)
-    fit = read_fit(node.part("fit"), reading)
+    shape = read_shape(PolicyShape, node, context, "the policy")
+    approved = _part(ApprovedShape, node, "approved", context)
+    known_emails = KnownEmails(None if steps is None else {step: step for step in steps})
+    readiness = _readiness(node.part("readiness"), context)
+    criteria = _criteria(node.part("hand_off_when"), known_emails, context)
+    reasons = _reasons(node.part("reject_reasons"), context)
+    fit = read_fit(node.part("fit"), context)
     if not fit:
-        _check_no_fit_asked(node, readiness, criteria, reading)
-    points = read_points(node.part("points"), reading)
-    _check_intent(node.part("hand_off_when"), criteria, points, reading)
+        _check_fit_not_used(node, readiness, criteria, context)
+    points = read_points(node.part("points"), context)
+    _check_intent(node.part("hand_off_when"), criteria, points, context)
     day = timedelta(days=1)
-    team = read_team(node, reading)
-    routing = read_routing(node, team, reading)
-    if routing.asks_fit and not fit:
+    team = read_team(node, context)
+    routing = read_routing(node, team, context)
+    if routing.uses_fit and not fit:
         what = "`routing` asks for fit, and no rule gives a letter: everybody is D"
-        reading.fault(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
+        context.add_problem(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     accept_within = shape.accept_within if shape else day
-    handing = [rule.name for rule in readiness if rule.then == Ready()] + [one.name for one in criteria]
+    hand_off_rules = [rule.name for rule in readiness if rule.then == ToSales()] + [
+        one.name for one in criteria
+    ]
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -136,76 +156,75 @@ def read_policy(sources: Sources, steps: Collection[str] | None, reading: Readin
         accept_within=accept_within,
         follow_up_within=shape.follow_up_within if shape else day,
         max_silence=shape.max_silence if shape else day,
-        on_expiry=_expiry(node.part("on_expiry"), reading),
+        on_expiry=_expiry(node.part("on_expiry"), context),
         reject_reasons={reason.code: reason for reason in reasons},
         fit=fit,
-        evidence=read_evidence(node.part("evidence"), reading),
-        desk=team.desk,
+        click_filtering=read_click_filtering(node.part("click_filtering"), context),
+        business_hours=team.business_hours,
         managers=team.managers,
         pools=team.pools,
         routing=routing.rules,
-        missing=routing.missing,
-        sla=read_sla(node.part("sla"), accept_within, team, sources, reading),
-        pace=read_pace(node.part("pace"), handing, {rule.letter for rule in fit}, reading),
+        missing_fields=routing.missing_fields,
+        sla=read_sla(node.part("sla"), accept_within, team, sources, context),
+        priority=read_priority(node.part("priority"), hand_off_rules, {rule.letter for rule in fit}, context),
     )
 
 
-def _check_no_fit_asked(
-    node: Node,
-    readiness: tuple[ReadinessRule, ...],
-    criteria: tuple[Criterion, ...],
-    reading: Reading,
+def _check_fit_not_used(
+    node: Node, readiness: tuple[ReadinessRule, ...], criteria: tuple[Criterion, ...], context: ParseContext
 ) -> None:
-    asked = [rule.when for rule in readiness] + [criterion.when for criterion in criteria]
-    if any(asks_fit(when) for when in asked):
+    conditions = [rule.when for rule in readiness] + [criterion.when for criterion in criteria]
+    if any(uses_fit(when) for when in conditions):
         what = "fit is asked for, and no rule gives a letter: everybody is D"
-        reading.fault(node, what, "Write `fit:` with rules for A, B and C.")
+        context.add_problem(node, what, "Write `fit:` with rules for A, B and C.")
 
 
 def _check_intent(
-    node: Node | None, criteria: tuple[Criterion, ...], points: Points, reading: Reading
+    node: Node | None, criteria: tuple[Criterion, ...], points: Points, context: ParseContext
 ) -> None:
     """Note criteria that hand a lead off for a gift, a prize or a download alone."""
     named = {
         item.value["name"]: item
-        for item in listed(node)
+        for item in list_items(node)
         if isinstance(item.value, dict) and "name" in item.value
     }
     for criterion in criteria:
-        if rests_on_low(criterion.when, points.low):
-            reading.fault(
+        if depends_on_low_intent(criterion.when, points.low_intent):
+            context.add_problem(
                 named[criterion.name],
                 f"`{criterion.name}` hands off for deeds of low intent alone",
                 "Ask for something else too, or take `intent: low` out of `points`.",
             )
 
 
-def _part(model: type[ApprovedShape], node: Node, key: str, reading: Reading) -> ApprovedShape | None:
+def _part(model: type[ApprovedShape], node: Node, key: str, context: ParseContext) -> ApprovedShape | None:
     inner = node.part(key)
-    return None if inner is None else read_shape(model, inner, reading, f"`{key}`")
+    return None if inner is None else read_shape(model, inner, context, f"`{key}`")
 
 
-def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]:
+def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule, ...]:
     rules: list[ReadinessRule] = []
-    scope = Scope(None, no_emails_because="readiness is asked before any email has gone")
-    items = listed(node)
+    known_emails = KnownEmails(None, unavailable_reason="readiness is asked before any email has gone")
+    items = list_items(node)
     for item in items:
-        shape = read_shape(ReadinessShape, item, reading, "a readiness rule")
-        when, then = _when(item, scope, reading), item.part("then")
-        to = None if then is None else _then(then, shape.name if shape else "", reading)
+        shape = read_shape(ReadinessShape, item, context, "a readiness rule")
+        when, then = _when(item, known_emails, context), item.part("then")
+        to = None if then is None else _then(then, shape.name if shape else "", context)
         if shape is not None and when is not None and to is not None:
             rules.append(ReadinessRule(shape.name, when, to))
-    check_names(items, reading)
+    check_unique_names(items, context)
     everybody = [
-        place
-        for place, item in enumerate(items, 1)
+        position
+        for position, item in enumerate(items, 1)
         if isinstance(item.value, dict) and item.value.get("when") in ALWAYS
     ]
     if node is not None and items and not everybody:
         what = "a lead for which no readiness rule holds has nowhere to go"
-        reading.fault(items[-1], what, "End the list with `- {name: the-rest, when: always, then: enrol}`.")
+        context.add_problem(
+            items[-1], what, "End the list with `- {name: the-rest, when: always, then: enroll}`."
+        )
     elif everybody and everybody[0] < len(items):
-        reading.fault(
+        context.add_problem(
             items[everybody[0]],
             "the rules behind the one for everybody are never asked",
             "Move that one to the end.",
@@ -213,30 +232,30 @@ def _readiness(node: Node | None, reading: Reading) -> tuple[ReadinessRule, ...]
     return tuple(rules)
 
 
-def _when(item: Node, scope: Scope, reading: Reading) -> Condition | None:
+def _when(item: Node, known_emails: KnownEmails, context: ParseContext) -> Condition | None:
     when = item.part("when")
-    return None if when is None else read_condition(when, scope, reading)
+    return None if when is None else read_condition(when, known_emails, context)
 
 
-def _then(node: Node, rule: str, reading: Reading) -> Ready | Enrol | Destination | None:
+def _then(node: Node, rule: str, context: ParseContext) -> ToSales | Enroll | Destination | None:
     if node.value == "hand_off":
-        return Ready()
-    if node.value == "enrol":
-        return Enrol()
+        return ToSales()
+    if node.value == "enroll":
+        return Enroll()
     if isinstance(node.value, str):
-        reading.fault(node, f"`then: {node.value}` leads nowhere", _THEN)
+        context.add_problem(node, f"`then: {node.value}` leads nowhere", _THEN_HINT)
         return None
-    return read_place(node, reading, f"readiness rule {rule}", _THEN)
+    return read_destination(node, context, f"readiness rule {rule}", _THEN_HINT)
 
 
-def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criterion, ...]:
+def _criteria(node: Node | None, known_emails: KnownEmails, context: ParseContext) -> tuple[Criterion, ...]:
     found: list[Criterion] = []
-    items = listed(node)
+    items = list_items(node)
     for item in items:
-        shape = read_shape(CriterionShape, item, reading, "a hand-off criterion")
-        when = _when(item, scope, reading)
-        if when == Every(()):
-            reading.fault(
+        shape = read_shape(CriterionShape, item, context, "a hand-off criterion")
+        when = _when(item, known_emails, context)
+        if when == AllOf(()):
+            context.add_problem(
                 item,
                 "this criterion hands off every lead at once",
                 "Ask for something that a lead did or said.",
@@ -244,21 +263,21 @@ def _criteria(node: Node | None, scope: Scope, reading: Reading) -> tuple[Criter
         if shape is not None and when is not None:
             kind = CriterionKind(shape.kind) if shape.kind is not None else None
             if kind is CriterionKind.REQUEST and request_part(when, kind) is None:
-                reading.fault(
+                context.add_problem(
                     item,
                     f"`{shape.name}` is no request: nothing in it is said or done at a time",
                     "Ask for it with `did` or `timeline`, or write `kind: interest`.",
                 )
             found.append(Criterion(shape.name, when, kind))
-    check_names(items, reading)
+    check_unique_names(items, context)
     return tuple(found)
 
 
-def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:
+def _reasons(node: Node | None, context: ParseContext) -> list[RejectReason]:
     if node is None:
         return []
     if not isinstance(node.value, dict) or not node.value:
-        reading.fault(
+        context.add_problem(
             node,
             "`reject_reasons` has no reasons",
             "Write for example `not-now: {label: Not now, then: resume}`.",
@@ -266,38 +285,38 @@ def _reasons(node: Node | None, reading: Reading) -> list[RejectReason]:
         return []
     found: list[RejectReason] = []
     for code, inner in node.parts.items():
-        shape = read_shape(ReasonShape, inner, reading, f"the reason `{code}`")
-        to = _after_no(inner, reading)
+        shape = read_shape(ReasonShape, inner, context, f"the reason `{code}`")
+        to = _rejection_target(inner, context)
         try:
             read_name(code)
-        except Wrong as wrong:
-            reading.fault(inner, wrong.what, wrong.instead)
+        except InvalidValue as error:
+            context.add_problem(inner, error.message, error.suggestion)
         if shape is not None and to is not None:
             more = (shape.not_same_rep, shape.suppress, shape.ask_date)
             found.append(RejectReason(str(code), shape.label, to, shape.cool_off, *more))
     return found
 
 
-def _after_no(inner: Node, reading: Reading) -> Resume | Destination | None:
+def _rejection_target(inner: Node, context: ParseContext) -> Resume | Destination | None:
     then = inner.part("then")
     if then is None:
         return None
     if then.value == "resume":
         return Resume()
     if isinstance(then.value, str):
-        reading.fault(then, f"`then: {then.value}` leads nowhere", _AFTER_NO)
+        context.add_problem(then, f"`then: {then.value}` leads nowhere", _REJECT_HINT)
         return None
-    to = read_place(then, reading, str(inner.value.get("label", "rejected by sales")), _AFTER_NO)
+    to = read_destination(then, context, str(inner.value.get("label", "rejected by sales")), _REJECT_HINT)
     if isinstance(to, ToClosed) and to.closing not in (Closing.LOST, Closing.DISCARDED):
-        reading.fault(then, f"a rejected lead cannot be closed as `{to.closing.value}`", _AFTER_NO)
+        context.add_problem(then, f"a rejected lead cannot be closed as `{to.closing.value}`", _REJECT_HINT)
     return to
 
 
-def _expiry(node: Node | None, reading: Reading) -> RejectReason:
+def _expiry(node: Node | None, context: ParseContext) -> RejectReason:
     if node is None:
-        return _NOBODY
-    shape = read_shape(ExpiryShape, node, reading, "`on_expiry`")
-    to = _after_no(node, reading) if isinstance(node.value, dict) else None
+        return _DEFAULT_EXPIRY
+    shape = read_shape(ExpiryShape, node, context, "`on_expiry`")
+    to = _rejection_target(node, context) if isinstance(node.value, dict) else None
     if shape is None or to is None:
-        return _NOBODY
-    return RejectReason(_NOBODY.code, shape.label, to, shape.cool_off)
+        return _DEFAULT_EXPIRY
+    return RejectReason(_DEFAULT_EXPIRY.code, shape.label, to, shape.cool_off)

@@ -1,4 +1,4 @@
-"""`routing:` and `missing:` in templates/sales/policy.yaml: which rep gets a lead."""
+"""`routing:` and `missing_fields:` in templates/sales/policy.yaml: which rep gets a lead."""
 
 from __future__ import annotations
 
@@ -8,24 +8,32 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from nurture.definitions.conditions import Scope, read_condition
-from nurture.definitions.policy.team import check_names, check_pool_named, listed
+from nurture.definitions.conditions import KnownEmails, read_condition
+from nurture.definitions.policy.team import check_pool_exists, check_unique_names, list_items
 from nurture.definitions.schema_check import Shape, read_shape
 from nurture.definitions.values import Name, Names, PositiveSpan
-from nurture.definitions.yaml_reader import Node, Reading, nearest
-from nurture.domain.delivery.sending_limits import normalise_domain
-from nurture.domain.planning.compiled_conditions import ALWAYS as ALL
-from nurture.domain.planning.conditions import Any as AnyOf
-from nurture.domain.planning.conditions import Condition, DecidesWithin, Did, Every, InTrack, Not, Score
-from nurture.domain.planning.missing_fields import asks_fit
-from nurture.domain.policy.team import EVERYONE, Team
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
+from nurture.domain.delivery.sending_limits import normalize_domain
+from nurture.domain.planning.compiled_conditions import ALWAYS
+from nurture.domain.planning.conditions import (
+    AllOf,
+    AnyOf,
+    Condition,
+    DecidesWithin,
+    InTrack,
+    Not,
+    ScoreCondition,
+    SignalCondition,
+)
+from nurture.domain.planning.missing_fields import uses_fit
+from nurture.domain.policy.team import EVERYONE_POOL, Team
 from nurture.domain.routing.routing import (
+    DEFAULT_OWNER_WAIT,
     DEFAULT_RULES,
-    OWN_WAIT,
-    OWNERS,
+    OWNER_TARGETS,
     AccountOwner,
     FormerOwner,
-    Missing,
+    MissingFieldPolicy,
     NamedAccounts,
     RoutingRule,
     Target,
@@ -33,171 +41,175 @@ from nurture.domain.routing.routing import (
     ToRep,
 )
 
-_RULE_LIKE: Final = "Write for example `- {name: rest, when: always, to: {pool: everyone}}`."
-_TO: Final = "Write `account owner`, `former owner`, `{pool: a-pool}` or `{rep: an-id}`."
-_OWNERS: Final[dict[str, Target]] = {"account owner": AccountOwner(), "former owner": FormerOwner()}
-_CHANGING: Final = (Did, Score, DecidesWithin, InTrack)
+_RULE_HINT: Final = "Write for example `- {name: rest, when: always, to: {pool: everyone}}`."
+_TARGET_HINT: Final = "Write `account owner`, `former owner`, `{pool: a-pool}` or `{rep: an-id}`."
+_OWNER_TARGETS: Final[dict[str, Target]] = {"account owner": AccountOwner(), "former owner": FormerOwner()}
+_TIME_DEPENDENT: Final = (SignalCondition, ScoreCondition, DecidesWithin, InTrack)
 
 
-class RuleShape(Shape):
+class RoutingRuleShape(Shape):
     """One routing rule."""
 
     name: Name = Field(examples=["dach"])
     to: Any = Field(None, examples=["{pool: everyone}"])
     accounts: Any = Field(None, examples=["{contoso.example: mara}"])
     when: Any = Field(None, examples=["{field: country, is: [DE, AT, CH]}"])
-    needs: Names = Field((), examples=["[country]"])
+    required_fields: Names = Field((), examples=["[country]"])
     territory: bool = Field(False, examples=["yes"])
     customers: bool = Field(False, examples=["yes"])
-    wait: PositiveSpan = Field(OWN_WAIT, examples=["5 days"])
+    wait: PositiveSpan = Field(DEFAULT_OWNER_WAIT, examples=["5 days"])
 
 
-class MissingShape(Shape):
-    """What stands under `missing:`."""
+class MissingFieldsShape(Shape):
+    """What stands under `missing_fields:`."""
 
-    wait: PositiveSpan = Field(Missing().wait, examples=["3 days"])
+    wait: PositiveSpan = Field(MissingFieldPolicy().max_wait, examples=["3 days"])
     then: Any = Field(None, examples=["{pool: everyone}"])
 
 
 @dataclass(frozen=True, slots=True)
-class Routing:
-    """What the policy says of routing; *asks_fit*: some rule asks for the fit letter."""
+class RoutingDefinition:
+    """What the policy says of routing; *uses_fit*: some rule asks for the fit letter."""
 
     rules: tuple[RoutingRule, ...]
-    missing: Missing
-    asks_fit: bool = False
+    missing_fields: MissingFieldPolicy
+    uses_fit: bool = False
 
 
-def read_routing(node: Node, team: Team, reading: Reading) -> Routing:
-    """Read `routing:` and `missing:` of the policy; where they are left out, owners come before everyone."""
+def read_routing(node: Node, team: Team, context: ParseContext) -> RoutingDefinition:
+    """Read `routing:` and `missing_fields:` of the policy; without them owners come before everyone."""
     part = node.part("routing")
-    rules = DEFAULT_RULES if part is None else tuple(_rules(part, team, reading))
-    missing = _missing(node.part("missing"), team, reading)
-    return Routing(rules, missing, any(asks_fit(rule.when) for rule in rules))
+    rules = DEFAULT_RULES if part is None else tuple(_rules(part, team, context))
+    missing = _missing_fields(node.part("missing_fields"), team, context)
+    return RoutingDefinition(rules, missing, any(uses_fit(rule.when) for rule in rules))
 
 
-def _rules(node: Node, team: Team, reading: Reading) -> list[RoutingRule]:
+def _rules(node: Node, team: Team, context: ParseContext) -> list[RoutingRule]:
     if not isinstance(node.value, list) or not node.value:
-        reading.fault(node, "`routing` has no rules: nobody would get a lead", _RULE_LIKE)
+        context.add_problem(node, "`routing` has no rules: nobody would get a lead", _RULE_HINT)
         return []
-    items = listed(node)
-    check_names(items, reading)
-    found = [rule for item in items if (rule := _rule(item, team, reading)) is not None]
+    items = list_items(node)
+    check_unique_names(items, context)
+    found = [rule for item in items if (rule := _rule(item, team, context)) is not None]
     if len(found) == len(items):
-        _check_order(items, found, reading)
+        _check_order(items, found, context)
     return found
 
 
-def _rule(item: Node, team: Team, reading: Reading) -> RoutingRule | None:
-    shape = read_shape(RuleShape, item, reading, "a routing rule")
+def _rule(item: Node, team: Team, context: ParseContext) -> RoutingRule | None:
+    shape = read_shape(RoutingRuleShape, item, context, "a routing rule")
     if shape is None:
         return None
-    to = _target(item, shape.name, team, reading)
-    when = _when(item.part("when"), reading)
+    to = _target(item, shape.name, team, context)
+    when = _when(item.part("when"), context)
     if to is None or when is None:
         return None
     wait = None if isinstance(to, ToPool) else shape.wait
-    return RoutingRule(shape.name, to, when, shape.needs, shape.territory, shape.customers, wait)
+    return RoutingRule(shape.name, to, when, shape.required_fields, shape.territory, shape.customers, wait)
 
 
-def _target(item: Node, name: str, team: Team, reading: Reading) -> Target | None:
+def _target(item: Node, name: str, team: Team, context: ParseContext) -> Target | None:
     to, accounts = item.part("to"), item.part("accounts")
     if (to is None) is (accounts is None):
         both = "both `to` and `accounts`" if to is not None else "neither `to` nor `accounts`"
-        reading.fault(item, f"the rule `{name}` has {both}", f"Keep one of them. {_TO}")
+        context.add_problem(item, f"the rule `{name}` has {both}", f"Keep one of them. {_TARGET_HINT}")
         return None
     if accounts is not None:
-        return _named(accounts, name, team, reading)
+        return _named_accounts(accounts, name, team, context)
     assert to is not None
-    return _to(to, f"the rule `{name}`", team, reading, owners=True)
+    return _read_target(to, f"the rule `{name}`", team, context, allow_owners=True)
 
 
-def _to(node: Node, called: str, team: Team, reading: Reading, *, owners: bool) -> Target | None:
+def _read_target(
+    node: Node, called: str, team: Team, context: ParseContext, *, allow_owners: bool
+) -> Target | None:
     value = node.value
-    if owners and isinstance(value, str) and " ".join(value.lower().split()) in _OWNERS:
-        return _OWNERS[" ".join(value.lower().split())]
+    if allow_owners and isinstance(value, str) and " ".join(value.lower().split()) in _OWNER_TARGETS:
+        return _OWNER_TARGETS[" ".join(value.lower().split())]
     if isinstance(value, dict) and len(value) == 1:
         (key, name), (part,) = next(iter(value.items())), node.parts.values()
         if key == "pool" and isinstance(name, str):
-            check_pool_named(part, name, team.pools, reading)
-            return ToPool(name) if name in team.pools or name == EVERYONE else None
+            check_pool_exists(part, name, team.pools, context)
+            return ToPool(name) if name in team.pools or name == EVERYONE_POOL else None
         if key == "rep" and isinstance(name, str):
-            return ToRep(name) if _is_rep(part, name, called, team, reading) else None
-    reading.fault(node, f"`to: {value}` of {called} names nobody", _TO)
+            return ToRep(name) if _is_rep(part, name, called, team, context) else None
+    context.add_problem(node, f"`to: {value}` of {called} names nobody", _TARGET_HINT)
     return None
 
 
-def _is_rep(node: Node, name: str, called: str, team: Team, reading: Reading) -> bool:
+def _is_rep(node: Node, name: str, called: str, team: Team, context: ParseContext) -> bool:
     known = [rep.id for rep in team.reps]
     if name not in known:
-        reading.fault(node, f"{called} names `{name}`, who is no rep", nearest(name, known))
+        context.add_problem(node, f"{called} names `{name}`, who is no rep", suggest_name(name, known))
     return name in known
 
 
-def _named(node: Node, name: str, team: Team, reading: Reading) -> NamedAccounts | None:
+def _named_accounts(node: Node, name: str, team: Team, context: ParseContext) -> NamedAccounts | None:
     if not isinstance(node.value, dict) or not node.value:
         what = f"`accounts` of the rule `{name}` names no account"
-        reading.fault(node, what, "Write for example `accounts: {contoso.example: mara}`.")
+        context.add_problem(node, what, "Write for example `accounts: {contoso.example: mara}`.")
         return None
     reps: dict[str, str] = {}
-    for told, part in node.parts.items():
-        domain = normalise_domain(str(told)).removeprefix("www.")
+    for written, part in node.parts.items():
+        domain = normalize_domain(str(written)).removeprefix("www.")
         if "." not in domain.strip(".") or "@" in domain or "/" in domain:
-            reading.fault(part, f"`{told}` is not a company's domain", "Write for example `contoso.example`.")
+            context.add_problem(
+                part, f"`{written}` is not a company's domain", "Write for example `contoso.example`."
+            )
         elif domain in reps:
-            reading.fault(part, f"`{domain}` is named twice", "Keep one of the two.")
-        elif _is_rep(part, str(part.value), f"the account `{domain}`", team, reading):
+            context.add_problem(part, f"`{domain}` is named twice", "Keep one of the two.")
+        elif _is_rep(part, str(part.value), f"the account `{domain}`", team, context):
             reps[domain] = str(part.value)
     return NamedAccounts(reps)
 
 
-def _when(node: Node | None, reading: Reading) -> Condition | None:
+def _when(node: Node | None, context: ParseContext) -> Condition | None:
     if node is None:
-        return ALL
-    scope = Scope(None, no_emails_because="routing asks about facts")
-    when = read_condition(node, scope, reading)
-    if when is not None and any(isinstance(part, _CHANGING) for part in _within(when)):
+        return ALWAYS
+    known_emails = KnownEmails(None, unavailable_reason="routing asks about facts")
+    when = read_condition(node, known_emails, context)
+    if when is not None and any(isinstance(part, _TIME_DEPENDENT) for part in _subconditions(when)):
         what = "routing asks what a lead did, or what changes by itself: tomorrow the answer would be another"
-        reading.fault(node, what, "Ask `field`, `fit` or `postcode`.")
+        context.add_problem(node, what, "Ask `field`, `fit` or `postcode`.")
         return None
     return when
 
 
-def _within(condition: Condition) -> Iterator[Condition]:
+def _subconditions(condition: Condition) -> Iterator[Condition]:
     yield condition
     match condition:
-        case Every(parts=parts) | AnyOf(parts=parts):
+        case AllOf(parts=parts) | AnyOf(parts=parts):
             for part in parts:
-                yield from _within(part)
+                yield from _subconditions(part)
         case Not(part=part):
-            yield from _within(part)
+            yield from _subconditions(part)
         case _:
             pass
 
 
-def _check_order(items: list[Node], rules: list[RoutingRule], reading: Reading) -> None:
+def _check_order(items: list[Node], rules: list[RoutingRule], context: ParseContext) -> None:
     """Note what the order of the rules makes impossible."""
-    if not any(isinstance(rule.to, AccountOwner) for rule in rules):
+    if not any(isinstance(rule.target, AccountOwner) for rule in rules):
         what = "nobody is asked who owns the account: customers' leads would all wait for a person"
-        reading.fault(items[0], what, "Begin with `- {name: account, to: account owner}`.")
+        context.add_problem(items[0], what, "Begin with `- {name: account, to: account owner}`.")
     last = rules[-1]
-    if last.when != ALL or not isinstance(last.to, ToPool | ToRep):
+    if last.when != ALWAYS or not isinstance(last.target, ToPool | ToRep):
         what = "a lead for which no routing rule holds gets no rep"
-        reading.fault(items[-1], what, "End with `- {name: rest, when: always, to: {pool: everyone}}`.")
+        context.add_problem(items[-1], what, "End with `- {name: rest, when: always, to: {pool: everyone}}`.")
     for item, rule in zip(items, rules, strict=True):
-        if rule.needs and isinstance(rule.to, OWNERS):
-            what = f"the rule `{rule.name}` needs {rule.needs[0]}, and finds its rep without it"
-            reading.fault(item.parts["needs"], what, "Take `needs` out.")
-        if "wait" in item.parts and isinstance(rule.to, ToPool):
+        if rule.required_fields and isinstance(rule.target, OWNER_TARGETS):
+            what = f"the rule `{rule.name}` needs {rule.required_fields[0]}, and finds its rep without it"
+            context.add_problem(item.parts["required_fields"], what, "Take `required_fields` out.")
+        if "wait" in item.parts and isinstance(rule.target, ToPool):
             what = f"the rule `{rule.name}` has `wait`: a pool's leads wait until somebody has room"
-            reading.fault(item.parts["wait"], what, "Take it out; it is for rules that name one rep.")
+            context.add_problem(item.parts["wait"], what, "Take it out; it is for rules that name one rep.")
 
 
-def _missing(node: Node | None, team: Team, reading: Reading) -> Missing:
+def _missing_fields(node: Node | None, team: Team, context: ParseContext) -> MissingFieldPolicy:
     if node is None:
-        return Missing()
-    shape = read_shape(MissingShape, node, reading, "`missing`")
+        return MissingFieldPolicy()
+    shape = read_shape(MissingFieldsShape, node, context, "`missing_fields`")
     then = node.part("then") if isinstance(node.value, dict) else None
-    to = None if then is None else _to(then, "`missing`", team, reading, owners=False)
-    wait = shape.wait if shape is not None else Missing().wait
-    return Missing(wait, to) if isinstance(to, ToPool | ToRep) else Missing(wait)
+    to = None if then is None else _read_target(then, "`missing_fields`", team, context, allow_owners=False)
+    wait = shape.wait if shape is not None else MissingFieldPolicy().max_wait
+    return MissingFieldPolicy(wait, to) if isinstance(to, ToPool | ToRep) else MissingFieldPolicy(wait)

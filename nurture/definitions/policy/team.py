@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import holidays
 from pydantic import Field, PlainValidator
 
-from nurture.definitions.schema_check import Shape, Wrong, read_shape
+from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import (
     Address,
     Day,
@@ -22,15 +22,24 @@ from nurture.definitions.values import (
     read_name,
     read_weekday,
 )
-from nurture.definitions.yaml_reader import Node, Reading, nearest
+from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.calendar import Window
-from nurture.domain.policy.team import EVERYONE, Desk, Hours, Manager, Pool, Rep, Team, Turn
+from nurture.domain.policy.team import (
+    EVERYONE_POOL,
+    BusinessHours,
+    Manager,
+    Pool,
+    Rep,
+    RotationMethod,
+    Team,
+    WorkingHours,
+)
 
 _HOURS: Final = re.compile(r"(?:(?P<days>[a-z ,]*[a-z]) +)?(?P<between>[\d: to-]+)")
-_HOURS_LIKE: Final = "Write for example `monday to friday 09:00-17:00`, or `mon, tue, thu 08:00-14:00`."
-_REP_LIKE: Final = "Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`."
-_POOL_LIKE: Final = "Write for example `everyone: {reps: [mara, tomas], by: round robin}` under it."
-_TURNS: Final = tuple(turn.value for turn in Turn)
+_HOURS_HINT: Final = "Write for example `monday to friday 09:00-17:00`, or `mon, tue, thu 08:00-14:00`."
+_REP_HINT: Final = "Write `- {id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}`."
+_POOL_HINT: Final = "Write for example `everyone: {reps: [mara, tomas], rotation: round robin}` under it."
+_ROTATION_METHODS: Final = tuple(method.value for method in RotationMethod)
 _WORKDAYS: Final = frozenset(range(5))
 
 
@@ -39,12 +48,12 @@ def read_hours(given: Any) -> Window:
     text = " ".join(str(given).lower().split())
     found = _HOURS.fullmatch(text)
     if not found:
-        raise Wrong(f"`{given}` does not say when somebody works", _HOURS_LIKE)
+        raise InvalidValue(f"`{given}` does not say when somebody works", _HOURS_HINT)
     try:
         opens, closes = read_between(found["between"])
         days = _WORKDAYS if found["days"] is None else _days(found["days"])
-    except Wrong as wrong:
-        raise Wrong(f"`{given}`: {wrong.what}", _HOURS_LIKE) from None
+    except InvalidValue as error:
+        raise InvalidValue(f"`{given}`: {error.message}", _HOURS_HINT) from None
     return Window(days, opens, closes)
 
 
@@ -65,7 +74,7 @@ def read_country(given: Any) -> str:
     """Read a country whose public holidays are known, as ISO 3166 alpha-2."""
     code = str(given).upper()
     if code not in _countries():
-        raise Wrong(
+        raise InvalidValue(
             f"the public holidays of `{given}` are not known", "Write a country's two letters, such as `DE`."
         )
     return code
@@ -80,8 +89,8 @@ _Hours = Annotated[Window, PlainValidator(read_hours)]
 _Country = Annotated[str, PlainValidator(read_country)]
 
 
-class DeskShape(Shape):
-    """What stands under `desk:`."""
+class BusinessHoursShape(Shape):
+    """What stands under `business_hours:`."""
 
     zone: Zone = Field(examples=["Europe/Berlin"])
     country: _Country = Field("", examples=["DE"])
@@ -95,14 +104,14 @@ class RepShape(Shape):
     name: Line = Field(examples=["Mara Lindqvist"])
     email: Address = Field(examples=["mara@example.com"])
     capacity: int = Field(ge=1, examples=["5"])
-    in_hand: int | None = Field(None, ge=1, examples=["40"])
+    max_open_leads: int | None = Field(None, ge=1, examples=["40"])
     weight: int = Field(1, ge=1, le=1_000, examples=["2"])
     zone: Zone | None = Field(None, examples=["Europe/Lisbon"])
     country: _Country | None = Field(None, examples=["PT"])
     hours: _Hours | None = Field(None, examples=["monday to thursday 08:00-16:00"])
     manager: Name | None = Field(None, examples=["lena"])
     deputy: Name | None = Field(None, examples=["tomas"])
-    tell: Names = Field((), examples=["[slack-sales]"])
+    notify: Names = Field((), examples=["[slack-sales]"])
     partner: bool = Field(False, examples=["yes"])
     left_on: Day | None = Field(None, examples=["2027-01-31"])
 
@@ -113,73 +122,83 @@ class ManagerShape(Shape):
     id: Name = Field(examples=["lena"])
     name: Line = Field(examples=["Lena Voss"])
     email: Address = Field(examples=["lena@example.com"])
-    tell: Names = Field((), examples=["[slack-sales]"])
+    notify: Names = Field((), examples=["[slack-sales]"])
 
 
 class PoolShape(Shape):
     """Reps who share leads."""
 
     reps: Names = Field(examples=["[mara, tomas]"])
-    by: str = Field(Turn.ROUND_ROBIN.value, examples=[Turn.ROUND_ROBIN.value])
+    rotation: str = Field(RotationMethod.ROUND_ROBIN.value, examples=[RotationMethod.ROUND_ROBIN.value])
 
 
-def read_team(node: Node, reading: Reading) -> Team:
-    """Read `desk:`, `reps:`, `managers:` and `pools:` of the policy."""
-    desk = _desk(node.part("desk"), reading)
-    reps = _reps(node.part("reps"), desk.hours, reading)
-    managers = _managers(node.part("managers"), reading)
-    _check_people(node.part("reps"), reps, {one.id for one in managers}, reading)
-    pools = _pools(node.part("pools"), {rep.id for rep in reps}, reading)
-    return Team(reps, managers, pools, desk)
+def read_team(node: Node, context: ParseContext) -> Team:
+    """Read `business_hours:`, `reps:`, `managers:` and `pools:` of the policy."""
+    business_hours = _business_hours(node.part("business_hours"), context)
+    reps = _reps(node.part("reps"), business_hours.hours, context)
+    managers = _managers(node.part("managers"), context)
+    _check_people(node.part("reps"), reps, {one.id for one in managers}, context)
+    pools = _pools(node.part("pools"), {rep.id for rep in reps}, context)
+    return Team(reps, managers, pools, business_hours)
 
 
-def _desk(node: Node | None, reading: Reading) -> Desk:
-    shape = None if node is None else read_shape(DeskShape, node, reading, "`desk`")
-    return Desk() if shape is None else Desk(Hours(shape.hours, shape.zone, shape.country))
+def _business_hours(node: Node | None, context: ParseContext) -> BusinessHours:
+    shape = None if node is None else read_shape(BusinessHoursShape, node, context, "`business_hours`")
+    return (
+        BusinessHours()
+        if shape is None
+        else BusinessHours(WorkingHours(shape.hours, shape.zone, shape.country))
+    )
 
 
-def _reps(node: Node | None, desk: Hours, reading: Reading) -> tuple[Rep, ...]:
-    items = listed(node)
+def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext) -> tuple[Rep, ...]:
+    items = list_items(node)
     if node is not None and node.value in (None, []):
-        reading.fault(node, "the policy has no reps: nobody could be handed a lead", _REP_LIKE)
-    shapes = [read_shape(RepShape, item, reading, "a rep") for item in items]
-    check_names(items, reading, "id")
-    return tuple(_rep(shape, desk) for shape in shapes if shape is not None)
+        context.add_problem(node, "the policy has no reps: nobody could be handed a lead", _REP_HINT)
+    shapes = [read_shape(RepShape, item, context, "a rep") for item in items]
+    check_unique_names(items, context, "id")
+    return tuple(_rep(shape, default_hours) for shape in shapes if shape is not None)
 
 
-def _rep(shape: RepShape, desk: Hours) -> Rep:
+def _rep(shape: RepShape, default_hours: WorkingHours) -> Rep:
     return Rep(
         id=shape.id,
         name=shape.name,
         email=shape.email,
         capacity=shape.capacity,
-        in_hand=shape.in_hand,
+        max_open_leads=shape.max_open_leads,
         weight=shape.weight,
-        hours=Hours(shape.hours or desk.window, shape.zone or desk.zone, shape.country or desk.country),
+        hours=WorkingHours(
+            shape.hours or default_hours.window,
+            shape.zone or default_hours.zone,
+            shape.country or default_hours.country,
+        ),
         manager=shape.manager,
         deputy=shape.deputy,
-        tell=shape.tell,
+        notify=shape.notify,
         partner=shape.partner,
         left_on=shape.left_on,
     )
 
 
-def _managers(node: Node | None, reading: Reading) -> tuple[Manager, ...]:
-    items = listed(node)
+def _managers(node: Node | None, context: ParseContext) -> tuple[Manager, ...]:
+    items = list_items(node)
     if node is not None and not isinstance(node.value, list):
         what = "`managers` is not a list"
-        reading.fault(node, what, "Write `- {id: lena, name: Lena Voss, email: lena@example.com}` under it.")
-    shapes = [read_shape(ManagerShape, item, reading, "a manager") for item in items]
-    check_names(items, reading, "id")
-    return tuple(Manager(one.id, one.name, one.email, one.tell) for one in shapes if one is not None)
+        context.add_problem(
+            node, what, "Write `- {id: lena, name: Lena Voss, email: lena@example.com}` under it."
+        )
+    shapes = [read_shape(ManagerShape, item, context, "a manager") for item in items]
+    check_unique_names(items, context, "id")
+    return tuple(Manager(one.id, one.name, one.email, one.notify) for one in shapes if one is not None)
 
 
 def _check_people(
-    node: Node | None, reps: Iterable[Rep], managers: Collection[str], reading: Reading
+    node: Node | None, reps: Iterable[Rep], managers: Collection[str], context: ParseContext
 ) -> None:
     """Note the deputies and managers that nobody is."""
     known = {rep.id for rep in reps}
-    for item in listed(node):
+    for item in list_items(node):
         if not isinstance(item.value, dict):
             continue
         own = item.value.get("id")
@@ -188,65 +207,71 @@ def _check_people(
             if not isinstance(named, str):
                 continue
             if named == own:
-                reading.fault(item.parts[role], f"`{own}` is their own {role}", "Name somebody else.")
+                context.add_problem(item.parts[role], f"`{own}` is their own {role}", "Name somebody else.")
             elif named not in people:
                 what = f"the {role} `{named}` of `{own}` is nobody in this policy"
-                reading.fault(item.parts[role], what, nearest(named, people))
+                context.add_problem(item.parts[role], what, suggest_name(named, people))
 
 
-def _pools(node: Node | None, reps: Collection[str], reading: Reading) -> Mapping[str, Pool]:
+def _pools(node: Node | None, reps: Collection[str], context: ParseContext) -> Mapping[str, Pool]:
     if node is None:
         return {}
     if not isinstance(node.value, dict) or not node.value:
-        reading.fault(node, "`pools` has no pools", _POOL_LIKE)
+        context.add_problem(node, "`pools` has no pools", _POOL_HINT)
         return {}
     found: dict[str, Pool] = {}
     for name, part in node.parts.items():
         try:
             read_name(name)
-        except Wrong as wrong:
-            reading.fault(part, wrong.what, wrong.instead)
-        shape = read_shape(PoolShape, part, reading, f"the pool `{name}`")
+        except InvalidValue as error:
+            context.add_problem(part, error.message, error.suggestion)
+        shape = read_shape(PoolShape, part, context, f"the pool `{name}`")
         if shape is None:
             continue
-        _check_pool(str(name), part, shape, reps, reading)
-        if shape.by in _TURNS:
-            found[str(name)] = Pool(str(name), shape.reps, Turn(shape.by))
+        _check_pool(str(name), part, shape, reps, context)
+        if shape.rotation in _ROTATION_METHODS:
+            found[str(name)] = Pool(str(name), shape.reps, RotationMethod(shape.rotation))
     return found
 
 
-def _check_pool(name: str, node: Node, shape: PoolShape, reps: Collection[str], reading: Reading) -> None:
+def _check_pool(
+    name: str, node: Node, shape: PoolShape, reps: Collection[str], context: ParseContext
+) -> None:
     at = node.parts["reps"]
     for rep in shape.reps:
         if rep not in reps:
-            reading.fault(at, f"the pool `{name}` names `{rep}`, who is no rep", nearest(rep, reps))
+            context.add_problem(
+                at, f"the pool `{name}` names `{rep}`, who is no rep", suggest_name(rep, reps)
+            )
     twice = sorted({rep for rep in shape.reps if shape.reps.count(rep) > 1})
     if twice:
         what = f"the pool `{name}` names {', '.join(twice)} twice"
-        reading.fault(at, what, "Name each once; `weight: 2` and `by: weighted` give a double share.")
-    if shape.by not in _TURNS:
-        what = f"a pool does not take turns by `{shape.by}`"
-        reading.fault(node.parts["by"], what, nearest(shape.by, _TURNS))
+        context.add_problem(
+            at, what, "Name each once; `weight: 2` and `rotation: weighted` give a double share."
+        )
+    if shape.rotation not in _ROTATION_METHODS:
+        what = f"a pool does not take turns by `{shape.rotation}`"
+        context.add_problem(node.parts["rotation"], what, suggest_name(shape.rotation, _ROTATION_METHODS))
 
 
-def check_pool_named(node: Node, name: str, pools: Collection[str], reading: Reading) -> None:
+def check_pool_exists(node: Node, name: str, pools: Collection[str], context: ParseContext) -> None:
     """Note a pool that the policy does not have; there always is one of everyone."""
-    if name not in pools and name != EVERYONE:
-        reading.fault(node, f"there is no pool `{name}`", nearest(name, {*pools, EVERYONE}))
+    if name not in pools and name != EVERYONE_POOL:
+        context.add_problem(node, f"there is no pool `{name}`", suggest_name(name, {*pools, EVERYONE_POOL}))
 
 
-def listed(node: Node | None) -> list[Node]:
+def list_items(node: Node | None) -> list[Node]:
     """Return the entries of a list, none of what is not a list."""
     return node.items() if node is not None and isinstance(node.value, list) else []
 
 
-def check_names(items: Iterable[Node], reading: Reading, key: str = "name") -> None:
+def check_unique_names(items: Iterable[Node], context: ParseContext, key: str = "name") -> None:
     """Note entries that share a name."""
     seen: set[str] = set()
     for item in items:
         name = item.value.get(key) if isinstance(item.value, dict) else None
         if isinstance(name, str) and name in seen:
             remedy = "Give each a name of its own."
-            reading.fault(item.parts[key], f"the {key} `{name}` is used twice", remedy)
+            context.add_problem(item.parts[key], f"the {key} `{name}` is used twice", remedy)
         elif isinstance(name, str):
             seen.add(name)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from nurture.domain.signals import SignalKind
 
 
-class Scope(StrEnum):
+class SuppressionScope(StrEnum):
     """What an opt-out covers."""
 
     GLOBAL = "global"
@@ -20,7 +20,7 @@ class Scope(StrEnum):
     TRACK = "track"
 
 
-class Source(StrEnum):
+class SuppressionSource(StrEnum):
     """Who said that an address is not to be mailed."""
 
     ONE_CLICK = "one-click"
@@ -33,155 +33,170 @@ class Source(StrEnum):
     PROVIDER = "provider"
 
 
-class Lift(StrEnum):
+class LiftedBy(StrEnum):
     """What can lift an opt-out, in the order in which opt-outs are listed."""
 
-    LOGGED = "logged"  # an opt-in that a person logged with its evidence
+    LOGGED_OPT_IN = "logged"  # an opt-in that a person logged with its evidence
     PAGE = "page"  # the same, or the reader's button on the preferences page: it was said by a link of ours
-    WORKS = "works"  # that the mailbox takes mail
+    MAILBOX_WORKS = "works"  # that the mailbox takes mail
 
 
-class Act(StrEnum):
+class LogAction(StrEnum):
     """What an entry of the log does."""
 
     SUPPRESS = "suppress"
     OPT_IN = "opt_in"
 
 
-class Logged(NamedTuple):
+class SuppressionLogEntry(NamedTuple):
     """One entry of an address's log. *ref* names the topic or track, "" for all mail.
 
     An opt-in whose *source* is a bounce says that the mailbox works again; any other, that it is wanted. One
     by a link of ours lifts only opt-outs by such a link, as the link may be in other hands.
     """
 
-    act: Act
-    scope: Scope
+    action: LogAction
+    scope: SuppressionScope
     ref: str
-    source: Source
+    source: SuppressionSource
     at: datetime
 
 
-class Standing(NamedTuple):
+class ActiveSuppression(NamedTuple):
     """An opt-out that stands: who said so first, since when, and when it was last said."""
 
-    scope: Scope
+    scope: SuppressionScope
     ref: str
-    source: Source
+    source: SuppressionSource
     since: datetime
-    newest: datetime
+    last_stated_at: datetime
 
 
-Key = tuple[Scope, str, Lift]
+LiftKey = tuple[SuppressionScope, str, LiftedBy]
 """What an opt-in must match to lift an opt-out: scope, topic or track, and what can lift it."""
 
-_LIFTS: Final = {Source.PAGE: Lift.PAGE, Source.ONE_CLICK: Lift.PAGE, Source.BOUNCE: Lift.WORKS}
-_BY_SIGNAL: Final = {
-    SignalKind.UNSUBSCRIBED: Source.IMPORT,
-    SignalKind.BOUNCED: Source.BOUNCE,
-    SignalKind.COMPLAINED: Source.COMPLAINT,
+_LIFTED_BY: Final = {
+    SuppressionSource.PAGE: LiftedBy.PAGE,
+    SuppressionSource.ONE_CLICK: LiftedBy.PAGE,
+    SuppressionSource.BOUNCE: LiftedBy.MAILBOX_WORKS,
+}
+_SOURCE_BY_SIGNAL: Final = {
+    SignalKind.UNSUBSCRIBED: SuppressionSource.IMPORT,
+    SignalKind.BOUNCED: SuppressionSource.BOUNCE,
+    SignalKind.COMPLAINED: SuppressionSource.COMPLAINT,
 }
 
 
-def source_named(text: str) -> Source:
+def parse_source(text: str) -> SuppressionSource:
     """Return the source that *text* names; an unknown word is no reason to lose an opt-out."""
     try:
-        return Source(text)
+        return SuppressionSource(text)
     except ValueError:
         # Older entries carry the kind of the signal.
-        return _BY_SIGNAL.get(SignalKind(text), Source.ADMIN) if text in set(SignalKind) else Source.ADMIN
+        return (
+            _SOURCE_BY_SIGNAL.get(SignalKind(text), SuppressionSource.ADMIN)
+            if text in set(SignalKind)
+            else SuppressionSource.ADMIN
+        )
 
 
-def source_of(kind: SignalKind, door: str, value: str | None = None) -> Source:
-    """Return who opted out by a signal of *kind* that came in by *door*.
+def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = None) -> SuppressionSource:
+    """Return who opted out by a signal of *kind* that came in by *signal_source*.
 
     *value* names the source where our own code wrote it; what callers write there counts for nothing.
     """
     if kind is not SignalKind.UNSUBSCRIBED:
-        return _BY_SIGNAL.get(kind, Source.ADMIN)
-    if door in ("told", "api"):
-        return Source.ADMIN if door == "told" else Source.IMPORT
-    for named in (value, door):
-        if named in set(Source):
-            return Source(named or "")
-    return Source.IMPORT
+        return _SOURCE_BY_SIGNAL.get(kind, SuppressionSource.ADMIN)
+    if signal_source in ("reported", "api"):
+        return SuppressionSource.ADMIN if signal_source == "reported" else SuppressionSource.IMPORT
+    for named in (value, signal_source):
+        if named in set(SuppressionSource):
+            return SuppressionSource(named or "")
+    return SuppressionSource.IMPORT
 
 
-def folded(ref: str) -> str:
+def normalize_ref(ref: str) -> str:
     """Return the one spelling by which topics and tracks are matched: no case, no double spaces, composed."""
     return unicodedata.normalize(
         "NFKC", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", ref)).strip().casefold()
     )
 
 
-def key_of(scope: Scope, ref: str, source: Source) -> Key:
+def lift_key(scope: SuppressionScope, ref: str, source: SuppressionSource) -> LiftKey:
     """Return what an opt-in must match to lift this."""
-    return scope, folded(ref) if ref else "", _LIFTS.get(source, Lift.LOGGED)
+    return scope, normalize_ref(ref) if ref else "", _LIFTED_BY.get(source, LiftedBy.LOGGED_OPT_IN)
 
 
-def unlifted(log: Collection[Logged]) -> list[Logged]:
+def active_opt_outs(log: Collection[SuppressionLogEntry]) -> list[SuppressionLogEntry]:
     """Return the opt-outs of *log* that no newer opt-in lifts, each once, the oldest first.
 
     Neither the order of the log nor repeats matter. At the same moment the opt-out wins.
     """
-    lifted: dict[Key, datetime] = {}
+    lifted: dict[LiftKey, datetime] = {}
     for one in log:
-        if one.act is Act.OPT_IN:
-            scope, ref, lift = key_of(one.scope, one.ref, one.source)
-            for key in {(scope, ref, lift), (scope, ref, Lift.PAGE if lift is Lift.LOGGED else lift)}:
+        if one.action is LogAction.OPT_IN:
+            scope, ref, lift = lift_key(one.scope, one.ref, one.source)
+            for key in {
+                (scope, ref, lift),
+                (scope, ref, LiftedBy.PAGE if lift is LiftedBy.LOGGED_OPT_IN else lift),
+            }:
                 lifted[key] = max(one.at, lifted.get(key, one.at))
-    outs = {one for one in log if one.act is Act.SUPPRESS}
+    outs = {one for one in log if one.action is LogAction.SUPPRESS}
     if lifted:
         outs = {
             one
             for one in outs
-            if (key := key_of(one.scope, one.ref, one.source)) not in lifted or lifted[key] <= one.at
+            if (key := lift_key(one.scope, one.ref, one.source)) not in lifted or lifted[key] <= one.at
         }
     return sorted(outs, key=lambda one: (one.at, one.scope, one.ref, one.source))
 
 
-def stands(log: Collection[Logged]) -> tuple[Standing, ...]:
+def current_suppressions(log: Collection[SuppressionLogEntry]) -> tuple[ActiveSuppression, ...]:
     """Return what stands against an address by its *log*, all mail first, then topics, then tracks."""
-    found: dict[Key, Standing] = {}
-    for one in unlifted(log):
-        key = key_of(one.scope, one.ref, one.source)
+    found: dict[LiftKey, ActiveSuppression] = {}
+    for one in active_opt_outs(log):
+        key = lift_key(one.scope, one.ref, one.source)
         first = found.get(key)
         if first is None:
-            found[key] = Standing(one.scope, one.ref, one.source, one.at, one.at)
+            found[key] = ActiveSuppression(one.scope, one.ref, one.source, one.at, one.at)
         else:
-            found[key] = first._replace(newest=one.at)
+            found[key] = first._replace(last_stated_at=one.at)
     return tuple(found[key] for key in sorted(found))
 
 
-def adds(log: Iterable[Logged], entry: Logged) -> bool:
+def is_new_opt_out(log: Iterable[SuppressionLogEntry], entry: SuppressionLogEntry) -> bool:
     """Say whether the opt-out *entry* could ever matter beside *log*: nothing alike is as new."""
-    key = key_of(entry.scope, entry.ref, entry.source)
+    key = lift_key(entry.scope, entry.ref, entry.source)
     return not any(
-        one.act is Act.SUPPRESS and one.at >= entry.at and key_of(one.scope, one.ref, one.source) == key
+        one.action is LogAction.SUPPRESS
+        and one.at >= entry.at
+        and lift_key(one.scope, one.ref, one.source) == key
         for one in log
     )
 
 
-def by_link(one: Standing) -> bool:
+def is_reader_opt_out(one: ActiveSuppression) -> bool:
     """Whether the reader said so by a link of ours, and may take it back by one."""
-    return _LIFTS.get(one.source) is Lift.PAGE
+    return _LIFTED_BY.get(one.source) is LiftedBy.PAGE
 
 
-def covering(standing: Iterable[Standing], track: str, topic: str = "") -> Standing | None:
+def find_covering(
+    suppressions: Iterable[ActiveSuppression], track: str, topic: str = ""
+) -> ActiveSuppression | None:
     """Return what keeps mail of *track* (about *topic*, "" for none) from an address, None if nothing."""
-    for one in standing:
+    for one in suppressions:
         match one.scope:
-            case Scope.GLOBAL:
+            case SuppressionScope.GLOBAL:
                 return one
-            case Scope.TOPIC if topic and folded(one.ref) == folded(topic):
+            case SuppressionScope.TOPIC if topic and normalize_ref(one.ref) == normalize_ref(topic):
                 return one
-            case Scope.TRACK if track and folded(one.ref) == folded(track):
+            case SuppressionScope.TRACK if track and normalize_ref(one.ref) == normalize_ref(track):
                 return one
             case _:
                 continue
     return None
 
 
-def told(one: Standing) -> str:
+def describe_suppression(one: ActiveSuppression) -> str:
     """Return an opt-out in words, without a person in it."""
     return f"{one.source} ({one.scope}{f' {one.ref}' if one.ref else ''})"

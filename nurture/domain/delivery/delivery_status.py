@@ -1,6 +1,6 @@
 """What became of a message, from what its provider tells of it: in any order, late, and any number of times.
 
-A fate only rises: `merge` takes the later of two by one total order, so copies and order cannot matter.
+A fate only rises: `merge_event` takes the later of two by one total order, so copies and order cannot matter.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple
 
 
-class Told(StrEnum):
+class DeliveryEventType(StrEnum):
     """Everything that a provider can tell of a message."""
 
     PROCESSED = "processed"
@@ -30,20 +30,20 @@ class Told(StrEnum):
     UNKNOWN = "unknown"
 
 
-STATES: Final[Mapping[Told, str]] = {
+STATE_BY_EVENT_TYPE: Final[Mapping[DeliveryEventType, str]] = {
     # Whatever is told of a message proves that the provider took it.
-    Told.PROCESSED: "accepted",
-    Told.DEFERRED: "accepted",
-    Told.OPENED: "accepted",
-    Told.CLICKED: "accepted",
-    Told.UNSUBSCRIBED: "accepted",
-    Told.GROUP_UNSUBSCRIBED: "accepted",
-    Told.GROUP_RESUBSCRIBED: "accepted",
-    Told.DELIVERED: "delivered",
-    Told.BLOCKED: "dropped",
-    Told.DROPPED: "dropped",
-    Told.BOUNCED: "bounced",
-    Told.COMPLAINED: "complained",
+    DeliveryEventType.PROCESSED: "accepted",
+    DeliveryEventType.DEFERRED: "accepted",
+    DeliveryEventType.OPENED: "accepted",
+    DeliveryEventType.CLICKED: "accepted",
+    DeliveryEventType.UNSUBSCRIBED: "accepted",
+    DeliveryEventType.GROUP_UNSUBSCRIBED: "accepted",
+    DeliveryEventType.GROUP_RESUBSCRIBED: "accepted",
+    DeliveryEventType.DELIVERED: "delivered",
+    DeliveryEventType.BLOCKED: "dropped",
+    DeliveryEventType.DROPPED: "dropped",
+    DeliveryEventType.BOUNCED: "bounced",
+    DeliveryEventType.COMPLAINED: "complained",
 }
 """The message's state that each implies; what we do not know implies none."""
 
@@ -54,15 +54,15 @@ _RANKS: Final[Mapping[str, int]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class DeliveryEvent:
     """One thing that the provider tells. *reason* explains a failure, without a person in it."""
 
-    told: Told
+    event_type: DeliveryEventType
     at: datetime
     reason: str = ""
 
 
-class Fate(NamedTuple):
+class DeliveryStatus(NamedTuple):
     """What is known of a message: its state since when, when the provider took it, why it failed."""
 
     state: str
@@ -71,33 +71,41 @@ class Fate(NamedTuple):
     reason: str | None
 
 
-def merge(fate: Fate, news: News) -> Fate:
-    """Return what is known after *news*. Commutative, associative and idempotent over news.
+def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
+    """Return what is known after *event*. Commutative, associative and idempotent over news.
 
     Of two alike the earlier counts. What was planned, in doubt or rejected is settled by any news of it: the
     provider knows better what it did.
     """
-    state = STATES.get(news.told)
+    state = STATE_BY_EVENT_TYPE.get(event.event_type)
     if state is None:
-        return fate
-    rank, before = _RANKS[state], _RANKS.get(fate.state, 0)
-    told = Fate(state, news.at, news.at, _reason(news))
-    taken = min(fate.accepted_at, news.at) if fate.accepted_at is not None else news.at
-    if (rank, _since(told), told.reason or "") > (before, _since(fate), fate.reason or ""):
-        return told._replace(accepted_at=taken)
-    return fate._replace(accepted_at=taken)
+        return status
+    rank, current_rank = _RANKS[state], _RANKS.get(status.state, 0)
+    new_status = DeliveryStatus(state, event.at, event.at, _failure_reason(event))
+    accepted_at = min(status.accepted_at, event.at) if status.accepted_at is not None else event.at
+    if (rank, _recency(new_status), new_status.reason or "") > (
+        current_rank,
+        _recency(status),
+        status.reason or "",
+    ):
+        return new_status._replace(accepted_at=accepted_at)
+    return status._replace(accepted_at=accepted_at)
 
 
-def is_settled(state: str) -> bool:
+def is_accepted_by_provider(state: str) -> bool:
     """Whether the provider is known to have taken a message in *state*."""
     return state in _RANKS
 
 
-def _since(fate: Fate) -> float:
-    return -fate.state_at.timestamp()
+def _recency(status: DeliveryStatus) -> float:
+    return -status.state_at.timestamp()
 
 
-def _reason(news: News) -> str | None:
-    if news.told not in (Told.DROPPED, Told.BLOCKED, Told.BOUNCED):
+def _failure_reason(event: DeliveryEvent) -> str | None:
+    if event.event_type not in (
+        DeliveryEventType.DROPPED,
+        DeliveryEventType.BLOCKED,
+        DeliveryEventType.BOUNCED,
+    ):
         return None
-    return f"{news.told.value}: {news.reason}" if news.reason else news.told.value
+    return f"{event.event_type.value}: {event.reason}" if event.reason else event.event_type.value

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from math import floor
 from typing import Final
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
@@ -17,12 +17,12 @@ _HOURS_A_DAY: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """A ramp: *first_day* emails on the day it *starts*, each later day *growth* times as many.
+    """A ramp: *first_day* emails on the day it *start_date*, each later day *growth* times as many.
 
-    Before *starts* nothing goes. Days are days in UTC.
+    Before *start_date* nothing goes. Days are days in UTC.
     """
 
-    starts: date
+    start_date: date
     first_day: int
     growth: float
 
@@ -30,9 +30,9 @@ class WarmUp:
         if self.first_day < 1 or self.growth < 1:
             raise ValueError("a warm-up begins with at least one email and does not shrink")
 
-    def allowed(self, day: date) -> int | None:
+    def max_on_day(self, day: date) -> int | None:
         """Return how many emails may go on *day*; None where the ramp has outgrown all numbers."""
-        passed = (day - self.starts).days
+        passed = (day - self.start_date).days
         if passed < 0:
             return 0
         try:
@@ -42,56 +42,63 @@ class WarmUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one sender domain may send. None is no limit; *bounces* and *complaints* are shares of 1."""
+class SendingLimits:
+    """What one sender domain may send.
+
+    None is no limit; *max_bounce_rate* and *max_complaint_rate* are shares of 1.
+    """
 
     per_hour: int | None = None
     per_day: int | None = None
     warm_up: WarmUp | None = None
-    bounces: float = 0.02
-    complaints: float = 0.001
-    of_last: int = 1000
-    at_least: int = 100
+    max_bounce_rate: float = 0.02
+    max_complaint_rate: float = 0.001
+    sample_size: int = 1000
+    min_sample_size: int = 100
 
     def __post_init__(self) -> None:
         if any(limit is not None and limit < 1 for limit in (self.per_hour, self.per_day)):
             raise ValueError("a limit lets at least one email go")
 
-    def on_day(self, day: date) -> int | None:
+    def max_on_day(self, day: date) -> int | None:
         """Return how many emails may go on *day* in UTC, None if there is no limit."""
-        ramp = self.warm_up.allowed(day) if self.warm_up is not None else None
-        return min((limit for limit in (self.per_day, ramp) if limit is not None), default=None)
+        warm_up_limit = self.warm_up.max_on_day(day) if self.warm_up is not None else None
+        return min((limit for limit in (self.per_day, warm_up_limit) if limit is not None), default=None)
 
 
 @dataclass(frozen=True)
 class SendingRules:
     """One published version of sending.yaml. *resend_after* None: a message in doubt is held."""
 
-    default: Limits = field(default_factory=Limits)
-    domains: Mapping[str, Limits] = field(default_factory=dict)
+    default: SendingLimits = field(default_factory=SendingLimits)
+    domains: Mapping[str, SendingLimits] = field(default_factory=dict)
     resend_after: timedelta | None = None
 
-    def of(self, domain: str) -> Limits:
+    def for_domain(self, domain: str) -> SendingLimits:
         """Return the limits of *domain*: its own, else those of the closest domain above it that has some."""
-        labels = normalise_domain(domain).split(".")
+        labels = normalize_domain(domain).split(".")
         parents = (".".join(labels[start:]) for start in range(len(labels)))
         return next((self.domains[name] for name in parents if name in self.domains), self.default)
 
 
-def normalise_domain(domain: str) -> str:
+def normalize_domain(domain: str) -> str:
     """Return the one spelling of *domain*: lower case, in ASCII, without a dot at its end."""
-    return normalise_address(f"@{domain.strip()}").removeprefix("@").rstrip(".")
+    return normalize_address(f"@{domain.strip()}").removeprefix("@").rstrip(".")
 
 
-def room(limits: Limits, used_this_hour: int, used_today: int, now: datetime) -> int | None:
+def remaining_capacity(
+    limits: SendingLimits, used_this_hour: int, used_today: int, now: datetime
+) -> int | None:
     """Return how many more emails may go now, None if there is no limit. Hours and days are those of UTC."""
-    per_day = limits.on_day(now.astimezone(UTC).date())
-    left = ((limits.per_hour, used_this_hour), (per_day, used_today))
-    return min((max(0, limit - used) for limit, used in left if limit is not None), default=None)
+    per_day = limits.max_on_day(now.astimezone(UTC).date())
+    limits_and_usage = ((limits.per_hour, used_this_hour), (per_day, used_today))
+    return min((max(0, limit - used) for limit, used in limits_and_usage if limit is not None), default=None)
 
 
-def turn(limits: Limits, used_this_hour: int, used_today: int, place: int, now: datetime) -> datetime:
-    """Return when the email at *place* (from 0) of those for which there is no room now may go, in UTC.
+def next_slot(
+    limits: SendingLimits, used_this_hour: int, used_today: int, position: int, now: datetime
+) -> datetime:
+    """Return when the email at *position* (from 0) of those for which there is no room now may go, in UTC.
 
     It counts on the room of now being used up. Turns fill the hours after this one in order, evenly within
     each hour; on a day with a cap but no hourly one they share its first hour.
@@ -99,60 +106,62 @@ def turn(limits: Limits, used_this_hour: int, used_today: int, place: int, now: 
     now = now.astimezone(UTC)
     today = now.date()
     hour = now.replace(minute=0, second=0, microsecond=0) + _HOUR
-    per_day = limits.on_day(today)
+    per_day = limits.max_on_day(today)
     if hour.date() == today:
-        taken = used_today + (room(limits, used_this_hour, used_today, now) or 0)
-        left = None if per_day is None else max(0, per_day - taken)
-        fits = _capacity(limits, left, _HOURS_A_DAY - hour.hour)
-        if fits is None or place < fits:
-            return _within(hour, place, limits.per_hour, left)
-        place -= fits
-    return _later(limits, today + _DAY, place)
+        used = used_today + (remaining_capacity(limits, used_this_hour, used_today, now) or 0)
+        left = None if per_day is None else max(0, per_day - used)
+        slots = _slots_in_hours(limits, left, _HOURS_A_DAY - hour.hour)
+        if slots is None or position < slots:
+            return _slot_in_day(hour, position, limits.per_hour, left)
+        position -= slots
+    return _slot_from_day(limits, today + _DAY, position)
 
 
-def _later(limits: Limits, day: date, place: int) -> datetime:
-    """Return the turn of *place* among the emails that begin to go on *day*."""
+def _slot_from_day(limits: SendingLimits, day: date, position: int) -> datetime:
+    """Return the turn of *position* among the emails that begin to go on *day*."""
     if limits.warm_up is not None:
-        day = max(day, limits.warm_up.starts)
+        day = max(day, limits.warm_up.start_date)
     while True:
-        left = limits.on_day(day)
-        fits = _capacity(limits, left, _HOURS_A_DAY)
-        if fits is not None and place >= fits and left == limits.per_day:  # the ramp is over: all days alike
-            day, place = day + place // fits * _DAY, place % fits
-        if fits is None or place < fits:
-            return _within(datetime.combine(day, time(), UTC), place, limits.per_hour, left)
-        day, place = day + _DAY, place - fits
+        left = limits.max_on_day(day)
+        slots = _slots_in_hours(limits, left, _HOURS_A_DAY)
+        if (
+            slots is not None and position >= slots and left == limits.per_day
+        ):  # the ramp is over: all days alike
+            day, position = day + position // slots * _DAY, position % slots
+        if slots is None or position < slots:
+            return _slot_in_day(datetime.combine(day, time(), UTC), position, limits.per_hour, left)
+        day, position = day + _DAY, position - slots
 
 
-def _capacity(limits: Limits, left: int | None, hours: int) -> int | None:
+def _slots_in_hours(limits: SendingLimits, left: int | None, hours: int) -> int | None:
     """Return how many fit into so many whole *hours* of a day on which *left* more may go."""
     by_hour = None if limits.per_hour is None else limits.per_hour * hours
     return min((limit for limit in (by_hour, left) if limit is not None), default=None)
 
 
-def _within(start: datetime, place: int, per_hour: int | None, left: int | None) -> datetime:
-    """Return the turn of *place* from the hour *start* on; it fits into the day."""
+def _slot_in_day(start: datetime, position: int, per_hour: int | None, left: int | None) -> datetime:
+    """Return the turn of *position* from the hour *start* on; it fits into the day."""
     if per_hour is None:
-        return start if left is None else start + _HOUR * place / left
-    return start + place // per_hour * _HOUR + _HOUR * (place % per_hour) / per_hour
+        return start if left is None else start + _HOUR * position / left
+    return start + position // per_hour * _HOUR + _HOUR * (position % per_hour) / per_hour
 
 
-def verdict(limits: Limits, sent: int, hard_bounces: int, complaints: int) -> str | None:
-    """Say why a domain must stop, None if it may go on; the counts are of its last `of_last` emails.
+def sending_pause_reason(limits: SendingLimits, sent: int, hard_bounces: int, complaints: int) -> str | None:
+    """Say why a domain must stop, None if it may go on; the counts are of its last `sample_size` emails.
 
-    Few emails prove little: a share of bounces counts over at least `at_least`, one of complaints over at
-    least `of_last` emails.
+    Few emails prove little: a share of bounces counts over at least `min_sample_size`, one of complaints over
+    at least `sample_size` emails.
     """
-    judged = (
-        ("bounced for good", hard_bounces, limits.bounces, limits.at_least),
-        ("were reported as spam", complaints, limits.complaints, limits.of_last),
+    checks = (
+        ("bounced for good", hard_bounces, limits.max_bounce_rate, limits.min_sample_size),
+        ("were reported as spam", complaints, limits.max_complaint_rate, limits.sample_size),
     )
-    for what, count, most, over in judged:
-        if count > 0 and count / max(sent, over) > most:
+    for what, count, max_rate, min_sample in checks:
+        if count > 0 and count / max(sent, min_sample) > max_rate:
             total = max(sent, count)
             return (
                 f"{count:,} of the last {total:,} emails {what}, "
-                f"which is {_percent(count / total)}; no more than {_percent(most)} may"
+                f"which is {_percent(count / total)}; no more than {_percent(max_rate)} may"
             )
     return None
 

@@ -29,10 +29,10 @@ Holidays = Callable[[str, datetime], Collection[date]]
 
 _DAY: Final = timedelta(days=1)
 _SECOND: Final = timedelta(seconds=1)
-_HORIZON: Final = timedelta(days=370)
+_MAX_SEARCH: Final = timedelta(days=370)
 _WEEKDAYS: Final = frozenset(range(7))
-_NAMES: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_HOP: Final = timedelta(days=7)  # no zone changes its clock to and fro within a week
+_WEEKDAY_NAMES: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_SCAN_STEP: Final = timedelta(days=7)  # no zone changes its clock to and fro within a week
 
 
 class NeverOpens(ValueError):
@@ -60,8 +60,8 @@ class Window:
     def __post_init__(self) -> None:
         if not self.days <= _WEEKDAYS:
             raise ValueError(f"a send window's days are 0 (Monday) to 6 (Sunday), not {sorted(self.days)}")
-        _refuse_zoned(self.opens, "opens")
-        _refuse_zoned(self.closes, "closes")
+        _require_naive(self.opens, "opens")
+        _require_naive(self.closes, "closes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Delay:
         if self.on is not None and self.on not in _WEEKDAYS:
             raise ValueError(f"a delay's weekday is 0 (Monday) to 6 (Sunday), not {self.on}")
         if self.at is not None:
-            _refuse_zoned(self.at, "at")
+            _require_naive(self.at, "at")
 
 
 class Opening(NamedTuple):
@@ -98,23 +98,23 @@ class Opening(NamedTuple):
     end: datetime
 
 
-def is_open(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> bool:
-    """Tell whether *moment* lies inside *window* on the wall clock of *zone*."""
-    return _is_open_on(window, holidays, _wall(moment, _zone(zone)))
+def is_open(window: Window, zone: str, holidays: Collection[date], at: datetime) -> bool:
+    """Tell whether *at* lies inside *window* on the wall clock of *zone*."""
+    return _is_open_on(window, holidays, _to_zone(at, _zone(zone)))
 
 
-def next_open(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> datetime:
-    """Find the first moment at or after *moment* inside *window*: *moment* itself if it is open then.
+def next_open(window: Window, zone: str, holidays: Collection[date], at: datetime) -> datetime:
+    """Find the first moment at or after *at* inside *window*: *at* itself if it is open then.
 
     A window whose opening time falls into a gap opens at the first valid minute; one that lies wholly in the
     gap does not open that day. Raises NeverOpens if none of the next 370 days opens it.
     """
     tz = _zone(zone)
-    wall = _wall(moment, tz)
+    wall = _to_zone(at, tz)
     if _is_open_on(window, holidays, wall):
-        return moment
-    last = wall.date() + _HORIZON
-    start = moment
+        return at
+    last = wall.date() + _MAX_SEARCH
+    start = at
     while True:
         day = _next_opening_day(window, holidays, wall, last)
         # Right as long as the clock does not change before it; if it does, look again from the change on.
@@ -128,29 +128,29 @@ def next_open(window: Window, zone: str, holidays: Collection[date], moment: dat
         start = change
 
 
-def openings(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> Iterator[Opening]:
-    """Yield when *window* is open from *moment* on, in order; an opening that *moment* lies in begins there.
+def openings(window: Window, zone: str, holidays: Collection[date], at: datetime) -> Iterator[Opening]:
+    """Yield when *window* is open from *at* on, in order; an opening that *at* lies in begins there.
 
     Where an hour repeats, so does its part of the window; if it was closed between, as two openings.
     Raises NeverOpens when 370 days pass without any.
     """
     tz = _zone(zone)
-    start, pending = _wall(moment, tz).astimezone(UTC), None
-    seen = start
-    while start - seen <= _HORIZON:
-        hop = start + _HOP
-        change = _first_change(tz, start, hop)
-        end = change or hop
-        for piece in _openings_between(window, holidays, start, end, tz):
-            if pending is not None and pending.day == piece.day and pending.end == piece.start:
-                pending = Opening(pending.day, pending.start, piece.end)
+    start, pending = _to_zone(at, tz).astimezone(UTC), None
+    last_end = start
+    while start - last_end <= _MAX_SEARCH:
+        scan_end = start + _SCAN_STEP
+        change = _first_change(tz, start, scan_end)
+        end = change or scan_end
+        for opening in _openings_between(window, holidays, start, end, tz):
+            if pending is not None and pending.day == opening.day and pending.end == opening.start:
+                pending = Opening(pending.day, pending.start, opening.end)
                 continue
             if pending is not None:
                 yield pending
-            pending, seen = piece, piece.end
+            pending, last_end = opening, opening.end
         start = end
     raise NeverOpens(
-        f"a window on {_day_names(window.days)} does not open in the 370 days after {seen:%Y-%m-%d}"
+        f"a window on {_day_names(window.days)} does not open in the 370 days after {last_end:%Y-%m-%d}"
     )
 
 
@@ -162,15 +162,17 @@ def _openings_between(
     day, last = (start + offset).date(), (end + offset).date()
     while day <= last:
         midnight = datetime.combine(day, time.min, UTC) - offset
-        for counts_to, opens, closes in _parts(window, day, tz):
-            if counts_to.weekday() in window.days and not (window.skip_holidays and counts_to in holidays):
+        for opening_day, opens, closes in _window_spans(window, day, tz):
+            if opening_day.weekday() in window.days and not (
+                window.skip_holidays and opening_day in holidays
+            ):
                 since, until = max(start, midnight + opens), min(end, midnight + closes)
                 if since < until:
-                    yield Opening(counts_to, since, until)
+                    yield Opening(opening_day, since, until)
         day += _DAY
 
 
-def _parts(window: Window, day: date, tz: ZoneInfo) -> list[tuple[date, timedelta, timedelta]]:
+def _window_spans(window: Window, day: date, tz: ZoneInfo) -> list[tuple[date, timedelta, timedelta]]:
     """Return the stretches of *day* that the window covers: the day each counts to, from and until when."""
     opens, closes = _since_midnight(window.opens), _since_midnight(window.closes)
     if opens < closes:
@@ -184,7 +186,7 @@ def _since_midnight(clock: time) -> timedelta:
     )
 
 
-def after(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime) -> datetime:
+def add_delay(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime) -> datetime:
     """Find the moment at which *delay*, counted from *anchor*, is over. Never earlier than *anchor*.
 
     Hours are absolute. Days are calendar days and keep the wall-clock hour, so one may last 23 or 25 hours.
@@ -195,19 +197,19 @@ def after(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime)
     if delay.hours:
         due = anchor + timedelta(hours=delay.hours)
     elif delay.days:
-        due = _first_pass(_wall(anchor, _zone(zone)) + timedelta(days=delay.days))
+        due = _first_pass(_to_zone(anchor, _zone(zone)) + timedelta(days=delay.days))
     elif delay.business_days:
-        wall = _wall(anchor, _zone(zone))
+        wall = _to_zone(anchor, _zone(zone))
         due = _first_pass(wall + _business_span(wall, delay.business_days, holidays))
     else:
         due = anchor
     if delay.on is None and delay.at is None:
         return due
-    return _on_and_at(delay, _wall(due, _zone(zone)), due, anchor)
+    return _apply_weekday_and_time(delay, _to_zone(due, _zone(zone)), due, anchor)
 
 
 @lru_cache(maxsize=4096)
-def start_of(day: date, zone: str) -> datetime:
+def start_of_day(day: date, zone: str) -> datetime:
     """Find the first moment of *day* on the wall clock of *zone*; zone "" is UTC.
 
     If midnight is jumped over, the day starts at the first valid minute after it; if it occurs twice, at its
@@ -216,12 +218,12 @@ def start_of(day: date, zone: str) -> datetime:
     return _first_pass(datetime.combine(day, time.min, _zone(zone or "UTC")))
 
 
-def local(moment: datetime, zone: str) -> datetime:
-    """Show *moment* on the wall clock of *zone*: aware, for printing; do not compare or subtract it."""
-    return _wall(moment, _zone(zone))
+def to_local(at: datetime, zone: str) -> datetime:
+    """Show *at* on the wall clock of *zone*: aware, for printing; do not compare or subtract it."""
+    return _to_zone(at, _zone(zone))
 
 
-def _refuse_zoned(clock: time, name: str) -> None:
+def _require_naive(clock: time, name: str) -> None:
     if clock.tzinfo is not None:
         raise ValueError(f"{name} is a time on the lead's wall clock and has no zone of its own: {clock}")
 
@@ -234,20 +236,20 @@ def _zone(name: str) -> ZoneInfo:
         raise UnknownZone(f"time zone {name!r} is not known: write a name such as Europe/Berlin") from None
 
 
-def _wall(moment: datetime, tz: ZoneInfo) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment} has no time zone: moments are aware UTC datetimes")
-    return moment.astimezone(tz)
+def _to_zone(at: datetime, tz: ZoneInfo) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError(f"{at} has no time zone: moments are aware UTC datetimes")
+    return at.astimezone(tz)
 
 
 def _offset(wall: datetime) -> timedelta:
     offset = wall.utcoffset()
-    assert offset is not None  # aware by _wall
+    assert offset is not None  # aware by _to_zone
     return offset
 
 
 def _tz(wall: datetime) -> ZoneInfo:
-    assert isinstance(wall.tzinfo, ZoneInfo)  # by _wall
+    assert isinstance(wall.tzinfo, ZoneInfo)  # by _to_zone
     return wall.tzinfo
 
 
@@ -281,14 +283,14 @@ def _next_opening_day(window: Window, holidays: Collection[date], wall: datetime
 
 
 def _day_names(days: frozenset[int]) -> str:
-    return " ".join(_NAMES[day] for day in sorted(days)) or "no day"
+    return " ".join(_WEEKDAY_NAMES[day] for day in sorted(days)) or "no day"
 
 
 def _first_change(tz: ZoneInfo, start: datetime, end: datetime) -> datetime | None:
     """Find the first moment after *start*, up to *end*, at which the clock of *tz* is put forward or back."""
     offset = start.astimezone(tz).utcoffset()
     while start < end:
-        stop = min(end, start + _HOP)
+        stop = min(end, start + _SCAN_STEP)
         if stop.astimezone(tz).utcoffset() != offset:
             return _change_between(tz, start, stop)
         start = stop
@@ -318,12 +320,12 @@ def _first_pass(wall: datetime) -> datetime:
     return _change_between(_tz(wall), later.astimezone(UTC), wall.astimezone(UTC))
 
 
-def _on_and_at(delay: Delay, wall: datetime, due: datetime, anchor: datetime) -> datetime:
-    ahead = 0 if delay.on is None else (delay.on - wall.weekday()) % 7
+def _apply_weekday_and_time(delay: Delay, wall: datetime, due: datetime, anchor: datetime) -> datetime:
+    days_ahead = 0 if delay.on is None else (delay.on - wall.weekday()) % 7
     if delay.at is None:
-        return _first_pass(wall + ahead * _DAY) if ahead else due
+        return _first_pass(wall + days_ahead * _DAY) if days_ahead else due
     clock = delay.at
-    day = wall.date() + ahead * _DAY
+    day = wall.date() + days_ahead * _DAY
     stride = _DAY if delay.on is None else 7 * _DAY
     while (found := _first_pass(datetime.combine(day, clock.replace(fold=0), wall.tzinfo))) < anchor:
         day += stride

@@ -7,31 +7,31 @@ from typing import Final, NamedTuple
 
 from nurture.domain.lead import Lead
 from nurture.domain.planning import calendar
-from nurture.domain.planning.decision import Decision, HoldReason, Leave
+from nurture.domain.planning.decision import Decision, EndEnrollment, HoldReason
 
-CALL_BACK: Final = "call-back"
+CALLBACK_RULE: Final = "call-back"
 """The rule by which such a lead is offered, and the reason for which its rep gave it back before."""
 
 
-class Call(NamedTuple):
+class Callback(NamedTuple):
     """When the day begins on which a lead asked to be called."""
 
     at: datetime
-    because: str
+    reason: str
 
 
-def call_of(lead: Lead, zone_fallback: str) -> Call | None:
+def requested_callback(lead: Lead, zone_fallback: str) -> Callback | None:
     """Return the call that the lead asked for, None if it asked for none."""
     if lead.call_on is None:
         return None
-    begins = calendar.start_of(lead.call_on, lead.zone or zone_fallback)
-    return Call(begins, f"asked to be called on {lead.call_on}")
+    starts_at = calendar.start_of_day(lead.call_on, lead.zone or zone_fallback)
+    return Callback(starts_at, f"asked to be called on {lead.call_on}")
 
 
-def kept_for_call(decision: Decision, lead: Lead, upcoming: datetime | None) -> Decision:
-    """Keep a lead at its track's end whose call is to come; it wakes at *upcoming*, then or sooner."""
-    if lead.call_on is None or not any(isinstance(action, Leave) for action in decision.actions):
+def hold_for_callback(decision: Decision, lead: Lead, wake_at: datetime | None) -> Decision:
+    """Keep a lead at its track's end whose call is to come; it wakes at *wake_at*, then or sooner."""
+    if lead.call_on is None or not any(isinstance(action, EndEnrollment) for action in decision.actions):
         return decision
-    actions = tuple(action for action in decision.actions if not isinstance(action, Leave))
-    because = f"{decision.because}; asked to be called on {lead.call_on}"
-    return Decision(actions, decision.position, upcoming, because, HoldReason.WAITING)
+    actions = tuple(action for action in decision.actions if not isinstance(action, EndEnrollment))
+    reason = f"{decision.reason}; asked to be called on {lead.call_on}"
+    return Decision(actions, decision.position, wake_at, reason, HoldReason.WAITING)

@@ -7,44 +7,43 @@ from datetime import datetime, timedelta
 
 from nurture.domain.planning.conditions import earliest
 from nurture.domain.planning.decision import Decision, HoldReason
-from nurture.domain.planning.lead_view import View
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import scoring
 from nurture.domain.signals import Signal, SignalVerdict
 
 
-def settles_at(signal: Signal, settle: timedelta) -> datetime | None:
-    """Return when a click may be acted on, None for what needs no settling."""
-    if not signal.judged or signal.verdict is not SignalVerdict.HUMAN:
+def grace_ends_at(signal: Signal, grace_period: timedelta) -> datetime | None:
+    """Return when a click may be acted on, None for what needs none."""
+    if not signal.auto_classified or signal.verdict is not SignalVerdict.HUMAN:
         return None
-    return signal.occurred_at + settle
+    return signal.occurred_at + grace_period
 
 
-def settled(view: View, policy: Policy, now: datetime) -> tuple[View, datetime | None]:
+def exclude_recent_clicks(view: LeadView, policy: Policy, now: datetime) -> tuple[LeadView, datetime | None]:
     """Return the view without clicks that settle at *now*, and when the first of them has settled.
 
     None, with the view as it is, where nothing settles. Clicks of the future are not looked at yet.
     """
-    young: list[tuple[datetime, Signal]] = []
+    recent: list[tuple[datetime, Signal]] = []
     for signal in view.signals:
-        if signal.judged and signal.occurred_at <= now:
-            until = settles_at(signal, policy.evidence.settle)
+        if signal.auto_classified and signal.occurred_at <= now:
+            until = grace_ends_at(signal, policy.click_filtering.grace_period)
             if until is not None and until > now:
-                young.append((until, signal))
-    if not young:
+                recent.append((until, signal))
+    if not recent:
         return view, None
-    left_out = {id(signal) for _, signal in young}
-    signals = tuple(signal for signal in view.signals if id(signal) not in left_out)
-    engagement = scoring.reckoned(policy.points, signals, view.lead.evidence_since, now)
-    sure = replace(view, lead=replace(view.lead, engagement=engagement), signals=signals)
-    return sure, min(until for until, _ in young)
+    excluded_ids = {id(signal) for _, signal in recent}
+    signals = tuple(signal for signal in view.signals if id(signal) not in excluded_ids)
+    engagement = scoring.recompute_engagement(policy.points, signals, view.lead.signals_since, now)
+    filtered = replace(view, lead=replace(view.lead, engagement=engagement), signals=signals)
+    return filtered, min(until for until, _ in recent)
 
 
-def until_settled(decision: Decision, view: View, moment: datetime) -> Decision:
-    """Return the hold that stands for *decision*, made without a click that settles at *moment*."""
-    because = (
-        f"a click is settling until {moment.isoformat(' ', 'seconds')[:19]} UTC; else: {decision.because}"
-    )
-    wake_at = earliest((moment, decision.wake_at if decision.hold is not None else None))
+def hold_for_click_grace(decision: Decision, view: LeadView, grace_ends: datetime) -> Decision:
+    """Return the hold that stands for *decision*, made without a click that settles at *grace_ends*."""
+    until = grace_ends.isoformat(" ", "seconds")[:19]
+    reason = f"a click is in its grace period until {until} UTC; else: {decision.reason}"
+    wake_at = earliest((grace_ends, decision.wake_at if decision.hold is not None else None))
     position = view.enrollment.position if view.enrollment is not None else None
-    return Decision((), position, wake_at, because, HoldReason.SETTLING)
+    return Decision((), position, wake_at, reason, HoldReason.CLICK_GRACE)

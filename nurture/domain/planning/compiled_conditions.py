@@ -9,113 +9,115 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from nurture.domain.lead import Custodian, Fact, Facts, Lead
+from nurture.domain.lead import Custodian, FieldValue, FieldValues, Lead
 from nurture.domain.planning.conditions import (
-    Any,
+    AllOf,
+    AnyOf,
     Condition,
-    Every,
-    Field,
-    Fit,
+    EvaluationContext,
+    FieldCondition,
+    FitCondition,
     FitRule,
     Not,
-    Question,
     evaluate,
 )
-from nurture.domain.planning.lead_view import View
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.scoring.scoring import Points
 
-Test = Callable[[Facts, str], tuple[bool, str]]
+CompiledCondition = Callable[[FieldValues, str], tuple[bool, str]]
 """Answers about (facts, fit letter): yes or no, and why."""
 
-ALWAYS: Final = Every(())
+ALWAYS: Final = AllOf(())
 ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
 _NO_POINTS: Final = Points()
 
 
-def question(facts: Facts, fit: str) -> Question:
+def field_context(fields: FieldValues, fit_letter: str) -> EvaluationContext:
     """Return what conditions are asked about; the fit letter was found before, and holds for everything."""
-    view = View(Lead(0, facts), Custodian.QUEUE, None)
-    return Question(view, _NO_POINTS, fit=(FitRule(fit, ALWAYS),) if fit else ())
+    view = LeadView(Lead(0, fields), Custodian.QUEUE, None)
+    return EvaluationContext(view, _NO_POINTS, fit_rules=(FitRule(fit_letter, ALWAYS),) if fit_letter else ())
 
 
-def made_ready(condition: Condition) -> Test:
+def compile_condition(condition: Condition) -> CompiledCondition:
     """Return *condition* as a test."""
     match condition:
-        case Field():
-            return _field(condition)
-        case Every(parts=parts):
-            return _every([made_ready(part) for part in parts])
-        case Any(parts=parts):
-            return _any([made_ready(part) for part in parts])
+        case FieldCondition():
+            return _compile_field(condition)
+        case AllOf(parts=parts):
+            return _compile_all_of([compile_condition(part) for part in parts])
+        case AnyOf(parts=parts):
+            return _compile_any_of([compile_condition(part) for part in parts])
         case Not(part=part):
-            return _not(made_ready(part))
-        case Fit():
-            return _fit(condition)
+            return _compile_not(compile_condition(part))
+        case FitCondition():
+            return _compile_fit(condition)
         case _:
-            return _whole(condition)
+            return _compile_other(condition)
 
 
-def _whole(condition: Condition) -> Test:
-    def test(facts: Facts, fit: str) -> tuple[bool, str]:
-        return evaluate(condition, question(facts, fit), ANY_TIME)[:2]
+def _compile_other(condition: Condition) -> CompiledCondition:
+    def test(fields: FieldValues, fit: str) -> tuple[bool, str]:
+        return evaluate(condition, field_context(fields, fit), ANY_TIME)[:2]
 
     return test
 
 
-def _fit(condition: Fit) -> Test:
-    answers = {fit: evaluate(condition, question({}, fit), ANY_TIME)[:2] for fit in ("A", "B", "C", "D", "")}
+def _compile_fit(condition: FitCondition) -> CompiledCondition:
+    answers = {
+        fit: evaluate(condition, field_context({}, fit), ANY_TIME)[:2] for fit in ("A", "B", "C", "D", "")
+    }
     return lambda _, fit: answers[fit]
 
 
-def _every(parts: list[Test]) -> Test:
-    def test(facts: Facts, fit: str) -> tuple[bool, str]:
-        told = []
+def _compile_all_of(parts: list[CompiledCondition]) -> CompiledCondition:
+    def test(fields: FieldValues, fit: str) -> tuple[bool, str]:
+        reasons = []
         for part in parts:
-            answer = part(facts, fit)
-            if not answer[0]:
-                return answer
-            told.append(answer[1])
-        return True, " and ".join(told) or "always"
+            result = part(fields, fit)
+            if not result[0]:
+                return result
+            reasons.append(result[1])
+        return True, " and ".join(reasons) or "always"
 
     return test
 
 
-def _any(parts: list[Test]) -> Test:
-    def test(facts: Facts, fit: str) -> tuple[bool, str]:
-        told = []
+def _compile_any_of(parts: list[CompiledCondition]) -> CompiledCondition:
+    def test(fields: FieldValues, fit: str) -> tuple[bool, str]:
+        reasons = []
         for part in parts:
-            answer = part(facts, fit)
-            if answer[0]:
-                return answer
-            told.append(answer[1])
-        return False, "none of: " + "; ".join(told)
+            result = part(fields, fit)
+            if result[0]:
+                return result
+            reasons.append(result[1])
+        return False, "none of: " + "; ".join(reasons)
 
     return test
 
 
-def _not(part: Test) -> Test:
-    def test(facts: Facts, fit: str) -> tuple[bool, str]:
-        yes, because = part(facts, fit)
-        return not yes, f"not ({because})"
+def _compile_not(part: CompiledCondition) -> CompiledCondition:
+    def test(fields: FieldValues, fit: str) -> tuple[bool, str]:
+        met, reason = part(fields, fit)
+        return not met, f"not ({reason})"
 
     return test
 
 
-def _field(condition: Field) -> Test:
+def _compile_field(condition: FieldCondition) -> CompiledCondition:
     """Remember the answer to each value that the fact had: there are few that differ."""
-    name, answers = condition.name, dict[tuple[type, Fact], tuple[bool, str]]()
+    name, cache = condition.name, dict[tuple[type, FieldValue], tuple[bool, str]]()
 
-    def test(facts: Facts, _: str) -> tuple[bool, str]:
-        fact = facts.get(name)
-        key = fact.__class__, fact
-        known = answers.get(key)
-        if known is None:
-            if len(answers) >= _MOST_REMEMBERED:
-                answers.clear()
-            known = answers[key] = evaluate(condition, question({name: fact}, ""), ANY_TIME)[:2]
-        return known
+    def test(fields: FieldValues, _: str) -> tuple[bool, str]:
+        value = fields.get(name)
+        key = value.__class__, value
+        cached = cache.get(key)
+        if cached is None:
+            if len(cache) >= _MAX_CACHED_ANSWERS:
+                cache.clear()
+            cached = cache[key] = evaluate(condition, field_context({name: value}, ""), ANY_TIME)[:2]
+        return cached
 
     return test
 
 
-_MOST_REMEMBERED: Final = 10_000
+_MAX_CACHED_ANSWERS: Final = 10_000

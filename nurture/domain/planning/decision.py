@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from nurture.domain.lead import Fact
-from nurture.domain.planning.lead_view import Position, View
+from nurture.domain.lead import FieldValue
+from nurture.domain.planning.lead_view import LeadView, Position
 from nurture.domain.planning.program import Destination, Program
 from nurture.domain.policy.policy import Policy
 
@@ -15,15 +15,15 @@ from nurture.domain.policy.policy import Policy
 class HoldReason(StrEnum):
     """Why nothing happens now."""
 
-    LEFT = "left"
+    NOT_ENROLLED = "not_enrolled"
     CLOSED = "closed"
     WITH_SALES = "with_sales"
     PAUSED = "paused"
     QUEUED = "queued"
     NOT_DUE = "not_due"
     WAITING = "waiting"
-    SETTLING = "settling"
-    IN_AIR = "in_air"
+    CLICK_GRACE = "click_grace"
+    IN_FLIGHT = "in_flight"
     SEND_WINDOW = "send_window"
     FREQUENCY_CAP = "frequency_cap"
     REPS_FULL = "reps_full"
@@ -46,26 +46,26 @@ class OfferToSales:
     """Hand the lead off; *rule* is the criterion or step that says so."""
 
     rule: str
-    because: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class NoteFact:
+class UpdateField:
     """Write a fact of the lead."""
 
     name: str
-    value: Fact
+    value: FieldValue
 
 
 @dataclass(frozen=True, slots=True)
-class Leave:
-    """End the enrollment; the lead goes to *to*."""
+class EndEnrollment:
+    """End the enrollment; the lead goes to *destination*."""
 
-    to: Destination
-    because: str
+    destination: Destination
+    reason: str
 
 
-Action = SendTouch | OfferToSales | NoteFact | Leave
+Action = SendTouch | OfferToSales | UpdateField | EndEnrollment
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +79,19 @@ class Decision:
     actions: tuple[Action, ...]
     position: Position | None
     wake_at: datetime | None
-    because: str
+    reason: str
     hold: HoldReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DecisionContext:
     """The arguments of one decision, and the next moment at which a hand-off criterion may change.
 
-    *on* is the program of the lead's track, None for a lead on no track.
+    *current_program* is the program of the lead's track, None for a lead on no track.
     """
 
-    view: View
-    on: Program | None
+    view: LeadView
+    current_program: Program | None
     policy: Policy
     now: datetime
     criteria_change_at: datetime | None = None
@@ -99,25 +99,25 @@ class Asked:
     @property
     def program(self) -> Program:
         """Return the program of a lead that is on a track."""
-        assert self.on is not None
-        return self.on
+        assert self.current_program is not None
+        return self.current_program
 
     @property
     def zone_fallback(self) -> str:
         """Return the zone of a lead whose own is not known."""
-        return self.on.zone_fallback if self.on is not None else "UTC"
+        return self.current_program.zone_fallback if self.current_program is not None else "UTC"
 
     @property
     def zone(self) -> str:
         """Return the zone in which the lead lives."""
         return self.view.lead.zone or self.zone_fallback
 
-    def wakes(self, until: datetime) -> datetime:
+    def earliest_wake(self, until: datetime) -> datetime:
         """Return *until*, or when a hand-off criterion may change, whichever is first."""
         change_at = self.criteria_change_at
         return change_at if change_at is not None and self.now < change_at < until else until
 
 
-def minute(moment: datetime) -> str:
+def format_minute(at: datetime) -> str:
     """Write a moment (UTC) as reasons do."""
-    return f"{moment.isoformat(' ', 'minutes')[:16]} UTC"
+    return f"{at.isoformat(' ', 'minutes')[:16]} UTC"

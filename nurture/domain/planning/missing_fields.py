@@ -3,75 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
-from typing import Final
 
+from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import (
-    Any,
+    AllOf,
+    AnyOf,
     Condition,
-    Every,
-    Field,
-    Fit,
+    EvaluationContext,
+    FieldCondition,
+    FitCondition,
     Not,
-    Postcode,
-    Question,
+    PostcodeCondition,
     evaluate,
 )
 
-_ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)
 
-
-def hinges_on(condition: Condition, unknown: Collection[str], about: Question) -> bool:
+def depends_on(condition: Condition, unknown: Collection[str], context: EvaluationContext) -> bool:
     """Tell whether a fact that is not known can decide *condition*; if not, nobody need be asked for it.
 
     A condition that names none of *unknown* hinges on them if it holds: whoever wrote that they are needed
     needs them for what comes next.
     """
-    answer = _held(condition, unknown, about)
-    return answer is None or (answer and not facts_named(condition) & set(unknown))
+    result = _evaluate_partially(condition, unknown, context)
+    return result is None or (result and not fields_used(condition) & set(unknown))
 
 
-def _held(condition: Condition, unknown: Collection[str], about: Question) -> bool | None:
+def _evaluate_partially(
+    condition: Condition, unknown: Collection[str], context: EvaluationContext
+) -> bool | None:
     """Answer yes, no, or None: it depends."""
     match condition:
-        case Every(parts=parts):
-            answers = [_held(part, unknown, about) for part in parts]
-            return False if False in answers else None if None in answers else True
-        case Any(parts=parts):
-            answers = [_held(part, unknown, about) for part in parts]
-            return True if True in answers else None if None in answers else False
+        case AllOf(parts=parts):
+            results = [_evaluate_partially(part, unknown, context) for part in parts]
+            return False if False in results else None if None in results else True
+        case AnyOf(parts=parts):
+            results = [_evaluate_partially(part, unknown, context) for part in parts]
+            return True if True in results else None if None in results else False
         case Not(part=part):
-            answer = _held(part, unknown, about)
-            return None if answer is None else not answer
+            result = _evaluate_partially(part, unknown, context)
+            return None if result is None else not result
         case _:
-            if facts_named(condition) & set(unknown):
+            if fields_used(condition) & set(unknown):
                 return None
-            return evaluate(condition, about, _ANY_TIME).yes
+            return evaluate(condition, context, ANY_TIME).met
 
 
-def facts_named(condition: Condition) -> frozenset[str]:
+def fields_used(condition: Condition) -> frozenset[str]:
     """Return the facts that a condition asks about; not those behind a fit letter."""
     match condition:
-        case Field(name=name):
+        case FieldCondition(name=name):
             return frozenset({name})
-        case Postcode():
+        case PostcodeCondition():
             return frozenset({"country", "postcode"})
-        case Every(parts=parts) | Any(parts=parts):
-            return frozenset[str]().union(*map(facts_named, parts))
+        case AllOf(parts=parts) | AnyOf(parts=parts):
+            return frozenset[str]().union(*map(fields_used, parts))
         case Not(part=part):
-            return facts_named(part)
+            return fields_used(part)
         case _:
             return frozenset()
 
 
-def asks_fit(condition: Condition) -> bool:
+def uses_fit(condition: Condition) -> bool:
     """Tell whether a condition asks for the fit letter."""
     match condition:
-        case Fit():
+        case FitCondition():
             return True
-        case Every(parts=parts) | Any(parts=parts):
-            return any(map(asks_fit, parts))
+        case AllOf(parts=parts) | AnyOf(parts=parts):
+            return any(map(uses_fit, parts))
         case Not(part=part):
-            return asks_fit(part)
+            return uses_fit(part)
         case _:
             return False

@@ -1,7 +1,7 @@
 """What happens to a lead next. Read this first.
 
 `decide` is pure: a view of one lead, the program of its track, the policy and the time go in; actions,
-the next position, a wake-up time and a because come out. Nothing here reads a clock or a database.
+the next position, a wake-up time and a reason come out. Nothing here reads a clock or a database.
 
 The order of questions is policy:
     1. exits: left, closed
@@ -21,225 +21,233 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
-from nurture.domain.consent.suppression import covering, told
+from nurture.domain.consent.suppression import describe_suppression, find_covering
 from nurture.domain.lead import Custodian, Queue, is_parked
 from nurture.domain.planning import calendar
-from nurture.domain.planning.callback import CALL_BACK, call_of, kept_for_call
-from nurture.domain.planning.click_grace import settled, until_settled
-from nurture.domain.planning.conditions import Question, earliest, evaluate
+from nurture.domain.planning.callback import CALLBACK_RULE, hold_for_callback, requested_callback
+from nurture.domain.planning.click_grace import exclude_recent_clicks, hold_for_click_grace
+from nurture.domain.planning.conditions import EvaluationContext, earliest, evaluate
 from nurture.domain.planning.decision import (
     Action,
-    Asked,
     Decision,
+    DecisionContext,
+    EndEnrollment,
     HoldReason,
-    Leave,
-    NoteFact,
     OfferToSales,
     SendTouch,
-    minute,
+    UpdateField,
+    format_minute,
 )
-from nurture.domain.planning.lead_view import Enrollment, Position, View
+from nurture.domain.planning.lead_view import Enrollment, LeadView, Position
 from nurture.domain.planning.program import (
-    Again,
     Branch,
     Destination,
     Email,
     End,
     HandOff,
     Jump,
+    NextRound,
     Program,
     Repeat,
-    SetFact,
+    SetField,
     Split,
     ToQueue,
     WaitFor,
-    arm_of,
+    choose_arm,
 )
-from nurture.domain.planning.requests import silent_since
-from nurture.domain.planning.touch_planning import send_or_hold, settled_touch
+from nurture.domain.planning.requests import silenced_since
+from nurture.domain.planning.touch_planning import completed_touch, send_or_hold
 from nurture.domain.policy.policy import Criterion, Policy
 
 __all__ = [
     "GUARDS",
     "Action",
-    "Asked",
     "Decision",
+    "DecisionContext",
+    "EndEnrollment",
     "HoldReason",
-    "Leave",
-    "NoteFact",
     "OfferToSales",
     "SendTouch",
+    "UpdateField",
+    "apply_decision",
     "decide",
-    "evolve",
     "unanswered_request",
 ]
 
-MOST_STEPS_AT_ONCE: Final = 500
-_SILENT: Final = (Jump, Again)  # instructions at which no lead ever stands
+MAX_STEPS_PER_DECISION: Final = 500
+_CONTROL_FLOW: Final = (Jump, NextRound)  # instructions at which no lead ever stands
 
 
-def decide(view: View, program: Program | None, policy: Policy, now: datetime) -> Decision:
+def decide(view: LeadView, program: Program | None, policy: Policy, now: datetime) -> Decision:
     """Return what happens to the lead of *view* at *now* (UTC). Same arguments, same answer.
 
     *program* is that of the lead's track, None for a lead in a queue: it is asked for requests alone.
     """
-    sure, settles_at = settled(view, policy, now)
-    decision, offered = _decided(Asked(sure, program, policy, now))
-    if settles_at is None or offered or decision == _decided(Asked(view, program, policy, now))[0]:
+    filtered, grace_ends = exclude_recent_clicks(view, policy, now)
+    decision, offered = _decide_once(DecisionContext(filtered, program, policy, now))
+    if (
+        grace_ends is None
+        or offered
+        or decision == _decide_once(DecisionContext(view, program, policy, now))[0]
+    ):
         return decision
-    return until_settled(decision, view, settles_at)
+    return hold_for_click_grace(decision, view, grace_ends)
 
 
-def _decided(asked: Asked) -> tuple[Decision, bool]:
+def _decide_once(context: DecisionContext) -> tuple[Decision, bool]:
     """Return the decision, and whether it is an offer that the policy's criteria made."""
     for guard in GUARDS:
-        decision = guard(asked)
+        decision = guard(context)
         if decision is not None:
             return decision, guard is requested
-    assert asked.view.enrollment is not None  # left_already
-    position = asked.view.enrollment.position
-    offer, change_at = _criteria(asked, asked.policy.criteria, position, ())
+    assert context.view.enrollment is not None  # not_enrolled
+    position = context.view.enrollment.position
+    offer, change_at = _evaluate_criteria(context, context.policy.criteria, position, ())
     if change_at is not None:
-        asked = replace(asked, criteria_change_at=change_at)
+        context = replace(context, criteria_change_at=change_at)
     if offer is not None:
         return offer, True
-    return kept_for_call(_walk(asked, position), asked.view.lead, change_at), False
+    return hold_for_callback(_run_steps(context, position), context.view.lead, change_at), False
 
 
-def evolve(enrollment: Enrollment, decision: Decision) -> Enrollment:
+def apply_decision(enrollment: Enrollment, decision: Decision) -> Enrollment:
     """Return the enrollment as *decision* leaves it; replaying stored decisions rebuilds the stored one."""
-    ended = enrollment.ended or any(isinstance(action, Leave) for action in decision.actions)
+    ended = enrollment.ended or any(isinstance(action, EndEnrollment) for action in decision.actions)
     return replace(enrollment, position=decision.position or enrollment.position, ended=ended)
 
 
-def _position(view: View) -> Position | None:
+def _position(view: LeadView) -> Position | None:
     return view.enrollment.position if view.enrollment is not None else None
 
 
-def _stays(view: View, reason: HoldReason, until: datetime | None, because: str) -> Decision:
-    return Decision((), _position(view), until, because, reason)
+def _hold(view: LeadView, reason: HoldReason, until: datetime | None, explanation: str) -> Decision:
+    return Decision((), _position(view), until, explanation, reason)
 
 
-def _leaves(view: View, to: Destination, because: str) -> Decision:
-    return Decision((Leave(to, because),), _position(view), None, because)
+def _end_enrollment(view: LeadView, destination: Destination, reason: str) -> Decision:
+    return Decision((EndEnrollment(destination, reason),), _position(view), None, reason)
 
 
 # 1. Exits
 
 
-def left_already(asked: Asked) -> Decision | None:
+def not_enrolled(context: DecisionContext) -> Decision | None:
     """Answer for a lead that is on no track, and in no queue that a request takes it out of."""
-    enrollment = asked.view.enrollment
-    if (enrollment is not None and not enrollment.ended) or is_parked(asked.view.queue):
+    enrollment = context.view.enrollment
+    if (enrollment is not None and not enrollment.ended) or is_parked(context.view.queue):
         return None
-    return _stays(asked.view, HoldReason.LEFT, None, "the lead is on no track")
+    return _hold(context.view, HoldReason.NOT_ENROLLED, None, "the lead is on no track")
 
 
-def closed(asked: Asked) -> Decision | None:
+def closed(context: DecisionContext) -> Decision | None:
     """Answer for a closed lead."""
-    if asked.view.custodian is not Custodian.CLOSED:
+    if context.view.custodian is not Custodian.CLOSED:
         return None
-    return _stays(asked.view, HoldReason.CLOSED, None, "the lead is closed")
+    return _hold(context.view, HoldReason.CLOSED, None, "the lead is closed")
 
 
 # 2. Not ours to move now
 
 
-def with_sales(asked: Asked) -> Decision | None:
+def with_sales(context: DecisionContext) -> Decision | None:
     """Hold while a rep has the lead, or is asked to take it."""
-    if asked.view.custodian is Custodian.TRACK or is_parked(asked.view.queue):
+    if context.view.custodian is Custodian.TRACK or is_parked(context.view.queue):
         return None
-    return _stays(asked.view, HoldReason.WITH_SALES, None, f"custodian is {asked.view.custodian.value}")
+    return _hold(context.view, HoldReason.WITH_SALES, None, f"custodian is {context.view.custodian.value}")
 
 
 # 3. Requests
 
 
-def requested(asked: Asked) -> Decision | None:
+def requested(context: DecisionContext) -> Decision | None:
     """Offer a lead that asked for a person since it wanted no mail, or while nothing silences our mail."""
-    return _requests(asked)[0]
+    return _evaluate_requests(context)[0]
 
 
-def _requests(asked: Asked) -> tuple[Decision | None, datetime | None]:
-    newer_than = silent_since(asked.view, asked.now)
-    return _criteria(asked, asked.policy.requests, _position(asked.view), (), newer_than)
+def _evaluate_requests(context: DecisionContext) -> tuple[Decision | None, datetime | None]:
+    newer_than = silenced_since(context.view, context.now)
+    return _evaluate_criteria(context, context.policy.requests, _position(context.view), (), newer_than)
 
 
-def unanswered_request(view: View, policy: Policy, now: datetime) -> str:
+def unanswered_request(view: LeadView, policy: Policy, now: datetime) -> str:
     """Return why the lead asks for a person, by a request that no rep has answered; "" if it does not."""
-    decision, _ = _criteria(Asked(view, None, policy, now), policy.requests, None, ())
-    return decision.because if decision is not None else ""
+    decision, _ = _evaluate_criteria(DecisionContext(view, None, policy, now), policy.requests, None, ())
+    return decision.reason if decision is not None else ""
 
 
 # 4. What silences our mail
 
 
-def queue(asked: Asked) -> Decision | None:
+def queue(context: DecisionContext) -> Decision | None:
     """Keep a lead in its queue until it may ask for a person."""
-    if not is_parked(asked.view.queue):
+    if not is_parked(context.view.queue):
         return None
-    because = f"waits in the queue {asked.view.queue}"
-    return _stays(asked.view, HoldReason.QUEUED, _requests(asked)[1], because)
+    reason = f"waits in the queue {context.view.queue}"
+    return _hold(context.view, HoldReason.QUEUED, _evaluate_requests(context)[1], reason)
 
 
-def suppressed(asked: Asked) -> Decision | None:
+def suppressed(context: DecisionContext) -> Decision | None:
     """Take a lead off the track whose address may not be mailed, or not about this topic."""
-    why = asked.view.suppressed
-    if not why:
-        refused = covering(asked.view.standing, asked.program.track, asked.program.topic)
+    suppression = context.view.suppressed_by
+    if not suppression:
+        refused = find_covering(context.view.suppressions, context.program.track, context.program.topic)
         if refused is None:
             return None
-        why = told(refused)
-    return _leaves(asked.view, ToQueue(Queue.SUPPRESSED), f"suppressed: {why}")
+        suppression = describe_suppression(refused)
+    return _end_enrollment(context.view, ToQueue(Queue.SUPPRESSED), f"suppressed: {suppression}")
 
 
-def without_basis(asked: Asked) -> Decision | None:
+def no_consent_basis(context: DecisionContext) -> Decision | None:
     """Take a lead off the track that nothing allows us to mail."""
-    if asked.view.lead.basis:
+    if context.view.lead.consent_basis:
         return None
-    return _leaves(asked.view, ToQueue(Queue.NO_BASIS), "no consent or other legal basis is recorded")
+    return _end_enrollment(
+        context.view, ToQueue(Queue.NO_CONSENT_BASIS), "no consent or other legal basis is recorded"
+    )
 
 
-def paused(asked: Asked) -> Decision | None:
+def paused(context: DecisionContext) -> Decision | None:
     """Hold while the lead wants no mail for a time, or is away; a request to come wakes it sooner."""
-    until = asked.view.lead.paused_until
-    if until is None or until <= asked.now:
+    until = context.view.lead.paused_until
+    if until is None or until <= context.now:
         return None
-    wake_at = earliest((until, _requests(asked)[1]))
-    return _stays(asked.view, HoldReason.PAUSED, wake_at, f"paused until {minute(until)}")
+    wake_at = earliest((until, _evaluate_requests(context)[1]))
+    return _hold(context.view, HoldReason.PAUSED, wake_at, f"paused until {format_minute(until)}")
 
 
-GUARDS: Final = (left_already, closed, with_sales, requested, queue, suppressed, without_basis, paused)
+GUARDS: Final = (not_enrolled, closed, with_sales, requested, queue, suppressed, no_consent_basis, paused)
 
 
 # 5. Hand-off criteria
 
 
-def _criteria(
-    asked: Asked,
+def _evaluate_criteria(
+    context: DecisionContext,
     criteria: Sequence[Criterion],
     position: Position | None,
-    notes: tuple[Action, ...],
+    field_updates: tuple[Action, ...],
     newer_than: datetime | None = None,
 ) -> tuple[Decision | None, datetime | None]:
     """Return the offer of the first criterion that holds, and when the next one may; calls come first.
 
     A call counts from the day on which it is to be made, a stated date from when it is near.
     """
-    call = call_of(asked.view.lead, asked.zone_fallback)
-    change_at = call.at if call is not None and call.at > asked.now else None
-    if call is not None and change_at is None and (newer_than is None or call.at >= newer_than):
-        return Decision((*notes, OfferToSales(CALL_BACK, call.because)), position, None, call.because), None
-    answered_at = asked.view.lead.evidence_since
-    about = asked.policy.question(
-        asked.view, since=answered_at, answered_at=answered_at, newer_than=newer_than
+    callback = requested_callback(context.view.lead, context.zone_fallback)
+    change_at = callback.at if callback is not None and callback.at > context.now else None
+    if callback is not None and change_at is None and (newer_than is None or callback.at >= newer_than):
+        return Decision(
+            (*field_updates, OfferToSales(CALLBACK_RULE, callback.reason)), position, None, callback.reason
+        ), None
+    answered_at = context.view.lead.signals_since
+    evaluation_context = context.policy.evaluation_context(
+        context.view, since=answered_at, answered_at=answered_at, newer_than=newer_than
     )
     for criterion in criteria:
-        yes, why, changes_at = evaluate(criterion.when, about, asked.now)
-        if yes:
-            because = f"{criterion.name}: {why}"
-            offer = OfferToSales(criterion.name, because)
-            return Decision((*notes, offer), position, None, because), None
+        met, detail, changes_at = evaluate(criterion.when, evaluation_context, context.now)
+        if met:
+            reason = f"{criterion.name}: {detail}"
+            offer = OfferToSales(criterion.name, reason)
+            return Decision((*field_updates, offer), position, None, reason), None
         change_at = earliest((change_at, changes_at))
     return None, change_at
 
@@ -247,148 +255,159 @@ def _criteria(
 # 6. The step
 
 
-def _walk(asked: Asked, position: Position) -> Decision:
+def _run_steps(context: DecisionContext, position: Position) -> Decision:
     """Run instructions from *position* until one holds, sends, hands off or leaves."""
-    program = asked.program
-    if position.reached > asked.now:
-        peace = f"{position.step} is left in peace until {minute(position.reached)}"
-        return Decision((), position, asked.wakes(position.reached), peace, HoldReason.NOT_DUE)
-    stands = _stands(asked, position)
-    if isinstance(stands, Decision):
-        return stands
-    place, position = stands
-    notes: tuple[Action, ...] = ()
-    steps_left, reached = MOST_STEPS_AT_ONCE, position.reached
+    program = context.program
+    if position.reached_at > context.now:
+        not_due_reason = f"{position.step} is left in peace until {format_minute(position.reached_at)}"
+        return Decision(
+            (), position, context.earliest_wake(position.reached_at), not_due_reason, HoldReason.NOT_DUE
+        )
+    located = _locate(context, position)
+    if isinstance(located, Decision):
+        return located
+    index, position = located
+    field_updates: tuple[Action, ...] = ()
+    steps_left, last_reached_at = MAX_STEPS_PER_DECISION, position.reached_at
     while steps_left:
         steps_left -= 1
-        instruction = program.instructions[place]
-        if not isinstance(instruction, _SILENT) and instruction.step != position.step:
-            position = _at(instruction.step, position.visit, position)
+        instruction = program.instructions[index]
+        if not isinstance(instruction, _CONTROL_FLOW) and instruction.step != position.step:
+            position = _with_step(instruction.step, position.visit, position)
         match instruction:
             case Email():
-                touched = send_or_hold(instruction, position, asked, notes)
-                if isinstance(touched, Decision):
-                    return touched
-                place, position = place + 1, touched
+                touch_result = send_or_hold(instruction, position, context, field_updates)
+                if isinstance(touch_result, Decision):
+                    return touch_result
+                index, position = index + 1, touch_result
             case WaitFor():
-                waited = _wait(instruction, position, asked, notes)
-                if isinstance(waited, Decision):
-                    return waited
-                place, position = waited
+                wait_result = _run_wait(instruction, position, context, field_updates)
+                if isinstance(wait_result, Decision):
+                    return wait_result
+                index, position = wait_result
             case Jump(target=target):
-                place = target
-            case Again(repeat=repeat):
-                place = repeat
-                position = _at(position.step, position.visit + 1, position)
+                index = target
+            case NextRound(repeat=repeat):
+                index = repeat
+                position = _with_step(position.step, position.visit + 1, position)
             case Branch():
-                place = _branch(instruction, position, asked)
+                index = _choose_branch(instruction, position, context)
             case Split():
-                _, place = arm_of(instruction, program.track, asked.view.lead.id)
+                _, index = choose_arm(instruction, program.track, context.view.lead.id)
             case Repeat():
-                round_ = _repeat(instruction, position, asked, notes)
-                if isinstance(round_, Decision):
-                    return round_
-                place, position = round_
-            case SetFact(name=name, value=value):
-                place, notes = place + 1, (*notes, NoteFact(name, value))
-                offer, asked = _set(instruction, _onward(asked, place, position), asked, notes)
+                repeat_result = _run_repeat(instruction, position, context, field_updates)
+                if isinstance(repeat_result, Decision):
+                    return repeat_result
+                index, position = repeat_result
+            case SetField(name=name, value=value):
+                index, field_updates = index + 1, (*field_updates, UpdateField(name, value))
+                offer, context = _set_field(
+                    instruction, _position_at(context, index, position), context, field_updates
+                )
                 if offer is not None:
                     return offer
-            case HandOff(because=because):
-                offered = OfferToSales(instruction.step, because)
-                return Decision((*notes, offered), _onward(asked, place + 1, position), None, because)
-            case End(to=to):
-                because = f"the steps of {program.track} have run out"
-                return Decision((*notes, Leave(to, because)), position, None, because)
+            case HandOff(reason=reason):
+                offered = OfferToSales(instruction.step, reason)
+                return Decision(
+                    (*field_updates, offered), _position_at(context, index + 1, position), None, reason
+                )
+            case End(destination=to):
+                reason = f"the steps of {program.track} have run out"
+                return Decision((*field_updates, EndEnrollment(to, reason)), position, None, reason)
             case _:
                 assert_never(instruction)
-        if position.reached > reached:
+        if position.reached_at > last_reached_at:
             # Time went on, so this is no endless round: a lead may have years to catch up with.
-            steps_left, reached = MOST_STEPS_AT_ONCE, position.reached
-    stuck = f"{program.track} goes round without an email or a wait at step {position.step}"
-    return _leaves(asked.view, ToQueue(Queue.NO_TRACK), stuck)
+            steps_left, last_reached_at = MAX_STEPS_PER_DECISION, position.reached_at
+    loop_reason = f"{program.track} goes round without an email or a wait at step {position.step}"
+    return _end_enrollment(context.view, ToQueue(Queue.NO_TRACK), loop_reason)
 
 
-def _stands(asked: Asked, position: Position) -> Decision | tuple[int, Position]:
+def _locate(context: DecisionContext, position: Position) -> Decision | tuple[int, Position]:
     """Find *position* in the program; a touch of a step that is gone is waited for before the lead moves."""
-    program = asked.program
-    place = program.place_of(position.step)
-    if place is None:
-        gone = f"step {position.step} is not in version {program.version} of {program.track}"
-        return _leaves(asked.view, ToQueue(Queue.NO_TRACK), gone)
+    program = context.program
+    index = program.index_of(position.step)
+    if index is None:
+        reason = f"step {position.step} is not in version {program.version} of {program.track}"
+        return _end_enrollment(context.view, ToQueue(Queue.NO_TRACK), reason)
     if position.step in program.index:
-        return place, position
-    settled = settled_touch(position, asked, ())
-    return settled if isinstance(settled, Decision) else (place, settled or position)
+        return index, position
+    completed = completed_touch(position, context, ())
+    return completed if isinstance(completed, Decision) else (index, completed or position)
 
 
-def _onward(asked: Asked, place: int, position: Position) -> Position:
-    step, visit = asked.program.land(place, position.visit)
-    return _at(step, visit, position)
+def _position_at(context: DecisionContext, index: int, position: Position) -> Position:
+    step, visit = context.program.resolve(index, position.visit)
+    return _with_step(step, visit, position)
 
 
-def _at(step: str, visit: int, position: Position) -> Position:
-    return Position(step, visit, position.anchor, position.reached)
+def _with_step(step: str, visit: int, position: Position) -> Position:
+    return Position(step, visit, position.anchor, position.reached_at)
 
 
-def _question(asked: Asked) -> Question:
-    enrollment = asked.view.enrollment
-    return asked.policy.question(asked.view, since=enrollment.entered_at if enrollment else None)
+def _evaluation_context(context: DecisionContext) -> EvaluationContext:
+    enrollment = context.view.enrollment
+    return context.policy.evaluation_context(
+        context.view, since=enrollment.entered_at if enrollment else None
+    )
 
 
-def _set(
-    fact: SetFact, onward: Position, asked: Asked, notes: tuple[Action, ...]
-) -> tuple[Decision | None, Asked]:
+def _set_field(
+    instruction: SetField,
+    next_position: Position,
+    context: DecisionContext,
+    field_updates: tuple[Action, ...],
+) -> tuple[Decision | None, DecisionContext]:
     """Ask the criteria again where a fact changes: nothing else would, until the lead wakes."""
-    changed = replace(asked, view=asked.view.with_fact(fact.name, fact.value))
-    if asked.view.lead.facts.get(fact.name) == fact.value:
+    changed = replace(context, view=context.view.with_field(instruction.name, instruction.value))
+    if context.view.lead.fields.get(instruction.name) == instruction.value:
         return None, changed
-    offer, change_at = _criteria(changed, asked.policy.criteria, onward, notes)
+    offer, change_at = _evaluate_criteria(changed, context.policy.criteria, next_position, field_updates)
     return offer, replace(changed, criteria_change_at=change_at)
 
 
-def _branch(branch: Branch, position: Position, asked: Asked) -> int:
-    about = _question(asked)
+def _choose_branch(branch: Branch, position: Position, context: DecisionContext) -> int:
+    evaluation_context = _evaluation_context(context)
     for condition, target in branch.cases:
-        if evaluate(condition, about, position.reached).yes:
+        if evaluate(condition, evaluation_context, position.reached_at).met:
             return target
     return branch.otherwise
 
 
-def _wait(
-    wait: WaitFor, position: Position, asked: Asked, notes: tuple[Action, ...]
+def _run_wait(
+    wait: WaitFor, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | tuple[int, Position]:
     """Walk through time from when the wait began; a signal exactly at the deadline still counts."""
-    about = _question(asked)
-    deadline = calendar.after(wait.up_to, asked.zone, asked.view.lead.holidays, position.reached)
-    moment = position.reached
+    evaluation_context = _evaluation_context(context)
+    deadline = calendar.add_delay(wait.up_to, context.zone, context.view.lead.holidays, position.reached_at)
+    at = position.reached_at
     while True:
-        yes, why, upcoming = evaluate(wait.until, about, moment)
-        if yes:
-            return wait.then, Position(position.step, position.visit, position.anchor, moment)
+        met, detail, upcoming = evaluate(wait.until, evaluation_context, at)
+        if met:
+            return wait.then, Position(position.step, position.visit, position.anchor, at)
         if upcoming is not None and upcoming > deadline:
             upcoming = None
         until = upcoming or deadline
-        if until > asked.now:
-            because = f"{wait.step}: {why}; waits until {minute(deadline)}"
-            return Decision(notes, position, asked.wakes(until), because, HoldReason.WAITING)
+        if until > context.now:
+            reason = f"{wait.step}: {detail}; waits until {format_minute(deadline)}"
+            return Decision(field_updates, position, context.earliest_wake(until), reason, HoldReason.WAITING)
         if upcoming is None:
             return wait.otherwise, Position(position.step, position.visit, position.anchor, deadline)
-        moment = upcoming
+        at = upcoming
 
 
-def _repeat(
-    repeat: Repeat, position: Position, asked: Asked, notes: tuple[Action, ...]
+def _run_repeat(
+    repeat: Repeat, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | tuple[int, Position]:
     """Begin round `visit` when the pause before it is over; the first round begins at once."""
     rounds_done = position.visit - 1
     if repeat.times is not None and rounds_done >= repeat.times:
-        return repeat.then, _at(position.step, 1, position)
+        return repeat.then, _with_step(position.step, 1, position)
     if rounds_done == 0:
         return repeat.body, position
     pause = repeat.pause(rounds_done)
-    due = calendar.after(pause, asked.zone, asked.view.lead.holidays, position.reached)
-    if due > asked.now:
-        because = f"{repeat.step}: round {position.visit} begins on {minute(due)}"
-        return Decision(notes, position, asked.wakes(due), because, HoldReason.NOT_DUE)
+    due = calendar.add_delay(pause, context.zone, context.view.lead.holidays, position.reached_at)
+    if due > context.now:
+        reason = f"{repeat.step}: round {position.visit} begins on {format_minute(due)}"
+        return Decision(field_updates, position, context.earliest_wake(due), reason, HoldReason.NOT_DUE)
     return repeat.body, Position(position.step, position.visit, position.anchor, due)

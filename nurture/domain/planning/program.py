@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Final
 
-from nurture.domain.lead import Closing, Fact
+from nurture.domain.lead import Closing, FieldValue
 from nurture.domain.planning.calendar import Delay, Window
 from nurture.domain.planning.conditions import Condition
 
 FINALLY: Final = "finally"
 """The step id of the instruction behind the last step."""
 
-MOST_PAUSE_DAYS: Final = 3650
+MAX_PAUSE_DAYS: Final = 3650
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """Go round the body; the k-th pause lasts every * growing^(k-1), at most *at_most* (days).
+    """Go round the body; the k-th pause lasts every * growth^(k-1), at most *max_pause* (days).
 
     A pause counts from the end of the round before. *times* None means for ever. The visit number of a
     position inside the body is the round it is in.
@@ -95,8 +95,8 @@ class Repeat:
 
     step: str
     every: float
-    growing: float
-    at_most: float
+    growth: float
+    max_pause: float
     times: int | None
     body: int
     then: int
@@ -107,10 +107,10 @@ class Repeat:
         An hour at least and ten years at most, so that going round always takes time and never overflows.
         """
         try:
-            days = self.every * self.growing ** (rounds_done - 1)
+            days = self.every * self.growth ** (rounds_done - 1)
         except OverflowError:
-            days = self.at_most
-        days = min(days, self.at_most, MOST_PAUSE_DAYS)
+            days = self.max_pause
+        days = min(days, self.max_pause, MAX_PAUSE_DAYS)
         return Delay(days=int(days)) if days >= 1 else Delay(hours=max(days * 24, 1.0))
 
 
@@ -119,24 +119,24 @@ class HandOff:
     """Offer the lead to sales."""
 
     step: str
-    because: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class SetFact:
+class SetField:
     """Note a fact about the lead."""
 
     step: str
     name: str
-    value: Fact
+    value: FieldValue
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Leave the track for *to*."""
+    """Leave the track for *destination*."""
 
     step: str
-    to: Destination
+    destination: Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +147,17 @@ class Jump:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class NextRound:
     """The end of a repeat's body: the next round, at the repeat itself."""
 
     repeat: int
 
 
-Instruction = Email | WaitFor | Branch | Split | Repeat | HandOff | SetFact | End | Jump | Again
+Instruction = Email | WaitFor | Branch | Split | Repeat | HandOff | SetField | End | Jump | NextRound
 
 
 @dataclass(frozen=True, slots=True)
-class Cap:
+class FrequencyCap:
     """At most *touches* touches to one lead in any span of *per*, over all tracks."""
 
     touches: int
@@ -167,25 +167,25 @@ class Cap:
         if self.touches < 1 or self.per <= timedelta():
             raise ValueError(f"a frequency cap is one touch or more in a span, not {self.touches}/{self.per}")
 
-    def frees(self, sent: Sequence[datetime], moment: datetime) -> datetime | None:
-        """Return when a touch may follow those *sent*, None if it may at *moment*.
+    def next_allowed_at(self, sent: Sequence[datetime], at: datetime) -> datetime | None:
+        """Return when a touch may follow those *sent*, None if it may at *at*.
 
-        A touch later than *moment* counts too: it is on its way.
+        A touch later than *at* counts too: it is on its way.
         """
         if len(sent) < self.touches:
             return None
-        counted = sorted(past for past in sent if past > moment - self.per)
+        counted = sorted(past for past in sent if past > at - self.per)
         return counted[-self.touches] + self.per if len(counted) >= self.touches else None
 
-    def frees_at_pace(
-        self, pace: timedelta | None, sent: Sequence[datetime], moment: datetime
+    def next_allowed_at_interval(
+        self, touch_interval: timedelta | None, sent: Sequence[datetime], at: datetime
     ) -> datetime | None:
-        """Answer as `frees`, for a lead that also asked for one touch at most in *pace*."""
-        frees = self.frees(sent, moment)
-        if pace is None:
-            return frees
-        slower = Cap(1, pace).frees(sent, moment)
-        return slower if frees is None or (slower is not None and slower > frees) else frees
+        """Answer as `next_allowed_at`, for a lead that asked for one touch at most in *touch_interval*."""
+        by_cap = self.next_allowed_at(sent, at)
+        if touch_interval is None:
+            return by_cap
+        by_interval = FrequencyCap(1, touch_interval).next_allowed_at(sent, at)
+        return by_interval if by_cap is None or (by_interval is not None and by_interval > by_cap) else by_cap
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,50 +219,50 @@ class Program:
     sender: Sender
     window: Window
     grace: timedelta
-    cap: Cap
+    cap: FrequencyCap
     zone_fallback: str = "UTC"
     topic: str = ""
-    moved: Mapping[str, str] = field(default_factory=dict)
+    moved_steps: Mapping[str, str] = field(default_factory=dict)
     """Where leads go on who stand on a step that is gone."""
     calls_to_action: frozenset[str] = frozenset()
     """Emails that ask the lead to talk to sales: they are held while the reps are full."""
     index: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        places = {
-            instruction.step: number
-            for number, instruction in enumerate(self.instructions)
-            if not isinstance(instruction, Jump | Again)
+        index = {
+            instruction.step: position
+            for position, instruction in enumerate(self.instructions)
+            if not isinstance(instruction, Jump | NextRound)
         }
-        object.__setattr__(self, "index", places)
+        object.__setattr__(self, "index", index)
 
     @property
     def first_step(self) -> str:
         """Return the id of the step on which a new enrollment stands."""
-        return self.land(0, 1)[0]
+        return self.resolve(0, 1)[0]
 
-    def land(self, place: int, visit: int) -> tuple[str, int]:
-        """Return the step id at *place* and its visit number, with jumps followed."""
-        instruction = self.instructions[place]
-        while isinstance(instruction, Jump | Again):
-            if isinstance(instruction, Again):
+    def resolve(self, index: int, visit: int) -> tuple[str, int]:
+        """Return the step id at *index* and its visit number, with jumps followed."""
+        instruction = self.instructions[index]
+        while isinstance(instruction, Jump | NextRound):
+            if isinstance(instruction, NextRound):
                 instruction, visit = self.instructions[instruction.repeat], visit + 1
             else:
                 instruction = self.instructions[instruction.target]
         return instruction.step, visit
 
-    def place_of(self, step: str) -> int | None:
-        """Return where *step* is, following `moved`; None if this version knows no such step."""
+    def index_of(self, step: str) -> int | None:
+        """Return where *step* is, following `moved_steps`; None if this version knows no such step."""
         seen: set[str] = set()
         while step not in self.index:
-            if step in seen or step not in self.moved:
+            if step in seen or step not in self.moved_steps:
                 return None
             seen.add(step)
-            step = self.moved[step]
+            step = self.moved_steps[step]
         return self.index[step]
 
 
-def arm_of(split: Split, track: str, lead_id: int) -> tuple[str, int]:
+def choose_arm(split: Split, track: str, lead_id: int) -> tuple[str, int]:
     """Return the name and target of the arm for this lead: a hash of stable ids, so always the same."""
     digest = sha256(f"{track}:{split.step}:{lead_id}".encode()).digest()
     total = sum(weight for _, weight, _ in split.arms)

@@ -11,16 +11,24 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from nurture.domain.consent.suppression import Source
-from nurture.domain.lead import ABSENCE
-from nurture.domain.planning.conditions import MOMENT, Any, Condition, DecidesWithin, Did, Every, Newer
-from nurture.domain.planning.lead_view import View
+from nurture.domain.consent.suppression import SuppressionSource
+from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
+from nurture.domain.planning.conditions import (
+    ONE_MICROSECOND,
+    AllOf,
+    AnyOf,
+    Condition,
+    DecidesWithin,
+    NewerThan,
+    SignalCondition,
+)
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.signals import SignalKind
 
-REQUESTS: Final = frozenset({SignalKind.REQUESTED_DEMO, SignalKind.REPLIED})
+REQUEST_KINDS: Final = frozenset({SignalKind.REQUESTED_DEMO, SignalKind.REPLIED})
 """Signals that ask for a person by themselves; a policy may name others with `kind: request`."""
 
-_REFUSALS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.COMPLAINED})
+_OPT_OUT_KINDS: Final = frozenset({SignalKind.UNSUBSCRIBED, SignalKind.COMPLAINED})
 
 
 class CriterionKind(StrEnum):
@@ -38,24 +46,24 @@ def request_part(when: Condition, kind: CriterionKind | None = None) -> Conditio
     """
     if kind is CriterionKind.INTEREST:
         return None
-    asked = frozenset(_signals_in(when)) if kind is CriterionKind.REQUEST else frozenset()
-    return _part(when, REQUESTS | asked)
+    named_kinds = frozenset(_signal_kinds_in(when)) if kind is CriterionKind.REQUEST else frozenset()
+    return _newer_part(when, REQUEST_KINDS | named_kinds)
 
 
-def _part(when: Condition, kinds: Collection[SignalKind]) -> Condition | None:
+def _newer_part(when: Condition, kinds: Collection[SignalKind]) -> Condition | None:
     match when:
-        case Did(kind=kind) if kind in kinds:
-            return Newer(when)
+        case SignalCondition(kind=kind) if kind in kinds:
+            return NewerThan(when)
         case DecidesWithin():
-            return Newer(when)
-        case Any(parts=parts):
-            return _one_of([_part(part, kinds) for part in parts])
-        case Every(parts=parts):  # one of the requests in it must be newer, whichever
-            found = [(place, _part(part, kinds)) for place, part in enumerate(parts)]
+            return NewerThan(when)
+        case AnyOf(parts=parts):
+            return _one_of([_newer_part(part, kinds) for part in parts])
+        case AllOf(parts=parts):  # one of the requests in it must be newer, whichever
+            found = [(index, _newer_part(part, kinds)) for index, part in enumerate(parts)]
             return _one_of(
                 [
-                    None if newer is None else Every((*parts[:place], newer, *parts[place + 1 :]))
-                    for place, newer in found
+                    None if newer is None else AllOf((*parts[:index], newer, *parts[index + 1 :]))
+                    for index, newer in found
                 ]
             )
         case _:
@@ -64,16 +72,16 @@ def _part(when: Condition, kinds: Collection[SignalKind]) -> Condition | None:
 
 def _one_of(parts: list[Condition | None]) -> Condition | None:
     found = tuple(part for part in parts if part is not None)
-    return found[0] if len(found) == 1 else Any(found) if found else None
+    return found[0] if len(found) == 1 else AnyOf(found) if found else None
 
 
-def _signals_in(when: Condition) -> Iterator[SignalKind]:
+def _signal_kinds_in(when: Condition) -> Iterator[SignalKind]:
     match when:
-        case Did(kind=kind):
+        case SignalCondition(kind=kind):
             yield kind
-        case Every(parts=parts) | Any(parts=parts):
+        case AllOf(parts=parts) | AnyOf(parts=parts):
             for part in parts:
-                yield from _signals_in(part)
+                yield from _signal_kinds_in(part)
         case _:
             return
 
@@ -81,27 +89,33 @@ def _signals_in(when: Condition) -> Iterator[SignalKind]:
 def request_signals(part: Condition) -> Iterator[SignalKind]:
     """Yield the signals that are requests in a condition that `request_part` returned."""
     match part:
-        case Newer(part=Did(kind=kind)):
+        case NewerThan(part=SignalCondition(kind=kind)):
             yield kind
-        case Every(parts=parts) | Any(parts=parts):
+        case AllOf(parts=parts) | AnyOf(parts=parts):
             for one in parts:
                 yield from request_signals(one)
         case _:
             return
 
 
-def silent_since(view: View, now: datetime) -> datetime | None:
+def silenced_since(view: LeadView, now: datetime) -> datetime | None:
     """Return from when on a request counts although our mail is silenced at *now*; None: from any time.
 
     An opt-out wins over a request of the same moment, a pause does not. A mailbox that bounces, an absence, a
     missing address and a missing basis are nobody's wish: they silence no request.
     """
     lead = view.lead
-    times = [one.newest + MOMENT for one in view.standing if one.source is not Source.BOUNCE]
+    times = [
+        one.last_stated_at + ONE_MICROSECOND
+        for one in view.suppressions
+        if one.source is not SuppressionSource.BOUNCE
+    ]
     times += [
-        one.occurred_at + MOMENT for one in view.signals if one.kind in _REFUSALS and one.occurred_at <= now
+        one.occurred_at + ONE_MICROSECOND
+        for one in view.signals
+        if one.kind in _OPT_OUT_KINDS and one.occurred_at <= now
     ]
     paused = lead.paused_until is not None and lead.paused_until > now
-    if paused and lead.paused_at is not None and lead.paused_by != ABSENCE:
+    if paused and lead.paused_at is not None and lead.paused_by != PAUSED_BY_OUT_OF_OFFICE:
         times.append(lead.paused_at)
     return max(times, default=None)

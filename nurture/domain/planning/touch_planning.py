@@ -6,94 +6,115 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.domain.planning import calendar
-from nurture.domain.planning.decision import Action, Asked, Decision, HoldReason, SendTouch, minute
-from nurture.domain.planning.lead_view import DOUBT_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
+from nurture.domain.planning.decision import (
+    Action,
+    Decision,
+    DecisionContext,
+    HoldReason,
+    SendTouch,
+    format_minute,
+)
+from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
 from nurture.domain.planning.program import Email
 
-LEAST_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
+MIN_TIME_TO_SEND: Final = timedelta(hours=1)  # for the outbox, where a track gives no grace
 
 
 def send_or_hold(
-    email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]
+    email: Email, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | Position:
     """Send the touch, hold it, or go on behind it once it is settled."""
-    return settled_touch(position, asked, notes) or _plan(email, position, asked, notes)
+    return completed_touch(position, context, field_updates) or _plan_touch(
+        email, position, context, field_updates
+    )
 
 
-def settled_touch(position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision | Position | None:
+def completed_touch(
+    position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
+) -> Decision | Position | None:
     """Go on behind the touch of *position* or hold while it is in the air; None if there is none."""
-    touch = asked.view.touch(position.step, position.visit)
+    touch = context.view.find_touch(position.step, position.visit)
     if touch is None:
         return None
-    settled = touch.settled_at(asked.now)
-    if settled is None:
-        return _in_air(touch, position, asked, notes)
-    return Position(position.step, position.visit, settled, max(settled, position.reached))
+    completed_at = touch.completed_at(context.now)
+    if completed_at is None:
+        return _hold_in_flight(touch, position, context, field_updates)
+    return Position(position.step, position.visit, completed_at, max(completed_at, position.reached_at))
 
 
-def _in_air(touch: Touch, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
-    until = touch.at + DOUBT_COUNTS_AS_SENT_AFTER
-    if until <= asked.now:
-        until += ((asked.now - until) // DOUBT_COUNTS_AS_SENT_AFTER + 1) * DOUBT_COUNTS_AS_SENT_AFTER
-    what = "in doubt" if touch.state is TouchState.IN_DOUBT else "on its way"
-    because = f"{touch.step} is {what}"
-    return Decision(notes, position, asked.wakes(until), because, HoldReason.IN_AIR)
+def _hold_in_flight(
+    touch: Touch, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
+) -> Decision:
+    until = touch.at + UNKNOWN_COUNTS_AS_SENT_AFTER
+    if until <= context.now:
+        until += ((context.now - until) // UNKNOWN_COUNTS_AS_SENT_AFTER + 1) * UNKNOWN_COUNTS_AS_SENT_AFTER
+    state = "in doubt" if touch.state is TouchState.UNKNOWN else "on its way"
+    reason = f"{touch.step} is {state}"
+    return Decision(field_updates, position, context.earliest_wake(until), reason, HoldReason.IN_FLIGHT)
 
 
-def _plan(email: Email, position: Position, asked: Asked, notes: tuple[Action, ...]) -> Decision:
-    for touch in asked.view.touches:  # a new version may have taken the lead away from it
-        if touch.settled_at(asked.now) is None:
-            return _in_air(touch, position, asked, notes)
-    now, grace = asked.now, asked.program.grace
-    due = _due(email, position, asked)
-    planned, reason = _allowed(due, asked)
+def _plan_touch(
+    email: Email, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
+) -> Decision:
+    for touch in context.view.touches:  # a new version may have taken the lead away from it
+        if touch.completed_at(context.now) is None:
+            return _hold_in_flight(touch, position, context, field_updates)
+    now, grace = context.now, context.program.grace
+    due = _due_at(email, position, context)
+    planned, limited_by = _next_allowed(due, context)
     if planned + grace < now:
         # Overdue beyond the grace: this one touch goes in the next window, and later steps count from it.
-        planned, reason = _allowed(now, asked)
+        planned, limited_by = _next_allowed(now, context)
     if planned > now:
-        because = f"{email.step} is due on {minute(due)}, and may go on {minute(planned)}"
-        why = HoldReason.NOT_DUE if due > now else reason
-        return Decision(notes, position, asked.wakes(planned), because, why)
-    full_until = asked.view.full_until
-    if full_until is not None and now < full_until and _calls(email, position, asked):
-        because = f"{email.step} calls to action, and reps are full until {minute(full_until)}"
-        return Decision(notes, position, asked.wakes(full_until), because, HoldReason.REPS_FULL)
+        reason = f"{email.step} is due on {format_minute(due)}, and may go on {format_minute(planned)}"
+        hold = HoldReason.NOT_DUE if due > now else limited_by
+        return Decision(field_updates, position, context.earliest_wake(planned), reason, hold)
+    full_until = context.view.reps_full_until
+    if full_until is not None and now < full_until and _is_call_to_action(email, position, context):
+        reason = f"{email.step} calls to action, and reps are full until {format_minute(full_until)}"
+        return Decision(
+            field_updates, position, context.earliest_wake(full_until), reason, HoldReason.REPS_FULL
+        )
     send_at = planned
     if planned < now:
-        send_at = calendar.next_open(asked.program.window, asked.zone, asked.view.lead.holidays, now)
+        send_at = calendar.next_open(context.program.window, context.zone, context.view.lead.holidays, now)
     send = SendTouch(
         step=email.step,
         visit=position.visit,
         email=email.email(position.visit),
         planned_at=planned,
         send_at=send_at,
-        expires_at=send_at + max(grace, LEAST_TIME_TO_SEND),
+        expires_at=send_at + max(grace, MIN_TIME_TO_SEND),
     )
-    wake_at = asked.wakes(send_at + DOUBT_COUNTS_AS_SENT_AFTER)
-    return Decision((*notes, send), position, wake_at, f"{email.step} was due on {minute(due)}")
+    wake_at = context.earliest_wake(send_at + UNKNOWN_COUNTS_AS_SENT_AFTER)
+    return Decision(
+        (*field_updates, send), position, wake_at, f"{email.step} was due on {format_minute(due)}"
+    )
 
 
-def _calls(email: Email, position: Position, asked: Asked) -> bool:
-    return email.email(position.visit) in asked.program.calls_to_action
+def _is_call_to_action(email: Email, position: Position, context: DecisionContext) -> bool:
+    return email.email(position.visit) in context.program.calls_to_action
 
 
-def _due(email: Email, position: Position, asked: Asked) -> datetime:
+def _due_at(email: Email, position: Position, context: DecisionContext) -> datetime:
     """Return when the delay is over, or else when the step was reached, a pause ended or a rep answered."""
-    lead = asked.view.lead
-    due = calendar.after(email.after, asked.zone, lead.holidays, position.anchor)
-    for moment in (position.reached, lead.paused_until, lead.evidence_since):
-        if moment is not None and moment > due:
-            due = moment
+    lead = context.view.lead
+    due = calendar.add_delay(email.after, context.zone, lead.holidays, position.anchor)
+    for earliest in (position.reached_at, lead.paused_until, lead.signals_since):
+        if earliest is not None and earliest > due:
+            due = earliest
     return due
 
 
-def _allowed(moment: datetime, asked: Asked) -> tuple[datetime, HoldReason]:
-    """Return the first moment from *moment* on that window and cap allow, and which of them moved it last."""
-    window, zone, holidays = asked.program.window, asked.zone, asked.view.lead.holidays
-    reason = HoldReason.SEND_WINDOW
+def _next_allowed(at: datetime, context: DecisionContext) -> tuple[datetime, HoldReason]:
+    """Return the first time from *at* on that window and cap allow, and which of them moved it last."""
+    window, zone, holidays = context.program.window, context.zone, context.view.lead.holidays
+    limited_by = HoldReason.SEND_WINDOW
     while True:
-        moment = calendar.next_open(window, zone, holidays, moment)
-        frees = asked.program.cap.frees_at_pace(asked.view.lead.pace, asked.view.recent, moment)
-        if frees is None:
-            return moment, reason
-        moment, reason = frees, HoldReason.FREQUENCY_CAP
+        at = calendar.next_open(window, zone, holidays, at)
+        allowed_at = context.program.cap.next_allowed_at_interval(
+            context.view.lead.touch_interval, context.view.recent_touch_times, at
+        )
+        if allowed_at is None:
+            return at, limited_by
+        at, limited_by = allowed_at, HoldReason.FREQUENCY_CAP

@@ -20,15 +20,15 @@ _LOOK_BACK: Final = (4, 16, 64, 370)
 
 
 @dataclass(frozen=True, slots=True)
-class Working:
-    """When somebody works: a window on the wall clock of *zone*, but not on the days *off* (local dates)."""
+class WorkCalendar:
+    """When somebody works: a window on the wall clock of *zone*, but not on *days_off* (local dates)."""
 
     window: Window
     zone: str = "UTC"
-    off: Collection[date] = frozenset()
+    days_off: Collection[date] = frozenset()
 
     @property
-    def day(self) -> timedelta:
+    def day_length(self) -> timedelta:
         """Return how long one working day is on the clock."""
         opens, closes = self.window.opens, self.window.closes
         minutes = (closes.hour - opens.hour) * 60 + closes.minute - opens.minute
@@ -40,17 +40,17 @@ class BusinessDay(NamedTuple):
     """The day to which what comes in counts: from the end of the one before until its own, exclusive."""
 
     day: date
-    began: datetime
-    ends: datetime
+    starts_at: datetime
+    ends_at: datetime
 
 
-def between(working: Working, since: datetime, until: datetime) -> timedelta:
+def working_time_between(calendar: WorkCalendar, since: datetime, until: datetime) -> timedelta:
     """Return how much working time lies from *since* to *until*; nothing if *until* is not later."""
     total = timedelta()
     if until <= since:
         return total
     try:
-        for opening in openings(working.window, working.zone, working.off, since):
+        for opening in openings(calendar.window, calendar.zone, calendar.days_off, since):
             if opening.start >= until:
                 break
             total += min(opening.end, until) - opening.start
@@ -59,40 +59,40 @@ def between(working: Working, since: datetime, until: datetime) -> timedelta:
     return total
 
 
-def add(working: Working, moment: datetime, length: timedelta) -> datetime:
-    """Return the first moment by which *length* of working time has passed since *moment*.
+def add_working_time(calendar: WorkCalendar, at: datetime, length: timedelta) -> datetime:
+    """Return the first moment by which *length* of working time has passed since *at*.
 
     Where nobody works for a year, time passes as on the wall: what is due never waits for ever.
     """
-    left = length
-    if left <= timedelta():
-        return moment
-    reached = moment
+    remaining = length
+    if remaining <= timedelta():
+        return at
+    reached = at
     try:
-        for opening in openings(working.window, working.zone, working.off, moment):
-            there = opening.end - opening.start
-            if there >= left:
-                return opening.start + left
-            left -= there
+        for opening in openings(calendar.window, calendar.zone, calendar.days_off, at):
+            available = opening.end - opening.start
+            if available >= remaining:
+                return opening.start + remaining
+            remaining -= available
             reached = opening.end
     except NeverOpens:
         pass
-    return reached + left
+    return reached + remaining
 
 
-def business_day(working: Working, moment: datetime) -> BusinessDay:
-    """Return the business day of *moment*: after closing time, the next one's has begun.
+def business_day(calendar: WorkCalendar, at: datetime) -> BusinessDay:
+    """Return the business day of *at*: after closing time, the next one's has begun.
 
     So what comes in over a weekend counts to Monday. Raises NeverOpens where nobody works for a year.
     """
     for days in _LOOK_BACK:
-        start, today = moment - timedelta(days=days), date.min
+        start, today = at - timedelta(days=days), date.min
         seen: list[Opening] = []
-        for opening in openings(working.window, working.zone, working.off, start):
+        for opening in openings(calendar.window, calendar.zone, calendar.days_off, start):
             if today not in (date.min, opening.day):
                 break
             seen.append(opening)
-            if opening.end > moment:
+            if opening.end > at:
                 today = opening.day
         began = max((one.end for one in seen if one.day < today), default=None)
         if began is not None:
@@ -100,61 +100,61 @@ def business_day(working: Working, moment: datetime) -> BusinessDay:
     return BusinessDay(today, start, seen[-1].end)
 
 
-def day_opens(working: Working, moment: datetime, days: int = 1) -> datetime:
-    """Return when the business day opens that is *days* after that of *moment*.
+def next_business_day_start(calendar: WorkCalendar, at: datetime, days: int = 1) -> datetime:
+    """Return when the business day opens that is *days* after that of *at*.
 
     Where nobody works for a year, so many days later on the wall.
     """
     try:
-        today, seen = business_day(working, moment).day, 0
-        for opening in openings(working.window, working.zone, working.off, moment):
+        today, seen = business_day(calendar, at).day, 0
+        for opening in openings(calendar.window, calendar.zone, calendar.days_off, at):
             if opening.day > today:
                 today, seen = opening.day, seen + 1
                 if seen == days:
                     return opening.start
     except NeverOpens:
         pass
-    return moment + timedelta(days=days)
+    return at + timedelta(days=days)
 
 
-class Unit(StrEnum):
+class DurationUnit(StrEnum):
     """What a length of time is counted in."""
 
-    WALL = "hours"
+    CLOCK_HOURS = "hours"
     BUSINESS_HOURS = "business hours"
     BUSINESS_DAYS = "business days"
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class SlaDuration:
     """A length of time, of working time or on the wall. A business day is one working day of the desk."""
 
     amount: float
-    unit: Unit = Unit.BUSINESS_HOURS
+    unit: DurationUnit = DurationUnit.BUSINESS_HOURS
 
     def __str__(self) -> str:
         amount, unit = self.amount, self.unit.value
-        if self.unit is Unit.WALL and amount % 24 == 0:
+        if self.unit is DurationUnit.CLOCK_HOURS and amount % 24 == 0:
             amount, unit = amount / 24, "days"
         return f"{amount:g} {unit[:-1] if amount == 1 else unit}"
 
     @classmethod
-    def wall(cls, span: timedelta) -> Within:
+    def from_clock_time(cls, span: timedelta) -> SlaDuration:
         """Return a length of time on the wall."""
-        return cls(span / timedelta(hours=1), Unit.WALL)
+        return cls(span / timedelta(hours=1), DurationUnit.CLOCK_HOURS)
 
-    def after(self, moment: datetime, working: Working) -> datetime:
-        """Return when it has passed since *moment*."""
+    def after(self, at: datetime, calendar: WorkCalendar) -> datetime:
+        """Return when it has passed since *at*."""
         match self.unit:
-            case Unit.WALL:
-                return moment + timedelta(hours=self.amount)
-            case Unit.BUSINESS_HOURS:
-                return add(working, moment, timedelta(hours=self.amount))
-            case Unit.BUSINESS_DAYS:
-                return add(working, moment, self.amount * working.day)
+            case DurationUnit.CLOCK_HOURS:
+                return at + timedelta(hours=self.amount)
+            case DurationUnit.BUSINESS_HOURS:
+                return add_working_time(calendar, at, timedelta(hours=self.amount))
+            case DurationUnit.BUSINESS_DAYS:
+                return add_working_time(calendar, at, self.amount * calendar.day_length)
 
 
-class Step(StrEnum):
+class EscalationAction(StrEnum):
     """What is done when somebody does not act."""
 
     REMIND = "remind"
@@ -162,7 +162,7 @@ class Step(StrEnum):
     TAKE_BACK = "take_back"
 
 
-class Level(IntEnum):
+class EscalationLevel(IntEnum):
     """How far up an offer is. Each level is reached once; the first two wait for an answer."""
 
     OFFERED = 0
@@ -173,72 +173,84 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
+class EscalationPolicy:
     """When somebody who does not act is reminded, their manager is told, and the lead is taken back.
 
     *levels* are those that reminding and escalating reach. None leaves a step out.
     """
 
-    take_back: Within | None = None
-    remind: Within | None = None
-    escalate: Within | None = None
-    levels: tuple[Level, Level] = (Level.REMINDED, Level.ESCALATED)
+    take_back: SlaDuration | None = None
+    remind: SlaDuration | None = None
+    escalate: SlaDuration | None = None
+    levels: tuple[EscalationLevel, EscalationLevel] = (EscalationLevel.REMINDED, EscalationLevel.ESCALATED)
 
 
-class Rung(NamedTuple):
+class EscalationStep(NamedTuple):
     """A step, when it is due, and the level that it reaches; taking back reaches none."""
 
-    step: Step
-    at: datetime
-    level: Level | None = None
+    action: EscalationAction
+    due_at: datetime
+    level: EscalationLevel | None = None
 
 
-def rungs(ladder: Ladder, working: Working, since: datetime) -> tuple[Rung, ...]:
+def escalation_steps(
+    policy: EscalationPolicy, calendar: WorkCalendar, since: datetime
+) -> tuple[EscalationStep, ...]:
     """Return what is due, in the order of time, for somebody who should act from *since* on.
 
     Taking back ends it: what would fall due then or later is left out.
     """
-    reminded, escalated = ladder.levels
+    reminded, escalated = policy.levels
     steps = (
-        (Step.REMIND, ladder.remind, reminded),
-        (Step.ESCALATE, ladder.escalate, escalated),
-        (Step.TAKE_BACK, ladder.take_back, None),
+        (EscalationAction.REMIND, policy.remind, reminded),
+        (EscalationAction.ESCALATE, policy.escalate, escalated),
+        (EscalationAction.TAKE_BACK, policy.take_back, None),
     )
-    found = [Rung(step, within.after(since, working), level) for step, within, level in steps if within]
-    ends = next((rung.at for rung in found if rung.step is Step.TAKE_BACK), None)
-    kept = [rung for rung in found if ends is None or rung.step is Step.TAKE_BACK or rung.at < ends]
-    return tuple(sorted(kept, key=lambda rung: rung.at))
+    found = [
+        EscalationStep(action, within.after(since, calendar), level)
+        for action, within, level in steps
+        if within
+    ]
+    taken_back_at = next((one.due_at for one in found if one.action is EscalationAction.TAKE_BACK), None)
+    before_take_back = [
+        one
+        for one in found
+        if taken_back_at is None or one.action is EscalationAction.TAKE_BACK or one.due_at < taken_back_at
+    ]
+    return tuple(sorted(before_take_back, key=lambda one: one.due_at))
 
 
-class Climb(NamedTuple):
+class EscalationStatus(NamedTuple):
     """What is due now, if anything, and what will be next."""
 
-    due: Rung | None
-    following: Rung | None
+    due: EscalationStep | None
+    upcoming: EscalationStep | None
 
 
-def climb(ladder: tuple[Rung, ...], level: int, now: datetime) -> Climb:
+def next_step(steps: tuple[EscalationStep, ...], level: int, now: datetime) -> EscalationStatus:
     """Return what to do at *now* for who is at *level*. After a long sleep only the latest step is done."""
-    open_ones = [rung for rung in ladder if rung.level is None or rung.level > level]
-    due = [rung for rung in open_ones if rung.at <= now]
-    last = max(due, key=lambda rung: (rung.at, rung.level is None, rung.level or 0), default=None)
+    pending = [step for step in steps if step.level is None or step.level > level]
+    due = [step for step in pending if step.due_at <= now]
+    last = max(due, key=lambda step: (step.due_at, step.level is None, step.level or 0), default=None)
     reached = level if last is None or last.level is None else last.level
-    ahead = (rung for rung in open_ones if rung.at > now and (rung.level is None or rung.level > reached))
-    return Climb(last, next(ahead, None))
+    ahead = (step for step in pending if step.due_at > now and (step.level is None or step.level > reached))
+    return EscalationStatus(last, next(ahead, None))
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class SlaPolicy:
     """What sales and marketing agreed: how soon an offer is answered and an accepted lead is followed up.
 
-    An offer that is taken back goes to *reroute* further reps before it counts as expired.
+    An offer that is taken back goes to *max_reroutes* further reps before it counts as expired.
     """
 
-    accept: Ladder
-    follow_up: Ladder = Ladder(levels=(Level.FOLLOW_UP_REMINDED, Level.FOLLOW_UP_ESCALATED))
-    reroute: int = 0
+    accept: EscalationPolicy
+    follow_up: EscalationPolicy = EscalationPolicy(
+        levels=(EscalationLevel.FOLLOW_UP_REMINDED, EscalationLevel.FOLLOW_UP_ESCALATED)
+    )
+    max_reroutes: int = 0
 
     @classmethod
-    def plain(cls, accept_within: timedelta) -> Agreement:
+    def without_sla(cls, accept_within: timedelta) -> SlaPolicy:
         """Return what holds where the policy has no `sla:`: offers expire, nobody is written to."""
-        return cls(Ladder(take_back=Within.wall(accept_within)))
+        return cls(EscalationPolicy(take_back=SlaDuration.from_clock_time(accept_within)))

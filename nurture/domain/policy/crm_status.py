@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 
-class Meant(StrEnum):
+class SalesStatus(StrEnum):
     """What a status in the CRM says of a lead that sales was handed."""
 
     OPEN = "open"  # nobody has been in touch yet
@@ -18,24 +18,24 @@ class Meant(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class MappedStatus:
     """A status's meaning; *reason* is the policy's reject reason by which a recycled lead goes back."""
 
-    meant: Meant
+    status: SalesStatus
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CrmWords:
+class CrmStatusMap:
     """What each status means, by its text without regard to case and spaces."""
 
-    meanings: Mapping[str, Meaning] = field(default_factory=dict)
+    statuses: Mapping[str, MappedStatus] = field(default_factory=dict)
 
-    def meaning(self, status: str) -> Meaning | None:
+    def map_status(self, status: str) -> MappedStatus | None:
         """Return what *status* means, None for a word that stands nowhere."""
-        return self.meanings.get(plain(status))
+        return self.statuses.get(normalize_status(status))
 
 
-def plain(status: str) -> str:
+def normalize_status(status: str) -> str:
     """Return *status* as it is compared."""
     return " ".join(status.split()).casefold()

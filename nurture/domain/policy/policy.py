@@ -4,33 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
-from typing import Final
 
-from nurture.domain.lead import Custodian, Facts, Lead
-from nurture.domain.planning.conditions import Condition, FitRule, Question, graded
-from nurture.domain.planning.lead_view import View
+from nurture.domain.lead import Custodian, FieldValues, Lead
+from nurture.domain.planning.compiled_conditions import ANY_TIME
+from nurture.domain.planning.conditions import Condition, EvaluationContext, FitRule, grade_fit
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.program import Destination
 from nurture.domain.planning.requests import CriterionKind, request_part, request_signals
-from nurture.domain.policy.business_hours import Agreement
-from nurture.domain.policy.team import Desk, Manager, Pool, Rep, Team
-from nurture.domain.routing.priority import Pace
-from nurture.domain.routing.routing import DEFAULT_RULES, Missing, Plan, RoutingRule
-from nurture.domain.scoring.click_filtering import Thresholds
+from nurture.domain.policy.business_hours import SlaPolicy
+from nurture.domain.policy.team import BusinessHours, Manager, Pool, Rep, Team
+from nurture.domain.routing.priority import PriorityPolicy
+from nurture.domain.routing.routing import DEFAULT_RULES, MissingFieldPolicy, RoutingPlan, RoutingRule
+from nurture.domain.scoring.click_filtering import ClickThresholds
 from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import SignalKind
 
-_ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
-
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ToSales:
     """A new lead goes straight to sales."""
 
 
 @dataclass(frozen=True, slots=True)
-class Enrol:
+class Enroll:
     """A new lead goes to the track whose audience fits, the highest priority first."""
 
 
@@ -40,7 +38,7 @@ class ReadinessRule:
 
     name: str
     when: Condition
-    then: Ready | Enrol | Destination
+    then: ToSales | Enroll | Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +89,15 @@ class Policy:
     on_expiry: RejectReason
     reject_reasons: Mapping[str, RejectReason] = field(default_factory=dict)
     fit: tuple[FitRule, ...] = ()
-    evidence: Thresholds = field(default_factory=Thresholds)
-    desk: Desk = field(default_factory=Desk)
+    click_filtering: ClickThresholds = field(default_factory=ClickThresholds)
+    business_hours: BusinessHours = field(default_factory=BusinessHours)
     managers: tuple[Manager, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
     routing: tuple[RoutingRule, ...] = DEFAULT_RULES
-    missing: Missing = field(default_factory=Missing)
-    sla: Agreement | None = None
+    missing_fields: MissingFieldPolicy = field(default_factory=MissingFieldPolicy)
+    sla: SlaPolicy | None = None
     """What was agreed of answering and following up; None: offers expire after `accept_within`."""
-    pace: Pace = field(default_factory=Pace)
+    priority: PriorityPolicy = field(default_factory=PriorityPolicy)
 
     @cached_property
     def requests(self) -> tuple[Criterion, ...]:
@@ -113,37 +111,37 @@ class Policy:
         return frozenset(kind for one in self.requests for kind in request_signals(one.when))
 
     @cached_property
-    def plan(self) -> Plan:
+    def routing_plan(self) -> RoutingPlan:
         """Return how this policy routes."""
-        return Plan.of(self.reps, self.pools, self.routing, self.missing)
+        return RoutingPlan.build(self.reps, self.pools, self.routing, self.missing_fields)
 
     @cached_property
-    def agreement(self) -> Agreement:
+    def effective_sla(self) -> SlaPolicy:
         """Return what holds for open offers and accepted leads."""
-        return self.sla or Agreement.plain(self.accept_within)
+        return self.sla or SlaPolicy.without_sla(self.accept_within)
 
     @cached_property
     def team(self) -> Team:
         """Return everybody whom this policy names in sales, and their pools."""
-        return Team(self.reps, self.managers, self.pools, self.desk)
+        return Team(self.reps, self.managers, self.pools, self.business_hours)
 
     def rep(self, rep_id: str) -> Rep | None:
         """Return the rep of this id, None if the policy names none."""
         return self.team.rep(rep_id)
 
-    def question(
+    def evaluation_context(
         self,
-        view: View,
+        view: LeadView,
         *,
         since: datetime | None = None,
         answered_at: datetime | None = None,
         newer_than: datetime | None = None,
-    ) -> Question:
+    ) -> EvaluationContext:
         """Return what conditions are asked about, by what this policy counts."""
-        return Question(view, self.points, since, answered_at, self.fit, newer_than)
+        return EvaluationContext(view, self.points, since, answered_at, self.fit, newer_than)
 
-    def grade(self, facts: Facts) -> tuple[str, str]:
+    def grade(self, fields: FieldValues) -> tuple[str, str]:
         """Return the fit letter of a lead with these facts, and why; ("", "") where no rule gives letters."""
         if not self.fit:
             return "", ""
-        return graded(self.question(View(Lead(0, facts), Custodian.TRACK, None)), _ANY_TIME)
+        return grade_fit(self.evaluation_context(LeadView(Lead(0, fields), Custodian.TRACK, None)), ANY_TIME)

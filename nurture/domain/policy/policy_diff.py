@@ -9,15 +9,15 @@ from typing import Any, Final
 
 from nurture.domain.lead import Custodian, Lead
 from nurture.domain.planning.calendar import Window
-from nurture.domain.planning.conditions import Condition, Every, evaluate
-from nurture.domain.planning.lead_view import View
-from nurture.domain.planning.missing_fields import hinges_on
+from nurture.domain.planning.conditions import AllOf, Condition, evaluate
+from nurture.domain.planning.lead_view import LeadView
+from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.policy_wording import is_condition, worded
+from nurture.domain.policy.policy_wording import describe_value, is_condition
 from nurture.domain.routing.routing import ToPool, ToRep, is_known
 
-_UNTOLD: Final = frozenset({"version", "approved_on", "key", "deed"})
-_CALLED: Final = {
+_IGNORED_FIELDS: Final = frozenset({"version", "approved_on", "key", "description"})
+_LABELS: Final = {
     "criteria": "hand off when",
     "approved_by": "approver",
     "routing": "routing",
@@ -34,67 +34,71 @@ _KEYS: Final = ("id", "code", "letter", "name")
 class Difference:
     """One thing that is otherwise: where it stands, what it was, and what it is to be; None for not there."""
 
-    where: str
-    was: str | None
-    now: str | None
+    location: str
+    before: str | None
+    after: str | None
 
     def __str__(self) -> str:
-        if self.was is None:
-            return f"{self.where}: new: {self.now}"
-        if self.now is None:
-            return f"{self.where}: taken out (was {self.was})"
-        return f"{self.where}: {self.was} becomes {self.now}"
+        if self.before is None:
+            return f"{self.location}: new: {self.after}"
+        if self.after is None:
+            return f"{self.location}: taken out (was {self.before})"
+        return f"{self.location}: {self.before} becomes {self.after}"
 
 
-def differences(old: Policy, new: Policy) -> list[Difference]:
+def diff_policies(old: Policy, new: Policy) -> list[Difference]:
     """Return everything that *new* says otherwise, in the order of the file."""
     found: list[Difference] = []
     for one in fields(Policy):
-        if one.name not in _UNTOLD:
-            called = _CALLED.get(one.name, one.name.replace("_", " "))
-            found += _compared(called, getattr(old, one.name), getattr(new, one.name))
+        if one.name not in _IGNORED_FIELDS:
+            label = _LABELS.get(one.name, one.name.replace("_", " "))
+            found += _diff_values(label, getattr(old, one.name), getattr(new, one.name))
     return found
 
 
-def _compared(where: str, was: Any, now: Any) -> Iterator[Difference]:
-    if was == now:
+def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]:
+    if before == after:
         return
-    keyed_was, keyed_now = _keyed(was), _keyed(now)
+    keyed_was, keyed_now = _by_name(before), _by_name(after)
     if keyed_was is not None and keyed_now is not None and (keyed_was or keyed_now):
-        yield from _each(where, keyed_was, keyed_now)
-    elif isinstance(was, Every) and isinstance(now, Every) and was.parts and now.parts:
-        gone, come = ([one for one in a.parts if one not in b.parts] for a, b in ((was, now), (now, was)))
-        if gone or come:
-            yield Difference(where, *(_parts(parts) for parts in (gone, come)))
-    elif _is_opened(was) and type(was) is type(now):
-        for one in fields(was):
-            if one.name not in _UNTOLD:
-                inner = where if one.name == "when" else f"{where}, {one.name.replace('_', ' ')}"
-                yield from _compared(inner, getattr(was, one.name), getattr(now, one.name))
+        yield from _diff_mappings(location, keyed_was, keyed_now)
+    elif isinstance(before, AllOf) and isinstance(after, AllOf) and before.parts and after.parts:
+        removed, added = (
+            [one for one in a.parts if one not in b.parts] for a, b in ((before, after), (after, before))
+        )
+        if removed or added:
+            yield Difference(location, *(_parts(parts) for parts in (removed, added)))
+    elif _is_compared_by_field(before) and type(before) is type(after):
+        for one in fields(before):
+            if one.name not in _IGNORED_FIELDS:
+                inner = location if one.name == "when" else f"{location}, {one.name.replace('_', ' ')}"
+                yield from _diff_values(inner, getattr(before, one.name), getattr(after, one.name))
     else:
-        yield Difference(where, worded(was), worded(now))
+        yield Difference(location, describe_value(before), describe_value(after))
 
 
-def _each(where: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Difference]:
-    for name in [*was, *(name for name in now if name not in was)]:
-        called = f"{where} {name}"
-        if name not in now:
-            yield Difference(called, worded(was[name]), None)
-        elif name not in was:
-            yield Difference(called, None, worded(now[name]))
+def _diff_mappings(
+    location: str, before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterator[Difference]:
+    for name in [*before, *(name for name in after if name not in before)]:
+        label = f"{location} {name}"
+        if name not in after:
+            yield Difference(label, describe_value(before[name]), None)
+        elif name not in before:
+            yield Difference(label, None, describe_value(after[name]))
         else:
-            yield from _compared(called, was[name], now[name])
-    order = [name for name in was if name in now]
-    other = [name for name in now if name in was]
+            yield from _diff_values(label, before[name], after[name])
+    order = [name for name in before if name in after]
+    other = [name for name in after if name in before]
     if order != other:
-        yield Difference(f"{where}, order", ", ".join(order), ", ".join(other))
+        yield Difference(f"{location}, order", ", ".join(order), ", ".join(other))
 
 
 def _parts(parts: list[Condition]) -> str | None:
-    return worded(Every(tuple(parts))) if parts else None
+    return describe_value(AllOf(tuple(parts))) if parts else None
 
 
-def _is_opened(value: Any) -> bool:
+def _is_compared_by_field(value: Any) -> bool:
     return (
         is_dataclass(value)
         and not is_condition(value)
@@ -103,10 +107,10 @@ def _is_opened(value: Any) -> bool:
     )
 
 
-def _keyed(value: Any) -> Mapping[str, Any] | None:
+def _by_name(value: Any) -> Mapping[str, Any] | None:
     """Return what is named one by one, by its names."""
     if isinstance(value, Mapping):
-        return {worded(key): one for key, one in value.items()}
+        return {describe_value(key): one for key, one in value.items()}
     if not isinstance(value, tuple) or not all(is_dataclass(one) for one in value):
         return None
     names = [next((getattr(one, key) for key in _KEYS if hasattr(one, key)), None) for one in value]
@@ -114,7 +118,7 @@ def _keyed(value: Any) -> Mapping[str, Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class PolicyEvaluation:
     """What a policy says of a lead: as a new one, on its track, its fit, and which routing rule takes it."""
 
     readiness: str
@@ -123,31 +127,33 @@ class Verdicts:
     routing: str
 
 
-def verdicts(policy: Policy, view: View, country: str, now: datetime) -> Verdicts:
+def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -> PolicyEvaluation:
     """Return what *policy* says of a lead at *now*; owners of accounts are not asked."""
-    about = policy.question(view)
-    ready = next((rule for rule in policy.readiness if evaluate(rule.when, about, now).yes), None)
+    context = policy.evaluation_context(view)
+    ready = next((rule for rule in policy.readiness if evaluate(rule.when, context, now).met), None)
     offered = None
     if view.custodian is Custodian.TRACK:
-        spent = policy.question(view, answered_at=view.lead.evidence_since)
-        offered = next((one for one in policy.criteria if evaluate(one.when, spent, now).yes), None)
-    facts = {**view.lead.facts, "country": country or view.lead.facts.get("country")}
-    return Verdicts(
-        "" if ready is None else f"{ready.name}: {worded(ready.then)}",
+        criteria_context = policy.evaluation_context(view, answered_at=view.lead.signals_since)
+        offered = next(
+            (one for one in policy.criteria if evaluate(one.when, criteria_context, now).met), None
+        )
+    lead_fields = {**view.lead.fields, "country": country or view.lead.fields.get("country")}
+    return PolicyEvaluation(
+        "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",
         "stays on its track" if offered is None else f"handed off: {offered.name}",
-        policy.grade(view.lead.facts)[0],
-        _routed(policy, View(Lead(view.lead.id, facts), Custodian.QUEUE, None), now),
+        policy.grade(view.lead.fields)[0],
+        _describe_routing(policy, LeadView(Lead(view.lead.id, lead_fields), Custodian.QUEUE, None), now),
     )
 
 
-def _routed(policy: Policy, view: View, now: datetime) -> str:
-    about = policy.question(view)
+def _describe_routing(policy: Policy, view: LeadView, now: datetime) -> str:
+    context = policy.evaluation_context(view)
     for rule in policy.routing:
-        if not isinstance(rule.to, ToRep | ToPool):
+        if not isinstance(rule.target, ToRep | ToPool):
             continue
-        lacks = [name for name in rule.needs if not is_known(view.lead.facts.get(name))]
-        if lacks and hinges_on(rule.when, lacks, about):
-            return f"waits for {lacks[0]}"
-        if evaluate(rule.when, about, now).yes:
-            return worded(rule.to)
+        missing = [name for name in rule.required_fields if not is_known(view.lead.fields.get(name))]
+        if missing and depends_on(rule.when, missing, context):
+            return f"waits for {missing[0]}"
+        if evaluate(rule.when, context, now).met:
+            return describe_value(rule.target)
     return "nobody"

@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from nurture.domain.lead import Custodian, Facts, Lead
+from nurture.domain.lead import Custodian, FieldValues, Lead
+from nurture.domain.planning.comparisons import Comparison, to_number
+from nurture.domain.planning.compiled_conditions import ANY_TIME
 from nurture.domain.planning.conditions import (
-    Any,
-    Comparison,
+    AllOf,
+    AnyOf,
     Condition,
-    Every,
-    Field,
-    Fit,
+    EvaluationContext,
+    FieldCondition,
+    FitCondition,
     Not,
-    Question,
-    Score,
+    ScoreCondition,
     evaluate,
-    graded,
-    number_of,
+    grade_fit,
 )
-from nurture.domain.planning.lead_view import View
-from nurture.domain.planning.missing_fields import hinges_on
+from nurture.domain.planning.lead_view import LeadView
+from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import RoutingRule, ToPool, ToRep, is_known
-from nurture.domain.scoring.scoring import known_at, total
+from nurture.domain.scoring.scoring import engagement_at, total_engagement
 
-_ANY_TIME: Final = datetime.min.replace(tzinfo=UTC)  # facts have no time
 _EXAMPLES: Final = 5
-Threshold = Field | Score | Fit
+Threshold = FieldCondition | ScoreCondition | FitCondition
 
 
 @dataclass(slots=True)
@@ -49,16 +48,16 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Taken:
+class RuleImpact:
     """The leads for which a rule holds, those that it gets, and who got the others before."""
 
-    holds: Tally = field(default_factory=Tally)
-    gets: Tally = field(default_factory=Tally)
-    before: Counter[str] = field(default_factory=Counter)
+    matched: Tally = field(default_factory=Tally)
+    assigned: Tally = field(default_factory=Tally)
+    taken_by_earlier: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
-class Met:
+class ThresholdImpact:
     """How many leads meet a threshold, of how many the value is known, and the value closest to it."""
 
     met: int = 0
@@ -67,88 +66,90 @@ class Met:
 
 
 @dataclass
-class Survey:
+class PolicyImpact:
     """Asks a policy about leads, one by one."""
 
     policy: Policy
     leads: int = 0
-    readiness: dict[str, Taken] = field(default_factory=lambda: defaultdict(Taken))
+    readiness: dict[str, RuleImpact] = field(default_factory=lambda: defaultdict(RuleImpact))
     criteria: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    routing: dict[str, Taken] = field(default_factory=lambda: defaultdict(Taken))
+    routing: dict[str, RuleImpact] = field(default_factory=lambda: defaultdict(RuleImpact))
     overlaps: dict[tuple[str, str], Tally] = field(default_factory=lambda: defaultdict(Tally))
     no_rule: Tally = field(default_factory=Tally)
     no_territory: Tally = field(default_factory=Tally)
-    lacking: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    thresholds: dict[tuple[str, str, Threshold], Met] = field(default_factory=lambda: defaultdict(Met))
+    missing_fields: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
+    thresholds: dict[tuple[str, str, Threshold], ThresholdImpact] = field(
+        default_factory=lambda: defaultdict(ThresholdImpact)
+    )
 
-    def ask(self, view: View, country: str, now: datetime) -> None:
+    def add_lead(self, view: LeadView, country: str, now: datetime) -> None:
         """Ask everything about one lead; *country* is its ISO code, "" where it is not known."""
         self.leads += 1
-        about = self.policy.question(view)
-        self._ask_readiness(view, about, now)
+        context = self.policy.evaluation_context(view)
+        self._add_readiness(view, context, now)
         if view.custodian is Custodian.TRACK:
-            answered = self.policy.question(view, answered_at=view.lead.evidence_since)
+            criteria_context = self.policy.evaluation_context(view, answered_at=view.lead.signals_since)
             for criterion in self.policy.criteria:
-                if evaluate(criterion.when, answered, now).yes:
+                if evaluate(criterion.when, criteria_context, now).met:
                     self.criteria[criterion.name].add(view.lead.id)
-        self._ask_thresholds(about, now)
-        self._ask_routing(
-            view.lead.id, {**view.lead.facts, "country": country or view.lead.facts.get("country")}
+        self._add_thresholds(context, now)
+        self._add_routing(
+            view.lead.id, {**view.lead.fields, "country": country or view.lead.fields.get("country")}
         )
 
-    def _ask_readiness(self, view: View, about: Question, now: datetime) -> None:
+    def _add_readiness(self, view: LeadView, context: EvaluationContext, now: datetime) -> None:
         first = ""
         for rule in self.policy.readiness:
-            if evaluate(rule.when, about, now).yes:
-                _take(self.readiness[rule.name], view.lead.id, first)
+            if evaluate(rule.when, context, now).met:
+                _add_match(self.readiness[rule.name], view.lead.id, first)
                 first = first or rule.name
 
-    def _ask_thresholds(self, about: Question, now: datetime) -> None:
+    def _add_thresholds(self, context: EvaluationContext, now: datetime) -> None:
         for part, name, when in conditions_of(self.policy):
             for threshold in thresholds_in(when):
-                met = self.thresholds[part, name, threshold]
-                value = _value(threshold, about, now)
+                impact = self.thresholds[part, name, threshold]
+                value = _threshold_value(threshold, context, now)
                 if value is None:
                     continue
-                met.known += 1
-                met.met += evaluate(threshold, about, now).yes
-                if met.closest is None or _closer(threshold, value, met.closest):
-                    met.closest = value
+                impact.known += 1
+                impact.met += evaluate(threshold, context, now).met
+                if impact.closest is None or _is_closer(threshold, value, impact.closest):
+                    impact.closest = value
 
-    def _ask_routing(self, lead_id: int, facts: Facts) -> None:
-        about = self.policy.question(View(Lead(lead_id, facts), Custodian.QUEUE, None))
-        first, inside = "", []
+    def _add_routing(self, lead_id: int, fields: FieldValues) -> None:
+        context = self.policy.evaluation_context(LeadView(Lead(lead_id, fields), Custodian.QUEUE, None))
+        first, territories = "", []
         for rule in self.policy.routing:
-            if not isinstance(rule.to, ToRep | ToPool):
+            if not isinstance(rule.target, ToRep | ToPool):
                 continue  # who owns an account is not asked here
-            lacks = [name for name in rule.needs if not is_known(facts.get(name))]
-            if lacks and hinges_on(rule.when, lacks, about):
+            missing = [name for name in rule.required_fields if not is_known(fields.get(name))]
+            if missing and depends_on(rule.when, missing, context):
                 if not first:
-                    self.lacking[lacks[0]].add(lead_id)
-                    first = rule.name  # it waits for the fact, and the pool of `missing:` has it then
+                    self.missing_fields[missing[0]].add(lead_id)
+                    first = rule.name  # it waits for the fact, and the pool of `missing_fields:` has it then
                 continue
-            if evaluate(rule.when, about, _ANY_TIME).yes:
-                _take(self.routing[rule.name], lead_id, first)
+            if evaluate(rule.when, context, ANY_TIME).met:
+                _add_match(self.routing[rule.name], lead_id, first)
                 first = first or rule.name
-                inside += [rule.name] if rule.territory else []
-        self._note_places(lead_id, first, inside)
+                territories += [rule.name] if rule.territory else []
+        self._add_territories(lead_id, first, territories)
 
-    def _note_places(self, lead_id: int, first: str, inside: list[str]) -> None:
+    def _add_territories(self, lead_id: int, first: str, territories: list[str]) -> None:
         if not first:
             self.no_rule.add(lead_id)
-        if not inside:
+        if not territories:
             self.no_territory.add(lead_id)
-        for place, name in enumerate(inside):
-            for other in inside[place + 1 :]:
+        for index, name in enumerate(territories):
+            for other in territories[index + 1 :]:
                 self.overlaps[name, other].add(lead_id)
 
 
-def _take(taken: Taken, lead_id: int, first: str) -> None:
-    taken.holds.add(lead_id)
+def _add_match(impact: RuleImpact, lead_id: int, first: str) -> None:
+    impact.matched.add(lead_id)
     if first:
-        taken.before[first] += 1
+        impact.taken_by_earlier[first] += 1
     else:
-        taken.gets.add(lead_id)
+        impact.assigned.add(lead_id)
 
 
 def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
@@ -166,9 +167,13 @@ def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
 def thresholds_in(when: Condition) -> Iterator[Threshold]:
     """Return the bounds that somebody has to reach, wherever they stand; what is denied is no threshold."""
     match when:
-        case Field(test=Comparison.AT_LEAST | Comparison.AT_MOST) | Score() | Fit():
+        case (
+            FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST)
+            | ScoreCondition()
+            | FitCondition()
+        ):
             yield when
-        case Every(parts=parts) | Any(parts=parts):
+        case AllOf(parts=parts) | AnyOf(parts=parts):
             for part in parts:
                 yield from thresholds_in(part)
         case Not():
@@ -177,41 +182,43 @@ def thresholds_in(when: Condition) -> Iterator[Threshold]:
             return
 
 
-def _value(threshold: Threshold, about: Question, now: datetime) -> float | str | None:
+def _threshold_value(threshold: Threshold, context: EvaluationContext, now: datetime) -> float | str | None:
     match threshold:
-        case Field(name=name):
-            return number_of(about.view.lead.facts.get(name))
-        case Score():
-            lead, signals = about.view.lead, about.view.signals
-            return total(known_at(lead.engagement, about.points, signals, lead.evidence_since, now))
-        case Fit():
-            return graded(about, now)[0]
+        case FieldCondition(name=name):
+            return to_number(context.view.lead.fields.get(name))
+        case ScoreCondition():
+            lead, signals = context.view.lead, context.view.signals
+            return total_engagement(
+                engagement_at(lead.engagement, context.points, signals, lead.signals_since, now)
+            )
+        case FitCondition():
+            return grade_fit(context, now)[0]
 
 
-def _closer(threshold: Threshold, value: float | str, known: float | str) -> bool:
+def _is_closer(threshold: Threshold, value: float | str, known: float | str) -> bool:
     if isinstance(value, str) or isinstance(known, str):
-        best_first = isinstance(threshold, Fit) and threshold.at_least is not None
+        best_first = isinstance(threshold, FitCondition) and threshold.at_least is not None
         return (str(value) < str(known)) is best_first and value != known
-    upwards = isinstance(threshold, Score) and threshold.at_least is not None
-    if isinstance(threshold, Field):
-        upwards = threshold.test is Comparison.AT_LEAST
+    upwards = isinstance(threshold, ScoreCondition) and threshold.at_least is not None
+    if isinstance(threshold, FieldCondition):
+        upwards = threshold.comparison is Comparison.AT_LEAST
     return value > known if upwards else value < known
 
 
-def named_in(policy: Policy) -> Iterator[tuple[str, str, str]]:
+def rep_references(policy: Policy) -> Iterator[tuple[str, str, str]]:
     """Return every place that names a rep: the part of the file, the name there, and the rep's id."""
     for pool in policy.pools.values():
         for rep in pool.reps:
             yield "pools", pool.name, rep
     for rule in policy.routing:
-        yield from (("routing", rule.name, rep) for rep in _reps_of(rule))
-    if isinstance(policy.missing.then, ToRep):
-        yield "missing", "then", policy.missing.then.rep
+        yield from (("routing", rule.name, rep) for rep in _reps_in_rule(rule))
+    if isinstance(policy.missing_fields.fallback, ToRep):
+        yield "missing_fields", "then", policy.missing_fields.fallback.rep
     for one in policy.reps:
         yield from (("reps", one.id, other) for other in (one.deputy, one.manager) if other is not None)
 
 
-def _reps_of(rule: RoutingRule) -> Iterator[str]:
-    if isinstance(rule.to, ToRep):
-        yield rule.to.rep
-    yield from getattr(rule.to, "reps", {}).values()
+def _reps_in_rule(rule: RoutingRule) -> Iterator[str]:
+    if isinstance(rule.target, ToRep):
+        yield rule.target.rep
+    yield from getattr(rule.target, "reps", {}).values()

@@ -7,33 +7,48 @@ from dataclasses import MISSING, fields, is_dataclass
 from dataclasses import Field as DataclassField
 from datetime import date, time, timedelta
 from enum import Enum
-from typing import Any as Anything
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 from nurture.domain.planning.calendar import Window
 from nurture.domain.planning.conditions import (
-    Any,
+    AllOf,
+    AnyOf,
     Condition,
     DecidesWithin,
-    Did,
-    Every,
-    Field,
-    Fit,
+    FieldCondition,
+    FitCondition,
     InTrack,
-    Newer,
+    NewerThan,
     Not,
-    Postcode,
-    Score,
+    PostcodeCondition,
+    ScoreCondition,
+    SignalCondition,
 )
 from nurture.domain.planning.program import ToClosed, ToQueue, ToTrack
-from nurture.domain.policy.policy import Enrol, Ready, Resume
+from nurture.domain.policy.policy import Enroll, Resume, ToSales
 from nurture.domain.routing.routing import AccountOwner, FormerOwner, NamedAccounts, ToPool, ToRep
-from nurture.domain.scoring.bant import Bant, Sure
+from nurture.domain.scoring.bant import BantCondition, Confidence
 
 DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _UNITS: Final = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1)))
-_CONDITIONS: Final = (Field, Bant, Did, Score, Fit, DecidesWithin, InTrack, Postcode, Every, Any, Not)
-_SURE: Final = {Sure.GUESSED: "guessed at least", Sure.TOLD: "known", Sure.CONFIRMED: "confirmed"}
+_CONDITIONS: Final = (
+    FieldCondition,
+    BantCondition,
+    SignalCondition,
+    ScoreCondition,
+    FitCondition,
+    DecidesWithin,
+    InTrack,
+    PostcodeCondition,
+    AllOf,
+    AnyOf,
+    Not,
+)
+_CONFIDENCE_WORDS: Final = {
+    Confidence.GUESSED: "guessed at least",
+    Confidence.STATED: "known",
+    Confidence.CONFIRMED: "confirmed",
+}
 
 
 def is_condition(value: object) -> bool:
@@ -41,17 +56,17 @@ def is_condition(value: object) -> bool:
     return isinstance(value, _CONDITIONS)
 
 
-def worded(value: Anything) -> str:
+def describe_value(value: Any) -> str:
     """Return any value of a policy in words."""
     if is_condition(value):
-        return condition(value)
+        return describe_condition(value)
     match value:
         case None | "" | ():
             return "none"
         case bool():
             return "yes" if value else "no"
         case timedelta():
-            return span(value)
+            return describe_duration(value)
         case time():
             return f"{value:%H:%M}"
         case date():
@@ -61,23 +76,26 @@ def worded(value: Anything) -> str:
         case float():
             return f"{value:g}"
         case Window():
-            return window(value)
+            return describe_window(value)
         case Mapping():
-            return ", ".join(f"{worded(key)}: {worded(one)}" for key, one in value.items()) or "none"
+            return (
+                ", ".join(f"{describe_value(key)}: {describe_value(one)}" for key, one in value.items())
+                or "none"
+            )
         case str():
             return value
         case Collection():
-            return ", ".join(map(worded, value)) or "none"
+            return ", ".join(map(describe_value, value)) or "none"
         case _:
-            return _placed(value)
+            return _describe_target(value)
 
 
-def _placed(value: Anything) -> str:
+def _describe_target(value: Any) -> str:
     match value:
-        case Ready():
+        case ToSales():
             return "hand off"
-        case Enrol():
-            return "enrol"
+        case Enroll():
+            return "enroll"
         case Resume():
             return "resume"
         case ToTrack(track=track):
@@ -91,25 +109,27 @@ def _placed(value: Anything) -> str:
         case FormerOwner():
             return "the former owner"
         case NamedAccounts(reps=reps):
-            return "named accounts " + worded(reps)
+            return "named accounts " + describe_value(reps)
         case ToPool(pool=pool):
             return f"pool {pool}"
         case ToRep(rep=rep):
             return f"rep {rep}"
         case _ if is_dataclass(value):
-            told = ((one.name, getattr(value, one.name)) for one in fields(value))
+            field_values = ((one.name, getattr(value, one.name)) for one in fields(value))
             return ", ".join(
-                f"{name.replace('_', ' ')} {worded(one)}" for name, one in told if one is not None
+                f"{name.replace('_', ' ')} {describe_value(one)}"
+                for name, one in field_values
+                if one is not None
             )
         case _:
             return str(value)
 
 
-def _default(one: DataclassField[Anything]) -> object:
+def _default(one: DataclassField[Any]) -> object:
     return one.default_factory() if one.default_factory is not MISSING else one.default
 
 
-def span(value: timedelta) -> str:
+def describe_duration(value: timedelta) -> str:
     """Return "2 days"."""
     for unit, length in _UNITS:
         if value and not value % length:
@@ -118,7 +138,7 @@ def span(value: timedelta) -> str:
     return f"{value.total_seconds():g} seconds" if value else "none"
 
 
-def window(value: Window) -> str:
+def describe_window(value: Window) -> str:
     """Return "Monday to Friday 09:00-17:00"."""
     days = sorted(value.days)
     if len(days) > 2 and days == list(range(days[0], days[-1] + 1)):
@@ -129,37 +149,46 @@ def window(value: Window) -> str:
     return f"{named} {clock}"
 
 
-def condition(asked: Condition) -> str:
+def describe_condition(condition: Condition) -> str:
     """Return a condition as a phrase."""
-    match asked:
-        case Field(name=name, test=test, value=value):
-            return f"{name} {test.value.replace('_', ' ')} {worded(value)}"
-        case Did(deed=deed, within=within):
-            return f"did {deed}" + (f" within {span(within)}" if within is not None else "")
-        case Score(at_least=least, below=below):
+    match condition:
+        case FieldCondition(name=name, comparison=comparison, value=value):
+            return f"{name} {comparison.value.replace('_', ' ')} {describe_value(value)}"
+        case SignalCondition(description=description, within=within):
+            return f"did {description}" + (
+                f" within {describe_duration(within)}" if within is not None else ""
+            )
+        case ScoreCondition(at_least=least, below=below):
             return f"score at least {least:g}" if least is not None else f"score below {below:g}"
-        case Fit(at_least=least, below=below):
+        case FitCondition(at_least=least, below=below):
             return f"fit {least} or better" if least is not None else f"fit worse than {below}"
         case DecidesWithin(days=days):
             return f"decides within {days} days"
-        case Bant(wanted=wanted, at_least=least):
-            named = [f"{name} {'unknown' if sure is None else _SURE[sure]}" for name, sure in wanted.items()]
+        case BantCondition(min_confidence=min_confidence, at_least=least):
+            named = [
+                f"{name} {'unknown' if confidence is None else _CONFIDENCE_WORDS[confidence]}"
+                for name, confidence in min_confidence.items()
+            ]
             return " and ".join(named) or f"at least {least} of budget, authority, need, timeline known"
         case InTrack(track=track):
             return f"in track {track}"
-        case Postcode(country=country, first=first, last=last):
+        case PostcodeCondition(country=country, first=first, last=last):
             return f"postcode {country} {first} to {last}"
-        case Every(parts=parts):
-            return " and ".join(map(_inner, parts)) or "always"
-        case Any(parts=parts):
-            return " or ".join(map(_inner, parts)) or "never"
+        case AllOf(parts=parts):
+            return " and ".join(map(_describe_nested, parts)) or "always"
+        case AnyOf(parts=parts):
+            return " or ".join(map(_describe_nested, parts)) or "never"
         case Not(part=part):
-            return f"not ({condition(part)})"
-        case Newer(part=part):
-            return condition(part)
+            return f"not ({describe_condition(part)})"
+        case NewerThan(part=part):
+            return describe_condition(part)
         case _:
-            assert_never(asked)
+            assert_never(condition)
 
 
-def _inner(part: Condition) -> str:
-    return f"({condition(part)})" if isinstance(part, Every | Any) and part.parts else condition(part)
+def _describe_nested(part: Condition) -> str:
+    return (
+        f"({describe_condition(part)})"
+        if isinstance(part, AllOf | AnyOf) and part.parts
+        else describe_condition(part)
+    )

@@ -10,12 +10,12 @@ from typing import Final
 
 from nurture.domain.planning.calendar import Window
 
-EVERYONE: Final = "everyone"
+EVERYONE_POOL: Final = "everyone"
 """The pool of all reps who are no partners, unless the policy writes one of this name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hours:
+class WorkingHours:
     """When somebody works, on the wall clock of *zone*.
 
     *country* (ISO 3166 alpha-2, "" for none) says whose public holidays are left out.
@@ -26,23 +26,24 @@ class Hours:
     country: str = ""
 
 
-ROUND_THE_CLOCK: Final = Hours(Window(frozenset(range(7)), time.min, time.min, skip_holidays=False))
+ROUND_THE_CLOCK: Final = WorkingHours(Window(frozenset(range(7)), time.min, time.min, skip_holidays=False))
 """Where the policy says nothing of hours: every hour counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class BusinessHours:
     """When sales works; each rep may have hours of its own."""
 
-    hours: Hours = ROUND_THE_CLOCK
+    hours: WorkingHours = ROUND_THE_CLOCK
 
 
 @dataclass(frozen=True, slots=True)
 class Rep:
-    """A salesperson; *capacity* is how many new leads a day they take, *in_hand* how much open work at most.
+    """A salesperson.
 
+    *capacity* is how many new leads a day they take, *max_open_leads* how much open work at most.
     *hours* has what the desk says where the rep says nothing; *weight* is the share in a weighted pool.
-    *manager* and *deputy* are ids, *tell* names the targets that hear of their hand-offs. *left_on* is the
+    *manager* and *deputy* are ids, *notify* names the targets that hear of their hand-offs. *left_on* is the
     last day on which they take leads.
     """
 
@@ -50,12 +51,12 @@ class Rep:
     name: str
     email: str
     capacity: int
-    in_hand: int | None = None
+    max_open_leads: int | None = None
     weight: int = 1
-    hours: Hours = ROUND_THE_CLOCK
+    hours: WorkingHours = ROUND_THE_CLOCK
     manager: str | None = None
     deputy: str | None = None
-    tell: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
     partner: bool = False
     left_on: date | None = None
 
@@ -67,10 +68,10 @@ class Manager:
     id: str
     name: str
     email: str
-    tell: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ()
 
 
-class Turn(StrEnum):
+class RotationMethod(StrEnum):
     """How the reps of a pool take turns."""
 
     ROUND_ROBIN = "round robin"
@@ -84,7 +85,7 @@ class Pool:
 
     name: str
     reps: tuple[str, ...]
-    by: Turn = Turn.ROUND_ROBIN
+    rotation: RotationMethod = RotationMethod.ROUND_ROBIN
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ class Team:
     reps: tuple[Rep, ...] = ()
     managers: tuple[Manager, ...] = ()
     pools: Mapping[str, Pool] = field(default_factory=dict)
-    desk: Desk = field(default_factory=Desk)
+    business_hours: BusinessHours = field(default_factory=BusinessHours)
 
     def __post_init__(self) -> None:
-        if EVERYONE not in self.pools:
-            object.__setattr__(self, "pools", {**self.pools, EVERYONE: everyone(self.reps)})
+        if EVERYONE_POOL not in self.pools:
+            object.__setattr__(self, "pools", {**self.pools, EVERYONE_POOL: everyone_pool(self.reps)})
 
     def rep(self, rep_id: str) -> Rep | None:
         """Return the rep of this id, None if the policy names none."""
@@ -111,10 +112,10 @@ class Team:
         if found is not None or rep.manager is None:
             return found
         other = self.rep(rep.manager)
-        return Manager(other.id, other.name, other.email, other.tell) if other is not None else None
+        return Manager(other.id, other.name, other.email, other.notify) if other is not None else None
 
 
-def everyone(reps: tuple[Rep, ...]) -> Pool:
+def everyone_pool(reps: tuple[Rep, ...]) -> Pool:
     """Return the pool of all reps; of partners only where there is nobody else."""
     own = tuple(rep.id for rep in reps if not rep.partner)
-    return Pool(EVERYONE, own or tuple(rep.id for rep in reps))
+    return Pool(EVERYONE_POOL, own or tuple(rep.id for rep in reps))

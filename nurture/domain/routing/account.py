@@ -25,17 +25,17 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class AccountMatch:
     """The account of a lead if that is certain, else the candidates, the likeliest first; and why."""
 
     account: Account | None = None
     candidates: tuple[Account, ...] = ()
-    because: str = "no account matches"
+    reason: str = "no account matches"
 
     @property
-    def unsure(self) -> bool:
+    def is_ambiguous(self) -> bool:
         """Tell whether a person must choose: there are candidates, and none is certain."""
         return self.account is None and bool(self.candidates)
 
 
-NO_MATCH = Match()
+NO_MATCH = AccountMatch()

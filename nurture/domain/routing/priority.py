@@ -1,8 +1,9 @@
 """Who waits how long: urgency with ageing, and how full the reps are.
 
-A lead's place in the queue is a moment: when it came, moved back by its points times `age`. That order never
-changes while leads wait, so it is kept, not computed anew: waiting one `age` is worth one point. So whoever
-comes more than (most points - own points) x age later never overtakes, and nobody waits for ever.
+A lead's place in the queue is a moment: when it came, moved back by its points times `aging_interval`. That
+order never changes while leads wait, so it is kept, not computed anew: waiting one `aging_interval` is worth
+one point. So whoever comes more than (most points - own points) x age later never overtakes, and nobody waits
+for ever.
 """
 
 from __future__ import annotations
@@ -12,80 +13,84 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from nurture.domain.policy.business_hours import Working, day_opens
+from nurture.domain.policy.business_hours import WorkCalendar, next_business_day_start
 
 HOT_POINTS: Final = 30
-"""What it is worth that a lead cannot wait: as much as having waited for so many `age`."""
+"""What it is worth that a lead cannot wait: as much as having waited for so many `aging_interval`."""
 
-MOST_DAYS_AHEAD: Final = 30
+MAX_FORECAST_DAYS: Final = 30
 """Room is not foreseen further ahead than so many business days; then it is looked for again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class PriorityPolicy:
     """How leads reach reps: which jump the queue, and when tracks stop asking for more.
 
-    *hot* names hand-off criteria, readiness rules and steps. *fit* is what fit letters are worth, in points.
-    *hold_calls_to_action_at* is the share of the reps' day from which on touches that call to action are
-    held, None for never.
+    *hot* names hand-off criteria, readiness rules and steps. *fit_points* is what fit letters are worth, in
+    points. *hold_calls_to_action_at* is the share of the reps' day from which on touches that call to action
+    are held, None for never.
     """
 
     hot: frozenset[str] = frozenset()
-    age: timedelta = timedelta(days=1)
-    fit: Mapping[str, int] = field(default_factory=dict)
+    aging_interval: timedelta = timedelta(days=1)
+    fit_points: Mapping[str, int] = field(default_factory=dict)
     hold_calls_to_action_at: float | None = None
 
-    def points(self, rule: str, fit: str) -> int:
+    def points_for(self, rule: str, fit: str) -> int:
         """Return what a lead is worth that *rule* handed off."""
-        return (HOT_POINTS if rule in self.hot else 0) + self.fit.get(fit, 0)
+        return (HOT_POINTS if rule in self.hot else 0) + self.fit_points.get(fit, 0)
 
     @property
-    def most_points(self) -> int:
+    def max_points(self) -> int:
         """Return what the most urgent lead is worth."""
-        return (HOT_POINTS if self.hot else 0) + max(self.fit.values(), default=0)
+        return (HOT_POINTS if self.hot else 0) + max(self.fit_points.values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Urgency:
+class QueuePriority:
     """How much a waiting lead matters, and why. *since* is when it came to the queue."""
 
     points: int
     since: datetime
-    age: timedelta
+    aging_interval: timedelta
     hot: bool = False
 
     @property
     def rank(self) -> datetime:
         """Return its place in the queue: the earlier the sooner. It does not change while the lead waits."""
-        return self.since - self.points * self.age
+        return self.since - self.points * self.aging_interval
 
-    def at(self, now: datetime) -> float:
-        """Return the urgency at *now*: points, and one for each `age` waited."""
-        return round((now - self.rank) / self.age, 2)
+    def score_at(self, now: datetime) -> float:
+        """Return the urgency at *now*: points, and one for each `aging_interval` waited."""
+        return round((now - self.rank) / self.aging_interval, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class Pressure:
+class CapacityForecast:
     """How full the reps are: what they take a day together, what of it is given today, and who waits."""
 
-    places: int
-    given: int
+    daily_capacity: int
+    offered_today: int
     waiting: int
 
     @property
-    def share(self) -> float:
+    def utilization(self) -> float:
         """Return how much of a day's places is given or asked for; 1 means full."""
-        return (self.given + self.waiting) / self.places if self.places else float(self.waiting > 0)
+        return (
+            (self.offered_today + self.waiting) / self.daily_capacity
+            if self.daily_capacity
+            else float(self.waiting > 0)
+        )
 
-    def full_until(self, threshold: float | None, working: Working, now: datetime) -> datetime | None:
+    def full_until(self, threshold: float | None, calendar: WorkCalendar, now: datetime) -> datetime | None:
         """Return when the share is foreseen to fall below *threshold*, None if it is below now.
 
-        Foreseen: each business day of *working* takes its places off those who wait.
+        Foreseen: each business day of *calendar* takes its places off those who wait.
         """
-        if threshold is None or self.share < threshold:
+        if threshold is None or self.utilization < threshold:
             return None
         days, waiting = 1, float(self.waiting)
-        while self.places and waiting / self.places >= threshold and days < MOST_DAYS_AHEAD:
-            waiting -= self.places
+        while self.daily_capacity and waiting / self.daily_capacity >= threshold and days < MAX_FORECAST_DAYS:
+            waiting -= self.daily_capacity
             days += 1
-        return day_opens(working, now, days if self.places else MOST_DAYS_AHEAD)
+        return next_business_day_start(calendar, now, days if self.daily_capacity else MAX_FORECAST_DAYS)

@@ -6,110 +6,118 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from nurture.domain.policy.team import Pool, Rep, Turn
+from nurture.domain.policy.team import Pool, Rep, RotationMethod
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RepAvailability:
     """Where a rep stands today.
 
-    *away* says why they take no leads (on leave until ..., left on ..., a public holiday), "" if they do;
-    *back* tells that they are away for today only, so that their own leads wait for them. *deputy* takes
-    theirs while they are away for longer. *today* counts the leads offered to them this day, *in_hand* their
-    open work, *newest* is the number of their newest offer ever (0 for none).
+    *away_reason* says why they take no leads (on leave until ..., left on ..., a public holiday), "" if they
+    do; *away_today_only* tells that they are away for today only, so that their own leads wait for them.
+    *deputy* takes theirs while they are away for longer. *offers_today* counts the leads offered to them this
+    day, *open_leads* their open work, *last_offer* is the number of their newest offer ever (0 for none).
     """
 
-    away: str = ""
-    back: bool = False
+    away_reason: str = ""
+    away_today_only: bool = False
     deputy: str | None = None
-    today: int = 0
-    in_hand: int = 0
-    newest: int = 0
+    offers_today: int = 0
+    open_leads: int = 0
+    last_offer: int = 0
 
     @property
     def available(self) -> bool:
         """Tell whether they take leads today."""
-        return not self.away
+        return not self.away_reason
 
 
-UNSEEN = Standing()
-Team = Mapping[str, Standing]
-Given = Mapping[str, Mapping[str, int]]
+DEFAULT_AVAILABILITY = RepAvailability()
+TeamAvailability = Mapping[str, RepAvailability]
+RotationCounts = Mapping[str, Mapping[str, int]]
 """How many leads each rep was ever given in turn, by the key of the turn."""
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class RotationPick:
     """Whose turn it is, why, and the key under which this turn is counted, "" if it is not."""
 
     rep: str
-    because: str
-    key: str = ""
+    reason: str
+    rotation_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Circle:
-    """Who of a pool can take a lead: *free* are those of *present* who have room and did not refuse it."""
+class RotationCandidates:
+    """Who of a pool can take a lead.
+
+    *with_capacity* are those of *available* who have room and did not refuse it.
+    """
 
     pool: Pool
     reps: Mapping[str, Rep]
-    present: Sequence[str]
-    free: Sequence[str]
-    team: Team = field(default_factory=dict)
+    available: Sequence[str]
+    with_capacity: Sequence[str]
+    availability: TeamAvailability = field(default_factory=dict)
 
-    def standing(self, rep: str) -> Standing:
+    def availability_of(self, rep: str) -> RepAvailability:
         """Return where a rep stands."""
-        return self.team.get(rep, UNSEEN)
+        return self.availability.get(rep, DEFAULT_AVAILABILITY)
 
 
-def has_room(rep: Rep, standing: Standing) -> bool:
+def has_capacity(rep: Rep, availability: RepAvailability) -> bool:
     """Tell whether a rep may be given one more lead today."""
-    return standing.today < rep.capacity and (rep.in_hand is None or standing.in_hand < rep.in_hand)
+    return availability.offers_today < rep.capacity and (
+        rep.max_open_leads is None or availability.open_leads < rep.max_open_leads
+    )
 
 
-def whose_turn(circle: Circle, given: Given) -> Turned:
+def next_rep(candidates: RotationCandidates, counts: RotationCounts) -> RotationPick:
     """Return the rep whose turn it is; somebody must be free. The pool's order settles ties."""
-    match circle.pool.by:
-        case Turn.ROUND_ROBIN:
-            rep = min(circle.free, key=lambda one: circle.standing(one).newest)
-            return Turned(rep, "round robin")
-        case Turn.LEAST_LOADED:
-            rep = min(circle.free, key=lambda one: _load(circle.standing(one)))
-            return Turned(rep, f"least loaded: {circle.standing(rep).in_hand} open")
-        case Turn.WEIGHTED:
-            return _by_weight(circle, given)
+    match candidates.pool.rotation:
+        case RotationMethod.ROUND_ROBIN:
+            rep = min(candidates.with_capacity, key=lambda one: candidates.availability_of(one).last_offer)
+            return RotationPick(rep, "round robin")
+        case RotationMethod.LEAST_LOADED:
+            rep = min(candidates.with_capacity, key=lambda one: _load(candidates.availability_of(one)))
+            return RotationPick(rep, f"least loaded: {candidates.availability_of(rep).open_leads} open")
+        case RotationMethod.WEIGHTED:
+            return _pick_by_weight(candidates, counts)
 
 
-def _load(standing: Standing) -> tuple[int, int, int]:
-    return standing.in_hand, standing.today, standing.newest
+def _load(availability: RepAvailability) -> tuple[int, int, int]:
+    return availability.open_leads, availability.offers_today, availability.last_offer
 
 
-def _by_weight(circle: Circle, given: Given) -> Turned:
+def _pick_by_weight(candidates: RotationCandidates, counts: RotationCounts) -> RotationPick:
     """Share by weight: exactly where all that are present are free, as nearly as it goes where not.
 
     Only turns that were open to all are counted, apart for each set of people and weights: so a rep who comes
     back, is new, or was full is not flooded with what the others had meanwhile.
     """
-    weights = {rep: circle.reps[rep].weight for rep in circle.present}
-    if len(circle.free) == len(circle.present):
-        key = turn_key(circle.pool.name, weights)
-        rep = next_by_quota(weights, given.get(key, {}))
-        return Turned(rep, f"weighted, {weights[rep]} of {sum(weights.values())}", key)
-    rep = min(circle.free, key=lambda one: _strain(circle.standing(one), weights[one]))
-    return Turned(rep, f"weighted, {weights[rep]} of {sum(weights.values())}, others cannot take it")
+    weights = {rep: candidates.reps[rep].weight for rep in candidates.available}
+    if len(candidates.with_capacity) == len(candidates.available):
+        key = rotation_key(candidates.pool.name, weights)
+        rep = next_by_quota(weights, counts.get(key, {}))
+        return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}", key)
+    rep = min(
+        candidates.with_capacity,
+        key=lambda one: _weighted_load(candidates.availability_of(one), weights[one]),
+    )
+    return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}, others cannot take it")
 
 
-def _strain(standing: Standing, weight: int) -> tuple[float, int]:
-    return (standing.today + 1) / weight, standing.newest
+def _weighted_load(availability: RepAvailability, weight: int) -> tuple[float, int]:
+    return (availability.offers_today + 1) / weight, availability.last_offer
 
 
-def turn_key(pool: str, weights: Mapping[str, int]) -> str:
+def rotation_key(pool: str, weights: Mapping[str, int]) -> str:
     """Return the key under which turns of these people with these weights are counted."""
-    told = ",".join(f"{rep}={weight}" for rep, weight in weights.items())
-    return f"{pool}:{sha256(told.encode()).hexdigest()[:16]}"
+    encoded = ",".join(f"{rep}={weight}" for rep, weight in weights.items())
+    return f"{pool}:{sha256(encoded.encode()).hexdigest()[:16]}"
 
 
-def next_by_quota(weights: Mapping[str, int], given: Mapping[str, int]) -> str:
+def next_by_quota(weights: Mapping[str, int], counts: Mapping[str, int]) -> str:
     """Return who is next so that at any prefix everybody is less than 1 away from their ideal share.
 
     The quota method of Balinski and Young: of those who stay below their upper quota with one more lead, the
@@ -118,6 +126,6 @@ def next_by_quota(weights: Mapping[str, int], given: Mapping[str, int]) -> str:
     ideal fractional schedule meets all these dates, so a whole one exists: earliest deadline first finds it.
     """
     total = sum(weights.values())
-    turn = sum(given.get(rep, 0) for rep in weights) + 1
-    may = [rep for rep, weight in weights.items() if given.get(rep, 0) * total < weight * turn]
-    return min(may, key=lambda rep: -(-(given.get(rep, 0) + 1) * total // weights[rep]))
+    position = sum(counts.get(rep, 0) for rep in weights) + 1
+    eligible = [rep for rep, weight in weights.items() if counts.get(rep, 0) * total < weight * position]
+    return min(eligible, key=lambda rep: -(-(counts.get(rep, 0) + 1) * total // weights[rep]))

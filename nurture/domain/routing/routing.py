@@ -10,33 +10,38 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, assert_never
 
-from nurture.domain.lead import NEEDS, Facts
-from nurture.domain.planning.compiled_conditions import ALWAYS, Test, made_ready, question
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues
+from nurture.domain.planning.compiled_conditions import (
+    ALWAYS,
+    CompiledCondition,
+    compile_condition,
+    field_context,
+)
 from nurture.domain.planning.conditions import Condition
-from nurture.domain.planning.missing_fields import hinges_on
-from nurture.domain.policy.team import EVERYONE, Pool, Rep, everyone
-from nurture.domain.routing.account import NO_MATCH, AccountKind, Match
+from nurture.domain.planning.missing_fields import depends_on
+from nurture.domain.policy.team import EVERYONE_POOL, Pool, Rep, everyone_pool
+from nurture.domain.routing.account import NO_MATCH, AccountKind, AccountMatch
 from nurture.domain.routing.round_robin import (
-    UNSEEN,
-    Circle,
-    Given,
-    Standing,
-    Team,
-    Turned,
-    has_room,
-    whose_turn,
+    DEFAULT_AVAILABILITY,
+    RepAvailability,
+    RotationCandidates,
+    RotationCounts,
+    RotationPick,
+    TeamAvailability,
+    has_capacity,
+    next_rep,
 )
 
-UNSURE: Final = "account-unsure"
+ACCOUNT_AMBIGUOUS: Final = "account-ambiguous"
 """The queue of leads of which a person must say to which account they belong."""
 
-OWNER_GONE: Final = "account-owner"
+ACCOUNT_OWNER_UNAVAILABLE: Final = "account-owner-unavailable"
 """The queue of customers' leads whose account nobody can take: they never go to new business."""
 
 NO_REP: Final = "no-rep"
 """The queue of leads that no rule could place."""
 
-ASKED_AGAIN: Final = (NO_REP, UNSURE, OWNER_GONE)
+REROUTED_QUEUES: Final = (NO_REP, ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE)
 """Queues whose leads are routed again now and then: leave ends, reps come, accounts are told apart."""
 
 
@@ -71,11 +76,11 @@ class ToPool:
     pool: str
 
 
-OWN_WAIT: Final = timedelta(days=5)
+DEFAULT_OWNER_WAIT: Final = timedelta(days=5)
 """How long a lead waits for room with its own rep, where its rule says nothing: a working week."""
 
 Target = AccountOwner | FormerOwner | NamedAccounts | ToRep | ToPool
-OWNERS: Final = (AccountOwner, FormerOwner, NamedAccounts)
+OWNER_TARGETS: Final = (AccountOwner, FormerOwner, NamedAccounts)
 """Targets that know the lead or its company: rules of these kinds take customers' leads too."""
 
 
@@ -83,285 +88,327 @@ OWNERS: Final = (AccountOwner, FormerOwner, NamedAccounts)
 class RoutingRule:
     """To whom leads go for which *when* holds.
 
-    *needs* are facts without which it cannot be asked. *territory*: sales calls it one, and no two may
-    overlap. *customers*: it may take the leads of existing customers. *wait*: how long a lead waits for room
-    with its own rep before the next rule is asked, None for as long as it takes.
+    *required_fields* are those without which it cannot be asked. *territory*: sales calls it one, and no two
+    may overlap. *includes_customers*: it may take the leads of existing customers. *max_wait*: how long a
+    lead waits for room with its own rep before the next rule is asked, None for as long as it takes.
     """
 
     name: str
-    to: Target
+    target: Target
     when: Condition = ALWAYS
-    needs: tuple[str, ...] = ()
+    required_fields: tuple[str, ...] = ()
     territory: bool = False
-    customers: bool = False
-    wait: timedelta | None = None
+    includes_customers: bool = False
+    max_wait: timedelta | None = None
 
     @property
     def takes_customers(self) -> bool:
         """Tell whether this rule may give a rep the lead of an existing customer."""
-        return self.customers or isinstance(self.to, OWNERS)
+        return self.includes_customers or isinstance(self.target, OWNER_TARGETS)
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class MissingFieldPolicy:
     """How long a fact is waited for that is not known, and who gets the lead then."""
 
-    wait: timedelta = timedelta(days=3)
-    then: ToRep | ToPool = ToPool(EVERYONE)
+    max_wait: timedelta = timedelta(days=3)
+    fallback: ToRep | ToPool = ToPool(EVERYONE_POOL)
 
 
 DEFAULT_RULES: Final = (
-    RoutingRule("account", AccountOwner(), wait=OWN_WAIT),
-    RoutingRule("former", FormerOwner(), wait=OWN_WAIT),
-    RoutingRule("everyone", ToPool(EVERYONE)),
+    RoutingRule("account", AccountOwner(), max_wait=DEFAULT_OWNER_WAIT),
+    RoutingRule("former", FormerOwner(), max_wait=DEFAULT_OWNER_WAIT),
+    RoutingRule("everyone", ToPool(EVERYONE_POOL)),
 )
 """What is asked where the policy writes no rules."""
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoutingPlan:
     """How one version of the policy routes: its rules in their order, and who can be given leads."""
 
     reps: Mapping[str, Rep]
     pools: Mapping[str, Pool]
     rules: tuple[RoutingRule, ...] = DEFAULT_RULES
-    missing: Missing = Missing()
-    tests: tuple[Test, ...] = field(init=False, repr=False, compare=False)
+    missing_fields: MissingFieldPolicy = MissingFieldPolicy()
+    compiled_conditions: tuple[CompiledCondition, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "tests", tuple(made_ready(rule.when) for rule in self.rules))
+        conditions = tuple(compile_condition(rule.when) for rule in self.rules)
+        object.__setattr__(self, "compiled_conditions", conditions)
 
     @classmethod
-    def of(
+    def build(
         cls,
         reps: Sequence[Rep],
         pools: Mapping[str, Pool],
         rules: tuple[RoutingRule, ...] = DEFAULT_RULES,
-        missing: Missing | None = None,
-    ) -> Plan:
+        missing_fields: MissingFieldPolicy | None = None,
+    ) -> RoutingPlan:
         """Return the plan of these reps; there always is the pool of everyone."""
-        whole = {EVERYONE: everyone(tuple(reps)), **pools}
-        return cls({rep.id: rep for rep in reps}, whole, rules, missing or Missing())
+        all_pools = {EVERYONE_POOL: everyone_pool(tuple(reps)), **pools}
+        return cls({rep.id: rep for rep in reps}, all_pools, rules, missing_fields or MissingFieldPolicy())
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RoutingRequest:
     """All that the rules are asked about: nothing else may sway the answer.
 
-    *facts* are those that some rule names, with `country` as ISO code. *domain* is the registrable domain of
-    the lead's company, "" for none or public mail. *former* took the lead over before. *refused* are those
-    who rejected it or let it expire. *waited* is how long it has waited for a rep. *overdue* are facts that
-    were waited for in vain. *given* counts the turns of pools.
+    *fields* are those that some rule names, with `country` as ISO code. *domain* is the registrable domain of
+    the lead's company, "" for none or public mail. *former_owner* took the lead over before. *declined_by*
+    are those who rejected it or let it expire. *waited* is how long it has waited for a rep. *overdue_fields*
+    are those that were waited for in vain. *rotation_counts* counts the turns of pools.
     """
 
-    facts: Facts = field(default_factory=dict)
-    fit: str = ""
+    fields: FieldValues = field(default_factory=dict)
+    fit_letter: str = ""
     domain: str = ""
-    account: Match = NO_MATCH
-    former: str | None = None
-    refused: Collection[str] = frozenset()
+    account_match: AccountMatch = NO_MATCH
+    former_owner: str | None = None
+    declined_by: Collection[str] = frozenset()
     waited: timedelta = timedelta()
-    overdue: Collection[str] = frozenset()
-    team: Team = field(default_factory=dict)
-    given: Given = field(default_factory=dict)
+    overdue_fields: Collection[str] = frozenset()
+    availability: TeamAvailability = field(default_factory=dict)
+    rotation_counts: RotationCounts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Routed:
+class RoutingResult:
     """Who gets the lead, or in which queue it waits for what; neither: it waits for a rep to have room.
 
-    *because* has one sentence for each rule that was asked. *rule* decided. *turn* is the key under which a
-    turn of a pool is counted. *needs* is the fact that is waited for, *candidates* are accounts' ids.
+    *reasons* has one sentence for each rule that was asked. *rule* decided. *rotation_key* is the key under
+    which a turn of a pool is counted. *missing_field* is the field that is waited for, *candidate_ids* are
+    accounts' ids.
     """
 
     rep: str | None
     queue: str | None
-    because: tuple[str, ...]
+    reasons: tuple[str, ...]
     rule: str = ""
-    turn: str = ""
-    needs: str = ""
-    candidates: tuple[int, ...] = ()
+    rotation_key: str = ""
+    missing_field: str = ""
+    candidate_ids: tuple[int, ...] = ()
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         """Tell whether the lead is to wait where it is until a rep has room."""
         return self.rep is None and self.queue is None
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """What one rule says; *done* ends the asking."""
+class _RuleResult:
+    """What one rule says; *final* ends the asking."""
 
-    because: str
+    reason: str
     rep: str | None = None
     queue: str | None = None
-    done: bool = False
-    turn: str = ""
-    needs: str = ""
+    final: bool = False
+    rotation_key: str = ""
+    missing_field: str = ""
 
 
-def route(asked: Asked, plan: Plan) -> Routed:
+def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
     """Ask the rules in their order; the first that gives a rep, or tells the lead to wait, decides."""
-    chain: list[str] = []
-    for rule, test in zip(plan.rules, plan.tests, strict=True):
-        said = _ask(rule, test, asked, plan)
-        chain.append(f"{rule.name}: {said.because}")
-        if said.done:
-            ids = tuple(one.id for one in asked.account.candidates) if said.queue == UNSURE else ()
-            return Routed(said.rep, said.queue, tuple(chain), rule.name, said.turn, said.needs, ids)
-    owned = asked.account.account
-    if owned is not None and owned.kind is AccountKind.CUSTOMER:
-        chain.append("end: an existing customer's lead, and nobody who may take it can: a person decides")
-        return Routed(None, OWNER_GONE, tuple(chain))
-    chain.append("end: no rule gave a rep")
-    return Routed(None, NO_REP, tuple(chain))
-
-
-def _ask(rule: RoutingRule, test: Test, asked: Asked, plan: Plan) -> _Said:
-    barred = _barred(rule, asked)
-    if barred is not None:
-        return barred
-    lacking = [name for name in rule.needs if not is_known(asked.facts.get(name))]
-    if lacking and hinges_on(rule.when, lacking, question(asked.facts, asked.fit)):
-        late = [name for name in lacking if name in asked.overdue]
-        if not late:
-            return _Said(
-                f"{lacking[0]} is not known", queue=f"{NEEDS}{lacking[0]}", done=True, needs=lacking[0]
+    reasons: list[str] = []
+    for rule, condition in zip(plan.rules, plan.compiled_conditions, strict=True):
+        result = _apply_rule(rule, condition, request, plan)
+        reasons.append(f"{rule.name}: {result.reason}")
+        if result.final:
+            ids = (
+                tuple(one.id for one in request.account_match.candidates)
+                if result.queue == ACCOUNT_AMBIGUOUS
+                else ()
             )
-        said = _give(rule, plan.missing.then, asked, plan)
-        return _because(said, f"{late[0]} is still not known, waited for in vain; {said.because}")
-    yes, because = test(asked.facts, asked.fit)
-    if not yes:
-        return _Said(because)
-    said = _give(rule, rule.to, asked, plan)
-    return said if rule.when == ALWAYS else _because(said, f"{because}; {said.because}")
+            return RoutingResult(
+                result.rep,
+                result.queue,
+                tuple(reasons),
+                rule.name,
+                result.rotation_key,
+                result.missing_field,
+                ids,
+            )
+    owned = request.account_match.account
+    if owned is not None and owned.kind is AccountKind.CUSTOMER:
+        reasons.append("end: an existing customer's lead, and nobody who may take it can: a person decides")
+        return RoutingResult(None, ACCOUNT_OWNER_UNAVAILABLE, tuple(reasons))
+    reasons.append("end: no rule gave a rep")
+    return RoutingResult(None, NO_REP, tuple(reasons))
 
 
-def _because(said: _Said, because: str) -> _Said:
-    return _Said(because, said.rep, said.queue, said.done, said.turn, said.needs)
+def _apply_rule(
+    rule: RoutingRule, condition: CompiledCondition, request: RoutingRequest, plan: RoutingPlan
+) -> _RuleResult:
+    blocked = _block_customers(rule, request)
+    if blocked is not None:
+        return blocked
+    missing = [name for name in rule.required_fields if not is_known(request.fields.get(name))]
+    if missing and depends_on(rule.when, missing, field_context(request.fields, request.fit_letter)):
+        overdue = [name for name in missing if name in request.overdue_fields]
+        if not overdue:
+            return _RuleResult(
+                f"{missing[0]} is not known",
+                queue=f"{MISSING_FIELD_QUEUE_PREFIX}{missing[0]}",
+                final=True,
+                missing_field=missing[0],
+            )
+        result = _assign(rule, plan.missing_fields.fallback, request, plan)
+        return _with_reason(result, f"{overdue[0]} is still not known, waited for in vain; {result.reason}")
+    met, reason = condition(request.fields, request.fit_letter)
+    if not met:
+        return _RuleResult(reason)
+    result = _assign(rule, rule.target, request, plan)
+    return result if rule.when == ALWAYS else _with_reason(result, f"{reason}; {result.reason}")
 
 
-def is_known(fact: object) -> bool:
+def _with_reason(result: _RuleResult, reason: str) -> _RuleResult:
+    return _RuleResult(
+        reason, result.rep, result.queue, result.final, result.rotation_key, result.missing_field
+    )
+
+
+def is_known(value: object) -> bool:
     """Tell whether a fact has a value."""
-    return bool(fact.strip()) if isinstance(fact, str) else fact is not None
+    return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def _barred(rule: RoutingRule, asked: Asked) -> _Said | None:
+def _block_customers(rule: RoutingRule, request: RoutingRequest) -> _RuleResult | None:
     """Keep what is, or may be, a customer's lead from whoever sells to new ones."""
     if rule.takes_customers:
         return None
-    match = asked.account
+    match = request.account_match
     if match.account is not None and match.account.kind is AccountKind.CUSTOMER:
-        return _Said(f"not asked: account {match.account.id} is a customer")
+        return _RuleResult(f"not asked: account {match.account.id} is a customer")
     if any(one.kind is AccountKind.CUSTOMER for one in match.candidates):
-        return _Said("it may be a customer's lead: " + _candidates(match), queue=UNSURE, done=True)
+        return _RuleResult(
+            "it may be a customer's lead: " + _describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True
+        )
     return None
 
 
-def _candidates(match: Match) -> str:
-    return f"{match.because}; candidates: {', '.join(f'account {one.id}' for one in match.candidates)}"
+def _describe_candidates(match: AccountMatch) -> str:
+    return f"{match.reason}; candidates: {', '.join(f'account {one.id}' for one in match.candidates)}"
 
 
-def _give(rule: RoutingRule, to: Target, asked: Asked, plan: Plan) -> _Said:
-    match to:
+def _assign(rule: RoutingRule, target: Target, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
+    match target:
         case AccountOwner():
-            return _account_owner(rule, asked, plan)
+            return _assign_to_account_owner(rule, request, plan)
         case FormerOwner():
-            if asked.former is None:
-                return _Said("nobody had it before")
-            return _own(rule, asked.former, "had it before", asked, plan)
+            if request.former_owner is None:
+                return _RuleResult("nobody had it before")
+            return _assign_to_rep(rule, request.former_owner, "had it before", request, plan)
         case NamedAccounts(reps=reps):
-            named = next((reps[one] for one in _domains(asked) if one in reps), None)
+            named = next((reps[one] for one in _domains(request) if one in reps), None)
             if named is None:
-                return _Said("not one of the named accounts")
-            return _own(rule, named, "is named for this account", asked, plan)
+                return _RuleResult("not one of the named accounts")
+            return _assign_to_rep(rule, named, "is named for this account", request, plan)
         case ToRep(rep=rep):
-            return _own(rule, rep, "takes these", asked, plan)
+            return _assign_to_rep(rule, rep, "takes these", request, plan)
         case ToPool(pool=pool):
-            return _in_turn(plan.pools[pool], asked, plan)
+            return _assign_from_pool(plan.pools[pool], request, plan)
         case _:
-            assert_never(to)
+            assert_never(target)
 
 
-def _domains(asked: Asked) -> tuple[str, ...]:
-    account = asked.account.account
-    return (asked.domain, *(account.domains if account is not None else ()))
+def _domains(request: RoutingRequest) -> tuple[str, ...]:
+    account = request.account_match.account
+    return (request.domain, *(account.domains if account is not None else ()))
 
 
-def _account_owner(rule: RoutingRule, asked: Asked, plan: Plan) -> _Said:
-    match = asked.account
+def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
+    match = request.account_match
     account = match.account
-    if match.unsure:
+    if match.is_ambiguous:
         owners = {(one.owner, one.kind) for one in match.candidates}
         if len(owners) > 1 or not match.candidates[0].owner:
-            return _Said(_candidates(match), queue=UNSURE, done=True)
+            return _RuleResult(_describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True)
         account = match.candidates[0]
-        return _own(rule, account.owner, f"owns all of them ({_candidates(match)})", asked, plan)
+        return _assign_to_rep(
+            rule, account.owner, f"owns all of them ({_describe_candidates(match)})", request, plan
+        )
     if account is None:
-        return _Said(match.because)
+        return _RuleResult(match.reason)
     if not account.owner:
-        return _Said(f"account {account.id} has no owner ({match.because})")
-    return _own(rule, account.owner, f"owns account {account.id} ({match.because})", asked, plan)
+        return _RuleResult(f"account {account.id} has no owner ({match.reason})")
+    return _assign_to_rep(rule, account.owner, f"owns account {account.id} ({match.reason})", request, plan)
 
 
-def _own(rule: RoutingRule, rep_id: str, role: str, asked: Asked, plan: Plan) -> _Said:
+def _assign_to_rep(
+    rule: RoutingRule, rep_id: str, role: str, request: RoutingRequest, plan: RoutingPlan
+) -> _RuleResult:
     """Give the lead to one rep, or to whoever stands in for them; wait for their room, within the rule's."""
-    told = f"{rep_id} {role}"
-    asked_before: list[str] = []
+    explanation = f"{rep_id} {role}"
+    tried: list[str] = []
     while True:
-        rep, standing = plan.reps.get(rep_id), asked.team.get(rep_id, UNSEEN)
+        rep, availability = plan.reps.get(rep_id), request.availability.get(rep_id, DEFAULT_AVAILABILITY)
         if rep is None:
-            return _Said(f"{told}, but {rep_id} is no rep of this policy")
-        if rep_id in asked.refused:
-            return _Said(f"{told}, but {rep_id} gave it back before")
-        if standing.available or standing.back:
-            return _when_free(rule, rep, standing, told, asked)
-        told += f", {rep_id} is {standing.away}"
-        asked_before.append(rep_id)
-        if standing.deputy is None:
-            return _Said(f"{told}, and has no deputy")
-        if standing.deputy in asked_before:
-            return _Said(f"{told}, and {standing.deputy}, who stands in, is away too")
-        rep_id = standing.deputy
-        told += f": {rep_id} stands in"
+            return _RuleResult(f"{explanation}, but {rep_id} is no rep of this policy")
+        if rep_id in request.declined_by:
+            return _RuleResult(f"{explanation}, but {rep_id} gave it back before")
+        if availability.available or availability.away_today_only:
+            return _assign_if_capacity(rule, rep, availability, explanation, request)
+        explanation += f", {rep_id} is {availability.away_reason}"
+        tried.append(rep_id)
+        if availability.deputy is None:
+            return _RuleResult(f"{explanation}, and has no deputy")
+        if availability.deputy in tried:
+            return _RuleResult(f"{explanation}, and {availability.deputy}, who stands in, is away too")
+        rep_id = availability.deputy
+        explanation += f": {rep_id} stands in"
 
 
-def _when_free(rule: RoutingRule, rep: Rep, standing: Standing, told: str, asked: Asked) -> _Said:
-    if standing.available and has_room(rep, standing):
-        return _Said(f"{told}, {_room(rep, standing)}", rep.id, done=True)
-    why = _room(rep, standing) if standing.available else f"is away today: {standing.away}"
-    if rule.wait is not None and asked.waited >= rule.wait:
-        return _Said(f"{told}, {why}, waited for long enough")
-    return _Said(f"{told}, {why}: it waits", done=True)
+def _assign_if_capacity(
+    rule: RoutingRule, rep: Rep, availability: RepAvailability, explanation: str, request: RoutingRequest
+) -> _RuleResult:
+    if availability.available and has_capacity(rep, availability):
+        return _RuleResult(f"{explanation}, {_describe_capacity(rep, availability)}", rep.id, final=True)
+    capacity_reason = (
+        _describe_capacity(rep, availability)
+        if availability.available
+        else f"is away today: {availability.away_reason}"
+    )
+    if rule.max_wait is not None and request.waited >= rule.max_wait:
+        return _RuleResult(f"{explanation}, {capacity_reason}, waited for long enough")
+    return _RuleResult(f"{explanation}, {capacity_reason}: it waits", final=True)
 
 
-def _room(rep: Rep, standing: Standing) -> str:
-    if rep.in_hand is not None and standing.in_hand >= rep.in_hand:
-        return f"{standing.in_hand} of {rep.in_hand} in hand"
-    return f"{standing.today} of {rep.capacity} today"
+def _describe_capacity(rep: Rep, availability: RepAvailability) -> str:
+    if rep.max_open_leads is not None and availability.open_leads >= rep.max_open_leads:
+        return f"{availability.open_leads} of {rep.max_open_leads} in hand"
+    return f"{availability.offers_today} of {rep.capacity} today"
 
 
-def _in_turn(pool: Pool, asked: Asked, plan: Plan) -> _Said:
+def _assign_from_pool(pool: Pool, request: RoutingRequest, plan: RoutingPlan) -> _RuleResult:
     """Give the lead to whose turn it is; wait while those who could take it are full."""
-    team = asked.team
-    present = [one for one in pool.reps if one in plan.reps and team.get(one, UNSEEN).available]
-    willing = [one for one in present if one not in asked.refused]
-    passed = [one for one in pool.reps if one in asked.refused]
-    told = f"pool {pool.name}"
-    if passed:
-        told += f", {', '.join(passed)} gave it back before"
-    if not willing:
-        today = [one for one in pool.reps if team.get(one, UNSEEN).back and one not in asked.refused]
-        if today:
-            return _Said(f"{told}, {', '.join(today)} away today: it waits", done=True)
-        return _Said(f"{told}, nobody is left who is there")
-    free = [one for one in willing if has_room(plan.reps[one], team.get(one, UNSEEN))]
-    if not free:
-        return _Said(f"{told}, no rep has room today", done=True)
-    turned: Turned = whose_turn(Circle(pool, plan.reps, present, free, team), asked.given)
-    rep = plan.reps[turned.rep]
-    because = f"{told}, {turned.because}: it is {rep.name}'s turn, {_room(rep, team.get(rep.id, UNSEEN))}"
-    return _Said(because, rep.id, done=True, turn=turned.key)
+    team = request.availability
+    present = [one for one in pool.reps if one in plan.reps and team.get(one, DEFAULT_AVAILABILITY).available]
+    eligible = [one for one in present if one not in request.declined_by]
+    declined = [one for one in pool.reps if one in request.declined_by]
+    explanation = f"pool {pool.name}"
+    if declined:
+        explanation += f", {', '.join(declined)} gave it back before"
+    if not eligible:
+        away_today = [
+            one
+            for one in pool.reps
+            if team.get(one, DEFAULT_AVAILABILITY).away_today_only and one not in request.declined_by
+        ]
+        if away_today:
+            return _RuleResult(f"{explanation}, {', '.join(away_today)} away today: it waits", final=True)
+        return _RuleResult(f"{explanation}, nobody is left who is there")
+    with_capacity = [
+        one for one in eligible if has_capacity(plan.reps[one], team.get(one, DEFAULT_AVAILABILITY))
+    ]
+    if not with_capacity:
+        return _RuleResult(f"{explanation}, no rep has room today", final=True)
+    pick: RotationPick = next_rep(
+        RotationCandidates(pool, plan.reps, present, with_capacity, team), request.rotation_counts
+    )
+    rep = plan.reps[pick.rep]
+    capacity = _describe_capacity(rep, team.get(rep.id, DEFAULT_AVAILABILITY))
+    reason = f"{explanation}, {pick.reason}: it is {rep.name}'s turn, {capacity}"
+    return _RuleResult(reason, rep.id, final=True, rotation_key=pick.rotation_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +424,7 @@ class Chosen:
     """The rep, and why."""
 
     rep: Rep
-    because: str
+    reason: str
 
 
 def choose(pool: Sequence[Rep], loads: Mapping[str, Load], without: Collection[str] = ()) -> Chosen | None:
@@ -392,5 +439,5 @@ def choose(pool: Sequence[Rep], loads: Mapping[str, Load], without: Collection[s
     rep = min(free, key=lambda rep: loads.get(rep.id, Load()).newest)
     load = loads.get(rep.id, Load())
     refused = f", {len(without)} who had it before passed over" if without else ""
-    because = f"round robin: it is {rep.name}'s turn, {load.today} of {rep.capacity} today{refused}"
-    return Chosen(rep, because)
+    reason = f"round robin: it is {rep.name}'s turn, {load.today} of {rep.capacity} today{refused}"
+    return Chosen(rep, reason)

@@ -6,74 +6,84 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from nurture.domain.routing.account import Account, AccountKind, Match
-from nurture.domain.routing.round_robin import Given, Standing
-from nurture.domain.routing.routing import Asked
+from nurture.domain.routing.account import Account, AccountKind, AccountMatch
+from nurture.domain.routing.round_robin import RepAvailability, RotationCounts
+from nurture.domain.routing.routing import RoutingRequest
 
 
-def plain(asked: Asked, team: Mapping[str, list[Any]], given: Given) -> dict[str, Any]:
-    """Return *asked* as JSON can hold it; what is as it is by default is left out.
+def to_dict(
+    request: RoutingRequest, availability: Mapping[str, list[Any]], rotation_counts: RotationCounts
+) -> dict[str, Any]:
+    """Return *request* as JSON can hold it; what is as it is by default is left out.
 
-    *team* and *given* are its own, made plain before: most of them stay as they are from lead to lead.
+    *availability* and *rotation_counts* are its own, made plain before: most of them stay as they are from
+    lead to lead.
     """
-    told: dict[str, Any] = {
-        "facts": dict(asked.facts),
-        "fit": asked.fit,
-        "domain": asked.domain,
-        "account": _match(asked.account),
-        "former": asked.former,
-        "refused": sorted(asked.refused),
-        "waited": asked.waited.total_seconds(),
-        "overdue": sorted(asked.overdue),
-        "team": dict(team),
-        "given": {key: dict(one) for key, one in given.items()},
+    stored: dict[str, Any] = {
+        "fields": dict(request.fields),
+        "fit": request.fit_letter,
+        "domain": request.domain,
+        "account_match": _match_to_dict(request.account_match),
+        "former_owner": request.former_owner,
+        "declined_by": sorted(request.declined_by),
+        "waited": request.waited.total_seconds(),
+        "overdue_fields": sorted(request.overdue_fields),
+        "availability": dict(availability),
+        "rotation_counts": {key: dict(one) for key, one in rotation_counts.items()},
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in stored.items() if value}
 
 
-def again(told: Mapping[str, Any]) -> Asked:
-    """Return what was asked when *told* was stored."""
-    return Asked(
-        told.get("facts", {}),
-        told.get("fit", ""),
-        told.get("domain", ""),
-        _matched(told.get("account", {})),
-        told.get("former"),
-        frozenset(told.get("refused", ())),
-        timedelta(seconds=told.get("waited", 0)),
-        frozenset(told.get("overdue", ())),
-        {rep: Standing(*one) for rep, one in told.get("team", {}).items()},
-        told.get("given", {}),
+def from_dict(stored: Mapping[str, Any]) -> RoutingRequest:
+    """Return what was asked when *stored* was stored."""
+    return RoutingRequest(
+        stored.get("fields", {}),
+        stored.get("fit", ""),
+        stored.get("domain", ""),
+        _match_from_dict(stored.get("account_match", {})),
+        stored.get("former_owner"),
+        frozenset(stored.get("declined_by", ())),
+        timedelta(seconds=stored.get("waited", 0)),
+        frozenset(stored.get("overdue_fields", ())),
+        {rep: RepAvailability(*one) for rep, one in stored.get("availability", {}).items()},
+        stored.get("rotation_counts", {}),
     )
 
 
-def standing(one: Standing) -> list[Any]:
+def availability_to_list(one: RepAvailability) -> list[Any]:
     """Return where a rep stands as JSON can hold it."""
-    return [one.away, one.back, one.deputy, one.today, one.in_hand, one.newest]
+    return [
+        one.away_reason,
+        one.away_today_only,
+        one.deputy,
+        one.offers_today,
+        one.open_leads,
+        one.last_offer,
+    ]
 
 
-def _match(match: Match) -> dict[str, Any]:
-    told: dict[str, Any] = {"because": match.because}
+def _match_to_dict(match: AccountMatch) -> dict[str, Any]:
+    stored: dict[str, Any] = {"reason": match.reason}
     if match.account is not None:
-        told["account"] = _account(match.account)
+        stored["account"] = _account_to_list(match.account)
     if match.candidates:
-        told["candidates"] = [_account(one) for one in match.candidates]
-    return told
+        stored["candidates"] = [_account_to_list(one) for one in match.candidates]
+    return stored
 
 
-def _account(one: Account) -> list[Any]:
+def _account_to_list(one: Account) -> list[Any]:
     return [one.id, one.owner, one.kind.value, list(one.domains)]
 
 
-def _matched(told: Mapping[str, Any]) -> Match:
-    account = told.get("account")
-    return Match(
-        _account_again(account) if account is not None else None,
-        tuple(map(_account_again, told.get("candidates", ()))),
-        told.get("because", Match().because),
+def _match_from_dict(stored: Mapping[str, Any]) -> AccountMatch:
+    account = stored.get("account")
+    return AccountMatch(
+        _account_from_list(account) if account is not None else None,
+        tuple(map(_account_from_list, stored.get("candidates", ()))),
+        stored.get("reason", AccountMatch().reason),
     )
 
 
-def _account_again(told: list[Any]) -> Account:
-    id_, owner, kind, domains = told
+def _account_from_list(stored: list[Any]) -> Account:
+    id_, owner, kind, domains = stored
     return Account(id_, owner, AccountKind(kind), tuple(domains))

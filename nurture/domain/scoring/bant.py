@@ -8,107 +8,112 @@ from datetime import date
 from enum import IntEnum
 from typing import Final
 
-from nurture.domain.lead import Fact, Facts, Lead
+from nurture.domain.lead import FieldValue, FieldValues, Lead
 
 BUDGET, AUTHORITY, NEED, TIMELINE = "budget", "authority", "need", "timeline"
-FIELDS: Final = (BUDGET, AUTHORITY, NEED, TIMELINE)
-_SPOKEN: Final = ("purchase_timeframe", "purchase_timeframe_days")
+BANT_FIELDS: Final = (BUDGET, AUTHORITY, NEED, TIMELINE)
+_TIMELINE_FIELDS: Final = ("purchase_timeframe", "purchase_timeframe_days")
 
 
-class Sure(IntEnum):
+class Confidence(IntEnum):
     """How far what is known is believed."""
 
     GUESSED = 1
-    TOLD = 2
+    STATED = 2
     CONFIRMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of one of the four. *source* and *on* are "" and None where it came with the lead."""
+class BantValue:
+    """What is known of one of the four; *source* and *stated_on* are "" and None if it came with the lead."""
 
-    value: Fact
+    value: FieldValue
     source: str = ""
-    on: date | None = None
-    sure: Sure = Sure.TOLD
+    stated_on: date | None = None
+    confidence: Confidence = Confidence.STATED
 
 
 @dataclass(frozen=True, slots=True)
-class Bant:
-    """The four are known, or not, as *wanted* says: at least how surely, None for not known at all.
+class BantCondition:
+    """The four are known, or not, as *min_confidence* says: at least how surely, None for not known at all.
 
     *at_least*: so many of the four are known, whichever.
     """
 
-    wanted: Mapping[str, Sure | None]
+    min_confidence: Mapping[str, Confidence | None]
     at_least: int = 0
 
 
-def known(field: str, lead: Lead) -> Known | None:
+def find_bant_value(field: str, lead: Lead) -> BantValue | None:
     """Return what is known of *field*, None if nothing is. A stated date is the lead's own word."""
     if field == TIMELINE and lead.timeline is not None:
-        return Known(lead.timeline.decides_on.isoformat(), "stated", lead.timeline.stated_at.date())
-    names = _SPOKEN if field == TIMELINE else (field,)
-    value = next((lead.facts[name] for name in names if _is_said(lead.facts.get(name))), None)
+        return BantValue(lead.timeline.decides_on.isoformat(), "stated", lead.timeline.stated_at.date())
+    names = _TIMELINE_FIELDS if field == TIMELINE else (field,)
+    value = next((lead.fields[name] for name in names if _has_value(lead.fields.get(name))), None)
     if value is None:
         return None
-    on, sure = lead.facts.get(f"{field}_on"), lead.facts.get(f"{field}_sure")
-    return Known(
+    on, confidence = lead.fields.get(f"{field}_stated_on"), lead.fields.get(f"{field}_confidence")
+    return BantValue(
         value,
-        str(lead.facts.get(f"{field}_source") or ""),
+        str(lead.fields.get(f"{field}_source") or ""),
         date.fromisoformat(on) if isinstance(on, str) else None,
-        Sure[sure.upper()] if isinstance(sure, str) and sure.upper() in Sure.__members__ else Sure.TOLD,
+        Confidence[confidence.upper()]
+        if isinstance(confidence, str) and confidence.upper() in Confidence.__members__
+        else Confidence.STATED,
     )
 
 
-def _is_said(value: Fact) -> bool:
+def _has_value(value: FieldValue) -> bool:
     return bool(value.strip()) if isinstance(value, str) else value is not None
 
 
-def told(field: str, value: str, source: str, on: date, sure: Sure) -> Facts:
+def bant_fields(field: str, value: str, source: str, stated_on: date, confidence: Confidence) -> FieldValues:
     """Return the facts that keep what somebody said of *field*, with whom and when."""
     return {
         field: value,
         f"{field}_source": source,
-        f"{field}_on": on.isoformat(),
-        f"{field}_sure": sure.name.lower(),
+        f"{field}_stated_on": stated_on.isoformat(),
+        f"{field}_confidence": confidence.name.lower(),
     }
 
 
-def without_stale(before: Facts, after: Facts) -> dict[str, Fact]:
+def drop_stale_details(before: FieldValues, after: FieldValues) -> dict[str, FieldValue]:
     """Return *after* without the source and date of what it says otherwise than *before* did."""
     stale = [
-        f"{field}_{mark}"
+        f"{field}_{suffix}"
         for field in (BUDGET, AUTHORITY, NEED)
         if before.get(field) != after.get(field)
-        for mark in ("source", "on", "sure")
+        for suffix in ("source", "stated_on", "confidence")
     ]
     return {name: value for name, value in after.items() if name not in stale}
 
 
-def asked(condition: Bant, lead: Lead) -> tuple[bool, str]:
+def evaluate_bant(condition: BantCondition, lead: Lead) -> tuple[bool, str]:
     """Answer the condition, and say which of the four decide; never what their values are."""
-    found = {field: known(field, lead) for field in FIELDS}
-    for field, sure in condition.wanted.items():
+    found = {field: find_bant_value(field, lead) for field in BANT_FIELDS}
+    for field, min_confidence in condition.min_confidence.items():
         one = found[field]
-        if sure is None and one is not None:
+        if min_confidence is None and one is not None:
             return False, f"{field} is known"
-        if sure is not None and (one is None or one.sure < sure):
+        if min_confidence is not None and (one is None or one.confidence < min_confidence):
             return (
                 False,
-                f"{field} is not known" if one is None else f"{field} is only {one.sure.name.lower()}",
+                f"{field} is not known" if one is None else f"{field} is only {one.confidence.name.lower()}",
             )
-    there = [field for field in FIELDS if found[field] is not None]
-    if len(there) < condition.at_least:
+    known_fields = [field for field in BANT_FIELDS if found[field] is not None]
+    if len(known_fields) < condition.at_least:
         return (
             False,
-            f"{len(there)} of budget, authority, need and timeline known, {condition.at_least} asked",
+            f"{len(known_fields)} of budget, authority, need and timeline known, {condition.at_least} asked",
         )
-    return True, " and ".join(_word(field, found[field]) for field in (condition.wanted or there))
+    return True, " and ".join(
+        _describe_bant_value(field, found[field]) for field in (condition.min_confidence or known_fields)
+    )
 
 
-def _word(field: str, one: Known | None) -> str:
+def _describe_bant_value(field: str, one: BantValue | None) -> str:
     if one is None:
         return f"{field} not known"
-    since = f" since {one.on}" if one.on is not None else ""
-    return f"{field} {one.sure.name.lower() if one.sure is not Sure.TOLD else 'known'}{since}"
+    since = f" since {one.stated_on}" if one.stated_on is not None else ""
+    confidence = "known" if one.confidence is Confidence.STATED else one.confidence.name.lower()
+    return f"{field} {confidence}{since}"

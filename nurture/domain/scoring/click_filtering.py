@@ -1,7 +1,8 @@
 """Who clicked: a human, a machine that looks at mail before its reader does, or somebody we cannot tell.
 
-`judge` is pure: visits of the own links in, a verdict with its reasons for each out. One certain sign makes
-a bot; one circumstance makes a suspect, two together a bot. What is not human is kept and counts for nothing.
+`classify` is pure: visits of the own links in, a verdict with its reasons for each out. One certain sign
+makes a bot; one circumstance makes a suspect, two together a bot. What is not human is kept and counts for
+nothing.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ RULES_VERSION: Final = 1
 """To be raised with every change of these rules: stored verdicts are then found again."""
 
 
-class Agent(StrEnum):
+class AgentType(StrEnum):
     """What kind of program asked."""
 
     BROWSER = "browser"
     PROXY = "proxy"  # fetches for a mail program, whoever reads
     SCANNER = "scanner"
-    NAMELESS = "nameless"  # says nothing of itself
+    MISSING = "nameless"  # says nothing of itself
     UNKNOWN = "unknown"  # nobody told us
 
 
@@ -41,57 +42,58 @@ _SCANNERS: Final = re.compile(
     r"|powershell|postman|ruby|perl|php/",
     re.IGNORECASE,
 )
-_BARE: Final = re.compile(r"mozilla/\d\.\d", re.IGNORECASE)  # Apple's proxy says this and no more
+_BARE_MOZILLA: Final = re.compile(r"mozilla/\d\.\d", re.IGNORECASE)  # Apple's proxy says this and no more
 
 
-def agent_of(user_agent: str | None) -> Agent:
+def classify_user_agent(user_agent: str | None) -> AgentType:
     """Tell what kind of program a user agent names; None is one that nobody told us."""
     if user_agent is None:
-        return Agent.UNKNOWN
-    named = user_agent.strip()
-    if not named:
-        return Agent.NAMELESS
-    if _PROXIES.search(named) or _BARE.fullmatch(named):
-        return Agent.PROXY
-    if _SCANNERS.search(named) or not named.lower().startswith(("mozilla/", "opera/")):
-        return Agent.SCANNER
-    return Agent.BROWSER
+        return AgentType.UNKNOWN
+    text = user_agent.strip()
+    if not text:
+        return AgentType.MISSING
+    if _PROXIES.search(text) or _BARE_MOZILLA.fullmatch(text):
+        return AgentType.PROXY
+    if _SCANNERS.search(text) or not text.lower().startswith(("mozilla/", "opera/")):
+        return AgentType.SCANNER
+    return AgentType.BROWSER
 
 
 @dataclass(frozen=True, slots=True)
-class Thresholds:
-    """The numbers in the rules, and for how long a click waits before anything acts on it (*settle*)."""
+class ClickThresholds:
+    """The numbers in the rules, and how long a click waits before anything acts on it (*grace_period*)."""
 
-    settle: timedelta = timedelta(seconds=90)
-    too_soon: timedelta = timedelta(seconds=10)
+    grace_period: timedelta = timedelta(seconds=90)
+    min_time_after_delivery: timedelta = timedelta(seconds=10)
     links: int = 2
     links_within: timedelta = timedelta(seconds=2)
     leads: int = 3
     leads_within: timedelta = timedelta(seconds=10)
-    after_bot: timedelta = timedelta(minutes=15)
+    bot_window: timedelta = timedelta(minutes=15)
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        judging = repr(
+        settings = repr(
             (
                 RULES_VERSION,
-                self.too_soon,
+                self.min_time_after_delivery,
                 self.links,
                 self.links_within,
                 self.leads,
                 self.leads_within,
-                self.after_bot,
+                self.bot_window,
             )
         )
-        object.__setattr__(self, "key", sha256(judging.encode()).hexdigest()[:12])
+        object.__setattr__(self, "key", sha256(settings.encode()).hexdigest()[:12])
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class TrackedEvent:
     """A click or an open, and how it came in. Marks are short hashes: alike within one message, no address.
 
-    *delivered_at* is when the mail was delivered or else accepted, None if nobody knows. *company* is a mark
-    of the address's domain, "" where many strangers share it. *machine*: the provider says that it was one.
+    *delivered_at* is when the mail was delivered or else accepted, None if nobody knows. *company_hash* is a
+    mark of the address's domain, "" where many strangers share it. *is_machine*: the provider says that it
+    was one.
     """
 
     id: int
@@ -101,111 +103,119 @@ class Visit:
     lead: int
     link: str | None = None
     method: str = "GET"
-    agent: Agent = Agent.UNKNOWN
-    ip_mark: str = ""
-    agent_mark: str = ""
-    company: str = ""
+    agent_type: AgentType = AgentType.UNKNOWN
+    ip_hash: str = ""
+    agent_hash: str = ""
+    company_hash: str = ""
     honeypot: bool = False
-    machine: bool = False
+    is_machine: bool = False
     delivered_at: datetime | None = None
 
 
-class Judgement(NamedTuple):
+class Classification(NamedTuple):
     """A verdict and its reasons, in words; "" for a human of whom nothing speaks otherwise."""
 
     verdict: SignalVerdict
-    because: str
+    reason: str
 
 
-def judge(visits: Iterable[Visit], thresholds: Thresholds) -> dict[int, Judgement]:
-    """Return the verdict on each visit, by its id; the order of *visits* changes nothing.
+def classify(events: Iterable[TrackedEvent], thresholds: ClickThresholds) -> dict[int, Classification]:
+    """Return the verdict on each visit, by its id; the order of *events* changes nothing.
 
     A verdict is right if all visits of its message are there, and those of its company close by in time.
     """
-    known = sorted(visits, key=lambda one: (one.at, one.id))
-    crowds = _crowds(known)
-    by_message: dict[int, list[Visit]] = defaultdict(list)
-    for visit in known:
-        by_message[visit.message].append(visit)
-    judged: dict[int, Judgement] = {}
-    for of_message in by_message.values():
-        judged |= _judge_message(of_message, crowds, thresholds)
-    return judged
+    ordered = sorted(events, key=lambda one: (one.at, one.id))
+    company_clicks = _clicks_by_company(ordered)
+    by_message: dict[int, list[TrackedEvent]] = defaultdict(list)
+    for event in ordered:
+        by_message[event.message].append(event)
+    classified: dict[int, Classification] = {}
+    for message_events in by_message.values():
+        classified |= _classify_message(message_events, company_clicks, thresholds)
+    return classified
 
 
-_Crowds = Mapping[str, tuple[Sequence[datetime], Sequence[int]]]
+_CompanyClicks = Mapping[str, tuple[Sequence[datetime], Sequence[int]]]
 
 
-def _crowds(known: Sequence[Visit]) -> _Crowds:
+def _clicks_by_company(ordered: Sequence[TrackedEvent]) -> _CompanyClicks:
     """Return when which leads of each company clicked, in order."""
     found: dict[str, tuple[list[datetime], list[int]]] = defaultdict(lambda: ([], []))
-    for visit in known:
-        if visit.company and visit.kind is SignalKind.CLICKED:
-            moments, leads = found[visit.company]
-            moments.append(visit.at)
-            leads.append(visit.lead)
+    for event in ordered:
+        if event.company_hash and event.kind is SignalKind.CLICKED:
+            times, leads = found[event.company_hash]
+            times.append(event.at)
+            leads.append(event.lead)
     return found
 
 
-def _judge_message(visits: Sequence[Visit], crowds: _Crowds, thresholds: Thresholds) -> dict[int, Judgement]:
+def _classify_message(
+    events: Sequence[TrackedEvent], company_clicks: _CompanyClicks, thresholds: ClickThresholds
+) -> dict[int, Classification]:
     """Judge the visits of one message, in the order of time."""
-    hasty = _many_links(visits, thresholds)
-    judged: dict[int, Judgement] = {}
-    hit_from: dict[str, datetime] = {}  # when a bot was last seen, by mark
-    for visit in visits:
-        signs = list(_certain(visit))
-        hints = list(_hints(visit, crowds, thresholds))
-        if visit.id in hasty:
-            hints.append(f"{thresholds.links} links within {_short(thresholds.links_within)}")
-        own = bool(signs) or len(hints) > 1
-        after = f"within {_short(thresholds.after_bot)} after a bot on the same mail"
-        if _was_hit(visit, f"ip {visit.ip_mark}", hit_from, thresholds):
-            signs.append(f"the same place {after}")
-        elif _was_hit(visit, f"agent {visit.agent_mark}", hit_from, thresholds):
-            hints.append(f"the same program {after}")
-        judged[visit.id] = _judgement(signs, hints)
-        if own:  # what only came after a bot makes no further bots: else one hit would go on for ever
-            hit_from[f"ip {visit.ip_mark}"] = hit_from[f"agent {visit.agent_mark}"] = visit.at
-    return judged
+    rapid = _rapid_link_clicks(events, thresholds)
+    classified: dict[int, Classification] = {}
+    last_bot_at: dict[str, datetime] = {}  # when a bot was last seen, by mark
+    for event in events:
+        evidence = list(_bot_evidence(event))
+        suspicions = list(_suspicions(event, company_clicks, thresholds))
+        if event.id in rapid:
+            suspicions.append(f"{thresholds.links} links within {_format_duration(thresholds.links_within)}")
+        is_bot_itself = bool(evidence) or len(suspicions) > 1
+        after = f"within {_format_duration(thresholds.bot_window)} after a bot on the same mail"
+        if _follows_bot(event, f"ip {event.ip_hash}", last_bot_at, thresholds):
+            evidence.append(f"the same place {after}")
+        elif _follows_bot(event, f"agent {event.agent_hash}", last_bot_at, thresholds):
+            suspicions.append(f"the same program {after}")
+        classified[event.id] = _combine(evidence, suspicions)
+        if (
+            is_bot_itself
+        ):  # what only came after a bot makes no further bots: else one hit would go on for ever
+            last_bot_at[f"ip {event.ip_hash}"] = last_bot_at[f"agent {event.agent_hash}"] = event.at
+    return classified
 
 
-def _judgement(signs: list[str], hints: list[str]) -> Judgement:
-    because = "; ".join(signs + hints)
-    if signs or len(hints) > 1:
-        return Judgement(SignalVerdict.BOT, because)
-    return Judgement(SignalVerdict.SUSPECT if hints else SignalVerdict.HUMAN, because)
+def _combine(evidence: list[str], suspicions: list[str]) -> Classification:
+    reason = "; ".join(evidence + suspicions)
+    if evidence or len(suspicions) > 1:
+        return Classification(SignalVerdict.BOT, reason)
+    return Classification(SignalVerdict.SUSPECT if suspicions else SignalVerdict.HUMAN, reason)
 
 
-def _certain(visit: Visit) -> Iterable[str]:
-    if visit.honeypot:
+def _bot_evidence(event: TrackedEvent) -> Iterable[str]:
+    if event.honeypot:
         yield "followed a link that no reader sees"
-    if visit.machine:
+    if event.is_machine:
         yield "the provider says a machine did it"
-    if visit.method not in ("GET", "POST"):
-        yield f"asked with {visit.method}"
-    if visit.agent is Agent.SCANNER:
+    if event.method not in ("GET", "POST"):
+        yield f"asked with {event.method}"
+    if event.agent_type is AgentType.SCANNER:
         yield "a scanner by its user agent"
-    if visit.agent is Agent.PROXY:
+    if event.agent_type is AgentType.PROXY:
         yield "a mail program's proxy by its user agent"
 
 
-def _hints(visit: Visit, crowds: _Crowds, thresholds: Thresholds) -> Iterable[str]:
-    if visit.agent is Agent.NAMELESS:
+def _suspicions(
+    event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds
+) -> Iterable[str]:
+    if event.agent_type is AgentType.MISSING:
         yield "no user agent"
-    if visit.delivered_at is not None and visit.at - visit.delivered_at < thresholds.too_soon:
-        yield f"sooner than {_short(thresholds.too_soon)} after delivery"
-    if visit.kind is SignalKind.CLICKED and _crowded(visit, crowds, thresholds):
-        yield f"{thresholds.leads} people of one company within {_short(thresholds.leads_within)}"
+    if event.delivered_at is not None and event.at - event.delivered_at < thresholds.min_time_after_delivery:
+        yield f"sooner than {_format_duration(thresholds.min_time_after_delivery)} after delivery"
+    if event.kind is SignalKind.CLICKED and _is_company_burst(event, company_clicks, thresholds):
+        yield f"{thresholds.leads} people of one company within {_format_duration(thresholds.leads_within)}"
 
 
-def _was_hit(visit: Visit, mark: str, hit_from: Mapping[str, datetime], thresholds: Thresholds) -> bool:
-    hit = hit_from.get(mark)
-    return not mark.endswith(" ") and hit is not None and visit.at - hit <= thresholds.after_bot
+def _follows_bot(
+    event: TrackedEvent, key: str, last_bot_at: Mapping[str, datetime], thresholds: ClickThresholds
+) -> bool:
+    bot_at = last_bot_at.get(key)
+    return not key.endswith(" ") and bot_at is not None and event.at - bot_at <= thresholds.bot_window
 
 
-def _many_links(visits: Sequence[Visit], thresholds: Thresholds) -> set[int]:
+def _rapid_link_clicks(events: Sequence[TrackedEvent], thresholds: ClickThresholds) -> set[int]:
     """Return the clicks in any span of *links_within* in which so many different links were followed."""
-    clicks = [one for one in visits if one.kind is SignalKind.CLICKED and one.link is not None]
+    clicks = [one for one in events if one.kind is SignalKind.CLICKED and one.link is not None]
     found: set[int] = set()
     counts: dict[str | None, int] = defaultdict(int)
     first = marked = 0
@@ -222,30 +232,32 @@ def _many_links(visits: Sequence[Visit], thresholds: Thresholds) -> set[int]:
     return found
 
 
-def _crowded(visit: Visit, crowds: _Crowds, thresholds: Thresholds) -> bool:
+def _is_company_burst(
+    event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds
+) -> bool:
     """Tell whether a span around the visit holds clicks of so many leads of its company."""
-    if not visit.company:
+    if not event.company_hash:
         return False
-    moments, leads = crowds[visit.company]
+    times, leads = company_clicks[event.company_hash]
     within = thresholds.leads_within
-    begin = bisect_left(moments, visit.at - within)
+    begin = bisect_left(times, event.at - within)
     seen: dict[int, int] = defaultdict(int)
     first = begin
-    for place in range(begin, len(moments)):
-        if moments[first] > visit.at or moments[place] > visit.at + within:
+    for place in range(begin, len(times)):
+        if times[first] > event.at or times[place] > event.at + within:
             return False
         seen[leads[place]] += 1
-        while moments[place] - moments[first] > within:
+        while times[place] - times[first] > within:
             seen[leads[first]] -= 1
             if not seen[leads[first]]:
                 del seen[leads[first]]
             first += 1
-        if len(seen) >= thresholds.leads and moments[first] <= visit.at <= moments[place]:
+        if len(seen) >= thresholds.leads and times[first] <= event.at <= times[place]:
             return True
     return False
 
 
-def _short(span: timedelta) -> str:
+def _format_duration(span: timedelta) -> str:
     seconds = span.total_seconds()
     if seconds >= 60 and not seconds % 60:
         return f"{seconds / 60:g} min"

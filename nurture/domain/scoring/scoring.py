@@ -13,80 +13,82 @@ from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 
 SECONDS_PER_DAY: Final = 86_400.0
-MOST_HALF_LIVES: Final = 4
+MAX_HALF_LIVES: Final = 4
 TOLERANCE: Final = 1e-3
 """Of the number asked for: forty points are still forty after an hour of a month's half-life. Else a deed
 that just reaches a number would have missed it by the time when anybody looks, or its click has settled."""
-NEVER_WORTH: Final = frozenset({SignalKind.OPENED})
+UNSCORED_KINDS: Final = frozenset({SignalKind.OPENED})
 """Kinds without points whatever the policy says: mail programs open mail by themselves."""
 
-_CLOSE_ENOUGH: Final = 1e-12  # of the days until a fall
-_MOST_STEPS: Final = 200  # of Newton's; a few do
+_CONVERGENCE: Final = 1e-12  # of the days until a fall
+_MAX_ITERATIONS: Final = 200  # of Newton's; a few do
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
     """How much each kind of signal is worth (never below 0), and after how many days the worth has halved.
 
-    *slots* says which half-life a kind has, by its place in *half_lives*; the first where none is said.
-    *low* are kinds that show no intent: points from them alone never reach a bound.
-    *key* names this way of scoring: sums that were kept under another key mean something else.
+    *half_life_index* says which half-life a kind has, by its place in *half_lives*; the first where none is
+    said. *low_intent* are kinds that show no intent: points from them alone never reach a bound. *key* names
+    this way of scoring: sums that were kept under another key mean something else.
     """
 
-    worth: Mapping[SignalKind, float] = field(default_factory=dict)
+    points_by_kind: Mapping[SignalKind, float] = field(default_factory=dict)
     half_lives: tuple[float, ...] = (30.0,)
-    slots: Mapping[SignalKind, int] = field(default_factory=dict)
-    names: tuple[str, ...] = field(default=(), compare=False)
-    low: frozenset[SignalKind] = frozenset()
+    half_life_index: Mapping[SignalKind, int] = field(default_factory=dict)
+    half_life_names: tuple[str, ...] = field(default=(), compare=False)
+    low_intent: frozenset[SignalKind] = frozenset()
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        worth = sorted((kind.value, self.worth[kind], self.slot(kind)) for kind in self.worth)
+        worth = sorted(
+            (kind.value, self.points_by_kind[kind], self.index_for(kind)) for kind in self.points_by_kind
+        )
         scoring = repr((worth, self.half_lives)).encode()
         object.__setattr__(self, "key", sha256(scoring).hexdigest()[:12])
 
-    def of(self, signal: Signal) -> float:
+    def points_for(self, signal: Signal) -> float:
         """Return the signal's points; only what a human did counts."""
-        if signal.verdict is not SignalVerdict.HUMAN or signal.kind in NEVER_WORTH:
+        if signal.verdict is not SignalVerdict.HUMAN or signal.kind in UNSCORED_KINDS:
             return 0.0
-        return self.worth.get(signal.kind, 0.0)
+        return self.points_by_kind.get(signal.kind, 0.0)
 
-    def slot(self, kind: SignalKind) -> int:
+    def index_for(self, kind: SignalKind) -> int:
         """Return the place of the half-life that signals of *kind* have."""
-        return self.slots.get(kind, 0)
+        return self.half_life_index.get(kind, 0)
 
     def decay(self, slot: int, seconds: float) -> float:
         """Return the factor that is left after *seconds*."""
         return math.exp2(-seconds / (self.half_lives[slot] * SECONDS_PER_DAY))
 
 
-def total(engagement: Engagement) -> float:
+def total_engagement(engagement: Engagement) -> float:
     """Return the engagement at its `as_of`: the sum over all half-lives."""
     return sum(engagement.values)
 
 
-def aged(engagement: Engagement, points: Points, moment: datetime) -> Engagement:
-    """Return the engagement as it is at *moment*, which is not before its `as_of`, if nothing happens."""
-    if engagement.as_of is None or engagement.as_of == moment:
+def decay_to(engagement: Engagement, points: Points, at: datetime) -> Engagement:
+    """Return the engagement as it is at *at*, which is not before its `as_of`, if nothing happens."""
+    if engagement.as_of is None or engagement.as_of == at:
         return engagement
-    seconds = (moment - engagement.as_of).total_seconds()
+    seconds = (at - engagement.as_of).total_seconds()
     slots = range(min(len(engagement.values), len(points.half_lives)))
     values = tuple(engagement.values[slot] * points.decay(slot, seconds) for slot in slots)
-    return replace(engagement, values=values, as_of=moment)
+    return replace(engagement, values=values, as_of=at)
 
 
-def shows_intent(points: Points, signals: Iterable[Signal], since: datetime | None, moment: datetime) -> bool:
-    """Tell whether a deed until *moment* that is worth points shows intent; all do where none is *low*."""
-    return not points.low or any(
-        points.of(one) and one.kind not in points.low
+def shows_intent(points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime) -> bool:
+    """Tell whether a signal until *at* that has points shows intent; all do where none is of low intent."""
+    return not points.low_intent or any(
+        points.points_for(one) and one.kind not in points.low_intent
         for one in signals
-        if one.occurred_at <= moment and (since is None or since <= one.occurred_at)
+        if one.occurred_at <= at and (since is None or since <= one.occurred_at)
     )
 
 
-def value_at(engagement: Engagement, points: Points, moment: datetime) -> float:
-    """Return the engagement at *moment*, which is not before its `as_of`, as one number."""
-    return total(aged(engagement, points, moment))
+def engagement_value_at(engagement: Engagement, points: Points, at: datetime) -> float:
+    """Return the engagement at *at*, which is not before its `as_of`, as one number."""
+    return total_engagement(decay_to(engagement, points, at))
 
 
 def reaches(value: float, threshold: float) -> bool:
@@ -94,52 +96,50 @@ def reaches(value: float, threshold: float) -> bool:
     return value >= threshold - abs(threshold) * TOLERANCE
 
 
-def add(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> Engagement:
+def add_signals(engagement: Engagement, points: Points, signals: Iterable[Signal]) -> Engagement:
     """Return the engagement after *signals*, in any order; late ones are decayed to the newest moment.
 
     *engagement* was kept under these *points*, or is nothing yet.
     """
-    worthy = [(signal.occurred_at, points.slot(signal.kind), points.of(signal)) for signal in signals]
-    worthy = [one for one in worthy if one[2]]
-    if not worthy:
-        return replace(engagement, under=points.key)
-    newest = max(moment for moment, _, _ in worthy)
+    scored = [
+        (signal.occurred_at, points.index_for(signal.kind), points.points_for(signal)) for signal in signals
+    ]
+    scored = [one for one in scored if one[2]]
+    if not scored:
+        return replace(engagement, points_key=points.key)
+    newest = max(at for at, _, _ in scored)
     if engagement.as_of is not None:
         newest = max(newest, engagement.as_of)
     values = [0.0] * len(points.half_lives)
-    values[: len(engagement.values)] = aged(engagement, points, newest).values
-    for moment, slot, worth in sorted(worthy):
-        values[slot] += worth * points.decay(slot, (newest - moment).total_seconds())
+    values[: len(engagement.values)] = decay_to(engagement, points, newest).values
+    for at, slot, worth in sorted(scored):
+        values[slot] += worth * points.decay(slot, (newest - at).total_seconds())
     return Engagement(tuple(values), newest, points.key)
 
 
-def reckoned(
-    points: Points, signals: Iterable[Signal], since: datetime | None, moment: datetime
+def recompute_engagement(
+    points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime
 ) -> Engagement:
-    """Return the engagement at *moment* from the signals themselves: those between *since* and *moment*."""
+    """Return the engagement at *at* from the signals themselves: those between *since* and *at*."""
     values = [0.0] * len(points.half_lives)
     for signal in signals:
-        worth = points.of(signal)
-        if worth and signal.occurred_at <= moment and (since is None or since <= signal.occurred_at):
-            slot = points.slot(signal.kind)
-            values[slot] += worth * points.decay(slot, (moment - signal.occurred_at).total_seconds())
-    return Engagement(tuple(values), moment, points.key)
+        worth = points.points_for(signal)
+        if worth and signal.occurred_at <= at and (since is None or since <= signal.occurred_at):
+            slot = points.index_for(signal.kind)
+            values[slot] += worth * points.decay(slot, (at - signal.occurred_at).total_seconds())
+    return Engagement(tuple(values), at, points.key)
 
 
-def known_at(
-    engagement: Engagement,
-    points: Points,
-    signals: Iterable[Signal],
-    since: datetime | None,
-    moment: datetime,
+def engagement_at(
+    engagement: Engagement, points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime
 ) -> Engagement:
-    """Return the engagement at *moment*: from the kept sums where they tell it, else from *signals*.
+    """Return the engagement at *at*: from the kept sums where they tell it, else from *signals*.
 
     They do not for a moment before they were true, nor where they were kept under other points.
     """
-    if engagement.under == points.key and (engagement.as_of is None or moment >= engagement.as_of):
-        return aged(engagement, points, moment)
-    return reckoned(points, signals, since, moment)
+    if engagement.points_key == points.key and (engagement.as_of is None or at >= engagement.as_of):
+        return decay_to(engagement, points, at)
+    return recompute_engagement(points, signals, since, at)
 
 
 def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> datetime | None:
@@ -147,7 +147,7 @@ def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> 
 
     None when it is below already at its `as_of`, or never falls (*threshold* not above 0).
     """
-    if engagement.as_of is None or threshold <= 0 or not reaches(total(engagement), threshold):
+    if engagement.as_of is None or threshold <= 0 or not reaches(total_engagement(engagement), threshold):
         return None
     parts = [
         (value, days) for value, days in zip(engagement.values, points.half_lives, strict=False) if value
@@ -167,14 +167,16 @@ def _days_until(parts: list[tuple[float, float]], least: float) -> float:
     go too far; with one half-life it is a straight line, and one step is exact.
     """
     goal, days = math.log2(least), 0.0
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         powers = [math.log2(value) - days / half_life for value, half_life in parts]
         highest = max(powers)
         shares = [math.exp2(power - highest) for power in powers]
-        whole = sum(shares)
-        slope = sum(share / half_life for share, (_, half_life) in zip(shares, parts, strict=True)) / whole
-        step = (highest + math.log2(whole) - goal) / slope
+        share_total = sum(shares)
+        slope = (
+            sum(share / half_life for share, (_, half_life) in zip(shares, parts, strict=True)) / share_total
+        )
+        step = (highest + math.log2(share_total) - goal) / slope
         days += max(step, 0.0)
-        if step <= days * _CLOSE_ENOUGH:
+        if step <= days * _CONVERGENCE:
             break
     return days

@@ -7,20 +7,20 @@ from datetime import datetime
 from typing import Final
 
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.routing.routing import OWNER_GONE, UNSURE
+from nurture.domain.routing.routing import ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE
 from nurture.errors import NotFound
 from nurture.journey.accounts import queries
-from nurture.journey.accounts.index_cache import current_index
-from nurture.journey.accounts.queries import AccountRow, Linked
+from nurture.journey.accounts.index_cache import load_index
+from nurture.journey.accounts.queries import AccountLink, AccountRow
 from nurture.journey.leads import origin_queries, snapshot
-from nurture.journey.leads.transitions import Mover
-from nurture.runtime.context import House
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.runtime.context import AppContext
 
-_WAITING: Final = frozenset({UNSURE, OWNER_GONE})
+_ACCOUNT_QUEUES: Final = frozenset({ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE})
 
 
 @dataclass(frozen=True, slots=True)
-class AccountShown:
+class AccountDetails:
     """An account, and how many leads belong to it."""
 
     id: int
@@ -35,83 +35,87 @@ class AccountShown:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """To which account a lead belongs, or may belong; *settled* tells that a person said so."""
+class AccountAssignment:
+    """To which account a lead belongs, or may belong; *confirmed* tells that a person said so."""
 
     lead: int
-    because: str
-    settled: bool
-    account: AccountShown | None
-    candidates: tuple[AccountShown, ...]
+    reason: str
+    confirmed: bool
+    account: AccountDetails | None
+    candidates: tuple[AccountDetails, ...]
 
 
-def listing(house: House, named: str = "") -> list[AccountShown]:
-    """Return the accounts whose name or domain contains *named*, in the order of their names."""
-    wanted = named.casefold()
-    with house.database.read() as connection:
-        counts = queries.counts(connection)
-        rows = queries.everything(connection)
+def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails]:
+    """Return the accounts whose name or domain contains *name_filter*, in the order of their names."""
+    needle = name_filter.casefold()
+    with ctx.database.read() as connection:
+        counts = queries.count_leads(connection)
+        rows = queries.load_all(connection)
     found = [
-        row for row in rows if wanted in row.name.casefold() or any(wanted in one for one in row.domains)
+        row for row in rows if needle in row.name.casefold() or any(needle in one for one in row.domains)
     ]
-    return [_shown(row, counts.get(row.id, 0)) for row in sorted(found, key=lambda row: row.name.casefold())]
+    return [
+        _details(row, counts.get(row.id, 0)) for row in sorted(found, key=lambda row: row.name.casefold())
+    ]
 
 
-def choice(house: House, lead_id: int) -> Choice:
+def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
     """Return to which account a lead belongs, by what was settled or else by what matches now."""
-    with house.database.read() as connection:
-        linked = queries.linked(house.database, connection, [lead_id]).get(lead_id)
-        counts = queries.counts(connection)
-        if linked is not None:
-            ids = [linked.account_id] if linked.account_id is not None else []
-            rows = queries.find(house.database, connection, ids)
-            own = _shown(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
-            return Choice(lead_id, linked.because, linked.how == "settled", own, ())
-        origin = origin_queries.origins(house.database, connection, [lead_id]).get(lead_id)
-        facts = origin_queries.facts_of(connection, lead_id)
-        match = current_index(house.account_index, connection).match(
+    with ctx.database.read() as connection:
+        link = queries.load_links(ctx.database, connection, [lead_id]).get(lead_id)
+        counts = queries.count_leads(connection)
+        if link is not None:
+            ids = [link.account_id] if link.account_id is not None else []
+            rows = queries.load_accounts(ctx.database, connection, ids)
+            own = _details(rows[ids[0]], counts.get(ids[0], 0)) if ids else None
+            return AccountAssignment(lead_id, link.reason, link.method == "manual", own, ())
+        origin = origin_queries.load_origins(ctx.database, connection, [lead_id]).get(lead_id)
+        fields = origin_queries.load_fields(connection, lead_id)
+        match = load_index(ctx.account_index, connection).match(
             (origin.email if origin is not None else "") or "",
-            str(facts.get("company") or ""),
-            str(facts.get("website") or ""),
+            str(fields.get("company") or ""),
+            str(fields.get("website") or ""),
         )
-        named = [match.account] if match.account is not None else list(match.candidates)
-        rows = queries.find(house.database, connection, [one.id for one in named])
-    shown = tuple(_shown(rows[one.id], counts.get(one.id, 0)) for one in named)
+        matched = [match.account] if match.account is not None else list(match.candidates)
+        rows = queries.load_accounts(ctx.database, connection, [one.id for one in matched])
+    candidates = tuple(_details(rows[one.id], counts.get(one.id, 0)) for one in matched)
     if match.account is not None:
-        return Choice(lead_id, match.because, False, shown[0], ())
-    return Choice(lead_id, match.because, False, None, shown)
+        return AccountAssignment(lead_id, match.reason, False, candidates[0], ())
+    return AccountAssignment(lead_id, match.reason, False, None, candidates)
 
 
-def settle(house: House, lead_id: int, account_id: int | None, now: datetime) -> None:
+def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: datetime) -> None:
     """Say to which account a lead belongs, None for none; if it waited for that, it is routed at once.
 
     Raises NotFound if there is no such account, or no such lead.
     """
-    with house.database.write() as connection:
-        if account_id is not None and not queries.find(house.database, connection, [account_id]):
+    with ctx.database.write() as connection:
+        if account_id is not None and not queries.load_accounts(ctx.database, connection, [account_id]):
             raise NotFound(f"There is no account {account_id}. `nurture leads accounts list` lists them.")
-        rows = snapshot.these(house.database, connection, [lead_id])
+        rows = snapshot.load_rows(ctx.database, connection, [lead_id])
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        mover = Mover(house.rulebooks.current(connection), now, "hand off")
-        (lead,) = snapshot.views(house.database, connection, rows, now, house.holidays)
-        because = (
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
+        (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+        reason = (
             f"it belongs to account {account_id}" if account_id is not None else "it belongs to no account"
         )
-        queries.settle(
-            house.database,
-            connection,
-            Linked(lead_id, account_id, "settled", "somebody said so", now),
+        queries.replace_link(
+            ctx.database, connection, AccountLink(lead_id, account_id, "manual", "assigned manually", now)
         )
-        moved = None
-        if lead.view.custodian is Custodian.QUEUE and lead.ref in _WAITING:
-            moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
-        mover.note(lead, "account", f"somebody said: {because}", moved, ref=str(account_id or ""))
-        mover.changes.write(house.database, connection, now)
+        custody_change = None
+        if lead.view.custodian is Custodian.QUEUE and lead.ref in _ACCOUNT_QUEUES:
+            custody_change = transitions.set_custody(
+                lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now
+            )
+        transitions.add_journal_entry(
+            lead, "account", f"assigned manually: {reason}", custody_change, ref=str(account_id or "")
+        )
+        transitions.changes.write(ctx.database, connection, now)
 
 
-def _shown(row: AccountRow, count: int) -> AccountShown:
-    return AccountShown(
+def _details(row: AccountRow, count: int) -> AccountDetails:
+    return AccountDetails(
         row.id,
         row.name,
         row.owner,

@@ -14,17 +14,17 @@ from nurture.db.locks import Lock, acquire
 from nurture.domain.plain_text import index_key
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.account import AccountKind
-from nurture.domain.routing.routing import ASKED_AGAIN
-from nurture.errors import FileUnreadable, NotFound, Refused
-from nurture.formats.columns import squash
+from nurture.domain.routing.routing import REROUTED_QUEUES
+from nurture.errors import FileUnreadable, InvalidState, NotFound
+from nurture.formats.columns import normalize_name
 from nurture.formats.csv_reader import CsvRows, open_rows
 from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
 from nurture.journey.accounts import queries
-from nurture.journey.accounts.match.domains import company_domain, registrable
-from nurture.journey.accounts.match.names import taken_apart
+from nurture.journey.accounts.match.domains import company_domain, registrable_domain
+from nurture.journey.accounts.match.names import parse_name
 from nurture.journey.accounts.queries import AccountRow, NewAccount
 from nurture.journey.leads import signal_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 def _words(listed: str) -> frozenset[str]:
@@ -52,19 +52,19 @@ _KINDS: Final[Mapping[str, AccountKind]] = {
 
 
 @dataclass
-class AccountsImported:
-    """What came of a file: *rows* = *new* + *changed* + *known* + *bad*; *report_path* holds the bad ones."""
+class AccountImportResult:
+    """What came of a file: *rows* = *new* + *updated* + *unchanged* + *rejected* (in *report_path*)."""
 
     rows: int = 0
     new: int = 0
-    changed: int = 0
-    known: int = 0
-    bad: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
     report_path: Path | None = None
     notes: tuple[str, ...] = ()
 
 
-class _Told(NamedTuple):
+class _ParsedAccount(NamedTuple):
     """A row that was understood."""
 
     external_id: str
@@ -76,97 +76,97 @@ class _Told(NamedTuple):
 
 
 def import_accounts(
-    house: House, path: Path, now: datetime, *, source: str = "file", report: Path | None = None
-) -> AccountsImported:
+    ctx: AppContext, path: Path, now: datetime, *, source: str = "file", report: Path | None = None
+) -> AccountImportResult:
     """Bring in the companies of the CSV at *path*, all or none; none is ever removed.
 
     An account is known again by *source* and its id, or by its name where the file has no ids. Bad rows go to
     *report* (default: beside the file). Raises FileUnreadable.
     """
     report = report_path(path, report)
-    done, source = AccountsImported(), index_key(source)
-    with open_rows(path, lambda cells: "name" in _places(cells)) as file:
-        places = _places(file.header)
-        if "name" not in places:
+    result, source = AccountImportResult(), index_key(source)
+    with open_rows(path, lambda cells: "name" in _find_columns(cells)) as file:
+        columns = _find_columns(file.header)
+        if "name" not in columns:
             raise FileUnreadable(f"{path} has no column with the names of accounts; call it `name`.")
-        with BadRowReport(report, file.header) as bad, house.database.write() as connection:
-            acquire(house.database, connection, Lock.INTAKE)
-            owners = _owners(house, connection)
-            told = _understood(file, places, owners, bad)
-            _write(house, connection, source, told, done, now)
-            done.bad, done.report_path = bad.count, bad.path if bad.count else None
-    done.rows = done.new + done.changed + done.known + done.bad
-    strangers = sorted({one.owner for one in told.values()} - set(owners.values()) - {""})
-    if strangers:
-        some = f"{', '.join(strangers[:3])}{', ...' if len(strangers) > 3 else ''}"
-        done.notes = (f"Owners who are no reps of the policy, and so get no leads: {some}.",)
-    return done
+        with BadRowReport(report, file.header) as bad, ctx.database.write() as connection:
+            acquire(ctx.database, connection, Lock.INTAKE)
+            rep_ids = _rep_ids(ctx, connection)
+            parsed = _parse_rows(file, columns, rep_ids, bad)
+            _write(ctx, connection, source, parsed, result, now)
+            result.rejected, result.report_path = bad.count, bad.path if bad.count else None
+    result.rows = result.new + result.updated + result.unchanged + result.rejected
+    unknown_owners = sorted({one.owner for one in parsed.values()} - set(rep_ids.values()) - {""})
+    if unknown_owners:
+        some = f"{', '.join(unknown_owners[:3])}{', ...' if len(unknown_owners) > 3 else ''}"
+        result.notes = (f"Owners who are no reps of the policy, and so get no leads: {some}.",)
+    return result
 
 
-def _places(header: Sequence[str]) -> dict[str, int]:
+def _find_columns(header: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
-    for place, cell in enumerate(header):
+    for index, cell in enumerate(header):
         for field, names in _COLUMNS.items():
-            if squash(cell) in names:
-                found.setdefault(field, place)
+            if normalize_name(cell) in names:
+                found.setdefault(field, index)
     return found
 
 
-def _owners(house: House, connection: Connection) -> dict[str, str]:
+def _rep_ids(ctx: AppContext, connection: Connection) -> dict[str, str]:
     """Return the rep's id by whatever the file may call them: id, name or address."""
     try:
-        policy: Policy = house.rulebooks.current(connection).policy
+        policy: Policy = ctx.definitions.current(connection).policy
     except NotFound:  # accounts may come before the rules
         return {}
-    return {told.casefold(): rep.id for rep in policy.reps for told in (rep.name, rep.email, rep.id)}
+    return {label.casefold(): rep.id for rep in policy.reps for label in (rep.name, rep.email, rep.id)}
 
 
-def _understood(
-    file: CsvRows, places: Mapping[str, int], owners: Mapping[str, str], bad: BadRowReport
-) -> dict[str, _Told]:
+def _parse_rows(
+    file: CsvRows, columns: Mapping[str, int], rep_ids: Mapping[str, str], bad: BadRowReport
+) -> dict[str, _ParsedAccount]:
     """Return the rows that can be read, by external id; the others go to *bad*."""
-    found: dict[str, _Told] = {}
+    found: dict[str, _ParsedAccount] = {}
     for row in file:
         if isinstance(row, BadRow):
             bad.add(row)
             continue
         line, cells = row
         try:
-            told = _told({field: cells[place].strip() for field, place in places.items()}, owners)
-        except Refused as fault:
-            bad.add(BadRow.of(line, str(fault), cells))
+            parsed = _parse_row({field: cells[index].strip() for field, index in columns.items()}, rep_ids)
+        except InvalidState as error:
+            bad.add(BadRow.trimmed(line, str(error), cells))
             continue
-        if told.external_id in found:
-            twice = f"the account {told.external_id} stands in the file twice; keep one of the rows"
-            bad.add(BadRow.of(line, twice, cells))
+        if parsed.external_id in found:
+            message = f"the account {parsed.external_id} stands in the file twice; keep one of the rows"
+            bad.add(BadRow.trimmed(line, message, cells))
         else:
-            found[told.external_id] = told
+            found[parsed.external_id] = parsed
     return found
 
 
-def _told(cells: Mapping[str, str], owners: Mapping[str, str]) -> _Told:
+def _parse_row(cells: Mapping[str, str], rep_ids: Mapping[str, str]) -> _ParsedAccount:
     name = " ".join(cells["name"].split())
-    if not name or not taken_apart(name).full:
-        raise Refused("the account has no name")
-    kind = _KINDS.get(squash(cells.get("kind", "")))
+    if not name or not parse_name(name).full:
+        raise InvalidState("the account has no name")
+    kind = _KINDS.get(normalize_name(cells.get("kind", "")))
     if kind is None:
-        raise Refused(f"{cells['kind']!r} is no kind of account; write customer, prospect or partner")
+        raise InvalidState(f"{cells['kind']!r} is no kind of account; write customer, prospect or partner")
     owner = cells.get("owner", "")
-    return _Told(
-        index_key(cells.get("id", "") or taken_apart(name).full),
+    return _ParsedAccount(
+        index_key(cells.get("id", "") or parse_name(name).full),
         name,
-        _domains(cells.get("domains", "")),
-        owners.get(owner.casefold(), owner),
+        _parse_domains(cells.get("domains", "")),
+        rep_ids.get(owner.casefold(), owner),
         kind,
         cells.get("parent", ""),
     )
 
 
-def _domains(told: str) -> list[str]:
+def _parse_domains(text: str) -> list[str]:
     found: list[str] = []
-    for part in told.replace(";", " ").replace(",", " ").replace("|", " ").split():
-        if not registrable(part):
-            raise Refused(f"{part!r} is not a company's domain; write for example contoso.example")
+    for part in text.replace(";", " ").replace(",", " ").replace("|", " ").split():
+        if not registrable_domain(part):
+            raise InvalidState(f"{part!r} is not a company's domain; write for example contoso.example")
         domain = company_domain(part)
         if domain and domain not in found:  # mail for everybody says nothing of a company
             found.append(domain)
@@ -174,43 +174,43 @@ def _domains(told: str) -> list[str]:
 
 
 def _write(
-    house: House,
+    ctx: AppContext,
     connection: Connection,
     source: str,
-    told: Mapping[str, _Told],
-    done: AccountsImported,
+    parsed: Mapping[str, _ParsedAccount],
+    result: AccountImportResult,
     now: datetime,
 ) -> None:
-    known = queries.known(connection, source)
+    known = queries.load_by_external_id(connection, source)
     rows = {
         key: NewAccount(source, key, one.name, one.domains, one.owner, one.kind.value, now, now)
-        for key, one in told.items()
+        for key, one in parsed.items()
     }
     new = [row for key, row in rows.items() if key not in known]
     changed = [row for key, row in rows.items() if key in known and _differs(row, known[key])]
-    queries.add(house.database, connection, new)
-    queries.change(house.database, connection, changed)
-    done.new, done.changed = len(new), len(changed)
-    done.known = len(rows) - len(new) - len(changed)
-    _adopt(house, connection, source, told, now)
+    queries.insert_accounts(ctx.database, connection, new)
+    queries.update_accounts(ctx.database, connection, changed)
+    result.new, result.updated = len(new), len(changed)
+    result.unchanged = len(rows) - len(new) - len(changed)
+    _write_parents(ctx, connection, source, parsed, now)
     if new or changed:
-        signal_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
+        signal_queries.make_queues_due(ctx.database, connection, REROUTED_QUEUES, now)
 
 
 def _differs(row: NewAccount, old: AccountRow) -> bool:
     return (row.name, row.domains, row.owner, row.kind) != (old.name, old.domains, old.owner, old.kind)
 
 
-def _adopt(
-    house: House, connection: Connection, source: str, told: Mapping[str, _Told], now: datetime
+def _write_parents(
+    ctx: AppContext, connection: Connection, source: str, parsed: Mapping[str, _ParsedAccount], now: datetime
 ) -> None:
     """Write who belongs to whom; a parent is named by its id or by its name."""
-    known = queries.known(connection, source)
+    known = queries.load_by_external_id(connection, source)
     by_name = {row.name.casefold(): row for row in known.values()}
     parents = []
-    for key, one in told.items():
+    for key, one in parsed.items():
         parent = known.get(index_key(one.parent)) or by_name.get(one.parent.casefold())
         parent_id = parent.id if parent is not None and parent.id != known[key].id else None
         if parent_id != known[key].parent_id:
             parents.append((known[key].id, parent_id))
-    queries.adopt(house.database, connection, parents, now)
+    queries.set_parents(ctx.database, connection, parents, now)

@@ -6,22 +6,22 @@ from sqlalchemy import Connection
 
 from nurture.domain.routing.account import Account, AccountKind
 from nurture.journey.accounts import queries
-from nurture.journey.accounts.match.index import Directory, Known
+from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
 from nurture.journey.accounts.queries import AccountRow
 from nurture.runtime.stamped_cache import StampedCache
 
 
-def current_index(cache: StampedCache[Directory], connection: Connection) -> Directory:
+def load_index(cache: StampedCache[AccountIndex], connection: Connection) -> AccountIndex:
     """Return all accounts as they are now, from *cache* unless one of them has changed."""
-    stamp = queries.stamp(connection)
+    stamp = queries.load_version(connection)
 
-    def build() -> Directory:
-        rows = queries.everything(connection) if stamp[0] else []
-        return Directory([Known(as_account(row), row.name, row.parent_id) for row in rows])
+    def build() -> AccountIndex:
+        rows = queries.load_all(connection) if stamp[0] else []
+        return AccountIndex([IndexedAccount(to_account(row), row.name, row.parent_id) for row in rows])
 
     return cache.get(stamp, build)
 
 
-def as_account(row: AccountRow) -> Account:
+def to_account(row: AccountRow) -> Account:
     """Return an account as routing sees it."""
     return Account(row.id, row.owner, AccountKind(row.kind), tuple(row.domains))

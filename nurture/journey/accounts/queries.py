@@ -43,13 +43,13 @@ class NewAccount(NamedTuple):
     updated_at: datetime
 
 
-class Linked(NamedTuple):
+class AccountLink(NamedTuple):
     """To which account a lead belongs, None for none, and how that is known."""
 
     lead_id: int
     account_id: int | None
-    how: str
-    because: str
+    method: str
+    reason: str
     at: datetime
 
 
@@ -60,44 +60,44 @@ _NEW: Mapping[str, TypeEngine[Any]] = dict(
         strict=True,
     )
 )
-_LINKED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Linked._fields, (BigInteger(), BigInteger(), String(), String(), UtcDateTime()), strict=True)
+_LINK: Mapping[str, TypeEngine[Any]] = dict(
+    zip(AccountLink._fields, (BigInteger(), BigInteger(), String(), String(), UtcDateTime()), strict=True)
 )
 
 
-def stamp(connection: Connection) -> tuple[int, str]:
+def load_version(connection: Connection) -> tuple[int, str]:
     """Return what tells whether any account has changed: how many there are, and when one last did."""
     count, newest = connection.execute(select(func.count(), func.max(account.c.updated_at))).one()
     return count, str(newest)
 
 
-def everything(connection: Connection) -> list[AccountRow]:
+def load_all(connection: Connection) -> list[AccountRow]:
     """Return all accounts, in the order of their ids."""
-    wanted = select(*[account.c[name] for name in AccountRow._fields]).order_by(account.c.id)
-    return [AccountRow._make(row) for row in connection.execute(wanted)]
+    statement = select(*[account.c[name] for name in AccountRow._fields]).order_by(account.c.id)
+    return [AccountRow._make(row) for row in connection.execute(statement)]
 
 
-def find(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, AccountRow]:
+def load_accounts(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, AccountRow]:
     """Return these accounts by id."""
     chosen = database.ids("chosen", sorted(set(ids)))
-    wanted = select(*[account.c[name] for name in AccountRow._fields]).join(
+    statement = select(*[account.c[name] for name in AccountRow._fields]).join(
         chosen, chosen.c.id == account.c.id
     )
-    return {row.id: row for row in map(AccountRow._make, connection.execute(wanted))}
+    return {row.id: row for row in map(AccountRow._make, connection.execute(statement))}
 
 
-def known(connection: Connection, source: str) -> dict[str, AccountRow]:
+def load_by_external_id(connection: Connection, source: str) -> dict[str, AccountRow]:
     """Return the accounts of *source* by their external ids."""
-    wanted = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
-    return {row.external_id: row for row in map(AccountRow._make, connection.execute(wanted))}
+    statement = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
+    return {row.external_id: row for row in map(AccountRow._make, connection.execute(statement))}
 
 
-def add(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+def insert_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
     """Add new accounts."""
     database.insert(connection, "account", _NEW, rows)
 
 
-def change(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
+def update_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
     """Write what accounts that are known already say now."""
     if not rows:
         return
@@ -115,43 +115,45 @@ def change(database: Database, connection: Connection, rows: Sequence[NewAccount
     )
 
 
-def adopt(
+def set_parents(
     database: Database, connection: Connection, parents: Sequence[tuple[int, int | None]], now: datetime
 ) -> None:
     """Write (account id, parent's id) of accounts."""
     if not parents:
         return
-    told = database.rows("told", {"id": BigInteger(), "parent": BigInteger()}, parents)
+    children = database.rows("children", {"id": BigInteger(), "parent": BigInteger()}, parents)
     connection.execute(
-        update(account).where(account.c.id == told.c.id).values(parent_id=told.c.parent, updated_at=now)
+        update(account)
+        .where(account.c.id == children.c.id)
+        .values(parent_id=children.c.parent, updated_at=now)
     )
 
 
-def linked(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Linked]:
+def load_links(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, AccountLink]:
     """Return to which account each of these leads belongs, by lead id."""
     chosen = database.ids("chosen", lead_ids)
-    wanted = select(*[lead_account.c[name] for name in Linked._fields]).join(
+    statement = select(*[lead_account.c[name] for name in AccountLink._fields]).join(
         chosen, chosen.c.id == lead_account.c.lead_id
     )
-    return {row.lead_id: row for row in map(Linked._make, connection.execute(wanted))}
+    return {row.lead_id: row for row in map(AccountLink._make, connection.execute(statement))}
 
 
-def link(database: Database, connection: Connection, rows: Sequence[Linked]) -> None:
+def insert_links(database: Database, connection: Connection, rows: Sequence[AccountLink]) -> None:
     """Write what was matched; what a person settled stays."""
-    database.insert(connection, "lead_account", _LINKED, rows, once=True)
+    database.insert(connection, "lead_account", _LINK, rows, ignore_conflicts=True)
 
 
-def settle(database: Database, connection: Connection, row: Linked) -> None:
+def replace_link(database: Database, connection: Connection, row: AccountLink) -> None:
     """Write what a person settled."""
     connection.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
-    database.insert(connection, "lead_account", _LINKED, [row])
+    database.insert(connection, "lead_account", _LINK, [row])
 
 
-def counts(connection: Connection) -> dict[int, int]:
+def count_leads(connection: Connection) -> dict[int, int]:
     """Return how many leads belong to each account that has any."""
-    wanted = (
+    statement = (
         select(lead_account.c.account_id, func.count())
         .where(lead_account.c.account_id.is_not(None))
         .group_by(lead_account.c.account_id)
     )
-    return dict(connection.execute(wanted).tuples().all())
+    return dict(connection.execute(statement).tuples().all())

@@ -10,141 +10,172 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.consent.suppression import Act, Logged, Source, Standing, covering, folded, stands, told
+from nurture.domain.consent.suppression import (
+    ActiveSuppression,
+    LogAction,
+    SuppressionLogEntry,
+    SuppressionSource,
+    current_suppressions,
+    describe_suppression,
+    find_covering,
+    normalize_ref,
+)
 from nurture.domain.lead import Custodian, Queue
-from nurture.errors import Refused
-from nurture.journey.consent.suppression import About, address, entry_of, named
+from nurture.errors import InvalidState
+from nurture.journey.consent.suppression import SuppressionTarget, parse_address, resolve_target, to_entry
 from nurture.journey.leads import signal_queries, snapshot, suppression_queries
-from nurture.journey.leads.transitions import Mover
-from nurture.runtime.context import House
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.runtime.context import AppContext
 
-LONGEST_EVIDENCE: Final = 500
-_FEWEST_WORDS: Final = 3
-_FEWEST_SIGNS: Final = 6  # in scripts that put no space between words
-_JOURNALED: Final = "given before the database was restored; the suppression journal kept it"
+MAX_EVIDENCE_LENGTH: Final = 500
+_MIN_WORDS: Final = 3
+_MIN_CHARACTERS: Final = 6  # in scripts that put no space between words
+_RESTORED_EVIDENCE: Final = "restored from the suppression journal"
 _ADDRESS_WITHIN: Final = re.compile(r"\S@\S")
 
 
 @dataclass(frozen=True, slots=True)
-class OptedIn:
+class OptInResult:
     """What an opt-in lifted, and what stands against the address all the same."""
 
-    lifted: tuple[Standing, ...]
-    standing: tuple[Standing, ...]
+    lifted: tuple[ActiveSuppression, ...]
+    remaining: tuple[ActiveSuppression, ...]
 
 
 def opt_in(
-    house: House,
+    ctx: AppContext,
     email: str,
-    about: About,
+    target: SuppressionTarget,
     evidence: str,
     now: datetime,
     *,
-    said_at: datetime | None = None,
-    works: str | None = None,
-    source: Source = Source.ADMIN,
-) -> OptedIn:
+    stated_at: datetime | None = None,
+    mailbox_evidence: str | None = None,
+    source: SuppressionSource = SuppressionSource.ADMIN,
+) -> OptInResult:
     """Log that the lead wants mail again: it lifts older opt-outs of the same scope, and nothing else.
 
-    *said_at* (UTC) is when the lead said so, now by default. A bounce is lifted by *works* only: how it is
-    known that the address takes mail. *source* is the door by which it was said. Raises Refused where that
+    *stated_at* (UTC) is when the lead said so, now by default. A bounce is lifted by *mailbox_evidence* only:
+    how it is known that the address takes mail. *source* is how it was said. Raises InvalidState where that
     lifts nothing, or the lead said no since.
     """
-    said_at = said_at or now
-    if said_at > now:
-        raise Refused(f"{said_at:%Y-%m-%d %H:%M} is in the future. Say when the lead opted in.")
-    evidence = checked_evidence(evidence)
-    works = checked_evidence(works) if works is not None else None
-    normal = address(email)
-    database = house.database
+    stated_at = stated_at or now
+    if stated_at > now:
+        raise InvalidState(f"{stated_at:%Y-%m-%d %H:%M} is in the future. Say when the lead opted in.")
+    evidence = validate_evidence(evidence)
+    mailbox_evidence = validate_evidence(mailbox_evidence) if mailbox_evidence is not None else None
+    normal = parse_address(email)
+    database = ctx.database
     with database.write() as connection:
-        about = named(house, connection, about)
-        found = suppression_queries.find(connection, normal)
-        suppression_queries.hold_leads(database, connection, [found[0]] if found else [])
-        log = suppression_queries.logs(database, connection, [found[0]]).get(found[0], []) if found else []
-        standing = stands(log)
-        if found is None or not standing:
-            return OptedIn((), ())
+        target = resolve_target(ctx, connection, target)
+        found = suppression_queries.find_address(connection, normal)
+        suppression_queries.lock_leads_by_address(database, connection, [found[0]] if found else [])
+        log = (
+            suppression_queries.load_logs(database, connection, [found[0]]).get(found[0], []) if found else []
+        )
+        suppressions = current_suppressions(log)
+        if found is None or not suppressions:
+            return OptInResult((), ())
         entries = [
-            Logged(Act.OPT_IN, *about, source, said_at),
-            *([Logged(Act.OPT_IN, *about, Source.BOUNCE, now)] if works is not None else []),
+            SuppressionLogEntry(LogAction.OPT_IN, *target, source, stated_at),
+            *(
+                [SuppressionLogEntry(LogAction.OPT_IN, *target, SuppressionSource.BOUNCE, now)]
+                if mailbox_evidence is not None
+                else []
+            ),
         ]
-        left = stands([*log, *entries])
-        lifted = tuple(one for one in standing if one not in left)
+        remaining = current_suppressions([*log, *entries])
+        lifted = tuple(one for one in suppressions if one not in remaining)
         if not lifted:
-            raise Refused(_lifts_nothing(standing, about, said_at))
-        why = {source: evidence, Source.BOUNCE: works}
-        suppression_queries.append(
-            database, connection, [entry_of(found[0], one, why[one.source]) for one in entries]
+            raise InvalidState(_nothing_lifted_message(suppressions, target, stated_at))
+        evidence_by_source = {source: evidence, SuppressionSource.BOUNCE: mailbox_evidence}
+        suppression_queries.append_entries(
+            database, connection, [to_entry(found[0], one, evidence_by_source[one.source]) for one in entries]
         )
         if found[1] is not None:
-            _bring_back(house, connection, found[1], left, now)
-    return OptedIn(lifted, left)
+            _reclassify(ctx, connection, found[1], remaining, now)
+    return OptInResult(lifted, remaining)
 
 
-def _lifts_nothing(standing: Sequence[Standing], about: About, said_at: datetime) -> str:
-    alike = [one for one in standing if (one.scope, folded(one.ref)) == (about.scope, folded(about.ref))]
-    if not alike:
-        listed = ", ".join(told(one) for one in standing)
-        return f"An opt-in for {about} lifts none of what stands: {listed}. Name its scope with --scope."
-    newest = max(one.newest for one in alike)
-    if all(one.source is Source.BOUNCE for one in alike):
+def _nothing_lifted_message(
+    suppressions: Sequence[ActiveSuppression], target: SuppressionTarget, stated_at: datetime
+) -> str:
+    same_target = [
+        one
+        for one in suppressions
+        if (one.scope, normalize_ref(one.ref)) == (target.scope, normalize_ref(target.ref))
+    ]
+    if not same_target:
+        listed = ", ".join(describe_suppression(one) for one in suppressions)
+        return f"An opt-in for {target} lifts none of what stands: {listed}. Name its scope with --scope."
+    newest = max(one.last_stated_at for one in same_target)
+    if all(one.source is SuppressionSource.BOUNCE for one in same_target):
         return (
-            f"Mail to this address bounced on {newest:%Y-%m-%d %H:%M}. Say with --works how you know that it "
-            "takes mail again."
+            f"Mail to this address bounced on {newest:%Y-%m-%d %H:%M}. Say with "
+            "--mailbox-evidence how you know that it takes mail again."
         )
     return (
-        f"The lead said no on {newest:%Y-%m-%d %H:%M}, which is not before {said_at:%Y-%m-%d %H:%M}. "
+        f"The lead said no on {newest:%Y-%m-%d %H:%M}, which is not before {stated_at:%Y-%m-%d %H:%M}. "
         "Only a newer opt-in counts."
     )
 
 
-def take_back_in(
-    house: House, connection: Connection, acts: Sequence[tuple[int, Logged]], now: datetime
+def restore_opt_ins(
+    ctx: AppContext, connection: Connection, opt_ins: Sequence[tuple[int, SuppressionLogEntry]], now: datetime
 ) -> int:
     """Log opt-ins (address id, what) that a restored database has forgotten; return how many it had."""
-    database = house.database
-    addresses = {address_id for address_id, _ in acts}
-    leads = suppression_queries.hold_leads(database, connection, addresses)
-    logs = suppression_queries.logs(database, connection, addresses)
-    new = [(id_, one) for id_, one in acts if one not in logs.get(id_, ())]
-    suppression_queries.append(database, connection, [entry_of(id_, one, _JOURNALED) for id_, one in new])
+    database = ctx.database
+    addresses = {address_id for address_id, _ in opt_ins}
+    leads = suppression_queries.lock_leads_by_address(database, connection, addresses)
+    logs = suppression_queries.load_logs(database, connection, addresses)
+    new = [(id_, one) for id_, one in opt_ins if one not in logs.get(id_, ())]
+    suppression_queries.append_entries(
+        database, connection, [to_entry(id_, one, _RESTORED_EVIDENCE) for id_, one in new]
+    )
     for address_id in sorted({id_ for id_, _ in new}):
-        left = stands([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
+        remaining = current_suppressions(
+            [*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)]
+        )
         if address_id in leads:
-            _bring_back(house, connection, leads[address_id], left, now)
+            _reclassify(ctx, connection, leads[address_id], remaining, now)
     return len(new)
 
 
-def _bring_back(
-    house: House, connection: Connection, lead_id: int, left: Sequence[Standing], now: datetime
+def _reclassify(
+    ctx: AppContext,
+    connection: Connection,
+    lead_id: int,
+    remaining: Sequence[ActiveSuppression],
+    now: datetime,
 ) -> None:
     """Let the rules look afresh at a lead that waits only because it had opted out."""
-    database = house.database
-    rows = snapshot.these(database, connection, [lead_id])
-    if covering(left, "") is not None or [(row.kind, row.ref) for row in rows] != [
+    database = ctx.database
+    rows = snapshot.load_rows(database, connection, [lead_id])
+    if find_covering(remaining, "") is not None or [(row.kind, row.ref) for row in rows] != [
         ("queue", Queue.SUPPRESSED)
     ]:
-        signal_queries.wake(database, connection, [lead_id], now)
+        signal_queries.make_due(database, connection, [lead_id], now)
         return
-    mover = Mover(house.rulebooks.current(connection), now, "opt_in")
-    for lead in snapshot.views(database, connection, rows, now, house.holidays):
-        moved = mover.keep(lead, Custodian.INTAKE, "return", "classify", now)
-        mover.note(lead, "returned", "opted in again", moved, ref="return")
-    mover.changes.write(database, connection, now)
+    transitions = LeadTransitions(ctx.definitions.current(connection), now, "opt_in")
+    for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
+        custody_change = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", now)
+        transitions.add_journal_entry(lead, "returned", "opted in again", custody_change, ref="return")
+    transitions.changes.write(database, connection, now)
 
 
-def checked_evidence(text: str) -> str:
-    """Return evidence as it is kept. Raises Refused for what says nothing, or names an address."""
+def validate_evidence(text: str) -> str:
+    """Return evidence as it is kept. Raises InvalidState for what says nothing, or names an address."""
     plain = " ".join(text.split())
     if _ADDRESS_WITHIN.search(plain):
-        raise Refused("The evidence holds an email address. Say how and when the lead said so, without it.")
-    if len(plain) > LONGEST_EVIDENCE:
-        raise Refused(f"The evidence is longer than {LONGEST_EVIDENCE} characters. Say it shorter.")
+        raise InvalidState(
+            "The evidence holds an email address. Say how and when the lead said so, without it."
+        )
+    if len(plain) > MAX_EVIDENCE_LENGTH:
+        raise InvalidState(f"The evidence is longer than {MAX_EVIDENCE_LENGTH} characters. Say it shorter.")
     words = {word.casefold() for word in re.findall(r"[^\W\d_]{2,}", plain)}
-    signs = sum("\u2e80" <= sign <= "\ud7ff" for sign in plain)
-    if len(words) < _FEWEST_WORDS and signs < _FEWEST_SIGNS:
-        raise Refused(
+    characters = sum("\u2e80" <= character <= "\ud7ff" for character in plain)
+    if len(words) < _MIN_WORDS and characters < _MIN_CHARACTERS:
+        raise InvalidState(
             f"{plain!r} is no evidence. Say how and when the lead said so, as in "
             "'asked for it on the phone on 3 March'."
         )

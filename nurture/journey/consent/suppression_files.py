@@ -11,23 +11,35 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO, Final, NamedTuple
 
-from nurture.domain.consent.suppression import Scope, Source, source_named, stands
-from nurture.domain.consent.suppression import unlifted as standing_acts
-from nurture.errors import FileUnreadable, NotFound, Refused
-from nurture.files import open_private, require_ours
-from nurture.formats.columns import field_of, squash
-from nurture.formats.csv_cells import OPT_OUTS, CsvWriter
+from nurture.domain.consent.suppression import (
+    SuppressionScope,
+    SuppressionSource,
+    active_opt_outs,
+    current_suppressions,
+    parse_source,
+)
+from nurture.errors import FileUnreadable, InvalidState, NotFound
+from nurture.files import open_private, require_own_file
+from nurture.formats.columns import match_field, normalize_name
 from nurture.formats.csv_reader import CsvRows, Row, open_rows
+from nurture.formats.csv_writer import OPT_OUT_COLUMNS, CsvWriter
 from nurture.formats.dates import DateReader
 from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
-from nurture.journey.consent.suppression import About, Names, OptOut, address, known_addresses, opt_out
+from nurture.journey.consent.suppression import (
+    OptOut,
+    SuppressionTarget,
+    TargetIndex,
+    get_or_create_addresses,
+    opt_out,
+    parse_address,
+)
 from nurture.journey.leads import suppression_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-BATCH: Final = 2_000
+BATCH_SIZE: Final = 2_000
 """Rows in one transaction."""
 
-_NAMES: Final = {
+_COLUMN_NAMES: Final = {
     "scope": {"scope"},
     "ref": {"ref", "topicortrack"},
     "source": {"source", "by"},
@@ -39,23 +51,23 @@ _NAMES: Final = {
     "reason": {"reason"},
     "ip": {"ip"},
 }  # fmt: skip
-_REFUSED_BY_SERVER: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}|[45]\d\d")
-_STILL_WANTED: Final = frozenset({"subscribed", "active", "opted in", "opted-in", "confirmed"})
+_SMTP_REFUSAL: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}|[45]\d\d")
+_SUBSCRIBED_STATUSES: Final = frozenset({"subscribed", "active", "opted in", "opted-in", "confirmed"})
 
 
 @dataclass
-class SuppressionsImported:
-    """What came of a file: *rows* = *new* + *known* + *bad*. *report_path* holds the bad ones, if any."""
+class SuppressionImportResult:
+    """What came of a file: *rows* = *new* + *known* + *rejected*; *report_path* holds the last, if any."""
 
     rows: int = 0
     new: int = 0
     known: int = 0
-    bad: int = 0
+    rejected: int = 0
     report_path: Path | None = None
     notes: tuple[str, ...] = ()
 
 
-class Listed(NamedTuple):
+class ListedOptOut(NamedTuple):
     """An opt-out that stands."""
 
     email: str
@@ -65,49 +77,49 @@ class Listed(NamedTuple):
     since: datetime
 
 
-class _Said(NamedTuple):
+class _ParsedRow(NamedTuple):
     """A row that was understood."""
 
     line: int
     cells: list[str]
     normal: str
-    about: About
-    source: Source
+    target: SuppressionTarget
+    source: SuppressionSource
     at: datetime | None
 
 
 def import_suppressions(
-    house: House, path: Path, now: datetime, *, report: Path | None = None
-) -> SuppressionsImported:
+    ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None
+) -> SuppressionImportResult:
     """Log the opt-outs of the CSV at *path*; the same file again changes nothing, and no file lifts anything.
 
     One column holds addresses; scope, ref, source and date where known. SendGrid's exports and bare lists of
     addresses are read too. A row without a date, or with one that cannot be read, counts from now.
     Bad rows go to *report* (default: beside the file). Raises FileUnreadable.
     """
-    done = SuppressionsImported()
+    result = SuppressionImportResult()
     report = report_path(path, report)
-    with _opened(path) as file:
-        reader = _Reader(house, file)
+    with _open(path) as file:
+        reader = _Reader(ctx, file)
         with BadRowReport(report, reader.header) as bad:
             rows = reader.rows()
-            while page := list(islice(rows, min(house.batch, BATCH))):
-                said = list(reader.understood(page, bad))
-                _log(house, said, done, now)
-            done.bad = bad.count
-            done.report_path = bad.path if bad.count else None
-    done.rows = done.new + done.known + done.bad
+            while chunk := list(islice(rows, min(ctx.batch_size, BATCH_SIZE))):
+                parsed = list(reader.parse(chunk, bad))
+                _record(ctx, parsed, result, now)
+            result.rejected = bad.count
+            result.report_path = bad.path if bad.count else None
+    result.rows = result.new + result.known + result.rejected
     if reader.undated:
-        done.notes = (f"{reader.undated:,} dates could not be read: these opt-outs count from now.",)
-    return done
+        result.notes = (f"{reader.undated:,} dates could not be read: these opt-outs count from now.",)
+    return result
 
 
-def _opened(path: Path) -> CsvRows:
-    return open_rows(path, lambda cells: any(_is_address_column(cell) for cell in cells), headless=_is_row)
+def _open(path: Path) -> CsvRows:
+    return open_rows(path, lambda cells: any(_is_address_column(cell) for cell in cells), is_data=_is_row)
 
 
 def _is_address_column(name: str) -> bool:
-    found = field_of(name, None)
+    found = match_field(name, None)
     return found is not None and found[0] == "email"
 
 
@@ -115,90 +127,101 @@ def _is_row(cells: Sequence[str]) -> bool:
     return any("@" in cell for cell in cells)
 
 
-def _log(house: House, said: Sequence[_Said], done: SuppressionsImported, now: datetime) -> None:
-    if not said:
+def _record(
+    ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionImportResult, now: datetime
+) -> None:
+    if not parsed:
         return
-    with house.database.write() as connection:
-        normals = sorted({one.normal for one in said})
-        found = known_addresses(house.database, connection, normals)
-        acts = [OptOut(found[one.normal], one.source, *one.about, at=one.at) for one in said]
-        new = sum(opt_out(house.database, connection, acts, now))
-    done.new += new
-    done.known += len(said) - new
+    with ctx.database.write() as connection:
+        normals = sorted({one.normal for one in parsed})
+        found = get_or_create_addresses(ctx.database, connection, normals)
+        opt_outs = [OptOut(found[one.normal], one.source, *one.target, at=one.at) for one in parsed]
+        new = sum(opt_out(ctx.database, connection, opt_outs, now))
+    result.new += new
+    result.known += len(parsed) - new
 
 
 class _Reader:
     """Reads rows as opt-outs, each column by its name."""
 
-    def __init__(self, house: House, file: CsvRows) -> None:
+    def __init__(self, ctx: AppContext, file: CsvRows) -> None:
         self.undated = 0
-        self._house = house
+        self._ctx = ctx
         self._file = file
-        self._names: Names | None = None
+        self._targets: TargetIndex | None = None
         self._date = DateReader()
-        self._bare = _is_row(file.header)
+        self._headless = _is_row(file.header)
         self.header: Sequence[str] = file.header
-        if self._bare:
-            places = [place for place, cell in enumerate(file.header) if "@" in cell]
-            self._places = {"email": places[0]}
+        if self._headless:
+            indexes = [index for index, cell in enumerate(file.header) if "@" in cell]
+            self._columns = {"email": indexes[0]}
             self.header = [
-                "email" if place == places[0] else f"column {place + 1}" for place in range(len(file.header))
+                "email" if index == indexes[0] else f"column {index + 1}" for index in range(len(file.header))
             ]
         else:
-            self._places = _places(file)
+            self._columns = _find_columns(file)
 
     def rows(self) -> Iterator[Row | BadRow]:
         """Yield the rows; in a bare list the first line is one."""
-        first: list[Row | BadRow] = [(self._file.header_line, list(self._file.header))] if self._bare else []
+        first: list[Row | BadRow] = (
+            [(self._file.header_line, list(self._file.header))] if self._headless else []
+        )
         return chain(first, self._file)
 
-    def understood(self, page: Iterable[Row | BadRow], bad: BadRowReport) -> Iterator[_Said]:
+    def parse(self, chunk: Iterable[Row | BadRow], bad: BadRowReport) -> Iterator[_ParsedRow]:
         """Yield the rows that can be read; the others go to *bad*."""
-        for row in page:
+        for row in chunk:
             if isinstance(row, BadRow):
                 bad.add(row)
                 continue
             line, cells = row
-            told = {name: cells[place].strip() for name, place in self._places.items()}
+            values = {name: cells[index].strip() for name, index in self._columns.items()}
             try:
-                yield self._said(line, cells, told)
-            except (Refused, NotFound) as fault:
-                bad.add(BadRow.of(line, str(fault), cells))
+                yield self._parse_row(line, cells, values)
+            except (InvalidState, NotFound) as error:
+                bad.add(BadRow.trimmed(line, str(error), cells))
 
-    def _said(self, line: int, cells: list[str], told: Mapping[str, str]) -> _Said:
-        if told.get("status", "").lower() in _STILL_WANTED:
-            raise Refused(f"its status is {told['status']}; leave out who did not opt out")
-        normal = address(told["email"])
-        return _Said(line, cells, normal, self._about(told), self._source(told), self._at(told))
+    def _parse_row(self, line: int, cells: list[str], values: Mapping[str, str]) -> _ParsedRow:
+        if values.get("status", "").lower() in _SUBSCRIBED_STATUSES:
+            raise InvalidState(f"its status is {values['status']}; leave out who did not opt out")
+        normal = parse_address(values["email"])
+        return _ParsedRow(
+            line,
+            cells,
+            normal,
+            self._parse_target(values),
+            self._parse_source(values),
+            self._parse_date(values),
+        )
 
-    def _about(self, told: Mapping[str, str]) -> About:
-        text = told.get("scope", "").lower() or Scope.GLOBAL.value
-        if text not in set(Scope):
-            raise Refused(f"{text!r} is no scope; write global, topic or track")
-        about = About(Scope(text), told.get("ref", ""))
-        if about.scope is Scope.GLOBAL:
-            return About()
-        if not about.ref:
-            raise Refused(f"the {about.scope} is not named; write it into the column ref")
-        if self._names is None:
-            with self._house.database.read() as connection:
-                self._names = Names.of(self._house, connection)
-        return self._names.find(about)
+    def _parse_target(self, values: Mapping[str, str]) -> SuppressionTarget:
+        text = values.get("scope", "").lower() or SuppressionScope.GLOBAL.value
+        if text not in set(SuppressionScope):
+            raise InvalidState(f"{text!r} is no scope; write global, topic or track")
+        target = SuppressionTarget(SuppressionScope(text), values.get("ref", ""))
+        if target.scope is SuppressionScope.GLOBAL:
+            return SuppressionTarget()
+        if not target.ref:
+            raise InvalidState(f"the {target.scope} is not named; write it into the column ref")
+        if self._targets is None:
+            with self._ctx.database.read() as connection:
+                self._targets = TargetIndex.load(self._ctx, connection)
+        return self._targets.resolve(target)
 
-    def _source(self, told: Mapping[str, str]) -> Source:
-        text = told.get("source", "").lower()
-        if text in set(Source):
-            return source_named(text)
-        if "source" in self._places or "date" not in self._places:
-            return Source.IMPORT
+    def _parse_source(self, values: Mapping[str, str]) -> SuppressionSource:
+        text = values.get("source", "").lower()
+        if text in set(SuppressionSource):
+            return parse_source(text)
+        if "source" in self._columns or "date" not in self._columns:
+            return SuppressionSource.IMPORT
         # SendGrid's own exports: bounces say what the server answered, spam reports from which IP they came.
-        answer = told.get("status", ""), told.get("reason", "")[:8].split(" ")[0].split("-")[0]
-        if "status" in self._places and any(_REFUSED_BY_SERVER.fullmatch(text) for text in answer):
-            return Source.BOUNCE
-        return Source.COMPLAINT if "ip" in self._places else Source.IMPORT
+        server_reply = values.get("status", ""), values.get("reason", "")[:8].split(" ")[0].split("-")[0]
+        if "status" in self._columns and any(_SMTP_REFUSAL.fullmatch(text) for text in server_reply):
+            return SuppressionSource.BOUNCE
+        return SuppressionSource.COMPLAINT if "ip" in self._columns else SuppressionSource.IMPORT
 
-    def _at(self, told: Mapping[str, str]) -> datetime | None:
-        text = told.get("date", "")
+    def _parse_date(self, values: Mapping[str, str]) -> datetime | None:
+        text = values.get("date", "")
         if not text:
             return None
         try:
@@ -208,73 +231,76 @@ class _Reader:
             return None
 
 
-def _places(file: CsvRows) -> dict[str, int]:
+def _find_columns(file: CsvRows) -> dict[str, int]:
     """Return where each column is that we read. Raises FileUnreadable if none holds addresses."""
-    mended = [name.casefold() for name in file.header[:2]] == ["line", "reason"]  # a report of bad rows
-    places: dict[str, int] = {}
-    for place, name in enumerate(file.header):
-        if mended and place < 2:
+    is_bad_row_report = [name.casefold() for name in file.header[:2]] == [
+        "line",
+        "reason",
+    ]  # a report of bad rows
+    columns: dict[str, int] = {}
+    for index, name in enumerate(file.header):
+        if is_bad_row_report and index < 2:
             continue
         if _is_address_column(name):
-            places.setdefault("email", place)
+            columns.setdefault("email", index)
             continue
-        for field, names in _NAMES.items():
-            if squash(name) in names:
-                places.setdefault(field, place)
-    if "email" not in places and len(file.header) == 1:
-        places["email"] = 0
-    if "email" not in places:
+        for field, names in _COLUMN_NAMES.items():
+            if normalize_name(name) in names:
+                columns.setdefault(field, index)
+    if "email" not in columns and len(file.header) == 1:
+        columns["email"] = 0
+    if "email" not in columns:
         shown = ", ".join(name[:40] for name in file.header[:12])
         raise FileUnreadable(
             f"{file.path} has no column with addresses (columns: {shown}); name one Email, or leave only "
             "addresses in it, one to a line"
         )
-    return places
+    return columns
 
 
-def listed(house: House, email: str | None = None) -> Iterator[Listed]:
-    """Yield what stands, by address; *email* asks for one address only. Raises Refused for what is none."""
-    normal = address(email) if email is not None else None
-    with house.database.read() as connection:
-        for found, log in suppression_queries.everything(connection, normal):
-            for one in stands(log):
-                yield Listed(found, one.scope.value, one.ref, one.source.value, one.since)
+def list_current(ctx: AppContext, email: str | None = None) -> Iterator[ListedOptOut]:
+    """Yield current suppressions by address, or of *email* only. Raises InvalidState for no address."""
+    normal = parse_address(email) if email is not None else None
+    with ctx.database.read() as connection:
+        for found, log in suppression_queries.iterate_logs(connection, normal):
+            for one in current_suppressions(log):
+                yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.since)
 
 
-def unlifted(house: House) -> Iterator[Listed]:
+def list_unlifted(ctx: AppContext) -> Iterator[ListedOptOut]:
     """Yield every opt-out that no opt-in lifts, by address and time: reading them brings it all back."""
-    with house.database.read() as connection:
-        for found, log in suppression_queries.everything(connection):
-            for one in standing_acts(log):
-                yield Listed(found, one.scope.value, one.ref, one.source.value, one.at)
+    with ctx.database.read() as connection:
+        for found, log in suppression_queries.iterate_logs(connection):
+            for one in active_opt_outs(log):
+                yield ListedOptOut(found, one.scope.value, one.ref, one.source.value, one.at)
 
 
-def export(house: House, to: IO[str]) -> int:
+def export(ctx: AppContext, to: IO[str]) -> int:
     """Write what stands as CSV; return how many rows."""
     writer = CsvWriter(to, lineterminator="\n")
-    writer.row(OPT_OUTS)
+    writer.write_row(OPT_OUT_COLUMNS)
     rows = 0
-    for one in unlifted(house):
-        writer.row((*one[:4], one.since.isoformat()))
+    for one in list_unlifted(ctx):
+        writer.write_row((*one[:4], one.since.isoformat()))
         rows += 1
     return rows
 
 
-def export_to(house: House, path: Path) -> int:
+def export_to(ctx: AppContext, path: Path) -> int:
     """Write what stands to the CSV at *path*, whole or not at all. Raises FileUnreadable."""
-    part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
-        require_ours(path, ",".join(OPT_OUTS))
+        require_own_file(path, ",".join(OPT_OUT_COLUMNS))
         if path.exists() and not path.is_file():  # a terminal, a pipe
             with open_private(path, encoding="utf-8", newline="") as file:
-                return export(house, file)
-        with open_private(part, "x", encoding="utf-8", newline="") as file:
-            rows = export(house, file)
-        part.replace(path)
-    except OSError as fault:
+                return export(ctx, file)
+        with open_private(temporary, "x", encoding="utf-8", newline="") as file:
+            rows = export(ctx, file)
+        temporary.replace(path)
+    except OSError as error:
         raise FileUnreadable(
-            f"{path} cannot be written: {fault.strerror}. Name a file in a folder that you may write to."
-        ) from fault
+            f"{path} cannot be written: {error.strerror}. Name a file in a folder that you may write to."
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return rows

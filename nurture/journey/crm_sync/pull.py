@@ -11,261 +11,295 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.crm.base import Crm, CrmDown, Seen
-from nurture.domain.address import normalise_address
-from nurture.domain.consent.suppression import Source
+from nurture.crm.base import Crm, CrmUnavailable, RemoteRecord
+from nurture.domain.address import normalize_address
+from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Closing, Custodian
-from nurture.domain.policy.crm_status import CrmWords, Meant
+from nurture.domain.policy.crm_status import CrmStatusMap, SalesStatus
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.crm_sync import queries
-from nurture.journey.crm_sync.push import brake_on, person_key
-from nurture.journey.crm_sync.queries import Link, Ours
+from nurture.journey.crm_sync.push import find_breaker, lead_key
+from nurture.journey.crm_sync.queries import CrmLeadState, HandoffState
 from nurture.journey.handoff import queries as handoff_queries
-from nurture.journey.handoff.follow_up import Touched, note_touches
-from nurture.journey.handoff.recycle import recycle_all
+from nurture.journey.handoff.follow_up import FollowUp, record_follow_ups
+from nurture.journey.handoff.recycle import recycle_leads
 from nurture.journey.leads import changeset, snapshot
 from nurture.journey.leads import queries as leads_queries
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import outcomes
-from nurture.journey.outcomes.outcomes import Telling
+from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.outbox import circuit_breakers
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-PAGE: Final = 200
-PAGES: Final = 100
+PAGE_SIZE: Final = 200
+MAX_PAGES: Final = 100
 """What one run reads at most; the next goes on where it ended."""
 
-SOMEBODY: Final = "?"
+UNKNOWN_OWNER: Final = "?"
 """An owner whom the policy does not name."""
 
 
 @dataclass
-class ReadBack:
-    """What one run read: *did* counts changes, *unknown* counts statuses that mean nothing here.
+class PullResult:
+    """What one run read: *counts* are changes, *unknown_statuses* those that mean nothing here.
 
-    *faults* are lines and records that could not be used, each with its remedy, for a terminal: they may
-    quote people. *unused* says for a log which ones that were.
+    *problems* are lines and records that could not be used, each with its remedy, for a terminal: they may
+    quote people. *skipped* says for a log which ones that were.
     """
 
-    did: Counter[str] = field(default_factory=Counter)
-    unknown: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
-    unused: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    unknown_statuses: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
-def read_back(house: House, now: datetime) -> ReadBack:
+def pull(ctx: AppContext, now: datetime) -> PullResult:
     """Read what changed in the CRM since the last time, and make of it what it means.
 
     Reading the same again changes nothing. Without a CRM, or while it is braked, nothing.
     """
-    done = ReadBack()
-    crm = house.crm
+    result = PullResult()
+    crm = ctx.crm
     if crm is None:
-        return done
-    with house.database.read() as connection:
+        return result
+    with ctx.database.read() as connection:
         try:
-            house.rulebooks.current(connection)
+            ctx.definitions.current(connection)
         except NotFound:  # nothing is published yet, so nothing was ever handed off
-            return done
-        stop = brake_on(circuit_breakers.on(connection), crm)
-        cursor = queries.where(connection, crm.name)
-    if stop is not None and (stop.until is None or stop.until > now):
-        return done
-    for _ in range(PAGES):
+            return result
+        breaker = find_breaker(circuit_breakers.list_active(connection), crm)
+        cursor = queries.load_cursor(connection, crm.name)
+    if breaker is not None and (breaker.until is None or breaker.until > now):
+        return result
+    for _ in range(MAX_PAGES):
         try:
-            page = crm.changes(cursor, PAGE, now)
-        except CrmDown as down:
-            done.faults.append(down.why)
-            done.unused.append(f"the changes of {crm.name}: it is down")
-            return done
-        with house.database.write() as connection:
-            _Page(house, crm, connection, now, done).take(page.seen)
-            queries.move(house.database, connection, crm.name, page.cursor, now)
-        done.faults += page.faults
-        if page.faults:
-            done.unused.append(f"{len(page.faults)} lines of {page.cursor}")
+            page = crm.fetch_changes(cursor, PAGE_SIZE, now)
+        except CrmUnavailable as error:
+            result.problems.append(error.reason)
+            result.skipped.append(f"the changes of {crm.name}: it is down")
+            return result
+        with ctx.database.write() as connection:
+            _PageApplier(ctx, crm, connection, now, result).apply(page.records)
+            queries.save_cursor(ctx.database, connection, crm.name, page.cursor, now)
+        result.problems += page.problems
+        if page.problems:
+            result.skipped.append(f"{len(page.problems)} lines of {page.cursor}")
         cursor = page.cursor
-        if not page.more:
-            return done
-    return done
+        if not page.has_more:
+            return result
+    return result
 
 
-def is_new(one: Seen, old: Link | None) -> bool:
+def is_status_changed(seen: RemoteRecord, previous: CrmLeadState | None) -> bool:
     """Tell whether the status was set since we last looked.
 
     At first sight, what stands in a record of ours may be older than the hand-off; a file is told today.
     """
-    return old.status != one.status if old is not None else not one.handoff
+    return previous.crm_status != seen.crm_status if previous is not None else not seen.handoff_key
 
 
-class _Page:
+class _PageApplier:
     """One page of changes, in one transaction."""
 
-    def __init__(self, house: House, crm: Crm, connection: Connection, now: datetime, done: ReadBack) -> None:
-        self.house, self.crm, self.connection, self.now, self.done = house, crm, connection, now, done
-        self.policy: Policy = house.rulebooks.current(connection).policy
-        self.words: CrmWords = house.rulebooks.crm_words(connection)
+    def __init__(
+        self, ctx: AppContext, crm: Crm, connection: Connection, now: datetime, result: PullResult
+    ) -> None:
+        self.ctx, self.crm, self.connection, self.now, self.result = ctx, crm, connection, now, result
+        self.policy: Policy = ctx.definitions.current(connection).policy
+        self.status_mapping: CrmStatusMap = ctx.definitions.crm_statuses(connection)
         self.reps = {rep.email.casefold(): rep.id for rep in self.policy.reps}
 
-    def take(self, seen: Sequence[Seen]) -> None:
+    def apply(self, seen: Sequence[RemoteRecord]) -> None:
         """Make of *seen* what it means, the newest of each lead."""
-        by_lead = self._leads(seen)
+        by_lead = self._match_leads(seen)
         if not by_lead:
             return
-        database = self.house.database
-        changeset.hold(database, self.connection, list(by_lead))
-        before = queries.of(database, self.connection, self.crm.name, list(by_lead))
-        ours = queries.ours(database, self.connection, list(by_lead))
-        links = {lead_id: self._link(lead_id, one, before.get(lead_id)) for lead_id, one in by_lead.items()}
-        self._notes(by_lead, before, links, ours)
-        self._close(by_lead, links)
-        self._give_back(by_lead, before)
-        queries.keep(database, self.connection, list(links.values()))
+        database = self.ctx.database
+        changeset.lock_leads(database, self.connection, list(by_lead))
+        previous = queries.load_links(database, self.connection, self.crm.name, list(by_lead))
+        handoffs = queries.load_handoffs(database, self.connection, list(by_lead))
+        links = {
+            lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()
+        }
+        self._record_changes(by_lead, previous, links, handoffs)
+        self._close_leads(by_lead, links)
+        self._recycle_leads(by_lead, previous)
+        queries.save_links(database, self.connection, list(links.values()))
 
-    def _leads(self, seen: Sequence[Seen]) -> dict[int, Seen]:
+    def _match_leads(self, seen: Sequence[RemoteRecord]) -> dict[int, RemoteRecord]:
         """Return what was seen by lead; keys of another installation, and unknown ones, are told."""
-        mine = re.compile(re.escape(person_key(self.house, 0)[:-1]) + r"(\d{1,18})")
-        keys = {one.key: match for one in seen if (match := mine.fullmatch(one.key))}
-        others = {one.key: normalise_address(one.key) for one in seen if one.key not in keys}
-        found = leads_queries.resolve(self.house.database, self.connection, others)
+        pattern = re.compile(re.escape(lead_key(self.ctx, 0)[:-1]) + r"(\d{1,18})")
+        keys = {one.key: match for one in seen if (match := pattern.fullmatch(one.key))}
+        others = {one.key: normalize_address(one.key) for one in seen if one.key not in keys}
+        found = leads_queries.resolve_leads(self.ctx.database, self.connection, others)
         numbers = {key: int(match[1]) for key, match in keys.items()}
-        known = leads_queries.living(self.house.database, self.connection, numbers.values())
-        by_lead: dict[int, Seen] = {}
+        known = leads_queries.filter_existing(self.ctx.database, self.connection, numbers.values())
+        by_lead: dict[int, RemoteRecord] = {}
         for one in sorted(seen, key=lambda one: one.changed_at):
             ids = (numbers[one.key],) if numbers.get(one.key) in known else found.get(one.key, ())
             if len(ids) == 1:
                 by_lead[ids[0]] = one
             else:
-                what = "means several leads" if ids else "is no lead here"
-                named = "an address" if "@" in one.key else repr(one.key[:80])
-                self.done.unused.append(f"record {one.crm_id}: it {what}")
-                self.done.faults.append(f"{named} ({one.crm_id}) {what}; write an id or an address of ours")
+                problem = "means several leads" if ids else "is no lead here"
+                record_name = "an address" if "@" in one.key else repr(one.key[:80])
+                self.result.skipped.append(f"record {one.crm_id}: it {problem}")
+                self.result.problems.append(
+                    f"{record_name} ({one.crm_id}) {problem}; write an id or an address of ours"
+                )
         return by_lead
 
-    def _link(self, lead_id: int, one: Seen, before: Link | None) -> Link:
-        owner = self.reps.get(one.owner.casefold(), SOMEBODY) if one.owner else ""
-        changed = one.changed_at
-        kept = before is not None and (before.status, before.owner) == (one.status, owner)
-        return Link(
+    def _build_link(self, lead_id: int, seen: RemoteRecord, previous: CrmLeadState | None) -> CrmLeadState:
+        owner = self.reps.get(seen.owner.casefold(), UNKNOWN_OWNER) if seen.owner else ""
+        changed = seen.changed_at
+        is_unchanged = previous is not None and (previous.crm_status, previous.owner) == (
+            seen.crm_status,
+            owner,
+        )
+        return CrmLeadState(
             self.crm.name,
             lead_id,
-            one.crm_id,
-            one.status,
+            seen.crm_id,
+            seen.crm_status,
             owner,
-            one.handoff or (before.handoff if before else ""),
-            one.stage or (before.stage if before else ""),
-            before.changed_at if kept and before is not None else changed,
+            seen.handoff_key or (previous.handoff_key if previous else ""),
+            seen.handoff_status or (previous.handoff_status if previous else ""),
+            previous.changed_at if is_unchanged and previous is not None else changed,
             self.now,
         )
 
-    def _notes(
+    def _record_changes(
         self,
-        seen: Mapping[int, Seen],
-        before: Mapping[int, Link],
-        links: Mapping[int, Link],
-        ours: Mapping[int, Ours],
+        seen: Mapping[int, RemoteRecord],
+        previous: Mapping[int, CrmLeadState],
+        links: Mapping[int, CrmLeadState],
+        handoffs: Mapping[int, HandoffState],
     ) -> None:
         """Write into the journal what a person did there: a new status, another owner, a first touch."""
-        rows = snapshot.these(self.house.database, self.connection, list(seen))
-        mover = Mover(self.house.rulebooks.current(self.connection), self.now, "crm")
-        claimed = snapshot.views(self.house.database, self.connection, rows, self.now, self.house.holidays)
-        touched: list[Touched] = []
+        rows = snapshot.load_rows(self.ctx.database, self.connection, list(seen))
+        transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
+        claimed = snapshot.load_snapshots(
+            self.ctx.database, self.connection, rows, self.now, self.ctx.holidays
+        )
+        follow_ups: list[FollowUp] = []
         for lead in claimed:
             lead_id = lead.view.lead.id
-            one, link, old, our = seen[lead_id], links[lead_id], before.get(lead_id), ours.get(lead_id)
-            meaning = self.words.meaning(one.status)
-            if one.status and meaning is None and not one.closing:
-                self.done.unknown[one.status] += 1
-            if old is not None and old.status != one.status:
-                means = meaning.meant.value if meaning else "nobody has said what that means"
-                mover.note(lead, "crm_status", f"{one.status[:80]}: {means}", None, ref=self.crm.name)
-                self.done.did["status"] += 1
-            accepted = our is not None and our.state == "accepted"
+            one, link, previous_link, handoff = (
+                seen[lead_id],
+                links[lead_id],
+                previous.get(lead_id),
+                handoffs.get(lead_id),
+            )
+            meaning = self.status_mapping.map_status(one.crm_status)
+            if one.crm_status and meaning is None and not one.closing:
+                self.result.unknown_statuses[one.crm_status] += 1
+            if previous_link is not None and previous_link.crm_status != one.crm_status:
+                meaning_text = meaning.status.value if meaning else "nobody has said what that means"
+                transitions.add_journal_entry(
+                    lead, "crm_status", f"{one.crm_status[:80]}: {meaning_text}", None, ref=self.crm.name
+                )
+                self.result.counts["status"] += 1
+            accepted = handoff is not None and handoff.state == "accepted"
             if (
-                our is not None
+                handoff is not None
                 and accepted
-                and old is not None
-                and link.owner not in (old.owner, "", our.rep)
+                and previous_link is not None
+                and link.owner not in (previous_link.owner, "", handoff.rep)
             ):
-                because = f"{link.owner if link.owner != SOMEBODY else 'somebody else'} has it in the CRM now"
-                mover.note(lead, "owner_changed", f"{because}, after {our.rep}", None, ref=link.owner)
-                self.done.did["owner"] += 1
-            at = self._touched(one, old)
-            if our is not None and accepted and our.followed_up_at is None and at is not None:
-                touched.append(Touched(lead_id, one.status[:80] or "a logged activity", at))
-        mover.changes.write(self.house.database, self.connection, self.now)
-        new = note_touches(self.house, self.connection, touched, self.now)
-        self.done.did += Counter({"followed up": new})
+                reason = (
+                    f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} has it in the CRM now"
+                )
+                transitions.add_journal_entry(
+                    lead, "owner_changed", f"{reason}, after {handoff.rep}", None, ref=link.owner
+                )
+                self.result.counts["owner"] += 1
+            at = self._contacted_at(one, previous_link)
+            if handoff is not None and accepted and handoff.followed_up_at is None and at is not None:
+                follow_ups.append(FollowUp(lead_id, one.crm_status[:80] or "a logged activity", at))
+        transitions.changes.write(self.ctx.database, self.connection, self.now)
+        new = record_follow_ups(self.ctx, self.connection, follow_ups, self.now)
+        self.result.counts += Counter({"followed up": new})
 
-    def _touched(self, one: Seen, old: Link | None) -> datetime | None:
+    def _contacted_at(self, seen: RemoteRecord, previous: CrmLeadState | None) -> datetime | None:
         """Return when a person was in touch: as logged, or since when a status says so."""
-        meaning = self.words.meaning(one.status)
-        says = meaning is not None and meaning.meant is not Meant.OPEN
-        return one.touched_at or (one.changed_at if says and is_new(one, old) else None)
+        meaning = self.status_mapping.map_status(seen.crm_status)
+        says = meaning is not None and meaning.status is not SalesStatus.OPEN
+        return seen.touched_at or (seen.changed_at if says and is_status_changed(seen, previous) else None)
 
-    def _close(self, seen: Mapping[int, Seen], links: Mapping[int, Link]) -> None:
-        told = []
+    def _close_leads(self, seen: Mapping[int, RemoteRecord], links: Mapping[int, CrmLeadState]) -> None:
+        reports = []
         for lead_id, one in seen.items():
-            meaning = self.words.meaning(one.status)
-            says = meaning.meant.value if meaning and meaning.meant in (Meant.WON, Meant.LOST) else ""
+            meaning = self.status_mapping.map_status(one.crm_status)
+            says = (
+                meaning.status.value
+                if meaning and meaning.status in (SalesStatus.WON, SalesStatus.LOST)
+                else ""
+            )
             closing = one.closing or says
             if not closing:
                 continue
             at = min(one.closed_at or links[lead_id].changed_at, self.now)
             amount = one.amount if closing == Closing.WON else None
-            reason = one.reason or (one.status if closing == Closing.LOST else "")
+            reason = one.reason or (one.crm_status if closing == Closing.LOST else "")
             key = f"{closing}|{amount}|{one.closed_at.isoformat() if one.closed_at else ''}"
-            told.append(Telling(lead_id, Closing(closing), at, amount, reason[:300], key))
-        if told:
+            reports.append(OutcomeReport(lead_id, Closing(closing), at, amount, reason[:300], key))
+        if reports:
             source = f"crm:{self.crm.name}"
-            verdicts = outcomes.tell_within(self.house, self.connection, told, source, self.now)
-            self.done.did.update(verdict for verdict in verdicts if verdict not in ("known", "same"))
+            verdicts = outcomes.record_outcomes_in(self.ctx, self.connection, reports, source, self.now)
+            self.result.counts.update(verdict for verdict in verdicts if verdict not in ("known", "same"))
 
-    def _give_back(self, seen: Mapping[int, Seen], before: Mapping[int, Link]) -> None:
+    def _recycle_leads(self, seen: Mapping[int, RemoteRecord], previous: Mapping[int, CrmLeadState]) -> None:
         """Bring leads back that sales gives back there, as the policy says for the reason."""
-        back: dict[int, str] = {}
+        reason_by_lead: dict[int, str] = {}
         for lead_id, one in seen.items():
-            meaning = self.words.meaning(one.status)
-            if meaning and meaning.meant is Meant.RECYCLED and is_new(one, before.get(lead_id)):
-                back[lead_id] = meaning.reason
-        if not back:
+            meaning = self.status_mapping.map_status(one.crm_status)
+            if (
+                meaning
+                and meaning.status is SalesStatus.RECYCLED
+                and is_status_changed(one, previous.get(lead_id))
+            ):
+                reason_by_lead[lead_id] = meaning.reason
+        if not reason_by_lead:
             return
-        database = self.house.database
+        database = self.ctx.database
         rows = [
             row
-            for row in snapshot.these(database, self.connection, list(back))
+            for row in snapshot.load_rows(database, self.connection, list(reason_by_lead))
             if row.kind in (Custodian.REP, Custodian.OFFER)
         ]
-        mover = Mover(self.house.rulebooks.current(self.connection), self.now, "crm")
-        claimed = snapshot.views(database, self.connection, rows, self.now, self.house.holidays)
-        taken = [
-            (lead, self.policy.reject_reasons[back[lead.view.lead.id]])
+        transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
+        claimed = snapshot.load_snapshots(database, self.connection, rows, self.now, self.ctx.holidays)
+        recycled = [
+            (lead, self.policy.reject_reasons[reason_by_lead[lead.view.lead.id]])
             for lead in claimed
-            if back[lead.view.lead.id] in self.policy.reject_reasons
+            if reason_by_lead[lead.view.lead.id] in self.policy.reject_reasons
         ]
-        recycle_all(self.house, self.connection, mover, taken, "given back in the CRM")
-        won = mover.changes.write(database, self.connection, self.now)
-        self._reject(sorted(won), back)
-        stopped = [
-            OptOut(lead.address_id, Source.ADMIN)
-            for lead, meaning in taken
+        recycle_leads(self.ctx, self.connection, transitions, recycled, "given back in the CRM")
+        won = transitions.changes.write(database, self.connection, self.now)
+        self._reject_offers(sorted(won), reason_by_lead)
+        opt_outs = [
+            OptOut(lead.address_id, SuppressionSource.ADMIN)
+            for lead, meaning in recycled
             if meaning.suppress and lead.address_id is not None and lead.view.lead.id in won
         ]
-        suppression.opt_out(database, self.connection, stopped, self.now)
-        self.done.did["given back"] += len(won)
+        suppression.opt_out(database, self.connection, opt_outs, self.now)
+        self.result.counts["given back"] += len(won)
 
-    def _reject(self, lead_ids: Sequence[int], back: Mapping[int, str]) -> None:
+    def _reject_offers(self, lead_ids: Sequence[int], reason_by_lead: Mapping[int, str]) -> None:
         """Write that their reps gave these leads back, and why: who gave one back does not get it again."""
-        database = self.house.database
-        handoff_queries.follow_up(
+        database = self.ctx.database
+        handoff_queries.record_follow_ups(
             database, self.connection, [(id_, "given back") for id_ in lead_ids], self.now
         )
-        had = handoff_queries.accepted_of(database, self.connection, lead_ids)
-        opened = handoff_queries.open_of(database, self.connection, lead_ids)
-        given = [(one.id, "rejected", back[id_]) for id_, one in had.items() if id_ not in opened]
-        handoff_queries.take_away(database, self.connection, given)
-        answers = [(one.id, "rejected", back[id_]) for id_, one in opened.items()]
-        handoff_queries.answer(database, self.connection, answers, self.now)
+        accepted = handoff_queries.load_accepted_offers(database, self.connection, lead_ids)
+        open_offers = handoff_queries.load_open_offers(database, self.connection, lead_ids)
+        rejections = [
+            (one.id, "rejected", reason_by_lead[id_])
+            for id_, one in accepted.items()
+            if id_ not in open_offers
+        ]
+        handoff_queries.end_accepted_offers(database, self.connection, rejections)
+        answers = [(one.id, "rejected", reason_by_lead[id_]) for id_, one in open_offers.items()]
+        handoff_queries.record_answers(database, self.connection, answers, self.now)

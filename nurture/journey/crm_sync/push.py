@@ -10,281 +10,293 @@ from typing import Final, assert_never
 
 from nurture.clock import Clock
 from nurture.crm.base import (
+    Accepted,
     Crm,
-    CrmDown,
-    NotWritten,
+    CrmUnavailable,
+    HandoffRecord,
+    HandoffStatus,
+    NotSent,
     Person,
     Receipt,
-    Record,
-    Refused,
-    Stage,
-    Unclear,
-    Written,
+    Rejected,
+    Unknown,
 )
 from nurture.domain.delivery.backoff import backoff
 from nurture.domain.policy.policy import Policy
 from nurture.outbox import circuit_breakers, crm_records
-from nurture.outbox.circuit_breakers import Brake
-from nurture.outbox.crm_records import Going, Told
+from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.crm_records import OutgoingRecord, PushResult
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 LEASE: Final = timedelta(minutes=5)
 """How long a worker that gives no sign of life keeps what it holds; several calls fit into it."""
 
 STALE_AFTER: Final = timedelta(seconds=5)
-"""A call that comes so long after its last look is not made: the machine slept, or something else hung."""
+"""A call that comes so long after its last check is not made: the machine slept, or something else hung."""
 
-DOUBT_RESTS: Final = timedelta(minutes=1)
+UNKNOWN_GRACE: Final = timedelta(minutes=1)
 """How long the CRM gets to finish what may still be on its way, before it is asked."""
 
 PROBE_AFTER: Final = timedelta(minutes=2)
 """How long a CRM that cannot be asked is left alone; then one hand-off tries it."""
 
-CLAIMED: Final = 20
+CLAIM_LIMIT: Final = 20
 """How many hand-offs a worker holds, where the CRM takes one at a time."""
 
-AT_MOST: Final = 2_000
+MAX_PER_RUN: Final = 2_000
 """How many hand-offs one run tells; what is left waits for the next."""
 
-UNCLEAR_IN_A_ROW: Final = 3
+MAX_CONSECUTIVE_UNKNOWN: Final = 3
 """So many unclear answers, one after the other, put the brake on."""
 
-FORGOTTEN: Final = "nobody to tell of: the lead was forgotten"
+LEAD_ERASED: Final = "nobody to tell of: the lead was erased"
 
-_WORDS: Final = 1_000  # characters of why now
+_MAX_REASON_LENGTH: Final = 1_000  # characters of why now
 
-Observe = Callable[[str, Sequence[str]], None]
+CheckpointObserver = Callable[[str, Sequence[str]], None]
 """Told of each point that a worker passes, with the keys concerned. Crash tests never return from it."""
 
 
-def hand_back(
-    house: House,
+def push(
+    ctx: AppContext,
     clock: Clock,
-    observe: Observe = lambda _point, _keys: None,
-    stopping: Callable[[], bool] = lambda: False,
+    observe: CheckpointObserver = lambda _point, _keys: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
-    """Tell the CRM of every hand-off that it should know of by now, at most AT_MOST; return what was done.
+    """Tell the CRM of every hand-off that it should know of by now; return what was done.
 
-    Hand-offs of one lead are told in their order, and what failed comes again later. Without a CRM, nothing.
+    At most MAX_PER_RUN. Hand-offs of one lead are told in their order, and what failed comes again later.
+    Without a CRM, nothing.
     """
-    crm = house.crm
+    crm = ctx.crm
     if crm is None:
         return Counter()
-    if quarantine.look(house, clock.now()) is not None and not quarantine.is_local(crm.name):
+    if quarantine.find_reason(ctx, clock.now()) is not None and not quarantine.is_local(crm.name):
         return Counter()
-    worker = _Worker(house, crm, clock, observe)
-    worker.take_over()
-    left = AT_MOST
-    while left > 0 and not stopping():
-        held = worker.claim(min(left, max(CLAIMED, crm.at_once)))
-        if not held or not worker.tell(held):
+    worker = _PushWorker(ctx, crm, clock, observe)
+    worker.recover()
+    remaining = MAX_PER_RUN
+    while remaining > 0 and not should_stop():
+        claimed = worker.claim(min(remaining, max(CLAIM_LIMIT, crm.batch_size)))
+        if not claimed or not worker.push_claimed(claimed):
             break
-        left -= len(held)
-    return worker.done
+        remaining -= len(claimed)
+    return worker.counts
 
 
-class _Worker:
+class _PushWorker:
     """One run: what it holds is its own by *token*."""
 
-    def __init__(self, house: House, crm: Crm, clock: Clock, observe: Observe) -> None:
-        self.house, self.crm, self.clock, self.observe = house, crm, clock, observe
+    def __init__(self, ctx: AppContext, crm: Crm, clock: Clock, observe: CheckpointObserver) -> None:
+        self.ctx, self.crm, self.clock, self.observe = ctx, crm, clock, observe
         self.token = token_hex(8)
-        self.done: Counter[str] = Counter()
-        self.unclear = 0
-        self.probing = False
+        self.counts: Counter[str] = Counter()
+        self.consecutive_unknown = 0
+        self.is_probe = False
 
-    def take_over(self) -> None:
+    def recover(self) -> None:
         """Free what dead workers held, and ask the CRM about what is in doubt."""
         now = self.clock.now()
-        with self.house.database.write() as connection:
-            crm_records.catch_up(self.house.database, connection, now)
-            back, doubt = crm_records.release_expired(self.house.database, connection, now)
-            unsettled = crm_records.doubtful(connection, now - DOUBT_RESTS, CLAIMED * 5)
-            stop = brake_on(circuit_breakers.on(connection), self.crm)
-        self.done += Counter({"taken back": back, "in_doubt": doubt})
-        if not unsettled or (stop is not None and (stop.until is None or stop.until > now)):
+        with self.ctx.database.write() as connection:
+            crm_records.catch_up_target_states(self.ctx.database, connection, now)
+            released, unknown = crm_records.release_expired(self.ctx.database, connection, now)
+            unknown_records = crm_records.list_unknown(connection, now - UNKNOWN_GRACE, CLAIM_LIMIT * 5)
+            breaker = find_breaker(circuit_breakers.list_active(connection), self.crm)
+        self.counts += Counter({"released": released, "unknown": unknown})
+        if not unknown_records or (breaker is not None and (breaker.until is None or breaker.until > now)):
             return
-        keys = {person_key(self.house, one.lead_id) for one in unsettled}
+        keys = {lead_key(self.ctx, one.lead_id) for one in unknown_records}
         try:
             seen = self.crm.look_up(sorted(keys))
-        except CrmDown as down:
-            self.brake(NotWritten(down.why, down.retry_at, stops=True))
+        except CrmUnavailable as error:
+            self.open_breaker(NotSent(error.reason, error.retry_at, blocks_all=True))
             return
         self.observe("looked up", sorted(keys))
-        told = []
-        for one in unsettled:
-            held = seen.get(person_key(self.house, one.lead_id))
-            mine = held is not None and held.handoff == handoff_key(self.house, one.offer_id)
+        results = []
+        for one in unknown_records:
+            crm_record = seen.get(lead_key(self.ctx, one.lead_id))
+            has_arrived = crm_record is not None and crm_record.handoff_key == handoff_key(
+                self.ctx, one.offer_id
+            )
             name = self.crm.name
-            if held is not None and mine:
-                told.append(Told(one.id, "done", held.stage, name, held.crm_id, None, None))
+            if crm_record is not None and has_arrived:
+                results.append(
+                    PushResult(one.id, "done", crm_record.handoff_status, name, crm_record.crm_id, None, None)
+                )
             else:
-                told.append(Told(one.id, "planned", None, None, None, "it had not arrived; once more", now))
-        with self.house.database.write() as connection:
-            crm_records.settle(self.house.database, connection, told, None, now)
-        self.done += Counter({"found in the CRM": sum(one.state == "done" for one in told)})
+                results.append(
+                    PushResult(one.id, "planned", None, None, None, "it had not arrived; once more", now)
+                )
+        with self.ctx.database.write() as connection:
+            crm_records.write_results(self.ctx.database, connection, results, None, now)
+        self.counts += Counter({"already in the CRM": sum(one.state == "done" for one in results)})
 
     def claim(self, limit: int) -> list[tuple[int, str]]:
         """Take what may go now; one hand-off alone where the CRM was braked and is tried again."""
         now = self.clock.now()
-        database = self.house.database
+        database = self.ctx.database
         with database.write() as connection:
-            stop = brake_on(circuit_breakers.on(connection), self.crm)
-            if stop is not None:
-                if stop.until is None or stop.until > now:
+            breaker = find_breaker(circuit_breakers.list_active(connection), self.crm)
+            if breaker is not None:
+                if breaker.until is None or breaker.until > now:
                     return []
-                if not circuit_breakers.take_probe(connection, self.crm.name, now, now + PROBE_AFTER):
+                if not circuit_breakers.claim_probe(connection, self.crm.name, now, now + PROBE_AFTER):
                     return []
-                limit, self.probing = 1, True
-            held = crm_records.claim(database, connection, self.token, now + LEASE, now, limit)
-            self.observe("claim", [key for _, key in held])
-        self.observe("claimed", [key for _, key in held])
-        return held
+                limit, self.is_probe = 1, True
+            claimed = crm_records.claim(database, connection, self.token, now + LEASE, now, limit)
+            self.observe("claim", [key for _, key in claimed])
+        self.observe("claimed", [key for _, key in claimed])
+        return claimed
 
-    def tell(self, held: Sequence[tuple[int, str]]) -> bool:
-        """Tell the CRM of what is held, a breath at a time; return whether there may be more."""
-        size = self.crm.at_once
-        for start in range(0, len(held), size):
-            breath = held[start : start + size]
-            receipts = self._breathe(breath)
-            stop = next((one for one in receipts if isinstance(one, NotWritten) and one.stops), None)
+    def push_claimed(self, claimed: Sequence[tuple[int, str]]) -> bool:
+        """Tell the CRM of what is held, a chunk at a time; return whether there may be more."""
+        size = self.crm.batch_size
+        for start in range(0, len(claimed), size):
+            chunk = claimed[start : start + size]
+            receipts = self._push_chunk(chunk)
+            stop = next((one for one in receipts if isinstance(one, NotSent) and one.blocks_all), None)
             for receipt in receipts:
-                self.unclear = self.unclear + 1 if isinstance(receipt, Unclear) else 0
-                if isinstance(receipt, Unclear) and self.unclear >= UNCLEAR_IN_A_ROW:
-                    why = f"{self.unclear} calls in a row had no clear answer, the last: {receipt.why}"
-                    stop = stop or NotWritten(why, stops=True)
+                self.consecutive_unknown = self.consecutive_unknown + 1 if isinstance(receipt, Unknown) else 0
+                if isinstance(receipt, Unknown) and self.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
+                    reason = f"{self.consecutive_unknown} calls in a row had no clear answer, the last: {receipt.reason}"
+                    stop = stop or NotSent(reason, blocks_all=True)
             if stop is not None:
-                self._give_back(held[start + size :], stop)
-                self.brake(stop)
+                self._release(claimed[start + size :], stop)
+                self.open_breaker(stop)
                 return False
-            if receipts and self.probing and any(isinstance(one, Written | Refused) for one in receipts):
-                with self.house.database.write() as connection:
+            if receipts and self.is_probe and any(isinstance(one, Accepted | Rejected) for one in receipts):
+                with self.ctx.database.write() as connection:
                     now = self.clock.now()
                     circuit_breakers.release(
                         connection, "provider", self.crm.name, "a probe that went through", now
                     )
-                self.probing = False
+                self.is_probe = False
         return True
 
-    def _breathe(self, breath: Sequence[tuple[int, str]]) -> Sequence[Receipt]:
-        database, keys = self.house.database, [key for _, key in breath]
-        self.observe("last look", keys)
+    def _push_chunk(self, chunk: Sequence[tuple[int, str]]) -> Sequence[Receipt]:
+        database, keys = self.ctx.database, [key for _, key in chunk]
+        self.observe("last check", keys)
         with database.write() as connection:
             now = self.clock.now()
-            ids = [id_ for id_, _ in breath]
+            ids = [id_ for id_, _ in chunk]
             name = self.crm.name
-            going = crm_records.stamp(database, connection, ids, name, self.token, now + LEASE, now)
-            forgotten = [one for one in going if is_forgotten(one)]
-            told = [Told(one.id, "done", None, None, None, FORGOTTEN, None) for one in forgotten]
-            crm_records.settle(database, connection, told, self.token, now)
-            going = [one for one in going if not is_forgotten(one)]
-            if going:
-                quarantine.before_calls(self.house, connection, name)
-            policy = self.house.rulebooks.current(connection).policy if going else None
-        if not going or policy is None:
+            pending = crm_records.stamp_sending(database, connection, ids, name, self.token, now + LEASE, now)
+            erased = [one for one in pending if is_erased(one)]
+            results = [PushResult(one.id, "done", None, None, None, LEAD_ERASED, None) for one in erased]
+            crm_records.write_results(database, connection, results, self.token, now)
+            pending = [one for one in pending if not is_erased(one)]
+            if pending:
+                quarantine.record_external_calls(self.ctx, connection, name)
+            policy = self.ctx.definitions.current(connection).policy if pending else None
+        if not pending or policy is None:
             return []
-        records = [record_of(self.house, one, policy) for one in going]
+        records = [build_record(self.ctx, one, policy) for one in pending]
         self.observe("before the call", keys)
         receipts = self._call(records, now)
         self.observe("after the call", keys)
         with database.write() as connection:
             after = self.clock.now()
-            told = [self._told(one, receipt, after) for one, receipt in zip(going, receipts, strict=True)]
-            crm_records.settle(database, connection, told, self.token, after)
+            results = [
+                self._to_result(one, receipt, after) for one, receipt in zip(pending, receipts, strict=True)
+            ]
+            crm_records.write_results(database, connection, results, self.token, after)
             self.observe("write-back", keys)
         self.observe("written back", keys)
-        self.done.update(_WORD[type(receipt)] for receipt in receipts)
+        self.counts.update(_RESULT_LABELS[type(receipt)] for receipt in receipts)
         return receipts
 
-    def _call(self, records: Sequence[Record], looked: datetime) -> Sequence[Receipt]:
+    def _call(self, records: Sequence[HandoffRecord], checked_at: datetime) -> Sequence[Receipt]:
         now = self.clock.now()
-        if now - looked > STALE_AFTER:
-            return [NotWritten("the last look at it was too long ago", now) for _ in records]
+        if now - checked_at > STALE_AFTER:
+            return [NotSent("the last check at it was too long ago", now) for _ in records]
         try:
-            return self.crm.put(records, now)
+            return self.crm.upsert(records, now)
         except Exception as error:  # noqa: BLE001 - whatever it is, some of them may have gone
-            return [Unclear(f"{self.crm.name} broke off: {type(error).__name__}") for _ in records]
+            return [Unknown(f"{self.crm.name} broke off: {type(error).__name__}") for _ in records]
 
-    def _told(self, one: Going, receipt: Receipt, now: datetime) -> Told:
+    def _to_result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
         match receipt:
-            case Written(crm_id=crm_id, note=note):
-                return Told(one.id, "done", one.wanted, self.crm.name, crm_id, note or None, None)
-            case Refused(why=why):
-                return Told(one.id, "refused", None, None, None, why, None)
-            case NotWritten(why=why, retry_at=retry_at):
-                again = retry_at or now + backoff(one.attempts, f"handoff:{one.offer_id}")
-                return Told(one.id, "planned", None, None, None, why, again)
-            case Unclear(why=why):
-                return Told(one.id, "in_doubt", None, None, None, why, None)
+            case Accepted(crm_id=crm_id, note=note):
+                return PushResult(
+                    record.id, "done", record.target_state, self.crm.name, crm_id, note or None, None
+                )
+            case Rejected(reason=why):
+                return PushResult(record.id, "rejected", None, None, None, why, None)
+            case NotSent(reason=why, retry_at=retry_at):
+                again = retry_at or now + backoff(record.attempts, f"handoff:{record.offer_id}")
+                return PushResult(record.id, "planned", None, None, None, why, again)
+            case Unknown(reason=why):
+                return PushResult(record.id, "unknown", None, None, None, why, None)
             case _:
                 assert_never(receipt)
 
-    def _give_back(self, left: Sequence[tuple[int, str]], stop: NotWritten) -> None:
+    def _release(self, remaining: Sequence[tuple[int, str]], stop: NotSent) -> None:
         now = self.clock.now()
-        back = [Told(id_, "planned", None, None, None, stop.why, None) for id_, _ in left]
-        with self.house.database.write() as connection:
-            crm_records.settle(self.house.database, connection, back, self.token, now)
+        released = [PushResult(id_, "planned", None, None, None, stop.reason, None) for id_, _ in remaining]
+        with self.ctx.database.write() as connection:
+            crm_records.write_results(self.ctx.database, connection, released, self.token, now)
 
-    def brake(self, stop: NotWritten) -> None:
+    def open_breaker(self, stop: NotSent) -> None:
         """Keep every worker from calling this CRM for a while."""
         now = self.clock.now()
         until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
-        with self.house.database.write() as connection:
-            circuit_breakers.put(
-                self.house.database, connection, Brake("provider", self.crm.name, stop.why, now, until)
+        with self.ctx.database.write() as connection:
+            circuit_breakers.trip(
+                self.ctx.database, connection, Breaker("provider", self.crm.name, stop.reason, now, until)
             )
-        self.done["braked"] += 1
+        self.counts["breaker opened"] += 1
 
 
-_WORD: Final[dict[type, str]] = {
-    Written: "told",
-    Refused: "refused",
-    NotWritten: "put off",
-    Unclear: "in_doubt",
+_RESULT_LABELS: Final[dict[type, str]] = {
+    Accepted: "pushed",
+    Rejected: "rejected",
+    NotSent: "postponed",
+    Unknown: "unknown",
 }
 
 
-def brake_on(on: Sequence[Brake], crm: Crm) -> Brake | None:
+def find_breaker(open_breakers: Sequence[Breaker], crm: Crm) -> Breaker | None:
     """Return what keeps everybody from calling *crm*, None if nothing does."""
-    own = next((one for one in on if (one.kind, one.name) == ("provider", crm.name)), None)
-    return quarantine.stops(on, crm.name) or own
+    own = next((one for one in open_breakers if (one.kind, one.name) == ("provider", crm.name)), None)
+    return quarantine.find_quarantine(open_breakers, crm.name) or own
 
 
-def is_forgotten(one: Going) -> bool:
+def is_erased(record: OutgoingRecord) -> bool:
     """Tell whether nothing is known of the lead any more: a CRM would make somebody new of it."""
-    return not (one.facts or one.address or one.known_as)
+    return not (record.fields or record.address or record.external_id)
 
 
-def person_key(house: House, lead_id: int) -> str:
+def lead_key(ctx: AppContext, lead_id: int) -> str:
     """Return the key under which a CRM knows a lead of ours."""
-    return f"{house.origin or 'nurture'}-lead-{lead_id}"
+    return f"{ctx.installation_id or 'nurture'}-lead-{lead_id}"
 
 
-def handoff_key(house: House, offer_id: int) -> str:
+def handoff_key(ctx: AppContext, offer_id: int) -> str:
     """Return the key under which a CRM knows a hand-off of ours."""
-    return f"{house.origin or 'nurture'}-handoff-{offer_id}"
+    return f"{ctx.installation_id or 'nurture'}-handoff-{offer_id}"
 
 
-def record_of(house: House, one: Going, policy: Policy) -> Record:
+def build_record(ctx: AppContext, record: OutgoingRecord, policy: Policy) -> HandoffRecord:
     """Return what the CRM is told: at the offer that there is one, at acceptance whose it is."""
-    rep = policy.rep(one.rep)
-    facts = {name: str(value) for name, value in one.facts.items() if value is not None}
-    accepted = one.wanted == Stage.ACCEPTED
-    return Record(
-        key=person_key(house, one.lead_id),
-        handoff=handoff_key(house, one.offer_id),
-        stage=Stage(one.wanted),
-        at=one.wanted_at,
+    rep = policy.rep(record.rep)
+    fields = {name: str(value) for name, value in record.fields.items() if value is not None}
+    accepted = record.target_state == HandoffStatus.ACCEPTED
+    return HandoffRecord(
+        key=lead_key(ctx, record.lead_id),
+        handoff_key=handoff_key(ctx, record.offer_id),
+        handoff_status=HandoffStatus(record.target_state),
+        at=record.target_set_at,
         person=Person(
-            email=one.address or "",
-            known_as=one.known_as or "",
-            country=one.country or facts.get("country", ""),
+            email=record.address or "",
+            crm_id=record.external_id or "",
+            country=record.country or fields.get("country", ""),
             **{
-                name: facts.get(name, "") for name in ("first_name", "last_name", "company", "title", "phone")
+                name: fields.get(name, "")
+                for name in ("first_name", "last_name", "company", "title", "phone")
             },
         ),
         owner=rep.email if rep is not None and accepted else "",
-        offered_to=rep.name if rep is not None else one.rep,
-        why=one.because[:_WORDS],
+        offered_to=rep.name if rep is not None else record.rep,
+        reason=record.handoff_reason[:_MAX_REASON_LENGTH],
     )

@@ -22,21 +22,21 @@ offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 
 
-class Link(NamedTuple):
+class CrmLeadState(NamedTuple):
     """A lead as the CRM held it when it was last seen."""
 
     crm: str
     lead_id: int
     crm_id: str
-    status: str
+    crm_status: str
     owner: str
-    handoff: str
-    stage: str
+    handoff_key: str
+    handoff_status: str
     changed_at: datetime
     seen_at: datetime
 
 
-class Ours(NamedTuple):
+class HandoffState(NamedTuple):
     """What we say of a lead that the CRM was told of: its newest hand-off, who keeps it."""
 
     lead_id: int
@@ -45,15 +45,15 @@ class Ours(NamedTuple):
     state: str
     answered_at: datetime | None
     followed_up_at: datetime | None
-    written: str | None
+    crm_state: str | None
     record_state: str
     custodian: str
     custody_ref: str
 
 
-_LINK: Final[Mapping[str, TypeEngine[Any]]] = dict(
+_LINK_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(
-        Link._fields,
+        CrmLeadState._fields,
         (
             String(),
             BigInteger(),
@@ -70,38 +70,47 @@ _LINK: Final[Mapping[str, TypeEngine[Any]]] = dict(
 )
 
 
-def where(connection: Connection, crm: str) -> str:
+def load_cursor(connection: Connection, crm: str) -> str:
     """Return the cursor of *crm*, "" before its first page."""
     return connection.execute(select(cursor.c.cursor).where(cursor.c.crm == crm)).scalar() or ""
 
 
-def move(database: Database, connection: Connection, crm: str, to: str, now: datetime) -> None:
+def save_cursor(database: Database, connection: Connection, crm: str, to: str, now: datetime) -> None:
     """Note that the changes of *crm* are read up to *to*."""
     maker = sqlite.insert if database.is_sqlite else postgresql.insert
-    told = maker(cursor).values(crm=crm, cursor=to, read_at=now)
+    row = maker(cursor).values(crm=crm, cursor=to, read_at=now)
     connection.execute(
-        told.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now})
+        row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now})
     )
 
 
-def of(database: Database, connection: Connection, crm: str, lead_ids: Sequence[int]) -> dict[int, Link]:
+def load_links(
+    database: Database, connection: Connection, crm: str, lead_ids: Sequence[int]
+) -> dict[int, CrmLeadState]:
     """Return how each of these leads was last seen."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    wanted = select(*(link.c[name] for name in Link._fields)).join(chosen, chosen.c.id == link.c.lead_id)
-    return {row.lead_id: row for row in map(Link._make, connection.execute(wanted.where(link.c.crm == crm)))}
+    query = select(*(link.c[name] for name in CrmLeadState._fields)).join(
+        chosen, chosen.c.id == link.c.lead_id
+    )
+    return {
+        row.lead_id: row
+        for row in map(CrmLeadState._make, connection.execute(query.where(link.c.crm == crm)))
+    }
 
 
-def keep(database: Database, connection: Connection, links: Sequence[Link]) -> None:
+def save_links(database: Database, connection: Connection, links: Sequence[CrmLeadState]) -> None:
     """Write how leads were seen, over how they were seen before."""
     if not links:
         return
     chosen = database.ids("chosen", sorted({one.lead_id for one in links}))
     old = link.delete().where(link.c.crm == links[0].crm, link.c.lead_id.in_(select(chosen.c.id)))
     connection.execute(old)
-    database.insert(connection, link.name, _LINK, links)
+    database.insert(connection, link.name, _LINK_COLUMNS, links)
 
 
-def ours(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Ours]:
+def load_handoffs(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> dict[int, HandoffState]:
     """Return what we say of each of these leads that was handed off."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     newest = (
@@ -110,10 +119,10 @@ def ours(database: Database, connection: Connection, lead_ids: Sequence[int]) ->
         .group_by(record.c.lead_id)
         .subquery()
     )
-    return {row.lead_id: row for row in _ours(connection, newest.c.id)}
+    return {row.lead_id: row for row in _load_handoff_states(connection, newest.c.id)}
 
 
-def told(connection: Connection, crm: str, after: int, limit: int) -> list[Ours]:
+def load_pushed_handoffs(connection: Connection, crm: str, after: int, limit: int) -> list[HandoffState]:
     """Return the newest hand-offs of leads of which *crm* was told, by lead, from lead *after* on."""
     newest = (
         select(func.max(record.c.id).label("id"))
@@ -123,11 +132,11 @@ def told(connection: Connection, crm: str, after: int, limit: int) -> list[Ours]
         .limit(limit)
         .subquery()
     )
-    return sorted(_ours(connection, newest.c.id))
+    return sorted(_load_handoff_states(connection, newest.c.id))
 
 
-def _ours(connection: Connection, newest: Any) -> list[Ours]:
-    wanted = (
+def _load_handoff_states(connection: Connection, newest: Any) -> list[HandoffState]:
+    query = (
         select(
             record.c.lead_id,
             record.c.offer_id,
@@ -135,7 +144,7 @@ def _ours(connection: Connection, newest: Any) -> list[Ours]:
             offer.c.state,
             offer.c.answered_at,
             offer.c.followed_up_at,
-            record.c.written,
+            record.c.pushed_state,
             record.c.state,
             custody.c.kind,
             custody.c.ref,
@@ -144,4 +153,4 @@ def _ours(connection: Connection, newest: Any) -> list[Ours]:
         .join(custody, custody.c.lead_id == record.c.lead_id)
         .where(record.c.id == newest)
     )
-    return [Ours._make(row) for row in connection.execute(wanted)]
+    return [HandoffState._make(row) for row in connection.execute(query)]

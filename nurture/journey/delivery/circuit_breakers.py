@@ -9,131 +9,139 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from nurture.domain.delivery import sending_limits
-from nurture.domain.delivery.sending_limits import Limits, SendingRules
-from nurture.errors import NotFound, Refused
+from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.delivery import volume_queries as sent_mail
 from nurture.journey.delivery.send_checks import sender_domain
-from nurture.journey.delivery.volume_queries import Received, Used
+from nurture.journey.delivery.volume_queries import DeliveryStats, SentCount
 from nurture.outbox import circuit_breakers
-from nurture.outbox.circuit_breakers import Brake
+from nurture.outbox.circuit_breakers import Breaker
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
-class DomainStanding:
-    """What a sender domain has sent of what it may, and how that was received; *brake* None: it sends.
+class DomainStatus:
+    """What a sender domain has sent of what it may, and how that was received; *pause* None: it sends.
 
-    *allowed_today* and *tomorrow* are None where there is no limit. *warm_up_day* counts from 1; 0 or less is
-    before the ramp begins, None where there is no ramp.
+    *allowed_today* and *allowed_tomorrow* are None where there is no limit. *warm_up_day* counts from
+    1; 0 or less is before the ramp begins, None where there is no ramp.
     """
 
     domain: str
     tracks: tuple[str, ...]
-    limits: Limits
-    used: Used
-    received: Received
+    limits: SendingLimits
+    sent: SentCount
+    stats: DeliveryStats
     allowed_today: int | None
-    tomorrow: int | None
+    allowed_tomorrow: int | None
     warm_up_day: int | None
-    brake: Brake | None
+    pause: Breaker | None
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeliverabilityStatus:
     """Who carries mail away, every brake that is on, and how each sender domain stands."""
 
     provider: str
-    brakes: tuple[Brake, ...]
-    domains: tuple[DomainStanding, ...]
+    breakers: tuple[Breaker, ...]
+    domains: tuple[DomainStatus, ...]
 
     @property
-    def provider_brake(self) -> Brake | None:
+    def provider_breaker(self) -> Breaker | None:
         """Return what keeps back all mail, None if nothing does."""
-        held = (one for one in self.brakes if (one.kind, one.name) == ("provider", self.provider))
-        return next(held, None)
+        matching = (one for one in self.breakers if (one.kind, one.name) == ("provider", self.provider))
+        return next(matching, None)
 
 
-def standing(house: House, now: datetime) -> Standing:
+def load_deliverability_status(ctx: AppContext, now: datetime) -> DeliverabilityStatus:
     """Return what may be sent at *now*, by whom, and what is kept back."""
-    with house.database.read() as connection:
-        on = circuit_breakers.on(connection)
-        return Standing(house.provider.name, tuple(on), tuple(_domains(house, connection, on, now)))
+    with ctx.database.read() as connection:
+        breakers = circuit_breakers.list_active(connection)
+        return DeliverabilityStatus(
+            ctx.provider.name, tuple(breakers), tuple(_domain_statuses(ctx, connection, breakers, now))
+        )
 
 
-def _domains(
-    house: House, connection: Connection, on: Sequence[Brake], now: datetime
-) -> list[DomainStanding]:
+def _domain_statuses(
+    ctx: AppContext, connection: Connection, breakers: Sequence[Breaker], now: datetime
+) -> list[DomainStatus]:
     try:
-        book = house.rulebooks.current(connection)
+        definitions = ctx.definitions.current(connection)
     except NotFound:  # nothing is published yet, so no domain sends
         return []
     tracks: dict[str, list[str]] = {}
-    for name, program in sorted(book.programs.items()):
+    for name, program in sorted(definitions.programs.items()):
         tracks.setdefault(sender_domain(program), []).append(name)
-    used = sent_mail.spent(connection, list(tracks), now)
-    received = sent_mail.received(connection, {name: book.sending.of(name).of_last for name in tracks})
-    held = {one.name: one for one in on if one.kind == "domain"}
+    sent = sent_mail.count_sent(connection, list(tracks), now)
+    stats = sent_mail.load_delivery_stats(
+        connection, {name: definitions.sending.for_domain(name).sample_size for name in tracks}
+    )
+    paused = {one.name: one for one in breakers if one.kind == "domain"}
     return [
-        _domain(
+        _domain_status(
             name,
             tuple(tracks[name]),
-            book.sending,
-            used[name],
-            received.get(name, Received()),
-            held.get(name),
+            definitions.sending,
+            sent[name],
+            stats.get(name, DeliveryStats()),
+            paused.get(name),
             now,
         )
         for name in sorted(tracks)
     ]
 
 
-def _domain(
+def _domain_status(
     name: str,
     tracks: tuple[str, ...],
     rules: SendingRules,
-    used: Used,
-    received: Received,
-    brake: Brake | None,
+    sent: SentCount,
+    stats: DeliveryStats,
+    pause: Breaker | None,
     now: datetime,
-) -> DomainStanding:
-    limits = rules.of(name)
+) -> DomainStatus:
+    limits = rules.for_domain(name)
     today = now.astimezone(UTC).date()
-    ramp = limits.warm_up
-    return DomainStanding(
+    warm_up = limits.warm_up
+    return DomainStatus(
         name,
         tracks,
         limits,
-        used,
-        received,
-        limits.on_day(today),
-        limits.on_day(today + timedelta(days=1)),
-        None if ramp is None else (today - ramp.starts).days + 1,
-        brake,
+        sent,
+        stats,
+        limits.max_on_day(today),
+        limits.max_on_day(today + timedelta(days=1)),
+        None if warm_up is None else (today - warm_up.start_date).days + 1,
+        pause,
     )
 
 
-def resume(house: House, name: str, by: str, now: datetime) -> list[Brake]:
-    """Take off the brake on the provider or the sender domain *name*; return what was taken off.
+def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
+    """Release the breaker of the provider or the sender domain *name*; return what was released.
 
-    *by* says who did it, and is kept with the brake. Raises Refused where nothing of that name is kept back.
+    *by* says who did it, and is stored with it. Raises InvalidState if nothing of that name is paused.
     """
-    wanted = {name, sending_limits.normalise_domain(name)}
+    names = {name, sending_limits.normalize_domain(name)}
     if name == quarantine.NAME:
-        with house.database.read() as connection:
-            why = next((one.reason for one in circuit_breakers.on(connection) if one.name == name), "")
-        raise Refused(f"The quarantine of a database is not resumed like a provider. {quarantine.ends(why)}")
-    with house.database.write() as connection:
-        on = circuit_breakers.on(connection)
-        taken = [
-            one
-            for one in on
-            if one.name in wanted and circuit_breakers.release(connection, one.kind, one.name, by, now)
-        ]
-    if not taken:
-        paused = ", ".join(one.name for one in on)
-        known = f"Paused now: {paused}." if paused else "Nothing is paused now."
-        raise Refused(
-            f"{name} is not paused. {known} `nurture reports deliverability` shows how things stand."
+        with ctx.database.read() as connection:
+            reason = next(
+                (one.reason for one in circuit_breakers.list_active(connection) if one.name == name), ""
+            )
+        raise InvalidState(
+            f"The quarantine of a database is not resumed like a provider. {quarantine.remedy_for(reason)}"
         )
-    return taken
+    with ctx.database.write() as connection:
+        open_breakers = circuit_breakers.list_active(connection)
+        released = [
+            one
+            for one in open_breakers
+            if one.name in names and circuit_breakers.release(connection, one.kind, one.name, by, now)
+        ]
+    if not released:
+        paused = ", ".join(one.name for one in open_breakers)
+        hint = f"Paused now: {paused}." if paused else "Nothing is paused now."
+        raise InvalidState(
+            f"{name} is not paused. {hint} `nurture reports deliverability` shows how things stand."
+        )
+    return released

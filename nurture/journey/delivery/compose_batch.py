@@ -12,124 +12,137 @@ from sqlalchemy import Connection
 from nurture.journey.consent import open_tracking_queries
 from nurture.journey.handoff import reply_forwarding, sla_emails
 from nurture.journey.handoff.brief_emails import Briefs
-from nurture.journey.handoff.sla_emails import Nudges
+from nurture.journey.handoff.sla_emails import SlaEmails
 from nurture.journey.routing import ask_lead
-from nurture.journey.tracks.touch_email import Letter, Sheet, sheet, touch
+from nurture.journey.tracks.touch_email import ComposedTouch, TouchTemplate, compose_touch, load_template
 from nurture.mail.rendering.render import ComposedEmail
-from nurture.outbox.messages import NOTICE, TO_LEADS, Waiting
+from nurture.outbox.messages import NOTICE, TO_LEADS, DueMessage
 from nurture.runtime import link_destination_queries, public_links
-from nurture.runtime.context import House
-from nurture.runtime.link_destination_queries import Own, Shared
+from nurture.runtime.context import AppContext
+from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
 from nurture.runtime.public_links import Link
-from nurture.runtime.redact import unnamed
+from nurture.runtime.redact import redact
 
-SheetKey = tuple[str, int, str]
+TemplateKey = tuple[str, int, str]
 """Track, its version, and the name of an email in it."""
 
 
 @dataclass
-class Written:
+class ComposedBatch:
     """The composed emails by message id, the links in them, and why others could not be written.
 
-    *shared* and *own* are where their numbered links lead: in every mail of a version, and in one mail.
+    *shared_links* and *lead_links* are where their numbered links lead: in every mail of a version,
+    and in one mail.
     """
 
     emails: dict[int, ComposedEmail] = field(default_factory=dict)
     links: list[Link] = field(default_factory=list)
-    faults: dict[int, str] = field(default_factory=dict)
-    shared: set[Shared] = field(default_factory=set)
-    own: list[Own] = field(default_factory=list)
+    problems: dict[int, str] = field(default_factory=dict)
+    shared_links: set[SharedDestination] = field(default_factory=set)
+    lead_links: list[PersonalDestinations] = field(default_factory=list)
 
-    def leave(self, ids: AbstractSet[int]) -> None:
+    def keep_only(self, ids: AbstractSet[int]) -> None:
         """Drop all but the messages of *ids*."""
-        if ids >= self.emails.keys() | self.faults.keys():
+        if ids >= self.emails.keys() | self.problems.keys():
             return
         self.emails = {id_: email for id_, email in self.emails.items() if id_ in ids}
-        self.links = [link for link in self.links if link.wanted.message_id in ids]
-        self.faults = {id_: why for id_, why in self.faults.items() if id_ in ids}
-        self.own = [own for own in self.own if own.message_id in ids]
+        self.links = [link for link in self.links if link.spec.message_id in ids]
+        self.problems = {id_: why for id_, why in self.problems.items() if id_ in ids}
+        self.lead_links = [own for own in self.lead_links if own.message_id in ids]
 
 
 @dataclass(frozen=True)
-class Batch:
+class CompositionBatch:
     """Messages to compose, with what was read of them as they were claimed. Composing takes longer."""
 
-    house: House
-    messages: Sequence[Waiting]
-    agreed: Collection[int]
-    answers: Collection[int]
-    forwards: reply_forwarding.Forwards
+    ctx: AppContext
+    messages: Sequence[DueMessage]
+    open_tracked_leads: Collection[int]
+    reply_ids: Collection[int]
+    forwarded_replies: reply_forwarding.ForwardedReplies
     briefs: Briefs
-    nudges: Nudges | None
+    sla_batch: SlaEmails | None
 
     @classmethod
-    def of(cls, house: House, connection: Connection, messages: Sequence[Waiting], now: datetime) -> Batch:
+    def load(
+        cls, ctx: AppContext, connection: Connection, messages: Sequence[DueMessage], now: datetime
+    ) -> CompositionBatch:
         """Read what *messages* have in common, in a constant number of statements."""
-        passed_on = [
+        forwarded = [
             one for one in messages if one.kind == "brief" and one.email == reply_forwarding.TEMPLATE
         ]
-        answers = {one.id for one in passed_on}
-        mine = (*TO_LEADS, sla_emails.KIND)
-        others = [one for one in messages if one.kind not in mine and one.id not in answers]
-        nudging = [one for one in messages if one.kind == sla_emails.KIND]
+        reply_ids = {one.id for one in forwarded}
+        own_kinds = (*TO_LEADS, sla_emails.KIND)
+        offer_messages = [one for one in messages if one.kind not in own_kinds and one.id not in reply_ids]
+        sla_messages = [one for one in messages if one.kind == sla_emails.KIND]
         return cls(
-            house,
+            ctx,
             messages,
-            _agreed(house, connection, messages),
-            answers,
-            reply_forwarding.Forwards.of(house, connection, passed_on),
-            Briefs.of(house, connection, others, now),
-            Nudges.of(house, connection, nudging),
+            _load_open_tracked_leads(ctx, connection, messages),
+            reply_ids,
+            reply_forwarding.ForwardedReplies.load(ctx, connection, forwarded),
+            Briefs.load(ctx, connection, offer_messages, now),
+            SlaEmails.load(ctx, connection, sla_messages),
         )
 
-    def compose(self, connection: Connection) -> Written:
+    def compose(self, connection: Connection) -> ComposedBatch:
         """Compose each message; one that cannot be composed never stops the others."""
-        forwards = replace(self.forwards, connection=connection)
+        forwarded_replies = replace(self.forwarded_replies, connection=connection)
         briefs = replace(self.briefs, connection=connection)
-        nudging = replace(self.nudges, connection=connection) if self.nudges is not None else None
-        written = Written()
-        sheets: dict[SheetKey, Sheet] = {}
+        sla_batch = replace(self.sla_batch, connection=connection) if self.sla_batch is not None else None
+        composed = ComposedBatch()
+        templates: dict[TemplateKey, TouchTemplate] = {}
         for one in self.messages:
             try:
                 if one.kind == "touch":
-                    on = _sheet(self.house, connection, sheets, one)
-                    letter = touch(self.house, on, one, opens=one.lead_id in self.agreed)
-                elif one.kind == ask_lead.ASK:
-                    letter = ask_lead.letter(self.house, connection, one)
-                elif one.id in self.answers:
-                    letter = Letter(forwards.write(one), [])
-                elif one.kind == sla_emails.KIND and nudging is not None:
-                    letter = Letter(*nudging.write(one))
+                    template = _load_template(self.ctx, connection, templates, one)
+                    composed_touch = compose_touch(
+                        self.ctx, template, one, track_opens=one.lead_id in self.open_tracked_leads
+                    )
+                elif one.kind == ask_lead.QUESTION_KIND:
+                    composed_touch = ask_lead.compose_question(self.ctx, connection, one)
+                elif one.id in self.reply_ids:
+                    composed_touch = ComposedTouch(forwarded_replies.compose(one), [])
+                elif one.kind == sla_emails.KIND and sla_batch is not None:
+                    composed_touch = ComposedTouch(*sla_batch.compose(one))
                 else:
-                    letter = Letter(*(briefs.notice(one) if one.kind == NOTICE else briefs.write(one)))
+                    composed_touch = ComposedTouch(
+                        *(briefs.compose_notice(one) if one.kind == NOTICE else briefs.compose(one))
+                    )
             except Exception as error:  # noqa: BLE001 - said on the message
-                written.faults[one.id] = unnamed(error, one.facts, one.address)
+                composed.problems[one.id] = redact(error, one.fields, one.address)
                 continue
-            written.emails[one.id] = letter.email
-            written.links.extend(letter.links)
-            if letter.own is not None:
-                written.own.append(letter.own)
-        written.shared.update(number for found in sheets.values() for number in found.shared)
-        return written
+            composed.emails[one.id] = composed_touch.email
+            composed.links.extend(composed_touch.links)
+            if composed_touch.own_destinations is not None:
+                composed.lead_links.append(composed_touch.own_destinations)
+        composed.shared_links.update(number for found in templates.values() for number in found.destinations)
+        return composed
 
 
-def _sheet(house: House, connection: Connection, sheets: dict[SheetKey, Sheet], one: Waiting) -> Sheet:
+def _load_template(
+    ctx: AppContext, connection: Connection, templates: dict[TemplateKey, TouchTemplate], message: DueMessage
+) -> TouchTemplate:
     """Return the sheet of a touch, read once for a batch."""
-    key = one.track or "", one.track_version or 0, one.email
-    if key not in sheets:
-        sheets[key] = sheet(house, connection, *key)
-    return sheets[key]
+    key = message.track or "", message.track_version or 0, message.email
+    if key not in templates:
+        templates[key] = load_template(ctx, connection, *key)
+    return templates[key]
 
 
-def _agreed(house: House, connection: Connection, batch: Sequence[Waiting]) -> set[int]:
+def _load_open_tracked_leads(
+    ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]
+) -> set[int]:
     """Return the leads of *batch* who agreed to opens being heard of."""
-    touched = [one.lead_id for one in batch if one.kind == "touch"]
-    if house.tracking is None or not touched:
+    touched_leads = [one.lead_id for one in batch if one.kind == "touch"]
+    if ctx.tracking is None or not touched_leads:
         return set()
-    return open_tracking_queries.granted(house.database, connection, touched)
+    return open_tracking_queries.filter_consenting(ctx.database, connection, touched_leads)
 
 
-def keep(house: House, connection: Connection, written: Written, now: datetime) -> None:
+def save_links(ctx: AppContext, connection: Connection, composed: ComposedBatch, now: datetime) -> None:
     """Store what the links in the emails do, so that they work once mailed."""
-    public_links.keep(house.database, connection, written.links, now)
-    link_destination_queries.keep(house.database, connection, written.shared, written.own)
+    public_links.store_links(ctx.database, connection, composed.links, now)
+    link_destination_queries.write_destinations(
+        ctx.database, connection, composed.shared_links, composed.lead_links
+    )

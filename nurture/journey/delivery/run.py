@@ -12,28 +12,28 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.clock import Clock
-from nurture.db.machine import OlderThanSeen
+from nurture.db.machine import DatabaseOutdated
 from nurture.errors import NotFound
-from nurture.journey.delivery.claim import Observe, claim_batch
-from nurture.journey.delivery.send import UNKNOWN_IN_A_ROW, send_claimed
+from nurture.journey.delivery.claim import CheckpointObserver, claim_batch
+from nurture.journey.delivery.send import MAX_CONSECUTIVE_UNKNOWN, send_claimed
 from nurture.outbox import messages as outbox_messages
 from nurture.outbox.heartbeat import LEASE
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from nurture.runtime.gc_pause import undisturbed
+from nurture.runtime.context import AppContext
+from nurture.runtime.gc_pause import gc_paused
 
-BATCH: Final = 1_000
+MAX_BATCH_SIZE: Final = 1_000
 """How many messages a worker holds at most: what it holds waits for it."""
 
-WAITS_AT_MOST: Final = timedelta(seconds=10)
+MAX_RATE_LIMIT_WAIT: Final = timedelta(seconds=10)
 """A worker waits so long for a rate limit; longer ones it leaves to a later run."""
 
-UNKNOWN_WITHIN: Final = timedelta(minutes=15)
+UNKNOWN_LOOKBACK: Final = timedelta(minutes=15)
 """How far back earlier runs count for that."""
 
 
 @dataclass
-class Delivered:
+class DeliverySummary:
     """What one run did: how many messages it looked at, and what became of them.
 
     *quarantine* says why nothing may be sent, "" if it may.
@@ -43,104 +43,104 @@ class Delivered:
     states: Counter[str] = field(default_factory=Counter)
     quarantine: str = ""
 
-    def __add__(self, other: Delivered) -> Delivered:
+    def __add__(self, other: DeliverySummary) -> DeliverySummary:
         """Add two runs up."""
-        why = self.quarantine or other.quarantine
-        return Delivered(self.messages + other.messages, self.states + other.states, why)
+        reason = self.quarantine or other.quarantine
+        return DeliverySummary(self.messages + other.messages, self.states + other.states, reason)
 
 
 def deliver(
-    house: House,
+    ctx: AppContext,
     clock: Clock,
     after_batch: Callable[[], None] = lambda: None,
-    observe: Observe = lambda _point, _refs: None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> Delivered:
+    observe: CheckpointObserver = lambda _point, _refs: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> DeliverySummary:
     """Send everything that is due and may go, batch after batch; *after_batch* is told of each.
 
     Mail goes first, then notices: a place that cannot be reached holds no mail, and no other place.
-    *stopping* is asked between batches whether to end.
+    *should_stop* is asked between batches whether to end.
     """
-    why = quarantine.look(house, clock.now())
-    if why is not None and not quarantine.is_local(house.provider.name):
-        return Delivered(quarantine=why)
+    reason = quarantine.find_reason(ctx, clock.now())
+    if reason is not None and not quarantine.is_local(ctx.provider.name):
+        return DeliverySummary(quarantine=reason)
     try:
-        return _deliver_all(house, clock, after_batch, observe, stopping)
-    except OlderThanSeen as error:
-        quarantine.put(house, f"the database is in quarantine: {error}", clock.now())
-        return Delivered(quarantine=str(error))
+        return _deliver_all(ctx, clock, after_batch, observe, should_stop)
+    except DatabaseOutdated as error:
+        quarantine.start(ctx, f"the database is in quarantine: {error}", clock.now())
+        return DeliverySummary(quarantine=str(error))
 
 
 def _deliver_all(
-    house: House,
+    ctx: AppContext,
     clock: Clock,
     after_batch: Callable[[], None],
-    observe: Observe,
-    stopping: Callable[[], bool],
-) -> Delivered:
-    with undisturbed():
-        total = _deliver(house, clock, after_batch, observe, stopping)
-        with house.database.read() as connection:
-            targets = outbox_messages.targets_due(connection, clock.now())
+    observe: CheckpointObserver,
+    should_stop: Callable[[], bool],
+) -> DeliverySummary:
+    with gc_paused():
+        total = _drain_outbox(ctx, clock, after_batch, observe, should_stop)
+        with ctx.database.read() as connection:
+            targets = outbox_messages.list_due_targets(connection, clock.now())
         for target in targets:
-            if not stopping():
-                there = replace(house, provider=house.teller(target))
-                total += _deliver(there, clock, after_batch, observe, stopping, target)
+            if not should_stop():
+                notifier_ctx = replace(ctx, provider=ctx.notifier(target))
+                total += _drain_outbox(notifier_ctx, clock, after_batch, observe, should_stop, target)
         return total
 
 
-def _deliver(
-    house: House,
+def _drain_outbox(
+    ctx: AppContext,
     clock: Clock,
     after_batch: Callable[[], None],
-    observe: Observe,
-    stopping: Callable[[], bool],
+    observe: CheckpointObserver,
+    should_stop: Callable[[], bool],
     target: str | None = None,
-) -> Delivered:
-    limit = min(house.batch, BATCH)
-    looked = clock.now()
-    total = Delivered(0, _take_over(house, looked))
-    unknown = _unknown_lately(house, looked)
+) -> DeliverySummary:
+    limit = min(ctx.batch_size, MAX_BATCH_SIZE)
+    leases_checked_at = clock.now()
+    total = DeliverySummary(0, _recover_expired_leases(ctx, leases_checked_at))
+    consecutive_unknown = _count_recent_unknown(ctx, leases_checked_at)
     while True:
-        if clock.now() - looked > LEASE / 2:
-            looked = clock.now()
-            total += Delivered(0, _take_over(house, looked))
-        held = claim_batch(house, clock.now(), limit, observe, target, clock)
-        sent = send_claimed(house, held, clock, observe, unknown)
-        unknown = sent.unknown
-        total += Delivered(held.messages, held.states + sent.states)
+        if clock.now() - leases_checked_at > LEASE / 2:
+            leases_checked_at = clock.now()
+            total += DeliverySummary(0, _recover_expired_leases(ctx, leases_checked_at))
+        batch = claim_batch(ctx, clock.now(), limit, observe, target, clock)
+        result = send_claimed(ctx, batch, clock, observe, consecutive_unknown)
+        consecutive_unknown = result.consecutive_unknown
+        total += DeliverySummary(batch.due_count, batch.states + result.states)
         after_batch()
         gc.collect(1)
-        if stopping():
+        if should_stop():
             return total
-        stopped = sent.stopped or held.stopped
-        if stopped is not None:
-            if not clock.wait(stopped, WAITS_AT_MOST):
+        stopped_until = result.stopped_until or batch.stopped_until
+        if stopped_until is not None:
+            if not clock.wait(stopped_until, MAX_RATE_LIMIT_WAIT):
                 return total
-        elif held.messages < limit and not held.braked:
+        elif batch.due_count < limit and not batch.is_probe:
             return total
 
 
-def _unknown_lately(house: House, now: datetime) -> int:
+def _count_recent_unknown(ctx: AppContext, now: datetime) -> int:
     """Return with how many unknown outcomes this run begins: little mail hides no broken line."""
-    with house.database.read() as connection:
-        doubts = outbox_messages.recent_doubts(connection, house.provider.name, now - UNKNOWN_WITHIN)
-    return min(doubts, UNKNOWN_IN_A_ROW - 1)
+    with ctx.database.read() as connection:
+        count = outbox_messages.count_recent_unknown(connection, ctx.provider.name, now - UNKNOWN_LOOKBACK)
+    return min(count, MAX_CONSECUTIVE_UNKNOWN - 1)
 
 
-def _take_over(house: House, now: datetime) -> Counter[str]:
+def _recover_expired_leases(ctx: AppContext, now: datetime) -> Counter[str]:
     """Free what dead workers held, and send again what the rules say may go twice."""
-    with house.database.write() as connection:
-        back, doubt = outbox_messages.release_expired(house.database, connection, now)
-        again = 0
-        resend_after = _resend_after(house, connection)
+    with ctx.database.write() as connection:
+        released, unknown = outbox_messages.release_expired(ctx.database, connection, now)
+        resent = 0
+        resend_after = _resend_after(ctx, connection)
         if resend_after is not None:
-            again = outbox_messages.resend_doubted(house.database, connection, now - resend_after, now)
-    return Counter({"taken back": back, "in_doubt": doubt, "sent again": again})
+            resent = outbox_messages.requeue_unknown(ctx.database, connection, now - resend_after, now)
+    return Counter({"released": released, "unknown": unknown, "resent": resent})
 
 
-def _resend_after(house: House, connection: Connection) -> timedelta | None:
+def _resend_after(ctx: AppContext, connection: Connection) -> timedelta | None:
     try:
-        return house.rulebooks.current(connection).sending.resend_after
+        return ctx.definitions.current(connection).sending.resend_after
     except NotFound:  # nothing is published yet, so nothing was ever sent
         return None

@@ -1,4 +1,4 @@
-"""Send what is claimed: stamp, call, write back; two breaths in flight, none sent twice knowingly."""
+"""Send what is claimed: stamp, call, write back; two chunks in flight, none sent twice knowingly."""
 
 from __future__ import annotations
 
@@ -13,83 +13,94 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from nurture.clock import Clock
-from nurture.db.errors import passes
+from nurture.db.errors import is_transaction_conflict
 from nurture.domain.delivery.backoff import backoff
-from nurture.errors import DatabaseUnusable
+from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
-from nurture.journey.delivery.claim import PROBE_AFTER, Held, Observe, settle_and_wake
+from nurture.journey.delivery.claim import (
+    PROBE_AFTER,
+    CheckpointObserver,
+    ClaimedBatch,
+    apply_outcomes_and_wake,
+)
 from nurture.journey.leads import changeset
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
 from nurture.outbox import circuit_breakers, messages
-from nurture.outbox.circuit_breakers import Brake
+from nurture.outbox.circuit_breakers import Breaker
 from nurture.outbox.heartbeat import LEASE, heartbeat
-from nurture.outbox.messages import Outcome, Waiting
+from nurture.outbox.messages import DeliveryResult, DueMessage
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 IN_FLIGHT: Final = 2
-"""How many breaths are at the provider at one time; they share what it takes at once, so none waits there."""
+"""How many chunks are at the provider at one time; they share what it takes at once, so none waits there."""
 
-UNKNOWN_IN_A_ROW: Final = 5
+MAX_CONSECUTIVE_UNKNOWN: Final = 5
 """So many unknown outcomes, one after the other, put the brake on."""
 
-WRITES_AT_MOST: Final = 3
+MAX_WRITE_ATTEMPTS: Final = 3
 """How often a write that ran into a passing trouble, as a deadlock, is tried."""
 
 STALE_AFTER: Final = timedelta(seconds=5)
-"""A call that comes so long after its last look is not made: the machine slept, or something else hung."""
+"""A call that comes so long after its last check is not made: the machine slept, or something else hung."""
 
 
 @dataclass
-class Sent:
-    """What became of claimed messages; *stopped* is until when the provider takes nothing more."""
+class SendResult:
+    """What became of claimed messages; *stopped_until* is until when the provider takes nothing more."""
 
     states: Counter[str] = field(default_factory=Counter)
-    stopped: datetime | None = None
-    unknown: int = 0
+    stopped_until: datetime | None = None
+    consecutive_unknown: int = 0
 
 
 def send_claimed(
-    house: House,
-    held: Held,
+    ctx: AppContext,
+    batch: ClaimedBatch,
     clock: Clock,
-    observe: Observe = lambda _point, _refs: None,
-    unknown: int = 0,
-) -> Sent:
-    """Send what is still ours and still allowed, a breath at a time; give back what the provider stops.
+    observe: CheckpointObserver = lambda _point, _refs: None,
+    consecutive_unknown: int = 0,
+) -> SendResult:
+    """Send what is still ours and still allowed, a chunk at a time; give back what the provider stops.
 
-    While one breath is at the provider, the one before is written back and the next one is stamped. *unknown*
-    is how many outcomes in a row were unknown before.
+    While one chunk is at the provider, the one before is written back and the next one is stamped.
+    *consecutive_unknown* is how many outcomes in a row were unknown before.
     """
-    sent = Sent(unknown=unknown)
-    if not held.waiting:
-        return sent
-    left = deque(_breaths(held.waiting, max(1, house.provider.at_once // IN_FLIGHT)))
-    flying: deque[_Flight] = deque()
+    result = SendResult(consecutive_unknown=consecutive_unknown)
+    if not batch.claimed:
+        return result
+    pending_chunks = deque(_chunks(batch.claimed, max(1, ctx.provider.max_concurrency // IN_FLIGHT)))
+    in_flight: deque[_InFlightChunk] = deque()
     stop: NotSent | None = None
-    with heartbeat(house.database, held.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as lines:
-        while flying or (left and stop is None):
-            landed = flying.popleft() if len(flying) == IN_FLIGHT or not left or stop else None
-            if landed is not None:
-                receipts = landed.receipts.result()
-                observe("after the call", landed.refs)
-                stop = stop or _stopping(receipts, sent)
-            breath = left.popleft() if left and stop is None else ()
-            sending = _turn(house, held, landed, breath, sent, clock, observe)
+    with heartbeat(ctx.database, batch.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as executor:
+        while in_flight or (pending_chunks and stop is None):
+            completed = (
+                in_flight.popleft() if len(in_flight) == IN_FLIGHT or not pending_chunks or stop else None
+            )
+            if completed is not None:
+                receipts = completed.receipts.result()
+                observe("after the call", completed.refs)
+                stop = stop or _find_stop(receipts, result)
+            chunk = pending_chunks.popleft() if pending_chunks and stop is None else ()
+            sending = _write_back_and_stamp(ctx, batch, completed, chunk, result, clock, observe)
             if sending:
-                emails = [held.emails[one.id] for one in sending]
-                looked = clock.now()
-                flying.append(_Flight(sending, lines.submit(_call, house, emails, looked, clock)))
+                emails = [batch.emails[one.id] for one in sending]
+                checked_at = clock.now()
+                in_flight.append(
+                    _InFlightChunk(sending, executor.submit(_call_provider, ctx, emails, checked_at, clock))
+                )
     if stop is not None:
-        _put_brake(house, held, [one for breath in left for one in breath], stop, sent, clock.now())
-    return sent
+        _open_breaker(
+            ctx, batch, [one for chunk in pending_chunks for one in chunk], stop, result, clock.now()
+        )
+    return result
 
 
-class _Flight(NamedTuple):
-    """A breath at the provider."""
+class _InFlightChunk(NamedTuple):
+    """A chunk at the provider."""
 
-    sending: Sequence[Waiting]
+    sending: Sequence[DueMessage]
     receipts: Future[Sequence[Receipt]]
 
     @property
@@ -97,146 +108,155 @@ class _Flight(NamedTuple):
         return [one.send_key for one in self.sending]
 
 
-def _breaths(waiting: Sequence[Waiting], size: int) -> Iterator[Sequence[Waiting]]:
-    for start in range(0, len(waiting), size):
-        yield waiting[start : start + size]
+def _chunks(claimed: Sequence[DueMessage], size: int) -> Iterator[Sequence[DueMessage]]:
+    for start in range(0, len(claimed), size):
+        yield claimed[start : start + size]
 
 
-def _call(house: House, emails: Sequence[ComposedEmail], looked: datetime, clock: Clock) -> Sequence[Receipt]:
+def _call_provider(
+    ctx: AppContext, emails: Sequence[ComposedEmail], checked_at: datetime, clock: Clock
+) -> Sequence[Receipt]:
     now = clock.now()
-    if now - looked > STALE_AFTER:
-        return [NotSent("the last look at it was too long ago", now) for _ in emails]
+    if now - checked_at > STALE_AFTER:
+        return [NotSent("the last check at it was too long ago", now) for _ in emails]
     try:
-        return house.provider.send(emails, now)
+        return ctx.provider.send(emails, now)
     except Exception as error:  # noqa: BLE001 - whatever it is, some of them may have gone
-        return [InDoubt(f"{house.provider.name} broke off: {type(error).__name__}") for _ in emails]
+        return [Unknown(f"{ctx.provider.name} broke off: {type(error).__name__}") for _ in emails]
 
 
-def _turn(
-    house: House,
-    held: Held,
-    landed: _Flight | None,
-    breath: Sequence[Waiting],
-    sent: Sent,
+def _write_back_and_stamp(
+    ctx: AppContext,
+    batch: ClaimedBatch,
+    completed: _InFlightChunk | None,
+    chunk: Sequence[DueMessage],
+    result: SendResult,
     clock: Clock,
-    observe: Observe,
-) -> list[Waiting]:
-    """Write back what landed, stamp of *breath* what may go: one transaction, so one wait for the disk."""
-    refs = [one.send_key for one in breath]
-    for attempt in range(WRITES_AT_MOST):
-        if breath:
+    observe: CheckpointObserver,
+) -> list[DueMessage]:
+    """Write back what landed, stamp of *chunk* what may go: one transaction, so one wait for the disk."""
+    refs = [one.send_key for one in chunk]
+    for attempt in range(MAX_WRITE_ATTEMPTS):
+        if chunk:
             observe("last check", refs)
         states: Counter[str] = Counter()
         try:
-            with house.database.write() as connection:
+            with ctx.database.write() as connection:
                 now = clock.now()  # once the lock is there: a lease begins when it is written
                 # As a sweep that cancels messages holds their leads first: two never wait in a circle.
-                concerned = [*breath, *(landed.sending if landed else ())]
-                changeset.hold(house.database, connection, [one.lead_id for one in concerned])
-                if landed is not None:
-                    states += _write_back(house, connection, held, landed, now)
-                    observe("write-back", landed.refs)
-                sending = _stamp(house, connection, held, breath, states, now) if breath else []
+                concerned = [*chunk, *(completed.sending if completed else ())]
+                changeset.lock_leads(ctx.database, connection, [one.lead_id for one in concerned])
+                if completed is not None:
+                    states += _write_back(ctx, connection, batch, completed, now)
+                    observe("write-back", completed.refs)
+                sending = _stamp(ctx, connection, batch, chunk, states, now) if chunk else []
                 if sending:
-                    quarantine.before_calls(house, connection, house.provider.name)
+                    quarantine.record_external_calls(ctx, connection, ctx.provider.name)
             break
-        except (DBAPIError, DatabaseUnusable) as error:
+        except (DBAPIError, DatabaseUnavailable) as error:
             # What is known of the calls must not be lost to a passing trouble.
-            if attempt + 1 == WRITES_AT_MOST or not passes(error):
+            if attempt + 1 == MAX_WRITE_ATTEMPTS or not is_transaction_conflict(error):
                 raise
-    sent.states += states
-    if landed is not None:
-        observe("written back", landed.refs)
+    result.states += states
+    if completed is not None:
+        observe("written back", completed.refs)
     if sending:
         observe("before the call", refs)
     return sending
 
 
 def _write_back(
-    house: House, connection: Connection, held: Held, landed: _Flight, now: datetime
+    ctx: AppContext, connection: Connection, batch: ClaimedBatch, completed: _InFlightChunk, now: datetime
 ) -> Counter[str]:
-    receipts, name = landed.receipts.result(), house.provider.name
-    answered = list(zip(landed.sending, receipts, strict=True))
-    came = [_outcome(one, receipt, name, now) for one, receipt in answered]
-    settle_and_wake(house, connection, came, landed.sending, held.token, now)
-    if held.braked and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
-        circuit_breakers.release(connection, "provider", name, "a probe that went through", now)
-    for domain, refused in _refused_senders(answered, held.domains).items():
-        until = refused.retry_at or now + send_checks.LOOK_AGAIN_AFTER
-        circuit_breakers.put(house.database, connection, Brake("domain", domain, refused.why, now, until))
-    return Counter(outcome.state for outcome in came)
+    receipts, provider_name = completed.receipts.result(), ctx.provider.name
+    answers = list(zip(completed.sending, receipts, strict=True))
+    outcomes = [_outcome(one, receipt, provider_name, now) for one, receipt in answers]
+    apply_outcomes_and_wake(ctx, connection, outcomes, completed.sending, batch.token, now)
+    if batch.is_probe and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
+        circuit_breakers.release(connection, "provider", provider_name, "a probe that went through", now)
+    for domain, receipt in _refused_senders(answers, batch.domains).items():
+        until = receipt.retry_at or now + send_checks.RECHECK_AFTER
+        circuit_breakers.trip(ctx.database, connection, Breaker("domain", domain, receipt.reason, now, until))
+    return Counter(outcome.state for outcome in outcomes)
 
 
 def _refused_senders(
-    answered: Sequence[tuple[Waiting, Receipt]], domains: Mapping[int, str]
+    answers: Sequence[tuple[DueMessage, Receipt]], domains: Mapping[int, str]
 ) -> dict[str, NotSent]:
     return {
         domains[one.id]: receipt
-        for one, receipt in answered
-        if isinstance(receipt, NotSent) and receipt.sender and one.id in domains
+        for one, receipt in answers
+        if isinstance(receipt, NotSent) and receipt.blocks_sender and one.id in domains
     }
 
 
 def _stamp(
-    house: House,
+    ctx: AppContext,
     connection: Connection,
-    held: Held,
-    breath: Sequence[Waiting],
+    batch: ClaimedBatch,
+    chunk: Sequence[DueMessage],
     states: Counter[str],
     now: datetime,
-) -> list[Waiting]:
+) -> list[DueMessage]:
     """Note that the call comes next, of all that may still go and that nobody took from us meanwhile."""
-    touches = [one for one in breath if one.kind in messages.TO_LEADS]
-    stopped = send_checks.suppressed_meanwhile(house, connection, touches)
-    if held.at is not None and now - held.at > LEASE:
-        stopped = send_checks.closed_meanwhile(house, connection, touches, now) | stopped
-    settle_and_wake(house, connection, list(stopped.values()), breath, held.token, now)
-    left = [one.id for one in breath if one.id not in stopped]
-    still = messages.stamp_sending(house.database, connection, left, held.token, now + LEASE, now)
-    states.update(outcome.state for outcome in stopped.values())
-    return [one for one in breath if one.id in still]
+    touches = [one for one in chunk if one.kind in messages.TO_LEADS]
+    blocked = send_checks.recheck_suppressions(ctx, connection, touches)
+    if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
+        blocked = send_checks.recheck_send_windows(ctx, connection, touches, now) | blocked
+    apply_outcomes_and_wake(ctx, connection, list(blocked.values()), chunk, batch.token, now)
+    remaining = [one.id for one in chunk if one.id not in blocked]
+    stamped = messages.stamp_sending(ctx.database, connection, remaining, batch.token, now + LEASE, now)
+    states.update(outcome.state for outcome in blocked.values())
+    return [one for one in chunk if one.id in stamped]
 
 
-def _stopping(receipts: Sequence[Receipt], sent: Sent) -> NotSent | None:
+def _find_stop(receipts: Sequence[Receipt], result: SendResult) -> NotSent | None:
     """Return the receipt that says to stop, or one of our own after too many unknown outcomes in a row."""
-    told = [receipt for receipt in receipts if isinstance(receipt, NotSent) and receipt.stops]
+    stops = [receipt for receipt in receipts if isinstance(receipt, NotSent) and receipt.blocks_all]
     for receipt in receipts:
-        if isinstance(receipt, InDoubt):
-            sent.unknown += 1
-            if sent.unknown >= UNKNOWN_IN_A_ROW:
-                why = f"{sent.unknown} calls in a row had no clear outcome, the last: {receipt.why}"
-                told.append(NotSent(why, stops=True))
+        if isinstance(receipt, Unknown):
+            result.consecutive_unknown += 1
+            if result.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
+                reason = f"{result.consecutive_unknown} calls in a row had no clear outcome, the last: {receipt.reason}"
+                stops.append(NotSent(reason, blocks_all=True))
                 break
         elif not isinstance(receipt, NotSent):
-            sent.unknown = 0
-    return max(told, key=lambda one: (one.retry_at is None, one.retry_at), default=None)
+            result.consecutive_unknown = 0
+    return max(stops, key=lambda one: (one.retry_at is None, one.retry_at), default=None)
 
 
-def _put_brake(
-    house: House, held: Held, left: Sequence[Waiting], stop: NotSent, sent: Sent, now: datetime
+def _open_breaker(
+    ctx: AppContext,
+    batch: ClaimedBatch,
+    remaining: Sequence[DueMessage],
+    stop: NotSent,
+    result: SendResult,
+    now: datetime,
 ) -> None:
     """Keep every worker from calling the provider for a while, and give back what was not called."""
     until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
-    back = [send_checks.held(one, stop.why, until) for one in left]
-    name = house.provider.name
-    with house.database.write() as connection:
-        changeset.hold(house.database, connection, [one.lead_id for one in left])
-        messages.settle(house.database, connection, back, held.token, now)
-        circuit_breakers.put(house.database, connection, Brake("provider", name, stop.why, now, until))
-    sent.states["planned"] += len(back)
-    sent.stopped = until
+    deferred = [send_checks.hold_until(one, stop.reason, until) for one in remaining]
+    name = ctx.provider.name
+    with ctx.database.write() as connection:
+        changeset.lock_leads(ctx.database, connection, [one.lead_id for one in remaining])
+        messages.write_results(ctx.database, connection, deferred, batch.token, now)
+        circuit_breakers.trip(ctx.database, connection, Breaker("provider", name, stop.reason, now, until))
+    result.states["planned"] += len(deferred)
+    result.stopped_until = until
 
 
-def _outcome(one: Waiting, receipt: Receipt, name: str, now: datetime) -> Outcome:
+def _outcome(message: DueMessage, receipt: Receipt, provider_name: str, now: datetime) -> DeliveryResult:
     match receipt:
-        case Accepted(provider_id=provider_id):
-            return Outcome(one.id, "accepted", now, name, provider_id, None, None)
-        case Rejected(why=why):
-            return Outcome(one.id, "rejected", None, name, None, why, None)
-        case NotSent(why=why, retry_at=retry_at, stops=stops):
-            again = retry_at or now + (PROBE_AFTER if stops else backoff(one.attempts, one.send_key))
-            return Outcome(one.id, "planned", None, name, None, why, again)
-        case InDoubt(why=why):
-            return Outcome(one.id, "in_doubt", None, name, None, why, None)
+        case Accepted(provider_message_id=provider_id):
+            return DeliveryResult(message.id, "accepted", now, provider_name, provider_id, None, None)
+        case Rejected(reason=why):
+            return DeliveryResult(message.id, "rejected", None, provider_name, None, why, None)
+        case NotSent(reason=why, retry_at=retry_at, blocks_all=stops):
+            send_at = retry_at or now + (
+                PROBE_AFTER if stops else backoff(message.attempts, message.send_key)
+            )
+            return DeliveryResult(message.id, "planned", None, provider_name, None, why, send_at)
+        case Unknown(reason=why):
+            return DeliveryResult(message.id, "unknown", None, provider_name, None, why, None)
         case _:
             assert_never(receipt)

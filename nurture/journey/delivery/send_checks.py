@@ -1,4 +1,4 @@
-"""What may go now: the last look before a message is claimed, and the very last one before the call."""
+"""What may go now: the last check before a message is claimed, and the very last one before the call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.consent.suppression import Standing, covering
+from nurture.domain.consent.suppression import ActiveSuppression, find_covering
 from nurture.domain.delivery import sending_limits
-from nurture.domain.delivery.sending_limits import Limits, SendingRules
-from nurture.domain.lead import NEEDS, Custodian
+from nurture.domain.delivery.sending_limits import SendingLimits, SendingRules
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian
 from nurture.domain.planning import calendar
 from nurture.domain.planning.program import Program
 from nurture.errors import NurtureError
@@ -21,275 +21,309 @@ from nurture.journey.delivery import volume_queries as sent_mail
 from nurture.journey.handoff import sla_emails
 from nurture.journey.handoff.reply_forwarding import TEMPLATE, is_current
 from nurture.journey.leads import suppression_queries
-from nurture.journey.leads.transitions import TRY_FAULTY_AGAIN_AFTER
+from nurture.journey.leads.transitions import RETRY_AFTER_ERROR
 from nurture.outbox import circuit_breakers, messages
-from nurture.outbox.circuit_breakers import Brake
-from nurture.outbox.messages import TO_LEADS, Outcome, Waiting
-from nurture.runtime.context import House
-from nurture.runtime.redact import unnamed
+from nurture.outbox.circuit_breakers import Breaker
+from nurture.outbox.messages import TO_LEADS, DeliveryResult, DueMessage
+from nurture.runtime.context import AppContext
+from nurture.runtime.redact import redact
 
-LOOK_AGAIN_AFTER: Final = timedelta(minutes=15)
+RECHECK_AFTER: Final = timedelta(minutes=15)
 """When messages are looked at again whose sender domain a person must release."""
 
 
 @dataclass
-class Cleared:
+class SendDecision:
     """Which messages may go now, what becomes of the others, and from which domain each touch is sent."""
 
-    go: list[Waiting] = field(default_factory=list)
-    stay: list[Outcome] = field(default_factory=list)
-    domains: dict[int, str] = field(default_factory=dict)
+    ready: list[DueMessage] = field(default_factory=list)
+    held_back: list[DeliveryResult] = field(default_factory=list)
+    sender_domains: dict[int, str] = field(default_factory=dict)
 
 
-def clear(
-    house: House, connection: Connection, waiting: Sequence[Waiting], braked: Sequence[Brake], now: datetime
-) -> Cleared:
+def check_before_send(
+    ctx: AppContext,
+    connection: Connection,
+    due_messages: Sequence[DueMessage],
+    open_breakers: Sequence[Breaker],
+    now: datetime,
+) -> SendDecision:
     """Look once more at everything that may have changed since the messages were planned."""
-    touches = [one for one in waiting if one.kind in TO_LEADS]
-    suppressed = _suppressed(house, connection, touches)
-    programs = _programs(house, connection, touches)
-    sent = _sent(house, connection, touches, programs, now)
-    cleared = Cleared()
-    going: dict[str, list[Waiting]] = defaultdict(list)
-    for one in waiting:
+    touches = [one for one in due_messages if one.kind in TO_LEADS]
+    suppressed = _load_suppressions(ctx, connection, touches)
+    programs = _load_programs(ctx, connection, touches)
+    sent_times = _load_sent_times(ctx, connection, touches, programs, now)
+    decision = SendDecision()
+    touches_by_domain: dict[str, list[DueMessage]] = defaultdict(list)
+    for one in due_messages:
         if one.kind not in TO_LEADS:
-            outcome = None if _is_current(one) else cancelled(one, "superseded")
+            outcome = None if _is_still_relevant(one) else cancel(one, "superseded")
         else:
             program = programs[one.track, one.track_version]
-            outcome = _obstacle(
-                house, one, program, suppressed.get(one.address_id or 0, ()), sent[one.lead_id], now
+            outcome = _check_touch(
+                ctx, one, program, suppressed.get(one.address_id or 0, ()), sent_times[one.lead_id], now
             )
             if outcome is None and isinstance(program, Program):
-                sent[one.lead_id].append(now)
+                sent_times[one.lead_id].append(now)
                 domain = sender_domain(program)
-                going[domain].append(one)
-                cleared.domains[one.id] = domain
+                touches_by_domain[domain].append(one)
+                decision.sender_domains[one.id] = domain
                 continue
         if outcome is None:
-            cleared.go.append(one)
+            decision.ready.append(one)
         else:
-            cleared.stay.append(outcome)
-    _by_domain(house, connection, going, braked, cleared, now)
-    return cleared
+            decision.held_back.append(outcome)
+    _apply_domain_limits(ctx, connection, touches_by_domain, open_breakers, decision, now)
+    return decision
 
 
-def _is_current(one: Waiting) -> bool:
+def _is_still_relevant(message: DueMessage) -> bool:
     """Whether mail to a rep is still theirs: the offer is open, or an answer of a lead that is with them."""
-    if one.kind == sla_emails.KIND:
-        return sla_emails.is_current(one)
-    return is_current(one) if one.email == TEMPLATE else one.offer_state == "offered"
+    if message.kind == sla_emails.KIND:
+        return sla_emails.is_current(message)
+    return is_current(message) if message.email == TEMPLATE else message.offer_state == "offered"
 
 
-def closed_meanwhile(
-    house: House, connection: Connection, touches: Sequence[Waiting], now: datetime
-) -> dict[int, Outcome]:
+def recheck_send_windows(
+    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], now: datetime
+) -> dict[int, DeliveryResult]:
     """Return what becomes of touches whose window has closed, or grace has ended, since the claim."""
-    programs = _programs(house, connection, touches)
+    programs = _load_programs(ctx, connection, touches)
     closed = {}
     for one in touches:
         program = programs[one.track, one.track_version]
         if now > one.expires_at:
-            closed[one.id] = cancelled(one, "too_late")
-        elif isinstance(program, Program) and (later := _later(house, one, program, (), now)) is not None:
-            closed[one.id] = _kept_back(one, "held for its send window", later)
+            closed[one.id] = cancel(one, "too_late")
+        elif (
+            isinstance(program, Program)
+            and (later := _earliest_send_time(ctx, one, program, (), now)) is not None
+        ):
+            closed[one.id] = _hold_or_cancel(one, "held for its send window", later)
     return closed
 
 
-def suppressed_meanwhile(
-    house: House, connection: Connection, touches: Sequence[Waiting]
-) -> dict[int, Outcome]:
+def recheck_suppressions(
+    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]
+) -> dict[int, DeliveryResult]:
     """Return the touches whose lead has opted out since they were claimed, as cancelled."""
-    suppressed = _suppressed(house, connection, touches)
+    suppressed = _load_suppressions(ctx, connection, touches)
     if not suppressed:
         return {}
-    programs = _programs(house, connection, touches)
-    stopped = {}
+    programs = _load_programs(ctx, connection, touches)
+    cancelled = {}
     for one in touches:
         program = programs[one.track, one.track_version]
         topic = program.topic if isinstance(program, Program) else ""
-        why = _suppression(one, suppressed.get(one.address_id or 0, ()), topic)
-        if why is not None:
-            stopped[one.id] = cancelled(one, why)
-    return stopped
+        reason = _suppression_reason(one, suppressed.get(one.address_id or 0, ()), topic)
+        if reason is not None:
+            cancelled[one.id] = cancel(one, reason)
+    return cancelled
 
 
 def sender_domain(program: Program) -> str:
     """Return the domain whose reputation this track's mail makes."""
-    return sending_limits.normalise_domain(program.sender.email.rpartition("@")[2])
+    return sending_limits.normalize_domain(program.sender.email.rpartition("@")[2])
 
 
-def cancelled(one: Waiting, why: str) -> Outcome:
+def cancel(message: DueMessage, reason: str) -> DeliveryResult:
     """Say that a message never goes."""
-    return Outcome(one.id, "cancelled", None, None, None, why, None)
+    return DeliveryResult(message.id, "cancelled", None, None, None, reason, None)
 
 
-def held(one: Waiting, why: str, until: datetime) -> Outcome:
+def hold_until(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
     """Say that a message is looked at again at *until* (UTC)."""
-    return Outcome(one.id, "planned", None, None, None, why, until)
+    return DeliveryResult(message.id, "planned", None, None, None, reason, until)
 
 
-def deferred(one: Waiting, why: str, until: datetime, now: datetime) -> Outcome:
+def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
     """Say that a message waits for its turn until *until* (UTC); its grace is as much longer."""
-    return Outcome(one.id, "planned", None, None, None, why, until, one.expires_at + (until - now))
+    return DeliveryResult(
+        message.id, "planned", None, None, None, reason, until, message.expires_at + (until - now)
+    )
 
 
-Suppressions = Mapping[int, Sequence[Standing]]
+Suppressions = Mapping[int, Sequence[ActiveSuppression]]
 """What stands against each address."""
 
 
-def _suppressed(house: House, connection: Connection, touches: Sequence[Waiting]) -> Suppressions:
+def _load_suppressions(
+    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]
+) -> Suppressions:
     addresses = [one.address_id for one in touches if one.address_id is not None]
-    return suppression_queries.standing(house.database, connection, addresses)
+    return suppression_queries.load_suppressions(ctx.database, connection, addresses)
 
 
 Programs = Mapping[tuple[str | None, int | None], Program | str]
 """The program of each track's version, or why it cannot be read."""
 
 
-def _programs(house: House, connection: Connection, touches: Sequence[Waiting]) -> Programs:
+def _load_programs(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Programs:
     found: dict[tuple[str | None, int | None], Program | str] = {}
     for one in touches:
         key = (one.track, one.track_version)
         if key not in found:
             try:
-                found[key] = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
+                found[key] = ctx.definitions.program(connection, one.track or "", one.track_version or 0)
             except NurtureError as error:
                 found[key] = str(error)
     return found
 
 
-def _sent(
-    house: House, connection: Connection, touches: Sequence[Waiting], programs: Programs, now: datetime
+def _load_sent_times(
+    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], programs: Programs, now: datetime
 ) -> dict[int, list[datetime]]:
     """Return when each lead was written to, as far back as the longest cap, or a lead's own pace, looks."""
     known = [program for program in programs.values() if isinstance(program, Program)]
-    paces = (timedelta(days=one.pace_days or 0) for one in touches)
-    longest = max((*(program.cap.per for program in known), *paces), default=timedelta())
-    sent: dict[int, list[datetime]] = defaultdict(list)
+    paces = (timedelta(days=one.touch_interval_days or 0) for one in touches)
+    lookback = max((*(program.cap.per for program in known), *paces), default=timedelta())
+    sent_times: dict[int, list[datetime]] = defaultdict(list)
     leads = [one.lead_id for one in touches]
-    for lead_id, moment in messages.sent_since(house.database, connection, leads, now - longest):
-        sent[lead_id].append(moment)
-    return sent
+    for lead_id, at in messages.list_touches_since(ctx.database, connection, leads, now - lookback):
+        sent_times[lead_id].append(at)
+    return sent_times
 
 
-def _stands_where_it_was(one: Waiting) -> bool:
+def _has_same_custody(message: DueMessage) -> bool:
     """Tell whether the lead is still on the track, or waits for the fact, for which this mail was planned."""
-    if one.kind == "touch":
-        return one.custodian == Custodian.TRACK and one.custody_ref == one.track
-    return one.custodian == Custodian.QUEUE and one.custody_ref == f"{NEEDS}{one.step}"
+    if message.kind == "touch":
+        return message.custodian == Custodian.TRACK and message.custody_ref == message.track
+    return (
+        message.custodian == Custodian.QUEUE
+        and message.custody_ref == f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
+    )
 
 
-def _obstacle(
-    house: House,
-    one: Waiting,
+def _check_touch(
+    ctx: AppContext,
+    message: DueMessage,
     program: Program | str,
-    suppressed: Sequence[Standing],
-    sent: Sequence[datetime],
+    suppressed: Sequence[ActiveSuppression],
+    sent_times: Sequence[datetime],
     now: datetime,
-) -> Outcome | None:
+) -> DeliveryResult | None:
     """Return what keeps this touch from going now, None if nothing does."""
-    if not _stands_where_it_was(one):
-        return cancelled(one, "left")
-    if one.kind == "touch" and one.attempts and (one.on_step, one.on_visit) != (one.step, one.visit):
-        return cancelled(one, "superseded")  # it was in doubt, and its track went on without it
-    if not one.basis or one.address is None:
-        return cancelled(one, "no basis or no address")
-    if now > one.expires_at:
-        return cancelled(one, "too_late")
+    if not _has_same_custody(message):
+        return cancel(message, "left_track")
+    if (
+        message.kind == "touch"
+        and message.attempts
+        and (message.current_step, message.current_visit) != (message.step, message.visit)
+    ):
+        return cancel(message, "superseded")  # its delivery was unknown, and its track went on without it
+    if not message.consent_basis or message.address is None:
+        return cancel(message, "no consent basis or no address")
+    if now > message.expires_at:
+        return cancel(message, "too_late")
     if isinstance(program, str):
-        return held(one, f"fault: {program}", now + TRY_FAULTY_AGAIN_AFTER)
-    why = _suppression(one, suppressed, program.topic)
-    if why is not None:
-        return cancelled(one, why)
+        return hold_until(message, f"error: {program}", now + RETRY_AFTER_ERROR)
+    reason = _suppression_reason(message, suppressed, program.topic)
+    if reason is not None:
+        return cancel(message, reason)
     try:
-        later = _later(house, one, program, sent, now)
+        send_at = _earliest_send_time(ctx, message, program, sent_times, now)
     except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
-        return held(one, f"fault: {unnamed(error, one.facts, one.address)}", now + TRY_FAULTY_AGAIN_AFTER)
-    if later is None:
+        return hold_until(
+            message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR
+        )
+    if send_at is None:
         return None
-    return _kept_back(one, "held for its send window or the frequency cap", later)
+    return _hold_or_cancel(message, "held for its send window or the frequency cap", send_at)
 
 
-def _kept_back(one: Waiting, why: str, until: datetime) -> Outcome:
-    return held(one, why, until) if until <= one.expires_at else cancelled(one, "too_late")
+def _hold_or_cancel(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
+    return hold_until(message, reason, until) if until <= message.expires_at else cancel(message, "too_late")
 
 
-def _suppression(one: Waiting, suppressed: Sequence[Standing], topic: str) -> str | None:
-    what = covering(suppressed, one.track or "", topic)
-    return None if what is None else f"suppressed: {what.source.value}"
+def _suppression_reason(
+    message: DueMessage, suppressed: Sequence[ActiveSuppression], topic: str
+) -> str | None:
+    suppression = find_covering(suppressed, message.track or "", topic)
+    return None if suppression is None else f"suppressed: {suppression.source.value}"
 
 
-def _later(
-    house: House, one: Waiting, program: Program, sent: Sequence[datetime], now: datetime
+def _earliest_send_time(
+    ctx: AppContext, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
 ) -> datetime | None:
     """Return when pause, pace, cap and window let the touch go, None if they do now."""
-    pace = timedelta(days=one.pace_days) if one.pace_days else None
-    moment = max(now, one.paused_until or now)
-    holidays = house.holidays(one.country, now)
+    pace = timedelta(days=message.touch_interval_days) if message.touch_interval_days else None
+    candidate = max(now, message.paused_until or now)
+    holidays = ctx.holidays(message.country, now)
     while True:
-        opens = calendar.next_open(program.window, one.zone or program.zone_fallback, holidays, moment)
-        frees = program.cap.frees_at_pace(pace, sent, opens)
-        if frees is None:
-            return opens if opens > now else None
-        moment = frees
+        window_opens_at = calendar.next_open(
+            program.window, message.zone or program.zone_fallback, holidays, candidate
+        )
+        cap_frees_at = program.cap.next_allowed_at_interval(pace, sent_times, window_opens_at)
+        if cap_frees_at is None:
+            return window_opens_at if window_opens_at > now else None
+        candidate = cap_frees_at
 
 
-def _by_domain(
-    house: House,
+def _apply_domain_limits(
+    ctx: AppContext,
     connection: Connection,
-    going: Mapping[str, Sequence[Waiting]],
-    braked: Sequence[Brake],
-    cleared: Cleared,
+    touches_by_domain: Mapping[str, Sequence[DueMessage]],
+    open_breakers: Sequence[Breaker],
+    decision: SendDecision,
     now: datetime,
 ) -> None:
-    """Let through what each sender domain may send: not braked, and within its hour and day."""
-    if not going:
+    """Let through what each sender domain may send: not paused, and within its hour and day."""
+    if not touches_by_domain:
         return
-    rules = house.rulebooks.current(connection).sending
-    paused = {brake.name: brake for brake in braked if brake.kind == "domain"}
-    off = {name: brake for name, brake in paused.items() if brake.until is None or brake.until > now}
-    for name in (paused.keys() - off.keys()) & going.keys():
+    rules = ctx.definitions.current(connection).sending
+    pauses = {pause.name: pause for pause in open_breakers if pause.kind == "domain"}
+    active_pauses = {
+        name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now
+    }
+    for name in (pauses.keys() - active_pauses.keys()) & touches_by_domain.keys():
         circuit_breakers.release(connection, "domain", name, "its time was up", now)
-    off |= _newly_braked(house, connection, [domain for domain in going if domain not in off], rules, now)
-    for domain in off.keys() & going.keys():
-        brake = off[domain]
-        until = max(brake.until or now, now + LOOK_AGAIN_AFTER)
-        why = f"held: mail from {domain} is paused: {brake.reason}"
-        cleared.stay += [_kept_back(one, why, until) for one in going[domain]]
-    free = {domain: touches for domain, touches in going.items() if domain not in off}
-    limited = [domain for domain in free if _is_limited(rules.of(domain))]
-    used = sent_mail.used(house.database, connection, limited, now)
-    for domain, touches in free.items():
-        if domain not in used:
-            cleared.go += touches
+    active_pauses |= _pause_unhealthy_domains(
+        ctx, connection, [domain for domain in touches_by_domain if domain not in active_pauses], rules, now
+    )
+    for domain in active_pauses.keys() & touches_by_domain.keys():
+        pause = active_pauses[domain]
+        until = max(pause.until or now, now + RECHECK_AFTER)
+        reason = f"held: mail from {domain} is paused: {pause.reason}"
+        decision.held_back += [_hold_or_cancel(one, reason, until) for one in touches_by_domain[domain]]
+    sendable = {
+        domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses
+    }
+    limited = [domain for domain in sendable if _is_limited(rules.for_domain(domain))]
+    sent_counts = sent_mail.count_sent_locked(ctx.database, connection, limited, now)
+    for domain, touches in sendable.items():
+        if domain not in sent_counts:
+            decision.ready += touches
             continue
-        limits, spent = rules.of(domain), used[domain]
-        room = sending_limits.room(limits, spent.this_hour, spent.today, now)
-        places = Counter[str]()
+        limits, sent_count = rules.for_domain(domain), sent_counts[domain]
+        remaining = sending_limits.remaining_capacity(limits, sent_count.this_hour, sent_count.today, now)
+        counts = Counter[str]()
         for one in touches:
-            if room is None or room > places["gone"]:
-                places["gone"] += 1
-                cleared.go.append(one)
+            if remaining is None or remaining > counts["gone"]:
+                counts["gone"] += 1
+                decision.ready.append(one)
             else:
-                turn = sending_limits.turn(limits, spent.this_hour, spent.today, places["waits"], now)
-                places["waits"] += 1
-                why = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
-                cleared.stay.append(deferred(one, why, turn, now))
+                send_at = sending_limits.next_slot(
+                    limits, sent_count.this_hour, sent_count.today, counts["waits"], now
+                )
+                counts["waits"] += 1
+                reason = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
+                decision.held_back.append(defer_until(one, reason, send_at, now))
 
 
-def _is_limited(limits: Limits) -> bool:
+def _is_limited(limits: SendingLimits) -> bool:
     return (limits.per_hour, limits.per_day, limits.warm_up) != (None, None, None)
 
 
-def _newly_braked(
-    house: House, connection: Connection, domains: Sequence[str], rules: SendingRules, now: datetime
-) -> dict[str, Brake]:
+def _pause_unhealthy_domains(
+    ctx: AppContext, connection: Connection, domains: Sequence[str], rules: SendingRules, now: datetime
+) -> dict[str, Breaker]:
     """Put a brake on each domain whose newest mail bounced, or was complained about, too often."""
     found = {}
-    of_last = {domain: rules.of(domain).of_last for domain in domains}
-    for domain, how in sent_mail.received(connection, of_last).items():
-        why = sending_limits.verdict(rules.of(domain), how.sent, how.bounced, how.complained)
-        if why is not None:
-            found[domain] = Brake("domain", domain, why, now, None)
-            circuit_breakers.put(house.database, connection, found[domain])
+    sample_sizes = {domain: rules.for_domain(domain).sample_size for domain in domains}
+    for domain, stats in sent_mail.load_delivery_stats(connection, sample_sizes).items():
+        reason = sending_limits.sending_pause_reason(
+            rules.for_domain(domain), stats.sent, stats.bounced, stats.complained
+        )
+        if reason is not None:
+            found[domain] = Breaker("domain", domain, reason, now, None)
+            circuit_breakers.trip(ctx.database, connection, found[domain])
     return found

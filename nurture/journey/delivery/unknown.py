@@ -7,89 +7,102 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from nurture.domain.planning.lead_view import DOUBT_COUNTS_AS_SENT_AFTER
+from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER
 from nurture.errors import NotFound
 from nurture.journey.delivery import unknown_queries
-from nurture.journey.delivery.unknown_queries import Doubt
+from nurture.journey.delivery.unknown_queries import UnknownMessage
 from nurture.journey.leads import changeset, signal_queries
-from nurture.journey.leads.changeset import Changes, Noted
+from nurture.journey.leads.changeset import Changes, JournalEntry
 from nurture.outbox import messages
-from nurture.outbox.messages import Outcome
-from nurture.runtime.context import House
+from nurture.outbox.messages import DeliveryResult
+from nurture.runtime.context import AppContext
 
-Course = Literal["sent again", "counts as sent", "held"]
+DefaultResolution = Literal["resend", "count_as_sent", "hold"]
 """What becomes of a message in doubt if nobody settles it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Doubtful:
-    """A message in doubt, and what happens by itself: *then*, from *at* (UTC) on; None where nothing does."""
+class PendingResolution:
+    """A message in doubt, and the *resolution* that happens by itself from *at* (UTC) on, None for never."""
 
-    message: Doubt
-    then: Course
+    message: UnknownMessage
+    resolution: DefaultResolution
     at: datetime | None
 
 
-def listed(house: House) -> list[Doubt]:
+def list_unknown(ctx: AppContext) -> list[UnknownMessage]:
     """Return every message in doubt, the oldest first."""
-    with house.database.read() as connection:
-        return unknown_queries.listed(connection)
+    with ctx.database.read() as connection:
+        return unknown_queries.load_unknown(connection)
 
 
-def outlook(house: House) -> list[Doubtful]:
+def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
     """Return every message in doubt, the oldest first, with what becomes of it if nobody settles it."""
-    with house.database.read() as connection:
-        found = unknown_queries.listed(connection)
+    with ctx.database.read() as connection:
+        found = unknown_queries.load_unknown(connection)
         try:
-            resend_after = house.rulebooks.current(connection).sending.resend_after
+            resend_after = ctx.definitions.current(connection).sending.resend_after
         except NotFound:
             resend_after = None
-    return [expected(one, resend_after) for one in found]
+    return [default_resolution(one, resend_after) for one in found]
 
 
-def expected(one: Doubt, resend_after: timedelta | None) -> Doubtful:
+def default_resolution(message: UnknownMessage, resend_after: timedelta | None) -> PendingResolution:
     """Say what becomes of a message in doubt under the rules for sending, if nobody settles it."""
-    if resend_after is not None and one.provider != messages.RESTORED:
-        return Doubtful(one, "sent again", one.called_at + resend_after)
-    if one.kind == "touch":
-        return Doubtful(one, "counts as sent", one.called_at + DOUBT_COUNTS_AS_SENT_AFTER)
-    return Doubtful(one, "held", None)
+    if resend_after is not None and message.provider != messages.PRESUMED_SENT:
+        return PendingResolution(message, "resend", message.called_at + resend_after)
+    if message.kind == "touch":
+        return PendingResolution(message, "count_as_sent", message.called_at + UNKNOWN_COUNTS_AS_SENT_AFTER)
+    return PendingResolution(message, "hold", None)
 
 
-def settle(house: House, ids: Sequence[int], now: datetime, *, sent: bool) -> list[Doubt]:
+def resolve_unknown(
+    ctx: AppContext, ids: Sequence[int], now: datetime, *, sent: bool
+) -> list[UnknownMessage]:
     """Say of messages in doubt that they were sent, or that they were not: these are planned anew.
 
     All or none; the journal of each lead tells of it. Raises NotFound naming the ids that are not in doubt.
     """
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
         # Leads first, as everybody who settles messages does: so nobody waits in a circle.
-        leads = [one.lead_id for one in unknown_queries.chosen(database, connection, ids)]
-        changeset.hold(database, connection, leads)
-        found = unknown_queries.chosen(database, connection, ids, lock=True)
+        leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(database, connection, ids)]
+        changeset.lock_leads(database, connection, leads)
+        found = unknown_queries.load_unknown_by_id(database, connection, ids, lock=True)
         missing = sorted(set(ids) - {one.id for one in found})
         if missing:
             raise NotFound(
                 f"Not in doubt: {', '.join(map(str, missing))}. Nothing was settled. "
                 "`nurture delivery messages` lists what is."
             )
-        signal_queries.wake(database, connection, leads, now)
-        messages.settle(database, connection, [_outcome(one, now, sent=sent) for one in found], None, now)
-        noted = Changes(noted=[_line(one, now, sent=sent) for one in found])
-        noted.write(database, connection, now)
+        signal_queries.make_due(database, connection, leads, now)
+        messages.write_results(
+            database, connection, [_manual_outcome(one, now, sent=sent) for one in found], None, now
+        )
+        changes = Changes(journal_entries=[_journal_entry(one, now, sent=sent) for one in found])
+        changes.write(database, connection, now)
     return found
 
 
-def _outcome(one: Doubt, now: datetime, *, sent: bool) -> Outcome:
+def _manual_outcome(message: UnknownMessage, now: datetime, *, sent: bool) -> DeliveryResult:
     if sent:
-        return Outcome(one.id, "accepted", one.called_at, None, None, "settled by hand: it was sent", None)
-    why = "settled by hand: it was not sent"
-    return Outcome(one.id, "planned", None, None, None, why, now, now + messages.RESENT_WITHIN)
+        return DeliveryResult(
+            message.id, "accepted", message.called_at, None, None, "settled by hand: it was sent", None
+        )
+    reason = "settled by hand: it was not sent"
+    return DeliveryResult(message.id, "planned", None, None, None, reason, now, now + messages.RESEND_WINDOW)
 
 
-def _line(one: Doubt, now: datetime, *, sent: bool) -> Noted:
-    what = "it was sent" if sent else "it was not sent, so it is planned again"
-    because = f"a person found out about the doubt of {one.called_at:%Y-%m-%d %H:%M} UTC: {what}"
-    return Noted(
-        one.lead_id, now, "deliver", "settled", because, track=one.track, step=one.step, ref=one.send_key
+def _journal_entry(message: UnknownMessage, now: datetime, *, sent: bool) -> JournalEntry:
+    finding = "it was sent" if sent else "it was not sent, so it is planned again"
+    reason = f"a person found out about the doubt of {message.called_at:%Y-%m-%d %H:%M} UTC: {finding}"
+    return JournalEntry(
+        message.lead_id,
+        now,
+        "deliver",
+        "resolved",
+        reason,
+        track=message.track,
+        step=message.step,
+        ref=message.send_key,
     )

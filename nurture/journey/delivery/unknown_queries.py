@@ -16,7 +16,7 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
 
-class Doubt(NamedTuple):
+class UnknownMessage(NamedTuple):
     """A message in doubt, with what is known of it. *called_at* (UTC) is when the call was stamped."""
 
     id: int
@@ -33,7 +33,7 @@ class Doubt(NamedTuple):
     provider: str | None = None
 
 
-_WANTED = (
+_SELECT_UNKNOWN = (
     select(
         message.c.id,
         message.c.send_key,
@@ -50,22 +50,23 @@ _WANTED = (
     )
     .join(lead, lead.c.id == message.c.lead_id)
     .outerjoin(address, address.c.id == lead.c.address_id)
-    .where(message.c.state == "in_doubt")
+    .where(message.c.state == "unknown")
 )
 
 
-def listed(connection: Connection) -> list[Doubt]:
+def load_unknown(connection: Connection) -> list[UnknownMessage]:
     """Return every message in doubt, the oldest first."""
     return [
-        Doubt._make(row) for row in connection.execute(_WANTED.order_by(message.c.state_at, message.c.id))
+        UnknownMessage._make(row)
+        for row in connection.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))
     ]
 
 
-def chosen(
+def load_unknown_by_id(
     database: Database, connection: Connection, ids: Sequence[int], *, lock: bool = False
-) -> list[Doubt]:
+) -> list[UnknownMessage]:
     """Return those of *ids* that are in doubt; *lock* keeps them until the transaction ends."""
-    wanted = _WANTED.join(picked := database.ids("picked", ids), picked.c.id == message.c.id)
+    query = _SELECT_UNKNOWN.join(picked := database.ids("picked", ids), picked.c.id == message.c.id)
     if lock and database.skips_locked:
-        wanted = wanted.with_for_update(of=message)
-    return [Doubt._make(row) for row in connection.execute(wanted.order_by(message.c.id))]
+        query = query.with_for_update(of=message)
+    return [UnknownMessage._make(row) for row in connection.execute(query.order_by(message.c.id))]

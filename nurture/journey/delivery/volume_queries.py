@@ -11,22 +11,22 @@ from sqlalchemy import Connection, Table, case, func, select, union_all
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
 from nurture.db.tables import core
-from nurture.outbox.circuit_breakers import brake
+from nurture.outbox.circuit_breakers import breaker
 
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
-_BY_A_PERSON: Final = brake.c.released_at.is_not(None) & brake.c.until.is_(None)
+_RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 
 
-class Used(NamedTuple):
+class SentCount(NamedTuple):
     """How many messages of a domain went, or are about to go."""
 
     this_hour: int = 0
     today: int = 0
 
 
-class Received(NamedTuple):
+class DeliveryStats(NamedTuple):
     """How the newest messages of a domain were received."""
 
     sent: int = 0
@@ -34,40 +34,40 @@ class Received(NamedTuple):
     complained: int = 0
 
 
-def used(
+def count_sent_locked(
     database: Database, connection: Connection, domains: Sequence[str], now: datetime
-) -> dict[str, Used]:
+) -> dict[str, SentCount]:
     """Return what each domain has used of this clock hour and of this day in UTC.
 
     Whoever counts holds the counters until the transaction ends, so that two workers never share one place.
     """
     if domains:
         acquire(database, connection, Lock.SENDING)
-    return spent(connection, domains, now)
+    return count_sent(connection, domains, now)
 
 
-def spent(connection: Connection, domains: Sequence[str], now: datetime) -> dict[str, Used]:
-    """Return what `used` does, only to look at: nobody who sends waits for it."""
+def count_sent(connection: Connection, domains: Sequence[str], now: datetime) -> dict[str, SentCount]:
+    """Return what `count_sent_locked` does, only to look at: nobody who sends waits for it."""
     if not domains:
         return {}
     hour = now.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
     in_hour = func.sum(case((message.c.claimed_at >= hour, 1), else_=0))
-    wanted = (
+    query = (
         select(message.c.sender_domain, in_hour, func.count())
         .where(message.c.sender_domain.in_(domains), message.c.claimed_at >= day)
         .group_by(message.c.sender_domain)
     )
-    found = {row[0]: Used(row[1], row[2]) for row in connection.execute(wanted)}
-    return {domain: found.get(domain, Used()) for domain in domains}
+    found = {row[0]: SentCount(row[1], row[2]) for row in connection.execute(query)}
+    return {domain: found.get(domain, SentCount()) for domain in domains}
 
 
-def received(connection: Connection, of_last: Mapping[str, int]) -> dict[str, Received]:
-    """Return how the newest messages of each domain were received, at most so many as *of_last* says.
+def load_delivery_stats(connection: Connection, sample_sizes: Mapping[str, int]) -> dict[str, DeliveryStats]:
+    """Return how the newest messages of each domain were received, at most *sample_sizes* of each.
 
     What a person has looked at counts no more: only messages since a brake was last taken off.
     """
-    since = _resumed(connection, list(of_last))
+    since = _load_manual_releases(connection, list(sample_sizes))
     newest = [
         select(message.c.sender_domain.label("domain"), message.c.state.label("state"))
         .where(
@@ -77,7 +77,7 @@ def received(connection: Connection, of_last: Mapping[str, int]) -> dict[str, Re
         .order_by(message.c.claimed_at.desc())
         .limit(limit)
         .subquery(f"newest_{number}")
-        for number, (domain, limit) in enumerate(sorted(of_last.items()))
+        for number, (domain, limit) in enumerate(sorted(sample_sizes.items()))
     ]
     if not newest:
         return {}
@@ -88,13 +88,13 @@ def received(connection: Connection, of_last: Mapping[str, int]) -> dict[str, Re
         func.sum(case((listed.c.state == "bounced", 1), else_=0)),
         func.sum(case((listed.c.state == "complained", 1), else_=0)),
     ).group_by(listed.c.domain)
-    return {row[0]: Received(row[1], row[2], row[3]) for row in connection.execute(counted)}
+    return {row[0]: DeliveryStats(row[1], row[2], row[3]) for row in connection.execute(counted)}
 
 
-def _resumed(connection: Connection, domains: Sequence[str]) -> dict[str, datetime]:
-    wanted = (
-        select(brake.c.name, func.max(brake.c.released_at))
-        .where(brake.c.kind == "domain", brake.c.name.in_(domains), _BY_A_PERSON)
-        .group_by(brake.c.name)
+def _load_manual_releases(connection: Connection, domains: Sequence[str]) -> dict[str, datetime]:
+    query = (
+        select(breaker.c.name, func.max(breaker.c.released_at))
+        .where(breaker.c.kind == "domain", breaker.c.name.in_(domains), _RELEASED_BY_OPERATOR)
+        .group_by(breaker.c.name)
     )
-    return {row[0]: row[1] for row in connection.execute(wanted)}
+    return {row[0]: row[1] for row in connection.execute(query)}

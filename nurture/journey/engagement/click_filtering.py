@@ -11,28 +11,39 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.db.locks import Lock, acquire
-from nurture.domain.address import PUBLIC_MAIL
+from nurture.domain.address import FREE_MAIL_DOMAINS
 from nurture.domain.plain_text import index_key
-from nurture.domain.scoring.click_filtering import Judgement, Thresholds, Visit, agent_of, judge
+from nurture.domain.scoring.click_filtering import (
+    Classification,
+    ClickThresholds,
+    TrackedEvent,
+    classify,
+    classify_user_agent,
+)
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.journey.engagement import click_queries
-from nurture.journey.engagement.click_queries import Came, Found, Judged, Mailed
+from nurture.journey.engagement.click_queries import (
+    ClassifiedClick,
+    ClickedMessage,
+    ClickEvidence,
+    VerdictRow,
+)
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.signal_queries import Recorded
+from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.scoring import queries as scoring_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-LINK: Final = "link"
+LINK_SOURCE: Final = "link"
 """Where clicks on our own links come from."""
 
-MOST_AN_HOUR: Final = 60
+MAX_CLICKS_PER_HOUR: Final = 60
 """Visits of one link in one mail that are kept of each hour: the next ones tell nothing new."""
 
-_MOST_IN_METHOD: Final = 16
+_MAX_METHOD_LENGTH: Final = 16
 
 
-class Visited(NamedTuple):
+class EngagementEvent(NamedTuple):
     """A click or an open as a door heard it. Of *ip* and *agent* nothing is kept but a mark and a class.
 
     *message_id* is the mail whose link or pixel it was, *link* the link's id in its template. *agent* is the
@@ -49,178 +60,188 @@ class Visited(NamedTuple):
     agent: str | None = None
     honeypot: bool = False
     machine: bool = False
-    source: str = LINK
+    source: str = LINK_SOURCE
     natural_key: str = ""
 
 
-def take_down(house: House, connection: Connection, visits: Sequence[Visited], now: datetime) -> int:
+def record_clicks(
+    ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent], now: datetime
+) -> int:
     """Write clicks and opens, each once, to be judged; return how many were new.
 
     Those of unknown mails are passed over. A program that follows a link twice within a second did so once.
     """
-    if not visits:
+    if not events:
         return 0
-    database = house.database
-    mails = click_queries.mailed(database, connection, {one.message_id for one in visits})
-    taken = _taken(house, connection, visits)
-    rows: list[Recorded] = []
-    came: list[Came] = []
-    for one in visits:
-        mail = mails.get(one.message_id)
-        if mail is not None:
-            how = _came(one, mail)
-            if one.source == LINK and not _has_room(taken, one, how.natural_key):
+    database = ctx.database
+    messages = click_queries.load_messages(database, connection, {one.message_id for one in events})
+    recorded_keys = _load_recorded_keys(ctx, connection, events)
+    rows: list[NewSignal] = []
+    evidence_rows: list[ClickEvidence] = []
+    for one in events:
+        message = messages.get(one.message_id)
+        if message is not None:
+            evidence = _to_evidence(one, message)
+            if one.source == LINK_SOURCE and not _is_within_hourly_limit(
+                recorded_keys, one, evidence.natural_key
+            ):
                 continue
-            came.append(how)
-            rows.append(_recorded(one, mail, how.natural_key, now))
-    new = signal_queries.record(database, connection, rows)
-    click_queries.record(database, connection, came)
+            evidence_rows.append(evidence)
+            rows.append(_to_signal(one, message, evidence.natural_key, now))
+    new = signal_queries.record_signals(database, connection, rows)
+    click_queries.record_evidence(database, connection, evidence_rows)
     return new
 
 
-_Taken = dict[tuple[int, str | None, datetime], set[str]]
+_RecordedKeys = dict[tuple[int, str | None, datetime], set[str]]
 """The keys of the visits that are kept, by mail, link and hour."""
 
 
-def _taken(house: House, connection: Connection, visits: Sequence[Visited]) -> _Taken:
-    own = [one for one in visits if one.source == LINK]
-    found: _Taken = defaultdict(set)
+def _load_recorded_keys(
+    ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent]
+) -> _RecordedKeys:
+    own = [one for one in events if one.source == LINK_SOURCE]
+    found: _RecordedKeys = defaultdict(set)
     if own:
         since = min(_hour(one.occurred_at) for one in own)
-        mails = {one.message_id for one in own}
-        for message_id, link, at, key in click_queries.since(house.database, connection, mails, since):
+        message_ids = {one.message_id for one in own}
+        for message_id, link, at, key in click_queries.load_recent_keys(
+            ctx.database, connection, message_ids, since
+        ):
             found[message_id, link, _hour(at)].add(key)
     return found
 
 
-def _has_room(taken: _Taken, one: Visited, key: str) -> bool:
+def _is_within_hourly_limit(recorded_keys: _RecordedKeys, event: EngagementEvent, key: str) -> bool:
     """Whether a visit is among the first of its hour; whoever comes more often fills no database."""
-    keys = taken[one.message_id, one.link, _hour(one.occurred_at)]
-    if len(keys) >= MOST_AN_HOUR and key not in keys:
+    keys = recorded_keys[event.message_id, event.link, _hour(event.occurred_at)]
+    if len(keys) >= MAX_CLICKS_PER_HOUR and key not in keys:
         return False
     keys.add(key)
     return True
 
 
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
+def _hour(at: datetime) -> datetime:
+    return at.replace(minute=0, second=0, microsecond=0)
 
 
-def _came(one: Visited, mail: Mailed) -> Came:
-    ip_mark = _mark(mail.message_id, one.ip)
-    agent_mark = _mark(mail.message_id, one.agent or "")
-    method = one.method.upper()[:_MOST_IN_METHOD]
-    second = one.occurred_at.replace(microsecond=0).isoformat()
-    parts = (one.kind.value, str(mail.message_id), one.link or "", method, second, ip_mark, agent_mark)
-    return Came(
-        natural_key=one.natural_key or index_key("|".join(("visit", *parts))),
-        message_id=mail.message_id,
-        at=one.occurred_at,
+def _to_evidence(event: EngagementEvent, message: ClickedMessage) -> ClickEvidence:
+    ip_hash = _short_hash(message.message_id, event.ip)
+    agent_hash = _short_hash(message.message_id, event.agent or "")
+    method = event.method.upper()[:_MAX_METHOD_LENGTH]
+    second = event.occurred_at.replace(microsecond=0).isoformat()
+    parts = (event.kind.value, str(message.message_id), event.link or "", method, second, ip_hash, agent_hash)
+    return ClickEvidence(
+        natural_key=event.natural_key or index_key("|".join(("click", *parts))),
+        message_id=message.message_id,
+        at=event.occurred_at,
         method=method,
-        agent=agent_of(one.agent).value,
-        ip_mark=ip_mark,
-        agent_mark=agent_mark,
-        company=_company(mail),
-        honeypot=one.honeypot,
-        machine=one.machine,
+        agent_type=classify_user_agent(event.agent).value,
+        ip_hash=ip_hash,
+        agent_hash=agent_hash,
+        company_hash=_company_hash(message),
+        honeypot=event.honeypot,
+        is_machine=event.machine,
     )
 
 
-def _mark(message_id: int, told: str) -> str:
+def _short_hash(message_id: int, value: str) -> str:
     """Return 16 bits that tell two sources of one mail apart, and that thousands of others share."""
-    return sha256(f"{message_id}|{told}".encode()).hexdigest()[:4] if told else ""
+    return sha256(f"{message_id}|{value}".encode()).hexdigest()[:4] if value else ""
 
 
-def _company(mail: Mailed) -> str:
-    domain = mail.address.rpartition("@")[2].lower()
-    if not domain or domain in PUBLIC_MAIL:
+def _company_hash(message: ClickedMessage) -> str:
+    domain = message.address.rpartition("@")[2].lower()
+    if not domain or domain in FREE_MAIL_DOMAINS:
         return ""
-    return sha256(f"{mail.salt}|{domain}".encode()).hexdigest()[:8]
+    return sha256(f"{message.salt}|{domain}".encode()).hexdigest()[:8]
 
 
-def _recorded(one: Visited, mail: Mailed, natural_key: str, now: datetime) -> Recorded:
+def _to_signal(event: EngagementEvent, message: ClickedMessage, natural_key: str, now: datetime) -> NewSignal:
     """Return the signal; until it is judged it is a suspect, and counts for nothing."""
-    return Recorded(
-        lead_id=mail.lead_id,
-        kind=one.kind.value,
-        occurred_at=one.occurred_at,
+    return NewSignal(
+        lead_id=message.lead_id,
+        kind=event.kind.value,
+        occurred_at=event.occurred_at,
         recorded_at=now,
         natural_key=natural_key,
-        source=one.source,
+        source=event.source,
         verdict=SignalVerdict.SUSPECT.value,
-        verdict_because="not judged yet",
-        enrollment_id=mail.enrollment_id,
-        track=mail.track,
-        step=mail.step or None,
-        link=one.link,
-        message_id=mail.message_id,
-        judged_under="",
+        verdict_reason="not judged yet",
+        enrollment_id=message.enrollment_id,
+        track=message.track,
+        step=message.step or None,
+        link=event.link,
+        message_id=message.message_id,
+        click_filter_key="",
     )
 
 
-def rejudge(house: House, now: datetime) -> int:
+def reclassify(ctx: AppContext, now: datetime) -> int:
     """Judge every visit that today's rules have not judged; return how many verdicts are others now."""
     total = 0
     while True:
-        seen, changed = rejudge_batch(house, now, house.batch)
+        count, changed = reclassify_batch(ctx, now, ctx.batch_size)
         total += changed
-        if seen < house.batch:
+        if count < ctx.batch_size:
             return total
 
 
-def rejudge_batch(house: House, now: datetime, limit: int) -> tuple[int, int]:
+def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, int]:
     """Judge at most *limit* visits, and their neighbours; return how many there were, and how many changed.
 
     Where none waits, this is one index probe. A lead whose deed had its effect already is scored anew.
     """
-    database = house.database
+    database = ctx.database
     with database.read() as connection:
         try:
-            thresholds = house.rulebooks.current(connection).policy.evidence
+            thresholds = ctx.definitions.current(connection).policy.click_filtering
         except NotFound:  # nothing is published yet, so no mail went that anybody could have visited
             return 0, 0
-        if not click_queries.unjudged(connection, thresholds.key, 1):
+        if not click_queries.load_unclassified(connection, thresholds.key, 1):
             return 0, 0
     with database.write() as connection:
         acquire(database, connection, Lock.SIGNALS)
-        waiting = click_queries.unjudged(connection, thresholds.key, limit)
-        if not waiting:
+        unclassified = click_queries.load_unclassified(connection, thresholds.key, limit)
+        if not unclassified:
             return 0, 0
-        found, near = _around(house, connection, {message_id for _, message_id in waiting}, thresholds)
-        verdicts = judge([one.visit for one in found] + near, thresholds)
-        fresh = [_judged(one, verdicts, thresholds) for one in found]
-        changed = [
-            one for one, new in zip(found, fresh, strict=True) if (one.verdict, one.because) != new[1:3]
-        ]
+        found, neighbors = _load_with_neighbors(
+            ctx, connection, {message_id for _, message_id in unclassified}, thresholds
+        )
+        verdicts = classify([one.event for one in found] + neighbors, thresholds)
+        rows = [_to_verdict_row(one, verdicts, thresholds) for one in found]
+        changed = [one for one, new in zip(found, rows, strict=True) if (one.verdict, one.reason) != new[1:3]]
         overturned = {
-            one.visit.lead
-            for one, new in zip(found, fresh, strict=True)
+            one.event.lead
+            for one, new in zip(found, rows, strict=True)
             if one.verdict != new.verdict and one.applied
         }
-        signal_queries.wake(database, connection, sorted(overturned), now)
+        signal_queries.make_due(database, connection, sorted(overturned), now)
         scoring_queries.mark_stale(database, connection, sorted(overturned))
-        click_queries.write(database, connection, fresh)
-    return len(waiting), len(changed)
+        click_queries.write_verdicts(database, connection, rows)
+    return len(unclassified), len(changed)
 
 
-def _judged(one: Found, verdicts: Mapping[int, Judgement], thresholds: Thresholds) -> Judged:
-    verdict, because = verdicts[one.visit.id]
-    return Judged(one.visit.id, verdict.value, because, thresholds.key)
+def _to_verdict_row(
+    click: ClassifiedClick, verdicts: Mapping[int, Classification], thresholds: ClickThresholds
+) -> VerdictRow:
+    verdict, reason = verdicts[click.event.id]
+    return VerdictRow(click.event.id, verdict.value, reason, thresholds.key)
 
 
-def _around(
-    house: House, connection: Connection, message_ids: set[int], thresholds: Thresholds
-) -> tuple[list[Found], list[Visit]]:
+def _load_with_neighbors(
+    ctx: AppContext, connection: Connection, message_ids: set[int], thresholds: ClickThresholds
+) -> tuple[list[ClassifiedClick], list[TrackedEvent]]:
     """Return all visits whose verdict the new ones may change, and others that these verdicts rest on.
 
     Who clicks as the third of a company makes suspects of the two before, on mails of their own.
     """
-    database, within = house.database, thresholds.leads_within
-    found = click_queries.of_messages(database, connection, message_ids)
-    near = click_queries.close_by(database, connection, [one.visit for one in found], within)
-    also = {one.message for one in near} - message_ids
-    if also:
-        found += click_queries.of_messages(database, connection, also)
-        near = click_queries.close_by(database, connection, [one.visit for one in found], within)
-    known = {one.visit.id for one in found}
-    return found, [one for one in near if one.id not in known]
+    database, within = ctx.database, thresholds.leads_within
+    found = click_queries.load_for_messages(database, connection, message_ids)
+    neighbors = click_queries.load_neighbors(database, connection, [one.event for one in found], within)
+    other_messages = {one.message for one in neighbors} - message_ids
+    if other_messages:
+        found += click_queries.load_for_messages(database, connection, other_messages)
+        neighbors = click_queries.load_neighbors(database, connection, [one.event for one in found], within)
+    known = {one.event.id for one in found}
+    return found, [one for one in neighbors if one.id not in known]

@@ -6,25 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Connection,
-    Select,
-    String,
-    Table,
-    and_,
-    case,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Boolean, Connection, Select, String, Table, and_, case, or_, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 from nurture.db.types import UtcDateTime
-from nurture.domain.scoring.click_filtering import Agent, Visit
+from nurture.domain.scoring.click_filtering import AgentType, TrackedEvent
 from nurture.domain.signals import SignalKind
 from nurture.journey.leads.changeset import insert_rows
 
@@ -33,10 +21,10 @@ clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
-visit: Table = engagement.Visit.__table__  # type: ignore[attr-defined]
+tracking_request: Table = engagement.TrackingRequest.__table__  # type: ignore[attr-defined]
 
 
-class Mailed(NamedTuple):
+class ClickedMessage(NamedTuple):
     """What a visit needs to know of its message. *salt* is the secret of this installation."""
 
     message_id: int
@@ -48,73 +36,79 @@ class Mailed(NamedTuple):
     salt: str
 
 
-class Came(NamedTuple):
+class ClickEvidence(NamedTuple):
     """How the signal of a natural key came in."""
 
     natural_key: str
     message_id: int
     at: datetime
     method: str
-    agent: str
-    ip_mark: str
-    agent_mark: str
-    company: str
+    agent_type: str
+    ip_hash: str
+    agent_hash: str
+    company_hash: str
     honeypot: bool
-    machine: bool
+    is_machine: bool
 
 
-class Found(NamedTuple):
+class ClassifiedClick(NamedTuple):
     """A visit, what its verdict is now, and whether the signal has had its effect."""
 
-    visit: Visit
+    event: TrackedEvent
     verdict: str
-    because: str
-    judged_under: str
+    reason: str
+    click_filter_key: str
     applied: bool
 
 
-class Judged(NamedTuple):
+class VerdictRow(NamedTuple):
     """A verdict as it is written."""
 
     signal_id: int
     verdict: str
-    verdict_because: str
-    judged_under: str
+    verdict_reason: str
+    click_filter_key: str
 
 
 _ID, _TEXT, _TIME, _FLAG = BigInteger(), String(), UtcDateTime(), Boolean()
-_VISIT: Final[Mapping[str, TypeEngine[Any]]] = {
+_REQUEST_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
     "signal_id": _ID,
     "message_id": _ID,
     "at": _TIME,
     "method": _TEXT,
-    "agent": _TEXT,
-    "ip_mark": _TEXT,
-    "agent_mark": _TEXT,
-    "company": _TEXT,
+    "agent_type": _TEXT,
+    "ip_hash": _TEXT,
+    "agent_hash": _TEXT,
+    "company_hash": _TEXT,
     "honeypot": _FLAG,
-    "machine": _FLAG,
+    "is_machine": _FLAG,
 }
-_WINDOW: Final[Mapping[str, TypeEngine[Any]]] = {"company": _TEXT, "begins": _TIME, "ends": _TIME}
-_JUDGED: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Judged._fields, (_ID, _TEXT, _TEXT, _TEXT), strict=True)
+_WINDOW_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
+    "company_hash": _TEXT,
+    "starts_at": _TIME,
+    "ends_at": _TIME,
+}
+_VERDICT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(VerdictRow._fields, (_ID, _TEXT, _TEXT, _TEXT), strict=True)
 )
 
 
-def mailed(database: Database, connection: Connection, message_ids: Collection[int]) -> dict[int, Mailed]:
+def load_messages(
+    database: Database, connection: Connection, message_ids: Collection[int]
+) -> dict[int, ClickedMessage]:
     """Return the messages there are, by id; nothing is recorded of a lead that was erased."""
     if not message_ids:
         return {}
     chosen = database.ids("chosen", sorted(set(message_ids)))
     salt = select(clock.c.salt).scalar_subquery()
-    wanted = (
+    query = (
         select(
             message.c.id,
             message.c.lead_id,
             message.c.enrollment_id,
             message.c.track,
             message.c.step,
-            address.c.normal,
+            address.c.normalized,
             salt,
         )
         .join(chosen, chosen.c.id == message.c.id)
@@ -122,137 +116,153 @@ def mailed(database: Database, connection: Connection, message_ids: Collection[i
         .outerjoin(address, address.c.id == lead.c.address_id)
         .where(lead.c.erased_at.is_(None))
     )
-    rows = connection.execute(wanted).all()
-    return {row[0]: Mailed._make((*row[:5], row[5] or "", row[6] or "")) for row in rows}
+    rows = connection.execute(query).all()
+    return {row[0]: ClickedMessage._make((*row[:5], row[5] or "", row[6] or "")) for row in rows}
 
 
-def record(database: Database, connection: Connection, rows: Sequence[Came]) -> None:
+def record_evidence(database: Database, connection: Connection, rows: Sequence[ClickEvidence]) -> None:
     """Write how signals that are recorded already came in, each once."""
     if not rows:
         return
-    asked = database.rows("asked", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
-    wanted = select(signal.c.natural_key, signal.c.id).join(
-        asked, asked.c.natural_key == signal.c.natural_key
+    requested = database.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
+    query = select(signal.c.natural_key, signal.c.id).join(
+        requested, requested.c.natural_key == signal.c.natural_key
     )
-    ids: dict[str, int] = {row[0]: row[1] for row in connection.execute(wanted)}
-    visits = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
-    insert_rows(database, connection, visit, _VISIT, visits, once=True)
+    ids: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
+    requests = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
+    insert_rows(database, connection, tracking_request, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
 
 
-def since(
-    database: Database, connection: Connection, message_ids: Collection[int], begin: datetime
+def load_recent_keys(
+    database: Database, connection: Connection, message_ids: Collection[int], start: datetime
 ) -> list[tuple[int, str | None, datetime, str]]:
-    """Return (message id, link, when, natural key) of the visits of these messages from *begin* on."""
+    """Return (message id, link, when, natural key) of the visits of these messages from *start* on."""
     chosen = database.ids("chosen", sorted(message_ids))
-    wanted = (
-        select(visit.c.message_id, signal.c.link, visit.c.at, signal.c.natural_key)
-        .join(chosen, chosen.c.id == visit.c.message_id)
-        .join(signal, signal.c.id == visit.c.signal_id)
-        .where(visit.c.at >= begin)
+    query = (
+        select(tracking_request.c.message_id, signal.c.link, tracking_request.c.at, signal.c.natural_key)
+        .join(chosen, chosen.c.id == tracking_request.c.message_id)
+        .join(signal, signal.c.id == tracking_request.c.signal_id)
+        .where(tracking_request.c.at >= start)
     )
-    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(wanted)]
+    return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
 
 
-def unjudged(connection: Connection, key: str, limit: int) -> list[tuple[int, int]]:
+def load_unclassified(connection: Connection, key: str, limit: int) -> list[tuple[int, int]]:
     """Return (signal id, message id) of visits that other rules than those of *key* judged, or none yet."""
-    other = or_(signal.c.judged_under < key, signal.c.judged_under > key)
-    wanted = (
-        select(signal.c.id, visit.c.message_id)
-        .join(visit, visit.c.signal_id == signal.c.id)
-        .where(signal.c.judged_under.is_not(None), other)
+    other = or_(signal.c.click_filter_key < key, signal.c.click_filter_key > key)
+    query = (
+        select(signal.c.id, tracking_request.c.message_id)
+        .join(tracking_request, tracking_request.c.signal_id == signal.c.id)
+        .where(signal.c.click_filter_key.is_not(None), other)
         .limit(limit)
     )
-    return [(row[0], row[1]) for row in connection.execute(wanted)]
+    return [(row[0], row[1]) for row in connection.execute(query)]
 
 
-def of_messages(database: Database, connection: Connection, message_ids: Collection[int]) -> list[Found]:
+def load_for_messages(
+    database: Database, connection: Connection, message_ids: Collection[int]
+) -> list[ClassifiedClick]:
     """Return every visit of these messages."""
     chosen = database.ids("chosen", sorted(set(message_ids)))
-    wanted = _visits().join(chosen, chosen.c.id == visit.c.message_id)
-    return [_found(row) for row in connection.execute(wanted).all()]
+    query = _select_clicks().join(chosen, chosen.c.id == tracking_request.c.message_id)
+    return [_to_classified_click(row) for row in connection.execute(query).all()]
 
 
-def close_by(
-    database: Database, connection: Connection, visits: Collection[Visit], within: timedelta
-) -> list[Visit]:
-    """Return the visits of the same companies within so long of any of *visits*, these themselves too."""
-    windows = sorted({(one.company, one.at) for one in visits if one.company})
+def load_neighbors(
+    database: Database, connection: Connection, events: Collection[TrackedEvent], within: timedelta
+) -> list[TrackedEvent]:
+    """Return the visits of the same companies within so long of any of *events*, these themselves too."""
+    windows = sorted({(one.company_hash, one.at) for one in events if one.company_hash})
     if not windows:
         return []
-    asked = database.rows("asked", _WINDOW, [(name, at - within, at + within) for name, at in windows])
-    near = and_(visit.c.company == asked.c.company, visit.c.at >= asked.c.begins, visit.c.at <= asked.c.ends)
-    there = select(visit.c.signal_id).join(asked, near).where(visit.c.company != "")
-    wanted = _visits().where(signal.c.id.in_(there))
-    return [_found(row).visit for row in connection.execute(wanted).all()]
+    windows_ = database.rows(
+        "windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows]
+    )
+    near = and_(
+        tracking_request.c.company_hash == windows_.c.company_hash,
+        tracking_request.c.at >= windows_.c.starts_at,
+        tracking_request.c.at <= windows_.c.ends_at,
+    )
+    there = (
+        select(tracking_request.c.signal_id).join(windows_, near).where(tracking_request.c.company_hash != "")
+    )
+    query = _select_clicks().where(signal.c.id.in_(there))
+    return [_to_classified_click(row).event for row in connection.execute(query).all()]
 
 
-def write(database: Database, connection: Connection, rows: Sequence[Judged]) -> None:
+def write_verdicts(database: Database, connection: Connection, rows: Sequence[VerdictRow]) -> None:
     """Write verdicts."""
     if not rows:
         return
-    new = database.rows("new", _JUDGED, rows)
+    new = database.rows("new", _VERDICT_COLUMNS, rows)
     connection.execute(
         update(signal)
         .where(signal.c.id == new.c.signal_id)
-        .values(verdict=new.c.verdict, verdict_because=new.c.verdict_because, judged_under=new.c.judged_under)
+        .values(
+            verdict=new.c.verdict,
+            verdict_reason=new.c.verdict_reason,
+            click_filter_key=new.c.click_filter_key,
+        )
     )
 
 
-def doubt(database: Database, connection: Connection, message_ids: Collection[int]) -> None:
+def mark_for_reclassification(
+    database: Database, connection: Connection, message_ids: Collection[int]
+) -> None:
     """Have the visits of these messages judged again: something new is known of their delivery."""
     if not message_ids:
         return
     chosen = database.ids("chosen", sorted(set(message_ids)))
-    theirs = select(visit.c.signal_id).join(chosen, chosen.c.id == visit.c.message_id)
-    connection.execute(update(signal).where(signal.c.id.in_(theirs)).values(judged_under=""))
+    theirs = select(tracking_request.c.signal_id).join(chosen, chosen.c.id == tracking_request.c.message_id)
+    connection.execute(update(signal).where(signal.c.id.in_(theirs)).values(click_filter_key=""))
 
 
-def _visits() -> Select[Any]:
+def _select_clicks() -> Select[Any]:
     delivered = case((message.c.state == "delivered", message.c.state_at), else_=message.c.accepted_at)
     return (
         select(
             signal.c.id,
             signal.c.kind,
-            visit.c.at,
-            visit.c.message_id,
+            tracking_request.c.at,
+            tracking_request.c.message_id,
             signal.c.lead_id,
             signal.c.link,
-            visit.c.method,
-            visit.c.agent,
-            visit.c.ip_mark,
-            visit.c.agent_mark,
-            visit.c.company,
-            visit.c.honeypot,
-            visit.c.machine,
+            tracking_request.c.method,
+            tracking_request.c.agent_type,
+            tracking_request.c.ip_hash,
+            tracking_request.c.agent_hash,
+            tracking_request.c.company_hash,
+            tracking_request.c.honeypot,
+            tracking_request.c.is_machine,
             delivered,
             signal.c.verdict,
-            signal.c.verdict_because,
-            signal.c.judged_under,
+            signal.c.verdict_reason,
+            signal.c.click_filter_key,
             signal.c.applied_at,
         )
-        .select_from(visit)
-        .join(signal, signal.c.id == visit.c.signal_id)
-        .join(message, message.c.id == visit.c.message_id)
+        .select_from(tracking_request)
+        .join(signal, signal.c.id == tracking_request.c.signal_id)
+        .join(message, message.c.id == tracking_request.c.message_id)
     )
 
 
-def _found(row: Any) -> Found:
-    id_, kind, *where, agent, ip_mark, agent_mark, company, honeypot, machine, delivered = row[:14]
-    at, mail, who, link, method = where
-    seen = Visit(
+def _to_classified_click(row: Any) -> ClassifiedClick:
+    id_, kind, *rest, agent, ip_hash, agent_hash, company_hash, honeypot, is_machine, delivered = row[:14]
+    at, message_id, lead_id, link, method = rest
+    click = TrackedEvent(
         id=id_,
         kind=SignalKind(kind),
         at=at,
-        message=mail,
-        lead=who,
+        message=message_id,
+        lead=lead_id,
         link=link,
         method=method,
-        agent=Agent(agent),
-        ip_mark=ip_mark,
-        agent_mark=agent_mark,
-        company=company,
+        agent_type=AgentType(agent),
+        ip_hash=ip_hash,
+        agent_hash=agent_hash,
+        company_hash=company_hash,
         honeypot=honeypot,
-        machine=machine,
+        is_machine=is_machine,
         delivered_at=delivered,
     )
-    return Found(seen, row[14], row[15], row[16] or "", row[17] is not None)
+    return ClassifiedClick(click, row[14], row[15], row[16] or "", row[17] is not None)

@@ -18,54 +18,54 @@ import orjson
 
 from nurture.domain.signals import SignalKind
 from nurture.files import make_folder, open_private, sync_folder
-from nurture.journey.engagement.click_filtering import Visited
+from nurture.journey.engagement.click_filtering import EngagementEvent
 
-MOST: Final = 500
+MAX_FILES: Final = 500
 """How many files are read at once."""
 
 _log: Final = logging.getLogger(__name__)
 
 
-def put(folder: Path, visited: Visited) -> None:
+def write(folder: Path, event: EngagementEvent) -> None:
     """Write one visit; when this returns it outlives a power cut. Raises OSError."""
     make_folder(folder)
-    name = f"{visited.occurred_at:%Y%m%dT%H%M%S}-{token_hex(8)}"
-    draft = folder / f"{name}.tmp"
-    with open_private(draft, "xb") as file:
-        file.write(orjson.dumps(visited._asdict()))
+    name = f"{event.occurred_at:%Y%m%dT%H%M%S}-{token_hex(8)}"
+    temporary = folder / f"{name}.tmp"
+    with open_private(temporary, "xb") as file:
+        file.write(orjson.dumps(event._asdict()))
         file.flush()
         os.fsync(file.fileno())
-    draft.rename(folder / f"{name}.json")
+    temporary.rename(folder / f"{name}.json")
     sync_folder(folder)
 
 
-def waiting(folder: Path) -> list[Path]:
+def list_pending(folder: Path) -> list[Path]:
     """Return the files that wait, the oldest first."""
     return sorted(folder.glob("*.json")) if folder.is_dir() else []
 
 
-def drain(folder: Path, record: Callable[[Sequence[Visited]], object]) -> int:
+def drain(folder: Path, record: Callable[[Sequence[EngagementEvent]], object]) -> int:
     """Hand what waits to *record* and delete it; return how many there were. What it raises is raised.
 
     A file that cannot be read is put aside under another name, and said in the log.
     """
     total = 0
-    while files := waiting(folder)[:MOST]:
+    while files := list_pending(folder)[:MAX_FILES]:
         read = [(file, _read(file)) for file in files]
-        good = [(file, visited) for file, visited in read if visited is not None]
-        if good:
-            record([visited for _, visited in good])
-        for file, _ in good:
+        readable = [(file, visited) for file, visited in read if visited is not None]
+        if readable:
+            record([visited for _, visited in readable])
+        for file, _ in readable:
             file.unlink(missing_ok=True)
-        total += len(good)
+        total += len(readable)
     return total
 
 
-def _read(file: Path) -> Visited | None:
+def _read(file: Path) -> EngagementEvent | None:
     try:
-        told = orjson.loads(file.read_bytes())
-        moment = datetime.fromisoformat(told.pop("occurred_at"))
-        return Visited(kind=SignalKind(told.pop("kind")), occurred_at=moment, **told)
+        values = orjson.loads(file.read_bytes())
+        occurred_at = datetime.fromisoformat(values.pop("occurred_at"))
+        return EngagementEvent(kind=SignalKind(values.pop("kind")), occurred_at=occurred_at, **values)
     except FileNotFoundError:  # somebody else has just read it
         return None
     except (ValueError, TypeError, KeyError, AttributeError):

@@ -4,83 +4,94 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from nurture.domain.scoring.click_filtering import Visit, agent_of, judge
+from nurture.domain.scoring.click_filtering import TrackedEvent, classify, classify_user_agent
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.journey.consent import open_tracking_queries
-from nurture.journey.consent.open_tracking_queries import Consent, Opened
-from nurture.journey.engagement.click_filtering import Visited
-from nurture.mail.rendering.link_tracking import FROM_HERE_OWN, HONEYPOT
+from nurture.journey.consent.open_tracking_queries import OpenEvent, OpenTrackingConsent
+from nurture.journey.engagement.click_filtering import EngagementEvent
+from nurture.mail.rendering.link_tracking import FIRST_PERSONAL_LINK_NUMBER, HONEYPOT_LINK_NUMBER
 from nurture.runtime import link_destination_queries
-from nurture.runtime.context import House
-from nurture.runtime.link_destination_queries import Target
-from nurture.runtime.token_queries import Kept
+from nurture.runtime.context import AppContext
+from nurture.runtime.link_destination_queries import LinkTarget
+from nurture.runtime.token_queries import TokenRecord
 
 
-def target(house: House, kept: Kept, number: int) -> Target | None:
+def find_link_target(ctx: AppContext, token: TokenRecord, number: int) -> LinkTarget | None:
     """Return where a number of this mail leads; None for one that nobody mailed.
 
     The answer was stored before the mail went, so it does not depend on today's rules, nor on the lead.
     """
-    if kept.message_id is None or number == HONEYPOT:
+    if token.message_id is None or number == HONEYPOT_LINK_NUMBER:
         return None
-    with house.database.read() as connection:
-        if number >= FROM_HERE_OWN:
-            return link_destination_queries.own(connection, kept.message_id, number - FROM_HERE_OWN)
-        return link_destination_queries.shared(connection, kept.message_id, number)
+    with ctx.database.read() as connection:
+        if number >= FIRST_PERSONAL_LINK_NUMBER:
+            return link_destination_queries.find_personal_target(
+                connection, token.message_id, number - FIRST_PERSONAL_LINK_NUMBER
+            )
+        return link_destination_queries.find_shared_target(connection, token.message_id, number)
 
 
-def clicked(
-    kept: Kept, link: str | None, at: datetime, *, method: str, place: str, agent: str, honeypot: bool = False
-) -> Visited:
-    """Return a click as evidence takes it. *place* is a mark of where it came from, never an address."""
-    if kept.message_id is None:
+def build_click(
+    token: TokenRecord,
+    link: str | None,
+    at: datetime,
+    *,
+    method: str,
+    source_hash: str,
+    agent: str,
+    honeypot: bool = False,
+) -> EngagementEvent:
+    """Return a click as evidence takes it. *source_hash* says where it came from, never an address."""
+    if token.message_id is None:
         raise NotFound("This link belongs to no mail.")
-    return Visited(
+    return EngagementEvent(
         SignalKind.CLICKED,
-        kept.message_id,
+        token.message_id,
         at,
         link=link,
         method=method,
-        ip=place,
+        ip=source_hash,
         agent=agent,
         honeypot=honeypot,
     )
 
 
-def opened(house: House, kept: Kept, now: datetime, *, method: str, agent: str) -> Opened | None:
+def build_open(
+    ctx: AppContext, token: TokenRecord, now: datetime, *, method: str, agent: str
+) -> OpenEvent | None:
     """Return an open as it is to be noted, with its verdict: never evidence, mail programs open mail too.
 
     None where nothing is: the lead never agreed or does no more, or today's is noted as well already.
     """
-    if kept.message_id is None:
+    if token.message_id is None:
         return None
-    with house.database.read() as connection:
-        told = Opened(kept.lead_id, now.date(), SignalVerdict.HUMAN.value, "")
-        if not open_tracking_queries.is_news(connection, told):
+    with ctx.database.read() as connection:
+        open_event = OpenEvent(token.lead_id, now.date(), SignalVerdict.HUMAN.value, "")
+        if not open_tracking_queries.is_new_open(connection, open_event):
             return None
-        visit = Visit(
+        click = TrackedEvent(
             0,
             SignalKind.OPENED,
             now,
-            kept.message_id,
-            kept.lead_id,
+            token.message_id,
+            token.lead_id,
             method=method,
-            agent=agent_of(agent),
-            delivered_at=open_tracking_queries.delivered_at(connection, kept.message_id),
+            agent_type=classify_user_agent(agent),
+            delivered_at=open_tracking_queries.load_delivered_at(connection, token.message_id),
         )
-        verdict, because = judge([visit], house.rulebooks.current(connection).policy.evidence)[0]
-        told = told._replace(verdict=verdict.value, because=because)
-        return told if open_tracking_queries.is_news(connection, told) else None
+        verdict, reason = classify([click], ctx.definitions.current(connection).policy.click_filtering)[0]
+        open_event = open_event._replace(verdict=verdict.value, reason=reason)
+        return open_event if open_tracking_queries.is_new_open(connection, open_event) else None
 
 
-def state_opens(house: House, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
+def set_open_tracking(ctx: AppContext, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
     """Write whether a lead lets us hear of opens. Withdrawn, it also silences mail that is out already."""
-    with house.database.write() as connection:
-        open_tracking_queries.state(connection, lead_id, granted=granted, source=source, now=now)
+    with ctx.database.write() as connection:
+        open_tracking_queries.record_consent(connection, lead_id, granted=granted, source=source, now=now)
 
 
-def opens_of(house: House, lead_id: int) -> Consent:
+def load_open_consent(ctx: AppContext, lead_id: int) -> OpenTrackingConsent:
     """Return what a lead said of opens, and the newest day that is known."""
-    with house.database.read() as connection:
-        return open_tracking_queries.find(connection, lead_id)
+    with ctx.database.read() as connection:
+        return open_tracking_queries.load_consent(connection, lead_id)

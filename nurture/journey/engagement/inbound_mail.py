@@ -15,110 +15,114 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.db import clock_row
-from nurture.domain.address import mark_of, normalise_address
-from nurture.errors import Refused
+from nurture.domain.address import erasure_hash, normalize_address
+from nurture.errors import InvalidState
 from nurture.journey.engagement import inbound_mail_queries
-from nurture.journey.engagement.inbound_mail_queries import Came, SetAside, Waiting
-from nurture.mail.inbound.classify import Reply
+from nurture.journey.engagement.inbound_mail_queries import ClaimedMail, FailedMail, NewMail
+from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
-from nurture.mail.inbound.reader import Unread
-from nurture.runtime.context import House
+from nurture.mail.inbound.reader import UnreadableMail
+from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import REPLY, digest
 
-AT_ONCE: Final = 20
+BATCH_SIZE: Final = 20
 """Mails that are stored, or read, in one transaction."""
 
-MOST_WAITING: Final = 256 * 1024 * 1024
+MAX_PENDING_BYTES: Final = 256 * 1024 * 1024
 """Bytes of all mails that wait to be read."""
 
-KEPT_FOR: Final = timedelta(days=30)
+RETENTION: Final = timedelta(days=30)
 """How long a mail is kept that could not be read."""
 
 _log: Final = logging.getLogger(__name__)
 
 
-class InboxFull(Refused):
+class InboxFull(InvalidState):
     """Too many mails wait to be read: nothing was stored. `nurture run` or the web server reads them."""
 
 
-def receive(
-    house: House, connection: Connection, source: str, mails: Sequence[RawMail], now: datetime
+def store_relevant(
+    ctx: AppContext, connection: Connection, source: str, mails: Sequence[RawMail], now: datetime
 ) -> int:
     """Store those of the mails that may concern us; return how many. Raises InboxFull."""
-    read = [one.mentions() for one in mails]
-    digests = {token: digest(token) for one in read for token in one.tokens}
-    senders = {one.sender: normalise_address(one.sender) for one in read if one.sender}
-    database = house.database
-    salt = clock_row.salt_in(connection)
-    marks = {sender: mark_of(sender, salt) for sender in senders.values()}
-    named = {*senders.values(), *marks.values()}
-    known = inbound_mail_queries.known(database, connection, digests.values(), named, REPLY)
-    ours = f".{house.origin}@" if house.origin else None
-    came = []
-    for raw, said in zip(mails, read, strict=True):
-        leads = [known[digests[token]] for token in said.tokens if digests[token] in known]
-        sender = senders.get(said.sender, "")
-        if not leads and marks.get(sender) in known:  # who was erased: nothing is stored of them
+    mentions = [one.routing_hints() for one in mails]
+    digests = {token: digest(token) for one in mentions for token in one.tokens}
+    senders = {one.sender: normalize_address(one.sender) for one in mentions if one.sender}
+    database = ctx.database
+    salt = clock_row.read_salt(connection)
+    erased_hashes = {sender: erasure_hash(sender, salt) for sender in senders.values()}
+    addresses = {*senders.values(), *erased_hashes.values()}
+    known = inbound_mail_queries.match_known(database, connection, digests.values(), addresses, REPLY)
+    own_domain = f".{ctx.installation_id}@" if ctx.installation_id else None
+    relevant = []
+    for raw, mention in zip(mails, mentions, strict=True):
+        leads = [known[digests[token]] for token in mention.tokens if digests[token] in known]
+        sender = senders.get(mention.sender, "")
+        if not leads and erased_hashes.get(sender) in known:  # who was erased: nothing is stored of them
             continue
-        if leads or sender in known or (ours is not None and ours in said.references):
-            came.append(Came(source, now, leads[0] if leads else None, sender, raw.pack()))
-    if came and inbound_mail_queries.waiting_bytes(connection) > MOST_WAITING:
+        if leads or sender in known or (own_domain is not None and own_domain in mention.references):
+            relevant.append(NewMail(source, now, leads[0] if leads else None, sender, raw.pack()))
+    if relevant and inbound_mail_queries.count_pending_bytes(connection) > MAX_PENDING_BYTES:
         raise InboxFull(
             "Too many mails wait to be read: nothing was stored. The next round of `nurture run` reads them."
         )
-    inbound_mail_queries.store(connection, came)
-    return len(came)
+    inbound_mail_queries.store(connection, relevant)
+    return len(relevant)
 
 
-def claim(house: House, now: datetime) -> list[Waiting]:
+def claim(ctx: AppContext, now: datetime) -> list[ClaimedMail]:
     """Return the mails to be read next, [] if none waits; the attempt is noted."""
-    database = house.database
+    database = ctx.database
     with database.read() as connection:
         if inbound_mail_queries.is_idle(connection):
             return []
     with database.write() as connection:
-        inbound_mail_queries.expire(connection, now - KEPT_FOR)
-        return inbound_mail_queries.claim(database, connection, now, AT_ONCE)
+        inbound_mail_queries.delete_expired(connection, now - RETENTION)
+        return inbound_mail_queries.claim(database, connection, now, BATCH_SIZE)
 
 
-def read(house: House, mails: Sequence[Waiting], today: date) -> tuple[dict[int, Reply], dict[int, str]]:
+def read(
+    ctx: AppContext, mails: Sequence[ClaimedMail], today: date
+) -> tuple[dict[int, ClassifiedMail], dict[int, str]]:
     """Read mails, each within its limits; return what they are, and why others could not be read."""
-    replies: dict[int, Reply] = {}
-    faults: dict[int, str] = {}
+    replies: dict[int, ClassifiedMail] = {}
+    problems: dict[int, str] = {}
     for one in mails:
         try:
-            replies[one.id] = house.mail_reader.read(RawMail.unpack(one.body), today)
-        except Unread as error:
-            faults[one.id] = str(error)
-    return replies, faults
+            replies[one.id] = ctx.mail_reader.read(RawMail.unpack(one.body), today)
+        except UnreadableMail as error:
+            problems[one.id] = str(error)
+    return replies, problems
 
 
-def settle(house: House, mails: Sequence[Waiting], faults: Mapping[int, str]) -> None:
+def finish(ctx: AppContext, mails: Sequence[ClaimedMail], problems: Mapping[int, str]) -> None:
     """Delete the mails of which everything was made; try the others again, or set them aside."""
-    last = {one.id for one in mails if one.attempts + 1 >= inbound_mail_queries.MOST_ATTEMPTS}
-    aside = {id_: why for id_, why in faults.items() if id_ in last}
-    database = house.database
+    exhausted = {one.id for one in mails if one.attempts + 1 >= inbound_mail_queries.MAX_ATTEMPTS}
+    failed = {id_: reason for id_, reason in problems.items() if id_ in exhausted}
+    database = ctx.database
     with database.write() as connection:
-        inbound_mail_queries.finish(database, connection, {one.id for one in mails} - faults.keys())
-        inbound_mail_queries.let_go(database, connection, faults.keys() - last, counted=True)
-        inbound_mail_queries.set_aside(database, connection, aside)
-    for id_, why in aside.items():
-        _log.error("mail_set_aside", extra={"mail": id_, "why": why})
+        inbound_mail_queries.delete_finished(
+            database, connection, {one.id for one in mails} - problems.keys()
+        )
+        inbound_mail_queries.release(database, connection, problems.keys() - exhausted, count_attempt=True)
+        inbound_mail_queries.mark_failed(database, connection, failed)
+    for id_, reason in failed.items():
+        _log.error("inbound_mail_failed", extra={"mail_id": id_, "reason": reason})
 
 
-def give_back(house: House, mails: Sequence[Waiting]) -> None:
+def release(ctx: AppContext, mails: Sequence[ClaimedMail]) -> None:
     """Let mails wait as before: what went wrong was no fault of theirs."""
-    with house.database.write() as connection:
-        inbound_mail_queries.let_go(house.database, connection, {one.id for one in mails}, counted=False)
+    with ctx.database.write() as connection:
+        inbound_mail_queries.release(ctx.database, connection, {one.id for one in mails}, count_attempt=False)
 
 
-def list_set_aside(house: House, limit: int) -> list[SetAside]:
+def list_failed(ctx: AppContext, limit: int) -> list[FailedMail]:
     """Return the mails that could not be read, the newest first."""
-    with house.database.read() as connection:
-        return inbound_mail_queries.list_set_aside(connection, limit)
+    with ctx.database.read() as connection:
+        return inbound_mail_queries.list_failed(connection, limit)
 
 
-def retry(house: House) -> int:
+def retry_failed(ctx: AppContext) -> int:
     """Let every mail that was set aside wait to be read again; return how many."""
-    with house.database.write() as connection:
-        return inbound_mail_queries.retry(connection)
+    with ctx.database.write() as connection:
+        return inbound_mail_queries.retry_failed(connection)

@@ -12,18 +12,18 @@ from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 
 inbound: Table = engagement.InboundMail.__table__  # type: ignore[attr-defined]
-token: Table = core.Token.__table__  # type: ignore[attr-defined]
+token: Table = core.LinkToken.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
-MOST_ATTEMPTS: Final = 2
-MOST_SET_ASIDE: Final = 100
+MAX_ATTEMPTS: Final = 2
+MAX_FAILED: Final = 100
 """So many are kept, the newest."""
 
 _LEASE: Final = timedelta(minutes=5)
 _TEXT: Final = String()
 
 
-class Came(NamedTuple):
+class NewMail(NamedTuple):
     """A mail as it is stored."""
 
     source: str
@@ -33,7 +33,7 @@ class Came(NamedTuple):
     body: bytes
 
 
-class Waiting(NamedTuple):
+class ClaimedMail(NamedTuple):
     """A mail that is to be read now, and how often that was tried before."""
 
     id: int
@@ -41,7 +41,7 @@ class Waiting(NamedTuple):
     body: bytes
 
 
-class SetAside(NamedTuple):
+class FailedMail(NamedTuple):
     """A mail that could not be read, and why."""
 
     id: int
@@ -49,10 +49,10 @@ class SetAside(NamedTuple):
     received_at: datetime
     lead_id: int | None
     size: int
-    fault: str
+    error: str
 
 
-def known(
+def match_known(
     database: Database,
     connection: Connection,
     digests: Collection[str],
@@ -63,28 +63,28 @@ def known(
     if not digests and not senders:
         return {}
     names = [("token", one) for one in sorted(digests)] + [("address", one) for one in sorted(senders)]
-    asked = database.rows("asked", {"kind": _TEXT, "name": _TEXT}, names)
-    ours = (
+    requested = database.rows("requested", {"kind": _TEXT, "name": _TEXT}, names)
+    token_matches = (
         select(token.c.digest, token.c.lead_id)
-        .join(asked, (asked.c.name == token.c.digest) & (asked.c.kind == "token"))
+        .join(requested, (requested.c.name == token.c.digest) & (requested.c.kind == "token"))
         .where(token.c.purpose == purpose)
     )
-    theirs = select(address.c.normal, null()).join(
-        asked, (asked.c.name == address.c.normal) & (asked.c.kind == "address")
+    address_matches = select(address.c.normalized, null()).join(
+        requested, (requested.c.name == address.c.normalized) & (requested.c.kind == "address")
     )
-    return {row[0]: row[1] for row in connection.execute(ours.union_all(theirs))}
+    return {row[0]: row[1] for row in connection.execute(token_matches.union_all(address_matches))}
 
 
-def store(connection: Connection, mails: Sequence[Came]) -> None:
+def store(connection: Connection, mails: Sequence[NewMail]) -> None:
     """Store mails, to be read later."""
     if mails:
         rows = [{**one._asdict(), "size": len(one.body), "attempts": 0} for one in mails]
         connection.execute(insert(inbound), rows)
 
 
-def waiting_bytes(connection: Connection) -> int:
+def count_pending_bytes(connection: Connection) -> int:
     """Return the size of all mails that wait."""
-    size = select(func.coalesce(func.sum(inbound.c.size), 0)).where(_WAITS)
+    size = select(func.coalesce(func.sum(inbound.c.size), 0)).where(_PENDING)
     return int(connection.execute(size).scalar_one())
 
 
@@ -93,80 +93,88 @@ def is_idle(connection: Connection) -> bool:
     return connection.execute(select(inbound.c.id).limit(1)).first() is None
 
 
-def claim(database: Database, connection: Connection, now: datetime, limit: int) -> list[Waiting]:
+def claim(database: Database, connection: Connection, now: datetime, limit: int) -> list[ClaimedMail]:
     """Lease the mails that are to be read next, and count the attempt; commit before they are read.
 
     First those that were never tried, together; then one at a time those that were, as one of them may have
     ended who read it. What was tried too often, and left no reason, is set aside.
     """
-    free = or_(inbound.c.tried_at.is_(None), inbound.c.tried_at <= now - _LEASE, inbound.c.tried_at > now)
-    wanted = select(inbound.c.id, inbound.c.attempts).where(_WAITS, free)
-    wanted = wanted.order_by(inbound.c.attempts, inbound.c.id).limit(limit)
+    free = or_(
+        inbound.c.last_attempt_at.is_(None),
+        inbound.c.last_attempt_at <= now - _LEASE,
+        inbound.c.last_attempt_at > now,
+    )
+    query = select(inbound.c.id, inbound.c.attempts).where(_PENDING, free)
+    query = query.order_by(inbound.c.attempts, inbound.c.id).limit(limit)
     if database.skips_locked:
-        wanted = wanted.with_for_update(skip_locked=True)
-    found = connection.execute(wanted).all()
-    lost = [row[0] for row in found if row[1] >= MOST_ATTEMPTS]
-    if lost:
-        set_aside(
-            database, connection, dict.fromkeys(lost, "who read it was ended each time, by it or beside it")
+        query = query.with_for_update(skip_locked=True)
+    found = connection.execute(query).all()
+    exhausted = [row[0] for row in found if row[1] >= MAX_ATTEMPTS]
+    if exhausted:
+        mark_failed(
+            database,
+            connection,
+            dict.fromkeys(exhausted, "who read it was ended each time, by it or beside it"),
         )
     fresh = [row[0] for row in found if row[1] == 0]
-    chosen = fresh or [row[0] for row in found if row[1] < MOST_ATTEMPTS][:1]
+    chosen = fresh or [row[0] for row in found if row[1] < MAX_ATTEMPTS][:1]
     if not chosen:
         return []
-    these = database.ids("these", chosen)
-    leased = update(inbound).where(inbound.c.id == these.c.id)
-    connection.execute(leased.values(attempts=inbound.c.attempts + 1, tried_at=now))
-    read = select(inbound.c.id, inbound.c.attempts, inbound.c.body).join(these, these.c.id == inbound.c.id)
+    claimed = database.ids("these", chosen)
+    leased = update(inbound).where(inbound.c.id == claimed.c.id)
+    connection.execute(leased.values(attempts=inbound.c.attempts + 1, last_attempt_at=now))
+    read = select(inbound.c.id, inbound.c.attempts, inbound.c.body).join(
+        claimed, claimed.c.id == inbound.c.id
+    )
     return [
-        Waiting(id_, attempts - 1, body)
+        ClaimedMail(id_, attempts - 1, body)
         for id_, attempts, body in connection.execute(read.order_by(inbound.c.id))
     ]
 
 
-def finish(database: Database, connection: Connection, ids: Collection[int]) -> None:
+def delete_finished(database: Database, connection: Connection, ids: Collection[int]) -> None:
     """Delete mails of which everything was made."""
     if ids:
         done = database.ids("done", sorted(ids))
         connection.execute(delete(inbound).where(inbound.c.id.in_(select(done.c.id))))
 
 
-def let_go(database: Database, connection: Connection, ids: Collection[int], *, counted: bool) -> None:
-    """Let mails wait again; unless *counted*, as if this attempt had not been."""
+def release(database: Database, connection: Connection, ids: Collection[int], *, count_attempt: bool) -> None:
+    """Let mails wait again; unless *count_attempt*, as if this attempt had not been."""
     if ids:
         these = database.ids("these", sorted(ids))
-        attempts = inbound.c.attempts - (0 if counted else 1)
+        attempts = inbound.c.attempts - (0 if count_attempt else 1)
         free = update(inbound).where(inbound.c.id == these.c.id)
-        connection.execute(free.values(tried_at=None, attempts=attempts))
+        connection.execute(free.values(last_attempt_at=None, attempts=attempts))
 
 
-def set_aside(database: Database, connection: Connection, faults: Mapping[int, str]) -> None:
+def mark_failed(database: Database, connection: Connection, problems: Mapping[int, str]) -> None:
     """Read these no more, and keep the newest of all that are set aside."""
-    if not faults:
+    if not problems:
         return
-    rows = database.rows("faulty", {"id": inbound.c.id.type, "why": _TEXT}, sorted(faults.items()))
-    connection.execute(update(inbound).where(inbound.c.id == rows.c.id).values(fault=rows.c.why))
-    kept = select(inbound.c.id).where(inbound.c.fault.is_not(None)).order_by(inbound.c.id.desc())
-    oldest = kept.offset(MOST_SET_ASIDE - 1).limit(1).scalar_subquery()
-    connection.execute(delete(inbound).where(inbound.c.fault.is_not(None), inbound.c.id < oldest))
+    failed = database.rows("failed", {"id": inbound.c.id.type, "error": _TEXT}, sorted(problems.items()))
+    connection.execute(update(inbound).where(inbound.c.id == failed.c.id).values(error=failed.c.error))
+    kept = select(inbound.c.id).where(inbound.c.error.is_not(None)).order_by(inbound.c.id.desc())
+    oldest = kept.offset(MAX_FAILED - 1).limit(1).scalar_subquery()
+    connection.execute(delete(inbound).where(inbound.c.error.is_not(None), inbound.c.id < oldest))
 
 
-def list_set_aside(connection: Connection, limit: int) -> list[SetAside]:
+def list_failed(connection: Connection, limit: int) -> list[FailedMail]:
     """Return the mails that were set aside, the newest first."""
-    columns = [inbound.c[name] for name in SetAside._fields]
-    wanted = select(*columns).where(inbound.c.fault.is_not(None)).order_by(inbound.c.id.desc()).limit(limit)
-    return [SetAside._make(row) for row in connection.execute(wanted)]
+    columns = [inbound.c[name] for name in FailedMail._fields]
+    query = select(*columns).where(inbound.c.error.is_not(None)).order_by(inbound.c.id.desc()).limit(limit)
+    return [FailedMail._make(row) for row in connection.execute(query)]
 
 
-def retry(connection: Connection) -> int:
+def retry_failed(connection: Connection) -> int:
     """Let all that was set aside wait again; return how many."""
-    again = update(inbound).where(inbound.c.fault.is_not(None))
-    return connection.execute(again.values(fault=None, attempts=0, tried_at=None)).rowcount
+    again = update(inbound).where(inbound.c.error.is_not(None))
+    return connection.execute(again.values(error=None, attempts=0, last_attempt_at=None)).rowcount
 
 
-def expire(connection: Connection, before: datetime) -> int:
+def delete_expired(connection: Connection, before: datetime) -> int:
     """Delete what was set aside and came before *before*; return how many."""
-    old = inbound.c.fault.is_not(None) & (inbound.c.received_at < before)
+    old = inbound.c.error.is_not(None) & (inbound.c.received_at < before)
     return connection.execute(delete(inbound).where(old)).rowcount
 
 
@@ -182,4 +190,4 @@ def erase(connection: Connection, lead_ids: Collection[int], spellings: Collecti
     return connection.execute(delete(inbound).where(inbound.c.id.in_(gone))).rowcount if gone else 0
 
 
-_WAITS: Final = inbound.c.fault.is_(None)
+_PENDING: Final = inbound.c.error.is_(None)

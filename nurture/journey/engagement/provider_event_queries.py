@@ -12,53 +12,53 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 from nurture.db.types import UtcDateTime
-from nurture.journey.leads.changeset import hold, insert_rows
+from nurture.journey.leads.changeset import insert_rows, lock_leads
 
 raw_batch: Table = engagement.RawBatch.__table__  # type: ignore[attr-defined]
-mail_event: Table = engagement.MailEvent.__table__  # type: ignore[attr-defined]
+provider_event: Table = engagement.ProviderEvent.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
-class Came(NamedTuple):
+class NewBatch(NamedTuple):
     """A batch as it came in."""
 
-    door: str
+    provider: str
     digest: str
     received_at: datetime
     events: int
     body: str
 
 
-class Waiting(NamedTuple):
+class PendingBatch(NamedTuple):
     """A batch of which nothing was made yet."""
 
     id: int
-    door: str
+    provider: str
     received_at: datetime
     events: int
     body: str
 
 
-class Kept(NamedTuple):
+class EventRow(NamedTuple):
     """An event as it is kept: no address, no name."""
 
     natural_key: str
     event_key: str | None
-    door: str
-    told: str
-    named: str
+    provider: str
+    event_type: str
+    raw_event_type: str
     at: datetime
     received_at: datetime
     message_id: int | None
-    origin: str
+    installation_id: str
     ref: str
-    provider_message: str | None
+    provider_message_id: str | None
     reason: str
 
 
-class Sent(NamedTuple):
+class SentMessage(NamedTuple):
     """A message that events tell of. *address* is where its lead is mailed now, normalised."""
 
     id: int
@@ -77,11 +77,11 @@ class Sent(NamedTuple):
     erased_at: datetime | None = None
 
 
-class Settled(NamedTuple):
-    """What a message's state is from now on; *was* guards it."""
+class MessageStatusUpdate(NamedTuple):
+    """What a message's state is from now on; *previous_state* guards it."""
 
     id: int
-    was: str
+    previous_state: str
     state: str
     state_at: datetime
     accepted_at: datetime | None
@@ -90,42 +90,44 @@ class Settled(NamedTuple):
 
 
 _ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
-_CAME: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Came._fields, (_TEXT, _TEXT, _TIME, _INT, _TEXT), strict=True)
+_BATCH_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(NewBatch._fields, (_TEXT, _TEXT, _TIME, _INT, _TEXT), strict=True)
 )
-_KEPT: Final[Mapping[str, TypeEngine[Any]]] = dict(
+_EVENT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(
-        Kept._fields,
+        EventRow._fields,
         (_TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME, _TIME, _ID, _TEXT, _TEXT, _TEXT, _TEXT),
         strict=True,
     )
 )
-_SETTLED: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Settled._fields, (_ID, _TEXT, _TEXT, _TIME, _TIME, _TEXT, _TEXT), strict=True)
+_STATUS_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(MessageStatusUpdate._fields, (_ID, _TEXT, _TEXT, _TIME, _TIME, _TEXT, _TEXT), strict=True)
 )
-_KEYS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
+_KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 
-def store(database: Database, connection: Connection, batch: Came) -> bool:
+def store_batch(database: Database, connection: Connection, batch: NewBatch) -> bool:
     """Write a batch down, once; return whether it was new."""
-    return insert_rows(database, connection, raw_batch, _CAME, [batch], keys=["digest"]) > 0
+    return (
+        insert_rows(database, connection, raw_batch, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
+    )
 
 
-def waiting(connection: Connection, limit: int) -> list[Waiting]:
+def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
     """Return at most *limit* batches of which nothing was made yet, the oldest first."""
-    wanted = (
+    query = (
         select(
             raw_batch.c.id,
-            raw_batch.c.door,
+            raw_batch.c.provider,
             raw_batch.c.received_at,
             raw_batch.c.events,
             raw_batch.c.body,
         )
-        .where(raw_batch.c.processed_at.is_(None), raw_batch.c.fault.is_(None))
+        .where(raw_batch.c.processed_at.is_(None), raw_batch.c.error.is_(None))
         .order_by(raw_batch.c.id)
         .limit(limit)
     )
-    return [Waiting._make(row) for row in connection.execute(wanted)]
+    return [PendingBatch._make(row) for row in connection.execute(query)]
 
 
 def mark_processed(
@@ -136,62 +138,64 @@ def mark_processed(
     connection.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
 
 
-def forget_bodies(database: Database, connection: Connection, batch_ids: Collection[int]) -> None:
+def clear_bodies(database: Database, connection: Connection, batch_ids: Collection[int]) -> None:
     """Keep no word of these batches: they tell of somebody who was erased."""
     if not batch_ids:
         return
-    told = database.ids("told", sorted(batch_ids))
-    connection.execute(update(raw_batch).where(raw_batch.c.id == told.c.id).values(body=""))
+    batches = database.ids("batches", sorted(batch_ids))
+    connection.execute(update(raw_batch).where(raw_batch.c.id == batches.c.id).values(body=""))
 
 
-def mark_faulty(connection: Connection, batch_id: int, fault: str) -> None:
+def mark_failed(connection: Connection, batch_id: int, error: str) -> None:
     """Set a batch aside that cannot be processed, so that it does not stop the others."""
-    connection.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(fault=fault))
+    connection.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(error=error))
 
 
 def is_idle(connection: Connection, before: datetime) -> bool:
-    """Whether no batch waits, none is faulty, and none came before *before*; two index probes."""
+    """Whether no batch waits, none is failed, and none came before *before*; two index probes."""
     unprocessed = select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
     old = select(raw_batch.c.id).where(raw_batch.c.received_at < before).exists()
     return not connection.execute(select(unprocessed | old)).scalar_one()
 
 
-def retry_faulty(connection: Connection) -> int:
+def retry_failed(connection: Connection) -> int:
     """Let the batches wait again that could not be processed; return how many."""
-    faulty = raw_batch.c.fault.is_not(None) & raw_batch.c.processed_at.is_(None)
-    return connection.execute(update(raw_batch).where(faulty).values(fault=None)).rowcount
+    failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
+    return connection.execute(update(raw_batch).where(failed).values(error=None)).rowcount
 
 
-def forget(connection: Connection, before: datetime) -> int:
+def delete_processed(connection: Connection, before: datetime) -> int:
     """Delete applied batches that came before *before*; return how many. Their events stay."""
     done = raw_batch.c.processed_at.is_not(None)
     return connection.execute(delete(raw_batch).where(done, raw_batch.c.received_at < before)).rowcount
 
 
-def set_aside(connection: Connection) -> tuple[int, datetime | None]:
+def count_failed(connection: Connection) -> tuple[int, datetime | None]:
     """Return how many batches could not be applied as a whole, and when the oldest of them came."""
-    faulty = raw_batch.c.fault.is_not(None) & raw_batch.c.processed_at.is_(None)
-    found = connection.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(faulty)).one()
+    failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
+    found = connection.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(failed)).one()
     return found[0], found[1]
 
 
-def erase(connection: Connection, normal: str) -> int:
+def delete_mentions(connection: Connection, normal: str) -> int:
     """Delete processed batches that mention a normalised address; return how many. Their events stay."""
     mentions = func.lower(raw_batch.c.body).contains(normal.lower(), autoescape=True)
     gone = delete(raw_batch).where(raw_batch.c.processed_at.is_not(None), mentions)
     return connection.execute(gone).rowcount
 
 
-def sent(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, Sent]:
+def lock_messages(
+    database: Database, connection: Connection, send_keys: Collection[str]
+) -> dict[str, SentMessage]:
     """Lock and return the messages of these keys; their leads first, as everybody does who settles mail."""
     if not send_keys:
         return {}
-    values = {"payload": database.payload(_KEYS, [(key,) for key in sorted(send_keys)])}
-    asked = database.rows_to_come("asked", _KEYS)
+    values = {"payload": database.payload(_KEY_COLUMNS, [(key,) for key in sorted(send_keys)])}
+    requested = database.rows_parameter("requested", _KEY_COLUMNS)
     if database.skips_locked:
-        leads = select(message.c.lead_id).join(asked, asked.c.send_key == message.c.send_key)
-        hold(database, connection, connection.execute(leads, values).scalars().all())
-    wanted = (
+        leads = select(message.c.lead_id).join(requested, requested.c.send_key == message.c.send_key)
+        lock_leads(database, connection, connection.execute(leads, values).scalars().all())
+    query = (
         select(
             message.c.id,
             message.c.send_key,
@@ -205,41 +209,48 @@ def sent(database: Database, connection: Connection, send_keys: Collection[str])
             message.c.state_at,
             message.c.accepted_at,
             message.c.reason,
-            address.c.normal,
+            address.c.normalized,
             lead.c.erased_at,
         )
-        .join(asked, asked.c.send_key == message.c.send_key)
+        .join(requested, requested.c.send_key == message.c.send_key)
         .join(lead, lead.c.id == message.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
     )
     if database.skips_locked:
-        wanted = wanted.with_for_update(of=message)
-    return {row[1]: Sent._make(row) for row in connection.execute(wanted, values)}
+        query = query.with_for_update(of=message)
+    return {row[1]: SentMessage._make(row) for row in connection.execute(query, values)}
 
 
-def keep(database: Database, connection: Connection, rows: Sequence[Kept]) -> int:
+def insert_events(database: Database, connection: Connection, rows: Sequence[EventRow]) -> int:
     """Write events, each once by either of its keys; return how many were new."""
-    return insert_rows(database, connection, mail_event, _KEPT, rows, keys=["natural_key", "event_key"])
+    return insert_rows(
+        database,
+        connection,
+        provider_event,
+        _EVENT_COLUMNS,
+        rows,
+        unique_columns=["natural_key", "event_key"],
+    )
 
 
-def settle(database: Database, connection: Connection, rows: Sequence[Settled]) -> None:
+def write_statuses(database: Database, connection: Connection, rows: Sequence[MessageStatusUpdate]) -> None:
     """Write what messages have become, and take them from whoever holds them.
 
     So a worker that writes back later changes nothing, and one that has not called yet does not call.
     """
     if not rows:
         return
-    came = database.rows("came", _SETTLED, rows)
+    updates = database.rows("updates", _STATUS_COLUMNS, rows)
     connection.execute(
         update(message)
-        .where(message.c.id == came.c.id, message.c.state == came.c.was)
+        .where(message.c.id == updates.c.id, message.c.state == updates.c.previous_state)
         .values(
-            state=came.c.state,
-            state_at=came.c.state_at,
-            accepted_at=came.c.accepted_at,
-            reason=came.c.reason,
-            claimed_at=func.coalesce(message.c.claimed_at, came.c.accepted_at),
-            provider=func.coalesce(message.c.provider, came.c.provider),
+            state=updates.c.state,
+            state_at=updates.c.state_at,
+            accepted_at=updates.c.accepted_at,
+            reason=updates.c.reason,
+            claimed_at=func.coalesce(message.c.claimed_at, updates.c.accepted_at),
+            provider=func.coalesce(message.c.provider, updates.c.provider),
             lease_token=None,
             lease_until=None,
         )

@@ -18,36 +18,38 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from nurture.db.locks import Lock, acquire
-from nurture.domain.address import normalise_address
-from nurture.domain.consent.suppression import Source
-from nurture.domain.delivery.delivery_status import News
+from nurture.domain.address import normalize_address
+from nurture.domain.consent.suppression import SuppressionSource
+from nurture.domain.delivery.delivery_status import DeliveryEvent
 from nurture.domain.signals import SignalKind
-from nurture.errors import Refused
+from nurture.errors import InvalidState
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.engagement import click_filtering, message_status, provider_event_queries, signals
-from nurture.journey.engagement.click_filtering import Visited
-from nurture.journey.engagement.provider_event_queries import Came, Kept, Sent, Waiting
+from nurture.journey.engagement.click_filtering import EngagementEvent
+from nurture.journey.engagement.provider_event_queries import EventRow, NewBatch, PendingBatch, SentMessage
 from nurture.journey.leads import address_queries
-from nurture.journey.leads.signal_queries import Recorded
-from nurture.mail.providers.events import MailEvent, Refusal
+from nurture.journey.leads.signal_queries import NewSignal
+from nurture.mail.providers.events import ProviderEvent, SuppressionReason
 from nurture.mail.providers.sendgrid import events as sendgrid_events
 from nurture.outbox.messages import TO_LEADS
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 SENDGRID: Final = "sendgrid"
 
-KEPT_FOR: Final = timedelta(days=7)
+BODY_RETENTION: Final = timedelta(days=7)
 """How long a batch is kept word for word; it holds addresses. The events in it hold none, and stay."""
 
-_BATCHES: Final = 20
-_EVENTS: Final = 4_000
+_MAX_BATCHES: Final = 20
+_MAX_EVENTS: Final = 4_000
 """So many at once: one transaction each."""
 
-_READERS: Final[Mapping[str, Callable[[bytes], list[MailEvent]]]] = {SENDGRID: sendgrid_events.read}
-_COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count}
+_READERS: Final[Mapping[str, Callable[[bytes], list[ProviderEvent]]]] = {
+    SENDGRID: sendgrid_events.read_events
+}
+_COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count_events}
 
-POISON: Final = (
+UNPROCESSABLE: Final = (
     ValueError,
     TypeError,
     LookupError,
@@ -58,35 +60,35 @@ POISON: Final = (
 )
 """What a batch that nobody foresaw may raise. Anything else is no fault of the batch: it waits."""
 
-_SIGNALS: Final[Mapping[Refusal, tuple[SignalKind, Source]]] = {
-    Refusal.BOUNCE: (SignalKind.BOUNCED, Source.BOUNCE),
-    Refusal.COMPLAINT: (SignalKind.COMPLAINED, Source.COMPLAINT),
-    Refusal.UNSUBSCRIBE: (SignalKind.UNSUBSCRIBED, Source.PROVIDER),
+_SIGNALS: Final[Mapping[SuppressionReason, tuple[SignalKind, SuppressionSource]]] = {
+    SuppressionReason.BOUNCE: (SignalKind.BOUNCED, SuppressionSource.BOUNCE),
+    SuppressionReason.COMPLAINT: (SignalKind.COMPLAINED, SuppressionSource.COMPLAINT),
+    SuppressionReason.UNSUBSCRIBE: (SignalKind.UNSUBSCRIBED, SuppressionSource.PROVIDER),
 }
-_VISITS: Final = {"opened": SignalKind.OPENED, "clicked": SignalKind.CLICKED}
+_ENGAGEMENT_KINDS: Final = {"opened": SignalKind.OPENED, "clicked": SignalKind.CLICKED}
 
 _log: Final = logging.getLogger(__name__)
 
 
-class Received(NamedTuple):
+class ReceivedBatch(NamedTuple):
     """A batch that is kept now: how many events it has, and whether it never came before."""
 
     events: int
     new: bool
 
 
-def receive(house: House, door: str, body: bytes, now: datetime) -> Received:
-    """Write a batch down as it came. Nothing is made of it yet. Raises Unreadable, and stores nothing."""
-    found = _COUNTERS[door](body)
-    if not found:
-        return Received(0, new=False)
-    came = Came(door, sha256(body).hexdigest(), now, found, body.decode())
-    with house.database.write() as connection:
-        return Received(found, provider_event_queries.store(house.database, connection, came))
+def receive(ctx: AppContext, provider: str, body: bytes, now: datetime) -> ReceivedBatch:
+    """Store a batch as it came, to be applied later. Raises InvalidEventBatch, and stores nothing."""
+    event_count = _COUNTERS[provider](body)
+    if not event_count:
+        return ReceivedBatch(0, new=False)
+    batch = NewBatch(provider, sha256(body).hexdigest(), now, event_count, body.decode())
+    with ctx.database.write() as connection:
+        return ReceivedBatch(event_count, provider_event_queries.store_batch(ctx.database, connection, batch))
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class ApplyResult:
     """What came of batches: how many events there were, how many of them were new, messages changed."""
 
     events: int = 0
@@ -95,9 +97,9 @@ class Applied:
     erased: frozenset[int] = frozenset()
     """The batches that tell of somebody who was erased."""
 
-    def __add__(self, other: Applied) -> Applied:
+    def __add__(self, other: ApplyResult) -> ApplyResult:
         """Add two up."""
-        return Applied(
+        return ApplyResult(
             self.events + other.events,
             self.new + other.new,
             self.messages + other.messages,
@@ -105,264 +107,290 @@ class Applied:
         )
 
 
-def sweep(house: House, now: datetime) -> Applied:
+def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
     """Apply what was left over, try again what could not be applied, and delete what is kept no longer."""
-    before = now - KEPT_FOR
-    with house.database.read() as connection:
-        if provider_event_queries.is_idle(connection, before):
-            return Applied()
-    with house.database.write() as connection:
-        provider_event_queries.retry_faulty(connection)
-    done = apply(house, now)
-    with house.database.write() as connection:
-        provider_event_queries.forget(connection, before)
-    return done
+    cutoff = now - BODY_RETENTION
+    with ctx.database.read() as connection:
+        if provider_event_queries.is_idle(connection, cutoff):
+            return ApplyResult()
+    with ctx.database.write() as connection:
+        provider_event_queries.retry_failed(connection)
+    result = apply_pending(ctx, now)
+    with ctx.database.write() as connection:
+        provider_event_queries.delete_processed(connection, cutoff)
+    return result
 
 
-def apply(house: House, now: datetime) -> Applied:
+def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
     """Apply every batch that waits, the oldest first."""
-    total = Applied()
-    while batches := _next(house):
-        total += _apply(house, batches, now)
+    total = ApplyResult()
+    while batches := _next_batches(ctx):
+        total += _apply_batches(ctx, batches, now)
     return total
 
 
-def _next(house: House) -> list[Waiting]:
+def _next_batches(ctx: AppContext) -> list[PendingBatch]:
     """Return as many batches as one transaction takes: one at least."""
-    with house.database.read() as connection:
-        found = provider_event_queries.waiting(connection, _BATCHES)
+    with ctx.database.read() as connection:
+        found = provider_event_queries.load_pending(connection, _MAX_BATCHES)
     size = 0
     for number, batch in enumerate(found):
         size += batch.events
-        if size > _EVENTS:
+        if size > _MAX_EVENTS:
             return found[: max(number, 1)]
     return found
 
 
-def _apply(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
+def _apply_batches(ctx: AppContext, batches: Sequence[PendingBatch], now: datetime) -> ApplyResult:
     """Apply batches together; if that fails one by one, and then event by event."""
     try:
-        return _apply_together(house, batches, now)
-    except POISON:
+        return _apply_together(ctx, batches, now)
+    except UNPROCESSABLE:
         if len(batches) == 1:
-            return _apply_one_by_one(house, batches[0], now)
-    total = Applied()
+            return _apply_one_by_one(ctx, batches[0], now)
+    total = ApplyResult()
     for batch in batches:
-        total += _apply(house, [batch], now)
+        total += _apply_batches(ctx, [batch], now)
     return total
 
 
-def _apply_one_by_one(house: House, batch: Waiting, now: datetime) -> Applied:
+def _apply_one_by_one(ctx: AppContext, batch: PendingBatch, now: datetime) -> ApplyResult:
     """Apply what can be applied of a batch; set it aside if that is not all."""
-    total, fault = Applied(), ""
+    total, problem = ApplyResult(), ""
     try:
-        for event in _read(batch):
+        for event in _parse(batch):
             try:
-                total += _make(house, [(batch, event)], now)
-            except POISON as error:
-                fault = type(error).__name__  # the type alone: its words may hold what was in the batch
-    except POISON as error:
-        fault = type(error).__name__
-    with house.database.write() as connection:
-        if fault:
-            provider_event_queries.mark_faulty(connection, batch.id, fault)
+                total += _process_events(ctx, [(batch, event)], now)
+            except UNPROCESSABLE as error:
+                problem = type(error).__name__  # the type alone: its words may hold what was in the batch
+    except UNPROCESSABLE as error:
+        problem = type(error).__name__
+    with ctx.database.write() as connection:
+        if problem:
+            provider_event_queries.mark_failed(connection, batch.id, problem)
         else:
-            provider_event_queries.mark_processed(house.database, connection, [batch.id], now)
-            provider_event_queries.forget_bodies(house.database, connection, total.erased)
-    if fault:
-        _log.error("batch_set_aside", extra={"batch": batch.id, "error": fault})
+            provider_event_queries.mark_processed(ctx.database, connection, [batch.id], now)
+            provider_event_queries.clear_bodies(ctx.database, connection, total.erased)
+    if problem:
+        _log.error("event_batch_failed", extra={"batch_id": batch.id, "error": problem})
     return total
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
+class _MatchedEvent:
     """An event, and the message of ours that it tells of. *at* is a time that can be.
 
     *erased*: it tells of somebody who was erased.
     """
 
-    event: MailEvent
+    event: ProviderEvent
     batch: int
-    door: str
+    provider: str
     received_at: datetime
     at: datetime
-    sent: Sent | None
+    message: SentMessage | None
     erased: bool = False
 
 
-def _apply_together(house: House, batches: Sequence[Waiting], now: datetime) -> Applied:
-    done = _make(house, [(batch, event) for batch in batches for event in _read(batch)], now)
-    with house.database.write() as connection:
-        provider_event_queries.mark_processed(
-            house.database, connection, [batch.id for batch in batches], now
-        )
-        provider_event_queries.forget_bodies(house.database, connection, done.erased)
-    return done
+def _apply_together(ctx: AppContext, batches: Sequence[PendingBatch], now: datetime) -> ApplyResult:
+    result = _process_events(ctx, [(batch, event) for batch in batches for event in _parse(batch)], now)
+    with ctx.database.write() as connection:
+        provider_event_queries.mark_processed(ctx.database, connection, [batch.id for batch in batches], now)
+        provider_event_queries.clear_bodies(ctx.database, connection, result.erased)
+    return result
 
 
-def _read(batch: Waiting) -> list[MailEvent]:
-    return _READERS[batch.door](batch.body.encode())
+def _parse(batch: PendingBatch) -> list[ProviderEvent]:
+    return _READERS[batch.provider](batch.body.encode())
 
 
-def _make(house: House, read: Sequence[tuple[Waiting, MailEvent]], now: datetime) -> Applied:
+def _process_events(
+    ctx: AppContext, events: Sequence[tuple[PendingBatch, ProviderEvent]], now: datetime
+) -> ApplyResult:
     """Make of events what they mean. Done again it changes nothing.
 
     Of somebody who was erased no more is written than what became of a mail.
     """
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
         acquire(database, connection, Lock.EVENTS)
-        refs = {event.ref for _, event in read if event.ref and event.origin == house.origin}
-        sent = provider_event_queries.sent(database, connection, refs)
-        heard = _nameless(house, connection, [_heard(house, batch, event, sent) for batch, event in read])
-        told = [one for one in heard if not one.erased]
-        new = provider_event_queries.keep(database, connection, [_kept(one) for one in told])
-        changed = _settle(house, connection, heard, now)
-    _tell(house, [one for one in told if one.sent is not None and one.sent.kind in TO_LEADS], now)
+        refs = {
+            event.ref for _, event in events if event.ref and event.installation_id == ctx.installation_id
+        }
+        messages = provider_event_queries.lock_messages(database, connection, refs)
+        matched = _redact_erased(
+            ctx, connection, [_match_event(ctx, batch, event, messages) for batch, event in events]
+        )
+        kept = [one for one in matched if not one.erased]
+        new = provider_event_queries.insert_events(database, connection, [_to_event_row(one) for one in kept])
+        changed = _update_messages(ctx, connection, matched, now)
+    _record_signals(
+        ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now
+    )
     if changed:  # a click that settles must not be acted on before its delivery is known
-        click_filtering.rejudge(house, now)
-    return Applied(len(read), new, changed, frozenset(one.batch for one in heard if one.erased))
+        click_filtering.reclassify(ctx, now)
+    return ApplyResult(len(events), new, changed, frozenset(one.batch for one in matched if one.erased))
 
 
-def _heard(house: House, batch: Waiting, event: MailEvent, messages: Mapping[str, Sent]) -> _Heard:
+def _match_event(
+    ctx: AppContext, batch: PendingBatch, event: ProviderEvent, messages: Mapping[str, SentMessage]
+) -> _MatchedEvent:
     """Join an event to its message. Nothing happens before a mail was planned, or after we heard of it."""
-    sent = messages.get(event.ref) if event.origin == house.origin else None
+    message = messages.get(event.ref) if event.installation_id == ctx.installation_id else None
     at = min(event.at or batch.received_at, batch.received_at)
-    if sent is not None:
-        at = max(at, sent.planned_at)
-    return _Heard(event, batch.id, batch.door, batch.received_at, at, sent)
+    if message is not None:
+        at = max(at, message.planned_at)
+    return _MatchedEvent(event, batch.id, batch.provider, batch.received_at, at, message)
 
 
-def _nameless(house: House, connection: Connection, heard: Sequence[_Heard]) -> list[_Heard]:
+def _redact_erased(
+    ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent]
+) -> list[_MatchedEvent]:
     """Mark what tells of somebody who was erased, by the message or by the address; take its words out."""
-    normals = [normalise_address(one.event.email) for one in heard]
-    others = {normal for one, normal in zip(heard, normals, strict=True) if _is_not_of(one.sent, normal)}
-    marked = address_queries.marked(house.database, connection, sorted(others))
+    normals = [normalize_address(one.event.email) for one in matched]
+    others = {
+        normal
+        for one, normal in zip(matched, normals, strict=True)
+        if _is_foreign_address(one.message, normal)
+    }
+    erased = address_queries.find_erased(ctx.database, connection, sorted(others))
     return [
         replace(one, erased=True, event=replace(one.event, reason=""))
-        if (one.sent is not None and one.sent.erased_at is not None) or normal in marked
+        if (one.message is not None and one.message.erased_at is not None) or normal in erased
         else one
-        for one, normal in zip(heard, normals, strict=True)
+        for one, normal in zip(matched, normals, strict=True)
     ]
 
 
-def _is_not_of(sent: Sent | None, normal: str) -> bool:
-    return bool(normal) and (sent is None or normal != sent.address)
+def _is_foreign_address(message: SentMessage | None, address: str) -> bool:
+    return bool(address) and (message is None or address != message.address)
 
 
-def _kept(one: _Heard) -> Kept:
-    event = one.event
-    return Kept(
+def _to_event_row(matched: _MatchedEvent) -> EventRow:
+    event = matched.event
+    return EventRow(
         natural_key=event.natural_key,
         event_key=event.event_key,
-        door=one.door,
-        told=event.told.value,
-        named=event.named,
-        at=one.at,
-        received_at=one.received_at,
-        message_id=one.sent.id if one.sent is not None else None,
-        origin=event.origin[:100],
+        provider=matched.provider,
+        event_type=event.event_type.value,
+        raw_event_type=event.event_name,
+        at=matched.at,
+        received_at=matched.received_at,
+        message_id=matched.message.id if matched.message is not None else None,
+        installation_id=event.installation_id[:100],
         ref=event.ref[:200],
-        provider_message=event.provider_message,
+        provider_message_id=event.provider_message_id,
         reason=event.reason,
     )
 
 
-def _settle(house: House, connection: Connection, heard: Sequence[_Heard], now: datetime) -> int:
+def _update_messages(
+    ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent], now: datetime
+) -> int:
     """Write what the messages have become; return how many changed."""
-    told: dict[int, list[News]] = defaultdict(list)
-    sent: dict[int, Sent] = {}
-    doors: dict[int, str] = {}
-    for one in heard:
-        if one.sent is not None:
-            sent[one.sent.id] = one.sent
-            doors.setdefault(one.sent.id, one.door)
-            told[one.sent.id].append(News(one.event.told, one.at, one.event.reason))
+    updates: dict[int, list[DeliveryEvent]] = defaultdict(list)
+    messages: dict[int, SentMessage] = {}
+    providers: dict[int, str] = {}
+    for one in matched:
+        if one.message is not None:
+            messages[one.message.id] = one.message
+            providers.setdefault(one.message.id, one.provider)
+            updates[one.message.id].append(DeliveryEvent(one.event.event_type, one.at, one.event.reason))
     return sum(
-        message_status.settle(
-            house, connection, [(sent[id_], told[id_]) for id_ in told if doors[id_] == door], door, now
+        message_status.apply_statuses(
+            ctx,
+            connection,
+            [(messages[id_], updates[id_]) for id_ in updates if providers[id_] == provider],
+            provider,
+            now,
         )
-        for door in sorted(set(doors.values()))
+        for provider in sorted(set(providers.values()))
     )
 
 
-def _tell(house: House, heard: Sequence[_Heard], now: datetime) -> None:
+def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: datetime) -> None:
     """Make signals of what leads did, and suppress addresses that bounced and are theirs no longer."""
-    elsewhere = [one for one in heard if one.event.refusal is not None and _is_elsewhere(one)]
-    if elsewhere:
-        database, refusals = house.database, list(_refusals(elsewhere))
+    other_address_events = [
+        one for one in matched if one.event.suppression_reason is not None and _is_about_other_address(one)
+    ]
+    if other_address_events:
+        database, refusals = ctx.database, list(_refusals(other_address_events))
         with database.write() as connection:
-            found = suppression.known_addresses(database, connection, sorted({one[0] for one in refusals}))
-            acts = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
-            suppression.opt_out(database, connection, acts, now)
-    said = [one for one in heard if _is_said(one)]
-    visits = [_visited(one) for one in heard if one.event.told.value in _VISITS]
-    if said or visits:
-        signals.record(house, [_recorded(one, now) for one in said], now, visits)
+            found = suppression.get_or_create_addresses(
+                database, connection, sorted({one[0] for one in refusals})
+            )
+            opt_outs = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
+            suppression.opt_out(database, connection, opt_outs, now)
+    lead_events = [one for one in matched if _is_about_lead(one)]
+    clicks = [_to_engagement_event(one) for one in matched if one.event.event_type.value in _ENGAGEMENT_KINDS]
+    if lead_events or clicks:
+        signals.record(ctx, [_to_signal(one, now) for one in lead_events], now, clicks)
 
 
-def _is_said(one: _Heard) -> bool:
+def _is_about_lead(matched: _MatchedEvent) -> bool:
     """Whether it is said of the lead itself; a bounce is said of an address, which it may have given up."""
-    refusal = one.event.refusal
-    return refusal is not None and not (refusal is Refusal.BOUNCE and _is_elsewhere(one))
+    refusal = matched.event.suppression_reason
+    return refusal is not None and not (
+        refusal is SuppressionReason.BOUNCE and _is_about_other_address(matched)
+    )
 
 
-def _is_elsewhere(one: _Heard) -> bool:
+def _is_about_other_address(matched: _MatchedEvent) -> bool:
     """Whether it tells of another address than the one that the lead has now."""
-    if one.sent is None or normalise_address(one.event.email) == one.sent.address:
+    if matched.message is None or normalize_address(matched.event.email) == matched.message.address:
         return False
-    return _normal(one.event.email) is not None
+    return _normalize_or_none(matched.event.email) is not None
 
 
-def _normal(email: str) -> str | None:
+def _normalize_or_none(email: str) -> str | None:
     try:
-        return suppression.address(email)
-    except Refused:
+        return suppression.parse_address(email)
+    except InvalidState:
         return None
 
 
-def _refusals(heard: Sequence[_Heard]) -> Iterator[tuple[str, Source, datetime]]:
-    for one in heard:
-        normal = _normal(one.event.email)
-        if normal is not None and one.event.refusal is not None:
-            yield normal, _SIGNALS[one.event.refusal][1], one.at
+def _refusals(matched: Sequence[_MatchedEvent]) -> Iterator[tuple[str, SuppressionSource, datetime]]:
+    for one in matched:
+        normal = _normalize_or_none(one.event.email)
+        if normal is not None and one.event.suppression_reason is not None:
+            yield normal, _SIGNALS[one.event.suppression_reason][1], one.at
 
 
-def _recorded(one: _Heard, now: datetime) -> Recorded:
-    assert one.sent is not None
-    assert one.event.refusal is not None
-    kind, source = _SIGNALS[one.event.refusal]
-    return Recorded(
-        lead_id=one.sent.lead_id,
+def _to_signal(matched: _MatchedEvent, now: datetime) -> NewSignal:
+    assert matched.message is not None
+    assert matched.event.suppression_reason is not None
+    kind, source = _SIGNALS[matched.event.suppression_reason]
+    return NewSignal(
+        lead_id=matched.message.lead_id,
         kind=kind.value,
-        occurred_at=one.at,
+        occurred_at=matched.at,
         recorded_at=now,
-        natural_key=_key(one, kind),
-        source=one.door,
-        enrollment_id=one.sent.enrollment_id,
-        track=one.sent.track,
-        step=one.sent.step or None,
-        message_id=one.sent.id,
+        natural_key=_natural_key(matched, kind),
+        source=matched.provider,
+        enrollment_id=matched.message.enrollment_id,
+        track=matched.message.track,
+        step=matched.message.step or None,
+        message_id=matched.message.id,
         value=source.value if kind is SignalKind.UNSUBSCRIBED else None,
     )
 
 
-def _visited(one: _Heard) -> Visited:
-    assert one.sent is not None
-    kind = _VISITS[one.event.told.value]
-    url = one.event.url
-    return Visited(
+def _to_engagement_event(matched: _MatchedEvent) -> EngagementEvent:
+    assert matched.message is not None
+    kind = _ENGAGEMENT_KINDS[matched.event.event_type.value]
+    url = matched.event.url
+    return EngagementEvent(
         kind=kind,
-        message_id=one.sent.id,
-        occurred_at=one.at,
+        message_id=matched.message.id,
+        occurred_at=matched.at,
         link=f"url-{sha256(url.encode()).hexdigest()[:10]}" if url else None,
-        ip=one.event.ip,
-        agent=one.event.agent,
-        machine=one.event.machine,
-        source=one.door,
-        natural_key=_key(one, kind),
+        ip=matched.event.ip,
+        agent=matched.event.user_agent,
+        machine=matched.event.is_machine_open,
+        source=matched.provider,
+        natural_key=_natural_key(matched, kind),
     )
 
 
-def _key(one: _Heard, kind: SignalKind) -> str:
-    return f"{one.door}|{kind.value}|{one.event.natural_key}"
+def _natural_key(matched: _MatchedEvent, kind: SignalKind) -> str:
+    return f"{matched.provider}|{kind.value}|{matched.event.natural_key}"

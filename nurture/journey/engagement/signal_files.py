@@ -9,41 +9,43 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nurture.domain.address import normalise_address
-from nurture.errors import FileUnreadable, Refused
+from nurture.domain.address import normalize_address
+from nurture.errors import FileUnreadable, InvalidState
 from nurture.formats.csv_reader import CsvRows, open_rows
 from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
 REQUIRED: Final = ("lead", "kind", "at")
 COLUMNS: Final = (*REQUIRED, "value", "email", "link")
 BATCH: Final = 1_000
 
-Told = tuple[int, list[str], dict[str, str]]
+SignalRow = tuple[int, list[str], dict[str, str]]
 """Line, cells, and the cells by column."""
 
 
 @dataclass
-class SignalsImported:
-    """What came of a file: *rows* = *new* + *known* + *bad*."""
+class SignalImportResult:
+    """What came of a file: *rows* = *new* + *duplicates* + *rejected*."""
 
     rows: int = 0
     new: int = 0
-    known: int = 0
-    bad: int = 0
+    duplicates: int = 0
+    rejected: int = 0
     report_path: Path | None = None
 
 
-def import_signals(house: House, path: Path, now: datetime, *, report: Path | None = None) -> SignalsImported:
+def import_signals(
+    ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None
+) -> SignalImportResult:
     """Record the signals of the CSV at *path*: columns lead, kind, at; value, email, link where known.
 
     *lead* is an id, an address or an external id; *at* is ISO, UTC unless it says otherwise. Bad rows go to
     *report* (default: beside the file). Raises FileUnreadable.
     """
-    done = SignalsImported()
+    result = SignalImportResult()
     report = report_path(path, report)
     with open_rows(path) as file:
         names = [name.strip().lower() for name in file.header]
@@ -55,81 +57,83 @@ def import_signals(house: House, path: Path, now: datetime, *, report: Path | No
             )
         with BadRowReport(report, file.header) as bad:
             for batch in _batches(file, names, bad):
-                _record(house, batch, bad, done, now)
-            done.bad = bad.count
-            done.rows = done.new + done.known + done.bad
-            done.report_path = bad.path if bad.count else None
-    return done
+                _import_batch(ctx, batch, bad, result, now)
+            result.rejected = bad.count
+            result.rows = result.new + result.duplicates + result.rejected
+            result.report_path = bad.path if bad.count else None
+    return result
 
 
-def _batches(file: CsvRows, names: Sequence[str], bad: BadRowReport) -> Iterator[list[Told]]:
+def _batches(file: CsvRows, names: Sequence[str], bad: BadRowReport) -> Iterator[list[SignalRow]]:
     rows = iter(file)
     while page := list(islice(rows, BATCH)):
-        batch: list[Told] = []
+        batch: list[SignalRow] = []
         for row in page:
             if isinstance(row, BadRow):
                 bad.add(row)
             else:
                 line, cells = row
-                told = dict(zip(names, (cell.strip() for cell in cells), strict=False))
-                batch.append((line, cells, told))
+                values = dict(zip(names, (cell.strip() for cell in cells), strict=False))
+                batch.append((line, cells, values))
         yield batch
 
 
-def _record(
-    house: House, batch: Sequence[Told], bad: BadRowReport, done: SignalsImported, now: datetime
+def _import_batch(
+    ctx: AppContext, batch: Sequence[SignalRow], bad: BadRowReport, result: SignalImportResult, now: datetime
 ) -> None:
-    with house.database.read() as connection:
-        texts = [told.get("lead", "") for _, _, told in batch]
-        known = leads_queries.resolve(
-            house.database, connection, {text: normalise_address(text) for text in texts}
+    with ctx.database.read() as connection:
+        texts = [values.get("lead", "") for _, _, values in batch]
+        known = leads_queries.resolve_leads(
+            ctx.database, connection, {text: normalize_address(text) for text in texts}
         )
         pairs = [
-            (ids[0], told["email"])
-            for _, _, told in batch
-            if told.get("email") and len(ids := known.get(told.get("lead", ""), ())) == 1
+            (ids[0], values["email"])
+            for _, _, values in batch
+            if values.get("email") and len(ids := known.get(values.get("lead", ""), ())) == 1
         ]
-        touches = signal_queries.newest_touches(house.database, connection, pairs)
-    heard, kept = [], []
-    for line, cells, told in batch:
+        touches = signal_queries.find_latest_touches(ctx.database, connection, pairs)
+    signals, sources = [], []
+    for line, cells, values in batch:
         try:
-            heard.append(_signal(told, known, touches, now))
-            kept.append((line, cells))
-        except Refused as fault:
-            bad.add(BadRow.of(line, str(fault), cells))
-    new, refused = engagement_signals.record_apart(house, heard, now) if heard else (0, [])
-    for place in refused:
-        line, cells = kept[place]
-        bad.add(BadRow.of(line, "the database does not take it; shorten its texts", cells))
-    done.new += new
-    done.known += len(heard) - len(refused) - new
+            signals.append(_parse_signal(values, known, touches, now))
+            sources.append((line, cells))
+        except InvalidState as error:
+            bad.add(BadRow.trimmed(line, str(error), cells))
+    new, rejected = engagement_signals.record_valid(ctx, signals, now) if signals else (0, [])
+    for place in rejected:
+        line, cells = sources[place]
+        bad.add(BadRow.trimmed(line, "the database does not take it; shorten its texts", cells))
+    result.new += new
+    result.duplicates += len(signals) - len(rejected) - new
 
 
-def _signal(
-    told: Mapping[str, str],
+def _parse_signal(
+    values: Mapping[str, str],
     known: Mapping[str, Sequence[int]],
-    touches: Mapping[tuple[int, str], signal_queries.Answered],
+    touches: Mapping[tuple[int, str], signal_queries.TouchRef],
     now: datetime,
-) -> signal_queries.Recorded:
-    text = told.get("lead", "")
+) -> signal_queries.NewSignal:
+    text = values.get("lead", "")
     ids = known.get(text, ())
     if len(ids) != 1:
-        several = f"{text!r} means several leads: {', '.join(map(str, ids))}; write the id"
-        raise Refused(
-            several if ids else f"no lead is called {text!r}; write an id, an address or an external id"
+        ambiguous = f"{text!r} means several leads: {', '.join(map(str, ids))}; write the id"
+        raise InvalidState(
+            ambiguous if ids else f"no lead is called {text!r}; write an id, an address or an external id"
         )
-    kind, value = engagement_signals.checked(told.get("kind", ""), told.get("value") or None)
-    at = _moment(told.get("at", ""))
+    kind, value = engagement_signals.validate_signal(values.get("kind", ""), values.get("value") or None)
+    at = _parse_time(values.get("at", ""))
     if at > now:
-        raise Refused(f"{told['at']} is in the future; a signal is something that the lead did")
-    email = told.get("email") or None
-    answered = touches.get((ids[0], email)) if email else None
-    return engagement_signals.told(ids[0], kind, value, at, now, email, told.get("link") or None, answered)
+        raise InvalidState(f"{values['at']} is in the future; a signal is something that the lead did")
+    email = values.get("email") or None
+    touch = touches.get((ids[0], email)) if email else None
+    return engagement_signals.build_reported_signal(
+        ids[0], kind, value, at, now, email, values.get("link") or None, touch
+    )
 
 
-def _moment(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise Refused(f"{text!r} is not a time; write it as 2027-03-31T09:00") from None
+        raise InvalidState(f"{text!r} is not a time; write it as 2027-03-31T09:00") from None

@@ -37,75 +37,83 @@ def _table(model: type[SQLModel]) -> Table:
 
 
 address, identity, lead = _table(core.Address), _table(core.Identity), _table(core.Lead)
-message, signal, token = _table(core.Message), _table(core.Signal), _table(core.Token)
-reply, visit = _table(engagement.Reply), _table(engagement.Visit)
-mail_event = _table(engagement.MailEvent)
-mail_destination = _table(engagement.MailDestination)
+message, signal, token = _table(core.Message), _table(core.Signal), _table(core.LinkToken)
+reply, visit = _table(engagement.Reply), _table(engagement.TrackingRequest)
+mail_event = _table(engagement.ProviderEvent)
+mail_destination = _table(engagement.PersonalLinkDestination)
 suppression = _table(core.Suppression)
 crm_link, crm_record = _table(crm.CrmLink), _table(crm.CrmRecord)
 
-_ROWS: Final = (
+_DELETED_TABLES: Final = (
     identity,
     reply,
     _table(engagement.InboundMail),
-    _table(engagement.OpenConsent),
+    _table(engagement.OpenTrackingConsent),
     _table(sales.LeadAccount),
-    _table(sales.Routing),
-    _table(sales.FactWanted),
+    _table(sales.RoutingDecision),
+    _table(sales.MissingField),
     crm_link,
 )
 """Tables whose rows of a lead go."""
 
-_ERASED: Final = literal("erased|")
-_WORDS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
+_ERASED_PREFIX: Final = literal("erased|")
+_CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
     (_table(core.Outcome), {"reason": ""}),
     (
-        _table(crm.OutcomeTold),
-        {"reason": "", "natural_key": _ERASED + cast(_table(crm.OutcomeTold).c.id, String)},
+        _table(crm.OutcomeReport),
+        {"reason": "", "natural_key": _ERASED_PREFIX + cast(_table(crm.OutcomeReport).c.id, String)},
     ),
     (crm_record, {"reason": null(), "crm_id": null()}),
-    (_table(core.Journal), {"because": "", "detail": null()}),
-    (_table(core.Offer), {"because": "", "routed_because": "", "followed_how": null()}),
+    (_table(core.Journal), {"reason": "", "detail": null()}),
+    (_table(core.Offer), {"handoff_reason": "", "routing_reason": "", "follow_up_method": null()}),
 )
 """Tables whose rows stay, but not what somebody wrote, nor the names of the lead in other systems."""
 
-KEPT: Final = frozenset({"custody", "enrollment", "message", "token", "urgency", "signal"})
+RETAINED_TABLES: Final = frozenset(
+    {"custody", "enrollment", "message", "link_token", "queue_priority", "signal"}
+)
 """Tables whose rows of a lead stay, some of them changed: they hold ids, times, and words of the rules."""
 
-EMPTIED: Final = frozenset(table.name for table in (*_ROWS, *(table for table, _ in _WORDS)))
+CLEARED_TABLES: Final = frozenset(
+    table.name for table in (*_DELETED_TABLES, *(table for table, _ in _CLEARED_COLUMNS))
+)
 
-_DELETED: Final = frozenset({"raw_batch", "api_answer", "identity", "mail_destination", "crm_link"})
+_DELETED_WHERE_MENTIONED: Final = frozenset(
+    {"raw_batch", "idempotency_key", "identity", "personal_link_destination", "crm_link"}
+)
 """Tables whose rows go where they mention an address of somebody else's lead."""
 
 _NOT_SEARCHED: Final = frozenset({"address", "publication", "approval", "custody"})
 """Tables that hold what authors wrote, our own words, and the addresses themselves."""
 
 
-class Names(NamedTuple):
+class LeadAddress(NamedTuple):
     """The address of a lead: its id, as it was written, and normalised."""
 
     address_id: int
     email: str
-    normal: str
+    normalized: str
 
 
-def names_of(connection: Connection, lead_id: int) -> Names | None:
+def load_address(connection: Connection, lead_id: int) -> LeadAddress | None:
     """Return the address of a lead; None if it has none."""
-    wanted = select(address.c.id, address.c.email, address.c.normal).join(lead).where(lead.c.id == lead_id)
-    row = connection.execute(wanted).one_or_none()
-    return Names._make(row) if row is not None else None
+    statement = (
+        select(address.c.id, address.c.email, address.c.normalized).join(lead).where(lead.c.id == lead_id)
+    )
+    row = connection.execute(statement).one_or_none()
+    return LeadAddress._make(row) if row is not None else None
 
 
-def doubtful(connection: Connection, lead_ids: Iterable[int], normals: Iterable[str]) -> list[int]:
+def find_ambiguous(connection: Connection, lead_ids: Iterable[int], normals: Iterable[str]) -> list[int]:
     """Return the leads that may be one of these: a file named it by one's id and by another's address."""
     ids, normals = {str(id_) for id_ in lead_ids}, set(normals)
-    wanted = select(lead.c.id, lead.c.facts).join(identity, identity.c.lead_id == lead.c.id)
-    rows = connection.execute(wanted.where(identity.c.source.startswith("ambiguous ")))
+    statement = select(lead.c.id, lead.c.fields).join(identity, identity.c.lead_id == lead.c.id)
+    rows = connection.execute(statement.where(identity.c.source.startswith("ambiguous ")))
     return sorted(
         {
             id_
-            for id_, facts in rows
-            if facts.get("email") in normals or ids & set(str(facts.get("candidates")).split())
+            for id_, fields in rows
+            if fields.get("email") in normals or ids & set(str(fields.get("candidates")).split())
         }
     )
 
@@ -115,59 +123,63 @@ def erase_lead(connection: Connection, lead_id: int, now: datetime) -> None:
 
     Its links end, but for those to unsubscribe; mail that has not gone never goes.
     """
-    connection.execute(update(lead).where(lead.c.id == lead_id).values(**_UNKNOWN, erased_at=now))
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(**_CLEARED_LEAD, erased_at=now))
     mails = select(message.c.id).where(message.c.lead_id == lead_id)
     for table in (mail_destination, visit):
         connection.execute(delete(table).where(table.c.message_id.in_(mails)))
-    for table in _ROWS:
+    for table in _DELETED_TABLES:
         connection.execute(delete(table).where(table.c.lead_id == lead_id))
     connection.execute(delete(token).where(token.c.lead_id == lead_id, token.c.purpose != "unsubscribe"))
-    for table, words in _WORDS:
-        connection.execute(update(table).where(table.c.lead_id == lead_id).values(words))
-    told = update(mail_event).where(mail_event.c.message_id.in_(mails))
-    connection.execute(told.values(reason="", provider_message=null()))
+    for table, values in _CLEARED_COLUMNS:
+        connection.execute(update(table).where(table.c.lead_id == lead_id).values(values))
+    statement = update(mail_event).where(mail_event.c.message_id.in_(mails))
+    connection.execute(statement.values(reason="", provider_message_id=null()))
     _erase_messages(connection, lead_id, now)
     _erase_signals(connection, lead_id)
 
 
 def _erase_messages(connection: Connection, lead_id: int, now: datetime) -> None:
-    mine = update(message).where(message.c.lead_id == lead_id)
-    waiting = message.c.state.in_(("planned", "claimed"))
-    called_off = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased"}
-    connection.execute(mine.where(waiting).values(**called_off, lease_token=null(), lease_until=null()))
+    statement = update(message).where(message.c.lead_id == lead_id)
+    not_sent = message.c.state.in_(("planned", "claimed"))
+    cancelled = {"state": "cancelled", "state_at": now, "claimed_at": null(), "reason": "erased"}
+    connection.execute(statement.where(not_sent).values(**cancelled, lease_token=null(), lease_until=null()))
     # What a server answered may repeat whom the mail was for.
-    connection.execute(mine.where(message.c.state != "cancelled").values(reason=null(), provider_id=null()))
+    connection.execute(
+        statement.where(message.c.state != "cancelled").values(reason=null(), provider_message_id=null())
+    )
 
 
 def _erase_signals(connection: Connection, lead_id: int) -> None:
     """Take what was sent out of signals; links and steps of our own mail are named by their template."""
-    mine = update(signal).where(signal.c.lead_id == lead_id)
-    connection.execute(mine.where(signal.c.source != "link").values(link=null()))
-    connection.execute(mine.where(signal.c.message_id.is_(None)).values(track=null(), step=null()))
-    key = _ERASED + cast(signal.c.id, String)
-    connection.execute(mine.values(value=null(), natural_key=key, judged_under=null()))
+    statement = update(signal).where(signal.c.lead_id == lead_id)
+    connection.execute(statement.where(signal.c.source != "link").values(link=null()))
+    connection.execute(statement.where(signal.c.message_id.is_(None)).values(track=null(), step=null()))
+    key = _ERASED_PREFIX + cast(signal.c.id, String)
+    connection.execute(statement.values(value=null(), natural_key=key, click_filter_key=null()))
 
 
-_UNKNOWN: Final[Mapping[str, object]] = {
+_CLEARED_LEAD: Final[Mapping[str, object]] = {
     "address_id": None,
-    "facts": {},
+    "fields": {},
     "zone": "",
     "country": "",
-    "basis": None,
-    "basis_source": None,
+    "consent_basis": None,
+    "consent_source": None,
     "decides_on": None,
     "decides_stated_at": None,
     "call_on": None,
     "paused_until": None,
     "paused_at": None,
     "paused_by": None,
-    "pace_days": None,
+    "touch_interval_days": None,
 }
 
 
-def erase_address(connection: Connection, address_id: int, mark: str) -> None:
-    """Leave of an address a mark alone, by which it is known should it come in again."""
-    connection.execute(update(address).where(address.c.id == address_id).values(email="", normal=mark))
+def erase_address(connection: Connection, address_id: int, address_hash: str) -> None:
+    """Leave of an address a hash alone, by which it is known should it come in again."""
+    connection.execute(
+        update(address).where(address.c.id == address_id).values(email="", normalized=address_hash)
+    )
     connection.execute(
         update(suppression).where(suppression.c.address_id == address_id).values(evidence=null())
     )
@@ -177,21 +189,23 @@ Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
 """The primary keys of rows that mention somebody, by table."""
 
 
-def mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
+def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
     """Search every text of every table for the spellings of an address. Slow: it reads the whole database."""
     found: dict[Table, Sequence[tuple[Any, ...]]] = {}
     for table in core.metadata.sorted_tables:
-        texts = _texts(table)
+        texts = _text_columns(table)
         if texts and table.name not in _NOT_SEARCHED:
-            said = [func.lower(cast(text, String)) for text in texts]
-            named = or_(*(one.contains(each.lower(), autoescape=True) for one in said for each in spellings))
-            keys = [tuple(row) for row in connection.execute(select(*table.primary_key).where(named))]
+            lowered = [func.lower(cast(text, String)) for text in texts]
+            is_mentioned = or_(
+                *(one.contains(each.lower(), autoescape=True) for one in lowered for each in spellings)
+            )
+            keys = [tuple(row) for row in connection.execute(select(*table.primary_key).where(is_mentioned))]
             if keys:
                 found[table] = keys
     return found
 
 
-def _texts(table: Table) -> list[ColumnElement[Any]]:
+def _text_columns(table: Table) -> list[ColumnElement[Any]]:
     return [column for column in table.columns if isinstance(column.type, AutoString | JSON)]
 
 
@@ -201,39 +215,43 @@ def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[
     count = 0
     for table, keys in found.items():
         for key in keys:
-            mine = and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
-            row = connection.execute(select(*_texts(table)).where(mine)).one_or_none()
-            said = dict(zip((one.name for one in _texts(table)), row or (), strict=row is not None))
-            changed = {name: new for name, old in said.items() if (new := _without(old, pattern)) != old}
+            same_row = and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
+            row = connection.execute(select(*_text_columns(table)).where(same_row)).one_or_none()
+            values = dict(zip((one.name for one in _text_columns(table)), row or (), strict=row is not None))
+            changed = {
+                name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old
+            }
             if not changed:
                 continue  # it went with its lead
             count += 1
-            if table.name in _DELETED or (table is reply and "sender" in changed):
-                connection.execute(delete(table).where(mine))
+            if table.name in _DELETED_WHERE_MENTIONED or (table is reply and "sender" in changed):
+                connection.execute(delete(table).where(same_row))
             else:
-                connection.execute(update(table).where(mine).values(_allowed(table, changed)))
+                connection.execute(update(table).where(same_row).values(_allowed_values(table, changed)))
     return count
 
 
-def _allowed(table: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
+def _allowed_values(table: Table, changed: Mapping[str, Any]) -> dict[str, Any]:
     """Return what may be written: a log takes no other words than none, and a key stays one of a kind."""
     if table.name in ("journal", "suppression"):
-        return {name: "" if name == "because" else null() for name in changed}
-    keys = {"natural_key": _ERASED + cast(table.c.id, String)} if "natural_key" in changed else {}
+        return {name: "" if name == "reason" else null() for name in changed}
+    keys = {"natural_key": _ERASED_PREFIX + cast(table.c.id, String)} if "natural_key" in changed else {}
     return {**changed, **keys}
 
 
-def _without(value: Any, pattern: re.Pattern[str]) -> Any:
+def _without_matches(value: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(value, str):
         return pattern.sub("[erased]", value)
     if isinstance(value, Mapping):  # the owner is a colleague of ours, and stays
-        return {name: one if name == "owner" else _without(one, pattern) for name, one in value.items()}
+        return {
+            name: one if name == "owner" else _without_matches(one, pattern) for name, one in value.items()
+        }
     if isinstance(value, list):
-        return [_without(one, pattern) for one in value]
+        return [_without_matches(one, pattern) for one in value]
     return value
 
 
-class Carried(NamedTuple):
+class SentMessage(NamedTuple):
     """What went about a lead to somebody: by mail, or as a notice to the place that *email* names."""
 
     send_key: str
@@ -243,16 +261,16 @@ class Carried(NamedTuple):
     provider: str | None
 
 
-def carried(connection: Connection, lead_ids: Sequence[int]) -> list[Carried]:
+def list_sent_messages(connection: Connection, lead_ids: Sequence[int]) -> list[SentMessage]:
     """Return every message about these leads that may have gone."""
-    gone = message.c.state.not_in(("planned", "claimed", "cancelled"))
-    wanted = select(*(message.c[name] for name in Carried._fields)).where(
-        message.c.lead_id.in_(lead_ids), gone
+    is_sent = message.c.state.not_in(("planned", "claimed", "cancelled"))
+    statement = select(*(message.c[name] for name in SentMessage._fields)).where(
+        message.c.lead_id.in_(lead_ids), is_sent
     )
-    return [Carried._make(row) for row in connection.execute(wanted.order_by(message.c.id))]
+    return [SentMessage._make(row) for row in connection.execute(statement.order_by(message.c.id))]
 
 
-def crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
+def list_crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[str, str]]:
     """Return (CRM, id there) of the records that hold these leads, or a hand-off of one."""
     both = [
         select(table.c.crm, table.c.crm_id).where(table.c.lead_id.in_(lead_ids), table.c.crm_id.is_not(None))
@@ -261,7 +279,7 @@ def crm_records(connection: Connection, lead_ids: Sequence[int]) -> list[tuple[s
     return sorted((row[0], row[1]) for row in connection.execute(union(*both)) if row[0])
 
 
-def overwrite_freed(database: Database) -> bool:
+def vacuum(database: Database) -> bool:
     """Leave no copy of what was deleted in SQLite's file and its log; return whether that was possible.
 
     Where a page was split, copies of rows that were moved stay behind although `secure_delete` is on
@@ -272,7 +290,7 @@ def overwrite_freed(database: Database) -> bool:
     connection = database.engine.raw_connection()
     cursor = connection.cursor()
     try:
-        cursor.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")
+        cursor.execute(f"PRAGMA busy_timeout = {_VACUUM_BUSY_TIMEOUT_MS}")
         cursor.execute("VACUUM")
         (busy, *_) = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except OperationalError:
@@ -283,4 +301,4 @@ def overwrite_freed(database: Database) -> bool:
     return not busy
 
 
-_PATIENCE_MS: Final = 2_000
+_VACUUM_BUSY_TIMEOUT_MS: Final = 2_000

@@ -6,23 +6,23 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.domain.policy.team import Rep
-from nurture.journey.leads.changeset import Intended, Offered
+from nurture.journey.leads.changeset import NewMessage, NewOffer
 from nurture.outbox.messages import NOTICE
 
 EXPIRES_AFTER: Final = timedelta(days=30)
 
 
-def announced(offered: Offered, rep: Rep, now: datetime) -> list[Intended]:
+def build_offer_messages(offered: NewOffer, rep: Rep, now: datetime) -> list[NewMessage]:
     """Return what is to be sent of an offer to *rep*, each thing once."""
-    places = dict.fromkeys(rep.tell)
+    notifiers = dict.fromkeys(rep.notify)
     return [
-        _intended(offered, f"brief:{offered.id}", "brief", "brief", now),
-        *(_intended(offered, f"notice:{offered.id}:{place}", NOTICE, place, now) for place in places),
+        _new_message(offered, f"brief:{offered.id}", "brief", "brief", now),
+        *(_new_message(offered, f"notice:{offered.id}:{place}", NOTICE, place, now) for place in notifiers),
     ]
 
 
-def _intended(offered: Offered, send_key: str, kind: str, email: str, now: datetime) -> Intended:
-    return Intended.to_rep(
+def _new_message(offered: NewOffer, send_key: str, kind: str, email: str, now: datetime) -> NewMessage:
+    return NewMessage.for_rep(
         send_key,
         kind,
         email,

@@ -7,69 +7,73 @@ from typing import Final
 
 from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import Custodian
-from nurture.domain.planning.callback import CALL_BACK
+from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy, RejectReason, Resume
 from nurture.domain.policy.team import Rep
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.offer import Why, offer_to
+from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.handoff.recycle import recycle_all
-from nurture.journey.handoff.responses import open_offer
+from nurture.journey.handoff.recycle import recycle_leads
+from nurture.journey.handoff.responses import lock_open_offer
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import signal_queries, snapshot
-from nurture.journey.leads.transitions import Mover
-from nurture.journey.routing.availability import takes_leads
-from nurture.runtime.context import House
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.routing.availability import is_active
+from nurture.runtime.context import AppContext
 
-PULLED: Final = "pulled"
+CLAIMED_BY_REP: Final = "claimed_by_rep"
 """The rule by which a lead is offered that a rep asked for."""
 
-LATER: Final = RejectReason(CALL_BACK, "Asked to be called later", Resume())
+CALL_LATER: Final = RejectReason(CALLBACK_RULE, "Asked to be called later", Resume())
 """What becomes of a lead until the day of its call: its track goes on."""
 
 
-def colleagues(policy: Policy, rep: str, refused: set[str], day: date) -> list[Rep]:
+def list_colleagues(policy: Policy, rep: str, excluded: set[str], day: date) -> list[Rep]:
     """Return to whom *rep* may pass a lead on: whoever works here and has not given it back."""
-    return [one for one in policy.reps if one.id not in {rep, *refused} and takes_leads(one, day)]
+    return [one for one in policy.reps if one.id not in {rep, *excluded} and is_active(one, day)]
 
 
-def call_back(house: House, offer_id: int, on: date, now: datetime) -> OfferRow:
+def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferRow:
     """Take the lead back until *on*, when it asked to be called; then it is offered again.
 
-    Until then its track goes on. Raises NotFound, or Refused for an offer that was answered already.
+    Until then its track goes on. Raises NotFound, or InvalidState for an offer that was answered already.
     """
-    with house.database.write() as connection:
-        one, lead, mover = open_offer(house, connection, offer_id, now)
-        queries.answer(house.database, connection, [(offer_id, "rejected", CALL_BACK)], now)
-        recycle_all(house, connection, mover, [(lead, LATER)], f"{one.rep} was asked to call on {on}")
-        mover.changes.write(house.database, connection, now)
-        leads_queries.ask_to_call(connection, one.lead_id, on, now)
-        signal_queries.wake(house.database, connection, [one.lead_id], now, parked=True)
+    with ctx.database.write() as connection:
+        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
+        queries.record_answers(ctx.database, connection, [(offer_id, "rejected", CALLBACK_RULE)], now)
+        recycle_leads(
+            ctx, connection, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}"
+        )
+        transitions.changes.write(ctx.database, connection, now)
+        leads_queries.set_callback_date(connection, one.lead_id, on, now)
+        signal_queries.make_due(ctx.database, connection, [one.lead_id], now, include_parked=True)
     return one
 
 
-def pull(house: House, lead_id: int, rep_id: str, now: datetime) -> int:
+def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int:
     """Offer a lead that is on a track to the rep who asks for it; return the offer's id.
 
-    Raises NotFound, or Refused for a lead that is on no track.
+    Raises NotFound, or InvalidState for a lead that is on no track.
     """
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
         acquire(database, connection, Lock.OFFERS)
-        book = house.rulebooks.current(connection)
-        rows = snapshot.these(database, connection, [lead_id])
-        rep = book.policy.rep(rep_id)
+        definitions = ctx.definitions.current(connection)
+        rows = snapshot.load_rows(database, connection, [lead_id])
+        rep = definitions.policy.rep(rep_id)
         if not rows or rep is None:
             raise NotFound(f"There is no lead {lead_id}, or no rep {rep_id}.")
-        lead = snapshot.views(database, connection, rows, now, house.holidays)[0]
+        lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
         if lead.view.custodian is not Custodian.TRACK:
-            raise Refused(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
-        mover = Mover(book, now, "hand off")  # who asks for a lead has room for it
-        mover.call_off(lead, "handed_off")
-        mover.rank(lead, PULLED)  # what an earlier hand-off was worth, and who had it then, is over
-        (number,) = database.reserve_ids(connection, "offer", 1)
-        why = Why(PULLED, f"{rep_id} asked for it", "it was theirs before")
-        offer_to(mover, house.holidays, lead, rep, number, why)
-        mover.changes.write(database, connection, now)
-    return int(number)
+            raise InvalidState(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
+        transitions = LeadTransitions(definitions, now, "handoff")  # who asks for a lead has room for it
+        transitions.cancel_touches(lead, "handed_off")
+        transitions.set_priority(
+            lead, CLAIMED_BY_REP
+        )  # what an earlier hand-off was worth, and who had it then, is over
+        (offer_id,) = database.reserve_ids(connection, "offer", 1)
+        reason = OfferReason(CLAIMED_BY_REP, f"{rep_id} asked for it", "it was theirs before")
+        offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, reason)
+        transitions.changes.write(database, connection, now)
+    return int(offer_id)

@@ -5,48 +5,61 @@ from __future__ import annotations
 from datetime import datetime
 
 from nurture.domain.planning.calendar import Holidays
-from nurture.domain.policy.business_hours import Ladder, Rung, Step, rungs
+from nurture.domain.policy.business_hours import (
+    EscalationAction,
+    EscalationPolicy,
+    EscalationStep,
+    escalation_steps,
+)
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.team import Hours
+from nurture.domain.policy.team import WorkingHours
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.routing.capacity import working
+from nurture.journey.routing.capacity import working_time
 
 
-def until_answered(policy: Policy, holidays: Holidays, rep: str, offered_at: datetime) -> tuple[Rung, ...]:
+def answer_escalation(
+    policy: Policy, holidays: Holidays, rep: str, offered_at: datetime
+) -> tuple[EscalationStep, ...]:
     """Return what is due while an offer waits for its rep's answer; taking back is the last."""
-    return _rungs(policy, policy.agreement.accept, holidays, rep, offered_at)
+    return _escalation_steps(policy, policy.effective_sla.accept, holidays, rep, offered_at)
 
 
-def until_followed_up(policy: Policy, holidays: Holidays, one: OfferRow) -> tuple[Rung, ...]:
+def follow_up_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
     """Return what is due while an accepted lead waits to be called; nothing once it was."""
-    if one.followed_up_at is not None or one.answered_at is None:
+    if offer.followed_up_at is not None or offer.answered_at is None:
         return ()
-    return _rungs(policy, policy.agreement.follow_up, holidays, one.rep, one.answered_at)
+    return _escalation_steps(policy, policy.effective_sla.follow_up, holidays, offer.rep, offer.answered_at)
 
 
-def _rungs(
-    policy: Policy, ladder: Ladder, holidays: Holidays, rep_id: str, since: datetime
-) -> tuple[Rung, ...]:
+def _escalation_steps(
+    policy: Policy, escalation: EscalationPolicy, holidays: Holidays, rep_id: str, since: datetime
+) -> tuple[EscalationStep, ...]:
     rep = policy.rep(rep_id)
-    hours: Hours = rep.hours if rep is not None else policy.desk.hours
-    return rungs(ladder, working(hours, holidays, since), since)
+    hours: WorkingHours = rep.hours if rep is not None else policy.business_hours.hours
+    return escalation_steps(escalation, working_time(hours, holidays, since), since)
 
 
-def promised(ladder: tuple[Rung, ...], expires_at: datetime) -> tuple[Rung, ...]:
+def with_promised_deadline(
+    escalation: tuple[EscalationStep, ...], expires_at: datetime
+) -> tuple[EscalationStep, ...]:
     """Return the ladder with the end that was promised to the rep, whatever the policy says by now."""
-    kept = tuple(rung for rung in ladder if rung.step is not Step.TAKE_BACK and rung.at < expires_at)
-    return (*kept, Rung(Step.TAKE_BACK, expires_at))
+    earlier = tuple(
+        step
+        for step in escalation
+        if step.action is not EscalationAction.TAKE_BACK and step.due_at < expires_at
+    )
+    return (*earlier, EscalationStep(EscalationAction.TAKE_BACK, expires_at))
 
 
-def told(policy: Policy, rep_id: str, rung: Rung) -> str:
+def describe_step(policy: Policy, rep_id: str, step: EscalationStep) -> str:
     """Say what will be done, and when."""
-    when = f"{rung.at:%Y-%m-%d %H:%M} UTC"
-    match rung.step:
-        case Step.REMIND:
+    when = f"{step.due_at:%Y-%m-%d %H:%M} UTC"
+    match step.action:
+        case EscalationAction.REMIND:
             return f"{rep_id} is reminded at {when}"
-        case Step.ESCALATE:
+        case EscalationAction.ESCALATE:
             rep = policy.rep(rep_id)
             manager = policy.team.manager_of(rep) if rep is not None else None
             return f"{manager.id if manager is not None else 'nobody'} is told at {when}"
-        case Step.TAKE_BACK:
+        case EscalationAction.TAKE_BACK:
             return f"it is taken back at {when}"

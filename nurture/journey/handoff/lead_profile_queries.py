@@ -21,14 +21,14 @@ account: Table = sales.Account.__table__  # type: ignore[attr-defined]
 lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
 
 
-class Known(NamedTuple):
+class LeadRecord(NamedTuple):
     """A lead as it came, with the sums of its engagement."""
 
     id: int
     email: str | None
     address_id: int | None
-    basis: str | None
-    facts: dict[str, Any]
+    consent_basis: str | None
+    fields: dict[str, Any]
     source: str
     zone: str
     engagement: float
@@ -36,14 +36,14 @@ class Known(NamedTuple):
     engagement_3: float | None
     engagement_4: float | None
     engagement_at: datetime | None
-    scored_under: str | None
+    points_key: str | None
     decides_on: date | None
     decides_stated_at: datetime | None
     call_on: date | None
     first_contact_at: datetime
 
 
-class Deed(NamedTuple):
+class Activity(NamedTuple):
     """Something that a lead itself did."""
 
     lead_id: int
@@ -54,18 +54,18 @@ class Deed(NamedTuple):
     value: str | None
 
 
-class Touched(NamedTuple):
+class SentTouch(NamedTuple):
     """A touch that a lead got, and of how many it is one."""
 
     lead_id: int
     track: str | None
     email: str
     at: datetime
-    in_all: int
+    total: int
     first_at: datetime
 
 
-class Earlier(NamedTuple):
+class EarlierOffer(NamedTuple):
     """An offer of the same lead that is over."""
 
     lead_id: int
@@ -76,53 +76,55 @@ class Earlier(NamedTuple):
     reason: str | None
 
 
-class Owned(NamedTuple):
+class OwningAccount(NamedTuple):
     """The account to which a lead belongs, and how that is known."""
 
     lead_id: int
     name: str
     kind: str
     owner: str
-    because: str
+    reason: str
 
 
-def known(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, Known]:
+def load_leads(
+    database: Database, connection: Connection, lead_ids: Collection[int]
+) -> dict[int, LeadRecord]:
     """Return these leads by id."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    columns = [address.c.email if name == "email" else lead.c[name] for name in Known._fields]
-    wanted = (
+    columns = [address.c.email if name == "email" else lead.c[name] for name in LeadRecord._fields]
+    query = (
         select(*columns)
         .join(chosen, chosen.c.id == lead.c.id)
         .outerjoin(address, address.c.id == lead.c.address_id)
     )
-    return {row[0]: Known._make(row) for row in connection.execute(wanted)}
+    return {row[0]: LeadRecord._make(row) for row in connection.execute(query)}
 
 
-def deeds(
-    database: Database, connection: Connection, lead_ids: Collection[int], most: int
-) -> Mapping[int, list[Deed]]:
-    """Return the newest *most* things that each lead did as a human, the newest first."""
+def load_activities(
+    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
+) -> Mapping[int, list[Activity]]:
+    """Return the newest *limit* things that each lead did as a human, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    place = func.row_number().over(
+    row_number = func.row_number().over(
         partition_by=signal.c.lead_id, order_by=(signal.c.occurred_at.desc(), signal.c.id.desc())
     )
     numbered = (
-        select(*[signal.c[name] for name in Deed._fields], place.label("place"))
+        select(*[signal.c[name] for name in Activity._fields], row_number.label("row_number"))
         .join(chosen, chosen.c.id == signal.c.lead_id)
         .where(signal.c.verdict == "human")
         .subquery()
     )
-    return _by_lead(connection, _first(numbered, most), Deed)
+    return _by_lead(connection, _first_of_each(numbered, limit), Activity)
 
 
-def touches(
-    database: Database, connection: Connection, lead_ids: Collection[int], most: int
-) -> Mapping[int, list[Touched]]:
-    """Return the newest *most* touches that each lead got, the newest first."""
+def load_touches(
+    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
+) -> Mapping[int, list[SentTouch]]:
+    """Return the newest *limit* touches that each lead got, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    whose = message.c.lead_id
-    place = func.row_number().over(
-        partition_by=whose, order_by=(message.c.accepted_at.desc(), message.c.id.desc())
+    partition = message.c.lead_id
+    row_number = func.row_number().over(
+        partition_by=partition, order_by=(message.c.accepted_at.desc(), message.c.id.desc())
     )
     numbered = (
         select(
@@ -130,50 +132,50 @@ def touches(
             message.c.track,
             message.c.email,
             message.c.accepted_at.label("at"),
-            func.count().over(partition_by=whose).label("in_all"),
+            func.count().over(partition_by=partition).label("total"),
             func.min(message.c.accepted_at, type_=message.c.accepted_at.type)
-            .over(partition_by=whose)
+            .over(partition_by=partition)
             .label("first_at"),
-            place.label("place"),
+            row_number.label("row_number"),
         )
         .join(chosen, chosen.c.id == message.c.lead_id)
         .where(message.c.kind == "touch", message.c.accepted_at.is_not(None))
         .subquery()
     )
-    return _by_lead(connection, _first(numbered, most), Touched)
+    return _by_lead(connection, _first_of_each(numbered, limit), SentTouch)
 
 
-def earlier(
-    database: Database, connection: Connection, lead_ids: Collection[int], most: int
-) -> Mapping[int, list[Earlier]]:
-    """Return the newest *most* offers of each lead that were answered, or are over, the newest first."""
+def load_earlier_offers(
+    database: Database, connection: Connection, lead_ids: Collection[int], limit: int
+) -> Mapping[int, list[EarlierOffer]]:
+    """Return the newest *limit* offers of each lead that were answered, or are over, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    place = func.row_number().over(partition_by=offer.c.lead_id, order_by=offer.c.id.desc())
+    row_number = func.row_number().over(partition_by=offer.c.lead_id, order_by=offer.c.id.desc())
     numbered = (
-        select(*[offer.c[name] for name in Earlier._fields], place.label("place"))
+        select(*[offer.c[name] for name in EarlierOffer._fields], row_number.label("row_number"))
         .join(chosen, chosen.c.id == offer.c.lead_id)
         .where(offer.c.state != "offered")
         .subquery()
     )
-    return _by_lead(connection, _first(numbered, most), Earlier)
+    return _by_lead(connection, _first_of_each(numbered, limit), EarlierOffer)
 
 
-def accounts(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, Owned]:
+def load_accounts(
+    database: Database, connection: Connection, lead_ids: Collection[int]
+) -> dict[int, OwningAccount]:
     """Return the account of each lead that has one."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    wanted = (
-        select(
-            lead_account.c.lead_id, account.c.name, account.c.kind, account.c.owner, lead_account.c.because
-        )
+    query = (
+        select(lead_account.c.lead_id, account.c.name, account.c.kind, account.c.owner, lead_account.c.reason)
         .join(account, account.c.id == lead_account.c.account_id)
         .join(chosen, chosen.c.id == lead_account.c.lead_id)
     )
-    return {row[0]: Owned._make(row) for row in connection.execute(wanted)}
+    return {row[0]: OwningAccount._make(row) for row in connection.execute(query)}
 
 
-def _first(numbered: Any, most: int) -> Select[Any]:
+def _first_of_each(numbered: Any, limit: int) -> Select[Any]:
     columns: Sequence[Any] = list(numbered.c)[:-1]
-    return select(*columns).where(numbered.c.place <= most).order_by(numbered.c.place)
+    return select(*columns).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
 
 
 def _by_lead(connection: Connection, wanted: Select[Any], make: Any) -> Mapping[int, list[Any]]:

@@ -6,49 +6,58 @@ from typing import NamedTuple
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.calendar import Holidays
-from nurture.domain.policy.business_hours import Step
+from nurture.domain.policy.business_hours import EscalationAction
 from nurture.domain.policy.team import Rep
-from nurture.journey.handoff.announcements import announced
-from nurture.journey.handoff.escalation import told, until_answered
-from nurture.journey.leads.changeset import Offered
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.handoff.announcements import build_offer_messages
+from nurture.journey.handoff.escalation import answer_escalation, describe_step
+from nurture.journey.leads.changeset import NewOffer
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
 
 
-class Why(NamedTuple):
+class OfferReason(NamedTuple):
     """Why a lead is offered, why to this rep, how urgent it is, and the how-manieth rep this is."""
 
     rule: str
-    because: str
-    routed_because: str
+    handoff_reason: str
+    routing_reason: str
     round: int = 1
-    urgency: float = 0.0
+    priority: float = 0.0
     hot: bool = False
 
 
-def offer_to(mover: Mover, holidays: Holidays, lead: Claimed, rep: Rep, number: int, why: Why) -> None:
-    """Offer *lead* to *rep* as hand-off *number*, whose id was reserved."""
-    policy, now, stay = mover.book.policy, mover.now, lead.view.enrollment
-    ladder = until_answered(policy, holidays, rep.id, now)
-    until = next(rung.at for rung in ladder if rung.step is Step.TAKE_BACK)
-    offered = Offered(
-        number,
+def offer_to_rep(
+    transitions: LeadTransitions,
+    holidays: Holidays,
+    lead: LeadSnapshot,
+    rep: Rep,
+    offer_id: int,
+    reason: OfferReason,
+) -> None:
+    """Offer *lead* to *rep* as hand-off *offer_id*, which was reserved."""
+    policy, now, enrollment = transitions.definitions.policy, transitions.now, lead.view.enrollment
+    escalation = answer_escalation(policy, holidays, rep.id, now)
+    expires_at = next(step.due_at for step in escalation if step.action is EscalationAction.TAKE_BACK)
+    offer = NewOffer(
+        offer_id,
         lead.view.lead.id,
-        stay.id if stay is not None else None,
+        enrollment.id if enrollment is not None else None,
         rep.id,
-        why.rule,
-        why.because,
-        why.routed_because,
+        reason.rule,
+        reason.handoff_reason,
+        reason.routing_reason,
         policy.version,
         "offered",
         now,
-        until,
-        why.round,
-        why.urgency,
-        why.hot,
+        expires_at,
+        reason.round,
+        reason.priority,
+        reason.hot,
     )
-    mover.changes.offered.append(offered)
-    mover.changes.intended += announced(offered, rep, now)
-    action = f"{rep.id} answers; else {told(policy, rep.id, ladder[0])}"
-    moved = mover.keep(lead, Custodian.OFFER, str(number), action, ladder[0].at)
-    mover.note(lead, "offered", f"{why.because}; {why.routed_because}", moved, ref=str(number))
+    transitions.changes.new_offers.append(offer)
+    transitions.changes.new_messages += build_offer_messages(offer, rep, now)
+    action = f"{rep.id} answers; else {describe_step(policy, rep.id, escalation[0])}"
+    moved = transitions.set_custody(lead, Custodian.OFFER, str(offer_id), action, escalation[0].due_at)
+    transitions.add_journal_entry(
+        lead, "offered", f"{reason.handoff_reason}; {reason.routing_reason}", moved, ref=str(offer_id)
+    )

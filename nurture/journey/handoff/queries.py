@@ -12,8 +12,8 @@ from sqlalchemy import BigInteger, Connection, Integer, Select, String, Table, f
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.domain.lead import Custodian
-from nurture.journey.leads.changeset import hold
-from nurture.journey.routing.queries import _IN_HAND
+from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.routing.queries import IN_HAND
 from nurture.outbox import crm_records
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
@@ -21,7 +21,7 @@ offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 
 
-_OVER: Final = ("rejected", "expired", "lapsed", "reassigned")
+_ENDED_STATES: Final = ("rejected", "expired", "lapsed", "reassigned")
 
 
 class OfferRow(NamedTuple):
@@ -32,23 +32,23 @@ class OfferRow(NamedTuple):
     enrollment_id: int | None
     rep: str
     rule: str
-    because: str
-    routed_because: str
+    handoff_reason: str
+    routing_reason: str
     policy_version: int
     state: str
     offered_at: datetime
     expires_at: datetime
     answered_at: datetime | None
     reason: str | None
-    level: int = 0
+    escalation_level: int = 0
     round: int = 1
-    urgency: float = 0.0
+    priority: float = 0.0
     hot: bool = False
     followed_up_at: datetime | None = None
-    followed_how: str | None = None
+    follow_up_method: str | None = None
 
 
-class Had(NamedTuple):
+class PastOffer(NamedTuple):
     """A rep who had a lead before, and how that ended."""
 
     lead_id: int
@@ -58,63 +58,72 @@ class Had(NamedTuple):
     offered_at: datetime
 
 
-def _offers() -> Select[tuple[object, ...]]:
+def _select_offers() -> Select[tuple[object, ...]]:
     return select(*[offer.c[name] for name in OfferRow._fields])
 
 
-def find(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_offers(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return these offers by id."""
     chosen = database.ids("chosen", list(set(ids)))
-    rows = connection.execute(_offers().join(chosen, chosen.c.id == offer.c.id))
+    rows = connection.execute(_select_offers().join(chosen, chosen.c.id == offer.c.id))
     return {row.id: row for row in map(OfferRow._make, rows)}
 
 
-def open_of(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_open_offers(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> dict[int, OfferRow]:
     """Return the open offer of each lead that has one, by lead id."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     rows = connection.execute(
-        _offers().join(chosen, chosen.c.id == offer.c.lead_id).where(offer.c.state == "offered")
+        _select_offers().join(chosen, chosen.c.id == offer.c.lead_id).where(offer.c.state == "offered")
     )
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def listing(connection: Connection, *, state: str | None, rep: str | None, limit: int) -> list[OfferRow]:
+def list_offers(connection: Connection, *, state: str | None, rep: str | None, limit: int) -> list[OfferRow]:
     """Return offers, the newest first."""
-    wanted = _offers().order_by(offer.c.id.desc()).limit(limit)
+    query = _select_offers().order_by(offer.c.id.desc()).limit(limit)
     if state is not None:
-        wanted = wanted.where(offer.c.state == state)
+        query = query.where(offer.c.state == state)
     if rep is not None:
-        wanted = wanted.where(offer.c.rep == rep)
-    return [OfferRow._make(row) for row in connection.execute(wanted)]
+        query = query.where(offer.c.rep == rep)
+    return [OfferRow._make(row) for row in connection.execute(query)]
 
 
-def had(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Had]]:
+def load_past_offers(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> Mapping[int, list[PastOffer]]:
     """Return who had each lead and has it no more, the oldest first."""
     chosen = database.ids("chosen", lead_ids)
-    wanted = (
-        select(*[offer.c[name] for name in Had._fields])
+    query = (
+        select(*[offer.c[name] for name in PastOffer._fields])
         .join(chosen, chosen.c.id == offer.c.lead_id)
-        .where(offer.c.state.in_(_OVER))
+        .where(offer.c.state.in_(_ENDED_STATES))
         .order_by(offer.c.id)
     )
-    found: dict[int, list[Had]] = defaultdict(list)
-    for one in map(Had._make, connection.execute(wanted)):
+    found: dict[int, list[PastOffer]] = defaultdict(list)
+    for one in map(PastOffer._make, connection.execute(query)):
         found[one.lead_id].append(one)
     return found
 
 
-def refused_by(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
+def load_excluded_reps(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> Mapping[int, set[str]]:
     """Return the reps who rejected each lead, let it expire, or had it taken from them."""
     return {
-        lead_id: {one.rep for one in past} for lead_id, past in had(database, connection, lead_ids).items()
+        lead_id: {one.rep for one in past}
+        for lead_id, past in load_past_offers(database, connection, lead_ids).items()
     }
 
 
-def accepted_of(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
+def load_accepted_offers(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> dict[int, OfferRow]:
     """Return the newest offer that a rep accepted of each lead, by lead id."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     rows = connection.execute(
-        _offers()
+        _select_offers()
         .join(chosen, chosen.c.id == offer.c.lead_id)
         .where(offer.c.state == "accepted")
         .order_by(offer.c.id)
@@ -122,55 +131,69 @@ def accepted_of(database: Database, connection: Connection, lead_ids: Sequence[i
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def raise_levels(database: Database, connection: Connection, levels: Sequence[tuple[int, int]]) -> None:
-    """Write (offer id, level): how far up their ladders offers are."""
+def raise_escalation_levels(
+    database: Database, connection: Connection, levels: Sequence[tuple[int, int]]
+) -> None:
+    """Write (offer id, level): how far offers have been escalated."""
     if levels:
-        raised = database.rows("raised", {"id": BigInteger(), "level": Integer()}, levels)
-        above = update(offer).where(offer.c.id == raised.c.id, offer.c.level < raised.c.level)
-        connection.execute(above.values(level=raised.c.level))
+        raised = database.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
+        above = update(offer).where(
+            offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level
+        )
+        connection.execute(above.values(escalation_level=raised.c.escalation_level))
 
 
-def look_at(
+def schedule_checks(
     database: Database, connection: Connection, reps: Collection[str], at: datetime, *, others: bool = False
 ) -> None:
     """Have what these reps (*others*: all but these) have in hand looked at no later than *at*."""
-    theirs = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
-    ids = connection.execute(select(offer.c.lead_id).where(*_IN_HAND, theirs)).scalars().all()
+    matching = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
+    ids = connection.execute(select(offer.c.lead_id).where(*IN_HAND, matching)).scalars().all()
     if not ids:
         return
-    hold(database, connection, ids)
+    lock_leads(database, connection, ids)
     chosen = database.ids("chosen", sorted(set(ids)))
-    kept = custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value))
-    sooner = update(custody).where(custody.c.lead_id == chosen.c.id, kept, custody.c.due_at > at)
-    connection.execute(sooner.values(due_at=at, version=custody.c.version + 1))
+    with_sales = custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value))
+    earlier = update(custody).where(custody.c.lead_id == chosen.c.id, with_sales, custody.c.due_at > at)
+    connection.execute(earlier.values(due_at=at, version=custody.c.version + 1))
 
 
-def take_away(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:
+def end_accepted_offers(
+    database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]
+) -> None:
     """Write (offer id, state, reason) of accepted leads that are taken from their reps again."""
     if ended:
-        taken = database.rows("taken", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
-        mine = update(offer).where(offer.c.id == taken.c.id, offer.c.state == "accepted")
-        connection.execute(mine.values(state=taken.c.state, reason=taken.c.reason))
+        ended_rows = database.rows(
+            "ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended
+        )
+        matching = update(offer).where(offer.c.id == ended_rows.c.id, offer.c.state == "accepted")
+        connection.execute(matching.values(state=ended_rows.c.state, reason=ended_rows.c.reason))
 
 
-def follow_up(
-    database: Database, connection: Connection, touches: Sequence[tuple[int, str]], now: datetime
+def record_follow_ups(
+    database: Database, connection: Connection, contacts: Sequence[tuple[int, str]], now: datetime
 ) -> set[int]:
     """Note the first touch of leads (id, how) that reps took over; return those that had none."""
-    if not touches:
+    if not contacts:
         return set()
-    touched = database.rows("touched", {"id": BigInteger(), "how": String()}, touches)
+    contact_rows = database.rows("contacts", {"id": BigInteger(), "method": String()}, contacts)
     first = (
         update(offer)
-        .where(offer.c.lead_id == touched.c.id, offer.c.state == "accepted", offer.c.followed_up_at.is_(None))
-        .values(followed_up_at=now, followed_how=touched.c.how)
+        .where(
+            offer.c.lead_id == contact_rows.c.id,
+            offer.c.state == "accepted",
+            offer.c.followed_up_at.is_(None),
+        )
+        .values(followed_up_at=now, follow_up_method=contact_rows.c.method)
         .returning(offer.c.lead_id)
     )
     return set(connection.execute(first).scalars())
 
 
-def whys(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, tuple[str, str]]:
-    """Return (rule, because) of each lead's newest hand-off decision."""
+def load_handoff_reasons(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> dict[int, tuple[str, str]]:
+    """Return (rule, reason) of each lead's newest hand-off decision."""
     chosen = database.ids("chosen", lead_ids)
     newest = (
         select(func.max(journal.c.id).label("id"))
@@ -179,37 +202,36 @@ def whys(database: Database, connection: Connection, lead_ids: Sequence[int]) ->
         .group_by(journal.c.lead_id)
         .subquery()
     )
-    wanted = select(journal.c.lead_id, journal.c.ref, journal.c.because).join(
+    query = select(journal.c.lead_id, journal.c.ref, journal.c.reason).join(
         newest, newest.c.id == journal.c.id
     )
-    return {lead_id: (rule or "", because) for lead_id, rule, because in connection.execute(wanted)}
+    return {lead_id: (rule or "", reason) for lead_id, rule, reason in connection.execute(query)}
 
 
-def answer(
-    database: Database,
-    connection: Connection,
-    answers: Sequence[tuple[int, str, str | None]],
-    now: datetime,
+def record_answers(
+    database: Database, connection: Connection, answers: Sequence[tuple[int, str, str | None]], now: datetime
 ) -> set[int]:
     """Write (offer id, state, reason) for offers that are still open; return the ids that were."""
     if not answers:
         return set()
-    given = database.rows("given", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
+    answered_rows = database.rows(
+        "answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers
+    )
     answered = set(
         connection.execute(
             update(offer)
-            .where(offer.c.id == given.c.id, offer.c.state == "offered")
-            .values(state=given.c.state, answered_at=now, reason=given.c.reason)
+            .where(offer.c.id == answered_rows.c.id, offer.c.state == "offered")
+            .values(state=answered_rows.c.state, answered_at=now, reason=answered_rows.c.reason)
             .returning(offer.c.id)
         ).scalars()
     )
-    crm_records.intend(
+    crm_records.set_target_states(
         database, connection, [(id_, state) for id_, state, _ in answers if id_ in answered], now
     )
     return answered
 
 
-def by_policy(connection: Connection) -> dict[int, int]:
+def count_by_policy(connection: Connection) -> dict[int, int]:
     """Return how many hand-offs were made under each version of the policy."""
-    wanted = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)
-    return {row[0]: row[1] for row in connection.execute(wanted)}
+    query = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)
+    return {row[0]: row[1] for row in connection.execute(query)}

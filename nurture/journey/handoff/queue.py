@@ -12,34 +12,34 @@ from sqlalchemy import Connection
 
 from nurture.db.locks import Lock, acquire
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.planning.callback import CALL_BACK
+from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.planning.planner import unanswered_request
 from nurture.domain.policy.policy import RejectReason
-from nurture.domain.routing.priority import Urgency
-from nurture.domain.routing.routing import OWNER_GONE, UNSURE, Routed
+from nurture.domain.routing.priority import QueuePriority
+from nurture.domain.routing.routing import ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE, RoutingResult
 from nurture.journey.handoff import queries, queue_queries
-from nurture.journey.handoff.offer import Why, offer_to
-from nurture.journey.handoff.queries import Had
-from nurture.journey.handoff.queue_queries import Cursor, Waiter
-from nurture.journey.handoff.recycle import expire_all
+from nurture.journey.handoff.offer import OfferReason, offer_to_rep
+from nurture.journey.handoff.queries import PastOffer
+from nurture.journey.handoff.queue_queries import Cursor, QueuedLead
+from nurture.journey.handoff.recycle import recycle_unanswered
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import LOOK_AGAIN_AFTER, Mover
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
 from nurture.journey.routing import ask_lead
-from nurture.journey.routing import capacity as rooms
-from nurture.journey.routing.capacity import Room
-from nurture.journey.routing.router import Router, router
-from nurture.runtime.context import House
+from nurture.journey.routing import capacity as rep_capacity
+from nurture.journey.routing.capacity import RepCapacity
+from nurture.journey.routing.router import Router, make_router
+from nurture.runtime.context import AppContext
 
-FEWEST_LOOKED_AT: Final = 200
+MIN_SCANNED: Final = 200
 """So many leads are looked at together at least, though fewer have room: some cannot go to who has it."""
 
-LOOKED_AT_PER_PLACE: Final = 4
+SCANNED_PER_SLOT: Final = 4
 
-_TO_DO: Final = {
+_OPERATOR_ACTIONS: Final = {
     Queue.NO_REP.value: "no rule gives a rep",
-    UNSURE: "say to which account it belongs",
-    OWNER_GONE: "say who owns its account",
+    ACCOUNT_AMBIGUOUS: "say to which account it belongs",
+    ACCOUNT_OWNER_UNAVAILABLE: "say who owns its account",
 }
 
 
@@ -47,150 +47,190 @@ class _Progress(NamedTuple):
     """How far the queue was looked at, and who had room after each batch: none takes who waits so far."""
 
     after: Cursor
-    free: frozenset[str]
+    free_reps: frozenset[str]
 
 
-def offer_all(house: House, now: datetime) -> Counter[str]:
+def offer_all(ctx: AppContext, now: datetime) -> Counter[str]:
     """Offer batch after batch until no rep has room, or all who wait were looked at."""
     events: Counter[str] = Counter()
     progress: _Progress | None = None
     while True:
-        done, progress = _batch(house, now, house.batch, progress)
-        events += done
+        events_of_batch, progress = _offer_next_batch(ctx, now, ctx.batch_size, progress)
+        events += events_of_batch
         if progress is None:
             return events
         gc.collect(1)
 
 
-def offer_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+def offer_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Offer the most urgent of the queue, *limit* at most; who finds no room waits until it is foreseen."""
-    return _batch(house, now, limit, None)[0]
+    return _offer_next_batch(ctx, now, limit, None)[0]
 
 
-def _batch(
-    house: House, now: datetime, limit: int, before: _Progress | None
+def _offer_next_batch(
+    ctx: AppContext, now: datetime, limit: int, previous: _Progress | None
 ) -> tuple[Counter[str], _Progress | None]:
     """Offer in one transaction; return what was done, and where to go on, None at the end.
 
     The queue is looked at when somebody is due, and whenever a rep has room who had none at the last look:
     whoever freed it need not say so, and cannot say so at a wrong moment.
     """
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
-        waits, is_due = queue_queries.stirs(connection, now)
-        if before is None and not waits:
+        is_waiting, is_due = queue_queries.load_queue_status(connection, now)
+        if previous is None and not is_waiting:
             return Counter(), None
         acquire(database, connection, Lock.OFFERS)
-        policy = house.rulebooks.current(connection).policy
-        room = rooms.look(house, connection, policy, now)
-        if before is None and not is_due and room.free() <= queue_queries.looked_for(connection):
+        policy = ctx.definitions.current(connection).policy
+        capacity = rep_capacity.load_capacity(ctx, connection, policy, now)
+        if (
+            previous is None
+            and not is_due
+            and capacity.free_reps() <= queue_queries.load_last_free_reps(connection)
+        ):
             return Counter(), None
-        size = min(limit, max(LOOKED_AT_PER_PLACE * room.places, FEWEST_LOOKED_AT)) if room.places else 0
-        waiters, end, held = queue_queries.claim(database, connection, size, before.after if before else None)
-        events = _offer(house, connection, room, waiters) if waiters else Counter[str]()
-        free = room.free() if before is None else room.free() & before.free
-        progress = _Progress(end, frozenset() if held else free) if end is not None and room.places else None
+        size = (
+            min(limit, max(SCANNED_PER_SLOT * capacity.remaining, MIN_SCANNED)) if capacity.remaining else 0
+        )
+        queued, end, others_hold_some = queue_queries.claim(
+            database, connection, size, previous.after if previous else None
+        )
+        events = _route_and_offer(ctx, connection, capacity, queued) if queued else Counter[str]()
+        free_reps = capacity.free_reps() if previous is None else capacity.free_reps() & previous.free_reps
+        progress = (
+            _Progress(end, frozenset() if others_hold_some else free_reps)
+            if end is not None and capacity.remaining
+            else None
+        )
         if progress is None:
-            if not room.places:  # else who is left came in, or was held, while this one looked
-                until, version = room.opens(), policy.version
+            if not capacity.remaining:  # else who is left came in, or was held, while this one looked
+                until, version = capacity.next_opening(), policy.version
                 events["waiting"] += queue_queries.postpone(database, connection, None, until, now, version)
-            _note_pressure(house, connection, room)
-        queue_queries.note_look(connection, () if progress or held else free, now)
+            _save_capacity_forecast(ctx, connection, capacity)
+        queue_queries.save_queue_scan(connection, () if progress or others_hold_some else free_reps, now)
     return events, progress
 
 
-def _offer(house: House, connection: Connection, room: Room, waiters: Sequence[Waiter]) -> Counter[str]:
+def _route_and_offer(
+    ctx: AppContext, connection: Connection, capacity: RepCapacity, queued: Sequence[QueuedLead]
+) -> Counter[str]:
     """Route each lead in its turn, and offer it, or keep it waiting."""
-    database, now = house.database, room.now
-    book = house.rulebooks.current(connection)
-    mover = Mover(book, now, "hand off")
-    ids = [one.lead_id for one in waiters]
-    rows = {row.lead_id: row for row in snapshot.these(database, connection, ids, lock=False)}
-    claimed = snapshot.views(database, connection, [rows[id_] for id_ in ids], now, house.holidays)
-    past = queries.had(database, connection, ids)
-    routes = router(house, connection, book.policy, ids, room, _refused(book.policy.reject_reasons, past))
-    whys = queries.whys(database, connection, ids)
-    numbers = _numbers(house, connection, min(room.places, len(ids)))
-    resting = room.resting()
+    database, now = ctx.database, capacity.now
+    definitions = ctx.definitions.current(connection)
+    transitions = LeadTransitions(definitions, now, "handoff")
+    ids = [one.lead_id for one in queued]
+    rows = {row.lead_id: row for row in snapshot.load_rows(database, connection, ids, lock=False)}
+    claimed = snapshot.load_snapshots(database, connection, [rows[id_] for id_ in ids], now, ctx.holidays)
+    past_offers = queries.load_past_offers(database, connection, ids)
+    batch_router = make_router(
+        ctx,
+        connection,
+        definitions.policy,
+        ids,
+        capacity,
+        _excluded_reps(definitions.policy.reject_reasons, past_offers),
+    )
+    handoff_reasons = queries.load_handoff_reasons(database, connection, ids)
+    offer_ids = _reserve_offer_ids(ctx, connection, min(capacity.remaining, len(ids)))
+    off_duty = capacity.off_duty_reps()
     events: Counter[str] = Counter()
-    stuck: list[int] = []
-    again: list[Claimed] = []
-    for lead, one in zip(claimed, waiters, strict=True):
-        asked, routed = routes.route(lead, {} if one.hot else resting)
-        if routed.waits:
-            stuck.append(one.lead_id)
+    waiting_ids: list[int] = []
+    recyclable: list[LeadSnapshot] = []
+    for lead, one in zip(claimed, queued, strict=True):
+        request, routed = batch_router.route(lead, {} if one.hot else off_duty)
+        if routed.is_waiting:
+            waiting_ids.append(one.lead_id)
             continue
-        number = next(numbers) if routed.rep is not None else None
-        routes.keep(lead, asked, routed, number)
-        tries = 1 + sum(had.offered_at >= one.since for had in past.get(one.lead_id, ()))
-        rep = book.policy.rep(routed.rep) if routed.rep is not None else None
-        if rep is not None and number is not None:
-            rule, because = whys.get(one.lead_id, ("", "handed off"))
-            urgency = Urgency(one.points, one.since, book.policy.pace.age).at(now)
-            why = Why(rule, because, "; ".join(routed.because), tries, urgency, one.hot)
-            offer_to(mover, house.holidays, lead, rep, number, why)
+        offer_id = next(offer_ids) if routed.rep is not None else None
+        batch_router.record_decision(lead, request, routed, offer_id)
+        attempt = 1 + sum(had.offered_at >= one.since for had in past_offers.get(one.lead_id, ()))
+        rep = definitions.policy.rep(routed.rep) if routed.rep is not None else None
+        if rep is not None and offer_id is not None:
+            rule, handoff_reason = handoff_reasons.get(one.lead_id, ("", "handed off"))
+            priority = QueuePriority(
+                one.points, one.since, definitions.policy.priority.aging_interval
+            ).score_at(now)
+            offer_reason = OfferReason(
+                rule, handoff_reason, "; ".join(routed.reasons), attempt, priority, one.hot
+            )
+            offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, offer_reason)
             events["offered"] += 1
         elif (
-            routed.queue == Queue.NO_REP and tries > 1 and not unanswered_request(lead.view, book.policy, now)
+            routed.queue == Queue.NO_REP
+            and attempt > 1
+            and not unanswered_request(lead.view, definitions.policy, now)
         ):
-            again.append(lead)
+            recyclable.append(lead)
             events["recycled"] += 1
         else:
-            events[_elsewhere(lead, mover, routes, routed)] += 1
-    expire_all(house, connection, mover, again, "nobody is left who could be asked")
-    won = mover.changes.write(database, connection, now)
-    routes.write(database, connection, won)
-    until, version = room.opens(), book.policy.version
-    events["waiting"] += queue_queries.postpone(database, connection, stuck, until, now, version)
+            events[_move_to_queue(lead, transitions, batch_router, routed)] += 1
+    recycle_unanswered(ctx, connection, transitions, recyclable, "nobody is left who could be asked")
+    won = transitions.changes.write(database, connection, now)
+    batch_router.write(database, connection, won)
+    until, version = capacity.next_opening(), definitions.policy.version
+    events["waiting"] += queue_queries.postpone(database, connection, waiting_ids, until, now, version)
     return events
 
 
-def _numbers(house: House, connection: Connection, at_once: int) -> Iterator[int]:
+def _reserve_offer_ids(ctx: AppContext, connection: Connection, at_once: int) -> Iterator[int]:
     """Yield ids of offers, reserved *at_once* when the first is wanted: leads that only wait use none."""
     while True:
-        yield from house.database.reserve_ids(connection, "offer", max(at_once, 1))
+        yield from ctx.database.reserve_ids(connection, "offer", max(at_once, 1))
 
 
-def _refused(reasons: Mapping[str, RejectReason], past: Mapping[int, Sequence[Had]]) -> dict[int, set[str]]:
+def _excluded_reps(
+    reasons: Mapping[str, RejectReason], past_offers: Mapping[int, Sequence[PastOffer]]
+) -> dict[int, set[str]]:
     """Return who must not have each lead again: all who had it, but for reasons that allow it."""
     return {
-        lead_id: {one.rep for one in had if one.state != "rejected" or _keeps_from(one.reason or "", reasons)}
-        for lead_id, had in past.items()
+        lead_id: {
+            one.rep for one in had if one.state != "rejected" or _excludes_rep(one.reason or "", reasons)
+        }
+        for lead_id, had in past_offers.items()
     }
 
 
-def _keeps_from(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
-    if reason == CALL_BACK:  # they promised to call
+def _excludes_rep(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
+    if reason == CALLBACK_RULE:  # they promised to call
         return False
     return reason not in reasons or reasons[reason].not_same_rep
 
 
-def _elsewhere(lead: Claimed, mover: Mover, routes: Router, routed: Routed) -> str:
+def _move_to_queue(
+    lead: LeadSnapshot, transitions: LeadTransitions, batch_router: Router, routed: RoutingResult
+) -> str:
     """Bring a lead to where a person decides, or where it waits for what routing needs to know."""
     assert routed.queue is not None
     if routed.queue == Queue.NO_REP:
-        mover.end_stay(lead, f"queue {routed.queue}")
-    due, next_action = mover.now + LOOK_AGAIN_AFTER, f"look at it: {_TO_DO.get(routed.queue, '')}"
-    if routed.queue != UNSURE and any(not one.available for one in routes.team.values()):
-        due = mover.now + timedelta(days=1)  # who is away may be back
-    if routed.needs:
-        want = routes.want(lead, routed)
-        due, next_action = want.overdue_at, f"wait for {routed.needs}"
-        mover.changes.intended += ask_lead.intended(routes.house, lead, mover.book, want, mover.now)
-    moved = mover.keep(lead, Custodian.QUEUE, routed.queue, next_action, due)
-    detail = {"candidates": list(routed.candidates)} if routed.candidates else None
-    mover.note(lead, "moved", "; ".join(routed.because), moved, ref=routed.queue, detail=detail)
+        transitions.end_enrollment(lead, f"queue {routed.queue}")
+    due, next_action = (
+        transitions.now + QUEUE_REVIEW_INTERVAL,
+        f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}",
+    )
+    if routed.queue != ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
+        due = transitions.now + timedelta(days=1)  # who is away may be back
+    if routed.missing_field:
+        missing_field = batch_router.require_field(lead, routed)
+        due, next_action = missing_field.due_at, f"wait for {routed.missing_field}"
+        transitions.changes.new_messages += ask_lead.build_question_messages(
+            batch_router.ctx, lead, transitions.definitions, missing_field, transitions.now
+        )
+    moved = transitions.set_custody(lead, Custodian.QUEUE, routed.queue, next_action, due)
+    detail = {"candidates": list(routed.candidate_ids)} if routed.candidate_ids else None
+    transitions.add_journal_entry(
+        lead, "moved", "; ".join(routed.reasons), moved, ref=routed.queue, detail=detail
+    )
     if routed.queue == Queue.NO_REP:
         return "no rep left"
-    return "needs a fact" if routed.needs else "needs a person"
+    return "needs a field" if routed.missing_field else "needs a person"
 
 
-def _note_pressure(house: House, connection: Connection, room: Room) -> None:
+def _save_capacity_forecast(ctx: AppContext, connection: Connection, capacity: RepCapacity) -> None:
     """Keep how full the reps are, where the policy has tracks heed it."""
-    policy = room.policy
-    if policy.pace.hold_calls_to_action_at is None:
+    policy = capacity.policy
+    if policy.priority.hold_calls_to_action_at is None:
         return
-    seen = room.pressure(queue_queries.count(connection))
-    desk = rooms.working(policy.desk.hours, house.holidays, room.now)
-    until = seen.full_until(policy.pace.hold_calls_to_action_at, desk, room.now)
-    queue_queries.note_pressure(connection, seen, until, room.now)
+    forecast = capacity.forecast(queue_queries.count_waiting(connection))
+    working_time = rep_capacity.working_time(policy.business_hours.hours, ctx.holidays, capacity.now)
+    until = forecast.full_until(policy.priority.hold_calls_to_action_at, working_time, capacity.now)
+    queue_queries.save_capacity_forecast(connection, forecast, until, capacity.now)

@@ -11,17 +11,17 @@ from sqlalchemy import BigInteger, Connection, Table, func, insert, literal, sel
 from nurture.db.engine import Database
 from nurture.db.tables import core, sales
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.routing.priority import Pressure
+from nurture.domain.routing.priority import CapacityForecast
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-urgency: Table = sales.Urgency.__table__  # type: ignore[attr-defined]
-look: Table = sales.QueueLook.__table__  # type: ignore[attr-defined]
-pressure: Table = sales.Pressure.__table__  # type: ignore[attr-defined]
+queue_priority: Table = sales.QueuePriority.__table__  # type: ignore[attr-defined]
+queue_scan: Table = sales.QueueScan.__table__  # type: ignore[attr-defined]
+capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr-defined]
 
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
-_RANK: Final = func.coalesce(urgency.c.rank, custody.c.since, type_=custody.c.since.type)
-_HELD: Final = "waits for room"
+_RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)
+_WAITS_FOR_CAPACITY: Final = "waits for capacity"
 """How the next action of a lead begins that was told to wait."""
 
 
@@ -29,7 +29,7 @@ Cursor = tuple[datetime, int]
 """The rank and the id of a lead in the queue."""
 
 
-class Waiter(NamedTuple):
+class QueuedLead(NamedTuple):
     """A lead that waits for a rep: what it is worth, and since when it waits."""
 
     lead_id: int
@@ -39,30 +39,30 @@ class Waiter(NamedTuple):
     hot: bool
 
 
-def stirs(connection: Connection, now: datetime) -> tuple[bool, bool]:
+def load_queue_status(connection: Connection, now: datetime) -> tuple[bool, bool]:
     """Say whether anybody is in the queue, and whether anybody is to be looked at now."""
-    somebody = select(custody.c.lead_id).where(*_WAITING)
-    due = somebody.where(custody.c.due_at <= now)
-    waits, is_due = connection.execute(select(somebody.exists(), due.exists())).one()
+    queued = select(custody.c.lead_id).where(*_WAITING)
+    due = queued.where(custody.c.due_at <= now)
+    waits, is_due = connection.execute(select(queued.exists(), due.exists())).one()
     return bool(waits), bool(is_due)
 
 
 def claim(
     database: Database, connection: Connection, limit: int, after: Cursor | None
-) -> tuple[list[Waiter], Cursor | None, bool]:
+) -> tuple[list[QueuedLead], Cursor | None, bool]:
     """Lock the most urgent of the queue, due or not; *after* is the last seen.
 
     Return them, the last seen if there may be more, and whether others held some: those are passed over.
     """
-    wanted = (
+    query = (
         select(
             custody.c.lead_id,
             _RANK,
-            func.coalesce(urgency.c.since, custody.c.since, type_=custody.c.since.type),
-            func.coalesce(urgency.c.points, 0),
-            func.coalesce(urgency.c.hot, False),
+            func.coalesce(queue_priority.c.since, custody.c.since, type_=custody.c.since.type),
+            func.coalesce(queue_priority.c.points, 0),
+            func.coalesce(queue_priority.c.hot, False),
         )
-        .outerjoin(urgency, urgency.c.lead_id == custody.c.lead_id)
+        .outerjoin(queue_priority, queue_priority.c.lead_id == custody.c.lead_id)
         .where(*_WAITING)
         .order_by(_RANK, custody.c.lead_id)
         .limit(limit)
@@ -70,28 +70,28 @@ def claim(
     if after is not None:
         rank, lead_id = after
         last = tuple_(literal(rank, custody.c.since.type), literal(lead_id, BigInteger()))
-        wanted = wanted.where(tuple_(_RANK, custody.c.lead_id) > last)
-    rows = connection.execute(wanted).all()
-    found = [Waiter(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
+        query = query.where(tuple_(_RANK, custody.c.lead_id) > last)
+    rows = connection.execute(query).all()
+    found = [QueuedLead(lead, rank, since, points, bool(hot)) for lead, rank, since, points, hot in rows]
     end = (found[-1].rank, found[-1].lead_id) if found and len(found) == limit else None
     if not database.skips_locked or not found:
         return found, end, False
     chosen = database.ids("chosen", [one.lead_id for one in found])
     free = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id).where(*_WAITING)
-    mine = set(connection.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
-    return [one for one in found if one.lead_id in mine], end, len(mine) < len(found)
+    locked = set(connection.execute(free.with_for_update(of=custody, skip_locked=True)).scalars())
+    return [one for one in found if one.lead_id in locked], end, len(locked) < len(found)
 
 
-def looked_for(connection: Connection) -> frozenset[str]:
+def load_last_free_reps(connection: Connection) -> frozenset[str]:
     """Return who had room when the whole queue was last looked at, and can take none who waits."""
-    return frozenset(connection.execute(select(look.c.free)).scalar() or ())
+    return frozenset(connection.execute(select(queue_scan.c.available_reps)).scalar() or ())
 
 
-def note_look(connection: Connection, free: Collection[str], now: datetime) -> None:
+def save_queue_scan(connection: Connection, free_reps: Collection[str], now: datetime) -> None:
     """Keep who has room and can take none who waits; nobody where not all were looked at."""
-    values = {"free": sorted(free), "at": now}
-    if connection.execute(update(look).values(values)).rowcount == 0:
-        connection.execute(insert(look).values(id=1, **values))
+    values = {"available_reps": sorted(free_reps), "at": now}
+    if connection.execute(update(queue_scan).values(values)).rowcount == 0:
+        connection.execute(insert(queue_scan).values(id=1, **values))
 
 
 def postpone(
@@ -118,13 +118,13 @@ def postpone(
     if not found:
         return 0
     waiting = database.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
-    action = f"{_HELD}, foreseen for {until:%Y-%m-%d %H:%M} UTC"
+    action = f"{_WAITS_FOR_CAPACITY}, foreseen for {until:%Y-%m-%d %H:%M} UTC"
     connection.execute(
         update(custody)
         .where(custody.c.lead_id == waiting.c.id)
         .values(due_at=until, next_action=action, version=custody.c.version + 1)
     )
-    new = [lead_id for lead_id, said in found if not said.startswith(_HELD)]
+    new = [lead_id for lead_id, next_action in found if not next_action.startswith(_WAITS_FOR_CAPACITY)]
     if new:
         connection.execute(
             insert(journal),
@@ -132,9 +132,9 @@ def postpone(
                 {
                     "lead_id": lead_id,
                     "at": now,
-                    "stage": "hand off",
+                    "stage": "handoff",
                     "event": "held",
-                    "because": f"no rep has room; room is foreseen for {until:%Y-%m-%d %H:%M} UTC",
+                    "reason": f"no rep has room; room is foreseen for {until:%Y-%m-%d %H:%M} UTC",
                     "policy_version": policy_version,
                 }
                 for lead_id in new
@@ -143,19 +143,21 @@ def postpone(
     return len(found)
 
 
-def count(connection: Connection) -> int:
+def count_waiting(connection: Connection) -> int:
     """Return how many leads wait for a rep."""
     return int(connection.execute(select(func.count()).select_from(custody).where(*_WAITING)).scalar_one())
 
 
-def note_pressure(connection: Connection, seen: Pressure, full_until: datetime | None, now: datetime) -> None:
+def save_capacity_forecast(
+    connection: Connection, forecast: CapacityForecast, full_until: datetime | None, now: datetime
+) -> None:
     """Keep how full the reps are, for the tracks."""
     values = {
         "at": now,
-        "places": seen.places,
-        "given": seen.given,
-        "waiting": seen.waiting,
+        "daily_capacity": forecast.daily_capacity,
+        "offered_today": forecast.offered_today,
+        "waiting": forecast.waiting,
         "full_until": full_until,
     }
-    if connection.execute(update(pressure).values(values)).rowcount == 0:
-        connection.execute(insert(pressure).values(id=1, **values))
+    if connection.execute(update(capacity_forecast).values(values)).rowcount == 0:
+        connection.execute(insert(capacity_forecast).values(id=1, **values))

@@ -10,81 +10,81 @@ from sqlalchemy import Connection
 
 from nurture.db.locks import Lock, acquire
 from nurture.domain.policy.team import Rep
-from nurture.domain.routing.round_robin import Standing, has_room
-from nurture.errors import NotFound, Refused
+from nurture.domain.routing.round_robin import RepAvailability, has_capacity
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.offer import Why, offer_to
+from nurture.journey.handoff.offer import OfferReason, offer_to_rep
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.handoff.roster import named_rep
+from nurture.journey.handoff.roster import require_rep
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.transitions import Mover
-from nurture.journey.routing import capacity as rooms
-from nurture.runtime.context import House
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.journey.routing import capacity as rep_capacity
+from nurture.runtime.context import AppContext
 
-OPEN: Final = ("offered", "accepted")
+OPEN_STATES: Final = ("offered", "accepted")
 
 
 def reassign(
-    house: House,
+    ctx: AppContext,
     offer_id: int,
     to: str,
     now: datetime,
     *,
-    by: str = "by hand",
-    anyway: bool = False,
-    states: Collection[str] = OPEN,
+    by: str = "manually",
+    force: bool = False,
+    states: Collection[str] = OPEN_STATES,
 ) -> OfferRow:
     """Offer the lead of a hand-off to the rep *to* instead; return the hand-off as it was.
 
     A lead that was taken over is taken from its rep, and is the other's when they accept. Raises NotFound, or
-    Refused for a hand-off that is over, the same rep, or one without room; *anyway* passes that over.
+    InvalidState for a hand-off that is over, the same rep, or one without room; *force* passes that over.
     *states* are those in which it may still be given away.
     """
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
         acquire(database, connection, Lock.OFFERS)
-        one, rows = _held(house, connection, offer_id, states)
-        mover = Mover(house.rulebooks.current(connection), now, "hand off")
-        policy = mover.book.policy
-        rep = named_rep(policy, to)
+        one, rows = _lock_offer(ctx, connection, offer_id, states)
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
+        policy = transitions.definitions.policy
+        rep = require_rep(policy, to)
         if to == one.rep:
-            raise Refused(f"Hand-off {offer_id} is {to}'s already.")
-        if not anyway:
-            _require_room(rep, rooms.look(house, connection, policy, now).team[to])
+            raise InvalidState(f"Hand-off {offer_id} is {to}'s already.")
+        if not force:
+            _require_capacity(rep, rep_capacity.load_capacity(ctx, connection, policy, now).team[to])
         if one.state == "offered":
-            queries.answer(database, connection, [(offer_id, "reassigned", by)], now)
+            queries.record_answers(database, connection, [(offer_id, "reassigned", by)], now)
         else:
-            queries.take_away(database, connection, [(offer_id, "reassigned", by)])
-        lead = snapshot.views(database, connection, rows, now, house.holidays)[0]
-        (number,) = database.reserve_ids(connection, "offer", 1)
-        routed = f"reassigned from {one.rep} {by}"
-        why = Why(one.rule, one.because, routed, one.round, one.urgency, one.hot)
-        mover.note(lead, "reassigned", f"from {one.rep} to {to} {by}", None, ref=to)
-        offer_to(mover, house.holidays, lead, rep, number, why)
-        mover.changes.write(database, connection, now)
+            queries.end_accepted_offers(database, connection, [(offer_id, "reassigned", by)])
+        lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
+        (new_offer_id,) = database.reserve_ids(connection, "offer", 1)
+        routing_reason = f"reassigned from {one.rep} {by}"
+        reason = OfferReason(one.rule, one.handoff_reason, routing_reason, one.round, one.priority, one.hot)
+        transitions.add_journal_entry(lead, "reassigned", f"from {one.rep} to {to} {by}", None, ref=to)
+        offer_to_rep(transitions, ctx.holidays, lead, rep, new_offer_id, reason)
+        transitions.changes.write(database, connection, now)
     return one
 
 
-def _held(
-    house: House, connection: Connection, offer_id: int, states: Collection[str]
-) -> tuple[OfferRow, list[snapshot.DueRow]]:
+def _lock_offer(
+    ctx: AppContext, connection: Connection, offer_id: int, states: Collection[str]
+) -> tuple[OfferRow, list[snapshot.SnapshotRow]]:
     """Lock the lead of a hand-off that holds it; return both."""
-    one = queries.find(house.database, connection, [offer_id]).get(offer_id)
+    one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-    rows = snapshot.these(house.database, connection, [one.lead_id])
-    one = queries.find(house.database, connection, [offer_id])[offer_id]
-    holds = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (
+    rows = snapshot.load_rows(ctx.database, connection, [one.lead_id])
+    one = queries.load_offers(ctx.database, connection, [offer_id])[offer_id]
+    is_held = bool(rows) and (one.state, rows[0].kind, rows[0].ref) in (
         ("offered", "offer", str(offer_id)),
         ("accepted", "rep", one.rep),
     )
-    if one.state not in states or not holds:
-        raise Refused(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
+    if one.state not in states or not is_held:
+        raise InvalidState(f"Hand-off {offer_id} is over ({one.state}); nothing was changed.")
     return one, rows
 
 
-def _require_room(rep: Rep, standing: Standing) -> None:
-    if not (standing.available and has_room(rep, standing)):
-        counts = f"{standing.today} of {rep.capacity} today, {standing.in_hand} in hand"
-        full = f"is {standing.away}" if standing.away else f"has {counts}"
-        raise Refused(f"{rep.id} {full}. Give it to them nevertheless with --anyway.")
+def _require_capacity(rep: Rep, availability: RepAvailability) -> None:
+    if not (availability.available and has_capacity(rep, availability)):
+        counts = f"{availability.offers_today} of {rep.capacity} today, {availability.open_leads} in hand"
+        shortage = f"is {availability.away_reason}" if availability.away_reason else f"has {counts}"
+        raise InvalidState(f"{rep.id} {shortage}. Give it to them nevertheless with --force.")

@@ -12,36 +12,40 @@ from nurture.domain.planning.planner import unanswered_request
 from nurture.domain.planning.program import ToQueue
 from nurture.domain.policy.policy import RejectReason, Resume
 from nurture.journey.leads import queries as leads_queries
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover, barred
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions, find_mailing_block
 from nurture.journey.tracks import enroll
-from nurture.runtime.context import House
-from nurture.runtime.redact import unnamed
+from nurture.runtime.context import AppContext
+from nurture.runtime.redact import redact
 
 
-def expire_all(
-    house: House, connection: Connection, mover: Mover, leads_: Sequence[Claimed], because: str
+def recycle_unanswered(
+    ctx: AppContext,
+    connection: Connection,
+    transitions: LeadTransitions,
+    leads_: Sequence[LeadSnapshot],
+    reason: str,
 ) -> None:
     """Bring leads back that no rep answered in time: a person decides about those that asked for one.
 
     Their requests are not spent. Of the others the interest is, but not a day to come that they named.
     """
-    shown: list[tuple[Claimed, RejectReason]] = []
+    recyclable: list[tuple[LeadSnapshot, RejectReason]] = []
     for lead in leads_:
-        asked = unanswered_request(lead.view, mover.book.policy, mover.now)
-        if asked:
-            mover.send_to(lead, ToQueue(Queue.NO_REP), f"{because}; {asked}", event="recycled")
+        request = unanswered_request(lead.view, transitions.definitions.policy, transitions.now)
+        if request:
+            transitions.move_to(lead, ToQueue(Queue.NO_REP), f"{reason}; {request}", event="recycled")
         else:
-            shown.append((lead, mover.book.policy.on_expiry))
-    recycle_all(house, connection, mover, shown, because, answered=False)
+            recyclable.append((lead, transitions.definitions.policy.on_expiry))
+    recycle_leads(ctx, connection, transitions, recyclable, reason, answered=False)
 
 
-def recycle_all(
-    house: House,
+def recycle_leads(
+    ctx: AppContext,
     connection: Connection,
-    mover: Mover,
-    taken: list[tuple[Claimed, RejectReason]],
-    because: str,
+    transitions: LeadTransitions,
+    leads: list[tuple[LeadSnapshot, RejectReason]],
+    reason: str,
     *,
     answered: bool = True,
 ) -> None:
@@ -49,33 +53,39 @@ def recycle_all(
 
     Unless a rep *answered*, the days that they named stay.
     """
-    if not taken:
+    if not leads:
         return
-    ids = [lead.view.lead.id for lead, _ in taken]
-    leads_queries.spend_evidence(house.database, connection, ids, mover.now, dates=answered)
-    for lead, meaning in taken:
-        until = mover.now + meaning.cool_off if meaning.cool_off else None
-        why = f"{because} ({meaning.label})"
-        stay = lead.view.enrollment
-        bar = barred(lead, mover.book.programs.get(stay.track) if stay is not None else None)
-        if not isinstance(meaning.then, Resume):
-            mover.send_to(lead, meaning.then, why, event="recycled", peace_until=until)
-        elif bar is not None:
-            mover.send_to(lead, ToQueue(bar[0]), f"{why}; {bar[1]}", event="recycled")
-        elif stay is not None:
-            if until is not None:
-                mover.leave_in_peace(lead, until)
-            due = mover.due_after(lead, until)
-            moved = mover.keep(lead, Custodian.TRACK, stay.track, "the track goes on", due)
-            mover.note(lead, "resumed", why, moved, ref=stay.track)
+    ids = [lead.view.lead.id for lead, _ in leads]
+    leads_queries.reset_engagement(ctx.database, connection, ids, transitions.now, clear_dates=answered)
+    for lead, reject_reason in leads:
+        cool_off_until = transitions.now + reject_reason.cool_off if reject_reason.cool_off else None
+        full_reason = f"{reason} ({reject_reason.label})"
+        enrollment = lead.view.enrollment
+        block = find_mailing_block(
+            lead, transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
+        )
+        if not isinstance(reject_reason.then, Resume):
+            transitions.move_to(
+                lead, reject_reason.then, full_reason, event="recycled", cool_off_until=cool_off_until
+            )
+        elif block is not None:
+            transitions.move_to(lead, ToQueue(block[0]), f"{full_reason}; {block[1]}", event="recycled")
+        elif enrollment is not None:
+            if cool_off_until is not None:
+                transitions.start_cool_off(lead, cool_off_until)
+            due = transitions.due_after_cool_off(lead, cool_off_until)
+            moved = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "the track goes on", due)
+            transitions.add_journal_entry(lead, "resumed", full_reason, moved, ref=enrollment.track)
         else:
-            _place(lead, mover, why, until)
+            _enroll_or_queue(lead, transitions, full_reason, cool_off_until)
 
 
-def _place(lead: Claimed, mover: Mover, why: str, until: datetime | None) -> None:
-    """Enrol a lead that was on no track; if the rules fail on it, a person looks at it."""
+def _enroll_or_queue(
+    lead: LeadSnapshot, transitions: LeadTransitions, reason: str, cool_off_until: datetime | None
+) -> None:
+    """Enroll a lead that was on no track; if the rules fail on it, a person looks at it."""
     try:
-        enroll.place(lead, mover, why, event="recycled", peace_until=until)
+        enroll.enroll_by_audience(lead, transitions, reason, event="recycled", cool_off_until=cool_off_until)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal
-        failed = f"{why}; {unnamed(error, lead.view.lead.facts)}"
-        mover.send_to(lead, ToQueue(Queue.NO_TRACK), failed, event="recycled")
+        failure = f"{reason}; {redact(error, lead.view.lead.fields)}"
+        transitions.move_to(lead, ToQueue(Queue.NO_TRACK), failure, event="recycled")

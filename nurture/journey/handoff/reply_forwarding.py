@@ -13,16 +13,16 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Sender
 from nurture.domain.policy.policy import Policy
 from nurture.errors import NotFound
-from nurture.journey.handoff.lead_profile import told_by
+from nurture.journey.handoff.lead_profile import reply_values
 from nurture.journey.leads import changeset, reply_queries
-from nurture.journey.leads.changeset import Changes, Intended, Noted
-from nurture.journey.leads.reply_queries import Passing, Said
+from nurture.journey.leads.changeset import Changes, JournalEntry, NewMessage
+from nurture.journey.leads.reply_queries import ForwardableReply, ReplyText
 from nurture.journey.tracks.touch_email import full_name, lead_values, sender_address
 from nurture.mail.rendering.compile import EmailSource
-from nurture.mail.rendering.inert_text import unlinked_values
+from nurture.mail.rendering.inert_text import defang_values
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.outbox.messages import Waiting
-from nurture.runtime.context import House
+from nurture.outbox.messages import DueMessage
+from nurture.runtime.context import AppContext
 
 TEMPLATE: Final = "reply"
 """What the outbox calls the email of such a message."""
@@ -42,7 +42,7 @@ Hello {{ rep.name }},
 **{{ lead.full_name or lead.email }}**{% if lead.company %} of **{{ lead.company }}**{% endif %}
 answered mail of ours on {{ reply.on }}. The lead is with you, so we send it nothing.
 
-## WHAT {{ reply.who | upper }} WROTE
+## WHAT {{ reply.author | upper }} WROTE
 
 {% for line in reply.lines %}
 > {{ line }}
@@ -56,11 +56,11 @@ Answer this mail to write to {{ lead.email }}.
   `nurture explain {{ lead.id }}` the whole history
 """,
 )
-_MACHINE: Final = ("Auto-Submitted", "auto-generated")
+_AUTO_SUBMITTED: Final = ("Auto-Submitted", "auto-generated")
 """No rep's absence notice may go to the lead, whom an answer to this mail reaches."""
 
 
-def plan(house: House, connection: Connection, keys: Sequence[str], now: datetime) -> None:
+def plan_forwards(ctx: AppContext, connection: Connection, keys: Sequence[str], now: datetime) -> None:
     """Intend a mail to its rep for each answer, kept under one of *keys*, of a lead that sales has.
 
     What the brief will show that has yet to go is not told twice. Where the rep is none of the policy's the
@@ -68,100 +68,103 @@ def plan(house: House, connection: Connection, keys: Sequence[str], now: datetim
     """
     if not keys:
         return
-    database = house.database
+    database = ctx.database
     # The leads first: whoever writes a brief meanwhile is done before we look what it could know.
-    changeset.hold(database, connection, reply_queries.leads_of(database, connection, keys))
-    passing = reply_queries.to_pass_on(database, connection, keys)
-    if not passing:
+    changeset.lock_leads(database, connection, reply_queries.find_leads(database, connection, keys))
+    forwards = reply_queries.find_forwardable(database, connection, keys)
+    if not forwards:
         return
-    policy = house.rulebooks.current(connection).policy
-    made = Changes()
-    for one in passing:
+    policy = ctx.definitions.current(connection).policy
+    changes = Changes()
+    for one in forwards:
         if policy.rep(one.rep) is not None:
-            made.intended.append(_intended(one, now))
-        made.noted.append(_line(one, policy, now))
-    made.write(database, connection, now)
+            changes.new_messages.append(_new_message(one, now))
+        changes.journal_entries.append(_journal_entry(one, policy, now))
+    changes.write(database, connection, now)
 
 
-def is_current(one: Waiting) -> bool:
+def is_current(message: DueMessage) -> bool:
     """Whether the lead is still with the rep that a planned mail is for; if not, the next brief tells it."""
-    if one.custodian == Custodian.REP:
-        return one.custody_ref == one.rep
-    return one.custodian == Custodian.CLOSED or one.offer_state == "offered"
+    if message.custodian == Custodian.REP:
+        return message.custody_ref == message.rep
+    return message.custodian == Custodian.CLOSED or message.offer_state == "offered"
 
 
 @dataclass
-class Forwards:
+class ForwardedReplies:
     """What the mails of one batch that pass answers on have in common."""
 
-    house: House
+    ctx: AppContext
     connection: Connection
-    said: Mapping[int, Said]
+    replies: Mapping[int, ReplyText]
     policy: Policy | None
     sender: Sender | None
 
     @classmethod
-    def of(cls, house: House, connection: Connection, batch: Sequence[Waiting]) -> Forwards:
+    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> ForwardedReplies:
         """Read what was written."""
         if not batch:
-            return cls(house, connection, {}, None, None)
-        book = house.rulebooks.current(connection)
-        said = reply_queries.by_id(house.database, connection, [_reply_id(one) for one in batch])
-        sender = next((program.sender for program in book.programs.values()), None)
-        return cls(house, connection, said, book.policy, sender)
+            return cls(ctx, connection, {}, None, None)
+        definitions = ctx.definitions.current(connection)
+        replies = reply_queries.load_replies(ctx.database, connection, [_reply_id(one) for one in batch])
+        sender = next((program.sender for program in definitions.programs.values()), None)
+        return cls(ctx, connection, replies, definitions.policy, sender)
 
-    def write(self, one: Waiting) -> ComposedEmail:
+    def compose(self, message: DueMessage) -> ComposedEmail:
         """Compose the mail that passes one answer on."""
-        said = self.said.get(_reply_id(one))
-        if said is None or self.policy is None or self.sender is None:
-            raise NotFound(f"The answer of {one.send_key} is gone; it may have been erased.")
-        rep = self.policy.rep(one.rep or "")
+        reply = self.replies.get(_reply_id(message))
+        if reply is None or self.policy is None or self.sender is None:
+            raise NotFound(f"The answer of {message.send_key} is gone; it may have been erased.")
+        rep = self.policy.rep(message.rep or "")
         if rep is None:
-            raise NotFound(f"Rep {one.rep} is not in version {self.policy.version} of the policy.")
+            raise NotFound(f"Rep {message.rep} is not in version {self.policy.version} of the policy.")
         values: dict[str, object] = {
-            "lead": unlinked_values(lead_values(one.facts)) | {"id": one.lead_id, "email": one.address or ""},
+            "lead": defang_values(lead_values(message.fields))
+            | {"id": message.lead_id, "email": message.address or ""},
             "rep": {"id": rep.id, "name": rep.name},
-            "reply": told_by(said),
+            "reply": reply_values(reply),
             "sender": {"name": self.sender.name},
         }
-        answers = Address(full_name(one.facts), one.address) if one.address else None
+        lead_address = Address(full_name(message.fields), message.address) if message.address else None
         fallback = Address("", self.sender.reply_to) if self.sender.reply_to else None
         envelope = Envelope(
-            ref=one.send_key,
+            ref=message.send_key,
             sender=sender_address(self.sender),
             to=Address(rep.name, rep.email),
-            reply_to=answers or fallback,
+            reply_to=lead_address or fallback,
             labels=("reply",),
-            origin=self.house.origin,
+            installation_id=self.ctx.installation_id,
         )
-        compiled = self.house.rulebooks.internal(self.connection, self.policy.version, _SOURCE)
+        compiled = self.ctx.definitions.internal_email(self.connection, self.policy.version, _SOURCE)
         email = compose(compiled, values, envelope)
-        return replace(email, headers=(*email.headers, _MACHINE))
+        return replace(email, headers=(*email.headers, _AUTO_SUBMITTED))
 
 
-def _reply_id(one: Waiting) -> int:
-    return int(one.send_key.removeprefix(_KEY))
+def _reply_id(message: DueMessage) -> int:
+    return int(message.send_key.removeprefix(_KEY))
 
 
-def _intended(one: Passing, now: datetime) -> Intended:
-    return Intended.to_rep(
-        f"{_KEY}{one.reply_id}",
+def _new_message(forward: ForwardableReply, now: datetime) -> NewMessage:
+    return NewMessage.for_rep(
+        f"{_KEY}{forward.reply_id}",
         "brief",
         TEMPLATE,
-        one.rep,
-        lead_id=one.lead_id,
-        offer_id=one.offer_id,
+        forward.rep,
+        lead_id=forward.lead_id,
+        offer_id=forward.offer_id,
         now=now,
         expires_at=now + EXPIRES_AFTER,
     )
 
 
-def _line(one: Passing, policy: Policy, now: datetime) -> Noted:
-    if policy.rep(one.rep) is not None:
-        because = f"an answer came while the lead is with {one.rep}, who gets it by mail"
+def _journal_entry(forward: ForwardableReply, policy: Policy, now: datetime) -> JournalEntry:
+    if policy.rep(forward.rep) is not None:
+        reason = f"an answer came while the lead is with {forward.rep}, who gets it by mail"
     else:
-        because = (
-            f"an answer came while the lead is with {one.rep}, who is no rep of the policy: tell them; "
-            f"`nurture leads replies {one.lead_id}` shows it"
+        reason = (
+            f"an answer came while the lead is with {forward.rep}, who is no rep of the policy: tell them; "
+            f"`nurture leads replies {forward.lead_id}` shows it"
         )
-    return Noted(one.lead_id, now, "listen", "answered", because, policy_version=policy.version, ref=one.rep)
+    return JournalEntry(
+        forward.lead_id, now, "signals", "answered", reason, policy_version=policy.version, ref=forward.rep
+    )

@@ -7,93 +7,103 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection
 
-from nurture.domain.consent.suppression import Source
+from nurture.domain.consent.suppression import SuppressionSource
 from nurture.domain.lead import Custodian, Timeline
 from nurture.domain.policy.policy import Policy, RejectReason
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.escalation import told, until_followed_up
+from nurture.journey.handoff.escalation import describe_step, follow_up_escalation
 from nurture.journey.handoff.queries import OfferRow
-from nurture.journey.handoff.recycle import recycle_all
+from nurture.journey.handoff.recycle import recycle_leads
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
-from nurture.runtime.context import House
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.runtime.context import AppContext
 
 
-def accept(house: House, offer_id: int, now: datetime) -> OfferRow:
-    """Pass ownership to the rep: the track ends. Raises NotFound, or Refused if already answered."""
-    with house.database.write() as connection:
-        one, lead, mover = open_offer(house, connection, offer_id, now)
-        queries.answer(house.database, connection, [(offer_id, "accepted", None)], now)
-        mover.end_stay(lead, "accepted", "handed_off")
-        action, due = _follow_up(house, mover.book.policy, one, now)
-        moved = mover.keep(lead, Custodian.REP, one.rep, action, due)
-        mover.note(lead, "accepted", f"{one.rep} accepted: {one.because}", moved, ref=one.rep)
-        mover.changes.write(house.database, connection, now)
+def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
+    """Pass ownership to the rep: the track ends. Raises NotFound, or InvalidState if already answered."""
+    with ctx.database.write() as connection:
+        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
+        queries.record_answers(ctx.database, connection, [(offer_id, "accepted", None)], now)
+        transitions.end_enrollment(lead, "accepted", "handed_off")
+        action, due = _follow_up_action(ctx, transitions.definitions.policy, one, now)
+        moved = transitions.set_custody(lead, Custodian.REP, one.rep, action, due)
+        transitions.add_journal_entry(
+            lead, "accepted", f"{one.rep} accepted: {one.handoff_reason}", moved, ref=one.rep
+        )
+        transitions.changes.write(ctx.database, connection, now)
     return one
 
 
-def _follow_up(house: House, policy: Policy, one: OfferRow, now: datetime) -> tuple[str, datetime]:
+def _follow_up_action(
+    ctx: AppContext, policy: Policy, offer: OfferRow, now: datetime
+) -> tuple[str, datetime]:
     """Return what the rep is to do, and when somebody looks whether it was done."""
-    ladder = until_followed_up(policy, house.holidays, one._replace(answered_at=now))
-    if not ladder:
-        return f"{one.rep} follows up", now + policy.follow_up_within
-    return f"{one.rep} follows up; else {told(policy, one.rep, ladder[0])}", ladder[0].at
+    escalation = follow_up_escalation(policy, ctx.holidays, offer._replace(answered_at=now))
+    if not escalation:
+        return f"{offer.rep} follows up", now + policy.follow_up_within
+    return f"{offer.rep} follows up; else {describe_step(policy, offer.rep, escalation[0])}", escalation[
+        0
+    ].due_at
 
 
 def reject(
-    house: House, offer_id: int, reason: str, now: datetime, decides_on: date | None = None
+    ctx: AppContext, offer_id: int, reason: str, now: datetime, decides_on: date | None = None
 ) -> OfferRow:
     """Take the lead back and recycle it as the policy says for *reason*.
 
-    *decides_on* is a date that the rep learned; it wakes the lead then. Raises NotFound, or Refused for an
-    unknown reason or an offer that was answered already.
+    *decides_on* is a date that the rep learned; it wakes the lead then. Raises NotFound, or InvalidState for
+    an unknown reason or an offer that was answered already.
     """
-    with house.database.write() as connection:
-        one, lead, mover = open_offer(house, connection, offer_id, now)
-        meaning = _meaning(mover.book.policy, reason)
-        queries.answer(house.database, connection, [(offer_id, "rejected", reason)], now)
+    with ctx.database.write() as connection:
+        one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
+        reject_reason = _require_reject_reason(transitions.definitions.policy, reason)
+        queries.record_answers(ctx.database, connection, [(offer_id, "rejected", reason)], now)
         if decides_on is not None:
-            lead = _deciding(lead, decides_on, now)
-        recycle_all(house, connection, mover, [(lead, meaning)], f"{one.rep} rejected: {meaning.code}")
-        if meaning.suppress and lead.address_id is not None:
-            suppression.opt_out(house.database, connection, [OptOut(lead.address_id, Source.ADMIN)], now)
-        mover.changes.write(house.database, connection, now)
+            lead = _with_timeline(lead, decides_on, now)
+        recycle_leads(
+            ctx, connection, transitions, [(lead, reject_reason)], f"{one.rep} rejected: {reject_reason.code}"
+        )
+        if reject_reason.suppress and lead.address_id is not None:
+            suppression.opt_out(
+                ctx.database, connection, [OptOut(lead.address_id, SuppressionSource.ADMIN)], now
+            )
+        transitions.changes.write(ctx.database, connection, now)
         if decides_on is not None:
-            leads_queries.state_timeline(connection, one.lead_id, decides_on, now)
+            leads_queries.set_timeline(connection, one.lead_id, decides_on, now)
     return one
 
 
-def _deciding(lead: Claimed, decides_on: date, now: datetime) -> Claimed:
-    about = replace(lead.view.lead, timeline=Timeline(decides_on, now))
-    return replace(lead, view=replace(lead.view, lead=about))
+def _with_timeline(lead: LeadSnapshot, decides_on: date, now: datetime) -> LeadSnapshot:
+    updated = replace(lead.view.lead, timeline=Timeline(decides_on, now))
+    return replace(lead, view=replace(lead.view, lead=updated))
 
 
-def _meaning(policy: Policy, reason: str) -> RejectReason:
-    meaning = policy.reject_reasons.get(reason)
-    if meaning is None:
+def _require_reject_reason(policy: Policy, reason: str) -> RejectReason:
+    reject_reason = policy.reject_reasons.get(reason)
+    if reject_reason is None:
         known = ", ".join(sorted(policy.reject_reasons))
-        raise Refused(f"The policy knows no reject reason {reason!r}. Choose one of: {known}.")
-    return meaning
+        raise InvalidState(f"The policy knows no reject reason {reason!r}. Choose one of: {known}.")
+    return reject_reason
 
 
-def open_offer(
-    house: House, connection: Connection, offer_id: int, now: datetime
-) -> tuple[OfferRow, Claimed, Mover]:
-    """Lock the lead of an offer that nobody has answered yet. Raises NotFound or Refused."""
-    one = queries.find(house.database, connection, [offer_id]).get(offer_id)
+def lock_open_offer(
+    ctx: AppContext, connection: Connection, offer_id: int, now: datetime
+) -> tuple[OfferRow, LeadSnapshot, LeadTransitions]:
+    """Lock the lead of an offer that nobody has answered yet. Raises NotFound or InvalidState."""
+    one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
-    book = house.rulebooks.current(connection)
-    rows = snapshot.these(house.database, connection, [one.lead_id])
-    one = queries.find(house.database, connection, [offer_id])[offer_id]
+    definitions = ctx.definitions.current(connection)
+    rows = snapshot.load_rows(ctx.database, connection, [one.lead_id])
+    one = queries.load_offers(ctx.database, connection, [offer_id])[offer_id]
     if one.state != "offered":
         when = f" on {one.answered_at:%Y-%m-%d}" if one.answered_at else ""
         verb = "had" if one.state in ("expired", "lapsed") else "was"
-        raise Refused(f"Hand-off {offer_id} {verb} already {one.state}{when}; nothing was changed.")
-    claimed = snapshot.views(house.database, connection, rows, now, house.holidays)
-    return one, claimed[0], Mover(book, now, "hand off")
+        raise InvalidState(f"Hand-off {offer_id} {verb} already {one.state}{when}; nothing was changed.")
+    claimed = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+    return one, claimed[0], LeadTransitions(definitions, now, "handoff")

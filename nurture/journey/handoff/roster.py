@@ -10,94 +10,98 @@ from sqlalchemy import Connection
 from nurture.domain.planning import calendar
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
-from nurture.domain.routing.routing import ASKED_AGAIN
-from nurture.errors import NotFound, Refused
+from nurture.domain.routing.routing import REROUTED_QUEUES
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries, workspace_queries
-from nurture.journey.handoff.workspace_queries import NOTHING_ASKED
+from nurture.journey.handoff.workspace_queries import NO_WORKLOAD
 from nurture.journey.leads import signal_queries
 from nurture.journey.routing import capacity as routing_capacity
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.queries import LeaveRow
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-_AHEAD = timedelta(days=400)
+_LEAVE_HORIZON = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
-class RepShown:
+class RosterEntry:
     """A rep today: why away, if so, who stands in, what they have, and the leave to come.
 
-    *open* are offers that wait for an answer, *overdue* those that should have one; *to_follow_up* are
-    accepted leads whose date has come.
+    *open_offers* are those that wait for an answer, *overdue_offers* those that should have one;
+    *to_follow_up* are accepted leads whose date has come.
     """
 
     id: str
     name: str
-    away: str
+    absence_reason: str
     deputy: str | None
-    today: int
+    offers_today: int
     capacity: int
-    in_hand: int
-    most_in_hand: int | None
-    open: int
-    overdue: int
+    open_leads: int
+    max_open_leads: int | None
+    open_offers: int
+    overdue_offers: int
     to_follow_up: int
     leaves: tuple[LeaveRow, ...]
 
 
-def roster(house: House, now: datetime) -> list[RepShown]:
+def load_roster(ctx: AppContext, now: datetime) -> list[RosterEntry]:
     """Return the policy's reps as they stand, in its order."""
-    with house.database.read() as connection:
-        policy = house.rulebooks.current(connection).policy
-        there = routing_capacity.look(house, connection, policy, now).team
-        ahead = routing_queries.leaves(connection, now.date(), (now + _AHEAD).date())
-        asked = workspace_queries.asked_of(connection, now)
+    with ctx.database.read() as connection:
+        policy = ctx.definitions.current(connection).policy
+        availability = routing_capacity.load_capacity(ctx, connection, policy, now).team
+        upcoming = routing_queries.load_leaves(connection, now.date(), (now + _LEAVE_HORIZON).date())
+        workloads = workspace_queries.load_workloads(connection, now)
     return [
-        RepShown(
+        RosterEntry(
             rep.id,
             rep.name,
-            there[rep.id].away,
-            there[rep.id].deputy or rep.deputy,
-            there[rep.id].today,
+            availability[rep.id].away_reason,
+            availability[rep.id].deputy or rep.deputy,
+            availability[rep.id].offers_today,
             rep.capacity,
-            there[rep.id].in_hand,
-            rep.in_hand,
-            *asked.get(rep.id, NOTHING_ASKED),
-            tuple(row for row in ahead if row.rep == rep.id),
+            availability[rep.id].open_leads,
+            rep.max_open_leads,
+            *workloads.get(rep.id, NO_WORKLOAD),
+            tuple(row for row in upcoming if row.rep == rep.id),
         )
         for rep in policy.reps
     ]
 
 
-def add_leave(house: House, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> None:
-    """Note days on which a rep takes no leads. Raises NotFound for nobody's id, Refused for a wrong span."""
+def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> None:
+    """Note days on which a rep takes no leads.
+
+    Raises NotFound for nobody's id, InvalidState for a wrong span.
+    """
     if last < first:
-        raise Refused(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
-    with house.database.write() as connection:
-        policy = house.rulebooks.current(connection).policy
-        named = named_rep(policy, rep)
+        raise InvalidState(
+            f"The leave ends on {last}, before it begins on {first}. Write the first day first."
+        )
+    with ctx.database.write() as connection:
+        policy = ctx.definitions.current(connection).policy
+        rep_found = require_rep(policy, rep)
         if deputy is not None:
-            named_rep(policy, deputy)
+            require_rep(policy, deputy)
         if deputy == rep:
-            raise Refused(f"{rep} cannot stand in for {rep}. Name somebody else.")
-        _refuse_twice(connection, rep, first, last)
+            raise InvalidState(f"{rep} cannot stand in for {rep}. Name somebody else.")
+        _check_overlap(connection, rep, first, last)
         routing_queries.add_leave(connection, rep, first, last, deputy, now)
-        begins = calendar.start_of(first, named.hours.zone)
-        queries.look_at(house.database, connection, [rep], max(begins, now))
+        begins = calendar.start_of_day(first, rep_found.hours.zone)
+        queries.schedule_checks(ctx.database, connection, [rep], max(begins, now))
 
 
-def cancel_leave(house: House, rep: str, first: date, now: datetime) -> None:
+def cancel_leave(ctx: AppContext, rep: str, first: date, now: datetime) -> None:
     """Take back the leave of a rep that begins on *first*. Raises NotFound if there is none."""
-    with house.database.write() as connection:
+    with ctx.database.write() as connection:
         if not routing_queries.cancel_leave(connection, rep, first, now):
             raise NotFound(
-                f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` shows what"
-                " there is."
+                f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` shows what there is."
             )
-        signal_queries.ask_again(house.database, connection, ASKED_AGAIN, now)
+        signal_queries.make_queues_due(ctx.database, connection, REROUTED_QUEUES, now)
 
 
-def named_rep(policy: Policy, rep_id: str) -> Rep:
+def require_rep(policy: Policy, rep_id: str) -> Rep:
     """Return the rep of this id. Raises NotFound if the policy names none."""
     rep = policy.rep(rep_id)
     if rep is None:
@@ -106,10 +110,10 @@ def named_rep(policy: Policy, rep_id: str) -> Rep:
     return rep
 
 
-def _refuse_twice(connection: Connection, rep: str, first: date, last: date) -> None:
-    for row in routing_queries.leaves(connection, first, last):
+def _check_overlap(connection: Connection, rep: str, first: date, last: date) -> None:
+    for row in routing_queries.load_leaves(connection, first, last):
         if row.rep == rep:
-            raise Refused(
+            raise InvalidState(
                 f"{rep} is away from {row.first_day} to {row.last_day} already. Take that back first: "
                 f"nurture handoffs reps leave {rep} {row.first_day} --cancel"
             )

@@ -12,124 +12,131 @@ from sqlalchemy import Connection
 from nurture.definitions.policy.sla import ESCALATE, REMIND
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Sender
-from nurture.domain.policy.business_hours import Level, Step
+from nurture.domain.policy.business_hours import EscalationAction, EscalationLevel
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import Rep
 from nurture.errors import NotFound
 from nurture.journey.handoff import queries
-from nurture.journey.handoff.brief_emails import by_when
-from nurture.journey.handoff.escalation import promised, until_answered, until_followed_up
+from nurture.journey.handoff.brief_emails import format_deadline
+from nurture.journey.handoff.escalation import answer_escalation, follow_up_escalation, with_promised_deadline
 from nurture.journey.handoff.queries import OfferRow
 from nurture.journey.tracks.touch_email import FIELDS, lead_values, sender_address
-from nurture.mail.rendering.inert_text import unlinked, unlinked_values
+from nurture.mail.rendering.inert_text import defang_links, defang_values
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.outbox.messages import Waiting
+from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
-from nurture.runtime.context import House
-from nurture.runtime.public_links import Link, Wanted
+from nurture.runtime.context import AppContext
+from nurture.runtime.public_links import Link, LinkSpec
 
 KIND: Final = "sla"
 """The kind of these messages in the outbox."""
 
 
-KNOWN: Final = frozenset(
+ALLOWED_VARIABLES: Final = frozenset(
     {f"lead.{name}" for name in FIELDS}
     | {"lead.id", "lead.email", "rep.id", "rep.name", "sender.name", "manager.name"}
-    | {"offer.id", "offer.because", "offer.accept_url", "offer.reject_url"}
-    | {"sla.accepted", "sla.since", "sla.next"}
+    | {"offer.id", "offer.reason", "offer.accept_url", "offer.reject_url"}
+    | {"sla.accepted", "sla.since", "sla.next_step"}
 )
 """Every name that a reminder to a rep, or a word to their manager, may use."""
 
 
-def is_current(one: Waiting) -> bool:
+def is_current(message: DueMessage) -> bool:
     """Whether a rep still has not done what the mail is about."""
-    if _level(one) >= Level.FOLLOW_UP_REMINDED:
-        return one.custodian == Custodian.REP and one.offer_state == "accepted"
-    return one.offer_state == "offered"
+    if _level(message) >= EscalationLevel.FOLLOW_UP_REMINDED:
+        return message.custodian == Custodian.REP and message.offer_state == "accepted"
+    return message.offer_state == "offered"
 
 
-def _level(one: Waiting) -> int:
-    return int(one.send_key.rpartition(":")[2])
+def _level(message: DueMessage) -> int:
+    return int(message.send_key.rpartition(":")[2])
 
 
 @dataclass
-class Nudges:
+class SlaEmails:
     """What the mails of one batch have in common, read in a constant number of statements."""
 
-    house: House
+    ctx: AppContext
     connection: Connection
     offers: Mapping[int, OfferRow]
     policy: Policy
     sender: Sender | None
 
     @classmethod
-    def of(cls, house: House, connection: Connection, batch: Sequence[Waiting]) -> Nudges | None:
+    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> SlaEmails | None:
         """Read what the mails of *batch* show, None for no mail."""
         if not batch:
             return None
-        book = house.rulebooks.current(connection)
-        found = queries.find(house.database, connection, [one.offer_id for one in batch if one.offer_id])
-        sender = next((program.sender for program in book.programs.values()), None)
-        return cls(house, connection, found, book.policy, sender)
+        definitions = ctx.definitions.current(connection)
+        found = queries.load_offers(ctx.database, connection, [one.offer_id for one in batch if one.offer_id])
+        sender = next((program.sender for program in definitions.programs.values()), None)
+        return cls(ctx, connection, found, definitions.policy, sender)
 
-    def write(self, one: Waiting) -> tuple[ComposedEmail, list[Link]]:
+    def compose(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
         """Compose one mail, by the newest policy: it has the text, and knows the people."""
-        offer, rep = self.offers.get(one.offer_id or 0), None
+        offer, rep = self.offers.get(message.offer_id or 0), None
         if offer is not None:
             rep = self.policy.rep(offer.rep)
         if offer is None or rep is None or self.sender is None:
-            raise NotFound(f"Nobody can be told by {one.send_key}: its hand-off or its rep is gone.")
-        escalates = one.email == Step.ESCALATE
+            raise NotFound(f"Nobody can be told by {message.send_key}: its hand-off or its rep is gone.")
+        is_escalation = message.email == EscalationAction.ESCALATE
         manager = self.policy.team.manager_of(rep)
-        to = manager if escalates else rep
-        if to is None:
+        recipient = manager if is_escalation else rep
+        if recipient is None:
             raise NotFound(f"Rep {rep.id} has no manager now. Name one in sales/policy.yaml.")
-        made: list[Link] = []
+        links: list[Link] = []
         urls = {"accept": "", "reject": ""}
-        if self.house.base_url and not escalates:
+        if self.ctx.base_url and not is_escalation:
             for name, purpose in (("accept", public_links.ACCEPT), ("reject", public_links.REJECT)):
-                made.append(public_links.make(Wanted(purpose, one.lead_id, one.id, offer.id)))
-                urls[name] = made[-1].url(self.house.base_url)
+                links.append(public_links.make_link(LinkSpec(purpose, message.lead_id, message.id, offer.id)))
+                urls[name] = links[-1].url(self.ctx.base_url)
         values: dict[str, object] = {
-            "lead": unlinked_values(lead_values(one.facts)) | {"id": one.lead_id, "email": one.address or ""},
+            "lead": defang_values(lead_values(message.fields))
+            | {"id": message.lead_id, "email": message.address or ""},
             "rep": {"id": rep.id, "name": rep.name},
             "offer": {
                 "id": offer.id,
-                "because": unlinked(offer.because),
+                "reason": defang_links(offer.handoff_reason),
                 "accept_url": urls["accept"],
                 "reject_url": urls["reject"],
             },
             "sender": {"name": self.sender.name},
             "manager": {"name": manager.name if manager is not None else ""},
-            "sla": self._sla(one, offer, rep),
+            "sla": self._sla_values(message, offer, rep),
         }
         envelope = Envelope(
-            ref=one.send_key,
+            ref=message.send_key,
             sender=sender_address(self.sender),
-            to=Address(to.name, to.email),
+            to=Address(recipient.name, recipient.email),
             reply_to=Address("", self.sender.reply_to) if self.sender.reply_to else None,
             labels=("handoff",),
-            origin=self.house.origin,
+            installation_id=self.ctx.installation_id,
         )
-        path = ESCALATE if escalates else REMIND
-        text = self.house.rulebooks.to_sales(self.connection, self.policy.version, path)
-        return compose(text, values, envelope), made
+        path = ESCALATE if is_escalation else REMIND
+        text = self.ctx.definitions.sales_email(self.connection, self.policy.version, path)
+        return compose(text, values, envelope), links
 
-    def _sla(self, one: Waiting, offer: OfferRow, rep: Rep) -> dict[str, object]:
-        accepted = _level(one) >= Level.FOLLOW_UP_REMINDED
-        holidays, since = self.house.holidays, offer.offered_at
-        if accepted:
-            ladder, since = until_followed_up(self.policy, holidays, offer), offer.answered_at or since
+    def _sla_values(self, message: DueMessage, offer: OfferRow, rep: Rep) -> dict[str, object]:
+        is_accepted = _level(message) >= EscalationLevel.FOLLOW_UP_REMINDED
+        holidays, since = self.ctx.holidays, offer.offered_at
+        if is_accepted:
+            escalation, since = follow_up_escalation(self.policy, holidays, offer), offer.answered_at or since
         else:
-            ladder = until_answered(self.policy, holidays, rep.id, offer.offered_at)
-            ladder = promised(ladder, offer.expires_at)
-        ahead = [rung for rung in ladder if rung.at > one.send_at]
-        told = [_next(rung.step, rung.at, rep, accepted=accepted) for rung in ahead[-1:]]
-        return {"accepted": accepted, "since": by_when(since, rep), "next": "".join(told)}
+            escalation = answer_escalation(self.policy, holidays, rep.id, offer.offered_at)
+            escalation = with_promised_deadline(escalation, offer.expires_at)
+        upcoming = [step for step in escalation if step.due_at > message.send_at]
+        sentences = [
+            _describe_next_step(step.action, step.due_at, rep, accepted=is_accepted) for step in upcoming[-1:]
+        ]
+        return {
+            "accepted": is_accepted,
+            "since": format_deadline(since, rep),
+            "next_step": "".join(sentences),
+        }
 
 
-def _next(step: Step, at: datetime, rep: Rep, *, accepted: bool) -> str:
-    if step is not Step.TAKE_BACK:
+def _describe_next_step(step: EscalationAction, at: datetime, rep: Rep, *, accepted: bool) -> str:
+    if step is not EscalationAction.TAKE_BACK:
         return ""
     done = "you get in touch" if accepted else "there is an answer"
-    return f"Unless {done} before, it is taken back on {by_when(at, rep)}."
+    return f"Unless {done} before, it is taken back on {format_deadline(at, rep)}."

@@ -8,34 +8,34 @@ from collections.abc import Callable
 from datetime import datetime
 
 from nurture.journey.handoff.queue import offer_all
-from nurture.journey.handoff.queue_checks import look_batch
+from nurture.journey.handoff.queue_checks import check_queue_batch
 from nurture.journey.handoff.responses import accept, reject
-from nurture.journey.handoff.sla_sweep import climb_batch, follow_up_batch
+from nurture.journey.handoff.sla_sweep import escalate_follow_ups, escalate_offers
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from nurture.runtime.gc_pause import undisturbed
+from nurture.runtime.context import AppContext
+from nurture.runtime.gc_pause import gc_paused
 
 __all__ = ["accept", "hand_off", "reject"]
 
 
-def hand_off(house: House, now: datetime) -> Counter[str]:
+def hand_off(ctx: AppContext, now: datetime) -> Counter[str]:
     """Offer waiting leads to reps with room, and take back what nobody answered in time."""
-    if quarantine.is_on(house, now):
+    if quarantine.is_on(ctx, now):
         return Counter()
-    with undisturbed():
-        events = _swept(climb_batch, house, now)
-        events += _swept(follow_up_batch, house, now)
-        events += _swept(look_batch, house, now)
-        return events + offer_all(house, now)
+    with gc_paused():
+        events = _run_in_batches(escalate_offers, ctx, now)
+        events += _run_in_batches(escalate_follow_ups, ctx, now)
+        events += _run_in_batches(check_queue_batch, ctx, now)
+        return events + offer_all(ctx, now)
 
 
-def _swept(
-    sweep: Callable[[House, datetime, int], Counter[str]], house: House, now: datetime
+def _run_in_batches(
+    sweep: Callable[[AppContext, datetime, int], Counter[str]], ctx: AppContext, now: datetime
 ) -> Counter[str]:
     events: Counter[str] = Counter()
     while True:
-        done = sweep(house, now, house.batch)
-        events += done
-        if done.total() < house.batch:
+        events_of_batch = sweep(ctx, now, ctx.batch_size)
+        events += events_of_batch
+        if events_of_batch.total() < ctx.batch_size:
             return events
         gc.collect(1)

@@ -14,7 +14,7 @@ from nurture.db.tables import sales
 from nurture.db.types import UtcDateTime
 from nurture.journey.leads.changeset import insert_rows
 
-link: Table = sales.RepLink.__table__  # type: ignore[attr-defined]
+link: Table = sales.WorkspaceLink.__table__  # type: ignore[attr-defined]
 
 _COLUMNS: Mapping[str, TypeEngine[Any]] = {
     "digest": String(),
@@ -31,15 +31,15 @@ def add(
     insert_rows(database, connection, link, _COLUMNS, rows)
 
 
-def find(connection: Connection, digest: str, now: datetime) -> str | None:
+def find_rep(connection: Connection, digest: str, now: datetime) -> str | None:
     """Return whose page the link of this digest opens at *now*; None if it opens none, or none any more."""
-    wanted = select(link.c.rep).where(
+    query = select(link.c.rep).where(
         link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now
     )
-    return connection.execute(wanted).scalar_one_or_none()
+    return connection.execute(query).scalar_one_or_none()
 
 
 def revoke(connection: Connection, rep: str, now: datetime) -> int:
     """End all links of a rep that still work; return how many."""
-    alive = (link.c.rep == rep, link.c.revoked_at.is_(None), link.c.expires_at > now)
-    return connection.execute(update(link).where(*alive).values(revoked_at=now)).rowcount
+    active = (link.c.rep == rep, link.c.revoked_at.is_(None), link.c.expires_at > now)
+    return connection.execute(update(link).where(*active).values(revoked_at=now)).rowcount

@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 
 from nurture.errors import Misconfigured
 from nurture.journey.handoff import workspace_link_queries
-from nurture.journey.handoff.roster import named_rep
-from nurture.journey.routing.availability import takes_leads
+from nurture.journey.handoff.roster import require_rep
+from nurture.journey.routing.availability import is_active
 from nurture.runtime import token_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 
 PATH: Final = "i"
 """Where the pages of reps live under the base URL."""
 
-WORKS_FOR: Final = timedelta(days=30)
+LINK_LIFETIME: Final = timedelta(days=30)
 """A link in an old mail opens nothing."""
 
 
@@ -32,47 +32,47 @@ class RepLink(NamedTuple):
         return f"{base_url.rstrip('/')}/{PATH}/{self.token}"
 
 
-class Revoked(NamedTuple):
+class RevokedLinks(NamedTuple):
     """How many links a revocation ended: to the rep's own page, and to answer offers."""
 
-    page: int
+    workspace: int
     offers: int
 
 
-def create(house: House, rep: str, now: datetime) -> RepLink:
+def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
     """Make a link to the page of a rep, and keep it. Raises NotFound, or Misconfigured without a base URL."""
-    with house.database.write() as connection:
-        named_rep(house.rulebooks.current(connection).policy, rep)
-        if not house.base_url:
+    with ctx.database.write() as connection:
+        require_rep(ctx.definitions.current(connection).policy, rep)
+        if not ctx.base_url:
             raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
         link = RepLink(token_urlsafe(16), rep)
         workspace_link_queries.add(
-            house.database, connection, [(digest(link.token), rep, now, now + WORKS_FOR)]
+            ctx.database, connection, [(digest(link.token), rep, now, now + LINK_LIFETIME)]
         )
     return link
 
 
-def find(house: House, token: str, now: datetime) -> str | None:
+def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:
     """Return whose page *token* opens; None if it opens none any more, or its rep has left."""
-    with house.database.read() as connection:
-        rep_id = workspace_link_queries.find(connection, digest(token), now)
+    with ctx.database.read() as connection:
+        rep_id = workspace_link_queries.find_rep(connection, digest(token), now)
         if rep_id is None:
             return None
-        rep = house.rulebooks.current(connection).policy.rep(rep_id)
-    return rep_id if rep is not None and takes_leads(rep, now.date()) else None
+        rep = ctx.definitions.current(connection).policy.rep(rep_id)
+    return rep_id if rep is not None and is_active(rep, now.date()) else None
 
 
-def revoke(house: House, rep: str, now: datetime) -> Revoked:
+def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
     """End every link to the page of a rep and in the rep's briefs, notices and reminders, whoever has it.
 
     Open offers stay open: a new link to the page answers them, and so do those in later reminders. A rep who
     has left the policy can still have links. Raises NotFound for an id without either.
     """
-    with house.database.write() as connection:
-        ended = Revoked(
+    with ctx.database.write() as connection:
+        ended = RevokedLinks(
             workspace_link_queries.revoke(connection, rep, now),
-            token_queries.remove_offer_links(connection, rep),
+            token_queries.delete_offer_tokens(connection, rep),
         )
         if not any(ended):
-            named_rep(house.rulebooks.current(connection).policy, rep)
+            require_rep(ctx.definitions.current(connection).policy, rep)
     return ended

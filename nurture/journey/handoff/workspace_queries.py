@@ -19,7 +19,7 @@ address: Table = core.Address.__table__  # type: ignore[attr-defined]
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
-vote: Table = sales.Vote.__table__  # type: ignore[attr-defined]
+offer_rating: Table = sales.OfferRating.__table__  # type: ignore[attr-defined]
 
 
 class OpenOffer(NamedTuple):
@@ -27,18 +27,18 @@ class OpenOffer(NamedTuple):
 
     offer_id: int
     lead_id: int
-    facts: dict[str, Any]
-    because: str
+    fields: dict[str, Any]
+    handoff_reason: str
     offered_at: datetime
     expires_at: datetime
     hot: bool
 
 
-class Kept(NamedTuple):
+class AcceptedLead(NamedTuple):
     """A lead that the rep accepted; *useful* is what they said of it, None for nothing yet."""
 
     lead_id: int
-    facts: dict[str, Any]
+    fields: dict[str, Any]
     email: str | None
     since: datetime
     next_action: str
@@ -48,11 +48,11 @@ class Kept(NamedTuple):
     useful: bool | None
 
 
-class Former(NamedTuple):
+class FormerLead(NamedTuple):
     """A lead that the rep had on offer, or in hand, and has no more."""
 
     lead_id: int
-    facts: dict[str, Any]
+    fields: dict[str, Any]
     kind: str
     ref: str
     next_action: str
@@ -65,27 +65,27 @@ class Former(NamedTuple):
     answered_at: datetime | None
 
 
-def open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
+def load_open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
     """Return what the rep is asked: hot ones first, then what is due first, then the most urgent."""
-    wanted = (
+    query = (
         select(
             offer.c.id,
             offer.c.lead_id,
-            lead.c.facts,
-            offer.c.because,
+            lead.c.fields,
+            offer.c.handoff_reason,
             offer.c.offered_at,
             offer.c.expires_at,
             offer.c.hot,
         )
         .join(lead, lead.c.id == offer.c.lead_id)
         .where(offer.c.rep == rep, offer.c.state == "offered")
-        .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.urgency.desc(), offer.c.id)
+        .order_by(offer.c.hot.desc(), offer.c.expires_at, offer.c.priority.desc(), offer.c.id)
         .limit(limit)
     )
-    return [OpenOffer._make(row) for row in connection.execute(wanted)]
+    return [OpenOffer._make(row) for row in connection.execute(query)]
 
 
-def kept(connection: Connection, rep: str, limit: int) -> list[Kept]:
+def load_accepted_leads(connection: Connection, rep: str, limit: int) -> list[AcceptedLead]:
     """Return the leads that the rep has, those that are to be followed up first at the top."""
     accepted = (
         select(offer.c.lead_id, func.max(offer.c.id).label("id"))
@@ -93,31 +93,31 @@ def kept(connection: Connection, rep: str, limit: int) -> list[Kept]:
         .group_by(offer.c.lead_id)
         .subquery()
     )
-    wanted = (
+    query = (
         select(
             custody.c.lead_id,
-            lead.c.facts,
+            lead.c.fields,
             address.c.email,
             custody.c.since,
             custody.c.next_action,
             custody.c.due_at,
             accepted.c.id,
             offer.c.followed_up_at,
-            vote.c.useful,
+            offer_rating.c.useful,
         )
         .join(lead, lead.c.id == custody.c.lead_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .outerjoin(accepted, accepted.c.lead_id == custody.c.lead_id)
         .outerjoin(offer, offer.c.id == accepted.c.id)
-        .outerjoin(vote, vote.c.offer_id == accepted.c.id)
+        .outerjoin(offer_rating, offer_rating.c.offer_id == accepted.c.id)
         .where(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
         .order_by(custody.c.due_at, custody.c.lead_id)
         .limit(limit)
     )
-    return [Kept._make(row) for row in connection.execute(wanted)]
+    return [AcceptedLead._make(row) for row in connection.execute(query)]
 
 
-def former(connection: Connection, rep: str, limit: int) -> list[Former]:
+def load_former_leads(connection: Connection, rep: str, limit: int) -> list[FormerLead]:
     """Return leads that were the rep's, or could have been, the newest first."""
     newest = (
         select(func.max(offer.c.id).label("id"))
@@ -127,10 +127,10 @@ def former(connection: Connection, rep: str, limit: int) -> list[Former]:
     )
     mine = and_(custody.c.kind == Custodian.REP.value, custody.c.ref == rep)
     on_track = case((custody.c.kind == Custodian.TRACK.value, 0), else_=1)
-    wanted = (
+    query = (
         select(
             custody.c.lead_id,
-            lead.c.facts,
+            lead.c.fields,
             custody.c.kind,
             custody.c.ref,
             custody.c.next_action,
@@ -149,32 +149,32 @@ def former(connection: Connection, rep: str, limit: int) -> list[Former]:
         .order_by(on_track, offer.c.answered_at.desc(), offer.c.id.desc())
         .limit(limit)
     )
-    return [Former._make(row) for row in connection.execute(wanted)]
+    return [FormerLead._make(row) for row in connection.execute(query)]
 
 
-def had(connection: Connection, rep: str, lead_id: int) -> bool:
+def was_ever_offered(connection: Connection, rep: str, lead_id: int) -> bool:
     """Say whether the rep ever had this lead on offer."""
-    wanted = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
-    return connection.execute(wanted).scalar() is not None
+    query = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
+    return connection.execute(query).scalar() is not None
 
 
-_VOTE: dict[str, TypeEngine[Any]] = {
+_RATING_COLUMNS: dict[str, TypeEngine[Any]] = {
     "offer_id": Integer(),
     "rep": String(),
     "useful": Boolean(),
-    "voted_at": UtcDateTime(),
+    "rated_at": UtcDateTime(),
 }
 
 
-def cast(
+def record_vote(
     database: Database, connection: Connection, offer_id: int, rep: str, now: datetime, *, useful: bool
 ) -> None:
     """Write whether a lead was useful; the last word counts."""
-    connection.execute(vote.delete().where(vote.c.offer_id == offer_id))
-    insert_rows(database, connection, vote, _VOTE, [(offer_id, rep, useful, now)])
+    connection.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
+    insert_rows(database, connection, offer_rating, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
 
 
-class Asked(NamedTuple):
+class RepWorkload(NamedTuple):
     """What a rep is asked for: offers to answer, the late ones of them, and leads to follow up by now."""
 
     open: int
@@ -182,13 +182,13 @@ class Asked(NamedTuple):
     to_follow_up: int
 
 
-NOTHING_ASKED = Asked(0, 0, 0)
+NO_WORKLOAD = RepWorkload(0, 0, 0)
 
 
-def asked_of(connection: Connection, now: datetime) -> dict[str, Asked]:
+def load_workloads(connection: Connection, now: datetime) -> dict[str, RepWorkload]:
     """Return what each rep is asked for who is asked for anything."""
     of_offers = (
-        select(offer.c.rep, func.count(), _count(offer.c.expires_at <= now))
+        select(offer.c.rep, func.count(), _count_where(offer.c.expires_at <= now))
         .where(offer.c.state == "offered")
         .group_by(offer.c.rep)
     )
@@ -199,8 +199,10 @@ def asked_of(connection: Connection, now: datetime) -> dict[str, Asked]:
     )
     answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
     due = {row[0]: row[1] for row in connection.execute(of_leads)}
-    return {rep: Asked(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
+    return {
+        rep: RepWorkload(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()
+    }
 
 
-def _count(condition: Any) -> Any:
+def _count_where(condition: Any) -> Any:
     return func.sum(case((condition, 1), else_=0), type_=Integer())

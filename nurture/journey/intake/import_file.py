@@ -16,37 +16,37 @@ from sqlalchemy import Connection
 
 from nurture.db.engine import Database
 from nurture.domain.lead import Custodian
-from nurture.errors import DatabaseUnusable, FileUnreadable
-from nurture.formats.column_mapping import Mapping as ColumnMapping
-from nurture.formats.column_mapping import load_mapping
+from nurture.errors import DatabaseUnavailable, FileUnreadable
+from nurture.formats.column_mapping import ColumnMapping, load_mapping
 from nurture.formats.lead_file import LeadFile, open_leads
 from nurture.formats.lead_row import LeadRow
 from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
 from nurture.formats.row_plan import make_plan
-from nurture.journey.engagement.signals import listen
+from nurture.journey.engagement.signals import apply_pending_signals
 from nurture.journey.intake import queries
 from nurture.journey.intake.queries import ImportRun
-from nurture.journey.intake.upsert import Arrivals
-from nurture.journey.routing.missing_fields import look_again
+from nurture.journey.intake.upsert import LeadUpsert
+from nurture.journey.routing.missing_fields import recheck_filled_fields
 from nurture.runtime import publication_queries
-from nurture.runtime.context import House
-from nurture.runtime.gc_pause import undisturbed
+from nurture.runtime.context import AppContext
+from nurture.runtime.gc_pause import gc_paused
 
-BATCH: Final = 2_000
+BATCH_SIZE: Final = 2_000
 """Rows in one transaction."""
 
-Progress = Callable[[int, int], None]
+ProgressCallback = Callable[[int, int], None]
 """Told (bytes read, bytes in all) after each batch."""
 
-Transaction = Callable[[], AbstractContextManager[Connection]]
+OpenTransaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass
-class Imported:
-    """What came of a file. *rows* = *new* + *updated* + *unchanged* + *bad*.
+class ImportResult:
+    """What came of a file. *rows* = *new* + *updated* + *unchanged* + *rejected*.
 
-    *placed* counts the custodians of new leads, *queued* the queues among them. *report_path* holds the bad
-    rows, None if there are none. *mapped* says which column became which field; *unmapped* are kept as facts.
+    *by_custodian* counts the custodians of new leads, *by_queue* the queues among them. *report_path* holds
+    the rejected rows, None if there are none. *mapped* says which column became which field; *unmapped* are
+    kept as custom fields.
     """
 
     source: str
@@ -54,29 +54,29 @@ class Imported:
     new: int = 0
     updated: int = 0
     unchanged: int = 0
-    bad: int = 0
+    rejected: int = 0
     signals: int = 0
-    placed: Counter[str] = field(default_factory=Counter)
-    queued: Counter[str] = field(default_factory=Counter)
+    by_custodian: Counter[str] = field(default_factory=Counter)
+    by_queue: Counter[str] = field(default_factory=Counter)
     report_path: Path | None = None
     mapped: Mapping[str, str] = field(default_factory=dict)
     unmapped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def add(self, arrivals: Arrivals) -> None:
+    def add(self, upsert: LeadUpsert) -> None:
         """Count a batch that is in."""
-        self.new += arrivals.counts["new"]
-        self.updated += arrivals.counts["updated"]
-        self.unchanged += arrivals.counts["unchanged"]
-        self.signals += arrivals.counts["signals"]
-        for (kind, ref), count in arrivals.placed.items():
-            self.placed[kind] += count
+        self.new += upsert.counts["new"]
+        self.updated += upsert.counts["updated"]
+        self.unchanged += upsert.counts["unchanged"]
+        self.signals += upsert.counts["signals"]
+        for (kind, ref), count in upsert.by_custodian.items():
+            self.by_custodian[kind] += count
             if kind == Custodian.QUEUE:
-                self.queued[ref] += count
+                self.by_queue[ref] += count
 
 
 def import_file(
-    house: House,
+    ctx: AppContext,
     path: Path,
     now: datetime,
     *,
@@ -84,8 +84,8 @@ def import_file(
     source: str | None = None,
     dry_run: bool = False,
     report: Path | None = None,
-    progress: Progress | None = None,
-) -> Imported:
+    progress: ProgressCallback | None = None,
+) -> ImportResult:
     """Import the leads of the CSV file at *path*. The same file again changes nothing.
 
     *source* names the system whose ids the file holds. *dry_run* tells what would happen and writes nothing
@@ -99,52 +99,52 @@ def import_file(
         columns = replace(columns, source=source)
     report = report_path(path, report)
     with open_leads(path, columns) as file:
-        done = _mapped(file, columns)
+        result = _start_result(file, columns)
         with (
-            undisturbed(),
-            _explained(done, dry_run=dry_run),
+            gc_paused(),
+            _progress_in_errors(result, dry_run=dry_run),
             BadRowReport(report, file.header) as bad,
-            _transactions(house.database, dry_run=dry_run) as transaction,
+            _transactions(ctx.database, dry_run=dry_run) as transaction,
         ):
-            for batch in _batches(file, bad, done, min(house.batch, BATCH)):
-                _bring_in(house, batch, transaction, done, file, now)
+            for batch in _batches(file, bad, result, min(ctx.batch_size, BATCH_SIZE)):
+                _import_batch(ctx, batch, transaction, result, file, now)
                 gc.collect(1)
                 if progress is not None:
                     progress(file.bytes_read, file.size)
-            done.report_path = bad.path if bad.count else None
-            run = _run(path, done, now)
+            result.report_path = bad.path if bad.count else None
+            run = _import_run(path, result, now)
             with transaction() as connection:
-                queries.note_run(connection, run)
+                queries.record_import_run(connection, run)
     if not dry_run:
-        _listen(house, now)
-    return done
+        _apply_signals(ctx, now)
+    return result
 
 
-def bring_in(house: House, rows: Sequence[LeadRow], name: str, now: datetime) -> Imported:
+def import_rows(ctx: AppContext, rows: Sequence[LeadRow], name: str, now: datetime) -> ImportResult:
     """Bring in leads that no file told of, all or none; *name* says in the journal where they are from."""
-    with house.database.write() as connection:
-        arrivals = Arrivals(house.database, connection, name, now)
-        arrivals.take(rows)
-    done = Imported(name, rows=len(rows))
-    done.add(arrivals)
-    _listen(house, now)
-    return done
+    with ctx.database.write() as connection:
+        upsert = LeadUpsert(ctx.database, connection, name, now)
+        upsert.add_rows(rows)
+    result = ImportResult(name, rows=len(rows))
+    result.add(upsert)
+    _apply_signals(ctx, now)
+    return result
 
 
-def _mapped(file: LeadFile, columns: ColumnMapping) -> Imported:
+def _start_result(file: LeadFile, columns: ColumnMapping) -> ImportResult:
     plan = make_plan(file.header, columns, str(file.path))
-    mapped = {step.column: step.field for step in plan.steps}
-    unmapped = tuple(file.header[index] for index, _ in plan.custom if file.header[index] not in mapped)
-    return Imported(file.source, mapped=mapped, unmapped=unmapped, notes=tuple(file.notes))
+    mapping = {step.column: step.field for step in plan.columns}
+    unmapped = tuple(file.header[index] for index, _ in plan.custom if file.header[index] not in mapping)
+    return ImportResult(file.source, mapped=mapping, unmapped=unmapped, notes=tuple(file.notes))
 
 
-def _batches(file: LeadFile, bad: BadRowReport, done: Imported, size: int) -> Iterator[list[LeadRow]]:
+def _batches(file: LeadFile, bad: BadRowReport, result: ImportResult, size: int) -> Iterator[list[LeadRow]]:
     batch: list[LeadRow] = []
     for row in file:
-        done.rows += 1
+        result.rows += 1
         if isinstance(row, BadRow):
             bad.add(row)
-            done.bad += 1
+            result.rejected += 1
             continue
         batch.append(row)
         if len(batch) == size:
@@ -154,26 +154,26 @@ def _batches(file: LeadFile, bad: BadRowReport, done: Imported, size: int) -> It
         yield batch
 
 
-def _bring_in(
-    house: House,
+def _import_batch(
+    ctx: AppContext,
     batch: list[LeadRow],
-    transaction: Transaction,
-    done: Imported,
+    transaction: OpenTransaction,
+    result: ImportResult,
     file: LeadFile,
     now: datetime,
 ) -> None:
     with transaction() as connection:
-        arrivals = Arrivals(house.database, connection, file.path.name, now, file.held_at)
-        arrivals.take(batch)
-    done.add(arrivals)
+        upsert = LeadUpsert(ctx.database, connection, file.path.name, now, file.webinar_at)
+        upsert.add_rows(batch)
+    result.add(upsert)
 
 
-class _Undone(Exception):
+class _Rollback(Exception):
     """Ends the transaction of a dry run."""
 
 
 @contextmanager
-def _transactions(database: Database, *, dry_run: bool) -> Iterator[Transaction]:
+def _transactions(database: Database, *, dry_run: bool) -> Iterator[OpenTransaction]:
     """Give a transaction per batch; a dry run has one for all, which leaves nothing behind."""
     if not dry_run:
         yield database.write
@@ -181,42 +181,45 @@ def _transactions(database: Database, *, dry_run: bool) -> Iterator[Transaction]
     try:
         with database.write() as connection:
             yield lambda: nullcontext(connection)
-            raise _Undone  # noqa: TRY301 - leaving the block by an error is what rolls it back
-    except _Undone:
+            raise _Rollback  # noqa: TRY301 - leaving the block by an error is what rolls it back
+    except _Rollback:
         return
 
 
 @contextmanager
-def _explained(done: Imported, *, dry_run: bool) -> Iterator[None]:
+def _progress_in_errors(result: ImportResult, *, dry_run: bool) -> Iterator[None]:
     """Say how far the import came, and that it may simply be repeated."""
     try:
         yield
     except OSError as error:
-        said = f"{error.filename or 'The file'}: {error.strerror}."
-        raise FileUnreadable(f"{said} {_so_far(done, dry_run=dry_run)}") from error
-    except (FileUnreadable, DatabaseUnusable) as error:
-        raise type(error)(f"{error} {_so_far(done, dry_run=dry_run)}") from error
+        message = f"{error.filename or 'The file'}: {error.strerror}."
+        raise FileUnreadable(f"{message} {_progress_text(result, dry_run=dry_run)}") from error
+    except (FileUnreadable, DatabaseUnavailable) as error:
+        raise type(error)(f"{error} {_progress_text(result, dry_run=dry_run)}") from error
 
 
-def _so_far(done: Imported, *, dry_run: bool) -> str:
+def _progress_text(result: ImportResult, *, dry_run: bool) -> str:
     if dry_run:
         return "Nothing was written."
-    count = done.new + done.updated + done.unchanged
-    return f"{count:,} rows are in. Import the file again when it is mended: no lead comes in twice."
+    count = result.new + result.updated + result.unchanged
+    return f"{count:,} rows are in. Import the file again when it is corrected: no lead comes in twice."
 
 
-def _run(path: Path, done: Imported, now: datetime) -> ImportRun:
+def _import_run(path: Path, result: ImportResult, now: datetime) -> ImportRun:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ImportRun(path.name, done.source, digest, now, done.rows, done.new, done.updated, done.bad)
+    return ImportRun(
+        path.name, result.source, digest, now, result.rows, result.new, result.updated, result.rejected
+    )
 
 
-def _listen(house: House, now: datetime) -> None:
+def _apply_signals(ctx: AppContext, now: datetime) -> None:
     """Apply the signals at once if there are rules to weigh them; else the first sweep does."""
-    look_again(house, now)
-    with house.database.read() as connection:
+    recheck_filled_fields(ctx, now)
+    with ctx.database.read() as connection:
         ready = any(
-            row.kind == publication_queries.POLICY for row in publication_queries.in_force(connection)
+            row.kind == publication_queries.POLICY
+            for row in publication_queries.load_versions_in_force(connection)
         )
     if ready:
-        listen(house, now)
+        apply_pending_signals(ctx, now)

@@ -8,18 +8,18 @@ from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from nurture.domain.lead import Closing, Custodian, Fact, Queue
+from nurture.domain.lead import Closing, Custodian, FieldValue, Queue
 from nurture.domain.plain_text import index_key
 from nurture.domain.signals import SignalKind
 from nurture.formats.lead_row import LeadRow
-from nurture.formats.status_words import Status
-from nurture.journey.intake.queries import Key
-from nurture.journey.leads.transitions import LOOK_AGAIN_AFTER
+from nurture.formats.status_mapping import LeadStatus
+from nurture.journey.intake.queries import IdentityKey
+from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL
 
-FOLLOW_UP_AFTER: Final = timedelta(days=14)
+OWNER_FOLLOW_UP_AFTER: Final = timedelta(days=14)
 """When somebody asks about a lead that came in as a rep's own."""
 
-_PLAIN: Final = (
+_COPIED_FIELDS: Final = (
     "first_name",
     "last_name",
     "title",
@@ -48,25 +48,25 @@ _PLAIN: Final = (
     "interest",
     "demo_requested",
 )
-_plain = attrgetter(*_PLAIN)
-_everything = attrgetter(*(one.name for one in fields(LeadRow) if one.name != "line"))
-_WON: Final = frozenset({Status.WON, Status.CUSTOMER})
-_LOST: Final = frozenset({Status.LOST, Status.UNQUALIFIED})
-_LONGEST_OWNER: Final = 200  # characters
+_copied_values = attrgetter(*_COPIED_FIELDS)
+_all_values = attrgetter(*(one.name for one in fields(LeadRow) if one.name != "line"))
+_WON: Final = frozenset({LeadStatus.WON, LeadStatus.CUSTOMER})
+_LOST: Final = frozenset({LeadStatus.LOST, LeadStatus.UNQUALIFIED})
+_MAX_OWNER_LENGTH: Final = 200  # characters
 
 
-class Place(NamedTuple):
+class CustodyDecision(NamedTuple):
     """Who keeps a lead, what happens next, and why."""
 
     kind: str
     ref: str
     next_action: str
     due_at: datetime | None
-    because: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class RowSignal:
     """A signal in a row; *key* tells it from the lead's others, and is the same at every import."""
 
     kind: SignalKind
@@ -75,17 +75,17 @@ class Heard:
     value: str | None = None
 
 
-def key_of(row: LeadRow) -> Key | None:
+def identity_key(row: LeadRow) -> IdentityKey | None:
     """Return the name by which the file's system knows the lead; None if only its address tells.
 
     A row with neither id nor address is known by its whole content.
     """
     if row.external_id:
-        return key_named(row.source, row.external_id)
-    return None if row.email else (row.source, f"row {_digest(repr(_everything(row)))}")
+        return normalize_key(row.source, row.external_id)
+    return None if row.email else (row.source, f"row {_digest(repr(_all_values(row)))}")
 
 
-def key_named(source: str, external_id: str) -> Key:
+def normalize_key(source: str, external_id: str) -> IdentityKey:
     """Return the name of a lead in another system as it is kept."""
     return index_key(source), index_key(external_id)
 
@@ -94,37 +94,37 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
-def said_at(row: LeadRow) -> datetime | None:
+def stated_at(row: LeadRow) -> datetime | None:
     """Return when the lead said what the row says."""
     return row.registered_at or row.created_at
 
 
-def first_contact(row: LeadRow, now: datetime) -> datetime:
+def first_contact_at(row: LeadRow, now: datetime) -> datetime:
     """Return the row's earliest moment, *now* if it has none."""
-    return min(moment for moment in (row.created_at, row.registered_at, now) if moment is not None)
+    return min(at for at in (row.created_at, row.registered_at, now) if at is not None)
 
 
-def facts_of(row: LeadRow, known: dict[str, Fact], now: datetime) -> dict[str, Fact]:
-    """Return *known* with everything that the row says over it; an empty cell takes nothing away."""
-    told: dict[str, Fact] = {**known, **row.custom}
-    for name, value in zip(_PLAIN, _plain(row), strict=True):
+def merge_fields(row: LeadRow, current: dict[str, FieldValue], now: datetime) -> dict[str, FieldValue]:
+    """Return *current* with everything that the row says over it; an empty cell takes nothing away."""
+    merged: dict[str, FieldValue] = {**current, **row.custom}
+    for name, value in zip(_COPIED_FIELDS, _copied_values(row), strict=True):
         if value is not None:
-            told[name] = value.value if name == "status" else value
+            merged[name] = value.value if name == "status" else value
     if row.timeframe is not None:
-        same = known.get("purchase_timeframe") == row.purchase_timeframe
+        same = current.get("purchase_timeframe") == row.purchase_timeframe
         # Without a date, the answer counts from when it was first seen, not from each import again.
-        if said_at(row) is not None or not same or "purchase_timeframe_days" not in known:
-            days = _days(row, said_at(row) or now)
+        if stated_at(row) is not None or not same or "purchase_timeframe_days" not in current:
+            days = _timeframe_days(row, stated_at(row) or now)
             if days is not None:
-                told["purchase_timeframe_days"] = days
-    return told
+                merged["purchase_timeframe_days"] = days
+    return merged
 
 
-def _days(row: LeadRow, said: datetime) -> int | None:
+def _timeframe_days(row: LeadRow, at: datetime) -> int | None:
     if row.timeframe is None:
         return None
     if row.timeframe.on is not None:
-        return (row.timeframe.on - said.date()).days
+        return (row.timeframe.on - at.date()).days
     return row.timeframe.within_days
 
 
@@ -133,27 +133,35 @@ def is_won(row: LeadRow) -> bool:
     return bool(row.customer) or row.status in _WON
 
 
-def was_won(facts: dict[str, Fact]) -> bool:
+def was_won(lead_fields: dict[str, FieldValue]) -> bool:
     """Say whether these facts call the lead a customer."""
-    return bool(facts.get("customer")) or facts.get("status") in _WON
+    return bool(lead_fields.get("customer")) or lead_fields.get("status") in _WON
 
 
-def became(row: LeadRow, before: dict[str, Fact], now: datetime) -> Place | None:
+def custody_after_update(
+    row: LeadRow, previous_fields: dict[str, FieldValue], now: datetime
+) -> CustodyDecision | None:
     """Return where a known lead goes whose status is new and takes it from marketing, None if none does."""
     if is_won(row):
-        return None if was_won(before) else closed(Closing.WON, "its file calls it a customer now")
-    if row.status is None or row.status.value == before.get("status"):
+        return (
+            None
+            if was_won(previous_fields)
+            else closed_custody(Closing.WON, "its file calls it a customer now")
+        )
+    if row.status is None or row.status.value == previous_fields.get("status"):
         return None
     if row.status in _LOST:
-        return closed(Closing.LOST, f"its status became {row.status}")
-    return _worked(row, now)
+        return closed_custody(Closing.LOST, f"its status became {row.status}")
+    return _custody_of_owner(row, now)
 
 
-def _worked(row: LeadRow, now: datetime) -> Place | None:
-    if not row.owner or row.status is not Status.WORKING or row.deleted:
+def _custody_of_owner(row: LeadRow, now: datetime) -> CustodyDecision | None:
+    if not row.owner or row.status is not LeadStatus.WORKING or row.deleted:
         return None
-    due = now + FOLLOW_UP_AFTER
-    return Place(Custodian.REP, row.owner[:_LONGEST_OWNER], "follow up", due, "a rep works it already")
+    due = now + OWNER_FOLLOW_UP_AFTER
+    return CustodyDecision(
+        Custodian.REP, row.owner[:_MAX_OWNER_LENGTH], "follow up", due, "a rep works it already"
+    )
 
 
 def opts_out(row: LeadRow) -> bool:
@@ -161,75 +169,79 @@ def opts_out(row: LeadRow) -> bool:
     return bool(row.opted_out or row.deleted)
 
 
-def signals_of(row: LeadRow, now: datetime, held_at: datetime | None = None) -> list[Heard]:
+def extract_signals(row: LeadRow, now: datetime, held_at: datetime | None = None) -> list[RowSignal]:
     """Return what the lead did, as far as the row tells; nothing is later than *now*.
 
     *held_at* is when the webinar was held, if the file says so.
     """
-    moment = said_at(row)
-    day = moment.date().isoformat() if moment is not None else "undated"
-    at = min(moment or now, now)
-    heard = []
+    known_at = stated_at(row)
+    day = known_at.date().isoformat() if known_at is not None else "undated"
+    at = min(known_at or now, now)
+    signals = []
     if row.registered_at is not None:
-        heard.append(Heard(SignalKind.REGISTERED, at, day))
+        signals.append(RowSignal(SignalKind.REGISTERED, at, day))
     if row.attended:
-        came = min(held_at, now) if held_at is not None else at
-        heard.append(Heard(SignalKind.ATTENDED, came, held_at.date().isoformat() if held_at else day))
+        attended_at = min(held_at, now) if held_at is not None else at
+        signals.append(
+            RowSignal(SignalKind.ATTENDED, attended_at, held_at.date().isoformat() if held_at else day)
+        )
     if row.demo_requested:
-        heard.append(Heard(SignalKind.REQUESTED_DEMO, at, day))
-    decides_on = _decides_on(row, moment or now)
+        signals.append(RowSignal(SignalKind.REQUESTED_DEMO, at, day))
+    decides_on = _decision_date(row, known_at or now)
     if decides_on is not None and row.timeframe is not None:
-        fixed = moment is not None or row.timeframe.on is not None
-        key = decides_on.isoformat() if fixed else f"+{row.timeframe.within_days}"
-        heard.append(Heard(SignalKind.DECIDING, at, f"{day} {key}", decides_on.isoformat()))
-    return heard
+        is_dated = known_at is not None or row.timeframe.on is not None
+        key = decides_on.isoformat() if is_dated else f"+{row.timeframe.within_days}"
+        signals.append(RowSignal(SignalKind.DECIDING, at, f"{day} {key}", decides_on.isoformat()))
+    return signals
 
 
-def _decides_on(row: LeadRow, said: datetime) -> date | None:
-    days = _days(row, said)
+def _decision_date(row: LeadRow, at: datetime) -> date | None:
+    days = _timeframe_days(row, at)
     try:
-        return None if days is None else (said.astimezone(UTC) + timedelta(days=days)).date()
+        return None if days is None else (at.astimezone(UTC) + timedelta(days=days)).date()
     except OverflowError:
         return None
 
 
-def place_of(row: LeadRow, *, suppressed: bool, now: datetime) -> Place:
+def initial_custody(row: LeadRow, *, suppressed: bool, now: datetime) -> CustodyDecision:
     """Return who keeps a new lead. Only what goes to intake is ever mailed."""
-    worked = _worked(row, now)
-    if worked is not None:
-        return worked
+    owned = _custody_of_owner(row, now)
+    if owned is not None:
+        return owned
     if is_won(row):
-        return closed(Closing.WON, "a customer already")
+        return closed_custody(Closing.WON, "a customer already")
     if row.status in _LOST:
-        return closed(Closing.LOST, f"its status is {row.status}")
-    return waiting(
+        return closed_custody(Closing.LOST, f"its status is {row.status}")
+    return unowned_custody(
         suppressed=suppressed or opts_out(row),
-        address=row.email is not None,
-        basis=row.consent_basis is not None,
+        has_address=row.email is not None,
+        has_basis=row.consent_basis is not None,
         now=now,
     )
 
 
-def waiting(*, suppressed: bool, address: bool, basis: bool, now: datetime) -> Place:
+def unowned_custody(
+    *, suppressed: bool, has_address: bool, has_basis: bool, now: datetime
+) -> CustodyDecision:
     """Return who keeps a lead that nobody works: intake, or the queue that says why it cannot be mailed."""
     if suppressed:
-        return _queue(Queue.SUPPRESSED, "opted out, deleted or undeliverable", now)
-    if not address:
-        return _queue(Queue.NO_ADDRESS, "no email address is known", now)
-    if not basis:
-        return _queue(Queue.NO_BASIS, "no consent or other legal basis is recorded", now)
-    return Place(Custodian.INTAKE, "import", "classify", now, "may be mailed")
+        return _queue_custody(Queue.SUPPRESSED, "opted out, deleted or undeliverable", now)
+    if not has_address:
+        return _queue_custody(Queue.NO_ADDRESS, "no email address is known", now)
+    if not has_basis:
+        return _queue_custody(Queue.NO_CONSENT_BASIS, "no consent or other legal basis is recorded", now)
+    return CustodyDecision(Custodian.INTAKE, "import", "classify", now, "may be mailed")
 
 
-def ambiguous(now: datetime) -> Place:
+def ambiguous_custody(now: datetime) -> CustodyDecision:
     """Return the queue of a row that two known leads match."""
-    return _queue(Queue.AMBIGUOUS, "its id is one lead's and its address another's", now)
+    return _queue_custody(Queue.AMBIGUOUS, "its id is one lead's and its address another's", now)
 
 
-def closed(closing: Closing, because: str) -> Place:
+def closed_custody(closing: Closing, reason: str) -> CustodyDecision:
     """Return the end of a lead's way."""
-    return Place(Custodian.CLOSED, closing, "", None, because)
+    return CustodyDecision(Custodian.CLOSED, closing, "", None, reason)
 
 
-def _queue(queue: Queue, because: str, now: datetime) -> Place:
-    return Place(Custodian.QUEUE, queue, f"look at it: {because}", now + LOOK_AGAIN_AFTER, because)
+def _queue_custody(queue: Queue, reason: str, now: datetime) -> CustodyDecision:
+    return CustodyDecision(Custodian.QUEUE, queue, f"review: {reason}", now + QUEUE_REVIEW_INTERVAL, reason)

@@ -7,26 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    Connection,
-    Float,
-    Integer,
-    String,
-    Table,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, Connection, Float, Integer, String, Table, insert, select, update
 from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.db.types import Json, UtcDateTime
-from nurture.domain.lead import Fact
+from nurture.domain.lead import FieldValue
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.leads import signal_queries
-from nurture.journey.leads.changeset import Changes, hold, insert_rows
+from nurture.journey.leads.changeset import Changes, insert_rows, lock_leads
 from nurture.outbox import crm_records
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
@@ -38,19 +28,19 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
-Key = tuple[str, str]
+IdentityKey = tuple[str, str]
 """A lead's name in another system: (source, external id)."""
 
 
-class Known(NamedTuple):
+class ExistingLead(NamedTuple):
     """What intake compares a row with."""
 
     lead_id: int
     address_id: int | None
-    facts: dict[str, Fact]
+    fields: dict[str, FieldValue]
     zone: str
     country: str
-    basis: str | None
+    consent_basis: str | None
     first_contact_at: datetime
     kind: str
     ref: str
@@ -64,12 +54,12 @@ class NewLead(NamedTuple):
     id: int
     address_id: int | None
     source: str
-    facts: Mapping[str, Fact]
+    fields: Mapping[str, FieldValue]
     zone: str
     country: str
-    basis: str | None
-    basis_source: str | None
-    basis_at: datetime | None
+    consent_basis: str | None
+    consent_source: str | None
+    consent_at: datetime | None
     engagement: float
     readiness: str
     first_contact_at: datetime
@@ -89,18 +79,18 @@ class NewCustody(NamedTuple):
     version: int
 
 
-class Updated(NamedTuple):
+class LeadUpdate(NamedTuple):
     """A known lead as it is now."""
 
     lead_id: int
     address_id: int | None
-    facts: Mapping[str, Fact]
+    fields: Mapping[str, FieldValue]
     zone: str
     country: str
     first_contact_at: datetime
 
 
-class Told(NamedTuple):
+class ImportedSignal(NamedTuple):
     """A signal that a file tells of; *applied_at* is set when it is history that has had its answer."""
 
     lead_id: int
@@ -109,20 +99,20 @@ class Told(NamedTuple):
     recorded_at: datetime
     natural_key: str
     verdict: str
-    verdict_because: str
+    verdict_reason: str
     value: str | None
     source: str
     applied_at: datetime | None
 
 
-class Line(NamedTuple):
+class IntakeEntry(NamedTuple):
     """One line of the journal."""
 
     lead_id: int
     at: datetime
     stage: str
     event: str
-    because: str
+    reason: str
     custody_from: str | None
     custody_to: str | None
     ref: str | None
@@ -136,9 +126,9 @@ class ImportRun(NamedTuple):
     digest: str
     imported_at: datetime
     rows: int
-    new: int
+    created: int
     updated: int
-    bad: int
+    rejected: int
 
 
 _ID, _INT, _NUM, _TEXT, _TIME = BigInteger(), Integer(), Float(), String(), UtcDateTime()
@@ -152,81 +142,87 @@ _LEAD: Final[Mapping[str, TypeEngine[Any]]] = dict(
 _CUSTODY: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(NewCustody._fields, (_ID, _TEXT, _TEXT, _TIME, _TEXT, _TIME, _INT), strict=True)
 )
-_UPDATED: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Updated._fields, (_ID, _ID, Json, _TEXT, _TEXT, _TIME), strict=True)
+_LEAD_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(LeadUpdate._fields, (_ID, _ID, Json, _TEXT, _TEXT, _TIME), strict=True)
 )
-_TOLD: Final[Mapping[str, TypeEngine[Any]]] = dict(
+_IMPORTED_SIGNAL: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(
-        Told._fields,
+        ImportedSignal._fields,
         (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME),
         strict=True,
     )
 )
-_LINE: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Line._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
+_INTAKE_ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(IntakeEntry._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
 )
 _KEY: Final[Mapping[str, TypeEngine[Any]]] = {"source": _TEXT, "external_id": _TEXT}
 _IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = {**_KEY, "lead_id": _ID}
 
 
 @dataclass(slots=True)
-class Entries:
+class IntakeChanges:
     """Everything that one batch of rows writes."""
 
     leads: list[NewLead] = field(default_factory=list)
     custody: list[NewCustody] = field(default_factory=list)
     identities: list[tuple[str, str, int]] = field(default_factory=list)
-    updated: list[Updated] = field(default_factory=list)
-    readdressed: list[int] = field(default_factory=list)
-    told: list[Told] = field(default_factory=list)
-    left: list[int] = field(default_factory=list)
-    woken: list[int] = field(default_factory=list)
-    lines: list[Line] = field(default_factory=list)
+    lead_updates: list[LeadUpdate] = field(default_factory=list)
+    address_changes: list[int] = field(default_factory=list)
+    signals: list[ImportedSignal] = field(default_factory=list)
+    withdrawn: list[int] = field(default_factory=list)
+    due_now: list[int] = field(default_factory=list)
+    journal_entries: list[IntakeEntry] = field(default_factory=list)
     changes: Changes = field(default_factory=Changes)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> int:
         """Write it all; return how many signals were new."""
-        if self.readdressed:
+        if self.address_changes:
             # Two leads may swap addresses: first let go, then take.
-            gone = database.ids("gone", self.readdressed)
-            connection.execute(update(lead).where(lead.c.id == gone.c.id).values(address_id=None))
-        _update(database, connection, self.updated, now)
+            readdressed = database.ids("readdressed", self.address_changes)
+            connection.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
+        _update_leads(database, connection, self.lead_updates, now)
         insert_rows(database, connection, lead, _LEAD, self.leads)
         insert_rows(database, connection, identity, _IDENTITY, self.identities)
         insert_rows(database, connection, custody, _CUSTODY, self.custody)
-        _leave(database, connection, self.left, now)
+        _withdraw(database, connection, self.withdrawn, now)
         self.changes.write(database, connection, now)
-        insert_rows(database, connection, journal, _LINE, self.lines)
-        if self.woken:
-            signal_queries.wake(database, connection, self.woken, now)
-        told = sorted(self.told, key=lambda one: one.natural_key)
-        return insert_rows(database, connection, signal, _TOLD, told, keys=["natural_key"])
+        insert_rows(database, connection, journal, _INTAKE_ENTRY, self.journal_entries)
+        if self.due_now:
+            signal_queries.make_due(database, connection, self.due_now, now)
+        signals = sorted(self.signals, key=lambda one: one.natural_key)
+        return insert_rows(
+            database, connection, signal, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"]
+        )
 
 
-def identities(database: Database, connection: Connection, keys: Collection[Key]) -> dict[Key, int]:
+def find_identities(
+    database: Database, connection: Connection, keys: Collection[IdentityKey]
+) -> dict[IdentityKey, int]:
     """Return the lead of each key that is known."""
     if not keys:
         return {}
-    asked = database.rows("asked", _KEY, list(keys))
-    same = (identity.c.source == asked.c.source) & (identity.c.external_id == asked.c.external_id)
-    wanted = select(identity.c.source, identity.c.external_id, identity.c.lead_id).join(asked, same)
-    return {(source, external_id): lead_id for source, external_id, lead_id in connection.execute(wanted)}
+    requested = database.rows("requested", _KEY, list(keys))
+    same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
+    statement = select(identity.c.source, identity.c.external_id, identity.c.lead_id).join(requested, same)
+    return {(source, external_id): lead_id for source, external_id, lead_id in connection.execute(statement)}
 
 
-def known(database: Database, connection: Connection, lead_ids: Collection[int]) -> list[Known]:
+def lock_existing(
+    database: Database, connection: Connection, lead_ids: Collection[int]
+) -> list[ExistingLead]:
     """Lock and return these leads."""
     if not lead_ids:
         return []
-    hold(database, connection, lead_ids)
+    lock_leads(database, connection, lead_ids)
     chosen = database.ids("chosen", sorted(lead_ids))
-    wanted = (
+    statement = (
         select(
             lead.c.id,
             lead.c.address_id,
-            lead.c.facts,
+            lead.c.fields,
             lead.c.zone,
             lead.c.country,
-            lead.c.basis,
+            lead.c.consent_basis,
             lead.c.first_contact_at,
             custody.c.kind,
             custody.c.ref,
@@ -237,19 +233,21 @@ def known(database: Database, connection: Connection, lead_ids: Collection[int])
         .join(custody, custody.c.lead_id == lead.c.id)
         .order_by(lead.c.id)
     )
-    return [Known._make(row) for row in connection.execute(wanted)]
+    return [ExistingLead._make(row) for row in connection.execute(statement)]
 
 
-def _update(database: Database, connection: Connection, rows: Sequence[Updated], now: datetime) -> None:
+def _update_leads(
+    database: Database, connection: Connection, rows: Sequence[LeadUpdate], now: datetime
+) -> None:
     if not rows:
         return
-    new = database.rows("new", _UPDATED, rows)
+    new = database.rows("new", _LEAD_UPDATE, rows)
     connection.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)
         .values(
             address_id=new.c.address_id,
-            facts=new.c.facts,
+            fields=new.c.fields,
             zone=new.c.zone,
             country=new.c.country,
             first_contact_at=new.c.first_contact_at,
@@ -258,29 +256,29 @@ def _update(database: Database, connection: Connection, rows: Sequence[Updated],
     )
 
 
-def _leave(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
+def _withdraw(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
     """End what runs for leads that were won elsewhere: their stay on a track, their open hand-off.
 
     What a rep took over of them is in hand no more.
     """
     if not lead_ids:
         return
-    gone = database.ids("gone", lead_ids)
+    chosen = database.ids("chosen", lead_ids)
     connection.execute(
         update(enrollment)
-        .where(enrollment.c.lead_id == gone.c.id, enrollment.c.ended_at.is_(None))
+        .where(enrollment.c.lead_id == chosen.c.id, enrollment.c.ended_at.is_(None))
         .values(ended_at=now, end_reason="won")
     )
     withdrawn = connection.execute(
         update(offer)
-        .where(offer.c.lead_id == gone.c.id, offer.c.state == "offered")
+        .where(offer.c.lead_id == chosen.c.id, offer.c.state == "offered")
         .values(state="withdrawn", answered_at=now, reason="won")
         .returning(offer.c.id)
     ).scalars()
-    crm_records.intend(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
-    handoff_queries.follow_up(database, connection, [(id_, "closed") for id_ in lead_ids], now)
+    crm_records.set_target_states(database, connection, [(id_, "withdrawn") for id_ in withdrawn.all()], now)
+    handoff_queries.record_follow_ups(database, connection, [(id_, "closed") for id_ in lead_ids], now)
 
 
-def note_run(connection: Connection, run: ImportRun) -> None:
+def record_import_run(connection: Connection, run: ImportRun) -> None:
     """Write down that a file was imported."""
     connection.execute(insert(import_file).values(run._asdict()))

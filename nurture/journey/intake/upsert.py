@@ -12,9 +12,14 @@ from sqlalchemy import Connection
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
-from nurture.domain.consent.suppression import Key as OptOutKey
-from nurture.domain.consent.suppression import Scope, Source, Standing, key_of
-from nurture.domain.lead import Closing, Custodian, Fact, Queue
+from nurture.domain.consent.suppression import (
+    ActiveSuppression,
+    LiftKey,
+    SuppressionScope,
+    SuppressionSource,
+    lift_key,
+)
+from nurture.domain.lead import Closing, Custodian, FieldValue, Queue
 from nurture.domain.plain_text import index_key
 from nurture.domain.scoring import bant
 from nurture.domain.signals import SignalKind
@@ -22,63 +27,72 @@ from nurture.formats.lead_row import LeadRow
 from nurture.journey.consent import suppression
 from nurture.journey.consent.suppression import OptOut
 from nurture.journey.intake import interpret, queries
-from nurture.journey.intake.interpret import Heard, Place
-from nurture.journey.intake.queries import Entries, Key, Known, Line, NewCustody, NewLead, Told, Updated
+from nurture.journey.intake.interpret import CustodyDecision, RowSignal
+from nurture.journey.intake.queries import (
+    ExistingLead,
+    IdentityKey,
+    ImportedSignal,
+    IntakeChanges,
+    IntakeEntry,
+    LeadUpdate,
+    NewCustody,
+    NewLead,
+)
 from nurture.journey.leads import address_queries, suppression_queries
-from nurture.journey.leads.changeset import Cancelled, Custodied, Ended
+from nurture.journey.leads.changeset import CustodyUpdate, NewOutcome, TouchCancellation
 
 SOURCE: Final = "import"
 """What the outcomes of an import name as their source."""
 
-Note = tuple[str, str, str | None, str | None, str | None]
-"""A line of the journal before its lead has an id: event, because, custody from and to, ref."""
+PendingNote = tuple[str, str, str | None, str | None, str | None]
+"""A line of the journal before its lead has an id: event, reason, custody from and to, ref."""
 
-Barred = dict[OptOutKey, OptOut | Standing]
+AddressSuppressions = dict[LiftKey, OptOut | ActiveSuppression]
 """What stands against an address. That its mailbox bounced stands beside what the lead said."""
 
 
 @dataclass(slots=True, eq=False)
-class Arrival:
+class LeadDraft:
     """A lead while its rows are read. *row* is the row that brought it, None for a known lead."""
 
-    facts: dict[str, Fact]
+    fields: dict[str, FieldValue]
     zone: str
     country: str
-    basis: str | None
+    consent_basis: str | None
     first_contact_at: datetime
-    place: Place
+    custody: CustodyDecision
     since: datetime
     address_id: int | None = None
     row: LeadRow | None = None
-    known: Known | None = None
+    existing: ExistingLead | None = None
     id: int = 0
     changed: bool = False
-    candidates: tuple[Arrival, ...] = ()
-    keys: list[Key] = field(default_factory=list)
-    notes: list[Note] = field(default_factory=list)
-    heard: list[tuple[Heard, str, bool]] = field(default_factory=list)
-    refused: bool = False
+    candidates: tuple[LeadDraft, ...] = ()
+    keys: list[IdentityKey] = field(default_factory=list)
+    notes: list[PendingNote] = field(default_factory=list)
+    signals: list[tuple[RowSignal, str, bool]] = field(default_factory=list)
+    opted_out: bool = False
     """It said no while no address of it was known."""
 
     @classmethod
-    def of(cls, known: Known) -> Self:
+    def from_existing(cls, existing: ExistingLead) -> Self:
         """Return a known lead as it stands."""
-        place = Place(known.kind, known.ref, "", None, "")
+        custody = CustodyDecision(existing.kind, existing.ref, "", None, "")
         return cls(
-            known.facts,
-            known.zone,
-            known.country,
-            known.basis,
-            known.first_contact_at,
-            place,
-            known.since,
-            known.address_id,
-            known=known,
-            id=known.lead_id,
+            existing.fields,
+            existing.zone,
+            existing.country,
+            existing.consent_basis,
+            existing.first_contact_at,
+            custody,
+            existing.since,
+            existing.address_id,
+            existing=existing,
+            id=existing.lead_id,
         )
 
 
-class Arrivals:
+class LeadUpsert:
     """Folds the rows of one batch into leads, then writes them."""
 
     def __init__(
@@ -90,250 +104,284 @@ class Arrivals:
         held_at: datetime | None = None,
     ) -> None:
         self.counts: Counter[str] = Counter()
-        self.placed: Counter[tuple[str, str]] = Counter()
+        self.by_custodian: Counter[tuple[str, str]] = Counter()
         self._database = database
         self._connection = connection
         self._file = file
         self._now = now
         self._held_at = held_at
-        self._entries = Entries()
+        self._changes = IntakeChanges()
         self._addresses: dict[str, int] = {}
-        self._keys: dict[Key, Arrival] = {}
-        self._holders: dict[int, Arrival] = {}
-        self._barred: dict[int, Barred] = defaultdict(dict)
+        self._by_key: dict[IdentityKey, LeadDraft] = {}
+        self._by_address: dict[int, LeadDraft] = {}
+        self._suppressions: dict[int, AddressSuppressions] = defaultdict(dict)
         self._opt_outs: list[OptOut] = []
-        self._arrivals: list[Arrival] = []
-        self._doubtful: dict[Key, Arrival] = {}
+        self._drafts: list[LeadDraft] = []
+        self._ambiguous: dict[IdentityKey, LeadDraft] = {}
 
-    def take(self, rows: Sequence[LeadRow]) -> None:
+    def add_rows(self, rows: Sequence[LeadRow]) -> None:
         """Bring *rows* in, in their order, in this transaction."""
-        keys = [interpret.key_of(row) for row in rows]
-        self._look_up(rows, keys)
+        keys = [interpret.identity_key(row) for row in rows]
+        self._load_existing(rows, keys)
         for row, key in zip(rows, keys, strict=True):
-            self.counts[self._take(row, key)] += 1
-        self._settle_doubts()
+            self.counts[self._process_row(row, key)] += 1
+        self._drop_queued_ambiguous()
         self._write()
 
-    def _look_up(self, rows: Sequence[LeadRow], keys: Sequence[Key | None]) -> None:
+    def _load_existing(self, rows: Sequence[LeadRow], keys: Sequence[IdentityKey | None]) -> None:
         database, connection = self._database, self._connection
         acquire(database, connection, Lock.INTAKE)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
-        found = address_queries.addresses(database, connection, emails, revive=True)
-        named = queries.identities(database, connection, list(dict.fromkeys(key for key in keys if key)))
-        wanted = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(named.values())
-        leads = {one.lead_id: Arrival.of(one) for one in queries.known(database, connection, wanted)}
-        self._arrivals += leads.values()
+        found = address_queries.get_or_create_addresses(database, connection, emails, restore_erased=True)
+        identities = queries.find_identities(
+            database, connection, list(dict.fromkeys(key for key in keys if key))
+        )
+        lead_ids = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(
+            identities.values()
+        )
+        leads = {
+            one.lead_id: LeadDraft.from_existing(one)
+            for one in queries.lock_existing(database, connection, lead_ids)
+        }
+        self._drafts += leads.values()
         self._addresses = {email: address_id for email, (address_id, _) in found.items()}
-        self._keys = {key: leads[lead_id] for key, lead_id in named.items()}
-        self._holders = {lead.address_id: lead for lead in leads.values() if lead.address_id is not None}
-        asked = set(self._addresses.values()) | set(self._holders)
-        for address_id, standing in suppression_queries.standing(database, connection, asked).items():
-            self._barred[address_id] = {key_of(one.scope, one.ref, one.source): one for one in standing}
-        without = [lead.id for lead in leads.values() if lead.address_id is None]
-        for lead_id in suppression_queries.refused_without_address(database, connection, without):
-            leads[lead_id].refused = True
+        self._by_key = {key: leads[lead_id] for key, lead_id in identities.items()}
+        self._by_address = {lead.address_id: lead for lead in leads.values() if lead.address_id is not None}
+        address_ids = set(self._addresses.values()) | set(self._by_address)
+        for address_id, suppressions in suppression_queries.load_suppressions(
+            database, connection, address_ids
+        ).items():
+            self._suppressions[address_id] = {
+                lift_key(one.scope, one.ref, one.source): one for one in suppressions
+            }
+        without_address = [lead.id for lead in leads.values() if lead.address_id is None]
+        for lead_id in suppression_queries.find_opted_out_without_address(
+            database, connection, without_address
+        ):
+            leads[lead_id].opted_out = True
 
-    def _take(self, row: LeadRow, key: Key | None) -> str:
+    def _process_row(self, row: LeadRow, key: IdentityKey | None) -> str:
         address_id = self._addresses[row.email] if row.email else None
-        named = self._keys.get(key) if key is not None else None
-        holder = self._holders.get(address_id) if address_id is not None else None
-        if named is not None and holder is not None and named is not holder:
-            return self._doubt(row, named, holder, address_id)
-        lead = named or holder
+        by_key = self._by_key.get(key) if key is not None else None
+        by_address = self._by_address.get(address_id) if address_id is not None else None
+        if by_key is not None and by_address is not None and by_key is not by_address:
+            return self._queue_ambiguous(row, by_key, by_address, address_id)
+        lead = by_key or by_address
         if lead is not None:
-            return "updated" if self._update(lead, row, key, address_id) else "unchanged"
-        self._enter(row, key, address_id)
+            return "updated" if self._update_draft(lead, row, key, address_id) else "unchanged"
+        self._create(row, key, address_id)
         return "new"
 
-    def _enter(self, row: LeadRow, key: Key | None, address_id: int | None) -> None:
+    def _create(self, row: LeadRow, key: IdentityKey | None, address_id: int | None) -> None:
         if address_id is not None and interpret.opts_out(row):
-            self._suppress(OptOut(address_id, Source.IMPORT))
-        place = interpret.place_of(row, suppressed=self._is_barred(address_id), now=self._now)
-        lead = self._new(row, place, address_id)
+            self._add_opt_out(OptOut(address_id, SuppressionSource.IMPORT))
+        custody = interpret.initial_custody(row, suppressed=self._is_suppressed(address_id), now=self._now)
+        lead = self._new_draft(row, custody, address_id)
         if key is not None:
-            self._name(lead, key)
+            self._add_key(lead, key)
         if address_id is not None:
-            self._holders[address_id] = lead
+            self._by_address[address_id] = lead
         elif interpret.opts_out(row):
-            self._stop(lead, row)
-        self._hear(lead, row)
+            self._opt_out(lead, row)
+        self._add_signals(lead, row)
 
-    def _new(self, row: LeadRow, place: Place, address_id: int | None) -> Arrival:
-        lead = Arrival(
-            interpret.facts_of(row, {}, self._now),
+    def _new_draft(self, row: LeadRow, custody: CustodyDecision, address_id: int | None) -> LeadDraft:
+        lead = LeadDraft(
+            interpret.merge_fields(row, {}, self._now),
             row.zone or "",
             row.country or "",
             row.consent_basis.value if row.consent_basis is not None else None,
-            interpret.first_contact(row, self._now),
-            place,
+            interpret.first_contact_at(row, self._now),
+            custody,
             self._now,
             address_id,
             row=row,
         )
-        self._arrivals.append(lead)
-        self._note(lead, row, "imported", place.because, None)
+        self._drafts.append(lead)
+        self._add_note(lead, row, "imported", custody.reason, None)
         return lead
 
-    def _name(self, lead: Arrival, key: Key) -> None:
+    def _add_key(self, lead: LeadDraft, key: IdentityKey) -> None:
         lead.keys.append(key)
-        self._keys[key] = lead
+        self._by_key[key] = lead
 
-    def _update(self, lead: Arrival, row: LeadRow, key: Key | None, address_id: int | None) -> bool:
+    def _update_draft(
+        self, lead: LeadDraft, row: LeadRow, key: IdentityKey | None, address_id: int | None
+    ) -> bool:
         """Bring what is known up to date; return whether anything changed. Consent is none of it."""
-        before = lead.facts
-        news = self._learn(lead, row)
-        if key is not None and key not in self._keys:
-            self._name(lead, key)
-            news.append("id")
+        previous = lead.fields
+        changes = self._merge_fields(lead, row)
+        if key is not None and key not in self._by_key:
+            self._add_key(lead, key)
+            changes.append("id")
         if address_id is not None and address_id != lead.address_id:
-            self._readdress(lead, address_id, row)
-            news.append("address")
-        if interpret.opts_out(row) and self._stop(lead, row):
-            news.append("opt-out")
-        if news:
+            self._change_address(lead, address_id, row)
+            changes.append("address")
+        if interpret.opts_out(row) and self._opt_out(lead, row):
+            changes.append("opt-out")
+        if changes:
             lead.changed = True
-            self._note(lead, row, "updated", f"new: {', '.join(news)}", None)
-        place = interpret.became(row, before, self._now)
-        if place is not None and self._may_go(lead, place):
-            self._move(lead, place, row)
-        self._hear(lead, row)
-        return bool(news)
+            self._add_note(lead, row, "updated", f"new: {', '.join(changes)}", None)
+        custody = interpret.custody_after_update(row, previous, self._now)
+        if custody is not None and self._may_move(lead, custody):
+            self._move(lead, custody, row)
+        self._add_signals(lead, row)
+        return bool(changes)
 
     @staticmethod
-    def _may_go(lead: Arrival, place: Place) -> bool:
+    def _may_move(lead: LeadDraft, custody: CustodyDecision) -> bool:
         """Say whether the file may move the lead: a won one from anywhere, others only from marketing."""
-        if place.ref == Closing.WON:
-            return lead.place[:2] != (Custodian.CLOSED, Closing.WON)
-        return lead.place.kind in (Custodian.INTAKE, Custodian.TRACK, Custodian.QUEUE)
+        if custody.ref == Closing.WON:
+            return lead.custody[:2] != (Custodian.CLOSED, Closing.WON)
+        return lead.custody.kind in (Custodian.INTAKE, Custodian.TRACK, Custodian.QUEUE)
 
-    def _learn(self, lead: Arrival, row: LeadRow) -> list[str]:
-        facts = bant.without_stale(lead.facts, interpret.facts_of(row, lead.facts, self._now))
+    def _merge_fields(self, lead: LeadDraft, row: LeadRow) -> list[str]:
+        fields = bant.drop_stale_details(lead.fields, interpret.merge_fields(row, lead.fields, self._now))
         zone, country = row.zone or lead.zone, row.country or lead.country
-        first = min(lead.first_contact_at, interpret.first_contact(row, self._now))
-        news = [name for name, value in facts.items() if name not in lead.facts or lead.facts[name] != value]
+        first = min(lead.first_contact_at, interpret.first_contact_at(row, self._now))
+        changes = [
+            name for name, value in fields.items() if name not in lead.fields or lead.fields[name] != value
+        ]
         if (zone, country, first) != (lead.zone, lead.country, lead.first_contact_at):
-            news.append("place or first contact")
-        lead.facts, lead.zone, lead.country, lead.first_contact_at = facts, zone, country, first
-        return news
+            changes.append("location or first contact")
+        lead.fields, lead.zone, lead.country, lead.first_contact_at = fields, zone, country, first
+        return changes
 
-    def _readdress(self, lead: Arrival, address_id: int, row: LeadRow) -> None:
+    def _change_address(self, lead: LeadDraft, address_id: int, row: LeadRow) -> None:
         old = lead.address_id
         lead.address_id = address_id
-        self._holders[address_id] = lead
+        self._by_address[address_id] = lead
         if old is not None:
-            del self._holders[old]
+            del self._by_address[old]
             # The lead said no, not its old mailbox; only a bounce stays behind.
-            for one in list(self._barred[old].values()):
-                if one.source is not Source.BOUNCE:
-                    self._suppress(OptOut(address_id, one.source, one.scope, one.ref))
-        elif lead.refused:
-            self._suppress(OptOut(address_id, Source.IMPORT))
-        if lead.place[:2] == (Custodian.QUEUE, Queue.NO_ADDRESS):
-            suppressed = self._is_barred(address_id) or interpret.opts_out(row)
-            place = interpret.waiting(
-                suppressed=suppressed, address=True, basis=lead.basis is not None, now=self._now
+            for one in list(self._suppressions[old].values()):
+                if one.source is not SuppressionSource.BOUNCE:
+                    self._add_opt_out(OptOut(address_id, one.source, one.scope, one.ref))
+        elif lead.opted_out:
+            self._add_opt_out(OptOut(address_id, SuppressionSource.IMPORT))
+        if lead.custody[:2] == (Custodian.QUEUE, Queue.NO_ADDRESS):
+            suppressed = self._is_suppressed(address_id) or interpret.opts_out(row)
+            custody = interpret.unowned_custody(
+                suppressed=suppressed,
+                has_address=True,
+                has_basis=lead.consent_basis is not None,
+                now=self._now,
             )
-            self._move(lead, place, row)
+            self._move(lead, custody, row)
 
-    def _stop(self, lead: Arrival, row: LeadRow) -> bool:
+    def _opt_out(self, lead: LeadDraft, row: LeadRow) -> bool:
         """Stop mail to a lead that said no, now or once it has an address; return whether that is news."""
         if lead.address_id is not None:
-            return self._suppress(OptOut(lead.address_id, Source.IMPORT))
-        if lead.refused:
+            return self._add_opt_out(OptOut(lead.address_id, SuppressionSource.IMPORT))
+        if lead.opted_out:
             return False
-        lead.refused = True
-        lead.heard.append((Heard(SignalKind.UNSUBSCRIBED, self._now, "without address"), row.source, True))
+        lead.opted_out = True
+        lead.signals.append(
+            (RowSignal(SignalKind.UNSUBSCRIBED, self._now, "without address"), row.source, True)
+        )
         return True
 
-    def _suppress(self, opt_out: OptOut) -> bool:
-        key = key_of(opt_out.scope, opt_out.ref, opt_out.source)
-        if key in self._barred[opt_out.address_id]:
+    def _add_opt_out(self, opt_out: OptOut) -> bool:
+        key = lift_key(opt_out.scope, opt_out.ref, opt_out.source)
+        if key in self._suppressions[opt_out.address_id]:
             return False
-        self._barred[opt_out.address_id][key] = opt_out
+        self._suppressions[opt_out.address_id][key] = opt_out
         self._opt_outs.append(opt_out)
         return True
 
-    def _is_barred(self, address_id: int | None) -> bool:
+    def _is_suppressed(self, address_id: int | None) -> bool:
         return address_id is not None and any(
-            one.scope is Scope.GLOBAL for one in self._barred[address_id].values()
+            one.scope is SuppressionScope.GLOBAL for one in self._suppressions[address_id].values()
         )
 
-    def _move(self, lead: Arrival, place: Place, row: LeadRow) -> None:
-        origin = lead.place.kind
-        lead.place, lead.since, lead.changed = place, self._now, True
-        self._note(lead, row, "closed" if place.kind == Custodian.CLOSED else "moved", place.because, origin)
+    def _move(self, lead: LeadDraft, custody: CustodyDecision, row: LeadRow) -> None:
+        previous_kind = lead.custody.kind
+        lead.custody, lead.since, lead.changed = custody, self._now, True
+        self._add_note(
+            lead,
+            row,
+            "closed" if custody.kind == Custodian.CLOSED else "moved",
+            custody.reason,
+            previous_kind,
+        )
 
-    def _note(self, lead: Arrival, row: LeadRow, event: str, because: str, origin: str | None) -> None:
-        moves = event != "updated"
-        kind, ref = (lead.place.kind, lead.place.ref) if moves else (None, None)
-        lead.notes.append((event, f"line {row.line} of {self._file}: {because}"[:500], origin, kind, ref))
+    def _add_note(
+        self, lead: LeadDraft, row: LeadRow, event: str, reason: str, previous_kind: str | None
+    ) -> None:
+        changes_custody = event != "updated"
+        kind, ref = (lead.custody.kind, lead.custody.ref) if changes_custody else (None, None)
+        lead.notes.append(
+            (event, f"line {row.line} of {self._file}: {reason}"[:500], previous_kind, kind, ref)
+        )
 
-    def _hear(self, lead: Arrival, row: LeadRow) -> None:
-        asked_before = lead.known is None or lead.known.facts.get("demo_requested")
-        for heard in interpret.signals_of(row, self._now, self._held_at):
-            if heard.kind is SignalKind.REQUESTED_DEMO and not asked_before:
-                heard = replace(heard, occurred_at=self._now)  # noqa: PLW2901 - the row's date is older than this news
+    def _add_signals(self, lead: LeadDraft, row: LeadRow) -> None:
+        asked_before = lead.existing is None or lead.existing.fields.get("demo_requested")
+        for signal in interpret.extract_signals(row, self._now, self._held_at):
+            if signal.kind is SignalKind.REQUESTED_DEMO and not asked_before:
+                signal = replace(signal, occurred_at=self._now)  # noqa: PLW2901 - the row's date is older than this news
             # What a lead did before it was closed has had its answer: it brings nobody back.
-            spent = lead.place.kind == Custodian.CLOSED and heard.occurred_at <= lead.since
-            lead.heard.append((heard, row.source, spent))
+            already_answered = lead.custody.kind == Custodian.CLOSED and signal.occurred_at <= lead.since
+            lead.signals.append((signal, row.source, already_answered))
 
-    def _doubt(self, row: LeadRow, named: Arrival, holder: Arrival, address_id: int | None) -> str:
+    def _queue_ambiguous(
+        self, row: LeadRow, by_key: LeadDraft, by_address: LeadDraft, address_id: int | None
+    ) -> str:
         if interpret.opts_out(row):
             # One of the two said no; nobody can tell which.
-            for one in (named, holder):
-                one.changed |= self._stop(one, row)
-        key = interpret.key_of(row)
+            for one in (by_key, by_address):
+                one.changed |= self._opt_out(one, row)
+        key = interpret.identity_key(row)
         assert key is not None
-        doubtful = (f"ambiguous {key[0]}", f"{key[1]} {address_id}")
-        if doubtful in self._doubtful:
+        ambiguous_key = (f"ambiguous {key[0]}", f"{key[1]} {address_id}")
+        if ambiguous_key in self._ambiguous:
             return "unchanged"
-        place = interpret.ambiguous(self._now)
-        lead = self._new(row, place, None)
-        lead.facts |= {"email": row.email, "external_id": row.external_id}
-        lead.candidates = (named, holder)
-        lead.keys.append(doubtful)
-        self._doubtful[doubtful] = lead
+        custody = interpret.ambiguous_custody(self._now)
+        lead = self._new_draft(row, custody, None)
+        lead.fields |= {"email": row.email, "external_id": row.external_id}
+        lead.candidates = (by_key, by_address)
+        lead.keys.append(ambiguous_key)
+        self._ambiguous[ambiguous_key] = lead
         return "new"
 
-    def _settle_doubts(self) -> None:
+    def _drop_queued_ambiguous(self) -> None:
         """Forget rows that stand in the queue already."""
-        there = queries.identities(self._database, self._connection, list(self._doubtful))
-        for key in there:
-            self._arrivals.remove(self._doubtful[key])
-        self.counts["new"] -= len(there)
-        self.counts["unchanged"] += len(there)
+        queued = queries.find_identities(self._database, self._connection, list(self._ambiguous))
+        for key in queued:
+            self._drafts.remove(self._ambiguous[key])
+        self.counts["new"] -= len(queued)
+        self.counts["unchanged"] += len(queued)
 
     def _write(self) -> None:
-        fresh = [lead for lead in self._arrivals if lead.known is None]
-        ids = self._database.reserve_ids(self._connection, "lead", len(fresh))
-        for lead, lead_id in zip(fresh, ids, strict=True):
+        new = [lead for lead in self._drafts if lead.existing is None]
+        ids = self._database.reserve_ids(self._connection, "lead", len(new))
+        for lead, lead_id in zip(new, ids, strict=True):
             lead.id = lead_id
-        for lead in fresh:
+        for lead in new:
             if lead.candidates:
-                lead.facts["candidates"] = " ".join(str(one.id) for one in lead.candidates)
+                lead.fields["candidates"] = " ".join(str(one.id) for one in lead.candidates)
             self._write_new(lead)
-        for lead in self._arrivals:
-            if lead.known is not None and lead.changed:
-                self._write_known(lead, lead.known)
-            self._write_rest(lead)
-        self.counts["signals"] += self._entries.write(self._database, self._connection, self._now)
+        for lead in self._drafts:
+            if lead.existing is not None and lead.changed:
+                self._write_update(lead, lead.existing)
+            self._write_details(lead)
+        self.counts["signals"] += self._changes.write(self._database, self._connection, self._now)
         suppression.opt_out(self._database, self._connection, self._opt_outs, self._now)
 
-    def _write_new(self, lead: Arrival) -> None:
-        row, place, now = lead.row, lead.place, self._now
+    def _write_new(self, lead: LeadDraft) -> None:
+        row, custody, now = lead.row, lead.custody, self._now
         assert row is not None
-        source = (row.consent_source or row.source) if lead.basis is not None else None
-        self._entries.leads.append(
+        source = (row.consent_source or row.source) if lead.consent_basis is not None else None
+        self._changes.leads.append(
             NewLead(
                 lead.id,
                 lead.address_id,
                 row.source,
-                lead.facts,
+                lead.fields,
                 lead.zone,
                 lead.country,
-                lead.basis,
+                lead.consent_basis,
                 source,
-                row.consent_at if lead.basis is not None else None,
+                row.consent_at if lead.consent_basis is not None else None,
                 0.0,
                 "",
                 lead.first_contact_at,
@@ -341,56 +389,62 @@ class Arrivals:
                 now,
             )
         )
-        self._entries.custody.append(
-            NewCustody(lead.id, place.kind, place.ref, now, place.next_action, place.due_at, 1)
+        self._changes.custody.append(
+            NewCustody(lead.id, custody.kind, custody.ref, now, custody.next_action, custody.due_at, 1)
         )
-        self.placed[str(place.kind), str(place.ref)] += 1
-        if place.kind == Custodian.CLOSED:
-            self._end(lead)
+        self.by_custodian[str(custody.kind), str(custody.ref)] += 1
+        if custody.kind == Custodian.CLOSED:
+            self._add_outcome(lead)
 
-    def _write_known(self, lead: Arrival, known: Known) -> None:
-        entries, place = self._entries, lead.place
-        entries.updated.append(
-            Updated(lead.id, lead.address_id, lead.facts, lead.zone, lead.country, lead.first_contact_at)
+    def _write_update(self, lead: LeadDraft, existing: ExistingLead) -> None:
+        changes, custody = self._changes, lead.custody
+        changes.lead_updates.append(
+            LeadUpdate(lead.id, lead.address_id, lead.fields, lead.zone, lead.country, lead.first_contact_at)
         )
-        if known.address_id not in (None, lead.address_id):
-            entries.readdressed.append(lead.id)
-        if place[:2] == (known.kind, known.ref):
-            if place.kind == Custodian.TRACK:
-                entries.woken.append(lead.id)
+        if existing.address_id not in (None, lead.address_id):
+            changes.address_changes.append(lead.id)
+        if custody[:2] == (existing.kind, existing.ref):
+            if custody.kind == Custodian.TRACK:
+                changes.due_now.append(lead.id)
             return
-        entries.changes.custody.append(
-            Custodied(
-                lead.id, known.version, place.kind, place.ref, self._now, place.next_action, place.due_at
+        changes.changes.custody_updates.append(
+            CustodyUpdate(
+                lead.id,
+                existing.version,
+                custody.kind,
+                custody.ref,
+                self._now,
+                custody.next_action,
+                custody.due_at,
             )
         )
-        if place.kind in (Custodian.CLOSED, Custodian.REP):
-            entries.left.append(lead.id)
-            entries.changes.cancelled.append(Cancelled(lead.id, "left"))
-        if place.kind == Custodian.CLOSED:
-            self._end(lead)
+        if custody.kind in (Custodian.CLOSED, Custodian.REP):
+            changes.withdrawn.append(lead.id)
+            changes.changes.cancellations.append(TouchCancellation(lead.id, "left_track"))
+        if custody.kind == Custodian.CLOSED:
+            self._add_outcome(lead)
 
-    def _end(self, lead: Arrival) -> None:
-        self._entries.changes.ended.append(
-            Ended(lead.id, lead.place.ref, self._now, None, lead.place.because, SOURCE, self._now)
+    def _add_outcome(self, lead: LeadDraft) -> None:
+        self._changes.changes.new_outcomes.append(
+            NewOutcome(lead.id, lead.custody.ref, self._now, None, lead.custody.reason, SOURCE, self._now)
         )
 
-    def _write_rest(self, lead: Arrival) -> None:
-        self._entries.identities += [(*key, lead.id) for key in lead.keys]
+    def _write_details(self, lead: LeadDraft) -> None:
+        self._changes.identities += [(*key, lead.id) for key in lead.keys]
         for note in lead.notes:
-            self._entries.lines.append(Line(lead.id, self._now, "intake", *note))
-        for heard, source, spent in lead.heard:
-            self._entries.told.append(
-                Told(
+            self._changes.journal_entries.append(IntakeEntry(lead.id, self._now, "intake", *note))
+        for signal, source, already_answered in lead.signals:
+            self._changes.signals.append(
+                ImportedSignal(
                     lead.id,
-                    heard.kind,
-                    heard.occurred_at,
+                    signal.kind,
+                    signal.occurred_at,
                     self._now,
-                    index_key(f"import {source} {lead.id} {heard.kind} {heard.key}"),
+                    index_key(f"import {source} {lead.id} {signal.kind} {signal.key}"),
                     "human",
                     "",
-                    heard.value,
+                    signal.value,
                     source,
-                    self._now if spent else None,
+                    self._now if already_answered else None,
                 )
             )

@@ -8,10 +8,10 @@ from sqlalchemy import Connection, Table, select
 
 from nurture.db.tables import sales
 
-pressure: Table = sales.Pressure.__table__  # type: ignore[attr-defined]
+capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr-defined]
 
 
-def full_until(connection: Connection, now: datetime) -> datetime | None:
+def load_full_until(connection: Connection, now: datetime) -> datetime | None:
     """Return when the reps are foreseen to have room again, None if they have some now."""
-    until: datetime | None = connection.execute(select(pressure.c.full_until)).scalar()
+    until: datetime | None = connection.execute(select(capacity_forecast.c.full_until)).scalar()
     return until if until is not None and until > now else None

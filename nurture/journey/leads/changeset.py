@@ -32,8 +32,8 @@ from nurture.db.tables import core, sales
 from nurture.db.types import Json, UtcDateTime
 from nurture.outbox import crm_records
 
-_ID, _INT, _NUM, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
-_YES = Boolean()
+_ID, _INT, _FLOAT, _TEXT, _TIME, _DATE = BigInteger(), Integer(), Float(), String(), UtcDateTime(), Date()
+_BOOL = Boolean()
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
@@ -42,10 +42,10 @@ journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
-urgency: Table = sales.Urgency.__table__  # type: ignore[attr-defined]
+queue_priority: Table = sales.QueuePriority.__table__  # type: ignore[attr-defined]
 
 
-class Custodied(NamedTuple):
+class CustodyUpdate(NamedTuple):
     """Where a lead goes. *since* None keeps the old one: the custodian stays the same."""
 
     lead_id: int
@@ -57,7 +57,7 @@ class Custodied(NamedTuple):
     due_at: datetime | None
 
 
-class Placed(NamedTuple):
+class EnrollmentUpdate(NamedTuple):
     """Where an open enrollment stands now, or that it ended."""
 
     id: int
@@ -70,7 +70,7 @@ class Placed(NamedTuple):
     end_reason: str | None = None
 
 
-class Entered(NamedTuple):
+class NewEnrollment(NamedTuple):
     """A new enrollment."""
 
     lead_id: int
@@ -82,7 +82,7 @@ class Entered(NamedTuple):
     reached_at: datetime
 
 
-class Intended(NamedTuple):
+class NewMessage(NamedTuple):
     """A mail that is to go out."""
 
     send_key: str
@@ -104,7 +104,7 @@ class Intended(NamedTuple):
     attempts: int = 0
 
     @classmethod
-    def to_rep(
+    def for_rep(
         cls,
         send_key: str,
         kind: str,
@@ -116,7 +116,7 @@ class Intended(NamedTuple):
         now: datetime,
         expires_at: datetime,
         enrollment_id: int | None = None,
-    ) -> Intended:
+    ) -> NewMessage:
         """Plan something about a lead that goes to somebody in sales at once."""
         return cls(
             send_key=send_key,
@@ -138,14 +138,14 @@ class Intended(NamedTuple):
         )
 
 
-class Noted(NamedTuple):
+class JournalEntry(NamedTuple):
     """One line of the journal."""
 
     lead_id: int
     at: datetime
     stage: str
     event: str
-    because: str
+    reason: str
     enrollment_id: int | None = None
     track: str | None = None
     track_version: int | None = None
@@ -157,14 +157,14 @@ class Noted(NamedTuple):
     ref: str | None = None
 
 
-class Cancelled(NamedTuple):
+class TouchCancellation(NamedTuple):
     """All of a lead's touches that have not gone yet are called off."""
 
     lead_id: int
     reason: str
 
 
-class Ended(NamedTuple):
+class NewOutcome(NamedTuple):
     """How a lead was closed."""
 
     lead_id: int
@@ -176,14 +176,14 @@ class Ended(NamedTuple):
     recorded_at: datetime
 
 
-class Factual(NamedTuple):
+class FieldUpdate(NamedTuple):
     """A lead's facts, all of them."""
 
     lead_id: int
-    facts: Mapping[str, Any]
+    fields: Mapping[str, Any]
 
 
-class Offered(NamedTuple):
+class NewOffer(NamedTuple):
     """A hand-off to a rep; its id was reserved, because the brief's send key holds it."""
 
     id: int
@@ -191,19 +191,19 @@ class Offered(NamedTuple):
     enrollment_id: int | None
     rep: str
     rule: str
-    because: str
-    routed_because: str
+    handoff_reason: str
+    routing_reason: str
     policy_version: int
     state: str
     offered_at: datetime
     expires_at: datetime
     round: int = 1
-    urgency: float = 0.0
+    priority: float = 0.0
     hot: bool = False
-    level: int = 0
+    escalation_level: int = 0
 
 
-class Ranked(NamedTuple):
+class PriorityUpdate(NamedTuple):
     """How urgent a lead is that was just handed off."""
 
     lead_id: int
@@ -214,59 +214,44 @@ class Ranked(NamedTuple):
     rank: datetime
 
 
-_CUSTODIED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Custodied._fields, (_ID, _INT, _TEXT, _TEXT, _TIME, _TEXT, _TIME), strict=True)
+_CUSTODY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
+    zip(CustodyUpdate._fields, (_ID, _INT, _TEXT, _TEXT, _TIME, _TEXT, _TIME), strict=True)
 )
-_PLACED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Placed._fields, (_ID, _ID, _TEXT, _INT, _TIME, _TIME, _TIME, _TEXT), strict=True)
+_ENROLLMENT_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
+    zip(EnrollmentUpdate._fields, (_ID, _ID, _TEXT, _INT, _TIME, _TIME, _TIME, _TEXT), strict=True)
 )
-_ENTERED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Entered._fields, (_ID, _TEXT, _TIME, _TEXT, _INT, _TIME, _TIME), strict=True)
+_NEW_ENROLLMENT: Mapping[str, TypeEngine[Any]] = dict(
+    zip(NewEnrollment._fields, (_ID, _TEXT, _TIME, _TEXT, _INT, _TIME, _TIME), strict=True)
 )
-_INTENDED: Mapping[str, TypeEngine[Any]] = dict(
+_NEW_MESSAGE: Mapping[str, TypeEngine[Any]] = dict(
     zip(
-        Intended._fields,
+        NewMessage._fields,
         (
-            _TEXT,
-            _TEXT,
-            _ID,
-            _ID,
-            _ID,
-            _TEXT,
-            _INT,
-            _TEXT,
-            _INT,
-            _TEXT,
-            _TEXT,
-            _TIME,
-            _TIME,
-            _TIME,
-            _TEXT,
-            _TIME,
-            _INT,
+            _TEXT, _TEXT, _ID, _ID, _ID, _TEXT, _INT, _TEXT, _INT, _TEXT, _TEXT, _TIME, _TIME, _TIME, _TEXT,
+            _TIME, _INT,
         ),
         strict=True,
     )
-)
-_NOTED: Mapping[str, TypeEngine[Any]] = dict(
+)  # fmt: skip
+_JOURNAL_ENTRY: Mapping[str, TypeEngine[Any]] = dict(
     zip(
-        Noted._fields,
+        JournalEntry._fields,
         (_ID, _TIME, _TEXT, _TEXT, _TEXT, _ID, _TEXT, _INT, _INT, _TEXT, Json, _TEXT, _TEXT, _TEXT),
         strict=True,
     )
 )
-_ENDED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Ended._fields, (_ID, _TEXT, _TIME, _NUM, _TEXT, _TEXT, _TIME), strict=True)
+_NEW_OUTCOME: Mapping[str, TypeEngine[Any]] = dict(
+    zip(NewOutcome._fields, (_ID, _TEXT, _TIME, _FLOAT, _TEXT, _TEXT, _TIME), strict=True)
 )
-_OFFERED: Mapping[str, TypeEngine[Any]] = dict(
+_NEW_OFFER: Mapping[str, TypeEngine[Any]] = dict(
     zip(
-        Offered._fields,
-        (_ID, _ID, _ID, _TEXT, _TEXT, _TEXT, _TEXT, _INT, _TEXT, _TIME, _TIME, _INT, _NUM, _YES, _INT),
+        NewOffer._fields,
+        (_ID, _ID, _ID, _TEXT, _TEXT, _TEXT, _TEXT, _INT, _TEXT, _TIME, _TIME, _INT, _FLOAT, _BOOL, _INT),
         strict=True,
     )
 )
-_RANKED: Mapping[str, TypeEngine[Any]] = dict(
-    zip(Ranked._fields, (_ID, _TEXT, _INT, _YES, _TIME, _TIME), strict=True)
+_PRIORITY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
+    zip(PriorityUpdate._fields, (_ID, _TEXT, _INT, _BOOL, _TIME, _TIME), strict=True)
 )
 
 
@@ -274,42 +259,57 @@ _RANKED: Mapping[str, TypeEngine[Any]] = dict(
 class Changes:
     """Collects the changes of a batch, then writes them all."""
 
-    custody: list[Custodied] = field(default_factory=list)
-    placed: list[Placed] = field(default_factory=list)
-    entered: list[Entered] = field(default_factory=list)
-    intended: list[Intended] = field(default_factory=list)
-    noted: list[Noted] = field(default_factory=list)
-    cancelled: list[Cancelled] = field(default_factory=list)
-    ended: list[Ended] = field(default_factory=list)
-    facts: list[Factual] = field(default_factory=list)
-    offered: list[Offered] = field(default_factory=list)
-    ranked: list[Ranked] = field(default_factory=list)
+    custody_updates: list[CustodyUpdate] = field(default_factory=list)
+    enrollment_updates: list[EnrollmentUpdate] = field(default_factory=list)
+    new_enrollments: list[NewEnrollment] = field(default_factory=list)
+    new_messages: list[NewMessage] = field(default_factory=list)
+    journal_entries: list[JournalEntry] = field(default_factory=list)
+    cancellations: list[TouchCancellation] = field(default_factory=list)
+    new_outcomes: list[NewOutcome] = field(default_factory=list)
+    field_updates: list[FieldUpdate] = field(default_factory=list)
+    new_offers: list[NewOffer] = field(default_factory=list)
+    priority_updates: list[PriorityUpdate] = field(default_factory=list)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> set[int]:
         """Write everything for the leads whose custody had not changed meanwhile; return these leads.
 
         Leads in no custody row of the batch are written as they are.
         """
-        won = _write_custody(database, connection, self.custody)
-        lost = {row.lead_id for row in self.custody} - won
-        self._write_rest(database, connection, lost, now)
-        return won
+        written = _write_custody(database, connection, self.custody_updates)
+        conflicting = {row.lead_id for row in self.custody_updates} - written
+        self._write_rest(database, connection, conflicting, now)
+        return written
 
-    def _write_rest(self, database: Database, connection: Connection, lost: set[int], now: datetime) -> None:
-        _write_placed(database, connection, _kept(self.placed, lost))
-        _cancel(database, connection, _kept(self.cancelled, lost), now)
-        insert_rows(database, connection, enrollment, _ENTERED, _kept(self.entered, lost))
-        offered = _kept(self.offered, lost)
-        insert_rows(database, connection, offer, _OFFERED, offered)
-        crm_records.plan(database, connection, [(one.id, one.lead_id) for one in offered], now)
-        insert_rows(database, connection, message, _INTENDED, _kept(self.intended, lost), keys=["send_key"])
-        insert_rows(database, connection, outcome, _ENDED, _kept(self.ended, lost))
-        _write_facts(database, connection, _kept(self.facts, lost), now)
-        _write_ranks(database, connection, _kept(self.ranked, lost))
-        insert_rows(database, connection, journal, _NOTED, _kept(self.noted, lost))
+    def _write_rest(
+        self, database: Database, connection: Connection, conflicting: set[int], now: datetime
+    ) -> None:
+        _write_enrollment_updates(
+            database, connection, _without_conflicts(self.enrollment_updates, conflicting)
+        )
+        _cancel_touches(database, connection, _without_conflicts(self.cancellations, conflicting), now)
+        enrollments = _without_conflicts(self.new_enrollments, conflicting)
+        insert_rows(database, connection, enrollment, _NEW_ENROLLMENT, enrollments)
+        offers = _without_conflicts(self.new_offers, conflicting)
+        insert_rows(database, connection, offer, _NEW_OFFER, offers)
+        crm_records.plan_records(database, connection, [(one.id, one.lead_id) for one in offers], now)
+        insert_rows(
+            database,
+            connection,
+            message,
+            _NEW_MESSAGE,
+            _without_conflicts(self.new_messages, conflicting),
+            unique_columns=["send_key"],
+        )
+        insert_rows(
+            database, connection, outcome, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting)
+        )
+        _write_fields(database, connection, _without_conflicts(self.field_updates, conflicting), now)
+        _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
+        entries = _without_conflicts(self.journal_entries, conflicting)
+        insert_rows(database, connection, journal, _JOURNAL_ENTRY, entries)
 
 
-def hold(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:
+def lock_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:
     """Wait for these leads, and keep them until the transaction ends.
 
     In the order of ids, and before anything else of them: so nobody waits in a circle. Read them in a later
@@ -317,30 +317,30 @@ def hold(database: Database, connection: Connection, lead_ids: Iterable[int]) ->
     """
     if database.skips_locked:
         chosen = database.ids("chosen", sorted(set(lead_ids)))
-        held = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
-        connection.execute(held.order_by(custody.c.lead_id).with_for_update(of=custody))
+        statement = select(custody.c.lead_id).join(chosen, chosen.c.id == custody.c.lead_id)
+        connection.execute(statement.order_by(custody.c.lead_id).with_for_update(of=custody))
 
 
-def hold_living(database: Database, connection: Connection, lead_ids: Iterable[int]) -> set[int]:
-    """Hold leads as `hold` does; return those that were not erased: of the others nothing is recorded."""
-    wanted = sorted(set(lead_ids))
-    if not wanted:
+def lock_existing_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> set[int]:
+    """Lock leads as `lock_leads` does; return those not erased: of the others nothing is recorded."""
+    unique_ids = sorted(set(lead_ids))
+    if not unique_ids:
         return set()
-    hold(database, connection, wanted)
-    chosen = database.ids("chosen", wanted)
-    living = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
-    return set(connection.execute(living).scalars())
+    lock_leads(database, connection, unique_ids)
+    chosen = database.ids("chosen", unique_ids)
+    statement = select(lead.c.id).join(chosen, chosen.c.id == lead.c.id).where(lead.c.erased_at.is_(None))
+    return set(connection.execute(statement).scalars())
 
 
-def hold_all(database: Database, connection: Connection) -> None:
+def lock_open_leads(database: Database, connection: Connection) -> None:
     """Hold every lead that is not closed, for whoever writes of leads by several statements."""
     if database.skips_locked:
-        everybody = select(custody.c.lead_id).where(custody.c.kind != "closed")
-        connection.execute(everybody.order_by(custody.c.lead_id).with_for_update())
+        statement = select(custody.c.lead_id).where(custody.c.kind != "closed")
+        connection.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
 
-def _kept(rows: Sequence[Any], lost: set[int]) -> Sequence[Any]:
-    return [row for row in rows if row.lead_id not in lost] if lost else rows
+def _without_conflicts(rows: Sequence[Any], conflicting: set[int]) -> Sequence[Any]:
+    return [row for row in rows if row.lead_id not in conflicting] if conflicting else rows
 
 
 def insert_rows(
@@ -350,17 +350,24 @@ def insert_rows(
     columns: Mapping[str, TypeEngine[Any]],
     rows: Sequence[Sequence[Any]],
     *,
-    once: bool = False,
-    keys: Sequence[str] = (),
+    ignore_conflicts: bool = False,
+    unique_columns: Sequence[str] = (),
 ) -> int:
     """Insert *rows* with one statement; return how many went in. See `Database.insert`."""
-    return database.insert(connection, table.name, columns, rows, once=once, keys=keys)
+    return database.insert(
+        connection,
+        table.name,
+        columns,
+        rows,
+        ignore_conflicts=ignore_conflicts,
+        unique_columns=unique_columns,
+    )
 
 
-def _write_custody(database: Database, connection: Connection, rows: Sequence[Custodied]) -> set[int]:
+def _write_custody(database: Database, connection: Connection, rows: Sequence[CustodyUpdate]) -> set[int]:
     if not rows:
         return set()
-    moved = database.rows("moved", _CUSTODIED, rows)
+    moved = database.rows("moved", _CUSTODY_UPDATE, rows)
     statement = (
         update(custody)
         .where(custody.c.lead_id == moved.c.lead_id, custody.c.version == moved.c.version)
@@ -377,10 +384,12 @@ def _write_custody(database: Database, connection: Connection, rows: Sequence[Cu
     return set(connection.execute(statement).scalars().all())
 
 
-def _write_placed(database: Database, connection: Connection, rows: Sequence[Placed]) -> None:
+def _write_enrollment_updates(
+    database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]
+) -> None:
     if not rows:
         return
-    moved = database.rows("moved", _PLACED, rows)
+    moved = database.rows("moved", _ENROLLMENT_UPDATE, rows)
     connection.execute(
         update(enrollment)
         .where(enrollment.c.id == moved.c.id)
@@ -395,14 +404,16 @@ def _write_placed(database: Database, connection: Connection, rows: Sequence[Pla
     )
 
 
-def _cancel(database: Database, connection: Connection, rows: Sequence[Cancelled], now: datetime) -> None:
+def _cancel_touches(
+    database: Database, connection: Connection, rows: Sequence[TouchCancellation], now: datetime
+) -> None:
     if not rows:
         return
-    off = database.rows("off", {"lead_id": _ID, "reason": _TEXT}, rows)
+    cancelled = database.rows("cancelled", {"lead_id": _ID, "reason": _TEXT}, rows)
     connection.execute(
         update(message)
         .where(
-            message.c.lead_id == off.c.lead_id,
+            message.c.lead_id == cancelled.c.lead_id,
             message.c.kind == "touch",
             message.c.state.in_(("planned", "claimed")),
         )
@@ -410,26 +421,28 @@ def _cancel(database: Database, connection: Connection, rows: Sequence[Cancelled
             state="cancelled",
             state_at=now,
             claimed_at=None,
-            reason=off.c.reason,
+            reason=cancelled.c.reason,
             lease_token=None,
             lease_until=None,
         )
     )
 
 
-def _write_ranks(database: Database, connection: Connection, rows: Sequence[Ranked]) -> None:
+def _write_priorities(database: Database, connection: Connection, rows: Sequence[PriorityUpdate]) -> None:
     """Replace what was known of an earlier hand-off of these leads."""
     if not rows:
         return
     chosen = database.ids("chosen", [row.lead_id for row in rows])
-    connection.execute(delete(urgency).where(urgency.c.lead_id.in_(select(chosen.c.id))))
-    insert_rows(database, connection, urgency, _RANKED, rows)
+    connection.execute(delete(queue_priority).where(queue_priority.c.lead_id.in_(select(chosen.c.id))))
+    insert_rows(database, connection, queue_priority, _PRIORITY_UPDATE, rows)
 
 
-def _write_facts(database: Database, connection: Connection, rows: Sequence[Factual], now: datetime) -> None:
+def _write_fields(
+    database: Database, connection: Connection, rows: Sequence[FieldUpdate], now: datetime
+) -> None:
     if not rows:
         return
-    new: FromClause = database.rows("new", {"lead_id": _ID, "facts": Json}, rows)
+    new: FromClause = database.rows("new", {"lead_id": _ID, "fields": Json}, rows)
     connection.execute(
-        update(lead).where(lead.c.id == new.c.lead_id).values(facts=new.c.facts, updated_at=now)
+        update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now)
     )

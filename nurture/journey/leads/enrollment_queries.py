@@ -14,24 +14,26 @@ custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
 
 
-def standing(connection: Connection) -> dict[tuple[str, str], int]:
+def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:
     """Return how many leads stand on each (track, step) now."""
-    wanted = (
+    statement = (
         select(enrollment.c.track, enrollment.c.step, func.count())
         .where(enrollment.c.ended_at.is_(None))
         .group_by(enrollment.c.track, enrollment.c.step)
     )
-    return {(track, step): count for track, step, count in connection.execute(wanted)}
+    return {(track, step): count for track, step, count in connection.execute(statement)}
 
 
-def wake(database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime) -> None:
+def make_tracks_due(
+    database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime
+) -> None:
     """Make every lead on these tracks (None: on any) due now."""
-    asleep = (custody.c.kind == "track") & (custody.c.due_at > now)
+    not_due = (custody.c.kind == "track") & (custody.c.due_at > now)
     if tracks is not None:
-        asleep &= custody.c.ref.in_(tracks)
+        not_due &= custody.c.ref.in_(tracks)
     if database.skips_locked:
         # In the order of ids, as everybody who waits for leads does: nobody waits in a circle.
         connection.execute(
-            select(custody.c.lead_id).where(asleep).order_by(custody.c.lead_id).with_for_update()
+            select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id).with_for_update()
         )
-    connection.execute(update(custody).where(asleep).values(due_at=now, version=custody.c.version + 1))
+    connection.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))

@@ -8,69 +8,69 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from nurture.domain.address import normalise_address
-from nurture.errors import NotFound, Refused
+from nurture.domain.address import normalize_address
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.leads import history_queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-MOST_DIGITS: Final = 18
+MAX_ID_DIGITS: Final = 18
 
 """Longer numbers are no ids of ours."""
 
 
-def find_lead(house: House, text: str) -> int:
+def find_lead(ctx: AppContext, text: str) -> int:
     """Return the id of the lead that *text* names: its id, email address, or another system's id.
 
     Our own ids come first; `source:id` names another system's for certain. Raises NotFound with what is near,
-    and Refused where several leads are meant.
+    and InvalidState where several leads are meant.
     """
-    wanted = text.strip()
-    if not wanted:
+    reference = text.strip()
+    if not reference:
         raise NotFound("No lead is named. Write its id, email address or external id.")
-    with house.database.read() as connection:
-        if wanted.isascii() and wanted.isdigit() and len(wanted) <= MOST_DIGITS:
-            kept = history_queries.find(connection, int(wanted))
-            if kept is not None:
-                return kept.id
-        if "@" in wanted:
-            found = _by_address(connection, wanted)
+    with ctx.database.read() as connection:
+        if reference.isascii() and reference.isdigit() and len(reference) <= MAX_ID_DIGITS:
+            record = history_queries.find_lead_record(connection, int(reference))
+            if record is not None:
+                return record.id
+        if "@" in reference:
+            found = _find_by_address(connection, reference)
             if found is not None:
                 return found
-        return _by_external_id(connection, wanted)
+        return _find_by_external_id(connection, reference)
 
 
-def _by_address(connection: Connection, wanted: str) -> int | None:
-    known, lead_id = history_queries.by_address(connection, normalise_address(wanted))
-    if known and lead_id is None:
-        raise NotFound(f"The address {wanted} is known here, but no lead has it.")
+def _find_by_address(connection: Connection, email: str) -> int | None:
+    is_known, lead_id = history_queries.find_by_address(connection, normalize_address(email))
+    if is_known and lead_id is None:
+        raise NotFound(f"The address {email} is known here, but no lead has it.")
     return lead_id
 
 
-def _by_external_id(connection: Connection, wanted: str) -> int:
-    found = history_queries.by_external_id(connection, wanted, None)
-    source, colon, external_id = wanted.partition(":")
+def _find_by_external_id(connection: Connection, reference: str) -> int:
+    found = history_queries.find_by_external_id(connection, reference, None)
+    source, colon, external_id = reference.partition(":")
     if not found and colon:
-        found = history_queries.by_external_id(connection, external_id, source)
+        found = history_queries.find_by_external_id(connection, external_id, source)
     leads = sorted({lead_id for _, lead_id in found})
     if len(leads) > 1:
-        named = ", ".join(f"{lead_id} ({source}:{wanted})" for source, lead_id in found)
-        raise Refused(f"{wanted} names {len(leads)} leads: {named}. Write one of these ids.")
+        listed = ", ".join(f"{lead_id} ({source}:{reference})" for source, lead_id in found)
+        raise InvalidState(f"{reference} names {len(leads)} leads: {listed}. Write one of these ids.")
     if not leads:
-        raise NotFound(_nobody(connection, wanted))
+        raise NotFound(_not_found_message(connection, reference))
     return leads[0]
 
 
-def _nobody(connection: Connection, wanted: str) -> str:
-    said = f"There is no lead {wanted}."
-    normal = normalise_address(wanted)
-    if "@" in wanted:
-        near = _near(normal, history_queries.addresses_like(connection, normal[:2]))
+def _not_found_message(connection: Connection, reference: str) -> str:
+    message = f"There is no lead {reference}."
+    normal = normalize_address(reference)
+    if "@" in reference:
+        suggestions = _closest(normal, history_queries.addresses_with_prefix(connection, normal[:2]))
     else:
-        near = _near(wanted, history_queries.external_ids_like(connection, wanted[:2]))
-    if near:
-        return f"{said} Did you mean {' or '.join(near)}?"
-    return f"{said} Write its id, email address or external id; `nurture leads list` lists leads."
+        suggestions = _closest(reference, history_queries.external_ids_with_prefix(connection, reference[:2]))
+    if suggestions:
+        return f"{message} Did you mean {' or '.join(suggestions)}?"
+    return f"{message} Write its id, email address or external id; `nurture leads list` lists leads."
 
 
-def _near(wanted: str, known: Sequence[str]) -> list[str]:
-    return get_close_matches(wanted, sorted(set(known)), n=3, cutoff=0.75)
+def _closest(reference: str, candidates: Sequence[str]) -> list[str]:
+    return get_close_matches(reference, sorted(set(candidates)), n=3, cutoff=0.75)

@@ -21,30 +21,30 @@ outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 suppression: Table = core.Suppression.__table__  # type: ignore[attr-defined]
 
-MOST_NEAR: Final = 1_000
+MAX_NEAR_MATCHES: Final = 1_000
 
 
-class Kept(NamedTuple):
+class LeadRecord(NamedTuple):
     """A lead and who keeps it; the custodian's columns are None where nobody does."""
 
     id: int
-    facts: dict[str, Any]
+    fields: dict[str, Any]
     source: str
     readiness: str
     address_id: int | None
-    basis: str | None
+    consent_basis: str | None
     zone: str
     engagement: float
     engagement_2: float | None
     engagement_3: float | None
     engagement_4: float | None
     engagement_at: datetime | None
-    scored_under: str | None
+    points_key: str | None
     decides_on: date | None
     decides_stated_at: datetime | None
     call_on: date | None
     paused_until: datetime | None
-    pace_days: int | None
+    touch_interval_days: int | None
     first_contact_at: datetime
     kind: str | None
     ref: str | None
@@ -53,28 +53,30 @@ class Kept(NamedTuple):
     due_at: datetime | None
 
 
-class Line(NamedTuple):
+class HistoryEvent(NamedTuple):
     """One thing that happened."""
 
     at: datetime
     stage: str
     event: str
-    because: str
+    reason: str
     ref: str
 
 
-def _kept() -> Select[Any]:
-    kept = [lead.c[name] for name in Kept._fields[:19]] + [custody.c[name] for name in Kept._fields[19:]]
-    return select(*kept).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
+def _select_records() -> Select[Any]:
+    columns = [lead.c[name] for name in LeadRecord._fields[:19]] + [
+        custody.c[name] for name in LeadRecord._fields[19:]
+    ]
+    return select(*columns).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 
-def find(connection: Connection, lead_id: int) -> Kept | None:
+def find_lead_record(connection: Connection, lead_id: int) -> LeadRecord | None:
     """Return one lead, None if there is none of this id."""
-    row = connection.execute(_kept().where(lead.c.id == lead_id)).one_or_none()
-    return Kept._make(row) if row is not None else None
+    row = connection.execute(_select_records().where(lead.c.id == lead_id)).one_or_none()
+    return LeadRecord._make(row) if row is not None else None
 
 
-def listing(
+def list_leads(
     connection: Connection,
     *,
     custodian: str | None = None,
@@ -82,128 +84,141 @@ def listing(
     source: str | None = None,
     queue: str | None = None,
     limit: int,
-) -> list[Kept]:
+) -> list[LeadRecord]:
     """Return leads, the ones that are due first at the top, closed ones last."""
-    wanted = _kept().order_by(custody.c.due_at.asc().nulls_last(), lead.c.id).limit(limit)
+    statement = _select_records().order_by(custody.c.due_at.asc().nulls_last(), lead.c.id).limit(limit)
     if custodian is not None:
-        wanted = wanted.where(custody.c.kind == custodian)
+        statement = statement.where(custody.c.kind == custodian)
     if track is not None:
-        wanted = wanted.where(custody.c.kind == "track", custody.c.ref == track)
+        statement = statement.where(custody.c.kind == "track", custody.c.ref == track)
     if queue is not None:
-        wanted = wanted.where(custody.c.kind == "queue", custody.c.ref == queue)
+        statement = statement.where(custody.c.kind == "queue", custody.c.ref == queue)
     if source is not None:
-        wanted = wanted.where(lead.c.source == source)
-    return [Kept._make(row) for row in connection.execute(wanted)]
+        statement = statement.where(lead.c.source == source)
+    return [LeadRecord._make(row) for row in connection.execute(statement)]
 
 
-def lines(connection: Connection, lead_id: int, address_id: int | None) -> list[Line]:
+def load_history(connection: Connection, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
     """Return everything that happened to a lead, in order: five statements."""
     found = [
-        *_journal(connection, lead_id),
-        *_messages(connection, lead_id),
-        *_signals(connection, lead_id),
-        *_outcomes(connection, lead_id),
-        *(_suppressions(connection, address_id) if address_id is not None else []),
+        *_journal_events(connection, lead_id),
+        *_message_events(connection, lead_id),
+        *_signal_events(connection, lead_id),
+        *_outcome_events(connection, lead_id),
+        *(_suppression_events(connection, address_id) if address_id is not None else []),
     ]
     return sorted(found, key=lambda line: line.at)
 
 
-def _journal(connection: Connection, lead_id: int) -> list[Line]:
+def _journal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     ref = func.coalesce(journal.c.ref, journal.c.step, "")
-    wanted = select(journal.c.at, journal.c.stage, journal.c.event, journal.c.because, ref)
+    statement = select(journal.c.at, journal.c.stage, journal.c.event, journal.c.reason, ref)
     return [
-        Line._make(row)
-        for row in connection.execute(wanted.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
+        HistoryEvent._make(row)
+        for row in connection.execute(statement.where(journal.c.lead_id == lead_id).order_by(journal.c.id))
     ]
 
 
-def _messages(connection: Connection, lead_id: int) -> list[Line]:
+def _message_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     found = connection.execute(
         select(message).where(message.c.lead_id == lead_id).order_by(message.c.id)
     ).all()
-    told = []
+    events = []
     for row in found:
-        what = f"{row.email} of {row.track}, version {row.track_version}" if row.track else f"{row.email}"
+        label = f"{row.email} of {row.track}, version {row.track_version}" if row.track else f"{row.email}"
         to = f" to {row.rep}" if row.rep else ""
-        why = f": {row.reason}" if row.reason else ""
+        reason = f": {row.reason}" if row.reason else ""
         at = row.send_at if row.state == "planned" else row.accepted_at or row.state_at
-        told.append(Line(at, row.kind, row.state, f"{what}{to}{why}", row.send_key))
-    return told
+        events.append(HistoryEvent(at, row.kind, row.state, f"{label}{to}{reason}", row.send_key))
+    return events
 
 
-def _signals(connection: Connection, lead_id: int) -> list[Line]:
+def _signal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     found = connection.execute(
         select(signal).where(signal.c.lead_id == lead_id).order_by(signal.c.occurred_at, signal.c.id)
     ).all()
-    told = []
+    events = []
     for row in found:
         value = f": {row.value}" if row.value else ""
-        doubt = "" if row.verdict == "human" else f" ({row.verdict}: {row.verdict_because or 'not a person'})"
-        late = "" if row.applied_at is not None else ", not applied yet"
+        verdict_note = (
+            "" if row.verdict == "human" else f" ({row.verdict}: {row.verdict_reason or 'not a person'})"
+        )
+        pending_note = "" if row.applied_at is not None else ", not applied yet"
         where = ", ".join(part for part in (row.track, row.step, row.link) if part)
-        because = f"{row.kind}{value}{doubt}, from {row.source}{late}"
-        told.append(Line(row.occurred_at, "signal", row.kind, because, where))
-    return told
+        description = f"{row.kind}{value}{verdict_note}, from {row.source}{pending_note}"
+        events.append(HistoryEvent(row.occurred_at, "signal", row.kind, description, where))
+    return events
 
 
-def _outcomes(connection: Connection, lead_id: int) -> list[Line]:
+def _outcome_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     found = connection.execute(select(outcome).where(outcome.c.lead_id == lead_id).order_by(outcome.c.id))
     return [
-        Line(
+        HistoryEvent(
             row.happened_at,
             "outcome",
             row.closing,
-            f"told by {row.source} on {row.recorded_at:%Y-%m-%d}" + (f": {row.reason}" if row.reason else ""),
+            f"reported by {row.source} on {row.recorded_at:%Y-%m-%d}"
+            + (f": {row.reason}" if row.reason else ""),
             f"{row.amount:,.2f}" if row.amount is not None else "",
         )
         for row in found
     ]
 
 
-def _suppressions(connection: Connection, address_id: int) -> list[Line]:
-    wanted = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
+def _suppression_events(connection: Connection, address_id: int) -> list[HistoryEvent]:
+    statement = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
     return [
-        Line(row.recorded_at, "suppression", row.act, _by(row.scope, row.source, row.evidence), row.ref)
-        for row in connection.execute(wanted)
+        HistoryEvent(
+            row.recorded_at,
+            "suppression",
+            row.action,
+            _suppression_text(row.scope, row.source, row.evidence),
+            row.ref,
+        )
+        for row in connection.execute(statement)
     ]
 
 
-def _by(scope: str, source: str, evidence: str | None) -> str:
+def _suppression_text(scope: str, source: str, evidence: str | None) -> str:
     return f"{scope}, by {source}" + (f": {evidence}" if evidence else "")
 
 
-def by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:
+def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:
     """Return whether this normalised address is known, and its lead."""
     row = connection.execute(
         select(lead.c.id)
         .select_from(address)
         .outerjoin(lead, lead.c.address_id == address.c.id)
-        .where(address.c.normal == normal)
+        .where(address.c.normalized == normal)
     ).one_or_none()
     return row is not None, row[0] if row is not None else None
 
 
-def by_external_id(connection: Connection, external_id: str, source: str | None) -> list[tuple[str, int]]:
+def find_by_external_id(
+    connection: Connection, external_id: str, source: str | None
+) -> list[tuple[str, int]]:
     """Return (source, lead id) of everybody whom another system knows by this id."""
-    wanted = select(identity.c.source, identity.c.lead_id).where(
+    statement = select(identity.c.source, identity.c.lead_id).where(
         identity.c.external_id == index_key(external_id)
     )
     if source is not None:
-        wanted = wanted.where(identity.c.source == index_key(source))
-    return [(row[0], row[1]) for row in connection.execute(wanted.order_by(identity.c.source))]
+        statement = statement.where(identity.c.source == index_key(source))
+    return [(row[0], row[1]) for row in connection.execute(statement.order_by(identity.c.source))]
 
 
-def addresses_like(connection: Connection, begins: str) -> Sequence[str]:
+def addresses_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
     """Return normalised addresses of leads that begin alike."""
-    wanted = (
-        select(address.c.normal)
+    statement = (
+        select(address.c.normalized)
         .join(lead, lead.c.address_id == address.c.id)
-        .where(address.c.normal.startswith(begins, autoescape=True))
+        .where(address.c.normalized.startswith(prefix, autoescape=True))
     )
-    return connection.execute(wanted.limit(MOST_NEAR)).scalars().all()
+    return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()
 
 
-def external_ids_like(connection: Connection, begins: str) -> Sequence[str]:
+def external_ids_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
     """Return external ids that begin alike."""
-    wanted = select(identity.c.external_id).where(identity.c.external_id.startswith(begins, autoescape=True))
-    return connection.execute(wanted.limit(MOST_NEAR)).scalars().all()
+    statement = select(identity.c.external_id).where(
+        identity.c.external_id.startswith(prefix, autoescape=True)
+    )
+    return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()

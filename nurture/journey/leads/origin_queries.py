@@ -27,19 +27,19 @@ class Origin(NamedTuple):
     since: datetime
 
 
-def origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:
+def load_origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:
     """Return where these leads write from, by lead id."""
     chosen = database.ids("chosen", lead_ids)
-    wanted = (
+    statement = (
         select(lead.c.id, address.c.email, lead.c.country, custody.c.since)
         .join(chosen, chosen.c.id == lead.c.id)
         .join(custody, custody.c.lead_id == lead.c.id)
         .outerjoin(address, address.c.id == lead.c.address_id)
     )
-    return {row.lead_id: row for row in map(Origin._make, connection.execute(wanted))}
+    return {row.lead_id: row for row in map(Origin._make, connection.execute(statement))}
 
 
-def facts_of(connection: Connection, lead_id: int) -> dict[str, Any]:
+def load_fields(connection: Connection, lead_id: int) -> dict[str, Any]:
     """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
-    row = connection.execute(select(lead.c.facts, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
-    return {} if row is None else {**row.facts, **({"country": row.country} if row.country else {})}
+    row = connection.execute(select(lead.c.fields, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
+    return {} if row is None else {**row.fields, **({"country": row.country} if row.country else {})}

@@ -27,12 +27,12 @@ from sqlalchemy.types import TypeEngine
 from nurture.db.engine import Database
 from nurture.db.tables import core, engagement
 from nurture.db.types import UtcDateTime
-from nurture.domain.lead import ABSENCE
+from nurture.domain.lead import PAUSED_BY_OUT_OF_OFFICE
 from nurture.journey.leads.changeset import insert_rows
 
 reply: Table = engagement.Reply.__table__  # type: ignore[attr-defined]
-inbox: Table = engagement.Inbox.__table__  # type: ignore[attr-defined]
-token: Table = core.Token.__table__  # type: ignore[attr-defined]
+inbox: Table = engagement.MailboxCursor.__table__  # type: ignore[attr-defined]
+token: Table = core.LinkToken.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
@@ -40,7 +40,7 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
 
-class Answered(NamedTuple):
+class RepliedMessage(NamedTuple):
     """The message that a reply answers, and its lead. *address* is where the lead is mailed now."""
 
     digest: str
@@ -55,7 +55,7 @@ class Answered(NamedTuple):
     send_key: str | None
 
 
-class Came(NamedTuple):
+class InboundReply(NamedTuple):
     """A reply as it is kept."""
 
     natural_key: str
@@ -66,11 +66,11 @@ class Came(NamedTuple):
     sent_at: datetime
     sender: str
     text: str
-    back_on: date | None
+    returns_on: date | None
     attachments: int
 
 
-class Said(NamedTuple):
+class ReplyText(NamedTuple):
     """What a lead, or somebody else for it, wrote."""
 
     lead_id: int
@@ -81,7 +81,7 @@ class Said(NamedTuple):
     attachments: int
 
 
-class Passing(NamedTuple):
+class ForwardableReply(NamedTuple):
     """An answer whose lead is with a rep, or offered to one by *offer_id*."""
 
     reply_id: int
@@ -90,7 +90,7 @@ class Passing(NamedTuple):
     offer_id: int | None
 
 
-class Written(NamedTuple):
+class ReplyRecord(NamedTuple):
     """An answer as it is kept, and what became of the mail that passes it on, None if there is none."""
 
     id: int
@@ -98,13 +98,13 @@ class Written(NamedTuple):
     received_at: datetime
     sender: str
     text: str
-    back_on: date | None
+    returns_on: date | None
     attachments: int
     rep: str | None
-    passed_on: str | None
+    forward_state: str | None
 
 
-class Mark(NamedTuple):
+class MailboxCursor(NamedTuple):
     """How far a mailbox is read."""
 
     uid_validity: int
@@ -112,12 +112,12 @@ class Mark(NamedTuple):
 
 
 _ID, _INT, _TEXT, _TIME = BigInteger(), Integer(), String(), UtcDateTime()
-_CAME: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Came._fields, (_TEXT, _ID, _ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, Date(), _INT), strict=True)
+_INBOUND_REPLY: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(InboundReply._fields, (_TEXT, _ID, _ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, Date(), _INT), strict=True)
 )
 _PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME, "at": _TIME}
-_ANSWERED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
-_MARKS: Final[Mapping[str, TypeEngine[Any]]] = {
+_RETURNED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
+_CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {
     "name": _TEXT,
     "uid_validity": _ID,
     "last_uid": _ID,
@@ -125,14 +125,14 @@ _MARKS: Final[Mapping[str, TypeEngine[Any]]] = {
 }
 
 
-def answered(
+def find_replied_messages(
     database: Database, connection: Connection, digests: Collection[str], purpose: str
-) -> dict[str, Answered]:
+) -> dict[str, RepliedMessage]:
     """Return, by the digest of its token, the message that a reply answers."""
     if not digests:
         return {}
-    asked = database.rows("asked", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
-    wanted = (
+    requested = database.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
+    statement = (
         select(
             token.c.digest,
             token.c.lead_id,
@@ -141,31 +141,31 @@ def answered(
             message.c.track,
             message.c.step,
             message.c.planned_at,
-            address.c.normal,
+            address.c.normalized,
             lead.c.zone,
             message.c.send_key,
         )
-        .join(asked, asked.c.digest == token.c.digest)
+        .join(requested, requested.c.digest == token.c.digest)
         .join(lead, lead.c.id == token.c.lead_id)
         .outerjoin(message, message.c.id == token.c.message_id)
         .outerjoin(address, address.c.id == lead.c.address_id)
         .where(token.c.purpose == purpose)
     )
-    return {row[0]: Answered._make(row) for row in connection.execute(wanted)}
+    return {row[0]: RepliedMessage._make(row) for row in connection.execute(statement)}
 
 
-def known(database: Database, connection: Connection, keys: Collection[str]) -> set[str]:
+def find_existing_keys(database: Database, connection: Connection, keys: Collection[str]) -> set[str]:
     """Return those of the natural keys that are kept already."""
     if not keys:
         return set()
-    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
-    wanted = select(reply.c.natural_key).join(asked, asked.c.natural_key == reply.c.natural_key)
-    return set(connection.execute(wanted).scalars())
+    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    statement = select(reply.c.natural_key).join(requested, requested.c.natural_key == reply.c.natural_key)
+    return set(connection.execute(statement).scalars())
 
 
-def keep(database: Database, connection: Connection, rows: Sequence[Came]) -> int:
+def insert_replies(database: Database, connection: Connection, rows: Sequence[InboundReply]) -> int:
     """Write replies, each once; return how many were new."""
-    return insert_rows(database, connection, reply, _CAME, rows, keys=["natural_key"])
+    return insert_rows(database, connection, reply, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
 
 
 def begin_absences(
@@ -178,12 +178,17 @@ def begin_absences(
     if not rows:
         return set()
     paused = database.rows("paused", _PAUSED, rows)
-    shorter = and_(lead.c.paused_by == ABSENCE, lead.c.paused_until < paused.c.until)
-    over = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
+    shorter = and_(lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_until < paused.c.until)
+    no_pause = or_(lead.c.paused_until.is_(None), lead.c.paused_until <= now)
     statement = (
         update(lead)
-        .where(lead.c.id == paused.c.id, or_(over, shorter))
-        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=ABSENCE, updated_at=now)
+        .where(lead.c.id == paused.c.id, or_(no_pause, shorter))
+        .values(
+            paused_until=paused.c.until,
+            paused_at=paused.c.at,
+            paused_by=PAUSED_BY_OUT_OF_OFFICE,
+            updated_at=now,
+        )
         .returning(lead.c.id)
     )
     return set(connection.execute(statement).scalars())
@@ -195,24 +200,28 @@ def end_absences(
     """End the absences of leads that answered since then: (lead, when). Return those whose pause ends."""
     if not rows:
         return set()
-    back = database.rows("back", _ANSWERED, rows)
+    returned = database.rows("returned", _RETURNED, rows)
     statement = (
         update(lead)
-        .where(lead.c.id == back.c.id, lead.c.paused_by == ABSENCE, lead.c.paused_at <= back.c.at)
+        .where(
+            lead.c.id == returned.c.id,
+            lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE,
+            lead.c.paused_at <= returned.c.at,
+        )
         .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
         .returning(lead.c.id)
     )
     return set(connection.execute(statement).scalars())
 
 
-def said(
-    database: Database, connection: Connection, lead_ids: Collection[int], kinds: Collection[str], most: int
-) -> dict[int, list[Said]]:
-    """Return the newest *most* texts of each lead, the newest first."""
+def load_latest_replies(
+    database: Database, connection: Connection, lead_ids: Collection[int], kinds: Collection[str], limit: int
+) -> dict[int, list[ReplyText]]:
+    """Return the newest *limit* texts of each lead, the newest first."""
     if not lead_ids:
         return {}
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    place = func.row_number().over(
+    row_number = func.row_number().over(
         partition_by=reply.c.lead_id, order_by=(reply.c.received_at.desc(), reply.c.id.desc())
     )
     numbered = (
@@ -223,36 +232,40 @@ def said(
             reply.c.sender,
             reply.c.text,
             reply.c.attachments,
-            place.label("place"),
+            row_number.label("row_number"),
         )
         .join(chosen, chosen.c.id == reply.c.lead_id)
         .where(reply.c.kind.in_(sorted(kinds)))
         .subquery()
     )
-    wanted = select(*list(numbered.c)[:-1]).where(numbered.c.place <= most).order_by(numbered.c.place)
-    found: dict[int, list[Said]] = defaultdict(list)
-    for row in connection.execute(wanted):
-        found[row[0]].append(Said._make(row))
+    statement = (
+        select(*list(numbered.c)[:-1]).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
+    )
+    found: dict[int, list[ReplyText]] = defaultdict(list)
+    for row in connection.execute(statement):
+        found[row[0]].append(ReplyText._make(row))
     return found
 
 
-def leads_of(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
+def find_leads(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
     """Return the leads of the replies of these natural keys."""
-    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
-    wanted = select(reply.c.lead_id).join(asked, asked.c.natural_key == reply.c.natural_key)
-    return list(connection.execute(wanted).scalars())
+    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    statement = select(reply.c.lead_id).join(requested, requested.c.natural_key == reply.c.natural_key)
+    return list(connection.execute(statement).scalars())
 
 
-def to_pass_on(database: Database, connection: Connection, keys: Collection[str]) -> list[Passing]:
+def find_forwardable(
+    database: Database, connection: Connection, keys: Collection[str]
+) -> list[ForwardableReply]:
     """Return those of the replies of these natural keys that a rep is to be told of.
 
     Not those that a brief will show which has yet to be written.
     """
-    asked = database.rows("asked", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
+    requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     brief = message.alias("brief")
-    wanted = (
+    statement = (
         select(reply.c.id, reply.c.lead_id, func.coalesce(offer.c.rep, custody.c.ref), offer.c.id)
-        .join(asked, asked.c.natural_key == reply.c.natural_key)
+        .join(requested, requested.c.natural_key == reply.c.natural_key)
         .join(custody, custody.c.lead_id == reply.c.lead_id)
         .outerjoin(
             offer,
@@ -265,40 +278,42 @@ def to_pass_on(database: Database, connection: Connection, keys: Collection[str]
         .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
         .order_by(reply.c.id)
     )
-    return [Passing._make(row) for row in connection.execute(wanted)]
+    return [ForwardableReply._make(row) for row in connection.execute(statement)]
 
 
-def by_id(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, Said]:
+def load_replies(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, ReplyText]:
     """Return what was written, by the id of the reply."""
     chosen = database.ids("chosen", sorted(set(ids)))
-    columns = (reply.c.id, *(reply.c[name] for name in Said._fields))
+    columns = (reply.c.id, *(reply.c[name] for name in ReplyText._fields))
     found = connection.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
-    return {row[0]: Said._make(row[1:]) for row in found}
+    return {row[0]: ReplyText._make(row[1:]) for row in found}
 
 
-def listing(connection: Connection, lead_id: int, limit: int) -> list[Written]:
+def list_replies(connection: Connection, lead_id: int, limit: int) -> list[ReplyRecord]:
     """Return what was answered in a lead's name, the newest first."""
-    wanted = (
-        select(*(reply.c[name] for name in Written._fields[:-2]), message.c.rep, message.c.state)
+    statement = (
+        select(*(reply.c[name] for name in ReplyRecord._fields[:-2]), message.c.rep, message.c.state)
         .outerjoin(message, message.c.send_key == literal("reply:") + cast(reply.c.id, String))
         .where(reply.c.lead_id == lead_id)
         .order_by(reply.c.received_at.desc(), reply.c.id.desc())
         .limit(limit)
     )
-    return [Written._make(row) for row in connection.execute(wanted)]
+    return [ReplyRecord._make(row) for row in connection.execute(statement)]
 
 
-def mark_of(connection: Connection, name: str) -> Mark | None:
+def load_cursor(connection: Connection, name: str) -> MailboxCursor | None:
     """Return how far a mailbox is read, None for one that never was."""
     row = connection.execute(
         select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)
     ).one_or_none()
-    return Mark._make(row) if row is not None else None
+    return MailboxCursor._make(row) if row is not None else None
 
 
-def set_mark(database: Database, connection: Connection, name: str, mark: Mark, now: datetime) -> None:
+def save_cursor(
+    database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime
+) -> None:
     """Note how far a mailbox is read; never back, unless its numbers are others now."""
-    values = {"uid_validity": mark.uid_validity, "last_uid": mark.last_uid, "read_at": now}
-    insert_rows(database, connection, inbox, _MARKS, [(name, *values.values())], once=True)
-    older = or_(inbox.c.uid_validity != mark.uid_validity, inbox.c.last_uid < mark.last_uid)
+    values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
+    insert_rows(database, connection, inbox, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
+    older = or_(inbox.c.uid_validity != cursor.uid_validity, inbox.c.last_uid < cursor.last_uid)
     connection.execute(update(inbox).where(inbox.c.name == name, older).values(**values))

@@ -13,11 +13,19 @@ from sqlalchemy.types import TypeEngine
 
 from nurture.db.engine import Database
 from nurture.db.suppression_journal import ERASED as ERASE
-from nurture.db.suppression_journal import Line
+from nurture.db.suppression_journal import JournalLine
 from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
-from nurture.domain.address import ERASED
-from nurture.domain.consent.suppression import Act, Logged, Scope, Source, Standing, source_named, stands
+from nurture.domain.address import ERASED_PREFIX
+from nurture.domain.consent.suppression import (
+    ActiveSuppression,
+    LogAction,
+    SuppressionLogEntry,
+    SuppressionScope,
+    SuppressionSource,
+    current_suppressions,
+    parse_source,
+)
 from nurture.domain.signals import SignalKind
 from nurture.journey.leads.changeset import insert_rows
 
@@ -30,11 +38,11 @@ suppression: Table = core.Suppression.__table__  # type: ignore[attr-defined]
 _PAGE: Final = 2_000  # rows in memory while the whole log is read
 
 
-class Entry(NamedTuple):
+class SuppressionEntry(NamedTuple):
     """One entry of the log as it is written."""
 
     address_id: int
-    act: str
+    action: str
     scope: str
     ref: str
     source: str
@@ -44,12 +52,12 @@ class Entry(NamedTuple):
 
 _ID, _TEXT, _TIME = BigInteger(), String(), UtcDateTime()
 _ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Entry._fields, (_ID, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
+    zip(SuppressionEntry._fields, (_ID, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
 )
-_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normal": _TEXT}
+_ADDRESS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "email": _TEXT, "normalized": _TEXT}
 _CHOSEN: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
-_LOGGED: Final = (
-    suppression.c.act,
+_LOG_COLUMNS: Final = (
+    suppression.c.action,
     suppression.c.scope,
     suppression.c.ref,
     suppression.c.source,
@@ -57,158 +65,180 @@ _LOGGED: Final = (
 )
 
 
-def append(database: Database, connection: Connection, entries: Sequence[Entry]) -> None:
-    """Write entries, here and in the suppression journal; opt-outs come through `journey.suppress` only."""
+def append_entries(database: Database, connection: Connection, entries: Sequence[SuppressionEntry]) -> None:
+    """Write entries, here and in the suppression journal; opt-outs come from `consent.suppression` only."""
     insert_rows(database, connection, suppression, _ENTRY, entries)
     machine = database.machine
     if machine is None or not entries:
         return
     chosen = database.ids("chosen", sorted({entry.address_id for entry in entries}))
-    wanted = select(address.c.id, address.c.normal).join(chosen, chosen.c.id == address.c.id)
-    marks = {
-        row[0]: row[1] if row[1].startswith(ERASED) else machine.mark(row[1])
-        for row in connection.execute(wanted)
+    statement = select(address.c.id, address.c.normalized).join(chosen, chosen.c.id == address.c.id)
+    hashes = {
+        row[0]: row[1] if row[1].startswith(ERASED_PREFIX) else machine.address_hash(row[1])
+        for row in connection.execute(statement)
     }
     lines = [
-        Line(marks[one.address_id], one.act, one.scope, one.ref, one.source, one.recorded_at)
+        JournalLine(hashes[one.address_id], one.action, one.scope, one.ref, one.source, one.recorded_at)
         for one in entries
     ]
-    database.at_commit(connection, machine.before_optouts, lines)
+    database.at_commit(connection, machine.before_suppressions, lines)
 
 
-def note_erased(database: Database, connection: Connection, normal: str, now: datetime) -> None:
+def journal_erasure(database: Database, connection: Connection, normal: str, now: datetime) -> None:
     """Note in the suppression journal that whoever has this address was erased."""
     machine = database.machine
     if machine is not None:
-        line = Line(machine.mark(normal), ERASE, Scope.GLOBAL.value, "", Source.ADMIN.value, now)
-        database.at_commit(connection, machine.before_optouts, [line])
+        line = JournalLine(
+            machine.address_hash(normal),
+            ERASE,
+            SuppressionScope.GLOBAL.value,
+            "",
+            SuppressionSource.ADMIN.value,
+            now,
+        )
+        database.at_commit(connection, machine.before_suppressions, [line])
 
 
-def addresses(connection: Connection) -> Iterator[tuple[int, str]]:
+def iterate_addresses(connection: Connection) -> Iterator[tuple[int, str]]:
     """Yield (id, normal spelling) of every address; memory stays flat."""
-    wanted = select(address.c.id, address.c.normal).execution_options(yield_per=_PAGE)
-    for row in connection.execute(wanted):
+    statement = select(address.c.id, address.c.normalized).execution_options(yield_per=_PAGE)
+    for row in connection.execute(statement):
         yield row[0], row[1]
 
 
-def add_marks(database: Database, connection: Connection, marks: Sequence[str]) -> dict[str, int]:
+def add_erased_addresses(database: Database, connection: Connection, hashes: Sequence[str]) -> dict[str, int]:
     """Write down addresses of which only a keyed hash is known; return their ids by it.
 
     Whoever brings such an address in finds what stands against it.
     """
-    ids = database.reserve_ids(connection, "address", len(marks))
-    rows = [(id_, "", mark) for id_, mark in zip(ids, marks, strict=True)]
+    ids = database.reserve_ids(connection, "address", len(hashes))
+    rows = [(id_, "", address_hash) for id_, address_hash in zip(ids, hashes, strict=True)]
     insert_rows(database, connection, address, _ADDRESS, rows)
-    return dict(zip(marks, ids, strict=True))
+    return dict(zip(hashes, ids, strict=True))
 
 
-def logs(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, list[Logged]]:
+def load_logs(
+    database: Database, connection: Connection, address_ids: Collection[int]
+) -> dict[int, list[SuppressionLogEntry]]:
     """Return the log of each address that has one."""
     if not address_ids:
         return {}
-    wanted = database.kept(logs, lambda: _of_chosen(database))
+    statement = database.cached(load_logs, lambda: _logs_statement(database))
     values = {"payload": database.payload(_CHOSEN, [(id_,) for id_ in address_ids])}
-    found: dict[int, list[Logged]] = defaultdict(list)
-    for address_id, *logged in connection.execute(wanted, values).all():
-        found[address_id].append(_logged(*logged))
+    found: dict[int, list[SuppressionLogEntry]] = defaultdict(list)
+    for address_id, *logged in connection.execute(statement, values).all():
+        found[address_id].append(_log_entry(*logged))
     return found
 
 
-def _of_chosen(database: Database) -> Select[Any]:
-    chosen = database.rows_to_come("chosen", _CHOSEN)
-    wanted = select(suppression.c.address_id, *_LOGGED).join(chosen, chosen.c.id == suppression.c.address_id)
-    return wanted.order_by(suppression.c.id)
+def _logs_statement(database: Database) -> Select[Any]:
+    chosen = database.rows_parameter("chosen", _CHOSEN)
+    statement = select(suppression.c.address_id, *_LOG_COLUMNS).join(
+        chosen, chosen.c.id == suppression.c.address_id
+    )
+    return statement.order_by(suppression.c.id)
 
 
-def _logged(act: str, scope: str, ref: str, source: str, at: datetime) -> Logged:
-    return Logged(Act(act), Scope(scope), ref, source_named(source), at)
+def _log_entry(action: str, scope: str, ref: str, source: str, at: datetime) -> SuppressionLogEntry:
+    return SuppressionLogEntry(LogAction(action), SuppressionScope(scope), ref, parse_source(source), at)
 
 
-def standing(
+def load_suppressions(
     database: Database, connection: Connection, address_ids: Collection[int]
-) -> dict[int, tuple[Standing, ...]]:
+) -> dict[int, tuple[ActiveSuppression, ...]]:
     """Return what stands against each address that may not get all mail."""
-    found = {address_id: stands(log) for address_id, log in logs(database, connection, address_ids).items()}
-    return {address_id: what for address_id, what in found.items() if what}
+    found = {
+        address_id: current_suppressions(log)
+        for address_id, log in load_logs(database, connection, address_ids).items()
+    }
+    return {address_id: suppressions for address_id, suppressions in found.items() if suppressions}
 
 
-def effective_suppressions(
+def list_suppressions(
     database: Database, connection: Connection, address_ids: Sequence[int]
 ) -> list[tuple[int, str, str, str]]:
     """Return (address id, scope, ref, source) of every opt-out that no newer opt-in lifts."""
     return [
         (address_id, one.scope.value, one.ref, one.source.value)
-        for address_id, what in standing(database, connection, address_ids).items()
-        for one in what
+        for address_id, suppressions in load_suppressions(database, connection, address_ids).items()
+        for one in suppressions
     ]
 
 
-def everything(connection: Connection, normal: str | None = None) -> Iterator[tuple[str, list[Logged]]]:
+def iterate_logs(
+    connection: Connection, normal: str | None = None
+) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
     """Yield every normalised address that has a log, in order, with its log; memory stays flat."""
-    wanted = select(address.c.normal, *_LOGGED).join(suppression, suppression.c.address_id == address.c.id)
+    statement = select(address.c.normalized, *_LOG_COLUMNS).join(
+        suppression, suppression.c.address_id == address.c.id
+    )
     if normal is not None:
-        wanted = wanted.where(address.c.normal == normal)
+        statement = statement.where(address.c.normalized == normal)
     else:
-        wanted = wanted.where(address.c.email != "")  # an erased address has no name to list
-    by_bytes: ColumnElement[str] = address.c.normal
+        statement = statement.where(address.c.email != "")  # an erased address has no name to list
+    byte_order: ColumnElement[str] = address.c.normalized
     if connection.dialect.name == "postgresql":
-        by_bytes = by_bytes.collate("C")  # the same order on both databases
-    rows = connection.execution_options(yield_per=_PAGE).execute(wanted.order_by(by_bytes, suppression.c.id))
+        byte_order = byte_order.collate("C")  # the same order on both databases
+    rows = connection.execution_options(yield_per=_PAGE).execute(
+        statement.order_by(byte_order, suppression.c.id)
+    )
     for found, logged in groupby(rows, key=lambda row: str(row[0])):
-        yield found, [_logged(*row[1:]) for row in logged]
+        yield found, [_log_entry(*row[1:]) for row in logged]
 
 
-def find(connection: Connection, normal: str) -> tuple[int, int | None] | None:
+def find_address(connection: Connection, normal: str) -> tuple[int, int | None] | None:
     """Return the id of a normalised address and of its lead; None for an address that was never seen."""
-    wanted = (
+    statement = (
         select(address.c.id, lead.c.id)
         .outerjoin(lead, lead.c.address_id == address.c.id)
-        .where(address.c.normal == normal)
+        .where(address.c.normalized == normal)
     )
-    row = connection.execute(wanted).one_or_none()
+    row = connection.execute(statement).one_or_none()
     return (row[0], row[1]) if row is not None else None
 
 
-def hold_leads(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, int]:
+def lock_leads_by_address(
+    database: Database, connection: Connection, address_ids: Collection[int]
+) -> dict[int, int]:
     """Hold the leads of these addresses before anything is written of these; return them by address."""
     chosen = database.ids("chosen", list(address_ids))
-    wanted = (
+    statement = (
         select(lead.c.address_id, custody.c.lead_id)
         .join(custody, custody.c.lead_id == lead.c.id)
         .join(chosen, chosen.c.id == lead.c.address_id)
         .order_by(custody.c.lead_id)
     )
     if database.skips_locked:
-        wanted = wanted.with_for_update(of=custody)
-    return {row[0]: row[1] for row in connection.execute(wanted)}
+        statement = statement.with_for_update(of=custody)
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
-def addresses_of(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:
+def load_address_ids(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:
     """Return the address of each of these leads that has one."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    wanted = select(lead.c.id, lead.c.address_id).join(chosen, chosen.c.id == lead.c.id)
-    found = connection.execute(wanted.where(lead.c.address_id.is_not(None)))
+    statement = select(lead.c.id, lead.c.address_id).join(chosen, chosen.c.id == lead.c.id)
+    found = connection.execute(statement.where(lead.c.address_id.is_not(None)))
     return {row.id: row.address_id for row in found}
 
 
-def refused_without_address(
+def find_opted_out_without_address(
     database: Database, connection: Connection, lead_ids: Collection[int]
 ) -> set[int]:
     """Return those of the leads that said no while no address of theirs was known."""
     if not lead_ids:
         return set()
     chosen = database.ids("chosen", sorted(lead_ids))
-    said_no = (SignalKind.UNSUBSCRIBED.value, SignalKind.COMPLAINED.value)
-    wanted = (
+    opt_out_kinds = (SignalKind.UNSUBSCRIBED.value, SignalKind.COMPLAINED.value)
+    statement = (
         select(signal.c.lead_id)
         .join(chosen, chosen.c.id == signal.c.lead_id)
-        .where(signal.c.kind.in_(said_no))
+        .where(signal.c.kind.in_(opt_out_kinds))
         .distinct()
     )
-    return set(connection.execute(wanted).scalars())
+    return set(connection.execute(statement).scalars())
 
 
-def refs(connection: Connection, scope: Scope) -> list[str]:
+def list_refs(connection: Connection, scope: SuppressionScope) -> list[str]:
     """Return every topic or track that the log names."""
-    wanted = select(suppression.c.ref).where(suppression.c.scope == scope.value).distinct()
-    return sorted(connection.execute(wanted).scalars())
+    statement = select(suppression.c.ref).where(suppression.c.scope == scope.value).distinct()
+    return sorted(connection.execute(statement).scalars())

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from nurture.domain.lead import Closing, Custodian
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import CLOSED
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
-from nurture.runtime.context import House
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
+from nurture.runtime.context import AppContext
 
-_FINAL: Final = (Closing.WON.value, Closing.LOST.value)
+_FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 
 
 class Deal(NamedTuple):
@@ -29,7 +29,7 @@ class Deal(NamedTuple):
 
 
 def close(
-    house: House,
+    ctx: AppContext,
     lead_id: int,
     closing: Closing,
     now: datetime,
@@ -41,54 +41,57 @@ def close(
 ) -> None:
     """Close the lead as *closing*, with what sales said of it. Closing twice alike changes nothing.
 
-    *happened_at* (UTC) may lie before *now*: deals are told late. Refused if it is closed as something else.
+    *happened_at* (UTC) may lie before *now*: deals are told late. Raises InvalidState if it is
+    closed as something else.
     """
-    close_many(house, [Deal(lead_id, closing, happened_at, amount, reason)], now, source=source)
+    close_many(ctx, [Deal(lead_id, closing, happened_at, amount, reason)], now, source=source)
 
 
-def close_many(house: House, deals: Sequence[Deal], now: datetime, *, source: str = "nurture") -> int:
+def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source: str = "nurture") -> int:
     """Close the leads of *deals*, all or none, each as `close` does; return how many were open till now.
 
     Of two deals of one lead, the first counts. A constant number of statements, however many deals.
     """
-    database = house.database
+    database = ctx.database
     by_lead = {deal.lead_id: deal for deal in reversed(deals)}
     with database.write() as connection:
-        rows = snapshot.these(database, connection, by_lead)
+        rows = snapshot.load_rows(database, connection, by_lead)
         missing = sorted(by_lead.keys() - {row.lead_id for row in rows})
         if missing:
             raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
-        mover = Mover(house.rulebooks.current(connection), now, "by hand")
-        found = snapshot.views(database, connection, rows, now, house.holidays)
-        closing = [lead for lead in found if _may_close(lead, by_lead[lead.view.lead.id].closing)]
-        opened = handoff_queries.open_of(database, connection, [lead.view.lead.id for lead in closing])
-        withdrawn = [(one.id, "withdrawn", "closed") for one in opened.values()]
-        handoff_queries.answer(database, connection, withdrawn, now)
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "manual")
+        found = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
+        closing = [lead for lead in found if _needs_closing(lead, by_lead[lead.view.lead.id].closing)]
+        open_offers = handoff_queries.load_open_offers(
+            database, connection, [lead.view.lead.id for lead in closing]
+        )
+        withdrawn = [(one.id, "withdrawn", "closed") for one in open_offers.values()]
+        handoff_queries.record_answers(database, connection, withdrawn, now)
         for lead in closing:
-            _close(lead, by_lead[lead.view.lead.id], mover, source)
-        won = mover.changes.write(database, connection, now)
-        handoff_queries.follow_up(database, connection, [(id_, CLOSED) for id_ in won], now)
+            _close(lead, by_lead[lead.view.lead.id], transitions, source)
+        won = transitions.changes.write(database, connection, now)
+        handoff_queries.record_follow_ups(database, connection, [(id_, CLOSED) for id_ in won], now)
     return len(closing)
 
 
-def _may_close(lead: Claimed, closing: Closing) -> bool:
-    """Return whether there is anything to change. Raises Refused for a lead won or lost already."""
-    if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*_FINAL, closing.value):
+def _needs_closing(lead: LeadSnapshot, closing: Closing) -> bool:
+    """Return whether there is anything to change. Raises InvalidState for a lead won or lost already."""
+    if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*_FINAL_CLOSINGS, closing.value):
         return True
     if lead.ref == closing.value:
         return False
-    raise Refused(
+    raise InvalidState(
         f"Lead {lead.view.lead.id} is closed as {lead.ref} already; it cannot become {closing.value}."
     )
 
 
-def _close(lead: Claimed, deal: Deal, mover: Mover, source: str) -> None:
-    because = f"closed as {deal.closing.value} by hand"  # why is somebody's own words: the outcome has them
-    mover.close(
+def _close(lead: LeadSnapshot, deal: Deal, transitions: LeadTransitions, source: str) -> None:
+    reason = f"closed as {deal.closing.value} by hand"  # why is somebody's own words: the outcome has them
+    transitions.close(
         lead,
         deal.closing,
-        because,
-        reason=deal.reason,
+        reason,
+        outcome_reason=deal.reason,
         happened_at=deal.happened_at,
         amount=deal.amount,
         source=source,

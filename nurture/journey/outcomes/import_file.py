@@ -10,66 +10,66 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 from nurture.domain.lead import Closing
 from nurture.formats.outcome_file import OutcomeRow, OutcomeRows
 from nurture.formats.rejected_rows import BadRow, BadRowReport, report_path
-from nurture.formats.status_words import Status, status_of
+from nurture.formats.status_mapping import LeadStatus, map_status
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.outcomes import outcomes
-from nurture.journey.outcomes.outcomes import Telling
-from nurture.runtime.context import House
+from nurture.journey.outcomes.outcomes import OutcomeReport
+from nurture.runtime.context import AppContext
 
 BATCH: Final = 1_000
-SKEW: Final = timedelta(days=1)
+FUTURE_TOLERANCE: Final = timedelta(days=1)
 """How far ahead a close date may be: other zones write their own day."""
 
-_LONGEST: Final = 300
+_MAX_REASON_LENGTH: Final = 300
 
 _CLOSINGS: Final = {
-    Status.WON: Closing.WON,
-    Status.CUSTOMER: Closing.WON,
-    Status.LOST: Closing.LOST,
-    Status.UNQUALIFIED: Closing.DISCARDED,
+    LeadStatus.WON: Closing.WON,
+    LeadStatus.CUSTOMER: Closing.WON,
+    LeadStatus.LOST: Closing.LOST,
+    LeadStatus.UNQUALIFIED: Closing.DISCARDED,
 }
 
-Read = tuple[OutcomeRow, Sequence[str]]
+ParsedRow = tuple[OutcomeRow, Sequence[str]]
 
 
 @dataclass
-class OutcomesImported:
-    """What came of a file: *rows* = the sum of *counts* + *bad*."""
+class OutcomeImportResult:
+    """What came of a file: *rows* = the sum of *counts* + *rejected*."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    bad: int = 0
+    rejected: int = 0
     report_path: Path | None = None
 
 
 def import_outcomes(
-    house: House, path: Path, now: datetime, *, source: str = "csv", report: Path | None = None
-) -> OutcomesImported:
+    ctx: AppContext, path: Path, now: datetime, *, source: str = "csv", report: Path | None = None
+) -> OutcomeImportResult:
     """Take in the outcomes of the CSV at *path*: lead, outcome; amount, date, reason where known.
 
     *lead* is an id, an address or an external id. Bad rows go to *report* (default: beside the file), each
     with its line and a remedy. The same file again changes nothing. Raises FileUnreadable.
     """
-    done = OutcomesImported()
+    result = OutcomeImportResult()
     report = report_path(path, report)
     rows = OutcomeRows(path, ("outcome",))
     with rows.file, BadRowReport(report, rows.header) as bad:
         for batch in _batches(rows, bad):
-            _take(house, batch, bad, done, source, now)
-        done.bad = bad.count
-        done.rows = sum(done.counts.values()) + done.bad
-        done.report_path = bad.path if bad.count else None
-    return done
+            _import_batch(ctx, batch, bad, result, source, now)
+        result.rejected = bad.count
+        result.rows = sum(result.counts.values()) + result.rejected
+        result.report_path = bad.path if bad.count else None
+    return result
 
 
-def _batches(rows: OutcomeRows, bad: BadRowReport) -> Iterator[list[Read]]:
+def _batches(rows: OutcomeRows, bad: BadRowReport) -> Iterator[list[ParsedRow]]:
     source = iter(rows)
     while page := list(islice(source, BATCH)):
-        batch: list[Read] = []
+        batch: list[ParsedRow] = []
         for row in page:
             if isinstance(row, BadRow):
                 bad.add(row)
@@ -78,45 +78,52 @@ def _batches(rows: OutcomeRows, bad: BadRowReport) -> Iterator[list[Read]]:
         yield batch
 
 
-def _take(
-    house: House, batch: Sequence[Read], bad: BadRowReport, done: OutcomesImported, source: str, now: datetime
+def _import_batch(
+    ctx: AppContext,
+    batch: Sequence[ParsedRow],
+    bad: BadRowReport,
+    result: OutcomeImportResult,
+    source: str,
+    now: datetime,
 ) -> None:
-    with house.database.read() as connection:
-        texts = {row.lead: normalise_address(row.lead) for row, _ in batch}
-        found = leads_queries.resolve(house.database, connection, texts)
-    told = []
+    with ctx.database.read() as connection:
+        texts = {row.lead: normalize_address(row.lead) for row, _ in batch}
+        found = leads_queries.resolve_leads(ctx.database, connection, texts)
+    reports = []
     for row, cells in batch:
         try:
-            told.append(_telling(row, found.get(row.lead, ()), now))
-        except ValueError as fault:
-            bad.add(BadRow.of(row.line, str(fault), cells))
-    done.counts.update(outcomes.tell(house, told, source, now))
+            reports.append(_parse_report(row, found.get(row.lead, ()), now))
+        except ValueError as error:
+            bad.add(BadRow.trimmed(row.line, str(error), cells))
+    result.counts.update(outcomes.record_outcomes(ctx, reports, source, now))
 
 
-def _telling(row: OutcomeRow, ids: Sequence[int], now: datetime) -> Telling:
+def _parse_report(row: OutcomeRow, ids: Sequence[int], now: datetime) -> OutcomeReport:
     if len(ids) != 1:
-        several = f"{row.lead!r} means several leads: {', '.join(map(str, ids))}; write the id"
+        ambiguous = f"{row.lead!r} means several leads: {', '.join(map(str, ids))}; write the id"
         raise ValueError(
-            several if ids else f"no lead is called {row.lead!r}; write an id, an address or an external id"
+            ambiguous if ids else f"no lead is called {row.lead!r}; write an id, an address or an external id"
         )
-    closing = closing_of(row.outcome)
+    closing = parse_closing(row.outcome)
     if closing in (Closing.LOST, Closing.DISCARDED) and not row.reason:
         raise ValueError(f"{row.outcome!r} needs a reason; write why in the column reason")
     if row.amount is not None and closing is not Closing.WON:
         raise ValueError(f"an amount belongs to a deal that is won, not to {row.outcome!r}; empty the cell")
     at = row.closed_at
-    if at is not None and at > now + SKEW:
+    if at is not None and at > now + FUTURE_TOLERANCE:
         raise ValueError(f"{at:%Y-%m-%d} is in the future; write the day on which it was closed")
-    return Telling(ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_LONGEST])
+    return OutcomeReport(
+        ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH]
+    )
 
 
-def closing_of(text: str) -> Closing:
+def parse_closing(text: str) -> Closing:
     """Return what the word of a file means. Raises ValueError for a word that nobody has told us."""
-    plain = text.strip().casefold()
+    word = text.strip().casefold()
     for closing in Closing:
-        if plain == closing.value:
+        if word == closing.value:
             return closing
-    status = status_of(text)
+    status = map_status(text)
     if status in _CLOSINGS:
         return _CLOSINGS[status]
     known = ", ".join(closing.value for closing in Closing)

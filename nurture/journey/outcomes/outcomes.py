@@ -12,23 +12,23 @@ from sqlalchemy import Connection
 
 from nurture.domain.lead import Closing, Custodian
 from nurture.domain.plain_text import index_key
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.handoff import queries as handoff_queries
 from nurture.journey.handoff.follow_up import CLOSED
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.outcomes import queries
-from nurture.journey.outcomes.queries import Joined, Open, Stands, Told
-from nurture.runtime.context import House
+from nurture.journey.outcomes.queries import Contradiction, CurrentOutcome, OutcomeDetails, OutcomeReportRow
+from nurture.runtime.context import AppContext
 
-FINAL: Final = (Closing.WON.value, Closing.LOST.value)
-_SAME: Final = 0.005  # amounts are money
+FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
+_AMOUNT_TOLERANCE: Final = 0.005  # amounts are money
 
-Verdict = Literal["closed", "same", "completed", "contradicts", "known"]
+Verdict = Literal["closed", "same", "completed", "conflict", "known"]
 
 
-class Telling(NamedTuple):
+class OutcomeReport(NamedTuple):
     """What somebody says of how a lead ended. *happened_at* (UTC) None is when it is told.
 
     *key* tells it from other things that the same source says of the lead; "" makes one of its content.
@@ -42,196 +42,229 @@ class Telling(NamedTuple):
     key: str = ""
 
 
-def tell(house: House, told: Sequence[Telling], source: str, now: datetime) -> list[Verdict]:
+def record_outcomes(
+    ctx: AppContext, reports: Sequence[OutcomeReport], source: str, now: datetime
+) -> list[Verdict]:
     """Take in what *source* says, one verdict each, in order; a constant number of statements.
 
     A lead that is not closed is closed, wherever it is. What is known already changes nothing, an amount
     completes what had none, and what contradicts is kept for a person to settle. Raises NotFound for a lead
     that there is not.
     """
-    if not told:
+    if not reports:
         return []
-    with house.database.write() as connection:
-        return tell_within(house, connection, told, source, now)
+    with ctx.database.write() as connection:
+        return record_outcomes_in(ctx, connection, reports, source, now)
 
 
-def tell_within(
-    house: House, connection: Connection, told: Sequence[Telling], source: str, now: datetime
+def record_outcomes_in(
+    ctx: AppContext, connection: Connection, reports: Sequence[OutcomeReport], source: str, now: datetime
 ) -> list[Verdict]:
-    """Do as `tell` does, in the caller's transaction."""
-    database = house.database
-    ids = sorted({one.lead_id for one in told})
-    rows = snapshot.these(database, connection, ids)
+    """Do as `record_outcomes` does, in the caller's transaction."""
+    database = ctx.database
+    ids = sorted({one.lead_id for one in reports})
+    rows = snapshot.load_rows(database, connection, ids)
     missing = sorted(set(ids) - {row.lead_id for row in rows})
     if missing:
         raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
     leads = {
-        lead.view.lead.id: lead for lead in snapshot.views(database, connection, rows, now, house.holidays)
+        lead.view.lead.id: lead
+        for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
     }
-    keys = [_key(one, source) for one in told]
-    weighing = _Weighing(
-        leads, queries.standing(database, connection, ids), queries.known(database, connection, keys)
+    keys = [_natural_key(one, source) for one in reports]
+    merger = _OutcomeMerger(
+        leads,
+        queries.load_current_outcomes(database, connection, ids),
+        queries.load_known_keys(database, connection, keys),
     )
-    verdicts = [weighing.weigh(one, key, now) for one, key in zip(told, keys, strict=True)]
-    _close(house, connection, weighing, source, now)
-    queries.complete(database, connection, weighing.amounts)
-    said = zip(told, keys, verdicts, strict=True)
-    queries.keep(
+    verdicts = [merger.merge(one, key, now) for one, key in zip(reports, keys, strict=True)]
+    _close_leads(ctx, connection, merger, source, now)
+    queries.set_missing_amounts(database, connection, merger.amounts)
+    zipped = zip(reports, keys, verdicts, strict=True)
+    queries.insert_reports(
         database,
         connection,
-        [_told(one, key, source, verdict, now) for one, key, verdict in said if verdict != "known"],
+        [
+            _to_report_row(one, key, source, verdict, now)
+            for one, key, verdict in zipped
+            if verdict != "known"
+        ],
     )
     return verdicts
 
 
-class _Weighing:
+class _OutcomeMerger:
     """What stands while tellings are weighed one after the other."""
 
-    def __init__(self, leads: Mapping[int, Claimed], standing: Mapping[int, Stands], known: set[str]) -> None:
+    def __init__(
+        self, leads: Mapping[int, LeadSnapshot], current: Mapping[int, CurrentOutcome], known: set[str]
+    ) -> None:
         self.leads, self._known = leads, known
-        self._stands: dict[int, tuple[str, float | None, int | None]] = {}
+        self._current: dict[int, tuple[str, float | None, int | None]] = {}
         for lead_id, lead in leads.items():
-            if lead.view.custodian is Custodian.CLOSED and lead.ref in FINAL:
-                row = standing.get(lead_id)
+            if lead.view.custodian is Custodian.CLOSED and lead.ref in FINAL_CLOSINGS:
+                row = current.get(lead_id)
                 same = row is not None and row.closing == lead.ref
-                self._stands[lead_id] = (
+                self._current[lead_id] = (
                     (lead.ref, row.amount, row.id) if same and row else (lead.ref, None, None)
                 )
-        self.closing: dict[int, Telling] = {}
+        self.to_close: dict[int, OutcomeReport] = {}
         self.amounts: list[tuple[int, float]] = []
 
-    def weigh(self, one: Telling, key: str, now: datetime) -> Verdict:
+    def merge(self, report: OutcomeReport, key: str, now: datetime) -> Verdict:
         """Say what a telling means beside what stands, and let it stand if nothing did."""
         del now
         if key in self._known:
             return "known"
         self._known.add(key)
-        stands = self._stands.get(one.lead_id)
-        lead = self.leads[one.lead_id]
-        if stands is None:
-            if lead.view.custodian is Custodian.CLOSED and lead.ref == one.closing.value:
+        current = self._current.get(report.lead_id)
+        lead = self.leads[report.lead_id]
+        if current is None:
+            if lead.view.custodian is Custodian.CLOSED and lead.ref == report.closing.value:
                 return "same"
-            self._stands[one.lead_id] = (one.closing.value, one.amount, None)
-            self.closing[one.lead_id] = one
+            self._current[report.lead_id] = (report.closing.value, report.amount, None)
+            self.to_close[report.lead_id] = report
             return "closed"
-        closing, amount, outcome_id = stands
-        if closing != one.closing.value:
-            return "contradicts"
-        if one.amount is None or (amount is not None and abs(amount - one.amount) < _SAME):
+        closing, amount, outcome_id = current
+        if closing != report.closing.value:
+            return "conflict"
+        if report.amount is None or (amount is not None and abs(amount - report.amount) < _AMOUNT_TOLERANCE):
             return "same"
         if amount is not None:
-            return "contradicts"
-        self._stands[one.lead_id] = (closing, one.amount, outcome_id)
+            return "conflict"
+        self._current[report.lead_id] = (closing, report.amount, outcome_id)
         if outcome_id is not None:
-            self.amounts.append((outcome_id, one.amount))
-        elif one.lead_id in self.closing:
-            self.closing[one.lead_id] = self.closing[one.lead_id]._replace(amount=one.amount)
+            self.amounts.append((outcome_id, report.amount))
+        elif report.lead_id in self.to_close:
+            self.to_close[report.lead_id] = self.to_close[report.lead_id]._replace(amount=report.amount)
         return "completed"
 
 
-def _close(house: House, connection: Connection, weighing: _Weighing, source: str, now: datetime) -> None:
-    if not weighing.closing:
+def _close_leads(
+    ctx: AppContext, connection: Connection, merger: _OutcomeMerger, source: str, now: datetime
+) -> None:
+    if not merger.to_close:
         return
-    database = house.database
-    mover = Mover(house.rulebooks.current(connection), now, "outcome")
-    opened = handoff_queries.open_of(database, connection, list(weighing.closing))
-    handoff_queries.answer(
-        database, connection, [(one.id, "withdrawn", "closed") for one in opened.values()], now
+    database = ctx.database
+    transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")
+    open_offers = handoff_queries.load_open_offers(database, connection, list(merger.to_close))
+    handoff_queries.record_answers(
+        database, connection, [(one.id, "withdrawn", "closed") for one in open_offers.values()], now
     )
-    for lead_id, one in weighing.closing.items():
-        because = f"closed as {one.closing.value}, as {source} says"
-        mover.close(
-            weighing.leads[lead_id],
+    for lead_id, one in merger.to_close.items():
+        reason = f"closed as {one.closing.value}, as {source} says"
+        transitions.close(
+            merger.leads[lead_id],
             one.closing,
-            because,
-            reason=one.reason,
+            reason,
+            outcome_reason=one.reason,
             happened_at=one.happened_at,
             amount=one.amount,
             source=source,
         )
-    won = mover.changes.write(database, connection, now)
-    handoff_queries.follow_up(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)
+    won = transitions.changes.write(database, connection, now)
+    handoff_queries.record_follow_ups(database, connection, [(id_, CLOSED) for id_ in sorted(won)], now)
 
 
-def _key(one: Telling, source: str) -> str:
-    if one.key:
-        return f"{index_key(source)}|{one.lead_id}|{sha256(one.key.encode()).hexdigest()[:32]}"
-    when = one.happened_at.astimezone(UTC).isoformat() if one.happened_at else ""
-    said = f"{one.closing.value}|{when}|{one.amount}|{one.reason}"
-    return f"{index_key(source)}|{one.lead_id}|{sha256(said.encode(errors='replace')).hexdigest()[:32]}"
+def _natural_key(report: OutcomeReport, source: str) -> str:
+    if report.key:
+        return f"{index_key(source)}|{report.lead_id}|{sha256(report.key.encode()).hexdigest()[:32]}"
+    when = report.happened_at.astimezone(UTC).isoformat() if report.happened_at else ""
+    content = f"{report.closing.value}|{when}|{report.amount}|{report.reason}"
+    return f"{index_key(source)}|{report.lead_id}|{sha256(content.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def _told(one: Telling, key: str, source: str, verdict: Verdict, now: datetime) -> Told:
-    at = one.happened_at or now
-    closing = one.closing.value
-    return Told(key, one.lead_id, closing, at, one.amount, one.reason, source, now, verdict)
+def _to_report_row(
+    report: OutcomeReport, key: str, source: str, verdict: Verdict, now: datetime
+) -> OutcomeReportRow:
+    at = report.happened_at or now
+    closing = report.closing.value
+    return OutcomeReportRow(
+        key, report.lead_id, closing, at, report.amount, report.reason, source, now, verdict
+    )
 
 
-def counted(verdicts: Sequence[Verdict]) -> dict[str, int]:
+def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """Return how many tellings there were of each verdict, all of them named."""
     found = Counter(verdicts)
-    return {name: found[name] for name in ("closed", "completed", "same", "contradicts", "known")}
+    return {name: found[name] for name in ("closed", "completed", "same", "conflict", "known")}
 
 
-def contradicting(house: House) -> list[Open]:
+def list_contradictions(ctx: AppContext) -> list[Contradiction]:
     """Return the tellings that contradict what stands and wait for a person."""
-    with house.database.read() as connection:
-        return queries.contradicting(connection)
+    with ctx.database.read() as connection:
+        return queries.load_contradictions(connection)
 
 
-def listing(house: House, closing: Closing | None, limit: int) -> list[Joined]:
+def list_outcomes(ctx: AppContext, closing: Closing | None, limit: int) -> list[OutcomeDetails]:
     """Return outcomes, the newest first, with hand-off, policy, track and touch."""
-    with house.database.read() as connection:
-        return queries.joined(connection, closing.value if closing else None, limit)
+    with ctx.database.read() as connection:
+        return queries.load_outcome_details(connection, closing.value if closing else None, limit)
 
 
-def settle(house: House, telling_id: int, *, take: bool, by: str, now: datetime) -> Open:
-    """Settle a contradiction: *take* what was told later, or keep what stands; *by* is written down.
+def resolve_contradiction(
+    ctx: AppContext, report_id: int, *, accept: bool, by: str, now: datetime
+) -> Contradiction:
+    """Settle a contradiction: *accept* what was told later, or keep what stands; *by* is written down.
 
     Raises NotFound where there is none of this id, or it was settled already.
     """
-    with house.database.write() as connection:
-        found = queries.contradicting(connection, telling_id)
-        rows = snapshot.these(house.database, connection, [one.lead_id for one in found])
-        if not found or not queries.settle(connection, telling_id, "took" if take else "kept", now):
+    with ctx.database.write() as connection:
+        found = queries.load_contradictions(connection, report_id)
+        rows = snapshot.load_rows(ctx.database, connection, [one.lead_id for one in found])
+        if not found or not queries.mark_resolved(
+            connection, report_id, "accepted" if accept else "dismissed", now
+        ):
             raise NotFound(
-                f"There is no open contradiction {telling_id}. `nurture handoffs outcomes list` shows them."
+                f"There is no open contradiction {report_id}. `nurture handoffs outcomes list` shows them."
             )
         one = found[0]
-        lead = snapshot.views(house.database, connection, rows, now, house.holidays)[0]
-        mover = Mover(house.rulebooks.current(connection), now, "outcome")
-        if take:
-            _take(house, connection, lead, one, mover, by)
+        lead = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)[0]
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")
+        if accept:
+            _accept_report(ctx, connection, lead, one, transitions, by)
         else:
-            because = f"stays {one.stands}, though {one.source} says {one.closing} ({by})"
-            mover.note(lead, "outcome_kept", because, None, ref=one.closing)
-        mover.changes.write(house.database, connection, now)
+            reason = f"stays {one.current_closing}, though {one.source} says {one.closing} ({by})"
+            transitions.add_journal_entry(lead, "outcome_kept", reason, None, ref=one.closing)
+        transitions.changes.write(ctx.database, connection, now)
     return one
 
 
-def _take(house: House, connection: Connection, lead: Claimed, one: Open, mover: Mover, by: str) -> None:
-    because = f"closed as {one.closing} instead of {one.stands}, as {one.source} says ({by})"
-    stands = queries.standing(house.database, connection, [one.lead_id]).get(one.lead_id)
-    if lead.view.custodian is not Custodian.CLOSED or stands is None:
-        mover.close(
+def _accept_report(
+    ctx: AppContext,
+    connection: Connection,
+    lead: LeadSnapshot,
+    contradiction: Contradiction,
+    transitions: LeadTransitions,
+    by: str,
+) -> None:
+    reason = (
+        f"closed as {contradiction.closing} instead of {contradiction.current_closing}, "
+        f"as {contradiction.source} says ({by})"
+    )
+    current = queries.load_current_outcomes(ctx.database, connection, [contradiction.lead_id]).get(
+        contradiction.lead_id
+    )
+    if lead.view.custodian is not Custodian.CLOSED or current is None:
+        transitions.close(
             lead,
-            Closing(one.closing),
-            because,
-            reason=one.reason,
-            happened_at=one.happened_at,
-            amount=one.amount,
-            source=one.source,
+            Closing(contradiction.closing),
+            reason,
+            outcome_reason=contradiction.reason,
+            happened_at=contradiction.happened_at,
+            amount=contradiction.amount,
+            source=contradiction.source,
         )
         return
-    queries.replace(connection, stands.id, one)
-    moved = mover.keep(lead, Custodian.CLOSED, one.closing, "", None)
-    mover.note(lead, "outcome_changed", because, moved, ref=one.closing)
+    queries.replace_outcome(connection, current.id, contradiction)
+    moved = transitions.set_custody(lead, Custodian.CLOSED, contradiction.closing, "", None)
+    transitions.add_journal_entry(lead, "outcome_changed", reason, moved, ref=contradiction.closing)
 
 
-def require_agreement(verdict: Verdict, lead_id: int) -> None:
-    """Raise Refused where a person has contradicted what stands."""
-    if verdict == "contradicts":
-        raise Refused(
+def refuse_contradiction(verdict: Verdict, lead_id: int) -> None:
+    """Raise InvalidState where a person has contradicted what stands."""
+    if verdict == "conflict":
+        raise InvalidState(
             f"Lead {lead_id} is closed otherwise already, and cannot become two things. What you say is "
             "kept: `nurture handoffs outcomes list` shows both, `nurture handoffs outcomes resolve` decides."
         )

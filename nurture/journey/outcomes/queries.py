@@ -25,7 +25,7 @@ from nurture.db.engine import Database
 from nurture.db.tables import core, crm
 from nurture.db.types import UtcDateTime
 
-told: Table = crm.OutcomeTold.__table__  # type: ignore[attr-defined]
+outcome_report: Table = crm.OutcomeReport.__table__  # type: ignore[attr-defined]
 outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
@@ -35,7 +35,7 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 _Columns = Mapping[str, TypeEngine[Any]]
 
 
-class Told(NamedTuple):
+class OutcomeReportRow(NamedTuple):
     """An outcome as somebody told it, and what it did."""
 
     natural_key: str
@@ -45,11 +45,11 @@ class Told(NamedTuple):
     amount: float | None
     reason: str
     source: str
-    told_at: datetime
+    reported_at: datetime
     verdict: str
 
 
-class Stands(NamedTuple):
+class CurrentOutcome(NamedTuple):
     """The outcome that counts for a lead."""
 
     id: int
@@ -59,7 +59,7 @@ class Stands(NamedTuple):
     amount: float | None
 
 
-class Open(NamedTuple):
+class Contradiction(NamedTuple):
     """A telling that contradicts what was known, and has not been settled."""
 
     id: int
@@ -69,13 +69,13 @@ class Open(NamedTuple):
     amount: float | None
     reason: str
     source: str
-    told_at: datetime
-    stands: str | None
-    stands_amount: float | None
-    stands_source: str | None
+    reported_at: datetime
+    current_closing: str | None
+    current_amount: float | None
+    current_source: str | None
 
 
-class Joined(NamedTuple):
+class OutcomeDetails(NamedTuple):
     """An outcome with where it came from: the hand-off, its policy, the track and the last touch."""
 
     lead_id: int
@@ -94,9 +94,9 @@ class Joined(NamedTuple):
     touch: str | None
 
 
-_TOLD: Final[_Columns] = dict(
+_REPORT_COLUMNS: Final[_Columns] = dict(
     zip(
-        Told._fields,
+        OutcomeReportRow._fields,
         (
             String(),
             BigInteger(),
@@ -113,14 +113,18 @@ _TOLD: Final[_Columns] = dict(
 )
 
 
-def known(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
+def load_known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
     """Return which of *keys* were told before."""
-    asked = database.rows("asked", {"key": String()}, [(key,) for key in keys])
-    wanted = select(told.c.natural_key).join(asked, asked.c.key == told.c.natural_key)
-    return set(connection.execute(wanted).scalars())
+    requested = database.rows("requested", {"key": String()}, [(key,) for key in keys])
+    query = select(outcome_report.c.natural_key).join(
+        requested, requested.c.key == outcome_report.c.natural_key
+    )
+    return set(connection.execute(query).scalars())
 
 
-def standing(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Stands]:
+def load_current_outcomes(
+    database: Database, connection: Connection, lead_ids: Sequence[int]
+) -> dict[int, CurrentOutcome]:
     """Return the newest outcome of each lead that has one."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     newest = (
@@ -129,28 +133,32 @@ def standing(database: Database, connection: Connection, lead_ids: Sequence[int]
         .group_by(outcome.c.lead_id)
         .subquery()
     )
-    wanted = select(*(outcome.c[name] for name in Stands._fields)).join(newest, newest.c.id == outcome.c.id)
-    return {row.lead_id: row for row in map(Stands._make, connection.execute(wanted))}
+    query = select(*(outcome.c[name] for name in CurrentOutcome._fields)).join(
+        newest, newest.c.id == outcome.c.id
+    )
+    return {row.lead_id: row for row in map(CurrentOutcome._make, connection.execute(query))}
 
 
-def keep(database: Database, connection: Connection, rows: Sequence[Told]) -> None:
+def insert_reports(database: Database, connection: Connection, rows: Sequence[OutcomeReportRow]) -> None:
     """Write what was told, each thing once."""
-    database.insert(connection, told.name, _TOLD, rows, keys=["natural_key"])
+    database.insert(connection, outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
 
 
-def complete(database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]) -> None:
+def set_missing_amounts(
+    database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]
+) -> None:
     """Write the amounts of outcomes that had none: (outcome id, amount)."""
     if not amounts:
         return
-    given = database.rows("given", {"id": BigInteger(), "amount": Float()}, amounts)
+    new = database.rows("new", {"id": BigInteger(), "amount": Float()}, amounts)
     connection.execute(
         update(outcome)
-        .where(outcome.c.id == given.c.id, outcome.c.amount.is_(None))
-        .values(amount=given.c.amount)
+        .where(outcome.c.id == new.c.id, outcome.c.amount.is_(None))
+        .values(amount=new.c.amount)
     )
 
 
-def replace(connection: Connection, outcome_id: int, by: Open) -> None:
+def replace_outcome(connection: Connection, outcome_id: int, by: Contradiction) -> None:
     """Let *by* stand in the place of an outcome."""
     connection.execute(
         update(outcome)
@@ -165,47 +173,55 @@ def replace(connection: Connection, outcome_id: int, by: Open) -> None:
     )
 
 
-def contradicting(connection: Connection, telling_id: int | None = None) -> list[Open]:
+def load_contradictions(connection: Connection, report_id: int | None = None) -> list[Contradiction]:
     """Return the tellings that contradict what stands and are not settled, the oldest first."""
     other = outcome.alias("other")
-    newest = select(func.max(other.c.id)).where(other.c.lead_id == told.c.lead_id).correlate(told)
-    wanted = (
+    newest = (
+        select(func.max(other.c.id))
+        .where(other.c.lead_id == outcome_report.c.lead_id)
+        .correlate(outcome_report)
+    )
+    query = (
         select(
-            *(told.c[name] for name in Open._fields[:8]),
+            *(outcome_report.c[name] for name in Contradiction._fields[:8]),
             outcome.c.closing,
             outcome.c.amount,
             outcome.c.source,
         )
-        .select_from(told)
+        .select_from(outcome_report)
         .outerjoin(outcome, outcome.c.id == newest.scalar_subquery())
-        .where(told.c.verdict == "contradicts", told.c.settled.is_(None))
-        .order_by(told.c.id)
+        .where(outcome_report.c.verdict == "conflict", outcome_report.c.resolution.is_(None))
+        .order_by(outcome_report.c.id)
     )
-    if telling_id is not None:
-        wanted = wanted.where(told.c.id == telling_id)
-    return [Open._make(row) for row in connection.execute(wanted)]
+    if report_id is not None:
+        query = query.where(outcome_report.c.id == report_id)
+    return [Contradiction._make(row) for row in connection.execute(query)]
 
 
-def settle(connection: Connection, telling_id: int, how: str, now: datetime) -> bool:
+def mark_resolved(connection: Connection, report_id: int, resolution: str, now: datetime) -> bool:
     """Note how a contradiction was settled; return whether it was open till now."""
-    mine = update(told).where(told.c.id == telling_id, told.c.settled.is_(None))
-    return connection.execute(mine.values(settled=how, settled_at=now)).rowcount > 0
+    unresolved = update(outcome_report).where(
+        outcome_report.c.id == report_id, outcome_report.c.resolution.is_(None)
+    )
+    return connection.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
 
 
-def _newest(table: Table, passes: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
-    """Return the newest row of a lead in *table* that *passes*, beside each outcome."""
+def _newest_id(
+    table: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]
+) -> ScalarSelect[int]:
+    """Return the newest row of a lead in *table* for which *condition* holds, beside each outcome."""
     one = table.alias(f"newest_{table.name}")
-    wanted = select(func.max(one.c.id)).where(one.c.lead_id == outcome.c.lead_id, passes(one))
-    return wanted.correlate(outcome).scalar_subquery()
+    query = select(func.max(one.c.id)).where(one.c.lead_id == outcome.c.lead_id, condition(one))
+    return query.correlate(outcome).scalar_subquery()
 
 
-def joined(connection: Connection, closing: str | None, limit: int) -> list[Joined]:
+def load_outcome_details(connection: Connection, closing: str | None, limit: int) -> list[OutcomeDetails]:
     """Return outcomes with where they came from, the newest first."""
     until = outcome.c.recorded_at
-    offered = _newest(offer, lambda one: one.c.offered_at <= until)
-    stayed = _newest(enrollment, lambda one: one.c.entered_at <= until)
-    touched = _newest(message, lambda one: (one.c.kind == "touch") & (one.c.accepted_at <= until))
-    wanted = (
+    newest_offer = _newest_id(offer, lambda one: one.c.offered_at <= until)
+    newest_enrollment = _newest_id(enrollment, lambda one: one.c.entered_at <= until)
+    newest_touch = _newest_id(message, lambda one: (one.c.kind == "touch") & (one.c.accepted_at <= until))
+    query = (
         select(
             outcome.c.lead_id,
             outcome.c.closing,
@@ -223,12 +239,12 @@ def joined(connection: Connection, closing: str | None, limit: int) -> list[Join
             message.c.step,
         )
         .join(lead, lead.c.id == outcome.c.lead_id)
-        .outerjoin(offer, offer.c.id == offered)
-        .outerjoin(enrollment, enrollment.c.id == stayed)
-        .outerjoin(message, message.c.id == touched)
+        .outerjoin(offer, offer.c.id == newest_offer)
+        .outerjoin(enrollment, enrollment.c.id == newest_enrollment)
+        .outerjoin(message, message.c.id == newest_touch)
         .order_by(outcome.c.id.desc())
         .limit(limit)
     )
     if closing is not None:
-        wanted = wanted.where(outcome.c.closing == closing)
-    return [Joined._make(row) for row in connection.execute(wanted)]
+        query = query.where(outcome.c.closing == closing)
+    return [OutcomeDetails._make(row) for row in connection.execute(query)]

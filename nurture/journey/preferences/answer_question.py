@@ -8,51 +8,53 @@ from datetime import datetime
 from sqlalchemy import Table, select
 
 from nurture.db.tables import core
-from nurture.domain.lead import NEEDS, Custodian, Fact, Queue
+from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, Custodian, FieldValue, Queue
 from nurture.domain.signals import SignalKind
 from nurture.errors import NotFound
 from nurture.formats.places import country_code
 from nurture.journey.engagement import signals
 from nurture.journey.leads import origin_queries, snapshot
-from nurture.journey.leads.changeset import Factual
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.changeset import FieldUpdate
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.journey.preferences import unsubscribe
 from nurture.journey.routing import queries
-from nurture.journey.routing.ask_lead import ASK, LONGEST, Question, question_of
-from nurture.runtime.context import House
-from nurture.runtime.token_queries import Kept
+from nurture.journey.routing.ask_lead import MAX_ANSWER_LENGTH, QUESTION_KIND, Question, build_question
+from nurture.runtime.context import AppContext
+from nurture.runtime.token_queries import TokenRecord
 
 _message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class QuestionPage:
     """A question to the lead of a link, who asks, and what is known by now."""
 
     question: Question
     sender: str
-    known: bool
+    is_answered: bool
 
 
-def show(house: House, kept: Kept) -> Asking | None:
+def load_question(ctx: AppContext, token: TokenRecord) -> QuestionPage | None:
     """Return the question that the link of an email asks; None if nothing is known of it."""
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         field = connection.execute(
-            select(_message.c.step).where(_message.c.id == kept.message_id, _message.c.kind == ASK)
+            select(_message.c.step).where(_message.c.id == token.message_id, _message.c.kind == QUESTION_KIND)
         ).scalar_one_or_none()
         if field is None:
             return None
-        rules = house.rulebooks.current(connection).policy.routing
-        facts = origin_queries.facts_of(connection, kept.lead_id)
-        sender = unsubscribe.sender_of(house, connection, kept)
-    known = facts.get(field)
-    return Asking(question_of(field, [rule.when for rule in rules]), sender, bool(str(known or "").strip()))
+        rules = ctx.definitions.current(connection).policy.routing
+        fields = origin_queries.load_fields(connection, token.lead_id)
+        sender = unsubscribe.load_sender_name(ctx, connection, token)
+    current = fields.get(field)
+    return QuestionPage(
+        build_question(field, [rule.when for rule in rules]), sender, bool(str(current or "").strip())
+    )
 
 
-def read(question: Question, told: str) -> Fact:
+def parse_answer(question: Question, text: str) -> FieldValue:
     """Return what an answer means; None for none, or for one that the question does not know."""
-    plain = " ".join(told.split())
-    if not plain or len(plain) > LONGEST:
+    plain = " ".join(text.split())
+    if not plain or len(plain) > MAX_ANSWER_LENGTH:
         return None
     if question.field == "country":
         return country_code(plain)
@@ -61,25 +63,29 @@ def read(question: Question, told: str) -> Fact:
     return plain
 
 
-def answer(house: House, kept: Kept, asking: Asking, value: Fact, now: datetime) -> None:
+def save_answer(
+    ctx: AppContext, token: TokenRecord, page: QuestionPage, value: FieldValue, now: datetime
+) -> None:
     """Keep what the lead answered as a fact; if it waited for that, it is routed at once."""
-    field = asking.question.field
-    with house.database.write() as connection:
-        rows = snapshot.these(house.database, connection, [kept.lead_id])
+    field = page.question.field
+    with ctx.database.write() as connection:
+        rows = snapshot.load_rows(ctx.database, connection, [token.lead_id])
         if not rows:
-            raise NotFound(f"There is no lead {kept.lead_id}; it may have been erased.")
-        (lead,) = snapshot.views(house.database, connection, rows, now, house.holidays)
-        mover = Mover(house.rulebooks.current(connection), now, "listen")
-        facts = {**lead.view.lead.facts, field: value}
-        mover.changes.facts.append(Factual(kept.lead_id, facts))
-        moved = None
-        if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{NEEDS}{field}":
-            moved = mover.keep(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
-        because = f"the lead told its {field}, by the link in message {kept.message_id}"
-        mover.note(lead, "told", because, moved, ref=field)
-        mover.changes.write(house.database, connection, now)
+            raise NotFound(f"There is no lead {token.lead_id}; it may have been erased.")
+        (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "signals")
+        fields = {**lead.view.lead.fields, field: value}
+        transitions.changes.field_updates.append(FieldUpdate(token.lead_id, fields))
+        custody_change = None
+        if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{MISSING_FIELD_QUEUE_PREFIX}{field}":
+            custody_change = transitions.set_custody(
+                lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now
+            )
+        reason = f"the lead answered {field}, by the link in message {token.message_id}"
+        transitions.add_journal_entry(lead, "answered", reason, custody_change, ref=field)
+        transitions.changes.write(ctx.database, connection, now)
         if field == "country" and isinstance(value, str):
-            queries.set_country(connection, kept.lead_id, value, now)
-        queries.fill(house.database, connection, [(kept.lead_id, field, "lead")], now)
-    key = f"submitted|{kept.message_id}|{field}"
-    signals.record(house, [unsubscribe.answered(house, kept, SignalKind.SUBMITTED, key, now)], now)
+            queries.set_country(connection, token.lead_id, value, now)
+        queries.mark_filled(ctx.database, connection, [(token.lead_id, field, "lead")], now)
+    key = f"submitted|{token.message_id}|{field}"
+    signals.record(ctx, [unsubscribe.link_signal(ctx, token, SignalKind.SUBMITTED, key, now)], now)

@@ -10,43 +10,49 @@ from typing import Final
 from sqlalchemy import Connection, Table, select
 
 from nurture.db.tables import core
-from nurture.domain.consent.suppression import Scope, Source, Standing, by_link, folded
+from nurture.domain.consent.suppression import (
+    ActiveSuppression,
+    SuppressionScope,
+    SuppressionSource,
+    is_reader_opt_out,
+    normalize_ref,
+)
 from nurture.domain.planning import calendar
 from nurture.domain.signals import SignalKind
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import opt_in, suppression
-from nurture.journey.consent.suppression import EVERYTHING, About, OptOut
+from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
-from nurture.journey.preferences.unsubscribe import SOURCE, answered, masked, program_of
+from nurture.journey.preferences.unsubscribe import SOURCE, link_signal, load_program, mask_address
 from nurture.journey.tracks import manual
-from nurture.runtime.context import House
-from nurture.runtime.token_queries import Kept
+from nurture.runtime.context import AppContext
+from nurture.runtime.token_queries import TokenRecord
 
 _lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 _address: Table = core.Address.__table__  # type: ignore[attr-defined]
 _signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
-BY_LEAD: Final = "as the lead asked on its page"
+PREFERENCE_PAGE: Final = "on the preference page"
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something that a lead can get mail about, or not. *elsewhere*: it was not stopped by a link of ours."""
+    """Something that a lead can get mail about, or not. *stopped_elsewhere*: not by a link of ours."""
 
     name: str
-    wanted: bool
-    elsewhere: bool = False
+    subscribed: bool
+    stopped_elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
     """What a lead has chosen. *address* is masked: whoever a mail was forwarded to sees this too.
 
-    *contact* is where the sender reads mail. *today* is the lead's own. *elsewhere*: all mail was stopped,
-    and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address came back,
-    whatever the lead chose. *paused_here*: the pause was asked for on this page, and may be ended here.
-    *decides_on*: the date that was stated on this page, unless another was learned since.
+    *contact* is where the sender reads mail. *today* is the lead's own. *stopped_elsewhere*: all mail was
+    stopped, and not by a link of ours, so that no such link starts it again. *bounced*: mail to the address
+    came back, whatever the lead chose. *paused_on_page*: the pause was asked for on this page, and may be
+    ended here. *decides_on*: the date that was stated on this page, unless another was learned since.
     """
 
     sender: str
@@ -54,150 +60,171 @@ class Preferences:
     address: str
     zone: str
     today: date
-    stopped: bool
-    elsewhere: bool
+    unsubscribed: bool
+    stopped_elsewhere: bool
     bounced: bool
     topics: Sequence[Topic]
     paused_until: date | None
-    paused_here: bool
-    pace_days: int | None
+    paused_on_page: bool
+    touch_interval_days: int | None
     decides_on: date | None
 
     def topic(self, name: str) -> Topic | None:
         """Return the topic of this name, however it is written; None if there is none."""
-        return next((one for one in self.topics if folded(one.name) == folded(name)), None)
+        return next((one for one in self.topics if normalize_ref(one.name) == normalize_ref(name)), None)
 
 
-def show(house: House, kept: Kept, now: datetime) -> Preferences:
+def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Preferences:
     """Return what the lead of this link has chosen so far."""
-    wanted = (
+    statement = (
         select(
             _lead.c.zone,
             _lead.c.paused_until,
             _lead.c.paused_by,
-            _lead.c.pace_days,
+            _lead.c.touch_interval_days,
             _address.c.id,
             _address.c.email,
         )
         .outerjoin(_address, _address.c.id == _lead.c.address_id)
-        .where(_lead.c.id == kept.lead_id)
+        .where(_lead.c.id == token.lead_id)
     )
-    with house.database.read() as connection:
-        row = connection.execute(wanted).one()
-        standing = suppression_queries.standing(
-            house.database, connection, [row.id] if row.id is not None else []
+    with ctx.database.read() as connection:
+        row = connection.execute(statement).one()
+        by_address = suppression_queries.load_suppressions(
+            ctx.database, connection, [row.id] if row.id is not None else []
         )
-        stands = standing.get(row.id, ())
-        everything = [one for one in stands if one.scope is Scope.GLOBAL and one.source is not Source.BOUNCE]
-        program = program_of(house, connection, kept)
+        suppressions = by_address.get(row.id, ())
+        global_opt_outs = [
+            one
+            for one in suppressions
+            if one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE
+        ]
+        program = load_program(ctx, connection, token)
         zone = row.zone or (program.zone_fallback if program is not None else "UTC")
-        paused = row.paused_until if row.paused_until is not None and row.paused_until > now else None
+        active_pause = row.paused_until if row.paused_until is not None and row.paused_until > now else None
         return Preferences(
             sender=program.sender.name if program is not None else "",
             contact=(program.sender.reply_to or program.sender.email) if program is not None else "",
-            address=masked(row.email or ""),
+            address=mask_address(row.email or ""),
             zone=zone,
-            today=calendar.local(now, zone).date(),
-            stopped=bool(everything),
-            elsewhere=not all(map(by_link, everything)),
-            bounced=any(one.scope is Scope.GLOBAL and one.source is Source.BOUNCE for one in stands),
-            topics=_topics(house, connection, stands),
-            paused_until=calendar.local(paused, zone).date() if paused is not None else None,
-            paused_here=manual.is_pause_of(row.paused_by, BY_LEAD),
-            pace_days=row.pace_days,
-            decides_on=_stated_here(connection, kept.lead_id),
+            today=calendar.to_local(now, zone).date(),
+            unsubscribed=bool(global_opt_outs),
+            stopped_elsewhere=not all(map(is_reader_opt_out, global_opt_outs)),
+            bounced=any(
+                one.scope is SuppressionScope.GLOBAL and one.source is SuppressionSource.BOUNCE
+                for one in suppressions
+            ),
+            topics=_topics(ctx, connection, suppressions),
+            paused_until=calendar.to_local(active_pause, zone).date() if active_pause is not None else None,
+            paused_on_page=manual.is_paused_by(row.paused_by, PREFERENCE_PAGE),
+            touch_interval_days=row.touch_interval_days,
+            decides_on=_stated_on_page(connection, token.lead_id),
         )
 
 
-def stop_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> None:
-    """Stop mail about one topic. All mail is stopped by `visits.unsubscribe`."""
-    database = house.database
+def unsubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: datetime) -> None:
+    """Stop mail about one topic. All mail is stopped by `unsubscribe.unsubscribe`."""
+    database = ctx.database
     with database.write() as connection:
-        address_id = suppression_queries.addresses_of(database, connection, [kept.lead_id]).get(kept.lead_id)
+        address_id = suppression_queries.load_address_ids(database, connection, [token.lead_id]).get(
+            token.lead_id
+        )
         if address_id is not None:
-            refused = OptOut(address_id, Source.PAGE, Scope.TOPIC, topic.name)
-            suppression.opt_out(database, connection, [refused], now)
+            opt_out = OptOut(address_id, SuppressionSource.PAGE, SuppressionScope.TOPIC, topic.name)
+            suppression.opt_out(database, connection, [opt_out], now)
 
 
-def start_everything(house: House, kept: Kept, now: datetime) -> bool:
+def resubscribe(ctx: AppContext, token: TokenRecord, now: datetime) -> bool:
     """Log that the lead wants mail again; return whether that lifted anything. Topics stay as they are.
 
     Whoever has the mail has this link: it lifts only what was said by such a link.
     """
-    return _opt_in(house, kept, EVERYTHING, now)
+    return _opt_in(ctx, token, ALL_MAIL, now)
 
 
-def start_topic(house: House, kept: Kept, topic: Topic, now: datetime) -> bool:
+def resubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: datetime) -> bool:
     """Log that the lead wants mail about one topic again; return whether that lifted anything."""
-    return _opt_in(house, kept, About(Scope.TOPIC, topic.name), now)
+    return _opt_in(ctx, token, SuppressionTarget(SuppressionScope.TOPIC, topic.name), now)
 
 
-def pause_until(house: House, kept: Kept, day: date, zone: str, now: datetime) -> None:
+def pause_until(ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime) -> None:
     """Send the lead nothing until *day* begins where it lives, or longer if others asked for that."""
-    manual.pause(house, kept.lead_id, calendar.start_of(day, zone), now, by=BY_LEAD, only=BY_LEAD)
+    manual.pause(
+        ctx, token.lead_id, calendar.start_of_day(day, zone), now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE
+    )
 
 
-def resume(house: House, kept: Kept, now: datetime) -> None:
-    """End the lead's pause. Refused for one that was not set on its page."""
-    manual.pause(house, kept.lead_id, None, now, by=BY_LEAD, only=BY_LEAD)
+def end_pause(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
+    """End the lead's pause. Raises InvalidState for one that was not set on its page."""
+    manual.pause(ctx, token.lead_id, None, now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
 
 
-def set_pace(house: House, kept: Kept, days: int | None, now: datetime) -> None:
+def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, now: datetime) -> None:
     """Write to the lead once in *days* at most; None: as often as its track allows."""
-    manual.set_pace(house, kept.lead_id, days, now, by=BY_LEAD)
+    manual.set_touch_interval(ctx, token.lead_id, days, now, by=PREFERENCE_PAGE)
 
 
-def state_decision(house: House, kept: Kept, day: date, now: datetime) -> None:
+def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:
     """Note when the lead says that it decides. Saying the same again says nothing new."""
-    with house.database.read() as connection:
-        known = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == kept.lead_id)).scalar_one()
-    if known == day:
+    with ctx.database.read() as connection:
+        current = connection.execute(
+            select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)
+        ).scalar_one()
+    if current == day:
         return
-    key = f"deciding|{kept.lead_id}|{day.isoformat()}|{now.isoformat()}"
-    heard = answered(house, kept, SignalKind.DECIDING, key, now)
-    signals.record(house, [heard._replace(value=day.isoformat())], now)
+    key = f"deciding|{token.lead_id}|{day.isoformat()}|{now.isoformat()}"
+    signal = link_signal(ctx, token, SignalKind.DECIDING, key, now)
+    signals.record(ctx, [signal._replace(value=day.isoformat())], now)
 
 
-def withdraw_decision(house: House, kept: Kept, now: datetime) -> None:
+def clear_timeline(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
     """Note that the lead takes back the date that it stated on its page; of others this changes nothing."""
-    with house.database.read() as connection:
-        known = _stated_here(connection, kept.lead_id)
-    if known is not None:
-        manual.withdraw_timeline(house, kept.lead_id, now, by=BY_LEAD)
+    with ctx.database.read() as connection:
+        current = _stated_on_page(connection, token.lead_id)
+    if current is not None:
+        manual.clear_timeline(ctx, token.lead_id, now, by=PREFERENCE_PAGE)
 
 
-def _stated_here(connection: Connection, lead_id: int) -> date | None:
+def _stated_on_page(connection: Connection, lead_id: int) -> date | None:
     """Return the date on which the lead decides if it was stated on its page; None for one of others."""
-    here = select(_signal.c.id).where(
+    is_stated_on_page = select(_signal.c.id).where(
         _signal.c.lead_id == _lead.c.id,
         _signal.c.kind == SignalKind.DECIDING.value,
         _signal.c.source == SOURCE,
         _signal.c.occurred_at == _lead.c.decides_stated_at,
     )
-    wanted = select(_lead.c.decides_on).where(_lead.c.id == lead_id, here.exists())
-    return connection.execute(wanted).scalar_one_or_none()
+    statement = select(_lead.c.decides_on).where(_lead.c.id == lead_id, is_stated_on_page.exists())
+    return connection.execute(statement).scalar_one_or_none()
 
 
-def _opt_in(house: House, kept: Kept, about: About, now: datetime) -> bool:
-    wanted = select(_address.c.email).join(_lead).where(_lead.c.id == kept.lead_id)
-    with house.database.read() as connection:
-        email = connection.execute(wanted).scalar_one_or_none()
+def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now: datetime) -> bool:
+    statement = select(_address.c.email).join(_lead).where(_lead.c.id == token.lead_id)
+    with ctx.database.read() as connection:
+        email = connection.execute(statement).scalar_one_or_none()
     if email is None:
         return False
-    evidence = f"pressed the button on the preferences page, by the link in message {kept.message_id}"
+    evidence = f"pressed the button on the preferences page, by the link in message {token.message_id}"
     try:
-        return bool(opt_in.opt_in(house, email, about, evidence, now, source=Source.PAGE).lifted)
-    except Refused:  # what stands was not said by a link of ours
+        return bool(opt_in.opt_in(ctx, email, target, evidence, now, source=SuppressionSource.PAGE).lifted)
+    except InvalidState:  # what stands was not said by a link of ours
         return False
 
 
-def _topics(house: House, connection: Connection, stands: Sequence[Standing]) -> list[Topic]:
+def _topics(
+    ctx: AppContext, connection: Connection, suppressions: Sequence[ActiveSuppression]
+) -> list[Topic]:
     """Return the topics of the published tracks, and those that the lead opted out of before they went."""
     try:
-        programs = list(house.rulebooks.current(connection).programs.values())
+        programs = list(ctx.definitions.current(connection).programs.values())
     except NotFound:
         programs = []
-    refused = {folded(one.ref): one.ref for one in stands if one.scope is Scope.TOPIC}
-    elsewhere = {folded(one.ref) for one in stands if one.scope is Scope.TOPIC and not by_link(one)}
-    names = refused | {folded(one.topic): one.topic for one in programs if one.topic}
-    return [Topic(names[key], key not in refused, key in elsewhere) for key in sorted(names)]
+    opted_out = {
+        normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC
+    }
+    stopped_elsewhere = {
+        normalize_ref(one.ref)
+        for one in suppressions
+        if one.scope is SuppressionScope.TOPIC and not is_reader_opt_out(one)
+    }
+    names = opted_out | {normalize_ref(one.topic): one.topic for one in programs if one.topic}
+    return [Topic(names[key], key not in opted_out, key in stopped_elsewhere) for key in sorted(names)]

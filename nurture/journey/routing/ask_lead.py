@@ -9,25 +9,25 @@ from typing import Final
 from sqlalchemy import Connection, Table
 
 from nurture.db.tables import core
-from nurture.domain.planning.conditions import Any as AnyOf
-from nurture.domain.planning.conditions import Comparison, Condition, Every, Field, Not
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import AllOf, AnyOf, Condition, FieldCondition, Not
 from nurture.formats.places import countries, country_code
-from nurture.journey.leads.changeset import Intended
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.routing.queries import WantedRow
-from nurture.journey.tracks.touch_email import Letter, full_name, sender_address, touch_values
+from nurture.journey.leads.changeset import NewMessage
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.routing.queries import MissingField
+from nurture.journey.tracks.touch_email import ComposedTouch, full_name, sender_address, touch_values
 from nurture.mail.rendering.render import Address, Envelope, compose
-from nurture.outbox.messages import Waiting
+from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
-from nurture.runtime.context import House
-from nurture.runtime.public_links import Wanted
-from nurture.runtime.published import Rulebook
+from nurture.runtime.context import AppContext
+from nurture.runtime.public_links import LinkSpec
+from nurture.runtime.published import Definitions
 
-ASK: Final = "ask"
+QUESTION_KIND: Final = "question"
 """The kind of these emails. Their `step` is the fact that is asked for."""
 
 TEMPLATE: Final = "handoff/ask.md"
-LONGEST: Final = 200
+MAX_ANSWER_LENGTH: Final = 200
 
 _message: Table = core.Message.__table__  # type: ignore[attr-defined]
 _QUESTIONS: Final = {
@@ -40,7 +40,7 @@ _QUESTIONS: Final = {
     "company": "For which company do you work?",
     "title": "What is your role?",
 }
-_COUNTS: Final = frozenset({"employees"})
+_NUMBER_FIELDS: Final = frozenset({"employees"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,90 +50,98 @@ class Question:
     field: str
     text: str
     options: tuple[tuple[str, str], ...] = ()
-    first: tuple[str, ...] = ()
+    preferred: tuple[str, ...] = ()
     number: bool = False
 
 
-def question_of(field: str, conditions: list[Condition]) -> Question:
+def build_question(field: str, conditions: list[Condition]) -> Question:
     """Return how *field* is asked for: the answers that the rules tell apart can be chosen."""
     text = _QUESTIONS.get(field, f"What is your {field.replace('_', ' ')}?")
-    told = tuple(dict.fromkeys(value for one in conditions for value in _values(field, one)))
+    answers = tuple(dict.fromkeys(value for one in conditions for value in _tested_values(field, one)))
     if field == "country":
-        return Question(field, text, countries(), tuple(code for code in told if country_code(code) == code))
-    if field in _COUNTS:
+        return Question(
+            field, text, countries(), tuple(code for code in answers if country_code(code) == code)
+        )
+    if field in _NUMBER_FIELDS:
         return Question(field, text, number=True)
-    return Question(field, text, tuple((value, value) for value in told))
+    return Question(field, text, tuple((value, value) for value in answers))
 
 
-def _values(field: str, condition: Condition) -> list[str]:
+def _tested_values(field: str, condition: Condition) -> list[str]:
     match condition:
-        case Field(name=name, test=Comparison.IS | Comparison.IN, value=value) if name == field:
-            listed = value if isinstance(value, tuple) else (value,)
-            return [str(one) for one in listed if isinstance(one, str)]
-        case Every(parts=parts) | AnyOf(parts=parts):
-            return [value for part in parts for value in _values(field, part)]
+        case FieldCondition(name=name, comparison=Comparison.IS | Comparison.IN, value=value) if (
+            name == field
+        ):
+            values = value if isinstance(value, tuple) else (value,)
+            return [str(one) for one in values if isinstance(one, str)]
+        case AllOf(parts=parts) | AnyOf(parts=parts):
+            return [value for part in parts for value in _tested_values(field, part)]
         case Not(part=part):
-            return _values(field, part)
+            return _tested_values(field, part)
         case _:
             return []
 
 
-def intended(house: House, lead: Claimed, book: Rulebook, want: WantedRow, now: datetime) -> list[Intended]:
+def build_question_messages(
+    ctx: AppContext, lead: LeadSnapshot, definitions: Definitions, missing_field: MissingField, now: datetime
+) -> list[NewMessage]:
     """Return the email that asks for a fact, in the name of the lead's track or else of the first one.
 
     None where nothing would take the answer, or no track says who writes.
     """
-    stay = lead.view.enrollment
-    program = book.programs.get(stay.track) if stay is not None else None
+    enrollment = lead.view.enrollment
+    program = definitions.programs.get(enrollment.track) if enrollment is not None else None
     if program is None:
-        program = max(book.programs.values(), key=lambda one: (one.priority, one.track), default=None)
-    if program is None or not house.base_url or want.wanted_at != now:
+        program = max(definitions.programs.values(), key=lambda one: (one.priority, one.track), default=None)
+    if program is None or not ctx.base_url or missing_field.requested_at != now:
         return []
     lead_id = lead.view.lead.id
     return [
-        Intended(
-            send_key=f"ask:{lead_id}:{want.field}",
-            kind=ASK,
+        NewMessage(
+            send_key=f"ask:{lead_id}:{missing_field.field}",
+            kind=QUESTION_KIND,
             lead_id=lead_id,
             enrollment_id=None,
             offer_id=None,
             track=program.track,
             track_version=program.version,
-            step=want.field,
+            step=missing_field.field,
             visit=1,
-            email=ASK,
+            email=QUESTION_KIND,
             rep=None,
             planned_at=now,
             send_at=now,
-            expires_at=want.overdue_at,
+            expires_at=missing_field.due_at,
             state="planned",
             state_at=now,
         )
     ]
 
 
-def letter(house: House, connection: Connection, one: Waiting) -> Letter:
+def compose_question(ctx: AppContext, connection: Connection, message: DueMessage) -> ComposedTouch:
     """Compose the email that asks for a fact, with a link to the page that takes the answer."""
-    assert one.address is not None
-    program = house.rulebooks.program(connection, one.track or "", one.track_version or 0)
-    policy = house.rulebooks.current(connection).policy
-    compiled = house.rulebooks.to_leads(connection, policy.version, TEMPLATE)
-    made = [
-        public_links.make(Wanted(purpose, one.lead_id, one.id))
-        for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES, public_links.ASK)
+    assert message.address is not None
+    program = ctx.definitions.program(connection, message.track or "", message.track_version or 0)
+    policy = ctx.definitions.current(connection).policy
+    compiled = ctx.definitions.lead_email(connection, policy.version, TEMPLATE)
+    links = [
+        public_links.make_link(LinkSpec(purpose, message.lead_id, message.id))
+        for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES, public_links.QUESTION)
     ]
-    url, choices, answer = (link.url(house.base_url) for link in made)
+    unsubscribe_url, preferences_url, answer_url = (link.url(ctx.base_url) for link in links)
     sender = program.sender
-    question = question_of(one.step, [rule.when for rule in policy.routing])
-    values = touch_values(one.facts, program, url, one.basis or "", choices)
-    values["ask"] = {"url": answer, "question": question.text, "field": one.step.replace("_", " ")}
+    question = build_question(message.step, [rule.when for rule in policy.routing])
+    values = touch_values(
+        message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url
+    )
+    values["ask"] = {"url": answer_url, "question": question.text, "field": message.step.replace("_", " ")}
     envelope = Envelope(
-        ref=one.send_key,
+        ref=message.send_key,
         sender=sender_address(sender),
-        to=Address(full_name(one.facts), one.address),
+        to=Address(full_name(message.fields), message.address),
         reply_to=Address(sender.name, sender.reply_to) if sender.reply_to else None,
         unsubscribe_mailto=f"mailto:{sender.reply_to or sender.email}?subject=unsubscribe",
-        labels=(one.track or "", ASK),
-        origin=house.origin,
+        labels=(message.track or "", QUESTION_KIND),
+        installation_id=ctx.installation_id,
     )
-    return Letter(compose(compiled, values, envelope), made)
+    return ComposedTouch(compose(compiled, values, envelope), links)

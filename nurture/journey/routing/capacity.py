@@ -10,98 +10,121 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open
-from nurture.domain.policy.business_hours import Working, add, business_day, day_opens
+from nurture.domain.policy.business_hours import (
+    WorkCalendar,
+    add_working_time,
+    business_day,
+    next_business_day_start,
+)
 from nurture.domain.policy.policy import Policy
-from nurture.domain.policy.team import Hours
-from nurture.domain.routing.priority import Pressure
-from nurture.domain.routing.round_robin import Standing, has_room
+from nurture.domain.policy.team import WorkingHours
+from nurture.domain.routing.priority import CapacityForecast
+from nurture.domain.routing.round_robin import RepAvailability, has_capacity
 from nurture.journey.routing import queries as routing_queries
-from nurture.journey.routing.availability import presence
-from nurture.runtime.context import House
+from nurture.journey.routing.availability import load_availability
+from nurture.runtime.context import AppContext
 
 _NO_COUNTRY: Final = ""
 _INSTANT: Final = timedelta(microseconds=1)
 
 
-def working(hours: Hours, holidays: Holidays, now: datetime) -> Working:
+def working_time(hours: WorkingHours, holidays: Holidays, now: datetime) -> WorkCalendar:
     """Return when somebody with these *hours* works, without the public holidays around *now*."""
-    off = holidays(hours.country, now) if hours.country != _NO_COUNTRY else frozenset()
-    return Working(hours.window, hours.zone, frozenset(off))
+    holidays_off = holidays(hours.country, now) if hours.country != _NO_COUNTRY else frozenset()
+    return WorkCalendar(hours.window, hours.zone, frozenset(holidays_off))
 
 
 @dataclass
-class Room:
+class RepCapacity:
     """The reps of a policy at one moment. *team* is kept up as leads are given to them."""
 
     policy: Policy
     now: datetime
-    workings: Mapping[str, Working]
-    team: dict[str, Standing]
+    working_times: Mapping[str, WorkCalendar]
+    team: dict[str, RepAvailability]
 
     @property
-    def places(self) -> int:
+    def remaining(self) -> int:
         """Return how many more leads the reps can take today, all together."""
-        return sum(self._free(rep.id) for rep in self.policy.reps)
+        return sum(self._remaining_for(rep.id) for rep in self.policy.reps)
 
-    def _free(self, rep_id: str) -> int:
-        rep, standing = self.policy.team.rep(rep_id), self.team[rep_id]
-        if rep is None or not standing.available or not has_room(rep, standing):
+    def _remaining_for(self, rep_id: str) -> int:
+        rep, availability = self.policy.team.rep(rep_id), self.team[rep_id]
+        if rep is None or not availability.available or not has_capacity(rep, availability):
             return 0
-        left = rep.capacity - standing.today
-        return left if rep.in_hand is None else min(left, rep.in_hand - standing.in_hand)
+        remaining = rep.capacity - availability.offers_today
+        return (
+            remaining
+            if rep.max_open_leads is None
+            else min(remaining, rep.max_open_leads - availability.open_leads)
+        )
 
-    def free(self) -> frozenset[str]:
+    def free_reps(self) -> frozenset[str]:
         """Return who has room, under which policy, and whether they rest: what decides who gets leads.
 
         Whoever has room only because a business day began at closing time is free when the next one opens.
         """
-        resting, version = self.resting(), self.policy.version
-        free = (rep for rep in self.policy.reps if self._free(rep.id) > 0)
-        told = (rep.id for rep in free if rep.in_hand is not None or self._is_open(rep.id))
-        return frozenset(f"{version} {rep}{' rests' if rep in resting else ''}" for rep in told)
+        off_duty, version = self.off_duty_reps(), self.policy.version
+        free = (rep for rep in self.policy.reps if self._remaining_for(rep.id) > 0)
+        available_now = (
+            rep.id for rep in free if rep.max_open_leads is not None or self._is_rep_open(rep.id)
+        )
+        return frozenset(f"{version} {rep}{' off duty' if rep in off_duty else ''}" for rep in available_now)
 
-    def _is_open(self, rep_id: str) -> bool:
-        one = self.workings[rep_id]
-        return is_open(one.window, one.zone, one.off, self.now)
+    def _is_rep_open(self, rep_id: str) -> bool:
+        hours = self.working_times[rep_id]
+        return is_open(hours.window, hours.zone, hours.days_off, self.now)
 
-    def resting(self) -> dict[str, str]:
+    def off_duty_reps(self) -> dict[str, str]:
         """Return who has closed for now, and why: only what cannot wait is offered to them."""
-        if not self.policy.pace.hot:
+        if not self.policy.priority.hot:
             return {}
-        return {rep_id: "off until they open again" for rep_id in self.workings if not self._is_open(rep_id)}
+        return {
+            rep_id: "off until they open again"
+            for rep_id in self.working_times
+            if not self._is_rep_open(rep_id)
+        }
 
-    def opens(self) -> datetime:
+    def next_opening(self) -> datetime:
         """Return when somebody is foreseen to have room: later than now."""
-        there = [rep.id for rep in self.policy.reps if self.team[rep.id].available or self.team[rep.id].back]
-        return min((self._opens(rep_id) for rep_id in there), default=self.now + timedelta(days=1))
+        expected = [
+            rep.id
+            for rep in self.policy.reps
+            if self.team[rep.id].available or self.team[rep.id].away_today_only
+        ]
+        return min(
+            (self._next_opening_of(rep_id) for rep_id in expected), default=self.now + timedelta(days=1)
+        )
 
-    def _opens(self, rep_id: str) -> datetime:
-        one = self.workings[rep_id]
-        if self._free(rep_id) and not self._is_open(rep_id):
-            return add(one, self.now, _INSTANT) - _INSTANT
-        return day_opens(one, self.now)
+    def _next_opening_of(self, rep_id: str) -> datetime:
+        hours = self.working_times[rep_id]
+        if self._remaining_for(rep_id) and not self._is_rep_open(rep_id):
+            return add_working_time(hours, self.now, _INSTANT) - _INSTANT
+        return next_business_day_start(hours, self.now)
 
-    def pressure(self, waiting: int) -> Pressure:
+    def forecast(self, waiting: int) -> CapacityForecast:
         """Return how full the reps are who are there, with so many leads *waiting*."""
-        there = [rep for rep in self.policy.reps if self.team[rep.id].available]
-        given = sum(min(self.team[rep.id].today, rep.capacity) for rep in there)
-        return Pressure(sum(rep.capacity for rep in there), given, waiting)
+        available = [rep for rep in self.policy.reps if self.team[rep.id].available]
+        offered = sum(min(self.team[rep.id].offers_today, rep.capacity) for rep in available)
+        return CapacityForecast(sum(rep.capacity for rep in available), offered, waiting)
 
 
-def look(house: House, connection: Connection, policy: Policy, now: datetime) -> Room:
+def load_capacity(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> RepCapacity:
     """Count what reps were given this business day and have in hand; be the only one who gives them more."""
-    workings = {rep.id: working(rep.hours, house.holidays, now) for rep in policy.reps}
-    loads = routing_queries.loads(
-        house.database, connection, {id_: _began(one, now) for id_, one in workings.items()}
+    working_times = {rep.id: working_time(rep.hours, ctx.holidays, now) for rep in policy.reps}
+    loads = routing_queries.load_rep_loads(
+        ctx.database, connection, {id_: _business_day_start(one, now) for id_, one in working_times.items()}
     )
-    team = presence(connection, policy.reps, now, house.holidays)
+    team = load_availability(connection, policy.reps, now, ctx.holidays)
     for rep, load in loads.items():
-        team[rep] = replace(team[rep], today=load.today, in_hand=load.in_hand, newest=load.newest)
-    return Room(policy, now, workings, team)
+        team[rep] = replace(
+            team[rep], offers_today=load.offers_today, open_leads=load.open_leads, last_offer=load.last_offer
+        )
+    return RepCapacity(policy, now, working_times, team)
 
 
-def _began(one: Working, now: datetime) -> datetime:
+def _business_day_start(hours: WorkCalendar, now: datetime) -> datetime:
     try:
-        return business_day(one, now).began
+        return business_day(hours, now).starts_at
     except NeverOpens:
         return now - timedelta(days=1)

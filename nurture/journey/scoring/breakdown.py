@@ -9,8 +9,8 @@ from datetime import datetime
 from nurture.db import locks
 from nurture.domain.lead import Engagement
 from nurture.domain.planning import conditions
-from nurture.domain.planning.click_grace import settles_at
-from nurture.domain.planning.conditions import Condition, graded
+from nurture.domain.planning.click_grace import grace_ends_at
+from nurture.domain.planning.conditions import Condition, grade_fit
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import scoring
 from nurture.domain.scoring.scoring import Points
@@ -18,13 +18,13 @@ from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.journey.leads import snapshot
 from nurture.journey.scoring import queries
-from nurture.journey.scoring.queries import Deed
-from nurture.runtime.context import House
+from nurture.journey.scoring.queries import SignalRecord
+from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the sum. *now* is what is left of *points*; *because* says why it counts, or does not."""
+class ScoreLine:
+    """One line of the sum. *remaining* is what is left of *points*, *reason* why it counts, or does not."""
 
     at: datetime
     kind: str
@@ -35,160 +35,165 @@ class Entry:
     points: float
     half_life: str
     counts: bool
-    because: str
-    now: float
+    reason: str
+    remaining: float
 
 
 @dataclass(frozen=True, slots=True)
-class HalfLife:
+class HalfLifeTotal:
     """What the deeds of one half-life come to."""
 
     name: str
     days: float
-    now: float
+    total: float
 
 
 @dataclass(frozen=True, slots=True)
-class Falls:
-    """A number that the policy asks for. *at* is when the engagement falls below it, None if it is below."""
+class ScoreThreshold:
+    """A number that the policy asks for. *falls_below_at* is None if the engagement is below it."""
 
-    asked: float
-    by: str
+    value: float
+    used_by: str
     reached: bool
-    at: datetime | None
+    falls_below_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
-class Reckoning:
+class ScoreBreakdown:
     """The score of one lead at one moment, line by line.
 
-    *kept* is the sum as it is stored; it differs from *engagement* only until signals that wait are heard.
+    *stored* is the sum as it is stored; it differs from *engagement* only until signals that wait are heard.
     """
 
     at: datetime
     lead_id: int
     fit: str
-    fit_because: str
+    fit_reason: str
     engagement: float
-    kept: float
+    stored: float
     policy_version: int
     counts_since: datetime | None
-    entries: tuple[Entry, ...]
-    half_lives: tuple[HalfLife, ...]
-    falls: tuple[Falls, ...]
+    lines: tuple[ScoreLine, ...]
+    half_lives: tuple[HalfLifeTotal, ...]
+    thresholds: tuple[ScoreThreshold, ...]
 
 
-def reckon(house: House, lead_id: int, now: datetime) -> Reckoning:
+def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakdown:
     """Reckon the score of a lead at *now* (UTC), without writing. Raises NotFound."""
-    database = house.database
+    database = ctx.database
     with database.read() as connection:
-        locks.freeze(database, connection)
-        policy = house.rulebooks.current(connection).policy
-        rows = snapshot.these(database, connection, [lead_id], lock=False)
+        locks.use_snapshot(database, connection)
+        policy = ctx.definitions.current(connection).policy
+        rows = snapshot.load_rows(database, connection, [lead_id], lock=False)
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-        seen = snapshot.views(database, connection, rows, now, house.holidays)[0].view
-        deeds = queries.deeds(connection, lead_id)
-    lead, points = seen.lead, policy.points
-    entries = tuple(_entry(deed, policy, lead.evidence_since, now) for deed in deeds)
-    counted = [_signal(deed) for deed, entry in zip(deeds, entries, strict=True) if entry.counts]
-    engagement = scoring.reckoned(points, counted, lead.evidence_since, now)
-    kept = scoring.known_at(lead.engagement, points, seen.signals, lead.evidence_since, now)
-    letter, because = graded(policy.question(seen), now)
-    return Reckoning(
+        view = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0].view
+        records = queries.load_signals(connection, lead_id)
+    lead, points = view.lead, policy.points
+    lines = tuple(_score_line(record, policy, lead.signals_since, now) for record in records)
+    counted = [_signal(record) for record, line in zip(records, lines, strict=True) if line.counts]
+    engagement = scoring.recompute_engagement(points, counted, lead.signals_since, now)
+    stored = scoring.engagement_at(lead.engagement, points, view.signals, lead.signals_since, now)
+    grade, reason = grade_fit(policy.evaluation_context(view), now)
+    return ScoreBreakdown(
         at=now,
         lead_id=lead_id,
-        fit=letter,
-        fit_because=because,
-        engagement=_rounded(scoring.total(engagement)),
-        kept=_rounded(scoring.total(kept)),
+        fit=grade,
+        fit_reason=reason,
+        engagement=_rounded(scoring.total_engagement(engagement)),
+        stored=_rounded(scoring.total_engagement(stored)),
         policy_version=policy.version,
-        counts_since=lead.evidence_since,
-        entries=entries,
+        counts_since=lead.signals_since,
+        lines=lines,
         half_lives=tuple(
-            HalfLife(_name(points, slot), days, _rounded(value))
+            HalfLifeTotal(_half_life_name(points, slot), days, _rounded(value))
             for slot, (days, value) in enumerate(zip(points.half_lives, engagement.values, strict=True))
         ),
-        falls=tuple(_falls(engagement, policy)),
+        thresholds=tuple(_thresholds(engagement, policy)),
     )
 
 
-def _signal(deed: Deed) -> Signal:
+def _signal(record: SignalRecord) -> Signal:
     return Signal(
-        SignalKind(deed.kind), deed.occurred_at, SignalVerdict(deed.verdict), deed.judged_under is not None
+        SignalKind(record.kind),
+        record.occurred_at,
+        SignalVerdict(record.verdict),
+        record.click_filter_key is not None,
     )
 
 
-def _entry(deed: Deed, policy: Policy, since: datetime | None, now: datetime) -> Entry:
-    signal, points = _signal(deed), policy.points
-    slot = points.slot(signal.kind)
-    worth = 0.0 if signal.kind in scoring.NEVER_WORTH else points.worth.get(signal.kind, 0.0)
-    counts, because = _counts(deed, signal, worth, policy, since, now)
-    age = (now - deed.occurred_at).total_seconds()
-    return Entry(
-        at=deed.occurred_at,
-        kind=deed.kind,
-        step=deed.step or "",
-        link=deed.link or "",
-        source=deed.source,
-        verdict=deed.verdict,
+def _score_line(record: SignalRecord, policy: Policy, since: datetime | None, now: datetime) -> ScoreLine:
+    signal, points = _signal(record), policy.points
+    slot = points.index_for(signal.kind)
+    worth = 0.0 if signal.kind in scoring.UNSCORED_KINDS else points.points_by_kind.get(signal.kind, 0.0)
+    counts, reason = _counts(record, signal, worth, policy, since, now)
+    age = (now - record.occurred_at).total_seconds()
+    return ScoreLine(
+        at=record.occurred_at,
+        kind=record.kind,
+        step=record.step or "",
+        link=record.link or "",
+        source=record.source,
+        verdict=record.verdict,
         points=worth,
-        half_life=_name(points, slot),
+        half_life=_half_life_name(points, slot),
         counts=counts,
-        because=because,
-        now=_rounded(worth * points.decay(slot, age)) if counts else 0.0,
+        reason=reason,
+        remaining=_rounded(worth * points.decay(slot, age)) if counts else 0.0,
     )
 
 
 def _counts(
-    deed: Deed, signal: Signal, worth: float, policy: Policy, since: datetime | None, now: datetime
+    record: SignalRecord, signal: Signal, worth: float, policy: Policy, since: datetime | None, now: datetime
 ) -> tuple[bool, str]:
     """Say whether a deed counts today, and why."""
-    if signal.kind in scoring.NEVER_WORTH:
+    if signal.kind in scoring.UNSCORED_KINDS:
         return False, "opens never count: mail programs open mail by themselves"
     if signal.verdict is not SignalVerdict.HUMAN:
-        return False, deed.verdict_because or "not a human's"
+        return False, record.verdict_reason or "not a human's"
     if not worth:
         return False, "the policy gives it no points"
-    if since is not None and deed.occurred_at < since:
+    if since is not None and record.occurred_at < since:
         return False, "from before a rep answered"
-    if deed.occurred_at > now:
+    if record.occurred_at > now:
         return False, "has not happened yet"
-    if deed.applied_at is None:
-        return False, "not heard yet; the next round hears it"
-    until = settles_at(signal, policy.evidence.settle)
-    if until is not None and until > now:
-        return True, f"counts; nothing acts on it before {until:%H:%M:%S} UTC"
-    return True, "a human's, as far as we can tell" if signal.judged else "as we were told"
+    if record.applied_at is None:
+        return False, "not applied yet; the next run applies it"
+    grace_until = grace_ends_at(signal, policy.click_filtering.grace_period)
+    if grace_until is not None and grace_until > now:
+        return True, f"counts; nothing acts on it before {grace_until:%H:%M:%S} UTC"
+    return True, "a human's, as far as we can tell" if signal.auto_classified else "as reported"
 
 
-def _name(points: Points, slot: int) -> str:
+def _half_life_name(points: Points, slot: int) -> str:
     days = f"{points.half_lives[slot]:g} days"
-    name = points.names[slot] if slot < len(points.names) else ""
+    name = points.half_life_names[slot] if slot < len(points.half_life_names) else ""
     return f"{name} ({days})" if name else days
 
 
-def _falls(engagement: Engagement, policy: Policy) -> Iterator[Falls]:
-    asked: dict[float, list[str]] = {}
-    named = [(rule.name, rule.when) for rule in policy.readiness]
-    for name, when in named + [(criterion.name, criterion.when) for criterion in policy.criteria]:
-        for number in _numbers(when):
-            asked.setdefault(number, []).append(name)
-    for number, names in sorted(asked.items(), reverse=True):
-        reached = scoring.reaches(scoring.total(engagement), number)
-        falls = scoring.falls_below_at(engagement, policy.points, number)
-        yield Falls(number, ", ".join(dict.fromkeys(names)), reached, falls)
+def _thresholds(engagement: Engagement, policy: Policy) -> Iterator[ScoreThreshold]:
+    names_by_value: dict[float, list[str]] = {}
+    conditions_by_name = [(rule.name, rule.when) for rule in policy.readiness]
+    for name, when in conditions_by_name + [
+        (criterion.name, criterion.when) for criterion in policy.criteria
+    ]:
+        for number in _score_values(when):
+            names_by_value.setdefault(number, []).append(name)
+    for number, names in sorted(names_by_value.items(), reverse=True):
+        reached = scoring.reaches(scoring.total_engagement(engagement), number)
+        falls_below_at = scoring.falls_below_at(engagement, policy.points, number)
+        yield ScoreThreshold(number, ", ".join(dict.fromkeys(names)), reached, falls_below_at)
 
 
-def _numbers(when: Condition) -> Iterable[float]:
+def _score_values(when: Condition) -> Iterable[float]:
     match when:
-        case conditions.Score(at_least=least, below=below):
+        case conditions.ScoreCondition(at_least=least, below=below):
             yield from (number for number in (least, below) if number is not None)
-        case conditions.Every(parts=parts) | conditions.Any(parts=parts):
+        case conditions.AllOf(parts=parts) | conditions.AnyOf(parts=parts):
             for part in parts:
-                yield from _numbers(part)
+                yield from _score_values(part)
         case conditions.Not(part=part):
-            yield from _numbers(part)
+            yield from _score_values(part)
         case _:
             return
 

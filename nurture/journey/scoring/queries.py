@@ -15,14 +15,14 @@ from nurture.db.tables import core
 from nurture.db.types import UtcDateTime
 from nurture.domain.lead import Engagement
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
-from nurture.journey.leads.changeset import hold
-from nurture.journey.leads.snapshot import SUMS
+from nurture.journey.leads.changeset import lock_leads
+from nurture.journey.leads.snapshot import ENGAGEMENT_COLUMNS
 
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
 
-class Scored(NamedTuple):
+class EngagementUpdate(NamedTuple):
     """What a lead's engagement is now."""
 
     lead_id: int
@@ -31,18 +31,18 @@ class Scored(NamedTuple):
     engagement_3: float | None
     engagement_4: float | None
     engagement_at: datetime | None
-    scored_under: str
+    points_key: str
 
     @classmethod
-    def of(cls, lead_id: int, engagement: Engagement) -> Scored:
+    def from_engagement(cls, lead_id: int, engagement: Engagement) -> EngagementUpdate:
         """Return *engagement* as it is written."""
-        sums: list[float | None] = [None] * len(SUMS)
+        sums: list[float | None] = [None] * len(ENGAGEMENT_COLUMNS)
         sums[: len(engagement.values)] = engagement.values
         first, second, third, fourth = sums
-        return cls(lead_id, first or 0.0, second, third, fourth, engagement.as_of, engagement.under)
+        return cls(lead_id, first or 0.0, second, third, fourth, engagement.as_of, engagement.points_key)
 
 
-class Stated(NamedTuple):
+class TimelineUpdate(NamedTuple):
     """When a lead decides, and when it said so."""
 
     lead_id: int
@@ -51,30 +51,32 @@ class Stated(NamedTuple):
 
 
 _ID, _NUM, _TEXT, _TIME = BigInteger(), Float(), String(), UtcDateTime()
-_SCORED: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(Scored._fields, (_ID, _NUM, _NUM, _NUM, _NUM, _TIME, _TEXT), strict=True)
+_ENGAGEMENT_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = dict(
+    zip(EngagementUpdate._fields, (_ID, _NUM, _NUM, _NUM, _NUM, _TIME, _TEXT), strict=True)
 )
-_STATED: Final[Mapping[str, TypeEngine[Any]]] = {
+_TIMELINE_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = {
     "lead_id": _ID,
     "decides_on": Date(),
     "decides_stated_at": _TIME,
 }
 
 
-def write(database: Database, connection: Connection, rows: Sequence[Scored], now: datetime) -> None:
+def write_engagement(
+    database: Database, connection: Connection, rows: Sequence[EngagementUpdate], now: datetime
+) -> None:
     """Write what the leads' engagement is now."""
     if not rows:
         return
-    new = database.rows("new", _SCORED, rows)
-    values = {name: new.c[name] for name in Scored._fields[1:]}
+    new = database.rows("new", _ENGAGEMENT_UPDATE, rows)
+    values = {name: new.c[name] for name in EngagementUpdate._fields[1:]}
     connection.execute(update(lead).where(lead.c.id == new.c.lead_id).values(**values, updated_at=now))
 
 
-def write_timelines(database: Database, connection: Connection, rows: Sequence[Stated]) -> None:
+def write_timelines(database: Database, connection: Connection, rows: Sequence[TimelineUpdate]) -> None:
     """Write when leads decide."""
     if not rows:
         return
-    new = database.rows("new", _STATED, rows)
+    new = database.rows("new", _TIMELINE_UPDATE, rows)
     connection.execute(
         update(lead)
         .where(lead.c.id == new.c.lead_id)
@@ -82,11 +84,11 @@ def write_timelines(database: Database, connection: Connection, rows: Sequence[S
     )
 
 
-def stale(connection: Connection, key: str, limit: int) -> list[int]:
+def find_stale(connection: Connection, key: str, limit: int) -> list[int]:
     """Return leads whose engagement was reckoned under other points than those of *key*: an index probe."""
-    other = or_(lead.c.scored_under < key, lead.c.scored_under > key)
-    wanted = select(lead.c.id).where(lead.c.scored_under.is_not(None), other)
-    return list(connection.execute(wanted.limit(limit)).scalars())
+    other = or_(lead.c.points_key < key, lead.c.points_key > key)
+    statement = select(lead.c.id).where(lead.c.points_key.is_not(None), other)
+    return list(connection.execute(statement.limit(limit)).scalars())
 
 
 def mark_stale(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
@@ -94,43 +96,46 @@ def mark_stale(database: Database, connection: Connection, lead_ids: Sequence[in
     if not lead_ids:
         return
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    connection.execute(update(lead).where(lead.c.id == chosen.c.id).values(scored_under=""))
+    connection.execute(update(lead).where(lead.c.id == chosen.c.id).values(points_key=""))
 
 
-def counted(
+def load_counted_signals(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> dict[int, tuple[datetime | None, list[Signal]]]:
     """Hold the leads and return since when their deeds count, and those deeds that had their effect."""
-    hold(database, connection, lead_ids)
+    lock_leads(database, connection, lead_ids)
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    leads = select(lead.c.id, lead.c.evidence_since).join(chosen, chosen.c.id == lead.c.id)
+    leads = select(lead.c.id, lead.c.signals_since).join(chosen, chosen.c.id == lead.c.id)
     since: dict[int, datetime | None] = {row[0]: row[1] for row in connection.execute(leads)}
-    wanted = (
+    statement = (
         select(signal.c.lead_id, signal.c.kind, signal.c.occurred_at, signal.c.verdict)
         .join(chosen, chosen.c.id == signal.c.lead_id)
         .where(signal.c.applied_at.is_not(None), signal.c.verdict == SignalVerdict.HUMAN.value)
     )
-    deeds: dict[int, list[Signal]] = defaultdict(list)
-    for lead_id, kind, occurred_at, verdict in connection.execute(wanted).all():
-        deeds[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict)))
-    return {lead_id: (moment, deeds[lead_id]) for lead_id, moment in since.items()}
+    signals: dict[int, list[Signal]] = defaultdict(list)
+    for lead_id, kind, occurred_at, verdict in connection.execute(statement).all():
+        signals[lead_id].append(Signal(SignalKind(kind), occurred_at, SignalVerdict(verdict)))
+    return {lead_id: (counts_since, signals[lead_id]) for lead_id, counts_since in since.items()}
 
 
-class Deed(NamedTuple):
+class SignalRecord(NamedTuple):
     """One signal with all that says whether it counts."""
 
     kind: str
     occurred_at: datetime
     verdict: str
-    verdict_because: str
-    judged_under: str | None
+    verdict_reason: str
+    click_filter_key: str | None
     applied_at: datetime | None
     step: str | None
     link: str | None
     source: str
 
 
-def deeds(connection: Connection, lead_id: int) -> list[Deed]:
+def load_signals(connection: Connection, lead_id: int) -> list[SignalRecord]:
     """Return everything that a lead did, in order."""
-    wanted = select(*(signal.c[name] for name in Deed._fields)).where(signal.c.lead_id == lead_id)
-    return [Deed._make(row) for row in connection.execute(wanted.order_by(signal.c.occurred_at, signal.c.id))]
+    statement = select(*(signal.c[name] for name in SignalRecord._fields)).where(signal.c.lead_id == lead_id)
+    return [
+        SignalRecord._make(row)
+        for row in connection.execute(statement.order_by(signal.c.occurred_at, signal.c.id))
+    ]

@@ -11,46 +11,47 @@ from nurture.domain.scoring.scoring import Points
 from nurture.domain.signals import Signal
 from nurture.errors import NotFound
 from nurture.journey.scoring import queries
-from nurture.journey.scoring.queries import Scored
-from nurture.runtime.context import House
+from nurture.journey.scoring.queries import EngagementUpdate
+from nurture.runtime.context import AppContext
 
 
-def rescore(house: House, now: datetime) -> int:
+def rescore(ctx: AppContext, now: datetime) -> int:
     """Reckon every score anew that was kept under other points than today's; return how many were.
 
     Batches commit one by one: what was done stays done, wherever it stops. Until it comes to a lead, whoever
     decides about the lead reckons from its signals, so nobody waits for it.
     """
     total = 0
-    while done := rescore_batch(house, now, house.batch):
-        total += done
-        if done < house.batch:
+    while result := rescore_batch(ctx, now, ctx.batch_size):
+        total += result
+        if result < ctx.batch_size:
             break
     return total
 
 
-def rescore_batch(house: House, now: datetime, limit: int) -> int:
+def rescore_batch(ctx: AppContext, now: datetime, limit: int) -> int:
     """Reckon at most *limit* scores in one transaction; where none is stale, this is one index probe."""
-    database = house.database
+    database = ctx.database
     with database.read() as connection:
         try:
-            points = house.rulebooks.current(connection).policy.points
+            points = ctx.definitions.current(connection).policy.points
         except NotFound:  # nothing is published yet, so nothing was ever scored
             return 0
-        stale = queries.stale(connection, points.key, limit)
+        stale = queries.find_stale(connection, points.key, limit)
     if not stale:
         return 0
     with database.write() as connection:
-        counted = queries.counted(database, connection, stale)
+        counted = queries.load_counted_signals(database, connection, stale)
         rows = [
-            Scored.of(lead_id, of(points, signals, since)) for lead_id, (since, signals) in counted.items()
+            EngagementUpdate.from_engagement(lead_id, compute_engagement(points, signals, since))
+            for lead_id, (since, signals) in counted.items()
         ]
-        queries.write(database, connection, rows, now)
+        queries.write_engagement(database, connection, rows, now)
     return len(stale)
 
 
-def of(points: Points, signals: Sequence[Signal], since: datetime | None) -> Engagement:
+def compute_engagement(points: Points, signals: Sequence[Signal], since: datetime | None) -> Engagement:
     """Return the engagement of a lead whose deeds count from *since*, as adding them one by one would."""
-    return scoring.add(
+    return scoring.add_signals(
         Engagement(), points, [one for one in signals if since is None or one.occurred_at >= since]
     )

@@ -13,147 +13,168 @@ from sqlalchemy import Connection
 
 from nurture.domain.lead import Custodian
 from nurture.domain.planning.lead_view import Position
-from nurture.domain.planning.planner import Action, Decision, Leave, NoteFact, OfferToSales, SendTouch, decide
+from nurture.domain.planning.planner import (
+    Action,
+    Decision,
+    EndEnrollment,
+    OfferToSales,
+    SendTouch,
+    UpdateField,
+    decide,
+)
 from nurture.domain.planning.program import ToTrack
 from nurture.journey.leads import capacity_queries, snapshot
-from nurture.journey.leads.changeset import Factual, Intended, Placed
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover
+from nurture.journey.leads.changeset import EnrollmentUpdate, FieldUpdate, NewMessage
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from nurture.runtime.gc_pause import undisturbed
-from nurture.runtime.published import Rulebook
-from nurture.runtime.redact import unnamed
+from nurture.runtime.context import AppContext
+from nurture.runtime.gc_pause import gc_paused
+from nurture.runtime.published import Definitions
+from nurture.runtime.redact import redact
 
 
 @dataclass
-class Advanced:
+class AdvanceResult:
     """What a sweep did."""
 
     leads: int = 0
     events: Counter[str] = field(default_factory=Counter)
 
-    def __add__(self, other: Advanced) -> Advanced:
+    def __add__(self, other: AdvanceResult) -> AdvanceResult:
         """Add two sweeps up."""
-        return Advanced(self.leads + other.leads, self.events + other.events)
+        return AdvanceResult(self.leads + other.leads, self.events + other.events)
 
 
-def advance(house: House, now: datetime) -> Advanced:
+def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
     """Sweep batch after batch until nothing is due at *now* (UTC)."""
-    total = Advanced()
-    if quarantine.is_on(house, now):
+    total = AdvanceResult()
+    if quarantine.is_on(ctx, now):
         return total
-    with undisturbed():
+    with gc_paused():
         while True:
-            done = advance_batch(house, now, house.batch)
-            total += done
-            if done.leads < house.batch:
+            result = advance_batch(ctx, now, ctx.batch_size)
+            total += result
+            if result.leads < ctx.batch_size:
                 return total
             gc.collect(1)
 
 
-def advance_batch(house: House, now: datetime, limit: int) -> Advanced:
+def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
     """Advance at most *limit* due leads in one transaction."""
-    with house.database.write() as connection:
-        rows = snapshot.claim_due(house.database, connection, [Custodian.TRACK], now, limit)
+    with ctx.database.write() as connection:
+        rows = snapshot.claim_due(ctx.database, connection, [Custodian.TRACK], now, limit)
         if not rows:
-            return Advanced()
-        book = house.rulebooks.current(connection)
-        mover = Mover(book, now, "advance")
-        full_until = reps_full_until(connection, book, now)
-        claimed = snapshot.views(house.database, connection, rows, now, house.holidays, full_until)
-        events = Counter(_advance_one(lead, mover) for lead in claimed)
-        mover.changes.write(house.database, connection, now)
-    return Advanced(len(rows), events)
+            return AdvanceResult()
+        definitions = ctx.definitions.current(connection)
+        transitions = LeadTransitions(definitions, now, "advance")
+        full_until = load_reps_full_until(connection, definitions, now)
+        snapshots = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays, full_until)
+        events = Counter(_advance_one(lead, transitions) for lead in snapshots)
+        transitions.changes.write(ctx.database, connection, now)
+    return AdvanceResult(len(rows), events)
 
 
-def reps_full_until(connection: Connection, book: Rulebook, now: datetime) -> datetime | None:
+def load_reps_full_until(connection: Connection, definitions: Definitions, now: datetime) -> datetime | None:
     """Return until when touches that call to action wait for reps to have room, None if they need not."""
-    heeded = book.policy.pace.hold_calls_to_action_at is not None
-    if not heeded or not any(program.calls_to_action for program in book.programs.values()):
+    holds_calls_to_action = definitions.policy.priority.hold_calls_to_action_at is not None
+    if not holds_calls_to_action or not any(
+        program.calls_to_action for program in definitions.programs.values()
+    ):
         return None
-    return capacity_queries.full_until(connection, now)
+    return capacity_queries.load_full_until(connection, now)
 
 
-def _advance_one(lead: Claimed, mover: Mover) -> str:
+def _advance_one(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
     """Decide for one lead and collect what follows; one faulty lead never stops its batch."""
-    stay = lead.view.enrollment
-    program = mover.book.programs.get(stay.track) if stay is not None else None
-    if stay is None or program is None:
-        return mover.fault(lead, f"track {lead.ref} is not published; run `nurture publish`")
+    enrollment = lead.view.enrollment
+    program = transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
+    if enrollment is None or program is None:
+        return transitions.retry_later(lead, f"track {lead.ref} is not published; run `nurture publish`")
     try:
-        decision = decide(lead.view, program, mover.book.policy, mover.now)
+        decision = decide(lead.view, program, transitions.definitions.policy, transitions.now)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
-        return mover.fault(lead, unnamed(error, lead.view.lead.facts))
-    return _apply(lead, decision, program.version, mover)
+        return transitions.retry_later(lead, redact(error, lead.view.lead.fields))
+    return _apply(lead, decision, program.version, transitions)
 
 
-def _apply(lead: Claimed, decision: Decision, version: int, mover: Mover) -> str:
-    stay, position = lead.view.enrollment, decision.position
-    assert stay is not None
+def _apply(lead: LeadSnapshot, decision: Decision, version: int, transitions: LeadTransitions) -> str:
+    enrollment, position = lead.view.enrollment, decision.position
+    assert enrollment is not None
     assert position is not None
-    detail = stored(decision)
+    detail = decision_to_dict(decision)
     event = decision.hold.value if decision.hold is not None else "moved"
     for action in decision.actions:
         match action:
-            case NoteFact():
+            case UpdateField():
                 continue
             case SendTouch():
                 event = "touch"
-                mover.changes.intended.append(_intended(lead, action, version, mover.now))
-            case OfferToSales(rule=rule, because=because):
-                _place(lead, position, mover)
-                mover.hand_off(lead, rule, because, detail)
-                _write_facts(lead, decision.actions, mover)
+                transitions.changes.new_messages.append(_new_message(lead, action, version, transitions.now))
+            case OfferToSales(rule=rule, reason=reason):
+                _update_position(lead, position, transitions)
+                transitions.hand_off(lead, rule, reason, detail)
+                _update_fields(lead, decision.actions, transitions)
                 return "hand_off"
-            case Leave(to=to, because=because):
-                entered = position.reached if isinstance(to, ToTrack) else None
-                there = _standing(lead, position)
-                mover.send_to(there, to, because, event="left", entered_at=entered, detail=detail)
-                _write_facts(lead, decision.actions, mover)
+            case EndEnrollment(destination=to, reason=reason):
+                entered = position.reached_at if isinstance(to, ToTrack) else None
+                at_position = _at_position(lead, position)
+                transitions.move_to(at_position, to, reason, event="left", entered_at=entered, detail=detail)
+                _update_fields(lead, decision.actions, transitions)
                 return "left"
             case _:
                 assert_never(action)
-    if position != stay.position:
-        _place(lead, position, mover)
-    _write_facts(lead, decision.actions, mover)
+    if position != enrollment.position:
+        _update_position(lead, position, transitions)
+    _update_fields(lead, decision.actions, transitions)
     assert decision.wake_at is not None
-    mover.keep(lead, Custodian.TRACK, lead.ref, decision.because, decision.wake_at)
-    mover.note(lead, event, decision.because, None, track_version=version, step=position.step, detail=detail)
+    transitions.set_custody(lead, Custodian.TRACK, lead.ref, decision.reason, decision.wake_at)
+    transitions.add_journal_entry(
+        lead, event, decision.reason, None, track_version=version, step=position.step, detail=detail
+    )
     return event
 
 
-def _standing(lead: Claimed, position: Position) -> Claimed:
+def _at_position(lead: LeadSnapshot, position: Position) -> LeadSnapshot:
     """Return the lead as it stands at *position*, so that its stay ends there and not where it began."""
-    stay = lead.view.enrollment
-    assert stay is not None
-    return replace(lead, view=replace(lead.view, enrollment=replace(stay, position=position)))
+    enrollment = lead.view.enrollment
+    assert enrollment is not None
+    return replace(lead, view=replace(lead.view, enrollment=replace(enrollment, position=position)))
 
 
-def _place(lead: Claimed, position: Position, mover: Mover) -> None:
-    stay = lead.view.enrollment
-    assert stay is not None
-    mover.changes.placed.append(
-        Placed(stay.id, lead.view.lead.id, position.step, position.visit, position.anchor, position.reached)
+def _update_position(lead: LeadSnapshot, position: Position, transitions: LeadTransitions) -> None:
+    enrollment = lead.view.enrollment
+    assert enrollment is not None
+    transitions.changes.enrollment_updates.append(
+        EnrollmentUpdate(
+            enrollment.id,
+            lead.view.lead.id,
+            position.step,
+            position.visit,
+            position.anchor,
+            position.reached_at,
+        )
     )
 
 
-def _write_facts(lead: Claimed, actions: Iterable[Action], mover: Mover) -> None:
-    notes = {action.name: action.value for action in actions if isinstance(action, NoteFact)}
-    if notes:
-        mover.changes.facts.append(Factual(lead.view.lead.id, {**lead.view.lead.facts, **notes}))
+def _update_fields(lead: LeadSnapshot, actions: Iterable[Action], transitions: LeadTransitions) -> None:
+    updates = {action.name: action.value for action in actions if isinstance(action, UpdateField)}
+    if updates:
+        transitions.changes.field_updates.append(
+            FieldUpdate(lead.view.lead.id, {**lead.view.lead.fields, **updates})
+        )
 
 
-def _intended(lead: Claimed, send: SendTouch, version: int, now: datetime) -> Intended:
-    stay = lead.view.enrollment
-    assert stay is not None
-    return Intended(
-        send_key=f"touch:{stay.id}:{send.step}:{send.visit}",
+def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetime) -> NewMessage:
+    enrollment = lead.view.enrollment
+    assert enrollment is not None
+    return NewMessage(
+        send_key=f"touch:{enrollment.id}:{send.step}:{send.visit}",
         kind="touch",
         lead_id=lead.view.lead.id,
-        enrollment_id=stay.id,
+        enrollment_id=enrollment.id,
         offer_id=None,
-        track=stay.track,
+        track=enrollment.track,
         track_version=version,
         step=send.step,
         visit=send.visit,
@@ -167,33 +188,28 @@ def _intended(lead: Claimed, send: SendTouch, version: int, now: datetime) -> In
     )
 
 
-def stored(decision: Decision) -> Mapping[str, Any]:
+def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
     """Return the decision as the journal keeps it: enough to replay it."""
     position = decision.position
-    kept: dict[str, Any] = {"hold": decision.hold.value if decision.hold is not None else None}
+    values: dict[str, Any] = {"hold": decision.hold.value if decision.hold is not None else None}
     if decision.wake_at is not None:
-        kept["wake_at"] = decision.wake_at
+        values["wake_at"] = decision.wake_at
     if position is not None:
-        kept["position"] = [
-            position.step,
-            position.visit,
-            position.anchor,
-            position.reached,
-        ]
+        values["position"] = [position.step, position.visit, position.anchor, position.reached_at]
     if decision.actions:
-        kept["actions"] = [_stored_action(action) for action in decision.actions]
-    return kept
+        values["actions"] = [_action_to_list(action) for action in decision.actions]
+    return values
 
 
-def _stored_action(action: Action) -> list[Any]:
+def _action_to_list(action: Action) -> list[Any]:
     match action:
         case SendTouch():
             return ["send", action.step, action.visit, action.email, action.planned_at]
         case OfferToSales(rule=rule):
             return ["hand_off", rule]
-        case NoteFact(name=name):
-            return ["set", name]
-        case Leave(to=to):
+        case UpdateField(name=name):
+            return ["set_field", name]
+        case EndEnrollment(destination=to):
             return ["leave", type(to).__name__, str(getattr(to, "track", getattr(to, "queue", "closed")))]
         case _:
             assert_never(action)

@@ -8,179 +8,213 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from nurture.domain.consent.suppression import covering
+from nurture.domain.consent.suppression import find_covering
 from nurture.domain.lead import Custodian, Queue
-from nurture.domain.planning.click_grace import settled
+from nurture.domain.planning.click_grace import exclude_recent_clicks
 from nurture.domain.planning.conditions import evaluate
-from nurture.domain.planning.lead_view import View
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.planner import HoldReason, OfferToSales, decide
 from nurture.domain.planning.program import Program, ToClosed, ToQueue, ToTrack
-from nurture.domain.policy.policy import Enrol, ReadinessRule, Ready
+from nurture.domain.policy.policy import Enroll, ReadinessRule, ToSales
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import Mover, barred
-from nurture.journey.tracks.advance import stored
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import LeadTransitions, find_mailing_block
+from nurture.journey.tracks.advance import decision_to_dict
 from nurture.runtime import quarantine
-from nurture.runtime.context import House
-from nurture.runtime.redact import unnamed
+from nurture.runtime.context import AppContext
+from nurture.runtime.redact import redact
 
-Stays = Mapping[tuple[int, str], datetime]
+LastEnrollments = Mapping[tuple[int, str], datetime]
 """When a lead last left, or is still on, a track."""
 
 
-SETTLING: Final = "settling"
+GRACE_PERIOD: Final = HoldReason.CLICK_GRACE.value
 """What is said of a lead whose click may yet turn out to be a machine's, and would decide."""
 
 
-def classify(house: House, now: datetime) -> Counter[str]:
+def classify(ctx: AppContext, now: datetime) -> Counter[str]:
     """Sweep new leads, batch after batch: to sales, to a track, or out with a reason."""
     events: Counter[str] = Counter()
-    if quarantine.is_on(house, now):
+    if quarantine.is_on(ctx, now):
         return events
     while True:
-        done = classify_batch(house, now, house.batch)
-        events += done
-        if done.total() < house.batch:
+        result = classify_batch(ctx, now, ctx.batch_size)
+        events += result
+        if result.total() < ctx.batch_size:
             return events
 
 
-def classify_batch(house: House, now: datetime, limit: int) -> Counter[str]:
+def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
     """Classify at most *limit* new leads in one transaction."""
-    database = house.database
+    database = ctx.database
     with database.write() as connection:
         rows = snapshot.claim_due(database, connection, [Custodian.INTAKE], now, limit)
         if not rows:
             return Counter()
-        book = house.rulebooks.current(connection)
-        mover = Mover(book, now, "enrol")
-        claimed = snapshot.views(database, connection, rows, now, house.holidays)
-        stays = leads_queries.last_stays(database, connection, [row.lead_id for row in rows])
-        named: list[tuple[int, str]] = []
+        definitions = ctx.definitions.current(connection)
+        transitions = LeadTransitions(definitions, now, "enroll")
+        snapshots = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
+        last_enrollments = leads_queries.load_last_enrollments(
+            database, connection, [row.lead_id for row in rows]
+        )
+        classified: list[tuple[int, str]] = []
         events: Counter[str] = Counter()
-        for lead in claimed:
+        for lead in snapshots:
             try:
-                rule = _classify_one(lead, mover, stays)
+                rule = _classify_one(lead, transitions, last_enrollments)
             except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
-                events[mover.fault(lead, unnamed(error, lead.view.lead.facts))] += 1
+                events[transitions.retry_later(lead, redact(error, lead.view.lead.fields))] += 1
                 continue
             events[rule] += 1
-            if rule != SETTLING:
-                named.append((lead.view.lead.id, rule))
-        won = mover.changes.write(database, connection, now)
-        leads_queries.name_readiness(database, connection, [row for row in named if row[0] in won])
+            if rule != GRACE_PERIOD:
+                classified.append((lead.view.lead.id, rule))
+        written = transitions.changes.write(database, connection, now)
+        leads_queries.record_readiness_rules(
+            database, connection, [row for row in classified if row[0] in written]
+        )
     return events
 
 
-def _classify_one(lead: Claimed, mover: Mover, stays: Stays) -> str:
-    sure, settles_at = settled(lead.view, mover.book.policy, mover.now)
-    rule, because = _first(sure, mover)
-    bar, ready = barred(lead), rule is not None and isinstance(rule.then, Ready)
-    if bar is None and settles_at is not None and not ready and rule is not _first(lead.view, mover)[0]:
-        because = f"a click is settling until {settles_at:%Y-%m-%d %H:%M:%S} UTC; else: {because}"
-        return _settle(lead, mover, because, settles_at)
-    queue, why = bar or (_queue_of(rule, lead, mover, stays), because)
+def _classify_one(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments) -> str:
+    confirmed_view, grace_until = exclude_recent_clicks(
+        lead.view, transitions.definitions.policy, transitions.now
+    )
+    rule, reason = _first_matching_rule(confirmed_view, transitions)
+    block, ready = find_mailing_block(lead), rule is not None and isinstance(rule.then, ToSales)
+    if (
+        block is None
+        and grace_until is not None
+        and not ready
+        and rule is not _first_matching_rule(lead.view, transitions)[0]
+    ):
+        reason = f"a click is in its grace period until {grace_until:%Y-%m-%d %H:%M:%S} UTC; else: {reason}"
+        return _wait_for_grace_period(lead, transitions, reason, grace_until)
+    queue, queue_reason = block or (_target_queue(rule, lead, transitions, last_enrollments), reason)
     if queue and not _discards(rule):
-        there = replace(lead.view, custodian=Custodian.QUEUE, queue=queue)
-        decision = decide(there, None, mover.book.policy, mover.now)
+        queued_view = replace(lead.view, custodian=Custodian.QUEUE, queue=queue)
+        decision = decide(queued_view, None, transitions.definitions.policy, transitions.now)
         for action in decision.actions:
             if isinstance(action, OfferToSales):
-                mover.hand_off(lead, action.rule, action.because, stored(decision))
+                transitions.hand_off(lead, action.rule, action.reason, decision_to_dict(decision))
                 return action.rule
-        if decision.hold is HoldReason.SETTLING and decision.wake_at is not None:
-            return _settle(lead, mover, decision.because, decision.wake_at)
-    lead = replace(lead, view=sure)
-    if bar is not None:
-        mover.send_to(lead, ToQueue(queue), why, event="classified")
+        if decision.hold is HoldReason.CLICK_GRACE and decision.wake_at is not None:
+            return _wait_for_grace_period(lead, transitions, decision.reason, decision.wake_at)
+    lead = replace(lead, view=confirmed_view)
+    if block is not None:
+        transitions.move_to(lead, ToQueue(queue), queue_reason, event="classified")
         return queue
     if rule is None:
-        place(lead, mover, because, stays=stays, event="classified")
+        enroll_by_audience(lead, transitions, reason, last_enrollments=last_enrollments, event="classified")
         return "unclassified"
-    _follow(rule, lead, mover, stays, because)
+    _apply_rule(rule, lead, transitions, last_enrollments, reason)
     return rule.name
 
 
-def _settle(lead: Claimed, mover: Mover, because: str, until: datetime) -> str:
-    mover.keep(lead, Custodian.INTAKE, lead.ref, because, until)
-    mover.note(lead, SETTLING, because, None)
-    return SETTLING
+def _wait_for_grace_period(
+    lead: LeadSnapshot, transitions: LeadTransitions, reason: str, until: datetime
+) -> str:
+    transitions.set_custody(lead, Custodian.INTAKE, lead.ref, reason, until)
+    transitions.add_journal_entry(lead, GRACE_PERIOD, reason, None)
+    return GRACE_PERIOD
 
 
-def _queue_of(rule: ReadinessRule | None, lead: Claimed, mover: Mover, stays: Stays) -> str:
+def _target_queue(
+    rule: ReadinessRule | None,
+    lead: LeadSnapshot,
+    transitions: LeadTransitions,
+    last_enrollments: LastEnrollments,
+) -> str:
     """Return the queue in which *rule* leaves the lead, "" if it goes elsewhere."""
-    match rule.then if rule is not None else Enrol():
-        case Enrol():
-            return "" if _entrance(lead, mover, stays) is not None else Queue.NO_TRACK
+    match rule.then if rule is not None else Enroll():
+        case Enroll():
+            return "" if _find_track(lead, transitions, last_enrollments) is not None else Queue.NO_TRACK
         case ToTrack(track=track):
-            return "" if track in mover.book.programs else Queue.NO_TRACK
+            return "" if track in transitions.definitions.programs else Queue.NO_TRACK
         case ToQueue(queue=queue):
             return queue
-        case Ready() | ToClosed():
+        case ToSales() | ToClosed():
             return ""
 
 
-def is_discarded(view: View, mover: Mover) -> bool:
+def is_discarded(view: LeadView, transitions: LeadTransitions) -> bool:
     """Return whether a readiness rule discards the lead, whatever it asks for."""
-    return _discards(_first(view, mover)[0])
+    return _discards(_first_matching_rule(view, transitions)[0])
 
 
 def _discards(rule: ReadinessRule | None) -> bool:
     return rule is not None and isinstance(rule.then, ToClosed)
 
 
-def _first(view: View, mover: Mover) -> tuple[ReadinessRule | None, str]:
+def _first_matching_rule(view: LeadView, transitions: LeadTransitions) -> tuple[ReadinessRule | None, str]:
     """Return the first readiness rule that holds, and why."""
-    about = mover.book.policy.question(view, since=view.lead.evidence_since)
-    for rule in mover.book.policy.readiness:
-        answer = evaluate(rule.when, about, mover.now)
-        if answer.yes:
-            return rule, f"{rule.name}: {answer.because}"
+    context = transitions.definitions.policy.evaluation_context(view, since=view.lead.signals_since)
+    for rule in transitions.definitions.policy.readiness:
+        answer = evaluate(rule.when, context, transitions.now)
+        if answer.met:
+            return rule, f"{rule.name}: {answer.reason}"
     return None, "no readiness rule holds"
 
 
-def _follow(rule: ReadinessRule, lead: Claimed, mover: Mover, stays: Stays, because: str) -> None:
-    match rule.then:
-        case Ready():
-            mover.hand_off(lead, rule.name, because)
-        case Enrol():
-            place(lead, mover, because, stays=stays, event="classified")
-        case to:
-            mover.send_to(lead, to, because, event="classified")
-
-
-def place(
-    lead: Claimed,
-    mover: Mover,
-    because: str,
-    *,
-    stays: Stays | None = None,
-    event: str = "enrolled",
-    peace_until: datetime | None = None,
+def _apply_rule(
+    rule: ReadinessRule,
+    lead: LeadSnapshot,
+    transitions: LeadTransitions,
+    last_enrollments: LastEnrollments,
+    reason: str,
 ) -> None:
-    """Enrol the lead where the audience fits; without any such track a person looks at it."""
-    program = _entrance(lead, mover, stays or {})
+    match rule.then:
+        case ToSales():
+            transitions.hand_off(lead, rule.name, reason)
+        case Enroll():
+            enroll_by_audience(
+                lead, transitions, reason, last_enrollments=last_enrollments, event="classified"
+            )
+        case to:
+            transitions.move_to(lead, to, reason, event="classified")
+
+
+def enroll_by_audience(
+    lead: LeadSnapshot,
+    transitions: LeadTransitions,
+    reason: str,
+    *,
+    last_enrollments: LastEnrollments | None = None,
+    event: str = "enrolled",
+    cool_off_until: datetime | None = None,
+) -> None:
+    """Enroll the lead where the audience fits; without any such track a person looks at it."""
+    program = _find_track(lead, transitions, last_enrollments or {})
     if program is None:
-        mover.send_to(lead, ToQueue(Queue.NO_TRACK), f"{because}; no track's audience fits", event=event)
+        transitions.move_to(lead, ToQueue(Queue.NO_TRACK), f"{reason}; no track's audience fits", event=event)
         return
-    why = f"{because}; audience of {program.track}"
-    mover.send_to(lead, ToTrack(program.track), why, event=event, peace_until=peace_until)
+    enroll_reason = f"{reason}; audience of {program.track}"
+    transitions.move_to(
+        lead, ToTrack(program.track), enroll_reason, event=event, cool_off_until=cool_off_until
+    )
 
 
-def _entrance(lead: Claimed, mover: Mover, stays: Stays) -> Program | None:
+def _find_track(
+    lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments
+) -> Program | None:
     """Return the track of the highest priority whose audience fits, None if none does."""
-    about = mover.book.policy.question(lead.view, since=lead.view.lead.evidence_since)
-    for program in sorted(mover.book.programs.values(), key=lambda one: (-one.priority, one.track)):
-        if not _may_enter(program, lead, stays, mover.now):
+    context = transitions.definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
+    for program in sorted(
+        transitions.definitions.programs.values(), key=lambda one: (-one.priority, one.track)
+    ):
+        if not _may_enter(program, lead, last_enrollments, transitions.now):
             continue
-        if program.audience is None or evaluate(program.audience, about, mover.now).yes:
+        if program.audience is None or evaluate(program.audience, context, transitions.now).met:
             return program
     return None
 
 
-def _may_enter(program: Program, lead: Claimed, stays: Stays, now: datetime) -> bool:
-    if covering(lead.view.standing, program.track, program.topic) is not None:
+def _may_enter(
+    program: Program, lead: LeadSnapshot, last_enrollments: LastEnrollments, now: datetime
+) -> bool:
+    if find_covering(lead.view.suppressions, program.track, program.topic) is not None:
         return False
-    last = stays.get((lead.view.lead.id, program.track))
+    last = last_enrollments.get((lead.view.lead.id, program.track))
     if last is None:
         return True
     days = program.re_entry.after_days

@@ -1,4 +1,4 @@
-"""Write touches: letters to leads, from plain values."""
+"""Write touches: emails to leads, from plain values."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from nurture.domain.planning.program import Program, Sender
-from nurture.mail.inbound.classify import address_of
+from nurture.mail.inbound.classify import reply_address
 from nurture.mail.rendering.compile import CompiledEmail
-from nurture.mail.rendering.link_tracking import Trail
+from nurture.mail.rendering.link_tracking import TrackedLinks
 from nurture.mail.rendering.render import Address, ComposedEmail, Envelope, compose
-from nurture.outbox.messages import Waiting
+from nurture.outbox.messages import DueMessage
 from nurture.runtime import public_links
-from nurture.runtime.context import House
-from nurture.runtime.link_destination_queries import Own, Shared
-from nurture.runtime.public_links import Link, Wanted
+from nurture.runtime.context import AppContext
+from nurture.runtime.link_destination_queries import PersonalDestinations, SharedDestination
+from nurture.runtime.public_links import Link, LinkSpec
 
 FIELDS: Final = (
     "first_name",
@@ -32,145 +32,170 @@ FIELDS: Final = (
     "website",
     "employees",
 )
-"""The lead's facts that an email may show; a missing one is empty."""
+"""The lead's fields that an email may show; a missing one is empty."""
 
-_WHY: Final = {
+_CONSENT_TEXTS: Final = {
     "consent": "You receive this because you agreed to hear from us.",
     "": "You receive this because you or your company showed interest in what we do.",
 }
 """Why a lead gets mail, by the basis on record."""
 
-REQUIRED: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
+REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
 """What every touch must show."""
 
-KNOWN: Final = frozenset(
+KNOWN_VARIABLES: Final = frozenset(
     {f"lead.{name}" for name in FIELDS}
-    | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.why"}
+    | {
+        "sender.name",
+        "sender.email",
+        "sender.postal_address",
+        "track.name",
+        "track.goal",
+        "track.consent_reason",
+    }
     | {"unsubscribe_url", "preferences_url"}
 )
 """Every name that a touch may use."""
 
 
-class Letter(NamedTuple):
+class ComposedTouch(NamedTuple):
     """A composed touch, the public links in it, and where the links lead that are its own."""
 
     email: ComposedEmail
     links: list[Link]
-    own: Own | None = None
+    own_destinations: PersonalDestinations | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class TouchTemplate:
     """What all mails of one email of one version have in common."""
 
     program: Program
     compiled: CompiledEmail
     sender: Address
-    shared: tuple[Shared, ...]
+    destinations: tuple[SharedDestination, ...]
 
 
-def sheet(house: House, connection: Connection, track: str, version: int, email: str) -> Sheet:
+def load_template(
+    ctx: AppContext, connection: Connection, track: str, version: int, email: str
+) -> TouchTemplate:
     """Read an email of one version of a track."""
-    program = house.rulebooks.program(connection, track, version)
-    compiled = house.rulebooks.email(connection, track, version, email, house.tracking)
-    listed = enumerate(compiled.destinations, 1)
-    shared = tuple(Shared(track, version, email, number, url) for number, url in listed)
-    return Sheet(program, compiled, sender_address(program.sender), shared)
+    program = ctx.definitions.program(connection, track, version)
+    compiled = ctx.definitions.email(connection, track, version, email, ctx.tracking)
+    numbered = enumerate(compiled.destinations, 1)
+    destinations = tuple(SharedDestination(track, version, email, number, url) for number, url in numbered)
+    return TouchTemplate(program, compiled, sender_address(program.sender), destinations)
 
 
-def touch(house: House, on: Sheet, one: Waiting, *, opens: bool = False) -> Letter:
-    """Compose a touch as its own version of the track has it; *opens* is whether the lead agreed to those."""
-    assert one.track is not None
-    assert one.address is not None
-    made: list[Link] = []
-    sender = on.program.sender
-    reply_to = _reply_to(house, sender, one, made)
+def compose_touch(
+    ctx: AppContext, template: TouchTemplate, message: DueMessage, *, track_opens: bool = False
+) -> ComposedTouch:
+    """Compose a touch of its version of the track; *track_opens* is whether the lead agreed to that."""
+    assert message.track is not None
+    assert message.address is not None
+    links: list[Link] = []
+    sender = template.program.sender
+    reply_to = _reply_to(ctx, sender, message, links)
     mailto = f"mailto:{reply_to.email if reply_to else sender.email}?subject=unsubscribe"
-    url, choices = mailto, ""
-    if house.base_url:
-        ways = [
-            public_links.make(Wanted(purpose, one.lead_id, one.id))
+    unsubscribe_url, preferences_url = mailto, ""
+    if ctx.base_url:
+        choice_links = [
+            public_links.make_link(LinkSpec(purpose, message.lead_id, message.id))
             for purpose in (public_links.UNSUBSCRIBE, public_links.PREFERENCES)
         ]
-        made += ways
-        url, choices = (link.url(house.base_url) for link in ways)
+        links += choice_links
+        unsubscribe_url, preferences_url = (link.url(ctx.base_url) for link in choice_links)
     envelope = Envelope(
-        ref=one.send_key,
-        sender=on.sender,
-        to=Address(full_name(one.facts), one.address),
+        ref=message.send_key,
+        sender=template.sender,
+        to=Address(full_name(message.fields), message.address),
         reply_to=reply_to,
-        unsubscribe_mailto=mailto if url != mailto else None,
-        labels=(one.track, one.step),
-        origin=house.origin,
+        unsubscribe_mailto=mailto if unsubscribe_url != mailto else None,
+        labels=(message.track, message.step),
+        installation_id=ctx.installation_id,
     )
-    trail = _trail(house, on.compiled, one, made, opens=opens)
-    values = touch_values(one.facts, on.program, url, one.basis or "", choices)
-    email = compose(on.compiled, values, envelope, trail)
-    return Letter(email, made, _own(on.compiled, trail, one))
+    tracked_links = _make_tracked_links(ctx, template.compiled, message, links, track_opens=track_opens)
+    values = touch_values(
+        message.fields, template.program, unsubscribe_url, message.consent_basis or "", preferences_url
+    )
+    email = compose(template.compiled, values, envelope, tracked_links)
+    return ComposedTouch(email, links, _own_destinations(template.compiled, tracked_links, message))
 
 
-def _trail(
-    house: House, compiled: CompiledEmail, one: Waiting, made: list[Link], *, opens: bool
-) -> Trail | None:
+def _make_tracked_links(
+    ctx: AppContext, compiled: CompiledEmail, message: DueMessage, links: list[Link], *, track_opens: bool
+) -> TrackedLinks | None:
     """Make the tokens that the email needs, one for all its links."""
     if compiled.tracking is None:
         return None
     prefix = pixel = ""
     if compiled.destinations or compiled.patterns:
-        made.append(public_links.make(Wanted(public_links.CLICK, one.lead_id, one.id)))
-        prefix = f"{made[-1].url(house.base_url)}/"
-    if opens:
-        made.append(public_links.make(Wanted(public_links.OPEN, one.lead_id, one.id)))
-        pixel = f"{made[-1].url(house.base_url)}.gif"
-    return Trail(prefix, compiled.tracking, pixel)
+        links.append(public_links.make_link(LinkSpec(public_links.CLICK, message.lead_id, message.id)))
+        prefix = f"{links[-1].url(ctx.base_url)}/"
+    if track_opens:
+        links.append(public_links.make_link(LinkSpec(public_links.OPEN, message.lead_id, message.id)))
+        pixel = f"{links[-1].url(ctx.base_url)}.gif"
+    return TrackedLinks(prefix, compiled.tracking, pixel)
 
 
-def _own(compiled: CompiledEmail, trail: Trail | None, one: Waiting) -> Own | None:
-    if trail is None or not trail.own:
+def _own_destinations(
+    compiled: CompiledEmail, tracked_links: TrackedLinks | None, message: DueMessage
+) -> PersonalDestinations | None:
+    if tracked_links is None or not tracked_links.personal_links:
         return None
-    return Own(one.id, [[url, compiled.patterns[place]] for url, place in trail.own.items()])
+    return PersonalDestinations(
+        message.id,
+        [
+            [url, compiled.patterns[pattern_index]]
+            for url, pattern_index in tracked_links.personal_links.items()
+        ],
+    )
 
 
-def _reply_to(house: House, sender: Sender, one: Waiting, made: list[Link]) -> Address | None:
+def _reply_to(ctx: AppContext, sender: Sender, message: DueMessage, links: list[Link]) -> Address | None:
     """Return where answers go: to an address of this one mail, or as the sender has it."""
-    if house.reply_domain:
-        made.append(public_links.make(Wanted(public_links.REPLY, one.lead_id, one.id)))
-        return Address(sender.name, address_of(made[-1].token, house.reply_domain))
+    if ctx.reply_domain:
+        links.append(public_links.make_link(LinkSpec(public_links.REPLY, message.lead_id, message.id)))
+        return Address(sender.name, reply_address(links[-1].token, ctx.reply_domain))
     return Address(sender.name, sender.reply_to) if sender.reply_to else None
 
 
 def touch_values(
-    facts: Mapping[str, Any],
+    fields: Mapping[str, Any],
     program: Program,
     unsubscribe_url: str,
-    basis: str,
+    consent_basis: str,
     preferences_url: str = "",
 ) -> dict[str, object]:
     """Return the plain values that a touch is rendered with."""
     return {
-        "lead": lead_values(facts),
+        "lead": lead_values(fields),
         "sender": {
             "name": program.sender.name,
             "email": program.sender.email,
             "postal_address": program.sender.postal_address,
         },
-        "track": {"name": program.track, "goal": program.goal, "why": _WHY.get(basis, _WHY[""])},
+        "track": {
+            "name": program.track,
+            "goal": program.goal,
+            "consent_reason": _CONSENT_TEXTS.get(consent_basis, _CONSENT_TEXTS[""]),
+        },
         "unsubscribe_url": unsubscribe_url,
         "preferences_url": preferences_url,
     }
 
 
-def lead_values(facts: Mapping[str, Any]) -> dict[str, object]:
+def lead_values(fields: Mapping[str, Any]) -> dict[str, object]:
     """Return every field that an email may show, empty where it is not known."""
-    values: dict[str, object] = {name: "" if facts.get(name) is None else facts[name] for name in FIELDS}
-    values["full_name"] = full_name(facts)
+    values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in FIELDS}
+    values["full_name"] = full_name(fields)
     return values
 
 
-def full_name(facts: Mapping[str, Any]) -> str:
+def full_name(fields: Mapping[str, Any]) -> str:
     """Return the lead's name on one line, "" if it is not known."""
-    named = f"{facts.get('first_name') or ''} {facts.get('last_name') or ''}".strip()
-    return " ".join((named or str(facts.get("full_name") or "")).split())
+    name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}".strip()
+    return " ".join((name or str(fields.get("full_name") or "")).split())
 
 
 def sender_address(sender: Sender) -> Address:

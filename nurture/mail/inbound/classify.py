@@ -11,18 +11,22 @@ from enum import StrEnum
 from hashlib import sha256
 from typing import Final
 
-from nurture.mail.inbound.bounce_report import Bounced, read_bounce
-from nurture.mail.inbound.message import Incoming
-from nurture.mail.inbound.opt_out_phrases import asks_to_stop
-from nurture.mail.inbound.out_of_office import back_on, is_away_subject, says_away
-from nurture.mail.inbound.reply_text import MOST_KEPT, own_words, sanitised
+from nurture.mail.inbound.bounce_report import BounceReport, parse_bounce_report
+from nurture.mail.inbound.message import ParsedMail
+from nurture.mail.inbound.opt_out_phrases import is_opt_out
+from nurture.mail.inbound.out_of_office import (
+    is_out_of_office_subject,
+    is_out_of_office_text,
+    parse_return_date,
+)
+from nurture.mail.inbound.reply_text import MAX_TEXT, extract_own_text, sanitize_text
 
-LOCAL: Final = "reply+"
+REPLY_PREFIX: Final = "reply+"
 _TOKEN: Final = re.compile(r"(?<![\w.+-])reply\+([a-z2-7]{26})@", re.IGNORECASE)
-_MOST_TOKENS: Final = 5
-_MOST_SENDER: Final = 1_000
-_BULK: Final = frozenset({"bulk", "auto_reply", "auto-reply", "junk", "list"})
-_AUTOMATIC: Final = (
+_MAX_TOKENS: Final = 5
+_MAX_SENDER_LENGTH: Final = 1_000
+_BULK_PRECEDENCES: Final = frozenset({"bulk", "auto_reply", "auto-reply", "junk", "list"})
+_AUTO_REPLY_HEADERS: Final = (
     "x-autoreply",
     "x-autorespond",
     "x-autoresponder",
@@ -30,113 +34,117 @@ _AUTOMATIC: Final = (
     "x-autoreply-from",
     "x-mail-autoreply",
 )
-_MACHINE: Final = re.compile(
+_MACHINE_SENDER: Final = re.compile(
     r"(?:mailer[._-]?daemon|postmaster|(?:no|do[._-]?not)[._-]?reply|auto[._-]?(?:reply|responder))\b"
 )
 """Addresses that nobody writes from: servers without the headers of automatic mail, and ticket systems."""
 
-REPORT: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
+REPORT_CONTENT_TYPE: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
 
 
-class Kind(StrEnum):
+class InboundKind(StrEnum):
     """What a mail that came in is."""
 
     REPLY = "reply"
     OPT_OUT = "opt_out"
-    AWAY = "away"
-    AUTOMATIC = "automatic"
+    OUT_OF_OFFICE = "out_of_office"
+    AUTO_REPLY = "auto_reply"
     BOUNCE = "bounce"
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ClassifiedMail:
     """A mail as it concerns us.
 
-    *tokens* are those of the addresses that it went to, in lower case. *key* is the same for each copy of it.
+    *tokens* are those of the addresses that it went to, in lower case. *dedup_key* is the same for each copy.
     *sender* is its From address in lower case, "" if it has none. *text* is what the person wrote, sanitised.
-    *bounced* are the addresses that do not exist; *report* is what a report says of our mail, and to whom.
+    *bounced_addresses* do not exist; *bounce_report* is what a report says of our mail, and to whom.
     """
 
-    kind: Kind
+    kind: InboundKind
     tokens: tuple[str, ...]
-    key: str
+    dedup_key: str
     sender: str
     text: str = ""
     sent_at: datetime | None = None
-    back_on: date | None = None
-    bounced: tuple[str, ...] = ()
+    returns_on: date | None = None
+    bounced_addresses: tuple[str, ...] = ()
     attachments: int = 0
-    report: Bounced | None = None
+    bounce_report: BounceReport | None = None
 
 
-def address_of(token: str, domain: str) -> str:
+def reply_address(token: str, domain: str) -> str:
     """Return the address whose mail answers the message that *token* was made for."""
-    return f"{LOCAL}{token}@{domain}"
+    return f"{REPLY_PREFIX}{token}@{domain}"
 
 
-def read_reply(mail: Incoming, today: date) -> Reply:
+def classify_mail(mail: ParsedMail, today: date) -> ClassifiedMail:
     """Say what a mail is. *today* is the day on which it came (UTC)."""
-    is_report = any(REPORT.match(one.strip()) for one in mail.headers.get("content-type", ()))
-    routed = [*mail.recipients, *(mail.enclosed.splitlines() if is_report else ())]
-    tokens = dict.fromkeys(token for one in routed for token in tokens_in(one))
-    sender = sender_of(mail.header("from"))
-    report = read_bounce(mail.enclosed) if is_report else None
-    kind, text, back = (Kind.BOUNCE, "", None) if report is not None else _meaning(mail, today)
-    return Reply(
+    is_report = any(
+        REPORT_CONTENT_TYPE.match(value.strip()) for value in mail.headers.get("content-type", ())
+    )
+    routing_values = [*mail.recipients, *(mail.report_text.splitlines() if is_report else ())]
+    tokens = dict.fromkeys(token for one in routing_values for token in find_tokens(one))
+    sender = parse_sender(mail.header("from"))
+    report = parse_bounce_report(mail.report_text) if is_report else None
+    kind, text, returns_on = (
+        (InboundKind.BOUNCE, "", None) if report is not None else _classify_text(mail, today)
+    )
+    return ClassifiedMail(
         kind,
-        tuple(tokens)[:_MOST_TOKENS],
-        _key(mail, sender),
+        tuple(tokens)[:_MAX_TOKENS],
+        _dedup_key(mail, sender),
         sender,
         text,
         mail.sent_at,
-        back,
-        report.recipients if report is not None and report.hard else (),
+        returns_on,
+        report.recipients if report is not None and report.is_hard else (),
         mail.attachments,
         report,
     )
 
 
-def tokens_in(text: str) -> Iterator[str]:
+def find_tokens(text: str) -> Iterator[str]:
     """Yield the tokens of the reply addresses in a text, in lower case."""
     return (match[1].lower() for match in _TOKEN.finditer(text))
 
 
-def sender_of(told: str) -> str:
+def parse_sender(from_header: str) -> str:
     """Return the address in a From header, in lower case, "" without one."""
     try:
-        sender = sanitised(parseaddr(told[:_MOST_SENDER])[1]).strip().lower()[:320]
+        sender = sanitize_text(parseaddr(from_header[:_MAX_SENDER_LENGTH])[1]).strip().lower()[:320]
     except (ValueError, LookupError, RecursionError):  # of comments in comments in comments
         return ""
     return sender if "@" in sender else ""
 
 
-def _meaning(mail: Incoming, today: date) -> tuple[Kind, str, date | None]:
-    words = own_words(mail.text)
+def _classify_text(mail: ParsedMail, today: date) -> tuple[InboundKind, str, date | None]:
+    own_text = extract_own_text(mail.text)
     subject = mail.header("subject")
-    if not _is_automatic(mail) or asks_to_stop("", subject):
-        if asks_to_stop(words.above, subject):
-            return Kind.OPT_OUT, words.all, None
-        return Kind.REPLY, words.all or sanitised(mail.text).strip()[:MOST_KEPT], None
-    said = f"{subject}\n{words.all}"
-    if is_away_subject(subject) or says_away(said):
-        return Kind.AWAY, words.all, back_on(said, today)
-    return Kind.AUTOMATIC, "", None
+    if not _is_auto_generated(mail) or is_opt_out("", subject):
+        if is_opt_out(own_text.above_quotation, subject):
+            return InboundKind.OPT_OUT, own_text.full, None
+        return InboundKind.REPLY, own_text.full or sanitize_text(mail.text).strip()[:MAX_TEXT], None
+    full_text = f"{subject}\n{own_text.full}"
+    if is_out_of_office_subject(subject) or is_out_of_office_text(full_text):
+        return InboundKind.OUT_OF_OFFICE, own_text.full, parse_return_date(full_text, today)
+    return InboundKind.AUTO_REPLY, "", None
 
 
-def _is_automatic(mail: Incoming) -> bool:
-    submitted = mail.header("auto-submitted").partition(";")[0].strip().lower()
+def _is_auto_generated(mail: ParsedMail) -> bool:
+    auto_submitted = mail.header("auto-submitted").partition(";")[0].strip().lower()
     return (
-        submitted not in ("", "no")
-        or mail.null_sender
-        or any(name in mail.headers for name in _AUTOMATIC)
-        or mail.header("precedence").strip().lower() in _BULK
-        or is_away_subject(mail.header("subject"))
-        or _MACHINE.match(sender_of(mail.header("from"))) is not None
+        auto_submitted not in ("", "no")
+        or mail.has_null_sender
+        or any(name in mail.headers for name in _AUTO_REPLY_HEADERS)
+        or mail.header("precedence").strip().lower() in _BULK_PRECEDENCES
+        or is_out_of_office_subject(mail.header("subject"))
+        or _MACHINE_SENDER.match(parse_sender(mail.header("from"))) is not None
     )
 
 
-def _key(mail: Incoming, sender: str) -> str:
+def _dedup_key(mail: ParsedMail, sender: str) -> str:
     """Return what copies of a mail have in common: its Message-ID, or without one all that it says."""
-    named = mail.header("message-id").strip()
-    unnamed = "\n".join((sender, mail.header("date"), mail.header("subject"), mail.text))
-    return sha256((named or unnamed).encode("utf-8", "replace")).hexdigest()
+    message_id = mail.header("message-id").strip()
+    fallback = "\n".join((sender, mail.header("date"), mail.header("subject"), mail.text))
+    return sha256((message_id or fallback).encode("utf-8", "replace")).hexdigest()

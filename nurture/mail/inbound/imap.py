@@ -14,17 +14,17 @@ from urllib.parse import unquote, urlsplit
 from pydantic import SecretStr
 
 from nurture.errors import NurtureError
-from nurture.mail.inbound.mime_parts import MOST_BYTES
+from nurture.mail.inbound.mime_parts import MAX_BYTES
 from nurture.mail.inbound.raw_mail import RawMail
 
 TIMEOUT: Final = 20.0
 """Seconds for a connection, and for each answer."""
 
 _UID: Final = re.compile(rb"\bUID (\d{1,20})")
-_FAULTS: Final = (IMAP4.error, OSError, ValueError)  # ssl's errors are OSErrors, Unicode's ValueErrors
+_IMAP_ERRORS: Final = (IMAP4.error, OSError, ValueError)  # ssl's errors are OSErrors, Unicode's ValueErrors
 
 
-class InboxUnusable(NurtureError):
+class InboxUnavailable(NurtureError):
     """The mailbox for replies cannot be read. Check NURTURE_IMAP_URL and that the server answers."""
 
 
@@ -53,25 +53,25 @@ class Inbox:
     @property
     def name(self) -> str:
         """Return a name that tells mailboxes apart, and nothing of whose they are."""
-        told = "\n".join((self._host, str(self._port), self._user, self._folder))
-        return sha256(told.encode()).hexdigest()[:32]
+        identity = "\n".join((self._host, str(self._port), self._user, self._folder))
+        return sha256(identity.encode()).hexdigest()[:32]
 
     @contextmanager
-    def opened(self) -> Iterator[Folder]:
-        """Open the folder for reading only. Raises InboxUnusable."""
+    def open_folder(self) -> Iterator[ImapFolder]:
+        """Open the folder for reading only. Raises InboxUnavailable."""
         try:
             client = self._connect()
-        except _FAULTS as error:
-            raise self._unusable("does not answer", error) from error
+        except _IMAP_ERRORS as error:
+            raise self._unavailable("does not answer", error) from error
         try:
             try:
                 self._log_in(client)
-                folder = Folder(client, _examine(client, self._folder))
-            except _FAULTS as error:
-                raise self._unusable("refuses us or the folder", error) from error
+                folder = ImapFolder(client, _select_read_only(client, self._folder))
+            except _IMAP_ERRORS as error:
+                raise self._unavailable("refuses us or the folder", error) from error
             yield folder
         finally:
-            _leave(client)
+            _log_out(client)
 
     def _connect(self) -> IMAP4:
         if self._plain:
@@ -86,79 +86,82 @@ class Inbox:
         else:
             client.authenticate("PLAIN", lambda _: f"\0{self._user}\0{password}".encode())
 
-    def _unusable(self, what: str, error: Exception) -> InboxUnusable:
+    def _unavailable(self, problem: str, error: Exception) -> InboxUnavailable:
         # The server's own words may repeat the user's name.
-        return InboxUnusable(
-            f"The mailbox for replies at {self._host}, port {self._port}, {what} ({type(error).__name__}). "
+        return InboxUnavailable(
+            f"The mailbox for replies at {self._host}, port {self._port}, {problem} ("
+            f"{type(error).__name__}). "
             "Check NURTURE_IMAP_URL."
         )
 
 
-class Folder:
+class ImapFolder:
     """An open folder. *uid_validity* changes when the server counts its mails anew."""
 
     def __init__(self, client: IMAP4, uid_validity: int) -> None:
         self._client = client
         self.uid_validity = uid_validity
 
-    def newer_than(self, uid: int) -> list[int]:
-        """Return the numbers of the mails after *uid*, ascending. Raises InboxUnusable."""
-        listed = self._ask("SEARCH", f"UID {uid + 1}:*")  # of an empty range IMAP gives the last mail
+    def list_uids_after(self, uid: int) -> list[int]:
+        """Return the numbers of the mails after *uid*, ascending. Raises InboxUnavailable."""
+        lines = self._run_command("SEARCH", f"UID {uid + 1}:*")  # of an empty range IMAP gives the last mail
         numbers = {
-            int(one) for line in listed if isinstance(line, bytes) for one in line.split() if one.isdigit()
+            int(one) for line in lines if isinstance(line, bytes) for one in line.split() if one.isdigit()
         }
         return sorted(one for one in numbers if one > uid)
 
     def fetch(self, uids: Sequence[int]) -> list[tuple[int, RawMail]]:
-        """Return these mails, without those that are gone by now. Raises InboxUnusable."""
+        """Return these mails, without those that are gone by now. Raises InboxUnavailable."""
         if not uids:
             return []
-        found: dict[int, RawMail] = {}
-        answer = self._ask("FETCH", ",".join(map(str, uids)), f"(UID BODY.PEEK[]<0.{MOST_BYTES}>)")
-        for place, one in enumerate(answer):
-            if not isinstance(one, tuple):
+        mails: dict[int, RawMail] = {}
+        response = self._run_command("FETCH", ",".join(map(str, uids)), f"(UID BODY.PEEK[]<0.{MAX_BYTES}>)")
+        for index, item in enumerate(response):
+            if not isinstance(item, tuple):
                 continue
-            after = answer[place + 1] if place + 1 < len(answer) else b""
-            number = _UID.search(one[0]) or _UID.search(after if isinstance(after, bytes) else b"")
-            if number is not None and int(number[1]) in uids:
-                found[int(number[1])] = RawMail({"email": one[1]})
-        return sorted(found.items())
+            after = response[index + 1] if index + 1 < len(response) else b""
+            uid_match = _UID.search(item[0]) or _UID.search(after if isinstance(after, bytes) else b"")
+            if uid_match is not None and int(uid_match[1]) in uids:
+                mails[int(uid_match[1])] = RawMail({"email": item[1]})
+        return sorted(mails.items())
 
-    def _ask(self, command: str, *words: str) -> list[Any]:
+    def _run_command(self, command: str, *args: str) -> list[Any]:
         try:
-            status, answer = self._client.uid(command, *words)
-        except _FAULTS as error:
-            raise InboxUnusable(
+            status, response = self._client.uid(command, *args)
+        except _IMAP_ERRORS as error:
+            raise InboxUnavailable(
                 f"The mailbox for replies stopped answering ({type(error).__name__}). It is read again soon."
             ) from error
         if status != "OK":
-            raise InboxUnusable(f"The mailbox for replies answers {command} with {status}. Check its server.")
-        return answer
+            raise InboxUnavailable(
+                f"The mailbox for replies answers {command} with {status}. Check its server."
+            )
+        return response
 
 
-def _examine(client: IMAP4, folder: str) -> int:
-    quoted = '"' + _utf7(folder).replace("\\", "\\\\").replace('"', '\\"') + '"'
+def _select_read_only(client: IMAP4, folder: str) -> int:
+    quoted = '"' + _encode_utf7(folder).replace("\\", "\\\\").replace('"', '\\"') + '"'
     status, _ = client.select(quoted, readonly=True)
-    told = client.response("UIDVALIDITY")[1]
-    if status != "OK" or not told or not told[0]:
+    uid_validity = client.response("UIDVALIDITY")[1]
+    if status != "OK" or not uid_validity or not uid_validity[0]:
         raise IMAP4.error("no such folder")
-    return int(told[0])
+    return int(uid_validity[0])
 
 
-def _utf7(name: str) -> str:
+def _encode_utf7(name: str) -> str:
     """Write a folder's name as IMAP wants it: modified UTF-7."""
-    written = ""
+    encoded = ""
     for run in re.findall(r"[\x20-\x7e]+|[^\x20-\x7e]+", name):
         if run.isascii() and run.isprintable():
-            written += run.replace("&", "&-")
+            encoded += run.replace("&", "&-")
         else:
             shifted = run.encode("utf-7").decode().removeprefix("+").removesuffix("-")
-            written += f"&{shifted.replace('/', ',')}-"
-    return written
+            encoded += f"&{shifted.replace('/', ',')}-"
+    return encoded
 
 
-def _leave(client: IMAP4) -> None:
+def _log_out(client: IMAP4) -> None:
     try:
         client.logout()
-    except _FAULTS:
+    except _IMAP_ERRORS:
         client.shutdown()

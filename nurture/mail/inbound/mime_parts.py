@@ -17,28 +17,28 @@ from itertools import islice
 from mmap import mmap
 from typing import Final
 
-MOST_BYTES: Final = 4 * 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
 """So much of a mail is read: words come before attachments."""
 
-MOST_NESTED: Final = 10
-MOST_PARTS: Final = 100
-MOST_HEADERS: Final = 1_000
+MAX_DEPTH: Final = 10
+MAX_PARTS: Final = 100
+MAX_HEADERS: Final = 1_000
 """Header lines of a mail; its parts may have a tenth of that."""
 
-MOST_HEADER_BYTES: Final = 200_000
+MAX_HEADER_BYTES: Final = 200_000
 """Bytes of all headers of a mail or part together."""
 
-MOST_HEADER: Final = 4_000
+MAX_HEADER_LENGTH: Final = 4_000
 """Bytes of one header."""
 
-MOST_VALUES: Final = 20
+MAX_VALUES_PER_HEADER: Final = 20
 """Headers of one name."""
 
-_MOST_DECODED: Final = 600_000
+_MAX_DECODED_BYTES: Final = 600_000
 """Bytes of a part that are decoded: more than the characters that are ever looked at."""
 
-_MOST_DIVIDERS: Final = 1_000
-_MOST_BOUNDARY: Final = 200
+_MAX_DIVIDERS: Final = 1_000
+_MAX_BOUNDARY_LENGTH: Final = 200
 _FIELD: Final = re.compile(rb"([!-9;-~]{1,100})[ \t]{0,10}:")
 _BODY: Final = re.compile(rb"\n\r?\n")
 _PARAMETER: Final = re.compile(r";\s*+([\w.-]{1,40})(\*?[\d*]{0,4})\s{0,5}=\s{0,5}(\"[^\"]*+\"?|[^\s;\"]*+)")
@@ -51,23 +51,23 @@ _CHARSETS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MimePart:
     """A part of a mail: its headers as they came, by name in lower case, its type, how its body begins."""
 
     headers: Mapping[str, tuple[bytes, ...]]
-    kind: str
+    content_type: str
     body: bytes
 
     def header(self, name: str) -> str:
         """Return the first value of a header, "" without one."""
-        return as_text(next(iter(self.headers.get(name, ())), b""))
+        return decode_text(next(iter(self.headers.get(name, ())), b""))
 
-    def decoded(self) -> bytes:
+    def decode(self) -> bytes:
         """Return the body without its transfer encoding."""
         body = self.body
         match self.header("content-transfer-encoding").strip().lower():
             case "base64":
-                return _of_base64(body)
+                return _decode_base64(body)
             case "quoted-printable":
                 return quopri.decodestring(body)
             case _:
@@ -75,96 +75,98 @@ class Part:
 
     def text(self) -> str:
         """Return the body as text, by its charset if that can be true."""
-        return as_text(self.decoded(), parameter(self.header("content-type"), "charset"))
+        return decode_text(self.decode(), header_parameter(self.header("content-type"), "charset"))
 
     @property
     def is_attachment(self) -> bool:
         """Whether it is meant to be saved, and not to be read where it stands."""
         disposition = self.header("content-disposition")
         return disposition.strip().lower().startswith("attachment") or bool(
-            parameter(disposition, "filename") or parameter(self.header("content-type"), "name")
+            header_parameter(disposition, "filename") or header_parameter(self.header("content-type"), "name")
         )
 
 
-def read_parts(raw: bytes) -> list[Part]:
+def read_parts(raw: bytes) -> list[MimePart]:
     """Return a mail and its parts in order, not those of a mail inside this one."""
-    raw = raw[:MOST_BYTES]
+    raw = raw[:MAX_BYTES]
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
-    found: list[Part] = []
-    waiting = [(0, len(raw), 0)]
-    while waiting and len(found) < MOST_PARTS:
-        start, end, depth = waiting.pop(0)
-        headers, body = read_headers(raw, start, end, MOST_HEADERS if depth == 0 else MOST_HEADERS // 10)
-        told = as_text(next(iter(headers.get("content-type", ())), b""))
-        kind = told.partition(";")[0].strip().lower()
-        words = raw[body : min(end, body + _MOST_DECODED)]
-        found.append(Part(headers, kind if "/" in kind else "text/plain", words))
-        boundary = parameter(told, "boundary").encode("utf-8", "surrogateescape")[:_MOST_BOUNDARY]
-        if kind.startswith("multipart/") and boundary and depth < MOST_NESTED:
-            inner = islice(sections(raw, body, end, boundary), MOST_PARTS - len(found))
-            waiting[:0] = [(first, last, depth + 1) for first, last in inner]
-    return found
+    parts: list[MimePart] = []
+    pending = [(0, len(raw), 0)]
+    while pending and len(parts) < MAX_PARTS:
+        start, end, depth = pending.pop(0)
+        headers, body = read_headers(raw, start, end, MAX_HEADERS if depth == 0 else MAX_HEADERS // 10)
+        content_type_header = decode_text(next(iter(headers.get("content-type", ())), b""))
+        content_type = content_type_header.partition(";")[0].strip().lower()
+        content = raw[body : min(end, body + _MAX_DECODED_BYTES)]
+        parts.append(MimePart(headers, content_type if "/" in content_type else "text/plain", content))
+        boundary = header_parameter(content_type_header, "boundary").encode("utf-8", "surrogateescape")[
+            :_MAX_BOUNDARY_LENGTH
+        ]
+        if content_type.startswith("multipart/") and boundary and depth < MAX_DEPTH:
+            inner = islice(find_sections(raw, body, end, boundary), MAX_PARTS - len(parts))
+            pending[:0] = [(first, last, depth + 1) for first, last in inner]
+    return parts
 
 
 def read_headers(
-    raw: bytes | mmap, start: int = 0, end: int | None = None, most: int = MOST_HEADERS
+    raw: bytes | mmap, start: int = 0, end: int | None = None, max_lines: int = MAX_HEADERS
 ) -> tuple[dict[str, tuple[bytes, ...]], int]:
     """Return the headers at *start*, unfolded, by name in lower case, and where the body begins."""
     end = len(raw) if end is None else end
-    found: dict[str, list[bytearray]] = {}
-    now: bytearray | None = None
-    place, left = start, MOST_HEADER_BYTES
-    for number in range(most):
-        stop = raw.find(b"\n", place, end)
-        stop = end if stop < 0 else stop
-        line = raw[place : min(stop, place + MOST_HEADER)].rstrip(b"\r")
-        left -= len(line)
-        if not line or left < 0:
+    headers: dict[str, list[bytearray]] = {}
+    current: bytearray | None = None
+    position, remaining = start, MAX_HEADER_BYTES
+    for number in range(max_lines):
+        line_end = raw.find(b"\n", position, end)
+        line_end = end if line_end < 0 else line_end
+        line = raw[position : min(line_end, position + MAX_HEADER_LENGTH)].rstrip(b"\r")
+        remaining -= len(line)
+        if not line or remaining < 0:
             break
         name = _FIELD.match(line)
         if line[:1] in b" \t" and number:
-            if now is not None:
-                now += b" " + line.strip()[: max(0, MOST_HEADER - len(now))]
+            if current is not None:
+                current += b" " + line.strip()[: max(0, MAX_HEADER_LENGTH - len(current))]
         elif name is not None:
-            now = bytearray(line[name.end() :].strip())
-            named = found.setdefault(name[1].decode("ascii").lower(), [])
-            if len(named) < MOST_VALUES:
-                named.append(now)
+            current = bytearray(line[name.end() :].strip())
+            values = headers.setdefault(name[1].decode("ascii").lower(), [])
+            if len(values) < MAX_VALUES_PER_HEADER:
+                values.append(current)
         elif number or not line.startswith(b"From "):  # as mailbox files begin a mail
-            return _fixed(found), place
-        if stop >= end:
-            return _fixed(found), end
-        place = stop + 1
-    if raw[place : place + 1] == b"\n":
-        return _fixed(found), place + 1
-    if raw[place : place + 2] == b"\r\n":
-        return _fixed(found), place + 2
-    gap = _BODY.search(raw, place, end)
-    return _fixed(found), gap.end() if gap is not None else end
+            return _freeze(headers), position
+        if line_end >= end:
+            return _freeze(headers), end
+        position = line_end + 1
+    if raw[position : position + 1] == b"\n":
+        return _freeze(headers), position + 1
+    if raw[position : position + 2] == b"\r\n":
+        return _freeze(headers), position + 2
+    gap = _BODY.search(raw, position, end)
+    return _freeze(headers), gap.end() if gap is not None else end
 
 
-def parameter(value: str, name: str) -> str:
+def header_parameter(value: str, name: str) -> str:
     """Return a parameter of a header's value, "" without it."""
-    for match in _PARAMETER.finditer(value[:MOST_HEADER]):
+    for match in _PARAMETER.finditer(value[:MAX_HEADER_LENGTH]):
         if match[1].lower() == name:
-            told = match[3].strip('"')
-            return told.rpartition("'")[2] if "*" in match[2] else told
+            text = match[3].strip('"')
+            return text.rpartition("'")[2] if "*" in match[2] else text
     return ""
 
 
-def as_text(raw: bytes, charset: str = "") -> str:
+def decode_text(raw: bytes, charset: str = "") -> str:
     """Return text, by its charset if that can be true, else by what it looks like."""
     for name in (charset.strip().strip("\"'")[:40], "utf-8", "cp1252"):
         try:
-            if name and is_charset(name):
+            if name and is_known_charset(name):
                 return raw.decode(name)
         except (LookupError, ValueError):  # not in it
             continue
     return raw.decode("latin-1")
 
 
-def is_charset(name: str) -> bool:
+def is_known_charset(name: str) -> bool:
     """Whether text may be written in what *name* names: not all that Python decodes is a charset."""
     try:
         found = codecs.lookup(name)
@@ -173,35 +175,35 @@ def is_charset(name: str) -> bool:
     return found.name.lower().replace("_", "-").startswith(_CHARSETS)
 
 
-def _fixed(found: Mapping[str, list[bytearray]]) -> dict[str, tuple[bytes, ...]]:
-    return {name: tuple(bytes(one) for one in values) for name, values in found.items()}
+def _freeze(headers: Mapping[str, list[bytearray]]) -> dict[str, tuple[bytes, ...]]:
+    return {name: tuple(bytes(value) for value in values) for name, values in headers.items()}
 
 
-def sections(raw: bytes | mmap, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
+def find_sections(raw: bytes | mmap, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
     """Yield where each section between the lines of *boundary* begins and ends, the last perhaps cut off."""
     divider = b"--" + boundary
-    began, place = -1, start
-    for _ in range(_MOST_DIVIDERS):
-        at = raw.find(divider, place, end)
+    section_start, position = -1, start
+    for _ in range(_MAX_DIVIDERS):
+        at = raw.find(divider, position, end)
         if at < 0:
             break
-        place = at + len(divider)
+        position = at + len(divider)
         if at > start and raw[at - 1 : at] not in b"\r\n":
             continue
-        stop = raw.find(b"\n", place, end)
-        stop = end if stop < 0 else stop
-        rest = raw[place : min(stop, place + 100)].strip()
+        line_end = raw.find(b"\n", position, end)
+        line_end = end if line_end < 0 else line_end
+        rest = raw[position : min(line_end, position + 100)].strip()
         if rest not in (b"", b"--"):
             continue
-        if began >= 0:
-            yield began, max(began, at - (2 if raw[at - 2 : at] == b"\r\n" else 1))
+        if section_start >= 0:
+            yield section_start, max(section_start, at - (2 if raw[at - 2 : at] == b"\r\n" else 1))
         if rest:
             return
-        began = place = min(stop + 1, end)
-    if began >= 0:
-        yield began, end
+        section_start = position = min(line_end + 1, end)
+    if section_start >= 0:
+        yield section_start, end
 
 
-def _of_base64(body: bytes) -> bytes:
-    kept = re.sub(rb"[^A-Za-z0-9+/]++", b"", body.partition(b"=")[0])  # a footer may follow
-    return binascii.a2b_base64(kept[: len(kept) - (len(kept) % 4 == 1)] + b"===")
+def _decode_base64(body: bytes) -> bytes:
+    cleaned = re.sub(rb"[^A-Za-z0-9+/]++", b"", body.partition(b"=")[0])  # a footer may follow
+    return binascii.a2b_base64(cleaned[: len(cleaned) - (len(cleaned) % 4 == 1)] + b"===")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_MOST_WORDS: Final = 25
+_MAX_WORDS: Final = 25
 
 _GREETING: Final = re.compile(
     r"(?:hi|hello|hey|dear|good (?:morning|afternoon|day)|hallo|guten (?:tag|morgen)"
@@ -27,23 +27,27 @@ _CLOSING: Final = re.compile(
     re.IGNORECASE,
 )
 
-_LIST: Final = (
+_LIST_PHRASE: Final = (
     r"(?: (?:from|off)(?: of)?(?: (?:your|this|the|these|all|any))?"
     r"(?: (?:mailing|email|e mail|mail|distribution|contact|marketing|newsletter))?"
     r"(?: (?:list|lists|emails?|e mails?|mails?|mailings?|database|newsletters?|system))?)?"
 )
-_MAILS: Final = r"(?:e mails?|emails?|mails?|messages?|newsletters?|spam|this|these|it)"
+_MAIL_WORDS: Final = r"(?:e mails?|emails?|mails?|messages?|newsletters?|spam|this|these|it)"
 _PHRASES: Final = (
     # English
     r"stop(?: it| this| now)?",
-    r"(?:un ?subscribe|opt out|opt me out|de ?register)(?: me)?" + _LIST,
-    r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))" + _LIST,
+    r"(?:un ?subscribe|opt out|opt me out|de ?register)(?: me)?" + _LIST_PHRASE,
+    r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))"
+    + _LIST_PHRASE,
     (
         r"stop (?:e mailing|emailing|mailing|contacting|messaging|spamming|bothering"
         r"|writing(?: to)?)(?: to)? (?:me|us)|stop (?:e mailing|emailing|mailing|messaging|spamming|writing)"
     ),
-    rf"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more)\b)*+ ?{_MAILS}?",
-    rf"no (?:more|further) {_MAILS}",
+    (
+        r"stop sending(?: (?:me|us))?(?: (?:any|these|your|those|more|such|further|any more)\b)*+"
+        rf" ?{_MAIL_WORDS}?"
+    ),
+    rf"no (?:more|further) {_MAIL_WORDS}",
     r"(?:just )?leave (?:me|us) (?:alone|in peace|be)",
     (
         r"(?:i|we) (?:do not|don t|dont|no longer) (?:want|wish)(?: to (?:get|receive|have))?"
@@ -54,11 +58,11 @@ _PHRASES: Final = (
     (
         r"(?:do not|don t|dont|never) (?:contact|e mail|email|mail|write(?: to)?|message"
         r"|send)(?: to)? (?:me|us)"
-        rf"(?: (?:any|more|such|these|further)\b)*+ ?{_MAILS}?(?: again| any ?more)?"
+        rf"(?: (?:any|more|such|these|further)\b)*+ ?{_MAIL_WORDS}?(?: again| any ?more)?"
     ),
     r"i (?:want|wish|would like|d like) to (?:un ?subscribe|opt out|be (?:removed|taken off|unsubscribed))"
-    + _LIST,
-    r"(?:can|could|would|will) you (?:un ?subscribe|remove|take|delete) (?:me|us)" + _LIST,
+    + _LIST_PHRASE,
+    r"(?:can|could|would|will) you (?:un ?subscribe|remove|take|delete) (?:me|us)" + _LIST_PHRASE,
     # German
     (
         r"(?:abmelden|abmeldung|abbestellen|austragen|stopp|entfernen|löschen|newsletter (?:abmelden"
@@ -83,7 +87,7 @@ _PHRASES: Final = (
     ),
     r"(?:lassen|lass|lasst)(?: sie)? (?:mich|uns)(?: (?:bitte|endlich|einfach))*+ in (?:ruhe|frieden)",
     r"ich (?:möchte|will) mich (?:abmelden|austragen)|mich (?:abmelden|austragen)",
-    r"(?:how|where) (?:do|can|may|to) ?(?:i|we)? ?(?:un ?subscribe|opt out)" + _LIST,
+    r"(?:how|where) (?:do|can|may|to) ?(?:i|we)? ?(?:un ?subscribe|opt out)" + _LIST_PHRASE,
     # French
     (
         r"(?:désinscription|désabonnement|désinscrire|désabonner|désinscrivez moi|désabonnez moi"
@@ -141,7 +145,7 @@ _PHRASES: Final = (
         r"não (?:me )?(?:enviem?|escrevam?|contactem?)(?: mais)?(?: (?:e ?mails?|mensagens))?)"
     ),
 )
-_POLITE: Final = (
+_POLITE_WORDS: Final = (
     r"(?:please|pls|kindly|can you|could you|would you|will you|veuillez|prière de|thanks|thank you"
     r"|many thanks|now|immediately|at once|asap|again|any ?more|altogether|"
     r"right away|bitte|danke|sofort|umgehend|dringend|merci|s il vous plaît|svp|immédiatement"
@@ -149,47 +153,50 @@ _POLITE: Final = (
     r"inmediatamente|per favore|grazie|subito|alstublieft|graag|bedankt|por gentileza|obrigad[oa]"
     r"|and|und|et|y)"
 )
-_ANY: Final = "|".join(_PHRASES)
-_STOP: Final = re.compile(
-    rf"\A(?:{_POLITE} )*+(?:{_ANY})(?: {_POLITE}\b)*+(?: (?:{_ANY}))?(?: {_POLITE}\b)*+"
+_ANY_PHRASE: Final = "|".join(_PHRASES)
+_OPT_OUT: Final = re.compile(
+    rf"\A(?:{_POLITE_WORDS} )*+(?:{_ANY_PHRASE})(?: {_POLITE_WORDS}\b)*+"
+    rf"(?: (?:{_ANY_PHRASE}))?(?: {_POLITE_WORDS}\b)*+"
 )
-_SUBJECT: Final = re.compile(
+_OPT_OUT_SUBJECT: Final = re.compile(
     r"(?:un ?subscribe|stop|opt out|remove(?: me)?|abmelden|abbestellen|abmeldung|désinscription"
     r"|désabonnement|baja|"
     r"cancellazione|afmelden|uitschrijven)"
 )
-_TERSE: Final = re.compile(r"stop(?: \w++)?|alto|baja|remover?|cancelar")
+_STANDALONE_WORD: Final = re.compile(r"stop(?: \w++)?|alto|baja|remover?|cancelar")
 """What says no more mail where it stands alone, and something else within a sentence."""
 
-_BREAK: Final = re.compile(
+_CLAUSE_BREAK: Final = re.compile(
     r"[.!?,;:\n\u2013\u2014]++|\s-++\s|\b(?:or|but|otherwise|oder|sonst|aber|ou|sinon|mais|o|pero)\b"
 )
-_MOST_LOOKED_AT: Final = 3
+_MAX_CLAUSES: Final = 3
 
 
-def asks_to_stop(words: str, subject: str = "") -> bool:
+def is_opt_out(text: str, subject: str = "") -> bool:
     """Whether a person wants no more mail: the words begin with that, or the subject says it alone.
 
-    *words* are the person's own, above what is quoted. A subject of an answer ("Re: ...") is ours.
+    *text* is the person's own, above what is quoted. A subject of an answer ("Re: ...") is ours.
     """
-    if _SUBJECT.fullmatch(_folded(subject)):
+    if _OPT_OUT_SUBJECT.fullmatch(_normalize(subject)):
         return True
-    plain = words.strip()[:1_000]
+    plain = text.strip()[:1_000]
     plain = _GREETING.sub("", plain, count=1).lstrip()
     closing = _CLOSING.search(f"\n{plain}") if "\n" in plain else None
-    whole = f"\n{plain}"[: closing.start()] if closing is not None else plain
+    body = f"\n{plain}"[: closing.start()] if closing is not None else plain
     # What follows an empty line may be a signature without a mark.
-    first, *_ = re.split(r"\n[^\S\n]*+\n", plain, maxsplit=1)
-    if _says_stop(whole) or _says_stop(first):
+    first_paragraph, *_ = re.split(r"\n[^\S\n]*+\n", plain, maxsplit=1)
+    if _matches_opt_out(body) or _matches_opt_out(first_paragraph):
         return True
-    said = [one for one in _BREAK.split(plain.casefold()) if _folded(one)][:_MOST_LOOKED_AT]
-    return any(_says_stop(one) and not _TERSE.fullmatch(_folded(one)) for one in said)
+    clauses = [clause for clause in _CLAUSE_BREAK.split(plain.casefold()) if _normalize(clause)][
+        :_MAX_CLAUSES
+    ]
+    return any(_matches_opt_out(one) and not _STANDALONE_WORD.fullmatch(_normalize(one)) for one in clauses)
 
 
-def _says_stop(text: str) -> bool:
-    folded = _folded(text)
-    return 0 < len(folded.split()) <= _MOST_WORDS and _STOP.fullmatch(folded) is not None
+def _matches_opt_out(text: str) -> bool:
+    normalized = _normalize(text)
+    return 0 < len(normalized.split()) <= _MAX_WORDS and _OPT_OUT.fullmatch(normalized) is not None
 
 
-def _folded(text: str) -> str:
+def _normalize(text: str) -> str:
     return re.sub(r"[\W_]+", " ", text.casefold()).strip()

@@ -62,11 +62,11 @@ _DATE: Final = re.compile(
     r"|(?P<a4>\d{1,2})(?P<sep>[/-])(?P<b4>\d{1,2})(?:(?P=sep)(?P<y4>\d{4}|\d{2}))?\b)",
     re.IGNORECASE,
 )
-_ENGLISH_BACK: Final = re.compile(
+_ENGLISH_RETURN: Final = re.compile(
     r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b",
     re.IGNORECASE,
 )
-_BACK: Final = re.compile(
+_RETURN: Final = re.compile(
     r"\b(?:(?P<loose>wieder|zurück|zurueck|erst)|(?:ab|am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
     r"de retour|reviens|serai (?:là|présent)|de regreso|regreso|regresaré|vuelvo|volveré|estaré de vuelta|"
     r"di ritorno|rientro|rientrerò|tornerò|torno|terug|weer|de volta|regresso|retorno|volto|tillbaka|"
@@ -77,49 +77,52 @@ _ENGLISH_UNTIL: Final = re.compile(r"\b(?:until|till|through|thru|up to|to and i
 _UNTIL: Final = re.compile(
     r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b", re.IGNORECASE
 )
-_ENDS: Final = re.compile(r"[.!?;0-9]")
+_GAP_END: Final = re.compile(r"[.!?;0-9]")
 """What no gap between such words and their date holds."""
 
-_GAP: Final = 45
-_LOOSE_GAP: Final = 25
+_MAX_GAP: Final = 45
+_MAX_LOOSE_GAP: Final = 25
 """Characters between such words and their date, and how many of any kind may follow some words first."""
 
-_NEAR: Final = 200
-_FAR: Final = 400
+_MAX_DAYS_WITHOUT_YEAR: Final = 200
+_MAX_DAYS_WITH_YEAR: Final = 400
 """Days ahead: without a year, and with one. What is further off is a mistake, or another year."""
 
 
-def is_away_subject(subject: str) -> bool:
+def is_out_of_office_subject(subject: str) -> bool:
     """Whether the subject is that of an automatic answer, and of no person's answer to one."""
     return _SUBJECT.match(subject.strip()) is not None
 
 
-def says_away(text: str) -> bool:
+def is_out_of_office_text(text: str) -> bool:
     """Whether an automatic answer says that somebody is away."""
     return _ABSENT.search(text[:5_000]) is not None
 
 
-def back_on(text: str, today: date) -> date | None:
+def parse_return_date(text: str, today: date) -> date | None:
     """Return the day on which the writer of an out-of-office answer is back.
 
     None if it names none, several, one that may be read two ways, or none of the next months.
     """
     plain = " ".join(text[:5_000].split())
     dates = list(_DATE.finditer(plain))
-    ends = [match.start() for match in _ENDS.finditer(plain)]
+    ends = [match.start() for match in _GAP_END.finditer(plain)]
 
-    def found(phrase: re.Pattern[str], *, english: bool = False) -> set[date | None]:
-        return {_day(one, today, english=english) for one in _after(phrase, plain, dates, ends)}
+    def find_dates(phrase: re.Pattern[str], *, english: bool = False) -> set[date | None]:
+        return {
+            _parse_date(match, today, english=english)
+            for match in _find_dates_after(phrase, plain, dates, ends)
+        }
 
-    back = found(_ENGLISH_BACK, english=True) | found(_BACK)
-    if not back:
-        last = found(_ENGLISH_UNTIL, english=True) | found(_UNTIL)
-        back = {None if day is None else day + timedelta(days=1) for day in last}
-    day = back.pop() if len(back) == 1 else None
+    return_dates = find_dates(_ENGLISH_RETURN, english=True) | find_dates(_RETURN)
+    if not return_dates:
+        last_days_away = find_dates(_ENGLISH_UNTIL, english=True) | find_dates(_UNTIL)
+        return_dates = {None if day is None else day + timedelta(days=1) for day in last_days_away}
+    day = return_dates.pop() if len(return_dates) == 1 else None
     return day if day is not None and day > today else None
 
 
-def _after(
+def _find_dates_after(
     phrase: re.Pattern[str], text: str, dates: Sequence[re.Match[str]], ends: Sequence[int]
 ) -> Iterator[re.Match[str]]:
     """Yield the dates that stand close behind a phrase, each phrase counting for one.
@@ -128,52 +131,60 @@ def _after(
     date's many forms at each place of each gap.
     """
     phrases = list(phrase.finditer(text))
-    place = 0
+    index = 0
     for day in dates:
-        near = bisect_left(ends, day.start()) - 1
-        gap = max(day.start() - _GAP, ends[near] + 1 if near >= 0 else 0)
-        heard = False
-        while place < len(phrases) and phrases[place].end() <= day.start():
-            loose = _LOOSE_GAP if phrases[place].groupdict().get("loose") else 0
-            heard = heard or phrases[place].end() + loose >= gap
-            place += 1
-        if heard:
+        last_end = bisect_left(ends, day.start()) - 1
+        gap = max(day.start() - _MAX_GAP, ends[last_end] + 1 if last_end >= 0 else 0)
+        matched = False
+        while index < len(phrases) and phrases[index].end() <= day.start():
+            extra = _MAX_LOOSE_GAP if phrases[index].groupdict().get("loose") else 0
+            matched = matched or phrases[index].end() + extra >= gap
+            index += 1
+        if matched:
             yield day
-            while place < len(phrases) and phrases[place].start() < day.end():
-                place += 1
+            while index < len(phrases) and phrases[index].start() < day.end():
+                index += 1
 
 
-def _day(match: re.Match[str], today: date, *, english: bool) -> date | None:
-    found = match.groupdict()
-    if found["iso"]:
-        year, month, day = (int(one) for one in found["iso"].split("-"))
-        return _checked(year, month, day, today)
-    if found["m1"]:
-        return _checked(_year(found["y1"]), _MONTHS[found["m1"].lower()], int(found["d1"]), today)
-    if found["m2"]:
-        return _checked(_year(found["y2"]), _MONTHS[found["m2"].lower()], int(found["d2"]), today)
-    if found["d3"]:
-        return _checked(_year(found["y3"]), int(found["m3"]), int(found["d3"]), today)
-    first, second = int(found["a4"]), int(found["b4"])
+def _parse_date(match: re.Match[str], today: date, *, english: bool) -> date | None:
+    groups = match.groupdict()
+    if groups["iso"]:
+        year, month, day = (int(part) for part in groups["iso"].split("-"))
+        return _resolve_date(year, month, day, today)
+    if groups["m1"]:
+        return _resolve_date(
+            _parse_year(groups["y1"]), _MONTHS[groups["m1"].lower()], int(groups["d1"]), today
+        )
+    if groups["m2"]:
+        return _resolve_date(
+            _parse_year(groups["y2"]), _MONTHS[groups["m2"].lower()], int(groups["d2"]), today
+        )
+    if groups["d3"]:
+        return _resolve_date(_parse_year(groups["y3"]), int(groups["m3"]), int(groups["d3"]), today)
+    first, second = int(groups["a4"]), int(groups["b4"])
     if english and first != second and first <= 12 and second <= 12:
         return None  # 3/4 is in March here and in April there
     day, month = (second, first) if second > 12 else (first, second)
-    return _checked(_year(found["y4"]), month, day, today)
+    return _resolve_date(_parse_year(groups["y4"]), month, day, today)
 
 
-def _year(told: str | None) -> int | None:
-    if not told:
+def _parse_year(text: str | None) -> int | None:
+    if not text:
         return None
-    return int(told) if len(told) == 4 else 2000 + int(told)
+    return int(text) if len(text) == 4 else 2000 + int(text)
 
 
-def _checked(year: int | None, month: int, day: int, today: date) -> date | None:
+def _resolve_date(year: int | None, month: int, day: int, today: date) -> date | None:
     years = (today.year, today.year + 1) if year is None else (year,)
-    for one in years:
+    for candidate_year in years:
         try:
-            found = date(one, month, day)
+            candidate = date(candidate_year, month, day)
         except ValueError:
             continue
-        if today < found <= today + timedelta(days=_NEAR if year is None else _FAR):
-            return found
+        if (
+            today
+            < candidate
+            <= today + timedelta(days=_MAX_DAYS_WITHOUT_YEAR if year is None else _MAX_DAYS_WITH_YEAR)
+        ):
+            return candidate
     return None

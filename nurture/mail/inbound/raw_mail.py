@@ -9,12 +9,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from nurture.mail.inbound.classify import REPORT, sender_of, tokens_in
-from nurture.mail.inbound.message import ROUTING, Incoming, read_fields, read_mail
-from nurture.mail.inbound.mime_parts import MOST_BYTES, as_text, read_headers
+from nurture.mail.inbound.classify import REPORT_CONTENT_TYPE, find_tokens, parse_sender
+from nurture.mail.inbound.message import ROUTING_HEADERS, ParsedMail, parse_fields, parse_mail
+from nurture.mail.inbound.mime_parts import MAX_BYTES, decode_text, read_headers
 
-MOST_OF: Final[Mapping[str, int]] = {
-    "email": MOST_BYTES,
+MAX_FIELD_BYTES: Final[Mapping[str, int]] = {
+    "email": MAX_BYTES,
     "text": 1_000_000,
     "html": 1_000_000,
     "headers": 500_000,
@@ -22,15 +22,15 @@ MOST_OF: Final[Mapping[str, int]] = {
 }
 """The fields that are kept, and bytes of each."""
 
-_MOST_REPORTED: Final = 512 * 1024
+_MAX_REPORT_BYTES: Final = 512 * 1024
 """Bytes of a delivery report in which the headers of our mail are looked for."""
 
-_MOST_TOKENS: Final = 20
-_REFERENCES: Final = ("in-reply-to", "references")
+_MAX_TOKENS: Final = 20
+_REFERENCE_HEADERS: Final = ("in-reply-to", "references")
 _TOKEN: Final = re.compile(rb"(?i:reply)\+[A-Za-z2-7]{26}@")
 
 
-class Mentions(NamedTuple):
+class RoutingHints(NamedTuple):
     """What a mail says of where it belongs: the tokens of its addresses, who wrote it, what it answers."""
 
     tokens: tuple[str, ...]
@@ -48,63 +48,77 @@ class RawMail:
     fields: Mapping[str, bytes]
     attachments: int = 0
 
-    def mentions(self) -> Mentions:
+    def routing_hints(self) -> RoutingHints:
         """Look at the headers, and in a delivery report for those of the mail that came back."""
-        whole = self.fields.get("email")
-        source = self.fields.get("headers", b"") if whole is None else whole
+        message = self.fields.get("email")
+        source = self.fields.get("headers", b"") if message is None else message
         raw, body = read_headers(source)
-        headers = {name: [as_text(one) for one in values] for name, values in raw.items()}
-        apart = [as_text(self.fields.get(name, b"")) for name in ("to", "cc")]
-        routed = [*self._envelope()[0], *apart, *(one for name in ROUTING for one in headers.get(name, ()))]
-        tokens = dict.fromkeys(token for one in routed for token in tokens_in(one))
-        if any(REPORT.match(one.strip()) for one in headers.get("content-type", ())):
-            rest = source[body : body + _MOST_REPORTED] if whole is not None else self.fields.get("text", b"")
-            tokens |= dict.fromkeys(
-                token for match in _TOKEN.finditer(rest) for token in tokens_in(match[0].decode("ascii"))
+        headers = {name: [decode_text(value) for value in values] for name, values in raw.items()}
+        separate_fields = [decode_text(self.fields.get(name, b"")) for name in ("to", "cc")]
+        routing_values = [
+            *self._envelope()[0],
+            *separate_fields,
+            *(one for name in ROUTING_HEADERS for one in headers.get(name, ())),
+        ]
+        tokens = dict.fromkeys(token for one in routing_values for token in find_tokens(one))
+        if any(REPORT_CONTENT_TYPE.match(one.strip()) for one in headers.get("content-type", ())):
+            report = (
+                source[body : body + _MAX_REPORT_BYTES]
+                if message is not None
+                else self.fields.get("text", b"")
             )
-        written = next(iter(headers.get("from", ())), "") or as_text(self.fields.get("from", b""))
-        answered = " ".join(one for name in _REFERENCES for one in headers.get(name, ()))
-        return Mentions(tuple(tokens)[:_MOST_TOKENS], sender_of(written), answered)
+            tokens |= dict.fromkeys(
+                token for match in _TOKEN.finditer(report) for token in find_tokens(match[0].decode("ascii"))
+            )
+        from_value = next(iter(headers.get("from", ())), "") or decode_text(self.fields.get("from", b""))
+        references = " ".join(one for name in _REFERENCE_HEADERS for one in headers.get(name, ()))
+        return RoutingHints(tuple(tokens)[:_MAX_TOKENS], parse_sender(from_value), references)
 
-    def read(self) -> Incoming:
+    def parse(self) -> ParsedMail:
         """Read the whole mail."""
         to, sender = self._envelope()
         if "email" in self.fields:
-            return read_mail(self.fields["email"], envelope_to=to, envelope_from=sender)
-        told = _document(self.fields.get("charsets", b""))
-        charsets = {name: value for name, value in told.items() if isinstance(value, str)}
-        return read_fields(
+            return parse_mail(self.fields["email"], envelope_to=to, envelope_from=sender)
+        charset_fields = _parse_object(self.fields.get("charsets", b""))
+        charsets = {name: value for name, value in charset_fields.items() if isinstance(value, str)}
+        return parse_fields(
             self.fields, charsets, envelope_to=to, envelope_from=sender, attachments=self.attachments
         )
 
     def _envelope(self) -> tuple[list[str], str | None]:
-        told = _document(self.fields.get("envelope", b""))
-        to, sender = told.get("to"), told.get("from")
-        listed = [to] if isinstance(to, str) else to if isinstance(to, list) else []
-        return [one for one in listed if isinstance(one, str)], sender if isinstance(sender, str) else None
+        envelope = _parse_object(self.fields.get("envelope", b""))
+        to, sender = envelope.get("to"), envelope.get("from")
+        recipients = [to] if isinstance(to, str) else to if isinstance(to, list) else []
+        return [recipient for recipient in recipients if isinstance(recipient, str)], sender if isinstance(
+            sender, str
+        ) else None
 
     def pack(self) -> bytes:
         """Return the mail as one row of bytes: the lengths of its fields on a line, then the fields."""
-        kept = {name: value[: MOST_OF[name]] for name, value in self.fields.items() if name in MOST_OF}
-        lengths = {name: len(value) for name, value in kept.items()}
+        kept_fields = {
+            name: value[: MAX_FIELD_BYTES[name]]
+            for name, value in self.fields.items()
+            if name in MAX_FIELD_BYTES
+        }
+        lengths = {name: len(value) for name, value in kept_fields.items()}
         head = orjson.dumps({"fields": lengths, "attachments": self.attachments})
-        return b"\n".join((head, b"".join(kept.values())))
+        return b"\n".join((head, b"".join(kept_fields.values())))
 
     @classmethod
     def unpack(cls, packed: bytes) -> RawMail:
         """Return what was packed."""
         head, _, values = packed.partition(b"\n")
-        told: dict[str, Any] = orjson.loads(head)
-        fields, place = {}, 0
-        for name, length in told["fields"].items():
-            fields[name] = values[place : place + length]
-            place += length
-        return cls(fields, told["attachments"])
+        header: dict[str, Any] = orjson.loads(head)
+        fields, position = {}, 0
+        for name, length in header["fields"].items():
+            fields[name] = values[position : position + length]
+            position += length
+        return cls(fields, header["attachments"])
 
 
-def _document(raw: bytes) -> Mapping[str, object]:
+def _parse_object(raw: bytes) -> Mapping[str, object]:
     try:
-        told = orjson.loads(as_text(raw))
+        parsed = orjson.loads(decode_text(raw))
     except (orjson.JSONDecodeError, UnicodeEncodeError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

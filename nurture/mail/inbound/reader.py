@@ -21,124 +21,128 @@ from typing import Final, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 import nurture
-from nurture.mail.inbound.classify import Reply
+from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
 
 CPU_SECONDS: Final = 2
 """What one mail may use; the largest good one needs a twentieth of a second."""
 
-MEMORY: Final = 512 * 1024 * 1024
+MEMORY_BYTES: Final = 512 * 1024 * 1024
 """Bytes that the process which reads may take beyond those it begins with."""
 
 WALL_SECONDS: Final = 30.0
 """How long one mail may take, however busy the machine is."""
 
-_MOST_ANSWERED: Final = 1024 * 1024
-_REPLY: Final = TypeAdapter(Reply)
+_MAX_RESPONSE_BYTES: Final = 1024 * 1024
+_CLASSIFIED_MAIL: Final = TypeAdapter(ClassifiedMail)
 
 
-class Unread(Exception):
+class UnreadableMail(Exception):
     """A mail could not be read. The text says why, and nothing of what is in it."""
 
 
-class _Running(NamedTuple):
+class _ReaderProcess(NamedTuple):
     child: subprocess.Popen[bytes]
-    line: Connection
-    owner: int
+    connection: Connection
+    owner_pid: int
 
 
 class MailReader:
     """Reads one mail after another, each within its limits; who exceeds them is replaced."""
 
     def __init__(
-        self, *, cpu_seconds: int = CPU_SECONDS, memory: int = MEMORY, wall_seconds: float = WALL_SECONDS
+        self,
+        *,
+        cpu_seconds: int = CPU_SECONDS,
+        memory: int = MEMORY_BYTES,
+        wall_seconds: float = WALL_SECONDS,
     ) -> None:
         self._limits = (cpu_seconds, memory)
         self.wall_seconds = wall_seconds
-        self._running: _Running | None = None
-        self._one_at_a_time = threading.Lock()
+        self._running: _ReaderProcess | None = None
+        self._lock = threading.Lock()
 
     @property
     def pid(self) -> int | None:
         """Return the number of the process that reads, None before the first mail."""
         return self._running.child.pid if self._running is not None else None
 
-    def read(self, mail: RawMail, today: date) -> Reply:
-        """Say what a mail is, as `replies.read_reply` does. Raises Unread."""
-        with self._one_at_a_time:
-            line = self._line()
+    def read(self, mail: RawMail, today: date) -> ClassifiedMail:
+        """Say what a mail is, as `classify_mail` does. Raises UnreadableMail."""
+        with self._lock:
+            connection = self._ensure_connection()
             try:
-                answer = self._ask(line, today.isoformat().encode() + mail.pack())
+                response = self._request(connection, today.isoformat().encode() + mail.pack())
             except (EOFError, OSError) as error:
-                raise Unread(self._why_ended(error)) from error
-        if answer[:1] != b"{":
-            raise Unread(f"reading it failed: {answer.decode('ascii', 'replace')[:100]}")
+                raise UnreadableMail(self._describe_exit(error)) from error
+        if response[:1] != b"{":
+            raise UnreadableMail(f"reading it failed: {response.decode('ascii', 'replace')[:100]}")
         try:
-            return _REPLY.validate_json(answer)
+            return _CLASSIFIED_MAIL.validate_json(response)
         except ValidationError as error:
-            raise Unread("what was read of it makes no sense") from error
+            raise UnreadableMail("what was read of it makes no sense") from error
 
-    def _ask(self, line: Connection, given: bytes) -> bytes:
-        line.send_bytes(given)
-        if not line.poll(self.wall_seconds):
+    def _request(self, connection: Connection, content: bytes) -> bytes:
+        connection.send_bytes(content)
+        if not connection.poll(self.wall_seconds):
             raise TimeoutError
-        return line.recv_bytes(_MOST_ANSWERED)
+        return connection.recv_bytes(_MAX_RESPONSE_BYTES)
 
     def close(self) -> None:
         """End the process that reads, if there is one."""
-        with self._one_at_a_time:
-            self._end()
+        with self._lock:
+            self._stop()
 
-    def _line(self) -> Connection:
+    def _ensure_connection(self) -> Connection:
         running = self._running
         # After a fork it is the parent's; whoever ended it between two mails is to blame no mail for it.
-        if running is None or running.owner != os.getpid() or running.child.poll() is not None:
+        if running is None or running.owner_pid != os.getpid() or running.child.poll() is not None:
             running = self._running = self._start()
-        return running.line
+        return running.connection
 
-    def _start(self) -> _Running:
-        ours, theirs = socket.socketpair()
-        patience = struct.pack("ll", int(self.wall_seconds) + 1, 0)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
-        with theirs:
+    def _start(self) -> _ReaderProcess:
+        parent_socket, child_socket = socket.socketpair()
+        send_timeout = struct.pack("ll", int(self.wall_seconds) + 1, 0)
+        parent_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, send_timeout)
+        with child_socket:
             child = subprocess.Popen(  # noqa: S603 - this Python, a module of ours, three numbers
                 [
                     sys.executable,
                     "-m",
                     "nurture.mail.inbound.reader_child",
-                    str(theirs.fileno()),
+                    str(child_socket.fileno()),
                     *map(str, self._limits),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # a traceback may hold what is in the mail
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(child_socket.fileno(),),
                 env={"PYTHONPATH": str(Path(nurture.__file__).parents[1])},
             )
-        line = Connection(ours.detach())
-        weakref.finalize(self, _end, child, line)
-        return _Running(child, line, os.getpid())
+        connection = Connection(parent_socket.detach())
+        weakref.finalize(self, _stop_process, child, connection)
+        return _ReaderProcess(child, connection, os.getpid())
 
-    def _why_ended(self, error: Exception) -> str:
+    def _describe_exit(self, error: Exception) -> str:
         running = self._running
         assert running is not None
-        self._end()
+        self._stop()
         if isinstance(error, TimeoutError):
             return f"it took more than {self.wall_seconds:g} s"
         code = running.child.returncode
-        return f"the process that read it ended ({_SIGNALS.get(-code, f'code {code}')})"
+        return f"the process that read it ended ({_SIGNAL_NAMES.get(-code, f'code {code}')})"
 
-    def _end(self) -> None:
-        if self._running is not None and self._running.owner == os.getpid():
-            _end(self._running.child, self._running.line)
+    def _stop(self) -> None:
+        if self._running is not None and self._running.owner_pid == os.getpid():
+            _stop_process(self._running.child, self._running.connection)
         self._running = None
 
 
-_SIGNALS: Final = {9: "killed", 11: "crashed", 24: "it used too much CPU"}
+_SIGNAL_NAMES: Final = {9: "killed", 11: "crashed", 24: "it used too much CPU"}
 
 
-def _end(child: subprocess.Popen[bytes], line: Connection) -> None:
-    line.close()
+def _stop_process(child: subprocess.Popen[bytes], connection: Connection) -> None:
+    connection.close()
     try:
         child.wait(timeout=0.2)
     except subprocess.TimeoutExpired:
@@ -147,6 +151,6 @@ def _end(child: subprocess.Popen[bytes], line: Connection) -> None:
 
 
 @cache
-def shared() -> MailReader:
+def shared_reader() -> MailReader:
     """Return the reader of this process."""
     return MailReader()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import orjson
 
-from nurture.mail.inbound.classify import read_reply
+from nurture.mail.inbound.classify import classify_mail
 from nurture.mail.inbound.raw_mail import RawMail
 
 
@@ -20,38 +20,40 @@ def main(descriptor: int, cpu_seconds: int, memory: int) -> None:
     """Answer mails until the other side closes the line. A mail that uses too much CPU ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no mail is left on disk
-    _limit(resource.RLIMIT_AS, _taken() + memory)
-    line = Connection(descriptor)
+    _set_limit(resource.RLIMIT_AS, _address_space_bytes() + memory)
+    connection = Connection(descriptor)
     while True:
         try:
-            given = line.recv_bytes()
+            request = connection.recv_bytes()
         except (EOFError, OSError):
             return
-        _allow(cpu_seconds)
-        line.send_bytes(_answer(given))
+        _extend_cpu_limit(cpu_seconds)
+        connection.send_bytes(_classify(request))
 
 
-def _taken() -> int:
+def _address_space_bytes() -> int:
     """Return the bytes of address space that the process has; Linux alone limits and tells them."""
-    told = Path("/proc/self/statm")
-    return int(told.read_text("ascii").split()[0]) * resource.getpagesize() if told.exists() else 0
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text("ascii").split()[0]) * resource.getpagesize() if statm.exists() else 0
 
 
-def _allow(seconds: int) -> None:
+def _extend_cpu_limit(seconds: int) -> None:
     """Let the process use so many seconds from now on; the system counts all of its life, in whole ones."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
+    _set_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
 
 
-def _limit(what: int, wanted: int) -> None:
+def _set_limit(kind: int, limit: int) -> None:
     """Set a limit, or the lower one that whoever started us may not exceed."""
-    _, most = resource.getrlimit(what)
-    resource.setrlimit(what, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+    _, hard_limit = resource.getrlimit(kind)
+    resource.setrlimit(
+        kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit)
+    )
 
 
-def _answer(given: bytes) -> bytes:
+def _classify(request: bytes) -> bytes:
     try:
-        reply = read_reply(RawMail.unpack(given[10:]).read(), date.fromisoformat(given[:10].decode()))
+        reply = classify_mail(RawMail.unpack(request[10:]).parse(), date.fromisoformat(request[:10].decode()))
         return orjson.dumps(reply, default=list)
     except MemoryError:
         gc.collect()

@@ -10,32 +10,32 @@ from nurture.errors import Misconfigured
 from nurture.mail.providers.base import NotSent, Receipt
 from nurture.mail.rendering.render import ComposedEmail
 
-PREFIX: Final = "tell:"
+NOTIFIER_PREFIX: Final = "notify:"
 """What the names of places begin with among providers: a brake on one must never be taken for one on mail."""
 
-LOOK_AGAIN_AFTER: Final = timedelta(minutes=15)
+RETRY_AFTER: Final = timedelta(minutes=15)
 
 
-class Nowhere:
-    """Keeps what it is given until somebody says where *place* is."""
+class UnconfiguredNotifier:
+    """Keeps what it is given until somebody says where *target* is."""
 
-    at_once = 1
+    max_concurrency = 1
 
-    def __init__(self, place: str) -> None:
-        self.place = place
-        self.name = f"{PREFIX}{place}"
+    def __init__(self, target: str) -> None:
+        self.target = target
+        self.name = f"{NOTIFIER_PREFIX}{target}"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Send nothing."""
-        return [NotSent(self._missing, now + LOOK_AGAIN_AFTER, stops=True) for _ in batch]
+        return [NotSent(self._error_text, now + RETRY_AFTER, blocks_all=True) for _ in batch]
 
     def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - the port names them
         """Raise Misconfigured."""
-        raise Misconfigured(self._missing)
+        raise Misconfigured(self._error_text)
 
     def close(self) -> None:
         """Nothing is held open."""
 
     @property
-    def _missing(self) -> str:
-        return f"NURTURE_TELL does not say where {self.place} is. Add {self.place}=URL to it."
+    def _error_text(self) -> str:
+        return f"NURTURE_NOTIFY does not say where {self.target} is. Add {self.target}=URL to it."

@@ -12,40 +12,40 @@ from nurture.mail.rendering.render import ComposedEmail
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has it, under *provider_id*."""
+    """The provider has it, under *provider_message_id*."""
 
-    provider_id: str
+    provider_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """The provider will never take this email."""
 
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
     """It provably did not go; try again, not before *retry_at* (UTC) where given.
 
-    *stops* says that nothing else goes until then either: a rate limit, a refused key, a provider that is
-    down. *sender* says it of this sender's mail alone: an address that nobody has verified.
+    *blocks_all* says that nothing else goes until then either: a rate limit, a refused key, a provider that
+    is down. *blocks_sender* says it of this sender's mail alone: an address that nobody has verified.
     """
 
-    why: str
+    reason: str
     retry_at: datetime | None = None
-    stops: bool = False
-    sender: bool = False
+    blocks_all: bool = False
+    blocks_sender: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class InDoubt:
+class Unknown:
     """Nobody knows whether it went: never send it again blindly."""
 
-    why: str
+    reason: str
 
 
-Receipt = Accepted | Rejected | NotSent | InDoubt
+Receipt = Accepted | Rejected | NotSent | Unknown
 
 
 class Provider(Protocol):
@@ -57,7 +57,7 @@ class Provider(Protocol):
         ...
 
     @property
-    def at_once(self) -> int:
+    def max_concurrency(self) -> int:
         """Say how many emails it carries at one time; of more, some would wait after the last look."""
         ...
 
@@ -77,7 +77,7 @@ class Provider(Protocol):
         ...
 
 
-class OptedOut(NamedTuple):
+class SuppressedAddress(NamedTuple):
     """An address that the provider will not mail, why, and since when (UTC); None where it does not say."""
 
     email: str
@@ -86,9 +86,9 @@ class OptedOut(NamedTuple):
 
 
 @runtime_checkable
-class KeepsOptOuts(Protocol):
+class SuppressionListProvider(Protocol):
     """A provider that keeps a list of its own of who is not mailed."""
 
-    def opted_out(self) -> list[OptedOut]:
+    def list_suppressions(self) -> list[SuppressedAddress]:
         """Return the whole list. Raises Misconfigured, naming what is missing, where it cannot be read."""
         ...

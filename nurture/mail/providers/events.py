@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from nurture.domain.delivery.delivery_status import Told
+from nurture.domain.delivery.delivery_status import DeliveryEventType
 
 
-class Unreadable(ValueError):
+class InvalidEventBatch(ValueError):
     """The body is no batch of events. The message says why, and holds nothing of it."""
 
 
-class Refusal(StrEnum):
+class SuppressionReason(StrEnum):
     """Why an address gets no more mail."""
 
     BOUNCE = "bounce"
@@ -22,26 +22,26 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class MailEvent:
+class ProviderEvent:
     """One event. It is the same as another that shares its *event_key* or its *natural_key*.
 
-    *named* is the provider's own word for it. *at* is None where it told no time that can be. *origin* and
-    *ref* name the message as we did when we sent it, "" where it is not ours. *email*, *ip*, *agent* and
-    *url* are personal data: they may be compared and marked, not kept.
+    *event_name* is the provider's own word for it. *at* is None where it told no time that can be.
+    *installation_id* and *ref* name the message as we did when we sent it, "" where it is not ours. *email*,
+    *ip*, *user_agent* and *url* are personal data: they may be compared and marked, not kept.
     """
 
-    told: Told
-    named: str
+    event_type: DeliveryEventType
+    event_name: str
     at: datetime | None
     natural_key: str
     event_key: str | None = None
-    origin: str = ""
+    installation_id: str = ""
     ref: str = ""
-    provider_message: str | None = None
+    provider_message_id: str | None = None
     reason: str = ""
-    refusal: Refusal | None = None
+    suppression_reason: SuppressionReason | None = None
     email: str = ""
     ip: str = ""
-    agent: str | None = None
+    user_agent: str | None = None
     url: str = ""
-    machine: bool = False
+    is_machine_open: bool = False

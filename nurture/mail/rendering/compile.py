@@ -13,18 +13,24 @@ from functools import lru_cache
 
 from jinja2 import Template
 
-from nurture.domain.problems import Fault
-from nurture.errors import RulesFaulty
-from nurture.mail.rendering import link_tracking as trails
-from nurture.mail.rendering import mjml_layout as frames
-from nurture.mail.rendering.email_file import Email, EmailSource, Piece, read_email
-from nurture.mail.rendering.jinja_sandbox import HTML, TEXT, names_in, piece_faults
-from nurture.mail.rendering.link_tracking import Tracking
+from nurture.domain.problems import Problem
+from nurture.errors import InvalidDefinitions
+from nurture.mail.rendering import link_tracking, mjml_layout
+from nurture.mail.rendering.email_file import EmailSource, ParsedEmail, Piece, parse_email
+from nurture.mail.rendering.jinja_sandbox import HTML, TEXT, find_names, find_template_problems
+from nurture.mail.rendering.link_tracking import LinkTracking
 from nurture.mail.rendering.markdown import render_body
-from nurture.mail.rendering.placeholders import Masks
-from nurture.mail.rendering.plain_text import text_of
+from nurture.mail.rendering.placeholders import Placeholders
+from nurture.mail.rendering.plain_text import derive_plain_text
 
-__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_email", "examine_email", "variables_of"]
+__all__ = [
+    "CompiledEmail",
+    "EmailSource",
+    "check_email",
+    "compile_and_check",
+    "compile_email",
+    "variables_of",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,92 +47,111 @@ class CompiledEmail:
     text: Template
     variables: frozenset[str]
     sources: tuple[str, str, str]  # Jinja source of subject, html and text
-    tracking: Tracking | None = None
+    tracking: LinkTracking | None = None
     destinations: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
 
 
-def compile_email(source: EmailSource, layout: str, tracking: Tracking | None = None) -> CompiledEmail:
-    """Compile *source* inside the MJML text *layout*. Raises RulesFaulty with every fault found.
+def compile_email(source: EmailSource, layout: str, tracking: LinkTracking | None = None) -> CompiledEmail:
+    """Compile *source* inside the MJML text *layout*. Raises InvalidDefinitions with every fault found.
 
-    With *tracking* clicks on its links come to us first, by a Trail that each mail is composed with.
+    With *tracking* clicks on its links come to us first, by the TrackedLinks that each mail is composed with.
     """
-    compiled, faults = _compile(source, layout, tracking)
+    compiled, problems = _compile(source, layout, tracking)
     if compiled is None:
-        raise RulesFaulty(sorted(faults))
+        raise InvalidDefinitions(sorted(problems))
     return compiled
 
 
 def check_email(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
-) -> list[Fault]:
+) -> list[Problem]:
     """List every fault of *source* in *layout*; see examine_email."""
-    return examine_email(source, layout, known, required)[1]
+    return compile_and_check(source, layout, known, required)[1]
 
 
-def examine_email(
+def compile_and_check(
     source: EmailSource, layout: str, known: Collection[str], required: Collection[str] = ()
-) -> tuple[CompiledEmail | None, list[Fault]]:
+) -> tuple[CompiledEmail | None, list[Problem]]:
     """Return *source* compiled in *layout*, None where it cannot be, and every fault.
 
     Names outside *known* are faults, and so are *required* names that it does not use. A known name also
     allows what lies under it: `lead.fields` allows `lead.fields.region`.
     """
-    compiled, faults = _compile(source, layout)
-    email, _ = read_email(source)
-    used = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names(piece)]
-    faults += [_unknown(piece, name, line, known) for piece, name, line in used if not _is_known(name, known)]
-    for name in sorted(set(required) - {name for _, name, _ in used}) if compiled else ():
-        what = f"the email does not show `{name}`, which every email must"
+    compiled, problems = _compile(source, layout)
+    email, _ = parse_email(source)
+    names = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names_in_piece(piece)]
+    problems += [
+        _unknown_name_problem(piece, name, line, known)
+        for piece, name, line in names
+        if not _is_known(name, known)
+    ]
+    for name in sorted(set(required) - {name for _, name, _ in names}) if compiled else ():
+        message = f"the email does not show `{name}`, which every email must"
         advice = f"Use `layout: plain`, or add {{{{ {name} }}}} to layouts/{email.layout}.mjml"
-        faults.append(Fault(source.name, source.first_line, what, advice))
-    return compiled, sorted(set(faults))
+        problems.append(Problem(source.name, source.first_line, message, advice))
+    return compiled, sorted(set(problems))
 
 
 def variables_of(source: EmailSource) -> set[str]:
     """Name what *source* itself needs from outside, as dotted names. Pieces with faults are left out."""
-    email, _ = read_email(source)
-    return {name for piece in (email.subject, email.preheader, email.body) for name, _ in _names(piece)}
+    email, _ = parse_email(source)
+    return {
+        name for piece in (email.subject, email.preheader, email.body) for name, _ in _names_in_piece(piece)
+    }
 
 
 def _compile(
-    source: EmailSource, layout: str, tracking: Tracking | None = None
-) -> tuple[CompiledEmail | None, list[Fault]]:
-    compiled, faults = _compile_once(source, layout, tracking)
-    return compiled, list(faults)
+    source: EmailSource, layout: str, tracking: LinkTracking | None = None
+) -> tuple[CompiledEmail | None, list[Problem]]:
+    compiled, problems = _compile_once(source, layout, tracking)
+    return compiled, list(problems)
 
 
 @lru_cache(maxsize=128)
 def _compile_once(
-    source: EmailSource, layout: str, tracking: Tracking | None
-) -> tuple[CompiledEmail | None, tuple[Fault, ...]]:
+    source: EmailSource, layout: str, tracking: LinkTracking | None
+) -> tuple[CompiledEmail | None, tuple[Problem, ...]]:
     """Compile the same text once: it is checked, rehearsed and published before it is sent."""
-    email, faults = read_email(source)
+    email, problems = parse_email(source)
     pieces = _pieces(email, layout)
-    unreadable = {piece: found for piece in pieces if (found := _looked_at(piece)[0])}
-    faults += [fault for found in unreadable.values() for fault in found]
-    masks = Masks(*(piece.text for piece in pieces))
-    body = None if email.body in unreadable else render_body(email.body, masks)
-    frame = None if pieces[-1] in unreadable else frames.compile_layout(pieces[-1], masks)
-    faults += (body.faults if body else []) + (frame.faults if frame else [])
-    if faults or body is None or frame is None:
-        return None, tuple(faults)
-    subject, preheader = (frames.as_text(piece, masks) for piece in (email.subject, email.preheader))
+    invalid = {piece: found for piece in pieces if (found := _inspect_piece(piece)[0])}
+    problems += [problem for found in invalid.values() for problem in found]
+    placeholders = Placeholders(*(piece.text for piece in pieces))
+    body = None if email.body in invalid else render_body(email.body, placeholders)
+    compiled_layout = None if pieces[-1] in invalid else mjml_layout.compile_layout(pieces[-1], placeholders)
+    problems += (body.problems if body else []) + (compiled_layout.problems if compiled_layout else [])
+    if problems or body is None or compiled_layout is None:
+        return None, tuple(problems)
+    subject, preheader = (
+        mjml_layout.escape_text(piece, placeholders) for piece in (email.subject, email.preheader)
+    )
     contents = {"subject": subject, "preheader": preheader, "body": body.html}
-    html, kept = frames.fill(frame, contents, masks)
-    if not kept:
+    html, tags_kept = mjml_layout.fill_layout(compiled_layout, contents, placeholders)
+    if not tags_kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
-        return None, (Fault(pieces[-1].file, 1, "tags lost their place in the HTML", advice),)
-    return _finished(source.name, email.subject.text, html, _needs(pieces), masks, tracking), ()
+        return None, (Problem(pieces[-1].file, 1, "tags lost their place in the HTML", advice),)
+    return _build_email(
+        source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking
+    ), ()
 
 
-def _finished(
-    name: str, subject: str, html: str, variables: frozenset[str], masks: Masks, tracking: Tracking | None
+def _build_email(
+    name: str,
+    subject: str,
+    html: str,
+    variables: frozenset[str],
+    placeholders: Placeholders,
+    tracking: LinkTracking | None,
 ) -> CompiledEmail:
     """Make the templates of *html*, its tags still hidden, and of the text that says the same."""
     if tracking is None:
-        text = masks.show(text_of(html, masks))
-        html = masks.show(frames.break_lines(frames.guard_links(trails.unmarked(html), masks)))
+        text = placeholders.restore_escaped(derive_plain_text(html, placeholders))
+        html = placeholders.restore_escaped(
+            mjml_layout.break_lines(
+                mjml_layout.guard_links(link_tracking.strip_no_track_attributes(html), placeholders)
+            )
+        )
         return CompiledEmail(
             name=name,
             subject=TEXT.from_string(subject),
@@ -135,64 +160,74 @@ def _finished(
             variables=variables,
             sources=(subject, html, text),
         )
-    done = trails.rewrite(html, masks, tracking)
-    text = masks.show(text_of(done.html, masks, done.shown))
-    html = masks.show(frames.break_lines(frames.guard_links(done.html, masks, done.words)))
-    followed = bool(done.shown)
-    html = trails.finish(html, honeypot=tracking.honeypot and followed)
+    rewritten = link_tracking.rewrite_links(html, placeholders, tracking)
+    text = placeholders.restore_escaped(
+        derive_plain_text(rewritten.html, placeholders, rewritten.original_urls)
+    )
+    html = placeholders.restore_escaped(
+        mjml_layout.break_lines(
+            mjml_layout.guard_links(rewritten.html, placeholders, rewritten.trusted_words)
+        )
+    )
+    has_tracked_links = bool(rewritten.original_urls)
+    html = link_tracking.append_tracking(html, honeypot=tracking.honeypot and has_tracked_links)
     return CompiledEmail(
         name=name,
         subject=TEXT.from_string(subject),
-        html=trails.HTML.from_string(html),
-        text=trails.TEXT.from_string(text),
+        html=link_tracking.HTML.from_string(html),
+        text=link_tracking.TEXT.from_string(text),
         variables=variables,
         sources=(subject, html, text),
         tracking=tracking,
-        destinations=done.destinations,
-        patterns=done.patterns,
+        destinations=rewritten.destinations,
+        patterns=rewritten.patterns,
     )
 
 
-def _pieces(email: Email, layout: str) -> tuple[Piece, Piece, Piece, Piece]:
+def _pieces(email: ParsedEmail, layout: str) -> tuple[Piece, Piece, Piece, Piece]:
     return email.subject, email.preheader, email.body, Piece(f"layouts/{email.layout}.mjml", 1, layout)
 
 
-def _raw_faults(piece: Piece) -> list[Fault]:
-    place = piece.text.replace("{%-", "{%").replace("{% ", "{%").find("{%raw")
-    if place < 0:
+def _find_raw_tags(piece: Piece) -> list[Problem]:
+    position = piece.text.replace("{%-", "{%").replace("{% ", "{%").find("{%raw")
+    if position < 0:
         return []
-    line = piece.line + piece.text[:place].count("\n")
-    return [Fault(piece.file, line, "`raw` is not for emails", 'Write literal braces as {{ "{{" }}')]
+    line = piece.line + piece.text[:position].count("\n")
+    return [Problem(piece.file, line, "`raw` is not for emails", 'Write literal braces as {{ "{{" }}')]
 
 
-def _names(piece: Piece) -> tuple[tuple[str, int], ...]:
-    return _looked_at(piece)[1]
+def _names_in_piece(piece: Piece) -> tuple[tuple[str, int], ...]:
+    return _inspect_piece(piece)[1]
 
 
 @lru_cache(maxsize=128)
-def _looked_at(piece: Piece) -> tuple[tuple[Fault, ...], tuple[tuple[str, int], ...]]:
+def _inspect_piece(piece: Piece) -> tuple[tuple[Problem, ...], tuple[tuple[str, int], ...]]:
     """Return the faults of *piece* and, if it has none, the names it needs; a layout serves many emails."""
-    faults = piece_faults(piece)
-    slots = frames.SLOTS if piece.file.startswith("layouts/") else ()
-    names = () if faults else tuple((name, line) for name, line in names_in(piece) if name not in slots)
-    return (*faults, *_raw_faults(piece)), names
+    problems = find_template_problems(piece)
+    slots = mjml_layout.SLOTS if piece.file.startswith("layouts/") else ()
+    names = () if problems else tuple((name, line) for name, line in find_names(piece) if name not in slots)
+    return (*problems, *_find_raw_tags(piece)), names
 
 
-def _needs(pieces: Collection[Piece]) -> frozenset[str]:
-    return frozenset(name for piece in pieces for name, _ in _names(piece))
+def _required_names(pieces: Collection[Piece]) -> frozenset[str]:
+    return frozenset(name for piece in pieces for name, _ in _names_in_piece(piece))
 
 
 def _is_known(name: str, known: Collection[str]) -> bool:
     parts = name.split(".")
-    above = any(".".join(parts[:length]) in known for length in range(1, len(parts) + 1))
-    return above or any(other.startswith(f"{name}.") for other in known)
+    parent_known = any(".".join(parts[:length]) in known for length in range(1, len(parts) + 1))
+    return parent_known or any(other.startswith(f"{name}.") for other in known)
 
 
-def _unknown(piece: Piece, name: str, line: int, known: Collection[str]) -> Fault:
+def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[str]) -> Problem:
     root, _, field = name.partition(".")
     family = sorted(other for other in known if other.partition(".")[0] == root)
     fields = {other.partition(".")[2]: other for other in family}
-    near = [fields[other] for other in get_close_matches(field, fields, n=1)]
-    near = near or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    instead = f"Did you mean `{near[0]}`?" if near else f"Known here: {', '.join(family or sorted(known))}"
-    return Fault(piece.file, line, f"nothing is called `{name}`", instead)
+    suggestions = [fields[other] for other in get_close_matches(field, fields, n=1)]
+    suggestions = suggestions or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
+    remedy = (
+        f"Did you mean `{suggestions[0]}`?"
+        if suggestions
+        else f"Known here: {', '.join(family or sorted(known))}"
+    )
+    return Problem(piece.file, line, f"nothing is called `{name}`", remedy)

@@ -15,40 +15,40 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.tests import TESTS
 
-from nurture.domain.problems import Fault
+from nurture.domain.problems import Problem
 from nurture.mail.rendering.email_file import Piece
 from nurture.mail.rendering.link_rules import safe_link
 from nurture.mail.rendering.template_bounds import (
     CONTAINERS,
-    COUNTING,
-    LARGEST,
-    WORK,
-    Counted,
-    Counting,
-    bounded,
-    require_small,
-    whole,
+    MAX_COST,
+    MAX_NUMBER,
+    METERING_FILTERS,
+    MeteredContext,
+    MeteringTransformer,
+    join_output,
+    limit_filter,
+    require_small_number,
 )
 
-_KEPT: Final = (
+_ALLOWED_FILTERS: Final = (
     *("upper", "lower", "title", "capitalize", "trim", "replace", "truncate", "urlencode", "escape", "e"),
     *("first", "last", "length", "join", "round", "int", "float"),
 )
-_TESTS: Final = (
+_ALLOWED_TESTS: Final = (
     *("defined", "undefined", "none", "boolean", "true", "false", "number", "integer", "float"),
     *("odd", "even", "string", "sequence"),
 )
-MOST_CHARACTERS: Final = 200_000
+MAX_CHARACTERS: Final = 200_000
 """In one file: no mail program shows as much."""
 
-MOST_TAGS: Final = 1_000
-MOST_WORDS: Final = 15_000
+MAX_TAGS: Final = 1_000
+MAX_TOKENS: Final = 15_000
 """Words, signs and blanks in the tags of one file: each takes time to read, long before it is rendered."""
 
-DEEPEST: Final = 20
+MAX_DEPTH: Final = 20
 """Blocks in blocks."""
 
-_REFUSED: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
+_FORBIDDEN_NODES: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
     (nodes.Include, "`include` is not for emails", "Write the text here, or put it into the layout"),
     (nodes.Import, "`import` is not for emails", "Write the text here"),
     (nodes.FromImport, "`import` is not for emails", "Write the text here"),
@@ -65,26 +65,35 @@ _REFUSED: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
     (nodes.Call, "an email cannot call a function", "Use a filter: {{ value | upper }}"),
     (nodes.Pow, "`**` is not for emails", "Write the number"),
 )
-_RENAME: Final = "Choose a name without the underscore in front"
+_RENAME_ADVICE: Final = "Choose a name without the underscore in front"
 
 
-class PlainValues(ImmutableSandboxedEnvironment):
+class TemplateSandbox(ImmutableSandboxedEnvironment):
     """Renders plain nested dicts: a field is a key, never a method; no loader, no functions, few filters.
 
     What one rendering may cost is bounded.
     """
 
     intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%"})
-    context_class = Counted
-    concat = staticmethod(whole)
+    context_class = MeteredContext
+    concat = staticmethod(join_output)
 
     def __init__(self, *, autoescape: bool) -> None:
-        super().__init__(autoescape=autoescape, undefined=StrictUndefined, loader=None, finalize=_shown)
+        super().__init__(
+            autoescape=autoescape, undefined=StrictUndefined, loader=None, finalize=_finalize_value
+        )
         self.globals.clear()
-        self.tests = {name: TESTS[name] for name in _TESTS}
-        filters = {name: FILTERS[name] for name in _KEPT}
-        ours = {"default": _default, "date": _date, "one_line": _one_line, "safe_link": safe_link}
-        self.filters = {name: bounded(name, found) for name, found in (filters | ours).items()} | COUNTING
+        self.tests = {name: TESTS[name] for name in _ALLOWED_TESTS}
+        filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
+        custom_filters = {
+            "default": _default,
+            "date": _format_date,
+            "one_line": _one_line,
+            "safe_link": safe_link,
+        }
+        self.filters = {
+            name: limit_filter(name, filter_) for name, filter_ in (filters | custom_filters).items()
+        } | METERING_FILTERS
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Read a field; a dict's own methods are out of reach, so a field may be called `items`."""
@@ -97,46 +106,46 @@ class PlainValues(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate with numbers and dates, and add text to text: a repeated one could fill the memory."""
-        assert isinstance(context, Counted)
+        assert isinstance(context, MeteredContext)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
-            return context.weigh(context.weigh(left) + context.weigh(right))
-        if (operator in "*%" or isinstance(left, _GROWS) or isinstance(right, _GROWS)) and not (
-            isinstance(left, int | float) and isinstance(right, int | float)
-        ):
+            return context.charge_value(context.charge_value(left) + context.charge_value(right))
+        if (
+            operator in "*%" or isinstance(left, _GROWABLE_TYPES) or isinstance(right, _GROWABLE_TYPES)
+        ) and not (isinstance(left, int | float) and isinstance(right, int | float)):
             raise SecurityError(f"`{operator}` is for numbers only")
-        found = super().call_binop(context, operator, left, right)
-        require_small(found)
-        return found
+        result = super().call_binop(context, operator, left, right)
+        require_small_number(result)
+        return result
 
-    def _generate(self, source: nodes.Template, *args: Any, **named: Any) -> str:
-        counting: nodes.Template = Counting().visit(source)
-        counting.set_environment(self)
-        return super()._generate(counting, *args, **named)
+    def _generate(self, source: nodes.Template, *args: Any, **kwargs: Any) -> str:
+        metered: nodes.Template = MeteringTransformer().visit(source)
+        metered.set_environment(self)
+        return super()._generate(metered, *args, **kwargs)
 
 
-_GROWS: Final = (str, *CONTAINERS)
-_SHOWN: Final = (str, int, float, date, time, timedelta, *CONTAINERS, Undefined)
+_GROWABLE_TYPES: Final = (str, *CONTAINERS)
+_PRINTABLE_TYPES: Final = (str, int, float, date, time, timedelta, *CONTAINERS, Undefined)
 
 
 @pass_context
-def _shown(context: Counted, value: Any) -> Any:
+def _finalize_value(context: MeteredContext, value: Any) -> Any:
     if type(value) is str:  # nearly all are: this runs for each value in each email
-        context.work += len(value)
-        if context.work <= WORK:
+        context.cost += len(value)
+        if context.cost <= MAX_COST:
             return value
     if value is None:
         return ""
-    if not isinstance(value, _SHOWN):
+    if not isinstance(value, _PRINTABLE_TYPES):
         raise SecurityError(f"a {type(value).__name__} cannot be shown")
-    return context.weigh(value)
+    return context.charge_value(value)
 
 
-def _default(value: Any, instead: Any = "") -> Any:
+def _default(value: Any, fallback: Any = "") -> Any:
     """Treat empty like missing: a lead without a first name has an empty one. An unknown name still fails."""
-    return instead if value is None or value == "" else value
+    return fallback if value is None or value == "" else value
 
 
-def _date(value: date, pattern: str = "") -> str:
+def _format_date(value: date, pattern: str = "") -> str:
     """Write a date; without a pattern as "4 March 2026"."""
     return value.strftime(pattern) if pattern else f"{value.day} {value:%B %Y}"
 
@@ -145,56 +154,65 @@ def _one_line(text: str, joint: str = ", ") -> str:
     return joint.join(line.strip().rstrip(",") for line in str(text).splitlines() if line.strip())
 
 
-TEXT: Final = PlainValues(autoescape=False)
-HTML: Final = PlainValues(autoescape=True)
+TEXT: Final = TemplateSandbox(autoescape=False)
+HTML: Final = TemplateSandbox(autoescape=True)
 
 
-def piece_faults(piece: Piece) -> list[Fault]:
+def find_template_problems(piece: Piece) -> list[Problem]:
     """Name what Jinja cannot read in *piece*, and what emails may not do."""
-    if len(piece.text) > MOST_CHARACTERS or piece.text.count("{{") + piece.text.count("{%") > MOST_TAGS:
-        what = f"it has more than {MOST_CHARACTERS:,} characters or {MOST_TAGS:,} tags"
-        return [Fault(piece.file, piece.line, what, "Shorten it")]
+    if len(piece.text) > MAX_CHARACTERS or piece.text.count("{{") + piece.text.count("{%") > MAX_TAGS:
+        message = f"it has more than {MAX_CHARACTERS:,} characters or {MAX_TAGS:,} tags"
+        return [Problem(piece.file, piece.line, message, "Shorten it")]
     try:
-        if any(True for _ in islice(TEXT.lex(piece.text), MOST_WORDS, None)):
-            what = f"its tags have more than {MOST_WORDS:,} words and signs"
-            return [Fault(piece.file, piece.line, what, "Shorten them")]
+        if any(True for _ in islice(TEXT.lex(piece.text), MAX_TOKENS, None)):
+            message = f"its tags have more than {MAX_TOKENS:,} words and signs"
+            return [Problem(piece.file, piece.line, message, "Shorten them")]
         tree = TEXT.parse(piece.text)
-        faults = [
-            Fault(piece.file, piece.line + line - 1, what, instead) for line, what, instead in _wrong(tree)
+        problems = [
+            Problem(piece.file, piece.line + line - 1, message, suggestion)
+            for line, message, suggestion in _find_forbidden(tree)
         ]
-        if not faults:
+        if not problems:
             TEXT.compile(piece.text)
     except TemplateSyntaxError as error:
-        return [Fault(piece.file, piece.line + error.lineno - 1, *_explained(error.message or ""))]
+        return [
+            Problem(piece.file, piece.line + error.lineno - 1, *_explain_syntax_error(error.message or ""))
+        ]
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
-        what = "a tag is too deep in others, or its number too long, to be read"
-        return [Fault(piece.file, piece.line, what, "Write it more simply")]
-    return faults
+        message = "a tag is too deep in others, or its number too long, to be read"
+        return [Problem(piece.file, piece.line, message, "Write it more simply")]
+    return problems
 
 
-def _wrong(tree: nodes.Template) -> Iterator[tuple[int, str, str]]:
+def _find_forbidden(tree: nodes.Template) -> Iterator[tuple[int, str, str]]:
     """Yield the line of each thing that an email may not do, what it is and what to do instead."""
-    for kind, what, instead in _REFUSED:
+    for kind, message, suggestion in _FORBIDDEN_NODES:
         for node in tree.find_all(kind):
-            yield node.lineno, what, instead
+            yield node.lineno, message, suggestion
     for name in tree.find_all(nodes.Name):
         if name.ctx == "store" and name.name.startswith("_"):
-            yield name.lineno, f"the name `{name.name}` is kept for nurture", _RENAME
+            yield name.lineno, f"the name `{name.name}` is kept for nurture", _RENAME_ADVICE
     for number in tree.find_all(nodes.Const):
-        if isinstance(number.value, int) and abs(number.value) > LARGEST:
-            yield number.lineno, f"a number is above {LARGEST:,}", "Write a smaller one"
-    for made in tree.find_all((nodes.List, nodes.Tuple, nodes.Dict)):
-        read = getattr(made, "ctx", "load") == "load"
-        if read and not all(isinstance(part, nodes.Const | nodes.Pair) for part in made.iter_child_nodes()):
-            yield made.lineno, "a list may hold only plain texts and numbers", "Write the values one by one"
+        if isinstance(number.value, int) and abs(number.value) > MAX_NUMBER:
+            yield number.lineno, f"a number is above {MAX_NUMBER:,}", "Write a smaller one"
+    for container in tree.find_all((nodes.List, nodes.Tuple, nodes.Dict)):
+        is_loaded = getattr(container, "ctx", "load") == "load"
+        if is_loaded and not all(
+            isinstance(part, nodes.Const | nodes.Pair) for part in container.iter_child_nodes()
+        ):
+            yield (
+                container.lineno,
+                "a list may hold only plain texts and numbers",
+                "Write the values one by one",
+            )
     for pair in tree.find_all(nodes.Pair):
         if not isinstance(pair.value, nodes.Const):
             yield pair.lineno, "a dict may hold only plain texts and numbers", "Write the values one by one"
     for loop in tree.find_all(nodes.For):
         for nested in loop.find_all(nodes.For):
             yield nested.lineno, "a loop in a loop is not for emails", "Use `join`, or loop once"
-    if _depth(tree) > DEEPEST:
-        yield 1, f"there are more than {DEEPEST} blocks in one another", "Write it more simply"
+    if _depth(tree) > MAX_DEPTH:
+        yield 1, f"there are more than {MAX_DEPTH} blocks in one another", "Write it more simply"
 
 
 def _depth(node: nodes.Node) -> int:
@@ -202,36 +220,36 @@ def _depth(node: nodes.Node) -> int:
     return isinstance(node, nodes.If | nodes.For | nodes.With) + max(map(_depth, inner), default=0)
 
 
-def _explained(message: str) -> tuple[str, str]:
+def _explain_syntax_error(message: str) -> tuple[str, str]:
     """Turn Jinja's message into what is wrong and what to do."""
     if message.startswith("No filter named"):
         name = message.split("'")[1]
-        filters = sorted(TEXT.filters.keys() - COUNTING.keys())
-        near = get_close_matches(name, filters, n=1)
-        known = f"Did you mean `{near[0]}`?" if near else f"Known filters: {', '.join(filters)}"
+        filters = sorted(TEXT.filters.keys() - METERING_FILTERS.keys())
+        suggestions = get_close_matches(name, filters, n=1)
+        known = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known filters: {', '.join(filters)}"
         return f"there is no filter `{name}`", known
     return f"a tag cannot be read: {message.rstrip('.')}", "Check its braces, quotes and its `{% end... %}`"
 
 
-def names_in(piece: Piece) -> Iterator[tuple[str, int]]:
+def find_names(piece: Piece) -> Iterator[tuple[str, int]]:
     """Yield each dotted name that a faultless *piece* needs from outside, with its line."""
     tree = TEXT.parse(piece.text)
     roots = meta.find_undeclared_variables(tree)
-    for name, line in _paths(tree):
+    for name, line in _find_paths(tree):
         if name.partition(".")[0] in roots:
             yield name, piece.line + line - 1
 
 
-def _paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
-    path = path_of(node)
+def _find_paths(node: nodes.Node) -> Iterator[tuple[str, int]]:
+    path = dotted_name(node)
     if path:
         yield path, node.lineno
         return
     for child in node.iter_child_nodes():
-        yield from _paths(child)
+        yield from _find_paths(child)
 
 
-def path_of(node: nodes.Node) -> str:
+def dotted_name(node: nodes.Node) -> str:
     """Return the dotted name that an expression is, "" if it is another one."""
     if isinstance(node, nodes.Name):
         return node.name
@@ -242,5 +260,5 @@ def path_of(node: nodes.Node) -> str:
         and isinstance(node.arg.value, str)
     ):
         key = node.arg.value
-    root = path_of(node.node) if key and isinstance(node, nodes.Getattr | nodes.Getitem) else ""
+    root = dotted_name(node.node) if key and isinstance(node, nodes.Getattr | nodes.Getitem) else ""
     return f"{root}.{key}" if root else ""

@@ -11,95 +11,105 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from nurture.domain.problems import Fault
+from nurture.domain.problems import Problem
 from nurture.mail.rendering.email_file import Piece
-from nurture.mail.rendering.link_rules import ADVICE, is_safe
-from nurture.mail.rendering.placeholders import Masks
-from nurture.mail.rendering.tag_nesting import crossing_faults
+from nurture.mail.rendering.link_rules import LINK_ADVICE, is_safe_url
+from nurture.mail.rendering.placeholders import Placeholders
+from nurture.mail.rendering.tag_nesting import find_crossing_tags
 
 _MARKDOWN: Final = MarkdownIt("commonmark")
 # Its own check drops a bad link silently; ours reports it.
 _MARKDOWN.validateLink = lambda url: bool(url) or True  # type: ignore[method-assign]
 _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
-_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}"{3}>{2}</a></td>'
+_BUTTON_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}"{3}>{2}</a></td>'
 _NO_TRACK: Final = "no-track"
-_GAP: Final = '<td class="gap" width="12"></td>'
-_TABLE: Final = '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
-_BUTTONS: Final = f"{_TABLE}<tr>{{}}</tr></table>\n"
+_BUTTON_GAP: Final = '<td class="gap" width="12"></td>'
+_BUTTON_TABLE: Final = (
+    '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
+)
+_BUTTONS: Final = f"{_BUTTON_TABLE}<tr>{{}}</tr></table>\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedBody:
     """The HTML of an email's body, with its tags still hidden, and its faults."""
 
     html: str
-    faults: list[Fault]
+    problems: list[Problem]
 
 
-def render_body(body: Piece, masks: Masks) -> Rendered:
-    """Turn *body* into HTML with its Jinja tags hidden by *masks*."""
-    lines = _stand_alone(masks.hide(body.text, body.line), masks)
+def render_body(body: Piece, placeholders: Placeholders) -> RenderedBody:
+    """Turn *body* into HTML with its Jinja tags hidden by *placeholders*."""
+    lines = _isolate_statements(placeholders.hide(body.text, body.line), placeholders)
     tokens = _MARKDOWN.parse("\n".join(line for _, line in lines))
-    _leave_alone(tokens)
-    faults: list[Fault] = []
+    _mark_no_track_links(tokens)
+    problems: list[Problem] = []
     for token in tokens:
         first, end = token.map or (0, 1)
-        for written, what, instead in _complaints(token, masks):
+        for written, message, suggestion in _find_token_problems(token, placeholders):
             places = (number for number, line in lines[first:end] if written in line)
-            faults.append(Fault(body.file, next(places, lines[first][0]), what, instead))
-    html = _one_list(_html(tokens, masks), masks)
-    return Rendered(html, faults + crossing_faults(body.file, html, masks))
+            problems.append(Problem(body.file, next(places, lines[first][0]), message, suggestion))
+    html = _merge_repeated_lists(_render_blocks(tokens, placeholders), placeholders)
+    return RenderedBody(html, problems + find_crossing_tags(body.file, html, placeholders))
 
 
-def _stand_alone(lines: list[tuple[int, str]], masks: Masks) -> list[tuple[int, str]]:
+def _isolate_statements(lines: list[tuple[int, str]], placeholders: Placeholders) -> list[tuple[int, str]]:
     """Set blank lines around each line that holds statements only, so that they stand between paragraphs."""
     spaced: list[tuple[int, str]] = []
     for number, line in lines:
-        alone = _is_statements(line, masks)
-        spaced.extend([(number, ""), (number, line), (number, "")] if alone else [(number, line)])
+        is_statement = _is_only_statements(line, placeholders)
+        spaced.extend([(number, ""), (number, line), (number, "")] if is_statement else [(number, line)])
     return spaced
 
 
-def _is_statements(text: str, masks: Masks) -> bool:
-    return bool(text.strip()) and not masks.statement.sub("", text).strip()
+def _is_only_statements(text: str, placeholders: Placeholders) -> bool:
+    return bool(text.strip()) and not placeholders.statement_pattern.sub("", text).strip()
 
 
-def _complaints(token: Token, masks: Masks) -> Iterator[tuple[str, str, str]]:
+def _find_token_problems(token: Token, placeholders: Placeholders) -> Iterator[tuple[str, str, str]]:
     """Yield what was written, what is wrong with it, and what to do."""
     for part in [token, *(token.children or [])]:
         written = part.content.strip().split("\n")[0]
         if part.type.startswith("html_") and not written.startswith(("<!--", "</")):
-            yield written, f"HTML in an email's text: {masks.show(written)[:60]}", _NO_HTML
+            yield written, f"HTML in an email's text: {placeholders.restore_escaped(written)[:60]}", _NO_HTML
         url = str(part.attrGet("href") or part.attrGet("src") or "")
-        if part.type in ("link_open", "image") and not masks.word.match(url) and not is_safe(url):
-            yield url, f"the link `{masks.show(url)[:80]}` is not one an email may carry", ADVICE
+        if (
+            part.type in ("link_open", "image")
+            and not placeholders.pattern.match(url)
+            and not is_safe_url(url)
+        ):
+            yield (
+                url,
+                f"the link `{placeholders.restore_escaped(url)[:80]}` is not one an email may carry",
+                LINK_ADVICE,
+            )
 
 
-def _leave_alone(tokens: Sequence[Token]) -> None:
+def _mark_no_track_links(tokens: Sequence[Token]) -> None:
     """Mark the links titled "no-track", alone or beside "button": clicks on them are nobody's business."""
     for link in (part for token in tokens for part in token.children or [] if part.type == "link_open"):
         title = str(link.attrGet("title") or "").split()
         if _NO_TRACK in title:
             link.attrs.pop("title")
-            rest = " ".join(word for word in title if word != _NO_TRACK)
-            if rest:
-                link.attrSet("title", rest)
+            title_words = " ".join(word for word in title if word != _NO_TRACK)
+            if title_words:
+                link.attrSet("title", title_words)
             link.attrSet(f"data-{_NO_TRACK}", "")
 
 
-def _html(tokens: Sequence[Token], masks: Masks) -> str:
+def _render_blocks(tokens: Sequence[Token], placeholders: Placeholders) -> str:
     """Render block by block, because buttons and standing tags take a paragraph's place."""
-    out: list[str] = []
-    rest = list(tokens)
-    while rest:
-        special = _special(rest[1], masks) if rest[0].type == "paragraph_open" else ""
+    rendered: list[str] = []
+    remaining = list(tokens)
+    while remaining:
+        special = _render_special(remaining[1], placeholders) if remaining[0].type == "paragraph_open" else ""
         if special:
-            out.append(special)
-            del rest[:3]  # the paragraph's opening, text and closing
+            rendered.append(special)
+            del remaining[:3]  # the paragraph's opening, text and closing
         else:
-            out.append(_render(rest[:1]))
-            del rest[0]
-    return "".join(out)
+            rendered.append(_render(remaining[:1]))
+            del remaining[0]
+    return "".join(rendered)
 
 
 def _render(tokens: Sequence[Token]) -> str:
@@ -110,35 +120,39 @@ def _render(tokens: Sequence[Token]) -> str:
     return str(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))
 
 
-def _special(inline: Token, masks: Masks) -> str:
-    return _buttons(inline) or (inline.content.strip() if _is_statements(inline.content, masks) else "")
+def _render_special(inline: Token, placeholders: Placeholders) -> str:
+    return _render_buttons(inline) or (
+        inline.content.strip() if _is_only_statements(inline.content, placeholders) else ""
+    )
 
 
-def _one_list(html: str, masks: Masks) -> str:
+def _merge_repeated_lists(html: str, placeholders: Placeholders) -> str:
     """Make a list that a loop repeats one list with repeated items."""
-    word = masks.statement.pattern
+    word = placeholders.statement_pattern.pattern
     repeated = re.compile(rf"({word})(<[uo]l>\n)((?:(?!{word}).)*)(</[uo]l>\n)({word})", re.DOTALL)
 
-    def joined(found: re.Match[str]) -> str:
+    def merge(found: re.Match[str]) -> str:
         loop, opening, items, closing, end = found.groups()
-        is_loop = masks.tags[loop].text.strip("{%- ").startswith("for ")
+        is_loop = placeholders.tags[loop].text.strip("{%- ").startswith("for ")
         return f"{opening}{loop}{items}{end}{closing}" if is_loop else found[0]
 
-    return repeated.sub(joined, html)
+    return repeated.sub(merge, html)
 
 
-def _buttons(inline: Token) -> str:
+def _render_buttons(inline: Token) -> str:
     """Draw a paragraph of nothing but links titled "button" or "button quiet" as buttons; else say ""."""
     parts = inline.children or []
-    rest = [part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)]
+    remaining = [
+        part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)
+    ]
     cells: list[str] = []
-    while rest:
-        title = str(rest[0].attrGet("title") or "") if rest[0].type == "link_open" else ""
+    while remaining:
+        title = str(remaining[0].attrGet("title") or "") if remaining[0].type == "link_open" else ""
         if title not in ("button", "button quiet"):
             return ""
-        end = next(place for place, part in enumerate(rest) if part.type == "link_close")
-        url = escape(str(rest[0].attrGet("href") or ""))
-        alone = f' data-{_NO_TRACK}=""' if rest[0].attrGet(f"data-{_NO_TRACK}") is not None else ""
-        cells.append(_CELL.format(title, url, _render(rest[1:end]), alone))
-        rest = rest[end + 1 :]
-    return _BUTTONS.format(_GAP.join(cells)) if cells else ""
+        end = next(index for index, part in enumerate(remaining) if part.type == "link_close")
+        url = escape(str(remaining[0].attrGet("href") or ""))
+        no_track = f' data-{_NO_TRACK}=""' if remaining[0].attrGet(f"data-{_NO_TRACK}") is not None else ""
+        cells.append(_BUTTON_CELL.format(title, url, _render(remaining[1:end]), no_track))
+        remaining = remaining[end + 1 :]
+    return _BUTTONS.format(_BUTTON_GAP.join(cells)) if cells else ""

@@ -11,14 +11,14 @@ from typing import Final
 from jinja2 import Environment, TemplateSyntaxError
 
 _LEXER: Final = Environment(autoescape=True)
-_STRAY: Final = re.compile(r"\{(?=[{%#])")
+_LITERAL_BRACE: Final = re.compile(r"\{(?=[{%#])")
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
     """One hidden tag: the word that stands for it, its text, the line it began on."""
 
-    word: str
+    placeholder: str
     text: str
     line: int
 
@@ -28,54 +28,54 @@ class Tag:
         return not self.text.startswith("{{")
 
 
-class Masks:
-    """The hidden tags of one email. Words are plain letters and digits, and occur nowhere in *sources*."""
+class Placeholders:
+    """The hidden tags of one email. Each placeholder is letters and digits that are nowhere in *sources*."""
 
     def __init__(self, *sources: str) -> None:
         stems = (f"jt{stem}" if stem else "jt" for stem in count())
         self._stem = next(stem for stem in stems if not any(stem in source.lower() for source in sources))
-        self.word = re.compile(rf"{self._stem}[sv]\d{{4,}}x")
-        self.statement = re.compile(rf"{self._stem}s\d{{4,}}x")
+        self.pattern = re.compile(rf"{self._stem}[sv]\d{{4,}}x")
+        self.statement_pattern = re.compile(rf"{self._stem}s\d{{4,}}x")
         self.tags: dict[str, Tag] = {}
 
     def hide(self, text: str, first_line: int) -> list[tuple[int, str]]:
-        """Replace every tag of *text* by its word; lines come with the line of the source they started on.
+        """Replace every tag of *text* by its placeholder; lines come with the source line they started on.
 
         A text that Jinja cannot read is returned as it is: whoever compiles it reports that.
         """
         try:
-            parts = list(_parts(text))
+            parts = list(_split_tags(text))
         except TemplateSyntaxError:
             parts = [(1, False, text)]
         lines: list[tuple[int, str]] = [(first_line, "")]
         for line, is_tag, part in parts:
-            at = first_line + line - 1
-            first, *rest = [self._word_for(part, at)] if is_tag else part.split("\n")
-            number, begun = lines[-1]
-            lines[-1] = (number if begun else at, begun + first)
-            lines.extend((at + offset, piece) for offset, piece in enumerate(rest, 1))
+            source_line = first_line + line - 1
+            first, *rest = [self._placeholder_for(part, source_line)] if is_tag else part.split("\n")
+            number, current = lines[-1]
+            lines[-1] = (number if current else source_line, current + first)
+            lines.extend((source_line + offset, piece) for offset, piece in enumerate(rest, 1))
         return lines
 
     def add(self, text: str) -> str:
         """Return a word that stands for *text*, a tag of our own."""
-        return self._word_for(text, 0)
+        return self._placeholder_for(text, 0)
 
-    def show(self, text: str) -> str:
+    def restore_escaped(self, text: str) -> str:
         """Put the tags back; braces that were not a tag come out as literal braces."""
-        return self.restore(_STRAY.sub('{{ "{" }}', text))
+        return self.restore(_LITERAL_BRACE.sub('{{ "{" }}', text))
 
     def restore(self, text: str) -> str:
         """Put the tags back, and change nothing else."""
-        return self.word.sub(lambda found: self.tags[found[0]].text, text)
+        return self.pattern.sub(lambda match: self.tags[match[0]].text, text)
 
-    def _word_for(self, text: str, line: int) -> str:
+    def _placeholder_for(self, text: str, line: int) -> str:
         kind = "v" if text.startswith("{{") else "s"
-        word = f"{self._stem}{kind}{len(self.tags):04d}x"
-        self.tags[word] = Tag(word, text, line)
-        return word
+        placeholder = f"{self._stem}{kind}{len(self.tags):04d}x"
+        self.tags[placeholder] = Tag(placeholder, text, line)
+        return placeholder
 
 
-def _parts(text: str) -> Iterator[tuple[int, bool, str]]:
+def _split_tags(text: str) -> Iterator[tuple[int, bool, str]]:
     """Split *text* into plain parts and whole tags, each with its line within *text*."""
     open_tag: list[str] = []
     started = 1

@@ -17,98 +17,100 @@ from jinja2.utils import _PassArg
 from jinja2.visitor import NodeTransformer
 from markupsafe import escape
 
-LONGEST: Final = 1_000_000
+MAX_TEXT: Final = 1_000_000
 """Characters in one text."""
 
-PART: Final = 4 * LONGEST
+MAX_OUTPUT: Final = 4 * MAX_TEXT
 """Characters in a part of an email while it is written. Whoever composes it asks for less."""
 
-WORK: Final = 5_000_000
+MAX_COST: Final = 5_000_000
 """Characters read or made in one rendering; a tag that a loop passes counts as STEP of them."""
 
-STEP: Final = 25
+COST_PER_ITERATION: Final = 25
 
-ROUNDS: Final = 10_000
+MAX_ITERATIONS: Final = 10_000
 """Rounds of all loops in one rendering."""
 
-LARGEST: Final = 10**15
-ARGUMENT: Final = 1_000
+MAX_NUMBER: Final = 10**15
+MAX_ARGUMENT: Final = 1_000
 """Characters in an argument of a filter: `trim` and `replace` take the product of both lengths."""
 
 CONTAINERS: Final = (list, tuple, dict)
-DIGITS: Final = 15
+MAX_DIGITS: Final = 15
 """Places that `round` rounds to."""
 
-JOINED, LOOPED, READ = " joined", " looped", " read"
+JOIN_FILTER, LOOP_FILTER, READ_FILTER = " joined", " looped", " read"
 """Filters that stand for `~`, for a loop's start and for reading a text. No template can name them."""
 
 
-class Counted(Context):
+class MeteredContext(Context):
     """The state of one rendering, and what it has cost so far."""
 
-    work = 0
-    rounds = 0
+    cost = 0
+    iterations = 0
 
-    def spend(self, amount: int) -> None:
+    def charge(self, amount: int) -> None:
         """Add *amount* to the work. Raises SecurityError when that is more than an email may cost."""
-        self.work += amount
-        if self.work > WORK:
+        self.cost += amount
+        if self.cost > MAX_COST:
             raise SecurityError("it works through too much text; shorten its texts or its loops")
 
-    def weigh(self, value: Any) -> Any:
+    def charge_value(self, value: Any) -> Any:
         """Return *value*, once its size is found to be small enough and added to the work."""
         if isinstance(value, str):
             length = len(value)
-            if length > LONGEST:
-                _require(length)
-            self.work += length  # as `spend` does: this runs for every value of every email
-            if self.work > WORK:
-                self.spend(0)
+            if length > MAX_TEXT:
+                _require_length(length)
+            self.cost += length  # as `spend` does: this runs for every value of every email
+            if self.cost > MAX_COST:
+                self.charge(0)
         elif isinstance(value, CONTAINERS):
-            self.spend(len(str(value)))
+            self.charge(len(str(value)))
         return value
 
 
-def _require(length: int) -> None:
-    if length > LONGEST:
-        raise SecurityError(f"a text would have more than {LONGEST:,} characters; shorten it")
+def _require_length(length: int) -> None:
+    if length > MAX_TEXT:
+        raise SecurityError(f"a text would have more than {MAX_TEXT:,} characters; shorten it")
 
 
-def require_small(number: Any) -> None:
+def require_small_number(number: Any) -> None:
     """Raise SecurityError for a whole number that no email needs: arithmetic on long ones takes forever."""
-    if isinstance(number, int) and abs(number) > LARGEST:
-        raise SecurityError(f"a number is above {LARGEST:,}; write a smaller one")
+    if isinstance(number, int) and abs(number) > MAX_NUMBER:
+        raise SecurityError(f"a number is above {MAX_NUMBER:,}; write a smaller one")
 
 
-def bounded(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
+def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
     """Return *filter_* as one that refuses what would grow too large, before it grows."""
-    before = _BEFORE.get(name)
-    reads = name in _SHORTENING
-    first = _FIRST[_PassArg.from_obj(filter_)]
+    precheck = _PRECHECKS.get(name)
+    charges_input = name in _CHARGED_BY_INPUT
+    pass_argument = _PASS_ARGUMENTS[_PassArg.from_obj(filter_)]
 
     @pass_context
-    def call(context: Counted, value: Any, *args: Any, **named: Any) -> Any:
-        if reads:
-            context.weigh(value)
-        if args or named:
-            for given in (*args, *named.values()):
-                if isinstance(given, str) and len(given) > ARGUMENT and name != "default":
-                    raise SecurityError(f"`{name}` is given more than {ARGUMENT:,} characters; shorten them")
-        if before is not None:
-            before(value, *args, **named)
-        if first is None:
-            found = filter_(value, *args, **named)
+    def call(context: MeteredContext, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if charges_input:
+            context.charge_value(value)
+        if args or kwargs:
+            for argument in (*args, *kwargs.values()):
+                if isinstance(argument, str) and len(argument) > MAX_ARGUMENT and name != "default":
+                    raise SecurityError(
+                        f"`{name}` is given more than {MAX_ARGUMENT:,} characters; shorten them"
+                    )
+        if precheck is not None:
+            precheck(value, *args, **kwargs)
+        if pass_argument is None:
+            result = filter_(value, *args, **kwargs)
         else:
-            found = filter_(first(context), value, *args, **named)
-        if found is not value:
-            require_small(found)
-            context.weigh(found)
-        return found
+            result = filter_(pass_argument(context), value, *args, **kwargs)
+        if result is not value:
+            require_small_number(result)
+            context.charge_value(result)
+        return result
 
     return call
 
 
-_FIRST: Final[Mapping[_PassArg | None, Callable[[Context], Any] | None]] = {
+_PASS_ARGUMENTS: Final[Mapping[_PassArg | None, Callable[[Context], Any] | None]] = {
     None: None,
     _PassArg.context: lambda context: context,
     _PassArg.eval_context: attrgetter("eval_ctx"),
@@ -117,40 +119,40 @@ _FIRST: Final[Mapping[_PassArg | None, Callable[[Context], Any] | None]] = {
 """What Jinja's own filters ask for in front of the value."""
 
 
-def _before_replace(text: Any, old: Any, new: Any, count: int | None = None) -> None:
+def _check_replace(text: Any, old: Any, new: Any, count: int | None = None) -> None:
     text, old, new = str(text), str(old), str(escape(new))
     times = text.count(old) if count is None else min(text.count(old), count)
-    _require(len(text) + times * (len(new) - len(old)))
+    _require_length(len(text) + times * (len(new) - len(old)))
 
 
-def _before_join(items: Iterable[Any], joint: Any = "", attribute: str | int | None = None) -> None:
+def _check_join(items: Iterable[Any], joint: Any = "", attribute: str | int | None = None) -> None:
     del attribute
     if isinstance(items, Sequence):
         joints = (len(items) - 1) * len(str(joint))
-        _require(joints + (len(items) if isinstance(items, str) else sum(map(_length, items))))
+        _require_length(joints + (len(items) if isinstance(items, str) else sum(map(_length, items))))
 
 
-def _before_one_line(text: Any, joint: Any = ", ") -> None:
-    _require(len(str(text).splitlines()) * len(str(joint)))
+def _check_one_line(text: Any, joint: Any = ", ") -> None:
+    _require_length(len(str(text).splitlines()) * len(str(joint)))
 
 
-def _before_round(number: Any, precision: Any = 0, method: Any = "common") -> None:
+def _check_round(number: Any, precision: Any = 0, method: Any = "common") -> None:
     del method
     if isinstance(number, Undefined):
         return
-    if not isinstance(number, int | float) or not isinstance(precision, int) or abs(precision) > DIGITS:
-        raise SecurityError(f"`round` is for numbers, and for at most {DIGITS} places")
+    if not isinstance(number, int | float) or not isinstance(precision, int) or abs(precision) > MAX_DIGITS:
+        raise SecurityError(f"`round` is for numbers, and for at most {MAX_DIGITS} places")
 
 
-_BEFORE: Final[dict[str, Callable[..., None]]] = {
-    "replace": _before_replace,
-    "join": _before_join,
-    "one_line": _before_one_line,
-    "round": _before_round,
+_PRECHECKS: Final[dict[str, Callable[..., None]]] = {
+    "replace": _check_replace,
+    "join": _check_join,
+    "one_line": _check_one_line,
+    "round": _check_round,
 }
 
 
-_SHORTENING: Final = frozenset({"trim", "replace", "truncate", "join", "one_line", "int", "float"})
+_CHARGED_BY_INPUT: Final = frozenset({"trim", "replace", "truncate", "join", "one_line", "int", "float"})
 """Filters that may read much more than they return: of the others the result says what they cost."""
 
 
@@ -159,72 +161,76 @@ def _length(value: Any) -> int:
 
 
 @pass_context
-def _joined(context: Counted, values: Sequence[Any]) -> Any:
+def _join(context: MeteredContext, values: Sequence[Any]) -> Any:
     total = sum(map(_length, values))
-    _require(total)
-    context.spend(total)
+    _require_length(total)
+    context.charge(total)
     return markup_join(values) if context.eval_ctx.autoescape else str_join(values)
 
 
 @pass_context
-def _looped(context: Counted, items: Any, weight: int) -> Any:
+def _charge_loop(context: MeteredContext, items: Any, weight: int) -> Any:
     if isinstance(items, Sized) and not isinstance(items, Undefined):
-        context.rounds += len(items)
-        if context.rounds > ROUNDS:
-            raise SecurityError(f"its loops have more than {ROUNDS:,} rounds; shorten their lists")
-        context.spend(len(items) * weight * STEP)
+        context.iterations += len(items)
+        if context.iterations > MAX_ITERATIONS:
+            raise SecurityError(f"its loops have more than {MAX_ITERATIONS:,} rounds; shorten their lists")
+        context.charge(len(items) * weight * COST_PER_ITERATION)
     return items
 
 
 @pass_context
-def _read(context: Counted, value: Any) -> Any:
-    return context.weigh(value)
+def _charge_read(context: MeteredContext, value: Any) -> Any:
+    return context.charge_value(value)
 
 
-COUNTING: Final[dict[str, Callable[..., Any]]] = {JOINED: _joined, LOOPED: _looped, READ: _read}
+METERING_FILTERS: Final[dict[str, Callable[..., Any]]] = {
+    JOIN_FILTER: _join,
+    LOOP_FILTER: _charge_loop,
+    READ_FILTER: _charge_read,
+}
 """The filters that templates cannot name."""
 
 
-def whole(parts: Iterable[str]) -> str:
+def join_output(parts: Iterable[str]) -> str:
     """Put what a template writes together: parts whose texts were weighed. Raises SecurityError."""
-    written = list(parts)
-    if sum(map(len, written)) > PART:
-        raise SecurityError(f"it writes more than {PART:,} characters; shorten it")
-    return "".join(written)
+    chunks = list(parts)
+    if sum(map(len, chunks)) > MAX_OUTPUT:
+        raise SecurityError(f"it writes more than {MAX_OUTPUT:,} characters; shorten it")
+    return "".join(chunks)
 
 
-class Counting(NodeTransformer):
+class MeteringTransformer(NodeTransformer):
     """Makes each `~`, loop, comparison and slice of a template say what it costs."""
 
     def visit_Concat(self, node: nodes.Concat) -> nodes.Expr:  # noqa: N802 - Jinja names it
         """Join the texts by a filter that looks at their lengths first."""
         self.generic_visit(node)
-        return _through(JOINED, nodes.Tuple(node.nodes, "load", lineno=node.lineno))
+        return _apply_filter(JOIN_FILTER, nodes.Tuple(node.nodes, "load", lineno=node.lineno))
 
     def visit_For(self, node: nodes.For) -> nodes.Node:  # noqa: N802
         """Count the rounds of a loop, each as heavy as the tags in it."""
         weight = sum(1 for part in node.body for _ in part.find_all(nodes.Node))
         self.generic_visit(node)
-        node.iter = _through(LOOPED, node.iter, nodes.Const(weight, lineno=node.lineno))
+        node.iter = _apply_filter(LOOP_FILTER, node.iter, nodes.Const(weight, lineno=node.lineno))
         return node
 
     def visit_Compare(self, node: nodes.Compare) -> nodes.Node:  # noqa: N802
         """Count what is compared."""
         self.generic_visit(node)
-        node.expr = _through(READ, node.expr)
+        node.expr = _apply_filter(READ_FILTER, node.expr)
         for operand in node.ops:
-            operand.expr = _through(READ, operand.expr)
+            operand.expr = _apply_filter(READ_FILTER, operand.expr)
         return node
 
     def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:  # noqa: N802
         """Count what is copied."""
         self.generic_visit(node)
         if isinstance(node.arg, nodes.Slice):
-            node.node = _through(READ, node.node)
+            node.node = _apply_filter(READ_FILTER, node.node)
         return node
 
 
-def _through(name: str, value: Any, *args: nodes.Expr) -> nodes.Filter | nodes.Const:
-    if name == READ and isinstance(value, nodes.Const):
+def _apply_filter(name: str, value: Any, *args: nodes.Expr) -> nodes.Filter | nodes.Const:
+    if name == READ_FILTER and isinstance(value, nodes.Const):
         return value
     return nodes.Filter(value, name, list(args), [], None, None, lineno=value.lineno)

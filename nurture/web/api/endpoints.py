@@ -13,31 +13,31 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 
 from nurture.journey.intake.api import batches, idempotency, outcome_batches
-from nurture.journey.intake.api.batches import MOST, Taken
-from nurture.journey.intake.api.idempotency import LONGEST_KEY, Answer, OtherBody
-from nurture.journey.intake.api.tokens import Scope
-from nurture.web.api.openapi import SOURCES, document
-from nurture.web.auth import TheCaller, TheSite
-from nurture.web.errors import Problem
+from nurture.journey.intake.api.batches import MAX_ITEMS, BatchResult
+from nurture.journey.intake.api.idempotency import MAX_KEY_LENGTH, KeyedResponse, KeyReused
+from nurture.journey.intake.api.tokens import TokenScope
+from nurture.web.api.openapi import SOURCE_NAME, openapi_document
+from nurture.web.auth import CallerDep, SiteDep
+from nurture.web.errors import ApiError
 
-AT_ONCE: Final = 4
+MAX_CONCURRENT_BATCHES: Final = 4
 """Batches of leads that are worked on at the same time; others wait. More only wait for the database."""
 
-SIGNALS_AT_ONCE: Final = 32
+MAX_CONCURRENT_SIGNAL_BATCHES: Final = 32
 """Batches of signals at the same time: those that wait for the database are then taken together."""
 
-KEY: Final = "Idempotency-Key"
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 _JSON: Final = "application/json"
-_LINE: Final = orjson.OPT_APPEND_NEWLINE
+_NEWLINE: Final = orjson.OPT_APPEND_NEWLINE
 
-Work = Callable[[list[Any], Mapping[str, Any]], Taken]
+BatchOperation = Callable[[list[Any], Mapping[str, Any]], BatchResult]
 
 
-async def body_of(request: Request, _caller: TheCaller) -> bytes:
-    """Return the body of a request whose caller is known. Raises Problem for what is not JSON."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _JSON or request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Problem(
+async def read_json_body(request: Request, _caller: CallerDep) -> bytes:
+    """Return the body of a request whose caller is known. Raises ApiError for what is not JSON."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _JSON or request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ApiError(
             415,
             "Not JSON",
             "The body must be JSON, not packed.",
@@ -46,119 +46,125 @@ async def body_of(request: Request, _caller: TheCaller) -> bytes:
     return await request.body()
 
 
-TheBody = Annotated[bytes, Depends(body_of)]
+JsonBody = Annotated[bytes, Depends(read_json_body)]
 
 
-async def post_signals(request: Request, site: TheSite, caller: TheCaller, body: TheBody) -> Response:
+async def post_signals(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
     """Take a batch of signals."""
 
-    def work(items: list[Any], _batch: Mapping[str, Any]) -> Taken:
-        return site.taking.post(items, site.ceilings.permit(caller, Scope.SIGNALS, site.clock.now()))
+    def write(items: list[Any], _batch: Mapping[str, Any]) -> BatchResult:
+        return site.signal_batcher.post(
+            items, site.token_rate_limits.make_permit(caller, TokenScope.SIGNALS, site.clock.now())
+        )
 
-    return await _answered(request, site, caller, body, "signals", work)
+    return await _post_batch(request, site, caller, body, "signals", write)
 
 
-async def post_leads(request: Request, site: TheSite, caller: TheCaller, body: TheBody) -> Response:
+async def post_leads(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
     """Take a batch of leads."""
 
-    def work(items: list[Any], batch: Mapping[str, Any]) -> Taken:
+    def write(items: list[Any], batch: Mapping[str, Any]) -> BatchResult:
         source = batch.get("source", batches.SOURCE)
         now = site.clock.now()
-        permit = site.ceilings.permit(caller, Scope.LEADS, now)
-        return batches.post_leads(site.house, source, items, caller.name, now, permit)
+        permit = site.token_rate_limits.make_permit(caller, TokenScope.LEADS, now)
+        return batches.post_leads(site.ctx, source, items, caller.name, now, permit)
 
-    return await _answered(request, site, caller, body, "leads", work)
+    return await _post_batch(request, site, caller, body, "leads", write)
 
 
-async def post_outcomes(request: Request, site: TheSite, caller: TheCaller, body: TheBody) -> Response:
+async def post_outcomes(request: Request, site: SiteDep, caller: CallerDep, body: JsonBody) -> Response:
     """Take a batch of outcomes."""
 
-    def work(items: list[Any], _batch: Mapping[str, Any]) -> Taken:
-        return outcome_batches.post_outcomes(site.house, items, site.clock.now())
+    def write(items: list[Any], _batch: Mapping[str, Any]) -> BatchResult:
+        return outcome_batches.post_outcomes(site.ctx, items, site.clock.now())
 
-    return await _answered(request, site, caller, body, "outcomes", work)
+    return await _post_batch(request, site, caller, body, "outcomes", write)
 
 
-def show_document() -> Response:
+def show_openapi() -> Response:
     """Show the description of the API."""
-    return Response(_document(), media_type=_JSON)
+    return Response(_openapi_json(), media_type=_JSON)
 
 
-def show_docs(site: TheSite) -> Response:
+def show_docs(site: SiteDep) -> Response:
     """Show the description of the API to people; it needs nothing from elsewhere."""
-    return site.look.page("api.html", api=document())
+    return site.templates.response("api.html", api=openapi_document())
 
 
 @cache
-def _document() -> bytes:
-    return orjson.dumps(document(), option=orjson.OPT_INDENT_2 | _LINE)
+def _openapi_json() -> bytes:
+    return orjson.dumps(openapi_document(), option=orjson.OPT_INDENT_2 | _NEWLINE)
 
 
-async def _answered(
-    request: Request, site: TheSite, caller: TheCaller, body: bytes, name: str, work: Work
+async def _post_batch(
+    request: Request, site: SiteDep, caller: CallerDep, body: bytes, item_type: str, write: BatchOperation
 ) -> Response:
-    keys = request.headers.getlist(KEY)
-    if len(keys) > 1 or any(not 0 < len(key) <= LONGEST_KEY for key in keys):
-        raise Problem(
+    keys = request.headers.getlist(IDEMPOTENCY_HEADER)
+    if len(keys) > 1 or any(not 0 < len(key) <= MAX_KEY_LENGTH for key in keys):
+        raise ApiError(
             400,
             "Not a key",
-            f"{KEY} must come once, with 1 to {LONGEST_KEY} characters.",
+            f"{IDEMPOTENCY_HEADER} must come once, with 1 to {MAX_KEY_LENGTH} characters.",
             "Send a fresh random UUID with each new batch, and the same one when you repeat it.",
         )
 
-    def answer() -> Answer:
-        batch = _batch(body, name)
+    def respond() -> KeyedResponse:
+        batch = _parse_batch(body, item_type)
 
-        def once() -> Answer:
-            site.ceilings.take(caller, len(batch[name]), site.clock.now())
-            return Answer(202, orjson.dumps(_told(work(batch[name], batch)), option=_LINE).decode())
+        def run_batch() -> KeyedResponse:
+            site.token_rate_limits.consume(caller, len(batch[item_type]), site.clock.now())
+            return KeyedResponse(
+                202, orjson.dumps(_result_to_dict(write(batch[item_type], batch)), option=_NEWLINE).decode()
+            )
 
         if not keys:
-            return once()
-        asked = idempotency.Request(caller.token_id, request.url.path, keys[0], body)
-        return idempotency.answer(site.house, asked, site.clock.now(), once)
+            return run_batch()
+        keyed_request = idempotency.KeyedRequest(caller.token_id, request.url.path, keys[0], body)
+        return idempotency.respond_once(site.ctx, keyed_request, site.clock.now(), run_batch)
 
-    limiter: anyio.CapacityLimiter = request.app.state.working["signals" if name == "signals" else "others"]
+    limiter: anyio.CapacityLimiter = request.app.state.batch_limiters[
+        "signals" if item_type == "signals" else "others"
+    ]
     try:
-        done = await to_thread.run_sync(answer, limiter=limiter)
-    except OtherBody:
-        raise Problem(
+        answer = await to_thread.run_sync(respond, limiter=limiter)
+    except KeyReused:
+        raise ApiError(
             409,
             "Another body",
-            f"This {KEY} came before, with another body.",
+            f"This {IDEMPOTENCY_HEADER} came before, with another body.",
             "Send the same bytes to repeat a batch, and a fresh key with a new one.",
         ) from None
-    headers = {"Idempotency-Replayed": "true"} if done.again else None
-    return Response(done.body, done.status, headers, _JSON)
+    headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
+    return Response(answer.body, answer.status, headers, _JSON)
 
 
-def _told(taken: Taken) -> dict[str, Any]:
+def _result_to_dict(result: BatchResult) -> dict[str, Any]:
     return {
-        "received": taken.received,
-        "accepted": taken.accepted,
-        **taken.counts,
-        "rejected": taken.rejected,
+        "received": result.received,
+        "accepted": result.accepted,
+        **result.counts,
+        "rejected": result.rejected,
     }
 
 
-def _batch(body: bytes, name: str) -> dict[str, Any]:
-    """Return the batch that *body* holds, its items in the list *name*. Raises Problem."""
+def _parse_batch(body: bytes, item_type: str) -> dict[str, Any]:
+    """Return the batch that *body* holds, its items in the list *item_type*. Raises ApiError."""
     try:
         batch = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         detail = f"The body is not JSON: see line {error.lineno}, column {error.colno}."
-        raise Problem(400, "Not JSON", detail, "Send JSON in UTF-8; /api/docs has examples.") from None
-    write = f'Send {{"{name}": [...]}}, with 1 to {MOST:,} {name}.'
-    known = {name} if name != "leads" else {name, "source"}
-    if not isinstance(batch, dict) or not isinstance(batch.get(name), list) or not batch[name]:
-        raise Problem(422, "Not a batch", f"The body holds no list of {name}.", write)
-    if len(batch[name]) > MOST:
-        detail = f"The batch holds {len(batch[name]):,} {name}; {MOST:,} are the most."
-        raise Problem(422, "Too many", detail, f"Send batches of {MOST:,} or fewer.")
-    if unknown := sorted(batch.keys() - known):
-        raise Problem(422, "Not a batch", f"A batch has no field {unknown[0][:80]!r}.", write)
+        raise ApiError(400, "Not JSON", detail, "Send JSON in UTF-8; /api/docs has examples.") from None
+    remedy = f'Send {{"{item_type}": [...]}}, with 1 to {MAX_ITEMS:,} {item_type}.'
+    known_fields = {item_type} if item_type != "leads" else {item_type, "source"}
+    if not isinstance(batch, dict) or not isinstance(batch.get(item_type), list) or not batch[item_type]:
+        raise ApiError(422, "Not a batch", f"The body holds no list of {item_type}.", remedy)
+    if len(batch[item_type]) > MAX_ITEMS:
+        detail = f"The batch holds {len(batch[item_type]):,} {item_type}; {MAX_ITEMS:,} are the most."
+        raise ApiError(422, "Too many", detail, f"Send batches of {MAX_ITEMS:,} or fewer.")
+    if unknown := sorted(batch.keys() - known_fields):
+        raise ApiError(422, "Not a batch", f"A batch has no field {unknown[0][:80]!r}.", remedy)
     source = batch.get("source", batches.SOURCE)
-    if not isinstance(source, str) or not SOURCES.fullmatch(source):
+    if not isinstance(source, str) or not SOURCE_NAME.fullmatch(source):
         detail = "The source must be a short name of letters, digits, dots and dashes."
-        raise Problem(422, "Not a source", detail, "Name the system whose ids the leads carry, such as crm.")
+        raise ApiError(422, "Not a source", detail, "Name the system whose ids the leads carry, such as crm.")
     return batch

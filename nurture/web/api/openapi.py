@@ -14,15 +14,15 @@ from nurture.formats import lead_item
 from nurture.formats.column_mapping import DATE_FIELDS
 from nurture.formats.row_plan import MAX_CUSTOM
 from nurture.journey.intake.api import batches, idempotency, outcome_batches
-from nurture.journey.intake.api.tokens import Scope
+from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web import auth, errors
 
-SOURCES: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,63}")
+SOURCE_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .-]{0,63}")
 """What a source may be called."""
 
-_PLAIN: Final = ["string", "number", "boolean", "null"]
+_SCALAR_TYPES: Final = ["string", "number", "boolean", "null"]
 
-_MEANINGS: Final = {
+_FIELD_DESCRIPTIONS: Final = {
     "external_id": "Its id in the system that `source` names.",
     "consent_basis": "What allows us to write: consent, contract, legitimate interest, ...",
     "consent_at": "When that was given.",
@@ -85,7 +85,7 @@ _EXAMPLE_LEADS: Final = {
 
 
 @cache
-def document() -> dict[str, Any]:
+def openapi_document() -> dict[str, Any]:
     """Return the whole description."""
     return {
         "openapi": "3.1.0",
@@ -98,29 +98,29 @@ def document() -> dict[str, Any]:
             ),
         },
         "paths": {
-            auth.SIGNALS: {"post": _signals()},
-            auth.LEADS: {"post": _leads()},
-            auth.OUTCOMES: {"post": _outcomes()},
+            auth.SIGNALS: {"post": _signals_path()},
+            auth.LEADS: {"post": _leads_path()},
+            auth.OUTCOMES: {"post": _outcomes_path()},
         },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": {
-                "Signal": _signal(),
-                "Lead": _lead(),
-                "Outcome": _outcome(),
-                "Rejected": _rejected(),
-                "Problem": _problem(),
+                "Signal": _signal_schema(),
+                "Lead": _lead_schema(),
+                "Outcome": _outcome_schema(),
+                "Rejected": _rejected_schema(),
+                "Problem": _problem_schema(),
             },
         },
     }
 
 
-def _signals() -> dict[str, Any]:
+def _signals_path() -> dict[str, Any]:
     batch = {
         "type": "object",
         "required": ["signals"],
         "additionalProperties": False,
-        "properties": {"signals": _list("Signal")},
+        "properties": {"signals": _array_of("Signal")},
     }
     return {
         "operationId": "postSignals",
@@ -130,11 +130,11 @@ def _signals() -> dict[str, Any]:
             " often it is sent: by its `id`, or else by lead, kind, second, email, link and value. A lead is"
             " looked at at once."
         ),
-        **_operation(Scope.SIGNALS, batch, _EXAMPLE_SIGNALS, ("new", "known")),
+        **_operation(TokenScope.SIGNALS, batch, _EXAMPLE_SIGNALS, ("new", "known")),
     }
 
 
-def _leads() -> dict[str, Any]:
+def _leads_path() -> dict[str, Any]:
     batch = {
         "type": "object",
         "required": ["leads"],
@@ -142,11 +142,11 @@ def _leads() -> dict[str, Any]:
         "properties": {
             "source": {
                 "type": "string",
-                "pattern": f"^{SOURCES.pattern}$",
+                "pattern": f"^{SOURCE_NAME.pattern}$",
                 "default": batches.SOURCE,
                 "description": "The system whose ids the leads carry.",
             },
-            "leads": _list("Lead"),
+            "leads": _array_of("Lead"),
         },
     }
     return {
@@ -156,61 +156,61 @@ def _leads() -> dict[str, Any]:
             "As `nurture import` does: who is known by id or address is updated, an empty field "
             "takes nothing away, and nobody who opted out is mailed again."
         ),
-        **_operation(Scope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
+        **_operation(TokenScope.LEADS, batch, _EXAMPLE_LEADS, ("new", "updated", "unchanged")),
     }
 
 
-def _outcomes() -> dict[str, Any]:
+def _outcomes_path() -> dict[str, Any]:
     batch = {
         "type": "object",
         "required": ["outcomes"],
         "additionalProperties": False,
-        "properties": {"outcomes": _list("Outcome")},
+        "properties": {"outcomes": _array_of("Outcome")},
     }
     return {
         "operationId": "postOutcomes",
         "summary": "Tell how leads ended",
         "description": (
             "Won with its amount, lost with its reason. A lead is closed wherever it is; what contradicts an"
-            " earlier outcome is kept for a person to settle. Each counts once: by its `id`, or else by lead,"
-            " closing, time, amount and reason."
+            " earlier outcome is kept for a person to resolve. Each counts once: by its `id`, or else by"
+            " lead, closing, time, amount and reason."
         ),
-        **_operation(Scope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, outcome_batches.COUNTS),
+        **_operation(TokenScope.OUTCOMES, batch, _EXAMPLE_OUTCOMES, outcome_batches.COUNTS),
     }
 
 
-def _outcome() -> dict[str, Any]:
-    most = outcome_batches.FIELDS
+def _outcome_schema() -> dict[str, Any]:
+    max_lengths = outcome_batches.FIELDS
     return {
         "type": "object",
         "required": ["lead", "closing", "happened_at"],
         "additionalProperties": False,
         "properties": {
-            "lead": {"oneOf": _names(), "description": "Who it is; it must be known here."},
+            "lead": {"oneOf": _lead_references(), "description": "Who it is; it must be known here."},
             "closing": {"type": "string", "enum": [closing.value for closing in Closing]},
             "happened_at": {
                 "type": "string",
                 "format": "date-time",
                 "description": (
-                    f"With its zone; not in the future, and not older than {batches.OLDEST.days} days."
+                    f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."
                 ),
             },
             "amount": {
                 "type": ["number", "null"],
                 "minimum": 0,
-                "maximum": outcome_batches.LARGEST,
+                "maximum": outcome_batches.MAX_AMOUNT,
                 "description": "What a won deal is worth; nothing else has one.",
             },
-            "reason": _words(most["reason"], "Why; lost and discarded leads need one."),
-            "id": _words(most["id"], "Your own id of this outcome: sent again, it counts once."),
+            "reason": _text_schema(max_lengths["reason"], "Why; lost and discarded leads need one."),
+            "id": _text_schema(max_lengths["id"], "Your own id of this outcome: sent again, it counts once."),
         },
     }
 
 
 def _operation(
-    scope: Scope, batch: dict[str, Any], example: dict[str, Any], counts: tuple[str, ...]
+    scope: TokenScope, batch: dict[str, Any], example: dict[str, Any], counts: tuple[str, ...]
 ) -> dict[str, Any]:
-    hours = int(idempotency.KEPT_FOR.total_seconds() // 3600)
+    hours = int(idempotency.RETENTION.total_seconds() // 3600)
     key = {
         "name": "Idempotency-Key",
         "in": "header",
@@ -218,7 +218,7 @@ def _operation(
         "schema": {
             "type": "string",
             "minLength": 1,
-            "maxLength": idempotency.LONGEST_KEY,
+            "maxLength": idempotency.MAX_KEY_LENGTH,
             "pattern": "^[A-Za-z0-9_.-]+$",
         },
         "description": f"The same key with the same body gets the same answer for {hours} hours.",
@@ -233,40 +233,40 @@ def _operation(
         "responses": {
             "202": {
                 "description": "What was good is in; the rest is listed, with the reason and the next move.",
-                "content": {"application/json": {"schema": _taken(counts)}},
+                "content": {"application/json": {"schema": _batch_result_schema(counts)}},
             },
-            **{status: _refusal(said) for status, said in _REFUSALS.items()},
+            **{status: _error_response(description) for status, description in _ERROR_RESPONSES.items()},
         },
     }
 
 
-_REFUSALS: Final = {
+_ERROR_RESPONSES: Final = {
     "400": "Not JSON, or not a key.",
     "401": "No token, or one that is not valid.",
-    "403": f"A token of another scope. There are {', '.join(Scope)}.",
+    "403": f"A token of another scope. There are {', '.join(TokenScope)}.",
     "408": "The body came in too slowly.",
     "409": "This Idempotency-Key came before, with another body.",
-    "413": f"A body over {auth.LARGE:,} bytes.",
+    "413": f"A body over {auth.MAX_BATCH_BYTES:,} bytes.",
     "415": "Not application/json.",
-    "422": f"Not a batch, or one of more than {batches.MOST:,} items.",
+    "422": f"Not a batch, or one of more than {batches.MAX_ITEMS:,} items.",
     "429": "Too many requests or items, or too much at one time: wait as Retry-After says.",
     "503": "The database cannot be used at the moment: send the same again later.",
 }
 
 
-def _refusal(said: str) -> dict[str, Any]:
-    return {"description": said, "content": {errors.MEDIA_TYPE: {"schema": _ref("Problem")}}}
+def _error_response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {errors.MEDIA_TYPE: {"schema": _ref("Problem")}}}
 
 
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _list(name: str) -> dict[str, Any]:
-    return {"type": "array", "minItems": 1, "maxItems": batches.MOST, "items": _ref(name)}
+def _array_of(name: str) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "maxItems": batches.MAX_ITEMS, "items": _ref(name)}
 
 
-def _taken(counts: tuple[str, ...]) -> dict[str, Any]:
+def _batch_result_schema(counts: tuple[str, ...]) -> dict[str, Any]:
     numbers = {name: {"type": "integer", "minimum": 0} for name in ("received", "accepted", *counts)}
     return {
         "type": "object",
@@ -276,80 +276,88 @@ def _taken(counts: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _signal() -> dict[str, Any]:
-    most = batches.SIGNAL_FIELDS
+def _signal_schema() -> dict[str, Any]:
+    max_lengths = batches.SIGNAL_FIELDS
     return {
         "type": "object",
         "required": ["lead", "kind", "occurred_at"],
         "additionalProperties": False,
         "properties": {
-            "lead": {"oneOf": _names(), "description": "Who did it; it must be known here."},
+            "lead": {"oneOf": _lead_references(), "description": "Who did it; it must be known here."},
             "kind": {"type": "string", "enum": [kind.value for kind in SignalKind]},
             "occurred_at": {
                 "type": "string",
                 "format": "date-time",
                 "description": (
-                    f"With its zone; not in the future, and not older than {batches.OLDEST.days} days."
+                    f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."
                 ),
             },
-            "value": _words(most["value"], "What it was; for `deciding` the date, as 2027-03-31."),
-            "email": _words(most["email"], "The email (step) of ours that it answers, such as 01-hello."),
-            "link": _words(most["link"], "The page, link or part of the product. Conditions can ask for it."),
-            "id": _words(most["id"], "Your own id of this event: sent again, it counts once."),
+            "value": _text_schema(
+                max_lengths["value"], "What it was; for `deciding` the date, as 2027-03-31."
+            ),
+            "email": _text_schema(
+                max_lengths["email"], "The email (step) of ours that it answers, such as 01-hello."
+            ),
+            "link": _text_schema(
+                max_lengths["link"], "The page, link or part of the product. Conditions can ask for it."
+            ),
+            "id": _text_schema(max_lengths["id"], "Your own id of this event: sent again, it counts once."),
         },
     }
 
 
-def _names() -> list[dict[str, Any]]:
-    most = batches.LEAD_FIELDS
+def _lead_references() -> list[dict[str, Any]]:
+    max_lengths = batches.LEAD_REF_FIELDS
     by_id = {"id": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}}
-    by_email = {"email": {"type": "string", "minLength": 1, "maxLength": most["email"], "pattern": r"\S"}}
+    by_email = {
+        "email": {"type": "string", "minLength": 1, "maxLength": max_lengths["email"], "pattern": r"\S"}
+    }
     by_key = {
         "external_id": {
             "type": "string",
             "minLength": 1,
-            "maxLength": most["external_id"],
+            "maxLength": max_lengths["external_id"],
             "pattern": r"\S",
         },
-        "source": {"type": "string", "minLength": 1, "maxLength": most["source"], "pattern": r"\S"},
+        "source": {"type": "string", "minLength": 1, "maxLength": max_lengths["source"], "pattern": r"\S"},
     }
     return [
-        {"type": "object", "required": [*by], "additionalProperties": False, "properties": by}
-        for by in (by_id, by_email, by_key)
+        {"type": "object", "required": [*properties], "additionalProperties": False, "properties": properties}
+        for properties in (by_id, by_email, by_key)
     ]
 
 
-def _words(most: int, said: str) -> dict[str, Any]:
-    return {"type": ["string", "null"], "maxLength": most, "description": said}
+def _text_schema(max_length: int, description: str) -> dict[str, Any]:
+    return {"type": ["string", "null"], "maxLength": max_length, "description": description}
 
 
-def _lead() -> dict[str, Any]:
+def _lead_schema() -> dict[str, Any]:
     return {
         "type": "object",
         "additionalProperties": False,
         "anyOf": [{"required": ["email"]}, {"required": ["external_id"]}],
         "properties": {
-            **{name: _field(name) for name in lead_item.NAMES},
+            **{name: _field_schema(name) for name in lead_item.FIELD_NAMES},
             lead_item.CUSTOM: {
                 "type": ["object", "null"],
                 "maxProperties": MAX_CUSTOM,
-                "additionalProperties": {"type": _PLAIN, "maxLength": lead_item.LONGEST},
-                "description": "Facts of your own; rules and emails can name them.",
+                "additionalProperties": {"type": _SCALAR_TYPES, "maxLength": lead_item.MAX_VALUE_LENGTH},
+                "description": "Fields of your own; rules and emails can name them.",
             },
         },
     }
 
 
-def _field(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = {"type": _PLAIN, "maxLength": lead_item.LONGEST}
+def _field_schema(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": _SCALAR_TYPES, "maxLength": lead_item.MAX_VALUE_LENGTH}
     if name in DATE_FIELDS:
-        found = {"type": ["string", "null"], "format": "date-time"}
+        schema = {"type": ["string", "null"], "format": "date-time"}
     if name in ("email", "external_id"):
-        found = {"type": ["string", "null"], "maxLength": lead_item.LONGEST}
-    return {**found, **({"description": _MEANINGS[name]} if name in _MEANINGS else {})}
+        schema = {"type": ["string", "null"], "maxLength": lead_item.MAX_VALUE_LENGTH}
+    return {**schema, **({"description": _FIELD_DESCRIPTIONS[name]} if name in _FIELD_DESCRIPTIONS else {})}
 
 
-def _rejected() -> dict[str, Any]:
+def _rejected_schema() -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["index", "field", "reason", "remedy"],
@@ -363,10 +371,10 @@ def _rejected() -> dict[str, Any]:
     }
 
 
-def _problem() -> Mapping[str, Any]:
-    words = {name: {"type": "string"} for name in ("type", "title", "detail", "remedy")}
+def _problem_schema() -> Mapping[str, Any]:
+    text_fields = {name: {"type": "string"} for name in ("type", "title", "detail", "remedy")}
     return {
         "type": "object",
-        "required": [*words, "status"],
-        "properties": {**words, "status": {"type": "integer"}},
+        "required": [*text_fields, "status"],
+        "properties": {**text_fields, "status": {"type": "integer"}},
     }

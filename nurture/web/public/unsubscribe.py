@@ -7,37 +7,46 @@ from typing import Final
 
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from nurture.domain.consent.suppression import Source
+from nurture.domain.consent.suppression import SuppressionSource
 from nurture.journey.preferences import unsubscribe as preferences_unsubscribe
-from nurture.web.auth import TheSite, TheVisit
-from nurture.web.forms import Fields
+from nurture.web.auth import SiteDep, VisitorDep
+from nurture.web.forms import FormFields
 
-FIELD: Final = "List-Unsubscribe"
+ONE_CLICK_FIELD: Final = "List-Unsubscribe"
 ONE_CLICK: Final = "One-Click"
-BY: Final = "by"
+SOURCE_FIELD: Final = "by"
 """The field by which our page tells its button from a mail program."""
 
 
-def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
+def show_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
     """Show a button. Mail scanners open every link, so that nothing may happen yet."""
-    return site.look.page("unsubscribe.html", shown=preferences_unsubscribe.show_mail(site.house, visit.kept))
-
-
-def unsubscribe(site: TheSite, visit: TheVisit, fields: Fields) -> Response:
-    """Stop all mail. The page's button sends what mail programs send."""
-    if not _clicked(fields):
-        shown = preferences_unsubscribe.show_mail(site.house, visit.kept)
-        return site.look.page("unsubscribe.html", status=400, shown=shown)
-    by = Source.PAGE if fields.get(BY) == Source.PAGE else Source.ONE_CLICK
-    preferences_unsubscribe.unsubscribe(site.house, visit.token, visit.kept, site.clock.now(), by=by)
-    if by is Source.ONE_CLICK:
-        return PlainTextResponse("You are unsubscribed. We write no more to this address.\n")
-    return site.look.page(
-        "unsubscribed.html", shown=preferences_unsubscribe.show_mail(site.house, visit.kept)
+    return site.templates.response(
+        "unsubscribe.html", page=preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
     )
 
 
-def _clicked(fields: Mapping[str, str]) -> bool:
+def unsubscribe(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> Response:
+    """Stop all mail. The page's button sends what mail programs send."""
+    if not _is_one_click(fields):
+        page = preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
+        return site.templates.response("unsubscribe.html", status=400, page=page)
+    source = (
+        SuppressionSource.PAGE
+        if fields.get(SOURCE_FIELD) == SuppressionSource.PAGE
+        else SuppressionSource.ONE_CLICK
+    )
+    preferences_unsubscribe.unsubscribe(
+        site.ctx, visitor.token, visitor.token_record, site.clock.now(), by=source
+    )
+    if source is SuppressionSource.ONE_CLICK:
+        return PlainTextResponse("You are unsubscribed. We write no more to this address.\n")
+    return site.templates.response(
+        "unsubscribed.html", page=preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
+    )
+
+
+def _is_one_click(fields: Mapping[str, str]) -> bool:
     return any(
-        name.lower() == FIELD.lower() and value.lower() == ONE_CLICK.lower() for name, value in fields.items()
+        name.lower() == ONE_CLICK_FIELD.lower() and value.lower() == ONE_CLICK.lower()
+        for name, value in fields.items()
     )

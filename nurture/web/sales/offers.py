@@ -11,98 +11,112 @@ from starlette.responses import HTMLResponse
 
 from nurture.domain.planning.program import ToClosed, ToQueue, ToTrack
 from nurture.domain.policy.policy import RejectReason, Resume
-from nurture.errors import Refused
+from nurture.errors import InvalidState
 from nurture.journey.handoff import call_back, reassign, sweep
-from nurture.journey.handoff.offer_page import OfferShown, show_offer
+from nurture.journey.handoff.offer_page import OfferDetails, load_offer_details
 from nurture.runtime import public_links
 from nurture.web import dates
-from nurture.web.auth import Site, TheSite, TheVisit
-from nurture.web.dates import FARTHEST
-from nurture.web.forms import Fields
+from nurture.web.auth import Site, SiteDep, VisitorDep
+from nurture.web.dates import MAX_AHEAD
+from nurture.web.forms import FormFields
 
 QUARTERS: Final = 4
-_NOTHING: Final = dict.fromkeys(("reason", "decides_on", "to", "when", "when-day"), "")
+_EMPTY_FORM: Final = dict.fromkeys(("reason", "decides_on", "to", "when", "when-day"), "")
 """Every field of the forms, empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OfferPage:
     """A form about one hand-off, and what stands in it.
 
-    *way* is what its link is for; "" for the rep's own page, which has all forms. *back* leads to that page.
+    *action* is what its link is for; "" for the rep's own page, which has all forms. *back* leads to that
+    page.
     """
 
     site: Site
-    shown: OfferShown
+    details: OfferDetails
     now: datetime
-    way: str
+    action: str
     fields: Mapping[str, str] = field(default_factory=dict)
     back: str = ""
 
     @property
     def offer_id(self) -> int:
         """Return which hand-off it is."""
-        return self.shown.offer.id
+        return self.details.offer.id
 
 
-def ask(site: TheSite, visit: TheVisit) -> HTMLResponse:
+def show_offer_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
     """Show the lead and the one form that the link is for. Scanners open links: nothing may happen yet."""
     now = site.clock.now()
-    return form(Asked(site, show_offer(site.house, visit.offer_id, now), now, visit.kept.purpose))
+    return form_page(
+        OfferPage(
+            site, load_offer_details(site.ctx, visitor.offer_id, now), now, visitor.token_record.purpose
+        )
+    )
 
 
-def act(site: TheSite, visit: TheVisit, fields: Fields) -> HTMLResponse:
+def submit_offer_form(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
     """Do what the link is for."""
     now = site.clock.now()
-    shown = show_offer(site.house, visit.offer_id, now)
-    return answer(Asked(site, shown, now, visit.kept.purpose, fields), visit.kept.purpose)
+    details = load_offer_details(site.ctx, visitor.offer_id, now)
+    return answer_offer(
+        OfferPage(site, details, now, visitor.token_record.purpose, fields), visitor.token_record.purpose
+    )
 
 
-def form(
-    asked: Asked, *, status: int = 200, faults: Mapping[str, str] | None = None, way: str = ""
+def form_page(
+    page: OfferPage, *, status: int = 200, problems: Mapping[str, str] | None = None, failed_action: str = ""
 ) -> HTMLResponse:
-    """Show the form of *asked*, or what was answered already; *way* is which form has *faults*."""
-    today = asked.now.date()
-    return answered(asked) or asked.site.look.page(
-        f"{asked.way or 'offer'}.html",
+    """Show the form of *page*, or what was answered already; *failed_action* is which form has *problems*."""
+    today = page.now.date()
+    return closed_page(page) or page.site.templates.response(
+        f"{page.action or 'offer'}.html",
         status=status,
-        shown=asked.shown,
-        fate=fate,
-        chosen=_NOTHING | (dict(asked.fields) if faults else {}),
+        details=page.details,
+        describe_outcome=describe_outcome,
+        chosen=_EMPTY_FORM | (dict(page.fields) if problems else {}),
         today=today.isoformat(),
         tomorrow=(today + timedelta(days=1)).isoformat(),
-        farthest=(today + FARTHEST).isoformat(),
+        farthest=(today + MAX_AHEAD).isoformat(),
         quarters=dates.quarter_starts(today, QUARTERS),
-        faults=_NOTHING | dict(faults or {}),
-        at_fault=way,
-        back=asked.back,
+        problems=_EMPTY_FORM | dict(problems or {}),
+        failed_action=failed_action,
+        back=page.back,
     )
 
 
-def answer(asked: Asked, way: str) -> HTMLResponse:
+def answer_offer(page: OfferPage, action: str) -> HTMLResponse:
     """Answer the hand-off in this way, if it is still open; ask again where the form is not clear."""
-    return answered(asked) or _DEEDS[way](asked)
+    return closed_page(page) or _ACTIONS[action](page)
 
 
-def answered(asked: Asked) -> HTMLResponse | None:
+def closed_page(page: OfferPage) -> HTMLResponse | None:
     """Return the page for a hand-off that is no longer open, None while it is."""
-    shown = asked.shown
-    if shown.offer.state == "offered":
+    details = page.details
+    if details.offer.state == "offered":
         return None
-    return asked.site.look.page(
-        "answered.html", status=409, shown=shown, offer=shown.offer, reason=shown.why, back=asked.back
+    return page.site.templates.response(
+        "answered.html",
+        status=409,
+        details=details,
+        offer=details.offer,
+        reason=details.answer_reason,
+        back=page.back,
     )
 
 
-def fate(reason: RejectReason) -> str:
+def describe_outcome(reason: RejectReason) -> str:
     """Say in one sentence what becomes of a lead that is given back for *reason*."""
-    resting = reason.cool_off.days
-    peace = f" after {resting} day{'s' if resting != 1 else ''} in peace" if resting else ""
+    cool_off_days = reason.cool_off.days
+    cool_off = (
+        f" after {cool_off_days} day{'s' if cool_off_days != 1 else ''} without mail" if cool_off_days else ""
+    )
     match reason.then:
         case Resume():
-            return f"Its track goes on{peace}."
+            return f"Its track goes on{cool_off}."
         case ToTrack(track=track):
-            return f"It goes on the track {track}{peace}."
+            return f"It goes on the track {track}{cool_off}."
         case ToQueue():
             return "Somebody looks at it."
         case ToClosed():
@@ -111,106 +125,112 @@ def fate(reason: RejectReason) -> str:
             assert_never(reason.then)
 
 
-def _accept(asked: Asked) -> HTMLResponse:
-    if asked.fields.get("answer") != "accept":
-        return form(asked, status=400)
+def _accept(page: OfferPage) -> HTMLResponse:
+    if page.fields.get("answer") != "accept":
+        return form_page(page, status=400)
     try:
-        sweep.accept(asked.site.house, asked.offer_id, asked.now)
-    except Refused:
-        return _meanwhile(asked)
-    return asked.site.look.page(
+        sweep.accept(page.site.ctx, page.offer_id, page.now)
+    except InvalidState:
+        return _conflict_page(page)
+    return page.site.templates.response(
         "accepted.html",
-        shown=asked.shown,
-        follow_up_by=asked.now + asked.shown.follow_up_within,
-        back=asked.back,
+        details=page.details,
+        follow_up_by=page.now + page.details.follow_up_within,
+        back=page.back,
     )
 
 
-def _reject(asked: Asked) -> HTMLResponse:
-    reasons = asked.shown.reasons
-    reason, stated = asked.fields.get("reason", ""), asked.fields.get("decides_on", "")
-    faults = {} if reason in reasons else {"reason": "Choose the reason that fits best."}
+def _reject(page: OfferPage) -> HTMLResponse:
+    reasons = page.details.reject_reasons
+    reason, date_text = page.fields.get("reason", ""), page.fields.get("decides_on", "")
+    problems = {} if reason in reasons else {"reason": "Choose the reason that fits best."}
     decides_on = None
-    if stated:
-        decides_on, wrong = _date(stated, asked.now)
-        faults |= {"decides_on": wrong} if wrong else {}
-    if faults:
-        return form(asked, status=422, faults=faults, way=public_links.REJECT)
+    if date_text:
+        decides_on, problem = _parse_date(date_text, page.now)
+        problems |= {"decides_on": problem} if problem else {}
+    if problems:
+        return form_page(page, status=422, problems=problems, failed_action=public_links.REJECT)
     try:
-        sweep.reject(asked.site.house, asked.offer_id, reason, asked.now, decides_on)
-    except Refused:
-        return _meanwhile(asked)
-    return asked.site.look.page(
+        sweep.reject(page.site.ctx, page.offer_id, reason, page.now, decides_on)
+    except InvalidState:
+        return _conflict_page(page)
+    return page.site.templates.response(
         "rejected.html",
-        shown=asked.shown,
+        details=page.details,
         reason=reasons[reason],
-        fate=fate(reasons[reason]),
+        outcome_text=describe_outcome(reasons[reason]),
         decides_on=decides_on,
-        back=asked.back,
+        back=page.back,
     )
 
 
-def _reassign(asked: Asked) -> HTMLResponse:
-    to = asked.fields.get("to", "")
-    colleague = next((one for one in asked.shown.colleagues if one.id == to), None)
+def _reassign(page: OfferPage) -> HTMLResponse:
+    to = page.fields.get("to", "")
+    colleague = next((one for one in page.details.colleagues if one.id == to), None)
     if colleague is None:
-        return form(asked, status=422, faults={"to": "Choose a colleague."}, way=public_links.REASSIGN)
-    by = f"by {asked.shown.offer.rep}"
+        return form_page(
+            page, status=422, problems={"to": "Choose a colleague."}, failed_action=public_links.REASSIGN
+        )
+    by = f"by {page.details.offer.rep}"
     try:
-        reassign.reassign(asked.site.house, asked.offer_id, to, asked.now, by=by, states=("offered",))
-    except Refused:
-        shown = show_offer(asked.site.house, asked.offer_id, asked.now)
-        full = f"{colleague.name} has no room today, or is away. Choose somebody else."
-        again = replace(asked, shown=shown)
-        return form(again, status=422, faults={"to": full}, way=public_links.REASSIGN)
-    return asked.site.look.page("passed-on.html", shown=asked.shown, colleague=colleague, back=asked.back)
+        reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by, states=("offered",))
+    except InvalidState:
+        details = load_offer_details(page.site.ctx, page.offer_id, page.now)
+        problem = f"{colleague.name} has no room today, or is away. Choose somebody else."
+        updated = replace(page, details=details)
+        return form_page(updated, status=422, problems={"to": problem}, failed_action=public_links.REASSIGN)
+    return page.site.templates.response(
+        "reassigned.html", details=page.details, colleague=colleague, back=page.back
+    )
 
 
-def _later(asked: Asked) -> HTMLResponse:
-    chosen, written = asked.fields.get("when", ""), asked.fields.get("when-day", "")
-    today = asked.now.date()
-    on, wrong = None, "Choose a quarter, or write one day, like 2027-03-31."
+def _call_back_later(page: OfferPage) -> HTMLResponse:
+    chosen, written = page.fields.get("when", ""), page.fields.get("when-day", "")
+    today = page.now.date()
+    day, problem = None, "Choose a quarter, or write one day, like 2027-03-31."
     if written and chosen in ("", "day"):
-        on, wrong = _date(written, asked.now)
-    elif not written and dates.read(chosen) in dates.quarter_starts(today, QUARTERS):
-        on, wrong = dates.read(chosen), ""
-    if on is not None and on <= today:
-        on, wrong = None, "Choose a day from tomorrow on: for today, accept the lead."
-    if on is None:
-        return form(asked, status=422, faults={"when": wrong}, way=public_links.LATER)
+        day, problem = _parse_date(written, page.now)
+    elif not written and dates.parse_day(chosen) in dates.quarter_starts(today, QUARTERS):
+        day, problem = dates.parse_day(chosen), ""
+    if day is not None and day <= today:
+        day, problem = None, "Choose a day from tomorrow on: for today, accept the lead."
+    if day is None:
+        return form_page(
+            page, status=422, problems={"when": problem}, failed_action=public_links.CALL_BACK_LATER
+        )
     try:
-        call_back.call_back(asked.site.house, asked.offer_id, on, asked.now)
-    except Refused:
-        return _meanwhile(asked)
-    return asked.site.look.page("called-later.html", shown=asked.shown, on=on, back=asked.back)
+        call_back.call_back(page.site.ctx, page.offer_id, day, page.now)
+    except InvalidState:
+        return _conflict_page(page)
+    return page.site.templates.response("call-scheduled.html", details=page.details, on=day, back=page.back)
 
 
-def _date(stated: str, now: datetime) -> tuple[date | None, str]:
+def _parse_date(text: str, now: datetime) -> tuple[date | None, str]:
     """Return the date, or what is wrong with it."""
     try:
-        on = date.fromisoformat(stated)
+        day = date.fromisoformat(text)
     except ValueError:
         return None, "Write the date as 2027-03-31, or leave it empty."
     yesterday = now.date() - timedelta(days=1)  # west of here it may still be that day
-    if not yesterday <= on <= now.date() + FARTHEST:
+    if not yesterday <= day <= now.date() + MAX_AHEAD:
         return None, "Choose a date from today on, at most ten years away, or leave it empty."
-    return on, ""
+    return day, ""
 
 
-def _meanwhile(asked: Asked) -> HTMLResponse:
+def _conflict_page(page: OfferPage) -> HTMLResponse:
     """Return the page for an answer that came too late, or that the policy has just lost."""
-    shown = show_offer(asked.site.house, asked.offer_id, asked.now)
-    now_shown = Asked(asked.site, shown, asked.now, asked.way, back=asked.back)
-    return answered(now_shown) or asked.site.look.page("changed.html", status=409)
+    details = load_offer_details(page.site.ctx, page.offer_id, page.now)
+    updated = OfferPage(page.site, details, page.now, page.action, back=page.back)
+    return closed_page(updated) or page.site.templates.response("reasons-changed.html", status=409)
 
 
-_DEEDS: Final[Mapping[str, Callable[[Asked], HTMLResponse]]] = {
+_ACTIONS: Final[Mapping[str, Callable[[OfferPage], HTMLResponse]]] = {
     public_links.ACCEPT: _accept,
     public_links.REJECT: _reject,
     public_links.REASSIGN: _reassign,
-    public_links.LATER: _later,
+    public_links.CALL_BACK_LATER: _call_back_later,
 }
 """What each form does."""
 
-WAYS: Final = frozenset(_DEEDS)
+ACTION_NAMES: Final = frozenset(_ACTIONS)
 """The ways in which a hand-off can be answered."""

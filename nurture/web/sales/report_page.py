@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from nurture.reporting.sales import Month, SalesReport
-from nurture.web.templates import Look
+from nurture.web.templates import Templates
 
 WIDTH, HEIGHT, GAP = 560, 180, 14
-_MOST_MONTHS: Final = 18
+_MAX_MONTHS: Final = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ChartColumn:
     """One month in the chart; *parts* are (class, y, height, number) from the bottom up, in its units."""
 
     label: str
@@ -24,33 +24,39 @@ class Column:
     parts: tuple[tuple[str, float, float, int], ...]
 
 
-def sales_page(found: SalesReport) -> str:
+def render_sales_page(report: SalesReport) -> str:
     """Return the page as HTML."""
-    months = found.months[-_MOST_MONTHS:]
-    most = max((month.handed_off for month in months), default=0)
-    return Look().render(
+    months = report.months[-_MAX_MONTHS:]
+    max_handed_off = max((month.handed_off for month in months), default=0)
+    return Templates().render(
         "sales-report.html",
-        report=found,
-        columns=_columns(months, most),
+        report=report,
+        columns=_columns(months, max_handed_off),
         width=WIDTH,
         height=HEIGHT,
-        most=most,
-        won=max((band.wins for band in found.wins.bands), default=0),
+        max_handed_off=max_handed_off,
+        max_wins=max((band.wins for band in report.wins.bands), default=0),
     )
 
 
-def _columns(months: Sequence[Month], most: int) -> list[Column]:
-    if not most:
+def _columns(months: Sequence[Month], max_handed_off: int) -> list[ChartColumn]:
+    if not max_handed_off:
         return []
     step = WIDTH / len(months)
     width = min(step - min(GAP, step / 3), 60)
     return [
-        Column(month.month, month.handed_off, place * step + (step - width) / 2, width, _parts(month, most))
-        for place, month in enumerate(months)
+        ChartColumn(
+            month.month,
+            month.handed_off,
+            position * step + (step - width) / 2,
+            width,
+            _parts(month, max_handed_off),
+        )
+        for position, month in enumerate(months)
     ]
 
 
-def _parts(month: Month, most: int) -> tuple[tuple[str, float, float, int], ...]:
+def _parts(month: Month, max_handed_off: int) -> tuple[tuple[str, float, float, int], ...]:
     """Stack what became of a month's hand-offs: in touch, only accepted, not accepted."""
     in_touch = min(month.reached, month.accepted)
     numbers = (
@@ -60,8 +66,8 @@ def _parts(month: Month, most: int) -> tuple[tuple[str, float, float, int], ...]
     )
     parts, top = [], float(HEIGHT)
     for name, number in numbers:
-        tall = HEIGHT * number / most
-        top -= tall
+        part_height = HEIGHT * number / max_handed_off
+        top -= part_height
         if number:
-            parts.append((name, round(top, 1), round(tall, 1), number))
+            parts.append((name, round(top, 1), round(part_height, 1), number))
     return tuple(parts)

@@ -15,7 +15,7 @@ from nurture.db.tables.core import metadata
 NOON = datetime(2025, 3, 30, 12, tzinfo=UTC)
 LEAD = {
     "source": "csv",
-    "facts": {},
+    "fields": {},
     "zone": "",
     "country": "",
     "engagement": 0.0,
@@ -25,12 +25,12 @@ LEAD = {
     "updated_at": NOON,
 }
 ROWS: dict[str, dict[str, Any]] = {
-    "address": {"email": "Ann@example.com", "normal": "ann@example.com"},
+    "address": {"email": "Ann@example.com", "normalized": "ann@example.com"},
     "lead": LEAD | {"address_id": 1},
     "identity": {"source": "crm", "external_id": "A1", "lead_id": 1},
     "suppression": {
         "address_id": 1,
-        "act": "suppress",
+        "action": "suppress",
         "scope": "global",
         "ref": "",
         "source": "link",
@@ -69,14 +69,14 @@ ROWS: dict[str, dict[str, Any]] = {
         "approved_by": "Mara",
         "approved_on": NOON.date(),
         "recorded_at": NOON,
-        "how": "first",
+        "method": "first",
     },
     "offer": {
         "lead_id": 1,
         "rep": "r",
         "rule": "x",
-        "because": "x",
-        "routed_because": "x",
+        "handoff_reason": "x",
+        "routing_reason": "x",
         "policy_version": 1,
         "state": "offered",
         "offered_at": NOON,
@@ -103,11 +103,11 @@ ROWS: dict[str, dict[str, Any]] = {
         "recorded_at": NOON,
         "natural_key": "k",
         "verdict": "human",
-        "verdict_because": "",
+        "verdict_reason": "",
         "source": "cli",
     },
-    "journal": {"lead_id": 1, "at": NOON, "stage": "advance", "event": "held", "because": "quiet hours"},
-    "clock": {"id": 1, "mode": "live", "seen_at": NOON, "origin": "0a1b2c3d", "salt": "5e4f"},
+    "journal": {"lead_id": 1, "at": NOON, "stage": "advance", "event": "held", "reason": "quiet hours"},
+    "clock": {"id": 1, "mode": "live", "seen_at": NOON, "installation_id": "0a1b2c3d", "salt": "5e4f"},
 }
 
 
@@ -122,7 +122,7 @@ def add(db: Database, name: str, **changed: object) -> None:
 
 
 @pytest.fixture
-def house(db: Database) -> Database:
+def full_db(db: Database) -> Database:
     """A database with one row in each table."""
     for name in ROWS:
         add(db, name)
@@ -150,10 +150,10 @@ def count(db: Database, name: str) -> int:
         pytest.param("clock", {"id": 2}, id="a second clock"),
     ],
 )
-def test_what_exists_once_is_refused_again(house: Database, name: str, changed: dict[str, object]) -> None:
+def test_what_exists_once_is_refused_again(full_db: Database, name: str, changed: dict[str, object]) -> None:
     with pytest.raises(IntegrityError):
-        add(house, name, **changed)
-    assert count(house, name) == 1
+        add(full_db, name, **changed)
+    assert count(full_db, name) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,11 +168,11 @@ def test_what_exists_once_is_refused_again(house: Database, name: str, changed: 
         ("identity", {"source": "other"}),
     ],
 )
-def test_what_only_looks_alike_is_taken(house: Database, name: str, changed: dict[str, object]) -> None:
-    add(house, name, **changed)
-    add(house, "enrollment", ended_at=NOON)
-    add(house, "offer", state="expired")
-    assert count(house, name) >= 2
+def test_what_only_looks_alike_is_taken(full_db: Database, name: str, changed: dict[str, object]) -> None:
+    add(full_db, name, **changed)
+    add(full_db, "enrollment", ended_at=NOON)
+    add(full_db, "offer", state="expired")
+    assert count(full_db, name) >= 2
 
 
 @pytest.mark.parametrize(
@@ -200,11 +200,11 @@ def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
     ("name", "changed"),
     [
         ("suppression", {"scope": "galaxy"}),
-        ("suppression", {"act": "forget"}),
+        ("suppression", {"action": "forget"}),
         ("message", {"send_key": "x", "kind": "spam"}),
         ("message", {"send_key": "x", "state": "maybe"}),
         ("offer", {"state": "lost"}),
-        ("approval", {"how": "somehow"}),
+        ("approval", {"method": "somehow"}),
         ("clock", {"mode": "warped"}),
     ],
 )
@@ -223,13 +223,13 @@ def test_nothing_is_kept_about_a_lead_that_is_not_there(db: Database, name: str)
         add(db, name, lead_id=404)
 
 
-def test_no_hand_off_is_made_under_a_policy_that_nobody_approved(house: Database) -> None:
-    add(house, "publication", version=2)
+def test_no_hand_off_is_made_under_a_policy_that_nobody_approved(full_db: Database) -> None:
+    add(full_db, "publication", version=2)
     with pytest.raises(IntegrityError, match=r"(?i)foreign key"):
-        add(house, "offer", policy_version=2, state="accepted")
-    add(house, "approval", policy_version=2, publication_id=2, how="approved")
-    add(house, "offer", policy_version=2, state="accepted")
-    assert count(house, "offer") == 2
+        add(full_db, "offer", policy_version=2, state="accepted")
+    add(full_db, "approval", policy_version=2, publication_id=2, method="approved")
+    add(full_db, "offer", policy_version=2, state="accepted")
+    assert count(full_db, "offer") == 2
 
 
 def run(db: Database, statement: Executable) -> None:
@@ -238,44 +238,45 @@ def run(db: Database, statement: Executable) -> None:
 
 
 @pytest.mark.parametrize("name", ["journal", "suppression", "publication", "approval"])
-def test_what_was_recorded_is_never_changed_or_deleted(house: Database, name: str) -> None:
+def test_what_was_recorded_is_never_changed_or_deleted(full_db: Database, name: str) -> None:
     log = table(name)
     (key,) = log.primary_key.columns
     for statement in (update(log).values({key.name: key}), delete(log), delete(log).where(key == 1)):
         with pytest.raises(IntegrityError, match=f"{name} is append-only"):
-            run(house, statement)
-    assert count(house, name) == 1
+            run(full_db, statement)
+    assert count(full_db, name) == 1
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("journal", {"because": "", "detail": null()}), ("suppression", {"evidence": null()})]
+    ("name", "words"), [("journal", {"reason": "", "detail": null()}), ("suppression", {"evidence": null()})]
 )
-def test_erasing_takes_the_words_out_of_a_log_and_changes_nothing_else(
-    house: Database, name: str, words: dict[str, Any]
+def test_erasing_removes_the_text_of_a_log_and_changes_nothing_else(
+    full_db: Database, name: str, words: dict[str, Any]
 ) -> None:
-    run(house, update(table(name)).values(words))
-    run(house, update(table(name)).values(words))
+    run(full_db, update(table(name)).values(words))
+    run(full_db, update(table(name)).values(words))
     for column in words:
         with pytest.raises(IntegrityError, match=f"{name} is append-only"):
             run(
-                house, update(table(name)).values({column: {"other": "words"} if column == "detail" else "x"})
+                full_db,
+                update(table(name)).values({column: {"other": "words"} if column == "detail" else "x"}),
             )
     with pytest.raises(IntegrityError, match=f"{name} is append-only"):
-        run(house, update(table(name)).values({**words, "lead_id" if name == "journal" else "source": 1}))
+        run(full_db, update(table(name)).values({**words, "lead_id" if name == "journal" else "source": 1}))
 
 
 @pytest.mark.parametrize("version", [0, 1, 3])
-def test_custody_moves_one_version_at_a_time(house: Database, version: int) -> None:
+def test_custody_moves_one_version_at_a_time(full_db: Database, version: int) -> None:
     moved = update(table("custody"))
     with pytest.raises(IntegrityError, match="one version at a time"):
-        run(house, moved.values(kind="queue", version=version))
-    run(house, moved.values(kind="queue", version=2))
-    with house.read() as connection:
+        run(full_db, moved.values(kind="queue", version=version))
+    run(full_db, moved.values(kind="queue", version=2))
+    with full_db.read() as connection:
         assert connection.execute(select(table("custody").c.version)).scalar_one() == 2
 
 
-def test_a_json_column_keeps_null_as_null(house: Database) -> None:
+def test_a_json_column_keeps_null_as_null(full_db: Database) -> None:
     journal = table("journal")
-    add(house, "journal", detail=None)
-    with house.read() as connection:
+    add(full_db, "journal", detail=None)
+    with full_db.read() as connection:
         assert len(connection.execute(select(journal).where(journal.c.detail.is_(None))).all()) == 2

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from nurture.definitions import check, load, read_folder
-from nurture.domain.planning.conditions import Did, Newer
+from nurture.domain.planning.conditions import NewerThan, SignalCondition
 from nurture.domain.signals import SignalKind
 from tests.definitions.build import POLICY, SHIPPED, bundle
 
@@ -38,15 +38,15 @@ def test_the_kind_is_derived_or_written(criterion: str, signals: set[SignalKind]
 
 
 @pytest.mark.parametrize(
-    ("criterion", "fault"),
+    ("criterion", "problem"),
     [
         ("{name: a, kind: request, when: {score: {at_least: 4}}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
         ("{name: a, kind: request, when: {field: demo_requested, is: yes}}", "6: `a` is no request: nothing in it is said or done at a time. Ask for it with `did` or `timeline`, or write `kind: interest`"),
         ("{name: a, kind: plea, when: {did: replied}}", "6: `kind`: `plea` is not 'request' or 'interest'. Write for example `kind: request`"),
     ],
 )  # fmt: skip
-def test_a_kind_that_cannot_be_is_a_fault(criterion: str, fault: str) -> None:
-    assert [f"{one.line}: {one.what}. {one.instead}" for one in check(sources(criterion))] == [fault]
+def test_a_kind_that_cannot_be_is_a_problem(criterion: str, problem: str) -> None:
+    assert [f"{one.line}: {one.message}. {one.suggestion}" for one in check(sources(criterion))] == [problem]
 
 
 def test_the_shipped_policy_says_of_each_criterion_which_it_is() -> None:
@@ -54,4 +54,4 @@ def test_the_shipped_policy_says_of_each_criterion_which_it_is() -> None:
     assert policy is not None
     assert {one.name: one.kind for one in policy.criteria if one.kind is None} == {}
     assert [one.name for one in policy.requests] == ["asked-for-demo", "replied", "decides-soon"]
-    assert policy.requests[0].when == Newer(Did(SignalKind.REQUESTED_DEMO))
+    assert policy.requests[0].when == NewerThan(SignalCondition(SignalKind.REQUESTED_DEMO))

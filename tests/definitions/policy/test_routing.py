@@ -1,4 +1,4 @@
-"""`routing:` and `missing:` in the policy."""
+"""`routing:` and `missing_fields:` in the policy."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from datetime import timedelta
 import pytest
 
 from nurture.definitions import check, load
-from nurture.domain.planning.conditions import Comparison, Field, Postcode
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import FieldCondition, PostcodeCondition
 from nurture.domain.policy.policy import Policy
 from nurture.domain.routing.routing import (
+    DEFAULT_OWNER_WAIT,
     DEFAULT_RULES,
-    OWN_WAIT,
     AccountOwner,
     FormerOwner,
-    Missing,
+    MissingFieldPolicy,
     NamedAccounts,
     RoutingRule,
     ToPool,
@@ -23,16 +24,16 @@ from nurture.domain.routing.routing import (
 from tests.definitions.build import POLICY, bundle
 
 ROUTING = """\
-pools: {dach: {reps: [mara], by: weighted}}
+pools: {dach: {reps: [mara], rotation: weighted}}
 routing:
   - {name: account, to: account owner, wait: 2 days}
   - {name: former, to: Former Owner}
   - {name: key, accounts: {www.Contoso.example: mara}}
-  - {name: dach, when: {field: country, is: [DE, "NO"]}, needs: [country], to: {pool: dach}, territory: yes}
+  - {name: dach, when: {field: country, is: [DE, "NO"]}, required_fields: [country], to: {pool: dach}, territory: yes}
   - {name: south, when: {postcode: {country: de, from: "80000", to: "89 999"}}, to: {rep: mara}, wait: 5 days}
   - {name: clients, when: {field: product, is: support}, to: {pool: dach}, customers: yes}
   - {name: rest, when: always, to: {pool: everyone}}
-missing: {wait: 4 days, then: {rep: mara}}
+missing_fields: {wait: 4 days, then: {rep: mara}}
 """
 
 
@@ -43,26 +44,28 @@ def read(routing: str) -> Policy:
 def test_a_policy_without_routing_asks_owners_first_then_everyone() -> None:
     policy = read("")
     assert policy.routing == DEFAULT_RULES
-    assert policy.missing == Missing(timedelta(days=3), ToPool("everyone"))
-    assert policy.plan.pools["everyone"].reps == ("mara",)
+    assert policy.missing_fields == MissingFieldPolicy(timedelta(days=3), ToPool("everyone"))
+    assert policy.routing_plan.pools["everyone"].reps == ("mara",)
 
 
 def test_rules_are_read_in_their_order() -> None:
     policy = read(ROUTING)
-    countries = Field("country", Comparison.IN, ("DE", "NO"))
+    countries = FieldCondition("country", Comparison.IN, ("DE", "NO"))
     assert policy.routing[:5] == (
-        RoutingRule("account", AccountOwner(), wait=timedelta(days=2)),
-        RoutingRule("former", FormerOwner(), wait=OWN_WAIT),
-        RoutingRule("key", NamedAccounts({"contoso.example": "mara"}), wait=OWN_WAIT),
+        RoutingRule("account", AccountOwner(), max_wait=timedelta(days=2)),
+        RoutingRule("former", FormerOwner(), max_wait=DEFAULT_OWNER_WAIT),
+        RoutingRule("key", NamedAccounts({"contoso.example": "mara"}), max_wait=DEFAULT_OWNER_WAIT),
         RoutingRule("dach", ToPool("dach"), countries, ("country",), territory=True),
-        RoutingRule("south", ToRep("mara"), Postcode("DE", "80000", "89999"), wait=OWN_WAIT),
+        RoutingRule(
+            "south", ToRep("mara"), PostcodeCondition("DE", "80000", "89999"), max_wait=DEFAULT_OWNER_WAIT
+        ),
     )
     assert policy.routing[5].takes_customers
-    assert policy.missing == Missing(timedelta(days=4), ToRep("mara"))
+    assert policy.missing_fields == MissingFieldPolicy(timedelta(days=4), ToRep("mara"))
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "fault"),
+    ("old", "new", "problem"),
     [
         ("to: {pool: dach}, t", "to: {pool: dahc}, t", "20: there is no pool `dahc`. Did you mean `dach`?"),
         ("to: {rep: mara}, w", "to: {rep: maar}, w", "21: the rule `south` names `maar`, who is no rep."),
@@ -88,10 +91,14 @@ def test_rules_are_read_in_their_order() -> None:
             "",
             "22: a lead for which no routing rule",
         ),
-        ("needs: [country], ", "needs: [country], wait: 2 days, ", "20: the rule `dach` has `wait`"),
+        (
+            "required_fields: [country], ",
+            "required_fields: [country], wait: 2 days, ",
+            "20: the rule `dach` has `wait`",
+        ),
         (
             "name: former, ",
-            "name: former, needs: [country], ",
+            "name: former, required_fields: [country], ",
             "18: the rule `former` needs country, and finds",
         ),
         ('"80000"', '"90000"', "21: no postcode lies from `90000` to `89 999`. Write the lower first"),
@@ -99,7 +106,7 @@ def test_rules_are_read_in_their_order() -> None:
         (
             "{wait: 4 days, then: {rep: mara}}",
             "{then: {rep: tom}}",
-            "24: `missing` names `tom`, who is no rep",
+            "24: `missing_fields` names `tom`, who is no rep",
         ),
         (
             "{field: product, is: support}",
@@ -108,8 +115,8 @@ def test_rules_are_read_in_their_order() -> None:
         ),
     ],
 )
-def test_a_faulty_rule_says_line_fault_and_remedy(old: str, new: str, fault: str) -> None:
+def test_a_invalid_rule_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:
     text = POLICY + ROUTING
     assert old in text
-    faults = [str(one) for one in check(bundle(policy=text.replace(old, new)))]
-    assert any(one.removeprefix("sales/policy.yaml:").startswith(fault) for one in faults), faults
+    problems = [str(one) for one in check(bundle(policy=text.replace(old, new)))]
+    assert any(one.removeprefix("sales/policy.yaml:").startswith(problem) for one in problems), problems

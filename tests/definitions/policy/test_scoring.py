@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from nurture.definitions import check, load
-from nurture.domain.planning.conditions import Comparison, Field, Fit, FitRule
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import FieldCondition, FitCondition, FitRule
 from nurture.domain.policy.policy import Policy
-from nurture.domain.scoring.click_filtering import Thresholds
+from nurture.domain.scoring.click_filtering import ClickThresholds
 from nurture.domain.signals import SignalKind
 from tests.definitions.build import POLICY, bundle
 
@@ -24,15 +25,17 @@ def read(points: str = POINTS, more: str = "") -> Policy:
     return policy
 
 
-def faults(points: str = POINTS, more: str = "") -> list[str]:
+def problems(points: str = POINTS, more: str = "") -> list[str]:
     policy = POLICY.replace(POINTS, points) + more
-    return [f"{fault.line}: {fault.what}. {fault.instead}" for fault in check(bundle(policy=policy))]
+    return [
+        f"{problem.line}: {problem.message}. {problem.suggestion}" for problem in check(bundle(policy=policy))
+    ]
 
 
 def test_one_half_life_needs_no_name() -> None:
     points = read().points
-    assert points.worth == {SignalKind.CLICKED: 10, SignalKind.REPLIED: 40}
-    assert (points.half_lives, points.slots) == ((30.0,), {})
+    assert points.points_by_kind == {SignalKind.CLICKED: 10, SignalKind.REPLIED: 40}
+    assert (points.half_lives, points.half_life_index) == ((30.0,), {})
 
 
 def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> None:
@@ -40,13 +43,13 @@ def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> 
         "points: {half_lives: {fast: 7 days, slow: 90 days}, clicked: 10, "
         "replied: {points: 40, half_life: slow}, visited: {points: 2, half_life: fast}}"
     ).points
-    assert (points.half_lives, points.names) == ((7.0, 90.0), ("fast", "slow"))
-    slots = [points.slot(kind) for kind in (SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED)]
+    assert (points.half_lives, points.half_life_names) == ((7.0, 90.0), ("fast", "slow"))
+    slots = [points.index_for(kind) for kind in (SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED)]
     assert slots == [0, 1, 0]
 
 
 @pytest.mark.parametrize(
-    ("points", "fault"),
+    ("points", "problem"),
     [
         ("{half_life: 30 days, half_lives: {a: 7 days}}", "2: `half_life` stands beside `half_lives`. Keep one of them: both say how points fade"),
         ("{half_lives: {}}", "2: `half_lives` has no half-lives. Write for example `half_lives: {fast: 7 days, slow: 90 days}`"),
@@ -61,21 +64,21 @@ def test_several_half_lives_have_names_and_the_first_is_for_who_names_none() -> 
         ("{opened: 1}", "2: `opened`: mail programs open mail by themselves: it has no points. Take this line out"),
     ],
 )  # fmt: skip
-def test_faulty_points_say_line_fault_and_remedy(points: str, fault: str) -> None:
-    assert fault in faults(f"points: {points}")
+def test_invalid_points_say_line_problem_and_remedy(points: str, problem: str) -> None:
+    assert problem in problems(f"points: {points}")
 
 
 def test_fit_rules_are_asked_from_the_best_letter_on_whatever_their_order() -> None:
     policy = read(more="fit: {C: {field: a, is: 1}, A: {all: [{field: a, is: 1}, {field: b, is: 2}]}}\n")
     assert [rule.letter for rule in policy.fit] == ["A", "C"]
-    assert policy.fit[1] == FitRule("C", Field("a", Comparison.IS, 1))
-    assert [policy.grade(facts)[0] for facts in ({"a": 1, "b": 2}, {"a": 1}, {})] == ["A", "C", "D"]
+    assert policy.fit[1] == FitRule("C", FieldCondition("a", Comparison.IS, 1))
+    assert [policy.grade(fields)[0] for fields in ({"a": 1, "b": 2}, {"a": 1}, {})] == ["A", "C", "D"]
     assert policy.grade({"a": 1})[1] == "a is 1"
     assert read().grade({"a": 1}) == ("", "")
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "problem"),
     [
         ("fit: {}\n", "`fit` has no letters. Write for example `A: {field: employees, at_least: 200}` under it"),
         ("fit: {D: always}\n", "`fit` gives the letters A, B and C, not `D`. D is everybody else: take it out"),
@@ -84,31 +87,32 @@ def test_fit_rules_are_asked_from_the_best_letter_on_whatever_their_order() -> N
         ("fit: {A: {any: [{field: a, is: 1}, {not: {score: {below: 3}}}]}}\n", "fit A asks for more than facts. Ask only `field`, `all`, `any` and `not`: what a lead did belongs into `points`"),
     ],
 )  # fmt: skip
-def test_faulty_fit_says_line_fault_and_remedy(more: str, fault: str) -> None:
-    assert any(said.endswith(fault) for said in faults(more=more))
+def test_invalid_fit_says_line_problem_and_remedy(more: str, problem: str) -> None:
+    assert any(said.endswith(problem) for said in problems(more=more))
 
 
 def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
-    asked = POLICY.replace("when: {did: replied}}", "when: {fit: {at_least: B}}}")
+    policy_text = POLICY.replace("when: {did: replied}}", "when: {fit: {at_least: B}}}")
     fit = "fit: {A: {field: a, is: 1}}\n"
-    policy = load(bundle(policy=asked + fit)).unversioned_policy
+    policy = load(bundle(policy=policy_text + fit)).unversioned_policy
     assert policy is not None
-    assert policy.criteria[0].when == Fit(at_least="B")
+    assert policy.criteria[0].when == FitCondition(at_least="B")
     assert any(
-        "fit is asked for, and no rule gives a letter" in one.what for one in check(bundle(policy=asked))
+        "fit is asked for, and no rule gives a letter" in one.message
+        for one in check(bundle(policy=policy_text))
     )
-    for wrong in ("{fit: {}}", "{fit: {at_least: B, below: A}}", "{fit: {at_least: E}}", "{fit: B}"):
-        assert check(bundle(policy=asked.replace("{fit: {at_least: B}}", wrong) + fit))
+    for invalid in ("{fit: {}}", "{fit: {at_least: B, below: A}}", "{fit: {at_least: E}}", "{fit: B}"):
+        assert check(bundle(policy=policy_text.replace("{fit: {at_least: B}}", invalid) + fit))
 
 
-def test_evidence_is_as_built_in_but_for_what_is_written() -> None:
-    assert read().evidence == Thresholds()
+def test_click_filtering_is_as_built_in_but_for_what_is_written() -> None:
+    assert read().click_filtering == ClickThresholds()
     written = read(
-        more="evidence: {settle: 2 minutes, links_at_once: {links: 3, within: 1.5 seconds}, "
+        more="click_filtering: {grace_period: 2 minutes, links_at_once: {links: 3, within: 1.5 seconds}, "
         "company_at_once: {leads: 5, within: 1 minute}}\n"
-    ).evidence
-    assert written == Thresholds(
-        settle=timedelta(minutes=2),
+    ).click_filtering
+    assert written == ClickThresholds(
+        grace_period=timedelta(minutes=2),
         links=3,
         links_within=timedelta(seconds=1.5),
         leads=5,
@@ -117,15 +121,15 @@ def test_evidence_is_as_built_in_but_for_what_is_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "fault"),
+    ("click_filtering", "problem"),
     [
-        ("{settle: 2 days}", "`settle`: `2 days` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
-        ("{settle: 2 hours}", "`settle`: `2 hours` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
-        ("{sette: 9 seconds}", "unknown key `sette` in `evidence`. Did you mean `settle`?"),
+        ("{grace_period: 2 days}", "`grace_period`: `2 days` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
+        ("{grace_period: 2 hours}", "`grace_period`: `2 hours` is not a short length of time. Write for example `90 seconds` or `15 minutes`; one hour is the most"),
+        ("{grace_perod: 9 seconds}", "unknown key `grace_perod` in `click_filtering`. Did you mean `grace_period`?"),
         ("{links_at_once: {links: 1, within: 2 seconds}}", "`links`: `1` is not greater than or equal to 2. Write for example `links: 2`"),
         ("{company_at_once: {leads: 3}}", "`within` is missing in `company_at_once`. Write for example `within: 10 seconds`"),
-        ("90 seconds", "`evidence` needs keys and values under it. Write `settle:`, `too_soon:`, `links_at_once:`, `company_at_once:` ... on indented lines"),
+        ("90 seconds", "`click_filtering` needs keys and values under it. Write `grace_period:`, `min_time_after_delivery:`, `links_at_once:`, `company_at_once:` ... on indented lines"),
     ],
 )  # fmt: skip
-def test_faulty_evidence_says_line_fault_and_remedy(evidence: str, fault: str) -> None:
-    assert any(said.endswith(fault) for said in faults(more=f"evidence: {evidence}\n"))
+def test_invalid_click_filtering_says_line_problem_and_remedy(click_filtering: str, problem: str) -> None:
+    assert any(said.endswith(problem) for said in problems(more=f"click_filtering: {click_filtering}\n"))

@@ -1,4 +1,4 @@
-"""`sla:` and `pace:` of the policy, and what emails say of themselves."""
+"""`sla:` and `priority:` of the policy, and what emails say of themselves."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from nurture.definitions import check, load
-from nurture.definitions.policy.sla import read_within
-from nurture.definitions.schema_check import Wrong
-from nurture.domain.policy.business_hours import Agreement, Level, Unit, Within
-from nurture.domain.routing.priority import Pace
+from nurture.definitions.policy.sla import read_sla_duration
+from nurture.definitions.schema_check import InvalidValue
+from nurture.domain.policy.business_hours import DurationUnit, EscalationLevel, SlaDuration, SlaPolicy
+from nurture.domain.routing.priority import PriorityPolicy
 from tests.definitions.build import EMAIL, POLICY, TRACK, bundle
 
 SLA = """\
@@ -20,7 +20,9 @@ sla:
   follow_up: {remind: 1 business day, take_back: 3 days}
 """
 FIT = "fit: {A: {field: employees, at_least: 200}}\n"
-PACED = FIT + "pace: {hot: [replied], age: 4 hours, fit: {A: 3}, hold_calls_to_action_at: 90%}\n"
+PRIORITY = (
+    FIT + "priority: {hot: [replied], aging_interval: 4 hours, fit: {A: 3}, hold_calls_to_action_at: 90%}\n"
+)
 
 
 def _sources(more: str, emails: bool = True) -> dict[str, str]:
@@ -29,65 +31,65 @@ def _sources(more: str, emails: bool = True) -> dict[str, str]:
     return sources | ({"handoff/remind.md": EMAIL, "handoff/escalate.md": EMAIL} if emails else {})
 
 
-def _faults(more: str, emails: bool = True) -> list[str]:
-    return [str(fault) for fault in check(_sources(more, emails))]
+def _problems(more: str, emails: bool = True) -> list[str]:
+    return [str(problem) for problem in check(_sources(more, emails))]
 
 
-def test_the_ladder_is_read_as_it_is_written() -> None:
-    sla = load(_sources(SLA)).policy(1).agreement
-    assert (sla.accept.remind, sla.accept.escalate) == (Within(2), Within(4))
-    assert sla.accept.take_back == Within(1, Unit.BUSINESS_DAYS)
-    assert sla.reroute == 2
-    assert sla.follow_up.take_back == Within(72, Unit.WALL)
-    assert sla.follow_up.levels == (Level.FOLLOW_UP_REMINDED, Level.FOLLOW_UP_ESCALATED)
+def test_the_escalation_policy_is_read_as_it_is_written() -> None:
+    sla = load(_sources(SLA)).policy(1).effective_sla
+    assert (sla.accept.remind, sla.accept.escalate) == (SlaDuration(2), SlaDuration(4))
+    assert sla.accept.take_back == SlaDuration(1, DurationUnit.BUSINESS_DAYS)
+    assert sla.max_reroutes == 2
+    assert sla.follow_up.take_back == SlaDuration(72, DurationUnit.CLOCK_HOURS)
+    assert sla.follow_up.levels == (EscalationLevel.FOLLOW_UP_REMINDED, EscalationLevel.FOLLOW_UP_ESCALATED)
 
 
-def test_without_sla_and_pace_all_is_as_before() -> None:
+def test_without_sla_and_priority_all_is_as_before() -> None:
     policy = load(bundle()).policy(1)
-    assert policy.agreement == Agreement.plain(timedelta(days=1))
-    assert policy.pace == Pace()
+    assert policy.effective_sla == SlaPolicy.without_sla(timedelta(days=1))
+    assert policy.priority == PriorityPolicy()
 
 
 def test_taking_back_is_as_long_as_accept_within_where_it_is_not_written() -> None:
-    sla = load(_sources("sla: {accept: {remind: 2 hours}}\n")).policy(1).agreement
-    assert sla.accept.take_back == Within(24, Unit.WALL)
+    sla = load(_sources("sla: {accept: {remind: 2 hours}}\n")).policy(1).effective_sla
+    assert sla.accept.take_back == SlaDuration(24, DurationUnit.CLOCK_HOURS)
 
 
-def test_pace_is_read_as_it_is_written() -> None:
-    pace = load(_sources(PACED)).policy(1).pace
-    assert pace == Pace(frozenset({"replied"}), timedelta(hours=4), {"A": 3}, 0.9)
+def test_priority_is_read_as_it_is_written() -> None:
+    priority = load(_sources(PRIORITY)).policy(1).priority
+    assert priority == PriorityPolicy(frozenset({"replied"}), timedelta(hours=4), {"A": 3}, 0.9)
 
 
 @pytest.mark.parametrize(
     "given", ["2 business weeks", "business hours", "0 business hours", "soon", "0 hours"]
 )
 def test_what_is_no_length_of_time_is_refused(given: str) -> None:
-    with pytest.raises(Wrong):
-        read_within(given)
+    with pytest.raises(InvalidValue):
+        read_sla_duration(given)
 
 
 @pytest.mark.parametrize(
-    ("more", "fault"),
+    ("more", "problem"),
     [
         (SLA.replace("escalate: 4", "escalate: 2"), "comes no later than `remind` after 2 business hours"),
         (SLA.replace("2 business hours", "2 busy hours"), "`2 busy hours` is not a length of time"),
         (SLA.replace("reroute: 2", "reroute: 99"), "reroute"),
         (SLA.replace("take_back: 3 days", "give_back: 3 days"), "give_back"),
         ("sla: {accept: {escalate: 2 hours}}\n", "nobody could be told of mara"),
-        (PACED.replace("[replied]", "[repleid]"), "Did you mean `replied`?"),
-        (PACED.replace("fit: {A: 3}", "fit: {B: 3}"), "no rule gives the letter `B`"),
-        (PACED.replace("fit: {A: 3}", "fit: {A: 30}"), "being hot is worth 30"),
-        (PACED.replace("90%", "0.9"), "`0.9` is not a share of a day's places"),
+        (PRIORITY.replace("[replied]", "[repleid]"), "Did you mean `replied`?"),
+        (PRIORITY.replace("fit: {A: 3}", "fit: {B: 3}"), "no rule gives the letter `B`"),
+        (PRIORITY.replace("fit: {A: 3}", "fit: {A: 30}"), "being hot is worth 30"),
+        (PRIORITY.replace("90%", "0.9"), "`0.9` is not a share of a day's places"),
     ],
 )
-def test_each_fault_names_what_to_write(more: str, fault: str) -> None:
-    (said,) = _faults(more)
+def test_each_problem_names_what_to_write(more: str, problem: str) -> None:
+    (said,) = _problems(more)
     assert said.startswith("sales/policy.yaml:")
-    assert fault in said
+    assert problem in said
 
 
 def test_an_email_that_a_step_sends_must_be_there() -> None:
-    said = _faults("sla: {accept: {remind: 2 hours}}\n", emails=False)
+    said = _problems("sla: {accept: {remind: 2 hours}}\n", emails=False)
     assert len(said) == 1
     assert "`remind` sends templates/handoff/remind.md, which is missing" in said[0]
 

@@ -6,10 +6,19 @@ import pytest
 
 from nurture.definitions import load
 from nurture.definitions.policy.team import read_hours
-from nurture.definitions.schema_check import Wrong
+from nurture.definitions.schema_check import InvalidValue
 from nurture.domain.planning.calendar import Window
-from nurture.domain.policy.team import EVERYONE, ROUND_THE_CLOCK, Desk, Hours, Pool, Rep, Team, Turn
-from tests.definitions.build import POLICY, bundle, faults
+from nurture.domain.policy.team import (
+    EVERYONE_POOL,
+    ROUND_THE_CLOCK,
+    BusinessHours,
+    Pool,
+    Rep,
+    RotationMethod,
+    Team,
+    WorkingHours,
+)
+from tests.definitions.build import POLICY, bundle, problems
 
 MARA = "  - {id: mara, name: Mara, email: mara@example.com, capacity: 5}\n"
 TOMAS = "  - {id: tomas, name: Tomas, email: tomas@example.com, capacity: 5}\n"
@@ -20,36 +29,36 @@ def team(reps: str = MARA + TOMAS, more: str = "") -> Team:
     return load(bundle(policy=POLICY.replace(MARA, reps) + more)).policy(1).team
 
 
-def team_faults(reps: str = MARA + TOMAS, more: str = "") -> list[str]:
+def team_problems(reps: str = MARA + TOMAS, more: str = "") -> list[str]:
     prefix = "sales/policy.yaml:"
-    return [one.removeprefix(prefix) for one in faults(bundle(policy=POLICY.replace(MARA, reps) + more))]
+    return [one.removeprefix(prefix) for one in problems(bundle(policy=POLICY.replace(MARA, reps) + more))]
 
 
 def test_a_policy_that_names_only_reps_has_them_work_at_all_hours_in_one_pool_that_takes_turns() -> None:
     found = team()
     assert found.reps[0] == Rep("mara", "Mara", "mara@example.com", 5)
-    assert found.pools == {EVERYONE: Pool(EVERYONE, ("mara", "tomas"), Turn.ROUND_ROBIN)}
-    assert (found.managers, found.desk) == ((), Desk(ROUND_THE_CLOCK))
+    assert found.pools == {EVERYONE_POOL: Pool(EVERYONE_POOL, ("mara", "tomas"), RotationMethod.ROUND_ROBIN)}
+    assert (found.managers, found.business_hours) == ((), BusinessHours(ROUND_THE_CLOCK))
     assert found.manager_of(found.reps[0]) is None
 
 
-def test_everything_about_a_rep_is_read_and_the_desk_fills_in_the_rest() -> None:
+def test_everything_about_a_rep_is_read_and_the_business_hours_fill_in_the_rest() -> None:
     found = team(
-        f"  - {WHO}, in_hand: 40, weight: 2, zone: Europe/Lisbon, country: pt, "
-        "hours: 'mon to thu 08:00-16:00', manager: lena, deputy: tomas, tell: [slack-sales], "
+        f"  - {WHO}, max_open_leads: 40, weight: 2, zone: Europe/Lisbon, country: pt, "
+        "hours: 'mon to thu 08:00-16:00', manager: lena, deputy: tomas, notify: [slack-sales], "
         "left_on: 2027-01-31}\n" + TOMAS,
-        "desk: {zone: Europe/Berlin, country: DE, hours: 'monday to friday 09:00-17:00'}\n"
-        "managers:\n  - {id: lena, name: Lena Voss, email: lena@example.com, tell: pager}\n",
+        "business_hours: {zone: Europe/Berlin, country: DE, hours: 'monday to friday 09:00-17:00'}\n"
+        "managers:\n  - {id: lena, name: Lena Voss, email: lena@example.com, notify: pager}\n",
     )
     mara, tomas = found.reps
-    own = Hours(Window(frozenset(range(4)), time(8), time(16)), "Europe/Lisbon", "PT")
+    own = WorkingHours(Window(frozenset(range(4)), time(8), time(16)), "Europe/Lisbon", "PT")
     assert mara.hours == own
-    assert tomas.hours == found.desk.hours == Hours(Window(), "Europe/Berlin", "DE")
-    assert (mara.in_hand, mara.weight, mara.deputy, mara.tell) == (40, 2, "tomas", ("slack-sales",))
+    assert tomas.hours == found.business_hours.hours == WorkingHours(Window(), "Europe/Berlin", "DE")
+    assert (mara.max_open_leads, mara.weight, mara.deputy, mara.notify) == (40, 2, "tomas", ("slack-sales",))
     assert mara.left_on == date(2027, 1, 31)
     lena = found.manager_of(mara)
     assert lena is not None
-    assert (lena.id, lena.email, lena.tell) == ("lena", "lena@example.com", ("pager",))
+    assert (lena.id, lena.email, lena.notify) == ("lena", "lena@example.com", ("pager",))
 
 
 def test_a_manager_may_be_a_rep_too() -> None:
@@ -61,17 +70,17 @@ def test_a_manager_may_be_a_rep_too() -> None:
 
 def test_partners_are_in_the_pool_of_everyone_only_where_there_is_nobody_else() -> None:
     partner = MARA.replace("}", ", partner: yes}")
-    assert team(partner + TOMAS).pools[EVERYONE].reps == ("tomas",)
-    assert team(partner).pools[EVERYONE].reps == ("mara",)
+    assert team(partner + TOMAS).pools[EVERYONE_POOL].reps == ("tomas",)
+    assert team(partner).pools[EVERYONE_POOL].reps == ("mara",)
 
 
 def test_pools_take_turns_as_they_say() -> None:
     found = team(
-        more="pools: {south: {reps: [tomas, mara], by: least loaded}, key: {reps: mara, by: weighted}}\n"
+        more="pools: {south: {reps: [tomas, mara], rotation: least loaded}, key: {reps: mara, rotation: weighted}}\n"
     )
-    assert found.pools["south"] == Pool("south", ("tomas", "mara"), Turn.LEAST_LOADED)
-    assert found.pools["key"] == Pool("key", ("mara",), Turn.WEIGHTED)
-    assert set(found.pools) == {"south", "key", EVERYONE}
+    assert found.pools["south"] == Pool("south", ("tomas", "mara"), RotationMethod.LEAST_LOADED)
+    assert found.pools["key"] == Pool("key", ("mara",), RotationMethod.WEIGHTED)
+    assert set(found.pools) == {"south", "key", EVERYONE_POOL}
 
 
 @pytest.mark.parametrize(
@@ -92,12 +101,12 @@ def test_hours_are_read_as_people_write_them(text: str, days: set[int], opens: t
     "text", ["", "always", "monday", "someday 09:00-17:00", "mon 9-17", "mon 09:00-25:00"]
 )
 def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
-    with pytest.raises(Wrong, match="Write for example `monday to friday"):
+    with pytest.raises(InvalidValue, match="Write for example `monday to friday"):
         read_hours(text)
 
 
 @pytest.mark.parametrize(
-    ("reps", "more", "fault"),
+    ("reps", "more", "problem"),
     [
         (
             f"  - {WHO}, deputy: tomos}}\n" + TOMAS,
@@ -110,13 +119,13 @@ def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
         (MARA + MARA, "", "9: the id `mara` is used twice"),
         (MARA, "pools: {south: {reps: [mara, anna]}}\n", "15: the pool `south` names `anna`, who is no rep"),
         (MARA, "pools: {south: {reps: [mara, mara]}}\n", "15: the pool `south` names mara twice"),
-        (MARA, "pools: {south: {reps: mara, by: luck}}\n", "15: a pool does not take turns by `luck`"),
+        (MARA, "pools: {south: {reps: mara, rotation: luck}}\n", "15: a pool does not take turns by `luck`"),
         (MARA, "pools: []\n", "15: `pools` has no pools"),
         (MARA, "managers: {lena: Lena}\n", "15: `managers` is not a list"),
-        (MARA, "desk: {hours: '09:00-17:00'}\n", "15: `zone` is missing in `desk`"),
+        (MARA, "business_hours: {hours: '09:00-17:00'}\n", "15: `zone` is missing in `business_hours`"),
     ],
 )
-def test_people_who_are_not_there_are_named_with_their_line(reps: str, more: str, fault: str) -> None:
-    found = team_faults(reps, more)
+def test_people_who_are_not_there_are_named_with_their_line(reps: str, more: str, problem: str) -> None:
+    found = team_problems(reps, more)
     assert len(found) == 1
-    assert found[0].startswith(fault)
+    assert found[0].startswith(problem)

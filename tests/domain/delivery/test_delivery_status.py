@@ -1,4 +1,4 @@
-"""Fates rise, whatever the order in which a provider tells."""
+"""A delivery status rises, whatever the order in which a provider tells."""
 
 from __future__ import annotations
 
@@ -9,70 +9,96 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.domain.delivery.delivery_status import STATES, Fate, News, Told, is_settled, merge
+from nurture.domain.delivery.delivery_status import (
+    STATE_BY_EVENT_TYPE,
+    DeliveryEvent,
+    DeliveryEventType,
+    DeliveryStatus,
+    is_accepted_by_provider,
+    merge_event,
+)
 
 START = datetime(2026, 1, 5, 8, tzinfo=UTC)
-NEWS = st.builds(
-    News,
-    st.sampled_from(Told),
+EVENTS = st.builds(
+    DeliveryEvent,
+    st.sampled_from(DeliveryEventType),
     st.integers(0, 5).map(lambda minutes: START + timedelta(minutes=minutes)),
     st.sampled_from(["", "5.1.1", "4.2.2, Mailbox Unavailable"]),
 )
-UNSETTLED = ("planned", "claimed", "sending", "in_doubt", "rejected", "cancelled")
-FATES = st.one_of(
-    st.sampled_from(UNSETTLED).map(lambda state: Fate(state, START, None, "so far")),
-    st.just(Fate("accepted", START + timedelta(minutes=2), START + timedelta(minutes=2), None)),
+UNSETTLED = ("planned", "claimed", "sending", "unknown", "rejected", "cancelled")
+STATUSES = st.one_of(
+    st.sampled_from(UNSETTLED).map(lambda state: DeliveryStatus(state, START, None, "so far")),
+    st.just(DeliveryStatus("accepted", START + timedelta(minutes=2), START + timedelta(minutes=2), None)),
 )
 
 
-def after(fate: Fate, *told: News) -> Fate:
-    return reduce(merge, told, fate)
+def after(status: DeliveryStatus, *events: DeliveryEvent) -> DeliveryStatus:
+    return reduce(merge_event, events, status)
 
 
-@given(FATES, st.lists(NEWS, max_size=8), st.randoms(use_true_random=False))
-def test_neither_order_nor_copies_of_news_matter(fate: Fate, news: list[News], chance: object) -> None:
-    shuffled = [*news, *news[:3]]
+@given(STATUSES, st.lists(EVENTS, max_size=8), st.randoms(use_true_random=False))
+def test_neither_order_nor_copies_of_events_matter(
+    status: DeliveryStatus, events: list[DeliveryEvent], chance: object
+) -> None:
+    shuffled = [*events, *events[:3]]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert after(fate, *shuffled) == after(fate, *news)
+    assert after(status, *shuffled) == after(status, *events)
 
 
-@given(FATES, NEWS)
-def test_any_news_but_the_unknown_proves_that_the_provider_took_the_mail(fate: Fate, news: News) -> None:
-    now = merge(fate, news)
-    if news.told is Told.UNKNOWN:
-        assert now == fate
+@given(STATUSES, EVENTS)
+def test_any_event_but_the_unknown_proves_that_the_provider_took_the_mail(
+    status: DeliveryStatus, event: DeliveryEvent
+) -> None:
+    now = merge_event(status, event)
+    if event.event_type is DeliveryEventType.UNKNOWN:
+        assert now == status
         return
-    assert is_settled(now.state)
+    assert is_accepted_by_provider(now.state)
     assert now.accepted_at is not None
-    assert now.accepted_at <= news.at
+    assert now.accepted_at <= event.at
 
 
 @pytest.mark.parametrize(
-    ("told", "state", "reason"),
+    ("event_types", "state", "reason"),
     [
-        ([Told.PROCESSED], "accepted", None),
-        ([Told.DEFERRED, Told.DELIVERED], "delivered", None),
-        ([Told.OPENED, Told.PROCESSED], "accepted", None),
-        ([Told.DELIVERED, Told.OPENED, Told.CLICKED], "delivered", None),
-        ([Told.DELIVERED, Told.BOUNCED], "bounced", "bounced: why"),
-        ([Told.BLOCKED, Told.DEFERRED], "dropped", "blocked: why"),
-        ([Told.DROPPED], "dropped", "dropped: why"),
-        ([Told.BOUNCED, Told.COMPLAINED, Told.DELIVERED], "complained", None),
-        ([Told.GROUP_RESUBSCRIBED], "accepted", None),
+        ([DeliveryEventType.PROCESSED], "accepted", None),
+        ([DeliveryEventType.DEFERRED, DeliveryEventType.DELIVERED], "delivered", None),
+        ([DeliveryEventType.OPENED, DeliveryEventType.PROCESSED], "accepted", None),
+        (
+            [DeliveryEventType.DELIVERED, DeliveryEventType.OPENED, DeliveryEventType.CLICKED],
+            "delivered",
+            None,
+        ),
+        ([DeliveryEventType.DELIVERED, DeliveryEventType.BOUNCED], "bounced", "bounced: why"),
+        ([DeliveryEventType.BLOCKED, DeliveryEventType.DEFERRED], "dropped", "blocked: why"),
+        ([DeliveryEventType.DROPPED], "dropped", "dropped: why"),
+        (
+            [DeliveryEventType.BOUNCED, DeliveryEventType.COMPLAINED, DeliveryEventType.DELIVERED],
+            "complained",
+            None,
+        ),
+        ([DeliveryEventType.GROUP_RESUBSCRIBED], "accepted", None),
     ],
 )
-def test_the_most_severe_that_was_told_is_what_a_message_became(
-    told: list[Told], state: str, reason: str | None
+def test_the_most_severe_event_is_what_a_message_became(
+    event_types: list[DeliveryEventType], state: str, reason: str | None
 ) -> None:
-    news = [News(one, START + timedelta(minutes=number), "why") for number, one in enumerate(told)]
-    doubted = Fate("in_doubt", START, None, "the worker stopped")
-    assert after(doubted, *news)[0] == state
-    assert after(doubted, *news)[2:] == (START, reason)
+    events = [
+        DeliveryEvent(one, START + timedelta(minutes=number), "why") for number, one in enumerate(event_types)
+    ]
+    unknown = DeliveryStatus("unknown", START, None, "the worker stopped")
+    assert after(unknown, *events)[0] == state
+    assert after(unknown, *events)[2:] == (START, reason)
 
 
 def test_every_kind_but_the_unknown_implies_a_state() -> None:
-    assert set(Told) - set(STATES) == {Told.UNKNOWN}
+    assert set(DeliveryEventType) - set(STATE_BY_EVENT_TYPE) == {DeliveryEventType.UNKNOWN}
 
 
 def test_a_failure_without_a_reason_is_named_for_its_kind() -> None:
-    assert merge(Fate("sending", START, None, None), News(Told.BOUNCED, START)).reason == "bounced"
+    assert (
+        merge_event(
+            DeliveryStatus("sending", START, None, None), DeliveryEvent(DeliveryEventType.BOUNCED, START)
+        ).reason
+        == "bounced"
+    )

@@ -12,11 +12,11 @@ from nurture.domain.planning.calendar import (
     NeverOpens,
     UnknownZone,
     Window,
-    after,
+    add_delay,
     is_open,
-    local,
     next_open,
-    start_of,
+    start_of_day,
+    to_local,
 )
 from tests.domain.planning.wall_clocks import (
     ALL_DAYS,
@@ -84,7 +84,7 @@ class TestSendWindow:
         assert not is_open(window, BERLIN, (), first + 30 * MINUTE)
         assert next_open(window, BERLIN, (), first + 30 * MINUTE) == second
 
-    def test_clocks_put_back_into_a_window_open_it_at_that_moment(self) -> None:
+    def test_clocks_put_back_into_a_window_open_it_at_that_time(self) -> None:
         window = Window(ALL_DAYS, time(0, 30), time(2, 30))
         asked = utc(2026, 10, 25, 0, 40) + timedelta(microseconds=1)
         assert next_open(window, BERLIN, (), asked) == utc(2026, 10, 25, 1)
@@ -107,7 +107,7 @@ class TestSendWindow:
     def test_a_window_from_midnight_opens_at_one_where_midnight_is_skipped(
         self, zone: str, evening: datetime, opened: str
     ) -> None:
-        days = frozenset({local(evening + 2 * HOUR, zone).weekday()})
+        days = frozenset({to_local(evening + 2 * HOUR, zone).weekday()})
         assert wall(next_open(Window(days, time(0), time(8)), zone, (), evening), zone) == opened
 
     def test_half_hour_clock_changes_are_exact(self) -> None:
@@ -152,54 +152,58 @@ class TestDelay:
     def test_nothing_to_wait_for_is_the_anchor_even_in_a_second_pass(self) -> None:
         second_pass = utc(2026, 10, 25, 1, 30)
         for nothing in (Delay(), Delay(on=SUN)):
-            assert after(nothing, BERLIN, (), second_pass) == second_pass
+            assert add_delay(nothing, BERLIN, (), second_pass) == second_pass
 
     def test_a_day_may_last_23_or_25_hours(self) -> None:
         saturday = utc(2026, 3, 28, 9)
-        assert after(Delay(days=1), BERLIN, (), saturday) - saturday == 23 * HOUR
+        assert add_delay(Delay(days=1), BERLIN, (), saturday) - saturday == 23 * HOUR
         saturday = utc(2026, 10, 24, 8)
-        assert after(Delay(days=1), BERLIN, (), saturday) - saturday == 25 * HOUR
-        assert after(Delay(hours=24), BERLIN, (), saturday) - saturday == 24 * HOUR
+        assert add_delay(Delay(days=1), BERLIN, (), saturday) - saturday == 25 * HOUR
+        assert add_delay(Delay(hours=24), BERLIN, (), saturday) - saturday == 24 * HOUR
 
     def test_a_day_that_ends_in_a_gap_ends_at_the_first_valid_minute(self) -> None:
-        assert after(Delay(days=1), BERLIN, (), utc(2026, 3, 28, 1, 30)) == utc(2026, 3, 29, 1)
+        assert add_delay(Delay(days=1), BERLIN, (), utc(2026, 3, 28, 1, 30)) == utc(2026, 3, 29, 1)
 
     def test_a_day_that_ends_in_a_repeated_hour_ends_in_its_first_pass(self) -> None:
-        assert after(Delay(days=1), BERLIN, (), utc(2026, 10, 24, 0, 30)) == utc(2026, 10, 25, 0, 30)
+        assert add_delay(Delay(days=1), BERLIN, (), utc(2026, 10, 24, 0, 30)) == utc(2026, 10, 25, 0, 30)
 
     def test_a_wall_time_in_a_repeated_hour_is_its_first_pass(self) -> None:
         for clock in (time(2, 30), time(2, 30, fold=1)):
-            due = after(Delay(on=SUN, at=clock), BERLIN, (), utc(2026, 10, 24, 12))
+            due = add_delay(Delay(on=SUN, at=clock), BERLIN, (), utc(2026, 10, 24, 12))
             assert due == utc(2026, 10, 25, 0, 30)
 
     def test_business_days_leave_out_weekends_and_holidays(self) -> None:
         thursday, good_friday, easter_monday = utc(2026, 4, 2, 10), date(2026, 4, 3), date(2026, 4, 6)
-        due = after(Delay(business_days=2), BERLIN, {good_friday, easter_monday}, thursday)
+        due = add_delay(Delay(business_days=2), BERLIN, {good_friday, easter_monday}, thursday)
         assert wall(due, BERLIN) == "Wed 2026-04-08 12:00"
 
     def test_two_days_at_nine_is_nine_on_the_second_day(self) -> None:
-        assert after(Delay(days=2, at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 14, 9)
+        assert add_delay(Delay(days=2, at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(
+            2026, 1, 14, 9
+        )
 
     def test_a_time_that_has_passed_today_is_meant_for_tomorrow(self) -> None:
-        assert after(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 13, 9)
-        assert after(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 9)) == utc(2026, 1, 12, 9)
+        assert add_delay(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 13, 9)
+        assert add_delay(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 9)) == utc(2026, 1, 12, 9)
 
     def test_on_tuesday_is_the_same_day_or_the_next_such_day(self) -> None:
         tuesday = utc(2026, 1, 13, 15)
-        assert after(Delay(on=TUE), "Etc/UTC", (), tuesday) == tuesday
-        assert after(Delay(on=TUE), "Etc/UTC", (), tuesday + DAY) == tuesday + 7 * DAY
-        assert after(Delay(on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
-        assert after(Delay(days=3, on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
+        assert add_delay(Delay(on=TUE), "Etc/UTC", (), tuesday) == tuesday
+        assert add_delay(Delay(on=TUE), "Etc/UTC", (), tuesday + DAY) == tuesday + 7 * DAY
+        assert add_delay(Delay(on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
+        assert add_delay(Delay(days=3, on=TUE, at=time(9)), "Etc/UTC", (), tuesday) == utc(2026, 1, 20, 9)
 
     def test_midnight_on_a_day_without_midnight_is_one_o_clock(self) -> None:
-        due = after(Delay(on=FRI, at=time(0)), "Africa/Cairo", (), utc(2026, 4, 22, 12))
+        due = add_delay(Delay(on=FRI, at=time(0)), "Africa/Cairo", (), utc(2026, 4, 22, 12))
         assert wall(due, "Africa/Cairo") == "Fri 2026-04-24 01:00"
 
     def test_the_day_that_samoa_left_out_is_no_business_day(self) -> None:
         apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
-        assert wall(after(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
-        assert wall(after(Delay(days=1), apia, (), thursday_noon), apia) == "Sat 2011-12-31 00:00"
-        assert wall(after(Delay(days=2), apia, (), thursday_noon), apia) == "Sat 2011-12-31 12:00"
+        assert (
+            wall(add_delay(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
+        )
+        assert wall(add_delay(Delay(days=1), apia, (), thursday_noon), apia) == "Sat 2011-12-31 00:00"
+        assert wall(add_delay(Delay(days=2), apia, (), thursday_noon), apia) == "Sat 2011-12-31 12:00"
 
     @pytest.mark.parametrize(
         "nonsense",
@@ -217,7 +221,7 @@ class TestDelay:
 
 
 def test_local_shows_the_wall_clock_of_the_zone() -> None:
-    assert local(utc(2026, 7, 1, 12), "Asia/Kathmandu").isoformat() == "2026-07-01T17:45:00+05:45"
+    assert to_local(utc(2026, 7, 1, 12), "Asia/Kathmandu").isoformat() == "2026-07-01T17:45:00+05:45"
 
 
 @pytest.mark.parametrize(
@@ -230,6 +234,6 @@ def test_local_shows_the_wall_clock_of_the_zone() -> None:
         (date(2026, 1, 1), "", utc(2026, 1, 1)),
     ],
 )
-def test_a_local_day_starts_at_its_first_valid_moment(day: date, zone: str, first: datetime) -> None:
-    assert start_of(day, zone) == first
+def test_a_local_day_starts_at_its_first_valid_time(day: date, zone: str, first: datetime) -> None:
+    assert start_of_day(day, zone) == first
     assert (first - timedelta(microseconds=1)).astimezone(ZoneInfo(zone or "UTC")).date() < day

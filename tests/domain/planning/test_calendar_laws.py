@@ -10,7 +10,7 @@ import pendulum
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.planning.calendar import Delay, Window, after, is_open, next_open
+from nurture.domain.planning.calendar import Delay, Window, add_delay, is_open, next_open
 from tests.domain.planning.wall_clocks import (
     ALL_DAYS,
     DAY,
@@ -34,44 +34,44 @@ class TestNextOpenLaws:
     @settings(max_examples=250, deadline=None)
     @given(place=places(), window=windows(step=15), extra=st.data())
     def test_agrees_with_a_walk_in_every_zone(self, place: Place, window: Window, extra: Extra) -> None:
-        zone, moment = place
-        closed = extra.draw(holidays_near(moment))
+        zone, at = place
+        closed = extra.draw(holidays_near(at))
         # Window edges and the offsets of these years are multiples of 15 minutes: nothing hides in a step.
-        expected = next_open_by_walking(window, zone, closed, moment, 15 * MINUTE)
-        assert next_open(window, zone, closed, moment) == expected
+        expected = next_open_by_walking(window, zone, closed, at, 15 * MINUTE)
+        assert next_open(window, zone, closed, at) == expected
 
     @settings(max_examples=150, deadline=None)
     @given(place=places(), opens=clocks(1), closes=clocks(1))
     def test_agrees_with_a_walk_minute_by_minute(self, place: Place, opens: time, closes: time) -> None:
-        zone, moment = place
+        zone, at = place
         window = Window(ALL_DAYS, opens, closes)
-        assert next_open(window, zone, (), moment) == next_open_by_walking(window, zone, (), moment, MINUTE)
+        assert next_open(window, zone, (), at) == next_open_by_walking(window, zone, (), at, MINUTE)
 
     @settings(max_examples=250, deadline=None)
     @given(place=places(), window=windows(), extra=st.data())
-    def test_is_open_not_early_and_settled(self, place: Place, window: Window, extra: Extra) -> None:
-        zone, moment = place
-        closed = extra.draw(holidays_near(moment))
-        found = next_open(window, zone, closed, moment)
-        assert found >= moment
+    def test_is_open_not_early_and_stable(self, place: Place, window: Window, extra: Extra) -> None:
+        zone, at = place
+        closed = extra.draw(holidays_near(at))
+        found = next_open(window, zone, closed, at)
+        assert found >= at
         assert is_open(window, zone, closed, found)
         assert open_by_definition(window, zone, closed, found)
         assert next_open(window, zone, closed, found) == found
-        assert (found == moment) == is_open(window, zone, closed, moment)
+        assert (found == at) == is_open(window, zone, closed, at)
 
     @settings(max_examples=300, deadline=None)
     @given(place=places(), window=windows(), wait=st.integers(0, 3 * 86_400))
     def test_never_goes_back_when_asked_later(self, place: Place, window: Window, wait: int) -> None:
-        zone, moment = place
-        later = moment + timedelta(seconds=wait)
-        assert next_open(window, zone, (), moment) <= next_open(window, zone, (), later)
+        zone, at = place
+        later = at + timedelta(seconds=wait)
+        assert next_open(window, zone, (), at) <= next_open(window, zone, (), later)
 
     @settings(max_examples=250, deadline=None)
     @given(place=places(), window=windows(step=1), extra=st.data())
     def test_is_open_is_what_the_wall_says(self, place: Place, window: Window, extra: Extra) -> None:
-        zone, moment = place
-        closed = extra.draw(holidays_near(moment))
-        assert is_open(window, zone, closed, moment) == open_by_definition(window, zone, closed, moment)
+        zone, at = place
+        closed = extra.draw(holidays_near(at))
+        assert is_open(window, zone, closed, at) == open_by_definition(window, zone, closed, at)
 
     def test_nothing_open_is_skipped_around_any_clock_change_of_any_zone(self) -> None:
         nights = [Window(ALL_DAYS, time(hour), time(hour + 1)) for hour in (0, 1, 2, 3)]
@@ -83,9 +83,9 @@ class TestNextOpenLaws:
             for night in nights
         ]
         assert len(asked) > 2_000
-        for zone, moment, night in asked:
-            expected = next_open_by_walking(night, zone, (), moment, 15 * MINUTE)
-            assert next_open(night, zone, (), moment) == expected, (zone, moment, night)
+        for zone, at, night in asked:
+            expected = next_open_by_walking(night, zone, (), at, 15 * MINUTE)
+            assert next_open(night, zone, (), at) == expected, (zone, at, night)
 
 
 class TestAfterLaws:
@@ -93,7 +93,7 @@ class TestAfterLaws:
     @given(place=places(), delay=delays(), extra=st.data())
     def test_is_never_before_its_anchor_and_plain_utc(self, place: Place, delay: Delay, extra: Extra) -> None:
         zone, anchor = place
-        due = after(delay, zone, extra.draw(holidays_near(anchor)), anchor)
+        due = add_delay(delay, zone, extra.draw(holidays_near(anchor)), anchor)
         assert due >= anchor
         assert type(due) is datetime
         assert due.tzinfo is UTC
@@ -103,14 +103,14 @@ class TestAfterLaws:
     @given(place=places(), hours=st.integers(0, 5_000))
     def test_hours_are_absolute(self, place: Place, hours: int) -> None:
         zone, anchor = place
-        assert after(Delay(hours=hours / 2), zone, (), anchor) == anchor + hours * 30 * MINUTE
+        assert add_delay(Delay(hours=hours / 2), zone, (), anchor) == anchor + hours * 30 * MINUTE
 
     @settings(max_examples=300, deadline=None)
     @given(place=places(), days=st.integers(1, 200))
     def test_days_keep_the_hour_on_the_wall_unless_a_gap_swallows_it(self, place: Place, days: int) -> None:
         zone, anchor = place
         wanted = anchor.astimezone(ZoneInfo(zone)).replace(tzinfo=None) + timedelta(days=days)
-        due = after(Delay(days=days), zone, (), anchor)
+        due = add_delay(Delay(days=days), zone, (), anchor)
         shown = due.astimezone(ZoneInfo(zone))
         if shown.replace(tzinfo=None) == wanted:
             assert shown.fold == 0
@@ -127,7 +127,7 @@ class TestAfterLaws:
         wanted = (here + timedelta(days=days)).replace(fold=0)
         assume(wanted.utcoffset() == wanted.replace(fold=1).utcoffset())
         there = pendulum.instance(here).add(days=days)
-        assert after(Delay(days=days), zone, (), anchor).timestamp() == there.timestamp()
+        assert add_delay(Delay(days=days), zone, (), anchor).timestamp() == there.timestamp()
 
     @settings(max_examples=200, deadline=None)
     @given(place=places(), count=st.integers(1, 15), extra=st.data())
@@ -140,7 +140,9 @@ class TestAfterLaws:
         ahead = (start + n * DAY for n in range(1, 60))
         expected = [day for day in ahead if day.isoweekday() <= 5 and day not in closed][count - 1]
         same = Delay(days=(expected - start).days)
-        assert after(Delay(business_days=count), zone, closed, anchor) == after(same, zone, (), anchor)
+        assert add_delay(Delay(business_days=count), zone, closed, anchor) == add_delay(
+            same, zone, (), anchor
+        )
 
     @settings(max_examples=250, deadline=None)
     @given(place=places(), days=st.integers(0, 10), on=st.none() | st.integers(0, 6), at=clocks(1))
@@ -149,8 +151,8 @@ class TestAfterLaws:
     ) -> None:
         zone, anchor = place
         tz = ZoneInfo(zone)
-        due = after(Delay(days=days, on=on, at=at), zone, (), anchor)
-        day = after(Delay(days=days), zone, (), anchor).astimezone(tz).date()
+        due = add_delay(Delay(days=days, on=on, at=at), zone, (), anchor)
+        day = add_delay(Delay(days=days), zone, (), anchor).astimezone(tz).date()
         while True:
             aimed = datetime.combine(day, at, tz)
             assume(aimed.utcoffset() == aimed.replace(fold=1).utcoffset())  # else see test_calendar

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 import pytest
 
 from nurture.domain.lead import Lead
-from nurture.domain.planning.lead_view import View
+from nurture.domain.planning.lead_view import LeadView
 from nurture.domain.planning.planner import HoldReason, OfferToSales, decide
 from nurture.domain.planning.program import Program
 from tests.domain.builders import DAY, START, Mail, Round, at, lead, policy, track, view
@@ -17,7 +17,7 @@ CALLED = lead(call_on=date(2026, 7, 1), zone="Europe/Berlin")
 BEGINS = at(31) - timedelta(hours=2)  # 1 July, where it lives
 
 
-def _stands(program: Program, who: Lead = CALLED) -> View:
+def _on_step(program: Program, who: Lead = CALLED) -> LeadView:
     return view(program.first_step, lead=who)
 
 
@@ -25,7 +25,7 @@ def _stands(program: Program, who: Lead = CALLED) -> View:
 def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_ends_before(
     program: Program,
 ) -> None:
-    asked = _stands(program)
+    asked = _on_step(program)
     now = BEGINS - timedelta(seconds=1)
     before = decide(asked, program, policy(), now)
     assert not any(isinstance(action, OfferToSales) for action in before.actions)
@@ -37,10 +37,10 @@ def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_en
 
 def test_a_track_that_has_run_out_keeps_the_lead_until_then() -> None:
     program = track()
-    held = decide(_stands(program), program, policy(), START)
+    held = decide(_on_step(program), program, policy(), START)
     assert (held.hold, held.wake_at, held.actions) == (HoldReason.WAITING, BEGINS, ())
     assert held.position is not None
-    seen = _stands(program)
+    seen = _on_step(program)
     assert seen.enrollment is not None
     later = replace(seen, enrollment=replace(seen.enrollment, position=held.position))
     assert decide(later, program, policy(), START + DAY).wake_at == BEGINS

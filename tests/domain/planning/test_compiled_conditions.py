@@ -5,56 +5,67 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.domain.planning.compiled_conditions import ANY_TIME, made_ready, question
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.compiled_conditions import ANY_TIME, compile_condition, field_context
 from nurture.domain.planning.conditions import (
-    Any,
-    Comparison,
+    AllOf,
+    AnyOf,
     Condition,
-    Every,
-    Field,
-    Fit,
+    FieldCondition,
+    FitCondition,
     Not,
-    Postcode,
+    PostcodeCondition,
     evaluate,
 )
 
 values = st.sampled_from(["DE", "de ", "", "Head of X", "80331", 1, 1.0, True, False, None, 250, "250"])
 texts = st.sampled_from(["DE", "head", "80331", "250"])
-fields = st.one_of(
-    st.builds(Field, st.sampled_from(["a", "b"]), st.just(Comparison.IS), texts | st.just(1) | st.booleans()),
+field_conditions = st.one_of(
     st.builds(
-        Field, st.just("a"), st.sampled_from([Comparison.IN, Comparison.NOT_IN]), st.tuples(texts, texts)
+        FieldCondition,
+        st.sampled_from(["a", "b"]),
+        st.just(Comparison.IS),
+        texts | st.just(1) | st.booleans(),
     ),
-    st.builds(Field, st.just("b"), st.just(Comparison.CONTAINS), st.tuples(texts, texts) | texts),
     st.builds(
-        Field, st.just("b"), st.sampled_from([Comparison.AT_LEAST, Comparison.AT_MOST]), st.integers(0, 300)
+        FieldCondition,
+        st.just("a"),
+        st.sampled_from([Comparison.IN, Comparison.NOT_IN]),
+        st.tuples(texts, texts),
     ),
-    st.builds(Field, st.just("a"), st.just(Comparison.EXISTS), st.booleans()),
+    st.builds(FieldCondition, st.just("b"), st.just(Comparison.CONTAINS), st.tuples(texts, texts) | texts),
+    st.builds(
+        FieldCondition,
+        st.just("b"),
+        st.sampled_from([Comparison.AT_LEAST, Comparison.AT_MOST]),
+        st.integers(0, 300),
+    ),
+    st.builds(FieldCondition, st.just("a"), st.just(Comparison.EXISTS), st.booleans()),
 )
 letters = st.sampled_from(["A", "B", "C", "D"])
 leaves = st.one_of(
-    fields,
-    st.builds(Fit, at_least=letters),
-    st.builds(Fit, below=letters),
-    st.just(Postcode("DE", "80000", "89999")),
+    field_conditions,
+    st.builds(FitCondition, at_least=letters),
+    st.builds(FitCondition, below=letters),
+    st.just(PostcodeCondition("DE", "80000", "89999")),
 )
 conditions: st.SearchStrategy[Condition] = st.recursive(
     leaves,
     lambda inner: st.one_of(
-        st.builds(Every, st.lists(inner, max_size=3).map(tuple)),
-        st.builds(Any, st.lists(inner, max_size=3).map(tuple)),
+        st.builds(AllOf, st.lists(inner, max_size=3).map(tuple)),
+        st.builds(AnyOf, st.lists(inner, max_size=3).map(tuple)),
         st.builds(Not, inner),
     ),
     max_leaves=6,
 )
-facts = st.fixed_dictionaries({}, optional=dict.fromkeys(("a", "b", "country", "postcode"), values))
+field_values = st.fixed_dictionaries({}, optional=dict.fromkeys(("a", "b", "country", "postcode"), values))
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
-@given(conditions, st.lists(st.tuples(facts, letters | st.just("")), min_size=1, max_size=4))
+@given(conditions, st.lists(st.tuples(field_values, letters | st.just("")), min_size=1, max_size=4))
 def test_the_answer_is_the_one_of_evaluate_however_often_it_is_asked(
-    condition: Condition, asked: list[tuple[dict[str, str | int | float | bool | None], str]]
+    condition: Condition, requests: list[tuple[dict[str, str | int | float | bool | None], str]]
 ) -> None:
-    ready = made_ready(condition)
-    for told, fit in asked * 2:
-        assert ready(told, fit) == evaluate(condition, question(told, fit), ANY_TIME)[:2]
+    compiled = compile_condition(condition)
+    for fields, fit in requests * 2:
+        assert compiled(fields, fit) == evaluate(condition, field_context(fields, fit), ANY_TIME)[:2]

@@ -10,19 +10,20 @@ import pytest
 
 from nurture.domain.lead import Custodian, Queue, Timeline
 from nurture.domain.planning.calendar import Delay, Window
-from nurture.domain.planning.conditions import Comparison, DecidesWithin, Did, Field, Score
-from nurture.domain.planning.lead_view import Touch, TouchState, View
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import DecidesWithin, FieldCondition, ScoreCondition, SignalCondition
+from nurture.domain.planning.lead_view import LeadView, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
+    EndEnrollment,
     HoldReason,
-    Leave,
-    NoteFact,
     OfferToSales,
     SendTouch,
+    UpdateField,
+    apply_decision,
     decide,
-    evolve,
 )
-from nurture.domain.planning.program import Cap, Program, ToQueue
+from nurture.domain.planning.program import FrequencyCap, Program, ToQueue
 from nurture.domain.policy.policy import Policy
 from nurture.domain.signals import SignalKind
 from tests.domain.builders import (
@@ -46,7 +47,7 @@ from tests.domain.builders import (
 CLICKED, REPLIED, VISITED = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED
 NIGHTS = Window(frozenset({0, 1, 2, 3, 4}), time(22), time(6), skip_holidays=False)
 ONE = Mail(Delay(days=1))
-GONE = Leave(ToQueue("done"), "the steps of warm have run out")
+GONE = EndEnrollment(ToQueue("done"), "the steps of warm have run out")
 
 
 def accepted(step: str, when: datetime, visit: int = 1) -> Touch:
@@ -61,7 +62,7 @@ def held(decision: Decision, reason: HoldReason, until: datetime | None) -> bool
     return (decision.actions, decision.hold, decision.wake_at) == ((), reason, until)
 
 
-def ask(of: Program, seen: View, now: datetime, rules: Policy | None = None) -> Decision:
+def ask(of: Program, seen: LeadView, now: datetime, rules: Policy | None = None) -> Decision:
     return decide(seen, of, rules or policy(), now)
 
 
@@ -70,46 +71,54 @@ def ask(of: Program, seen: View, now: datetime, rules: Policy | None = None) -> 
 
 def test_a_lead_on_no_track_is_left_alone() -> None:
     seen = view("s0")
-    assert held(ask(track(ONE), replace(seen, enrollment=None), at(9)), HoldReason.LEFT, None)
-    ended = evolve(seen.enrollment, Decision((GONE,), None, None, ""))  # type: ignore[arg-type]
+    assert held(ask(track(ONE), replace(seen, enrollment=None), at(9)), HoldReason.NOT_ENROLLED, None)
+    ended = apply_decision(seen.enrollment, Decision((GONE,), None, None, ""))  # type: ignore[arg-type]
     assert ended.ended
     assert held(
-        ask(track(ONE), replace(seen, enrollment=ended, suppressed="x"), at(9)), HoldReason.LEFT, None
+        ask(track(ONE), replace(seen, enrollment=ended, suppressed_by="x"), at(9)),
+        HoldReason.NOT_ENROLLED,
+        None,
     )
 
 
 def test_a_closed_lead_is_left_alone() -> None:
-    seen = view("s0", custodian=Custodian.CLOSED, suppressed="unsubscribed (global)")
+    seen = view("s0", custodian=Custodian.CLOSED, suppressed_by="unsubscribed (global)")
     assert held(ask(track(ONE), seen, at(9)), HoldReason.CLOSED, None)
 
 
 def test_a_suppressed_lead_leaves_for_a_named_queue_but_not_while_a_rep_has_it() -> None:
-    decision = ask(track(ONE), view("s0", suppressed="unsubscribed (global)"), at(1, 9))
-    assert decision.actions == (Leave(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),)
+    decision = ask(track(ONE), view("s0", suppressed_by="unsubscribed (global)"), at(1, 9))
+    assert decision.actions == (
+        EndEnrollment(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),
+    )
     assert (decision.wake_at, decision.hold) == (None, None)
-    with_rep = view("s0", suppressed="unsubscribed (global)", custodian=Custodian.REP)
+    with_rep = view("s0", suppressed_by="unsubscribed (global)", custodian=Custodian.REP)
     assert held(ask(track(ONE), with_rep, at(1, 9)), HoldReason.WITH_SALES, None)
 
 
 def test_a_lead_that_nothing_allows_us_to_mail_leaves() -> None:
-    decision = ask(track(ONE), view("s0", lead=lead(basis=None)), at(9))
-    assert [action.to for action in decision.actions if isinstance(action, Leave)] == [
-        ToQueue(Queue.NO_BASIS)
+    decision = ask(track(ONE), view("s0", lead=lead(consent_basis=None)), at(9))
+    assert [action.destination for action in decision.actions if isinstance(action, EndEnrollment)] == [
+        ToQueue(Queue.NO_CONSENT_BASIS)
     ]
 
 
 @pytest.mark.parametrize("custodian", [Custodian.OFFER, Custodian.REP, Custodian.QUEUE, Custodian.INTAKE])
 def test_a_lead_that_is_not_the_tracks_is_held(custodian: Custodian) -> None:
     reply = (signal(REPLIED, at(2)),)
-    decision = ask(track(ONE), view("s0", custodian=custodian, signals=reply), at(9), policy(Did(REPLIED)))
+    decision = ask(
+        track(ONE), view("s0", custodian=custodian, signals=reply), at(9), policy(SignalCondition(REPLIED))
+    )
     assert held(decision, HoldReason.WITH_SALES, None)
     assert decision.position == view("s0").enrollment.position  # type: ignore[union-attr]
 
 
 def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered_for_what_was_before_it() -> None:
     seen = view("s0", lead=lead(paused_until=at(20), paused_at=at(3)), signals=(signal(REPLIED, at(2)),))
-    assert held(ask(track(ONE), seen, at(9), policy(Did(REPLIED))), HoldReason.PAUSED, at(20))
-    assert isinstance(ask(track(ONE), seen, at(20), policy(Did(REPLIED))).actions[0], OfferToSales)
+    assert held(ask(track(ONE), seen, at(9), policy(SignalCondition(REPLIED))), HoldReason.PAUSED, at(20))
+    assert isinstance(
+        ask(track(ONE), seen, at(20), policy(SignalCondition(REPLIED))).actions[0], OfferToSales
+    )
 
 
 # Hand-off criteria
@@ -117,14 +126,19 @@ def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered_for_what_
 
 def test_criteria_come_before_the_step_and_the_first_that_holds_speaks() -> None:
     seen = view("s0", signals=(signal(CLICKED, at(1, 9)), signal(REPLIED, at(1, 10))))
-    decision = ask(track(Mail()), seen, at(1, 10), policy(Did(VISITED), Did(REPLIED), Did(CLICKED)))
+    decision = ask(
+        track(Mail()),
+        seen,
+        at(1, 10),
+        policy(SignalCondition(VISITED), SignalCondition(REPLIED), SignalCondition(CLICKED)),
+    )
     assert decision.actions == (OfferToSales("c1", "c1: replied on 2026-06-01"),)
-    assert (decision.wake_at, decision.hold, decision.because) == (None, None, "c1: replied on 2026-06-01")
+    assert (decision.wake_at, decision.hold, decision.reason) == (None, None, "c1: replied on 2026-06-01")
     assert decision.position == seen.enrollment.position  # type: ignore[union-attr]
 
 
 def test_a_reply_at_night_hands_off_at_night() -> None:
-    world = World(track(ONE, window=OFFICE), policy(Did(REPLIED)), lead()).hears(
+    world = World(track(ONE, window=OFFICE), policy(SignalCondition(REPLIED)), lead()).receives(
         [signal(REPLIED, at(2, 3, 17))]
     )
     world.run(at(30))
@@ -137,72 +151,81 @@ def test_a_hold_wakes_when_a_criterion_may_come_true() -> None:
     assert held(decision, HoldReason.NOT_DUE, at(10))
 
 
-@pytest.mark.parametrize("steps", [(Mail(),), (Wait(Did(REPLIED), Delay(days=20)),), (Round((Mail(),)),)])
+@pytest.mark.parametrize(
+    "steps", [(Mail(),), (Wait(SignalCondition(REPLIED), Delay(days=20)),), (Round((Mail(),)),)]
+)
 def test_every_kind_of_hold_wakes_for_a_criterion(steps: Any) -> None:
     who = lead(timeline=Timeline(date(2026, 6, 30), START))
     rules = policy(DecidesWithin(29))
-    world = World(track(*steps), rules, who, fates=((TouchState.ACCEPTED, 9 * DAY),)).run(at(30))
+    world = World(track(*steps), rules, who, deliveries=((TouchState.ACCEPTED, 9 * DAY),)).run(at(30))
     assert [now for now, action in world.happened if isinstance(action, OfferToSales)] == [START]
-    world = World(track(*steps), policy(DecidesWithin(28)), who, fates=((TouchState.ACCEPTED, 9 * DAY),)).run(
-        at(30)
-    )
+    world = World(
+        track(*steps), policy(DecidesWithin(28)), who, deliveries=((TouchState.ACCEPTED, 9 * DAY),)
+    ).run(at(30))
     assert [now for now, action in world.happened if isinstance(action, OfferToSales)] == [at(2)]
 
 
 def test_what_a_rep_has_answered_makes_no_second_offer() -> None:
-    deeds = [signal(REPLIED, at(2))]
+    replies = [signal(REPLIED, at(2))]
     world = World(
-        track(ONE, ONE, ONE), policy(Did(REPLIED), Score(at_least=10)), lead(), answers_after=2 * DAY
+        track(ONE, ONE, ONE),
+        policy(SignalCondition(REPLIED), ScoreCondition(at_least=10)),
+        lead(),
+        answers_after=2 * DAY,
     )
-    world.hears(deeds).run(at(60))
+    world.receives(replies).run(at(60))
     assert sum(isinstance(action, OfferToSales) for _, action in world.happened) == 1
     assert [send.planned_at for send in world.sent] == [at(4), at(5), at(6)]
 
 
-def test_a_fact_that_the_track_sets_is_seen_by_the_criteria_at_once() -> None:
+def test_a_field_that_the_track_sets_is_seen_by_the_criteria_at_once() -> None:
     of = track(Note("hot", True), Mail(Delay(days=30)))
-    decision = ask(of, view("s0"), START, policy(Field("hot", Comparison.IS, True)))
-    assert decision.actions == (NoteFact("hot", True), OfferToSales("c0", "c0: hot is yes"))
+    decision = ask(of, view("s0"), START, policy(FieldCondition("hot", Comparison.IS, True)))
+    assert decision.actions == (UpdateField("hot", True), OfferToSales("c0", "c0: hot is yes"))
     assert decision.position == view("s1").enrollment.position  # type: ignore[union-attr]
     assert decision.wake_at is None
 
 
-def test_a_fact_set_again_to_what_it_is_asks_nothing() -> None:
+def test_a_field_set_again_to_what_it_is_asks_nothing() -> None:
     of = track(Note("hot", True), Mail(Delay(days=30)))
-    assert ask(of, view("s0", lead=lead(facts={"hot": True})), START).actions == (NoteFact("hot", True),)
+    assert ask(of, view("s0", lead=lead(fields={"hot": True})), START).actions == (UpdateField("hot", True),)
 
 
 # Emails
 
 
 def test_after_counts_from_entry_and_then_from_the_acceptance() -> None:
-    fates = [(TouchState.ACCEPTED, 5 * HOUR), (TouchState.CANCELLED, 7 * HOUR), (TouchState.REJECTED, HOUR)]
-    world = World(track(ONE, ONE, ONE, ONE), policy(), lead(), fates=fates).run(at(30))
+    deliveries = [
+        (TouchState.ACCEPTED, 5 * HOUR),
+        (TouchState.CANCELLED, 7 * HOUR),
+        (TouchState.REJECTED, HOUR),
+    ]
+    world = World(track(ONE, ONE, ONE, ONE), policy(), lead(), deliveries=deliveries).run(at(30))
     assert sends(world) == [("s0", at(2, 8)), ("s1", at(3, 13)), ("s2", at(4, 20)), ("s3", at(5, 21))]
 
 
 def test_an_email_never_goes_before_its_step_was_reached() -> None:
-    of = track(Mail(), Wait(Did(REPLIED), Delay(days=9)), Mail(Delay(days=2)))
+    of = track(Mail(), Wait(SignalCondition(REPLIED), Delay(days=9)), Mail(Delay(days=2)))
     assert sends(World(of, policy(), lead()).run(at(30))) == [("s0", at(1, 8)), ("s4", at(10, 8))]
 
 
 def test_after_counts_from_the_email_before_and_not_from_the_wait_between() -> None:
-    of = track(Mail(), Wait(Did(REPLIED), Delay(days=2)), Mail(Delay(days=9)))
+    of = track(Mail(), Wait(SignalCondition(REPLIED), Delay(days=2)), Mail(Delay(days=9)))
     assert sends(World(of, policy(), lead()).run(at(30))) == [("s0", at(1, 8)), ("s4", at(10, 8))]
 
 
-def test_one_touch_is_in_the_air_and_one_in_doubt_counts_as_sent_after_72_hours() -> None:
-    world = World(track(Mail(), Mail()), policy(), lead(), fates=[(TouchState.IN_DOUBT, 2 * HOUR)]).run(
+def test_one_touch_is_in_flight_and_one_of_unknown_delivery_counts_as_sent_after_72_hours() -> None:
+    world = World(track(Mail(), Mail()), policy(), lead(), deliveries=[(TouchState.UNKNOWN, 2 * HOUR)]).run(
         at(30)
     )
     assert sends(world) == [("s0", at(1, 8)), ("s1", at(4, 10))]
 
 
 def test_a_touch_on_its_way_holds_and_is_looked_at_every_72_hours() -> None:
-    seen = view("s0", touches=(Touch("s0", 1, TouchState.IN_AIR, START),))
-    assert held(ask(track(ONE), seen, at(1, 9)), HoldReason.IN_AIR, at(4, 8))
-    assert held(ask(track(ONE), seen, at(4, 8)), HoldReason.IN_AIR, at(7, 8))
-    assert held(ask(track(ONE), seen, at(9)), HoldReason.IN_AIR, at(10, 8))
+    seen = view("s0", touches=(Touch("s0", 1, TouchState.IN_FLIGHT, START),))
+    assert held(ask(track(ONE), seen, at(1, 9)), HoldReason.IN_FLIGHT, at(4, 8))
+    assert held(ask(track(ONE), seen, at(4, 8)), HoldReason.IN_FLIGHT, at(7, 8))
+    assert held(ask(track(ONE), seen, at(9)), HoldReason.IN_FLIGHT, at(10, 8))
 
 
 def test_several_emails_of_a_step_take_turns_by_round() -> None:
@@ -245,42 +268,44 @@ def test_a_window_may_cross_midnight() -> None:
 def test_a_hold_before_the_due_time_wakes_in_the_window() -> None:
     decision = ask(track(Mail(Delay(days=5)), window=OFFICE), view("s0"), at(2))
     assert held(decision, HoldReason.NOT_DUE, at(8, 9))
-    assert decision.because == "s0 is due on 2026-06-06 08:00 UTC, and may go on 2026-06-08 09:00 UTC"
+    assert decision.reason == "s0 is due on 2026-06-06 08:00 UTC, and may go on 2026-06-08 09:00 UTC"
 
 
 def test_the_cap_counts_touches_of_every_track_and_frees_them_in_turn() -> None:
-    of = track(Mail(), cap=Cap(2, 7 * DAY))
-    seen = view("s0", reached=at(8), recent=(at(3), at(5)))
+    of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
+    seen = view("s0", reached=at(8), recent_touch_times=(at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(10))
     assert isinstance(ask(of, seen, at(10)).actions[0], SendTouch)
-    free = view("s0", reached=at(8), recent=(at(1), at(5)))
+    free = view("s0", reached=at(8), recent_touch_times=(at(1), at(5)))
     assert isinstance(ask(of, free, at(8)).actions[0], SendTouch)
 
 
 def test_the_cap_counts_a_touch_on_its_way_and_waits_for_enough_to_be_old() -> None:
-    of = track(Mail(), cap=Cap(2, 7 * DAY))
-    seen = view("s0", reached=at(8), recent=(at(9), at(3), at(5)))
+    of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
+    seen = view("s0", reached=at(8), recent_touch_times=(at(9), at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(12))
-    ahead = view("s0", reached=at(8), recent=(at(9),))
-    assert held(ask(track(Mail(), cap=Cap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16))
+    ahead = view("s0", reached=at(8), recent_touch_times=(at(9),))
+    assert held(
+        ask(track(Mail(), cap=FrequencyCap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16)
+    )
 
 
-def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_own_pace_or_the_cap_s_if_that_is_slower() -> (
+def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_interval_or_the_cap_s_if_that_is_longer() -> (
     None
 ):
-    of = track(Mail(), cap=Cap(2, 7 * DAY))
-    seen = view("s0", lead=lead(pace=14 * DAY), reached=at(8), recent=(at(3),))
+    of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
+    seen = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8), recent_touch_times=(at(3),))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(17))
     assert isinstance(ask(of, seen, at(17)).actions[0], SendTouch)
-    capped = view("s0", lead=lead(pace=4 * DAY), reached=at(8), recent=(at(6), at(7)))
+    capped = view("s0", lead=lead(touch_interval=4 * DAY), reached=at(8), recent_touch_times=(at(6), at(7)))
     assert held(ask(of, capped, at(8)), HoldReason.FREQUENCY_CAP, at(13))
-    first = view("s0", lead=lead(pace=14 * DAY), reached=at(8))
+    first = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8))
     assert isinstance(ask(of, first, at(8)).actions[0], SendTouch)
 
 
-def test_a_touch_that_calls_to_action_waits_until_reps_have_room() -> None:
+def test_a_touch_that_calls_to_action_waits_until_reps_have_capacity() -> None:
     of = track(Mail(), calls_to_action=frozenset({"mail"}))
-    full = view("s0", full_until=at(5))
+    full = view("s0", reps_full_until=at(5))
     assert held(ask(of, full, at(2)), HoldReason.REPS_FULL, at(5))
     assert isinstance(ask(of, full, at(5)).actions[0], SendTouch)
     assert isinstance(ask(of, view("s0"), at(2)).actions[0], SendTouch)
@@ -288,8 +313,8 @@ def test_a_touch_that_calls_to_action_waits_until_reps_have_room() -> None:
 
 
 def test_window_and_cap_push_each_other_until_both_allow() -> None:
-    of = track(Mail(), window=Window(frozenset({0}), time(9), time(10)), cap=Cap(1, 8 * DAY))
-    seen = view("s0", recent=(at(1, 9, 30),), reached=at(2))
+    of = track(Mail(), window=Window(frozenset({0}), time(9), time(10)), cap=FrequencyCap(1, 8 * DAY))
+    seen = view("s0", recent_touch_times=(at(1, 9, 30),), reached=at(2))
     assert held(ask(of, seen, at(2)), HoldReason.FREQUENCY_CAP, at(15, 9))
 
 
@@ -307,8 +332,8 @@ def test_a_sweep_later_than_the_grace_plans_anew_in_the_next_window() -> None:
 
 
 def test_a_late_sweep_counts_the_touches_that_the_cap_counted_on_time() -> None:
-    of = track(Mail(), cap=Cap(1, 2 * DAY))
-    seen = view("s0", reached=at(3), recent=(at(1, 2),))
+    of = track(Mail(), cap=FrequencyCap(1, 2 * DAY))
+    seen = view("s0", reached=at(3), recent_touch_times=(at(1, 2),))
     for now in (at(3, 2), at(3, 5)):
         assert ask(of, seen, now).actions[0].planned_at == at(3, 2)  # type: ignore[union-attr]
 
@@ -325,5 +350,5 @@ def test_a_touch_due_in_a_pause_is_planned_for_its_end() -> None:
 
 
 def test_a_touch_due_while_sales_had_the_lead_is_planned_for_the_answer() -> None:
-    seen = view("s0", lead=lead(evidence_since=at(5)))
+    seen = view("s0", lead=lead(signals_since=at(5)))
     assert ask(track(ONE), seen, at(5, 3)).actions[0].planned_at == at(5)  # type: ignore[union-attr]

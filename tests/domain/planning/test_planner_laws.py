@@ -12,11 +12,19 @@ from hypothesis import strategies as st
 
 from nurture.domain.lead import Custodian, Lead, Timeline
 from nurture.domain.planning.calendar import Delay, Window
-from nurture.domain.planning.conditions import Any as AnyOf
-from nurture.domain.planning.conditions import Comparison, DecidesWithin, Did, Every, Field, Not, Score
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import (
+    AllOf,
+    AnyOf,
+    DecidesWithin,
+    FieldCondition,
+    Not,
+    ScoreCondition,
+    SignalCondition,
+)
 from nurture.domain.planning.lead_view import TouchState
-from nurture.domain.planning.planner import Leave, OfferToSales, decide, evolve
-from nurture.domain.planning.program import Cap, HandOff, Program
+from nurture.domain.planning.planner import EndEnrollment, OfferToSales, apply_decision, decide
+from nurture.domain.planning.program import FrequencyCap, HandOff, Program
 from nurture.domain.signals import Signal, SignalKind, SignalVerdict
 from tests.domain.builders import (
     ALWAYS,
@@ -75,21 +83,23 @@ spans = st.sampled_from(
     [Delay(hours=3), Delay(days=1), Delay(days=4), Delay(business_days=3), Delay(days=10)]
 )
 steps = st.sampled_from([f"s{number}" for number in range(8)])
-deeds = st.builds(
-    Did,
+signal_conditions = st.builds(
+    SignalCondition,
     st.sampled_from(KINDS),
     email=st.none() | steps,
     times=st.integers(1, 3),
     within=st.none() | st.sampled_from([6 * HOUR, 2 * DAY, 9 * DAY]),
 )
-scores = st.builds(Score, at_least=st.sampled_from([0.5, 1.0, 5.0, 5.5, 20.0])) | st.builds(
-    Score, below=st.sampled_from([0.7, 1.0, 2.5, 5.0])
+scores = st.builds(ScoreCondition, at_least=st.sampled_from([0.5, 1.0, 5.0, 5.5, 20.0])) | st.builds(
+    ScoreCondition, below=st.sampled_from([0.7, 1.0, 2.5, 5.0])
 )
-facts = st.builds(Field, st.just("flag"), st.just(Comparison.IS), st.booleans() | st.just("x"))
-asked = st.recursive(
-    deeds | scores | facts | st.builds(DecidesWithin, st.integers(0, 40)),
+field_conditions = st.builds(
+    FieldCondition, st.just("flag"), st.just(Comparison.IS), st.booleans() | st.just("x")
+)
+conditions = st.recursive(
+    signal_conditions | scores | field_conditions | st.builds(DecidesWithin, st.integers(0, 40)),
     lambda parts: st.one_of(
-        st.builds(Every, st.lists(parts, min_size=1, max_size=2).map(tuple)),
+        st.builds(AllOf, st.lists(parts, min_size=1, max_size=2).map(tuple)),
         st.builds(AnyOf, st.lists(parts, min_size=1, max_size=2).map(tuple)),
         st.builds(Not, parts),
     ),
@@ -101,8 +111,8 @@ plain = st.one_of(mails, mails, st.builds(Note, st.just("flag"), st.booleans() |
 
 def nested(blocks: Any) -> Any:
     return st.one_of(
-        st.builds(Wait, asked, spans, few(blocks, 2), few(blocks, 2)),
-        st.builds(Fork, asked, few(blocks, 2), few(blocks, 2)),
+        st.builds(Wait, conditions, spans, few(blocks, 2), few(blocks, 2)),
+        st.builds(Fork, conditions, few(blocks, 2), few(blocks, 2)),
         st.builds(
             Arms, st.lists(st.tuples(st.integers(1, 9), few(blocks, 2)), min_size=1, max_size=3).map(tuple)
         ),
@@ -123,7 +133,7 @@ windows = st.one_of(
     ),
 )
 caps = st.one_of(
-    st.just(NO_CAP), st.builds(Cap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY]))
+    st.just(NO_CAP), st.builds(FrequencyCap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY]))
 )
 graces = st.sampled_from([timedelta(), timedelta(minutes=20), 4 * HOUR, 3 * DAY])
 changes_of_clocks = st.builds(
@@ -135,10 +145,8 @@ changes_of_clocks = st.builds(
 anytime = st.integers(0, 6 * 365 * 24 * 4).map(
     lambda quarter: datetime(2024, 1, 1, tzinfo=UTC) + quarter * HOUR / 4
 )
-states = st.sampled_from(
-    [TouchState.ACCEPTED, TouchState.CANCELLED, TouchState.REJECTED, TouchState.IN_DOUBT]
-)
-fates = st.lists(
+states = st.sampled_from([TouchState.ACCEPTED, TouchState.CANCELLED, TouchState.REJECTED, TouchState.UNKNOWN])
+deliveries = st.lists(
     st.tuples(states, st.sampled_from([timedelta(), timedelta(minutes=7), 11 * HOUR, 4 * DAY])),
     min_size=1,
     max_size=3,
@@ -170,13 +178,13 @@ def leads(draw: Any, start: datetime) -> Lead:
 
 
 @st.composite
-def deeds_done(draw: Any, start: datetime) -> list[Signal]:
+def signals_made(draw: Any, start: datetime) -> list[Signal]:
     """Signals at whole hours, so that many meet deadlines and each other, or at odd seconds."""
-    moments = st.integers(0, 40 * 24).map(lambda hour: start + hour * HOUR)
+    offsets = st.integers(0, 40 * 24).map(lambda hour: start + hour * HOUR)
     odd = st.integers(0, 40 * 86_400).map(lambda second: start + timedelta(seconds=second))
     verdicts = st.sampled_from([SignalVerdict.HUMAN] * 4 + [SignalVerdict.BOT])
     made = st.builds(
-        Signal, st.sampled_from(KINDS), moments | odd, verdicts, st.just(1), st.none(), st.none() | steps
+        Signal, st.sampled_from(KINDS), offsets | odd, verdicts, st.just(1), st.none(), st.none() | steps
     )
     return draw(st.lists(made, max_size=7))
 
@@ -187,18 +195,28 @@ def lives(
 ) -> Any:
     """A way to make the same life again and again: the world, and everything that will happen in it."""
     start = draw(changes_of_clocks | anytime)
-    of, who, rules = draw(programs(parts, **fixed)), draw(leads(start)), policy(*draw(few(asked, criteria)))
-    signals, fate, late = draw(deeds_done(start)), draw(fates), draw(st.sampled_from([timedelta(), latest]))
+    of, who, rules = (
+        draw(programs(parts, **fixed)),
+        draw(leads(start)),
+        policy(*draw(few(conditions, criteria))),
+    )
+    signals, delivery, late = (
+        draw(signals_made(start)),
+        draw(deliveries),
+        draw(st.sampled_from([timedelta(), latest])),
+    )
     answers_after = draw(st.sampled_from([None, 30 * HOUR]))
 
     def begin(**more: Any) -> World:
-        world = World(of, rules, who, start, **({"fates": fate, "answers_after": answers_after} | more))
-        return world.hears(signals, late)
+        world = World(
+            of, rules, who, start, **({"deliveries": delivery, "answers_after": answers_after} | more)
+        )
+        return world.receives(signals, late)
 
     return begin
 
 
-moments = st.lists(
+offsets = st.lists(
     st.integers(0, LIFE // timedelta(minutes=1)).map(lambda minute: timedelta(minutes=minute)), max_size=30
 )
 
@@ -207,7 +225,7 @@ moments = st.lists(
 
 
 @law
-@given(lives(), moments)
+@given(lives(), offsets)
 def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(
     life: Any, more: list[timedelta]
 ) -> None:
@@ -215,7 +233,7 @@ def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(
     woken = life()
     end = woken.start + LIFE
     woken.run(end)
-    swept = life().run(end, [woken.start + moment for moment in more])
+    swept = life().run(end, [woken.start + when for when in more])
     hourly = life().run(end, [woken.start + hour * 4 * HOUR for hour in range(LIFE // (4 * HOUR))])
     for other in (swept, hourly):
         assert other.happened == woken.happened
@@ -249,7 +267,7 @@ def planned(world: World) -> list[tuple[str, int, str, datetime]]:
 def test_after_a_long_gap_one_overdue_touch_goes_and_the_next_count_from_it(
     life: Any, before: int, gaps: list[int]
 ) -> None:
-    world = life(fates=((TouchState.ACCEPTED, timedelta()),))
+    world = life(deliveries=((TouchState.ACCEPTED, timedelta()),))
     now = world.start + before * HOUR
     world.run(now)
     for gap in gaps:
@@ -270,29 +288,32 @@ def test_after_a_long_gap_one_overdue_touch_goes_and_the_next_count_from_it(
 
 
 @brief_law
-@given(lives(), st.integers(0, 40 * 24), st.sampled_from(["suppressed", "rep", "closed", "paused"]), moments)
+@given(lives(), st.integers(0, 40 * 24), st.sampled_from(["suppressed", "rep", "closed", "paused"]), offsets)
 def test_no_mail_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused_and_only_requests_to_sales(
     life: Any, hour: int, what: str, more: list[timedelta]
 ) -> None:
     world = life(answers_after=None)
-    moment = world.start + hour * HOUR
-    peace = moment + 10 * DAY
+    when = world.start + hour * HOUR
+    paused_until = when + 10 * DAY
 
     def happen() -> None:
         if what == "suppressed":
-            world.suppressed = "unsubscribed (global)"
+            world.suppressed_by = "unsubscribed (global)"
         elif what == "paused":
             world.lead = Lead(
-                **{name: getattr(world.lead, name) for name in Lead.__slots__} | {"paused_until": peace}
+                **{name: getattr(world.lead, name) for name in Lead.__slots__}
+                | {"paused_until": paused_until}
             )
         else:
             world.custodian = Custodian.REP if what == "rep" else Custodian.CLOSED
 
-    world.at(moment, happen)
+    world.at(when, happen)
     world.run(world.start + LIFE, [world.start + one for one in more])
-    ends = peace if what == "paused" else world.start + LIFE
+    ends = paused_until if what == "paused" else world.start + LIFE
     done = [
-        action for now, action in world.happened if moment <= now < ends and not isinstance(action, Leave)
+        action
+        for now, action in world.happened
+        if when <= now < ends and not isinstance(action, EndEnrollment)
     ]
     requests = {one.name for one in world.policy.requests} if what in ("suppressed", "paused") else set()
     assert [
@@ -309,7 +330,7 @@ def test_the_frequency_cap_holds_in_every_span(life: Any) -> None:
     times = sorted(touch.at for touch in world.touches.values() if touch.state not in gone)
     cap = world.program.cap
     for last in times:
-        assert sum(last - cap.per < moment <= last for moment in times) <= cap.touches
+        assert sum(last - cap.per < when <= last for when in times) <= cap.touches
 
 
 @brief_law
@@ -317,12 +338,12 @@ def test_the_frequency_cap_holds_in_every_span(life: Any) -> None:
 def test_replaying_stored_decisions_rebuilds_the_state(life: Any) -> None:
     world = life()
     world.run(world.start + LIFE)
-    assert reduce(evolve, world.decisions, world.entered) == world.enrollment
+    assert reduce(apply_decision, world.decisions, world.entered) == world.enrollment
 
 
 @brief_law
 @given(lives(), st.randoms(use_true_random=False))
-def test_the_order_in_which_signals_are_told_changes_nothing(life: Any, chance: Any) -> None:
+def test_the_order_in_which_signals_arrive_changes_nothing(life: Any, chance: Any) -> None:
     world = life()
     world.run(world.start + LIFE)
     seen, now = world.view(), world.now
@@ -338,8 +359,8 @@ def test_the_order_in_which_signals_are_told_changes_nothing(life: Any, chance: 
         seen.enrollment,
         again.signals,
         tuple(reversed(seen.touches)),
-        tuple(reversed(seen.recent)),
-        seen.suppressed,
+        tuple(reversed(seen.recent_touch_times)),
+        seen.suppressed_by,
     )
     first = decide(seen, world.program, world.policy, now)
     second = decide(other, world.program, world.policy, now)
@@ -354,9 +375,9 @@ def test_a_reply_hands_off_when_it_comes_window_or_not(
 ) -> None:
     who = Lead(1, {}, zone, frozenset({date(start.year, 4, 1)}), "consent")
     reply = Signal(SignalKind.REPLIED, start + hour * HOUR)
-    world = World(of, policy(Did(SignalKind.REPLIED)), who, start).hears([reply])
+    world = World(of, policy(SignalCondition(SignalKind.REPLIED)), who, start).receives([reply])
     world.run(start + LIFE)
-    left = [now for now, action in world.happened if isinstance(action, Leave)]
+    left = [now for now, action in world.happened if isinstance(action, EndEnrollment)]
     offered = [now for now, action in world.happened if isinstance(action, OfferToSales)]
     assert offered == ([] if left and left[0] < reply.occurred_at else [reply.occurred_at])
 
@@ -365,7 +386,7 @@ def test_a_reply_hands_off_when_it_comes_window_or_not(
 @given(programs(with_offers), st.integers(0, 400), st.integers(-10, 10 * 365), st.data())
 def test_any_position_of_any_age_gets_an_answer(of: Program, visit: int, age: int, data: Any) -> None:
     start = datetime(2026, 6, 1, tzinfo=UTC)
-    world = World(of, policy(), Lead(1, basis="consent"), start)
+    world = World(of, policy(), Lead(1, consent_basis="consent"), start)
     world.enrollment = type(world.entered)(
         1,
         "warm",
@@ -374,7 +395,7 @@ def test_any_position_of_any_age_gets_an_answer(of: Program, visit: int, age: in
     )
     world.now = start + age * DAY
     world._sweep()
-    assert not any("goes round" in decision.because for decision in world.decisions)
+    assert not any("goes round" in decision.reason for decision in world.decisions)
     assert any(isinstance(one, HandOff) for one in of.instructions) or not any(
         isinstance(action, OfferToSales) for _, action in world.happened
     )

@@ -8,18 +8,19 @@ import pytest
 
 from nurture.domain.lead import Queue
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.conditions import Comparison, Did, Field, Not
-from nurture.domain.planning.lead_view import Touch, TouchState, View
+from nurture.domain.planning.comparisons import Comparison
+from nurture.domain.planning.conditions import FieldCondition, Not, SignalCondition
+from nurture.domain.planning.lead_view import LeadView, Touch, TouchState
 from nurture.domain.planning.planner import (
     Decision,
+    EndEnrollment,
     HoldReason,
-    Leave,
-    NoteFact,
     OfferToSales,
     SendTouch,
+    UpdateField,
     decide,
 )
-from nurture.domain.planning.program import Again, Email, End, Jump, Program, Repeat, ToQueue
+from nurture.domain.planning.program import Email, End, Jump, NextRound, Program, Repeat, ToQueue
 from nurture.domain.policy.policy import Policy
 from nurture.domain.signals import SignalKind
 from tests.domain.builders import (
@@ -46,7 +47,7 @@ from tests.domain.builders import (
 
 CLICKED, REPLIED, VISITED = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED
 ONE = Mail(Delay(days=1))
-GONE = Leave(ToQueue("done"), "the steps of warm have run out")
+GONE = EndEnrollment(ToQueue("done"), "the steps of warm have run out")
 
 
 def accepted(step: str, when: datetime, visit: int = 1) -> Touch:
@@ -61,7 +62,7 @@ def held(decision: Decision, reason: HoldReason, until: datetime | None) -> bool
     return (decision.actions, decision.hold, decision.wake_at) == ((), reason, until)
 
 
-def ask(of: Program, seen: View, now: datetime, rules: Policy | None = None) -> Decision:
+def ask(of: Program, seen: LeadView, now: datetime, rules: Policy | None = None) -> Decision:
     return decide(seen, of, rules or policy(), now)
 
 
@@ -69,7 +70,7 @@ def ask(of: Program, seen: View, now: datetime, rules: Policy | None = None) -> 
 
 
 def wait_up_to(up_to: Delay) -> Program:
-    return track(Wait(Did(CLICKED), up_to, (Mail(step="yes"),), (Mail(step="no"),)))
+    return track(Wait(SignalCondition(CLICKED), up_to, (Mail(step="yes"),), (Mail(step="no"),)))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_a_wait_ends_at_the_signal_or_the_deadline_however_late_the_sweep(
 def test_a_wait_holds_to_its_deadline() -> None:
     decision = ask(wait_up_to(Delay(days=3)), view("s0"), at(2))
     assert held(decision, HoldReason.WAITING, at(4, 8))
-    assert decision.because == "s0: clicked not seen; waits until 2026-06-04 08:00 UTC"
+    assert decision.reason == "s0: clicked not seen; waits until 2026-06-04 08:00 UTC"
 
 
 def test_a_deadline_keeps_the_wall_clock_when_clocks_change() -> None:
@@ -108,26 +109,30 @@ def test_a_deadline_keeps_the_wall_clock_when_clocks_change() -> None:
 
 
 def test_a_wait_for_silence_ends_when_the_span_has_passed() -> None:
-    of = track(Wait(Not(Did(CLICKED, within=2 * DAY)), Delay(days=9), (Mail(),)))
-    world = World(of, policy(), lead(), start=at(1)).hears([signal(CLICKED, at(1)), signal(CLICKED, at(2))])
+    of = track(Wait(Not(SignalCondition(CLICKED, within=2 * DAY)), Delay(days=9), (Mail(),)))
+    world = World(of, policy(), lead(), start=at(1)).receives(
+        [signal(CLICKED, at(1)), signal(CLICKED, at(2))]
+    )
     world.run(at(30))
     assert sends(world) == [("s1", at(4) + timedelta(microseconds=1))]
 
 
-def test_a_signal_told_late_counts_for_when_it_occurred() -> None:
+def test_a_signal_reported_late_counts_for_when_it_occurred() -> None:
     of = wait_up_to(Delay(days=3))
-    world = World(of, policy(), lead(), fates=[(TouchState.ACCEPTED, HOUR)])
-    world.hears([signal(CLICKED, at(2))], late=HOUR).run(at(30))
+    world = World(of, policy(), lead(), deliveries=[(TouchState.ACCEPTED, HOUR)])
+    world.receives([signal(CLICKED, at(2))], late=HOUR).run(at(30))
     assert [(send.step, send.planned_at, send.send_at) for send in world.sent] == [("yes", at(2), at(2, 1))]
 
 
-def test_a_signal_told_after_the_deadline_changes_nothing() -> None:
-    world = World(wait_up_to(Delay(days=3)), policy(), lead()).hears([signal(CLICKED, at(2))], late=5 * DAY)
+def test_a_signal_reported_after_the_deadline_changes_nothing() -> None:
+    world = World(wait_up_to(Delay(days=3)), policy(), lead()).receives(
+        [signal(CLICKED, at(2))], late=5 * DAY
+    )
     assert sends(world.run(at(30))) == [("no", at(4, 8))]
 
 
 def test_an_empty_block_goes_on_behind_the_wait() -> None:
-    of = track(Wait(Did(CLICKED), Delay(days=1)), ONE)
+    of = track(Wait(SignalCondition(CLICKED), Delay(days=1)), ONE)
     assert sends(World(of, policy(), lead()).run(at(30))) == [("s3", at(2, 8))]
 
 
@@ -143,24 +148,25 @@ def test_a_clock_set_back_holds_and_goes_on_later() -> None:
 
 
 def test_a_branch_asks_how_things_were_when_it_was_reached() -> None:
-    of = track(Mail(), Fork(Did(CLICKED, email="s0"), (Mail(step="yes"),), (Mail(step="no"),)))
+    of = track(Mail(), Fork(SignalCondition(CLICKED, email="s0"), (Mail(step="yes"),), (Mail(step="no"),)))
     seen = view("s0", touches=(accepted("s0", START),), signals=(signal(CLICKED, at(1, 9), "s0"),))
     assert ask(of, seen, at(1, 9)).actions[0].step == "no"  # type: ignore[union-attr]
 
 
-def test_a_fact_set_by_a_step_is_seen_by_the_next_branch() -> None:
+def test_a_field_set_by_a_step_is_seen_by_the_next_branch() -> None:
     of = track(
-        Note("kind", "a"), Fork(Field("kind", Comparison.IS, "A"), (Mail(step="yes"),), (Mail(step="no"),))
+        Note("kind", "a"),
+        Fork(FieldCondition("kind", Comparison.IS, "A"), (Mail(step="yes"),), (Mail(step="no"),)),
     )
     notes, send = ask(of, view("s0"), START).actions
-    assert notes == NoteFact("kind", "a")
+    assert notes == UpdateField("kind", "a")
     assert send.step == "yes"  # type: ignore[union-attr]
 
 
-def test_a_fact_set_before_a_hold_is_noted_and_not_set_again() -> None:
+def test_a_field_set_before_a_hold_is_noted_and_not_set_again() -> None:
     of = track(Note("kind", "a"), ONE)
     decision = ask(of, view("s0"), START)
-    assert (decision.actions, decision.hold) == ((NoteFact("kind", "a"),), HoldReason.NOT_DUE)
+    assert (decision.actions, decision.hold) == ((UpdateField("kind", "a"),), HoldReason.NOT_DUE)
     assert decision.position is not None
     assert ask(of, view(decision.position.step), at(1, 9)).actions == ()
 
@@ -178,7 +184,7 @@ def test_a_split_sends_a_lead_down_one_arm() -> None:
 
 
 def test_rounds_come_with_growing_pauses_as_often_as_asked() -> None:
-    of = track(Round((Mail(),), every=7, growing=2, at_most=20, times=4), Mail(step="last"))
+    of = track(Round((Mail(),), every=7, growth=2, at_most=20, times=4), Mail(step="last"))
     world = World(of, policy(), lead()).run(at(90))
     assert sends(world) == [
         ("s1", at(1, 8)),
@@ -203,7 +209,7 @@ def test_a_pause_counts_from_the_end_of_the_round_before() -> None:
 def test_a_pause_holds_and_says_until_when() -> None:
     decision = ask(track(Round((Mail(),), every=7)), view("s0", visit=2), at(3))
     assert held(decision, HoldReason.NOT_DUE, at(8, 8))
-    assert decision.because == "s0: round 2 begins on 2026-06-08 08:00 UTC"
+    assert decision.reason == "s0: round 2 begins on 2026-06-08 08:00 UTC"
 
 
 def test_a_round_begins_when_its_pause_is_over_however_late_the_sweep() -> None:
@@ -214,7 +220,7 @@ def test_a_round_begins_when_its_pause_is_over_however_late_the_sweep() -> None:
 
 
 def test_years_of_rounds_are_caught_up_with() -> None:
-    of = track(Round((Wait(Did(CLICKED), Delay(days=1)), Note("round", "on")), every=0.25))
+    of = track(Round((Wait(SignalCondition(CLICKED), Delay(days=1)), Note("round", "on")), every=0.25))
     decision = ask(of, view("s0"), START + 3 * 365 * DAY)
     assert decision.hold in (HoldReason.WAITING, HoldReason.NOT_DUE)
     assert decision.position is not None
@@ -224,14 +230,14 @@ def test_years_of_rounds_are_caught_up_with() -> None:
 def test_going_round_without_end_leaves_for_a_person() -> None:
     of = program(Email("a", ("a",), Delay()), Jump(2), Jump(1), End("end", ToQueue("x")))
     decision = ask(of, view("a", touches=(accepted("a", START),)), at(2))
-    assert decision.actions[0].to == ToQueue(Queue.NO_TRACK)  # type: ignore[union-attr]
-    assert "goes round without an email or a wait" in decision.because
+    assert decision.actions[0].destination == ToQueue(Queue.NO_TRACK)  # type: ignore[union-attr]
+    assert "goes round without an email or a wait" in decision.reason
 
 
 def test_a_round_without_a_body_only_pauses() -> None:
-    of = program(Repeat("r", 7, 1, 60, 2, 1, 2), Again(0), End("end", ToQueue("x")))
+    of = program(Repeat("r", 7, 1, 60, 2, 1, 2), NextRound(0), End("end", ToQueue("x")))
     assert held(ask(of, view("r"), at(2)), HoldReason.NOT_DUE, at(8, 8))
-    assert isinstance(ask(of, view("r"), at(8, 8)).actions[0], Leave)
+    assert isinstance(ask(of, view("r"), at(8, 8)).actions[0], EndEnrollment)
 
 
 # Handing off and leaving
@@ -255,26 +261,26 @@ def test_a_hand_off_at_the_end_of_a_round_resumes_in_the_next_round() -> None:
         (at(8, 8), OfferToSales),
         (at(15, 8), SendTouch),
         (at(15, 8), OfferToSales),
-        (at(16, 8), Leave),
+        (at(16, 8), EndEnrollment),
     ]
 
 
-def test_an_offer_takes_the_touch_out_of_the_air_and_it_is_not_sent_twice() -> None:
+def test_an_offer_cancels_the_touch_in_flight_and_it_is_not_sent_twice() -> None:
     world = World(
         track(Mail(), ONE),
-        policy(Did(REPLIED)),
+        policy(SignalCondition(REPLIED)),
         lead(),
-        fates=[(TouchState.ACCEPTED, 9 * HOUR)],
+        deliveries=[(TouchState.ACCEPTED, 9 * HOUR)],
         answers_after=3 * DAY,
     )
-    world.hears([signal(REPLIED, at(1, 12))]).run(at(30))
+    world.receives([signal(REPLIED, at(1, 12))]).run(at(30))
     assert sends(world) == [("s0", at(1, 8)), ("s1", at(4, 12))]
 
 
 def test_the_end_of_the_steps_is_where_finally_says() -> None:
     decision = ask(track(), view("finally"), START)
     assert (decision.actions, decision.wake_at, decision.hold) == ((GONE,), None, None)
-    assert ask(track(Stop("later"), ONE), view("s0"), START).actions[0].to == ToQueue("later")  # type: ignore[union-attr]
+    assert ask(track(Stop("later"), ONE), view("s0"), START).actions[0].destination == ToQueue("later")  # type: ignore[union-attr]
 
 
 # New versions
@@ -287,26 +293,28 @@ def test_a_lead_goes_on_by_step_id_in_a_new_version() -> None:
 
 
 def test_a_lead_on_a_step_that_is_gone_goes_where_it_moved() -> None:
-    of = track(ONE, Mail(step="b"), moved={"old": "b"})
+    of = track(ONE, Mail(step="b"), moved_steps={"old": "b"})
     assert ask(of, view("old"), START).actions[0].step == "b"  # type: ignore[union-attr]
 
 
 def test_a_lead_on_a_step_that_is_gone_for_good_waits_for_a_person() -> None:
     decision = ask(track(ONE, version=3), view("old"), START)
-    assert decision.actions == (Leave(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),)
+    assert decision.actions == (
+        EndEnrollment(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),
+    )
 
 
 def test_the_touch_of_a_step_that_is_gone_is_waited_for_and_counted_from() -> None:
-    of = track(Mail(Delay(days=2), step="b"), moved={"old": "b"})
-    flying = view("old", touches=(Touch("old", 1, TouchState.IN_AIR, at(2)),))
-    assert held(ask(of, flying, at(3)), HoldReason.IN_AIR, at(5))
-    landed = view("old", touches=(accepted("old", at(4)),))
-    assert held(ask(of, landed, at(4)), HoldReason.NOT_DUE, at(6))
+    of = track(Mail(Delay(days=2), step="b"), moved_steps={"old": "b"})
+    in_flight = view("old", touches=(Touch("old", 1, TouchState.IN_FLIGHT, at(2)),))
+    assert held(ask(of, in_flight, at(3)), HoldReason.IN_FLIGHT, at(5))
+    accepted_touch = view("old", touches=(accepted("old", at(4)),))
+    assert held(ask(of, accepted_touch, at(4)), HoldReason.NOT_DUE, at(6))
 
 
-def test_a_touch_in_the_air_of_another_step_is_waited_for() -> None:
-    seen = view("b", touches=(Touch("a", 1, TouchState.IN_AIR, at(2)),))
-    assert held(ask(track(Mail(step="b")), seen, at(3)), HoldReason.IN_AIR, at(5))
+def test_a_touch_in_flight_of_another_step_is_waited_for() -> None:
+    seen = view("b", touches=(Touch("a", 1, TouchState.IN_FLIGHT, at(2)),))
+    assert held(ask(track(Mail(step="b")), seen, at(3)), HoldReason.IN_FLIGHT, at(5))
 
 
 def test_a_step_that_moved_into_a_round_is_in_its_first_round() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.planning.calendar import Delay
-from nurture.domain.planning.program import FINALLY, Cap, Email, Repeat, Split, arm_of
+from nurture.domain.planning.program import FINALLY, Email, FrequencyCap, Repeat, Split, choose_arm
 from tests.domain.builders import DAY, Mail, Note, Offer, Round, program, track
 
 law = settings(max_examples=150, deadline=None, derandomize=True)
@@ -23,18 +23,20 @@ def test_several_emails_of_one_step_take_turns_by_visit() -> None:
 
 
 def test_an_arm_is_always_the_same_for_the_same_lead() -> None:
-    assert len({arm_of(halves, "warm", 7) for _ in range(5)}) == 1
+    assert len({choose_arm(halves, "warm", 7) for _ in range(5)}) == 1
     # Stored nowhere, so it may never change: these were drawn when the first lead was.
-    assert "".join(arm_of(halves, "warm", lead)[0] for lead in range(1, 25)) == "bbaabababaababaaabbbbaab"
+    assert "".join(choose_arm(halves, "warm", lead)[0] for lead in range(1, 25)) == "bbaabababaababaaabbbbaab"
 
 
 def test_two_splits_and_two_tracks_divide_leads_independently() -> None:
     other = Split("cd", halves.arms)
-    pairs = Counter((arm_of(halves, "warm", lead)[0], arm_of(other, "warm", lead)[0]) for lead in range(2000))
+    pairs = Counter(
+        (choose_arm(halves, "warm", lead)[0], choose_arm(other, "warm", lead)[0]) for lead in range(2000)
+    )
     assert len(pairs) == 4
     assert min(pairs.values()) > 400
     pairs = Counter(
-        (arm_of(halves, "warm", lead)[0], arm_of(halves, "cold", lead)[0]) for lead in range(2000)
+        (choose_arm(halves, "warm", lead)[0], choose_arm(halves, "cold", lead)[0]) for lead in range(2000)
     )
     assert min(pairs.values()) > 400
 
@@ -42,7 +44,7 @@ def test_two_splits_and_two_tracks_divide_leads_independently() -> None:
 @pytest.mark.parametrize("weights", [(1, 1), (9, 1), (1, 2, 3), (100,), (0, 5)])
 def test_arms_are_filled_near_their_weights(weights: tuple[int, ...]) -> None:
     split = Split("ab", tuple((f"arm{number}", weight, number) for number, weight in enumerate(weights)))
-    drawn = Counter(arm_of(split, "warm", lead)[1] for lead in range(4000))
+    drawn = Counter(choose_arm(split, "warm", lead)[1] for lead in range(4000))
     for number, weight in enumerate(weights):
         assert drawn[number] == pytest.approx(4000 * weight / sum(weights), abs=130)
 
@@ -77,17 +79,17 @@ def test_a_lead_enters_at_the_first_step() -> None:
 def test_behind_the_last_step_of_a_round_is_the_next_round() -> None:
     of = track(Round((Mail(step="tip"), Offer())), Note("x", 1))
     behind_the_offer = of.index["s2"] + 1
-    assert of.land(behind_the_offer, 4) == ("s0", 5)
+    assert of.resolve(behind_the_offer, 4) == ("s0", 5)
 
 
 def test_a_step_that_is_gone_is_found_where_it_moved_to() -> None:
-    of = track(Mail(step="new"), moved={"old": "older", "older": "new"})
-    assert of.place_of("new") == of.place_of("old") == 0
-    assert of.place_of("unknown") is None
+    of = track(Mail(step="new"), moved_steps={"old": "older", "older": "new"})
+    assert of.index_of("new") == of.index_of("old") == 0
+    assert of.index_of("unknown") is None
 
 
 def test_moves_in_a_ring_lead_nowhere() -> None:
-    assert track(moved={"a": "b", "b": "a"}).place_of("a") is None
+    assert track(moved_steps={"a": "b", "b": "a"}).index_of("a") is None
 
 
 def test_the_first_email_of_a_program_is_where_its_index_says() -> None:
@@ -98,4 +100,4 @@ def test_the_first_email_of_a_program_is_where_its_index_says() -> None:
 @pytest.mark.parametrize(("touches", "per"), [(0, DAY), (1, timedelta()), (-1, DAY)])
 def test_a_cap_of_nothing_is_refused(touches: int, per: timedelta) -> None:
     with pytest.raises(ValueError, match="a frequency cap is one touch or more"):
-        Cap(touches, per)
+        FrequencyCap(touches, per)

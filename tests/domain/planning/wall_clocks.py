@@ -17,7 +17,7 @@ ZONES = sorted(available_timezones())
 ALL_DAYS = frozenset(range(7))
 MON, TUE, WED, THU, FRI, SAT, SUN = range(7)
 BERLIN = "Europe/Berlin"
-Place = tuple[str, datetime]  # a zone and a moment
+Place = tuple[str, datetime]  # a zone and a time
 Extra = st.DataObject
 
 
@@ -25,15 +25,15 @@ def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0, second:
     return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
-def wall(moment: datetime, zone: str) -> str:
-    return f"{moment.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
+def wall(at: datetime, zone: str) -> str:
+    return f"{at.astimezone(ZoneInfo(zone)):%a %Y-%m-%d %H:%M}"
 
 
 # The oracle: walk the minutes, and ask each by plain naive arithmetic on what the clock shows.
 
 
-def open_by_definition(window: Window, zone: str, holidays: Collection[date], moment: datetime) -> bool:
-    shown = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+def open_by_definition(window: Window, zone: str, holidays: Collection[date], at: datetime) -> bool:
+    shown = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     for day in (shown.date() - DAY, shown.date()):
         start = datetime.combine(day, window.opens)
         end = datetime.combine(day, window.closes)
@@ -46,14 +46,14 @@ def open_by_definition(window: Window, zone: str, holidays: Collection[date], mo
 
 
 def next_open_by_walking(
-    window: Window, zone: str, holidays: Collection[date], moment: datetime, step: timedelta
+    window: Window, zone: str, holidays: Collection[date], at: datetime, step: timedelta
 ) -> datetime:
-    if open_by_definition(window, zone, holidays, moment):
-        return moment
-    moment += step - (moment - FIRST) % step
-    while not open_by_definition(window, zone, holidays, moment):
-        moment += step
-    return moment
+    if open_by_definition(window, zone, holidays, at):
+        return at
+    at += step - (at - FIRST) % step
+    while not open_by_definition(window, zone, holidays, at):
+        at += step
+    return at
 
 
 @cache
@@ -90,14 +90,14 @@ zones = st.deferred(lambda: st.one_of(st.sampled_from(ZONES), st.sampled_from(ch
 
 @st.composite
 def places(draw: st.DrawFn) -> Place:
-    """Draw a zone and a moment, most of them within hours of a clock change."""
+    """Draw a zone and a time, most of them within hours of a clock change."""
     zone = draw(zones)
     far: bool = draw(st.sampled_from([False, False, False, True]))
     if not far and (near := changes(zone)):
         seconds = draw(st.one_of(st.integers(-30, 30).map(lambda n: n * 360), st.integers(-200_000, 100_000)))
         return zone, draw(st.sampled_from(near)) + timedelta(0, seconds, draw(st.integers(0, 1)))
-    moment = draw(st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None)))
-    return zone, moment.replace(tzinfo=UTC)
+    at = draw(st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None)))
+    return zone, at.replace(tzinfo=UTC)
 
 
 def clocks(step: int) -> st.SearchStrategy[time]:
@@ -115,8 +115,8 @@ def windows(draw: st.DrawFn, step: int = 5) -> Window:
 
 
 @st.composite
-def holidays_near(draw: st.DrawFn, moment: datetime) -> frozenset[date]:
-    return frozenset(moment.date() + n * DAY for n in draw(st.sets(st.integers(-2, 9), max_size=4)))
+def holidays_near(draw: st.DrawFn, at: datetime) -> frozenset[date]:
+    return frozenset(at.date() + n * DAY for n in draw(st.sets(st.integers(-2, 9), max_size=4)))
 
 
 @st.composite

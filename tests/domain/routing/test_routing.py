@@ -24,7 +24,7 @@ def test_the_rep_served_longest_ago_is_next_and_the_reason_says_so() -> None:
     chosen = choose(POOL, {"ada": Load(1, 8), "ben": Load(2, 7), "cleo": Load(1, 9)})
     assert chosen is not None
     assert chosen.rep.id == "ben"
-    assert chosen.because == "round robin: it is Ben's turn, 2 of 5 today"
+    assert chosen.reason == "round robin: it is Ben's turn, 2 of 5 today"
 
 
 def test_a_new_rep_comes_first_and_the_order_of_the_pool_settles_ties() -> None:
@@ -42,10 +42,10 @@ def test_a_rep_who_had_the_lead_before_is_passed_over() -> None:
     chosen = choose(POOL, {}, without={"ada"})
     assert chosen is not None
     assert chosen.rep.id == "ben"
-    assert "1 who had it before passed over" in chosen.because
+    assert "1 who had it before passed over" in chosen.reason
 
 
-def test_nobody_is_chosen_if_nobody_has_room() -> None:
+def test_nobody_is_chosen_if_nobody_has_capacity() -> None:
     assert choose(POOL, {name: Load(5, 1) for name in ("ada", "ben")}, without=["cleo"]) is None
     assert choose((), {}) is None
     assert choose((rep("ada", 0),), {}) is None

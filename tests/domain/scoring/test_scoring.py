@@ -19,14 +19,14 @@ from tests.domain.builders import DAY, POINTS, at, signal
 CLICKED, VISITED, REPLIED = SignalKind.CLICKED, SignalKind.VISITED, SignalKind.REPLIED
 
 law = settings(max_examples=200, deadline=None, derandomize=True)
-moments = st.integers(0, 3 * 365 * 86_400).map(lambda second: at(1) + timedelta(seconds=second))
-deeds = st.builds(Signal, st.sampled_from([CLICKED, VISITED, REPLIED, SignalKind.OPENED]), moments)
+times = st.integers(0, 3 * 365 * 86_400).map(lambda second: at(1) + timedelta(seconds=second))
+any_signals = st.builds(Signal, st.sampled_from([CLICKED, VISITED, REPLIED, SignalKind.OPENED]), times)
 half_lives = st.lists(st.sampled_from([0.5, 7.0, 30.0, 90.0, 365.0]), min_size=1, max_size=4).map(tuple)
 SLOTS = {CLICKED: 0, VISITED: 1, REPLIED: 2}
 
 
 def points_of(spans: tuple[float, ...]) -> Points:
-    return Points(POINTS.worth, spans, {kind: slot % len(spans) for kind, slot in SLOTS.items()})
+    return Points(POINTS.points_by_kind, spans, {kind: slot % len(spans) for kind, slot in SLOTS.items()})
 
 
 scales = half_lives.map(points_of)
@@ -38,39 +38,39 @@ def sums(draw: st.DrawFn) -> tuple[Points, Engagement]:
     """Any way of scoring, and any engagement kept by it."""
     points = draw(scales)
     values = tuple(draw(st.sampled_from([0.0]) | amounts) for _ in points.half_lives)
-    return points, Engagement(values, draw(moments), points.key)
+    return points, Engagement(values, draw(times), points.key)
 
 
-def whole(points: Points, signals: list[Signal], moment: datetime) -> float:
-    """The definition: every deed up to *moment*, each halved for its age."""
+def whole(points: Points, signals: list[Signal], when: datetime) -> float:
+    """The definition: every signal up to *when*, each halved for its age."""
     return sum(
-        points.worth.get(one.kind, 0.0)
-        * 0.5 ** ((moment - one.occurred_at) / (points.half_lives[points.slot(one.kind)] * DAY))
+        points.points_by_kind.get(one.kind, 0.0)
+        * 0.5 ** ((when - one.occurred_at) / (points.half_lives[points.index_for(one.kind)] * DAY))
         for one in signals
-        if one.occurred_at <= moment
+        if one.occurred_at <= when
     )
 
 
 def test_points_halve_after_the_half_life() -> None:
-    engagement = scoring.add(Engagement(), POINTS, [signal(REPLIED, at(1))])
-    assert scoring.value_at(engagement, POINTS, at(1)) == 20
-    assert scoring.value_at(engagement, POINTS, at(31)) == pytest.approx(10)
+    engagement = scoring.add_signals(Engagement(), POINTS, [signal(REPLIED, at(1))])
+    assert scoring.engagement_value_at(engagement, POINTS, at(1)) == 20
+    assert scoring.engagement_value_at(engagement, POINTS, at(31)) == pytest.approx(10)
 
 
 def test_only_what_a_human_did_counts() -> None:
     bot = signal(CLICKED, at(1), verdict=SignalVerdict.BOT)
     suspect = signal(CLICKED, at(1), verdict=SignalVerdict.SUSPECT)
-    assert scoring.total(scoring.add(Engagement(), POINTS, [bot, suspect])) == 0
+    assert scoring.total_engagement(scoring.add_signals(Engagement(), POINTS, [bot, suspect])) == 0
 
 
-def test_a_signal_told_late_counts_from_when_it_occurred() -> None:
-    newer = scoring.add(Engagement(), POINTS, [signal(CLICKED, at(31))])
-    both = scoring.add(newer, POINTS, [signal(REPLIED, at(1))])
-    assert (scoring.total(both), both.as_of) == (pytest.approx(15.0), at(31))
+def test_a_signal_reported_late_counts_from_when_it_occurred() -> None:
+    newer = scoring.add_signals(Engagement(), POINTS, [signal(CLICKED, at(31))])
+    both = scoring.add_signals(newer, POINTS, [signal(REPLIED, at(1))])
+    assert (scoring.total_engagement(both), both.as_of) == (pytest.approx(15.0), at(31))
 
 
 def test_a_lead_that_did_nothing_has_no_engagement() -> None:
-    assert scoring.value_at(Engagement(), POINTS, at(5)) == 0
+    assert scoring.engagement_value_at(Engagement(), POINTS, at(5)) == 0
     assert scoring.falls_below_at(Engagement(), POINTS, 5) is None
 
 
@@ -79,7 +79,7 @@ def test_ten_points_of_twenty_are_reached_until_a_thousandth_is_missing_to_the_s
     falls = scoring.falls_below_at(engagement, POINTS, 10)
     assert falls is not None
     assert timedelta(hours=1) < falls - at(31) < timedelta(minutes=63)
-    assert scoring.reaches(scoring.value_at(engagement, POINTS, at(31)), 10)
+    assert scoring.reaches(scoring.engagement_value_at(engagement, POINTS, at(31)), 10)
     assert not scoring.reaches(9.98, 10)
 
 
@@ -94,15 +94,20 @@ def test_a_fall_beyond_the_calendar_is_never() -> None:
 
 def test_an_open_has_no_points_whatever_the_policy_says() -> None:
     opens = Points({SignalKind.OPENED: 50.0})
-    assert opens.of(signal(SignalKind.OPENED, at(1))) == 0
-    assert scoring.total(scoring.reckoned(opens, [signal(SignalKind.OPENED, at(1))], None, at(1))) == 0
+    assert opens.points_for(signal(SignalKind.OPENED, at(1))) == 0
+    assert (
+        scoring.total_engagement(
+            scoring.recompute_engagement(opens, [signal(SignalKind.OPENED, at(1))], None, at(1))
+        )
+        == 0
+    )
 
 
 def test_a_fast_and_a_slow_half_life_are_two_sums() -> None:
     two = Points({CLICKED: 16.0, REPLIED: 40.0}, (7.0, 90.0), {REPLIED: 1})
-    engagement = scoring.add(Engagement(), two, [signal(CLICKED, at(1)), signal(REPLIED, at(1))])
+    engagement = scoring.add_signals(Engagement(), two, [signal(CLICKED, at(1)), signal(REPLIED, at(1))])
     assert engagement.values == (16, 40)
-    month = scoring.aged(engagement, two, at(1) + timedelta(days=28))
+    month = scoring.decay_to(engagement, two, at(1) + timedelta(days=28))
     assert month.values == (pytest.approx(1), pytest.approx(40 * 0.5 ** (28 / 90)))
 
 
@@ -119,48 +124,46 @@ def test_the_key_changes_with_what_points_mean_and_not_with_how_things_are_calle
     assert plain.key not in {one.key for one in others}
 
 
-def test_a_sum_that_was_kept_under_other_points_is_reckoned_from_the_signals() -> None:
+def test_a_sum_that_was_kept_under_other_points_is_recomputed_from_the_signals() -> None:
     signals = [signal(CLICKED, at(1)), signal(REPLIED, at(2))]
-    old = scoring.add(Engagement(), Points({CLICKED: 500.0}), signals)
-    assert scoring.total(scoring.known_at(old, POINTS, signals, None, at(2))) == pytest.approx(
-        whole(POINTS, signals, at(2))
-    )
-    kept = replace(scoring.add(Engagement(), POINTS, signals), values=(7.0,))
-    assert scoring.total(scoring.known_at(kept, POINTS, signals, None, at(2))) == 7
+    old = scoring.add_signals(Engagement(), Points({CLICKED: 500.0}), signals)
+    assert scoring.total_engagement(
+        scoring.engagement_at(old, POINTS, signals, None, at(2))
+    ) == pytest.approx(whole(POINTS, signals, at(2)))
+    kept = replace(scoring.add_signals(Engagement(), POINTS, signals), values=(7.0,))
+    assert scoring.total_engagement(scoring.engagement_at(kept, POINTS, signals, None, at(2))) == 7
 
 
 @law
-@given(scales, st.lists(deeds, max_size=8), st.randoms(use_true_random=False))
-def test_the_order_of_telling_changes_nothing(points: Points, signals: list[Signal], chance: object) -> None:
-    at_once = scoring.add(Engagement(), points, signals)
+@given(scales, st.lists(any_signals, max_size=8), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_changes_nothing(points: Points, signals: list[Signal], chance: object) -> None:
+    at_once = scoring.add_signals(Engagement(), points, signals)
     shuffled = list(signals)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     one_by_one = Engagement()
     for one in shuffled:
-        one_by_one = scoring.add(one_by_one, points, [one])
+        one_by_one = scoring.add_signals(one_by_one, points, [one])
     assert one_by_one.as_of == at_once.as_of
     assert one_by_one.values == pytest.approx(at_once.values, abs=1e-9)
 
 
 @law
-@given(scales, st.lists(deeds, max_size=8), moments)
-def test_at_any_moment_it_is_what_was_there_then(
-    points: Points, signals: list[Signal], moment: datetime
-) -> None:
-    engagement = scoring.add(Engagement(), points, signals)
-    then = scoring.known_at(engagement, points, signals, None, moment)
-    assert scoring.total(then) == pytest.approx(whole(points, signals, moment), abs=1e-9)
+@given(scales, st.lists(any_signals, max_size=8), times)
+def test_at_any_time_it_is_what_was_there_then(points: Points, signals: list[Signal], when: datetime) -> None:
+    engagement = scoring.add_signals(Engagement(), points, signals)
+    then = scoring.engagement_at(engagement, points, signals, None, when)
+    assert scoring.total_engagement(then) == pytest.approx(whole(points, signals, when), abs=1e-9)
 
 
 @law
-@given(scales, st.lists(deeds, max_size=8), moments, moments)
-def test_what_is_reckoned_since_a_moment_counts_those_deeds_alone(
-    points: Points, signals: list[Signal], since: datetime, moment: datetime
+@given(scales, st.lists(any_signals, max_size=8), times, times)
+def test_what_is_recomputed_since_a_time_counts_those_signals_alone(
+    points: Points, signals: list[Signal], since: datetime, when: datetime
 ) -> None:
     newer = [one for one in signals if one.occurred_at >= since]
-    assert scoring.total(scoring.reckoned(points, signals, since, moment)) == pytest.approx(
-        whole(points, newer, moment)
-    )
+    assert scoring.total_engagement(
+        scoring.recompute_engagement(points, signals, since, when)
+    ) == pytest.approx(whole(points, newer, when))
 
 
 @law
@@ -169,7 +172,7 @@ def test_it_only_falls_between_signals(known: tuple[Points, Engagement], seconds
     points, engagement = known
     assert engagement.as_of is not None
     values = [
-        scoring.value_at(engagement, points, engagement.as_of + timedelta(seconds=second))
+        scoring.engagement_value_at(engagement, points, engagement.as_of + timedelta(seconds=second))
         for second in sorted(seconds)
     ]
     assert values == sorted(values, reverse=True)
@@ -184,13 +187,13 @@ def test_it_falls_below_at_the_first_whole_second_below(
     assert engagement.as_of is not None
     falls = scoring.falls_below_at(engagement, points, threshold)
     if falls is None:
-        assert not scoring.reaches(scoring.total(engagement), threshold)
+        assert not scoring.reaches(scoring.total_engagement(engagement), threshold)
         return
     assert falls > engagement.as_of
     assert falls.microsecond == 0
-    assert not scoring.reaches(scoring.value_at(engagement, points, falls), threshold)
+    assert not scoring.reaches(scoring.engagement_value_at(engagement, points, falls), threshold)
     before = max(engagement.as_of, falls - timedelta(seconds=1))
-    assert scoring.reaches(scoring.value_at(engagement, points, before), threshold)
+    assert scoring.reaches(scoring.engagement_value_at(engagement, points, before), threshold)
 
 
 @law
@@ -199,14 +202,14 @@ def test_the_fall_is_the_same_from_wherever_it_is_foreseen(
     known: tuple[Points, Engagement], deeper: float, steps: list[int]
 ) -> None:
     points, engagement = known
-    assume(scoring.total(engagement) > 0)
-    threshold = scoring.total(engagement) / deeper
+    assume(scoring.total_engagement(engagement) > 0)
+    threshold = scoring.total_engagement(engagement) / deeper
     falls = scoring.falls_below_at(engagement, points, threshold)
     assert falls is not None
     assert engagement.as_of is not None
-    for first, moment in pairwise([0, *sorted(steps)]):
-        seen = engagement.as_of + timedelta(milliseconds=first + moment)
+    for first, second in pairwise([0, *sorted(steps)]):
+        seen = engagement.as_of + timedelta(milliseconds=first + second)
         if seen < falls - timedelta(seconds=1):
-            again = scoring.falls_below_at(scoring.aged(engagement, points, seen), points, threshold)
+            again = scoring.falls_below_at(scoring.decay_to(engagement, points, seen), points, threshold)
             assert again is not None
             assert abs(again - falls) <= timedelta(seconds=1)

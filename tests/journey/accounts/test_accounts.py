@@ -1,4 +1,4 @@
-"""Accounts: brought in from files, and matched by hand where that is unsure."""
+"""Accounts: brought in from files, and assigned by hand where the match is ambiguous."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.errors import FileUnreadable, NotFound, Refused
+from nurture.errors import FileUnreadable, InvalidState, NotFound
 from nurture.journey.accounts import accounts
 from nurture.journey.accounts.import_file import import_accounts
 from nurture.journey.handoff import roster
 from nurture.reporting.leads import list_leads
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.observe import custody, one, rows
 
 FILE = """\
@@ -30,8 +30,8 @@ Account ID;Account Name;Website;Account Owner;Type;Parent Account
 
 
 @pytest.fixture
-def house(sqlite_db: Database, tmp_path: Path) -> House:
-    return make_house(sqlite_db, tmp_path)
+def ctx(sqlite_db: Database, tmp_path: Path) -> AppContext:
+    return make_context(sqlite_db, tmp_path)
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_accounts_come_in_once_with_owners_kinds_and_parents(house: House, file: Path) -> None:
-    done = import_accounts(house, file, START)
-    assert (done.rows, done.new, done.bad) == (7, 3, 4)
+def test_accounts_come_in_once_with_owners_kinds_and_parents(ctx: AppContext, file: Path) -> None:
+    done = import_accounts(ctx, file, START)
+    assert (done.rows, done.new, done.rejected) == (7, 3, 4)
     assert done.notes == ("Owners who are no reps of the policy, and so get no leads: zoe.",)
-    assert rows(house, "SELECT name, owner, kind, parent_id, domains FROM account ORDER BY id") == [
+    assert rows(ctx, "SELECT name, owner, kind, parent_id, domains FROM account ORDER BY id") == [
         ("Contoso Holding AG", "ana", "customer", None, '["contoso.example"]'),
         ("Contoso France SAS", "ben", "customer", 1, '["contoso.example"]'),
         ("Fabrikam", "zoe", "prospect", 1, "[]"),
@@ -59,90 +59,90 @@ def test_accounts_come_in_once_with_owners_kinds_and_parents(house: House, file:
         "stands in the file twice",
     ):
         assert reason in reasons
-    again = import_accounts(house, file, START + timedelta(days=1))
-    assert (again.new, again.changed, again.known) == (0, 0, 3)
+    again = import_accounts(ctx, file, START + timedelta(days=1))
+    assert (again.new, again.updated, again.unchanged) == (0, 0, 3)
 
 
-def test_what_a_file_says_anew_is_changed_and_searched_at_once(house: House, file: Path) -> None:
-    import_accounts(house, file, START)
-    lead = add_lead(house, company="Fabrikam", email="nora@fabrikam.example")
-    assert accounts.choice(house, lead).account is None
+def test_what_a_file_says_anew_is_changed_and_searched_at_once(ctx: AppContext, file: Path) -> None:
+    import_accounts(ctx, file, START)
+    lead = add_lead(ctx, company="Fabrikam", email="nora@fabrikam.example")
+    assert accounts.find_assignment(ctx, lead).account is None
     file.write_text("id,name,domain,owner\n3,Fabrikam,fabrikam.example,ben\n", "utf-8")
-    assert import_accounts(house, file, START + timedelta(hours=1)).changed == 1
-    found = accounts.choice(house, lead)
+    assert import_accounts(ctx, file, START + timedelta(hours=1)).updated == 1
+    found = accounts.find_assignment(ctx, lead)
     assert found.account is not None
-    assert (found.account.owner, found.because) == ("ben", "the address is at its domain")
-    assert [each.name for each in accounts.listing(house, "contoso")] == [
+    assert (found.account.owner, found.reason) == ("ben", "the address is at its domain")
+    assert [each.name for each in accounts.list_accounts(ctx, "contoso")] == [
         "Contoso France SAS",
         "Contoso Holding AG",
     ]
 
 
 def test_a_file_without_names_is_refused_as_is_one_that_would_be_overwritten(
-    house: House, tmp_path: Path
+    ctx: AppContext, tmp_path: Path
 ) -> None:
     path = tmp_path / "x.csv"
     path.write_text("id,domain\n1,contoso.example\n", "utf-8")
     with pytest.raises(FileUnreadable, match="no column with the names"):
-        import_accounts(house, path, START)
-    with pytest.raises(Refused, match="Name another file"):
-        import_accounts(house, path, START, report=path)
+        import_accounts(ctx, path, START)
+    with pytest.raises(InvalidState, match="Name another file"):
+        import_accounts(ctx, path, START, report=path)
 
 
-def test_settling_an_unsure_lead_routes_it_at_once(house: House, file: Path) -> None:
-    import_accounts(house, file, START)
-    lead = add_lead(house, company="Contoso", email="nora@contoso.example", demo_requested=True)
-    tick_at(house, START)
-    assert custody(house, lead) == ("queue", "account-unsure")
-    assert [each.id for each in accounts.choice(house, lead).candidates] == [1, 2]
-    assert [each.id for each in list_leads(house, START, queue="account-unsure")] == [lead]
-    assert list_leads(house, START, queue="account-owner") == []
-    accounts.settle(house, lead, 2, START)
-    assert custody(house, lead) == ("queue", "hand-off")
-    tick_at(house, START)
-    assert one(house, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "ben"
-    assert accounts.choice(house, lead).settled
+def test_assigning_an_ambiguous_lead_routes_it_at_once(ctx: AppContext, file: Path) -> None:
+    import_accounts(ctx, file, START)
+    lead = add_lead(ctx, company="Contoso", email="nora@contoso.example", demo_requested=True)
+    run_at(ctx, START)
+    assert custody(ctx, lead) == ("queue", "account-ambiguous")
+    assert [each.id for each in accounts.find_assignment(ctx, lead).candidates] == [1, 2]
+    assert [each.id for each in list_leads(ctx, START, queue="account-ambiguous")] == [lead]
+    assert list_leads(ctx, START, queue="account-owner-unavailable") == []
+    accounts.assign_account(ctx, lead, 2, START)
+    assert custody(ctx, lead) == ("queue", "hand-off")
+    run_at(ctx, START)
+    assert one(ctx, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "ben"
+    assert accounts.find_assignment(ctx, lead).confirmed
 
 
-def test_a_new_owner_in_a_file_gets_the_leads_that_waited_for_one(house: House, file: Path) -> None:
+def test_a_new_owner_in_a_file_gets_the_leads_that_waited_for_one(ctx: AppContext, file: Path) -> None:
     text = FILE.splitlines()[0] + "\n1;Contoso Holding AG;contoso.example;%s;Customer;\n"
     file.write_text(text % "zoe", "utf-8")
-    import_accounts(house, file, START)
-    lead = add_lead(house, company="Contoso Holding", email="nora@contoso.example", demo_requested=True)
-    tick_at(house, START)
-    assert custody(house, lead) == ("queue", "account-owner")
+    import_accounts(ctx, file, START)
+    lead = add_lead(ctx, company="Contoso Holding", email="nora@contoso.example", demo_requested=True)
+    run_at(ctx, START)
+    assert custody(ctx, lead) == ("queue", "account-owner-unavailable")
     file.write_text(text % "ben", "utf-8")
-    import_accounts(house, file, START + timedelta(hours=1))
-    tick_at(house, *[START + timedelta(hours=1)] * 2)
-    assert one(house, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "ben"
+    import_accounts(ctx, file, START + timedelta(hours=1))
+    run_at(ctx, *[START + timedelta(hours=1)] * 2)
+    assert one(ctx, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "ben"
 
 
-def test_a_lead_that_belongs_to_no_account_goes_to_the_pool(house: House, file: Path) -> None:
-    import_accounts(house, file, START)
-    lead = add_lead(house, company="Contoso", email="nora@contoso.example", demo_requested=True)
-    tick_at(house, START)
-    accounts.settle(house, lead, None, START)
-    tick_at(house, START)
-    assert one(house, "SELECT count(*) FROM offer WHERE lead_id = :id", id=lead) == 1
+def test_a_lead_that_belongs_to_no_account_goes_to_the_pool(ctx: AppContext, file: Path) -> None:
+    import_accounts(ctx, file, START)
+    lead = add_lead(ctx, company="Contoso", email="nora@contoso.example", demo_requested=True)
+    run_at(ctx, START)
+    accounts.assign_account(ctx, lead, None, START)
+    run_at(ctx, START)
+    assert one(ctx, "SELECT count(*) FROM offer WHERE lead_id = :id", id=lead) == 1
     with pytest.raises(NotFound, match="There is no account 99"):
-        accounts.settle(house, lead, 99, START)
+        accounts.assign_account(ctx, lead, 99, START)
 
 
-def test_leave_is_noted_once_shown_and_taken_back(house: House) -> None:
+def test_leave_is_noted_once_shown_and_taken_back(ctx: AppContext) -> None:
     first, last = date(2026, 1, 5), date(2026, 1, 9)
-    roster.add_leave(house, "ana", first, last, "ben", START)
-    ana = roster.roster(house, START)[0]
-    assert (ana.away, ana.deputy) == ("on leave until 2026-01-09", "ben")
-    with pytest.raises(Refused, match="away from 2026-01-05 to 2026-01-09 already"):
-        roster.add_leave(house, "ana", last, last, None, START)
-    roster.cancel_leave(house, "ana", first, START)
-    assert roster.roster(house, START)[0].away == ""
+    roster.add_leave(ctx, "ana", first, last, "ben", START)
+    ana = roster.load_roster(ctx, START)[0]
+    assert (ana.absence_reason, ana.deputy) == ("on leave until 2026-01-09", "ben")
+    with pytest.raises(InvalidState, match="away from 2026-01-05 to 2026-01-09 already"):
+        roster.add_leave(ctx, "ana", last, last, None, START)
+    roster.cancel_leave(ctx, "ana", first, START)
+    assert roster.load_roster(ctx, START)[0].absence_reason == ""
     with pytest.raises(NotFound, match="no leave that begins"):
-        roster.cancel_leave(house, "ana", first, START)
+        roster.cancel_leave(ctx, "ana", first, START)
 
 
 @pytest.mark.parametrize(
-    ("rep", "days", "deputy", "why"),
+    ("rep", "days", "deputy", "message"),
     [
         ("zoe", (5, 9), None, "names no rep 'zoe'. It names: ana, ben"),
         ("ana", (5, 9), "zoe", "names no rep 'zoe'"),
@@ -151,8 +151,8 @@ def test_leave_is_noted_once_shown_and_taken_back(house: House) -> None:
     ],
 )
 def test_leave_that_makes_no_sense_is_refused(
-    house: House, rep: str, days: tuple[int, int], deputy: str | None, why: str
+    ctx: AppContext, rep: str, days: tuple[int, int], deputy: str | None, message: str
 ) -> None:
     first, last = (date(2026, 1, day) for day in days)
-    with pytest.raises((NotFound, Refused), match=why):
-        roster.add_leave(house, rep, first, last, deputy, START)
+    with pytest.raises((NotFound, InvalidState), match=message):
+        roster.add_leave(ctx, rep, first, last, deputy, START)

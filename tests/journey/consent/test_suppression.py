@@ -1,4 +1,4 @@
-"""Opt-outs come in by one door, and only the lead's own newer word takes one back."""
+"""Opt-outs are recorded in one place, and only the lead's own newer word takes one back."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from nurture.db.engine import Database
-from nurture.domain.consent.suppression import Scope, Source, key_of
+from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource, lift_key
 from nurture.domain.signals import SignalKind
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import opt_in, suppression_files
-from nurture.journey.consent.suppression import EVERYTHING, About, OptOut, address, opt_out, suppress
+from nurture.journey.consent.suppression import (
+    ALL_MAIL,
+    OptOut,
+    SuppressionTarget,
+    opt_out,
+    parse_address,
+    suppress,
+)
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.tracks import manual
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
-    counted,
-    crowd,
+    add_leads,
+    all_rows,
     custody,
     due_at,
     events,
-    everything,
-    heard,
     messages,
+    new_signal,
     one,
+    record_signal,
+    recorded_statements,
     rows,
-    tell,
     write,
 )
 
@@ -42,25 +49,25 @@ WORKS = "the company says that the mailbox is back"
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    rules = tiny_rules()
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    rules = sample_rules()
     rules["tracks/welcome/track.yaml"] += "topic: Hellos and more\n"
     rules["tracks/keep/track.yaml"] += "topic: News\n"
-    return make_house(db, tmp_path, rules=rules)
+    return make_context(db, tmp_path, rules=rules)
 
 
-def standing(house: House, email: str) -> list[tuple[str, str, str]]:
-    return [(each.scope, each.ref, each.source) for each in suppression_files.listed(house, email)]
+def current(ctx: AppContext, email: str) -> list[tuple[str, str, str]]:
+    return [(each.scope, each.ref, each.source) for each in suppression_files.list_current(ctx, email)]
 
 
-def test_an_address_is_suppressed_once_known_or_not(house: House) -> None:
-    lead = add_lead(house, title="Head", email="Ana@people.example")
-    tick_at(house, START)
-    assert suppress(house, [" ana@PEOPLE.example", "stranger@people.example"], START) == (2, 0)
-    assert suppress(house, ["ana@people.example"], START + DAY) == (0, 1)
-    tick_at(house, START + HOUR)
-    assert custody(house, lead) == ("queue", "suppressed")
-    assert messages(house) == []
+def test_an_address_is_suppressed_once_known_or_not(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head", email="Ana@people.example")
+    run_at(ctx, START)
+    assert suppress(ctx, [" ana@PEOPLE.example", "stranger@people.example"], START) == (2, 0)
+    assert suppress(ctx, ["ana@people.example"], START + DAY) == (0, 1)
+    run_at(ctx, START + HOUR)
+    assert custody(ctx, lead) == ("queue", "suppressed")
+    assert messages(ctx) == []
 
 
 @pytest.mark.parametrize(
@@ -74,88 +81,93 @@ def test_an_address_is_suppressed_once_known_or_not(house: House) -> None:
         "mailto:ana@b\u00fccher.example\u200b",
     ],
 )
-def test_every_spelling_of_an_address_stops_the_same_mailbox(house: House, written: str) -> None:
-    lead = add_lead(house, title="Head", email="ana@xn--bcher-kva.example")
-    tick_at(house, START)
-    suppress(house, [written], START)
-    tick_at(house, START)
-    assert custody(house, lead) == ("queue", "suppressed")
+def test_every_spelling_of_an_address_stops_the_same_mailbox(ctx: AppContext, written: str) -> None:
+    lead = add_lead(ctx, title="Head", email="ana@xn--bcher-kva.example")
+    run_at(ctx, START)
+    suppress(ctx, [written], START)
+    run_at(ctx, START)
+    assert custody(ctx, lead) == ("queue", "suppressed")
 
 
-def test_a_plus_tag_is_another_mailbox(house: House) -> None:
-    suppress(house, ["ana+news@people.example"], START)
-    assert standing(house, "ana@people.example") == []
+def test_a_plus_tag_is_another_mailbox(ctx: AppContext) -> None:
+    suppress(ctx, ["ana+news@people.example"], START)
+    assert current(ctx, "ana@people.example") == []
 
 
 @pytest.mark.parametrize("written", ["", "nobody", "a@b", "a@people.example b@people.example", "<>"])
-def test_what_is_no_address_is_refused_and_stops_nobody(house: House, written: str) -> None:
-    before = everything(house)
-    with pytest.raises(Refused, match="address"):
-        suppress(house, ["good@people.example", written], START)
-    assert everything(house) == before
+def test_what_is_no_address_is_refused_and_stops_nobody(ctx: AppContext, written: str) -> None:
+    before = all_rows(ctx)
+    with pytest.raises(InvalidState, match="address"):
+        suppress(ctx, ["good@people.example", written], START)
+    assert all_rows(ctx) == before
 
 
 @pytest.mark.parametrize(
-    ("about", "known"),
+    ("target", "known"),
     [
-        (About(Scope.TRACK, "welcom"), "keep, welcome"),
-        (About(Scope.TOPIC, "Nws"), "Hellos and more, News"),
-        (About(Scope.TOPIC, ""), "Hellos and more, News"),
+        (SuppressionTarget(SuppressionScope.TRACK, "welcom"), "keep, welcome"),
+        (SuppressionTarget(SuppressionScope.TOPIC, "Nws"), "Hellos and more, News"),
+        (SuppressionTarget(SuppressionScope.TOPIC, ""), "Hellos and more, News"),
     ],
 )
 def test_a_topic_or_track_that_nobody_publishes_is_refused_with_the_known_names(
-    house: House, about: About, known: str
+    ctx: AppContext, target: SuppressionTarget, known: str
 ) -> None:
     with pytest.raises(NotFound, match=known):
-        suppress(house, ["ana@people.example"], START, about=about)
-    assert one(house, "SELECT count(*) FROM suppression") == 0
+        suppress(ctx, ["ana@people.example"], START, target=target)
+    assert one(ctx, "SELECT count(*) FROM suppression") == 0
 
 
-def test_names_of_topics_and_tracks_are_kept_as_they_are_published(house: House) -> None:
-    suppress(house, ["ana@people.example"], START, about=About(Scope.TOPIC, " hellos  AND more "))
-    suppress(house, ["ana@people.example"], START, about=About(Scope.TRACK, "KEEP"))
-    assert standing(house, "ana@people.example") == [
+def test_names_of_topics_and_tracks_are_kept_as_they_are_published(ctx: AppContext) -> None:
+    suppress(
+        ctx,
+        ["ana@people.example"],
+        START,
+        target=SuppressionTarget(SuppressionScope.TOPIC, " hellos  AND more "),
+    )
+    suppress(ctx, ["ana@people.example"], START, target=SuppressionTarget(SuppressionScope.TRACK, "KEEP"))
+    assert current(ctx, "ana@people.example") == [
         ("topic", "Hellos and more", "admin"),
         ("track", "keep", "admin"),
     ]
 
 
-def test_whoever_leaves_a_topic_leaves_its_track_at_once_and_enters_another(house: House) -> None:
-    lead, fresh = (add_lead(house, title="Head", email=f"{name}@people.example") for name in ("ana", "bo"))
+def test_whoever_leaves_a_topic_leaves_its_track_at_once_and_enters_another(ctx: AppContext) -> None:
+    lead, fresh = (add_lead(ctx, title="Head", email=f"{name}@people.example") for name in ("ana", "bo"))
     write(
-        house,
+        ctx,
         "UPDATE custody SET due_at = :far, version = version + 1 WHERE lead_id = :id",
         far="2027-01-01T00:00:00+00:00",
         id=fresh,
     )
-    tick_at(house, START)
-    topic = About(Scope.TOPIC, "Hellos and more")
-    suppress(house, ["ana@people.example", "bo@people.example"], START + HOUR, about=topic)
-    tick_at(house, START + 2 * HOUR)
-    assert custody(house, lead) == ("queue", "suppressed")
-    assert [row[2] for row in messages(house)] in ([], ["cancelled"])
-    with pytest.raises(Refused, match="Hellos and more"):
-        manual.enrol(house, lead, "welcome", START + 2 * HOUR)
-    manual.enrol(house, lead, "keep", START + 2 * HOUR)
+    run_at(ctx, START)
+    topic = SuppressionTarget(SuppressionScope.TOPIC, "Hellos and more")
+    suppress(ctx, ["ana@people.example", "bo@people.example"], START + HOUR, target=topic)
+    run_at(ctx, START + 2 * HOUR)
+    assert custody(ctx, lead) == ("queue", "suppressed")
+    assert [row[2] for row in messages(ctx)] in ([], ["cancelled"])
+    with pytest.raises(InvalidState, match="Hellos and more"):
+        manual.enroll(ctx, lead, "welcome", START + 2 * HOUR)
+    manual.enroll(ctx, lead, "keep", START + 2 * HOUR)
     write(
-        house,
+        ctx,
         "UPDATE custody SET due_at = :now, version = version + 1 WHERE lead_id = :id",
         now="2026-01-05T08:00:00+00:00",
         id=fresh,
     )
-    tick_at(house, START + 3 * HOUR)
-    assert custody(house, fresh) == ("track", "keep")
-    assert custody(house, lead) == ("track", "keep")
+    run_at(ctx, START + 3 * HOUR)
+    assert custody(ctx, fresh) == ("track", "keep")
+    assert custody(ctx, lead) == ("track", "keep")
 
 
-def test_an_unsubscription_stands_before_the_rules_are_read_again(house: House, db: Database) -> None:
-    lead = add_lead(house, email="ana@people.example", title="Head")
-    tick_at(house, START)
-    write(house, "INSERT INTO publication (kind, name, version, digest, sources, published_at) "
+def test_an_unsubscription_stands_before_the_rules_are_read_again(ctx: AppContext, db: Database) -> None:
+    lead = add_lead(ctx, email="ana@people.example", title="Head")
+    run_at(ctx, START)
+    write(ctx, "INSERT INTO publication (kind, name, version, digest, sources, published_at) "
                  "VALUES ('track', 'welcome', 9, 'x', '{}', '2026-01-05T08:00:00+00:00')")  # fmt: skip
     with pytest.raises(Exception, match=r".+"):
-        tell(house, lead, SignalKind.UNSUBSCRIBED, START + HOUR)
-    assert standing(house, "ana@people.example") == [("global", "", "import")]
+        record_signal(ctx, lead, SignalKind.UNSUBSCRIBED, START + HOUR)
+    assert current(ctx, "ana@people.example") == [("global", "", "import")]
 
 
 @pytest.mark.parametrize(
@@ -166,153 +178,167 @@ def test_an_unsubscription_stands_before_the_rules_are_read_again(house: House, 
         (SignalKind.COMPLAINED, "complaint"),
     ],
 )
-def test_signals_are_logged_with_their_source_and_once(house: House, kind: SignalKind, source: str) -> None:
-    lead = add_lead(house, email="ana@people.example")
+def test_signals_are_logged_with_their_source_and_once(
+    ctx: AppContext, kind: SignalKind, source: str
+) -> None:
+    lead = add_lead(ctx, email="ana@people.example")
     for _ in range(3):
-        signals.record(house, [heard(lead, kind, START)], START)
-    assert rows(house, "SELECT act, scope, source FROM suppression") == [("suppress", "global", source)]
+        signals.record(ctx, [new_signal(lead, kind, START)], START)
+    assert rows(ctx, "SELECT action, scope, source FROM suppression") == [("suppress", "global", source)]
 
 
-def test_a_bounce_hides_no_opt_out_that_comes_after_it(house: House) -> None:
-    lead = add_lead(house, email="ana@people.example")
-    tell(house, lead, SignalKind.BOUNCED, START)
-    assert suppress(house, ["ana@people.example"], START + HOUR) == (1, 0)
-    opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + 2 * HOUR, said_at=START, works=WORKS)
-    assert standing(house, "ana@people.example") == [("global", "", "admin")]
+def test_a_bounce_hides_no_opt_out_that_comes_after_it(ctx: AppContext) -> None:
+    lead = add_lead(ctx, email="ana@people.example")
+    record_signal(ctx, lead, SignalKind.BOUNCED, START)
+    assert suppress(ctx, ["ana@people.example"], START + HOUR) == (1, 0)
+    opt_in.opt_in(
+        ctx, "ana@people.example", ALL_MAIL, SAID, START + 2 * HOUR, stated_at=START, mailbox_evidence=WORKS
+    )
+    assert current(ctx, "ana@people.example") == [("global", "", "admin")]
 
 
-def test_a_newer_opt_in_brings_the_lead_back_and_its_evidence_is_kept(house: House) -> None:
-    lead = add_lead(house, title="Head", email="ana@people.example")
-    tick_at(house, START)
-    tell(house, lead, SignalKind.COMPLAINED, START + HOUR)
-    tick_at(house, START + HOUR)
-    assert custody(house, lead) == ("queue", "suppressed")
-    done = opt_in.opt_in(house, "Ana@people.example", EVERYTHING, SAID, START + DAY)
-    assert ([each.source for each in done.lifted], done.standing) == ([Source.COMPLAINT], ())
-    assert rows(house, "SELECT act, source, evidence FROM suppression ORDER BY id")[1] == (
+def test_a_newer_opt_in_brings_the_lead_back_and_its_evidence_is_kept(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head", email="ana@people.example")
+    run_at(ctx, START)
+    record_signal(ctx, lead, SignalKind.COMPLAINED, START + HOUR)
+    run_at(ctx, START + HOUR)
+    assert custody(ctx, lead) == ("queue", "suppressed")
+    done = opt_in.opt_in(ctx, "Ana@people.example", ALL_MAIL, SAID, START + DAY)
+    assert ([each.source for each in done.lifted], done.remaining) == ([SuppressionSource.COMPLAINT], ())
+    assert rows(ctx, "SELECT action, source, evidence FROM suppression ORDER BY id")[1] == (
         "opt_in",
         "admin",
         SAID,
     )
-    tick_at(house, START + DAY)
-    assert custody(house, lead)[0] == "track"
-    assert "returned" in events(house, lead)
-    assert SAID not in repr(rows(house, "SELECT because FROM journal"))
+    run_at(ctx, START + DAY)
+    assert custody(ctx, lead)[0] == "track"
+    assert "returned" in events(ctx, lead)
+    assert SAID not in repr(rows(ctx, "SELECT reason FROM journal"))
 
 
-def test_an_opt_in_that_is_older_than_the_opt_out_is_refused(house: House) -> None:
-    suppress(house, ["ana@people.example"], START)
-    with pytest.raises(Refused, match="Only a newer opt-in"):
-        opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + DAY, said_at=START - HOUR)
-    with pytest.raises(Refused, match="Only a newer opt-in"):
-        opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START)
-    with pytest.raises(Refused, match="future"):
-        opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START, said_at=START + DAY)
-    assert standing(house, "ana@people.example") != []
+def test_an_opt_in_that_is_older_than_the_opt_out_is_refused(ctx: AppContext) -> None:
+    suppress(ctx, ["ana@people.example"], START)
+    with pytest.raises(InvalidState, match="Only a newer opt-in"):
+        opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY, stated_at=START - HOUR)
+    with pytest.raises(InvalidState, match="Only a newer opt-in"):
+        opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START)
+    with pytest.raises(InvalidState, match="future"):
+        opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START, stated_at=START + DAY)
+    assert current(ctx, "ana@people.example") != []
 
 
-def test_an_opt_in_for_a_topic_lifts_no_global_opt_out(house: House) -> None:
-    suppress(house, ["ana@people.example"], START)
-    with pytest.raises(Refused, match="lifts none of what stands"):
-        opt_in.opt_in(house, "ana@people.example", About(Scope.TOPIC, "News"), SAID, START + DAY)
+def test_an_opt_in_for_a_topic_lifts_no_global_opt_out(ctx: AppContext) -> None:
+    suppress(ctx, ["ana@people.example"], START)
+    with pytest.raises(InvalidState, match="lifts none of what stands"):
+        opt_in.opt_in(
+            ctx, "ana@people.example", SuppressionTarget(SuppressionScope.TOPIC, "News"), SAID, START + DAY
+        )
 
 
-def test_a_bounce_is_lifted_only_by_knowing_that_the_address_works(house: House) -> None:
-    lead = add_lead(house, email="ana@people.example")
-    tell(house, lead, SignalKind.BOUNCED, START)
-    with pytest.raises(Refused, match="--works"):
-        opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + DAY)
-    done = opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + DAY, works=WORKS)
-    assert done.standing == ()
-    assert standing(house, "ana@people.example") == []
+def test_a_bounce_is_lifted_only_by_knowing_that_the_address_works(ctx: AppContext) -> None:
+    lead = add_lead(ctx, email="ana@people.example")
+    record_signal(ctx, lead, SignalKind.BOUNCED, START)
+    with pytest.raises(InvalidState, match="--mailbox-evidence"):
+        opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
+    done = opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY, mailbox_evidence=WORKS)
+    assert done.remaining == ()
+    assert current(ctx, "ana@people.example") == []
 
 
-def test_where_nothing_stands_an_opt_in_writes_nothing(house: House) -> None:
-    before = everything(house)
-    assert opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START).lifted == ()
-    assert everything(house) == before
+def test_without_suppressions_an_opt_in_writes_nothing(ctx: AppContext) -> None:
+    before = all_rows(ctx)
+    assert opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START).lifted == ()
+    assert all_rows(ctx) == before
 
 
 @pytest.mark.parametrize(
     "evidence",
     ["", "ok", "... --- ...", "yes yes yes", "wrote from ana@people.example on Monday", "x y z", "w " * 400],
 )
-def test_evidence_says_something_and_names_no_address(house: House, evidence: str) -> None:
-    suppress(house, ["ana@people.example"], START)
-    with pytest.raises(Refused, match="evidence"):
-        opt_in.opt_in(house, "ana@people.example", EVERYTHING, evidence, START + DAY)
+def test_evidence_says_something_and_names_no_address(ctx: AppContext, evidence: str) -> None:
+    suppress(ctx, ["ana@people.example"], START)
+    with pytest.raises(InvalidState, match="evidence"):
+        opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, evidence, START + DAY)
 
 
 def test_evidence_may_be_written_in_any_script() -> None:
-    assert opt_in.checked_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
+    assert opt_in.validate_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
 
 
-def test_a_late_event_of_before_the_opt_in_does_not_stop_what_the_lead_asked_for_since(house: House) -> None:
-    lead = add_lead(house, email="ana@people.example")
-    suppress(house, ["ana@people.example"], START)
-    opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + DAY)
-    signals.record(house, [heard(lead, SignalKind.UNSUBSCRIBED, START + HOUR)], START + 2 * DAY)
-    assert standing(house, "ana@people.example") == []
-    signals.record(house, [heard(lead, SignalKind.UNSUBSCRIBED, START + 2 * DAY)], START + 2 * DAY)
-    assert standing(house, "ana@people.example") == [("global", "", "import")]
+def test_a_late_event_of_before_the_opt_in_does_not_stop_what_the_lead_asked_for_since(
+    ctx: AppContext,
+) -> None:
+    lead = add_lead(ctx, email="ana@people.example")
+    suppress(ctx, ["ana@people.example"], START)
+    opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
+    signals.record(ctx, [new_signal(lead, SignalKind.UNSUBSCRIBED, START + HOUR)], START + 2 * DAY)
+    assert current(ctx, "ana@people.example") == []
+    signals.record(ctx, [new_signal(lead, SignalKind.UNSUBSCRIBED, START + 2 * DAY)], START + 2 * DAY)
+    assert current(ctx, "ana@people.example") == [("global", "", "import")]
 
 
-def test_an_opt_out_from_the_future_counts_from_now(house: House) -> None:
-    lead = add_lead(house, email="ana@people.example")
-    with house.database.write() as connection:
-        address_id = suppression_queries.addresses_of(house.database, connection, [lead])[lead]
-        act = OptOut(address_id, Source.IMPORT, at=START + 900 * DAY)
-        assert opt_out(house.database, connection, [act], START) == [True]
-    opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START + DAY)
-    assert standing(house, "ana@people.example") == []
+def test_an_opt_out_from_the_future_counts_from_now(ctx: AppContext) -> None:
+    lead = add_lead(ctx, email="ana@people.example")
+    with ctx.database.write() as connection:
+        address_id = suppression_queries.load_address_ids(ctx.database, connection, [lead])[lead]
+        request = OptOut(address_id, SuppressionSource.IMPORT, at=START + 900 * DAY)
+        assert opt_out(ctx.database, connection, [request], START) == [True]
+    opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
+    assert current(ctx, "ana@people.example") == []
 
 
 @pytest.mark.parametrize("count", [20, 2_000])
-def test_two_thousand_addresses_cost_the_statements_of_twenty(house: House, count: int) -> None:
-    ids = crowd(house, count, title="Head")
-    tick_at(house, START)
-    emails = [row[0] for row in rows(house, "SELECT email FROM address")]
+def test_two_thousand_addresses_cost_the_statements_of_twenty(ctx: AppContext, count: int) -> None:
+    ids = add_leads(ctx, count, title="Head")
+    run_at(ctx, START)
+    emails = [row[0] for row in rows(ctx, "SELECT email FROM address")]
     strangers = [f"stranger{number}@people.example" for number in range(count)]
-    with counted(house.database) as seen:
-        assert suppress(house, [*emails, *strangers], START + HOUR) == (2 * count, 0)
-    assert len([each for each in seen if not each.startswith(("BEGIN", "PRAGMA"))]) <= 11, seen
-    assert {due_at(house, lead) for lead in ids[:20]} == {START + HOUR}
+    with recorded_statements(ctx.database) as statements:
+        assert suppress(ctx, [*emails, *strangers], START + HOUR) == (2 * count, 0)
+    assert len([each for each in statements if not each.startswith(("BEGIN", "PRAGMA"))]) <= 11, statements
+    assert {due_at(ctx, lead) for lead in ids[:20]} == {START + HOUR}
 
 
 _LAW = settings(max_examples=25, deadline=None)
 
 
 @_LAW
-@given(st.lists(st.tuples(st.sampled_from(list(Source)), st.integers(0, 5), st.booleans()), max_size=8))
-def test_whatever_comes_in_by_the_door_stays_said(
-    sqlite_db: Database, acts: list[tuple[Source, int, bool]]
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(SuppressionSource)), st.integers(0, 5), st.booleans()), max_size=8
+    )
+)
+def test_every_opt_out_that_comes_in_stays_recorded(
+    sqlite_db: Database, opt_outs: list[tuple[SuppressionSource, int, bool]]
 ) -> None:
-    house = House(sqlite_db, None)  # type: ignore[arg-type] - no mail is sent
-    with house.database.write() as connection:
-        connection.execute(text("INSERT INTO address (email, normal) VALUES ('x', 'x' || random())"))
+    ctx = AppContext(sqlite_db, None)  # type: ignore[arg-type] - no mail is sent
+    with ctx.database.write() as connection:
+        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('x', 'x' || random())"))
         address_id = connection.execute(text("SELECT max(id) FROM address")).scalar_one()
-        for source, hours, again in acts:
+        for source, hours, repeated in opt_outs:
             opt_out(
-                house.database,
+                ctx.database,
                 connection,
-                [OptOut(address_id, source, at=START + hours * HOUR, again=again)],
+                [OptOut(address_id, source, at=START + hours * HOUR, repeated=repeated)],
                 START + DAY,
             )
-        found = suppression_queries.standing(house.database, connection, [address_id]).get(address_id, ())
-    lifts = {source: key_of(Scope.GLOBAL, "", source) for source in Source}
-    assert {lifts[each.source] for each in found} == {lifts[source] for source, _, _ in acts}
-    if not any(again for _, _, again in acts):
-        for alike in {lifts[source] for source, _, _ in acts}:
-            newest = max(hours for source, hours, _ in acts if lifts[source] == alike)
-            (kept,) = [each for each in found if lifts[each.source] == alike]
-            assert kept.newest == START + newest * HOUR
+        found = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(
+            address_id, ()
+        )
+    lifts = {source: lift_key(SuppressionScope.GLOBAL, "", source) for source in SuppressionSource}
+    assert {lifts[each.source] for each in found} == {lifts[source] for source, _, _ in opt_outs}
+    if not any(repeated for _, _, repeated in opt_outs):
+        for key in {lifts[source] for source, _, _ in opt_outs}:
+            newest = max(hours for source, hours, _ in opt_outs if lifts[source] == key)
+            (found_key,) = [each for each in found if lifts[each.source] == key]
+            assert found_key.last_stated_at == START + newest * HOUR
 
 
 @given(st.emails())
 def test_an_address_in_brackets_or_with_a_dot_behind_it_is_the_address(email: str) -> None:
     try:
-        plain = address(email)
-    except Refused:
+        plain = parse_address(email)
+    except InvalidState:
         return
-    assert address(f"Somebody <{email}>") == plain
-    assert address(f" {email}. ") == plain
+    assert parse_address(f"Somebody <{email}>") == plain
+    assert parse_address(f" {email}. ") == plain

@@ -11,34 +11,40 @@ import pytest
 
 from nurture.db import schema
 from nurture.db.engine import Database
-from nurture.domain.consent.suppression import Scope
-from nurture.errors import FileUnreadable, Refused
+from nurture.domain.consent.suppression import SuppressionScope
+from nurture.errors import FileUnreadable, InvalidState
 from nurture.journey.consent import opt_in
-from nurture.journey.consent.suppression import EVERYTHING, About, suppress
-from nurture.journey.consent.suppression_files import Listed, export, export_to, import_suppressions, listed
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
-from tests.journey.observe import counted, crowd, custody, rows
+from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget, suppress
+from nurture.journey.consent.suppression_files import (
+    ListedOptOut,
+    export,
+    export_to,
+    import_suppressions,
+    list_current,
+)
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.observe import add_leads, custody, recorded_statements, rows
 
 DAY = timedelta(days=1)
 NOW = START + DAY
 SAID = "asked for it again at the fair in May"
 
 
-def a_house(db: Database, tmp_path: Path) -> House:
-    rules = tiny_rules()
+def topic_context(db: Database, tmp_path: Path) -> AppContext:
+    rules = sample_rules()
     rules["tracks/keep/track.yaml"] += "topic: News and guides\n"
-    return make_house(db, tmp_path, rules=rules)
+    return make_context(db, tmp_path, rules=rules)
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    return a_house(db, tmp_path)
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return topic_context(db, tmp_path)
 
 
 @pytest.fixture
-def lite(sqlite_db: Database, tmp_path: Path) -> House:
-    return a_house(sqlite_db, tmp_path)
+def sqlite_ctx(sqlite_db: Database, tmp_path: Path) -> AppContext:
+    return topic_context(sqlite_db, tmp_path)
 
 
 def _file(tmp_path: Path, content: str | bytes, name: str = "list.csv") -> Path:
@@ -47,18 +53,20 @@ def _file(tmp_path: Path, content: str | bytes, name: str = "list.csv") -> Path:
     return path
 
 
-def _standing(house: House) -> list[tuple[str, str, str, str]]:
-    return [each[:4] for each in listed(house)]
+def _current(ctx: AppContext) -> list[tuple[str, str, str, str]]:
+    return [each[:4] for each in list_current(ctx)]
 
 
-def _counts(house: House, path: Path, now: datetime = NOW) -> tuple[int, int, int, int]:
-    done = import_suppressions(house, path, now)
-    return done.rows, done.new, done.known, done.bad
+def _counts(ctx: AppContext, path: Path, now: datetime = NOW) -> tuple[int, int, int, int]:
+    done = import_suppressions(ctx, path, now)
+    return done.rows, done.new, done.known, done.rejected
 
 
-def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(house: House, tmp_path: Path) -> None:
-    lead = add_lead(house, title="Head", email="ana@people.example")
-    tick_at(house, START)
+def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(
+    ctx: AppContext, tmp_path: Path
+) -> None:
+    lead = add_lead(ctx, title="Head", email="ana@people.example")
+    run_at(ctx, START)
     file = _file(
         tmp_path,
         "E-Mail;Scope;Ref;Source;Date\n"
@@ -70,9 +78,9 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(house: H
         "ed@people.example;topic;;;\n"
         "fi@people.example;track;keep;somebody;when?\n",
     )
-    done = import_suppressions(house, file, NOW)
-    assert (done.rows, done.new, done.known, done.bad) == (7, 3, 0, 4)
-    assert _standing(house) == [
+    done = import_suppressions(ctx, file, NOW)
+    assert (done.rows, done.new, done.known, done.rejected) == (7, 3, 0, 4)
+    assert _current(ctx) == [
         ("ana@people.example", "global", "", "import"),
         ("bo@people.example", "topic", "News and guides", "reply"),
         ("fi@people.example", "track", "keep", "import"),
@@ -83,18 +91,18 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(house: H
         bad = {row["line"]: row["reason"] for row in csv.DictReader(report)}
     assert set(bad) == {"4", "5", "6", "7"}
     assert "welcome" in bad["5"]
-    tick_at(house, NOW)
-    assert custody(house, lead) == ("queue", "suppressed")
+    run_at(ctx, NOW)
+    assert custody(ctx, lead) == ("queue", "suppressed")
 
 
-def test_the_same_file_again_changes_nothing(house: House, tmp_path: Path) -> None:
+def test_the_same_file_again_changes_nothing(ctx: AppContext, tmp_path: Path) -> None:
     file = _file(
         tmp_path, "email,date\nana@people.example,2026-01-02\nbo@people.example,\nana@people.example,\n"
     )
-    assert _counts(house, file) == (3, 2, 1, 0)
-    before = rows(house, "SELECT * FROM suppression ORDER BY id")
-    assert _counts(house, file, NOW + DAY) == (3, 0, 3, 0)
-    assert rows(house, "SELECT * FROM suppression ORDER BY id") == before
+    assert _counts(ctx, file) == (3, 2, 1, 0)
+    before = rows(ctx, "SELECT * FROM suppression ORDER BY id")
+    assert _counts(ctx, file, NOW + DAY) == (3, 0, 3, 0)
+    assert rows(ctx, "SELECT * FROM suppression ORDER BY id") == before
 
 
 @pytest.mark.parametrize(
@@ -117,10 +125,10 @@ def test_the_same_file_again_changes_nothing(house: House, tmp_path: Path) -> No
     ],
 )
 def test_exports_of_sendgrid_are_read_as_they_are(
-    lite: House, tmp_path: Path, content: str, source: str, since: datetime | None
+    sqlite_ctx: AppContext, tmp_path: Path, content: str, source: str, since: datetime | None
 ) -> None:
-    assert _counts(lite, _file(tmp_path, content)) == (1, 1, 0, 0)
-    (found,) = listed(lite)
+    assert _counts(sqlite_ctx, _file(tmp_path, content)) == (1, 1, 0, 0)
+    (found,) = list_current(sqlite_ctx)
     assert (found.scope, found.source) == ("global", source)
     assert since is None or found.since == since
 
@@ -138,55 +146,61 @@ def test_exports_of_sendgrid_are_read_as_they_are(
         "line,reason,email\n3,typo,ana@people.example\n4,typo,bo@people.example\n",
     ],
 )
-def test_lists_are_read_in_any_shape(lite: House, tmp_path: Path, content: str | bytes) -> None:
-    assert _counts(lite, _file(tmp_path, content)) == (2, 2, 0, 0)
-    assert [each[0] for each in _standing(lite)] == ["ana@people.example", "bo@people.example"]
+def test_lists_are_read_in_any_shape(sqlite_ctx: AppContext, tmp_path: Path, content: str | bytes) -> None:
+    assert _counts(sqlite_ctx, _file(tmp_path, content)) == (2, 2, 0, 0)
+    assert [each[0] for each in _current(sqlite_ctx)] == ["ana@people.example", "bo@people.example"]
 
 
-def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(lite: House, tmp_path: Path) -> None:
-    assert _counts(lite, _file(tmp_path, "ana@people.example")) == (1, 1, 0, 0)
-    done = import_suppressions(lite, _file(tmp_path, "x@@people.example\nbo@people.example\n"), NOW)
-    assert (done.new, done.bad) == (1, 1)
+def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(
+    sqlite_ctx: AppContext, tmp_path: Path
+) -> None:
+    assert _counts(sqlite_ctx, _file(tmp_path, "ana@people.example")) == (1, 1, 0, 0)
+    done = import_suppressions(sqlite_ctx, _file(tmp_path, "x@@people.example\nbo@people.example\n"), NOW)
+    assert (done.new, done.rejected) == (1, 1)
     assert done.report_path is not None
     assert done.report_path.read_text("utf-8-sig").startswith("line,reason,email\n")
 
 
 def test_who_is_still_subscribed_is_not_suppressed_by_a_list_of_everybody(
-    lite: House, tmp_path: Path
+    sqlite_ctx: AppContext, tmp_path: Path
 ) -> None:
     file = _file(tmp_path, "Email,Status\nana@people.example,subscribed\nbo@people.example,unsubscribed\n")
-    assert _counts(lite, file) == (2, 1, 0, 1)
-    assert [each[0] for each in _standing(lite)] == ["bo@people.example"]
+    assert _counts(sqlite_ctx, file) == (2, 1, 0, 1)
+    assert [each[0] for each in _current(sqlite_ctx)] == ["bo@people.example"]
 
 
 @pytest.mark.parametrize("content", ["Name,City\nAna,Rio\n", "", "Email,Name\n"])
-def test_a_file_without_addresses_says_what_it_needs(lite: House, tmp_path: Path, content: str) -> None:
+def test_a_file_without_addresses_says_what_it_needs(
+    sqlite_ctx: AppContext, tmp_path: Path, content: str
+) -> None:
     with pytest.raises(FileUnreadable):
-        import_suppressions(lite, _file(tmp_path, content), NOW)
+        import_suppressions(sqlite_ctx, _file(tmp_path, content), NOW)
 
 
-def test_a_report_never_overwrites_the_list(lite: House, tmp_path: Path) -> None:
+def test_a_report_never_overwrites_the_list(sqlite_ctx: AppContext, tmp_path: Path) -> None:
     file = _file(tmp_path, "email\nnobody\n")
-    with pytest.raises(Refused, match="itself"):
-        import_suppressions(lite, file, NOW, report=file)
+    with pytest.raises(InvalidState, match="itself"):
+        import_suppressions(sqlite_ctx, file, NOW, report=file)
 
 
-def test_what_is_exported_reads_back_to_the_same_state(house: House, tmp_path: Path) -> None:
-    suppress(house, ["zoe@people.example", "ana@people.example"], START)
-    suppress(house, ["ana@people.example"], START + DAY)
-    suppress(house, ["bo@people.example"], START, about=About(Scope.TOPIC, "News and guides"))
-    suppress(house, ["cy@people.example"], START)
-    opt_in.opt_in(house, "cy@people.example", EVERYTHING, SAID, START + DAY)
+def test_what_is_exported_reads_back_to_the_same_state(ctx: AppContext, tmp_path: Path) -> None:
+    suppress(ctx, ["zoe@people.example", "ana@people.example"], START)
+    suppress(ctx, ["ana@people.example"], START + DAY)
+    suppress(
+        ctx, ["bo@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "News and guides")
+    )
+    suppress(ctx, ["cy@people.example"], START)
+    opt_in.opt_in(ctx, "cy@people.example", ALL_MAIL, SAID, START + DAY)
     bounced = _file(tmp_path, "email,source,date\nana@people.example,bounce,2026-01-04T10:00:00.123456\n")
-    import_suppressions(house, bounced, NOW)
+    import_suppressions(ctx, bounced, NOW)
     out = tmp_path / "out.csv"
-    assert export_to(house, out) == 5
+    assert export_to(ctx, out) == 5
     other = Database(f"sqlite:///{tmp_path / 'other.db'}")
     try:
         schema.upgrade(other)
-        again = a_house(other, tmp_path / "other")
+        again = topic_context(other, tmp_path / "other")
         assert _counts(again, out, NOW + DAY) == (5, 4, 1, 0)
-        assert list(listed(again)) == list(listed(house))
+        assert list(list_current(again)) == list(list_current(ctx))
         assert _counts(again, out, NOW + 2 * DAY) == (5, 0, 5, 0)
         with (tmp_path / "again.csv").open("w", newline="") as copy:
             export(again, copy)
@@ -195,65 +209,67 @@ def test_what_is_exported_reads_back_to_the_same_state(house: House, tmp_path: P
         other.close()
 
 
-def test_an_export_that_cannot_be_written_leaves_what_was_there(lite: House, tmp_path: Path) -> None:
+def test_an_export_that_cannot_be_written_leaves_what_was_there(
+    sqlite_ctx: AppContext, tmp_path: Path
+) -> None:
     with pytest.raises(FileUnreadable, match="cannot be written"):
-        export_to(lite, tmp_path / "none" / "out.csv")
+        export_to(sqlite_ctx, tmp_path / "none" / "out.csv")
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileUnreadable, match="cannot be written"):
-        export_to(lite, tmp_path / "folder")
+        export_to(sqlite_ctx, tmp_path / "folder")
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_an_import_of_an_older_list_does_not_undo_a_newer_opt_in_and_an_undated_one_does(
-    house: House, tmp_path: Path
+    ctx: AppContext, tmp_path: Path
 ) -> None:
-    suppress(house, ["ana@people.example"], START - DAY)
-    opt_in.opt_in(house, "ana@people.example", EVERYTHING, SAID, START)
+    suppress(ctx, ["ana@people.example"], START - DAY)
+    opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START)
     older = _file(tmp_path, "email,date\nana@people.example,2026-01-04T12:00\n")
-    assert _counts(house, older) == (1, 0, 1, 0)
-    assert _standing(house) == []
-    assert _counts(house, _file(tmp_path, "ana@people.example\n")) == (1, 1, 0, 0)
-    assert [Listed(*each).source for each in listed(house)] == ["import"]
+    assert _counts(ctx, older) == (1, 0, 1, 0)
+    assert _current(ctx) == []
+    assert _counts(ctx, _file(tmp_path, "ana@people.example\n")) == (1, 1, 0, 0)
+    assert [ListedOptOut(*each).source for each in list_current(ctx)] == ["import"]
 
 
 def test_a_batch_costs_the_same_statements_for_twenty_rows_and_two_thousand(
-    house: House, tmp_path: Path
+    ctx: AppContext, tmp_path: Path
 ) -> None:
-    taken = {}
+    costs = {}
     for count in (20, 2_000):
-        crowd(house, count, title="Head")
-        tick_at(house, START)
-        names = [
-            row[0] for row in rows(house, "SELECT email FROM address ORDER BY id DESC LIMIT :n", n=count)
-        ]
+        add_leads(ctx, count, title="Head")
+        run_at(ctx, START)
+        names = [row[0] for row in rows(ctx, "SELECT email FROM address ORDER BY id DESC LIMIT :n", n=count)]
         strangers = [f"{count}.{number}@people.example" for number in range(count // 2)]
         file = _file(tmp_path, "email\n" + "\n".join([*names[: count // 2], *strangers]) + "\n")
-        with counted(house.database) as seen:
-            assert _counts(house, file)[1] == count
-        taken[count] = len([each for each in seen if not each.startswith(("BEGIN", "PRAGMA"))])
-    assert taken[20] == taken[2_000] <= 11
+        with recorded_statements(ctx.database) as statements:
+            assert _counts(ctx, file)[1] == count
+        costs[count] = len([each for each in statements if not each.startswith(("BEGIN", "PRAGMA"))])
+    assert costs[20] == costs[2_000] <= 11
 
 
 def test_memory_stays_flat_however_long_the_list(sqlite_url: str, tmp_path: Path) -> None:
-    lite = a_house(Database(sqlite_url), tmp_path)  # one that nobody has used: its statements cost memory too
-    lite.batch = 300
-    most = {}
+    sqlite_ctx = topic_context(
+        Database(sqlite_url), tmp_path
+    )  # one that nobody has used: its statements cost memory too
+    sqlite_ctx.batch_size = 300
+    peaks = {}
     for count in (4_000, 12_000):  # both longer than what is read at once
         names = "".join(f"{'x' * 50}{count}.{number}@people.example\n" for number in range(count))
         file = _file(tmp_path, f"email\n{names}")
         tracemalloc.start()
         try:
-            assert _counts(lite, file) == (count, count, 0, 0)
-            most[count] = tracemalloc.get_traced_memory()[1]
+            assert _counts(sqlite_ctx, file) == (count, count, 0, 0)
+            peaks[count] = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert most[12_000] < most[4_000] + 400_000
-    assert export_to(lite, tmp_path / "out.csv") == 16_000
-    lite.database.close()
+    assert peaks[12_000] < peaks[4_000] + 400_000
+    assert export_to(sqlite_ctx, tmp_path / "out.csv") == 16_000
+    sqlite_ctx.database.close()
 
 
 def test_an_address_that_begins_like_a_formula_goes_out_guarded_and_comes_in_as_it_was(
-    house: House, tmp_path: Path
+    ctx: AppContext, tmp_path: Path
 ) -> None:
     evil = (
         "=cmd|'/ccalc'!a0@evil.example",
@@ -261,10 +277,10 @@ def test_an_address_that_begins_like_a_formula_goes_out_guarded_and_comes_in_as_
         "-bo@people.example",
         "'=x@people.example",
     )
-    suppress(house, evil, NOW)
+    suppress(ctx, evil, NOW)
     out = tmp_path / "out.csv"
-    assert export_to(house, out) == len(evil)
+    assert export_to(ctx, out) == len(evil)
     with out.open(encoding="utf-8", newline="") as file:
         assert sorted(row["email"] for row in csv.DictReader(file)) == sorted(f"'{one}" for one in evil)
-    assert _counts(house, out) == (4, 0, 4, 0)
-    assert rows(house, "SELECT count(*) FROM address") == [(4,)]
+    assert _counts(ctx, out) == (4, 0, 4, 0)
+    assert rows(ctx, "SELECT count(*) FROM address") == [(4,)]

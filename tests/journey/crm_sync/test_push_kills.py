@@ -11,8 +11,8 @@ from random import Random
 
 import pytest
 
-from tests.chaos.grounds import PostgresGround, SqliteGround
-from tests.chaos.handing import ANY, CRMS, DOUBLE_POINTS, LEADS, POINTS, Arena, kill_run
+from tests.chaos.databases import PostgresSource, SqliteSource
+from tests.chaos.handoff_kills import ANY, CRMS, DOUBLE_POINTS, LEADS, POINTS, KillSetup, kill_run
 from tests.doubles.sendgrid import SendGridDouble
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))
@@ -36,20 +36,22 @@ def double(folder: Path) -> Iterator[SendGridDouble]:
 
 
 @pytest.fixture(scope="module")
-def arena(double: SendGridDouble, folder: Path) -> Arena:
-    return Arena.of(SqliteGround(folder, LEADS, ready=True), double, folder)
+def kill_setup(double: SendGridDouble, folder: Path) -> KillSetup:
+    return KillSetup.of(SqliteSource(folder, LEADS, ready=True), double, folder)
 
 
 @pytest.mark.parametrize(("point", "crm"), RUNS)
-def test_a_worker_killed_at_any_point_hands_each_lead_over_once(arena: Arena, point: str, crm: str) -> None:
-    handed = kill_run(arena, point, crm, Random(f"{SEED}:{point}:{crm}"))
-    assert handed.wrong == [], REPEAT
-    assert handed.runs == 1 or point == ANY, f"nobody died; {REPEAT}"
+def test_a_worker_killed_at_any_point_hands_each_lead_off_once(
+    kill_setup: KillSetup, point: str, crm: str
+) -> None:
+    result = kill_run(kill_setup, point, crm, Random(f"{SEED}:{point}:{crm}"))
+    assert result.wrong == [], REPEAT
+    assert result.runs == 1 or point == ANY, f"nobody died; {REPEAT}"
 
 
 def test_on_postgres_too(request: pytest.FixtureRequest, double: SendGridDouble, folder: Path) -> None:
-    ground = PostgresGround(request.getfixturevalue("_postgres"), LEADS, ready=True)
-    arena = Arena.of(ground, double, folder)
+    source = PostgresSource(request.getfixturevalue("_postgres"), LEADS, ready=True)
+    kill_setup = KillSetup.of(source, double, folder)
     for point in ("offered", "after the effect"):
-        handed = kill_run(arena, point, "hubspot", Random(f"{SEED}:{point}"))
-        assert handed.wrong == [], REPEAT
+        result = kill_run(kill_setup, point, "hubspot", Random(f"{SEED}:{point}"))
+        assert result.wrong == [], REPEAT

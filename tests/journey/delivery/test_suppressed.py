@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from tests.chaos.grounds import Ground, PostgresGround, SqliteGround
+from tests.chaos.databases import DatabaseSource, PostgresSource, SqliteSource
 from tests.chaos.suppressing import suppressed_run
 from tests.doubles.sendgrid import SendGridDouble
 
@@ -26,18 +26,21 @@ def double(tmp_path: Path) -> Iterator[SendGridDouble]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseSource:
     if request.param == "sqlite":
-        return SqliteGround(tmp_path, DUE)
-    return PostgresGround(request.getfixturevalue("_postgres"), DUE)
+        return SqliteSource(tmp_path, DUE)
+    return PostgresSource(request.getfixturevalue("_postgres"), DUE)
 
 
-def test_whoever_opts_out_before_the_last_look_gets_no_mail(
-    ground: Ground, double: SendGridDouble, tmp_path: Path, record_property: Callable[[str, object], None]
+def test_whoever_opts_out_before_the_last_check_gets_no_mail(
+    source: DatabaseSource,
+    double: SendGridDouble,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    found = suppressed_run(ground, double, tmp_path, Random(SEED), workers=2)
-    moments = ", ".join(f"{count} {moment}" for moment, count in sorted(found.when.items()))
-    record_property("story", f"opt-outs on {ground.name}: {moments}; SEED={SEED}")
-    assert found.verdict.wrong == [], REPEAT
-    assert found.violations == 0, REPEAT
-    assert found.when.total() > found.when["after the call"] > 0
+    result = suppressed_run(source, double, tmp_path, Random(SEED), workers=2)
+    counts = ", ".join(f"{count} {when}" for when, count in sorted(result.when.items()))
+    record_property("story", f"opt-outs on {source.name}: {counts}; SEED={SEED}")
+    assert result.verdict.wrong == [], REPEAT
+    assert result.violations == 0, REPEAT
+    assert result.when.total() > result.when["after the call"] > 0

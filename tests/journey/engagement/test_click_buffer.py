@@ -13,102 +13,104 @@ from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import click_spool
-from nurture.journey.engagement.click_buffer import Guestbook
-from nurture.journey.engagement.click_filtering import Visited
-from nurture.mail.providers.maildir import Mailbox
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from nurture.journey.engagement.click_buffer import ClickRecorder
+from nurture.journey.engagement.click_filtering import EngagementEvent
+from nurture.mail.providers.maildir import MaildirProvider
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
 
 NOW = START + timedelta(hours=4)
 GUIDE = "https://www.example.com/guide"
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    """A house whose one mail is out: message 1."""
-    made = make_house(db, tmp_path)
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    """Return a context whose one message is sent: message 1."""
+    made = make_context(db, tmp_path)
     made.spool = tmp_path / "spool"
     add_lead(made, title="Head of planning")
-    tick_at(made, START, START + timedelta(hours=2))
+    run_at(made, START, START + timedelta(hours=2))
     return made
 
 
-def visit(second: int = 0, message_id: int = 1) -> Visited:
+def click(second: int = 0, message_id: int = 1) -> EngagementEvent:
     at = NOW + timedelta(seconds=second)
-    return Visited(SignalKind.CLICKED, message_id, at, link=GUIDE, ip="0badcafe", agent="Mozilla/5.0 (X11)")
+    return EngagementEvent(
+        SignalKind.CLICKED, message_id, at, link=GUIDE, ip="0badcafe", agent="Mozilla/5.0 (X11)"
+    )
 
 
-def clicks(house: House) -> list[int]:
-    with house.database.read() as connection:
+def clicks(ctx: AppContext) -> list[int]:
+    with ctx.database.read() as connection:
         wanted = text("SELECT count(*), count(applied_at) FROM signal WHERE kind = 'clicked'")
         return list(connection.execute(wanted).one())
 
 
-def test_a_visit_is_committed_when_note_returns_and_applied_soon_after(house: House) -> None:
-    book = Guestbook(house, VirtualClock(NOW), patience=30)
-    book.note(visit())
-    assert clicks(house)[0] == 1
-    book.close()
-    assert clicks(house) == [1, 1]
+def test_a_click_is_committed_when_record_returns_and_applied_soon_after(ctx: AppContext) -> None:
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)
+    recorder.record(click())
+    assert clicks(ctx)[0] == 1
+    recorder.close()
+    assert clicks(ctx) == [1, 1]
 
 
-def test_many_visitors_at_once_are_each_written_once(house: House) -> None:
-    book = Guestbook(house, VirtualClock(NOW), patience=30)
-    with ThreadPoolExecutor(16) as visitors:
-        list(visitors.map(book.note, [visit(second) for second in [*range(60), *range(60)]]))
-    book.close()
-    assert clicks(house) == [60, 60]
-    assert not house.spool.exists()
+def test_many_concurrent_clicks_are_each_written_once(ctx: AppContext) -> None:
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(recorder.record, [click(second) for second in [*range(60), *range(60)]]))
+    recorder.close()
+    assert clicks(ctx) == [60, 60]
+    assert not ctx.spool.exists()
 
 
-def test_a_visit_that_is_both_in_a_file_and_in_the_database_counts_once(house: House) -> None:
-    book = Guestbook(house, VirtualClock(NOW), patience=0)  # whoever cannot wait leaves a file
+def test_a_click_that_is_both_in_a_file_and_in_the_database_counts_once(ctx: AppContext) -> None:
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=0)  # whoever cannot wait leaves a file
     for second in range(5):
-        book.note(visit(second))
-    book.close()
-    assert clicks(house) == [5, 5]
-    assert click_spool.waiting(house.spool) == []
+        recorder.record(click(second))
+    recorder.close()
+    assert clicks(ctx) == [5, 5]
+    assert click_spool.list_pending(ctx.spool) == []
 
 
-def test_a_book_that_was_closed_opens_again(house: House) -> None:
-    book = Guestbook(house, VirtualClock(NOW), patience=30)
+def test_a_closed_recorder_starts_again(ctx: AppContext) -> None:
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)
     for second in range(3):
-        book.note(visit(second))
-        book.close()
-    assert clicks(house) == [3, 3]
+        recorder.record(click(second))
+        recorder.close()
+    assert clicks(ctx) == [3, 3]
 
 
-def test_a_visit_to_a_mail_that_is_gone_stops_no_other(house: House) -> None:
-    book = Guestbook(house, VirtualClock(NOW), patience=30)
-    book.note(visit(message_id=999_999))
-    book.note(visit())
-    book.close()
-    assert clicks(house) == [1, 1]
+def test_a_click_on_an_unknown_message_stops_no_other(ctx: AppContext) -> None:
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)
+    recorder.record(click(message_id=999_999))
+    recorder.record(click())
+    recorder.close()
+    assert clicks(ctx) == [1, 1]
 
 
-def test_a_file_that_cannot_be_read_is_put_aside_and_stops_no_other(house: House) -> None:
-    click_spool.put(house.spool, visit())
-    (house.spool / "20260101T000000-x.json").write_text("half a fi")
-    (house.spool / "20260101T000001-x.json").write_text("[1]")
-    Guestbook(house, VirtualClock(NOW)).close()
-    assert clicks(house) == [1, 1]
-    assert click_spool.waiting(house.spool) == []
-    assert len(list(house.spool.glob("*.bad"))) == 2
+def test_a_file_that_cannot_be_read_is_put_aside_and_stops_no_other(ctx: AppContext) -> None:
+    click_spool.write(ctx.spool, click())
+    (ctx.spool / "20260101T000000-x.json").write_text("half a fi")
+    (ctx.spool / "20260101T000001-x.json").write_text("[1]")
+    ClickRecorder(ctx, VirtualClock(NOW)).close()
+    assert clicks(ctx) == [1, 1]
+    assert click_spool.list_pending(ctx.spool) == []
+    assert len(list(ctx.spool.glob("*.bad"))) == 2
 
 
-def test_a_file_is_for_nobody_else_to_read(house: House) -> None:
-    click_spool.put(house.spool, visit())
-    (file,) = click_spool.waiting(house.spool)
+def test_spool_files_are_private(ctx: AppContext) -> None:
+    click_spool.write(ctx.spool, click())
+    (file,) = click_spool.list_pending(ctx.spool)
     assert file.stat().st_mode & 0o077 == 0
-    assert house.spool.stat().st_mode & 0o077 == 0
+    assert ctx.spool.stat().st_mode & 0o077 == 0
 
 
-def test_where_neither_database_nor_disk_takes_a_visit_that_is_said(
+def test_an_error_is_raised_where_neither_database_nor_disk_takes_a_click(
     empty_db: Database, tmp_path: Path
 ) -> None:
-    house = House(empty_db, Mailbox(tmp_path / "mailbox"), spool=tmp_path / "spool-is-a-file")
-    house.spool.write_text("")
-    book = Guestbook(house, VirtualClock(NOW), patience=30)
+    ctx = AppContext(empty_db, MaildirProvider(tmp_path / "maildir"), spool=tmp_path / "spool-is-a-file")
+    ctx.spool.write_text("")
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)
     with pytest.raises(OSError, match="spool-is-a-file"):
-        book.note(visit())
-    book.close()
+        recorder.record(click())
+    recorder.close()

@@ -11,10 +11,10 @@ import pytest
 from nurture.db.engine import Database
 from nurture.domain.signals import SignalKind
 from nurture.journey.engagement import replies, signals
-from nurture.mail.inbound.message import read_mail
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.observe import counted, custody, due_at, events, rows, write
+from nurture.mail.inbound.message import parse_mail
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.observe import custody, due_at, events, recorded_statements, rows, write
 from tests.mail.inbound.replying import bounce, mail
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -23,62 +23,64 @@ NOW = START + 4 * HOUR
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    house = make_house(db, tmp_path)
-    house.reply_domain = "in.example.com"
-    return house
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    ctx = make_context(db, tmp_path)
+    ctx.reply_domain = "in.example.com"
+    return ctx
 
 
 @pytest.fixture
-def lead(house: House) -> int:
-    found = add_lead(house, title="Head of stock", email="mia@people.example")
-    tick_at(house, START, START + 2 * HOUR, SENT)
+def lead(ctx: AppContext) -> int:
+    found = add_lead(ctx, title="Head of stock", email="mia@people.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
     return found
 
 
-def reply_address(house: House, folder: Path, to: str = "mia@people.example") -> str:
+def reply_address(ctx: AppContext, folder: Path, to: str = "mia@people.example") -> str:
     """Return where the mail to a lead asks for answers."""
-    for file in (folder / "mailbox" / "new").iterdir():
+    for file in (folder / "maildir" / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)
         if to in str(sent["To"]):
             return str(sent["Reply-To"].addresses[0].addr_spec)
     raise AssertionError(f"no mail to {to}")
 
 
-def take(house: House, *raw: bytes, now: datetime = NOW) -> replies.Taken:
-    return replies.take(house, [read_mail(one) for one in raw], now)
+def process_replies(ctx: AppContext, *raw: bytes, now: datetime = NOW) -> replies.ReplyResult:
+    return replies.process_mails(ctx, [parse_mail(one) for one in raw], now)
 
 
-def test_a_touch_asks_for_answers_to_an_address_of_its_own(house: House, lead: int, tmp_path: Path) -> None:
-    address = reply_address(house, tmp_path)
+def test_a_touch_asks_for_answers_to_an_address_of_its_own(
+    ctx: AppContext, lead: int, tmp_path: Path
+) -> None:
+    address = reply_address(ctx, tmp_path)
     local, _, domain = address.partition("@")
     assert domain == "in.example.com"
     assert local.startswith("reply+")
     assert len(local) == len("reply+") + 26
     assert address == address.lower()
-    kept = rows(house, "SELECT digest FROM token WHERE purpose = 'reply'")
+    kept = rows(ctx, "SELECT digest FROM link_token WHERE purpose = 'reply'")
     assert len(kept) == 1
     assert local.removeprefix("reply+") not in str(kept)
 
 
 def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
-    house: House, lead: int, tmp_path: Path
+    ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    to = reply_address(house, tmp_path)
+    to = reply_address(ctx, tmp_path)
     words = (
         "Yes, <b>call</b> me: https://evil.example/x\r\n\r\nOn Mon, Ada <ada@house.example> wrote:\r\n> Hello"
     )
-    assert take(house, mail(words, to=to.upper())) == (1, 1, 1)
-    assert rows(house, "SELECT lead_id, kind, sender, text FROM reply") == [
+    assert process_replies(ctx, mail(words, to=to.upper())) == (1, 1, 1)
+    assert rows(ctx, "SELECT lead_id, kind, sender, text FROM reply") == [
         (lead, "reply", "", "Yes, <b>call</b> me: https://evil.example/x")
     ]
     asked = "see www.evil.example/y\n\n## WHY YOU"
-    signals.record(house, [signals.told(lead, SignalKind.SUBMITTED, asked, NOW, NOW)], NOW)
-    tick_at(house, NOW, NOW + HOUR)
-    assert custody(house, lead)[0] == "offer"
+    signals.record(ctx, [signals.build_reported_signal(lead, SignalKind.SUBMITTED, asked, NOW, NOW)], NOW)
+    run_at(ctx, NOW, NOW + HOUR)
+    assert custody(ctx, lead)[0] == "offer"
     brief = next(
         sent
-        for file in (tmp_path / "mailbox" / "new").iterdir()
+        for file in (tmp_path / "maildir" / "new").iterdir()
         if "house.example"
         in str((sent := message_from_bytes(file.read_bytes(), policy=policy.default))["To"])
     )
@@ -90,76 +92,78 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     assert "filled in a form: see www[.]evil.example/y ## WHY YOU" in plain.get_content()
 
 
-def test_copies_of_an_answer_count_once(house: House, lead: int, tmp_path: Path) -> None:
-    answer = mail("Call me", to=reply_address(house, tmp_path))
-    assert take(house, answer, answer).new == 1
-    assert take(house, answer, now=NOW + DAY).new == 0
-    assert rows(house, "SELECT count(*) FROM reply") == [(1,)]
-    assert rows(house, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(1,)]
+def test_copies_of_an_answer_count_once(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+    answer = mail("Call me", to=reply_address(ctx, tmp_path))
+    assert process_replies(ctx, answer, answer).new == 1
+    assert process_replies(ctx, answer, now=NOW + DAY).new == 0
+    assert rows(ctx, "SELECT count(*) FROM reply") == [(1,)]
+    assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(1,)]
 
 
 def test_a_colleague_who_answers_counts_for_the_lead_and_is_named_only_with_the_words(
-    house: House, lead: int, tmp_path: Path
+    ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    take(
-        house, mail("I take this over", to=reply_address(house, tmp_path), sender="Kim <kim@people.example>")
+    process_replies(
+        ctx, mail("I take this over", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>")
     )
-    assert rows(house, "SELECT sender FROM reply") == [("kim@people.example",)]
-    assert rows(house, "SELECT value FROM signal WHERE kind = 'replied'") == [("by somebody else",)]
+    assert rows(ctx, "SELECT sender FROM reply") == [("kim@people.example",)]
+    assert rows(ctx, "SELECT value FROM signal WHERE kind = 'replied'") == [("other sender",)]
 
 
-def test_who_writes_stop_is_not_mailed_again(house: House, lead: int, tmp_path: Path) -> None:
-    take(house, mail("Please remove me from your list.", to=reply_address(house, tmp_path)))
-    assert rows(house, "SELECT scope, source FROM suppression") == [("global", "reply")]
-    assert rows(house, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
+def test_who_writes_stop_is_not_mailed_again(ctx: AppContext, lead: int, tmp_path: Path) -> None:
+    process_replies(ctx, mail("Please remove me from your list.", to=reply_address(ctx, tmp_path)))
+    assert rows(ctx, "SELECT scope, source FROM suppression") == [("global", "reply")]
+    assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
 
 
 def test_an_absence_pauses_until_the_day_of_return_and_is_no_answer(
-    house: House, lead: int, tmp_path: Path
+    ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     away = mail(
         "I am out of the office and will be back on 3 March.",
-        to=reply_address(house, tmp_path),
+        to=reply_address(ctx, tmp_path),
         subject="Automatic reply: Hello",
         Auto_Submitted="auto-replied",
     )
-    take(house, away)
-    take(house, away, now=NOW + HOUR)
-    until = rows(house, "SELECT paused_until FROM lead")[0][0]
+    process_replies(ctx, away)
+    process_replies(ctx, away, now=NOW + HOUR)
+    until = rows(ctx, "SELECT paused_until FROM lead")[0][0]
     assert str(until).startswith("2026-03-03")
-    assert events(house, lead).count("paused") == 1
-    tick_at(house, NOW + HOUR, NOW + 8 * DAY)
-    assert custody(house, lead)[0] == "track"
-    assert rows(house, "SELECT count(*) FROM message WHERE kind = 'touch'") == [(1,)]
-    tick_at(house, datetime(2026, 3, 3, 10, tzinfo=UTC), datetime(2026, 3, 3, 12, tzinfo=UTC))
-    assert rows(house, "SELECT count(*) FROM message WHERE kind = 'touch'") == [(2,)]
+    assert events(ctx, lead).count("paused") == 1
+    run_at(ctx, NOW + HOUR, NOW + 8 * DAY)
+    assert custody(ctx, lead)[0] == "track"
+    assert rows(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == [(1,)]
+    run_at(ctx, datetime(2026, 3, 3, 10, tzinfo=UTC), datetime(2026, 3, 3, 12, tzinfo=UTC))
+    assert rows(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == [(2,)]
 
 
 def test_a_mailbox_that_is_none_is_not_mailed_again_and_another_one_does_not_matter(
-    house: House, lead: int, tmp_path: Path
+    ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    token = reply_address(house, tmp_path).partition("@")[0].removeprefix("reply+")
-    take(house, bounce("old@people.example", token=token), bounce("mia@people.example", "5.2.2", token=token))
-    assert rows(house, "SELECT count(*) FROM suppression") == [(0,)]
-    take(house, bounce("mia@people.example", token=token))
-    assert rows(house, "SELECT source FROM suppression") == [("bounce",)]
+    token = reply_address(ctx, tmp_path).partition("@")[0].removeprefix("reply+")
+    process_replies(
+        ctx, bounce("old@people.example", token=token), bounce("mia@people.example", "5.2.2", token=token)
+    )
+    assert rows(ctx, "SELECT count(*) FROM suppression") == [(0,)]
+    process_replies(ctx, bounce("mia@people.example", token=token))
+    assert rows(ctx, "SELECT source FROM suppression") == [("bounce",)]
 
 
-def test_mail_that_answers_nothing_of_ours_leaves_no_trace(house: House, lead: int) -> None:
-    assert take(
-        house, mail("Buy this"), mail("x", to="reply+zz@in.example.com"), b"", b"\x00\xff\r\n\r\n"
+def test_mail_that_answers_nothing_of_ours_leaves_no_trace(ctx: AppContext, lead: int) -> None:
+    assert process_replies(
+        ctx, mail("Buy this"), mail("x", to="reply+zz@in.example.com"), b"", b"\x00\xff\r\n\r\n"
     ) == (4, 0, 0)
-    assert rows(house, "SELECT count(*) FROM reply") == [(0,)]
+    assert rows(ctx, "SELECT count(*) FROM reply") == [(0,)]
 
 
 def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
-    db: Database, house: House, lead: int, tmp_path: Path
+    db: Database, ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     others = [
-        add_lead(house, title="Head", email=f"lead-{number}@firm{number}.example") for number in range(12)
+        add_lead(ctx, title="Head", email=f"lead-{number}@firm{number}.example") for number in range(12)
     ]
-    tick_at(house, NOW, NOW + 2 * HOUR, NOW + 3 * HOUR)
-    addresses = [reply_address(house, tmp_path, f"lead-{number}@") for number in range(len(others))]
+    run_at(ctx, NOW, NOW + 2 * HOUR, NOW + 3 * HOUR)
+    addresses = [reply_address(ctx, tmp_path, f"lead-{number}@") for number in range(len(others))]
 
     def cost(some: list[str], first: int) -> int:
         answers = [
@@ -171,9 +175,9 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
             )
             for number, to in enumerate(some)
         ]
-        with counted(db) as told:
-            take(house, *answers, now=NOW + 4 * HOUR)
-        return len(told)
+        with recorded_statements(db) as statements:
+            process_replies(ctx, *answers, now=NOW + 4 * HOUR)
+        return len(statements)
 
     few, many = cost(addresses[:2], 1), cost(addresses[2:], 2)
     assert many <= few + 2
@@ -187,38 +191,38 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
         ("accepted", [("4.4.1", "delayed")], ("accepted", None)),
         ("accepted", [("2.1.5", "delivered")], ("delivered", None)),
         ("accepted", [("5.1.1", "failed"), ("4.4.1", "delayed"), ("2.1.5", "delivered")], ("bounced", None)),
-        ("in_doubt", [("4.4.1", "delayed")], ("accepted", None)),
+        ("unknown", [("4.4.1", "delayed")], ("accepted", None)),
         ("complained", [("5.1.1", "failed")], ("complained", None)),
     ],
 )
-def test_delivery_reports_settle_what_was_sent_by_smtp_in_any_order(
+def test_delivery_reports_update_what_was_sent_by_smtp_in_any_order(
     sqlite_db: Database,
     tmp_path: Path,
     before: str,
     reports: list[tuple[str, str]],
     after: tuple[str, str | None],
 ) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    house.reply_domain = "in.example.com"
-    add_lead(house, title="Head of stock", email="mia@people.example")
-    tick_at(house, START, START + 2 * HOUR, SENT)
-    token = reply_address(house, tmp_path).partition("@")[0].removeprefix("reply+")
-    write(house, "UPDATE message SET state = :state", state=before)
+    ctx = make_context(sqlite_db, tmp_path)
+    ctx.reply_domain = "in.example.com"
+    add_lead(ctx, title="Head of stock", email="mia@people.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    token = reply_address(ctx, tmp_path).partition("@")[0].removeprefix("reply+")
+    write(ctx, "UPDATE message SET state = :state", state=before)
     raw = [bounce("mia@people.example", status, token, action) for status, action in reports]
     for one in (*raw, *reversed(raw)):
-        take(house, one)
-    ((state, reason),) = rows(house, "SELECT state, reason FROM message")
+        process_replies(ctx, one)
+    ((state, reason),) = rows(ctx, "SELECT state, reason FROM message")
     assert state == after[0]
     assert after[1] is None or reason == after[1]
 
 
-def test_a_report_of_another_mailbox_says_nothing_of_our_mail_and_one_in_doubt_wakes_its_lead(
-    house: House, lead: int, tmp_path: Path
+def test_a_report_of_another_mailbox_changes_nothing_and_one_of_an_unknown_message_wakes_its_lead(
+    ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    token = reply_address(house, tmp_path).partition("@")[0].removeprefix("reply+")
-    write(house, "UPDATE message SET state = 'in_doubt'")
-    take(house, bounce("old@people.example", token=token))
-    assert rows(house, "SELECT state FROM message") == [("in_doubt",)]
-    take(house, bounce("mia@people.example", "4.4.1", token, "delayed"))
-    assert rows(house, "SELECT state FROM message") == [("accepted",)]
-    assert due_at(house, lead) == NOW
+    token = reply_address(ctx, tmp_path).partition("@")[0].removeprefix("reply+")
+    write(ctx, "UPDATE message SET state = 'unknown'")
+    process_replies(ctx, bounce("old@people.example", token=token))
+    assert rows(ctx, "SELECT state FROM message") == [("unknown",)]
+    process_replies(ctx, bounce("mia@people.example", "4.4.1", token, "delayed"))
+    assert rows(ctx, "SELECT state FROM message") == [("accepted",)]
+    assert due_at(ctx, lead) == NOW

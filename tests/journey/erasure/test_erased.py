@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import JSON, update
 from sqlmodel import AutoString
 
-from nurture.crm.base import Seen
+from nurture.crm.base import RemoteRecord
 from nurture.db.engine import Database
 from nurture.db.tables import core
 from nurture.domain.lead import Closing
@@ -23,58 +23,64 @@ from nurture.errors import NotFound
 from nurture.journey.consent import suppression, suppression_files
 from nurture.journey.crm_sync import pull, push
 from nurture.journey.engagement import click_filtering, provider_events, signals
-from nurture.journey.engagement.click_filtering import Visited
+from nurture.journey.engagement.click_filtering import EngagementEvent
 from nurture.journey.erasure import erase
 from nurture.journey.intake import import_file
 from nurture.journey.intake.api import batches, outcome_batches
 from nurture.journey.outcomes import close, outcomes
 from nurture.journey.tracks import manual
 from nurture.reporting import audit
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 from tests.doubles.crm import ScriptedCrm
-from tests.doubles.events import body_of, event
-from tests.journey.builders import tick_at
-from tests.journey.engagement.test_replies import DAY, HOUR, NOW, reply_address, take
-from tests.journey.erasure.test_erase import ADDRESS, bring_in, everything_happens, found_in, made
-from tests.journey.erasure.test_erase import house as house  # noqa: PLC0414 - the fixture
-from tests.journey.observe import custody, everything, one, rows, write
+from tests.doubles.sendgrid_events import encode_events, event
+from tests.journey.builders import run_at
+from tests.journey.engagement.test_replies import DAY, HOUR, NOW, process_replies, reply_address
+from tests.journey.erasure.test_erase import (
+    ADDRESS,
+    create_full_history,
+    find_secrets,
+    import_person,
+    make_erasure_context,
+)
+from tests.journey.erasure.test_erase import ctx as ctx  # noqa: PLC0414 - the fixture
+from tests.journey.observe import all_rows, custody, one, rows, write
 from tests.mail.inbound.replying import mail
 
-GONE = NOW + DAY
+ERASED_AT = NOW + DAY
 LATER = NOW + 2 * DAY
 
 
-def import_row(house: House, folder: Path, now: Any, *cells: str) -> None:
+def import_row(ctx: AppContext, folder: Path, now: Any, *cells: str) -> None:
     file = folder / "more.csv"
     with file.open("w", newline="", encoding="utf-8") as written:
         csv.writer(written).writerows([("Id", "Email", "First Name", "Company", "Consent"), cells])
-    import_file.import_file(house, file, now, source="crm")
+    import_file.import_file(ctx, file, now, source="crm")
 
 
-def test_rows_that_may_be_about_the_lead_go_with_it(house: House, tmp_path: Path) -> None:
-    lead = everything_happens(house, tmp_path)
-    import_row(house, tmp_path, NOW, "c-1", ADDRESS, "Mia", "Quayside", "Yes")
-    import_row(house, tmp_path, NOW, "c-4711", "noor@other.example", "Mia", "Quayside", "Yes")
-    doubtful = [row[0] for row in rows(house, "SELECT lead_id FROM custody WHERE ref = 'ambiguous'")]
-    assert len(doubtful) == 2
-    done = erase.forget(house, ADDRESS, GONE)
-    assert list(done.also) == doubtful
-    assert found_in(house) == {}
-    assert {custody(house, one) for one in (lead, *doubtful)} == {("closed", "discarded")}
-    assert custody(house, one(house, "SELECT lead_id FROM identity WHERE external_id = 'c-1'"))[0] != "closed"
+def test_rows_that_may_be_about_the_lead_go_with_it(ctx: AppContext, tmp_path: Path) -> None:
+    lead = create_full_history(ctx, tmp_path)
+    import_row(ctx, tmp_path, NOW, "c-1", ADDRESS, "Mia", "Quayside", "Yes")
+    import_row(ctx, tmp_path, NOW, "c-4711", "noor@other.example", "Mia", "Quayside", "Yes")
+    ambiguous = [row[0] for row in rows(ctx, "SELECT lead_id FROM custody WHERE ref = 'ambiguous'")]
+    assert len(ambiguous) == 2
+    done = erase.erase_person(ctx, ADDRESS, ERASED_AT)
+    assert list(done.ambiguous_leads) == ambiguous
+    assert find_secrets(ctx) == {}
+    assert {custody(ctx, one) for one in (lead, *ambiguous)} == {("closed", "discarded")}
+    assert custody(ctx, one(ctx, "SELECT lead_id FROM identity WHERE external_id = 'c-1'"))[0] != "closed"
 
 
-def _answers(house: House, folder: Path, lead: int, to: str) -> None:
+def _answers(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     for number, said in enumerate(
         ("Please confirm: my data are gone.", "I am out of office until 30 June 2026.")
     ):
-        take(house, mail(said, to=to, sender=f"Mia <{ADDRESS}>", number=f"late{number}"), now=LATER)
+        process_replies(ctx, mail(said, to=to, sender=f"Mia <{ADDRESS}>", number=f"late{number}"), now=LATER)
 
 
-def _signals(house: House, folder: Path, lead: int, to: str) -> None:
+def _signals(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     said = {
         "kind": "requested_demo",
-        "occurred_at": GONE.isoformat(),
+        "occurred_at": ERASED_AT.isoformat(),
         "value": "I am Mia Holm",
         "link": "/mia",
     }
@@ -83,245 +89,248 @@ def _signals(house: House, folder: Path, lead: int, to: str) -> None:
         {"email": ADDRESS},
         {"external_id": "c-4711", "source": "crm"},
     ]
-    done = batches.post_signals(house, [said | {"lead": name} for name in names], LATER)
+    done = batches.post_signals(ctx, [said | {"lead": name} for name in names], LATER)
     assert (done.accepted, len(done.rejected)) == (0, 3)
 
 
-def _outcomes(house: House, folder: Path, lead: int, to: str) -> None:
-    said = {"closing": "lost", "happened_at": GONE.isoformat(), "reason": "Mia Holm left Quayside"}
-    assert outcome_batches.post_outcomes(house, [said | {"lead": {"id": lead}}], LATER).accepted == 0
+def _outcomes(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    said = {"closing": "lost", "happened_at": ERASED_AT.isoformat(), "reason": "Mia Holm left Quayside"}
+    assert outcome_batches.post_outcomes(ctx, [said | {"lead": {"id": lead}}], LATER).accepted == 0
     with pytest.raises(NotFound):
-        outcomes.tell(house, [outcomes.Telling(lead, Closing.LOST, None, None, "Mia left")], "crm", LATER)
+        outcomes.record_outcomes(
+            ctx, [outcomes.OutcomeReport(lead, Closing.LOST, None, None, "Mia left")], "crm", LATER
+        )
 
 
-def _by_hand(house: House, folder: Path, lead: int, to: str) -> None:
-    for act in (
-        lambda: manual.enrol(house, lead, "welcome", LATER),
-        lambda: manual.pause(house, lead, None, LATER),
-        lambda: manual.qualify(house, lead, {"need": "Mia needs it"}, LATER, source="call"),
-        lambda: close.close(house, lead, Closing.WON, LATER, reason="Mia Holm bought"),
+def _manual_actions(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    for action in (
+        lambda: manual.enroll(ctx, lead, "welcome", LATER),
+        lambda: manual.pause(ctx, lead, None, LATER),
+        lambda: manual.qualify(ctx, lead, {"need": "Mia needs it"}, LATER, source="call"),
+        lambda: close.close(ctx, lead, Closing.WON, LATER, reason="Mia Holm bought"),
     ):
         with pytest.raises(NotFound):
-            act()
+            action()
 
 
-def _record(house: House, folder: Path, lead: int, to: str) -> None:
-    told = signals.told(lead, SignalKind.SUBMITTED, "I am Mia Holm", GONE, LATER)
-    assert signals.record(house, [told], LATER) == 0
+def _record(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    reported = signals.build_reported_signal(lead, SignalKind.SUBMITTED, "I am Mia Holm", ERASED_AT, LATER)
+    assert signals.record(ctx, [reported], LATER) == 0
 
 
-def _provider(house: House, folder: Path, lead: int, to: str) -> None:
+def _provider(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
     key = one(
-        house,
+        ctx,
         "SELECT send_key FROM message WHERE kind = 'touch' AND lead_id = :id ORDER BY id LIMIT 1",
         id=lead,
     )
     said = [
-        event("bounce", f"0badcafe:{key}", GONE, email=ADDRESS, reason="550 no Mia Holm here"),
-        event("click", f"0badcafe:{key}", GONE, email=ADDRESS, url="https://www.example.com/for/mia"),
-        event("spamreport", None, GONE, email=ADDRESS),
-        event("bounce", f"0badcafe:{key}", GONE, email="mia.holm@home.example"),
+        event("bounce", f"0badcafe:{key}", ERASED_AT, email=ADDRESS, reason="550 no Mia Holm here"),
+        event("click", f"0badcafe:{key}", ERASED_AT, email=ADDRESS, url="https://www.example.com/for/mia"),
+        event("spamreport", None, ERASED_AT, email=ADDRESS),
+        event("bounce", f"0badcafe:{key}", ERASED_AT, email="mia.holm@home.example"),
     ]
-    provider_events.receive(house, provider_events.SENDGRID, body_of(said), LATER)
-    provider_events.sweep(house, LATER)
+    provider_events.receive(ctx, provider_events.SENDGRID, encode_events(said), LATER)
+    provider_events.process_pending(ctx, LATER)
 
 
-def _clicks(house: House, folder: Path, lead: int, to: str) -> None:
-    message = one(house, "SELECT min(id) FROM message WHERE kind = 'touch' AND lead_id = :id", id=lead)
-    came = [Visited(SignalKind.CLICKED, message, GONE, link="guide", agent="Firefox")]
-    with house.database.write() as connection:
-        assert click_filtering.take_down(house, connection, came, LATER) == 0
+def _clicks(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    message = one(ctx, "SELECT min(id) FROM message WHERE kind = 'touch' AND lead_id = :id", id=lead)
+    clicks = [EngagementEvent(SignalKind.CLICKED, message, ERASED_AT, link="guide", agent="Firefox")]
+    with ctx.database.write() as connection:
+        assert click_filtering.record_clicks(ctx, connection, clicks, LATER) == 0
 
 
-def _suppressions(house: House, folder: Path, lead: int, to: str) -> None:
-    suppression.suppress(house, [ADDRESS], LATER)
+def _suppressions(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    suppression.suppress(ctx, [ADDRESS], LATER)
     listed = folder / "theirs.csv"
     listed.write_text(f"email\n{ADDRESS}\n")
-    suppression_files.import_suppressions(house, listed, LATER)
+    suppression_files.import_suppressions(ctx, listed, LATER)
 
 
-def _crm(house: House, folder: Path, lead: int, to: str) -> None:
-    house.crm = ScriptedCrm()
-    keys = (push.person_key(house, lead), ADDRESS, "c-4711")
-    words = {"owner": "mia@home.example", "status": "Sold to Mia", "closing": "won", "reason": "Mia Holm"}
-    house.crm.pages = [[Seen(key, f"r{number}", GONE, **words) for number, key in enumerate(keys)]]
-    read = pull.read_back(house, LATER)
-    assert len(read.faults) == len(read.unused) == 3
-    assert not re.search("(?i)mia|c-4711", "".join(read.unused))
+def _crm(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
+    ctx.crm = ScriptedCrm()
+    keys = (push.lead_key(ctx, lead), ADDRESS, "c-4711")
+    words = {"owner": "mia@home.example", "crm_status": "Sold to Mia", "closing": "won", "reason": "Mia Holm"}
+    ctx.crm.pages = [[RemoteRecord(key, f"r{number}", ERASED_AT, **words) for number, key in enumerate(keys)]]
+    read = pull.pull(ctx, LATER)
+    assert len(read.problems) == len(read.skipped) == 3
+    assert not re.search("(?i)mia|c-4711", "".join(read.skipped))
 
 
-WAYS: list[Callable[[House, Path, int, str], None]] = [
-    _answers, _signals, _outcomes, _by_hand, _record, _provider, _clicks, _suppressions, _crm,
+SOURCES: list[Callable[[AppContext, Path, int, str], None]] = [
+    _answers, _signals, _outcomes, _manual_actions, _record, _provider, _clicks, _suppressions, _crm,
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("source", SOURCES)
 def test_nothing_brings_an_erased_lead_back_or_leaves_anything_of_it(
-    house: House, tmp_path: Path, way: Callable[[House, Path, int, str], None]
+    ctx: AppContext, tmp_path: Path, source: Callable[[AppContext, Path, int, str], None]
 ) -> None:
-    lead = everything_happens(house, tmp_path)
-    to = reply_address(house, tmp_path, "people.example")
-    erase.forget(house, ADDRESS, GONE)
-    way(house, tmp_path, lead, to)
-    tick_at(house, LATER, LATER + 9 * DAY)
-    assert found_in(house) == {}
-    assert custody(house, lead) == ("closed", "discarded")
-    for left in (
+    lead = create_full_history(ctx, tmp_path)
+    to = reply_address(ctx, tmp_path, "people.example")
+    erase.erase_person(ctx, ADDRESS, ERASED_AT)
+    source(ctx, tmp_path, lead, to)
+    run_at(ctx, LATER, LATER + 9 * DAY)
+    assert find_secrets(ctx) == {}
+    assert custody(ctx, lead) == ("closed", "discarded")
+    for query in (
         "SELECT count(*) FROM reply WHERE lead_id = :id",
         "SELECT count(*) FROM message WHERE lead_id = :id AND state IN ('planned', 'claimed')",
         "SELECT count(*) FROM signal WHERE lead_id = :id AND recorded_at > :at",
     ):
-        assert one(house, left, id=lead, at=GONE.isoformat()) == 0
+        assert one(ctx, query, id=lead, at=ERASED_AT.isoformat()) == 0
 
 
-def test_the_ledger_still_closes(house: House, tmp_path: Path) -> None:
-    everything_happens(house, tmp_path)
-    erase.forget(house, ADDRESS, GONE)
-    tick_at(house, LATER)
-    seen = audit.audit(house, LATER)
-    assert (seen.ok, seen.findings) == (True, ())
+def test_the_audit_still_passes(ctx: AppContext, tmp_path: Path) -> None:
+    create_full_history(ctx, tmp_path)
+    erase.erase_person(ctx, ADDRESS, ERASED_AT)
+    run_at(ctx, LATER)
+    report = audit.run_audit(ctx, LATER)
+    assert (report.ok, report.findings) == (True, ())
 
 
-def test_its_links_end_but_for_unsubscribing(house: House, tmp_path: Path) -> None:
-    lead = everything_happens(house, tmp_path)
-    erase.forget(house, str(lead), GONE)
-    kept = rows(house, "SELECT DISTINCT purpose FROM token WHERE lead_id = :id", id=lead)
-    assert kept == [("unsubscribe",)]
+def test_its_links_end_but_for_unsubscribing(ctx: AppContext, tmp_path: Path) -> None:
+    lead = create_full_history(ctx, tmp_path)
+    erase.erase_person(ctx, str(lead), ERASED_AT)
+    purposes = rows(ctx, "SELECT DISTINCT purpose FROM link_token WHERE lead_id = :id", id=lead)
+    assert purposes == [("unsubscribe",)]
 
 
-def test_other_people_s_rows_lose_the_address(house: House, tmp_path: Path) -> None:
-    everything_happens(house, tmp_path)
-    noor: int = one(house, "SELECT lead_id FROM identity WHERE external_id = 'c-1'")
-    to = reply_address(house, tmp_path, "noor@other.example")
-    take(
-        house,
+def test_other_people_s_rows_lose_the_address(ctx: AppContext, tmp_path: Path) -> None:
+    create_full_history(ctx, tmp_path)
+    noor: int = one(ctx, "SELECT lead_id FROM identity WHERE external_id = 'c-1'")
+    to = reply_address(ctx, tmp_path, "noor@other.example")
+    process_replies(
+        ctx,
         mail(f"Ask {ADDRESS} instead, please.", to=to, sender="Noor <noor@other.example>", number="3"),
         mail("I do it from now on.", to=to, sender=f"Mia <{ADDRESS}>", number="4"),
         now=NOW + HOUR,
     )
-    manual.qualify(house, noor, {"authority": f"with {ADDRESS.upper()}"}, NOW + HOUR, source="call")
+    manual.qualify(ctx, noor, {"authority": f"with {ADDRESS.upper()}"}, NOW + HOUR, source="call")
     link = f"/thanks?email={ADDRESS.replace('@', '%40')}"
     said = {"lead": {"id": noor}, "kind": "submitted", "occurred_at": NOW.isoformat(), "link": link}
-    batches.post_signals(house, [said], NOW + HOUR)
-    erase.forget(house, ADDRESS, GONE)
-    assert found_in(house) == {}
-    assert rows(house, "SELECT text FROM reply") == [("Ask [erased] instead, please.",)]
-    assert one(house, "SELECT link FROM signal WHERE link LIKE '/thanks%'") == "/thanks?email=[erased]"
-    assert custody(house, noor)[0] != "closed"
+    batches.post_signals(ctx, [said], NOW + HOUR)
+    erase.erase_person(ctx, ADDRESS, ERASED_AT)
+    assert find_secrets(ctx) == {}
+    assert rows(ctx, "SELECT text FROM reply") == [("Ask [erased] instead, please.",)]
+    assert one(ctx, "SELECT link FROM signal WHERE link LIKE '/thanks%'") == "/thanks?email=[erased]"
+    assert custody(ctx, noor)[0] != "closed"
 
 
-KEPT_WORDS = {
+RETAINED_TEXTS = {
     "custody": {"kind", "ref", "next_action"},
     "enrollment": {"track", "step", "end_reason"},
     "message": {"send_key", "kind", "track", "step", "email", "rep", "state", "provider",
                 "sender_domain", "lease_token"},
-    "signal": {"kind", "verdict", "verdict_because", "source", "link", "track", "step"},  # of our own mail
+    "signal": {"kind", "verdict", "verdict_reason", "source", "link", "track", "step"},  # of our own mail
     "offer": {"rep", "rule", "state", "reason"},
     "outcome": {"closing", "source"},
-    "outcome_told": {"closing", "source", "verdict", "settled"},
+    "outcome_report": {"closing", "source", "verdict", "resolution"},
     "journal": {"stage", "event", "track", "step", "custody_from", "custody_to", "ref"},
-    "token": {"digest", "purpose"},
-    "crm_record": {"key", "wanted", "written", "state", "lease_token", "crm"},
-    "urgency": {"rule"},
-    "lead": {"source", "scored_under", "readiness"},
-    "routing": {"queue"},  # its rows go, and hold a rep or a queue
+    "link_token": {"digest", "purpose"},
+    "crm_record": {"key", "target_state", "pushed_state", "state", "lease_token", "crm"},
+    "queue_priority": {"rule"},
+    "lead": {"source", "points_key", "readiness"},
+    "routing_decision": {"queue"},  # its rows go, and hold a rep or a queue
     "reply": {"kind"},
-    "lead_account": {"how"},
-    "mail_event": {"natural_key", "event_key", "door", "told", "named", "origin", "ref"},
+    "lead_account": {"method"},
+    "provider_event": {"natural_key", "event_key", "provider", "event_type", "raw_event_type",
+                       "installation_id", "ref"},
 }  # fmt: skip
 """Texts that stay: ids, states, and names that the rules, sales or the CRM's type gave."""
 
 
-def test_every_other_text_about_a_lead_is_gone(house: House, tmp_path: Path) -> None:
-    lead = everything_happens(house, tmp_path)
-    mails = {row[0] for row in rows(house, "SELECT id FROM message WHERE lead_id = :id", id=lead)}
+def test_every_other_text_about_a_lead_is_gone(ctx: AppContext, tmp_path: Path) -> None:
+    lead = create_full_history(ctx, tmp_path)
+    mails = {row[0] for row in rows(ctx, "SELECT id FROM message WHERE lead_id = :id", id=lead)}
     filled = []
     for table in core.metadata.sorted_tables:
-        own = table.c.id == lead if table.name == "lead" else None
-        if own is None and "lead_id" in table.c:
-            own = table.c.lead_id == lead
-        elif own is None and "message_id" in table.c:
-            own = table.c.message_id.in_(mails)
-        if own is None or table.name == "journal":
+        condition = table.c.id == lead if table.name == "lead" else None
+        if condition is None and "lead_id" in table.c:
+            condition = table.c.lead_id == lead
+        elif condition is None and "message_id" in table.c:
+            condition = table.c.message_id.in_(mails)
+        if condition is None or table.name == "journal":
             continue
         for column in table.c:
-            if column.name in KEPT_WORDS.get(table.name, ()) or column.primary_key or column.unique:
+            if column.name in RETAINED_TEXTS.get(table.name, ()) or column.primary_key or column.unique:
                 continue
             if isinstance(column.type, AutoString | JSON):
-                with house.database.write() as connection:
+                with ctx.database.write() as connection:
                     value = ["canary"] if isinstance(column.type, JSON) else "canary"
-                    connection.execute(update(table).where(own).values({column.name: value}))
+                    connection.execute(update(table).where(condition).values({column.name: value}))
                 filled.append(f"{table.name}.{column.name}")
-    assert {"lead.zone", "offer.because", "reply.text", "mail_event.reason"} <= set(filled)
-    erase.forget(house, str(lead), GONE)
-    left = {name for name, found in everything(house).items() if "canary" in str(found)}
-    assert left == set()
+    assert {"lead.zone", "offer.handoff_reason", "reply.text", "provider_event.reason"} <= set(filled)
+    erase.erase_person(ctx, str(lead), ERASED_AT)
+    remaining = {name for name, found in all_rows(ctx).items() if "canary" in str(found)}
+    assert remaining == set()
 
 
-def test_the_journal_keeps_what_happened_and_no_words(house: House, tmp_path: Path) -> None:
-    lead = everything_happens(house, tmp_path)
-    before = rows(house, "SELECT event, ref FROM journal WHERE lead_id = :id ORDER BY id", id=lead)
-    erase.forget(house, str(lead), GONE)
-    after = rows(house, "SELECT event, ref FROM journal WHERE lead_id = :id ORDER BY id", id=lead)
+def test_the_journal_keeps_what_happened_and_no_words(ctx: AppContext, tmp_path: Path) -> None:
+    lead = create_full_history(ctx, tmp_path)
+    before = rows(ctx, "SELECT event, ref FROM journal WHERE lead_id = :id ORDER BY id", id=lead)
+    erase.erase_person(ctx, str(lead), ERASED_AT)
+    after = rows(ctx, "SELECT event, ref FROM journal WHERE lead_id = :id ORDER BY id", id=lead)
     assert after[: len(before)] == before
-    words = rows(house, "SELECT DISTINCT because, detail FROM journal WHERE lead_id = :id", id=lead)
+    words = rows(ctx, "SELECT DISTINCT reason, detail FROM journal WHERE lead_id = :id", id=lead)
     assert words == [("", None)]
 
 
 def test_no_page_of_sqlite_holds_the_person(sqlite_db: Database, tmp_path: Path) -> None:
-    house = made(sqlite_db, tmp_path)
-    everything_happens(house, tmp_path)
+    ctx = make_erasure_context(sqlite_db, tmp_path)
+    create_full_history(ctx, tmp_path)
     key = "SELECT lead_id FROM identity WHERE external_id = 'c-4711'"
     names = "natural_key, lead_id, kind, received_at, sent_at, sender, text, attachments"
     insert = f"INSERT INTO reply ({names}) VALUES (:key, ({key}), 'reply', :at, :at, '', :text, 0)"
     for number in range(300):  # of all lengths and in no order, so that pages are split
         text = f"Mia.Holm {number} " + "x" * (number * 37 % 900)
-        write(house, insert, key=f"{number * 7919 % 300:04}", at=NOW.isoformat(), text=text)
-    path = Path(str(house.database.url.database))
+        write(ctx, insert, key=f"{number * 7919 % 300:04}", at=NOW.isoformat(), text=text)
+    path = Path(str(ctx.database.url.database))
     files = (path, path.with_name(f"{path.name}-wal"))
     person = re.compile(rb"mia.holm|c-4711|quayside|49 30 1234")
     assert any(person.search(file.read_bytes().lower()) for file in files)
-    done = erase.forget(house, ADDRESS, GONE)
+    done = erase.erase_person(ctx, ADDRESS, ERASED_AT)
     assert [file.name for file in files if person.search(file.read_bytes().lower())] == []
     assert not any("free pages" in line for line in done.systems)
 
 
-def test_a_reader_that_holds_up_the_overwriting_is_told_of(sqlite_db: Database, tmp_path: Path) -> None:
-    house = made(sqlite_db, tmp_path)
-    everything_happens(house, tmp_path)
-    with closing(sqlite3.connect(str(house.database.url.database), isolation_level=None)) as reader:
+def test_a_reader_that_holds_up_the_overwriting_is_reported(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx = make_erasure_context(sqlite_db, tmp_path)
+    create_full_history(ctx, tmp_path)
+    with closing(sqlite3.connect(str(ctx.database.url.database), isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM address").fetchone()
-        done = erase.forget(house, ADDRESS, GONE)
+        done = erase.erase_person(ctx, ADDRESS, ERASED_AT)
     assert any("free pages" in line and "run `nurture leads erase` again" in line for line in done.systems)
-    assert found_in(house) == {}
+    assert find_secrets(ctx) == {}
 
 
-def test_files_and_systems_that_hold_the_person_still_are_named(house: House, tmp_path: Path) -> None:
-    lead = everything_happens(house, tmp_path)
+def test_files_and_systems_that_hold_the_person_still_are_named(ctx: AppContext, tmp_path: Path) -> None:
+    lead = create_full_history(ctx, tmp_path)
     (tmp_path / "crm" / "out").mkdir(parents=True)
     (tmp_path / "crm" / "out" / "handoffs-000001.csv").write_text(f"email\n{ADDRESS.lower()}\n")
     (tmp_path / "crm" / "out" / "handoffs-000002.csv").write_text("email\nnoor@other.example\n")
     (tmp_path / "leads.bad-rows.csv").write_text(f"line,reason,Email\n2,odd,{ADDRESS.upper()}\n")
-    done = erase.forget(house, ADDRESS, GONE, folders=[tmp_path])
+    done = erase.erase_person(ctx, ADDRESS, ERASED_AT, folders=[tmp_path])
     names = {Path(file).name for file in done.files}
     assert {"handoffs-000001.csv", "leads.bad-rows.csv", "leads.csv"} <= names
     assert "handoffs-000002.csv" not in names
     assert {Path(file).parent.name for file in done.files} >= {"new", "out"}
-    gone = "SELECT count(*) FROM message WHERE lead_id = :id AND state IN ('accepted', 'delivered')"
-    assert sum("/mailbox/" in file for file in done.files) == one(house, gone, id=lead)
+    sent = "SELECT count(*) FROM message WHERE lead_id = :id AND state IN ('accepted', 'delivered')"
+    assert sum("/maildir/" in file for file in done.files) == one(ctx, sent, id=lead)
     assert all(Path(file).exists() for file in done.files)
     assert any("backups" in line for line in done.systems)
-    assert any("PostgreSQL" in line for line in done.systems) is not house.database.is_sqlite
+    assert any("PostgreSQL" in line for line in done.systems) is not ctx.database.is_sqlite
 
 
 def test_an_erased_lead_stays_erased_when_it_comes_in_again_and_is_erased_again(
-    house: House, tmp_path: Path
+    ctx: AppContext, tmp_path: Path
 ) -> None:
-    lead = everything_happens(house, tmp_path)
-    erase.forget(house, ADDRESS, GONE)
-    bring_in(house, tmp_path, LATER)
-    again: int = one(house, "SELECT lead_id FROM identity WHERE external_id = 'c-4711'")
-    assert erase.forget(house, ADDRESS, LATER + HOUR).lead == again
-    assert found_in(house) == {}
-    assert {custody(house, id_) for id_ in (lead, again)} == {("closed", "discarded")}
+    lead = create_full_history(ctx, tmp_path)
+    erase.erase_person(ctx, ADDRESS, ERASED_AT)
+    import_person(ctx, tmp_path, LATER)
+    again: int = one(ctx, "SELECT lead_id FROM identity WHERE external_id = 'c-4711'")
+    assert erase.erase_person(ctx, ADDRESS, LATER + HOUR).lead == again
+    assert find_secrets(ctx) == {}
+    assert {custody(ctx, id_) for id_ in (lead, again)} == {("closed", "discarded")}

@@ -14,29 +14,29 @@ from nurture.journey.engagement import signals
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.leads import queries as leads_queries
 from nurture.journey.leads import reply_queries
-from nurture.journey.leads.reply_queries import Came
+from nurture.journey.leads.reply_queries import InboundReply
 from nurture.journey.tracks.enroll import classify
-from nurture.mail.providers.maildir import Mailbox
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tiny_rules
-from tests.journey.observe import heard
+from nurture.mail.providers.maildir import MaildirProvider
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, sample_rules
+from tests.journey.observe import new_signal
 
 LONG = "We run four plants and lose a week of sales whenever a forecast is off. " * 20
 
 
-def briefed(db: Database, tmp_path: Path) -> tuple[House, int]:
-    """Return a house that has just sent Ana the brief of its one lead."""
-    rules = tiny_rules()
+def briefed(db: Database, tmp_path: Path) -> tuple[AppContext, int]:
+    """Return a context that has just sent Ana the brief of its one lead."""
+    rules = sample_rules()
     rules["sales/policy.yaml"] = (
         rules["sales/policy.yaml"]
         .replace("email: ana@house.example,", "email: ana@house.example, zone: Europe/Berlin,")
         .replace("reps:", "fit: {A: {field: employees, at_least: 200}}\nreps:", 1)
     )
-    house = make_house(db, tmp_path, rules=rules)
-    house.provider = Mailbox(tmp_path / "mailbox", html_copies=True)
-    house.base_url = "https://go.example.com"
+    ctx = make_context(db, tmp_path, rules=rules)
+    ctx.provider = MaildirProvider(tmp_path / "maildir", html_copies=True)
+    ctx.base_url = "https://go.example.com"
     lead_id = add_lead(
-        house,
+        ctx,
         email="dana@people.example",
         full_name="Dana Miller-Westerhoff",
         company="Acme & Sons Food Machinery International GmbH",
@@ -47,29 +47,31 @@ def briefed(db: Database, tmp_path: Path) -> tuple[House, int]:
         budget="EUR 60,000 this year",
         authority="decides with the CFO",
         authority_source="call",
-        authority_on="2025-12-18",
-        authority_sure="confirmed",
+        authority_stated_on="2025-12-18",
+        authority_confidence="confirmed",
         need="fewer write-offs\n# and no headings",
         demo_requested=True,
     )
-    _lived(house, lead_id)
-    classify(house, START)
-    hand_off(house, START)
-    deliver(house, VirtualClock(START))
-    return house, lead_id
+    _add_history(ctx, lead_id)
+    classify(ctx, START)
+    hand_off(ctx, START)
+    deliver(ctx, VirtualClock(START))
+    return ctx, lead_id
 
 
-def _lived(house: House, lead_id: int) -> None:
+def _add_history(ctx: AppContext, lead_id: int) -> None:
     """Write what the lead did, said and was, and what became of it before."""
-    database, days = house.database, [START - timedelta(days=back) for back in range(1, 10)]
-    deeds = [heard(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days]
-    bot = heard(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
-    signals.record(house, [*deeds, bot._replace(verdict=SignalVerdict.BOT.value)], START)
+    database, days = ctx.database, [START - timedelta(days=back) for back in range(1, 10)]
+    activities = [
+        new_signal(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days
+    ]
+    bot = new_signal(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
+    signals.record(ctx, [*activities, bot._replace(verdict=SignalVerdict.BOT.value)], START)
     names = core.metadata.tables
     with database.write() as connection:
-        leads_queries.state_timeline(connection, lead_id, date(2026, 9, 30), days[0])
-        said = [
-            Came(
+        leads_queries.set_timeline(connection, lead_id, date(2026, 9, 30), days[0])
+        replies = [
+            InboundReply(
                 f"r{at}",
                 lead_id,
                 None,
@@ -83,7 +85,7 @@ def _lived(house: House, lead_id: int) -> None:
             )
             for at, day in enumerate(days[:3])
         ]
-        reply_queries.keep(database, connection, said)
+        reply_queries.insert_replies(database, connection, replies)
         for number, day in enumerate(days):
             connection.execute(
                 names["message"]
@@ -113,17 +115,17 @@ def _lived(house: House, lead_id: int) -> None:
                     lead_id=lead_id,
                     rep="ben",
                     rule="",
-                    because="",
-                    routed_because="",
+                    handoff_reason="",
+                    routing_reason="",
                     policy_version=1,
                     state="rejected",
                     offered_at=days[number],
                     expires_at=days[number],
                     answered_at=days[number],
                     reason=reason,
-                    level=0,
+                    escalation_level=0,
                     round=1,
-                    urgency=0,
+                    priority=0,
                     hot=False,
                 )
             )
@@ -145,11 +147,11 @@ def _lived(house: House, lead_id: int) -> None:
         connection.execute(
             names["lead_account"]
             .insert()
-            .values(lead_id=lead_id, account_id=account_id, how="settled", because="same domain", at=START)
+            .values(lead_id=lead_id, account_id=account_id, method="manual", reason="same domain", at=START)
         )
 
 
 def mailed(tmp_path: Path, kind: str) -> str:
     """Return the brief as it was mailed, as html or as the whole mail."""
-    (file,) = (tmp_path / "mailbox" / kind).glob("brief*")
+    (file,) = (tmp_path / "maildir" / kind).glob("brief*")
     return file.read_text("utf-8")

@@ -13,13 +13,13 @@ from nurture.db.engine import Database
 from nurture.journey.delivery import compose_batch
 from nurture.journey.handoff.sweep import hand_off
 from nurture.journey.tracks.enroll import classify
-from nurture.mail.providers.maildir import Mailbox
+from nurture.mail.providers.maildir import MaildirProvider
 from nurture.outbox import messages
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.handoff.briefing import briefed, mailed
-from tests.journey.handoff.test_sla_sweep import MONDAY, laddered
-from tests.journey.observe import counted, one, rows
+from tests.journey.handoff.test_sla_sweep import MONDAY, escalation_rules
+from tests.journey.observe import one, recorded_statements, rows
 
 
 def _text(mail: str) -> str:
@@ -28,9 +28,9 @@ def _text(mail: str) -> str:
     return " ".join(str(body.get_content()).split())
 
 
-def test_a_brief_tells_why_now_what_they_did_and_said_and_were(db: Database, tmp_path: Path) -> None:
+def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_path: Path) -> None:
     briefed(db, tmp_path)
-    told = _text(mailed(tmp_path, "new"))
+    body_text = _text(mailed(tmp_path, "new"))
     for part in (
         "Dana Miller-Westerhoff, Head of demand planning and distribution",
         "until Tuesday 6 January 2026, 09:00 (Europe/Berlin)",
@@ -47,49 +47,49 @@ def test_a_brief_tells_why_now_what_they_did_and_said_and_were(db: Database, tmp
         "01 Jan 2026: Ben gave it back: Not now",
         "Our emails: 9 since 27 Dec 2025, last 00-letter-about-planning (welcome, 04 Jan 2026)",
     ):
-        assert part.replace("score 0.0", "score ") in told, part
+        assert part.replace("score 0.0", "score ") in body_text, part
     for absent in ("robots.txt", "Reply 2", "http://evil", "www.evil"):
-        assert absent not in told
-    assert told.index("04 Jan 2026: clicked") < told.index("03 Jan 2026: clicked")
+        assert absent not in body_text
+    assert body_text.index("04 Jan 2026: clicked") < body_text.index("03 Jan 2026: clicked")
 
 
 def test_each_link_of_a_brief_is_for_one_thing_and_none_is_stored_in_clear(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house, _ = briefed(sqlite_db, tmp_path)
+    ctx, _ = briefed(sqlite_db, tmp_path)
     html = mailed(tmp_path, "html")
     found = {
         part.split("/")[0]: part.split("/")[1][:22] for part in html.split("https://go.example.com/")[1:]
     }
     assert found.keys() == {"a", "r", "g", "l"}
     assert len(set(found.values())) == 4
-    purposes = {row[0] for row in rows(house, "SELECT purpose FROM token")}
-    assert purposes == {"accept", "reject", "reassign", "later"}
-    kept = str(rows(house, "SELECT * FROM token"))
-    assert not any(token in kept for token in found.values())
+    purposes = {row[0] for row in rows(ctx, "SELECT purpose FROM link_token")}
+    assert purposes == {"accept", "reject", "reassign", "call_back_later"}
+    stored = str(rows(ctx, "SELECT * FROM link_token"))
+    assert not any(token in stored for token in found.values())
 
 
 def test_briefs_cost_as_many_statements_for_forty_leads_as_for_two(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    ids = [add_lead(house, full_name=f"L{number}", demo_requested=True) for number in range(10)]
-    classify(house, START)
-    hand_off(house, START)
+    ctx = make_context(sqlite_db, tmp_path)
+    ids = [add_lead(ctx, full_name=f"L{number}", demo_requested=True) for number in range(10)]
+    classify(ctx, START)
+    hand_off(ctx, START)
     assert len(ids) == 10
-    few, many = _statements(house, 2), _statements(house, 10)
+    few, many = _statements(ctx, 2), _statements(ctx, 10)
     assert few == many
 
 
-def _statements(house: House, count: int) -> int:
-    with house.database.write() as connection:
-        batch = messages.due(house.database, connection, START, count)
+def _statements(ctx: AppContext, count: int) -> int:
+    with ctx.database.write() as connection:
+        batch = messages.lock_due(ctx.database, connection, START, count)
         assert len(batch) == count
-        compose_batch.Batch.of(house, connection, batch, START).compose(
+        compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(
             connection
         )  # compiled once, before anything is counted
-        with counted(house.database) as seen:
-            written = compose_batch.Batch.of(house, connection, batch, START).compose(connection)
+        with recorded_statements(ctx.database) as seen:
+            written = compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(connection)
         assert len(written.emails) == count
     return len(seen)
 
@@ -104,29 +104,33 @@ def _statements(house: House, count: int) -> int:
         ("engaged", "You had a look at what we sent on 04 Jan 2026."),
     ],
 )
-def test_the_first_sentence_comes_of_the_rule_and_of_the_newest_deed(
+def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(
     sqlite_db: Database, tmp_path: Path, rule: str, opener: str
 ) -> None:
-    house, _ = briefed(sqlite_db, tmp_path)
-    with house.database.write() as connection:
+    ctx, _ = briefed(sqlite_db, tmp_path)
+    with ctx.database.write() as connection:
         connection.exec_driver_sql(f"UPDATE offer SET rule = '{rule}' WHERE state = 'offered'")
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
-        (waiting,) = messages.due(house.database, connection, START, 9)
+        (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
         (email,) = (
-            compose_batch.Batch.of(house, connection, [waiting], START).compose(connection).emails.values()
+            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START)
+            .compose(connection)
+            .emails.values()
         )
     assert opener in " ".join(email.text.split())
-    assert one(house, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
+    assert one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
 
 
-def test_deeds_are_told_in_the_words_of_people(sqlite_db: Database, tmp_path: Path) -> None:
-    house, _ = briefed(sqlite_db, tmp_path)
-    with house.database.write() as connection:
+def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx, _ = briefed(sqlite_db, tmp_path)
+    with ctx.database.write() as connection:
         connection.exec_driver_sql("UPDATE signal SET kind = 'requested_demo' WHERE kind = 'clicked'")
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
-        (waiting,) = messages.due(house.database, connection, START, 9)
+        (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
         (email,) = (
-            compose_batch.Batch.of(house, connection, [waiting], START).compose(connection).emails.values()
+            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START)
+            .compose(connection)
+            .emails.values()
         )
     assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())
 
@@ -134,17 +138,17 @@ def test_deeds_are_told_in_the_words_of_people(sqlite_db: Database, tmp_path: Pa
 def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path, MONDAY, laddered())
-    house.provider = Mailbox(tmp_path / "mailbox", html_copies=True)
+    ctx = make_context(sqlite_db, tmp_path, MONDAY, escalation_rules())
+    ctx.provider = MaildirProvider(tmp_path / "maildir", html_copies=True)
     names = ("first_name", "last_name", "title", "industry", "city", "region", "country", "need", "budget")
-    facts = {name: f"https://evil.example/{name}" for name in names}
-    lead = add_lead(house, at=MONDAY, company="evil.example/company", demo_requested=True, **facts)
-    tick_at(house, *(MONDAY + timedelta(hours=hours) for hours in (0, 2, 4)))
-    sent = rows(house, "SELECT send_key, state FROM message WHERE lead_id = :id ORDER BY id", id=lead)
+    fields = {name: f"https://evil.example/{name}" for name in names}
+    lead = add_lead(ctx, at=MONDAY, company="evil.example/company", demo_requested=True, **fields)
+    run_at(ctx, *(MONDAY + timedelta(hours=hours) for hours in (0, 2, 4)))
+    sent = rows(ctx, "SELECT send_key, state FROM message WHERE lead_id = :id ORDER BY id", id=lead)
     assert sent == [("brief:1", "accepted"), ("sla:1:1", "accepted"), ("sla:1:2", "accepted")]
-    html = [file.read_text() for file in (tmp_path / "mailbox" / "html").iterdir()]
-    mails = [file.read_text() for file in (tmp_path / "mailbox" / "new").iterdir()]
+    html = [file.read_text() for file in (tmp_path / "maildir" / "html").iterdir()]
+    mails = [file.read_text() for file in (tmp_path / "maildir" / "new").iterdir()]
     subjects = [str(message_from_string(mail, policy=policy.default)["Subject"]) for mail in mails]
-    for said in (*html, *map(_text, mails), *subjects):
-        assert "evil" in said
-        assert not re.search(r"https?://evil|(?<![/\w])evil\.example", said)
+    for shown in (*html, *map(_text, mails), *subjects):
+        assert "evil" in shown
+        assert not re.search(r"https?://evil|(?<![/\w])evil\.example", shown)

@@ -13,30 +13,30 @@ from nurture.domain.signals import SignalKind
 from nurture.journey.handoff import follow_up, queue, sweep
 from nurture.journey.tracks import enroll
 from nurture.reporting import explain
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
-    counted,
-    crowd,
+    add_leads,
     custody,
     due_at,
     events,
     messages,
     one,
+    record_signal,
+    recorded_statements,
     rows,
-    same_house,
-    tell,
+    worker_context,
     write,
 )
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 FRIDAY = datetime(2026, 1, 9, 8, tzinfo=UTC)
-DESK = 'desk: {zone: UTC, hours: "monday to friday 09:00-17:00"}\n'
-PACE = "pace: {hot: [ready], age: 1 day}\n"
+BUSINESS_HOURS = 'business_hours: {zone: UTC, hours: "monday to friday 09:00-17:00"}\n'
+PRIORITY = "priority: {hot: [ready], aging_interval: 1 day}\n"
 
 
 def _policy(more: str = "", **changed: str) -> dict[str, str]:
-    rules = tiny_rules()
+    rules = sample_rules()
     policy = rules["sales/policy.yaml"] + more
     for old, new in changed.items():
         policy = policy.replace(old.replace("_", " "), new)
@@ -49,18 +49,18 @@ def _capacity(policy: dict[str, str], written: str) -> dict[str, str]:
     return policy | {"sales/policy.yaml": text}
 
 
-def _given(house: House) -> Counter[str]:
-    return Counter(rep for (rep,) in rows(house, "SELECT rep FROM offer"))
+def _offer_counts(ctx: AppContext) -> Counter[str]:
+    return Counter(rep for (rep,) in rows(ctx, "SELECT rep FROM offer"))
 
 
-def test_two_workers_at_once_give_no_rep_more_than_fits(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    crowd(house, 60, demo_requested=True)
-    enroll.classify(house, START)
-    workers = [same_house(house) for _ in range(2)]
+def test_two_workers_at_once_exceed_no_capacity(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    add_leads(ctx, 60, demo_requested=True)
+    enroll.classify(ctx, START)
+    workers = [worker_context(ctx) for _ in range(2)]
     together = Barrier(len(workers))
 
-    def offer(worker: House) -> None:
+    def offer(worker: AppContext) -> None:
         together.wait()
         queue.offer_all(worker, START)
 
@@ -68,44 +68,44 @@ def test_two_workers_at_once_give_no_rep_more_than_fits(db: Database, tmp_path: 
         list(pool.map(offer, workers))
     for worker in workers:
         worker.database.close()
-    assert _given(house) == {"ana": 5, "ben": 5}
-    assert one(house, "SELECT count(*) FROM custody WHERE kind = 'queue' AND ref = 'hand-off'") == 50
+    assert _offer_counts(ctx) == {"ana": 5, "ben": 5}
+    assert one(ctx, "SELECT count(*) FROM custody WHERE kind = 'queue' AND ref = 'hand-off'") == 50
 
 
 def test_work_in_hand_keeps_leads_waiting_until_something_is_done(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path, rules=_capacity(_policy(), "capacity: 50, in_hand: 2"))
-    leads = crowd(house, 6, demo_requested=True)
-    tick_at(house, START)
-    assert _given(house) == {"ana": 2, "ben": 2}
-    sweep.accept(house, 1, START + HOUR)
-    tick_at(house, START + HOUR)
-    assert _given(house).total() == 4, "what was taken over and not followed up is in hand"
-    follow_up.followed_up(house, leads[0], "call", START + 2 * HOUR)
-    tick_at(house, START + 2 * HOUR)
-    assert _given(house) == {"ana": 3, "ben": 2}
-    sweep.reject(house, 2, "bad-fit", START + 3 * HOUR)
-    tick_at(house, START + 3 * HOUR)
-    assert _given(house) == {"ana": 3, "ben": 3}
+    ctx = make_context(sqlite_db, tmp_path, rules=_capacity(_policy(), "capacity: 50, max_open_leads: 2"))
+    leads = add_leads(ctx, 6, demo_requested=True)
+    run_at(ctx, START)
+    assert _offer_counts(ctx) == {"ana": 2, "ben": 2}
+    sweep.accept(ctx, 1, START + HOUR)
+    run_at(ctx, START + HOUR)
+    assert _offer_counts(ctx).total() == 4, "what was taken over and not followed up is in hand"
+    follow_up.record_follow_up(ctx, leads[0], "call", START + 2 * HOUR)
+    run_at(ctx, START + 2 * HOUR)
+    assert _offer_counts(ctx) == {"ana": 3, "ben": 2}
+    sweep.reject(ctx, 2, "bad-fit", START + 3 * HOUR)
+    run_at(ctx, START + 3 * HOUR)
+    assert _offer_counts(ctx) == {"ana": 3, "ben": 3}
 
 
 def test_what_cannot_wait_jumps_the_queue_and_who_waited_long_comes_before_who_came_late(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    rules = _policy("pace: {hot: [replied], age: 1 day}\n")
-    house = make_house(sqlite_db, tmp_path, rules=_capacity(rules, "capacity: 1"))
-    early = crowd(house, 4, demo_requested=True)
-    tick_at(house, START)
-    replies = add_lead(house, title="Head")
-    late = crowd(house, 2, at=START + HOUR, demo_requested=True)
-    tick_at(house, START + HOUR)
-    tell(house, replies, SignalKind.REPLIED, START + 2 * HOUR)
-    tick_at(house, *(START + days * DAY for days in (1, 2, 3)))
-    offered = [lead for (lead,) in rows(house, "SELECT lead_id FROM offer ORDER BY id")]
+    rules = _policy("priority: {hot: [replied], aging_interval: 1 day}\n")
+    ctx = make_context(sqlite_db, tmp_path, rules=_capacity(rules, "capacity: 1"))
+    early = add_leads(ctx, 4, demo_requested=True)
+    run_at(ctx, START)
+    replies = add_lead(ctx, title="Head")
+    late = add_leads(ctx, 2, at=START + HOUR, demo_requested=True)
+    run_at(ctx, START + HOUR)
+    record_signal(ctx, replies, SignalKind.REPLIED, START + 2 * HOUR)
+    run_at(ctx, *(START + days * DAY for days in (1, 2, 3)))
+    offered = [lead for (lead,) in rows(ctx, "SELECT lead_id FROM offer ORDER BY id")]
     assert offered == [early[0], early[1], replies, early[2], early[3], *late]
-    hot, urgency = rows(house, "SELECT hot, urgency FROM offer WHERE lead_id = :id", id=replies)[0]
-    assert (bool(hot), urgency >= 30) == (True, True)
+    hot, priority = rows(ctx, "SELECT hot, priority FROM offer WHERE lead_id = :id", id=replies)[0]
+    assert (bool(hot), priority >= 30) == (True, True)
 
 
 def test_a_thousand_leads_at_once_are_paced_over_the_days(sqlite_db: Database, tmp_path: Path) -> None:
@@ -118,92 +118,89 @@ def test_a_thousand_leads_at_once_are_paced_over_the_days(sqlite_db: Database, t
     rules["sales/policy.yaml"] = text.replace(old, reps).replace(
         "accept_within: 1 day", "accept_within: 40 days"
     )
-    house = make_house(sqlite_db, tmp_path, rules=rules)
-    crowd(house, 1_000, demo_requested=True)
-    enroll.classify(house, START)
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    add_leads(ctx, 1_000, demo_requested=True)
+    enroll.classify(ctx, START)
     for day in range(17):
-        queue.offer_all(house, START + day * DAY)
-        queue.offer_all(house, START + day * DAY + HOUR)
-    per_day = rows(house, "SELECT substr(offered_at, 1, 10), rep, count(*) FROM offer GROUP BY 1, 2")
+        queue.offer_all(ctx, START + day * DAY)
+        queue.offer_all(ctx, START + day * DAY + HOUR)
+    per_day = rows(ctx, "SELECT substr(offered_at, 1, 10), rep, count(*) FROM offer GROUP BY 1, 2")
     assert max(count for _, _, count in per_day) == 5
     assert [day for day, count in sorted(Counter(day for day, _, _ in per_day).items())] == [
         f"{START + day * DAY:%Y-%m-%d}" for day in range(17)
     ]
-    assert one(house, "SELECT count(*) FROM offer") == 1_000
+    assert one(ctx, "SELECT count(*) FROM offer") == 1_000
 
 
-def test_looking_at_full_reps_again_costs_the_same_however_many_wait(
+def test_checking_full_reps_again_costs_the_same_however_many_wait(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path)
+    ctx = make_context(sqlite_db, tmp_path)
     costs = []
     for count, day in ((20, 0), (400, 1)):
-        crowd(house, count, at=START + day * DAY, demo_requested=True)
-        enroll.classify(house, START + day * DAY)
-        queue.offer_all(house, START + day * DAY)
-        write(
-            house,
-            "UPDATE custody SET due_at = since, version = version + 1 WHERE kind = 'queue'",
-        )
-        with counted(house.database) as statements:
-            queue.offer_all(house, START + day * DAY + HOUR)
+        add_leads(ctx, count, at=START + day * DAY, demo_requested=True)
+        enroll.classify(ctx, START + day * DAY)
+        queue.offer_all(ctx, START + day * DAY)
+        write(ctx, "UPDATE custody SET due_at = since, version = version + 1 WHERE kind = 'queue'")
+        with recorded_statements(ctx.database) as statements:
+            queue.offer_all(ctx, START + day * DAY + HOUR)
         costs.append(len(statements))
     assert costs[0] == costs[1] <= 12
 
 
 def test_what_comes_over_the_weekend_counts_to_monday(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path, FRIDAY, _policy(DESK))
+    ctx = make_context(sqlite_db, tmp_path, FRIDAY, _policy(BUSINESS_HOURS))
     closed = FRIDAY + 10 * HOUR
-    crowd(house, 40, at=FRIDAY, demo_requested=True)
-    tick_at(house, FRIDAY, closed)
-    assert _given(house) == {"ana": 5, "ben": 5}
+    add_leads(ctx, 40, at=FRIDAY, demo_requested=True)
+    run_at(ctx, FRIDAY, closed)
+    assert _offer_counts(ctx) == {"ana": 5, "ben": 5}
     monday = FRIDAY + 3 * DAY
-    tick_at(house, monday + HOUR / 2)
-    assert _given(house).total() == 10
-    tick_at(house, monday + HOUR, monday + 2 * HOUR)
-    assert _given(house) == {"ana": 10, "ben": 10}
+    run_at(ctx, monday + HOUR / 2)
+    assert _offer_counts(ctx).total() == 10
+    run_at(ctx, monday + HOUR, monday + 2 * HOUR)
+    assert _offer_counts(ctx) == {"ana": 10, "ben": 10}
 
 
 def test_out_of_hours_only_what_cannot_wait_is_offered(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path, START, _policy(DESK + "pace: {hot: [replied]}\n"))
+    ctx = make_context(sqlite_db, tmp_path, START, _policy(BUSINESS_HOURS + "priority: {hot: [replied]}\n"))
     night = START + 12 * HOUR
-    cold, hot = add_lead(house, demo_requested=True, at=night), add_lead(house, title="Head", at=START)
-    tick_at(house, START)
-    tell(house, hot, SignalKind.REPLIED, night)
-    tick_at(house, night)
-    assert (custody(house, cold)[0], custody(house, hot)[0]) == ("queue", "offer")
-    assert due_at(house, cold) == START + DAY + HOUR
-    tick_at(house, START + DAY + HOUR)
-    assert custody(house, cold)[0] == "offer"
+    cold, hot = add_lead(ctx, demo_requested=True, at=night), add_lead(ctx, title="Head", at=START)
+    run_at(ctx, START)
+    record_signal(ctx, hot, SignalKind.REPLIED, night)
+    run_at(ctx, night)
+    assert (custody(ctx, cold)[0], custody(ctx, hot)[0]) == ("queue", "offer")
+    assert due_at(ctx, cold) == START + DAY + HOUR
+    run_at(ctx, START + DAY + HOUR)
+    assert custody(ctx, cold)[0] == "offer"
 
 
 def test_the_journal_says_once_that_a_lead_waits(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path, rules=_capacity(_policy(), "capacity: 1"))
-    leads = crowd(house, 8, demo_requested=True)
-    tick_at(house, *(START + days * DAY / 2 for days in range(4)))
-    assert events(house, leads[-1]).count("held") == 1
-    assert explain.why(house, leads[-1], START + 2 * DAY).next_action.startswith(
-        "waits for room, foreseen for"
+    ctx = make_context(sqlite_db, tmp_path, rules=_capacity(_policy(), "capacity: 1"))
+    leads = add_leads(ctx, 8, demo_requested=True)
+    run_at(ctx, *(START + days * DAY / 2 for days in range(4)))
+    assert events(ctx, leads[-1]).count("held") == 1
+    assert explain.explain(ctx, leads[-1], START + 2 * DAY).next_action.startswith(
+        "waits for capacity, foreseen for"
     )
 
 
 def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    rules = _capacity(_policy("pace: {hold_calls_to_action_at: 90%}\n"), "capacity: 1")
+    rules = _capacity(_policy("priority: {hold_calls_to_action_at: 90%}\n"), "capacity: 1")
     hello = "tracks/welcome/01-hello.md"
     rules[hello] = rules[hello].replace("---\nHello", "call_to_action: yes\n---\nHello")
-    house = make_house(sqlite_db, tmp_path, rules=rules)
-    crowd(house, 4, demo_requested=True)
-    tick_at(house, START)
-    lead = add_lead(house, title="Head")
-    tick_at(house, START + HOUR, START + 2 * HOUR)
-    assert messages(house) == []
-    held = explain.why(house, lead, START + 2 * HOUR).held
-    assert (held.guard, held.until) == ("reps_full", START.replace(hour=0) + 2 * DAY)
-    assert due_at(house, lead) == held.until
-    tick_at(house, START + DAY, START + 2 * DAY, START + 2 * DAY + 2 * HOUR)
-    assert [row[1] for row in messages(house)] == ["01-hello"]
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    add_leads(ctx, 4, demo_requested=True)
+    run_at(ctx, START)
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START + HOUR, START + 2 * HOUR)
+    assert messages(ctx) == []
+    hold = explain.explain(ctx, lead, START + 2 * HOUR).hold
+    assert (hold.guard, hold.until) == ("reps_full", START.replace(hour=0) + 2 * DAY)
+    assert due_at(ctx, lead) == hold.until
+    run_at(ctx, START + DAY, START + 2 * DAY, START + 2 * DAY + 2 * HOUR)
+    assert [row[1] for row in messages(ctx)] == ["01-hello"]
 
 
 def test_a_reason_may_let_the_same_rep_have_it_again_and_suppress(
@@ -215,13 +212,13 @@ def test_a_reason_may_let_the_same_rep_have_it_again_and_suppress(
     )
     policy = policy.replace("label: Nothing for them,", "label: Nothing for them, suppress: yes,")
     policy = "\n".join(line for line in policy.split("\n") if "id: ben" not in line)
-    house = make_house(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
-    lead = add_lead(house, title="Head", demo_requested=True)
-    tick_at(house, START)
-    sweep.reject(house, 1, "wrong-person", START + HOUR)
-    tell(house, lead, SignalKind.REPLIED, START + 8 * DAY)
-    tick_at(house, START + 8 * DAY)
-    assert one(house, "SELECT rep FROM offer WHERE id = 2") == "ana"
-    sweep.reject(house, 2, "bad-fit", START + 8 * DAY + HOUR)
-    assert one(house, "SELECT source FROM suppression") == "admin"
-    assert custody(house, lead) == ("closed", "discarded")
+    ctx = make_context(sqlite_db, tmp_path, rules=rules | {"sales/policy.yaml": policy})
+    lead = add_lead(ctx, title="Head", demo_requested=True)
+    run_at(ctx, START)
+    sweep.reject(ctx, 1, "wrong-person", START + HOUR)
+    record_signal(ctx, lead, SignalKind.REPLIED, START + 8 * DAY)
+    run_at(ctx, START + 8 * DAY)
+    assert one(ctx, "SELECT rep FROM offer WHERE id = 2") == "ana"
+    sweep.reject(ctx, 2, "bad-fit", START + 8 * DAY + HOUR)
+    assert one(ctx, "SELECT source FROM suppression") == "admin"
+    assert custody(ctx, lead) == ("closed", "discarded")

@@ -11,41 +11,38 @@ import pytest
 from nurture.db.engine import Database
 from nurture.journey.engagement import replies
 from nurture.journey.handoff import sweep
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, reply_address, take
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.engagement.test_replies import DAY, HOUR, NOW, SENT, process_replies, reply_address
 from tests.journey.observe import custody, events, one, rows, write
 from tests.mail.inbound.replying import mail
 
-WORDS = (
-    "Does it do <b>batches</b>? See https://evil.example/x\r\n\r\n"
-    "On Mon, Ada <ada@house.example> wrote:\r\n> Hi"
-)
+WORDS = "Does it do <b>batches</b>? See https://evil.example/x\r\n\r\nOn Mon, Ada <ada@house.example> wrote:\r\n> Hi"
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    house = make_house(db, tmp_path)
-    house.reply_domain = "in.example.com"
-    return house
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    ctx = make_context(db, tmp_path)
+    ctx.reply_domain = "in.example.com"
+    return ctx
 
 
 @pytest.fixture
-def offered(house: House, tmp_path: Path) -> tuple[int, str]:
+def offered(ctx: AppContext, tmp_path: Path) -> tuple[int, str]:
     """A lead that was mailed, answered, and is offered to a rep; and where it answers."""
-    lead = add_lead(house, title="Head of stock", email="mia@people.example", full_name="Mia Holm")
-    tick_at(house, START, START + 2 * HOUR, SENT)
-    to = reply_address(house, tmp_path)
-    take(house, mail("Call me", to=to, number="first"))
-    tick_at(house, NOW)
-    assert custody(house, lead)[0] == "offer"
+    lead = add_lead(ctx, title="Head of stock", email="mia@people.example", full_name="Mia Holm")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    to = reply_address(ctx, tmp_path)
+    process_replies(ctx, mail("Call me", to=to, number="first"))
+    run_at(ctx, NOW)
+    assert custody(ctx, lead)[0] == "offer"
     return lead, to
 
 
 def to_reps(folder: Path) -> list[EmailMessage]:
     """Return the mails that pass an answer on."""
     found = []
-    for file in (folder / "mailbox" / "new").iterdir():
+    for file in (folder / "maildir" / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)
         assert isinstance(sent, EmailMessage)
         if "answered" in str(sent["Subject"]):
@@ -53,27 +50,27 @@ def to_reps(folder: Path) -> list[EmailMessage]:
     return found
 
 
-def passed_on(house: House) -> list[tuple[str, str, str]]:
+def forwarded(ctx: AppContext) -> list[tuple[str, str, str]]:
     found = "SELECT rep, state, coalesce(reason, '') FROM message WHERE email = 'reply' ORDER BY id"
-    return rows(house, found)  # type: ignore[return-value]
+    return rows(ctx, found)  # type: ignore[return-value]
 
 
-def accept(house: House) -> str:
+def accept(ctx: AppContext) -> str:
     """Let the rep accept; return which one it is."""
-    offer: int = one(house, "SELECT max(id) FROM offer")
-    return sweep.accept(house, offer, NOW).rep
+    offer: int = one(ctx, "SELECT max(id) FROM offer")
+    return sweep.accept(ctx, offer, NOW).rep
 
 
 def test_the_rep_of_a_lead_gets_its_answer_once_in_plain_words_and_can_write_back(
-    house: House, offered: tuple[int, str], tmp_path: Path
+    ctx: AppContext, offered: tuple[int, str], tmp_path: Path
 ) -> None:
     lead, to = offered
-    rep = accept(house)
+    rep = accept(ctx)
     answer = mail(WORDS, to=to, number="second")
-    take(house, answer, answer, now=NOW + HOUR)
-    take(house, answer, now=NOW + 2 * HOUR)
-    tick_at(house, NOW + 2 * HOUR, NOW + 3 * HOUR)
-    assert passed_on(house) == [(rep, "accepted", "")]
+    process_replies(ctx, answer, answer, now=NOW + HOUR)
+    process_replies(ctx, answer, now=NOW + 2 * HOUR)
+    run_at(ctx, NOW + 2 * HOUR, NOW + 3 * HOUR)
+    assert forwarded(ctx) == [(rep, "accepted", "")]
     (sent,) = to_reps(tmp_path)
     assert (sent["To"].addresses[0].addr_spec, sent["Subject"]) == (
         f"{rep}@house.example",
@@ -88,62 +85,64 @@ def test_the_rep_of_a_lead_gets_its_answer_once_in_plain_words_and_can_write_bac
     assert "Does it do &lt;b&gt;batches&lt;/b&gt;? See hxxps://evil.example/x" in html.get_content()
     assert "Does it do <b>batches</b>? See hxxps://evil.example/x" in plain.get_content()
     assert "Call me" not in plain.get_content()
-    assert "answered" in events(house, lead)
-    assert custody(house, lead) == ("rep", rep)
-    listed = replies.list_replies(house, lead, 10)
-    assert [(each.text, each.passed_on) for each in listed][1:] == [("Call me", None)]
-    assert (listed[0].rep, listed[0].passed_on) == (rep, "accepted")
+    assert "answered" in events(ctx, lead)
+    assert custody(ctx, lead) == ("rep", rep)
+    listed = replies.list_replies(ctx, lead, 10)
+    assert [(each.text, each.forward_state) for each in listed][1:] == [("Call me", None)]
+    assert (listed[0].rep, listed[0].forward_state) == (rep, "accepted")
 
 
-def test_who_was_offered_a_lead_hears_what_it_says_after_the_brief_went(
-    house: House, offered: tuple[int, str]
+def test_replies_after_the_brief_are_forwarded_to_the_rep_with_the_offer(
+    ctx: AppContext, offered: tuple[int, str]
 ) -> None:
-    take(house, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
-    tick_at(house, NOW + HOUR)
-    assert [state for _, state, _ in passed_on(house)] == ["accepted"]
+    process_replies(ctx, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
+    run_at(ctx, NOW + HOUR)
+    assert [state for _, state, _ in forwarded(ctx)] == ["accepted"]
 
 
-def test_what_the_brief_will_say_is_not_passed_on_as_well(house: House, tmp_path: Path) -> None:
-    lead = add_lead(house, title="Head of stock", email="mia@people.example")
-    tick_at(house, START, START + 2 * HOUR, SENT)
-    to = reply_address(house, tmp_path)
-    take(house, mail("Call me", to=to, number="first"))
-    tick_at(house, NOW)
-    write(house, "UPDATE message SET state = 'planned', accepted_at = NULL WHERE kind = 'brief'")
-    take(house, mail("Or write", to=to, number="second"), now=NOW + HOUR)
-    assert passed_on(house) == []
-    assert len(replies.list_replies(house, lead, 10)) == 2
+def test_replies_that_the_brief_will_show_are_not_forwarded_as_well(ctx: AppContext, tmp_path: Path) -> None:
+    lead = add_lead(ctx, title="Head of stock", email="mia@people.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    to = reply_address(ctx, tmp_path)
+    process_replies(ctx, mail("Call me", to=to, number="first"))
+    run_at(ctx, NOW)
+    write(ctx, "UPDATE message SET state = 'planned', accepted_at = NULL WHERE kind = 'brief'")
+    process_replies(ctx, mail("Or write", to=to, number="second"), now=NOW + HOUR)
+    assert forwarded(ctx) == []
+    assert len(replies.list_replies(ctx, lead, 10)) == 2
 
 
 def test_an_answer_of_a_lead_that_was_given_back_meanwhile_is_left_to_the_next_brief(
-    house: House, offered: tuple[int, str]
+    ctx: AppContext, offered: tuple[int, str]
 ) -> None:
-    take(house, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
-    sweep.reject(house, one(house, "SELECT max(id) FROM offer"), "wrong-person", NOW + HOUR)
-    tick_at(house, NOW + HOUR)
-    assert [found[1:] for found in passed_on(house)] == [("cancelled", "superseded")]
+    process_replies(ctx, mail(WORDS, to=offered[1], number="second"), now=NOW + HOUR)
+    sweep.reject(ctx, one(ctx, "SELECT max(id) FROM offer"), "wrong-person", NOW + HOUR)
+    run_at(ctx, NOW + HOUR)
+    assert [found[1:] for found in forwarded(ctx)] == [("cancelled", "superseded")]
 
 
-def test_of_an_owner_who_is_no_rep_of_the_policy_the_journal_tells(
-    house: House, offered: tuple[int, str]
+def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(
+    ctx: AppContext, offered: tuple[int, str]
 ) -> None:
     lead, to = offered
-    accept(house)
-    write(house, "UPDATE custody SET ref = 'Zoe', version = version + 1 WHERE lead_id = :id", id=lead)
-    take(house, mail(WORDS, to=to, number="second"), now=NOW + HOUR)
-    assert passed_on(house) == []
-    told = rows(house, "SELECT ref, because FROM journal WHERE event = 'answered'")
-    assert [ref for ref, _ in told] == ["Zoe"]
-    assert "no rep of the policy" in told[0][1]
+    accept(ctx)
+    write(ctx, "UPDATE custody SET ref = 'Zoe', version = version + 1 WHERE lead_id = :id", id=lead)
+    process_replies(ctx, mail(WORDS, to=to, number="second"), now=NOW + HOUR)
+    assert forwarded(ctx) == []
+    answered = rows(ctx, "SELECT ref, reason FROM journal WHERE event = 'answered'")
+    assert [ref for ref, _ in answered] == ["Zoe"]
+    assert "no rep of the policy" in answered[0][1]
 
 
-def test_neither_absences_nor_answers_on_a_track_are_passed_on(house: House, tmp_path: Path) -> None:
-    add_lead(house, title="Head of stock", email="mia@people.example")
-    tick_at(house, START, START + 2 * HOUR, SENT)
-    to = reply_address(house, tmp_path)
-    take(house, mail("Call me", to=to, number="first"))
-    tick_at(house, NOW)
-    accept(house)
+def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(
+    ctx: AppContext, tmp_path: Path
+) -> None:
+    add_lead(ctx, title="Head of stock", email="mia@people.example")
+    run_at(ctx, START, START + 2 * HOUR, SENT)
+    to = reply_address(ctx, tmp_path)
+    process_replies(ctx, mail("Call me", to=to, number="first"))
+    run_at(ctx, NOW)
+    accept(ctx)
     away = mail("I am out of the office.", to=to, number="away", Auto_Submitted="auto-replied")
-    take(house, away, now=NOW + DAY)
-    assert passed_on(house) == []
+    process_replies(ctx, away, now=NOW + DAY)
+    assert forwarded(ctx) == []

@@ -13,9 +13,9 @@ from sqlalchemy import text
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.journey.intake.import_file import Imported, import_file
-from nurture.mail.providers.maildir import Mailbox
-from nurture.runtime.context import House
+from nurture.journey.intake.import_file import ImportResult, import_file
+from nurture.mail.providers.maildir import MaildirProvider
+from nurture.runtime.context import AppContext
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HEADER = (
@@ -46,7 +46,7 @@ def row(email: str = "ann@example.com", **cells: str) -> Row:
     return {"Email": email, "Consent": "yes"} | {name.replace("_", " "): text for name, text in cells.items()}
 
 
-def saved(folder: Path, rows: Iterable[Row]) -> Path:
+def write_file(folder: Path, rows: Iterable[Row]) -> Path:
     path = folder / f"leads-{next(_numbers)}.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HEADER, restval="")
@@ -55,12 +55,14 @@ def saved(folder: Path, rows: Iterable[Row]) -> Path:
     return path
 
 
-def a_house(db: Database, tmp_path: Path, batch: int = 2_000) -> House:
-    return House(db, Mailbox(tmp_path / "mailbox"), batch=batch)
+def plain_context(db: Database, tmp_path: Path, batch: int = 2_000) -> AppContext:
+    return AppContext(db, MaildirProvider(tmp_path / "maildir"), batch_size=batch)
 
 
-def bring(house: House, folder: Path, *rows: Row, now: datetime = NOW, **options: Any) -> Imported:
-    return import_file(house, saved(folder, rows), now, source="crm", **options)
+def import_leads(
+    ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any
+) -> ImportResult:
+    return import_file(ctx, write_file(folder, rows), now, source="crm", **options)
 
 
 def rows_of(db: Database, sql: str) -> list[Any]:
@@ -68,43 +70,44 @@ def rows_of(db: Database, sql: str) -> list[Any]:
         return [tuple(found) for found in connection.execute(text(sql))]
 
 
-def picture(db: Database) -> list[Any]:
+def lead_states(db: Database) -> list[Any]:
     """Return what is known about each lead, whatever its number."""
     with db.read() as connection:
-        ask = connection.execute
-        addresses = {found.id: found.normal for found in ask(_ADDRESS.select())}
-        barred = [
-            (found.address_id, found.scope, found.act, found.source) for found in ask(_SUPPRESSION.select())
+        execute = connection.execute
+        addresses = {found.id: found.normalized for found in execute(_ADDRESS.select())}
+        suppressions = [
+            (found.address_id, found.scope, found.action, found.source)
+            for found in execute(_SUPPRESSION.select())
         ]
-        signals = list(ask(SIGNAL.select()))
-        custody = {found.lead_id: found for found in ask(CUSTODY.select())}
-        keys = ask(_IDENTITY.select()).all()
-        leads = list(ask(LEAD.select()))
+        signals = list(execute(SIGNAL.select()))
+        custody = {found.lead_id: found for found in execute(CUSTODY.select())}
+        keys = execute(_IDENTITY.select()).all()
+        leads = list(execute(LEAD.select()))
     assert len(custody) == len(leads)
-    seen = []
+    states = []
     for lead in leads:
-        keeper = custody[lead.id]
-        facts = {name: value for name, value in lead.facts.items() if name != "candidates"}
-        seen.append(
+        custodian = custody[lead.id]
+        fields = {name: value for name, value in lead.fields.items() if name != "candidates"}
+        states.append(
             (
                 addresses.get(lead.address_id),
                 lead.source,
-                sorted(facts.items()),
+                sorted(fields.items()),
                 lead.zone,
                 lead.country,
-                lead.basis,
-                lead.basis_at,
+                lead.consent_basis,
+                lead.consent_at,
                 lead.first_contact_at,
-                keeper.kind,
-                keeper.ref,
-                keeper.next_action,
-                keeper.due_at,
+                custodian.kind,
+                custodian.ref,
+                custodian.next_action,
+                custodian.due_at,
                 sorted(
                     (key.source, key.external_id)
                     for key in keys
                     if key.lead_id == lead.id and not key.source.startswith("ambiguous")
                 ),
-                sorted(found[1:] for found in barred if found[0] == lead.address_id),
+                sorted(found[1:] for found in suppressions if found[0] == lead.address_id),
                 sorted(
                     (found.kind, found.occurred_at, found.value or "", found.applied_at is None)
                     for found in signals
@@ -112,7 +115,7 @@ def picture(db: Database) -> list[Any]:
                 ),
             )
         )
-    return sorted(seen, key=repr)
+    return sorted(states, key=repr)
 
 
 _ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
@@ -127,6 +130,6 @@ def custody_of(db: Database) -> list[Any]:
     return rows_of(db, "SELECT kind, ref FROM custody ORDER BY lead_id")
 
 
-def facts_of(db: Database) -> list[dict[str, Any]]:
+def fields_of(db: Database) -> list[dict[str, Any]]:
     with db.read() as connection:
-        return [found.facts for found in connection.execute(LEAD.select().order_by(LEAD.c.id))]
+        return [found.fields for found in connection.execute(LEAD.select().order_by(LEAD.c.id))]

@@ -14,21 +14,21 @@ from nurture.journey.intake.import_file import import_file
 from tests.journey.intake.lead_files import (
     LEAD,
     NOW,
-    a_house,
-    bring,
     custody_of,
-    facts_of,
+    fields_of,
+    import_leads,
+    plain_context,
     row,
     rows_of,
-    saved,
+    write_file,
 )
 
 
 @pytest.mark.parametrize(
-    ("cells", "place"),
+    ("cells", "custodian"),
     [
         ({}, ("intake", "import")),
-        ({"Consent": ""}, ("queue", "no-basis")),
+        ({"Consent": ""}, ("queue", "no-consent-basis")),
         ({"Email": "", "Lead ID": "7"}, ("queue", "no-address")),
         ({"Opted Out": "yes"}, ("queue", "suppressed")),
         ({"Status": "Working", "Owner": "Bo"}, ("rep", "Bo")),
@@ -41,24 +41,26 @@ from tests.journey.intake.lead_files import (
     ],
 )
 def test_a_new_lead_goes_to_the_custodian_that_its_row_names(
-    db: Database, tmp_path: Path, cells: dict[str, str], place: tuple[str, str]
+    db: Database, tmp_path: Path, cells: dict[str, str], custodian: tuple[str, str]
 ) -> None:
-    done = bring(a_house(db, tmp_path), tmp_path, row() | cells)
-    assert (done.rows, done.new, dict(done.placed)) == (1, 1, {place[0]: 1})
-    assert dict(done.queued) == ({place[1]: 1} if place[0] == "queue" else {})
-    assert custody_of(db) == [place]
+    done = import_leads(plain_context(db, tmp_path), tmp_path, row() | cells)
+    assert (done.rows, done.new, dict(done.by_custodian)) == (1, 1, {custodian[0]: 1})
+    assert dict(done.by_queue) == ({custodian[1]: 1} if custodian[0] == "queue" else {})
+    assert custody_of(db) == [custodian]
     assert rows_of(db, "SELECT custody_from, custody_to, event, ref FROM journal") == [
-        (None, place[0], "imported", place[1])
+        (None, custodian[0], "imported", custodian[1])
     ]
-    if place[0] == "closed":
-        assert rows_of(db, "SELECT closing, source FROM outcome") == [(place[1], "import")]
+    if custodian[0] == "closed":
+        assert rows_of(db, "SELECT closing, source FROM outcome") == [(custodian[1], "import")]
     if "Opted Out" in cells:
-        assert rows_of(db, "SELECT act, scope, source FROM suppression") == [("suppress", "global", "import")]
+        assert rows_of(db, "SELECT action, scope, source FROM suppression") == [
+            ("suppress", "global", "import")
+        ]
 
 
-def test_a_row_becomes_facts_place_zone_and_basis(db: Database, tmp_path: Path) -> None:
-    bring(
-        a_house(db, tmp_path),
+def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_path: Path) -> None:
+    import_leads(
+        plain_context(db, tmp_path),
         tmp_path,
         row(
             "Ann@Example.com ",
@@ -73,7 +75,7 @@ def test_a_row_becomes_facts_place_zone_and_basis(db: Database, tmp_path: Path) 
             Attended="no",
         ),
     )
-    assert facts_of(db) == [
+    assert fields_of(db) == [
         {
             "first_name": "Ann",
             "title": "Head of Ops",
@@ -86,21 +88,21 @@ def test_a_row_becomes_facts_place_zone_and_basis(db: Database, tmp_path: Path) 
     ]
     with db.read() as connection:
         lead = connection.execute(LEAD.select()).one()
-    assert (lead.country, lead.zone, lead.basis, lead.basis_source) == (
+    assert (lead.country, lead.zone, lead.consent_basis, lead.consent_source) == (
         "BR",
         "America/Sao_Paulo",
         "consent",
         "crm",
     )
-    assert lead.basis_at == datetime(2026, 2, 2, tzinfo=UTC)
+    assert lead.consent_at == datetime(2026, 2, 2, tzinfo=UTC)
     assert (lead.first_contact_at, lead.created_at) == (datetime(2026, 2, 1, tzinfo=UTC), NOW)
     assert rows_of(db, "SELECT source, external_id FROM identity") == [("crm", "7")]
-    assert rows_of(db, "SELECT normal FROM address") == [("ann@example.com",)]
+    assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
 
 
 def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    path = saved(
+    ctx = plain_context(db, tmp_path)
+    path = write_file(
         tmp_path,
         [
             row(Lead_ID="1", Registered_On="2026-02-01", Attended="yes", Purchase_Timeframe="3 months"),
@@ -110,15 +112,15 @@ def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, t
             row("", First_Name="Ed", Company="Firm"),
         ],
     )
-    assert import_file(house, path, NOW).new == 5
+    assert import_file(ctx, path, NOW).new == 5
     tables_but = [table for table in core.metadata.sorted_tables if table.name != "import_file"]
     with db.read() as connection:
         before = {table.name: connection.execute(table.select()).all() for table in tables_but}
-    again = import_file(house, path, NOW + timedelta(days=40))
+    again = import_file(ctx, path, NOW + timedelta(days=40))
     assert (again.rows, again.new, again.updated, again.unchanged, again.signals) == (5, 0, 0, 5, 0)
     with db.read() as connection:
         assert {table.name: connection.execute(table.select()).all() for table in tables_but} == before
-    assert rows_of(db, "SELECT rows, new, updated, bad FROM import_file ORDER BY id") == [
+    assert rows_of(db, "SELECT rows, created, updated, rejected FROM import_file ORDER BY id") == [
         (5, 5, 0, 0),
         (5, 0, 0, 0),
     ]
@@ -126,13 +128,10 @@ def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, t
 
 
 def test_a_lead_is_known_by_its_id_first_then_by_its_address(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com"))
-    done = bring(
-        house,
-        tmp_path,
-        row("BO@example.com", Lead_ID="2", Company="Firm"),
-        row("new@example.com", Lead_ID="1"),
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com"))
+    done = import_leads(
+        ctx, tmp_path, row("BO@example.com", Lead_ID="2", Company="Firm"), row("new@example.com", Lead_ID="1")
     )
     assert (done.new, done.updated) == (0, 2)
     assert rows_of(db, "SELECT external_id, lead_id FROM identity ORDER BY external_id") == [
@@ -140,14 +139,17 @@ def test_a_lead_is_known_by_its_id_first_then_by_its_address(db: Database, tmp_p
         ("2", 2),
     ]
     assert rows_of(
-        db, "SELECT lead.id, normal FROM lead JOIN address ON address.id = address_id ORDER BY 1"
-    ) == [(1, "new@example.com"), (2, "bo@example.com")]
+        db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1"
+    ) == [
+        (1, "new@example.com"),
+        (2, "bo@example.com"),
+    ]
 
 
 def test_the_ids_of_two_systems_do_not_mix(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Lead_ID="1"))
-    import_file(house, saved(tmp_path, [row("bo@example.com", Lead_ID="1")]), NOW, source="other")
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Lead_ID="1"))
+    import_file(ctx, write_file(tmp_path, [row("bo@example.com", Lead_ID="1")]), NOW, source="other")
     assert rows_of(db, "SELECT source, external_id, lead_id FROM identity ORDER BY lead_id") == [
         ("crm", "1", 1),
         ("other", "1", 2),
@@ -155,96 +157,103 @@ def test_the_ids_of_two_systems_do_not_mix(db: Database, tmp_path: Path) -> None
 
 
 def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
     both = row("bo@example.com", Lead_ID="1", Company="Firm", Opted_Out="yes")
-    done = bring(house, tmp_path, both, both)
-    assert (done.new, done.unchanged, dict(done.queued)) == (1, 1, {"ambiguous": 1})
-    assert bring(house, tmp_path, both).unchanged == 1
+    done = import_leads(ctx, tmp_path, both, both)
+    assert (done.new, done.unchanged, dict(done.by_queue)) == (1, 1, {"ambiguous": 1})
+    assert import_leads(ctx, tmp_path, both).unchanged == 1
     assert custody_of(db)[2:] == [("queue", "ambiguous")]
-    assert facts_of(db)[2] == {
+    assert fields_of(db)[2] == {
         "company": "Firm",
         "email": "bo@example.com",
         "external_id": "1",
         "candidates": "1 2",
     }
     assert rows_of(db, "SELECT address_id FROM lead WHERE id = 3") == [(None,)]
-    stopped = rows_of(db, "SELECT normal FROM suppression JOIN address ON address.id = address_id")
+    stopped = rows_of(db, "SELECT normalized FROM suppression JOIN address ON address.id = address_id")
     assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # nobody can tell which said no
 
 
 def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
-    bring(
-        house,
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
+    import_leads(
+        ctx,
         tmp_path,
         row("c@example.com", Lead_ID="1"),
         row("a@example.com", Lead_ID="2"),
         row("b@example.com", Lead_ID="1"),
     )
     assert rows_of(
-        db, "SELECT lead.id, normal FROM lead JOIN address ON address.id = address_id ORDER BY 1"
-    ) == [(1, "b@example.com"), (2, "a@example.com")]
+        db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1"
+    ) == [
+        (1, "b@example.com"),
+        (2, "a@example.com"),
+    ]
 
 
-def test_new_facts_win_and_empty_cells_take_nothing_away(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Company="Firm", Job_Title="Clerk", Country="Germany"))
-    done = bring(house, tmp_path, row(Job_Title="Head"), row(Country="France"), now=NOW + timedelta(days=1))
+def test_new_fields_win_and_empty_cells_remove_nothing(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Company="Firm", Job_Title="Clerk", Country="Germany"))
+    done = import_leads(
+        ctx, tmp_path, row(Job_Title="Head"), row(Country="France"), now=NOW + timedelta(days=1)
+    )
     assert (done.updated, done.unchanged) == (2, 0)
-    assert facts_of(db) == [{"company": "Firm", "title": "Head", "country": "FR"}]
+    assert fields_of(db) == [{"company": "Firm", "title": "Head", "country": "FR"}]
     assert rows_of(db, "SELECT zone, country FROM lead") == [("Europe/Paris", "FR")]
     assert rows_of(db, "SELECT event FROM journal ORDER BY id") == [("imported",), ("updated",), ("updated",)]
 
 
 def test_the_journal_holds_no_cell_of_the_file(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(First_Name="Ann"))
-    bring(house, tmp_path, row(First_Name="Anna", Company="Firm"))
-    told = " ".join(because for (because,) in rows_of(db, "SELECT because FROM journal"))
-    assert "new: first_name, company" in told
-    assert not {"Ann", "Anna", "Firm", "ann@example.com"} & set(told.replace(",", " ").split())
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(First_Name="Ann"))
+    import_leads(ctx, tmp_path, row(First_Name="Anna", Company="Firm"))
+    text = " ".join(reason for (reason,) in rows_of(db, "SELECT reason FROM journal"))
+    assert "new: first_name, company" in text
+    assert not {"Ann", "Anna", "Firm", "ann@example.com"} & set(text.replace(",", " ").split())
 
 
 def test_a_re_import_never_changes_consent(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01"))
-    bring(
-        house,
+    ctx = plain_context(db, tmp_path)
+    import_leads(
+        ctx, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01")
+    )
+    import_leads(
+        ctx,
         tmp_path,
         row(Consent="yes"),
         row("bo@example.com", Consent="legitimate interest", Consent_Date="2026-02-01"),
     )
-    assert rows_of(db, "SELECT basis FROM lead ORDER BY id") == [(None,), ("consent",)]
-    assert custody_of(db) == [("queue", "no-basis"), ("intake", "import")]
+    assert rows_of(db, "SELECT consent_basis FROM lead ORDER BY id") == [(None,), ("consent",)]
+    assert custody_of(db) == [("queue", "no-consent-basis"), ("intake", "import")]
     with db.read() as connection:
-        assert connection.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].basis_at == datetime(
+        assert connection.execute(LEAD.select().order_by(LEAD.c.id)).all()[1].consent_at == datetime(
             2026, 1, 1, tzinfo=UTC
         )
 
 
 def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Opted_Out="yes"))
-    bring(house, tmp_path, row(Opted_Out="no"), row(Opted_Out="yes"))
-    assert rows_of(db, "SELECT act, source FROM suppression") == [("suppress", "import")]
-    bring(house, tmp_path, row("bo@example.com"))
-    assert bring(house, tmp_path, row("bo@example.com", Opted_Out="yes")).updated == 1
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Opted_Out="yes"))
+    import_leads(ctx, tmp_path, row(Opted_Out="no"), row(Opted_Out="yes"))
+    assert rows_of(db, "SELECT action, source FROM suppression") == [("suppress", "import")]
+    import_leads(ctx, tmp_path, row("bo@example.com"))
+    assert import_leads(ctx, tmp_path, row("bo@example.com", Opted_Out="yes")).updated == 1
     assert len(rows_of(db, "SELECT 1 FROM suppression")) == 2
 
 
 def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Database, tmp_path: Path) -> None:
     with db.write() as connection:
         connection.execute(
-            insert(core.Address).values(id=5, email="ann@example.com", normal="ann@example.com")
+            insert(core.Address).values(id=5, email="ann@example.com", normalized="ann@example.com")
         )
         connection.execute(
             insert(core.Suppression).values(
-                address_id=5, act="suppress", scope="global", ref="", source="complained", recorded_at=NOW
+                address_id=5, action="suppress", scope="global", ref="", source="complained", recorded_at=NOW
             )
         )
-    bring(a_house(db, tmp_path), tmp_path, row())
+    import_leads(plain_context(db, tmp_path), tmp_path, row())
     assert custody_of(db) == [("queue", "suppressed")]
     assert rows_of(db, "SELECT address_id FROM lead") == [(5,)]
 
@@ -252,15 +261,15 @@ def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Databa
 def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
     db: Database, tmp_path: Path
 ) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
     with db.write() as connection:
         connection.execute(
             insert(core.Suppression).values(
                 [
                     {
                         "address_id": id_,
-                        "act": "suppress",
+                        "action": "suppress",
                         "scope": "global",
                         "ref": "",
                         "source": source,
@@ -270,9 +279,11 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
                 ]
             )
         )
-    bring(house, tmp_path, row("a2@example.com", Lead_ID="1"), row("b2@example.com", Lead_ID="2"))
-    barred = rows_of(db, "SELECT normal, source FROM suppression JOIN address ON address.id = address_id")
-    assert sorted(barred) == [
+    import_leads(ctx, tmp_path, row("a2@example.com", Lead_ID="1"), row("b2@example.com", Lead_ID="2"))
+    suppressions = rows_of(
+        db, "SELECT normalized, source FROM suppression JOIN address ON address.id = address_id"
+    )
+    assert sorted(suppressions) == [
         ("a2@example.com", "import"),
         ("a@example.com", "unsubscribed"),
         ("b@example.com", "bounced"),
@@ -280,7 +291,7 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
 
 
 def test_a_lead_without_address_leaves_its_queue_when_one_comes(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row("", Lead_ID="1"), row("", Lead_ID="2", Consent=""))
-    bring(house, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
-    assert custody_of(db) == [("intake", "import"), ("queue", "no-basis")]
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row("", Lead_ID="1"), row("", Lead_ID="2", Consent=""))
+    import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com", Lead_ID="2"))
+    assert custody_of(db) == [("intake", "import"), ("queue", "no-consent-basis")]

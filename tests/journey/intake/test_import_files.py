@@ -8,17 +8,26 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.errors import FileUnreadable, Refused
+from nurture.errors import FileUnreadable, InvalidState
 from nurture.journey.intake.import_file import import_file
-from tests.journey.intake.lead_files import NOW, a_house, bring, custody_of, picture, row, rows_of, saved
+from tests.journey.intake.lead_files import (
+    NOW,
+    custody_of,
+    import_leads,
+    lead_states,
+    plain_context,
+    row,
+    rows_of,
+    write_file,
+)
 
 
 def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, tmp_path: Path) -> None:
-    path = saved(
+    path = write_file(
         tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")]
     )
-    done = import_file(a_house(db, tmp_path), path, NOW)
-    assert (done.rows, done.new, done.bad) == (3, 1, 2)
+    done = import_file(plain_context(db, tmp_path), path, NOW)
+    assert (done.rows, done.new, done.rejected) == (3, 1, 2)
     assert done.report_path == path.with_name(f"{path.stem}.bad-rows.csv")
     with done.report_path.open(encoding="utf-8-sig") as file:
         report = list(csv.DictReader(file))
@@ -26,42 +35,42 @@ def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, 
         ("3", "not an address"),
         ("4", "bo@example.com"),
     ]
-    assert rows_of(db, "SELECT normal FROM address") == [("ann@example.com",)]
-    assert rows_of(db, "SELECT rows, bad FROM import_file") == [(3, 2)]
+    assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
+    assert rows_of(db, "SELECT rows, rejected FROM import_file") == [(3, 2)]
 
 
 def test_a_mended_report_imports(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    done = import_file(house, saved(tmp_path, [row(), row("bo at example.com")]), NOW)
+    ctx = plain_context(db, tmp_path)
+    done = import_file(ctx, write_file(tmp_path, [row(), row("bo at example.com")]), NOW)
     assert done.report_path is not None
     mended = done.report_path.read_text("utf-8-sig").replace("bo at", "bo@").replace("bo@ ", "bo@")
     done.report_path.write_text(mended, "utf-8")
-    assert import_file(house, done.report_path, NOW).new == 1
+    assert import_file(ctx, done.report_path, NOW).new == 1
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
 
 
 def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(
     db: Database, tmp_path: Path
 ) -> None:
-    house = a_house(db, tmp_path)
+    ctx = plain_context(db, tmp_path)
     phone, name = "+49 40 123456", '=HYPERLINK("http://evil.example/?x=","click")'
-    path = saved(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
-    done = import_file(house, path, NOW)
+    path = write_file(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
+    done = import_file(ctx, path, NOW)
     assert done.report_path is not None
     with done.report_path.open(encoding="utf-8-sig", newline="") as file:
         (bad,) = csv.DictReader(file)
     assert (bad["Company"], bad["First Name"], bad["Job Title"]) == (f"'{name}", "''@SUM(1)", phone)
     mended = done.report_path.read_text("utf-8-sig").replace("not an address", "bo@example.com")
     done.report_path.write_text(mended, "utf-8")
-    assert import_file(house, done.report_path, NOW).new == 1
-    ((facts,),) = rows_of(db, "SELECT facts FROM lead")
-    facts = facts if isinstance(facts, dict) else orjson.loads(facts)
-    assert (facts["company"], facts["first_name"], facts["title"]) == (name, "'@SUM(1)", phone)
+    assert import_file(ctx, done.report_path, NOW).new == 1
+    ((fields,),) = rows_of(db, "SELECT fields FROM lead")
+    fields = fields if isinstance(fields, dict) else orjson.loads(fields)
+    assert (fields["company"], fields["first_name"], fields["title"]) == (name, "'@SUM(1)", phone)
 
 
-def test_a_dry_run_tells_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path, batch=2)
-    path = saved(
+def test_a_dry_run_reports_the_same_and_writes_nothing(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path, batch=2)
+    path = write_file(
         tmp_path,
         [
             row(Lead_ID="1"),
@@ -72,16 +81,16 @@ def test_a_dry_run_tells_the_same_and_writes_nothing(db: Database, tmp_path: Pat
             row("cy@example.com", Opted_Out="yes", Registered_On="2026-01-01"),
         ],
     )
-    dry = import_file(house, path, NOW, dry_run=True)
+    dry = import_file(ctx, path, NOW, dry_run=True)
     assert all(
         rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in core.metadata.sorted_tables
     )
-    assert import_file(house, path, NOW) == dry
-    assert (dry.new, dry.updated, dry.bad, dry.signals) == (4, 1, 1, 1)
+    assert import_file(ctx, path, NOW) == dry
+    assert (dry.new, dry.updated, dry.rejected, dry.signals) == (4, 1, 1, 1)
 
 
-def test_columns_are_told_with_what_became_of_them(db: Database, tmp_path: Path) -> None:
-    done = bring(a_house(db, tmp_path), tmp_path, row())
+def test_columns_are_reported_with_what_became_of_them(db: Database, tmp_path: Path) -> None:
+    done = import_leads(plain_context(db, tmp_path), tmp_path, row())
     assert done.source == "crm"
     assert done.mapped["Email"] == "email"
     assert done.unmapped == ("Shoe Size",)
@@ -95,26 +104,28 @@ def test_a_mapping_names_columns_and_source(db: Database, tmp_path: Path) -> Non
     )
     path = tmp_path / "mql.csv"
     path.write_text("mql,origin\nabc,social\n")
-    import_file(a_house(db, tmp_path), path, NOW, mapping=mapping)
+    import_file(plain_context(db, tmp_path), path, NOW, mapping=mapping)
     assert rows_of(db, "SELECT source, external_id FROM identity") == [("olist", "abc")]
     assert custody_of(db) == [("intake", "import")]
 
 
 def test_a_folder_given_as_a_file_is_refused(db: Database, tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable):
-        import_file(a_house(db, tmp_path), tmp_path, NOW)
+        import_file(plain_context(db, tmp_path), tmp_path, NOW)
 
 
 def test_the_report_may_not_overwrite_the_file(db: Database, tmp_path: Path) -> None:
-    path = saved(tmp_path, [row("bad")])
-    with pytest.raises(Refused, match="another file"):
-        import_file(a_house(db, tmp_path), path, NOW, report=path)
+    path = write_file(tmp_path, [row("bad")])
+    with pytest.raises(InvalidState, match="another file"):
+        import_file(plain_context(db, tmp_path), path, NOW, report=path)
 
 
 def test_a_failure_on_the_way_says_how_far_it_came(db: Database, tmp_path: Path) -> None:
-    path = saved(tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")])
+    path = write_file(
+        tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")]
+    )
     with pytest.raises(FileUnreadable, match=r"2 rows are in\. Import the file again"):
-        import_file(a_house(db, tmp_path, batch=2), path, NOW, report=tmp_path)
+        import_file(plain_context(db, tmp_path, batch=2), path, NOW, report=tmp_path)
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
 
 
@@ -123,8 +134,8 @@ class Stopped(Exception):
 
 
 def test_an_import_that_died_between_batches_goes_on_where_it_was(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path, batch=3)
-    path = saved(
+    ctx = plain_context(db, tmp_path, batch=3)
+    path = write_file(
         tmp_path, [row(f"p{n}@example.com", Lead_ID=str(n), Registered_On="2026-01-01") for n in range(10)]
     )
 
@@ -134,8 +145,8 @@ def test_an_import_that_died_between_batches_goes_on_where_it_was(db: Database, 
             raise Stopped
 
     with pytest.raises(Stopped):
-        import_file(house, path, NOW, progress=stop)
+        import_file(ctx, path, NOW, progress=stop)
     assert rows_of(db, "SELECT count(*) FROM lead") == [(6,)]
-    done = import_file(house, path, NOW)
+    done = import_file(ctx, path, NOW)
     assert (done.new, done.unchanged, done.signals) == (4, 6, 4)
-    assert len(picture(db)) == 10
+    assert len(lead_states(db)) == 10

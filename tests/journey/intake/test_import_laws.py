@@ -16,20 +16,29 @@ from sqlalchemy import event
 
 from nurture.db.engine import Database
 from nurture.journey.intake.import_file import import_file
-from tests.journey.intake.lead_files import NOW, Row, a_house, bring, picture, row, rows_of, saved
+from tests.journey.intake.lead_files import (
+    NOW,
+    Row,
+    import_leads,
+    lead_states,
+    plain_context,
+    row,
+    rows_of,
+    write_file,
+)
 
 _numbers = itertools.count(1)
 
 
 @contextmanager
 def counting(db: Database) -> Iterator[Counter[str]]:
-    told: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
 
     def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        told["statements"] += 1
+        counts["statements"] += 1
 
     event.listen(db.engine, "before_cursor_execute", note)
-    yield told
+    yield counts
     event.remove(db.engine, "before_cursor_execute", note)
 
 
@@ -54,30 +63,30 @@ def mixed(count: int, offset: int = 0) -> list[Row]:
 
 
 def test_a_batch_costs_the_same_statements_for_ten_rows_and_a_thousand(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    spent = []
+    ctx = plain_context(db, tmp_path)
+    costs = []
     for count, offset in ((10, 0), (1_000, 10_000)):
-        bring(house, tmp_path, *mixed(count, offset))
+        import_leads(ctx, tmp_path, *mixed(count, offset))
         changed = [one | {"Company": "Other", "Status": "Closed Won"} for one in mixed(count, offset)]
         moved = [one | {"Email": f"q{one['Email']}"} for one in mixed(count, offset)]
-        doubtful = [one | {"Lead ID": str(int(one["Lead ID"]) - n % 2)} for n, one in enumerate(moved)]
-        for rows in (mixed(count, offset + 100_000), changed, moved, doubtful):
-            with counting(db) as told:
-                bring(house, tmp_path, *rows)
-            spent.append(told.total())
-    assert spent[:4] == spent[4:]
-    assert max(spent) < 35
+        ambiguous = [one | {"Lead ID": str(int(one["Lead ID"]) - n % 2)} for n, one in enumerate(moved)]
+        for rows in (mixed(count, offset + 100_000), changed, moved, ambiguous):
+            with counting(db) as counts:
+                import_leads(ctx, tmp_path, *rows)
+            costs.append(counts.total())
+    assert costs[:4] == costs[4:]
+    assert max(costs) < 35
 
 
 @pytest.mark.slow
 def test_memory_stays_flat(sqlite_db: Database, tmp_path: Path) -> None:
-    house = a_house(sqlite_db, tmp_path, batch=250)
-    bring(house, tmp_path, *mixed(300, 900_000))
+    ctx = plain_context(sqlite_db, tmp_path, batch=250)
+    import_leads(ctx, tmp_path, *mixed(300, 900_000))
     peaks = []
     for count, offset in ((3_000, 0), (9_000, 100_000)):
-        path = saved(tmp_path, mixed(count, offset))
+        path = write_file(tmp_path, mixed(count, offset))
         tracemalloc.start()
-        import_file(house, path, NOW)
+        import_file(ctx, path, NOW)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # Six thousand rows more would be six megabytes if they were kept; caches that fill up are not rows.
@@ -120,10 +129,10 @@ def people(draw: st.DrawFn) -> list[Row]:
         person = {"Lead ID": str(number)} if known_by != "address" else {}
         person |= {"Email": f"p{number}@example.com"} if known_by != "id" else {}
         person |= {name: draw(st.sampled_from(texts)) for name, texts in CELLS.items()}
-        facts = draw(
+        changes = draw(
             st.sampled_from(([{"Company": "Firm"}, {"Job Title": "Head"}], [{"Company": "Firm"}], [{}]))
         )
-        found += [person | some for some in facts]
+        found += [person | some for some in changes]
     return found
 
 
@@ -133,15 +142,15 @@ def test_order_repetition_and_cutting_into_files_make_no_difference(
     sqlite_url: str, tmp_path: Path, rows: list[Row], chance: Any, batch: int
 ) -> None:
     with fresh(sqlite_url, tmp_path) as one, fresh(sqlite_url, tmp_path) as other:
-        bring(a_house(one, tmp_path), tmp_path, *rows)
+        import_leads(plain_context(one, tmp_path), tmp_path, *rows)
         shuffled = rows + [each for each in rows if chance.random() < 0.5]
         chance.shuffle(shuffled)
         cut = chance.randint(0, len(shuffled))
         for part in (shuffled[:cut], shuffled[cut:]):
             if part:
-                bring(a_house(other, tmp_path, batch), tmp_path, *part)
-        assert picture(other) == picture(one)
-        assert bring(a_house(one, tmp_path), tmp_path, *rows).unchanged == len(rows)
+                import_leads(plain_context(other, tmp_path, batch), tmp_path, *part)
+        assert lead_states(other) == lead_states(one)
+        assert import_leads(plain_context(one, tmp_path), tmp_path, *rows).unchanged == len(rows)
 
 
 any_rows = st.lists(
@@ -164,15 +173,15 @@ def test_the_size_of_a_batch_makes_no_difference(
     sqlite_url: str, tmp_path: Path, rows: list[Row], batch: int
 ) -> None:
     with fresh(sqlite_url, tmp_path) as one, fresh(sqlite_url, tmp_path) as other:
-        whole = bring(a_house(one, tmp_path), tmp_path, *rows)
-        cut = bring(a_house(other, tmp_path, batch), tmp_path, *rows)
-        assert picture(other) == picture(one)
+        whole = import_leads(plain_context(one, tmp_path), tmp_path, *rows)
+        cut = import_leads(plain_context(other, tmp_path, batch), tmp_path, *rows)
+        assert lead_states(other) == lead_states(one)
         assert (cut.new, cut.updated, cut.unchanged, cut.signals) == (
             whole.new,
             whole.updated,
             whole.unchanged,
             whole.signals,
         )
-        assert cut.rows == cut.new + cut.updated + cut.unchanged + cut.bad
-        story = "SELECT lead_id, event, custody_from, custody_to, ref FROM journal ORDER BY lead_id, id"
-        assert rows_of(other, story) == rows_of(one, story)
+        assert cut.rows == cut.new + cut.updated + cut.unchanged + cut.rejected
+        query = "SELECT lead_id, event, custody_from, custody_to, ref FROM journal ORDER BY lead_id, id"
+        assert rows_of(other, query) == rows_of(one, query)

@@ -1,4 +1,4 @@
-"""What a file tells of leads that are on their way: moves, signals, and who wakes."""
+"""What a file says of leads that are on their way: moves, signals, and which leads become due."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from nurture.domain.signals import SignalKind
 from nurture.journey import run_once
 from nurture.journey.handoff import roster, sweep
 from nurture.journey.tracks import enroll, manual
-from tests.journey.builders import START, make_house
+from tests.journey.builders import START, make_context
 from tests.journey.intake.lead_files import (
     CUSTODY,
     LEAD,
     NOW,
     SIGNAL,
-    a_house,
-    bring,
     custody_of,
+    import_leads,
+    plain_context,
     row,
     rows_of,
 )
-from tests.journey.observe import tell
+from tests.journey.observe import record_signal
 
 
 def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
+    ctx = make_context(db, tmp_path)
     people = [
         row(),
         row("bo@example.com", Status="Working", Owner="Bo"),
         row("cy@example.com", Status="Lost"),
         row("di@example.com", Status="Working", Owner="Bo", Customer="yes"),
     ]
-    bring(house, tmp_path, *people, now=START)
-    run_once.tick(house, START)
-    run_once.tick(house, START + timedelta(hours=1))
+    import_leads(ctx, tmp_path, *people, now=START)
+    run_once.run_once(ctx, START)
+    run_once.run_once(ctx, START + timedelta(hours=1))
     assert custody_of(db) == [("track", "keep"), ("rep", "Bo"), ("closed", "lost"), ("rep", "Bo")]
-    bring(
-        house, tmp_path, *[one | {"Status": "Closed Won"} for one in people], now=START + timedelta(hours=2)
+    import_leads(
+        ctx, tmp_path, *[one | {"Status": "Closed Won"} for one in people], now=START + timedelta(hours=2)
     )
     assert custody_of(db) == [("closed", "won"), ("closed", "won"), ("closed", "won"), ("rep", "Bo")]
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
@@ -48,46 +48,40 @@ def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Datab
     assert rows_of(db, "SELECT lead_id FROM outcome WHERE closing = 'won' ORDER BY 1") == [(1,), (2,), (3,)]
 
 
-def test_a_lead_that_bought_elsewhere_is_in_no_reps_hands_any_more(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    bring(house, tmp_path, row(), now=START)
-    run_once.tick(house, START)
-    tell(house, 1, SignalKind.REPLIED, START)
-    run_once.tick(house, START + timedelta(hours=1))
-    sweep.accept(house, 1, START + timedelta(hours=1))
-    bring(house, tmp_path, row(Status="Closed Won"), now=START + timedelta(hours=2))
+def test_a_lead_that_bought_elsewhere_counts_for_no_rep_any_more(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx = make_context(sqlite_db, tmp_path)
+    import_leads(ctx, tmp_path, row(), now=START)
+    run_once.run_once(ctx, START)
+    record_signal(ctx, 1, SignalKind.REPLIED, START)
+    run_once.run_once(ctx, START + timedelta(hours=1))
+    sweep.accept(ctx, 1, START + timedelta(hours=1))
+    import_leads(ctx, tmp_path, row(Status="Closed Won"), now=START + timedelta(hours=2))
     assert custody_of(sqlite_db) == [("closed", "won")]
-    assert [rep.in_hand for rep in roster.roster(house, START + timedelta(hours=2))] == [0, 0]
+    assert [rep.open_leads for rep in roster.load_roster(ctx, START + timedelta(hours=2))] == [0, 0]
 
 
 def test_a_known_lead_keeps_its_custodian_otherwise(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
+    ctx = make_context(db, tmp_path)
     people = [
         row(),
         row("bo@example.com", Status="Working", Owner="Bo"),
         row("cy@example.com", Status="Lost"),
     ]
-    bring(house, tmp_path, *people, now=START)
-    run_once.tick(house, START)
-    later = [
-        row(Status="Open"),
-        row("bo@example.com", Status="Open"),
-        row("cy@example.com", Status="Open"),
-    ]
-    bring(house, tmp_path, *later, now=START + timedelta(days=1))
+    import_leads(ctx, tmp_path, *people, now=START)
+    run_once.run_once(ctx, START)
+    later = [row(Status="Open"), row("bo@example.com", Status="Open"), row("cy@example.com", Status="Open")]
+    import_leads(ctx, tmp_path, *later, now=START + timedelta(days=1))
     assert custody_of(db) == [("track", "keep"), ("rep", "Bo"), ("closed", "lost")]
 
 
 def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(), row("bo@example.com"), now=START)
-    run_once.tick(house, START)
-    run_once.tick(house, START + timedelta(hours=1))
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), row("bo@example.com"), now=START)
+    run_once.run_once(ctx, START)
+    run_once.run_once(ctx, START + timedelta(hours=1))
     assert custody_of(db) == [("track", "keep"), ("track", "keep")]
     later = [row(Status="Working", Owner="Bo"), row("bo@example.com", Status="Lost")]
-    bring(house, tmp_path, *later, now=START + timedelta(days=1))
+    import_leads(ctx, tmp_path, *later, now=START + timedelta(days=1))
     assert custody_of(db) == [("rep", "Bo"), ("closed", "lost")]
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
@@ -96,32 +90,32 @@ def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database
 def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(
     db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(db, tmp_path)
+    ctx = make_context(db, tmp_path)
     file = [row(Status="Working", Owner="Bo")]
-    bring(house, tmp_path, *file, now=START)
+    import_leads(ctx, tmp_path, *file, now=START)
     with db.write() as connection:
         connection.execute(text("UPDATE custody SET kind = 'queue', ref = 'by-hand', version = version + 1"))
-    bring(house, tmp_path, *file, now=START + timedelta(days=1))
+    import_leads(ctx, tmp_path, *file, now=START + timedelta(days=1))
     assert custody_of(db) == [("queue", "by-hand")]
 
 
-def test_new_facts_wake_a_lead_on_a_track(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(), now=START)
-    run_once.tick(house, START)
+def test_new_fields_make_a_lead_on_a_track_due(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), now=START)
+    run_once.run_once(ctx, START)
     at = START + timedelta(hours=1)
-    bring(house, tmp_path, row(), now=at)
+    import_leads(ctx, tmp_path, row(), now=at)
     assert rows_of(db, "SELECT version FROM custody") == (
         before := rows_of(db, "SELECT version FROM custody")
     )
-    bring(house, tmp_path, row(Company="Firm"), now=at)
+    import_leads(ctx, tmp_path, row(Company="Firm"), now=at)
     assert rows_of(db, "SELECT version FROM custody")[0][0] == before[0][0] + 1
     with db.read() as connection:
         assert connection.execute(CUSTODY.select()).one().due_at == at
 
 
-def test_what_a_row_tells_becomes_signals_once(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
+def test_what_a_row_says_becomes_signals_once(db: Database, tmp_path: Path) -> None:
+    ctx = plain_context(db, tmp_path)
     one = row(
         Lead_ID="1",
         Registered_On="2026-02-10 10:00",
@@ -129,8 +123,8 @@ def test_what_a_row_tells_becomes_signals_once(db: Database, tmp_path: Path) -> 
         Demo_Requested="yes",
         Purchase_Timeframe="3 months",
     )
-    assert bring(house, tmp_path, one, one).signals == 4
-    assert bring(house, tmp_path, one, now=NOW + timedelta(days=9)).signals == 0
+    assert import_leads(ctx, tmp_path, one, one).signals == 4
+    assert import_leads(ctx, tmp_path, one, now=NOW + timedelta(days=9)).signals == 0
     with db.read() as connection:
         found = connection.execute(SIGNAL.select().order_by(SIGNAL.c.kind)).all()
     assert [(each.kind, each.value) for each in found] == [
@@ -140,67 +134,64 @@ def test_what_a_row_tells_becomes_signals_once(db: Database, tmp_path: Path) -> 
         ("requested_demo", None),
     ]
     assert {each.occurred_at for each in found} == {datetime(2026, 2, 10, 10, tzinfo=UTC)}
-    assert bring(house, tmp_path, one | {"Registered On": "2026-02-20 10:00"}).signals == 4
+    assert import_leads(ctx, tmp_path, one | {"Registered On": "2026-02-20 10:00"}).signals == 4
 
 
 def test_an_undated_answer_counts_from_the_first_import(db: Database, tmp_path: Path) -> None:
-    house = a_house(db, tmp_path)
-    bring(house, tmp_path, row(Purchase_Timeframe="June 2026", Demo_Requested="yes"))
-    later = bring(
-        house,
-        tmp_path,
-        row(Purchase_Timeframe="June 2026", Demo_Requested="yes"),
-        now=NOW + timedelta(days=30),
+    ctx = plain_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Purchase_Timeframe="June 2026", Demo_Requested="yes"))
+    later = import_leads(
+        ctx, tmp_path, row(Purchase_Timeframe="June 2026", Demo_Requested="yes"), now=NOW + timedelta(days=30)
     )
     assert (later.unchanged, later.signals) == (1, 0)
 
 
 def test_signals_are_applied_before_a_new_lead_is_classified(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(Created_At="2026-01-02", Purchase_Timeframe="within 2 months"), now=START)
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(Created_At="2026-01-02", Purchase_Timeframe="within 2 months"), now=START)
     with db.read() as connection:
         assert str(connection.execute(LEAD.select()).one().decides_on) == "2026-03-04"
-    enroll.classify(house, START)
-    run_once.tick(house, START)
+    enroll.classify(ctx, START)
+    run_once.run_once(ctx, START)
     assert custody_of(db)[0][0] in ("queue", "offer")
 
 
 def test_a_new_registration_brings_back_a_lost_lead_and_an_old_one_does_not(
     db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(db, tmp_path)
+    ctx = make_context(db, tmp_path)
     lost = row(Status="Lost", Registered_On="2026-01-02")
-    bring(house, tmp_path, lost, now=START)
-    bring(house, tmp_path, lost | {"Registered On": "2025-12-01"}, now=START + timedelta(days=2))
+    import_leads(ctx, tmp_path, lost, now=START)
+    import_leads(ctx, tmp_path, lost | {"Registered On": "2025-12-01"}, now=START + timedelta(days=2))
     assert custody_of(db) == [("closed", "lost")]
-    bring(house, tmp_path, lost | {"Registered On": "2026-01-06"}, now=START + timedelta(days=2))
+    import_leads(ctx, tmp_path, lost | {"Registered On": "2026-01-06"}, now=START + timedelta(days=2))
     assert custody_of(db) == [("intake", "return")]
 
 
-def test_a_new_registration_wakes_a_known_lead(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(), now=START)
-    run_once.tick(house, START)
+def test_a_new_registration_makes_a_known_lead_due(db: Database, tmp_path: Path) -> None:
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), now=START)
+    run_once.run_once(ctx, START)
     at = START + timedelta(hours=1)
-    assert bring(house, tmp_path, row(Registered_On="2026-01-05"), now=at).signals == 1
+    assert import_leads(ctx, tmp_path, row(Registered_On="2026-01-05"), now=at).signals == 1
     with db.read() as connection:
         assert connection.execute(CUSTODY.select()).one().due_at == at
 
 
 def test_an_opt_out_in_a_file_takes_a_lead_off_its_track(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(), now=START)
-    run_once.tick(house, START)
-    bring(house, tmp_path, row(Opted_Out="yes"), now=START + timedelta(hours=1))
-    run_once.tick(house, START + timedelta(hours=1))
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), now=START)
+    run_once.run_once(ctx, START)
+    import_leads(ctx, tmp_path, row(Opted_Out="yes"), now=START + timedelta(hours=1))
+    run_once.run_once(ctx, START + timedelta(hours=1))
     assert custody_of(db) == [("queue", "suppressed")]
 
 
 def test_a_lead_paused_by_hand_stays_paused(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    bring(house, tmp_path, row(), now=START)
-    run_once.tick(house, START)
-    manual.pause(house, 1, START + timedelta(days=30), START)
-    bring(house, tmp_path, row(Company="Firm"), now=START + timedelta(hours=1))
+    ctx = make_context(db, tmp_path)
+    import_leads(ctx, tmp_path, row(), now=START)
+    run_once.run_once(ctx, START)
+    manual.pause(ctx, 1, START + timedelta(days=30), START)
+    import_leads(ctx, tmp_path, row(Company="Firm"), now=START + timedelta(hours=1))
     with db.read() as connection:
         assert connection.execute(LEAD.select()).one().paused_until == START + timedelta(days=30)

@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from nurture.db.engine import Database
-from nurture.domain.plain_text import MOST_KEY_BYTES, index_key
+from nurture.domain.plain_text import MAX_KEY_BYTES, index_key
 from nurture.formats import lead_item
 from nurture.journey.accounts import import_file
 from nurture.journey.engagement import signal_files
 from nurture.journey.intake import import_file as intake_import_file
 from nurture.journey.intake.api import batches, outcome_batches
 from nurture.journey.leads import find
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context
 from tests.journey.engagement.test_replies import HOUR
 from tests.journey.observe import one, rows
 
@@ -33,10 +33,10 @@ def wide(count: int, seed: int = 1) -> str:
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    house = make_house(db, tmp_path)
-    add_lead(house, email=ADDRESS)
-    return house
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    ctx = make_context(db, tmp_path)
+    add_lead(ctx, email=ADDRESS)
+    return ctx
 
 
 def signal(**fields: object) -> dict[str, object]:
@@ -44,56 +44,60 @@ def signal(**fields: object) -> dict[str, object]:
 
 
 def test_a_key_is_hashed_where_its_bytes_are_too_many() -> None:
-    fits = "x" * MOST_KEY_BYTES
+    fits = "x" * MAX_KEY_BYTES
     assert index_key(fits) == fits
     assert index_key(fits + "x").startswith("sha256:")
     assert index_key(wide(251)) == index_key(wide(251)) != index_key(wide(252))
-    assert len(index_key("\ud800" * 400).encode()) < MOST_KEY_BYTES
+    assert len(index_key("\ud800" * 400).encode()) < MAX_KEY_BYTES
 
 
-@pytest.mark.parametrize("field", [name for name, most in batches.SIGNAL_FIELDS.items() if most > 64])
-def test_each_text_of_a_signal_may_be_as_long_as_it_says(house: House, field: str) -> None:
+@pytest.mark.parametrize(
+    "field", [name for name, max_length in batches.SIGNAL_FIELDS.items() if max_length > 64]
+)
+def test_each_text_of_a_signal_may_be_as_long_as_it_says(ctx: AppContext, field: str) -> None:
     long = signal(**{field: wide(batches.SIGNAL_FIELDS[field])})
     for known in (0, 2):
-        done = batches.post_signals(house, [signal(value="x"), long], NOW)
+        done = batches.post_signals(ctx, [signal(value="x"), long], NOW)
         assert (done.accepted, done.counts) == (2, {"new": 2 - known, "known": known})
 
 
-def test_all_texts_of_a_signal_together_may_be_so_long(house: House) -> None:
+def test_all_texts_of_a_signal_together_may_be_so_long(ctx: AppContext) -> None:
     long = {
-        name: wide(most, most) for name, most in batches.SIGNAL_FIELDS.items() if most > 64 and name != "id"
+        name: wide(max_length, max_length)
+        for name, max_length in batches.SIGNAL_FIELDS.items()
+        if max_length > 64 and name != "id"
     }
-    done = batches.post_signals(house, [signal(value="x"), signal(**long)], NOW)
-    assert (done.accepted, done.rejected, one(house, "SELECT count(*) FROM signal")) == (2, [], 2)
+    done = batches.post_signals(ctx, [signal(value="x"), signal(**long)], NOW)
+    assert (done.accepted, done.rejected, one(ctx, "SELECT count(*) FROM signal")) == (2, [], 2)
 
 
-def test_a_lead_is_known_again_by_an_id_as_long_as_it_may_be(house: House) -> None:
-    long = wide(batches.LEAD_FIELDS["external_id"])
+def test_a_lead_is_known_again_by_an_id_as_long_as_it_may_be(ctx: AppContext) -> None:
+    long = wide(batches.LEAD_REF_FIELDS["external_id"])
     for counts in ({"new": 1, "updated": 0, "unchanged": 0}, {"new": 0, "updated": 0, "unchanged": 1}):
-        done = batches.post_leads(house, "crm", [{"external_id": long}], "a program", NOW)
+        done = batches.post_leads(ctx, "crm", [{"external_id": long}], "a program", NOW)
         assert (done.accepted, done.counts) == (1, counts)
-    lead = find.find_lead(house, long)
-    assert find.find_lead(house, f"crm:{long}") == lead
+    lead = find.find_lead(ctx, long)
+    assert find.find_lead(ctx, f"crm:{long}") == lead
     named = {"external_id": long, "source": "crm"}
-    assert batches.post_signals(house, [signal(lead=named)], NOW).accepted == 1
-    assert one(house, "SELECT lead_id FROM signal") == lead
+    assert batches.post_signals(ctx, [signal(lead=named)], NOW).accepted == 1
+    assert one(ctx, "SELECT lead_id FROM signal") == lead
 
 
-@pytest.mark.parametrize("field", sorted({*lead_item.NAMES, "custom"} - {"email"}))
-def test_no_text_of_a_lead_loses_the_others(house: House, field: str) -> None:
-    long = wide(lead_item.LONGEST)
+@pytest.mark.parametrize("field", sorted({*lead_item.FIELD_NAMES, "custom"} - {"email"}))
+def test_no_text_of_a_lead_loses_the_others(ctx: AppContext, field: str) -> None:
+    long = wide(lead_item.MAX_VALUE_LENGTH)
     lead = {"email": "noor@people.example", field: {"plan": long} if field == "custom" else long}
-    done = batches.post_leads(house, "crm", [lead, {"email": "ola@people.example"}], "a program", NOW)
-    assert {wrong.index for wrong in done.rejected} <= {0}
+    done = batches.post_leads(ctx, "crm", [lead, {"email": "ola@people.example"}], "a program", NOW)
+    assert {error.index for error in done.rejected} <= {0}
     assert done.accepted == 2 - len(done.rejected)
-    assert one(house, "SELECT count(*) FROM address WHERE normal = 'ola@people.example'") == 1
+    assert one(ctx, "SELECT count(*) FROM address WHERE normalized = 'ola@people.example'") == 1
 
 
-def test_an_outcome_may_have_texts_as_long_as_it_says(house: House) -> None:
-    told = {"lead": {"email": ADDRESS}, "closing": "lost", "happened_at": START.isoformat()}
+def test_an_outcome_may_have_texts_as_long_as_it_says(ctx: AppContext) -> None:
+    outcome = {"lead": {"email": ADDRESS}, "closing": "lost", "happened_at": START.isoformat()}
     long = {"reason": wide(300), "id": wide(200)}
-    assert outcome_batches.post_outcomes(house, [told | long], NOW).rejected == []
-    assert outcome_batches.post_outcomes(house, [told | long], NOW).counts["known"] == 1
+    assert outcome_batches.post_outcomes(ctx, [outcome | long], NOW).rejected == []
+    assert outcome_batches.post_outcomes(ctx, [outcome | long], NOW).counts["known"] == 1
 
 
 def _file(folder: Path, *lines: tuple[str, ...]) -> Path:
@@ -102,38 +106,38 @@ def _file(folder: Path, *lines: tuple[str, ...]) -> Path:
     return folder / "in.csv"
 
 
-def test_files_bring_in_texts_of_any_length(house: House, tmp_path: Path) -> None:
+def test_files_bring_in_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> None:
     long = wide(3_000)
     head = ("lead", "kind", "at", "value", "email", "link")
-    told = [
+    signals = [
         (ADDRESS, "visited", "2026-01-03", "x", "", ""),
         (ADDRESS, "visited", "2026-01-03", long, long, long),
     ]
     for new in (2, 0):
-        done = signal_files.import_signals(house, _file(tmp_path, head, *told), NOW)
-        assert (done.new, done.known, done.bad) == (new, 2 - new, 0)
+        done = signal_files.import_signals(ctx, _file(tmp_path, head, *signals), NOW)
+        assert (done.new, done.duplicates, done.rejected) == (new, 2 - new, 0)
     file = _file(tmp_path, ("Lead ID", "Email", "Consent"), (long, "noor@people.example", "yes"))
-    assert intake_import_file.import_file(house, file, NOW, source=long).new == 1
-    assert intake_import_file.import_file(house, file, NOW, source=long).unchanged == 1
+    assert intake_import_file.import_file(ctx, file, NOW, source=long).new == 1
+    assert intake_import_file.import_file(ctx, file, NOW, source=long).unchanged == 1
     file = _file(tmp_path, ("id", "name", "parent"), (long, f"A {long}", ""), ("2", "Small", long))
     for new in (2, 0):
-        assert import_file.import_accounts(house, file, NOW, source=long).new == new
-    assert one(house, "SELECT count(*) FROM account WHERE parent_id IS NOT NULL") == 1
+        assert import_file.import_accounts(ctx, file, NOW, source=long).new == new
+    assert one(ctx, "SELECT count(*) FROM account WHERE parent_id IS NOT NULL") == 1
 
 
-def test_a_signal_that_the_database_refuses_keeps_no_other_out(house: House, tmp_path: Path) -> None:
-    with house.database.write() as connection:
+def test_a_signal_that_the_database_refuses_keeps_no_other_out(ctx: AppContext, tmp_path: Path) -> None:
+    with ctx.database.write() as connection:
         rule = "ALTER TABLE signal ADD CONSTRAINT odd CHECK (value <> 'odd')"
-        if house.database.is_sqlite:
+        if ctx.database.is_sqlite:
             rule = (
                 "CREATE TRIGGER odd BEFORE INSERT ON signal WHEN NEW.value = 'odd' "
                 "BEGIN SELECT RAISE(ABORT, 'odd'); END"
             )
         connection.execute(text(rule))
-    done = batches.post_signals(house, [signal(value="a"), signal(value="odd"), signal(value="b")], NOW)
+    done = batches.post_signals(ctx, [signal(value="a"), signal(value="odd"), signal(value="b")], NOW)
     assert (done.accepted, done.counts) == (2, {"new": 2, "known": 0})
-    assert [(wrong.index, wrong.reason) for wrong in done.rejected] == [(1, "The database does not take it.")]
-    told = [(ADDRESS, "visited", "2026-01-03", value) for value in ("c", "odd", "d")]
-    file = signal_files.import_signals(house, _file(tmp_path, ("lead", "kind", "at", "value"), *told), NOW)
-    assert (file.rows, file.new, file.known, file.bad) == (3, 2, 0, 1)
-    assert rows(house, "SELECT value FROM signal ORDER BY value") == [("a",), ("b",), ("c",), ("d",)]
+    assert [(error.index, error.reason) for error in done.rejected] == [(1, "The database does not take it.")]
+    signals = [(ADDRESS, "visited", "2026-01-03", value) for value in ("c", "odd", "d")]
+    file = signal_files.import_signals(ctx, _file(tmp_path, ("lead", "kind", "at", "value"), *signals), NOW)
+    assert (file.rows, file.new, file.duplicates, file.rejected) == (3, 2, 0, 1)
+    assert rows(ctx, "SELECT value FROM signal ORDER BY value") == [("a",), ("b",), ("c",), ("d",)]

@@ -10,10 +10,10 @@ from sqlalchemy.exc import DatabaseError
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
-from nurture.domain.consent.suppression import Scope, Source
+from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.errors import NurtureError
 from nurture.journey.leads import suppression_queries
-from nurture.journey.leads.suppression_queries import Entry
+from nurture.journey.leads.suppression_queries import SuppressionEntry
 
 AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -23,27 +23,29 @@ ADDRESS = core.Address.__table__  # type: ignore[attr-defined]
 def _addresses(db: Database, *normals: str) -> list[int]:
     with db.write() as connection:
         ids = db.reserve_ids(connection, "address", len(normals))
-        values = [{"id": id_, "email": one, "normal": one} for id_, one in zip(ids, normals, strict=True)]
+        values = [{"id": id_, "email": one, "normalized": one} for id_, one in zip(ids, normals, strict=True)]
         connection.execute(insert(ADDRESS), values)
     return ids
 
 
-def _write(db: Database, *entries: Entry) -> None:
+def _write(db: Database, *entries: SuppressionEntry) -> None:
     with db.write() as connection:
-        suppression_queries.append(db, connection, entries)
+        suppression_queries.append_entries(db, connection, entries)
 
 
 def _out(
     address_id: int, at: datetime = AT, scope: str = "global", ref: str = "", source: str = "page"
-) -> Entry:
-    return Entry(address_id, "suppress", scope, ref, source, None, at)
+) -> SuppressionEntry:
+    return SuppressionEntry(address_id, "suppress", scope, ref, source, None, at)
 
 
-def _in(address_id: int, at: datetime, scope: str = "global", ref: str = "", source: str = "admin") -> Entry:
-    return Entry(address_id, "opt_in", scope, ref, source, "said so at the fair", at)
+def _in(
+    address_id: int, at: datetime, scope: str = "global", ref: str = "", source: str = "admin"
+) -> SuppressionEntry:
+    return SuppressionEntry(address_id, "opt_in", scope, ref, source, "said so at the fair", at)
 
 
-def test_what_stands_is_what_no_newer_opt_in_lifts(db: Database) -> None:
+def test_current_suppressions_are_those_that_no_newer_opt_in_lifts(db: Database) -> None:
     one, two, three, four = _addresses(db, "a@x.example", "b@x.example", "c@x.example", "d@x.example")
     _write(
         db,
@@ -54,17 +56,17 @@ def test_what_stands_is_what_no_newer_opt_in_lifts(db: Database) -> None:
         _in(three, AT + DAY),
     )
     with db.read() as connection:
-        found = suppression_queries.effective_suppressions(db, connection, [one, two, three, four])
-        standing = suppression_queries.standing(db, connection, [two])
+        found = suppression_queries.list_suppressions(db, connection, [one, two, three, four])
+        current = suppression_queries.load_suppressions(db, connection, [two])
     assert sorted(found) == [(two, "global", "", "page"), (three, "topic", "News", "reply")]
-    assert [(each.since, each.source) for each in standing[two]] == [(AT, Source.PAGE)]
+    assert [(each.since, each.source) for each in current[two]] == [(AT, SuppressionSource.PAGE)]
 
 
-def test_a_bounce_and_an_opt_out_stand_beside_each_other(db: Database) -> None:
+def test_a_bounce_and_an_opt_out_are_both_current(db: Database) -> None:
     (one,) = _addresses(db, "a@x.example")
     _write(db, _out(one, source="bounced"), _out(one, AT + DAY, source="unsubscribed"))
     with db.read() as connection:
-        found = suppression_queries.effective_suppressions(db, connection, [one])
+        found = suppression_queries.list_suppressions(db, connection, [one])
     assert sorted(each[3] for each in found) == ["bounce", "import"]
 
 
@@ -72,7 +74,7 @@ def test_a_bounce_and_an_opt_out_stand_beside_each_other(db: Database) -> None:
     "change",
     [
         "DELETE FROM suppression",
-        "UPDATE suppression SET act = 'opt_in'",
+        "UPDATE suppression SET action = 'opt_in'",
         "UPDATE suppression SET recorded_at = '2020-01-01'",
     ],
 )
@@ -82,7 +84,7 @@ def test_nobody_takes_an_entry_back(db: Database, change: str) -> None:
     with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:
         connection.execute(text(change))
     with db.read() as connection:
-        assert suppression_queries.effective_suppressions(db, connection, [one]) != []
+        assert suppression_queries.list_suppressions(db, connection, [one]) != []
 
 
 def test_an_address_with_a_log_cannot_be_deleted(db: Database) -> None:
@@ -92,13 +94,13 @@ def test_an_address_with_a_log_cannot_be_deleted(db: Database) -> None:
         connection.execute(ADDRESS.delete())
 
 
-def test_everything_is_told_by_address_in_one_order_on_both_databases(db: Database) -> None:
+def test_everything_is_listed_by_address_in_one_order_on_both_databases(db: Database) -> None:
     names = ["b@x.example", "a_b@x.example", "a-b@x.example", "é@x.example", "a.b@x.example", "aa@x.example"]
     ids = _addresses(db, *names, "silent@x.example")
     _write(db, *(_out(id_) for id_ in ids[:-1]), _out(ids[0], AT + DAY, "track", "keep"))
     with db.read() as connection:
-        found = list(suppression_queries.everything(connection))
-        (single,) = suppression_queries.everything(connection, "b@x.example")
-        assert suppression_queries.refs(connection, Scope.TRACK) == ["keep"]
+        found = list(suppression_queries.iterate_logs(connection))
+        (single,) = suppression_queries.iterate_logs(connection, "b@x.example")
+        assert suppression_queries.list_refs(connection, SuppressionScope.TRACK) == ["keep"]
     assert [normal for normal, _ in found] == sorted(names)
     assert (single[0], len(single[1])) == ("b@x.example", 2)

@@ -13,33 +13,33 @@ from nurture.db.engine import Database
 from nurture.domain.lead import Closing
 from nurture.domain.planning.program import Destination, ToClosed, ToQueue, ToTrack
 from nurture.journey.leads import snapshot
-from nurture.journey.leads.snapshot import Claimed
-from nurture.journey.leads.transitions import LOOK_AGAIN_AFTER, Mover
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
+from nurture.journey.leads.snapshot import LeadSnapshot
+from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL, LeadTransitions
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.observe import custody, due_at, rows
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    return make_house(db, tmp_path)
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return make_context(db, tmp_path)
 
 
 @contextmanager
-def _moving(house: House, lead: int) -> Iterator[tuple[Mover, Claimed]]:
+def _transitions(ctx: AppContext, lead: int) -> Iterator[tuple[LeadTransitions, LeadSnapshot]]:
     now = START + HOUR
-    with house.database.write() as connection:
-        found = snapshot.these(house.database, connection, [lead])
-        claimed = snapshot.views(house.database, connection, found, now, house.holidays)[0]
-        mover = Mover(house.rulebooks.current(connection), now, "test")
-        yield mover, claimed
-        mover.changes.write(house.database, connection, now)
+    with ctx.database.write() as connection:
+        found = snapshot.load_rows(ctx.database, connection, [lead])
+        claimed = snapshot.load_snapshots(ctx.database, connection, found, now, ctx.holidays)[0]
+        transitions = LeadTransitions(ctx.definitions.current(connection), now, "test")
+        yield transitions, claimed
+        transitions.changes.write(ctx.database, connection, now)
 
 
 @pytest.mark.parametrize(
-    ("to", "kept"),
+    ("to", "expected"),
     [
         (ToTrack("keep"), ("track", "keep")),
         (ToTrack("gone"), ("queue", "no-track")),
@@ -47,41 +47,41 @@ def _moving(house: House, lead: int) -> Iterator[tuple[Mover, Claimed]]:
         (ToClosed(Closing.LOST, "no"), ("closed", "lost")),
     ],
 )
-def test_every_move_ends_the_stay_and_is_written_with_its_because(
-    house: House, to: Destination, kept: tuple[str, str]
+def test_every_move_ends_the_enrollment_and_is_written_with_its_reason(
+    ctx: AppContext, to: Destination, expected: tuple[str, str]
 ) -> None:
-    lead = add_lead(house, title="Head")
-    tick_at(house, START)
-    with _moving(house, lead) as (mover, claimed):
-        mover.send_to(claimed, to, "because I say so")
-    assert custody(house, lead) == kept
-    assert (due_at(house, lead) is None) == (kept[0] == "closed")
-    wanted = "SELECT custody_from, custody_to, ref, because FROM journal ORDER BY id DESC LIMIT 1"
-    ((origin, target, ref, because),) = rows(house, wanted)
-    assert (origin, target, ref) == ("track", *kept)
-    assert because.startswith("because I say so")
-    ended = rows(house, "SELECT track FROM enrollment WHERE ended_at IS NOT NULL")
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    with _transitions(ctx, lead) as (transitions, claimed):
+        transitions.move_to(claimed, to, "because I say so")
+    assert custody(ctx, lead) == expected
+    assert (due_at(ctx, lead) is None) == (expected[0] == "closed")
+    query = "SELECT custody_from, custody_to, ref, reason FROM journal ORDER BY id DESC LIMIT 1"
+    ((origin, target, ref, reason),) = rows(ctx, query)
+    assert (origin, target, ref) == ("track", *expected)
+    assert reason.startswith("because I say so")
+    ended = rows(ctx, "SELECT track FROM enrollment WHERE ended_at IS NOT NULL")
     assert ended == [("welcome",)]
 
 
-def test_a_queue_is_looked_at_again_and_peace_is_kept(house: House) -> None:
-    queued, left_alone = add_lead(house, title="Head"), add_lead(house, title="Head")
-    tick_at(house, START)
-    with _moving(house, queued) as (mover, claimed):
-        mover.send_to(claimed, ToQueue("call"), "why")
+def test_a_queue_is_reviewed_again_and_a_cool_off_is_kept(ctx: AppContext) -> None:
+    queued, cooling_off = add_lead(ctx, title="Head"), add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    with _transitions(ctx, queued) as (transitions, claimed):
+        transitions.move_to(claimed, ToQueue("call"), "why")
     until = START + timedelta(days=30)
-    with _moving(house, left_alone) as (mover, claimed):
-        mover.send_to(claimed, ToTrack("keep"), "why", peace_until=until)
-    assert due_at(house, queued) == START + HOUR + LOOK_AGAIN_AFTER
-    assert due_at(house, left_alone) == until
+    with _transitions(ctx, cooling_off) as (transitions, claimed):
+        transitions.move_to(claimed, ToTrack("keep"), "why", cool_off_until=until)
+    assert due_at(ctx, queued) == START + HOUR + QUEUE_REVIEW_INTERVAL
+    assert due_at(ctx, cooling_off) == until
 
 
-def test_since_changes_only_with_the_custodian(house: House) -> None:
-    lead = add_lead(house, title="Head")
-    tick_at(house, START)
-    before = rows(house, "SELECT since FROM custody")
-    tick_at(house, START + HOUR)
-    assert rows(house, "SELECT since FROM custody") == before
-    with _moving(house, lead) as (mover, claimed):
-        mover.send_to(claimed, ToQueue("call"), "why")
-    assert rows(house, "SELECT since FROM custody") != before
+def test_since_changes_only_with_the_custodian(ctx: AppContext) -> None:
+    lead = add_lead(ctx, title="Head")
+    run_at(ctx, START)
+    before = rows(ctx, "SELECT since FROM custody")
+    run_at(ctx, START + HOUR)
+    assert rows(ctx, "SELECT since FROM custody") == before
+    with _transitions(ctx, lead) as (transitions, claimed):
+        transitions.move_to(claimed, ToQueue("call"), "why")
+    assert rows(ctx, "SELECT since FROM custody") != before

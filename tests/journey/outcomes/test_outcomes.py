@@ -16,106 +16,117 @@ from nurture.journey import run_once
 from nurture.journey.handoff import sweep
 from nurture.journey.intake.api.outcome_batches import post_outcomes
 from nurture.journey.outcomes import import_file, outcomes
-from nurture.journey.outcomes.outcomes import Telling
+from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.reporting import audit
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.observe import counted
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.observe import recorded_statements
 
 DAY = timedelta(days=1)
 WON, LOST = Closing.WON, Closing.LOST
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    return make_house(db, tmp_path)
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return make_context(db, tmp_path)
 
 
-def custody(house: House, lead_id: int) -> tuple[str, str]:
-    with house.database.read() as connection:
+def custody(ctx: AppContext, lead_id: int) -> tuple[str, str]:
+    with ctx.database.read() as connection:
         row = connection.execute(text("SELECT kind, ref FROM custody WHERE lead_id = :id"), {"id": lead_id})
         kind, ref = row.one()
     return kind, ref
 
 
-def amounts(house: House) -> list[tuple[str, float | None]]:
-    with house.database.read() as connection:
+def amounts(ctx: AppContext) -> list[tuple[str, float | None]]:
+    with ctx.database.read() as connection:
         rows = connection.execute(text("SELECT closing, amount FROM outcome ORDER BY id")).all()
     return [(closing, amount) for closing, amount in rows]
 
 
-def test_a_lead_is_closed_wherever_it_is_and_its_mail_is_called_off(house: House) -> None:
-    nurtured, offered, kept = (add_lead(house, demo_requested=ready) for ready in (False, True, True))
-    tick_at(house, START)
-    with house.database.read() as connection:
+def test_a_lead_is_closed_wherever_it_is_and_its_mail_is_cancelled(ctx: AppContext) -> None:
+    nurtured, offered, accepted = (add_lead(ctx, demo_requested=ready) for ready in (False, True, True))
+    run_at(ctx, START)
+    with ctx.database.read() as connection:
         offers = dict(connection.execute(text("SELECT lead_id, id FROM offer")).tuples().all())
-    sweep.accept(house, offers[kept], START)
-    told = [Telling(one, WON, START, 100.0) for one in (nurtured, offered, kept)]
-    assert outcomes.tell(house, told, "crm", START + DAY) == ["closed"] * 3
-    assert {custody(house, one) for one in (nurtured, offered, kept)} == {("closed", "won")}
-    with house.database.read() as connection:
+    sweep.accept(ctx, offers[accepted], START)
+    reports = [OutcomeReport(one, WON, START, 100.0) for one in (nurtured, offered, accepted)]
+    assert outcomes.record_outcomes(ctx, reports, "crm", START + DAY) == ["closed"] * 3
+    assert {custody(ctx, one) for one in (nurtured, offered, accepted)} == {("closed", "won")}
+    with ctx.database.read() as connection:
         states = set(connection.execute(text("SELECT state FROM message WHERE kind = 'touch'")).scalars())
         withdrawn = connection.execute(
             text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]}
         )
         assert withdrawn.scalar_one() == "withdrawn"
     assert "planned" not in states
-    assert audit.audit(house, START + DAY).ok
+    assert audit.run_audit(ctx, START + DAY).ok
 
 
-def test_the_same_thing_told_twice_and_by_two_sources_counts_once(house: House) -> None:
-    lead_id = add_lead(house)
-    said = Telling(lead_id, WON, START, 100.0)
-    assert outcomes.tell(house, [said], "crm", START) == ["closed"]
-    assert outcomes.tell(house, [said], "crm", START + DAY) == ["known"]
-    assert outcomes.tell(house, [said, said], "api", START + DAY) == ["same", "known"]
-    assert amounts(house) == [("won", 100.0)]
+def test_the_same_outcome_reported_twice_and_by_two_sources_counts_once(ctx: AppContext) -> None:
+    lead_id = add_lead(ctx)
+    report = OutcomeReport(lead_id, WON, START, 100.0)
+    assert outcomes.record_outcomes(ctx, [report], "crm", START) == ["closed"]
+    assert outcomes.record_outcomes(ctx, [report], "crm", START + DAY) == ["known"]
+    assert outcomes.record_outcomes(ctx, [report, report], "api", START + DAY) == ["same", "known"]
+    assert amounts(ctx) == [("won", 100.0)]
 
 
-def test_an_amount_that_comes_later_completes_the_outcome(house: House) -> None:
-    first, second = add_lead(house), add_lead(house)
-    told = [Telling(first, WON), Telling(second, WON), Telling(second, WON, START, 7.5)]
-    assert outcomes.tell(house, told, "cli", START) == ["closed", "closed", "completed"]
-    assert outcomes.tell(house, [Telling(first, WON, START, 90.0)], "crm", START) == ["completed"]
-    assert amounts(house) == [("won", 90.0), ("won", 7.5)]
+def test_an_amount_that_comes_later_completes_the_outcome(ctx: AppContext) -> None:
+    first, second = add_lead(ctx), add_lead(ctx)
+    reports = [OutcomeReport(first, WON), OutcomeReport(second, WON), OutcomeReport(second, WON, START, 7.5)]
+    assert outcomes.record_outcomes(ctx, reports, "cli", START) == ["closed", "closed", "completed"]
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(first, WON, START, 90.0)], "crm", START) == [
+        "completed"
+    ]
+    assert amounts(ctx) == [("won", 90.0), ("won", 7.5)]
 
 
-def test_what_contradicts_is_kept_and_a_person_settles_it(house: House) -> None:
-    lead_id, other = add_lead(house), add_lead(house)
-    both = [Telling(lead_id, LOST, START, reason="price"), Telling(other, WON, START, 10.0)]
-    outcomes.tell(house, both, "csv", START)
-    told = [Telling(lead_id, WON, START + DAY, 500.0), Telling(other, WON, START + DAY, 20.0)]
-    assert outcomes.tell(house, told, "crm", START + DAY) == ["contradicts"] * 2
-    assert custody(house, lead_id) == ("closed", "lost")
-    first, second = outcomes.contradicting(house)
-    assert (first.lead_id, first.stands, first.closing, first.source) == (lead_id, "lost", "won", "crm")
-    outcomes.settle(house, first.id, take=True, by="mara", now=START + DAY)
-    outcomes.settle(house, second.id, take=False, by="mara", now=START + DAY)
-    assert custody(house, lead_id) == ("closed", "won")
-    assert amounts(house) == [("won", 500.0), ("won", 10.0)]
-    assert outcomes.contradicting(house) == []
+def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
+    lead_id, other = add_lead(ctx), add_lead(ctx)
+    both = [OutcomeReport(lead_id, LOST, START, reason="price"), OutcomeReport(other, WON, START, 10.0)]
+    outcomes.record_outcomes(ctx, both, "csv", START)
+    reports = [OutcomeReport(lead_id, WON, START + DAY, 500.0), OutcomeReport(other, WON, START + DAY, 20.0)]
+    assert outcomes.record_outcomes(ctx, reports, "crm", START + DAY) == ["conflict"] * 2
+    assert custody(ctx, lead_id) == ("closed", "lost")
+    first, second = outcomes.list_contradictions(ctx)
+    assert (first.lead_id, first.current_closing, first.closing, first.source) == (
+        lead_id,
+        "lost",
+        "won",
+        "crm",
+    )
+    outcomes.resolve_contradiction(ctx, first.id, accept=True, by="mara", now=START + DAY)
+    outcomes.resolve_contradiction(ctx, second.id, accept=False, by="mara", now=START + DAY)
+    assert custody(ctx, lead_id) == ("closed", "won")
+    assert amounts(ctx) == [("won", 500.0), ("won", 10.0)]
+    assert outcomes.list_contradictions(ctx) == []
     with pytest.raises(NotFound, match="no open contradiction"):
-        outcomes.settle(house, first.id, take=False, by="mara", now=START + DAY)
+        outcomes.resolve_contradiction(ctx, first.id, accept=False, by="mara", now=START + DAY)
 
 
-def test_a_lead_that_was_given_up_may_still_be_won(house: House) -> None:
-    lead_id = add_lead(house)
-    assert outcomes.tell(house, [Telling(lead_id, Closing.UNREACHABLE)], "cli", START) == ["closed"]
-    assert outcomes.tell(house, [Telling(lead_id, WON, START, 5.0)], "crm", START) == ["closed"]
-    assert custody(house, lead_id) == ("closed", "won")
+def test_a_lead_that_was_given_up_may_still_be_won(ctx: AppContext) -> None:
+    lead_id = add_lead(ctx)
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, Closing.UNREACHABLE)], "cli", START) == [
+        "closed"
+    ]
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START, 5.0)], "crm", START) == [
+        "closed"
+    ]
+    assert custody(ctx, lead_id) == ("closed", "won")
 
 
-def test_an_outcome_is_joined_to_rep_policy_track_and_touch(house: House) -> None:
-    lead_id = add_lead(house, title="Head")
-    tick_at(house, START, START + timedelta(hours=3))
-    outcomes.tell(house, [Telling(lead_id, WON, START + DAY, 9.0)], "crm", START + DAY)
-    (one,) = outcomes.listing(house, WON, 10)
+def test_an_outcome_is_joined_to_rep_policy_track_and_touch(ctx: AppContext) -> None:
+    lead_id = add_lead(ctx, title="Head")
+    run_at(ctx, START, START + timedelta(hours=3))
+    outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START + DAY, 9.0)], "crm", START + DAY)
+    (one,) = outcomes.list_outcomes(ctx, WON, 10)
     assert (one.lead_id, one.lead_source, one.track, one.touch) == (lead_id, "test", "welcome", "01-hello")
     assert (one.source, one.amount, one.rep) == ("crm", 9.0, None)
-    ready = add_lead(house, demo_requested=True)
-    run_once.tick(house, START + DAY)
-    outcomes.tell(house, [Telling(ready, LOST, reason="price")], "crm", START + DAY)
-    (one,) = outcomes.listing(house, LOST, 10)
+    ready = add_lead(ctx, demo_requested=True)
+    run_once.run_once(ctx, START + DAY)
+    outcomes.record_outcomes(ctx, [OutcomeReport(ready, LOST, reason="price")], "crm", START + DAY)
+    (one,) = outcomes.list_outcomes(ctx, LOST, 10)
     assert one.rep in ("ana", "ben")
     assert one.policy_version == 1
 
@@ -123,13 +134,15 @@ def test_an_outcome_is_joined_to_rep_policy_track_and_touch(house: House) -> Non
 def test_a_batch_costs_the_same_statements_for_two_leads_and_for_forty(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    house = make_house(sqlite_db, tmp_path)
-    outcomes.tell(house, [Telling(add_lead(house), WON)], "crm", START)  # the rules are read once
-    few, many = ([Telling(add_lead(house), WON, START, 1.0) for _ in range(count)] for count in (2, 40))
-    with counted(sqlite_db) as first:
-        outcomes.tell(house, few, "crm", START)
-    with counted(sqlite_db) as second:
-        outcomes.tell(house, many, "crm", START)
+    ctx = make_context(sqlite_db, tmp_path)
+    outcomes.record_outcomes(
+        ctx, [OutcomeReport(add_lead(ctx), WON)], "crm", START
+    )  # the rules are read once
+    few, many = ([OutcomeReport(add_lead(ctx), WON, START, 1.0) for _ in range(count)] for count in (2, 40))
+    with recorded_statements(sqlite_db) as first:
+        outcomes.record_outcomes(ctx, few, "crm", START)
+    with recorded_statements(sqlite_db) as second:
+        outcomes.record_outcomes(ctx, many, "crm", START)
     assert len(first) == len(second)
 
 
@@ -138,9 +151,9 @@ def write(path: Path, *lines: str) -> Path:
     return path
 
 
-def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(house: House, tmp_path: Path) -> None:
-    first = add_lead(house, email="ana@people.example")
-    second = add_lead(house, external_id="c-2")
+def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppContext, tmp_path: Path) -> None:
+    first = add_lead(ctx, email="ana@people.example")
+    second = add_lead(ctx, external_id="c-2")
     file = write(
         tmp_path / "won.csv",
         "Email;Outcome;Deal Amount;Close Date;Lost Reason",
@@ -151,28 +164,28 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(house: House,
         "c-2;maybe;;;",
         "c-2;won;12;2027-01-01;",
     )
-    done = import_file.import_outcomes(house, file, START)
-    assert (done.rows, dict(done.counts), done.bad) == (6, {"closed": 2}, 4)
-    assert amounts(house) == [("won", 1234.5), ("lost", None)]
-    assert {custody(house, one) for one in (first, second)} == {("closed", "won"), ("closed", "lost")}
+    done = import_file.import_outcomes(ctx, file, START)
+    assert (done.rows, dict(done.counts), done.rejected) == (6, {"closed": 2}, 4)
+    assert amounts(ctx) == [("won", 1234.5), ("lost", None)]
+    assert {custody(ctx, one) for one in (first, second)} == {("closed", "won"), ("closed", "lost")}
     assert done.report_path is not None
     report = done.report_path.read_text("utf-8-sig")
     assert "4,\"no lead is called 'nobody@people.example'; write an id" in report
     assert "5,'lost' needs a reason" in report
     assert "6,\"'maybe' is no outcome; write one of won, lost, discarded, unreachable" in report
     assert "7,2027-01-01 is in the future" in report
-    again = import_file.import_outcomes(house, file, START + DAY)
+    again = import_file.import_outcomes(ctx, file, START + DAY)
     assert dict(again.counts) == {"known": 2}
 
 
 def test_a_file_without_the_columns_says_which_it_needs(sqlite_db: Database, tmp_path: Path) -> None:
-    house = make_house(sqlite_db, tmp_path)
+    ctx = make_context(sqlite_db, tmp_path)
     with pytest.raises(FileUnreadable, match="no column 'outcome'"):
-        import_file.import_outcomes(house, write(tmp_path / "a.csv", "lead,status", "1,won"), START)
+        import_file.import_outcomes(ctx, write(tmp_path / "a.csv", "lead,status", "1,won"), START)
 
 
-def test_programs_post_outcomes_and_hear_what_was_wrong(house: House) -> None:
-    lead_id = add_lead(house, email="ana@people.example")
+def test_programs_post_outcomes_and_get_item_errors(ctx: AppContext) -> None:
+    lead_id = add_lead(ctx, email="ana@people.example")
     at = START.isoformat()
     items = [
         {
@@ -191,20 +204,20 @@ def test_programs_post_outcomes_and_hear_what_was_wrong(house: House) -> None:
         {"lead": {"id": lead_id}, "closing": "vanished", "happened_at": at},
         "won",
     ]
-    done = post_outcomes(house, items, START)
+    done = post_outcomes(ctx, items, START)
     assert (done.received, done.accepted) == (9, 2)
-    assert done.counts == {"closed": 1, "completed": 0, "same": 0, "contradicts": 1, "known": 0}
+    assert done.counts == {"closed": 1, "completed": 0, "same": 0, "conflict": 1, "known": 0}
     wrong = [(one.index, one.field) for one in done.rejected]
     assert wrong == [
         (2, "reason"), (3, "amount"), (4, "amount"), (5, "lead"), (6, "happened_at"), (7, "closing"), (8, ""),
     ]  # fmt: skip
-    again = post_outcomes(house, [items[0] | {"amount": 13}], START + DAY)  # type: ignore[operator]
+    again = post_outcomes(ctx, [items[0] | {"amount": 13}], START + DAY)  # type: ignore[operator]
     assert again.counts["known"] == 1, "its own id tells that it is the same"
 
 
-def test_telling_of_a_lead_that_there_is_not_changes_nothing(sqlite_db: Database, tmp_path: Path) -> None:
-    house = replace(make_house(sqlite_db, tmp_path), batch=10)
-    lead_id = add_lead(house)
+def test_an_outcome_of_a_missing_lead_changes_nothing(sqlite_db: Database, tmp_path: Path) -> None:
+    ctx = replace(make_context(sqlite_db, tmp_path), batch_size=10)
+    lead_id = add_lead(ctx)
     with pytest.raises(NotFound, match="no lead 999"):
-        outcomes.tell(house, [Telling(lead_id, WON), Telling(999, WON)], "cli", START)
-    assert custody(house, lead_id) == ("intake", "test")
+        outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON), OutcomeReport(999, WON)], "cli", START)
+    assert custody(ctx, lead_id) == ("intake", "test")

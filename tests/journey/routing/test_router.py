@@ -17,26 +17,40 @@ from nurture.journey.handoff import queue as handoff_queue
 from nurture.journey.routing import queries as routing_queries
 from nurture.journey.routing.replay import replay
 from nurture.journey.tracks import enroll
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
-from tests.journey.observe import counted, crowd, custody, events, everything, one, rows, tell, write
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.observe import (
+    add_leads,
+    all_rows,
+    custody,
+    events,
+    one,
+    record_signal,
+    recorded_statements,
+    rows,
+    write,
+)
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 RULES = """
 pools:
-  all: {reps: [ana, ben], by: weighted}
+  all: {reps: [ana, ben], rotation: weighted}
   dach: {reps: [cleo]}
 routing:
   - {name: account, to: account owner}
   - {name: former, to: former owner}
-  - {name: dach, when: {field: country, is: [DE, AT]}, needs: [country], to: {pool: dach}, territory: yes}
+  - name: dach
+    when: {field: country, is: [DE, AT]}
+    required_fields: [country]
+    to: {pool: dach}
+    territory: yes
   - {name: rest, when: always, to: {pool: all}}
-missing: {wait: 3 days, then: {pool: all}}
+missing_fields: {wait: 3 days, then: {pool: all}}
 """
 
 
 def ruled(routing_: str = RULES) -> dict[str, str]:
-    rules = tiny_rules()
+    rules = sample_rules()
     policy = rules["sales/policy.yaml"].replace(
         "email: ben@house.example, capacity: 5}",
         "email: ben@house.example, capacity: 5, weight: 2, deputy: cleo}\n"
@@ -46,68 +60,68 @@ def ruled(routing_: str = RULES) -> dict[str, str]:
 
 
 @pytest.fixture
-def house(db: Database, tmp_path: Path) -> House:
-    return make_house(db, tmp_path, rules=ruled())
+def ctx(db: Database, tmp_path: Path) -> AppContext:
+    return make_context(db, tmp_path, rules=ruled())
 
 
 @pytest.fixture
-def lite(sqlite_db: Database, tmp_path: Path) -> House:
-    return make_house(sqlite_db, tmp_path, rules=ruled())
+def lite(sqlite_db: Database, tmp_path: Path) -> AppContext:
+    return make_context(sqlite_db, tmp_path, rules=ruled())
 
 
-def account(house: House, name: str, domain: str, owner: str, kind: str = "prospect") -> int:
+def account(ctx: AppContext, name: str, domain: str, owner: str, kind: str = "prospect") -> int:
     new = NewAccount("crm", name, name, [domain], owner, kind, START, START)
-    with house.database.write() as connection:
-        accounts_queries.add(house.database, connection, [new])
-    found: int = one(house, "SELECT id FROM account WHERE external_id = :name", name=name)
+    with ctx.database.write() as connection:
+        accounts_queries.insert_accounts(ctx.database, connection, [new])
+    found: int = one(ctx, "SELECT id FROM account WHERE external_id = :name", name=name)
     return found
 
 
-def ready(house: House, *, at: datetime = START, **facts: Any) -> int:
-    facts.setdefault("country", "FR")
-    lead = add_lead(house, demo_requested=True, at=at, **facts)
-    tick_at(house, at)
+def ready(ctx: AppContext, *, at: datetime = START, **fields: Any) -> int:
+    fields.setdefault("country", "FR")
+    lead = add_lead(ctx, demo_requested=True, at=at, **fields)
+    run_at(ctx, at)
     return lead
 
 
-def owner(house: House, lead: int) -> tuple[str | None, str | None]:
-    wanted = "SELECT rep, queue FROM routing WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
-    ((rep, queue),) = rows(house, wanted, id=lead)
+def owner(ctx: AppContext, lead: int) -> tuple[str | None, str | None]:
+    wanted = "SELECT rep, queue FROM routing_decision WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
+    ((rep, queue),) = rows(ctx, wanted, id=lead)
     return rep, queue
 
 
-def test_an_accounts_owner_gets_its_leads_and_the_lead_is_linked(house: House) -> None:
-    number = account(house, "Contoso GmbH", "contoso.example", "ana", "customer")
-    lead = ready(house, email="nora@eu.contoso.example")
-    assert owner(house, lead) == ("ana", None)
-    assert rows(house, "SELECT account_id, how FROM lead_account WHERE lead_id = :id", id=lead) == [
+def test_an_accounts_owner_gets_its_leads_and_the_lead_is_linked(ctx: AppContext) -> None:
+    number = account(ctx, "Contoso GmbH", "contoso.example", "ana", "customer")
+    lead = ready(ctx, email="nora@eu.contoso.example")
+    assert owner(ctx, lead) == ("ana", None)
+    assert rows(ctx, "SELECT account_id, method FROM lead_account WHERE lead_id = :id", id=lead) == [
         (number, "matched")
     ]
-    ((chain,),) = rows(house, "SELECT routed_because FROM offer WHERE lead_id = :id", id=lead)
+    ((chain,),) = rows(ctx, "SELECT routing_reason FROM offer WHERE lead_id = :id", id=lead)
     assert chain == f"account: ana owns account {number} (the address is at its domain), 0 of 5 today"
-    assert replay(house).differences == []
+    assert replay(ctx).differences == []
 
 
-def test_unsure_accounts_wait_in_their_queue_with_the_candidates(lite: House) -> None:
+def test_ambiguous_accounts_wait_in_their_queue_with_the_candidates(lite: AppContext) -> None:
     numbers = [account(lite, f"Contoso {who}", "contoso.example", who) for who in ("ana", "ben")]
     lead = ready(lite, email="nora@contoso.example")
-    assert custody(lite, lead) == ("queue", "account-unsure")
-    detail = "SELECT detail FROM journal WHERE lead_id = :id AND ref = 'account-unsure'"
+    assert custody(lite, lead) == ("queue", "account-ambiguous")
+    detail = "SELECT detail FROM journal WHERE lead_id = :id AND ref = 'account-ambiguous'"
     assert str(numbers[0]) in str(one(lite, detail, id=lead))
 
 
-def test_a_missing_fact_holds_the_lead_for_its_time_then_somebody_gets_it(lite: House) -> None:
+def test_a_missing_field_holds_the_lead_for_its_time_then_somebody_gets_it(lite: AppContext) -> None:
     lead = ready(lite, country="")
     assert custody(lite, lead) == ("queue", "needs-country")
-    tick_at(lite, START + 2 * DAY)
+    run_at(lite, START + 2 * DAY)
     assert custody(lite, lead) == ("queue", "needs-country")
-    tick_at(lite, START + 3 * DAY, START + 3 * DAY)
+    run_at(lite, START + 3 * DAY, START + 3 * DAY)
     assert owner(lite, lead) == ("ben", None)
     assert "returned" in events(lite, lead)
     assert replay(lite).decisions == 2
 
 
-def test_leave_is_stood_in_for_and_a_public_holiday_is_waited_for(lite: House) -> None:
+def test_a_deputy_takes_leads_during_leave(lite: AppContext) -> None:
     account(lite, "Contoso", "contoso.example", "ben")
     with lite.database.write() as connection:
         routing_queries.add_leave(connection, "ben", date(2026, 1, 5), date(2026, 1, 9), None, START)
@@ -119,15 +133,15 @@ def test_leave_is_stood_in_for_and_a_public_holiday_is_waited_for(lite: House) -
 
 def test_who_is_on_a_public_holiday_gets_nothing_today(sqlite_db: Database, tmp_path: Path) -> None:
     new_year = datetime(2026, 1, 1, 9, tzinfo=START.tzinfo)
-    rules = ruled(RULES + "desk: {zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}\n")
-    house = make_house(sqlite_db, tmp_path, new_year, rules)
-    lead = ready(house, at=new_year, country="DE")
-    assert custody(house, lead) == ("queue", "hand-off")
-    tick_at(house, new_year + DAY)
-    assert owner(house, lead) == ("cleo", None)
+    rules = ruled(RULES + "business_hours: {zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}\n")
+    ctx = make_context(sqlite_db, tmp_path, new_year, rules)
+    lead = ready(ctx, at=new_year, country="DE")
+    assert custody(ctx, lead) == ("queue", "hand-off")
+    run_at(ctx, new_year + DAY)
+    assert owner(ctx, lead) == ("cleo", None)
 
 
-def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: House) -> None:
+def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: AppContext) -> None:
     lead = ready(lite)
     offer, first = rows(lite, "SELECT id, rep FROM offer WHERE lead_id = :id", id=lead)[0]
     sweep.reject(lite, offer, "wrong-person", START + HOUR)
@@ -141,57 +155,60 @@ def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: Ho
     assert owner(lite, lead)[0] not in (first, None)
 
 
-def test_who_said_that_they_will_call_gets_the_lead_when_its_day_comes(lite: House) -> None:
+def test_the_rep_who_promised_a_call_gets_the_lead_on_that_day(lite: AppContext) -> None:
     lead = ready(lite)
     first, _ = owner(lite, lead)
     offer = one(lite, "SELECT id FROM offer WHERE lead_id = :id", id=lead)
     call_back.call_back(lite, offer, (START + 40 * DAY).date(), START)
     ready(lite)
-    tick_at(lite, START + 40 * DAY, START + 40 * DAY)
+    run_at(lite, START + 40 * DAY, START + 40 * DAY)
     assert custody(lite, lead)[0] == "offer"
     assert owner(lite, lead) == (first, None)
-    decided = "SELECT rule FROM routing WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
+    decided = "SELECT rule FROM routing_decision WHERE lead_id = :id ORDER BY id DESC LIMIT 1"
     assert one(lite, decided, id=lead) == "former"
 
 
-def test_shares_go_by_weight_over_batches_and_the_turns_are_kept(lite: House) -> None:
+def test_shares_follow_weights_over_batches_and_counts_are_stored(lite: AppContext) -> None:
     for _ in range(3):
         for number in range(2):
             ready(lite, company=f"Firm {number}")
-    assert rows(lite, "SELECT rep, given FROM pool_turn ORDER BY rep") == [("ana", 2), ("ben", 4)]
+    assert rows(lite, "SELECT rep, assigned FROM round_robin_count ORDER BY rep") == [("ana", 2), ("ben", 4)]
     assert replay(lite).differences == []
 
 
-def test_who_has_closed_for_now_is_passed_over_and_that_is_replayed(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_reps_off_duty_are_passed_over_and_that_is_replayed(sqlite_db: Database, tmp_path: Path) -> None:
     rules = ruled(
         RULES
-        + "desk: {zone: UTC, hours: 'monday to friday 09:00-17:00'}\npace: {hot: [replied], age: 1 day}\n"
+        + "business_hours: {zone: UTC, hours: 'monday to friday 09:00-17:00'}\n"
+        + "priority: {hot: [replied], aging_interval: 1 day}\n"
     )
     policy = rules["sales/policy.yaml"]
     rules["sales/policy.yaml"] = policy.replace(
         "{id: ben, ", "{id: ben, hours: 'monday to friday 06:00-20:00', "
     )
-    house = make_house(sqlite_db, tmp_path, rules=rules)
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
     for _ in range(3):
-        assert owner(house, ready(house)) == ("ben", None)  # at 08:00
-    assert rows(house, "SELECT rep, given FROM pool_turn") == [("ben", 3)]
-    assert replay(house).differences == []
+        assert owner(ctx, ready(ctx)) == ("ben", None)  # at 08:00
+    assert rows(ctx, "SELECT rep, assigned FROM round_robin_count") == [("ben", 3)]
+    assert replay(ctx).differences == []
 
 
-def test_a_replay_tells_which_decision_would_be_another(lite: House) -> None:
+def test_a_replay_tells_which_decision_would_be_another(lite: AppContext) -> None:
     lead = ready(lite)
-    write(lite, "UPDATE routing SET rep = 'cleo' WHERE lead_id = :id", id=lead)
+    write(lite, "UPDATE routing_decision SET rep = 'cleo' WHERE lead_id = :id", id=lead)
     ((difference,),) = [replay(lite, lead).differences]
-    assert (difference.lead, difference.was, difference.would_be) == (lead, "cleo, by rest", "ben, by rest")
+    assert (difference.lead_id, difference.before, difference.after) == (
+        lead,
+        "cleo, by rest",
+        "ben, by rest",
+    )
 
 
-def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: House) -> None:
-    crowd(lite, 23, demo_requested=True)
+def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: AppContext) -> None:
+    add_leads(lite, 23, demo_requested=True)
     write(lite, "UPDATE lead SET country = 'FR'")
     for day in range(4):
-        tick_at(lite, START + day * DAY)
+        run_at(lite, START + day * DAY)
         by_day = "SELECT rep, count(*) FROM offer GROUP BY rep, substr(offered_at, 1, 10)"
         counts = rows(lite, by_day)
         assert max(count for *_, count in counts) <= 5
@@ -203,24 +220,24 @@ def test_a_batch_costs_as_many_statements_for_three_hundred_leads_as_for_twelve(
 ) -> None:
     rules = ruled()
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
-    house = make_house(db, tmp_path, rules=rules)
-    account(house, "Contoso Shipbuilding", "contoso.example", "ana")
+    ctx = make_context(db, tmp_path, rules=rules)
+    account(ctx, "Contoso Shipbuilding", "contoso.example", "ana")
     costs = []
     for count in (12, 12, 300):
         for company in ("Contoso Shipbuilding", "Contoso Shipbuildings", "Fabrikam"):
-            crowd(house, count // 3, demo_requested=True, company=company)
-        write(house, "UPDATE lead SET country = CASE WHEN id % 4 = 0 THEN '' ELSE 'FR' END")
-        enroll.classify_batch(house, START, 1_000)
-        with counted(house.database) as statements:
-            handoff_queue.offer_batch(house, START, 1_000)
+            add_leads(ctx, count // 3, demo_requested=True, company=company)
+        write(ctx, "UPDATE lead SET country = CASE WHEN id % 4 = 0 THEN '' ELSE 'FR' END")
+        enroll.classify_batch(ctx, START, 1_000)
+        with recorded_statements(ctx.database) as statements:
+            handoff_queue.offer_batch(ctx, START, 1_000)
         costs.append(len(statements))
     assert costs[1] == costs[2] <= costs[0]  # the first reads the rules and the accounts
 
 
-def test_a_lead_that_is_erased_takes_what_routing_was_asked_with_it(lite: House) -> None:
+def test_routing_decisions_can_be_deleted_with_their_lead(lite: AppContext) -> None:
     lead = ready(lite)
     with lite.database.write() as connection:
-        assert routing_queries.erase(connection, lead) == 1
+        assert routing_queries.delete_decisions(connection, lead) == 1
     assert replay(lite).decisions == 0
-    assert everything(lite)
-    assert tell(lite, lead, SignalKind.REPLIED, START + HOUR)
+    assert all_rows(lite)
+    assert record_signal(lite, lead, SignalKind.REPLIED, START + HOUR)

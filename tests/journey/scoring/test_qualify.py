@@ -8,62 +8,68 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.domain.scoring.bant import Sure
-from nurture.errors import Refused
+from nurture.domain.scoring.bant import Confidence
+from nurture.errors import InvalidState
 from nurture.journey.tracks.manual import qualify
 from nurture.reporting import explain
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
-from tests.journey.observe import custody, everything, one
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.journey.observe import all_rows, custody, one
 
 HOUR = timedelta(hours=1)
 POLICY = "sales/policy.yaml"
 
 
 @pytest.fixture
-def house(sqlite_db: Database, tmp_path: Path) -> House:
-    rules = tiny_rules()
+def ctx(sqlite_db: Database, tmp_path: Path) -> AppContext:
+    rules = sample_rules()
     rules[POLICY] = rules[POLICY].replace(
         "  - name: replied\n    when: {did: replied}",
         "  - name: qualified\n    when: {bant: {budget: confirmed, need: known}}",
     )
-    return make_house(sqlite_db, tmp_path, rules=rules)
+    return make_context(sqlite_db, tmp_path, rules=rules)
 
 
-def test_a_lead_is_handed_off_when_enough_is_known_of_it_and_says_why(house: House) -> None:
-    lead = add_lead(house, need="less stock")
-    tick_at(house, START)
-    qualify(house, lead, {"budget": "some"}, START, source="ana")
-    tick_at(house, START)
-    assert custody(house, lead)[0] == "track"
+def test_a_lead_is_handed_off_when_enough_is_known_of_it_and_says_why(ctx: AppContext) -> None:
+    lead = add_lead(ctx, need="less stock")
+    run_at(ctx, START)
+    qualify(ctx, lead, {"budget": "some"}, START, source="ana")
+    run_at(ctx, START)
+    assert custody(ctx, lead)[0] == "track"
     qualify(
-        house, lead, {"budget": "20k"}, START + HOUR, source="ana", sure=Sure.CONFIRMED, on=date(2026, 1, 2)
+        ctx,
+        lead,
+        {"budget": "20k"},
+        START + HOUR,
+        source="ana",
+        confidence=Confidence.CONFIRMED,
+        stated_on=date(2026, 1, 2),
     )
-    tick_at(house, START + HOUR)
-    assert custody(house, lead)[0] == "offer"
-    because = one(house, "SELECT because FROM offer")
-    assert because == "qualified: budget confirmed since 2026-01-02 and need known"
-    shown = dict(explain.summary(explain.why(house, lead, START + HOUR)))
+    run_at(ctx, START + HOUR)
+    assert custody(ctx, lead)[0] == "offer"
+    reason = one(ctx, "SELECT handoff_reason FROM offer")
+    assert reason == "qualified: budget confirmed since 2026-01-02 and need known"
+    shown = dict(explain.summary(explain.explain(ctx, lead, START + HOUR)))
     assert shown["budget"] == "20k (confirmed by ana on 2026-01-02)"
     assert shown["need"] == "less stock (came with the lead)"
 
 
-def test_the_journal_says_who_told_and_not_what(house: House) -> None:
-    lead = add_lead(house)
-    tick_at(house, START)
-    qualify(house, lead, {"authority": "SECRET"}, START, source="form")
+def test_the_journal_says_who_stated_it_and_not_what(ctx: AppContext) -> None:
+    lead = add_lead(ctx)
+    run_at(ctx, START)
+    qualify(ctx, lead, {"authority": "SECRET"}, START, source="form")
     assert (
-        one(house, "SELECT because FROM journal WHERE event = 'qualified'")
-        == "authority told by form on 2026-01-05"
+        one(ctx, "SELECT reason FROM journal WHERE event = 'qualified'")
+        == "authority stated by form on 2026-01-05"
     )
 
 
-def test_what_is_not_said_or_yet_to_come_is_refused(house: House) -> None:
-    lead = add_lead(house)
-    tick_at(house, START)
-    before = everything(house)
-    with pytest.raises(Refused, match="Nothing was said"):
-        qualify(house, lead, {}, START, source="ana")
-    with pytest.raises(Refused, match="is yet to come"):
-        qualify(house, lead, {"need": "x"}, START, source="ana", on=date(2027, 1, 1))
-    assert everything(house) == before
+def test_what_is_not_said_or_yet_to_come_is_refused(ctx: AppContext) -> None:
+    lead = add_lead(ctx)
+    run_at(ctx, START)
+    before = all_rows(ctx)
+    with pytest.raises(InvalidState, match="Nothing was said"):
+        qualify(ctx, lead, {}, START, source="ana")
+    with pytest.raises(InvalidState, match="is yet to come"):
+        qualify(ctx, lead, {"need": "x"}, START, source="ana", stated_on=date(2027, 1, 1))
+    assert all_rows(ctx) == before

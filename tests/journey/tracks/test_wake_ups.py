@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from nurture.db.engine import Database
-from nurture.domain.planning.calendar import start_of
+from nurture.domain.planning.calendar import start_of_day
 from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
-from nurture.journey.leads.signal_queries import Recorded
-from nurture.runtime.context import House
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
+from nurture.journey.leads.signal_queries import NewSignal
+from nurture.runtime.context import AppContext
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import custody, one
 
 POLICY = "sales/policy.yaml"
@@ -22,64 +22,64 @@ ZONES = ["UTC", "Europe/Berlin", "America/Sao_Paulo", "Pacific/Auckland"]
 
 
 @pytest.fixture
-def house(sqlite_db: Database, tmp_path: Path) -> House:
-    rules = tiny_rules()
+def ctx(sqlite_db: Database, tmp_path: Path) -> AppContext:
+    rules = sample_rules()
     rules[POLICY] = rules[POLICY].replace("deciding: 30", "deciding: 1")
-    return make_house(sqlite_db, tmp_path, rules=rules)
+    return make_context(sqlite_db, tmp_path, rules=rules)
 
 
-def state(house: House, lead: int, day: date, at: datetime) -> None:
-    told = Recorded(lead, "deciding", at, at, f"deciding {lead} {day}", "test", value=day.isoformat())
-    signals.record(house, [told], at)
+def state(ctx: AppContext, lead: int, day: date, at: datetime) -> None:
+    signal = NewSignal(lead, "deciding", at, at, f"deciding {lead} {day}", "test", value=day.isoformat())
+    signals.record(ctx, [signal], at)
 
 
-def offered_at(house: House, lead: int, after: datetime, limit: int = 80) -> datetime:
-    """Tick only when the lead is due, until it is offered; return when that was."""
+def offered_at(ctx: AppContext, lead: int, after: datetime, limit: int = 80) -> datetime:
+    """Run only when the lead is due, until it is offered; return when that was."""
     for _ in range(limit):
-        at = datetime.fromisoformat(one(house, "SELECT due_at FROM custody WHERE lead_id = :id", id=lead))
+        at = datetime.fromisoformat(one(ctx, "SELECT due_at FROM custody WHERE lead_id = :id", id=lead))
         after = max(at, after)
-        tick_at(house, after)
-        if custody(house, lead)[0] == "offer":
+        run_at(ctx, after)
+        if custody(ctx, lead)[0] == "offer":
             return after
     raise AssertionError(f"never offered until {after}")
 
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_a_date_far_off_wakes_a_lead_on_its_track_at_the_start_of_the_day_where_it_lives(
-    house: House, zone: str
+    ctx: AppContext, zone: str
 ) -> None:
-    lead = add_lead(house, zone=zone)
-    tick_at(house, START)
+    lead = add_lead(ctx, zone=zone)
+    run_at(ctx, START)
     decides = START.date() + 300 * DAY  # a clock change or two lie between
-    state(house, lead, decides, START + DAY)
-    assert offered_at(house, lead, START + DAY) == start_of(decides - 90 * DAY, zone)
-    assert "decides on" in one(house, "SELECT because FROM offer WHERE lead_id = :id", id=lead)
+    state(ctx, lead, decides, START + DAY)
+    assert offered_at(ctx, lead, START + DAY) == start_of_day(decides - 90 * DAY, zone)
+    assert "decides on" in one(ctx, "SELECT handoff_reason FROM offer WHERE lead_id = :id", id=lead)
 
 
 @pytest.mark.parametrize("reason", ["not-now", "wrong-person"])
 @pytest.mark.parametrize("days", [2, 5, 60])
 def test_a_date_that_a_rep_learned_wakes_the_lead_even_in_its_cool_off(
-    house: House, reason: str, days: int
+    ctx: AppContext, reason: str, days: int
 ) -> None:
-    lead = add_lead(house, demo_requested=True)
-    tick_at(house, START)
+    lead = add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
     decides = START.date() + (90 + days) * DAY
-    sweep.reject(house, 1, reason, START, decides)
-    assert offered_at(house, lead, START) == start_of(decides - 90 * DAY, "UTC")
+    sweep.reject(ctx, 1, reason, START, decides)
+    assert offered_at(ctx, lead, START) == start_of_day(decides - 90 * DAY, "UTC")
 
 
-def test_until_then_a_lead_in_its_cool_off_gets_no_mail(house: House) -> None:
-    lead = add_lead(house, demo_requested=True)
-    tick_at(house, START)
-    sweep.reject(house, 1, "not-now", START, START.date() + 110 * DAY)
-    assert offered_at(house, lead, START) == start_of(START.date() + 20 * DAY, "UTC")
-    assert one(house, "SELECT count(*) FROM message WHERE kind = 'touch'") == 0
+def test_until_then_a_lead_in_its_cool_off_gets_no_mail(ctx: AppContext) -> None:
+    lead = add_lead(ctx, demo_requested=True)
+    run_at(ctx, START)
+    sweep.reject(ctx, 1, "not-now", START, START.date() + 110 * DAY)
+    assert offered_at(ctx, lead, START) == start_of_day(START.date() + 20 * DAY, "UTC")
+    assert one(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == 0
 
 
-def test_a_date_stated_anew_moves_the_wake_up(house: House) -> None:
-    lead = add_lead(house)
-    tick_at(house, START)
-    state(house, lead, START.date() + 300 * DAY, START + DAY)
-    tick_at(house, START + DAY)
-    state(house, lead, START.date() + 130 * DAY, START + 2 * DAY)
-    assert offered_at(house, lead, START + 2 * DAY) == start_of(START.date() + 40 * DAY, "UTC")
+def test_a_date_stated_anew_moves_the_wake_up(ctx: AppContext) -> None:
+    lead = add_lead(ctx)
+    run_at(ctx, START)
+    state(ctx, lead, START.date() + 300 * DAY, START + DAY)
+    run_at(ctx, START + DAY)
+    state(ctx, lead, START.date() + 130 * DAY, START + 2 * DAY)
+    assert offered_at(ctx, lead, START + 2 * DAY) == start_of_day(START.date() + 40 * DAY, "UTC")

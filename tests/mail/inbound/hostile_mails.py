@@ -22,7 +22,7 @@ _WORDS: Final = (
     "1 ",
     "am 1.1. ",
 )
-_SAID: Final = (
+_REPEATED_TEXTS: Final = (
     "please ",
     "stop ",
     "on ",
@@ -165,9 +165,11 @@ MAILS: Final[Mapping[str, Callable[[], bytes]]] = {
     "tokens": lambda: mail("hi", to=TO + ", " + "reply+" * 100_000),
     "comments in a date": lambda: mail("hi", Date="(" * 100_000),
     "a date of digits": lambda: mail("hi", Date="Mon, " + "9" * 100_000 + " Jan 2026 11:30:00"),
-    "days of digits": lambda: _away("back on " + "9" * 100_000 + " March " + "9" * 100_000),
-    "days of digits and points": lambda: _away("back on " + "1." * 50_000),
-    "days of all kinds": lambda: _away("back on 1/1/99 2026-01-99 31 February 99.99.9999 1st of " * 2_000),
+    "days of digits": lambda: _out_of_office("back on " + "9" * 100_000 + " March " + "9" * 100_000),
+    "days of digits and points": lambda: _out_of_office("back on " + "1." * 50_000),
+    "days of all kinds": lambda: _out_of_office(
+        "back on 1/1/99 2026-01-99 31 February 99.99.9999 1st of " * 2_000
+    ),
     "nested tags": lambda: mail("<div>" * 100_000, kind="text/html"),
     "nested quotations": lambda: mail("<blockquote>" * 100_000, kind="text/html"),
     "tags that cross": lambda: mail(("<b>" * 500 + "<div>" * 500 + "</b>" * 500) * 20, kind="text/html"),
@@ -182,8 +184,8 @@ MAILS: Final[Mapping[str, Callable[[], bytes]]] = {
         (b"--b\nContent-Type: text/html\n\n" + b"<div>" * 8_000 + b"\n") * 100
     ),
     **{f"charset {name[:20]!r}": lambda name=name: _in(name) for name in (*NO_CHARSETS, *_CHARSETS)},  # type: ignore[misc]
-    **{f"away: {word!r}": lambda word=word: _away(_filled(word)) for word in _WORDS},  # type: ignore[misc]
-    **{f"said: {word!r}": lambda word=word: mail(_filled(word)) for word in _SAID},  # type: ignore[misc]
+    **{f"away: {word!r}": lambda word=word: _out_of_office(_filled(word)) for word in _WORDS},  # type: ignore[misc]
+    **{f"said: {word!r}": lambda word=word: mail(_filled(word)) for word in _REPEATED_TEXTS},  # type: ignore[misc]
 }  # fmt: skip
 """How to make each, by what it is made of."""
 
@@ -193,5 +195,5 @@ def _in(charset: str) -> bytes:
     return _coded(b"8bit", body, b'text/plain; charset="%b"' % charset.encode())
 
 
-def _away(body: str) -> bytes:
+def _out_of_office(body: str) -> bytes:
     return mail(body, subject="Automatic reply: Hello", Auto_Submitted="auto-replied")

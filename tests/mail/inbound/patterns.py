@@ -8,13 +8,13 @@ from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, Final
 
-MOST_TRIED: Final = 100
+MAX_TRIES: Final = 100
 """So often may a repetition that gives back be tried at one place."""
 
 _ALPHABET: Final = [*map(chr, range(128)), *"äéłßñ\u00a0\u2028"]
-_GIVES_BACK: Final = (c.MAX_REPEAT, c.MIN_REPEAT)
-_REPEATS: Final = (*_GIVES_BACK, c.POSSESSIVE_REPEAT)
-_LOOKS: Final = (c.AT, c.ASSERT, c.ASSERT_NOT)
+_BACKTRACKING: Final = (c.MAX_REPEAT, c.MIN_REPEAT)
+_REPEATS: Final = (*_BACKTRACKING, c.POSSESSIVE_REPEAT)
+_LOOKAROUNDS: Final = (c.AT, c.ASSERT, c.ASSERT_NOT)
 
 
 def hazards(pattern: re.Pattern[Any]) -> list[str]:
@@ -22,7 +22,7 @@ def hazards(pattern: re.Pattern[Any]) -> list[str]:
     tree = parser.parse(
         pattern.pattern, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
     )
-    return [*_unbounded(tree), *_nested(tree), *_started(list(tree), _Before())]
+    return [*_unbounded(tree), *_nested(tree), *_repeated_starts(list(tree), _ReadBefore())]
 
 
 def _children(op: Any, argument: Any) -> Iterator[Any]:
@@ -37,7 +37,7 @@ def _children(op: Any, argument: Any) -> Iterator[Any]:
     elif op in (c.ASSERT, c.ASSERT_NOT):
         yield argument[1]
     elif op is c.GROUPREF_EXISTS:
-        yield from (one for one in argument[1:] if one is not None)
+        yield from (child for child in argument[1:] if child is not None)
 
 
 def _nodes(tree: Any) -> Iterator[tuple[Any, Any]]:
@@ -50,44 +50,48 @@ def _nodes(tree: Any) -> Iterator[tuple[Any, Any]]:
 def _unbounded(tree: Any) -> Iterator[str]:
     """Find repetitions that give back what they took, as often as they took it."""
     for op, argument in _nodes(tree):
-        if op in _GIVES_BACK and argument[1] > MOST_TRIED:
+        if op in _BACKTRACKING and argument[1] > MAX_TRIES:
             yield f"gives back up to {argument[1]}: {argument[2]}"
 
 
 def _nested(tree: Any) -> Iterator[str]:
     """Find repetitions in repetitions that multiply."""
     for op, argument in _nodes(tree):
-        if op in _GIVES_BACK and argument[1] > 1:
-            inner = [one[1][1] for one in _nodes(argument[2]) if one[0] in _REPEATS and one[1][1] > 1]
-            if any(argument[1] * most > MOST_TRIED for most in inner):
+        if op in _BACKTRACKING and argument[1] > 1:
+            inner = [node[1][1] for node in _nodes(argument[2]) if node[0] in _REPEATS and node[1][1] > 1]
+            if any(argument[1] * most > MAX_TRIES for most in inner):
                 yield f"a repetition in a repetition: {argument[2]}"
 
 
-class _Before:
+class _ReadBefore:
     """The characters that may have been read before a place, None where a look back guards it."""
 
     def __init__(self, sets: Sequence[frozenset[str]] = (), *, guarded: bool = False) -> None:
         self.sets = tuple(sets)
         self.guarded = guarded
 
-    def then(self, chars: frozenset[str]) -> _Before:
-        return _Before((*self.sets, chars), guarded=self.guarded)
+    def then(self, chars: frozenset[str]) -> _ReadBefore:
+        return _ReadBefore((*self.sets, chars), guarded=self.guarded)
 
 
-def _started(nodes: list[tuple[Any, Any]], before: _Before) -> Iterator[str]:
+def _repeated_starts(nodes: list[tuple[Any, Any]], before: _ReadBefore) -> Iterator[str]:
     """Find endless repetitions that a search begins again at each of the characters that they read.
 
     They do no harm where nothing can fail behind them, or where what stands before them is not of their own.
     """
-    for place, (op, argument) in enumerate(nodes):
-        rest = nodes[place + 1 :]
+    for position, (op, argument) in enumerate(nodes):
+        rest = nodes[position + 1 :]
         if op is c.AT and argument in (c.AT_BEGINNING, c.AT_BEGINNING_STRING):
-            before = _Before(before.sets, guarded=True)
+            before = _ReadBefore(before.sets, guarded=True)
         elif op in (c.ASSERT, c.ASSERT_NOT):
-            before = _Before(before.sets, guarded=before.guarded or argument[0] < 0)
-        elif op in _REPEATS and argument[1] > MOST_TRIED:
+            before = _ReadBefore(before.sets, guarded=before.guarded or argument[0] < 0)
+        elif op in _REPEATS and argument[1] > MAX_TRIES:
             chars = _chars(argument[2])
-            if not before.guarded and all(one & chars for one in before.sets) and _can_fail(rest):
+            if (
+                not before.guarded
+                and all(chars_before & chars for chars_before in before.sets)
+                and _can_fail(rest)
+            ):
                 yield f"begins again at each character: {argument[2]}"
             before = before.then(chars)
         elif op in _REPEATS:
@@ -95,9 +99,9 @@ def _started(nodes: list[tuple[Any, Any]], before: _Before) -> Iterator[str]:
                 before = before.then(_chars(argument[2]))
         elif op in (c.BRANCH, c.SUBPATTERN, c.ATOMIC_GROUP):
             for child in _children(op, argument):
-                yield from _started([*child, *rest], before)
+                yield from _repeated_starts([*child, *rest], before)
             return
-        elif op not in _LOOKS:
+        elif op not in _LOOKAROUNDS:
             before = before.then(_chars([(op, argument)]))
 
 
@@ -112,30 +116,30 @@ def _chars(tree: Any) -> frozenset[str]:
     found: set[str] = set()
     for op, argument in _nodes(tree):
         if op in (c.LITERAL, c.NOT_LITERAL, c.IN, c.ANY):
-            found |= {one for one in _ALPHABET if _reads(op, argument, one)}
+            found |= {character for character in _ALPHABET if _reads(op, argument, character)}
     return frozenset(found)
 
 
-def _reads(op: Any, argument: Any, one: str) -> bool:
+def _reads(op: Any, argument: Any, character: str) -> bool:
     match op:
         case c.LITERAL:
-            return ord(one) == argument or ord(one.swapcase()[0]) == argument
+            return ord(character) == argument or ord(character.swapcase()[0]) == argument
         case c.NOT_LITERAL:
-            return ord(one) != argument
+            return ord(character) != argument
         case c.ANY:
-            return one != "\n"
+            return character != "\n"
     negated = argument[0][0] is c.NEGATE
-    return negated != any(_is_in(*each, one) for each in argument if each[0] is not c.NEGATE)
+    return negated != any(_is_in(*each, character) for each in argument if each[0] is not c.NEGATE)
 
 
-def _is_in(op: Any, argument: Any, one: str) -> bool:
+def _is_in(op: Any, argument: Any, character: str) -> bool:
     match op:
         case c.LITERAL:
-            return ord(one) == argument
+            return ord(character) == argument
         case c.RANGE:
-            return argument[0] <= ord(one) <= argument[1]
+            return argument[0] <= ord(character) <= argument[1]
     categories = {
         c.CATEGORY_SPACE: r"\s", c.CATEGORY_NOT_SPACE: r"\S", c.CATEGORY_WORD: r"\w",
         c.CATEGORY_NOT_WORD: r"\W", c.CATEGORY_DIGIT: r"\d", c.CATEGORY_NOT_DIGIT: r"\D",
     }  # fmt: skip
-    return re.match(categories[argument], one) is not None
+    return re.match(categories[argument], character) is not None

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nurture.mail.inbound.classify import Kind, Reply, read_reply
-from nurture.mail.inbound.html_to_text import text_of_html
-from nurture.mail.inbound.message import read_fields, read_mail
-from nurture.mail.inbound.mime_parts import MOST_BYTES
-from nurture.mail.inbound.opt_out_phrases import asks_to_stop
-from nurture.mail.inbound.out_of_office import back_on
-from nurture.mail.inbound.reply_text import MOST_KEPT, own_words
+from nurture.mail.inbound.classify import ClassifiedMail, InboundKind, classify_mail
+from nurture.mail.inbound.html_to_text import html_to_text
+from nurture.mail.inbound.message import parse_fields, parse_mail
+from nurture.mail.inbound.mime_parts import MAX_BYTES
+from nurture.mail.inbound.opt_out_phrases import is_opt_out
+from nurture.mail.inbound.out_of_office import parse_return_date
+from nurture.mail.inbound.reply_text import MAX_TEXT, extract_own_text
 from tests.mail.inbound.replying import TO, TOKEN, bounce, mail
 
 TODAY = date(2026, 2, 10)
@@ -34,14 +34,14 @@ QUOTED = {
 }
 
 
-def read(raw: bytes, today: date = TODAY) -> Reply:
-    return read_reply(read_mail(raw), today)
+def read(raw: bytes, today: date = TODAY) -> ClassifiedMail:
+    return classify_mail(parse_mail(raw), today)
 
 
 @pytest.mark.parametrize("text", QUOTED.values(), ids=QUOTED.keys())
-def test_only_a_persons_own_words_are_kept(text: str) -> None:
+def test_only_a_persons_own_text_is_kept(text: str) -> None:
     reply = read(mail(text.replace("\n", "\r\n")))
-    assert (reply.kind, reply.text, reply.tokens) == (Kind.REPLY, "Call me", (TOKEN,))
+    assert (reply.kind, reply.text, reply.tokens) == (InboundKind.REPLY, "Call me", (TOKEN,))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_only_a_persons_own_words_are_kept(text: str) -> None:
 )
 def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
     reply = read(mail(text, subject="Out of office", Auto_Submitted="auto-replied"))
-    assert (reply.kind, reply.back_on) == (Kind.AWAY, date(2026, 3, 3))
+    assert (reply.kind, reply.returns_on) == (InboundKind.OUT_OF_OFFICE, date(2026, 3, 3))
 
 
 @pytest.mark.parametrize(
@@ -71,20 +71,19 @@ def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
     ["back on 03/04/2026", "back tomorrow", "back on 31 February", "back on 3 March, or back on 9 March"],
 )
 def test_a_day_that_may_be_read_two_ways_is_none(text: str) -> None:
-    assert back_on(text, TODAY) is None
+    assert parse_return_date(text, TODAY) is None
 
 
 def test_a_person_on_leave_who_writes_is_a_person() -> None:
-    assert read(mail("I am back on 3 March, call me then")).kind is Kind.REPLY
+    assert read(mail("I am back on 3 March, call me then")).kind is InboundKind.REPLY
 
 
 @pytest.mark.parametrize(
-    "headers",
-    [{"Auto_Submitted": "auto-generated"}, {"X_Autoreply": "yes"}, {"Precedence": "auto_reply"}],
+    "headers", [{"Auto_Submitted": "auto-generated"}, {"X_Autoreply": "yes"}, {"Precedence": "auto_reply"}]
 )
-def test_machines_are_told_by_their_headers(headers: dict[str, str]) -> None:
-    assert read(mail("We have got your message", **headers)).kind is Kind.AUTOMATIC
-    assert read(mail("Hello", Auto_Submitted="no")).kind is Kind.REPLY
+def test_automatic_mail_is_recognized_by_its_headers(headers: dict[str, str]) -> None:
+    assert read(mail("We have got your message", **headers)).kind is InboundKind.AUTO_REPLY
+    assert read(mail("Hello", Auto_Submitted="no")).kind is InboundKind.REPLY
 
 
 @pytest.mark.parametrize(
@@ -116,8 +115,8 @@ def test_machines_are_told_by_their_headers(headers: dict[str, str]) -> None:
         "Laat me met rust",
     ],
 )
-def test_stop_is_heard_in_many_languages(text: str) -> None:
-    assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is Kind.OPT_OUT
+def test_an_opt_out_is_recognized_in_many_languages(text: str) -> None:
+    assert read(mail(f"{text}\n\nOn Mon, Ada wrote:\n> Hello")).kind is InboundKind.OPT_OUT
 
 
 @pytest.mark.parametrize(
@@ -134,32 +133,36 @@ def test_stop_is_heard_in_many_languages(text: str) -> None:
         "Please stop sending it to my old address",
     ],
 )
-def test_what_only_sounds_like_stop_is_an_answer(text: str) -> None:
-    assert read(mail(text)).kind is Kind.REPLY
+def test_what_only_sounds_like_an_opt_out_is_a_reply(text: str) -> None:
+    assert read(mail(text)).kind is InboundKind.REPLY
 
 
 @pytest.mark.parametrize(
     "sender", ["Support <no-reply@people.example>", "MAILER-DAEMON@mx.example", "do_not_reply@x.example"]
 )
 def test_addresses_that_nobody_writes_from_are_machines(sender: str) -> None:
-    assert read(mail("Your ticket 123 was created", sender=sender)).kind is Kind.AUTOMATIC
-    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is Kind.REPLY
+    assert read(mail("Your ticket 123 was created", sender=sender)).kind is InboundKind.AUTO_REPLY
+    assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is InboundKind.REPLY
 
 
-def test_a_mail_program_that_unsubscribes_by_mail_is_heard() -> None:
+def test_a_mail_program_that_unsubscribes_by_mail_is_an_opt_out() -> None:
     assert (
         read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind
-        is Kind.OPT_OUT
+        is InboundKind.OPT_OUT
     )
-    assert not asks_to_stop("Hello", "Re: unsubscribe")
+    assert not is_opt_out("Hello", "Re: unsubscribe")
 
 
 def test_a_bounce_names_who_does_not_exist_and_which_mail_it_was() -> None:
     hard = read(bounce("Mia@people.example"))
-    assert (hard.kind, hard.tokens, hard.bounced) == (Kind.BOUNCE, (TOKEN,), ("mia@people.example",))
+    assert (hard.kind, hard.tokens, hard.bounced_addresses) == (
+        InboundKind.BOUNCE,
+        (TOKEN,),
+        ("mia@people.example",),
+    )
     for status in ("5.2.2", "5.7.1", "4.4.1"):
-        assert read(bounce("mia@people.example", status)).bounced == ()
-    assert read(bounce("mia@people.example", action="delayed")).bounced == ()
+        assert read(bounce("mia@people.example", status)).bounced_addresses == ()
+    assert read(bounce("mia@people.example", action="delayed")).bounced_addresses == ()
 
 
 def test_html_alone_becomes_plain_lines() -> None:
@@ -189,17 +192,17 @@ def test_no_bytes_are_too_strange(raw: bytes) -> None:
     st.dictionaries(st.sampled_from(["headers", "text", "html", "subject", "to"]), st.binary(max_size=300))
 )
 def test_no_form_is_too_strange(fields: dict[str, bytes]) -> None:
-    read_reply(read_fields(fields, dict.fromkeys(fields, "utf-16"), envelope_to=[TO]), TODAY)
+    classify_mail(parse_fields(fields, dict.fromkeys(fields, "utf-16"), envelope_to=[TO]), TODAY)
 
 
 @given(st.text(max_size=2_000))
-def test_no_words_are_too_strange(text: str) -> None:
-    words = own_words(text)
-    assert len(words.all) <= MOST_KEPT
-    assert not {"\u202e", "\x00", "\x1b"} & set(words.all)
-    text_of_html(text)
-    back_on(text, TODAY)
-    asks_to_stop(text, text)
+def test_no_text_is_too_strange(text: str) -> None:
+    own_text = extract_own_text(text)
+    assert len(own_text.full) <= MAX_TEXT
+    assert not {"\u202e", "\x00", "\x1b"} & set(own_text.full)
+    html_to_text(text)
+    parse_return_date(text, TODAY)
+    is_opt_out(text, text)
 
 
 _SEMICOLONS = ";" * 300_000
@@ -222,7 +225,7 @@ _SEMICOLONS = ";" * 300_000
     ids=["charset", "header", "part", "tags", "sender", "date", "quotation"],
 )
 def test_what_would_take_others_hours_is_read_like_others(raw: bytes) -> None:
-    assert read(raw).kind is Kind.REPLY
+    assert read(raw).kind is InboundKind.REPLY
 
 
 def test_the_sender_is_an_address_that_a_database_takes() -> None:
@@ -232,4 +235,4 @@ def test_the_sender_is_an_address_that_a_database_takes() -> None:
 @settings(max_examples=5, deadline=None)
 @given(st.sampled_from(["On ", "> ", "back on 1 ", "From: x\n", "Am 1. ", "please ", "(", "--b\r\n"]))
 def test_a_giant_is_read_like_others(piece: str) -> None:
-    read(mail(piece * (MOST_BYTES // len(piece))))
+    read(mail(piece * (MAX_BYTES // len(piece))))

@@ -13,19 +13,19 @@ from typing import Any, Final
 import pytest
 
 from nurture import mail as package
-from nurture.mail.inbound.classify import Kind, read_reply
-from nurture.mail.inbound.message import read_mail
-from nurture.mail.inbound.mime_parts import MOST_NESTED, MOST_PARTS, as_text, read_parts
-from nurture.mail.inbound.out_of_office import back_on
-from nurture.mail.inbound.reply_text import own_words, sanitised
+from nurture.mail.inbound.classify import InboundKind, classify_mail
+from nurture.mail.inbound.message import parse_mail
+from nurture.mail.inbound.mime_parts import MAX_DEPTH, MAX_PARTS, decode_text, read_parts
+from nurture.mail.inbound.out_of_office import parse_return_date
+from nurture.mail.inbound.reply_text import extract_own_text, sanitize_text
 from nurture.mail.providers.sendgrid.responses import _ADDRESS
-from nurture.mail.providers.smtp.commands import in_one_line
+from nurture.mail.providers.smtp.commands import sanitize_reply
 from tests.mail.inbound.hostile_mails import MAILS, NO_CHARSETS, nested
 from tests.mail.inbound.patterns import hazards
 from tests.mail.inbound.replying import mail
 
 TODAY: Final = date(2026, 1, 5)
-MOST_CALLS: Final = 500_000
+MAX_CALLS: Final = 500_000
 """Calls of functions; the largest good mail takes half of it. A hundredth of a second is about 100,000."""
 
 FOR_AUTHORS: Final = frozenset(
@@ -38,7 +38,7 @@ FOR_AUTHORS: Final = frozenset(
 """Modules that read what we and our marketers write, and nothing of strangers."""
 
 
-def calls_of(raw: bytes) -> tuple[int, Kind]:
+def calls_of(raw: bytes) -> tuple[int, InboundKind]:
     """Return how many functions are called to read a mail."""
     count = 0
 
@@ -49,7 +49,7 @@ def calls_of(raw: bytes) -> tuple[int, Kind]:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        kind = read_reply(read_mail(raw), TODAY).kind
+        kind = classify_mail(parse_mail(raw), TODAY).kind
     finally:
         sys.setprofile(before)
     return count, kind
@@ -58,7 +58,7 @@ def calls_of(raw: bytes) -> tuple[int, Kind]:
 @pytest.mark.parametrize("name", MAILS)
 def test_a_hostile_mail_is_read_in_few_steps(name: str) -> None:
     count, _ = calls_of(MAILS[name]())
-    assert count < MOST_CALLS
+    assert count < MAX_CALLS
 
 
 def _patterns() -> dict[str, re.Pattern[Any]]:
@@ -102,45 +102,45 @@ def test_a_pattern_that_takes_more_is_found(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["erst ", "wieder ", "zurück ", "am ", "ab ", "back ", "until ", "bis "])
-def test_words_of_absence_alone_name_no_day(word: str) -> None:
-    assert back_on(word * 1_000, TODAY) is None
-    assert back_on(word * 100 + "3 March" + " wieder" * (word in ("am ", "ab ")), TODAY) == date(
+def test_an_absence_without_a_date_names_no_day(word: str) -> None:
+    assert parse_return_date(word * 1_000, TODAY) is None
+    assert parse_return_date(word * 100 + "3 March" + " wieder" * (word in ("am ", "ab ")), TODAY) == date(
         2026, 3, 4 if word in ("until ", "bis ") else 3
     )
 
 
 def test_only_so_many_parts_are_looked_at() -> None:
-    assert len(read_parts(nested(150, 400_000))) == MOST_NESTED + 1
-    assert len(read_parts(MAILS["many parts"]())) == MOST_PARTS
+    assert len(read_parts(nested(150, 400_000))) == MAX_DEPTH + 1
+    assert len(read_parts(MAILS["many parts"]())) == MAX_PARTS
 
 
 def test_what_lies_ten_parts_deep_is_read() -> None:
-    assert read_mail(nested(MOST_NESTED, 2_000)).text.startswith("x\nx\n")
-    assert read_mail(nested(MOST_NESTED + 1, 2_000)).text == ""
+    assert parse_mail(nested(MAX_DEPTH, 2_000)).text.startswith("x\nx\n")
+    assert parse_mail(nested(MAX_DEPTH + 1, 2_000)).text == ""
 
 
 def test_headers_behind_a_giant_one_are_read() -> None:
     raw = mail("Call me", kind="text/plain").replace(b"Subject:", b"X: " + b"y" * 150_000 + b"\r\nSubject:")
-    read = read_mail(raw)
+    read = parse_mail(raw)
     assert (read.header("subject"), read.text) == ("Re: Hello", "Call me")
 
 
-def test_the_words_behind_more_headers_than_are_read_are_read() -> None:
+def test_the_text_behind_more_headers_than_are_read_is_read() -> None:
     raw = mail("Call me").replace(b"\r\n\r\n", b"\r\n" + b"x: y\r\n" * 100_000 + b"\r\n")
-    assert read_mail(raw).text == "Call me"
+    assert parse_mail(raw).text == "Call me"
 
 
 @pytest.mark.parametrize("charset", NO_CHARSETS)
 def test_a_charset_that_is_none_decodes_nothing(charset: str) -> None:
     raw = b"\\u0041\\x41 68656c6c6f xn--a"
-    assert as_text(raw, charset) == raw.decode()
+    assert decode_text(raw, charset) == raw.decode()
 
 
 @pytest.mark.parametrize(
     "charset", ["latin-1", "ISO-8859-15", "windows-1252", "cp437", "utf8", "utf-8-sig", "koi8-r"]
 )
 def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
-    assert as_text("Hello".encode(charset), charset) == "Hello"
+    assert decode_text("Hello".encode(charset), charset) == "Hello"
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
      ("안녕", "euc-kr"), ("привет", "koi8-u")],
 )  # fmt: skip
 def test_a_charset_of_another_language_is_one(text: str, charset: str) -> None:
-    assert as_text(text.encode(charset), charset) == text
+    assert decode_text(text.encode(charset), charset) == text
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit"])
@@ -161,7 +161,7 @@ def test_a_mail_of_the_standard_library_is_read_as_it_was_written(encoding: str)
     written.set_content("Grüße, rufen Sie an.\n", cte=encoding)
     written.add_alternative("<p>Grüße</p>", subtype="html", cte=encoding)
     written.add_attachment(b"%PDF" * 1_000, maintype="application", subtype="pdf", filename="größe.pdf")
-    read = read_mail(bytes(written))
+    read = parse_mail(bytes(written))
     assert read.header("subject") == written["Subject"]
     assert read.header("from") == "Zoë <zoe@people.example>"
     assert read.text.strip() == "Grüße, rufen Sie an."
@@ -170,12 +170,12 @@ def test_a_mail_of_the_standard_library_is_read_as_it_was_written(encoding: str)
 
 def test_letters_that_encoded_words_cut_in_two_are_whole() -> None:
     raw = b"Subject: a =?utf-8?q?=C3?= =?utf-8?q?=A4?= =?latin1?q?=E4?= b\n\nx"
-    assert read_mail(raw).header("subject") == "a ää b"
+    assert parse_mail(raw).header("subject") == "a ää b"
 
 
 def test_only_a_few_marks_are_kept_on_a_letter() -> None:
-    assert len(sanitised("a" + "\u0301\u0316" * 50_000)) < 20
-    assert sanitised("n\u0303o\u0302\u0301") == "ñ\u1ed1"
+    assert len(sanitize_text("a" + "\u0301\u0316" * 50_000)) < 20
+    assert sanitize_text("n\u0303o\u0302\u0301") == "ñ\u1ed1"
 
 
 @pytest.mark.parametrize(
@@ -185,19 +185,19 @@ def test_only_a_few_marks_are_kept_on_a_letter() -> None:
      "W dniu 5.01.2026 Ada napisał(a):",
      "Den 5 januari 2026 skrev Ada Berg:", "Op ma 5 jan. 2026 schreef Ada <ada@house.example>:"],
 )  # fmt: skip
-def test_who_wrote_what_is_quoted_is_known(line: str) -> None:
-    assert own_words(f"Call me\n\n{line}\nHello Mia").above == "Call me"
+def test_an_attribution_of_a_quotation_is_recognized(line: str) -> None:
+    assert extract_own_text(f"Call me\n\n{line}\nHello Mia").above_quotation == "Call me"
 
 
 @pytest.mark.parametrize(
     "line",
     ["On Monday I wrote: call me", "Only Ada wrote this:", "He wrote:", "Am Montag schrieb ich es auf."],
 )
-def test_what_only_sounds_like_it_is_their_own(line: str) -> None:
-    assert line in own_words(f"Hello\n{line}\nbye").above
+def test_what_only_looks_like_an_attribution_is_own_text(line: str) -> None:
+    assert line in extract_own_text(f"Hello\n{line}\nbye").above_quotation
 
 
-def test_a_servers_long_words_are_quoted_without_addresses() -> None:
-    assert in_one_line(b"550 " + b"a" * 64_000) == "550 " + "a" * 296
-    assert in_one_line(b'<a.b@c.example> or "x y"@d.example said no') == "(address) or (address) said no"
+def test_a_servers_long_reply_is_quoted_without_addresses() -> None:
+    assert sanitize_reply(b"550 " + b"a" * 64_000) == "550 " + "a" * 296
+    assert sanitize_reply(b'<a.b@c.example> or "x y"@d.example said no') == "(address) or (address) said no"
     assert _ADDRESS.sub("(address)", "a" * 64_000 + " b@c.example!") == "a" * 64_000 + " (address)"

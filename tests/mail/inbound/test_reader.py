@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.mail.inbound.classify import read_reply
-from nurture.mail.inbound.raw_mail import MOST_OF, RawMail
-from nurture.mail.inbound.reader import MailReader, Unread
+from nurture.mail.inbound.classify import classify_mail
+from nurture.mail.inbound.raw_mail import MAX_FIELD_BYTES, RawMail
+from nurture.mail.inbound.reader import MailReader, UnreadableMail
 from tests.mail.inbound.hostile_mails import MAILS
 from tests.mail.inbound.replying import TO, TOKEN, bounce, mail
 
 TODAY: Final = date(2026, 1, 5)
 GOOD: Final = RawMail({"email": mail("Call me")})
 TOO_MUCH: Final = RawMail({"email": MAILS["one line"]()})
-ROOM_FOR_LITTLE: Final = 6 * 1024 * 1024
+LITTLE_MEMORY: Final = 6 * 1024 * 1024
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def reader() -> Iterator[MailReader]:
 @pytest.fixture
 def small() -> Iterator[MailReader]:
     """Return a reader whose memory a mail of four megabytes exceeds."""
-    found = MailReader(memory=ROOM_FOR_LITTLE)
+    found = MailReader(memory=LITTLE_MEMORY)
     yield found
     found.close()
 
@@ -48,7 +48,7 @@ def test_it_reads_as_we_would_and_one_process_reads_all(reader: MailReader) -> N
     assert reader.pid is None
     for raw in (mail("Call me"), bounce("a@b.example"), mail("stop"), mail("Größe", subject="ö")):
         one = RawMail({"email": raw})
-        assert reader.read(one, TODAY) == read_reply(one.read(), TODAY)
+        assert reader.read(one, TODAY) == classify_mail(one.parse(), TODAY)
     first = reader.pid
     reader.read(GOOD, TODAY)
     assert reader.pid == first
@@ -69,31 +69,32 @@ def test_no_hostile_mail_uses_it_up(reader: MailReader) -> None:
 
 
 def test_a_mail_that_needs_too_much_memory_is_not_read_and_the_next_one_is(small: MailReader) -> None:
-    with pytest.raises(Unread, match=r"memory|ended"):
+    with pytest.raises(UnreadableMail, match=r"memory|ended"):
         small.read(TOO_MUCH, TODAY)
     assert small.read(GOOD, TODAY).text == "Call me"
 
 
-def test_a_mail_may_use_so_much_of_the_processor() -> None:
-    endless = "from nurture.mail.inbound.reader_child import _allow; _allow(1)\nwhile True: pass"
+def test_a_mail_that_uses_too_much_processor_time_ends_the_process() -> None:
+    limit = "from nurture.mail.inbound.reader_child import _extend_cpu_limit; _extend_cpu_limit(1)"
+    endless = f"{limit}\nwhile True: pass"
     ended = subprocess.run([sys.executable, "-c", endless], timeout=60, check=False)
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_who_does_not_answer_is_replaced(reader: MailReader) -> None:
+def test_a_process_that_does_not_answer_is_replaced(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
     os.kill(first, signal.SIGSTOP)
     reader.wall_seconds = 0.2
-    with pytest.raises(Unread, match=r"more than 0\.2 s"):
+    with pytest.raises(UnreadableMail, match=r"more than 0\.2 s"):
         reader.read(GOOD, TODAY)
     assert not Path(f"/proc/{first}").exists()
     reader.wall_seconds = 30.0
     assert reader.read(GOOD, TODAY).text == "Call me"
 
 
-def test_who_was_ended_between_two_mails_costs_no_mail(reader: MailReader) -> None:
+def test_a_process_that_ended_between_two_mails_costs_no_mail(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
@@ -103,14 +104,14 @@ def test_who_was_ended_between_two_mails_costs_no_mail(reader: MailReader) -> No
     assert reader.pid != first
 
 
-def test_who_is_ended_while_it_reads_costs_that_mail_alone(reader: MailReader) -> None:
+def test_a_process_that_ends_while_it_reads_costs_that_mail_alone(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
     os.kill(first, signal.SIGSTOP)
     killing = threading.Timer(0.1, os.kill, (first, signal.SIGKILL))
     killing.start()
-    with pytest.raises(Unread, match="killed"):
+    with pytest.raises(UnreadableMail, match="killed"):
         reader.read(GOOD, TODAY)
     killing.join()
     assert reader.read(GOOD, TODAY).text == "Call me"
@@ -120,9 +121,9 @@ _OWNER: Final = """
 import sys
 from datetime import date
 from nurture.mail.inbound.raw_mail import RawMail
-from nurture.mail.inbound.reader import shared
-shared().read(RawMail({"email": b"Subject: x\\n\\nhi"}), date(2026, 1, 5))
-print(shared().pid, flush=True)
+from nurture.mail.inbound.reader import shared_reader
+shared_reader().read(RawMail({"email": b"Subject: x\\n\\nhi"}), date(2026, 1, 5))
+print(shared_reader().pid, flush=True)
 sys.stdin.read()
 """
 
@@ -143,7 +144,7 @@ def test_it_ends_with_its_owner_however_that_ends() -> None:
         os.close(descriptor)
 
 
-def test_it_ends_when_it_is_told_to(reader: MailReader) -> None:
+def test_it_ends_when_it_is_closed(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     child = reader.pid
     reader.close()
@@ -151,7 +152,7 @@ def test_it_ends_when_it_is_told_to(reader: MailReader) -> None:
     assert not Path(f"/proc/{child}").exists()
 
 
-@given(st.dictionaries(st.sampled_from([*MOST_OF]), st.binary(max_size=200)), st.integers(0, 9))
+@given(st.dictionaries(st.sampled_from([*MAX_FIELD_BYTES]), st.binary(max_size=200)), st.integers(0, 9))
 def test_a_mail_is_unpacked_as_it_was_packed(fields: dict[str, bytes], attachments: int) -> None:
     one = RawMail(fields, attachments)
     assert RawMail.unpack(one.pack()) == one
@@ -170,9 +171,9 @@ def test_a_mail_is_unpacked_as_it_was_packed(fields: dict[str, bytes], attachmen
     ],
 )  # fmt: skip
 def test_the_tokens_of_a_mail_are_seen_without_reading_it(fields: dict[str, bytes]) -> None:
-    assert RawMail(fields).mentions().tokens == (TOKEN,)
+    assert RawMail(fields).routing_hints().tokens == (TOKEN,)
 
 
-def test_a_token_in_the_words_of_a_mail_is_none() -> None:
-    said = RawMail({"email": mail(TO, to="a@b.example")}).mentions()
-    assert said == ((), "mia@people.example", "")
+def test_a_token_in_the_text_of_a_mail_is_none() -> None:
+    hints = RawMail({"email": mail(TO, to="a@b.example")}).routing_hints()
+    assert hints == ((), "mia@people.example", "")

@@ -7,8 +7,8 @@ from typing import Final
 _TEN = "aaaaaaaaaa"
 
 
-def _sets(start: str, step: str, times: int, shown: str = "{{ x | length }}") -> str:
-    return f"{{% set x = {start} %}}" + f"{{% set x = {step} %}}" * times + shown
+def _sets(start: str, step: str, times: int, output: str = "{{ x | length }}") -> str:
+    return f"{{% set x = {start} %}}" + f"{{% set x = {step} %}}" * times + output
 
 
 _LONG = _sets(f'"{_TEN}"', "x ~ x", 16, "")
@@ -115,8 +115,8 @@ ESCAPES: Final[tuple[str, ...]] = (
     "{{ '' | safe }}",
     "{{ lead | tojson }}",
     "{{ lead | pprint }}",
-    "{{ _trail.tracking }}",
-    "{% set _trail = 1 %}",
+    "{{ _tracked_links.tracking }}",
+    "{% set _tracked_links = 1 %}",
     "{% include '/etc/passwd' %}",
     "{% import 'os' as os %}",
     "{% from 'os' import path %}",

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.errors import RulesFaulty
+from nurture.errors import InvalidDefinitions
 from nurture.mail.rendering.compile import EmailSource, check_email, compile_email, variables_of
-from nurture.mail.rendering.email_file import layout_name
-from nurture.mail.rendering.link_rules import ADVICE
+from nurture.mail.rendering.email_file import get_layout_name
+from nurture.mail.rendering.link_rules import LINK_ADVICE
 from tests.mail.build import BARE, BRIEF, PLAIN, compiled, composed, source
 
-KNOWN = {"lead.first_name", "lead.company", "sender.name", "sender.postal_address", "track.why", "track.url"}
-KNOWN |= {"unsubscribe_url", "preferences_url"}
+KNOWN = {"lead.first_name", "lead.company", "sender.name", "sender.postal_address"}
+KNOWN |= {"track.consent_reason", "track.url", "unsubscribe_url", "preferences_url"}
 
 
-def faults_of(text: str | EmailSource, layout: str = BARE) -> list[str]:
+def problems_of(text: str | EmailSource, layout: str = BARE) -> list[str]:
     email = source(text) if isinstance(text, str) else text
-    return [str(fault) for fault in check_email(email, layout, KNOWN)]
+    return [str(problem) for problem in check_email(email, layout, KNOWN)]
 
 
 def test_a_link_whose_address_is_a_tag_is_a_link() -> None:
@@ -47,8 +47,8 @@ def test_a_less_than_sign_in_a_tag_harms_nobody(first_name: str) -> None:
 )
 def test_every_tag_comes_back_where_it_stood(parts: list[str]) -> None:
     email = composed("Start " + " ".join(parts))
-    shown = {"{{ lead.company }}": "Murphy & Sons", "{{ 'a}}<b' }}": "a}}<b", "jtv0000x": "jtv0000x"}
-    assert email.text == "Start" + "".join(" " + shown.get(part, "y") for part in parts)
+    rendered = {"{{ lead.company }}": "Murphy & Sons", "{{ 'a}}<b' }}": "a}}<b", "jtv0000x": "jtv0000x"}
+    assert email.text == "Start" + "".join(" " + rendered.get(part, "y") for part in parts)
 
 
 def test_braces_that_were_written_as_characters_stay_characters() -> None:
@@ -73,7 +73,7 @@ def test_a_loop_over_items_is_one_list() -> None:
     assert email.text == "Before\n\n- Cork\n- Bonn\n\nAfter"
 
 
-def test_the_text_part_reads_like_a_letter() -> None:
+def test_the_text_part_is_readable() -> None:
     body = (
         "# Title\n\nOne *two*\nthree.  \nFour\n\n- a\n- b [c](mailto:d@example.com)\n  - e\n\n1. f\n2. g\n\n"
         "> Said\n> so\n\n---\n\n![A chart](https://example.com/x.png)\n\n    code  kept\n    as is"
@@ -113,8 +113,11 @@ def test_a_subject_may_begin_with_a_tag_or_be_quoted() -> None:
 
 
 def test_an_email_names_its_layout() -> None:
-    assert layout_name(source("x")) == "plain"
-    assert layout_name(EmailSource("a.md", "---\nsubject: a\npreheader: b\nlayout: brief\n---\nx")) == "brief"
+    assert get_layout_name(source("x")) == "plain"
+    assert (
+        get_layout_name(EmailSource("a.md", "---\nsubject: a\npreheader: b\nlayout: brief\n---\nx"))
+        == "brief"
+    )
 
 
 def test_variables_are_dotted_names_from_outside() -> None:
@@ -126,18 +129,18 @@ def test_variables_are_dotted_names_from_outside() -> None:
     }
 
 
-def test_all_faults_come_at_once_each_with_its_line() -> None:
+def test_all_problems_come_together_each_with_its_line() -> None:
     text = (
         "---\nsubject: Hi {{ lead.firstname }}\npreheader: p\nlayuot: plain\n---\n"
         "Hi {{ lead.first_name }}\n\n[x](javascript:alert)\n\n{{ track.nothing }} <b>bold</b>\n"
     )
     file = "tracks/webinar/01-thanks.md"
-    assert faults_of(EmailSource(file, text)) == [
+    assert problems_of(EmailSource(file, text)) == [
         f"{file}:2: nothing is called `lead.firstname`. Did you mean `lead.first_name`?",
         f"{file}:4: unknown key `layuot` in the front matter. Did you mean `layout`?",
-        f"{file}:8: the link `javascript:alert` is not one an email may carry. {ADVICE}",
+        f"{file}:8: the link `javascript:alert` is not one an email may carry. {LINK_ADVICE}",
         f"{file}:10: HTML in an email's text: <b>. Write Markdown, or put the HTML into the layout",
-        f"{file}:10: nothing is called `track.nothing`. Known here: track.url, track.why",
+        f"{file}:10: nothing is called `track.nothing`. Known here: track.consent_reason, track.url",
     ]
 
 
@@ -170,10 +173,10 @@ def test_all_faults_come_at_once_each_with_its_line() -> None:
         ("{% if lead.company\n%}\nx\n{% endif %}\n\n[a](bad:1)", 10, "the link `bad:1`"),
     ],
 )
-def test_a_fault_in_the_text_names_line_and_remedy(body: str, line: int, says: str) -> None:
-    (fault,) = faults_of(body)
-    assert fault.startswith(f"tracks/webinar/01-thanks.md:{line}: ")
-    assert says in fault
+def test_a_problem_in_the_text_names_line_and_remedy(body: str, line: int, says: str) -> None:
+    (problem,) = problems_of(body)
+    assert problem.startswith(f"tracks/webinar/01-thanks.md:{line}: ")
+    assert says in problem
 
 
 @pytest.mark.parametrize(
@@ -189,9 +192,9 @@ def test_a_fault_in_the_text_names_line_and_remedy(body: str, line: int, says: s
         ("---\n- a\n---\nx", 4, "the front matter has no keys"),
     ],
 )
-def test_a_fault_in_the_front_matter_names_its_line(text: str, line: int, says: str) -> None:
-    faults = faults_of(EmailSource("a.md", text, first_line=3))
-    assert any(fault.startswith(f"a.md:{line}: ") and says in fault for fault in faults), faults
+def test_a_problem_in_the_front_matter_names_its_line(text: str, line: int, says: str) -> None:
+    problems = problems_of(EmailSource("a.md", text, first_line=3))
+    assert any(problem.startswith(f"a.md:{line}: ") and says in problem for problem in problems), problems
 
 
 @pytest.mark.parametrize(
@@ -201,10 +204,7 @@ def test_a_fault_in_the_front_matter_names_its_line(text: str, line: int, says: 
             "<mj-text>{{ body }}</mj-text><mj-image width='{{ 9 }}px' src='https://example.com/a' />",
             "`width`",
         ),
-        (
-            "<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>",
-            "between attributes",
-        ),
+        ("<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>", "between attributes"),
         ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another place"),
         ("<mj-text>no slot</mj-text>", "no place for the body"),
         ("<mj-text>{{ body }}<a href='javascript:x'>x</a></mj-text>", "the link `javascript:x`"),
@@ -212,19 +212,21 @@ def test_a_fault_in_the_front_matter_names_its_line(text: str, line: int, says: 
         ("<mj-text>{{ body }}", "the MJML cannot be read"),
     ],
 )
-def test_a_fault_in_the_layout_is_named_as_such(element: str, says: str) -> None:
+def test_a_problem_in_the_layout_is_named_as_such(element: str, says: str) -> None:
     layout = f"<mjml><mj-body><mj-section><mj-column>\n{element}</mj-column></mj-section></mj-body></mjml>"
-    faults = faults_of("x", layout)
-    assert any(fault.startswith("layouts/plain.mjml:") and says in fault for fault in faults), faults
+    problems = problems_of("x", layout)
+    assert any(problem.startswith("layouts/plain.mjml:") and says in problem for problem in problems), (
+        problems
+    )
 
 
 def test_a_section_of_a_layout_may_be_conditional() -> None:
     section = "<mj-section><mj-column><mj-text>{}</mj-text></mj-column></mj-section>"
-    raw = "<mj-raw>{{% {} %}}</mj-raw>"
+    unhidden = "<mj-raw>{{% {} %}}</mj-raw>"
     parts = [
-        raw.format("if lead.company"),
+        unhidden.format("if lead.company"),
         section.format("At {{ lead.company }}"),
-        raw.format("endif"),
+        unhidden.format("endif"),
         section,
     ]
     layout = f"<mjml><mj-body>{''.join(parts[:3])}{section.format('{{ body }}')}</mj-body></mjml>"
@@ -235,16 +237,19 @@ def test_a_section_of_a_layout_may_be_conditional() -> None:
 def test_an_email_must_show_what_the_law_wants() -> None:
     required = {"unsubscribe_url", "sender.postal_address"}
     assert check_email(source("x"), PLAIN, KNOWN, required) == []
-    faults = check_email(source("x"), BARE, KNOWN, required)
-    assert [fault.what.split("`")[1] for fault in faults] == ["sender.postal_address", "unsubscribe_url"]
+    problems = check_email(source("x"), BARE, KNOWN, required)
+    assert [problem.message.split("`")[1] for problem in problems] == [
+        "sender.postal_address",
+        "unsubscribe_url",
+    ]
 
 
-def test_a_faulty_email_does_not_compile() -> None:
-    with pytest.raises(RulesFaulty, match="1 fault in the rules"):
+def test_an_invalid_email_does_not_compile() -> None:
+    with pytest.raises(InvalidDefinitions, match="1 problem in the rules"):
         compile_email(source("[x](bad:1)"), BARE)
 
 
 def test_a_style_of_a_layout_cannot_hold_a_tag() -> None:
     head = "<mj-head><mj-style>.a { color: {{ lead.company }} }</mj-style></mj-head>"
-    (fault,) = faults_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
-    assert "a style cannot hold the tag {{ lead.company }}" in fault
+    (problem,) = problems_of("x", BARE.replace("<mjml>", f"<mjml>{head}"))
+    assert "a style cannot hold the tag {{ lead.company }}" in problem

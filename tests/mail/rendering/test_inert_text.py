@@ -7,7 +7,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from nurture.mail.rendering.inert_text import unlinked, unlinked_values, unmarked
+from nurture.mail.rendering.inert_text import defang_links, defang_values, escape_markup
 
 LINKS = {
     "https://evil.example/login": "hxxps://evil.example/login",
@@ -25,8 +25,8 @@ LINKS = {
 
 @pytest.mark.parametrize("text", LINKS)
 def test_what_mail_programs_make_clickable_is_taken_apart(text: str) -> None:
-    assert unlinked(text) == LINKS[text]
-    assert unlinked(f"see {text} now") == f"see {LINKS[text]} now"
+    assert defang_links(text) == LINKS[text]
+    assert defang_links(f"see {text} now") == f"see {LINKS[text]} now"
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_what_mail_programs_make_clickable_is_taken_apart(text: str) -> None:
     ["Acme & Sons (Ltd.)", "Zoë O'Neil", "3.5 of 10", "mia@people.example", "a: b", "", "  two\n lines "],
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
-    assert unlinked(text) == text
+    assert defang_links(text) == text
 
 
 def test_values_of_all_shapes_are_taken_apart() -> None:
     values = {"company": "www.evil.example", "rows": [{"on": "evil.example"}, 3, None]}
-    assert unlinked_values(values) == {
+    assert defang_values(values) == {
         "company": "www[.]evil.example",
         "rows": [{"on": "evil[.]example"}, 3, None],
     }
@@ -63,19 +63,19 @@ MARKUP = [
 
 @pytest.mark.parametrize("text", MARKUP)
 def test_no_chat_program_finds_a_link_a_mention_or_markup(text: str) -> None:
-    shown = unmarked(text)
-    assert not re.search(r"[\[\]<>@*`~|\\#\n]|https?:|&\w+;|&#", shown)
-    html = MarkdownIt("gfm-like", {"linkify": False}).render(f"Ana: {shown}")
+    escaped = escape_markup(text)
+    assert not re.search(r"[\[\]<>@*`~|\\#\n]|https?:|&\w+;|&#", escaped)
+    html = MarkdownIt("gfm-like", {"linkify": False}).render(f"Ana: {escaped}")
     assert set(re.findall(r"</?([a-z0-9]+)", html)) == {"p"}
 
 
 def test_names_and_reasons_read_as_before() -> None:
-    said = "ready: demo_requested is yes, Müller & Co. (Graz), 50 % sure"
-    assert unmarked(said) == said
+    reason = "ready: demo_requested is yes, Müller & Co. (Graz), 50 % sure"
+    assert escape_markup(reason) == reason
 
 
 @pytest.mark.parametrize(
     "word", ["a" * 60_000, "." * 60_000, "a." * 30_000, "&#" * 30_000, "://" * 20_000, "_" * 60_000]
 )
-def test_long_words_take_no_longer_than_their_length(word: str) -> None:
-    assert len(unmarked(word)) >= len(word)
+def test_long_words_take_linear_time(word: str) -> None:
+    assert len(escape_markup(word)) >= len(word)

@@ -12,25 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.mail.rendering.compile import CompiledEmail, check_email, compile_email
-from nurture.mail.rendering.link_tracking import FROM_HERE_OWN, Tracking, Trail
-from nurture.mail.rendering.render import CannotCompose, ComposedEmail, compose
+from nurture.mail.rendering.link_tracking import FIRST_PERSONAL_LINK_NUMBER, LinkTracking, TrackedLinks
+from nurture.mail.rendering.render import ComposedEmail, CompositionFailed, compose
 from tests.mail.build import BARE, PLAIN, UNSUBSCRIBE, composed, envelope, source, values
 
-OWN: Final = "https://go.example.com"
-TRACKING: Final = Tracking(OWN)
-PREFIX: Final = f"{OWN}/c/0123456789abcdefghijkl/"
-PIXEL: Final = f"{OWN}/o/0123456789abcdefghijkl.gif"
+BASE_URL: Final = "https://go.example.com"
+TRACKING: Final = LinkTracking(BASE_URL)
+PREFIX: Final = f"{BASE_URL}/c/0123456789abcdefghijkl/"
+PIXEL: Final = f"{BASE_URL}/o/0123456789abcdefghijkl.gif"
 
 
-def tracked(body: str, layout: str = BARE, tracking: Tracking = TRACKING) -> CompiledEmail:
+def tracked(body: str, layout: str = BARE, tracking: LinkTracking = TRACKING) -> CompiledEmail:
     return compile_email(source(body), layout, tracking)
 
 
 def sent(
-    compiled: CompiledEmail, pixel: str = "", facts: dict[str, Any] | None = None
-) -> tuple[ComposedEmail, Trail]:
-    trail = Trail(PREFIX, TRACKING, pixel)
-    return compose(compiled, facts or values(), envelope(), trail), trail
+    compiled: CompiledEmail, pixel: str = "", fields: dict[str, Any] | None = None
+) -> tuple[ComposedEmail, TrackedLinks]:
+    tracked_links = TrackedLinks(PREFIX, TRACKING, pixel)
+    return compose(compiled, fields or values(), envelope(), tracked_links), tracked_links
 
 
 class Anchors(HTMLParser):
@@ -39,24 +39,24 @@ class Anchors(HTMLParser):
     def __init__(self, html: str) -> None:
         super().__init__()
         self.hrefs: list[str] = []
-        self.unseen: list[dict[str, str | None]] = []
+        self.hidden: list[dict[str, str | None]] = []
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if tag == "a" and told.get("style") == "display:none":
-            self.unseen.append(told)
+        attributes = dict(attrs)
+        if tag == "a" and attributes.get("style") == "display:none":
+            self.hidden.append(attributes)
         elif tag == "a":
-            self.hrefs.append(told["href"] or "")
+            self.hrefs.append(attributes["href"] or "")
 
 
-def resolved(url: str, compiled: CompiledEmail, trail: Trail) -> str:
+def resolved(url: str, compiled: CompiledEmail, tracked_links: TrackedLinks) -> str:
     """Return where a link of a mail leads, as the pages find it out."""
     if not url.startswith(PREFIX):
         return url
     number = int(url.removeprefix(PREFIX))
-    if number >= FROM_HERE_OWN:
-        return list(trail.own)[number - FROM_HERE_OWN]
+    if number >= FIRST_PERSONAL_LINK_NUMBER:
+        return list(tracked_links.personal_links)[number - FIRST_PERSONAL_LINK_NUMBER]
     return compiled.destinations[number - 1]
 
 
@@ -78,26 +78,26 @@ def test_the_same_address_twice_is_one_number() -> None:
 def test_what_is_no_page_of_others_stays_as_it_is() -> None:
     body = (
         "[m](mailto:a@example.com) [t](tel:+4940123) [u]({{ unsubscribe_url }}) [p]({{ preferences_url }}) "
-        f"[own]({OWN}/help) [OWN](HTTPS://GO.example.com) [n](https://www.example.com/n 'no-track') "
+        f"[own]({BASE_URL}/help) [OWN](HTTPS://GO.example.com) [n](https://www.example.com/n 'no-track') "
         "[d](mailto:{{ lead.first_name }}@example.com) "
         "[leave](https://www.example.com/?u={{ unsubscribe_url }})"
     )
-    facts = values() | {"preferences_url": f"{OWN}/p/0123456789abcdefghijkl"}
+    fields = values() | {"preferences_url": f"{BASE_URL}/p/0123456789abcdefghijkl"}
     compiled = tracked(body)
-    email, trail = sent(compiled, facts=facts)
-    plain = compose(compile_email(source(body), BARE), facts, envelope())
+    email, tracked_links = sent(compiled, fields=fields)
+    plain = compose(compile_email(source(body), BARE), fields, envelope())
     assert Anchors(email.html).hrefs == Anchors(plain.html).hrefs
     assert email.text == plain.text
-    assert (compiled.destinations, compiled.patterns, trail.own) == ((), (), {})
-    assert not Anchors(email.html).unseen
+    assert (compiled.destinations, compiled.patterns, tracked_links.personal_links) == ((), (), {})
+    assert not Anchors(email.html).hidden
 
 
 def test_a_site_whose_name_only_begins_like_ours_is_not_ours() -> None:
-    compiled = tracked(f"[a]({OWN}.evil.example/x) [b]({OWN}er/x)")
-    assert compiled.destinations == (f"{OWN}.evil.example/x", f"{OWN}er/x")
+    compiled = tracked(f"[a]({BASE_URL}.evil.example/x) [b]({BASE_URL}er/x)")
+    assert compiled.destinations == (f"{BASE_URL}.evil.example/x", f"{BASE_URL}er/x")
 
 
-def test_no_track_is_a_word_of_the_title_and_leaves_no_mark() -> None:
+def test_no_track_in_a_title_is_removed() -> None:
     body = '[a](https://www.example.com/a "button no-track")\n\n[b](https://www.example.com/b "no-track")'
     for email in (composed(body), sent(tracked(body))[0]):
         assert Anchors(email.html).hrefs == ["https://www.example.com/a", "https://www.example.com/b"]
@@ -117,15 +117,15 @@ def test_a_layout_marks_a_link_that_is_left_alone() -> None:
     assert "data-no-track" not in email.html
 
 
-def test_an_address_with_tags_is_kept_with_its_mail_under_a_name_that_tells_of_nobody() -> None:
+def test_an_address_with_tags_is_stored_with_its_mail_under_a_pattern_without_personal_data() -> None:
     compiled = tracked(
         "[x](https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2) [y]({{ track.url }})"
     )
-    email, trail = sent(compiled)
-    first, second = f"{PREFIX}{FROM_HERE_OWN}", f"{PREFIX}{FROM_HERE_OWN + 1}"
+    email, tracked_links = sent(compiled)
+    first, second = f"{PREFIX}{FIRST_PERSONAL_LINK_NUMBER}", f"{PREFIX}{FIRST_PERSONAL_LINK_NUMBER + 1}"
     assert Anchors(email.html).hrefs == [first, second]
     assert email.text == f"x ({first}) y ({second})"
-    assert list(trail.own) == [
+    assert list(tracked_links.personal_links) == [
         "https://example.com/Murphy%20%26%20Sons/x?a=1&b=2",
         "https://example.com/a?x=1&y=2",
     ]
@@ -135,47 +135,49 @@ def test_an_address_with_tags_is_kept_with_its_mail_under_a_name_that_tells_of_n
     )
 
 
-def test_each_turn_of_a_loop_has_its_own_number() -> None:
+def test_each_iteration_of_a_loop_has_its_own_number() -> None:
     compiled = tracked(
         "{% for city in ['cork', 'bonn', 'cork'] %}[{{ city }}](https://example.com/{{ city }}) {% endfor %}"
     )
-    email, trail = sent(compiled)
-    assert [resolved(url, compiled, trail) for url in Anchors(email.html).hrefs] == [
+    email, tracked_links = sent(compiled)
+    assert [resolved(url, compiled, tracked_links) for url in Anchors(email.html).hrefs] == [
         "https://example.com/cork",
         "https://example.com/bonn",
         "https://example.com/cork",
     ]
-    assert list(trail.own.values()) == [0, 0]
+    assert list(tracked_links.personal_links.values()) == [0, 0]
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "example.com", ""])
 def test_an_unsafe_address_stops_the_mail_as_ever(url: str) -> None:
-    facts = values()
-    facts["track"]["url"] = url
-    with pytest.raises(CannotCompose, match="not one an email may carry"):
-        sent(tracked("[y]({{ track.url }})"), facts=facts)
+    fields = values()
+    fields["track"]["url"] = url
+    with pytest.raises(CompositionFailed, match="not one an email may carry"):
+        sent(tracked("[y]({{ track.url }})"), fields=fields)
 
 
 def test_an_address_that_turns_out_to_be_mailto_stays() -> None:
-    facts = values()
-    facts["track"]["url"] = "mailto:a@example.com"
-    email, trail = sent(tracked("[y]({{ track.url }})"), facts=facts)
+    fields = values()
+    fields["track"]["url"] = "mailto:a@example.com"
+    email, tracked_links = sent(tracked("[y]({{ track.url }})"), fields=fields)
     assert Anchors(email.html).hrefs == ["mailto:a@example.com"]
-    assert trail.own == {}
+    assert tracked_links.personal_links == {}
 
 
-def test_numbers_that_are_out_already_keep_their_place() -> None:
-    known = Tracking(OWN, known=("https://www.example.com/old", "https://www.example.com/b"))
-    compiled = tracked("[a](https://www.example.com/a) [b](https://www.example.com/b)", tracking=known)
+def test_numbers_that_were_sent_already_are_kept() -> None:
+    tracking = LinkTracking(
+        BASE_URL, known_destinations=("https://www.example.com/old", "https://www.example.com/b")
+    )
+    compiled = tracked("[a](https://www.example.com/a) [b](https://www.example.com/b)", tracking=tracking)
     assert Anchors(sent(compiled)[0].html).hrefs == [f"{PREFIX}3", f"{PREFIX}2"]
-    assert compiled.destinations == (*known.known, "https://www.example.com/a")
+    assert compiled.destinations == (*tracking.known_destinations, "https://www.example.com/a")
 
 
-def test_the_unseen_link_is_hidden_from_eyes_keyboards_and_voices() -> None:
+def test_the_honeypot_is_hidden_from_eyes_keyboards_and_screen_readers() -> None:
     email, _ = sent(tracked("[a](https://www.example.com/a)", PLAIN))
-    (unseen,) = Anchors(email.html).unseen
-    assert unseen["href"] == f"{PREFIX}0"
-    assert unseen["tabindex"] == "-1"
+    (hidden,) = Anchors(email.html).hidden
+    assert hidden["href"] == f"{PREFIX}0"
+    assert hidden["tabindex"] == "-1"
     around = email.html[: email.html.index(f"{PREFIX}0")].rpartition("<div")[2]
     assert 'aria-hidden="true"' in around
     assert "display:none" in around
@@ -184,8 +186,8 @@ def test_the_unseen_link_is_hidden_from_eyes_keyboards_and_voices() -> None:
 
 
 def test_without_a_honeypot_every_link_is_seen() -> None:
-    compiled = tracked("[a](https://www.example.com/a)", tracking=Tracking(OWN, honeypot=False))
-    assert not Anchors(sent(compiled)[0].html).unseen
+    compiled = tracked("[a](https://www.example.com/a)", tracking=LinkTracking(BASE_URL, honeypot=False))
+    assert not Anchors(sent(compiled)[0].html).hidden
 
 
 def test_the_pixel_is_in_the_mail_of_those_who_agreed_only() -> None:
@@ -198,16 +200,18 @@ def test_a_shipped_layout_looks_the_same_with_links_of_ours() -> None:
     body = 'Hello\n\n[Read](https://www.example.com/a "button")\n\nBye <https://www.example.com/b>'
     plain = compose(compile_email(source(body), PLAIN), values(), envelope())
     compiled = tracked(body, PLAIN)
-    email, trail = sent(compiled)
-    back = re.sub(rf"{PREFIX}[1-9]\d*", lambda url: resolved(url[0], compiled, trail), email.html)
+    email, tracked_links = sent(compiled)
+    back = re.sub(rf"{PREFIX}[1-9]\d*", lambda url: resolved(url[0], compiled, tracked_links), email.html)
     begin, end = back.index('<div style="display:none;max-height'), back.index("</div></body>")
     assert back[:begin] + back[end + len("</div>") :] == plain.html
 
 
-@pytest.mark.parametrize("written", ["{% set _t = 'x' %}", "{% for _trail in [1] %}a{% endfor %}"])
+@pytest.mark.parametrize(
+    "written", ["{% set _link_prefix = 'x' %}", "{% for _tracked_links in [1] %}a{% endfor %}"]
+)
 def test_names_of_ours_cannot_be_taken(written: str) -> None:
-    faults = check_email(source(f"{written} [a](https://www.example.com/a)"), BARE, ())
-    assert ["is kept for nurture" in fault.what for fault in faults] == [True]
+    problems = check_email(source(f"{written} [a](https://www.example.com/a)"), BARE, ())
+    assert ["is kept for nurture" in problem.message for problem in problems] == [True]
 
 
 _PATHS = st.text(st.sampled_from("abc/?&=%20#+~;'()é\"{}"), max_size=12).filter(
@@ -221,7 +225,7 @@ _TAGGED = st.sampled_from(
         "https://example.com/{% if lead.company %}yes{% else %}no{% endif %}?a=1&b=2",
     ]
 )
-_EXEMPT = st.sampled_from(["mailto:a@example.com", "tel:+49", f"{OWN}/help", "{{ unsubscribe_url }}"])
+_EXEMPT = st.sampled_from(["mailto:a@example.com", "tel:+49", f"{BASE_URL}/help", "{{ unsubscribe_url }}"])
 _LINKS = st.builds(
     lambda url, label, title: f"[{label}](<{url}>{title})",
     _PAGES | _TAGGED | _EXEMPT,
@@ -237,21 +241,21 @@ _BODIES = st.lists(_LINKS | _TEXTS, min_size=1, max_size=8).map("\n\n".join)
 @settings(deadline=None)
 @given(_BODIES, st.sampled_from([BARE, PLAIN]))
 def test_every_link_is_rewritten_once_and_leads_where_it_led(body: str, layout: str) -> None:
-    facts = values()
-    facts["lead"]["first_name"] = "Zoé"
-    plain = compose(compile_email(source(body), layout), facts, envelope())
+    fields = values()
+    fields["lead"]["first_name"] = "Zoé"
+    plain = compose(compile_email(source(body), layout), fields, envelope())
     compiled = tracked(body, layout)
-    email, trail = sent(compiled, facts=facts)
+    email, tracked_links = sent(compiled, fields=fields)
     before, after = Anchors(plain.html).hrefs, Anchors(email.html).hrefs
-    assert [resolved(url, compiled, trail) for url in after] == before
+    assert [resolved(url, compiled, tracked_links) for url in after] == before
     exempt = [
-        url.startswith(("mailto:", "tel:", OWN)) or "no-track" in _titles(body).get(place, "")
+        url.startswith(("mailto:", "tel:", BASE_URL)) or "no-track" in _titles(body).get(place, "")
         for place, url in enumerate(before)
     ]
     assert [not url.startswith(PREFIX) for url in after] == exempt
     assert all(url.count(PREFIX) <= 1 for url in after)
     in_text = re.findall(rf"{PREFIX}\d+", email.text)
-    assert {resolved(url, compiled, trail) for url in in_text} == {
+    assert {resolved(url, compiled, tracked_links) for url in in_text} == {
         url for url, left in zip(before, exempt, strict=True) if not left
     }
 
@@ -267,7 +271,7 @@ def test_unescaped_html_is_not_needed_to_find_a_destination() -> None:
     assert compiled.destinations == (unescape("https://www.example.com/?a=1&amp;copy=2"),)
 
 
-def test_the_way_out_is_untouched() -> None:
+def test_the_unsubscribe_link_is_untouched() -> None:
     email, _ = sent(tracked("[a](https://www.example.com/a)", PLAIN))
     assert UNSUBSCRIBE in Anchors(email.html).hrefs
     assert dict(email.headers)["List-Unsubscribe"] == f"<{UNSUBSCRIBE}>"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.mail.rendering.mime import file_name, message_id, mime_bytes, wire_address
+from nurture.mail.rendering.mime import build_message_id, build_mime, encode_address, safe_file_name
 from nurture.mail.rendering.render import Address
 from tests.mail.build import PLAIN, composed
 
@@ -42,26 +42,26 @@ def mailbox_in(header: str) -> tuple[str, str]:
 
 
 def test_the_message_reads_back_as_it_was_composed() -> None:
-    message = read(mime_bytes(replace(EMAIL, reply_to=Address("", "reply@example.com")), NOW))
+    message = read(build_mime(replace(EMAIL, reply_to=Address("", "reply@example.com")), NOW))
     assert message["From"] == "Northwind <mara@example.com>"
     assert message["To"].addresses[0].display_name == "Aoife O'Neil"
     assert message["Reply-To"] == "reply@example.com"
     assert message["Subject"] == EMAIL.subject
     assert message["Date"].datetime == NOW
-    assert message["Message-ID"] == message_id(EMAIL)
+    assert message["Message-ID"] == build_message_id(EMAIL)
     assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert bodies(message) == [("text/plain", EMAIL.text), ("text/html", EMAIL.html)]
 
 
 @given(WORDS, st.sampled_from(["", "=?utf-8?q?x?= ", "long " * 30, "ü" * 90 + " "]))
-def test_any_subject_and_name_read_back(words: str, start: str) -> None:
-    subject = " ".join(f"{start}{words}".split())
-    email = replace(EMAIL, subject=subject, to=Address(words.strip(), "bo@example.org"))
-    raw = mime_bytes(email, NOW)
+def test_any_subject_and_name_read_back(name_text: str, start: str) -> None:
+    subject = " ".join(f"{start}{name_text}".split())
+    email = replace(EMAIL, subject=subject, to=Address(name_text.strip(), "bo@example.org"))
+    raw = build_mime(email, NOW)
     head = raw.partition(b"\r\n\r\n")[0]
     message = read(raw)
     assert message["Subject"] == subject
-    assert mailbox_in(message_from_bytes(raw)["To"]) == (words.strip(), "bo@example.org")
+    assert mailbox_in(message_from_bytes(raw)["To"]) == (name_text.strip(), "bo@example.org")
     assert head.isascii()
     assert max(map(len, head.split(b"\r\n"))) <= 998
 
@@ -71,9 +71,9 @@ def test_any_subject_and_name_read_back(words: str, start: str) -> None:
     ["plain", "ümlaut", "x" * 2000, "line\r\nline\rline", "nul\0", ". dots\n.\n", "=3D kept", "end = \n"],
 )
 def test_any_text_reads_back_with_lines_that_mail_allows(text: str) -> None:
-    raw = mime_bytes(replace(EMAIL, text=text), NOW)
-    wanted = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
-    assert bodies(read(raw))[0] == ("text/plain", wanted)
+    raw = build_mime(replace(EMAIL, text=text), NOW)
+    expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    assert bodies(read(raw))[0] == ("text/plain", expected)
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     assert b"\n" not in raw.replace(b"\r\n", b"")
 
@@ -90,10 +90,12 @@ def test_any_text_reads_back_with_lines_that_mail_allows(text: str) -> None:
     ],
 )
 def test_an_address_is_spelled_as_mail_carries_it(given_as: str, written_as: str) -> None:
-    assert wire_address(given_as) == written_as
-    raw = mime_bytes(replace(EMAIL, to=Address("Bo", given_as)), NOW)
+    assert encode_address(given_as) == written_as
+    raw = build_mime(replace(EMAIL, to=Address("Bo", given_as)), NOW)
     assert f"\r\nTo: Bo <{written_as}>\r\n".encode() in raw
-    assert message_id(replace(EMAIL, sender=Address("", given_as))).endswith(f"@{written_as.split('@')[1]}>")
+    assert build_message_id(replace(EMAIL, sender=Address("", given_as))).endswith(
+        f"@{written_as.split('@')[1]}>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_an_address_is_spelled_as_mail_carries_it(given_as: str, written_as: str
 )
 def test_an_address_that_mail_cannot_carry_is_refused_without_repeating_it(address: str) -> None:
     with pytest.raises(ValueError, match=r"the recipient's address|surrogates") as refused:
-        mime_bytes(replace(EMAIL, to=Address("", address)), NOW)
+        build_mime(replace(EMAIL, to=Address("", address)), NOW)
     assert address not in str(refused.value)
 
 
@@ -130,56 +132,56 @@ def renamed(name: str) -> Address:
         lambda end: {"reply_to": renamed(f"Bo{end}Bcc: eve@example.org")},
         lambda end: {"headers": (("Feedback-ID", f"a:b{end}Bcc: eve@example.org"),)},
         lambda end: {"headers": ((f"X-A: b{end}Bcc", "eve@example.org"),)},
-        lambda end: {"origin": f"a{end}Bcc: eve@example.org"},
+        lambda end: {"installation_id": f"a{end}Bcc: eve@example.org"},
     ],
 )
 def test_nothing_breaks_out_of_its_header(broken: Callable[[str], dict[str, Any]], end: str) -> None:
     with pytest.raises(ValueError, match=r"line break or control character|may not be called") as refused:
-        mime_bytes(replace(EMAIL, **broken(end)), NOW)
+        build_mime(replace(EMAIL, **broken(end)), NOW)
     assert "eve" not in str(refused.value) or "called" in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["Bcc", "subject", "Content-Type", "X A", "", "Größe"])
 def test_a_header_that_the_message_writes_itself_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="may not be called"):
-        mime_bytes(replace(EMAIL, headers=((name, "x"),)), NOW)
+        build_mime(replace(EMAIL, headers=((name, "x"),)), NOW)
 
 
 def test_a_header_longer_than_a_line_is_folded_and_one_long_word_is_refused() -> None:
     value = ", ".join(f"<https://go.example.com/u/{n:0200}>" for n in range(6))
-    raw = mime_bytes(replace(EMAIL, headers=(("List-Unsubscribe", value),)), NOW)
+    raw = build_mime(replace(EMAIL, headers=(("List-Unsubscribe", value),)), NOW)
     assert read(raw)["List-Unsubscribe"] == value
     assert max(map(len, raw.split(b"\r\n"))) <= 998
     with pytest.raises(ValueError, match="longer than a line"):
-        mime_bytes(replace(EMAIL, headers=(("List-Unsubscribe", "x" * 1000),)), NOW)
+        build_mime(replace(EMAIL, headers=(("List-Unsubscribe", "x" * 1000),)), NOW)
     with pytest.raises(ValueError, match="beyond ASCII"):
-        mime_bytes(replace(EMAIL, headers=(("Feedback-ID", "größe"),)), NOW)
+        build_mime(replace(EMAIL, headers=(("Feedback-ID", "größe"),)), NOW)
 
 
 @pytest.mark.parametrize("subject", [" ", "two  blanks", " leading", "trailing ", "\xa0x\xa0", "a\u3000b"])
 def test_blanks_in_a_subject_survive(subject: str) -> None:
-    assert read(mime_bytes(replace(EMAIL, subject=subject), NOW))["Subject"] == subject
+    assert read(build_mime(replace(EMAIL, subject=subject), NOW))["Subject"] == subject
 
 
 @given(st.text(st.characters(codec="utf-8")))
 def test_for_a_server_of_seven_bits_everything_is_ascii(text: str) -> None:
-    raw = mime_bytes(replace(EMAIL, text=text, html=text), NOW, eight_bit=False)
-    wanted = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    raw = build_mime(replace(EMAIL, text=text, html=text), NOW, eight_bit=False)
+    expected = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
     assert raw.isascii()
-    assert [body for _, body in bodies(read(raw))] == [wanted, wanted]
+    assert [body for _, body in bodies(read(raw))] == [expected, expected]
 
 
-def test_a_text_that_holds_the_boundary_stays_one_text() -> None:
-    boundary = read(mime_bytes(EMAIL, NOW)).get_boundary()
+def test_a_text_that_contains_the_boundary_stays_one_part() -> None:
+    boundary = read(build_mime(EMAIL, NOW)).get_boundary()
     text = f"before\n--{boundary}\nContent-Type: text/plain\n\nafter"
-    assert bodies(read(mime_bytes(replace(EMAIL, text=text), NOW)))[0] == ("text/plain", text)
+    assert bodies(read(build_mime(replace(EMAIL, text=text), NOW)))[0] == ("text/plain", text)
 
 
 @given(
     st.text(st.characters(codec="utf-8"), max_size=200), st.text(st.characters(codec="utf-8"), max_size=200)
 )
 def test_refs_that_differ_have_names_that_differ_and_fit_any_file_system(one: str, other: str) -> None:
-    assert (file_name(one) == file_name(other)) == (one == other)
-    assert len(file_name(one)) <= 100
-    assert file_name(one).isascii()
-    assert not set("/:\\*? ") & set(file_name(one))
+    assert (safe_file_name(one) == safe_file_name(other)) == (one == other)
+    assert len(safe_file_name(one)) <= 100
+    assert safe_file_name(one).isascii()
+    assert not set("/:\\*? ") & set(safe_file_name(one))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from nurture.mail.rendering.required_content import Page, always_shows
+from nurture.mail.rendering.required_content import RenderedPage, always_prints
 
 
 @pytest.mark.parametrize(
-    ("source", "shown"),
+    ("source", "expected"),
     [
         ("{{ a.b }}", True),
         ("{{ a['b'] | upper }}", True),
@@ -31,8 +31,8 @@ from nurture.mail.rendering.required_content import Page, always_shows
         ("{% set x = a.b %}", False),
     ],
 )
-def test_a_value_is_shown_only_where_every_way_shows_it(source: str, shown: bool) -> None:
-    assert always_shows(source, "a.b") is shown
+def test_a_value_is_printed_only_where_every_branch_prints_it(source: str, expected: bool) -> None:
+    assert always_prints(source, "a.b") is expected
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_a_value_is_shown_only_where_every_way_shows_it(source: str, shown: bool
     ],
 )
 def test_what_a_mail_program_should_not_follow_or_run_is_found(html: str) -> None:
-    assert len(Page(f"<p>{html}</p>").unsafe) == 1
+    assert len(RenderedPage(f"<p>{html}</p>").unsafe) == 1
 
 
 def test_an_ordinary_page_is_harmless_and_its_links_are_known() -> None:
-    page = Page(
+    page = RenderedPage(
         '<p style="scroll-behavior: auto; background: url(https://x.example/b)">'
         '<a href="HTTPS://x.example/?a=1&amp;b=2">a</a><a href="mailto:a@x.example">b</a>'
         '<!--[if mso]><v:rect href="tel:1"></v:rect><![endif]--><!-- <script> --></p>'

@@ -10,14 +10,14 @@ import pytest
 
 from nurture.errors import NurtureError
 from nurture.mail.rendering import template_bounds
-from nurture.publishing.publish import check
-from tests.journey.builders import tiny_rules
+from nurture.publishing.publish import check_definitions
+from tests.journey.builders import sample_rules
 from tests.mail.build import composed
 from tests.mail.rendering.hostile import BOMBS, ESCAPES
 
 EMAIL = "tracks/welcome/01-hello.md"
 TOO_LONG = "1: the email cannot be written: a text would have more than 1,000,000 characters. Shorten it"
-RULES = tiny_rules()
+RULES = sample_rules()
 ROOT = Path(__file__).parents[2]
 _CHECKED_ALONE = """
 import json, resource, signal, sys
@@ -38,7 +38,7 @@ print("all", flush=True)
 
 def checked(body: str) -> list[str]:
     rules = RULES | {EMAIL: f"---\nsubject: Hello\npreheader: From us\n---\n{body}\n"}
-    return [str(fault).removeprefix(f"{EMAIL}:") for fault in check(rules)]
+    return [str(problem).removeprefix(f"{EMAIL}:") for problem in check_definitions(rules)]
 
 
 def test_no_template_takes_more_than_two_seconds_or_512_megabytes() -> None:
@@ -59,14 +59,8 @@ def test_the_sandbox_holds(tag: str) -> None:
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        (
-            BOMBS["a text doubled by ~"],
-            TOO_LONG,
-        ),
-        (
-            BOMBS["a text doubled by +"],
-            TOO_LONG,
-        ),
+        (BOMBS["a text doubled by ~"], TOO_LONG),
+        (BOMBS["a text doubled by +"], TOO_LONG),
         (BOMBS["a square of a square"], "a number is above 1,000,000,000,000,000. Write a smaller one"),
         (BOMBS["a number of a thousand digits"], "5: a number is above 1,000,000,000,000,000"),
         (BOMBS["a loop in a loop"], "5: a loop in a loop is not for emails. Use `join`, or loop once"),
@@ -81,24 +75,24 @@ def test_the_sandbox_holds(tag: str) -> None:
     ],
 )
 def test_what_is_too_much_is_named(body: str, says: str) -> None:
-    faults = checked(body)
-    assert any(says in fault for fault in faults), faults
+    problems = checked(body)
+    assert any(says in problem for problem in problems), problems
 
 
-def test_the_bounds_are_where_they_are_said_to_be() -> None:
+def test_the_bounds_are_where_they_are_documented() -> None:
     def text_of(length: int) -> str:
         return composed("{{ (lead.a ~ lead.b) | length }}", a="a" * (length - 9), b="b" * 9).text
 
-    assert text_of(template_bounds.LONGEST) == str(template_bounds.LONGEST)
+    assert text_of(template_bounds.MAX_TEXT) == str(template_bounds.MAX_TEXT)
     with pytest.raises(NurtureError, match="more than 1,000,000 characters"):
-        text_of(template_bounds.LONGEST + 1)
+        text_of(template_bounds.MAX_TEXT + 1)
     assert composed("{{ 1000 * 1000000000000 }}").text == "1000000000000000"
     with pytest.raises(NurtureError, match="a number is above"):
         composed("{{ 1000 * 1000000000000 + 1 }}")
     rounds = "{% for a in lead.tags %}{% endfor %}{{ 1 }}"
-    assert composed(rounds, tags=["a"] * template_bounds.ROUNDS).text == "1"
+    assert composed(rounds, tags=["a"] * template_bounds.MAX_ITERATIONS).text == "1"
     with pytest.raises(NurtureError, match="more than 10,000 rounds"):
-        composed(rounds, tags=["a"] * (template_bounds.ROUNDS + 1))
+        composed(rounds, tags=["a"] * (template_bounds.MAX_ITERATIONS + 1))
 
 
 def test_what_emails_do_is_left_to_them() -> None:
@@ -111,7 +105,7 @@ def test_what_emails_do_is_left_to_them() -> None:
     )
     from datetime import date
 
-    told = composed(
+    texts = composed(
         body.replace("10000000000000001 if false else ", ""),
         seats=7,
         tags=["a", "b", "c"],
@@ -119,7 +113,7 @@ def test_what_emails_do_is_left_to_them() -> None:
         due=date(2026, 3, 4),
         since=date(2026, 3, 1),
     ).text
-    assert told == (
+    assert texts == (
         "Hello Aoife7 5.0 3 1 ab a, b, c Ao 3.14 1/2a2/2c ['a', 'b', 'c'] 100000000000000000000 3 7"
     )
 

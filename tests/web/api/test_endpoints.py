@@ -15,32 +15,32 @@ import pytest
 
 from nurture.domain.signals import SignalKind
 from nurture.journey.intake.api import idempotency, tokens
-from nurture.journey.intake.api.idempotency import Answer
-from nurture.journey.intake.api.tokens import Scope
+from nurture.journey.intake.api.idempotency import KeyedResponse
+from nurture.journey.intake.api.tokens import TokenScope
 from nurture.web.app import create_app
-from nurture.web.auth import LARGE, LEADS, SIGNALS
-from nurture.web.server import serving
-from tests.journey.builders import tick_at
-from tests.journey.observe import counted
-from tests.web.world import NOW, World, later
+from nurture.web.auth import LEADS, MAX_BATCH_BYTES, SIGNALS
+from nurture.web.server import serve_in_thread
+from tests.journey.builders import run_at
+from tests.journey.observe import recorded_statements
+from tests.web.world import NOW, World, advance_clock
 
 THEN = (NOW - timedelta(hours=1)).isoformat()
 
 
 @pytest.fixture
 def token(world: World) -> str:
-    return tokens.create(world.house, "website", list(Scope), NOW)
+    return tokens.create_token(world.ctx, "website", list(TokenScope), NOW)
 
 
 @pytest.fixture
 def sqlite_token(sqlite_world: World) -> str:
-    return tokens.create(sqlite_world.house, "website", list(Scope), NOW)
+    return tokens.create_token(sqlite_world.ctx, "website", list(TokenScope), NOW)
 
 
 def post(world: World, token: str, path: str, body: Any, **headers: str) -> httpx.Response:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    said = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **headers}
-    answer: httpx.Response = world.client.post(path, content=content, headers=said)
+    all_headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}", **headers}
+    answer: httpx.Response = world.client.post(path, content=content, headers=all_headers)
     return answer
 
 
@@ -67,14 +67,14 @@ def test_signals_are_recorded_once_applied_and_wake_their_leads(world: World, to
     ]
     due = "SELECT due_at FROM custody WHERE lead_id = :id"
     before = world.value(due, id=world.ids["mia"])
-    told = {"received": 3, "accepted": 3, "new": 3, "known": 0, "rejected": []}
+    result = {"received": 3, "accepted": 3, "new": 3, "known": 0, "rejected": []}
     answer = post(world, token, SIGNALS, {"signals": items})
-    assert (answer.status_code, answer.json()) == (202, told)
+    assert (answer.status_code, answer.json()) == (202, result)
     assert world.value("SELECT count(*) FROM signal WHERE applied_at IS NULL") == 0
     assert world.value("SELECT decides_on FROM lead WHERE id = :id", id=world.ids["noor"]) is not None
     assert world.value(due, id=world.ids["mia"]) < before
-    later(world, hours=3)
-    assert post(world, token, SIGNALS, {"signals": items}).json() == {**told, "new": 0, "known": 3}
+    advance_clock(world, hours=3)
+    assert post(world, token, SIGNALS, {"signals": items}).json() == {**result, "new": 0, "known": 3}
     assert signals(world) == 3
 
 
@@ -86,8 +86,8 @@ def test_a_lead_is_named_by_its_key_in_another_system(world: World, token: str) 
         visit(lead={**lead, "external_id": "x" * 300}),
         visit(lead={**lead, "source": "erp"}),
     ]
-    told = post(world, token, SIGNALS, {"signals": items}).json()
-    assert (told["accepted"], [one["index"] for one in told["rejected"]]) == (2, [2])
+    result = post(world, token, SIGNALS, {"signals": items}).json()
+    assert (result["accepted"], [one["index"] for one in result["rejected"]]) == (2, [2])
 
 
 def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_others(
@@ -123,25 +123,25 @@ def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_othe
     ]
     items = [visit(), *(item for item, _, _ in wrong), visit(kind="used", value="export")]
     answer = post(world, token, SIGNALS, {"signals": items})
-    told = answer.json()
+    result = answer.json()
     assert answer.status_code == 202
-    assert (told["received"], told["accepted"], told["new"]) == (len(items), 2, 2)
-    assert [(one["index"], one["field"], one["reason"]) for one in told["rejected"]] == [
+    assert (result["received"], result["accepted"], result["new"]) == (len(items), 2, 2)
+    assert [(one["index"], one["field"], one["reason"]) for one in result["rejected"]] == [
         (index, field, reason) for index, (_, field, reason) in enumerate(wrong, 1)
     ]
-    assert all(one["remedy"].endswith((".", "}", "?")) for one in told["rejected"])
-    assert "Did you mean occurred_at?" in [one["remedy"] for one in told["rejected"]]
+    assert all(one["remedy"].endswith((".", "}", "?")) for one in result["rejected"])
+    assert "Did you mean occurred_at?" in [one["remedy"] for one in result["rejected"]]
     assert signals(world) == 2
 
 
 @pytest.mark.parametrize("kind", list(SignalKind))
-def test_every_kind_of_signal_can_be_told(sqlite_world: World, sqlite_token: str, kind: SignalKind) -> None:
+def test_every_kind_of_signal_can_be_posted(sqlite_world: World, sqlite_token: str, kind: SignalKind) -> None:
     value = "2026-05-01" if kind is SignalKind.DECIDING else None
-    told = post(sqlite_world, sqlite_token, SIGNALS, {"signals": [visit(kind=kind, value=value)]}).json()
-    assert told["new"] == 1
+    result = post(sqlite_world, sqlite_token, SIGNALS, {"signals": [visit(kind=kind, value=value)]}).json()
+    assert result["new"] == 1
 
 
-def test_an_opt_out_that_a_program_tells_of_stops_mail_at_once(world: World, token: str) -> None:
+def test_an_opt_out_that_a_program_posts_stops_mail_at_once(world: World, token: str) -> None:
     post(world, token, SIGNALS, {"signals": [visit(kind="unsubscribed")]})
     stopped = (
         "SELECT count(*) FROM suppression JOIN lead ON lead.address_id = suppression.address_id "
@@ -152,24 +152,24 @@ def test_an_opt_out_that_a_program_tells_of_stops_mail_at_once(world: World, tok
 
 def test_what_does_not_show_is_not_kept(world: World, token: str) -> None:
     post(world, token, LEADS, {"leads": [{"email": "ana@firm.example", "first_name": "An\x1b[31ma"}]})
-    told = visit(lead={"email": "ana@firm.example"}, link="/a\0", value="\u202ex\x1b]0;y\x07")
-    assert post(world, token, SIGNALS, {"signals": [told]}).json()["new"] == 1
+    result = visit(lead={"email": "ana@firm.example"}, link="/a\0", value="\u202ex\x1b]0;y\x07")
+    assert post(world, token, SIGNALS, {"signals": [result]}).json()["new"] == 1
     assert world.value("SELECT value FROM signal WHERE link = '/a'") == "x ]0;y"
-    assert "An [31ma" in str(world.value("SELECT facts FROM lead ORDER BY id DESC LIMIT 1"))
+    assert "An [31ma" in str(world.value("SELECT fields FROM lead ORDER BY id DESC LIMIT 1"))
 
 
 def test_a_clock_that_is_a_little_ahead_is_forgiven_and_its_repeat_is_known(world: World, token: str) -> None:
     item = visit(occurred_at=(NOW + timedelta(minutes=4)).isoformat())
     assert post(world, token, SIGNALS, {"signals": [item]}).json()["new"] == 1
     assert world.value("SELECT count(*) FROM signal WHERE occurred_at > recorded_at") == 0
-    later(world, hours=1)
+    advance_clock(world, hours=1)
     assert post(world, token, SIGNALS, {"signals": [item]}).json()["known"] == 1
 
 
 def test_the_callers_own_id_tells_two_alike_apart_and_a_repeat_from_both(world: World, token: str) -> None:
     items = [visit(id="e1"), visit(id="e2"), visit(id="e1", link="/about"), visit(id="e1", kind="used")]
-    told = post(world, token, SIGNALS, {"signals": items}).json()
-    assert (told["new"], told["known"]) == (3, 1)
+    result = post(world, token, SIGNALS, {"signals": items}).json()
+    assert (result["new"], result["known"]) == (3, 1)
 
 
 def test_leads_mean_what_the_same_row_of_a_file_means(world: World, token: str) -> None:
@@ -184,24 +184,24 @@ def test_leads_mean_what_the_same_row_of_a_file_means(world: World, token: str) 
         "registered_at": "2026-01-02T10:00:00+01:00",
         "custom": {"Plan": "trial", "seats": 7},
     }
-    told = {"received": 1, "accepted": 1, "new": 1, "updated": 0, "unchanged": 0, "rejected": []}
+    result = {"received": 1, "accepted": 1, "new": 1, "updated": 0, "unchanged": 0, "rejected": []}
     answer = post(world, token, LEADS, {"source": "crm", "leads": [item]})
-    assert (answer.status_code, answer.json()) == (202, told)
+    assert (answer.status_code, answer.json()) == (202, result)
     assert post(world, token, LEADS, {"source": "crm", "leads": [item]}).json() == {
-        **told,
+        **result,
         "new": 0,
         "unchanged": 1,
     }
-    facts = world.value(
-        "SELECT facts FROM lead JOIN identity ON identity.lead_id = lead.id WHERE external_id = 'c9'"
+    fields = world.value(
+        "SELECT fields FROM lead JOIN identity ON identity.lead_id = lead.id WHERE external_id = 'c9'"
     )
-    facts = orjson.loads(facts) if isinstance(facts, str) else facts
+    fields = orjson.loads(fields) if isinstance(fields, str) else fields
     expected = {"first_name": "Otto", "employees": 200, "country": "DE", "plan": "trial", "seats": "7"}
-    assert expected.items() <= facts.items()
-    heard = (
+    assert expected.items() <= fields.items()
+    signal_count = (
         "SELECT count(*) FROM signal WHERE lead_id = (SELECT lead_id FROM identity WHERE external_id = 'c9')"
     )
-    assert world.value(heard) == 2
+    assert world.value(signal_count) == 2
     changed = post(world, token, LEADS, {"source": "crm", "leads": [{**item, "title": "Head of it"}]}).json()
     assert changed["updated"] == 1
 
@@ -222,20 +222,20 @@ def test_leads_that_cannot_be_taken_come_back_and_stop_no_others(world: World, t
             "custom.email",
             "a field of its own",
         ),
-        ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "A fact needs a name"),
-        ({"email": "a@example.com", "custom": [1]}, "custom", "Facts of your own are an object."),
+        ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "A field needs a name"),
+        ({"email": "a@example.com", "custom": [1]}, "custom", "Fields of your own are an object."),
         ({"email": "a@example.com", "custom": {"plan": {"a": 1}}}, "custom.plan", "not a plain one"),
         (
             {"email": "a@example.com", "custom": {str(n): n for n in range(201)}},
             "custom",
-            "These are 201 facts.",
+            "There are 201 of them.",
         ),
         (["a@example.com"], "", "A lead is an object."),
     ]
     items = [{"email": "one@firm.example"}, *(item for item, _, _ in wrong), {"external_id": "two"}]
-    told = post(world, token, LEADS, {"leads": items}).json()
-    assert (told["received"], told["accepted"], told["new"]) == (len(items), 2, 2)
-    for index, (one, (_, field, reason)) in enumerate(zip(told["rejected"], wrong, strict=True), 1):
+    result = post(world, token, LEADS, {"leads": items}).json()
+    assert (result["received"], result["accepted"], result["new"]) == (len(items), 2, 2)
+    for index, (one, (_, field, reason)) in enumerate(zip(result["rejected"], wrong, strict=True), 1):
         assert (one["index"], one["field"]) == (index, field)
         assert reason in one["reason"]
         assert one["remedy"]
@@ -256,52 +256,54 @@ def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_
     assert post(
         world, token, LEADS, {"leads": [{"email": "a@firm.example"}]}, **{"Idempotency-Key": "k1"}
     ).json()["new"]
-    second = tokens.create(world.house, "other", [Scope.SIGNALS], NOW)
+    second = tokens.create_token(world.ctx, "other", [TokenScope.SIGNALS], NOW)
     assert post(world, second, SIGNALS, other, **{"Idempotency-Key": "k1"}).json()["new"] == 1
-    later(world, hours=49)
+    advance_clock(world, hours=49)
     assert post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"}).json()["known"] == 1
 
 
 def test_a_request_that_broke_off_is_worked_on_when_it_comes_again(world: World, token: str) -> None:
     body = orjson.dumps({"signals": [visit()]})
     post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"})
-    with world.house.database.write() as connection:
-        connection.exec_driver_sql("UPDATE api_answer SET status = NULL, answer = NULL")
-    told = post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"}).json()
-    assert (told["new"], told["known"]) == (0, 1)
+    with world.ctx.database.write() as connection:
+        connection.exec_driver_sql("UPDATE idempotency_key SET status_code = NULL, response = NULL")
+    result = post(world, token, SIGNALS, body, **{"Idempotency-Key": "k1"}).json()
+    assert (result["new"], result["known"]) == (0, 1)
 
 
 def test_two_at_once_with_one_key_get_the_same_answer(world: World, token: str) -> None:
-    caller = tokens.find(world.house, token, NOW)
+    caller = tokens.authenticate(world.ctx, token, NOW)
     assert caller is not None
-    asked = idempotency.Request(caller.token_id, SIGNALS, "k1", b"{}")
+    keyed_request = idempotency.KeyedRequest(caller.token_id, SIGNALS, "k1", b"{}")
 
-    def slowly() -> Answer:
-        idempotency.answer(world.house, asked, NOW, lambda: Answer(202, "the first"))
-        return Answer(202, "the second")
+    def slowly() -> KeyedResponse:
+        idempotency.respond_once(world.ctx, keyed_request, NOW, lambda: KeyedResponse(202, "the first"))
+        return KeyedResponse(202, "the second")
 
-    assert idempotency.answer(world.house, asked, NOW, slowly) == (202, "the first", True)
+    assert idempotency.respond_once(world.ctx, keyed_request, NOW, slowly) == (202, "the first", True)
 
 
-def test_kept_answers_are_forgotten_by_any_round_after_two_days(world: World, token: str) -> None:
-    kept = "SELECT count(*) FROM api_answer"
+def test_kept_answers_are_deleted_by_any_run_after_two_days(world: World, token: str) -> None:
+    kept = "SELECT count(*) FROM idempotency_key"
     for key in ("k1", "k2"):
         post(world, token, SIGNALS, {"signals": [visit()]}, **{"Idempotency-Key": key})
-    tick_at(world.house, later(world, hours=47))
+    run_at(world.ctx, advance_clock(world, hours=47))
     assert world.value(kept) == 2
-    tick_at(world.house, later(world, hours=2))
+    run_at(world.ctx, advance_clock(world, hours=2))
     assert world.value(kept) == 0
 
 
 def test_many_programs_at_once_are_all_answered_and_everything_counts_once(world: World, token: str) -> None:
     batches = [{"signals": [visit(link=f"/{n}/{m % 5}") for m in range(10)]} for n in range(6)] * 2
-    app = create_app(world.house, world.clock)
-    with serving(app, "127.0.0.1", 0) as port, httpx.Client(timeout=60) as client:
+    app = create_app(world.ctx, world.clock)
+    with serve_in_thread(app, "127.0.0.1", 0) as port, httpx.Client(timeout=60) as client:
 
         def send(batch: Any) -> int:
             key = sha256(str(batch).encode()).hexdigest()
-            said = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-            return client.post(f"http://127.0.0.1:{port}{SIGNALS}", json=batch, headers=said).status_code
+            all_headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+            return client.post(
+                f"http://127.0.0.1:{port}{SIGNALS}", json=batch, headers=all_headers
+            ).status_code
 
         with ThreadPoolExecutor(len(batches)) as pool:
             assert set(pool.map(send, batches)) == {202}
@@ -326,28 +328,28 @@ def test_many_programs_at_once_are_all_answered_and_everything_counts_once(world
         (b"{}", {"Content-Encoding": "gzip"}, 415),
         (b"{}", {"Idempotency-Key": "x" * 256}, 400),
         (b"{}", {"Idempotency-Key": ""}, 400),
-        (b" " * (LARGE + 1), {}, 413),
+        (b" " * (MAX_BATCH_BYTES + 1), {}, 413),
     ],
 )
 def test_what_is_no_batch_is_refused_as_a_whole_with_the_next_move(
     sqlite_world: World, sqlite_token: str, body: bytes, headers: Mapping[str, str], status: int
 ) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     answer = post(sqlite_world, sqlite_token, SIGNALS, body, **headers)
-    told = answer.json()
-    assert (answer.status_code, told["status"]) == (status, status)
+    result = answer.json()
+    assert (answer.status_code, result["status"]) == (status, status)
     assert answer.headers["content-type"] == "application/problem+json"
-    assert told["title"]
-    assert told["detail"]
-    assert told["remedy"]
-    assert {**sqlite_world.everything(), "api_token": []} == {**before, "api_token": []}
+    assert result["title"]
+    assert result["detail"]
+    assert result["remedy"]
+    assert {**sqlite_world.all_rows(), "api_token": []} == {**before, "api_token": []}
 
 
 def test_the_limit_of_items_is_named(sqlite_world: World, sqlite_token: str) -> None:
     for path, name in ((SIGNALS, "signals"), (LEADS, "leads")):
-        told = post(sqlite_world, sqlite_token, path, {name: [{}] * 1_001}).json()
-        assert "1,001" in told["detail"]
-        assert "1,000" in told["detail"]
+        result = post(sqlite_world, sqlite_token, path, {name: [{}] * 1_001}).json()
+        assert "1,001" in result["detail"]
+        assert "1,000" in result["detail"]
         assert post(sqlite_world, sqlite_token, path, {name: [{}] * 1_000}).status_code == 202
 
 
@@ -368,12 +370,12 @@ def test_a_large_body_that_does_not_announce_itself_is_refused_while_it_streams(
     assert answer.headers["connection"] == "close"
 
 
-def test_a_caller_without_a_good_token_is_told_so_before_its_body_is_read(world: World) -> None:
-    leads_only = tokens.create(world.house, "crm", [Scope.LEADS], NOW)
-    revoked = tokens.create(world.house, "old", list(Scope), NOW)
-    tokens.revoke(world.house, "old", NOW)
-    before = world.everything()
-    for said, status in (
+def test_a_caller_without_a_good_token_is_refused_before_its_body_is_read(world: World) -> None:
+    leads_only = tokens.create_token(world.ctx, "crm", [TokenScope.LEADS], NOW)
+    revoked = tokens.create_token(world.ctx, "old", list(TokenScope), NOW)
+    tokens.revoke_token(world.ctx, "old", NOW)
+    before = world.all_rows()
+    for all_headers, status in (
         ({}, 401),
         ({"Authorization": "Bearer "}, 401),
         ({"Authorization": "Basic bmlnaHQ6aGF0Y2g="}, 401),
@@ -386,17 +388,17 @@ def test_a_caller_without_a_good_token_is_told_so_before_its_body_is_read(world:
         ({"Authorization": f"Bearer {world.token('mia', 'unsubscribe')}"}, 401),
         ({"Authorization": f"Bearer {leads_only}"}, 403),
     ):
-        answer = world.client.post(SIGNALS, content=b"{", headers=said)
-        told = answer.json()
-        assert (answer.status_code, told["status"]) == (status, status), said
-        assert "nurture admin tokens create" in told["remedy"]
+        answer = world.client.post(SIGNALS, content=b"{", headers=all_headers)
+        result = answer.json()
+        assert (answer.status_code, result["status"]) == (status, status), all_headers
+        assert "nurture admin tokens create" in result["remedy"]
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert "nrt_" not in answer.text
-    changed = {name: rows for name, rows in world.everything().items() if rows != before[name]}
+    changed = {name: rows for name, rows in world.all_rows().items() if rows != before[name]}
     assert set(changed) <= {"api_token"}  # the day of use
 
 
-def test_programs_hear_problems_where_people_see_pages(sqlite_world: World) -> None:
+def test_programs_get_problem_documents_where_people_see_pages(sqlite_world: World) -> None:
     client = sqlite_world.client
     for answer, status in (
         (client.get("/api/"), 404),
@@ -426,8 +428,8 @@ def test_a_batch_costs_the_same_statements_for_10_items_and_for_1000(
     post(world, token, path, batch(10, "warm"))
     spent = []
     for size, mark in ((10, "a"), (1_000, "b")):
-        with counted(world.house.database) as seen:
-            told = post(world, token, path, batch(size, mark), **{"Idempotency-Key": mark})
-        assert told.json()["new"] == size
+        with recorded_statements(world.ctx.database) as seen:
+            result = post(world, token, path, batch(size, mark), **{"Idempotency-Key": mark})
+        assert result.json()["new"] == size
         spent.append(len(seen))
     assert spent[0] == spent[1] < 60

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from nurture.journey.intake.api import tokens
-from nurture.journey.intake.api.tokens import Scope
-from nurture.web.api.openapi import document
-from nurture.web.auth import ACCESS, DOCS, OPENAPI, Program
+from nurture.journey.intake.api.tokens import TokenScope
+from nurture.web.api.openapi import openapi_document
+from nurture.web.auth import ACCESS, DOCS, OPENAPI, ApiRoute
 from tests.web.world import NOW, World
 
 with warnings.catch_warnings():
@@ -27,41 +27,32 @@ with warnings.catch_warnings():
         status_code_conformance,
     )
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-]
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 a_few = settings(
-    max_examples=40,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
+    max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
 def test_every_route_for_programs_is_described_and_nothing_else() -> None:
-    assert set(document()["paths"]) == {
-        path for path, policy in ACCESS.items() if isinstance(policy, Program)
+    assert set(openapi_document()["paths"]) == {
+        path for path, policy in ACCESS.items() if isinstance(policy, ApiRoute)
     }
-    for path, methods in document()["paths"].items():
+    for path, methods in openapi_document()["paths"].items():
         policy = ACCESS[path]
-        assert isinstance(policy, Program)
+        assert isinstance(policy, ApiRoute)
         assert {method.upper() for method in methods} == policy.methods
         assert methods["post"]["security"] == [{"token": [policy.scope.value]}]
 
 
 def test_the_description_is_open_to_all_and_needs_nothing_from_elsewhere(sqlite_world: World) -> None:
-    assert sqlite_world.client.get(OPENAPI).json() == document()
+    assert sqlite_world.client.get(OPENAPI).json() == openapi_document()
     page = sqlite_world.client.get(DOCS)
     assert page.status_code == 200
     assert not re.search(r"<script|<img|<link|\bsrc=|https?://", page.text)
-    for path in document()["paths"]:
+    for path in openapi_document()["paths"]:
         assert path in page.text
     for name in ("Signal", "Lead", "Outcome"):
-        for field in document()["components"]["schemas"][name]["properties"]:
+        for field in openapi_document()["components"]["schemas"][name]["properties"]:
             assert f"<code>{field}</code>" in page.text
 
 
@@ -70,8 +61,8 @@ def test_the_description_is_open_to_all_and_needs_nothing_from_elsewhere(sqlite_
 def test_whatever_the_description_allows_or_forbids_is_answered_as_it_says(
     sqlite_world: World, place: int, mode: GenerationMode
 ) -> None:
-    token = tokens.create(sqlite_world.house, "program", list(Scope), NOW)
-    operation = list(schemathesis.openapi.from_dict(document()).get_all_operations())[place].ok()
+    token = tokens.create_token(sqlite_world.ctx, "program", list(TokenScope), NOW)
+    operation = list(schemathesis.openapi.from_dict(openapi_document()).get_all_operations())[place].ok()
     seen: list[int] = []
 
     @a_few

@@ -7,9 +7,9 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from nurture.journey.intake.api.batches import Taken
-from nurture.web.api.signal_batcher import Taking
-from tests.journey.observe import counted
+from nurture.journey.intake.api.batches import BatchResult
+from nurture.web.api.signal_batcher import SignalBatcher
+from tests.journey.observe import recorded_statements
 from tests.web.world import NOW, World
 
 THEN = (NOW - timedelta(hours=1)).isoformat()
@@ -24,22 +24,27 @@ def visit(id_: str, who: str = "mia", **more: Any) -> dict[str, Any]:
     } | more
 
 
-def told(taken: Taken) -> tuple[int, int, int, list[int]]:
-    return taken.received, taken.counts["new"], taken.counts["known"], [one.index for one in taken.rejected]
+def counts_of(result: BatchResult) -> tuple[int, int, int, list[int]]:
+    return (
+        result.received,
+        result.counts["new"],
+        result.counts["known"],
+        [one.index for one in result.rejected],
+    )
 
 
-def together(world: World, *batches: list[Any]) -> tuple[list[Taken], list[str]]:
+def together(world: World, *batches: list[Any]) -> tuple[list[BatchResult], list[str]]:
     """Post *batches* while somebody else writes; return what came of each, and the statements."""
-    taking = Taking(world.house, world.clock)
-    with ThreadPoolExecutor(len(batches)) as pool, counted(world.house.database) as seen:
-        with taking._working:
+    taking = SignalBatcher(world.ctx, world.clock)
+    with ThreadPoolExecutor(len(batches)) as pool, recorded_statements(world.ctx.database) as seen:
+        with taking._write_lock:
             posts = [pool.submit(taking.post, batch) for batch in batches]
-            while len(taking._waiting) < len(batches):
+            while len(taking._pending) < len(batches):
                 Event().wait(0.001)
         return [one.result() for one in posts], seen
 
 
-def test_what_waits_is_taken_in_one_go_and_each_is_told_of_its_own(sqlite_world: World) -> None:
+def test_waiting_batches_are_written_in_one_go_and_each_gets_its_own_result(sqlite_world: World) -> None:
     before = [visit(f"{n}") for n in range(12)]
     found, seen = together(
         sqlite_world,
@@ -47,8 +52,8 @@ def test_what_waits_is_taken_in_one_go_and_each_is_told_of_its_own(sqlite_world:
         [visit("a"), {"no": "signal"}, visit("b", "noor"), visit("a")],
         [visit("c", "nobody")],
     )
-    assert [told(one) for one in found[:12]] == [(1, 1, 0, [])] * 12
-    assert [told(one) for one in found[12:]] == [(4, 2, 1, [1]), (1, 0, 0, [0])]
+    assert [counts_of(one) for one in found[:12]] == [(1, 1, 0, [])] * 12
+    assert [counts_of(one) for one in found[12:]] == [(4, 2, 1, [1]), (1, 0, 0, [0])]
     assert sum(one.startswith("BEGIN IMMEDIATE") for one in seen) == 2  # recorded, then applied
     assert sqlite_world.value("SELECT count(*) FROM signal WHERE source = 'api'") == 14
 
@@ -69,11 +74,11 @@ def test_what_breaks_one_batch_breaks_no_other(sqlite_world: World) -> None:
         def get(self, *_: Any) -> Any:
             raise MemoryError
 
-    taking = Taking(sqlite_world.house, sqlite_world.clock)
+    taking = SignalBatcher(sqlite_world.ctx, sqlite_world.clock)
     with ThreadPoolExecutor(3) as pool:
-        with taking._working:
+        with taking._write_lock:
             posts = [pool.submit(taking.post, [one]) for one in (visit("a"), Broken(visit("x")), visit("b"))]
-            while len(taking._waiting) < 3:
+            while len(taking._pending) < 3:
                 Event().wait(0.001)
         assert isinstance(posts[1].exception(), MemoryError)
-        assert [told(posts[n].result()) for n in (0, 2)] == [(1, 1, 0, [])] * 2
+        assert [counts_of(posts[n].result()) for n in (0, 2)] == [(1, 1, 0, [])] * 2

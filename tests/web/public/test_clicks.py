@@ -19,28 +19,28 @@ from nurture.journey.engagement import click_spool, clicks
 from nurture.mail.rendering.compile import CompiledEmail
 from nurture.publishing import publish
 from nurture.runtime import public_links
-from nurture.runtime.published import Rulebooks
+from nurture.runtime.published import PublishedDefinitions
 from nurture.web.app import create_app
-from tests.journey.builders import START, add_lead, make_house, tick_at, tiny_rules
-from tests.web.world import BASE, NOW, TestClient, World, later
+from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
+from tests.web.world import BASE, NOW, TestClient, World, advance_clock
 
 GUIDE = "https://www.example.com/guide"
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/140.0 Safari/537.36"
 _CLICKS = "SELECT count(*) FROM signal WHERE kind = 'clicked'"
 
 
-def go(world: World, path: str, method: str = "GET", agent: str = BROWSER, **headers: str) -> Any:
-    told = {"user-agent": agent, **headers}
-    return world.client.request(method, path, headers=told, follow_redirects=False)
+def fetch(world: World, path: str, method: str = "GET", agent: str = BROWSER, **headers: str) -> Any:
+    sent = {"user-agent": agent, **headers}
+    return world.client.request(method, path, headers=sent, follow_redirects=False)
 
 
-def settle(world: World) -> None:
-    """Wait until all that was noted has had its effect."""
-    world.client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+def flush_clicks(world: World) -> None:
+    """Wait until all recorded clicks have had their effect."""
+    world.client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
 
 
-class Unreadable(Rulebooks):
-    """Rules that nobody can compile any more."""
+class Unreadable(PublishedDefinitions):
+    """Definitions that nobody can compile any more."""
 
     def email(self, *_: object, **__: object) -> CompiledEmail:
         raise NotFound("gone")
@@ -50,112 +50,115 @@ def click(world: World, who: str, number: object = 1) -> str:
     return f"{world.path(who, 'click')}/{number}"
 
 
-def visits(world: World) -> list[tuple[object, ...]]:
-    asked = (
-        "SELECT signal.lead_id, signal.step, signal.link, signal.verdict, visit.method, visit.agent, "
-        "visit.honeypot FROM signal JOIN visit ON visit.signal_id = signal.id ORDER BY signal.id"
+def tracking_rows(world: World) -> list[tuple[object, ...]]:
+    query = (
+        "SELECT signal.lead_id, signal.step, signal.link, signal.verdict, tracking_request.method,"
+        " tracking_request.agent_type, tracking_request.honeypot FROM signal JOIN tracking_request ON"
+        " tracking_request.signal_id = signal.id ORDER BY signal.id"
     )
-    with world.house.database.read() as connection:
-        return [tuple(row) for row in connection.execute(text(asked))]
+    with world.ctx.database.read() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
 
 
-def test_a_click_goes_where_the_link_led_and_is_kept_with_its_facts(world: World) -> None:
-    answer = go(world, click(world, "mia"))
+def test_a_click_goes_where_the_link_led_and_is_kept_with_its_details(world: World) -> None:
+    answer = fetch(world, click(world, "mia"))
     assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert answer.headers["cache-control"] == "no-store"
     assert "set-cookie" not in answer.headers
-    settle(world)
-    assert [row[:6] for row in visits(world)] == [
+    flush_clicks(world)
+    assert [row[:6] for row in tracking_rows(world)] == [
         (world.ids["mia"], "01-hello", GUIDE, "human", "GET", "browser")
     ]
     assert world.value("SELECT applied_at FROM signal WHERE kind = 'clicked'") is not None
 
 
 def test_head_is_answered_alike_and_kept_as_head(sqlite_world: World) -> None:
-    answer = go(sqlite_world, click(sqlite_world, "mia"), "HEAD")
+    answer = fetch(sqlite_world, click(sqlite_world, "mia"), "HEAD")
     assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
-    settle(sqlite_world)
-    assert [row[3:5] for row in visits(sqlite_world)] == [("bot", "HEAD")]
+    flush_clicks(sqlite_world)
+    assert [row[3:5] for row in tracking_rows(sqlite_world)] == [("bot", "HEAD")]
 
 
 def test_the_query_of_a_mail_program_changes_nothing(sqlite_world: World) -> None:
-    answer = go(sqlite_world, f"{click(sqlite_world, 'mia')}?utm_source=x&url=https://evil.example/&n=2")
+    answer = fetch(sqlite_world, f"{click(sqlite_world, 'mia')}?utm_source=x&url=https://evil.example/&n=2")
     assert answer.headers["location"] == GUIDE
 
 
-def test_the_unseen_link_gives_its_visitor_away(world: World) -> None:
-    page = go(world, click(world, "mia", 0))
+def test_the_honeypot_link_gives_its_visitor_away(world: World) -> None:
+    page = fetch(world, click(world, "mia", 0))
     assert page.status_code == 200
     assert "location" not in page.headers
-    later(world, seconds=3)
-    go(world, click(world, "mia"))
-    settle(world)
-    assert [row[2:4] for row in visits(world)] == [(None, "bot"), (GUIDE, "suspect")]
-    assert bool(visits(world)[0][6])
+    advance_clock(world, seconds=3)
+    fetch(world, click(world, "mia"))
+    flush_clicks(world)
+    assert [row[2:4] for row in tracking_rows(world)] == [(None, "bot"), (GUIDE, "suspect")]
+    assert bool(tracking_rows(world)[0][6])
 
 
 @pytest.mark.parametrize(
     "number", ["2", "01", "+1", "1.0", "1)", "999", "1000", "99999", "100000", "-1", "a"]
 )
 def test_a_number_that_nobody_mailed_leads_nowhere(sqlite_world: World, number: str) -> None:
-    before = sqlite_world.everything()
-    nobody = go(sqlite_world, "/c/AAAAAAAAAAAAAAAAAAAAAA/1")
-    page = go(sqlite_world, click(sqlite_world, "mia", number))
+    before = sqlite_world.all_rows()
+    nobody = fetch(sqlite_world, "/c/AAAAAAAAAAAAAAAAAAAAAA/1")
+    page = fetch(sqlite_world, click(sqlite_world, "mia", number))
     assert (page.status_code, page.text) == (404, nobody.text)
-    settle(sqlite_world)
-    assert sqlite_world.everything() == before
+    flush_clicks(sqlite_world)
+    assert sqlite_world.all_rows() == before
 
 
 def test_a_damaged_or_foreign_token_leads_nowhere(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     token = world.token("mia", "click")
     others = [world.token("mia", "unsubscribe"), world.token("dana", "accept"), world.token("dana", "reject")]
     for wrong in (token[:-1], token[1:], token.swapcase(), token + "A", token[::-1], *others):
         for path in (f"/c/{wrong}/1", f"/c/{wrong}/0", f"/o/{wrong}.gif"):
-            assert go(world, path).status_code == 404
+            assert fetch(world, path).status_code == 404
     for letter in "uar":
         for method in ("GET", "POST"):
-            assert go(world, f"/{letter}/{token}", method).status_code == 404
-    assert go(world, f"/o/{token}.gif").status_code == 404
-    settle(world)
-    assert world.everything() == before
+            assert fetch(world, f"/{letter}/{token}", method).status_code == 404
+    assert fetch(world, f"/o/{token}.gif").status_code == 404
+    flush_clicks(world)
+    assert world.all_rows() == before
 
 
 def test_a_click_is_of_the_lead_whose_mail_it_was(sqlite_world: World) -> None:
     for who in ("noor", "mia", "noor"):
-        go(sqlite_world, click(sqlite_world, who))
-        later(sqlite_world, minutes=1)
-    settle(sqlite_world)
-    assert [row[0] for row in visits(sqlite_world)] == [
+        fetch(sqlite_world, click(sqlite_world, who))
+        advance_clock(sqlite_world, minutes=1)
+    flush_clicks(sqlite_world)
+    assert [row[0] for row in tracking_rows(sqlite_world)] == [
         sqlite_world.ids[who] for who in ("noor", "mia", "noor")
     ]
 
 
-def come_from(world: World, address: str) -> None:
+def use_client_address(world: World, address: str) -> None:
     """Let all that follows be asked from *address*."""
     world.client = TestClient(world.client.app, base_url=BASE, client=(address, 50_000))
 
 
 def test_no_address_of_a_visitor_is_kept(sqlite_world: World) -> None:
-    come_from(sqlite_world, "8.8.8.8")
-    go(sqlite_world, click(sqlite_world, "mia"))
-    settle(sqlite_world)
-    assert sqlite_world.value("SELECT ip_mark FROM visit") != ""
-    kept = repr(sqlite_world.everything())
-    for told in ("8.8.8.8", "Chrome", sqlite_world.token("mia", "click")):
-        assert told not in kept
+    use_client_address(sqlite_world, "8.8.8.8")
+    fetch(sqlite_world, click(sqlite_world, "mia"))
+    flush_clicks(sqlite_world)
+    assert sqlite_world.value("SELECT ip_hash FROM tracking_request") != ""
+    kept = repr(sqlite_world.all_rows())
+    for sent in ("8.8.8.8", "Chrome", sqlite_world.token("mia", "click")):
+        assert sent not in kept
 
 
-def test_places_are_told_apart_as_far_as_they_are_known(sqlite_world: World) -> None:
+def test_client_addresses_are_distinguished_as_far_as_they_are_known(sqlite_world: World) -> None:
     near = "2001:4860:4860::1", "2001:4860:4860::2:3"
     for address in ("8.8.8.8", "8.8.8.8", "1.1.1.1", *near, "10.0.0.7", "127.0.0.1"):
-        come_from(sqlite_world, address)
-        go(sqlite_world, click(sqlite_world, "mia"))
-        later(sqlite_world, minutes=1)
-    settle(sqlite_world)
-    with sqlite_world.house.database.read() as connection:
-        marks = list(connection.execute(text("SELECT ip_mark FROM visit ORDER BY signal_id")).scalars())
+        use_client_address(sqlite_world, address)
+        fetch(sqlite_world, click(sqlite_world, "mia"))
+        advance_clock(sqlite_world, minutes=1)
+    flush_clicks(sqlite_world)
+    with sqlite_world.ctx.database.read() as connection:
+        marks = list(
+            connection.execute(text("SELECT ip_hash FROM tracking_request ORDER BY signal_id")).scalars()
+        )
     assert marks[0] == marks[1]
     assert marks[3] == marks[4]
     assert len(set(marks[:5])) == 3
@@ -164,52 +167,52 @@ def test_places_are_told_apart_as_far_as_they_are_known(sqlite_world: World) -> 
 
 
 def test_links_go_on_when_the_track_is_changed_or_gone(sqlite_world: World) -> None:
-    rules = tiny_rules()
+    rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] = rules["tracks/welcome/01-hello.md"].replace("/guide", "/other")
-    publish.publish(sqlite_world.house, rules, later(sqlite_world, minutes=1))
-    sqlite_world.house.rulebooks = Unreadable()
-    with sqlite_world.house.database.write() as connection:
-        connection.execute(text("UPDATE lead SET facts = '{}', address_id = NULL, basis = NULL"))
-    assert go(sqlite_world, click(sqlite_world, "mia")).headers["location"] == GUIDE
+    publish.publish(sqlite_world.ctx, rules, advance_clock(sqlite_world, minutes=1))
+    sqlite_world.ctx.definitions = Unreadable()
+    with sqlite_world.ctx.database.write() as connection:
+        connection.execute(text("UPDATE lead SET fields = '{}', address_id = NULL, consent_basis = NULL"))
+    assert fetch(sqlite_world, click(sqlite_world, "mia")).headers["location"] == GUIDE
 
 
 @pytest.mark.parametrize(
     "url", ["javascript:alert(1)", "//evil.example", "https:///x", "ftp://www.example.com"]
 )
 def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: World, url: str) -> None:
-    with sqlite_world.house.database.write() as connection:
-        connection.execute(text("UPDATE destination SET url = :url"), {"url": url})
-    assert go(sqlite_world, click(sqlite_world, "mia")).status_code == 404
+    with sqlite_world.ctx.database.write() as connection:
+        connection.execute(text("UPDATE link_destination SET url = :url"), {"url": url})
+    assert fetch(sqlite_world, click(sqlite_world, "mia")).status_code == 404
 
 
 def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_later(
     sqlite_world: World,
 ) -> None:
-    with sqlite_world.house.database.write():  # the one lock to write that SQLite has
-        answer = go(sqlite_world, click(sqlite_world, "mia"))
+    with sqlite_world.ctx.database.write():  # the one lock to write that SQLite has
+        answer = fetch(sqlite_world, click(sqlite_world, "mia"))
         assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
-        assert len(click_spool.waiting(sqlite_world.house.spool)) == 1
-    settle(sqlite_world)
-    assert [row[:3] for row in visits(sqlite_world)] == [(sqlite_world.ids["mia"], "01-hello", GUIDE)]
-    assert click_spool.waiting(sqlite_world.house.spool) == []
+        assert len(click_spool.list_pending(sqlite_world.ctx.spool)) == 1
+    flush_clicks(sqlite_world)
+    assert [row[:3] for row in tracking_rows(sqlite_world)] == [(sqlite_world.ids["mia"], "01-hello", GUIDE)]
+    assert click_spool.list_pending(sqlite_world.ctx.spool) == []
 
 
 def test_what_a_killed_server_left_in_files_comes_in_when_the_next_one_starts(
     sqlite_world: World, tmp_path: Path
 ) -> None:
-    house = sqlite_world.house
-    house.spool = tmp_path / "left"
+    ctx = sqlite_world.ctx
+    ctx.spool = tmp_path / "left"
     message_id = sqlite_world.value("SELECT id FROM message WHERE lead_id = :id", id=sqlite_world.ids["mia"])
-    with house.database.read() as connection:
-        kept = public_links.find(connection, sqlite_world.token("mia", "click"), public_links.CLICK)
+    with ctx.database.read() as connection:
+        kept = public_links.find_token(connection, sqlite_world.token("mia", "click"), public_links.CLICK)
     assert kept is not None
     assert kept.message_id == message_id
-    heard = clicks.clicked(kept, GUIDE, NOW, method="GET", place="0badcafe", agent=BROWSER)
-    click_spool.put(house.spool, heard)
-    click_spool.put(house.spool, heard)
-    app = create_app(house, VirtualClock(NOW))
-    app.state.site.guestbook.close()
-    assert click_spool.waiting(house.spool) == []
+    recorded = clicks.build_click(kept, GUIDE, NOW, method="GET", source_hash="0badcafe", agent=BROWSER)
+    click_spool.write(ctx.spool, recorded)
+    click_spool.write(ctx.spool, recorded)
+    app = create_app(ctx, VirtualClock(NOW))
+    app.state.site.click_recorder.close()
+    assert click_spool.list_pending(ctx.spool) == []
     assert sqlite_world.value(_CLICKS) == 1
 
 
@@ -231,65 +234,67 @@ def test_nobody_is_ever_sent_where_no_mail_of_ours_led(
 def test_an_address_written_for_one_lead_leads_there_and_nowhere_from_another_mail(
     db: Database, tmp_path: Path
 ) -> None:
-    rules = tiny_rules()
+    rules = sample_rules()
     rules["tracks/welcome/01-hello.md"] += (
         "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     )
-    house = make_house(db, tmp_path, rules=rules)
-    house.base_url, house.spool = BASE, tmp_path / "spool"
+    ctx = make_context(db, tmp_path, rules=rules)
+    ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
     for company in ("Acme & Sons", "Bolt"):
-        add_lead(house, title="Head of planning", company=company)
-    tick_at(house, START, START + timedelta(hours=2))
-    client = TestClient(create_app(house, VirtualClock(NOW)), base_url=BASE)
-    mails = [file.read_text() for file in sorted((tmp_path / "mailbox" / "new").iterdir())]
+        add_lead(ctx, title="Head of planning", company=company)
+    run_at(ctx, START, START + timedelta(hours=2))
+    client = TestClient(create_app(ctx, VirtualClock(NOW)), base_url=BASE)
+    mails = [file.read_text() for file in sorted((tmp_path / "maildir" / "new").iterdir())]
     tokens = [re.findall(r"/c/([\w-]+)/1000", mail.replace("=\n", ""))[0] for mail in mails]
     found = [client.get(f"/c/{token}/1000", follow_redirects=False).headers["location"] for token in tokens]
     assert sorted(found) == [
         "https://www.example.com/for/Acme%20%26%20Sons",
         "https://www.example.com/for/Bolt",
     ]
-    client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+    client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
     with db.read() as connection:
         named = set(connection.execute(text("SELECT link FROM signal WHERE kind = 'clicked'")).scalars())
     assert named == {"https://www.example.com/for/{{ lead.company | urlencode }}"}
 
 
-def test_opens_are_heard_of_leads_who_agreed_and_only_the_day_is_kept(db: Database, tmp_path: Path) -> None:
-    house = make_house(db, tmp_path)
-    house.base_url, house.spool = BASE, tmp_path / "spool"
-    yes = add_lead(house, email="yes@people.example", title="Head of planning")
-    add_lead(house, email="no@people.example", title="Head of stock")
-    clicks.state_opens(house, yes, granted=True, source="form", now=START)
-    tick_at(house, START, START + timedelta(hours=2))
-    mails = [file.read_text() for file in (tmp_path / "mailbox" / "new").iterdir()]
+def test_opens_are_recorded_of_leads_who_agreed_and_only_the_day_is_kept(
+    db: Database, tmp_path: Path
+) -> None:
+    ctx = make_context(db, tmp_path)
+    ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
+    yes = add_lead(ctx, email="yes@people.example", title="Head of planning")
+    add_lead(ctx, email="no@people.example", title="Head of stock")
+    clicks.set_open_tracking(ctx, yes, granted=True, source="form", now=START)
+    run_at(ctx, START, START + timedelta(hours=2))
+    mails = [file.read_text() for file in (tmp_path / "maildir" / "new").iterdir()]
     pixels = [re.findall(r"/o/([\w-]+)\.gif", mail.replace("=\n", "")) for mail in mails]
     (token,) = [found for of_mail in pixels for found in of_mail]
     clock = VirtualClock(NOW)
-    client = TestClient(create_app(house, clock), base_url=BASE)
+    client = TestClient(create_app(ctx, clock), base_url=BASE)
 
     def opened(agent: str = BROWSER) -> object:
         answer = client.get(f"/o/{token}.gif", headers={"user-agent": agent})
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/gif")
         assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
-        client.app.state.site.guestbook.close()  # type: ignore[attr-defined]
+        client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
         with db.read() as connection:
             assert connection.execute(text("SELECT count(*) FROM signal")).scalar() == 0
-            return str(connection.execute(text("SELECT last_open_on FROM open_consent")).scalar())
+            return str(connection.execute(text("SELECT last_open_on FROM open_tracking_consent")).scalar())
 
-    def known() -> tuple[object, ...]:
-        return clicks.opens_of(house, yes)[3:]
+    def consent_state() -> tuple[object, ...]:
+        return clicks.load_open_consent(ctx, yes)[3:]
 
     assert opened("Mozilla/5.0") == str(NOW.date())
-    assert known() == ("bot", "a mail program's proxy by its user agent")
+    assert consent_state() == ("bot", "a mail program's proxy by its user agent")
     opened("")
-    assert known() == ("suspect", "no user agent")
+    assert consent_state() == ("suspect", "no user agent")
     opened("Mozilla/5.0")
-    assert known()[0] == "suspect"
+    assert consent_state()[0] == "suspect"
     opened()
-    assert known() == ("human", "")
+    assert consent_state() == ("human", "")
     assert opened("") == str(NOW.date())
-    assert known() == ("human", "")
-    clicks.state_opens(house, yes, granted=False, source="page", now=NOW)
+    assert consent_state() == ("human", "")
+    clicks.set_open_tracking(ctx, yes, granted=False, source="page", now=NOW)
     clock.advance_to(NOW + timedelta(days=1))
     assert opened() == "None"
-    assert known() == (None, None)
+    assert consent_state() == (None, None)

@@ -9,23 +9,23 @@ import pytest
 from sqlalchemy import text
 
 from nurture.clock import VirtualClock
-from nurture.domain.consent.suppression import Scope, Source
+from nurture.domain.consent.suppression import SuppressionScope, SuppressionSource
 from nurture.domain.signals import SignalKind
 from nurture.journey.consent import suppression, suppression_files
-from nurture.journey.consent.suppression import About
+from nurture.journey.consent.suppression import SuppressionTarget
 from nurture.journey.delivery import run
 from nurture.journey.engagement import signals
 from nurture.journey.tracks import advance, manual
 from nurture.reporting import explain
 from nurture.web.public import preference_center
-from tests.journey.builders import tick_at
-from tests.web.world import NOW, ONE_CLICK, TOPICS, TestClient, World, later
+from tests.journey.builders import run_at
+from tests.web.world import NOW, ONE_CLICK, TOPICS, TestClient, World, advance_clock
 
 _LOG = (
-    "SELECT act, scope, ref, suppression.source, evidence FROM suppression "
+    "SELECT action, scope, ref, suppression.source, evidence FROM suppression "
     "JOIN lead ON lead.address_id = suppression.address_id WHERE lead.id = :id ORDER BY suppression.id"
 )
-_LEAD = "SELECT paused_until, pace_days, decides_on FROM lead WHERE id = :id"
+_LEAD = "SELECT paused_until, touch_interval_days, decides_on FROM lead WHERE id = :id"
 _SENT = "SELECT count(*) FROM message WHERE lead_id = :id AND kind = 'touch' AND state = 'accepted'"
 _TODAY = date(2026, 1, 5)
 
@@ -44,22 +44,22 @@ def _press(world: World, do: str, who: str = "mia", status: int = 200, **fields:
 
 
 def _rows(world: World, sql: str, who: str = "mia") -> list[tuple[Any, ...]]:
-    with world.house.database.read() as connection:
+    with world.ctx.database.read() as connection:
         return [tuple(row) for row in connection.execute(text(sql), {"id": world.ids[who]})]
 
 
 def _wakes_now(world: World, who: str = "mia") -> bool:
-    seen = explain.why(world.house, world.ids[who], world.clock.now())
-    return seen.due_at == world.clock.now()
+    explanation = explain.explain(world.ctx, world.ids[who], world.clock.now())
+    return explanation.due_at == world.clock.now()
 
 
 def test_looking_changes_nothing_however_often_scanners_do(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     for method in ("GET", "HEAD", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
         for query in ("", "?do=stop", "?List-Unsubscribe=One-Click"):
             page = world.client.request(method, world.path("mia", "preferences") + query)
             assert page.status_code == (200 if method in ("GET", "HEAD") else 405)
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_the_page_shows_the_address_masked(sqlite_world: World) -> None:
@@ -81,25 +81,25 @@ def test_the_page_shows_the_address_masked(sqlite_world: World) -> None:
     ],
 )
 def test_what_no_button_of_ours_sends_does_nothing(sqlite_world: World, fields: dict[str, str]) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     page = sqlite_world.client.post(sqlite_world.path("mia", "preferences"), data=fields)
     assert page.status_code == 400
     assert "Your email choices" in page.text
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_a_topic_is_stopped_alone_and_wanted_again_only_by_a_logged_opt_in(world: World) -> None:
     assert _open(world).count("Stop emails about") == len(TOPICS)
     for _ in range(2):
         page = _press(world, "stop-topic", topic="News")
-        later(world, minutes=5)
+        advance_clock(world, minutes=5)
     assert "No more emails about News" in page
     assert "Send me emails about News again" in page
     assert _rows(world, _LOG) == [("suppress", "topic", "News", "page", None)]
     assert "Send me emails about News" in _open(world)
     for _ in range(2):
         _press(world, "start-topic", topic="News")
-        later(world, minutes=5)
+        advance_clock(world, minutes=5)
     _, opted_in = _rows(world, _LOG)
     assert opted_in[:4] == ("opt_in", "topic", "News", "page")
     assert "preferences page" in opted_in[4]
@@ -109,21 +109,23 @@ def test_a_topic_is_stopped_alone_and_wanted_again_only_by_a_logged_opt_in(world
 
 def test_a_lead_leaves_the_track_of_a_topic_that_it_stopped(world: World) -> None:
     _press(world, "stop-topic", topic=TOPICS["welcome"])
-    tick_at(world.house, later(world, hours=1))
+    run_at(world.ctx, advance_clock(world, hours=1))
     assert world.custodian("mia") == ("queue", "suppressed")
     assert world.custodian("noor") == ("track", "welcome")
-    later(world, days=1)
+    advance_clock(world, days=1)
     _press(world, "start-topic", topic=TOPICS["welcome"])
     assert world.custodian("mia")[0] == "intake"
 
 
 def test_a_topic_that_is_published_no_more_is_still_shown_to_who_stopped_it(sqlite_world: World) -> None:
-    with sqlite_world.house.database.write() as connection:
+    with sqlite_world.ctx.database.write() as connection:
         address = connection.execute(
             text("SELECT address_id FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
         ).scalar_one()
-        act = suppression.OptOut(address, Source.PAGE, *About(Scope.TOPIC, "Old times"))
-        suppression.opt_out(sqlite_world.house.database, connection, [act], sqlite_world.clock.now())
+        act = suppression.OptOut(
+            address, SuppressionSource.PAGE, *SuppressionTarget(SuppressionScope.TOPIC, "Old times")
+        )
+        suppression.opt_out(sqlite_world.ctx.database, connection, [act], sqlite_world.clock.now())
     assert "Send me emails about Old times" in _open(sqlite_world)
     assert "Old times" not in _open(sqlite_world, "noor")
 
@@ -133,38 +135,40 @@ def test_stop_ends_all_mail_and_start_is_an_opt_in_with_its_evidence(world: Worl
     page = _open(world)
     assert "Send me email again" in page
     assert 'value="pause"' not in page
-    later(world, days=1)
+    advance_clock(world, days=1)
     assert "You get our email again" in _press(world, "start")
-    out, back = _rows(world, _LOG)
+    out, restored = _rows(world, _LOG)
     assert out == ("suppress", "global", "", "page", None)
-    assert back[:4] == ("opt_in", "global", "", "page")
-    assert "by the link in message" in back[4]
-    later(world, days=1)
+    assert restored[:4] == ("opt_in", "global", "", "page")
+    assert "by the link in message" in restored[4]
+    advance_clock(world, days=1)
     _press(world, "stop")  # the same link works again
     assert "Send me email again" in _open(world)
     assert world.value("SELECT count(*) FROM suppression") == 3
 
 
-OTHERS = sorted(set(Source) - {Source.PAGE, Source.ONE_CLICK, Source.BOUNCE})
+OTHERS = sorted(
+    set(SuppressionSource) - {SuppressionSource.PAGE, SuppressionSource.ONE_CLICK, SuppressionSource.BOUNCE}
+)
 
 
-@pytest.mark.parametrize("beside", [None, Source.PAGE, Source.BOUNCE])
+@pytest.mark.parametrize("beside", [None, SuppressionSource.PAGE, SuppressionSource.BOUNCE])
 @pytest.mark.parametrize("source", OTHERS)
 def test_the_page_starts_nothing_that_was_stopped_in_another_way(
-    sqlite_world: World, source: Source, beside: Source | None
+    sqlite_world: World, source: SuppressionSource, beside: SuppressionSource | None
 ) -> None:
     world = sqlite_world
     for one in (source, *([beside] if beside else [])):
-        suppression.suppress(world.house, ["mia@people.example"], world.clock.now(), source=one)
+        suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=one)
         suppression.suppress(
-            world.house,
+            world.ctx,
             ["noor@people.example"],
             world.clock.now(),
-            about=About(Scope.TOPIC, "News"),
+            target=SuppressionTarget(SuppressionScope.TOPIC, "News"),
             source=one,
         )
-    later(world, minutes=5)
-    before = world.everything()
+    advance_clock(world, minutes=5)
+    before = world.all_rows()
     page = _open(world)
     assert "is stopped, and not by this page" in page
     assert "Write to " in page
@@ -176,39 +180,43 @@ def test_the_page_starts_nothing_that_was_stopped_in_another_way(
     assert 'value="start-topic"' not in _open(world, "noor")
     _press(world, "start-topic", "noor", status=409, topic="News")
     _press(world, "start-topic", "noor", status=400, topic="Cooking")
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
-@pytest.mark.parametrize("source", [*OTHERS, Source.BOUNCE])
-def test_no_public_link_lifts_what_others_decided(world: World, source: Source) -> None:
-    suppression.suppress(world.house, ["mia@people.example"], world.clock.now(), source=source)
-    later(world, minutes=5)
-    before = list(suppression_files.listed(world.house))
-    forms = [{"do": do, "topic": "News", "pace": "any", "pause": "1"} for do in preference_center.DEEDS]
+@pytest.mark.parametrize("source", [*OTHERS, SuppressionSource.BOUNCE])
+def test_no_public_link_lifts_what_others_decided(world: World, source: SuppressionSource) -> None:
+    suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=source)
+    advance_clock(world, minutes=5)
+    before = list(suppression_files.list_current(world.ctx))
+    forms = [
+        {"do": do, "topic": "News", "frequency": "any", "pause": "1"} for do in preference_center.ACTIONS
+    ]
     for purpose in ("preferences", "unsubscribe", "click"):
         path = world.path("mia", purpose) + ("/1" if purpose == "click" else "")
         world.client.get(path)
         for form in (*forms, ONE_CLICK, {**ONE_CLICK, "by": "page"}, {"answer": "yes"}):
             world.client.post(path, data=form)
-            later(world, minutes=1)
-            assert set(before) <= set(suppression_files.listed(world.house)), (path, form)
+            advance_clock(world, minutes=1)
+            assert set(before) <= set(suppression_files.list_current(world.ctx)), (path, form)
 
 
 def test_what_a_mail_program_stopped_is_started_on_the_page(world: World) -> None:
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
-    later(world, minutes=5)
+    advance_clock(world, minutes=5)
     assert "You get our email again" in _press(world, "start")
-    assert list(suppression_files.listed(world.house)) == []
+    assert list(suppression_files.list_current(world.ctx)) == []
 
 
 def test_an_opt_in_does_not_make_a_dead_mailbox_live(sqlite_world: World) -> None:
     world = sqlite_world
-    suppression.suppress(world.house, ["mia@people.example"], world.clock.now(), source=Source.BOUNCE)
+    suppression.suppress(
+        world.ctx, ["mia@people.example"], world.clock.now(), source=SuppressionSource.BOUNCE
+    )
     assert "came back undelivered" in _open(world)
     assert "Mail to your address came back" in _press(world, "start")
     assert len(_rows(world, _LOG)) == 1
     _press(world, "stop")
-    later(world, days=1)
+    advance_clock(world, days=1)
     assert "Mail to your address came back" in _press(world, "start")
     assert "Stop all email" in _open(world)
 
@@ -226,24 +234,24 @@ def test_a_pause_lasts_until_the_day_begins_and_can_be_ended(
     world: World, fields: dict[str, str], until: date
 ) -> None:
     assert f"{until.day} {until:%B %Y}" in _press(world, "pause", **fields)
-    seen = explain.why(world.house, world.ids["mia"], world.clock.now())
-    assert seen.paused_until is not None
-    assert seen.paused_until.date() == until
-    assert seen.held.guard == "paused"
+    explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
+    assert explanation.paused_until is not None
+    assert explanation.paused_until.date() == until
+    assert explanation.hold.guard == "paused"
     assert _wakes_now(world)
-    assert "by hand" not in seen.history[-1].because
+    assert "manually" not in explanation.history[-1].reason
     _press(world, "resume")
-    assert explain.why(world.house, world.ids["mia"], world.clock.now()).paused_until is None
+    assert explain.explain(world.ctx, world.ids["mia"], world.clock.now()).paused_until is None
     assert "End the pause" not in _open(world)
 
 
 def test_a_pause_counts_days_where_the_lead_lives(sqlite_world: World) -> None:
-    with sqlite_world.house.database.write() as connection:
+    with sqlite_world.ctx.database.write() as connection:
         connection.execute(text("UPDATE lead SET zone = 'Asia/Tokyo'"))
     _press(sqlite_world, "pause", pause_day="2026-03-01")
-    seen = explain.why(sqlite_world.house, sqlite_world.ids["mia"], sqlite_world.clock.now())
-    assert seen.paused_until is not None
-    assert seen.paused_until.isoformat() == "2026-02-28T15:00:00+00:00"
+    explanation = explain.explain(sqlite_world.ctx, sqlite_world.ids["mia"], sqlite_world.clock.now())
+    assert explanation.paused_until is not None
+    assert explanation.paused_until.isoformat() == "2026-02-28T15:00:00+00:00"
 
 
 @pytest.mark.parametrize(
@@ -256,53 +264,53 @@ def test_a_pause_counts_days_where_the_lead_lives(sqlite_world: World) -> None:
         ("pause", {"pause_day": "2026-01-05"}),
         ("pause", {"pause_day": "2036-01-05"}),
         ("pause", {"pause_day": "31.3.2026"}),
-        ("pace", {}),
-        ("pace", {"pace": "1"}),
-        ("decide", {}),
-        ("decide", {"decides": "2026-02-01"}),
-        ("decide", {"decides": "day"}),
-        ("decide", {"decides_day": "2025-12-31"}),
-        ("decide", {"decides_day": "2226-12-31"}),
-        ("decide", {"decides": "2026-03-31", "decides_day": "2026-05-01"}),
-        ("decide", {"decides_day": "<script>alert(1)</script>"}),
+        ("frequency", {}),
+        ("frequency", {"frequency": "1"}),
+        ("state-decision", {}),
+        ("state-decision", {"decides": "2026-02-01"}),
+        ("state-decision", {"decides": "day"}),
+        ("state-decision", {"decides_day": "2025-12-31"}),
+        ("state-decision", {"decides_day": "2226-12-31"}),
+        ("state-decision", {"decides": "2026-03-31", "decides_day": "2026-05-01"}),
+        ("state-decision", {"decides_day": "<script>alert(1)</script>"}),
     ],
 )
 def test_an_unclear_answer_changes_nothing_and_says_where(
     sqlite_world: World, do: str, fields: dict[str, str]
 ) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     page = _press(sqlite_world, do, status=422, **fields)
-    part = "decides" if do == "decide" else do
+    part = "decides" if do == "state-decision" else do
     assert f'href="#{part}"' in page
-    assert f'id="{part}-fault"' in page
-    assert f'aria-describedby="{part}-fault"' in page
+    assert f'id="{part}-problem"' in page
+    assert f'aria-describedby="{part}-problem"' in page
     assert "<title>Please check:" in page
     assert "<script" not in page
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_less_often_is_kept_by_the_planner_and_can_be_undone(world: World) -> None:
-    _press(world, "pace", pace="30")
-    seen = explain.why(world.house, world.ids["mia"], world.clock.now())
-    assert ("wants", "one email in 30 days at most") in explain.summary(seen)
+    _press(world, "frequency", frequency="30")
+    explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
+    assert ("frequency", "one email in 30 days at most") in explain.summary(explanation)
     assert _wakes_now(world)
     for _ in range(24):
-        tick_at(world.house, later(world, days=1))
+        run_at(world.ctx, advance_clock(world, days=1))
     assert world.value(_SENT, id=world.ids["mia"]) == 1
     assert world.value(_SENT, id=world.ids["noor"]) > 1
-    page = _press(world, "pace", pace="any")
+    page = _press(world, "frequency", frequency="any")
     assert "as often as we had planned" in page
     for _ in range(4):
-        tick_at(world.house, later(world, days=1))
+        run_at(world.ctx, advance_clock(world, days=1))
     assert world.value(_SENT, id=world.ids["mia"]) == 2
 
 
 def test_less_often_holds_mail_that_was_planned_before(world: World) -> None:
     planned = "SELECT count(*) FROM message WHERE lead_id = :id AND state = 'planned'"
     while not world.value(planned, id=world.ids["mia"]):
-        advance.advance(world.house, later(world, days=1))
-    _press(world, "pace", pace="60")
-    run.deliver(world.house, VirtualClock(world.clock.now()))
+        advance.advance(world.ctx, advance_clock(world, days=1))
+    _press(world, "frequency", frequency="60")
+    run.deliver(world.ctx, VirtualClock(world.clock.now()))
     assert world.value(_SENT, id=world.ids["mia"]) == 1
     assert world.value(_SENT, id=world.ids["noor"]) == 2
 
@@ -317,30 +325,30 @@ def test_less_often_holds_mail_that_was_planned_before(world: World) -> None:
     ],
 )
 def test_a_stated_decision_is_the_leads_timeline(world: World, fields: dict[str, str], day: date) -> None:
-    page = _press(world, "decide", **fields)
+    page = _press(world, "state-decision", **fields)
     assert f"{day.day} {day:%B %Y}" in page
-    seen = explain.why(world.house, world.ids["mia"], world.clock.now())
-    assert seen.decides_on == day
-    with world.house.database.read() as connection:
-        heard = connection.execute(
+    explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
+    assert explanation.decides_on == day
+    with world.ctx.database.read() as connection:
+        recorded = connection.execute(
             text("SELECT value, track, step, source FROM signal WHERE kind = 'deciding'")
         ).one()
-    assert tuple(heard) == (day.isoformat(), "welcome", "01-hello", "link")
+    assert tuple(recorded) == (day.isoformat(), "welcome", "01-hello", "link")
 
 
 def test_saying_the_same_twice_is_one_signal_and_the_newest_word_counts(sqlite_world: World) -> None:
-    heard = "SELECT count(*) FROM signal WHERE kind = 'deciding'"
+    recorded = "SELECT count(*) FROM signal WHERE kind = 'deciding'"
     for day, count in (("2026-06-30", 1), ("2026-06-30", 1), ("2026-12-31", 2), ("2026-06-30", 3)):
-        _press(sqlite_world, "decide", decides=day)
-        later(sqlite_world, minutes=1)
-        assert sqlite_world.value(heard) == count
+        _press(sqlite_world, "state-decision", decides=day)
+        advance_clock(sqlite_world, minutes=1)
+        assert sqlite_world.value(recorded) == count
     assert _rows(sqlite_world, _LEAD)[0][2] == "2026-06-30"
 
 
 def test_who_decides_soon_is_handed_off_at_the_next_sweep(world: World) -> None:
-    _press(world, "decide", decides="2026-03-31")
+    _press(world, "state-decision", decides="2026-03-31")
     assert _wakes_now(world)
-    tick_at(world.house, later(world, minutes=1))
+    run_at(world.ctx, advance_clock(world, minutes=1))
     assert world.custodian("mia")[0] == "offer"
     assert world.custodian("noor")[0] == "track"
 
@@ -348,15 +356,15 @@ def test_who_decides_soon_is_handed_off_at_the_next_sweep(world: World) -> None:
 def test_the_choices_of_one_lead_leave_the_others_alone(world: World) -> None:
     others = [_rows(world, _LEAD, who) for who in ("dana", "erik", "noor")]
     _press(world, "pause", pause="3")
-    _press(world, "pace", pace="60")
-    _press(world, "decide", decides="2026-12-31")
+    _press(world, "frequency", frequency="60")
+    _press(world, "state-decision", decides="2026-12-31")
     _press(world, "stop")
     assert [_rows(world, _LEAD, who) for who in ("dana", "erik", "noor")] == others
     assert world.value("SELECT count(DISTINCT address_id) FROM suppression") == 1
 
 
 def test_the_choices_are_there_without_published_rules_and_without_an_address(sqlite_world: World) -> None:
-    with sqlite_world.house.database.write() as connection:
+    with sqlite_world.ctx.database.write() as connection:
         connection.execute(
             text("UPDATE lead SET address_id = NULL WHERE id = :i"), {"i": sqlite_world.ids["mia"]}
         )
@@ -396,23 +404,28 @@ def test_a_pause_that_is_over_is_not_shown(sqlite_world: World) -> None:
     assert "End the pause now" not in _open(sqlite_world)
 
 
-def test_a_date_can_be_taken_back_and_an_old_word_of_it_does_not_come_back(world: World) -> None:
+def test_a_date_can_be_taken_back_and_an_old_report_of_it_does_not_come_back(world: World) -> None:
     assert "Take the date back" not in _open(world)
-    _press(world, "decide", decides="2026-12-31")
+    _press(world, "state-decision", decides="2026-12-31")
     assert "Take the date back" in _open(world)
-    later(world, hours=1)
-    assert "named no date" in _press(world, "undecide")
+    advance_clock(world, hours=1)
+    assert "named no date" in _press(world, "withdraw-decision")
     assert _rows(world, _LEAD) == [(None, None, None)]
-    assert explain.why(world.house, world.ids["mia"], world.clock.now()).history[-1].event == "undecided"
+    assert (
+        explain.explain(world.ctx, world.ids["mia"], world.clock.now()).history[-1].event
+        == "timeline_cleared"
+    )
     page = _open(world)
     assert "Take the date back" not in page
-    before = world.everything()
-    _press(world, "undecide")
-    assert world.everything() == before
-    late = signals.told(world.ids["mia"], SignalKind.DECIDING, "2026-10-31", NOW, later(world, hours=1))
-    signals.record(world.house, [late], world.clock.now())
+    before = world.all_rows()
+    _press(world, "withdraw-decision")
+    assert world.all_rows() == before
+    late = signals.build_reported_signal(
+        world.ids["mia"], SignalKind.DECIDING, "2026-10-31", NOW, advance_clock(world, hours=1)
+    )
+    signals.record(world.ctx, [late], world.clock.now())
     assert _rows(world, _LEAD) == [(None, None, None)]
-    _press(world, "decide", decides="2026-12-31")
+    _press(world, "state-decision", decides="2026-12-31")
     assert _rows(world, _LEAD)[0][2] is not None
 
 
@@ -420,7 +433,7 @@ AWAY_UNTIL = NOW + timedelta(days=30)
 
 
 def test_the_page_neither_ends_nor_shortens_a_pause_that_others_asked_for(world: World) -> None:
-    manual.pause(world.house, world.ids["mia"], AWAY_UNTIL, world.clock.now())
+    manual.pause(world.ctx, world.ids["mia"], AWAY_UNTIL, world.clock.now())
     before = _rows(world, _LEAD)
     page = _open(world)
     assert "4 February 2026" in page
@@ -434,21 +447,21 @@ def test_the_page_neither_ends_nor_shortens_a_pause_that_others_asked_for(world:
     assert "End the pause now" not in longer + _open(world)
     _press(world, "resume", status=409)
     assert str(_rows(world, _LEAD)[0][0])[:10] >= "2026-02-28"
-    manual.pause(world.house, world.ids["mia"], None, world.clock.now())
+    manual.pause(world.ctx, world.ids["mia"], None, world.clock.now())
     _press(world, "pause", pause_day="2026-03-01")
     assert "The pause is over" in _press(world, "resume")
 
 
-def test_the_page_neither_shows_nor_takes_back_a_date_that_others_told_of(world: World) -> None:
-    told = signals.told(
+def test_the_page_neither_shows_nor_takes_back_a_date_that_others_reported(world: World) -> None:
+    reported = signals.build_reported_signal(
         world.ids["mia"], SignalKind.DECIDING, "2026-10-31", world.clock.now(), world.clock.now()
     )
-    signals.record(world.house, [told], world.clock.now())
-    before = world.everything()
+    signals.record(world.ctx, [reported], world.clock.now())
+    before = world.all_rows()
     assert "Take the date back" not in _open(world)
     assert "31 October 2026" not in _open(world)
-    _press(world, "undecide")
-    assert world.everything() == before
-    later(world, hours=1)
-    _press(world, "decide", decides="2026-12-31")
+    _press(world, "withdraw-decision")
+    assert world.all_rows() == before
+    advance_clock(world, hours=1)
+    _press(world, "state-decision", decides="2026-12-31")
     assert "Take the date back" in _open(world)

@@ -7,34 +7,31 @@ from sqlalchemy import text
 
 from nurture.clock import VirtualClock
 from nurture.journey.consent import opt_in
-from nurture.journey.consent.suppression import EVERYTHING
+from nurture.journey.consent.suppression import ALL_MAIL
 from nurture.journey.delivery import run
 from nurture.journey.erasure import erase
-from tests.web.world import NOW, ONE_CLICK, World, later
+from tests.web.world import NOW, ONE_CLICK, World, advance_clock
 
 pytestmark = pytest.mark.quick
 
 _SUPPRESSED = (
     "SELECT count(*) FROM suppression JOIN lead ON lead.address_id = suppression.address_id "
-    "WHERE lead.id = :id AND act = 'suppress' AND scope = 'global'"
+    "WHERE lead.id = :id AND action = 'suppress' AND scope = 'global'"
 )
 _SIGNALS = "SELECT count(*) FROM signal WHERE lead_id = :id AND kind = 'unsubscribed'"
 _BOUNDARY = "0f9b"
-_MULTIPART = (
-    f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\n'
-    f"One-Click\r\n--{_BOUNDARY}--\r\n"
-)
+_MULTIPART = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--{_BOUNDARY}--\r\n'
 
 
 def test_opening_the_link_changes_nothing_however_often_scanners_do(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     for method in ("GET", "HEAD", "GET", "OPTIONS", "PUT", "DELETE", "PATCH"):
         page = world.client.request(method, world.path("mia", "unsubscribe"))
         assert page.status_code == (200 if method in ("GET", "HEAD") else 405)
     page = world.client.get(world.path("mia", "unsubscribe"))
     assert "m•••@people.example" in page.text
     assert "mia@people.example" not in page.text
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_the_button_stops_all_mail_to_the_address(world: World) -> None:
@@ -73,19 +70,19 @@ def test_one_click_counts_whatever_its_mail_program_calls_it(sqlite_world: World
         assert sqlite_world.value(_SUPPRESSED, id=sqlite_world.ids[who]) == 1
 
 
-def test_repeats_count_once_and_are_all_told_that_it_is_done(world: World) -> None:
+def test_repeats_count_once_and_are_all_confirmed(world: World) -> None:
     for _ in range(3):
         page = world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
         assert page.status_code == 200
-        later(world, hours=1)
+        advance_clock(world, hours=1)
     assert world.value(_SIGNALS, id=world.ids["mia"]) == 1
     assert world.value(_SUPPRESSED, id=world.ids["mia"]) == 1
 
 
 def test_who_opted_in_again_can_leave_again_by_the_same_link(world: World) -> None:
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
-    said = "asked for it again on the phone"
-    opt_in.opt_in(world.house, "mia@people.example", EVERYTHING, said, later(world, days=1))
+    evidence = "asked for it again on the phone"
+    opt_in.opt_in(world.ctx, "mia@people.example", ALL_MAIL, evidence, advance_clock(world, days=1))
     assert "stopped already" not in world.client.get(world.path("mia", "unsubscribe")).text
     world.client.post(world.path("mia", "unsubscribe"), data=ONE_CLICK)
     assert "stopped already" in world.client.get(world.path("mia", "unsubscribe")).text
@@ -93,7 +90,7 @@ def test_who_opted_in_again_can_leave_again_by_the_same_link(world: World) -> No
 
 def test_the_signal_names_the_touch_that_it_answers(sqlite_world: World) -> None:
     sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data=ONE_CLICK)
-    with sqlite_world.house.database.read() as connection:
+    with sqlite_world.ctx.database.read() as connection:
         row = connection.execute(
             text("SELECT track, step, source, message_id IS NOT NULL FROM signal WHERE kind = 'unsubscribed'")
         ).one()
@@ -106,24 +103,24 @@ def test_nothing_goes_out_after_the_click(sqlite_world: World) -> None:
     sent = "SELECT count(*) FROM message WHERE kind = 'touch' AND state = 'accepted'"
     before = sqlite_world.value(sent)
     for _ in range(12):
-        run.deliver(sqlite_world.house, VirtualClock(later(sqlite_world, days=1)))
+        run.deliver(sqlite_world.ctx, VirtualClock(advance_clock(sqlite_world, days=1)))
     assert sqlite_world.value(sent) == before
 
 
 def test_a_post_that_is_no_click_shows_the_button_again(sqlite_world: World) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     for fields in ({}, {"List-Unsubscribe": "no"}, {"unsubscribe": "One-Click"}):
         page = sqlite_world.client.post(sqlite_world.path("mia", "unsubscribe"), data=fields)
         assert page.status_code == 400
         assert "</button>" in page.text
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_of_an_erased_lead_s_links_only_the_one_to_unsubscribe_answers(world: World) -> None:
     before = {purpose: world.path("mia", purpose) for purpose in ("unsubscribe", "preferences")}
-    erase.forget(world.house, "mia@people.example", NOW)
-    kept = world.everything()
+    erase.erase_person(world.ctx, "mia@people.example", NOW)
+    kept = world.all_rows()
     assert world.client.get(before["unsubscribe"]).status_code == 200
     assert world.client.post(before["unsubscribe"], data=ONE_CLICK).status_code == 200
     assert world.client.get(before["preferences"]).status_code == 404
-    assert world.everything() == kept
+    assert world.all_rows() == kept

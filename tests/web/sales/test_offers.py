@@ -12,27 +12,27 @@ from pydantic import SecretStr
 
 from nurture.db.engine import Database
 from nurture.journey.handoff import sweep, workspace_links
-from nurture.mail.notifiers.apprise_notifier import Chat
-from tests.doubles.chatroom import Chatroom
-from tests.journey.builders import START, add_lead, make_house, tick_at
-from tests.journey.handoff.test_sla_sweep import PEOPLE, laddered
+from nurture.mail.notifiers.apprise_notifier import AppriseNotifier
+from tests.doubles.chat_server import ChatServer
+from tests.journey.builders import START, add_lead, make_context, run_at
+from tests.journey.handoff.test_sla_sweep import PEOPLE, escalation_rules
 from tests.journey.observe import one
-from tests.web.world import BASE, NOW, World, later
+from tests.web.world import BASE, NOW, World, advance_clock
 
 
 def test_the_accept_page_says_who_why_and_for_whom_and_changes_nothing(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     page = world.client.get(world.path("dana", "accept"))
     assert page.status_code == 200
-    for told in (
+    for expected in (
         "Dana Miller",
         "Acme &amp; Sons &lt;Ltd&gt;",
         "Hello Ana",
         "demo_requested",
         "Accept this lead",
     ):
-        assert told in page.text
-    assert world.everything() == before
+        assert expected in page.text
+    assert world.all_rows() == before
 
 
 def test_accepting_passes_the_lead_to_the_rep(world: World) -> None:
@@ -45,7 +45,7 @@ def test_accepting_passes_the_lead_to_the_rep(world: World) -> None:
 
 
 def test_the_reject_page_lists_the_reasons_of_the_policy(world: World) -> None:
-    before = world.everything()
+    before = world.all_rows()
     page = world.client.get(world.path("dana", "reject"))
     assert page.status_code == 200
     for code, label in (
@@ -54,13 +54,13 @@ def test_the_reject_page_lists_the_reasons_of_the_policy(world: World) -> None:
         ("bad-fit", "Nothing for them"),
     ):
         assert f'value="{code}" required> <span>{label} ' in page.text
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_rejecting_recycles_the_lead_as_the_reason_says(world: World) -> None:
     page = world.client.post(world.path("dana", "reject"), data={"reason": "not-now", "decides_on": ""})
     assert page.status_code == 200
-    assert "it goes on the track keep after 30 days in peace" in page.text
+    assert "it goes on the track keep after 30 days without mail" in page.text
     assert world.custodian("dana") == ("track", "keep")
     assert world.value("SELECT reason FROM offer WHERE lead_id = :id", id=world.ids["dana"]) == "not-now"
 
@@ -75,7 +75,7 @@ def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "problem"),
     [
         ({}, "Choose the reason"),
         ({"reason": "because"}, "Choose the reason"),
@@ -87,14 +87,14 @@ def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None
     ],
 )
 def test_a_wrong_answer_is_asked_for_again_and_changes_nothing(
-    sqlite_world: World, fields: dict[str, str], fault: str
+    sqlite_world: World, fields: dict[str, str], problem: str
 ) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     page = sqlite_world.client.post(sqlite_world.path("dana", "reject"), data=fields)
     assert page.status_code == 422
-    assert fault in page.text
+    assert problem in page.text
     assert 'role="alert"' in page.text
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_what_was_chosen_and_written_stands_when_the_form_is_shown_again(sqlite_world: World) -> None:
@@ -105,19 +105,19 @@ def test_what_was_chosen_and_written_stands_when_the_form_is_shown_again(sqlite_
 
 
 def test_a_post_without_the_button_does_not_accept(sqlite_world: World) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     page = sqlite_world.client.post(sqlite_world.path("dana", "accept"))
     assert page.status_code == 400
     assert "Accept this lead" in page.text
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 @pytest.mark.parametrize("purpose", ["accept", "reject"])
 def test_an_answer_is_final_and_both_links_say_what_was_answered_and_when(world: World, purpose: str) -> None:
     fields = {"answer": "accept", "reason": "bad-fit"}
     assert world.client.post(world.path("dana", purpose), data=fields).status_code == 200
-    before = world.everything()
-    later(world, days=3)
+    before = world.all_rows()
+    advance_clock(world, days=3)
     for other in ("accept", "reject"):
         for page in (
             world.client.get(world.path("dana", other)),
@@ -126,7 +126,7 @@ def test_an_answer_is_final_and_both_links_say_what_was_answered_and_when(world:
             assert page.status_code == 409
             assert "Monday 5 January 2026, 12:00 (UTC)" in page.text
             assert ("accepted" if purpose == "accept" else "given back") in page.text
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_a_lead_that_was_given_back_is_named_no_more(sqlite_world: World) -> None:
@@ -137,15 +137,15 @@ def test_a_lead_that_was_given_back_is_named_no_more(sqlite_world: World) -> Non
 
 
 def test_an_offer_that_expired_can_be_answered_no_more(world: World) -> None:
-    sweep.hand_off(world.house, later(world, days=2))
-    before = world.everything()
+    sweep.hand_off(world.ctx, advance_clock(world, days=2))
+    before = world.all_rows()
     page = world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
     assert page.status_code == 409
     assert "This offer has expired" in page.text
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
-def test_of_two_answers_at_the_same_moment_one_wins_and_the_other_is_told(world: World) -> None:
+def test_of_two_answers_at_the_same_time_one_wins_and_the_other_is_refused(world: World) -> None:
     answers = [("accept", {"answer": "accept"}), ("reject", {"reason": "not-now"})] * 3
 
     def post(answer: tuple[str, dict[str, str]]) -> int:
@@ -155,20 +155,20 @@ def test_of_two_answers_at_the_same_moment_one_wins_and_the_other_is_told(world:
     with ThreadPoolExecutor(len(answers)) as pool:
         statuses = sorted(pool.map(post, answers))
     assert statuses == [200] + [409] * 5
-    asked = "SELECT count(*) FROM journal WHERE lead_id = :id AND event IN ('accepted', 'recycled')"
-    assert world.value(asked, id=world.ids["dana"]) == 1
+    moves = "SELECT count(*) FROM journal WHERE lead_id = :id AND event IN ('accepted', 'recycled')"
+    assert world.value(moves, id=world.ids["dana"]) == 1
 
 
-def test_the_offer_can_be_accepted_to_the_last_moment(sqlite_world: World) -> None:
+def test_the_offer_can_be_accepted_to_the_last_second(sqlite_world: World) -> None:
     sqlite_world.clock.advance_to(NOW + timedelta(hours=19, minutes=59))
-    sweep.hand_off(sqlite_world.house, sqlite_world.clock.now())
+    sweep.hand_off(sqlite_world.ctx, sqlite_world.clock.now())
     page = sqlite_world.client.post(sqlite_world.path("dana", "accept"), data={"answer": "accept"})
     assert page.status_code == 200
 
 
 def test_the_links_of_a_brief_open_its_one_lead_and_lead_to_no_other_page(world: World) -> None:
     for purpose, fields in (
-        ("later", {"when": ""}),
+        ("call_back_later", {"when": ""}),
         ("reassign", {"to": ""}),
         ("reject", {"reason": ""}),
         ("accept", {"answer": "accept"}),
@@ -178,42 +178,42 @@ def test_the_links_of_a_brief_open_its_one_lead_and_lead_to_no_other_page(world:
             assert page.status_code in (200, 409, 422)
             assert not re.search(rf"href=[^>]*[/.]{workspace_links.PATH}/", page.text)
             assert "Erik" not in page.text
-    assert world.value("SELECT count(*) FROM rep_link") == 2  # those that the world made
+    assert world.value("SELECT count(*) FROM workspace_link") == 2  # those that the world made
 
 
 def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    rules = laddered(PEOPLE.replace("manager: lena}", "manager: lena, tell: [sales]}"))
-    house = make_house(sqlite_db, tmp_path, rules=rules)
-    house.base_url = BASE
-    lead = add_lead(house, email="dana@people.example", title="Head", demo_requested=True)
-    with Chatroom() as room:
-        house.tellers = {"sales": Chat("sales", SecretStr(f"json://127.0.0.1:{room.port}?rto=5"))}
-        tick_at(house, START, START + timedelta(hours=3), START + timedelta(hours=5))
-        (notice,) = room.said
+    rules = escalation_rules(PEOPLE.replace("manager: lena}", "manager: lena, notify: [sales]}"))
+    ctx = make_context(sqlite_db, tmp_path, rules=rules)
+    ctx.base_url = BASE
+    lead = add_lead(ctx, email="dana@people.example", title="Head", demo_requested=True)
+    with ChatServer() as room:
+        ctx.notifiers = {"sales": AppriseNotifier("sales", SecretStr(f"json://127.0.0.1:{room.port}?rto=5"))}
+        run_at(ctx, START, START + timedelta(hours=3), START + timedelta(hours=5))
+        (notice,) = room.received
     assert f"{BASE}/a/" in notice["message"]
     sent = "SELECT count(*) FROM message WHERE lead_id = :id AND kind IN ('brief', 'sla', 'notice')"
-    assert one(house, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager
-    mails = [file.read_bytes() for file in (tmp_path / "mailbox" / "new").iterdir()]
-    said = [*mails, notice["message"].encode()]
+    assert one(ctx, sent, id=lead) == 4  # the brief, the notice, a reminder, a word to the manager
+    mails = [file.read_bytes() for file in (tmp_path / "maildir" / "new").iterdir()]
+    sent_texts = [*mails, notice["message"].encode()]
     page = f"example.com/{workspace_links.PATH}/".encode()
-    assert not [each for each in said if page in each.replace(b"=\n", b"")]
-    assert one(house, "SELECT count(*) FROM rep_link") == 0
+    assert not [each for each in sent_texts if page in each.replace(b"=\n", b"")]
+    assert one(ctx, "SELECT count(*) FROM workspace_link") == 0
 
 
 def test_revoking_ends_the_links_of_a_rep_and_of_the_open_offers(world: World) -> None:
-    ways = ("accept", "reject", "reassign", "later", "desk")
-    assert workspace_links.revoke(world.house, "ana", NOW) == (1, 4)
-    for way in ways:
-        assert world.client.get(world.path("dana", way)).status_code == 404
-        assert world.client.post(world.path("dana", way), data={"answer": "accept"}).status_code == 404
-        assert world.client.get(world.path("erik", way)).status_code == 200
+    actions = ("accept", "reject", "reassign", "call_back_later", "workspace")
+    assert workspace_links.revoke(world.ctx, "ana", NOW) == (1, 4)
+    for action in actions:
+        assert world.client.get(world.path("dana", action)).status_code == 404
+        assert world.client.post(world.path("dana", action), data={"answer": "accept"}).status_code == 404
+        assert world.client.get(world.path("erik", action)).status_code == 200
     kind, number = world.custodian("dana")
     assert kind == "offer"
-    made = workspace_links.create(world.house, "ana", NOW)
+    made = workspace_links.create(world.ctx, "ana", NOW)
     page = world.client.post(f"/i/{made.token}/{number}", data={"do": "accept", "answer": "accept"})
     assert page.status_code == 200
     assert f"../{made.token}" in page.text
     assert world.custodian("dana") == ("rep", "ana")
-    assert workspace_links.revoke(world.house, "ana", NOW) == (1, 0)
+    assert workspace_links.revoke(world.ctx, "ana", NOW) == (1, 0)

@@ -1,4 +1,4 @@
-"""A rep's own page: everything on one desk, and what may be done from there."""
+"""A rep's own page: everything in one workspace, and what may be done from there."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from nurture.errors import NotFound
 from nurture.journey import run_once
 from nurture.journey.handoff import roster, sweep, workspace, workspace_links
 from nurture.journey.tracks import manual
-from tests.journey.observe import counted, crowd
-from tests.web.world import NOW, World, later
+from tests.journey.observe import add_leads, recorded_statements
+from tests.web.world import NOW, World, advance_clock
 
 
-def _desk(world: World) -> str:
-    return world.path("dana", "desk")
+def _workspace_path(world: World) -> str:
+    return world.path("dana", "workspace")
 
 
-def _do(world: World, status: int = 200, **fields: object) -> str:
-    page = world.client.post(_desk(world), data={name: str(value) for name, value in fields.items()})
+def _submit(world: World, status: int = 200, **fields: object) -> str:
+    page = world.client.post(
+        _workspace_path(world), data={name: str(value) for name, value in fields.items()}
+    )
     assert page.status_code == status
     return page.text
 
@@ -29,9 +31,9 @@ def _give_back(world: World, reason: str = "not-now") -> None:
     assert world.client.post(world.path("dana", "reject"), data={"reason": reason}).status_code == 200
 
 
-def test_the_desk_shows_what_waits_for_an_answer_and_looking_changes_nothing(world: World) -> None:
-    before = world.everything()
-    page = world.client.get(_desk(world))
+def test_the_workspace_shows_what_waits_for_an_answer_and_looking_changes_nothing(world: World) -> None:
+    before = world.all_rows()
+    page = world.client.get(_workspace_path(world))
     assert page.status_code == 200
     assert "1 to answer, 0 to follow up, 0 of yours on tracks." in page.text
     assert "Dana Miller" in page.text
@@ -40,45 +42,47 @@ def test_the_desk_shows_what_waits_for_an_answer_and_looking_changes_nothing(wor
     assert "Erik" not in page.text  # he is offered to Ben
     assert page.headers["referrer-policy"] == "no-referrer"
     assert "set-cookie" not in page.headers
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
-def test_an_offer_is_answered_from_the_desk_in_every_way(sqlite_world: World) -> None:
+def test_an_offer_is_answered_from_the_workspace_in_every_way(sqlite_world: World) -> None:
     world = sqlite_world
     offer = world.custodian("dana")[1]
-    page = world.client.get(f"{_desk(world)}/{offer}")
-    for told in ("Accept this lead", "Give the lead back", "Pass the lead on", "Have them called then"):
-        assert told in page.text
-    unclear = world.client.post(f"{_desk(world)}/{offer}", data={"do": "reject"})
+    page = world.client.get(f"{_workspace_path(world)}/{offer}")
+    for expected in ("Accept this lead", "Give the lead back", "Pass the lead on", "Have them called then"):
+        assert expected in page.text
+    unclear = world.client.post(f"{_workspace_path(world)}/{offer}", data={"do": "reject"})
     assert unclear.status_code == 422
     assert "<details open><summary>Give it back" in unclear.text
     assert world.custodian("dana") == ("offer", offer)
-    page = world.client.post(f"{_desk(world)}/{offer}", data={"do": "later", "when": "2026-04-01"})
+    page = world.client.post(
+        f"{_workspace_path(world)}/{offer}", data={"do": "call_back_later", "when": "2026-04-01"}
+    )
     assert page.status_code == 200
-    assert f'href="../{world.token("dana", "desk")}"' in page.text
+    assert f'href="../{world.token("dana", "workspace")}"' in page.text
     assert world.custodian("dana")[0] == "track"
-    assert world.client.get(f"{_desk(world)}/{offer}").status_code == 409
+    assert world.client.get(f"{_workspace_path(world)}/{offer}").status_code == 409
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 30, "%00"])
 def test_an_offer_of_somebody_else_is_none_at_all(sqlite_world: World, number: str) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     for one in (number, sqlite_world.custodian("erik")[1]):
-        path = f"{_desk(sqlite_world)}/{one}"
+        path = f"{_workspace_path(sqlite_world)}/{one}"
         assert sqlite_world.client.get(path).status_code == 404
         fields = {"do": "accept", "answer": "accept"}
         assert sqlite_world.client.post(path, data=fields).status_code == 404
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(world: World) -> None:
-    offer = f"{_desk(world)}/{world.custodian('dana')[1]}"
+    offer = f"{_workspace_path(world)}/{world.custodian('dana')[1]}"
     accepted = world.client.post(offer, data={"do": "accept", "answer": "accept"})
-    assert f'href="../{world.token("dana", "desk")}"' in accepted.text
-    assert "0 to answer, 1 to follow up" in world.client.get(_desk(world)).text
-    said = _do(world, do="reached", lead=world.ids["dana"])
-    assert "Noted: you have reached them" in said
-    page = world.client.get(_desk(world)).text
+    assert f'href="../{world.token("dana", "workspace")}"' in accepted.text
+    assert "0 to answer, 1 to follow up" in world.client.get(_workspace_path(world)).text
+    page_text = _submit(world, do="reached", lead=world.ids["dana"])
+    assert "Noted: you have reached them" in page_text
+    page = world.client.get(_workspace_path(world)).text
     assert "0 to answer, 0 to follow up" in page
     assert "You have reached them." in page
     assert world.custodian("dana") == ("rep", "ana")
@@ -86,23 +90,25 @@ def test_an_accepted_lead_waits_to_be_followed_up_until_its_rep_has_reached_it(w
 
 def test_a_rep_says_whether_an_accepted_lead_was_useful_and_the_last_word_counts(world: World) -> None:
     offer = world.custodian("dana")[1]
-    _do(world, 409, do="vote", offer=offer, useful="yes")
+    _submit(world, 409, do="vote", offer=offer, useful="yes")
     world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
     for word, useful in (("no", False), ("yes", True)):
-        _do(world, do="vote", offer=offer, useful=word)
-        assert bool(world.value("SELECT useful FROM vote WHERE offer_id = :id", id=int(offer))) is useful
-        assert f"You said {word}." in world.client.get(_desk(world)).text
-    assert world.value("SELECT count(*) FROM vote") == 1
+        _submit(world, do="vote", offer=offer, useful=word)
+        assert (
+            bool(world.value("SELECT useful FROM offer_rating WHERE offer_id = :id", id=int(offer))) is useful
+        )
+        assert f"You said {word}." in world.client.get(_workspace_path(world)).text
+    assert world.value("SELECT count(*) FROM offer_rating") == 1
 
 
 def test_a_lead_that_was_given_back_is_held_and_goes_on_again(world: World) -> None:
     _give_back(world)
-    page = world.client.get(_desk(world)).text
+    page = world.client.get(_workspace_path(world)).text
     assert "you gave it back on 05 Jan 2026 (Not now); now on the track keep" in page
-    assert "Held for a month" in _do(world, do="hold", lead=world.ids["dana"], **{"for": "30"})
-    assert "held until 04 Feb 2026" in world.client.get(_desk(world)).text
-    later(world, hours=1)
-    assert "Its track goes on" in _do(world, do="go-on", lead=world.ids["dana"])
+    assert "Held for a month" in _submit(world, do="hold", lead=world.ids["dana"], **{"for": "30"})
+    assert "held until 04 Feb 2026" in world.client.get(_workspace_path(world)).text
+    advance_clock(world, hours=1)
+    assert "Its track goes on" in _submit(world, do="resume", lead=world.ids["dana"])
     assert world.value("SELECT paused_until FROM lead WHERE id = :id", id=world.ids["dana"]) is None
 
 
@@ -110,74 +116,74 @@ def test_a_pause_that_the_lead_asked_for_is_not_ended_by_a_rep(sqlite_world: Wor
     world = sqlite_world
     _give_back(world)
     until = NOW + timedelta(days=200)
-    manual.pause(world.house, world.ids["dana"], until, world.clock.now(), by="by the lead")
-    _do(world, 409, do="go-on", lead=world.ids["dana"])
-    _do(world, do="hold", lead=world.ids["dana"], **{"for": "14"})
+    manual.pause(world.ctx, world.ids["dana"], until, world.clock.now(), by="by the lead")
+    _submit(world, 409, do="resume", lead=world.ids["dana"])
+    _submit(world, do="hold", lead=world.ids["dana"], **{"for": "14"})
     assert str(world.value("SELECT paused_until FROM lead WHERE id = :id", id=world.ids["dana"]))[:10] == (
         f"{until:%Y-%m-%d}"
     )
     for days in (14, 90):
-        _do(world, do="hold", lead=world.ids["dana"], **{"for": str(days)})
-        _do(world, 409, do="go-on", lead=world.ids["dana"])
+        _submit(world, do="hold", lead=world.ids["dana"], **{"for": str(days)})
+        _submit(world, 409, do="resume", lead=world.ids["dana"])
 
 
 def test_the_next_email_comes_sooner_when_a_rep_wants_it(sqlite_world: World) -> None:
     world = sqlite_world
-    _give_back(world)  # thirty days in peace, then ten more until the first email
-    assert "as soon as it may" in _do(world, do="hurry", lead=world.ids["dana"])
-    asked = "SELECT count(*) FROM message WHERE lead_id = :id AND kind = 'touch'"
-    assert world.value(asked, id=world.ids["dana"]) == 0
+    _give_back(world)  # thirty days without mail, then ten more until the first email
+    assert "as soon as it may" in _submit(world, do="expedite", lead=world.ids["dana"])
+    touch_count = "SELECT count(*) FROM message WHERE lead_id = :id AND kind = 'touch'"
+    assert world.value(touch_count, id=world.ids["dana"]) == 0
     for _ in range(2):
-        run_once.tick(world.house, later(world, hours=1))
-        if not world.value(asked, id=world.ids["dana"]):
-            _do(world, do="hurry", lead=world.ids["dana"])
-    run_once.tick(world.house, later(world, minutes=5))
-    assert world.value(asked, id=world.ids["dana"]) == 1
+        run_once.run_once(world.ctx, advance_clock(world, hours=1))
+        if not world.value(touch_count, id=world.ids["dana"]):
+            _submit(world, do="expedite", lead=world.ids["dana"])
+    run_once.run_once(world.ctx, advance_clock(world, minutes=5))
+    assert world.value(touch_count, id=world.ids["dana"]) == 1
 
 
-def test_a_rep_pulls_a_lead_off_its_track_and_is_offered_it_at_once(world: World) -> None:
+def test_a_rep_claims_a_lead_off_its_track_and_is_offered_it_at_once(world: World) -> None:
     _give_back(world)
-    assert "It is offered to you" in _do(world, do="pull", lead=world.ids["dana"])
+    assert "It is offered to you" in _submit(world, do="claim", lead=world.ids["dana"])
     kind, number = world.custodian("dana")
     assert kind == "offer"
     assert world.value("SELECT rep FROM offer WHERE id = :id", id=int(number)) == "ana"
-    assert "1 to answer" in world.client.get(_desk(world)).text
-    before = world.everything()
-    _do(world, 409, do="pull", lead=world.ids["dana"])
-    assert world.everything() == before
+    assert "1 to answer" in world.client.get(_workspace_path(world)).text
+    before = world.all_rows()
+    _submit(world, 409, do="claim", lead=world.ids["dana"])
+    assert world.all_rows() == before
 
 
-@pytest.mark.parametrize("do", ["reached", "hold", "go-on", "hurry", "pull", "vote"])
+@pytest.mark.parametrize("do", ["reached", "hold", "resume", "expedite", "claim", "vote"])
 def test_nothing_is_done_to_leads_that_never_were_the_reps(sqlite_world: World, do: str) -> None:
     world = sqlite_world
-    before = world.everything()
+    before = world.all_rows()
     offer = world.custodian("erik")[1]
     for lead in (world.ids["mia"], world.ids["erik"], 0, "9" * 40, "-1", "x", ""):
-        _do(world, 409, do=do, lead=lead, offer=offer, useful="yes", **{"for": "14"})
-    _do(world, 400, do="anything", lead=world.ids["dana"])
-    assert world.everything() == before
+        _submit(world, 409, do=do, lead=lead, offer=offer, useful="yes", **{"for": "14"})
+    _submit(world, 400, do="anything", lead=world.ids["dana"])
+    assert world.all_rows() == before
 
 
 def test_a_link_ends_by_itself_and_at_once_when_it_is_revoked(sqlite_world: World) -> None:
     world = sqlite_world
-    other = workspace_links.create(world.house, "ben", world.clock.now())
-    assert world.client.get(_desk(world)).status_code == 200
-    assert workspace_links.revoke(world.house, "ana", world.clock.now()) == (1, 4)
-    assert world.client.get(_desk(world)).status_code == 404
-    assert world.client.post(_desk(world), data={"do": "pull", "lead": "1"}).status_code == 404
+    other = workspace_links.create(world.ctx, "ben", world.clock.now())
+    assert world.client.get(_workspace_path(world)).status_code == 200
+    assert workspace_links.revoke(world.ctx, "ana", world.clock.now()) == (1, 4)
+    assert world.client.get(_workspace_path(world)).status_code == 404
+    assert world.client.post(_workspace_path(world), data={"do": "claim", "lead": "1"}).status_code == 404
     assert world.client.get(f"/i/{other.token}").status_code == 200
-    later(world, days=30)
+    advance_clock(world, days=30)
     assert world.client.get(f"/i/{other.token}").status_code == 404
     with pytest.raises(NotFound, match=r"names no rep 'zoe'\. It names: ana, ben"):
-        workspace_links.create(world.house, "zoe", world.clock.now())
+        workspace_links.create(world.ctx, "zoe", world.clock.now())
 
 
-def test_a_desk_costs_as_many_statements_for_two_hundred_leads_as_for_one(sqlite_world: World) -> None:
+def test_a_workspace_costs_as_many_statements_for_two_hundred_leads_as_for_one(sqlite_world: World) -> None:
     world = sqlite_world
-    with counted(world.house.database) as few:
-        workspace.show(world.house, "ana", world.clock.now())
-    ids = crowd(world.house, 300, NOW, full_name="One", demo_requested=True)
-    with world.house.database.write() as connection:
+    with recorded_statements(world.ctx.database) as few:
+        workspace.load_workspace(world.ctx, "ana", world.clock.now())
+    ids = add_leads(world.ctx, 300, NOW, full_name="One", demo_requested=True)
+    with world.ctx.database.write() as connection:
         for kept, (first, last) in {
             "kind = 'rep', ref = 'ana'": (ids[0], ids[149]),
             "kind = 'track', ref = 'keep'": (ids[150], ids[-1]),
@@ -187,29 +193,29 @@ def test_a_desk_costs_as_many_statements_for_two_hundred_leads_as_for_one(sqlite
             )
             connection.exec_driver_sql(wanted)
         connection.exec_driver_sql(
-            "INSERT INTO offer (lead_id, rep, rule, because, routed_because, policy_version, state, "
-            "offered_at, expires_at, answered_at, level, round, urgency, hot) "
+            "INSERT INTO offer (lead_id, rep, rule, handoff_reason, routing_reason, policy_version, state, "
+            "offered_at, expires_at, answered_at, escalation_level, round, priority, hot) "
             "SELECT id, 'ana', '', '', '', 1, 'rejected', created_at, created_at, created_at, 0, 1, 0, 0 "
             f"FROM lead WHERE id >= {ids[150]}"
         )
-    with counted(world.house.database) as many:
-        full = workspace.show(world.house, "ana", world.clock.now())
+    with recorded_statements(world.ctx.database) as many:
+        full = workspace.load_workspace(world.ctx, "ana", world.clock.now())
     assert len(many) == len(few) <= 8
-    rows = (full.offered, full.in_hand, full.on_tracks, full.elsewhere)
-    assert sum(map(len, rows)) <= workspace.MOST_ROWS
+    rows = (full.offered, full.in_hand, full.on_tracks, full.past_leads)
+    assert sum(map(len, rows)) <= workspace.MAX_ROWS
     assert full.is_full
 
 
 def test_a_rep_is_listed_with_what_waits_and_what_is_late(world: World) -> None:
-    def asked() -> tuple[int, int, int]:
-        ana = next(one for one in roster.roster(world.house, world.clock.now()) if one.id == "ana")
-        return ana.open, ana.overdue, ana.to_follow_up
+    def workload() -> tuple[int, int, int]:
+        ana = next(one for one in roster.load_roster(world.ctx, world.clock.now()) if one.id == "ana")
+        return ana.open_offers, ana.overdue_offers, ana.to_follow_up
 
-    assert asked() == (1, 0, 0)
-    later(world, days=2)
-    assert asked() == (1, 1, 0)
+    assert workload() == (1, 0, 0)
+    advance_clock(world, days=2)
+    assert workload() == (1, 1, 0)
     world.clock = VirtualClock(NOW)
-    sweep.accept(world.house, int(world.custodian("dana")[1]), NOW)
-    assert asked() == (0, 0, 0)
-    later(world, days=3)
-    assert asked() == (0, 0, 1)
+    sweep.accept(world.ctx, int(world.custodian("dana")[1]), NOW)
+    assert workload() == (0, 0, 0)
+    advance_clock(world, days=3)
+    assert workload() == (0, 0, 1)

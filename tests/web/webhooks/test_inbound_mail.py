@@ -16,16 +16,16 @@ import pytest
 
 from nurture.mail.inbound.raw_mail import RawMail
 from nurture.mail.inbound.reader import MailReader
-from nurture.mail.providers.maildir import Mailbox
+from nurture.mail.providers.maildir import MaildirProvider
 from nurture.web.app import create_app
-from nurture.web.auth import HEALTH, INBOUND, MOST_MAIL
-from nurture.web.server import serving
-from nurture.web.webhooks.inbound_mail import Room
-from tests.doubles.events import SIGNATURE, TIMESTAMP, Signer
-from tests.journey.builders import add_lead, tick_at
+from nurture.web.auth import HEALTH, INBOUND, MAX_MAIL_BYTES
+from nurture.web.server import serve_in_thread
+from nurture.web.webhooks.inbound_mail import DiskBudget
+from tests.doubles.sendgrid_events import SIGNATURE, TIMESTAMP, Signer
+from tests.journey.builders import add_lead, run_at
 from tests.mail.inbound.hostile_mails import MAILS
 from tests.mail.inbound.replying import TO, mail
-from tests.web.world import BASE, NOW, TestClient, World, later
+from tests.web.world import BASE, NOW, TestClient, World, advance_clock
 
 SIGNER, OTHER = Signer(), Signer()
 BOUNDARY = "xYzZY"
@@ -33,18 +33,18 @@ BOUNDARY = "xYzZY"
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    """SendGrid, in front of our door for answers."""
-    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+    """SendGrid, in front of our endpoint for answers."""
+    app = create_app(world.ctx, world.clock, inbound_keys=[SIGNER.public])
     return TestClient(app, base_url=BASE, raise_server_exceptions=False)
 
 
 @pytest.fixture
 def address(world: World, tmp_path: Any) -> str:
     """Where a mail that went out asks for answers."""
-    world.house.reply_domain = "in.example.com"
-    world.house.provider = Mailbox(tmp_path / "sent")
-    add_lead(world.house, at=NOW, email="una@people.example", title="Head of stores")
-    tick_at(world.house, NOW, later(world, hours=1, minutes=30), later(world, hours=1))
+    world.ctx.reply_domain = "in.example.com"
+    world.ctx.provider = MaildirProvider(tmp_path / "sent")
+    add_lead(world.ctx, at=NOW, email="una@people.example", title="Head of stores")
+    run_at(world.ctx, NOW, advance_clock(world, hours=1, minutes=30), advance_clock(world, hours=1))
     for file in (tmp_path / "sent" / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)
         if "una@" in str(sent["To"]):
@@ -71,19 +71,19 @@ def post(client: TestClient, body: bytes, signer: Signer | None = SIGNER) -> Any
     return client.post(INBOUND, content=body, headers=(signer.headers(body) if signer else {}) | kind)
 
 
-def said(world: World) -> list[str]:
-    return world.everything()["reply"]
+def reply_texts(world: World) -> list[str]:
+    return world.all_rows()["reply"]
 
 
-def test_a_raw_mail_is_heard(world: World, client: TestClient, address: str) -> None:
+def test_a_raw_mail_is_processed(world: World, client: TestClient, address: str) -> None:
     envelope = orjson.dumps({"to": [address.upper()], "from": "una@people.example"})
     answer = post(client, form(email=mail("Call me", to="undisclosed"), envelope=envelope))
-    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 1, "new": 1})
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "matched": 1, "new": 1})
     assert world.value("SELECT text FROM reply") == "Call me"
     assert post(client, form(email=mail("Call me", to=address))).json()["new"] == 0
 
 
-def test_a_mail_that_was_taken_apart_is_heard_whatever_its_charsets_say(
+def test_a_mail_that_was_taken_apart_is_processed_whatever_its_charsets_say(
     world: World, client: TestClient, address: str
 ) -> None:
     body = form(
@@ -102,14 +102,14 @@ def test_a_mail_that_was_taken_apart_is_heard_whatever_its_charsets_say(
 
 
 def test_what_nobody_signed_changes_nothing(world: World, client: TestClient, address: str) -> None:
-    before = world.everything()
+    before = world.all_rows()
     body = form(email=mail("stop", to=address))
     assert post(client, body, None).status_code == 401
     assert post(client, body, OTHER).status_code == 401
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
     bent = client.post(INBOUND, content=body + b" ", headers=SIGNER.headers(body) | kind)
     assert bent.status_code == 401
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
 def test_a_body_that_cannot_be_signed_is_not_even_read(client: TestClient) -> None:
@@ -121,25 +121,25 @@ def test_a_body_that_cannot_be_signed_is_not_even_read(client: TestClient) -> No
         assert client.post(INBOUND, content=endless(), headers=headers).status_code == 401
 
 
-def test_no_more_is_kept_on_disk_of_strangers_than_there_is_room_for(world: World, address: str) -> None:
-    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+def test_no_more_is_kept_on_disk_of_strangers_than_the_disk_budget_allows(world: World, address: str) -> None:
+    app = create_app(world.ctx, world.clock, inbound_keys=[SIGNER.public])
     client = TestClient(app, base_url=BASE, raise_server_exceptions=False)
     body = form(email=mail("Call me", to=address))
-    app.state.room = Room(len(body))
-    with app.state.room.shared() as take:
+    app.state.inbound_disk_budget = DiskBudget(len(body))
+    with app.state.inbound_disk_budget.reserve() as take:
         assert take(1)
         answer = post(client, body)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
-    assert said(world) == []
+    assert reply_texts(world) == []
     assert post(client, body).json()["new"] == 1
 
 
-def test_without_a_key_the_door_is_shut(world: World, address: str) -> None:
-    shut = TestClient(create_app(world.house, world.clock), base_url=BASE, raise_server_exceptions=False)
+def test_without_a_key_the_endpoint_is_closed(world: World, address: str) -> None:
+    shut = TestClient(create_app(world.ctx, world.clock), base_url=BASE, raise_server_exceptions=False)
     answer = post(shut, form(email=mail("stop", to=address)))
     assert answer.status_code == 503
     assert "NURTURE_SENDGRID_INBOUND_KEY" in answer.text
-    assert said(world) == []
+    assert reply_texts(world) == []
 
 
 def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(
@@ -155,32 +155,32 @@ def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(
 
     answer = client.post(INBOUND, content=pieces(), headers=SIGNER.headers(b""))
     assert answer.status_code == 413
-    announced = client.post(INBOUND, content=b"x", headers={"Content-Length": str(MOST_MAIL + 1)})
+    announced = client.post(INBOUND, content=b"x", headers={"Content-Length": str(MAX_MAIL_BYTES + 1)})
     assert announced.status_code == 413
-    assert said(world) == []
+    assert reply_texts(world) == []
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", form(), form(charsets=b"{}"), form(email=b"x")[:-9]])
 def test_a_signed_body_that_is_no_mail_is_refused(world: World, client: TestClient, body: bytes) -> None:
     assert post(client, body).status_code == 400
-    assert said(world) == []
+    assert reply_texts(world) == []
 
 
 @pytest.fixture
 def reader(world: World) -> Iterator[MailReader]:
     """The process that reads mail, which a test may stop."""
-    world.house.mail_reader = MailReader()
-    yield world.house.mail_reader
-    world.house.mail_reader.close()
+    world.ctx.mail_reader = MailReader()
+    yield world.ctx.mail_reader
+    world.ctx.mail_reader.close()
 
 
 def test_pages_answer_while_a_mail_is_read_and_it_is_stored_by_then(
     world: World, address: str, reader: MailReader
 ) -> None:
-    app = create_app(world.house, world.clock, inbound_keys=[SIGNER.public])
+    app = create_app(world.ctx, world.clock, inbound_keys=[SIGNER.public])
     body = form(email=mail("Call me", to=address))
     kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
-    with serving(app, "127.0.0.1", 0) as port, ThreadPoolExecutor(1) as others:
+    with serve_in_thread(app, "127.0.0.1", 0) as port, ThreadPoolExecutor(1) as others:
         base = f"http://127.0.0.1:{port}"
         reader.read(RawMail({"email": mail("first")}), NOW.date())
         assert reader.pid is not None
@@ -196,20 +196,20 @@ def test_pages_answer_while_a_mail_is_read_and_it_is_stored_by_then(
             assert not posted.done()
         finally:
             os.kill(reader.pid, signal.SIGCONT)
-        assert posted.result(60).json() == {"mails": 1, "ours": 1, "new": 1}
+        assert posted.result(60).json() == {"mails": 1, "matched": 1, "new": 1}
     assert world.value("SELECT count(*) FROM inbound_mail") == 0
 
 
-def test_a_mail_that_cannot_be_read_is_thanked_for_and_kept(
+def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(
     world: World, client: TestClient, address: str
 ) -> None:
-    world.house.mail_reader = MailReader(memory=6 * 1024 * 1024)
+    world.ctx.mail_reader = MailReader(memory=6 * 1024 * 1024)
     raw = MAILS["one line"]().replace(TO.encode(), address.encode())
     answer = post(client, form(email=raw))
-    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 0, "new": 0})
-    assert world.value("SELECT attempts FROM inbound_mail WHERE fault IS NOT NULL") == 2
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "matched": 0, "new": 0})
+    assert world.value("SELECT attempts FROM inbound_mail WHERE error IS NOT NULL") == 2
     assert post(client, form(email=mail("Call me", to=address))).json()["new"] == 1
-    world.house.mail_reader.close()
+    world.ctx.mail_reader.close()
 
 
 def test_a_mail_that_does_not_concern_us_is_not_stored(
@@ -217,7 +217,7 @@ def test_a_mail_that_does_not_concern_us_is_not_stored(
 ) -> None:
     raw = mail("Buy this", to="anything@in.example.com", sender="a@stranger.example")
     answer = post(client, form(email=raw))
-    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "ours": 0, "new": 0})
+    assert (answer.status_code, answer.json()) == (200, {"mails": 1, "matched": 0, "new": 0})
     assert reader.pid is None
 
 
@@ -226,9 +226,9 @@ def test_a_file_of_near_boundaries_is_passed_over(
     world: World, client: TestClient, address: str, piece: bytes
 ) -> None:
     files = {"attachment1": piece * (4_000_000 // len(piece)), "attachment2": b"%PDF"}
-    told = mail("Call me", to=address)
+    raw_mail = mail("Call me", to=address)
     assert (
-        post(client, form(**files, headers=told.partition(b"\r\n\r\n")[0], text=b"Call me")).json()["new"]
+        post(client, form(**files, headers=raw_mail.partition(b"\r\n\r\n")[0], text=b"Call me")).json()["new"]
         == 1
     )
     assert world.value("SELECT attachments FROM reply") == 2

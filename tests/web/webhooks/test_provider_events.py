@@ -1,4 +1,4 @@
-"""SendGrid's Event Webhook: signed batches are kept before they are thanked for, all else changes nothing."""
+"""SendGrid's Event Webhook: signed batches are kept before the answer, all else changes nothing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from nurture.clock import VirtualClock
 from nurture.db.engine import Database
 from nurture.journey.engagement import provider_events
-from nurture.mail.providers.sendgrid.signature import MOST_AHEAD
+from nurture.mail.providers.sendgrid.signature import MAX_CLOCK_SKEW
 from nurture.web.app import create_app
 from nurture.web.auth import EVENTS
-from nurture.web.server import serving
-from nurture.web.webhooks.event_worker import Applying
-from nurture.web.webhooks.provider_events import AT_ONCE
-from tests.doubles.events import KINDS, PATH, SIGNATURE, TIMESTAMP, Signer, body_of, event
+from nurture.web.server import serve_in_thread
+from nurture.web.webhooks.event_worker import EventWorker
+from nurture.web.webhooks.provider_events import MAX_CONCURRENT_BATCHES
+from tests.doubles.sendgrid_events import KINDS, PATH, SIGNATURE, TIMESTAMP, Signer, encode_events, event
 from tests.web.world import BASE, NOW, TestClient, World
 
 SIGNER = Signer()
@@ -31,14 +31,14 @@ ORIGIN = "0badcafe"
 
 
 def client_of(world: World, *keys: Signer) -> TestClient:
-    world.house.origin = ORIGIN
-    app = create_app(world.house, world.clock, event_keys=[key.public for key in keys])
+    world.ctx.installation_id = ORIGIN
+    app = create_app(world.ctx, world.clock, event_keys=[key.public for key in keys])
     return TestClient(app, base_url=BASE, raise_server_exceptions=False)
 
 
 @pytest.fixture
 def client(world: World) -> TestClient:
-    """SendGrid, in front of our door."""
+    """SendGrid, in front of our endpoint."""
     return client_of(world, SIGNER)
 
 
@@ -50,15 +50,17 @@ def arg(world: World, who: str = "mia") -> str:
 
 
 def batch(world: World, *kinds: str) -> bytes:
-    told = [event(kind, arg(world), NOW - timedelta(minutes=3), email="mia@people.example") for kind in kinds]
-    return body_of(told)
+    sent_events = [
+        event(kind, arg(world), NOW - timedelta(minutes=3), email="mia@people.example") for kind in kinds
+    ]
+    return encode_events(sent_events)
 
 
 def post(client: TestClient, body: bytes, headers: dict[str, str] | None = None) -> Any:
     return client.post(EVENTS, content=body, headers=SIGNER.headers(body) if headers is None else headers)
 
 
-def test_the_double_posts_to_our_door() -> None:
+def test_the_double_posts_to_our_endpoint() -> None:
     assert PATH == EVENTS
 
 
@@ -70,23 +72,23 @@ def test_a_signed_batch_is_kept_and_applied(world: World, client: TestClient) ->
     assert world.value("SELECT source FROM suppression") == "complaint"
 
 
-def test_the_same_batch_again_is_thanked_for_and_changes_nothing(world: World, client: TestClient) -> None:
+def test_the_same_batch_again_is_acknowledged_and_changes_nothing(world: World, client: TestClient) -> None:
     body = batch(world, *KINDS)
     post(client, body)
-    before = world.everything()
+    before = world.all_rows()
     for timestamp in ("1767601800", "1767601801", "1"):  # SendGrid tries for a day
         answer = post(client, body, SIGNER.headers(body, timestamp))
         assert (answer.status_code, answer.json()["new"]) == (202, False)
-    assert world.everything() == before
+    assert world.all_rows() == before
 
 
-def test_without_a_key_the_door_is_shut_and_nothing_is_stored(world: World) -> None:
-    before = world.everything()
+def test_without_a_key_the_endpoint_is_closed_and_nothing_is_stored(world: World) -> None:
+    before = world.all_rows()
     body = batch(world, "delivered")
     answer = post(client_of(world), body)
     assert answer.status_code == 503
-    assert "NURTURE_SENDGRID_WEBHOOK_KEY" in answer.json()["refused"]
-    assert world.everything() == before
+    assert "NURTURE_SENDGRID_WEBHOOK_KEY" in answer.json()["error"]
+    assert world.all_rows() == before
 
 
 def test_two_keys_pass_while_one_takes_the_others_place(world: World) -> None:
@@ -98,12 +100,12 @@ def test_two_keys_pass_while_one_takes_the_others_place(world: World) -> None:
 
 
 def test_a_time_that_is_yet_to_come_is_refused_however_well_it_is_signed(sqlite_world: World) -> None:
-    client, before = client_of(sqlite_world, SIGNER), sqlite_world.everything()
+    client, before = client_of(sqlite_world, SIGNER), sqlite_world.all_rows()
     body, now = batch(sqlite_world, "bounce"), int(NOW.timestamp())
-    for ahead in (int(MOST_AHEAD.total_seconds()) + 1, 10**12, 10**19):
+    for ahead in (int(MAX_CLOCK_SKEW.total_seconds()) + 1, 10**12, 10**19):
         assert post(client, body, SIGNER.headers(body, f"{now + ahead}")).status_code == 401
-    assert sqlite_world.everything() == before
-    assert post(client, body, SIGNER.headers(body, f"{now + int(MOST_AHEAD.total_seconds())}")).is_success
+    assert sqlite_world.all_rows() == before
+    assert post(client, body, SIGNER.headers(body, f"{now + int(MAX_CLOCK_SKEW.total_seconds())}")).is_success
 
 
 def _mangled(body: bytes) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
@@ -131,28 +133,28 @@ def _mangled(body: bytes) -> Iterator[tuple[bytes, list[tuple[str, str]]]]:
 
 def test_nothing_that_is_not_signed_changes_anything(sqlite_world: World) -> None:
     client = client_of(sqlite_world, SIGNER)
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     for body, headers in _mangled(batch(sqlite_world, "bounce")):
         answer = client.post(EVENTS, content=body, headers=headers)
         assert answer.status_code == 401, headers
         assert answer.headers["cache-control"] == "no-store"
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"{}", b"null", b"nonsense", b"\xff", b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 5_000]
 )
 def test_what_is_signed_and_no_batch_is_refused_and_not_kept(sqlite_world: World, body: bytes) -> None:
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     answer = post(client_of(sqlite_world, SIGNER), body)
     assert answer.status_code == 400
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
-def test_an_empty_batch_is_thanked_for(sqlite_world: World) -> None:
-    before = sqlite_world.everything()
+def test_an_empty_batch_is_acknowledged(sqlite_world: World) -> None:
+    before = sqlite_world.all_rows()
     assert post(client_of(sqlite_world, SIGNER), b"[]").json() == {"events": 0, "new": False}
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 @pytest.mark.parametrize("announced", [True, False])
@@ -167,53 +169,53 @@ def test_a_body_above_two_megabytes_is_refused_before_it_is_read(
             taken += 1
             yield b" " * 1024 * 1024
 
-    before = sqlite_world.everything()
+    before = sqlite_world.all_rows()
     body: Any = b" " * (2 * 1024 * 1024 + 1) if announced else parts()
     headers = SIGNER.headers(b"")
     answer = client_of(sqlite_world, SIGNER).post(EVENTS, content=body, headers=headers)
     assert answer.status_code == 413
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
 def test_as_much_as_sendgrid_sends_at_most_is_taken(sqlite_world: World) -> None:
-    body = body_of([event("processed", f"elsewhere:{number}", NOW) for number in range(2_400)])
+    body = encode_events([event("processed", f"elsewhere:{number}", NOW) for number in range(2_400)])
     assert 700_000 < len(body) < 1_000_000
     assert post(client_of(sqlite_world, SIGNER), body).json() == {"events": 2_400, "new": True}
-    assert sqlite_world.value("SELECT count(*) FROM mail_event") == 2_400
+    assert sqlite_world.value("SELECT count(*) FROM provider_event") == 2_400
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_only_a_post_is_heard(sqlite_world: World, method: str) -> None:
-    before = sqlite_world.everything()
+def test_only_a_post_is_accepted(sqlite_world: World, method: str) -> None:
+    before = sqlite_world.all_rows()
     body = batch(sqlite_world, "delivered")
     answer = client_of(sqlite_world, SIGNER).request(
         method, EVENTS, content=body, headers=SIGNER.headers(body)
     )
     assert answer.status_code == 405
-    assert sqlite_world.everything() == before
+    assert sqlite_world.all_rows() == before
 
 
-def test_without_a_usable_database_the_provider_is_told_to_come_back(
+def test_without_a_usable_database_the_provider_must_come_back(
     empty_db: Database, sqlite_world: World
 ) -> None:
-    sqlite_world.house.database = empty_db
+    sqlite_world.ctx.database = empty_db
     body = b'[{"event":"delivered"}]'
     assert post(client_of(sqlite_world, SIGNER), body).status_code == 503
 
 
 def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: World) -> None:
     world = sqlite_world
-    world.house.origin = ORIGIN
-    applying = Applying(world.house, world.clock)
-    provider_events.receive(world.house, provider_events.SENDGRID, batch(world, "delivered"), NOW)
+    world.ctx.installation_id = ORIGIN
+    applying = EventWorker(world.ctx, world.clock)
+    provider_events.receive(world.ctx, provider_events.SENDGRID, batch(world, "delivered"), NOW)
     applying._busy.acquire()
-    applying.ask()
+    applying.run()
     assert world.value("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 1
     applying._busy.release()
-    crowd = [threading.Thread(target=applying.ask) for _ in range(8)]
-    for one in crowd:
+    threads = [threading.Thread(target=applying.run) for _ in range(8)]
+    for one in threads:
         one.start()
-    for one in crowd:
+    for one in threads:
         one.join()
     assert world.value("SELECT count(*) FROM raw_batch WHERE processed_at IS NULL") == 0
 
@@ -221,33 +223,33 @@ def test_who_comes_while_another_applies_leaves_it_to_that_one(sqlite_world: Wor
 def test_what_cannot_be_applied_now_is_left_to_the_sweep(
     empty_db: Database, sqlite_world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house = sqlite_world.house
-    house.database = empty_db
+    ctx = sqlite_world.ctx
+    ctx.database = empty_db
     with caplog.at_level(logging.WARNING):
-        Applying(house, VirtualClock(NOW)).ask()
-    assert [record.message for record in caplog.records] == ["events_left_to_the_sweep"]
+        EventWorker(ctx, VirtualClock(NOW)).run()
+    assert [record.message for record in caplog.records] == ["provider_events_deferred"]
 
 
 def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_link(
     sqlite_world: World,
 ) -> None:
     client = client_of(sqlite_world, SIGNER)
-    told = [
+    sent_events = [
         event("open", arg(sqlite_world), NOW, f"id-{number}", ip=f"192.0.2.{number}") for number in range(30)
     ]
-    bodies = [body_of([one]) for one in told]
+    bodies = [encode_events([one]) for one in sent_events]
     link = f"{sqlite_world.path('mia', 'click')}/1"
     with (
-        serving(client.app, "127.0.0.1", 0) as port,  # type: ignore[arg-type]
+        serve_in_thread(client.app, "127.0.0.1", 0) as port,  # type: ignore[arg-type]
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as web,
         ThreadPoolExecutor(len(bodies)) as many,
     ):
-        with sqlite_world.house.database.write():
+        with sqlite_world.ctx.database.write():
             posted = [
                 many.submit(web.post, EVENTS, content=body, headers=SIGNER.headers(body)) for body in bodies
             ]
-            storing = client.app.state.storing.statistics  # type: ignore[attr-defined]
-            while storing().tasks_waiting < len(bodies) - AT_ONCE:
+            storing = client.app.state.event_limiter.statistics  # type: ignore[attr-defined]
+            while storing().tasks_waiting < len(bodies) - MAX_CONCURRENT_BATCHES:
                 threading.Event().wait(0.01)
             assert web.get(link).status_code == 302
             assert not any(one.done() for one in posted)

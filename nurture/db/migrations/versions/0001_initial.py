@@ -14,12 +14,12 @@ from nurture.db.migrations.ddl import (
     id_or_count,
     index,
     json,
-    moment,
     number,
     ref,
-    refuse,
+    reject_changes,
     table,
     text,
+    timestamp,
     unique,
 )
 
@@ -32,57 +32,57 @@ def upgrade() -> None:
     _leads()
     _definitions()
     _enrollments()
-    initial_sales.create()
+    initial_sales.create_sales_tables()
     _mail()
     _signals()
     _installation()
-    kept = "what was recorded is never changed or deleted; add a newer row instead"
-    append_only("publication", kept)
+    append_only_reason = "what was recorded is never changed or deleted; add a newer row instead"
+    append_only("publication", append_only_reason)
     # Erasing a person takes the words out of these two, and changes nothing else.
-    append_only("journal", kept, erasable=("because", "detail"))
-    append_only("suppression", kept, erasable=("evidence",))
+    append_only("journal", append_only_reason, erasable=("reason", "detail"))
+    append_only("suppression", append_only_reason, erasable=("evidence",))
     append_only("approval", "what was approved stays approved; publish and approve a newer version")
-    _one_version_at_a_time()
+    _guard_custody_version()
 
 
 def _leads() -> None:
-    table("address", generated_id(), text("email", "normal"), unique("normal"))
+    table("address", generated_id(), text("email", "normalized"), unique("normalized"))
     table(
         "lead",
         generated_id(),
         ref("address_id", "address.id", null=True),
         text("source", "zone", "country", "readiness"),
-        json("facts"),
-        text("basis", "basis_source", "scored_under", "paused_by", null=True),
-        moment("basis_at", "engagement_at", "decides_stated_at", "evidence_since", null=True),
-        moment("paused_until", "paused_at", "erased_at", null=True),
+        json("fields"),
+        text("consent_basis", "consent_source", "points_key", "paused_by", null=True),
+        timestamp("consent_at", "engagement_at", "decides_stated_at", "signals_since", null=True),
+        timestamp("paused_until", "paused_at", "erased_at", null=True),
         number("engagement"),
         number("engagement_2", "engagement_3", "engagement_4", null=True),
         day("decides_on", "call_on", null=True),
-        count("pace_days", null=True),
-        moment("first_contact_at", "created_at", "updated_at"),
+        count("touch_interval_days", null=True),
+        timestamp("first_contact_at", "created_at", "updated_at"),
         unique("address_id"),
-        ids_leap=True,
+        never_reuse_ids=True,
     )
-    index("lead", "ix_lead_came", "source", "created_at")
-    index("lead", "ix_lead_scored_under", "scored_under", where="scored_under is not null")
+    index("lead", "ix_lead_source_created_at", "source", "created_at")
+    index("lead", "ix_lead_points_key", "points_key", where="points_key is not null")
     table("identity", text("source", "external_id", key=True), ref("lead_id", "lead.id", index=True))
     table(
         "suppression",
         generated_id(),
         ref("address_id", "address.id", index=True),
-        text("act", "scope", "ref", "source"),
+        text("action", "scope", "ref", "source"),
         text("evidence", null=True),
-        moment("recorded_at"),
-        check("act", "act in ('suppress', 'opt_in')"),
+        timestamp("recorded_at"),
+        check("action", "action in ('suppress', 'opt_in')"),
         check("scope", "scope in ('global', 'topic', 'track')"),
     )
     table(
         "custody",
         ref("lead_id", "lead.id", key=True),
         text("kind", "ref", "next_action"),
-        moment("since"),
-        moment("due_at", null=True),
+        timestamp("since"),
+        timestamp("due_at", null=True),
         id_or_count("version"),
         check("due", "(kind = 'closed') = (due_at is null)"),
         check("kind", "kind in ('intake', 'track', 'queue', 'offer', 'rep', 'closed')"),
@@ -91,13 +91,13 @@ def _leads() -> None:
     )
     index("custody", "ix_custody_due", "kind", "due_at", where="due_at is not null")
     table(
-        "open_consent",
+        "open_tracking_consent",
         ref("lead_id", "lead.id", key=True),
         flag("granted"),
         text("source"),
-        moment("stated_at"),
+        timestamp("stated_at"),
         day("last_open_on", null=True),
-        text("last_open_verdict", "last_open_because", null=True),
+        text("last_open_verdict", "last_open_reason", null=True),
     )
 
 
@@ -108,22 +108,22 @@ def _definitions() -> None:
         text("kind", "name", "digest"),
         count("version"),
         json("sources"),
-        moment("published_at"),
+        timestamp("published_at"),
         unique("kind", "name", "version"),
     )
     table(
         "approval",
         ref("publication_id", "publication.id"),
         count("policy_version", key=True),
-        text("approved_by", "how"),
+        text("approved_by", "method"),
         day("approved_on"),
-        moment("recorded_at"),
+        timestamp("recorded_at"),
         check("approved_by", "approved_by <> ''"),
-        check("how", "how in ('first', 'approved', 'unchanged')"),
+        check("method", "method in ('first', 'approved', 'unchanged')"),
         unique("publication_id"),
     )
     table(
-        "destination",
+        "link_destination",
         text("track", key=True),
         count("track_version", key=True),
         text("email", key=True),
@@ -138,11 +138,11 @@ def _enrollments() -> None:
         generated_id(),
         ref("lead_id", "lead.id", index=True),
         text("track", "step"),
-        moment("entered_at", "anchor_at", "reached_at"),
+        timestamp("entered_at", "anchor_at", "reached_at"),
         count("visit"),
-        moment("ended_at", null=True),
+        timestamp("ended_at", null=True),
         text("end_reason", null=True),
-        ids_leap=True,
+        never_reuse_ids=True,
     )
     index("enrollment", "uq_enrollment_open", "lead_id", where="ended_at is null", unique=True)
 
@@ -155,68 +155,86 @@ def _mail() -> None:
         ref("enrollment_id", "enrollment.id", null=True),
         ref("offer_id", "offer.id", null=True),
         text("send_key", "kind", "step", "email", "state"),
-        text("track", "rep", "sender_domain", "lease_token", "provider", "provider_id", "reason", null=True),
+        text(
+            "track",
+            "rep",
+            "sender_domain",
+            "lease_token",
+            "provider",
+            "provider_message_id",
+            "reason",
+            null=True,
+        ),
         count("track_version", null=True),
         count("visit", "attempts"),
-        moment("planned_at", "send_at", "expires_at", "state_at"),
-        moment("accepted_at", "claimed_at", "lease_until", null=True),
-        check("kind", "kind in ('touch', 'ask', 'brief', 'sla', 'notice')"),
+        timestamp("planned_at", "send_at", "expires_at", "state_at"),
+        timestamp("accepted_at", "claimed_at", "lease_until", null=True),
+        check("kind", "kind in ('touch', 'question', 'brief', 'sla', 'notice')"),
         check(
             "state",
-            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'in_doubt', 'cancelled', "
+            "state in ('planned', 'claimed', 'sending', 'accepted', 'rejected', 'unknown', 'cancelled', "
             "'delivered', 'bounced', 'dropped', 'complained')",
         ),
         unique("send_key"),
     )
-    index("message", "ix_message_in_doubt", "state_at", where="state = 'in_doubt'")
+    index("message", "ix_message_unknown", "state_at", where="state = 'unknown'")
     index("message", "ix_message_leased", "lease_until", where="state in ('claimed', 'sending')")
     index("message", "ix_message_sender", "sender_domain", "claimed_at", where="claimed_at is not null")
-    index("message", "ix_message_waiting", "send_at", where="state = 'planned'")
-    table("mail_destination", ref("message_id", "message.id", key=True), json("links"))
+    index("message", "ix_message_due", "send_at", where="state = 'planned'")
+    table("personal_link_destination", ref("message_id", "message.id", key=True), json("links"))
     table(
-        "brake",
+        "circuit_breaker",
         generated_id(),
         text("kind", "name", "reason"),
-        moment("since"),
-        moment("until", "released_at", null=True),
+        timestamp("since"),
+        timestamp("until", "released_at", null=True),
         text("released_by", null=True),
         check("kind", "kind in ('provider', 'domain', 'database')"),
     )
-    index("brake", "uq_brake_on", "kind", "name", where="released_at is null", unique=True)
+    index(
+        "circuit_breaker",
+        "uq_circuit_breaker_active",
+        "kind",
+        "name",
+        where="released_at is null",
+        unique=True,
+    )
     table(
-        "mail_event",
+        "provider_event",
         generated_id(),
         ref("message_id", "message.id", null=True),
-        text("natural_key", "door", "told", "named", "origin", "ref", "reason"),
-        text("event_key", "provider_message", null=True),
-        moment("at", "received_at"),
+        text("natural_key", "provider", "event_type", "raw_event_type", "installation_id", "ref", "reason"),
+        text("event_key", "provider_message_id", null=True),
+        timestamp("at", "received_at"),
         check("natural_key", "natural_key <> ''"),
         unique("event_key"),
         unique("natural_key"),
     )
-    index("mail_event", "ix_mail_event_message_id", "message_id", "at", where="message_id is not null")
+    index(
+        "provider_event", "ix_provider_event_message_id", "message_id", "at", where="message_id is not null"
+    )
     table(
         "raw_batch",
         generated_id(),
-        text("door", "digest", "body"),
-        moment("received_at"),
+        text("provider", "digest", "body"),
+        timestamp("received_at"),
         count("events"),
-        moment("processed_at", null=True),
-        text("fault", null=True),
+        timestamp("processed_at", null=True),
+        text("error", null=True),
         unique("digest"),
     )
     index("raw_batch", "ix_raw_batch_received_at", "received_at")
-    index("raw_batch", "ix_raw_batch_waiting", "id", where="processed_at is null")
+    index("raw_batch", "ix_raw_batch_unprocessed", "id", where="processed_at is null")
     table(
         "reply",
         generated_id(),
         ref("lead_id", "lead.id"),
         ref("message_id", "message.id", null=True),
         text("natural_key", "kind", "sender", "text"),
-        moment("received_at", "sent_at"),
-        day("back_on", null=True),
+        timestamp("received_at", "sent_at"),
+        day("returns_on", null=True),
         count("attachments"),
-        check("kind", "kind in ('reply', 'opt_out', 'away', 'automatic', 'bounce')"),
+        check("kind", "kind in ('reply', 'opt_out', 'out_of_office', 'auto_reply', 'bounce')"),
         unique("natural_key"),
     )
     index("reply", "ix_reply_lead_id_received_at", "lead_id", "received_at")
@@ -224,24 +242,29 @@ def _mail() -> None:
         "inbound_mail",
         generated_id(),
         text("source", "sender"),
-        moment("received_at"),
+        timestamp("received_at"),
         ref("lead_id", "lead.id", null=True),
         count("size", "attempts"),
-        moment("tried_at", null=True),
-        text("fault", null=True),
+        timestamp("last_attempt_at", null=True),
+        text("error", null=True),
         blob("body"),
     )
-    index("inbound_mail", "ix_inbound_mail_waiting", "id", where="fault is null")
+    index("inbound_mail", "ix_inbound_mail_unread", "id", where="error is null")
     index("inbound_mail", "ix_inbound_mail_lead_id", "lead_id")
-    table("inbox", text("name", key=True), id_or_count("uid_validity", "last_uid"), moment("read_at"))
     table(
-        "token",
+        "mailbox_cursor",
+        text("name", key=True),
+        id_or_count("uid_validity", "last_uid"),
+        timestamp("read_at"),
+    )
+    table(
+        "link_token",
         ref("lead_id", "lead.id", index=True),
         ref("message_id", "message.id", null=True),
         ref("offer_id", "offer.id", null=True),
         text("digest", key=True),
         text("purpose"),
-        moment("created_at"),
+        timestamp("created_at"),
     )
 
 
@@ -252,24 +275,30 @@ def _signals() -> None:
         ref("lead_id", "lead.id"),
         ref("enrollment_id", "enrollment.id", null=True),
         ref("message_id", "message.id", null=True),
-        text("kind", "natural_key", "verdict", "verdict_because", "source"),
-        moment("occurred_at", "recorded_at"),
-        text("judged_under", "track", "step", "link", "value", null=True),
-        moment("applied_at", null=True),
+        text("kind", "natural_key", "verdict", "verdict_reason", "source"),
+        timestamp("occurred_at", "recorded_at"),
+        text("click_filter_key", "track", "step", "link", "value", null=True),
+        timestamp("applied_at", null=True),
         unique("natural_key"),
     )
-    index("signal", "ix_signal_judged_under", "judged_under", where="judged_under is not null")
+    index("signal", "ix_signal_click_filter_key", "click_filter_key", where="click_filter_key is not null")
     index("signal", "ix_signal_lead_id_occurred_at", "lead_id", "occurred_at")
     index("signal", "ix_signal_unapplied", "id", where="applied_at is null")
     table(
-        "visit",
+        "tracking_request",
         ref("signal_id", "signal.id", key=True),
         ref("message_id", "message.id", index=True),
-        moment("at"),
-        text("method", "agent", "ip_mark", "agent_mark", "company"),
-        flag("honeypot", "machine"),
+        timestamp("at"),
+        text("method", "agent_type", "ip_hash", "agent_hash", "company_hash"),
+        flag("honeypot", "is_machine"),
     )
-    index("visit", "ix_visit_company", "company", "at", where="company <> ''")
+    index(
+        "tracking_request",
+        "ix_tracking_request_company_hash",
+        "company_hash",
+        "at",
+        where="company_hash <> ''",
+    )
 
 
 def _installation() -> None:
@@ -277,18 +306,18 @@ def _installation() -> None:
         "journal",
         generated_id(),
         ref("lead_id", "lead.id"),
-        moment("at"),
-        text("stage", "event", "because"),
+        timestamp("at"),
+        text("stage", "event", "reason"),
         id_or_count("enrollment_id", null=True),
         text("track", "step", "custody_from", "custody_to", "ref", null=True),
         count("track_version", "policy_version", null=True),
         json("detail", null=True),
     )
-    index("journal", "ix_journal_custody", "at", where="custody_to is not null")
+    index("journal", "ix_journal_custody_changes_at", "at", where="custody_to is not null")
     index("journal", "ix_journal_lead_id", "lead_id", "id")
     index(
         "journal",
-        "ix_journal_moves",
+        "ix_journal_custody_changes",
         "lead_id",
         "id",
         "custody_from",
@@ -298,46 +327,46 @@ def _installation() -> None:
     table(
         "clock",
         count("id", key=True),
-        text("mode", "origin", "salt"),
-        moment("seen_at"),
+        text("mode", "installation_id", "salt"),
+        timestamp("seen_at"),
         id_or_count("generation"),
-        json("place", null=True),
+        json("location", null=True),
         check("mode", "mode in ('live', 'virtual')"),
-        check("one", "id = 1"),
+        check("single_row", "id = 1"),
     )
     table(
         "import_file",
         generated_id(),
         text("name", "source", "digest"),
-        moment("imported_at"),
-        count("rows", "new", "updated", "bad"),
+        timestamp("imported_at"),
+        count("rows", "created", "updated", "rejected"),
     )
     table(
         "api_token",
         generated_id(),
         text("name", "digest", "scopes"),
-        moment("created_at"),
-        day("used_on", null=True),
-        moment("revoked_at", "ceiling_at", null=True),
+        timestamp("created_at"),
+        day("last_used_on", null=True),
+        timestamp("revoked_at", "rate_limited_at", null=True),
         unique("digest"),
     )
     index("api_token", "uq_api_token_name", "name", where="revoked_at is null", unique=True)
     table(
-        "api_answer",
+        "idempotency_key",
         ref("token_id", "api_token.id", key=True),
         text("key", key=True),
         text("digest"),
-        moment("asked_at"),
-        count("status", null=True),
-        text("answer", null=True),
+        timestamp("requested_at"),
+        count("status_code", null=True),
+        text("response", null=True),
     )
-    index("api_answer", "ix_api_answer_asked_at", "asked_at")
+    index("idempotency_key", "ix_idempotency_key_requested_at", "requested_at")
 
 
-def _one_version_at_a_time() -> None:
+def _guard_custody_version() -> None:
     # Nobody can win a race by forgetting the version. Measured on SQLite: 1-4 % of an update of 2,000 rows.
-    refuse(
-        "custody_moves",
+    reject_changes(
+        "custody_version_guard",
         "UPDATE ON custody",
         "custody moves one version at a time: add 1 to the version that was read",
         when="NEW.version <> OLD.version + 1",

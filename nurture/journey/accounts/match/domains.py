@@ -7,10 +7,10 @@ from typing import Final
 
 from publicsuffixlist import PublicSuffixList
 
-from nurture.domain.address import normalise_address
-from nurture.journey.accounts.match.free_mail import is_free
+from nurture.domain.address import normalize_address
+from nurture.journey.accounts.match.free_mail import is_free_mail
 
-_LONGEST: Final = 253
+_MAX_LENGTH: Final = 253
 
 
 @cache
@@ -19,15 +19,15 @@ def _suffixes() -> PublicSuffixList:
 
 
 @lru_cache(maxsize=65_536)
-def registrable(told: str) -> str:
+def registrable_domain(text: str) -> str:
     """Return the registrable domain of an email address, a host or a URL; "" where there is none.
 
     `nora@mail.contoso.co.uk` and `https://www.contoso.co.uk/about` both give `contoso.co.uk`.
     """
-    host = told.strip().rpartition("@")[2] if "://" not in told else told.strip().partition("://")[2]
+    host = text.strip().rpartition("@")[2] if "://" not in text else text.strip().partition("://")[2]
     host = host.partition("/")[0].partition("?")[0].partition("#")[0].rpartition("@")[2].partition(":")[0]
-    host = normalise_address("a@" + host)[2:].strip(".") if host else ""
-    if "." not in host or len(host) > _LONGEST or any(not label for label in host.split(".")):
+    host = normalize_address("a@" + host)[2:].strip(".") if host else ""
+    if "." not in host or len(host) > _MAX_LENGTH or any(not part for part in host.split(".")):
         return ""
     if host.replace(".", "").isdigit() or not all(letter.isalnum() or letter in ".-_" for letter in host):
         return ""
@@ -35,12 +35,12 @@ def registrable(told: str) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def company_domain(told: str) -> str:
+def company_domain(text: str) -> str:
     """Return the registrable domain, "" where strangers share it too."""
-    domain = registrable(told)
-    return "" if is_free(domain) else domain
+    domain = registrable_domain(text)
+    return "" if is_free_mail(domain) else domain
 
 
-def label(domain: str) -> str:
+def domain_label(domain: str) -> str:
     """Return what a company chose of its domain: `contoso` of contoso.co.uk."""
     return domain.partition(".")[0]

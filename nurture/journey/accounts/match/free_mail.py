@@ -9,17 +9,19 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from nurture.domain.address import PUBLIC_MAIL
+from nurture.domain.address import FREE_MAIL_DOMAINS
 
-_FAMILIES: Final = re.compile(r"(yahoo|ymail|hotmail|live|outlook|msn|gmx|aol|yandex)(\.[a-z]{2,4}){1,2}")
+_COUNTRY_FAMILIES: Final = re.compile(
+    r"(yahoo|ymail|hotmail|live|outlook|msn|gmx|aol|yandex)(\.[a-z]{2,4}){1,2}"
+)
 """Those that offer the same name in dozens of countries."""
 
 
-def _listed(domains: str) -> frozenset[str]:
+def _split(domains: str) -> frozenset[str]:
     return frozenset(domains.split())
 
 
-_MORE: Final = _listed("""
+_FREE_MAIL_DOMAINS: Final = _split("""
     aim.com rocketmail.com passport.com fastmail.fm tutanota.de tutamail.com tuta.com tuta.io keemail.me
     zohomail.com zohomail.eu hushmail.com runbox.com duck.com skiff.com email.com usa.com consultant.com
     myself.com mail.org inbox.com lycos.com excite.com startmail.com disroot.org riseup.net
@@ -61,6 +63,10 @@ _MORE: Final = _listed("""
 """By part of the world; at last those that last for a day only."""
 
 
-def is_free(domain: str) -> bool:
+def is_free_mail(domain: str) -> bool:
     """Tell whether anybody can have an address at *domain* (lower case, in its ASCII form)."""
-    return domain in PUBLIC_MAIL or domain in _MORE or _FAMILIES.fullmatch(domain) is not None
+    return (
+        domain in FREE_MAIL_DOMAINS
+        or domain in _FREE_MAIL_DOMAINS
+        or _COUNTRY_FAMILIES.fullmatch(domain) is not None
+    )

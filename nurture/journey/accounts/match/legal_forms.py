@@ -13,7 +13,7 @@ def _phrases(listed: str) -> frozenset[str]:
     return frozenset(" ".join(one.split()) for line in listed.splitlines() for one in line.split("|")) - {""}
 
 
-FORMS: Final = _phrases("""
+LEGAL_FORMS: Final = _phrases("""
     gmbh|ggmbh|mbh|gesmbh|gmbh co|gmbh co kg|gmbh co ohg|gmbh co kgaa|ug|ug haftungsbeschrankt|ag|ag co kg|kg
     kgaa|ohg|gbr|ek|ekfm|ekfr|ev|eg|egen|se|se co kg|se co kgaa|stiftung|inc|incorporated|corp|corporation|co
     company|cie|compagnie|ltd|limited|co ltd|company limited|ltd co|llc|llp|lllp|lp|pllc|pc|pa|plc|cic|uk ltd
@@ -32,17 +32,17 @@ FORMS: Final = _phrases("""
 """)
 """Legal forms as they stand at the end of names; initials are one word, `&` and its like left out."""
 
-LEADING: Final = _words("""
+PREFIXES: Final = _words("""
     the ab die das firma fa ooo oao zao pao ao too tov pt sc cv ets etablissements sas
 """)
 """What stands before a name, and says as little."""
 
-LINKS: Final = _words("""
+CONJUNCTIONS: Final = _words("""
     and und et y e i en og och ja de la le les des du der di del della van von
 """)
 """Words that join others, and that some leave out."""
 
-GENERIC: Final = _words("""
+GENERIC_WORDS: Final = _words("""
     group gruppe groupe gruppo grupo holding holdings international intl global worldwide services service
     solutions solution systems system technologies technology tech consulting partners partner associates
     industries industry enterprises enterprise trading logistics media digital software data energy
@@ -52,7 +52,7 @@ GENERIC: Final = _words("""
 """)
 """Words that many companies have in their names: they do not tell one from another."""
 
-COUNTRIES: Final = _words("""
+COUNTRY_WORDS: Final = _words("""
     deutschland germany osterreich austria schweiz suisse svizzera switzerland france italia italy espana
     spain portugal uk britain ireland nederland netherlands belgium belgie belgique luxembourg danmark
     denmark sverige sweden norge norway suomi finland polska poland cesko czech hungary magyarorszag

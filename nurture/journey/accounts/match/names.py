@@ -8,25 +8,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from nurture.journey.accounts.match.legal_forms import COUNTRIES, FORMS, GENERIC, LEADING, LINKS
+from nurture.journey.accounts.match.legal_forms import (
+    CONJUNCTIONS,
+    COUNTRY_WORDS,
+    GENERIC_WORDS,
+    LEGAL_FORMS,
+    PREFIXES,
+)
 
 
-def _told(letters: str) -> list[str]:
+def _split(letters: str) -> list[str]:
     return letters.split()
 
 
 _CYRILLIC: Final = dict(
     zip(
         "абвгдеёжзийклмнопрстуфхцчшщыэюяіїєґўђјљњћџ",
-        _told("a b v g d e e zh z i i k l m n o p r s t u f kh ts ch sh shch y e yu ya i i e g u")
-        + _told("dj j lj nj c dz"),
+        _split("a b v g d e e zh z i i k l m n o p r s t u f kh ts ch sh shch y e yu ya i i e g u")
+        + _split("dj j lj nj c dz"),
         strict=True,
     )
 ) | {"ъ": "", "ь": ""}
 _GREEK: Final = dict(
     zip(
         "αβγδεζηθικλμνξοπρσςτυφχψω",
-        _told("a v g d e z i th i k l m n x o p r s s t y f ch ps o"),
+        _split("a v g d e z i th i k l m n x o p r s s t y f ch ps o"),
         strict=True,
     )
 )
@@ -39,12 +45,12 @@ _WITHIN_WORDS: Final = re.compile(
     "['`\N{ACUTE ACCENT}\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}]"
 )
 _BETWEEN_WORDS: Final = re.compile(r"[^\w]+|_+")
-_BRACKETS: Final = re.compile(r"\([^)]*\)|\[[^]]*\]")
+_BRACKETED: Final = re.compile(r"\([^)]*\)|\[[^]]*\]")
 _UMLAUT: Final = re.compile(r"([aou])e")
 
 
 @dataclass(frozen=True, slots=True)
-class Name:
+class CompanyName:
     """A company's name, taken apart.
 
     *full* has no legal form. *core* has no country and no word such as group or holding either. *key* is
@@ -57,10 +63,10 @@ class Name:
     core_key: str
 
     @property
-    def distinctive(self) -> bool:
+    def is_distinctive(self) -> bool:
         """Tell whether two companies hardly have this name by chance: neither short nor of common words."""
-        words = [word for word in self.core.split() if word not in _COMMON]
-        return sum(map(len, words)) >= (_ONE_WORD if len(words) == 1 else _SEVERAL)
+        words = [word for word in self.core.split() if word not in _COMMON_WORDS]
+        return sum(map(len, words)) >= (_MIN_LETTERS_ONE_WORD if len(words) == 1 else _MIN_LETTERS)
 
     @property
     def initials(self) -> str:
@@ -69,69 +75,69 @@ class Name:
         return "".join(word[0] for word in words) if len(words) > 2 else ""
 
 
-_COMMON: Final = GENERIC | COUNTRIES | {word for form in FORMS for word in form.split()}
-_ONE_WORD: Final = 10
-_SEVERAL: Final = 8
+_COMMON_WORDS: Final = GENERIC_WORDS | COUNTRY_WORDS | {word for form in LEGAL_FORMS for word in form.split()}
+_MIN_LETTERS_ONE_WORD: Final = 10
+_MIN_LETTERS: Final = 8
 """Letters, common words not counted: a single word such as Apex, Summit or Meridian names many companies."""
 
 
 @lru_cache(maxsize=65_536)
-def taken_apart(told: str) -> Name:
+def parse_name(name: str) -> CompanyName:
     """Take a company's name apart; of a name that has only common words, nothing is left out."""
-    words = _words(_BRACKETS.sub(_only_countries, told)) or _words(told)
+    words = _words(_BRACKETED.sub(_keep_countries, name)) or _words(name)
     full = _without_forms(words)
-    core = [word for word in full if word not in COUNTRIES] or full
-    return Name(" ".join(full), " ".join(core), _key(full), _key(core))
+    core = [word for word in full if word not in COUNTRY_WORDS] or full
+    return CompanyName(" ".join(full), " ".join(core), _name_key(full), _name_key(core))
 
 
-def folded(text: str) -> str:
+def fold_letters(text: str) -> str:
     """Return *text* in small Latin letters without accents, as far as letters have such a spelling."""
     plain = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
-    apart = unicodedata.normalize("NFKD", plain)
-    bare = "".join(letter for letter in apart if not unicodedata.combining(letter))
-    return unicodedata.normalize("NFC", bare).translate(_LETTERS)
+    decomposed = unicodedata.normalize("NFKD", plain)
+    without_accents = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
+    return unicodedata.normalize("NFC", without_accents).translate(_LETTERS)
 
 
-def _only_countries(found: re.Match[str]) -> str:
-    inside = _BETWEEN_WORDS.split(folded(found[0]))
-    return found[0] if any(word in COUNTRIES for word in inside) else " "
+def _keep_countries(found: re.Match[str]) -> str:
+    inside = _BETWEEN_WORDS.split(fold_letters(found[0]))
+    return found[0] if any(word in COUNTRY_WORDS for word in inside) else " "
 
 
-def _words(told: str) -> list[str]:
-    text = _WITHIN_WORDS.sub("", folded(told))
+def _words(name: str) -> list[str]:
+    text = _WITHIN_WORDS.sub("", fold_letters(name))
     found: list[str] = []
     initials = ""
     for word in _BETWEEN_WORDS.split(text):
         if len(word) == 1 and word.isascii():  # S.p.A., A/S, Sp. z o.o.: letters make one word
             initials += word
             continue
-        if initials and not (found and initials in LINKS):
+        if initials and not (found and initials in CONJUNCTIONS):
             found.append(initials)
         initials = ""
-        if word and word not in LINKS:
+        if word and word not in CONJUNCTIONS:
             found.append(word)
     return [*found, initials] if initials else found
 
 
 def _without_forms(words: list[str]) -> list[str]:
     """Leave the legal form out, at the end and at the beginning; never all there is."""
-    left = words
-    while (size := _form_at_end(left)) and len(left) > size:
-        left = left[:-size]
-    while len(left) > 1 and left[0] in LEADING:
-        left = left[1:]
-    glued = next((form for form in ("株式会社", "有限会社", "有限公司") if form in "".join(left)), None)
-    if glued is not None:
-        left = ["".join(left).replace(glued, "")] if "".join(left) != glued else left
-    return left
+    rest = words
+    while (size := _form_at_end(rest)) and len(rest) > size:
+        rest = rest[:-size]
+    while len(rest) > 1 and rest[0] in PREFIXES:
+        rest = rest[1:]
+    attached = next((form for form in ("株式会社", "有限会社", "有限公司") if form in "".join(rest)), None)
+    if attached is not None:
+        rest = ["".join(rest).replace(attached, "")] if "".join(rest) != attached else rest
+    return rest
 
 
 def _form_at_end(words: list[str]) -> int:
     for size in (4, 3, 2, 1):
-        if len(words) >= size and " ".join(words[-size:]) in FORMS:
+        if len(words) >= size and " ".join(words[-size:]) in LEGAL_FORMS:
             return size
     return 0
 
 
-def _key(words: list[str]) -> str:
+def _name_key(words: list[str]) -> str:
     return _UMLAUT.sub(r"\1", "".join(words))

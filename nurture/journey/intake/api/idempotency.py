@@ -8,13 +8,13 @@ from hashlib import sha256
 from typing import Final, NamedTuple
 
 from nurture.journey.intake.api import queries
-from nurture.runtime.context import House
+from nurture.runtime.context import AppContext
 
-KEPT_FOR: Final = timedelta(hours=48)
-LONGEST_KEY: Final = 255
+RETENTION: Final = timedelta(hours=48)
+MAX_KEY_LENGTH: Final = 255
 
 
-class Request(NamedTuple):
+class KeyedRequest(NamedTuple):
     """What came: who sent it where, under which key, and every byte of it."""
 
     token_id: int
@@ -23,45 +23,50 @@ class Request(NamedTuple):
     body: bytes
 
 
-class Answer(NamedTuple):
-    """A status of HTTP and a body. *again*: it was given before."""
+class KeyedResponse(NamedTuple):
+    """A status of HTTP and a body. *replayed*: it was given before."""
 
     status: int
     body: str
-    again: bool = False
+    replayed: bool = False
 
 
-class OtherBody(Exception):
+class KeyReused(Exception):
     """A key came before, with another body."""
 
 
-def answer(house: House, request: Request, now: datetime, work: Callable[[], Answer]) -> Answer:
-    """Return what *work* answers, or what it answered when the same request came before.
+def respond_once(
+    ctx: AppContext, request: KeyedRequest, now: datetime, handle: Callable[[], KeyedResponse]
+) -> KeyedResponse:
+    """Return what *handle* answers, or what it answered when the same request came before.
 
-    *work* may run twice, if it was broken off or two come at once: it must do no harm then. Raises OtherBody.
+    *handle* may run twice, if it was broken off or two come at once: it must do no harm then. Raises
+    KeyReused.
     """
     key = sha256(f"{request.path}\n{request.key}".encode()).hexdigest()
     digest = sha256(request.body).hexdigest()
-    sweep(house, now)
-    with house.database.write() as connection:
-        kept = queries.reserve(house.database, connection, request.token_id, key, digest, now)
-    if kept.digest != digest:
-        raise OtherBody
-    if kept.status is not None and kept.answer is not None:
-        return Answer(kept.status, kept.answer, again=True)
-    done = work()
-    with house.database.write() as connection:
-        first = queries.keep(connection, request.token_id, key, done.status, done.body)
-    if first is None or first.status is None or first.answer in (None, done.body):
-        return done
-    return Answer(first.status, first.answer or "", again=True)  # another was faster with the same
+    delete_expired(ctx, now)
+    with ctx.database.write() as connection:
+        stored = queries.reserve_request(ctx.database, connection, request.token_id, key, digest, now)
+    if stored.digest != digest:
+        raise KeyReused
+    if stored.status is not None and stored.response is not None:
+        return KeyedResponse(stored.status, stored.response, replayed=True)
+    response = handle()
+    with ctx.database.write() as connection:
+        first = queries.store_response(connection, request.token_id, key, response.status, response.body)
+    if first is None or first.status is None or first.response in (None, response.body):
+        return response
+    return KeyedResponse(
+        first.status, first.response or "", replayed=True
+    )  # another was faster with the same
 
 
-def sweep(house: House, now: datetime) -> None:
+def delete_expired(ctx: AppContext, now: datetime) -> None:
     """Forget answers whose time is over: they may quote what was sent. Without any this writes nothing."""
-    before = now - KEPT_FOR
-    with house.database.read() as connection:
-        over = queries.any_before(connection, before)
-    if over:
-        with house.database.write() as connection:
-            queries.forget(connection, before)
+    before = now - RETENTION
+    with ctx.database.read() as connection:
+        any_expired = queries.has_requests_before(connection, before)
+    if any_expired:
+        with ctx.database.write() as connection:
+            queries.delete_requests_before(connection, before)

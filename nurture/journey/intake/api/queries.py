@@ -14,59 +14,59 @@ from nurture.db.tables import core, engagement
 from nurture.db.types import UtcDateTime
 
 token: Table = engagement.ApiToken.__table__  # type: ignore[attr-defined]
-answer: Table = engagement.ApiAnswer.__table__  # type: ignore[attr-defined]
+api_response: Table = engagement.IdempotencyKey.__table__  # type: ignore[attr-defined]
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
 identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 
 
-class Token(NamedTuple):
+class TokenRecord(NamedTuple):
     """A program's token as it is kept. *scopes* are words with a space between."""
 
     id: int
     name: str
     scopes: str
     created_at: datetime
-    used_on: date | None
+    last_used_on: date | None
     revoked_at: datetime | None
-    ceiling_at: datetime | None
+    rate_limited_at: datetime | None
 
 
-class Kept(NamedTuple):
-    """What is kept of a request. *status* and *answer* are None while nothing was answered."""
+class RequestRecord(NamedTuple):
+    """What is kept of a request. *status* and *response* are None while nothing was answered."""
 
     digest: str
     status: int | None
-    answer: str | None
+    response: str | None
 
 
-class Name(NamedTuple):
+class LeadRef(NamedTuple):
     """What may name a lead: its id, its normalised address, or its key in another system."""
 
     id: int | None = None
-    normal: str | None = None
+    normalized: str | None = None
     source: str | None = None
     external_id: str | None = None
 
 
 _Columns = Mapping[str, TypeEngine[Any]]
-_TOKEN: Final = tuple(token.c[name] for name in Token._fields)
+_TOKEN: Final = tuple(token.c[name] for name in TokenRecord._fields)
 _NEW_TOKEN: Final[_Columns] = {
     "name": String(),
     "digest": String(),
     "scopes": String(),
     "created_at": UtcDateTime(),
 }
-_NEW_ANSWER: Final[_Columns] = {
+_NEW_RESPONSE: Final[_Columns] = {
     "token_id": BigInteger(),
     "key": String(),
     "digest": String(),
-    "asked_at": UtcDateTime(),
+    "requested_at": UtcDateTime(),
 }
-_NAMED: Final[_Columns] = {
-    "place": BigInteger(),
+_LEAD_REF: Final[_Columns] = {
+    "position": BigInteger(),
     "id": BigInteger(),
-    "normal": String(),
+    "normalized": String(),
     "source": String(),
     "external_id": String(),
 }
@@ -76,85 +76,97 @@ def add_token(
     database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime
 ) -> bool:
     """Keep a new token; return False if a valid one has this name."""
-    named = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
-    if connection.execute(named).first() is not None:
+    same_name = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
+    if connection.execute(same_name).first() is not None:
         return False
     row = (name, digest, scopes, now)
-    return database.insert(connection, token.name, _NEW_TOKEN, [row], once=True) == 1
+    return database.insert(connection, token.name, _NEW_TOKEN, [row], ignore_conflicts=True) == 1
 
 
-def tokens(connection: Connection) -> list[Token]:
+def list_tokens(connection: Connection) -> list[TokenRecord]:
     """Return every token, valid and revoked, the oldest first."""
-    return [Token._make(row) for row in connection.execute(select(*_TOKEN).order_by(token.c.id))]
+    return [TokenRecord._make(row) for row in connection.execute(select(*_TOKEN).order_by(token.c.id))]
 
 
-def valid_token(connection: Connection, digest: str) -> Token | None:
+def find_valid_token(connection: Connection, digest: str) -> TokenRecord | None:
     """Return the token of this digest unless it is revoked."""
-    wanted = select(*_TOKEN).where(token.c.digest == digest, token.c.revoked_at.is_(None))
-    row = connection.execute(wanted).one_or_none()
-    return Token._make(row) if row is not None else None
+    statement = select(*_TOKEN).where(token.c.digest == digest, token.c.revoked_at.is_(None))
+    row = connection.execute(statement).one_or_none()
+    return TokenRecord._make(row) if row is not None else None
 
 
-def note_use(connection: Connection, token_id: int, day: date) -> None:
+def record_use(connection: Connection, token_id: int, day: date) -> None:
     """Write down the day on which a token was last used."""
-    connection.execute(update(token).where(token.c.id == token_id).values(used_on=day))
+    connection.execute(update(token).where(token.c.id == token_id).values(last_used_on=day))
 
 
-def note_ceiling(connection: Connection, token_id: int, at: datetime) -> None:
+def record_rate_limit(connection: Connection, token_id: int, at: datetime) -> None:
     """Write down when a token last posted too much."""
-    connection.execute(update(token).where(token.c.id == token_id).values(ceiling_at=at))
+    connection.execute(update(token).where(token.c.id == token_id).values(rate_limited_at=at))
 
 
-def revoke(connection: Connection, name: str, now: datetime) -> bool:
+def revoke_token(connection: Connection, name: str, now: datetime) -> bool:
     """End the valid token of this name; return whether there was one."""
-    ended = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=now)
-    return connection.execute(ended).rowcount == 1
+    statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=now)
+    return connection.execute(statement).rowcount == 1
 
 
-def reserve(
+def reserve_request(
     database: Database, connection: Connection, token_id: int, key: str, digest: str, now: datetime
-) -> Kept:
+) -> RequestRecord:
     """Return what is kept of the request of this *key*; the first that brings it is kept now."""
-    database.insert(connection, answer.name, _NEW_ANSWER, [(token_id, key, digest, now)], once=True)
-    wanted = select(answer.c.digest, answer.c.status, answer.c.answer)
-    row = connection.execute(wanted.where(answer.c.token_id == token_id, answer.c.key == key)).one()
-    return Kept._make(row)
-
-
-def any_before(connection: Connection, before: datetime) -> bool:
-    """Say whether there is a request that came earlier."""
-    wanted = select(answer.c.key).where(answer.c.asked_at < before).limit(1)
-    return connection.execute(wanted).first() is not None
-
-
-def forget(connection: Connection, before: datetime) -> None:
-    """Forget requests that came earlier."""
-    connection.execute(delete(answer).where(answer.c.asked_at < before))
-
-
-def keep(connection: Connection, token_id: int, key: str, status: int, body: str) -> Kept | None:
-    """Keep an answer, and return what is kept now: one that was there already stays."""
-    asked = (answer.c.token_id == token_id) & (answer.c.key == key)
-    connection.execute(
-        update(answer).where(asked, answer.c.status.is_(None)).values(status=status, answer=body)
+    database.insert(
+        connection, api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True
     )
-    row = connection.execute(select(answer.c.digest, answer.c.status, answer.c.answer).where(asked)).first()
-    return Kept._make(row) if row is not None else None
+    statement = select(api_response.c.digest, api_response.c.status_code, api_response.c.response)
+    row = connection.execute(
+        statement.where(api_response.c.token_id == token_id, api_response.c.key == key)
+    ).one()
+    return RequestRecord._make(row)
 
 
-def named(database: Database, connection: Connection, names: Sequence[Name]) -> dict[int, int]:
-    """Return the lead's id by the place in *names* of each that is known."""
-    if not names:
+def has_requests_before(connection: Connection, before: datetime) -> bool:
+    """Say whether there is a request that came earlier."""
+    statement = select(api_response.c.key).where(api_response.c.requested_at < before).limit(1)
+    return connection.execute(statement).first() is not None
+
+
+def delete_requests_before(connection: Connection, before: datetime) -> None:
+    """Forget requests that came earlier."""
+    connection.execute(delete(api_response).where(api_response.c.requested_at < before))
+
+
+def store_response(
+    connection: Connection, token_id: int, key: str, status: int, body: str
+) -> RequestRecord | None:
+    """Keep an answer, and return what is kept now: one that was there already stays."""
+    same_request = (api_response.c.token_id == token_id) & (api_response.c.key == key)
+    connection.execute(
+        update(api_response)
+        .where(same_request, api_response.c.status_code.is_(None))
+        .values(status_code=status, response=body)
+    )
+    row = connection.execute(
+        select(api_response.c.digest, api_response.c.status_code, api_response.c.response).where(same_request)
+    ).first()
+    return RequestRecord._make(row) if row is not None else None
+
+
+def find_leads(database: Database, connection: Connection, refs: Sequence[LeadRef]) -> dict[int, int]:
+    """Return the lead's id by the position in *refs* of each that is known."""
+    if not refs:
         return {}
-    asked = database.rows("asked", _NAMED, [(place, *name) for place, name in enumerate(names)])
-    by_id = select(asked.c.place, lead.c.id).join(lead, lead.c.id == asked.c.id)
+    requested = database.rows(
+        "requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)]
+    )
+    by_id = select(requested.c.position, lead.c.id).join(lead, lead.c.id == requested.c.id)
     by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (
-        select(asked.c.place, lead.c.id)
-        .join(address, address.c.normal == asked.c.normal)
+        select(requested.c.position, lead.c.id)
+        .join(address, address.c.normalized == requested.c.normalized)
         .join(lead, lead.c.address_id == address.c.id)
     )
-    same = (identity.c.source == asked.c.source) & (identity.c.external_id == asked.c.external_id)
-    by_key = select(asked.c.place, identity.c.lead_id).join(identity, same)
+    same = (identity.c.source == requested.c.source) & (identity.c.external_id == requested.c.external_id)
+    by_key = select(requested.c.position, identity.c.lead_id).join(identity, same)
     found = connection.execute(union_all(by_id, by_address, by_key))
-    return {place: lead_id for place, lead_id in found}  # noqa: C416 - rows are no pairs to mypy
+    return {position: lead_id for position, lead_id in found}  # noqa: C416 - rows are no pairs to mypy

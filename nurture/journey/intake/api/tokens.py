@@ -10,21 +10,21 @@ from enum import StrEnum
 from secrets import token_urlsafe
 from typing import Final, NamedTuple
 
-from nurture.errors import NotFound, Refused
+from nurture.errors import InvalidState, NotFound
 from nurture.journey.intake.api import queries
-from nurture.journey.intake.api.queries import Token
-from nurture.runtime.context import House
+from nurture.journey.intake.api.queries import TokenRecord
+from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 
-MARK: Final = "nrt_"
+PREFIX: Final = "nrt_"
 """How our tokens begin, so that scanners for secrets know them."""
 
-_BYTES: Final = 24
-_LONGEST: Final = 200
-_NAME: Final = re.compile(r"\w[\w .-]{0,63}")
+_TOKEN_BYTES: Final = 24
+_MAX_LENGTH: Final = 200
+_NAME_PATTERN: Final = re.compile(r"\w[\w .-]{0,63}")
 
 
-class Scope(StrEnum):
+class TokenScope(StrEnum):
     """What a token may be good for."""
 
     SIGNALS = "signals:write"
@@ -41,75 +41,81 @@ class Caller(NamedTuple):
     scopes: frozenset[str]
 
 
-class Told(NamedTuple):
-    """What may be told of a token. *used_on* is a day in UTC; *ceiling_at*: when it last posted too much."""
+class TokenInfo(NamedTuple):
+    """What may be told of a token.
+
+    *last_used_on* is a day in UTC; *rate_limited_at*: when it last posted too much.
+    """
 
     name: str
     scopes: tuple[str, ...]
     created_at: datetime
-    used_on: date | None
+    last_used_on: date | None
     revoked_at: datetime | None
-    ceiling_at: datetime | None
+    rate_limited_at: datetime | None
 
 
-def create(house: House, name: str, scopes: Sequence[str], now: datetime) -> str:
-    """Make a token and return it; it is not kept and cannot be shown again. Raises Refused."""
-    if not _NAME.fullmatch(name):
-        raise Refused(f"{name[:80]!r} is no name for a token. Use letters, digits, dots and dashes: website.")
-    known = [one.value for one in Scope]
+def create_token(ctx: AppContext, name: str, scopes: Sequence[str], now: datetime) -> str:
+    """Make a token and return it; it is not kept and cannot be shown again. Raises InvalidState."""
+    if not _NAME_PATTERN.fullmatch(name):
+        raise InvalidState(
+            f"{name[:80]!r} is no name for a token. Use letters, digits, dots and dashes: website."
+        )
+    known = [one.value for one in TokenScope]
     unknown = [scope for scope in scopes if scope not in known]
     if unknown or not scopes:
         what = f"There is no scope {unknown[0]!r}." if unknown else "A token without a scope opens nothing."
-        raise Refused(f"{what} Choose from {', '.join(known)}.")
-    token = MARK + token_urlsafe(_BYTES)
-    with house.database.write() as connection:
-        kept = " ".join(sorted(set(scopes)))
-        if not queries.add_token(house.database, connection, name, digest(token), kept, now):
-            raise Refused(
-                f"There is a token {name!r}. Choose another name, or end it: nurture admin tokens revoke"
-                f" {name}"
+        raise InvalidState(f"{what} Choose from {', '.join(known)}.")
+    token = PREFIX + token_urlsafe(_TOKEN_BYTES)
+    with ctx.database.write() as connection:
+        scope_text = " ".join(sorted(set(scopes)))
+        if not queries.add_token(ctx.database, connection, name, digest(token), scope_text, now):
+            raise InvalidState(
+                f"There is a token {name!r}. Choose another name, or end it: nurture admin tokens revoke {name}"
             )
     return token
 
 
-def list_tokens(house: House) -> list[Told]:
+def list_tokens(ctx: AppContext) -> list[TokenInfo]:
     """Return every token, valid and revoked, the oldest first."""
-    with house.database.read() as connection:
-        return [_told(token) for token in queries.tokens(connection)]
+    with ctx.database.read() as connection:
+        return [_token_info(token) for token in queries.list_tokens(connection)]
 
 
-def revoke(house: House, name: str, now: datetime) -> None:
+def revoke_token(ctx: AppContext, name: str, now: datetime) -> None:
     """End a token at once. Raises NotFound."""
-    with house.database.write() as connection:
-        if queries.revoke(connection, name, now):
+    with ctx.database.write() as connection:
+        if queries.revoke_token(connection, name, now):
             return
-        known = [token.name for token in queries.tokens(connection) if token.revoked_at is None]
+        known = [token.name for token in queries.list_tokens(connection) if token.revoked_at is None]
     near = get_close_matches(name, known, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` shows them."
     raise NotFound(f"There is no valid token {name!r}. {hint}")
 
 
-def find(house: House, token: str, now: datetime) -> Caller | None:
+def authenticate(ctx: AppContext, token: str, now: datetime) -> Caller | None:
     """Return who brings *token*, None if nobody made it or it was revoked. The day of use is noted."""
-    if not token.startswith(MARK) or len(token) > _LONGEST:
+    if not token.startswith(PREFIX) or len(token) > _MAX_LENGTH:
         return None
-    with house.database.read() as connection:
+    with ctx.database.read() as connection:
         # Found by its hash: how long that takes tells nothing about tokens.
-        kept = queries.valid_token(connection, digest(token))
-    if kept is None:
+        record = queries.find_valid_token(connection, digest(token))
+    if record is None:
         return None
-    if kept.used_on is None or kept.used_on < now.date():
-        with house.database.write() as connection:
-            queries.note_use(connection, kept.id, now.date())
-    return Caller(kept.id, kept.name, frozenset(kept.scopes.split()))
+    if record.last_used_on is None or record.last_used_on < now.date():
+        with ctx.database.write() as connection:
+            queries.record_use(connection, record.id, now.date())
+    return Caller(record.id, record.name, frozenset(record.scopes.split()))
 
 
-def note_ceiling(house: House, token_id: int, now: datetime) -> None:
+def record_rate_limit(ctx: AppContext, token_id: int, now: datetime) -> None:
     """Note that a token reached a ceiling of its hour: `nurture doctor` warns of that."""
-    with house.database.write() as connection:
-        queries.note_ceiling(connection, token_id, now)
+    with ctx.database.write() as connection:
+        queries.record_rate_limit(connection, token_id, now)
 
 
-def _told(token: Token) -> Told:
+def _token_info(token: TokenRecord) -> TokenInfo:
     scopes = tuple(token.scopes.split())
-    return Told(token.name, scopes, token.created_at, token.used_on, token.revoked_at, token.ceiling_at)
+    return TokenInfo(
+        token.name, scopes, token.created_at, token.last_used_on, token.revoked_at, token.rate_limited_at
+    )

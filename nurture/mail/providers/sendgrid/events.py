@@ -12,135 +12,144 @@ from typing import Any, Final
 
 import orjson
 
-from nurture.domain.delivery.delivery_status import Told
-from nurture.mail.providers.events import MailEvent, Refusal, Unreadable
+from nurture.domain.delivery.delivery_status import DeliveryEventType
+from nurture.mail.providers.events import InvalidEventBatch, ProviderEvent, SuppressionReason
 from nurture.mail.providers.sendgrid.payload import MESSAGE_ARG
 
-_TOLD: Final[Mapping[str, Told]] = {
-    "processed": Told.PROCESSED,
-    "deferred": Told.DEFERRED,
-    "delivered": Told.DELIVERED,
-    "dropped": Told.DROPPED,
-    "bounce": Told.BOUNCED,
-    "blocked": Told.BLOCKED,
-    "spamreport": Told.COMPLAINED,
-    "open": Told.OPENED,
-    "click": Told.CLICKED,
-    "unsubscribe": Told.UNSUBSCRIBED,
-    "group_unsubscribe": Told.GROUP_UNSUBSCRIBED,
-    "group_resubscribe": Told.GROUP_RESUBSCRIBED,
+_EVENT_TYPES: Final[Mapping[str, DeliveryEventType]] = {
+    "processed": DeliveryEventType.PROCESSED,
+    "deferred": DeliveryEventType.DEFERRED,
+    "delivered": DeliveryEventType.DELIVERED,
+    "dropped": DeliveryEventType.DROPPED,
+    "bounce": DeliveryEventType.BOUNCED,
+    "blocked": DeliveryEventType.BLOCKED,
+    "spamreport": DeliveryEventType.COMPLAINED,
+    "open": DeliveryEventType.OPENED,
+    "click": DeliveryEventType.CLICKED,
+    "unsubscribe": DeliveryEventType.UNSUBSCRIBED,
+    "group_unsubscribe": DeliveryEventType.GROUP_UNSUBSCRIBED,
+    "group_resubscribe": DeliveryEventType.GROUP_RESUBSCRIBED,
 }
-_REFUSALS: Final[Mapping[Told, Refusal]] = {
-    Told.BOUNCED: Refusal.BOUNCE,
-    Told.COMPLAINED: Refusal.COMPLAINT,
-    Told.UNSUBSCRIBED: Refusal.UNSUBSCRIBE,
-    Told.GROUP_UNSUBSCRIBED: Refusal.UNSUBSCRIBE,
+_SUPPRESSION_REASONS: Final[Mapping[DeliveryEventType, SuppressionReason]] = {
+    DeliveryEventType.BOUNCED: SuppressionReason.BOUNCE,
+    DeliveryEventType.COMPLAINED: SuppressionReason.COMPLAINT,
+    DeliveryEventType.UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
+    DeliveryEventType.GROUP_UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
 }
-_DROPPED_FOR: Final[Mapping[str, Refusal]] = {
-    "bounced address": Refusal.BOUNCE,
-    "spam reporting address": Refusal.COMPLAINT,
-    "unsubscribed address": Refusal.UNSUBSCRIBE,
+_DROP_SUPPRESSION_REASONS: Final[Mapping[str, SuppressionReason]] = {
+    "bounced address": SuppressionReason.BOUNCE,
+    "spam reporting address": SuppressionReason.COMPLAINT,
+    "unsubscribed address": SuppressionReason.UNSUBSCRIBE,
 }
 """SendGrid's reasons that are a fact about the address; others are about the mail or the account."""
 
 _DROP_REASONS: Final = frozenset(
-    (*_DROPPED_FOR, "invalid", "recipient list over package quota", "spam content")
+    (*_DROP_SUPPRESSION_REASONS, "invalid", "recipient list over package quota", "spam content")
 )
-_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_CODE: Final = re.compile(r"[45]\d\d\b")
-_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z /-]{0,59}")
-_MAKES_ONE: Final = ("timestamp", "type", "url", "attempt", "asm_group_id", "ip", "useragent")
-_ITS_MAIL: Final = ("sg_message_id", "smtp-id", "email")
-_EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # the years 2000 and 2100, in seconds
-_LONGEST: Final = 1_000
-_MOST_EVENTS: Final = 20_000  # SendGrid's batches end at 768 KB, which is some 3,000
+_ENHANCED_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_SMTP_CODE: Final = re.compile(r"[45]\d\d\b")
+_CLASSIFICATION: Final = re.compile(r"[A-Za-z][A-Za-z /-]{0,59}")
+_IDENTITY_FIELDS: Final = ("timestamp", "type", "url", "attempt", "asm_group_id", "ip", "useragent")
+_MESSAGE_FIELDS: Final = ("sg_message_id", "smtp-id", "email")
+_MIN_TIMESTAMP, _MAX_TIMESTAMP = 946_684_800, 4_102_444_800  # the years 2000 and 2100, in seconds
+_MAX_TEXT: Final = 1_000
+_MAX_EVENTS: Final = 20_000  # SendGrid's batches end at 768 KB, which is some 3,000
 
 
-def count(body: bytes) -> int:
-    """Return how many events a batch has. Raises Unreadable; what it lets pass, `read` reads."""
-    return len(_listed(body))
+def count_events(body: bytes) -> int:
+    """Return how many events a batch has. Raises InvalidEventBatch, exactly where `read_events` does."""
+    return len(_parse_batch(body))
 
 
-def read(body: bytes) -> list[MailEvent]:
-    """Return the events of a batch in order, as many as it has. Raises Unreadable."""
+def read_events(body: bytes) -> list[ProviderEvent]:
+    """Return the events of a batch in order, as many as it has. Raises InvalidEventBatch."""
     digest = sha256(body).hexdigest()
-    return [_event(one, f"{digest} {number}") for number, one in enumerate(_listed(body))]
+    return [_parse_event(item, f"{digest} {index}") for index, item in enumerate(_parse_batch(body))]
 
 
-def _listed(body: bytes) -> list[Any]:
+def _parse_batch(body: bytes) -> list[Any]:
     try:
-        found = orjson.loads(body)
+        events = orjson.loads(body)
     except ValueError:
-        found = _leniently(body)
-    if not isinstance(found, list):
-        raise Unreadable("it is no list of events")
-    if len(found) > _MOST_EVENTS:
-        raise Unreadable(f"it has more than {_MOST_EVENTS} events")
-    return found
+        events = _parse_leniently(body)
+    if not isinstance(events, list):
+        raise InvalidEventBatch("it is no list of events")
+    if len(events) > _MAX_EVENTS:
+        raise InvalidEventBatch(f"it has more than {_MAX_EVENTS} events")
+    return events
 
 
-def _leniently(body: bytes) -> Any:
+def _parse_leniently(body: bytes) -> Any:
     """Read what is JSON but for half characters and numbers that are none: one event must not cost others."""
     try:
-        told = json.loads(body.decode(), parse_constant=_no_number, parse_float=_number)
-        return orjson.loads(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
+        parsed = json.loads(body.decode(), parse_constant=_drop_constant, parse_float=_parse_finite)
+        return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
-        raise Unreadable("it is no JSON, or nested too deep") from error
+        raise InvalidEventBatch("it is no JSON, or nested too deep") from error
 
 
-def _no_number(_: str) -> None:
+def _drop_constant(_: str) -> None:
     return None
 
 
-def _number(text: str) -> float | None:
-    found = float(text)
-    return found if math.isfinite(found) else None
+def _parse_finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
-def _event(one: Any, place: str) -> MailEvent:
-    """Read one event; *place* tells it from all others that say as little of themselves."""
-    if not isinstance(one, dict):
-        return MailEvent(Told.UNKNOWN, "", None, natural_key=_digest(["no object", place], place))
-    named = _text(one, "event").strip().lower()[:60]
-    told = _told(one, named)
-    arg = _text(one, MESSAGE_ARG)
-    origin, _, ref = arg.partition(":")
-    dropped_for = _text(one, "reason").strip().lower() if told is Told.DROPPED else ""
-    return MailEvent(
-        told,
-        named,
-        _moment(one.get("timestamp")),
-        natural_key=_natural_key(one, told, named, arg, place),
-        event_key=_event_key(one, f"{named} {told.value}", place),
-        origin=origin,
+def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
+    """Read one event; *fallback_key* tells it from all others that say as little of themselves."""
+    if not isinstance(item, dict):
+        return ProviderEvent(
+            DeliveryEventType.UNKNOWN,
+            "",
+            None,
+            natural_key=_digest(["no object", fallback_key], fallback_key),
+        )
+    event_name = _text_field(item, "event").strip().lower()[:60]
+    event_type = _event_type(item, event_name)
+    message_arg = _text_field(item, MESSAGE_ARG)
+    installation_id, _, ref = message_arg.partition(":")
+    drop_reason = (
+        _text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
+    )
+    return ProviderEvent(
+        event_type,
+        event_name,
+        _parse_timestamp(item.get("timestamp")),
+        natural_key=_natural_key(item, event_type, event_name, message_arg, fallback_key),
+        event_key=_event_key(item, f"{event_name} {event_type.value}", fallback_key),
+        installation_id=installation_id,
         ref=ref,
-        provider_message=_text(one, "sg_message_id")[:200] or None,
-        reason=_reason(one, dropped_for),
-        refusal=_REFUSALS.get(told) or _DROPPED_FOR.get(dropped_for),
-        email=_text(one, "email"),
-        ip=_text(one, "ip"),
-        agent=_text(one, "useragent") if isinstance(one.get("useragent"), str) else None,
-        url=_text(one, "url"),
-        machine=str(one.get("sg_machine_open")).lower() in ("true", "1"),
+        provider_message_id=_text_field(item, "sg_message_id")[:200] or None,
+        reason=_describe_reason(item, drop_reason),
+        suppression_reason=_SUPPRESSION_REASONS.get(event_type) or _DROP_SUPPRESSION_REASONS.get(drop_reason),
+        email=_text_field(item, "email"),
+        ip=_text_field(item, "ip"),
+        user_agent=_text_field(item, "useragent") if isinstance(item.get("useragent"), str) else None,
+        url=_text_field(item, "url"),
+        is_machine_open=str(item.get("sg_machine_open")).lower() in ("true", "1"),
     )
 
 
-def _text(one: Mapping[str, Any], name: str) -> str:
-    value = one.get(name)
-    return value[:_LONGEST] if isinstance(value, str) else ""
+def _text_field(item: Mapping[str, Any], name: str) -> str:
+    value = item.get(name)
+    return value[:_MAX_TEXT] if isinstance(value, str) else ""
 
 
-def _told(one: Mapping[str, Any], named: str) -> Told:
+def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
     """Return what the event tells. A bounce without a type is one of its address, unless it may pass."""
-    told = _TOLD.get(named, Told.UNKNOWN)
-    if told is not Told.BOUNCED:
-        return told
-    kind = _text(one, "type").strip().lower()
-    passing = not kind and _text(one, "status").strip().startswith("4")
-    return Told.BLOCKED if kind == "blocked" or passing else Told.BOUNCED
+    event_type = _EVENT_TYPES.get(event_name, DeliveryEventType.UNKNOWN)
+    if event_type is not DeliveryEventType.BOUNCED:
+        return event_type
+    bounce_type = _text_field(item, "type").strip().lower()
+    is_temporary = not bounce_type and _text_field(item, "status").strip().startswith("4")
+    return (
+        DeliveryEventType.BLOCKED if bounce_type == "blocked" or is_temporary else DeliveryEventType.BOUNCED
+    )
 
 
-def _moment(value: Any) -> datetime | None:
+def _parse_timestamp(value: Any) -> datetime | None:
     """Read seconds since 1970; some senders of test events write text, or milliseconds."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -148,42 +157,54 @@ def _moment(value: Any) -> datetime | None:
         seconds = float(value)
     except (ValueError, OverflowError):
         return None
-    if seconds >= _EARLIEST * 1_000:
+    if seconds >= _MIN_TIMESTAMP * 1_000:
         seconds /= 1_000
-    return datetime.fromtimestamp(seconds, UTC) if _EARLIEST <= seconds < _LATEST else None
+    return datetime.fromtimestamp(seconds, UTC) if _MIN_TIMESTAMP <= seconds < _MAX_TIMESTAMP else None
 
 
-def _reason(one: Mapping[str, Any], dropped_for: str) -> str:
+def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
     """Say why in codes and classes: what servers write in full often names the person."""
-    said = _text(one, "reason") or _text(one, "response")
-    status = _STATUS.search(_text(one, "status")) or _STATUS.search(said) or _CODE.match(said.strip())
-    classed = _PLAIN.fullmatch(_text(one, "bounce_classification").strip())
+    text = _text_field(item, "reason") or _text_field(item, "response")
+    status = (
+        _ENHANCED_STATUS.search(_text_field(item, "status"))
+        or _ENHANCED_STATUS.search(text)
+        or _SMTP_CODE.match(text.strip())
+    )
+    classification = _CLASSIFICATION.fullmatch(_text_field(item, "bounce_classification").strip())
     parts = (
         status[0] if status else "",
-        classed[0] if classed else "",
-        dropped_for if dropped_for in _DROP_REASONS else "",
+        classification[0] if classification else "",
+        drop_reason if drop_reason in _DROP_REASONS else "",
     )
     return ", ".join(part for part in parts if part)
 
 
-def _event_key(one: Mapping[str, Any], kind: str, place: str) -> str | None:
+def _event_key(item: Mapping[str, Any], event_type: str, fallback_key: str) -> str | None:
     """Return SendGrid's own id, with the kind: its documented examples share one id among all kinds."""
-    id_ = one.get("sg_event_id")
-    return _digest([kind, id_], place) if isinstance(id_, str) and id_ else None
+    event_id = item.get("sg_event_id")
+    return _digest([event_type, event_id], fallback_key) if isinstance(event_id, str) and event_id else None
 
 
-def _natural_key(one: Mapping[str, Any], told: Told, named: str, arg: str, place: str) -> str:
-    if told is Told.UNKNOWN:
-        rest = {name: value for name, value in one.items() if name != "sg_event_id"}
-        return _digest([named, rest], place)
-    mail = [arg] if arg else [one.get(name) for name in _ITS_MAIL]
-    return _digest([named, mail, *(one.get(name) for name in _MAKES_ONE)], place)
+def _natural_key(
+    item: Mapping[str, Any],
+    event_type: DeliveryEventType,
+    event_name: str,
+    message_arg: str,
+    fallback_key: str,
+) -> str:
+    if event_type is DeliveryEventType.UNKNOWN:
+        other_fields = {name: value for name, value in item.items() if name != "sg_event_id"}
+        return _digest([event_name, other_fields], fallback_key)
+    message_identity = [message_arg] if message_arg else [item.get(name) for name in _MESSAGE_FIELDS]
+    return _digest(
+        [event_name, message_identity, *(item.get(name) for name in _IDENTITY_FIELDS)], fallback_key
+    )
 
 
-def _digest(parts: Sequence[Any], place: str) -> str:
+def _digest(parts: Sequence[Any], fallback_key: str) -> str:
     """Return 128 bits of a hash: events hold addresses, their keys do not."""
     try:
-        written = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+        encoded = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # nested deeper than it writes: alike only with itself
-        written = place.encode()
-    return sha256(written).hexdigest()[:32]
+        encoded = fallback_key.encode()
+    return sha256(encoded).hexdigest()[:32]

@@ -7,45 +7,45 @@ from typing import IO, Final
 
 from python_multipart.multipart import parse_options_header
 
-from nurture.mail.inbound.mime_parts import as_text, parameter, read_headers, sections
-from nurture.mail.inbound.raw_mail import MOST_OF, RawMail
+from nurture.mail.inbound.mime_parts import decode_text, find_sections, header_parameter, read_headers
+from nurture.mail.inbound.raw_mail import MAX_FIELD_BYTES, RawMail
 
-_MOST_HEADERS: Final = 20
-_WORDS: Final = ("headers", "text", "html")
+_MAX_HEADERS: Final = 20
+_CONTENT_FIELDS: Final = ("headers", "text", "html")
 
 
-class NoForm(ValueError):
+class InvalidForm(ValueError):
     """A body that is no form, or breaks off."""
 
 
 def read_form(body: IO[bytes], content_type: str) -> RawMail:
-    """Read the mail in a multipart form; files are counted and passed over. Raises NoForm."""
-    kind, told = parse_options_header(content_type.encode("latin-1", "replace"))
-    boundary = told.get(b"boundary", b"")
-    if kind != b"multipart/form-data" or not boundary:
-        raise NoForm("it is no multipart form")
+    """Read the mail in a multipart form; files are counted and passed over. Raises InvalidForm."""
+    content_type_value, parameters = parse_options_header(content_type.encode("latin-1", "replace"))
+    boundary = parameters.get(b"boundary", b"")
+    if content_type_value != b"multipart/form-data" or not boundary:
+        raise InvalidForm("it is no multipart form")
     body.flush()
     try:
         # A search in the file's pages takes a thousandth of what walking through its bytes does.
-        with mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-            return _mail_in(whole, boundary)
+        with mmap.mmap(body.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _parse_mail(content, boundary)
     except ValueError as error:
-        raise NoForm("it is a broken form") from error
+        raise InvalidForm("it is a broken form") from error
 
 
-def _mail_in(whole: mmap.mmap, boundary: bytes) -> RawMail:
-    if whole.rfind(b"--" + boundary + b"--") < 0:
-        raise NoForm("it breaks off")
+def _parse_mail(content: mmap.mmap, boundary: bytes) -> RawMail:
+    if content.rfind(b"--" + boundary + b"--") < 0:
+        raise InvalidForm("it breaks off")
     fields: dict[str, bytes] = {}
-    files = 0
-    for start, end in sections(whole, 0, len(whole), boundary):
-        headers, place = read_headers(whole, start, end, _MOST_HEADERS)
-        disposition = as_text(next(iter(headers.get("content-disposition", ())), b""))
-        name = parameter(disposition, "name")
-        if parameter(disposition, "filename") and name not in ("email", *_WORDS):
-            files += 1
-        elif name in MOST_OF:
-            fields[name] = whole[place : min(end, place + MOST_OF[name])]
-    if not fields.keys() & {"email", *_WORDS}:
-        raise NoForm("it holds no mail")
-    return RawMail(fields, files)
+    attachments = 0
+    for start, end in find_sections(content, 0, len(content), boundary):
+        headers, body_start = read_headers(content, start, end, _MAX_HEADERS)
+        disposition = decode_text(next(iter(headers.get("content-disposition", ())), b""))
+        name = header_parameter(disposition, "name")
+        if header_parameter(disposition, "filename") and name not in ("email", *_CONTENT_FIELDS):
+            attachments += 1
+        elif name in MAX_FIELD_BYTES:
+            fields[name] = content[body_start : min(end, body_start + MAX_FIELD_BYTES[name])]
+    if not fields.keys() & {"email", *_CONTENT_FIELDS}:
+        raise InvalidForm("it holds no mail")
+    return RawMail(fields, attachments)

@@ -10,17 +10,17 @@ from typing import Final, NotRequired, TypedDict
 
 import orjson
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 from nurture.mail.rendering.render import Address, ComposedEmail
 
 MESSAGE_ARG: Final = "nurture_message"
 """The custom argument that comes back with each event; the only one."""
-MOST_BYTES: Final = 30_000_000
-LONGEST_ADDRESS: Final = 320
-_MOST_ARG_BYTES: Final = 10_000
-_MOST_CATEGORIES: Final = 10
-_LONGEST_CATEGORY: Final = 255
-_BASES: Final = {
+MAX_BYTES: Final = 30_000_000
+MAX_ADDRESS_LENGTH: Final = 320
+_MAX_ARG_BYTES: Final = 10_000
+_MAX_CATEGORIES: Final = 10
+_MAX_CATEGORY_LENGTH: Final = 255
+_ASCII_BASES: Final = {
     ord(letter): base
     for base, letters in (
         *(
@@ -41,7 +41,7 @@ _BASES: Final = {
 """What Unicode does not take apart."""
 _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_RESERVED: Final = frozenset(
+_RESERVED_HEADERS: Final = frozenset(
     (
         *("x-sg-id", "x-sg-eid", "received", "dkim-signature", "content-type", "content-transfer-encoding"),
         *("to", "from", "subject", "reply-to", "cc", "bcc"),
@@ -49,11 +49,11 @@ _RESERVED: Final = frozenset(
 )
 
 
-class Unfit(ValueError):
+class InvalidPayload(ValueError):
     """SendGrid would never take this email. The message says why, and holds no personal data."""
 
 
-class Party(TypedDict):
+class EmailAddress(TypedDict):
     """A mailbox."""
 
     email: str
@@ -63,7 +63,7 @@ class Party(TypedDict):
 class Personalization(TypedDict):
     """One delivery."""
 
-    to: list[Party]
+    to: list[EmailAddress]
     headers: NotRequired[dict[str, str]]
 
 
@@ -108,14 +108,14 @@ class Asm(TypedDict):
 
 
 # `from` is a word of Python's own, so these keys cannot stand in a class.
-_Sender = TypedDict("_Sender", {"from": Party})
+_Sender = TypedDict("_Sender", {"from": EmailAddress})
 
 
 class Payload(_Sender):
     """A request to /v3/mail/send."""
 
     personalizations: list[Personalization]
-    reply_to: NotRequired[Party]
+    reply_to: NotRequired[EmailAddress]
     subject: str
     content: list[Content]
     custom_args: dict[str, str]
@@ -127,13 +127,15 @@ class Payload(_Sender):
 
 
 # Always explicit: the account's own settings would rewrite links and add a second way to unsubscribe.
-_TRACKING: Final[TrackingSettings] = {
+_TRACKING_SETTINGS: Final[TrackingSettings] = {
     "click_tracking": {"enable": False, "enable_text": False},
     "open_tracking": {"enable": False},
     "subscription_tracking": {"enable": False},
     "ganalytics": {"enable": False},
 }
-_SANDBOX: Final[dict[bool, MailSettings]] = {on: {"sandbox_mode": {"enable": on}} for on in (True, False)}
+_MAIL_SETTINGS: Final[dict[bool, MailSettings]] = {
+    on: {"sandbox_mode": {"enable": on}} for on in (True, False)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,74 +147,80 @@ class Account:
     ip_pool: str | None = None
 
 
-def payload_bytes(email: ComposedEmail, account: Account) -> bytes:
-    """Write *email* as JSON. Raises Unfit."""
+def encode_payload(email: ComposedEmail, account: Account) -> bytes:
+    """Write *email* as JSON. Raises InvalidPayload."""
     try:
-        written = orjson.dumps(payload(email, account))
+        encoded = orjson.dumps(build_payload(email, account))
     except TypeError as error:  # orjson's own error is one: half a character somewhere
-        raise Unfit("the email holds broken characters and cannot be written as JSON") from error
-    if len(written) >= MOST_BYTES:
-        raise Unfit(f"the email has {len(written) // 1_000_000} MB; SendGrid takes less than 30 MB")
-    return written
+        raise InvalidPayload("the email holds broken characters and cannot be written as JSON") from error
+    if len(encoded) >= MAX_BYTES:
+        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; SendGrid takes less than 30 MB")
+    return encoded
 
 
-def payload(email: ComposedEmail, account: Account) -> Payload:
-    """Return the request for *email*. Raises Unfit."""
+def build_payload(email: ComposedEmail, account: Account) -> Payload:
+    """Return the request for *email*. Raises InvalidPayload."""
     if not email.subject.strip():
-        raise Unfit("the subject is empty")
+        raise InvalidPayload("the subject is empty")
     if _CONTROL.search(email.subject):
-        raise Unfit("the subject holds a line break or control character")
-    person: Personalization = {"to": [_party("recipient", email.to, _unlisted(email.to.name))]}
+        raise InvalidPayload("the subject holds a line break or control character")
+    personalization: Personalization = {
+        "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))]
+    }
     if email.headers:
-        person["headers"] = _headers(email.headers)
-    written: Payload = {
-        "personalizations": [person],
-        "from": _party("sender", email.sender, _sender_name(email.sender.name)),
+        personalization["headers"] = _headers(email.headers)
+    request: Payload = {
+        "personalizations": [personalization],
+        "from": _email_address("sender", email.sender, _ascii_sender_name(email.sender.name)),
         "subject": email.subject,
         "content": _content(email),
-        "custom_args": {MESSAGE_ARG: message_arg(email)},
-        "tracking_settings": _TRACKING,
-        "mail_settings": _SANDBOX[account.sandbox],
+        "custom_args": {MESSAGE_ARG: format_message_arg(email)},
+        "tracking_settings": _TRACKING_SETTINGS,
+        "mail_settings": _MAIL_SETTINGS[account.sandbox],
     }
     if email.reply_to is not None:
-        written["reply_to"] = _party("reply-to", email.reply_to, email.reply_to.name)
+        request["reply_to"] = _email_address("reply-to", email.reply_to, email.reply_to.name)
     if email.labels:
-        written["categories"] = list(_categories(email.labels))
+        request["categories"] = list(_categories(email.labels))
     if account.asm_group is not None:
-        written["asm"] = {"group_id": account.asm_group}
+        request["asm"] = {"group_id": account.asm_group}
     if account.ip_pool:
-        written["ip_pool_name"] = account.ip_pool
-    return written
+        request["ip_pool_name"] = account.ip_pool
+    return request
 
 
-def message_arg(email: ComposedEmail) -> str:
+def format_message_arg(email: ComposedEmail) -> str:
     """Name *email* for SendGrid's events: the installation and the ref in it."""
-    arg = f"{email.origin}:{email.ref}"
-    if len(arg.encode("utf-8", "replace")) + len(MESSAGE_ARG) > _MOST_ARG_BYTES:
-        raise Unfit("the message's ref is longer than SendGrid's 10,000 bytes for custom arguments")
+    arg = f"{email.installation_id}:{email.ref}"
+    if len(arg.encode("utf-8", "replace")) + len(MESSAGE_ARG) > _MAX_ARG_BYTES:
+        raise InvalidPayload("the message's ref is longer than SendGrid's 10,000 bytes for custom arguments")
     return arg
 
 
-def _party(role: str, address: Address, name: str) -> Party:
+def _email_address(role: str, address: Address, name: str) -> EmailAddress:
     email = address.email
     if not email.isascii():
         local, _, domain = email.rpartition("@")
         if not local.isascii():
-            raise Unfit(f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none")
-        email = local + normalise_address(f"@{domain}")
-    if len(email) > LONGEST_ADDRESS:
-        raise Unfit(f"the {role}'s address has {len(email)} characters; SendGrid takes {LONGEST_ADDRESS}")
+            raise InvalidPayload(
+                f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none"
+            )
+        email = local + normalize_address(f"@{domain}")
+    if len(email) > MAX_ADDRESS_LENGTH:
+        raise InvalidPayload(
+            f"the {role}'s address has {len(email)} characters; SendGrid takes {MAX_ADDRESS_LENGTH}"
+        )
     name = name.strip()
     return {"email": email, "name": name} if name else {"email": email}
 
 
-def _sender_name(name: str) -> str:
+def _ascii_sender_name(name: str) -> str:
     """Write *name* in ASCII, as SendGrid documents for senders: Zoë is Zoe, another script is left out."""
-    bare = _bare(name)
-    return bare if bare.isascii() else ""
+    ascii_name = _strip_accents(name)
+    return ascii_name if ascii_name.isascii() else ""
 
 
-def _unlisted(name: str) -> str:
+def _strip_list_separators(name: str) -> str:
     """Take the marks out that SendGrid forbids in a recipient's name: it would read a list of people."""
     if "," in name or ";" in name:
         return " ".join(name.replace(",", " ").replace(";", " ").split())
@@ -224,40 +232,44 @@ def _content(email: ComposedEmail) -> list[Content]:
     parts = (("text/plain", email.text), ("text/html", email.html))
     content: list[Content] = [{"type": kind, "value": value} for kind, value in parts if value.strip()]
     if not content:
-        raise Unfit("the email has an empty body")
+        raise InvalidPayload("the email has an empty body")
     return content
 
 
 def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
-    written: dict[str, str] = {}
+    checked: dict[str, str] = {}
     for name, value in headers:
         if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
-            raise Unfit(f"the header {name!r} holds a line break, or a character that cannot stand there")
-        if name.lower() in _RESERVED:
-            raise Unfit(f"the header {name} is SendGrid's own to write")
-        written[name] = value
-    if len({name.lower() for name in written}) < len(headers):
-        raise Unfit("a header stands there twice")
-    return written
+            raise InvalidPayload(
+                f"the header {name!r} holds a line break, or a character that cannot stand there"
+            )
+        if name.lower() in _RESERVED_HEADERS:
+            raise InvalidPayload(f"the header {name} is SendGrid's own to write")
+        checked[name] = value
+    if len({name.lower() for name in checked}) < len(headers):
+        raise InvalidPayload("a header stands there twice")
+    return checked
 
 
 @lru_cache(maxsize=1_024)
 def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
     """Write *labels* in ASCII, each once, as many as SendGrid takes."""
-    written = (_ascii(label)[:_LONGEST_CATEGORY].strip() for label in labels)
-    return tuple(dict.fromkeys(label for label in written if label))[:_MOST_CATEGORIES]
+    names = (_category_name(label)[:_MAX_CATEGORY_LENGTH].strip() for label in labels)
+    return tuple(dict.fromkeys(label for label in names if label))[:_MAX_CATEGORIES]
 
 
-def _ascii(label: str) -> str:
-    bare = _bare(label)
+def _category_name(label: str) -> str:
+    ascii_label = _strip_accents(label)
     # What has no ASCII base at all still needs a name that differs from others.
-    return _CONTROL.sub(" ", bare if bare.isascii() else label.encode("punycode").decode("ascii"))
+    return _CONTROL.sub(
+        " ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii")
+    )
 
 
 @lru_cache(maxsize=1_024)
-def _bare(text: str) -> str:
+def _strip_accents(text: str) -> str:
     """Take the marks off letters, as far as they have a base in ASCII."""
     if text.isascii():
         return text
-    plain = unicodedata.normalize("NFKD", text.translate(_BASES))
-    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+    decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_BASES))
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter))

@@ -15,28 +15,34 @@ import yarl
 from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, OptedOut, Receipt, Rejected
-from nurture.mail.providers.sendgrid.http_client import Dial, Line
-from nurture.mail.providers.sendgrid.payload import Account, Unfit, payload_bytes
-from nurture.mail.providers.sendgrid.responses import KEY, URL, Answer, judge
-from nurture.mail.providers.sendgrid.suppression_lists import opted_out
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, SuppressedAddress, Unknown
+from nurture.mail.providers.sendgrid.http_client import ClientConfig, HttpClient
+from nurture.mail.providers.sendgrid.payload import Account, InvalidPayload, encode_payload
+from nurture.mail.providers.sendgrid.responses import (
+    KEY_VARIABLE,
+    URL_VARIABLE,
+    HttpResponse,
+    receipt_for_response,
+)
+from nurture.mail.providers.sendgrid.suppression_lists import fetch_suppressions
 from nurture.mail.rendering.render import ComposedEmail
 
 T = TypeVar("T")
 
-PATH: Final = "/v3/mail/send"
-MOST_TROUBLE: Final = 5
-TROUBLE_PAUSE: Final = timedelta(seconds=60)
-_WRITABLE: Final = re.compile(r"[\x21-\x7e]++")
+MAIL_SEND_PATH: Final = "/v3/mail/send"
+MAX_CONSECUTIVE_FAILURES: Final = 5
+FAILURE_PAUSE: Final = timedelta(seconds=60)
+_HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]++")
 
 
-class SendGrid:
+class SendGridProvider:
     """SendGrid at *url* with the API key *key*. Several threads may share it.
 
-    *sandbox* lets SendGrid check every email and deliver none. At most *at_once* requests are out together.
-    *connect_timeout*, *read_timeout* and *total_timeout* are seconds for one request; the last must stay
-    below the lease of whoever calls. *ssl* checks certificates, by default as this machine does. *observe* is
-    told "bytes sent" and "response read", from another thread. Proxies come from HTTPS_PROXY and NO_PROXY.
+    *sandbox* lets SendGrid check every email and deliver none. At most *max_concurrency* requests are out at
+    one time. *connect_timeout*, *read_timeout* and *total_timeout* are seconds for one request; the last must
+    stay below the lease of whoever calls. *ssl* checks certificates, by default as this machine does.
+    *observe* is told "bytes sent" and "response read", from another thread. Proxies come from HTTPS_PROXY and
+    NO_PROXY.
 
     SendGrid knows no idempotency key: an email handed over twice is delivered twice. Raises Misconfigured for
     a key that cannot stand in a header, and for a *url* that is none.
@@ -52,26 +58,28 @@ class SendGrid:
         sandbox: bool = False,
         asm_group: int | None = None,
         ip_pool: str | None = None,
-        at_once: int = 96,
+        max_concurrency: int = 96,
         connect_timeout: float = 5.0,
         read_timeout: float = 20.0,
         total_timeout: float = 25.0,
         ssl: SSLContext | None = None,
         observe: Callable[[str], None] | None = None,
     ) -> None:
-        self.at_once = at_once
+        self.max_concurrency = max_concurrency
         self._key = SecretStr(key.get_secret_value().strip())
-        if not _WRITABLE.fullmatch(self._key.get_secret_value()):
-            raise Misconfigured(f"{KEY} is empty, or holds spaces or line breaks. Copy the key once more.")
+        if not _HEADER_SAFE.fullmatch(self._key.get_secret_value()):
+            raise Misconfigured(
+                f"{KEY_VARIABLE} is empty, or holds spaces or line breaks. Copy the key once more."
+            )
         self._account = Account(sandbox, asm_group, ip_pool)
-        self._dial = Dial(
-            _mail_send(url), connect_timeout, read_timeout, total_timeout, at_once, ssl, observe
+        self._config = ClientConfig(
+            _mail_send_url(url), connect_timeout, read_timeout, total_timeout, max_concurrency, ssl, observe
         )
-        self._line: Line | None = None
+        self._client: HttpClient | None = None
         self._lock = Lock()
 
     def __repr__(self) -> str:
-        return f"SendGrid({str(self._dial.url)!r})"
+        return f"SendGrid({str(self._config.url)!r})"
 
     def __reduce__(self) -> Any:
         raise TypeError("a SendGrid provider holds a key and connections, and cannot be stored")
@@ -86,36 +94,38 @@ class SendGrid:
             raise ValueError(f"rate limits are reckoned from an aware time, not {now!r}")
         if not batch:
             return []
-        return self._run(lambda line: _Batch(line, self._account, batch, now).carry(self.at_once))
+        return self._run(lambda client: _Batch(client, self._account, batch, now).send(self.max_concurrency))
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         """Let SendGrid check *email* in its sandbox, which delivers nothing. Raises Misconfigured."""
         account = Account(sandbox=True, asm_group=self._account.asm_group, ip_pool=self._account.ip_pool)
-        (receipt,) = self._run(lambda line: _Batch(line, account, [email], now).carry(1))
+        (receipt,) = self._run(lambda client: _Batch(client, account, [email], now).send(1))
         match receipt:
             case Accepted():
                 return
-            case InDoubt(why=why):
-                raise Misconfigured(f"SendGrid cannot be asked: {why}. Check {URL} and the network.")
-            case Rejected(why=why) | NotSent(why=why):
-                raise Misconfigured(why)
+            case Unknown(reason=reason):
+                raise Misconfigured(
+                    f"SendGrid cannot be asked: {reason}. Check {URL_VARIABLE} and the network."
+                )
+            case Rejected(reason=reason) | NotSent(reason=reason):
+                raise Misconfigured(reason)
 
-    def opted_out(self) -> list[OptedOut]:
+    def list_suppressions(self) -> list[SuppressedAddress]:
         """Return whom SendGrid will not mail. Raises Misconfigured where its lists cannot be read."""
-        return self._run(lambda line: opted_out(line, self._account.asm_group))
+        return self._run(lambda client: fetch_suppressions(client, self._account.asm_group))
 
     def close(self) -> None:
         """Give connections back. Closing twice is allowed, and sending afterwards opens new ones."""
         with self._lock:
-            line, self._line = self._line, None
-        if line is not None and line.process_id == os.getpid():
-            line.close()
+            client, self._client = self._client, None
+        if client is not None and client.process_id == os.getpid():
+            client.close()
 
-    def _run(self, work: Callable[[Line], Coroutine[Any, Any, T]]) -> T:
+    def _run(self, work: Callable[[HttpClient], Coroutine[Any, Any, T]]) -> T:
         with self._lock:
-            if self._line is None or self._line.process_id != os.getpid():  # a fork takes no thread along
-                self._line = Line(self._dial, self._key)
-            future = self._line.submit(work(self._line))
+            if self._client is None or self._client.process_id != os.getpid():  # a fork takes no thread along
+                self._client = HttpClient(self._config, self._key)
+            future = self._client.submit(work(self._client))
         try:
             return future.result()
         except BaseException:  # Ctrl-C: start nothing more
@@ -123,91 +133,99 @@ class SendGrid:
             raise
 
 
-def _mail_send(url: str) -> yarl.URL:
+def _mail_send_url(url: str) -> yarl.URL:
     try:
-        whole = yarl.URL(url.rstrip("/") + PATH)
+        parsed = yarl.URL(url.rstrip("/") + MAIL_SEND_PATH)
     except ValueError:
-        whole = yarl.URL()
-    if whole.scheme not in ("http", "https") or not whole.host or whole.user or whole.password:
-        raise Misconfigured(f"{URL} is not an address such as https://api.sendgrid.com. Correct it.")
-    return whole
+        parsed = yarl.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user or parsed.password:
+        raise Misconfigured(f"{URL_VARIABLE} is not an address such as https://api.sendgrid.com. Correct it.")
+    return parsed
 
 
 class _Batch:
     """One batch on its way: lanes that take the next email each time one has landed."""
 
-    def __init__(self, line: Line, account: Account, batch: Sequence[ComposedEmail], now: datetime) -> None:
-        self._line = line
+    def __init__(
+        self, client: HttpClient, account: Account, batch: Sequence[ComposedEmail], now: datetime
+    ) -> None:
+        self._client = client
         self._account = account
         self._batch = batch
         self._now = now
-        self._places: Iterator[int] = iter(range(len(batch)))
+        self._indexes: Iterator[int] = iter(range(len(batch)))
         self._receipts: list[Receipt] = [NotSent("it was not its turn any more")] * len(batch)
-        self._stop: NotSent | None = None
-        self._refused: dict[str, NotSent] = {}
-        self._trouble = 0
+        self._stop_receipt: NotSent | None = None
+        self._blocked_senders: dict[str, NotSent] = {}
+        self._consecutive_failures = 0
 
-    async def carry(self, at_once: int) -> list[Receipt]:
+    async def send(self, max_concurrency: int) -> list[Receipt]:
         """Send everything that may go."""
-        lanes = min(at_once, len(self._batch))
-        if lanes == 1:
-            await self._lane()
+        workers = min(max_concurrency, len(self._batch))
+        if workers == 1:
+            await self._run_worker()
         else:
-            await asyncio.gather(*[self._lane() for _ in range(lanes)])
+            await asyncio.gather(*[self._run_worker() for _ in range(workers)])
         return self._receipts
 
-    async def _lane(self) -> None:
-        for place in self._places:
-            email = self._batch[place]
+    async def _run_worker(self) -> None:
+        for index in self._indexes:
+            email = self._batch[index]
             try:
-                content = payload_bytes(email, self._account)
-            except Unfit as error:
-                self._receipts[place] = Rejected(str(error))
+                content = encode_payload(email, self._account)
+            except InvalidPayload as error:
+                self._receipts[index] = Rejected(str(error))
                 continue
-            held = await self._turn() or self._refused.get(email.sender.email)
-            self._receipts[place] = held or await self._call(email, content)
+            blocked = await self._wait_for_capacity() or self._blocked_senders.get(email.sender.email)
+            self._receipts[index] = blocked or await self._send_one(email, content)
 
-    async def _turn(self) -> NotSent | None:
+    async def _wait_for_capacity(self) -> NotSent | None:
         """Wait until one more may start; return why none may."""
-        line = self._line
+        client = self._client
         while True:
-            line.pace = line.pace.at(self._now)
-            if self._stop is not None:
-                return self._stop
-            if line.pace.is_shut():
-                return NotSent("SendGrid's rate limit is reached", line.pace.opens, stops=True)
-            if line.has_room():
+            client.rate_limit = client.rate_limit.without_expired_window(self._now)
+            if self._stop_receipt is not None:
+                return self._stop_receipt
+            if client.rate_limit.is_exhausted():
+                return NotSent(
+                    "SendGrid's rate limit is reached", client.rate_limit.resets_at, blocks_all=True
+                )
+            if client.has_capacity():
                 return None
-            await line.landed.wait()
+            await client.completed.wait()
 
-    async def _call(self, email: ComposedEmail, content: bytes) -> Receipt:
-        line = self._line
-        line.flying += 1
+    async def _send_one(self, email: ComposedEmail, content: bytes) -> Receipt:
+        client = self._client
+        client.in_flight += 1
         try:
-            answer = await line.call(content)
-            if isinstance(answer, Answer):
-                line.pace = line.pace.heard(answer.status, answer.headers, self._now)
+            response = await client.post(content)
+            if isinstance(response, HttpResponse):
+                client.rate_limit = client.rate_limit.updated(response.status, response.headers, self._now)
         finally:
-            line.land()
-        if isinstance(answer, Answer):
-            receipt = judge(answer, email.ref, line.pace.opens, sandbox=self._account.sandbox)
+            client.finish_call()
+        if isinstance(response, HttpResponse):
+            receipt = receipt_for_response(
+                response, email.ref, client.rate_limit.resets_at, sandbox=self._account.sandbox
+            )
         else:
-            receipt = answer
-        if isinstance(receipt, NotSent) and receipt.sender:
-            self._refused[email.sender.email] = receipt
-        self._weigh(receipt)
+            receipt = response
+        if isinstance(receipt, NotSent) and receipt.blocks_sender:
+            self._blocked_senders[email.sender.email] = receipt
+        self._track_failures(receipt)
         return receipt
 
-    def _weigh(self, receipt: Receipt) -> None:
+    def _track_failures(self, receipt: Receipt) -> None:
         """Stop the batch where going on would only make it worse."""
         match receipt:
-            case Accepted() | Rejected() | NotSent(sender=True):
-                self._trouble = 0
+            case Accepted() | Rejected() | NotSent(blocks_sender=True):
+                self._consecutive_failures = 0
                 return
-            case NotSent(stops=True):
-                self._stop = self._stop or receipt
-            case NotSent() | InDoubt():
-                self._trouble += 1
-        if self._trouble >= MOST_TROUBLE and self._stop is None:
-            why = f"SendGrid failed {self._trouble} times in a row; the last time {receipt.why}"
-            self._stop = NotSent(why, self._now + TROUBLE_PAUSE, stops=True)
+            case NotSent(blocks_all=True):
+                self._stop_receipt = self._stop_receipt or receipt
+            case NotSent() | Unknown():
+                self._consecutive_failures += 1
+        if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES and self._stop_receipt is None:
+            reason = (
+                f"SendGrid failed {self._consecutive_failures} times in a row; the last time {receipt.reason}"
+            )
+            self._stop_receipt = NotSent(reason, self._now + FAILURE_PAUSE, blocks_all=True)

@@ -15,59 +15,59 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
-TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
+SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
+TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 
-MOST_AHEAD: Final = timedelta(minutes=5)
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far the clock of who signs may be ahead of ours."""
 
-_LONGEST_SIGNATURE: Final = 200  # DER of P-256 has 72 bytes at most
+_MAX_SIGNATURE_LENGTH: Final = 200  # DER of P-256 has 72 bytes at most
 _ALGORITHM: Final = ec.ECDSA(SHA256())
-_HASHED: Final = ec.ECDSA(Prehashed(SHA256()))
+_PREHASHED_ALGORITHM: Final = ec.ECDSA(Prehashed(SHA256()))
 # Digits only: time and body are signed as one text, and no byte may pass from one to the other.
 _TIME: Final = re.compile(r"[0-9]{1,20}")
 
 
-class Keyring:
+class SignatureVerifier:
     """The keys whose signatures count: one, or two while one takes the other's place."""
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._keys = tuple(_key(key) for key in keys)
+        self._keys = tuple(_load_public_key(key) for key in keys)
 
     def __bool__(self) -> bool:
         """Whether there is any key."""
         return bool(self._keys)
 
-    def may_have_signed(self, signatures: Sequence[str], timestamps: Sequence[str], now: datetime) -> bool:
+    def is_plausible(self, signatures: Sequence[str], timestamps: Sequence[str], now: datetime) -> bool:
         """Whether the headers are such that a body could make them true; before it is read.
 
         A time (seconds since 1970, UTC) that is further ahead of *now* than clocks differ makes none true.
         """
-        if _signature(signatures, timestamps) is None:
+        if _decode_signature(signatures, timestamps) is None:
             return False
-        return int(timestamps[0]) <= (now + MOST_AHEAD).timestamp()
+        return int(timestamps[0]) <= (now + MAX_CLOCK_SKEW).timestamp()
 
-    def signed(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
+    def verify(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
         """Whether one of the keys signed *body*; the headers as they came, each of them once."""
-        signature = _signature(signatures, timestamps)
+        signature = _decode_signature(signatures, timestamps)
         if signature is None:
             return False
-        signed = timestamps[0].encode("ascii") + body
-        return any(_is_of(key, signature, signed) for key in self._keys)
+        signed_content = timestamps[0].encode("ascii") + body
+        return any(_is_valid_signature(key, signature, signed_content) for key in self._keys)
 
-    def signed_digest(self, signatures: Sequence[str], timestamps: Sequence[str], digest: bytes) -> bool:
+    def verify_digest(self, signatures: Sequence[str], timestamps: Sequence[str], digest: bytes) -> bool:
         """Whether one of the keys signed what *digest* is the SHA-256 of: the time, then the body."""
-        signature = _signature(signatures, timestamps)
+        signature = _decode_signature(signatures, timestamps)
         if signature is None:
             return False
-        return any(_is_of(key, signature, digest, _HASHED) for key in self._keys)
+        return any(_is_valid_signature(key, signature, digest, _PREHASHED_ALGORITHM) for key in self._keys)
 
 
-def _signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | None:
+def _decode_signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | None:
     """Return the signature where both headers came once and can be true."""
     if len(signatures) != 1 or len(timestamps) != 1 or not _TIME.fullmatch(timestamps[0]):
         return None
-    if len(signatures[0]) > _LONGEST_SIGNATURE:
+    if len(signatures[0]) > _MAX_SIGNATURE_LENGTH:
         return None
     try:
         return b64decode(signatures[0].encode("ascii"), validate=True)
@@ -75,17 +75,17 @@ def _signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | 
         return None
 
 
-def _is_of(
-    key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes, how: ec.ECDSA = _ALGORITHM
+def _is_valid_signature(
+    key: ec.EllipticCurvePublicKey, signature: bytes, signed: bytes, algorithm: ec.ECDSA = _ALGORITHM
 ) -> bool:
     try:
-        key.verify(signature, signed, how)
+        key.verify(signature, signed, algorithm)
     except InvalidSignature:
         return False
     return True
 
 
-def _key(text: str) -> ec.EllipticCurvePublicKey:
+def _load_public_key(text: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(b64decode(text.encode("ascii"), validate=True))
     except (ValueError, UnsupportedAlgorithm) as error:  # binascii's and Unicode's errors are ValueErrors

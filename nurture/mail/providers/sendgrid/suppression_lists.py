@@ -9,16 +9,16 @@ from typing import Any, Final, Literal
 import orjson
 
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import NotSent, OptedOut
-from nurture.mail.providers.sendgrid.http_client import Line
+from nurture.mail.providers.base import NotSent, SuppressedAddress
+from nurture.mail.providers.sendgrid.http_client import HttpClient
 
-Source = Literal["bounce", "complaint", "page"]
+SuppressionSource = Literal["bounce", "complaint", "page"]
 
-PAGE: Final = 500
-LARGEST: Final = 4 * 1024 * 1024
+PAGE_SIZE: Final = 500
+MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
 """How many bytes of a page are read: 500 entries with SendGrid's longest reasons are half of it."""
 
-LISTS: Final[Mapping[str, Source]] = {
+SUPPRESSION_PATHS: Final[Mapping[str, SuppressionSource]] = {
     "/v3/suppression/unsubscribes": "page",
     "/v3/suppression/bounces": "bounce",
     "/v3/suppression/spam_reports": "complaint",
@@ -27,49 +27,49 @@ LISTS: Final[Mapping[str, Source]] = {
 """Blocks are not among them: SendGrid tries those addresses again."""
 
 
-async def opted_out(line: Line, group: int | None) -> list[OptedOut]:
-    """Return everybody on SendGrid's lists, and in the unsubscribe *group*, if one is used.
+async def fetch_suppressions(client: HttpClient, group_id: int | None) -> list[SuppressedAddress]:
+    """Return everybody on SendGrid's lists, and in the unsubscribe group *group_id*, if one is used.
 
     Raises Misconfigured where a list cannot be read.
     """
-    found: list[OptedOut] = []
-    for path, source in LISTS.items():
-        page: list[Any] = [None] * PAGE
+    suppressed: list[SuppressedAddress] = []
+    for path, source in SUPPRESSION_PATHS.items():
+        page: list[Any] = [None] * PAGE_SIZE
         offset = 0
-        while len(page) >= PAGE:
-            page = await _read(line, f"{path}?limit={PAGE}&offset={offset}")
-            found += [one for row in page if (one := _entry(row, source)) is not None]
-            offset += PAGE
-    if group is not None:
-        emails = await _read(line, f"/v3/asm/groups/{group}/suppressions")
-        found += [OptedOut(email, "page", None) for email in emails if isinstance(email, str)]
-    return found
+        while len(page) >= PAGE_SIZE:
+            page = await _read_page(client, f"{path}?limit={PAGE_SIZE}&offset={offset}")
+            suppressed += [entry for row in page if (entry := _parse_entry(row, source)) is not None]
+            offset += PAGE_SIZE
+    if group_id is not None:
+        emails = await _read_page(client, f"/v3/asm/groups/{group_id}/suppressions")
+        suppressed += [SuppressedAddress(email, "page", None) for email in emails if isinstance(email, str)]
+    return suppressed
 
 
-async def _read(line: Line, path: str) -> list[Any]:
-    answer = await line.get(path, LARGEST)
+async def _read_page(client: HttpClient, path: str) -> list[Any]:
+    response = await client.get(path, MAX_PAGE_BYTES)
     name = f"SendGrid's list {path.partition('?')[0]} cannot be read"
-    if isinstance(answer, NotSent):
-        raise Misconfigured(f"{name}: {answer.why}.")
-    if answer.status in (401, 403):
+    if isinstance(response, NotSent):
+        raise Misconfigured(f"{name}: {response.reason}.")
+    if response.status in (401, 403):
         raise Misconfigured(
-            f"{name} ({answer.status}): the key in NURTURE_SENDGRID_KEY needs the permission Suppressions, "
+            f"{name} ({response.status}): the key in NURTURE_SENDGRID_KEY needs the permission Suppressions, "
             "Read Access, besides Mail Send."
         )
     try:
-        page = orjson.loads(answer.body) if answer.status == 200 else None
+        page = orjson.loads(response.body) if response.status == 200 else None
     except orjson.JSONDecodeError:
         page = None
     if not isinstance(page, list):
-        raise Misconfigured(f"{name}: it answers with status {answer.status}, and no list.")
+        raise Misconfigured(f"{name}: it answers with status {response.status}, and no list.")
     return page
 
 
-def _entry(row: object, source: Source) -> OptedOut | None:
+def _parse_entry(row: object, source: SuppressionSource) -> SuppressedAddress | None:
     match row:
         case {"email": str(email), "created": int(created)} if 0 <= created < 1 << 33:
-            return OptedOut(email, source, datetime.fromtimestamp(created, UTC))
+            return SuppressedAddress(email, source, datetime.fromtimestamp(created, UTC))
         case {"email": str(email)}:
-            return OptedOut(email, source, None)
+            return SuppressedAddress(email, source, None)
         case _:
             return None

@@ -15,26 +15,34 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
-from nurture.domain.address import normalise_address
+from nurture.domain.address import normalize_address
 from nurture.errors import Misconfigured
-from nurture.mail.providers.smtp.commands import CLOSING, Answer, Line, Lost, TlsLine, in_one_line, why_lost
+from nurture.mail.providers.smtp.commands import (
+    SERVICE_CLOSING,
+    ConnectionLost,
+    SmtpReply,
+    SmtpStream,
+    TlsSmtpStream,
+    describe_disconnect,
+    sanitize_reply,
+)
 
-_CHUNK: Final = 65_536  # octets handed over at a time, so that a slow line has its time for each
-_GOODBYE: Final = 2.0  # seconds for the answer to QUIT, which changes nothing
-_CHECK_WHERE: Final = "Check the host and the port in NURTURE_SMTP_URL."
-_NOT_A_SERVER: Final = (
+_CHUNK_BYTES: Final = 65_536  # octets handed over at a time, so that a slow line has its time for each
+_QUIT_TIMEOUT: Final = 2.0  # seconds for the answer to QUIT, which changes nothing
+_CHECK_HOST_AND_PORT: Final = "Check the host and the port in NURTURE_SMTP_URL."
+_INVALID_URL: Final = (
     "NURTURE_SMTP_URL is set, but it must look like smtp://user:password@smtp.example.com:587, "
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %."
 )
 
 
-class Unusable(Exception):
+class SmtpUnavailable(Exception):
     """The server takes nothing from us at all: it cannot be reached, or the set-up is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class SmtpServer:
     """Where mail is handed over. *tls* from the first octet on, or by STARTTLS."""
 
     host: str
@@ -44,15 +52,15 @@ class Server:
     password: SecretStr | None
 
     @classmethod
-    def read(cls, url: SecretStr) -> Self:
+    def parse(cls, url: SecretStr) -> Self:
         """Read smtp://user:password@host:587 or smtps://...:465. Raises Misconfigured, without the value."""
-        server = _parsed(url)
-        if server is None:  # raised here, and so without the frame that knew the password
-            raise Misconfigured(_NOT_A_SERVER)
-        return cls(*server)
+        parts = _parse_url(url)
+        if parts is None:  # raised here, and so without the frame that knew the password
+            raise Misconfigured(_INVALID_URL)
+        return cls(*parts)
 
     @property
-    def is_here(self) -> bool:
+    def is_local(self) -> bool:
         """Say whether it runs on this machine, where nobody listens on the line."""
         return self.host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", self.host))
 
@@ -61,23 +69,23 @@ class Server:
         return f"{self.host}:{self.port}"
 
 
-def _parsed(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
+def _parse_url(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
     """Take the URL of a server apart, None where it is not one."""
-    whole = url.get_secret_value().strip()
+    text = url.get_secret_value().strip()
     try:
-        parts = urlsplit(whole)
+        parts = urlsplit(text)
         port = parts.port
     except ValueError:  # its message may hold a piece of the password
         return None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == 0:
         return None
-    if parts.netloc.count("@") > 1 or parts.path not in ("", "/") or {"?", "#"} & set(whole):
+    if parts.netloc.count("@") > 1 or parts.path not in ("", "/") or {"?", "#"} & set(text):
         return None  # a piece of the password would pass for the host, and be shown and looked up
     if bool(parts.username) != bool(parts.password):
         return None
     tls = parts.scheme == "smtps"
     return (
-        normalise_address(f"@{unquote(parts.hostname)}")[1:],
+        normalize_address(f"@{unquote(parts.hostname)}")[1:],
         port or (465 if tls else 587),
         tls,
         unquote(parts.username) if parts.username else None,
@@ -85,100 +93,103 @@ def _parsed(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | Non
     )
 
 
-class Relay:
-    """An open conversation, past TLS and signing in. Opening it raises Unusable.
+class SmtpConnection:
+    """An open conversation, past TLS and signing in. Opening it raises SmtpUnavailable.
 
-    *carried* counts its emails, *begun* says that it is amid one, *opened_at* is the caller's time.
+    *sent_count* counts its emails, *in_transaction* says that it is amid one, *opened_at* is
+    the caller's time.
     """
 
-    def __init__(self, server: Server, timeout: float, context: ssl.SSLContext, opened_at: datetime) -> None:
-        self.carried = 0
-        self.begun = False
+    def __init__(
+        self, server: SmtpServer, timeout: float, context: ssl.SSLContext, opened_at: datetime
+    ) -> None:
+        self.sent_count = 0
+        self.in_transaction = False
         self.opened_at = opened_at
         self._server = server
         self._timeout = timeout
-        self._smtp = _connected(server, timeout, context)
+        self._stream = _open_stream(server, timeout, context)
         try:
-            fault = self._introduced(context) or self._signed_in()
-        except Lost as error:
-            fault = f"{server} {error}. {_CHECK_WHERE}"
+            problem = self._negotiate_tls(context) or self._authenticate()
+        except ConnectionLost as error:
+            problem = f"{server} {error}. {_CHECK_HOST_AND_PORT}"
         except ssl.SSLError as error:
-            fault = _tls_fault(server, error)
+            problem = _describe_tls_error(server, error)
         except OSError as error:  # smtplib's own errors are among them
-            fault = f"{server} cannot be used: {_reason(error)}. {_CHECK_WHERE}"
+            problem = f"{server} cannot be used: {_describe_error(error)}. {_CHECK_HOST_AND_PORT}"
         except BaseException:
-            self.drop()
+            self.close()
             raise
-        if fault:  # raised here, and so without the frames that knew the password
-            self.drop()
-            raise Unusable(fault)
+        if problem:  # raised here, and so without the frames that knew the password
+            self.close()
+            raise SmtpUnavailable(problem)
 
-    def offers(self, extension: str) -> str | None:
+    def extension_parameters(self, extension: str) -> str | None:
         """Return the parameters of an SMTP extension (named in lower case), None where there is none."""
-        return self._smtp.esmtp_features.get(extension)
+        return self._stream.esmtp_features.get(extension)
 
-    def say(self, line: bytes | memoryview) -> None:
-        """Send a command, or a piece of an email. Raises Lost."""
-        if self._smtp.sock is None:
-            raise Lost("closed the connection")
+    def send(self, data: bytes | memoryview) -> None:
+        """Send a command, or a piece of an email. Raises ConnectionLost."""
+        if self._stream.sock is None:
+            raise ConnectionLost("closed the connection")
         try:
-            self._smtp.sock.sendall(line)
+            self._stream.sock.sendall(data)
         except OSError as error:
-            raise Lost(why_lost(error, self._timeout)) from None
+            raise ConnectionLost(describe_disconnect(error, self._timeout)) from None
 
-    def hear(self) -> Answer:
-        """Wait for one answer. Raises Lost, also for 421, with which a server takes its leave."""
-        answer = self.hear_all_the_same()
-        if answer.code == CLOSING:
-            raise Lost(f"ended the conversation: {answer}")
-        return answer
+    def receive(self) -> SmtpReply:
+        """Wait for one answer. Raises ConnectionLost, also for 421, with which a server takes its leave."""
+        reply = self.receive_any()
+        if reply.code == SERVICE_CLOSING:
+            raise ConnectionLost(f"ended the conversation: {reply}")
+        return reply
 
-    def hear_all_the_same(self, patience: float = 1) -> Answer:
-        """Wait for one answer, whatever it is, *patience* times as long as usual. Raises Lost."""
-        code, words = self._smtp.reply_within(self._timeout * patience)
-        return Answer(code, in_one_line(words))
+    def receive_any(self, timeout_factor: float = 1) -> SmtpReply:
+        """Wait *timeout_factor* times as long as usual for one answer of any kind. Raises ConnectionLost."""
+        code, text = self._stream.read_reply(self._timeout * timeout_factor)
+        return SmtpReply(code, sanitize_reply(text))
 
-    def hand_over(self, content: bytes) -> Answer | None:
+    def send_content(self, content: bytes) -> SmtpReply | None:
         """Give *content* to the kernel to its last octet, or return why the server would not have it.
 
-        Raises Lost. In both cases the last octet has not left.
+        Raises ConnectionLost. In both cases the last octet has not left.
         """
-        whole = memoryview(content)
+        view = memoryview(content)
         try:
-            for start in range(0, len(whole), _CHUNK):
-                self.say(whole[start : start + _CHUNK])
-        except Lost:
+            for start in range(0, len(view), _CHUNK_BYTES):
+                self.send(view[start : start + _CHUNK_BYTES])
+        except ConnectionLost:
             # A server that wants no more may have said why before it closed.
-            answer = None
-            with suppress(Lost):
-                answer = self.hear_all_the_same()
-            if answer is None or answer.kind not in (4, 5):
+            reply = None
+            with suppress(ConnectionLost):
+                reply = self.receive_any()
+            if reply is None or reply.reply_class not in (4, 5):
                 raise
-            return answer
+            return reply
         return None
 
-    def leave(self) -> None:
+    def quit(self) -> None:
         """Say goodbye and close."""
-        with suppress(Lost):
-            self.say(b"QUIT\r\n")
-            self._smtp.reply_within(min(self._timeout, _GOODBYE))
-        self.drop()
+        with suppress(ConnectionLost):
+            self.send(b"QUIT\r\n")
+            self._stream.read_reply(min(self._timeout, _QUIT_TIMEOUT))
+        self.close()
 
-    def drop(self) -> None:
+    def close(self) -> None:
         """Close at once."""
         with suppress(OSError):
-            self._smtp.close()
+            self._stream.close()
 
-    def _introduced(self, context: ssl.SSLContext) -> str | None:
+    def _negotiate_tls(self, context: ssl.SSLContext) -> str | None:
         """Greet, and start TLS. Return what stands in the way."""
-        smtp, server = self._smtp, self._server
-        smtp.ehlo_or_helo_if_needed()
+        stream, server = self._stream, self._server
+        stream.ehlo_or_helo_if_needed()
         if server.tls:
             return None
-        if smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
-            smtp.ehlo_or_helo_if_needed()
-        elif not server.is_here:
+        if stream.has_extn("starttls"):
+            stream.starttls(context=context)
+            stream.ehlo_or_helo_if_needed()
+        elif not server.is_local:
             return (
                 f"{server} offers no TLS (STARTTLS), and mail does not travel in clear. "
                 "Check the port in NURTURE_SMTP_URL, or write smtps:// where TLS comes first (port 465)."
@@ -190,12 +201,12 @@ class Relay:
             )
         return None
 
-    def _signed_in(self) -> str | None:
+    def _authenticate(self) -> str | None:
         """Sign in, where the URL says as whom. Return what stands in the way, never the password."""
         server = self._server
         if server.user is None or server.password is None:
             return None
-        mechanisms = (self.offers("auth") or "").upper().split()
+        mechanisms = (self.extension_parameters("auth") or "").upper().split()
         user, password = server.user.encode(), server.password.get_secret_value().encode()
         if "PLAIN" in mechanisms:
             lines = [b"AUTH PLAIN " + b64encode(b"\0" + user + b"\0" + password)]
@@ -208,72 +219,78 @@ class Relay:
                 "Check the host and the port in NURTURE_SMTP_URL, or leave user and password out of it."
             )
         for line in lines:
-            self.say(line + b"\r\n")
-            answer = self.hear()
-            if answer.kind != 3:
+            self.send(line + b"\r\n")
+            reply = self.receive()
+            if reply.reply_class != 3:
                 break
-        if answer.kind == 2:
+        if reply.reply_class == 2:
             return None
-        said = str(answer)  # some servers repeat what they got
+        reply_text = str(reply)  # some servers repeat what they got
         for secret in (password, *(line.removeprefix(b"AUTH PLAIN ") for line in lines)):
-            said = said.replace(secret.decode(), "(...)")
-        if answer.kind == 4:
-            return f"{server} cannot check the password now: {said}. Nothing is wrong with NURTURE_SMTP_URL."
-        return f"{server} refuses user or password: {said}. Correct them in NURTURE_SMTP_URL."
+            reply_text = reply_text.replace(secret.decode(), "(...)")
+        if reply.reply_class == 4:
+            return f"{server} cannot check the password now: {reply_text}. Nothing is wrong with NURTURE_SMTP_URL."
+        return f"{server} refuses user or password: {reply_text}. Correct them in NURTURE_SMTP_URL."
 
 
-def _connected(server: Server, timeout: float, context: ssl.SSLContext) -> Line:
+def _open_stream(server: SmtpServer, timeout: float, context: ssl.SSLContext) -> SmtpStream:
     """Open the line, and wait for the greeting."""
     try:
         # A name of its own spares smtplib a search in DNS, which may take seconds; the true one comes next.
         if server.tls:
-            smtp: Line = TlsLine(server.host, server.port, "localhost", timeout=timeout, context=context)
+            stream: SmtpStream = TlsSmtpStream(
+                server.host, server.port, "localhost", timeout=timeout, context=context
+            )
         else:
-            smtp = Line(server.host, server.port, "localhost", timeout=timeout)
-    except Lost as error:
-        more = "" if server.tls else " Where TLS comes first (port 465), write smtps:// there."
-        raise Unusable(f"{server} {error} instead of a greeting. {_CHECK_WHERE}{more}") from None
+            stream = SmtpStream(server.host, server.port, "localhost", timeout=timeout)
+    except ConnectionLost as error:
+        hint = "" if server.tls else " Where TLS comes first (port 465), write smtps:// there."
+        raise SmtpUnavailable(
+            f"{server} {error} instead of a greeting. {_CHECK_HOST_AND_PORT}{hint}"
+        ) from None
     except ssl.SSLError as error:
-        raise Unusable(_tls_fault(server, error)) from None
+        raise SmtpUnavailable(_describe_tls_error(server, error)) from None
     except smtplib.SMTPResponseException as error:
-        raise Unusable(f"{server} turns nurture away: {_reason(error)}.") from None
+        raise SmtpUnavailable(f"{server} turns nurture away: {_describe_error(error)}.") from None
     except (socket.gaierror, UnicodeError):
-        raise Unusable(f"{server.host} cannot be found. Check the host in NURTURE_SMTP_URL.") from None
+        raise SmtpUnavailable(f"{server.host} cannot be found. Check the host in NURTURE_SMTP_URL.") from None
     except OSError as error:
-        raise Unusable(f"{server} cannot be reached: {_reason(error)}. {_CHECK_WHERE}") from None
-    if smtp.sock is not None:
+        raise SmtpUnavailable(
+            f"{server} cannot be reached: {_describe_error(error)}. {_CHECK_HOST_AND_PORT}"
+        ) from None
+    if stream.sock is not None:
         # Else the end of each email waits for the acknowledgement of what came before.
-        smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        smtp.local_hostname = _our_name(smtp.sock.getsockname()[0])
-    return smtp
+        stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream.local_hostname = _helo_name(stream.sock.getsockname()[0])
+    return stream
 
 
-def _our_name(address: str) -> str:
+def _helo_name(address: str) -> str:
     name = socket.gethostname()
     if "." in name and name.isascii():
         return name
     return f"[IPv6:{address}]" if ":" in address else f"[{address}]"
 
 
-def _tls_fault(server: Server, error: ssl.SSLError) -> str:
+def _describe_tls_error(server: SmtpServer, error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = error.verify_message.rstrip(".")
+        reason = error.verify_message.rstrip(".")
         return (
-            f"{server} shows a certificate that does not prove who it is: {why}. "
+            f"{server} shows a certificate that does not prove who it is: {reason}. "
             "Check the host in NURTURE_SMTP_URL: it must be the name on the server's certificate."
         )
-    why = (error.reason or "no reason given").replace("_", " ").lower()
+    reason = (error.reason or "no reason given").replace("_", " ").lower()
     return (
-        f"{server} cannot start TLS: {why}. "
+        f"{server} cannot start TLS: {reason}. "
         "Check the port in NURTURE_SMTP_URL: smtp:// (STARTTLS) goes with 587, smtps:// with 465."
     )
 
 
-def _reason(error: OSError) -> str:
+def _describe_error(error: OSError) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
-        words = error.smtp_error
+        text = error.smtp_error
         return str(
-            Answer(error.smtp_code, in_one_line(words if isinstance(words, bytes) else words.encode()))
+            SmtpReply(error.smtp_code, sanitize_reply(text if isinstance(text, bytes) else text.encode()))
         )
     if isinstance(error, TimeoutError):
         return "no answer in time"

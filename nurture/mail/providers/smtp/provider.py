@@ -13,41 +13,43 @@ from typing import Final
 from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.mail.providers.smtp.commands import CLOSING, Answer, Lost
-from nurture.mail.providers.smtp.connection import Relay, Server, Unusable
-from nurture.mail.providers.smtp.envelope import Letter, NotByThisServer, letter_for
-from nurture.mail.rendering.mime import message_id
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.smtp.commands import SERVICE_CLOSING, ConnectionLost, SmtpReply
+from nurture.mail.providers.smtp.connection import SmtpConnection, SmtpServer, SmtpUnavailable
+from nurture.mail.providers.smtp.envelope import SmtpMessage, UnsupportedByServer, build_smtp_message
+from nurture.mail.rendering.mime import build_message_id
 from nurture.mail.rendering.render import ComposedEmail
 
-_LATER: Final = timedelta(minutes=1)
-_QUOTA_LATER: Final = timedelta(hours=1)
-_EMAILS_PER_CONNECTION: Final = 100
-_LONGEST_CONNECTION: Final = timedelta(minutes=5)
-_PATIENCE: Final = 3  # times the usual wait, for the one answer whose absence leaves a doubt
+_RETRY_AFTER: Final = timedelta(minutes=1)
+_QUOTA_RETRY_AFTER: Final = timedelta(hours=1)
+_MAX_EMAILS_PER_CONNECTION: Final = 100
+_MAX_CONNECTION_AGE: Final = timedelta(minutes=5)
+_FINAL_REPLY_TIMEOUT_FACTOR: Final = (
+    3  # times the usual wait, for the one answer whose absence leaves a doubt
+)
 _QUOTA: Final = re.compile(r"\b5\.4\.5\b")
-_NO_RELAY: Final = re.compile(r"\brelay", re.IGNORECASE)
-_ABOUT_THE_EMAIL: Final = re.compile(r"\b5\.([23]\.[34]|6\.\d)\b")
+_RELAY_DENIED: Final = re.compile(r"\brelay", re.IGNORECASE)
+_MESSAGE_STATUS: Final = re.compile(r"\b5\.([23]\.[34]|6\.\d)\b")
 _TOO_LARGE: Final = 552
-_SIGN_IN: Final = frozenset({530, 538})
+_AUTH_REQUIRED_CODES: Final = frozenset({530, 538})
 
 
-def _unobserved(_: str) -> None:
+def _ignore(_: str) -> None:
     """Let it pass."""
 
 
 @dataclass(slots=True)
-class _Turn:
+class _BatchState:
     """What one call has met so far: senders refused, connections broken, a server that is down."""
 
     now: datetime
-    looked: bool = False
-    breaks: int = 0
-    down: NotSent | None = None
-    refused: dict[str, NotSent] = field(default_factory=dict)
+    connection_checked: bool = False
+    disconnects: int = 0
+    stop_receipt: NotSent | None = None
+    blocked_senders: dict[str, NotSent] = field(default_factory=dict)
 
 
-class SMTP:
+class SmtpProvider:
     """An SMTP server at *url*: smtp://user:password@host:587 (STARTTLS), or smtps:// (TLS, port 465).
 
     *timeout* is in seconds, for each answer. *observe* is told "bytes sent" when the last octet of an email
@@ -63,230 +65,250 @@ class SMTP:
         *,
         timeout: float = 10.0,
         context: ssl.SSLContext | None = None,
-        at_once: int = 1,
-        observe: Callable[[str], None] = _unobserved,
+        max_concurrency: int = 1,
+        observe: Callable[[str], None] = _ignore,
     ) -> None:
-        self.at_once = at_once
-        self._server = Server.read(url)
+        self.max_concurrency = max_concurrency
+        self._server = SmtpServer.parse(url)
         self._timeout = timeout
         self._context = context or ssl.create_default_context()
         self._observe = observe
-        self._relay: Relay | None = None
+        self._connection: SmtpConnection | None = None
         self._lock = Lock()
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
         """Hand over each email of *batch*, dated *now* (aware); one receipt each, in order."""
-        _refuse_naive(now)
-        turn = _Turn(now)
+        _require_aware(now)
+        state = _BatchState(now)
         with self._lock:
             try:
-                return [self._receipt(email, turn) for email in batch]
+                return [self._send_unless_stopped(email, state) for email in batch]
             except BaseException:
-                self._drop()  # nobody knows what it would answer next
+                self._close_connection()  # nobody knows what it would answer next
                 raise
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
         """Offer the envelope of *email*, and no more, on a connection of its own. Raises Misconfigured."""
-        _refuse_naive(now)
+        _require_aware(now)
         try:
-            relay = Relay(self._server, self._timeout, self._context, now)
+            connection = SmtpConnection(self._server, self._timeout, self._context, now)
             try:
-                fault = self._fault(relay, email, now)
+                problem = self._find_envelope_problem(connection, email, now)
             finally:
-                relay.leave()
-        except (Unusable, NotByThisServer) as error:
-            fault = str(error)
-        except Lost as error:
-            fault = f"{self._server} {error}. Check NURTURE_SMTP_URL, or try again later."
+                connection.quit()
+        except (SmtpUnavailable, UnsupportedByServer) as error:
+            problem = str(error)
+        except ConnectionLost as error:
+            problem = f"{self._server} {error}. Check NURTURE_SMTP_URL, or try again later."
         except (ValueError, LookupError) as error:
-            fault = f"the test email cannot be written: {error}."
-        if fault:
-            raise Misconfigured(fault)
+            problem = f"the test email cannot be written: {error}."
+        if problem:
+            raise Misconfigured(problem)
 
     def close(self) -> None:
         """Take leave of the server. The next email opens a new connection."""
         with self._lock:
-            if self._relay is not None:
-                self._relay.leave()
-                self._relay = None
+            if self._connection is not None:
+                self._connection.quit()
+                self._connection = None
 
-    def _receipt(self, email: ComposedEmail, turn: _Turn) -> Receipt:
+    def _send_unless_stopped(self, email: ComposedEmail, state: _BatchState) -> Receipt:
         """Send one email, unless what came before it says that it cannot go now."""
-        stopped = turn.down or turn.refused.get(email.sender.email)
-        if stopped is not None:
-            return stopped
+        stop_receipt = state.stop_receipt or state.blocked_senders.get(email.sender.email)
+        if stop_receipt is not None:
+            return stop_receipt
         try:
-            receipt = self._carry(self._ready(turn), email, turn)
-        except Unusable as error:
-            turn.down = NotSent(str(error), turn.now + _LATER, stops=True)
-            return turn.down
-        if self._relay is None:
-            turn.breaks += 1
-            if turn.breaks > 1:
-                why = f"{self._server} breaks one connection after the other"
-                turn.down = NotSent(why, turn.now + _LATER, stops=True)
+            receipt = self._send_one(self._ready_connection(state), email, state)
+        except SmtpUnavailable as error:
+            state.stop_receipt = NotSent(str(error), state.now + _RETRY_AFTER, blocks_all=True)
+            return state.stop_receipt
+        if self._connection is None:
+            state.disconnects += 1
+            if state.disconnects > 1:
+                reason = f"{self._server} breaks one connection after the other"
+                state.stop_receipt = NotSent(reason, state.now + _RETRY_AFTER, blocks_all=True)
                 if isinstance(receipt, NotSent):
-                    receipt = replace(receipt, retry_at=turn.now + _LATER, stops=True)
-        return self._receipt(email, turn) if receipt is None else receipt
+                    receipt = replace(receipt, retry_at=state.now + _RETRY_AFTER, blocks_all=True)
+        return self._send_unless_stopped(email, state) if receipt is None else receipt
 
-    def _ready(self, turn: _Turn) -> Relay:
+    def _ready_connection(self, state: _BatchState) -> SmtpConnection:
         """Return a connection that is open, and between two emails."""
-        relay = self._relay
-        if relay is not None:
-            old = abs(turn.now - relay.opened_at) >= _LONGEST_CONNECTION
-            if old or relay.carried >= _EMAILS_PER_CONNECTION:
-                relay.leave()
-                self._relay = None
-            elif (relay.begun or not turn.looked) and not _between_emails(relay):
-                self._drop()
-        turn.looked = True
-        if self._relay is None:
-            self._relay = Relay(self._server, self._timeout, self._context, turn.now)
-        return self._relay
+        connection = self._connection
+        if connection is not None:
+            is_old = abs(state.now - connection.opened_at) >= _MAX_CONNECTION_AGE
+            if is_old or connection.sent_count >= _MAX_EMAILS_PER_CONNECTION:
+                connection.quit()
+                self._connection = None
+            elif (connection.in_transaction or not state.connection_checked) and not _reset_transaction(
+                connection
+            ):
+                self._close_connection()
+        state.connection_checked = True
+        if self._connection is None:
+            self._connection = SmtpConnection(self._server, self._timeout, self._context, state.now)
+        return self._connection
 
-    def _carry(self, relay: Relay, email: ComposedEmail, turn: _Turn) -> Receipt | None:
+    def _send_one(
+        self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
+    ) -> Receipt | None:
         """Send one email; None says that a connection used before was gone before this email began."""
         try:
-            letter = letter_for(relay, self._server, email, turn.now)
-        except NotByThisServer as error:
-            return self._stop_sender(str(error), email, turn)
+            message = build_smtp_message(connection, self._server, email, state.now)
+        except UnsupportedByServer as error:
+            return self._block_sender(str(error), email, state)
         except (ValueError, LookupError) as error:
             return Rejected(f"{email.ref} cannot be written as an email: {error}")
         try:
-            refused = self._offered(relay, letter, email, turn) or self._announced(relay, email, turn)
+            refused = self._send_envelope(connection, message, email, state) or self._send_data_command(
+                connection, email, state
+            )
             if refused is not None:
                 return refused
-            midway = relay.hand_over(letter.content)
-        except Lost as error:
-            self._drop()
-            if relay.carried and not relay.begun and not turn.breaks:
+            early_reply = connection.send_content(message.content)
+        except ConnectionLost as error:
+            self._close_connection()
+            if connection.sent_count and not connection.in_transaction and not state.disconnects:
                 return None
-            return NotSent(_unnamed(f"{self._server} {error} before it had the whole email", email))
-        if midway is not None:
-            self._drop()  # it may take the rest of this email for commands
-            return self._verdict(midway, email, turn)
+            return NotSent(_redact_recipient(f"{self._server} {error} before it had the whole email", email))
+        if early_reply is not None:
+            self._close_connection()  # it may take the rest of this email for commands
+            return self._receipt_for_final_reply(early_reply, email, state)
         self._observe("bytes sent")
-        return self._settled(relay, email, turn)
+        return self._read_final_reply(connection, email, state)
 
-    def _offered(
-        self, relay: Relay, letter: Letter, email: ComposedEmail, turn: _Turn
+    def _send_envelope(
+        self, connection: SmtpConnection, message: SmtpMessage, email: ComposedEmail, state: _BatchState
     ) -> NotSent | Rejected | None:
         """Say from whom and to whom; return a refusal."""
-        together = relay.offers("pipelining") is not None
-        relay.say(letter.mail + letter.rcpt if together else letter.mail)
-        answer = relay.hear()
-        if answer.kind != 2:
-            if together:
-                relay.hear()
-            return self._sender_refused(answer, email, turn)
-        relay.begun = True
-        if not together:
-            relay.say(letter.rcpt)
-        answer = relay.hear()
-        if answer.kind == 2:
+        pipelined = connection.extension_parameters("pipelining") is not None
+        connection.send(message.mail_command + message.rcpt_command if pipelined else message.mail_command)
+        reply = connection.receive()
+        if reply.reply_class != 2:
+            if pipelined:
+                connection.receive()
+            return self._receipt_for_sender_refusal(reply, email, state)
+        connection.in_transaction = True
+        if not pipelined:
+            connection.send(message.rcpt_command)
+        reply = connection.receive()
+        if reply.reply_class == 2:
             return None
-        open_door = self._server.user is None and _NO_RELAY.search(answer.words)
-        if answer.kind == 5 and (answer.code in _SIGN_IN or open_door):
-            raise Unusable(self._asks_for_password(answer, email))
-        return self._refusal(answer, email, turn)
+        relay_denied = self._server.user is None and _RELAY_DENIED.search(reply.text)
+        if reply.reply_class == 5 and (reply.code in _AUTH_REQUIRED_CODES or relay_denied):
+            raise SmtpUnavailable(self._describe_auth_required(reply, email))
+        return self._receipt_for_refusal(reply, email, state)
 
-    def _announced(self, relay: Relay, email: ComposedEmail, turn: _Turn) -> NotSent | Rejected | None:
+    def _send_data_command(
+        self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
+    ) -> NotSent | Rejected | None:
         """Say that the email comes now; return a refusal."""
-        relay.say(b"DATA\r\n")
-        answer = relay.hear()
-        return None if answer.kind == 3 else self._refusal(answer, email, turn)
+        connection.send(b"DATA\r\n")
+        reply = connection.receive()
+        return None if reply.reply_class == 3 else self._receipt_for_refusal(reply, email, state)
 
-    def _settled(self, relay: Relay, email: ComposedEmail, turn: _Turn) -> Receipt:
+    def _read_final_reply(
+        self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
+    ) -> Receipt:
         """Wait for the one answer that counts."""
         try:
-            answer = relay.hear_all_the_same(_PATIENCE)
-        except Lost as error:
-            self._drop()
-            return InDoubt(f"{self._server} {error} after it had the whole email")
+            reply = connection.receive_any(_FINAL_REPLY_TIMEOUT_FACTOR)
+        except ConnectionLost as error:
+            self._close_connection()
+            return Unknown(f"{self._server} {error} after it had the whole email")
         self._observe("response read")
-        relay.begun = False
-        relay.carried += 1
-        if answer.code == CLOSING or answer.kind not in (2, 4, 5):
-            self._drop()
-        return self._verdict(answer, email, turn)
+        connection.in_transaction = False
+        connection.sent_count += 1
+        if reply.code == SERVICE_CLOSING or reply.reply_class not in (2, 4, 5):
+            self._close_connection()
+        return self._receipt_for_final_reply(reply, email, state)
 
-    def _verdict(self, answer: Answer, email: ComposedEmail, turn: _Turn) -> Receipt:
+    def _receipt_for_final_reply(self, reply: SmtpReply, email: ComposedEmail, state: _BatchState) -> Receipt:
         """Read the answer to a whole email."""
-        if answer.kind == 2:
-            return Accepted(message_id(email))
-        if answer.kind not in (4, 5):
-            return InDoubt(_unnamed(f"{self._server} answered the whole email out of turn: {answer}", email))
-        return self._refusal(answer, email, turn)
+        if reply.reply_class == 2:
+            return Accepted(build_message_id(email))
+        if reply.reply_class not in (4, 5):
+            return Unknown(
+                _redact_recipient(f"{self._server} answered the whole email out of turn: {reply}", email)
+            )
+        return self._receipt_for_refusal(reply, email, state)
 
-    def _refusal(self, answer: Answer, email: ComposedEmail, turn: _Turn) -> NotSent | Rejected:
-        if answer.kind == 4:
-            return NotSent(_unnamed(f"{self._server} does not take it now: {answer}", email))
-        if answer.kind != 5:
-            raise Lost(f"answered out of turn: {answer}")
-        if _QUOTA.search(answer.words):
-            why = _unnamed(f"{self._server} takes no more for today: {answer}", email)
-            turn.down = NotSent(why, turn.now + _QUOTA_LATER, stops=True)
-            return turn.down
-        return Rejected(_unnamed(f"{self._server} refuses it: {answer}", email))
+    def _receipt_for_refusal(
+        self, reply: SmtpReply, email: ComposedEmail, state: _BatchState
+    ) -> NotSent | Rejected:
+        if reply.reply_class == 4:
+            return NotSent(_redact_recipient(f"{self._server} does not take it now: {reply}", email))
+        if reply.reply_class != 5:
+            raise ConnectionLost(f"answered out of turn: {reply}")
+        if _QUOTA.search(reply.text):
+            reason = _redact_recipient(f"{self._server} takes no more for today: {reply}", email)
+            state.stop_receipt = NotSent(reason, state.now + _QUOTA_RETRY_AFTER, blocks_all=True)
+            return state.stop_receipt
+        return Rejected(_redact_recipient(f"{self._server} refuses it: {reply}", email))
 
-    def _sender_refused(self, answer: Answer, email: ComposedEmail, turn: _Turn) -> NotSent | Rejected:
-        if answer.code in _SIGN_IN:
-            raise Unusable(self._asks_for_password(answer, email))
-        if answer.kind != 5 or answer.code == _TOO_LARGE or _ABOUT_THE_EMAIL.search(answer.words):
-            return self._refusal(answer, email, turn)
-        return self._stop_sender(
-            f"{self._server} refuses the sender {email.sender.email}: {answer}. "
+    def _receipt_for_sender_refusal(
+        self, reply: SmtpReply, email: ComposedEmail, state: _BatchState
+    ) -> NotSent | Rejected:
+        if reply.code in _AUTH_REQUIRED_CODES:
+            raise SmtpUnavailable(self._describe_auth_required(reply, email))
+        if reply.reply_class != 5 or reply.code == _TOO_LARGE or _MESSAGE_STATUS.search(reply.text):
+            return self._receipt_for_refusal(reply, email, state)
+        return self._block_sender(
+            f"{self._server} refuses the sender {email.sender.email}: {reply}. "
             "Correct the sender in templates/defaults.yaml, or let the server allow it.",
             email,
-            turn,
+            state,
         )
 
-    def _stop_sender(self, why: str, email: ComposedEmail, turn: _Turn) -> NotSent:
-        stopped = NotSent(why, turn.now + _LATER, sender=True)
-        turn.refused[email.sender.email] = stopped
-        return stopped
+    def _block_sender(self, reason: str, email: ComposedEmail, state: _BatchState) -> NotSent:
+        receipt = NotSent(reason, state.now + _RETRY_AFTER, blocks_sender=True)
+        state.blocked_senders[email.sender.email] = receipt
+        return receipt
 
-    def _asks_for_password(self, answer: Answer, email: ComposedEmail) -> str:
-        told = _unnamed(str(answer), email)
+    def _describe_auth_required(self, reply: SmtpReply, email: ComposedEmail) -> str:
+        reply_text = _redact_recipient(str(reply), email)
         if self._server.user is None:
-            why, remedy = "carries no mail for strangers", "Add user and password to"
+            reason, remedy = "carries no mail for strangers", "Add user and password to"
         else:
-            why, remedy = "wants another way to sign in", "Check"
-        return f"{self._server} {why}: {told}. {remedy} NURTURE_SMTP_URL."
+            reason, remedy = "wants another way to sign in", "Check"
+        return f"{self._server} {reason}: {reply_text}. {remedy} NURTURE_SMTP_URL."
 
-    def _fault(self, relay: Relay, email: ComposedEmail, now: datetime) -> str | None:
+    def _find_envelope_problem(
+        self, connection: SmtpConnection, email: ComposedEmail, now: datetime
+    ) -> str | None:
         """Offer the envelope, take it back, and return what is wrong."""
-        turn = _Turn(now)
-        refused = self._offered(relay, letter_for(relay, self._server, email, now), email, turn)
-        if isinstance(refused, NotSent) and refused.stops:
-            return refused.why
-        if isinstance(refused, Rejected) or (refused and not relay.begun):
-            return f"{refused.why}. Check what the account in NURTURE_SMTP_URL may send, and to whom."
-        _between_emails(relay)  # "later" to the recipient is what greylists say to everybody
+        state = _BatchState(now)
+        refused = self._send_envelope(
+            connection, build_smtp_message(connection, self._server, email, now), email, state
+        )
+        if isinstance(refused, NotSent) and refused.blocks_all:
+            return refused.reason
+        if isinstance(refused, Rejected) or (refused and not connection.in_transaction):
+            return f"{refused.reason}. Check what the account in NURTURE_SMTP_URL may send, and to whom."
+        _reset_transaction(connection)  # "later" to the recipient is what greylists say to everybody
         return None
 
-    def _drop(self) -> None:
-        if self._relay is not None:
-            self._relay.drop()
-            self._relay = None
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def _refuse_naive(now: datetime) -> None:
+def _require_aware(now: datetime) -> None:
     if now.tzinfo is None:
         raise ValueError(f"emails are dated with an aware time, not {now!r}")
 
 
-def _between_emails(relay: Relay) -> bool:
+def _reset_transaction(connection: SmtpConnection) -> bool:
     """Forget a half-offered email, and say whether the server still listens."""
     try:
-        relay.say(b"RSET\r\n")
-        relay.begun = relay.hear().kind != 2
-    except Lost:
+        connection.send(b"RSET\r\n")
+        connection.in_transaction = connection.receive().reply_class != 2
+    except ConnectionLost:
         return False
-    return not relay.begun
+    return not connection.in_transaction
 
 
-def _unnamed(text: str, email: ComposedEmail) -> str:
+def _redact_recipient(text: str, email: ComposedEmail) -> str:
     """Take the recipient out of what a server said: reasons are kept longer than addresses."""
     local, _, _ = email.to.email.rpartition("@")
     for name in (email.to.email, local):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import cycle, islice
 
 from nurture.domain.routing.account import Account, AccountKind
-from nurture.journey.accounts.match.index import Directory, Known
+from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
 
 FREE = ("gmail.com", "gmx.de", "hotmail.fr", "outlook.com", "qq.com", "yahoo.co.uk", "web.de", "mail.ru")
 OWNERS = ("ada", "ben", "cleo", "dan", "eva")
@@ -93,14 +93,14 @@ class Labelled:
 class LabelledSet:
     """Accounts and leads, in an order of no meaning."""
 
-    known: list[Known] = field(default_factory=list)
+    known: list[IndexedAccount] = field(default_factory=list)
     leads: list[Labelled] = field(default_factory=list)
 
     def account(self, name: str, *domains: str, parent: int | None = None) -> int:
         number = len(self.known) + 1
         owner = OWNERS[number % len(OWNERS)]
         kind = list(AccountKind)[number % 3]
-        self.known.append(Known(Account(number, owner, kind, domains), name, parent))
+        self.known.append(IndexedAccount(Account(number, owner, kind, domains), name, parent))
         return number
 
     def lead(self, trap: str, email: str, company: str, truth: int | None, website: str = "") -> None:
@@ -226,12 +226,12 @@ def _others(count: int) -> list[str]:
 
 def score(found: LabelledSet) -> Score:
     """Match every lead, and hold it against what we know."""
-    directory = Directory(found.known)
+    index = AccountIndex(found.known)
     wrong: list[Labelled] = []
     unsure, right = Counter[str](), Counter[str]()
     for lead in found.leads:
-        match = directory.match(lead.email, lead.company, lead.website)
-        if match.unsure:
+        match = index.match(lead.email, lead.company, lead.website)
+        if match.is_ambiguous:
             unsure[lead.trap] += 1
         elif (match.account.id if match.account is not None else None) == lead.truth:
             right[lead.trap] += 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nurture.domain.routing.account import Account
-from nurture.journey.accounts.match.domains import company_domain, registrable
-from nurture.journey.accounts.match.index import Directory, Known
-from nurture.journey.accounts.match.names import taken_apart
+from nurture.journey.accounts.match.domains import company_domain, registrable_domain
+from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
+from nurture.journey.accounts.match.names import parse_name
 from tests.journey.accounts.match.labelled import Score, labelled, score
 
 
@@ -38,7 +38,7 @@ def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> Non
 
 
 @pytest.mark.parametrize(
-    ("told", "domain"),
+    ("text", "domain"),
     [
         ("nora@mail.contoso.example", "contoso.example"),
         ("https://WWW.contoso.example:8443/about?x=1#y", "contoso.example"),
@@ -53,8 +53,8 @@ def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> Non
         ("not a domain.example", ""),
     ],
 )
-def test_a_domain_is_what_the_company_registered(told: str, domain: str) -> None:
-    assert registrable(told) == domain
+def test_a_domain_is_what_the_company_registered(text: str, domain: str) -> None:
+    assert registrable_domain(text) == domain
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_domain_is_what_the_company_registered(told: str, domain: str) -> None
 )
 def test_mail_for_everybody_says_nothing_of_a_company(free: str) -> None:
     assert company_domain(f"nora@{free}") == ""
-    known = [Known(Account(1, "ada", domains=(free,)), "Contoso")]
-    assert Directory(known).match(f"nora@{free}", "").account is None
+    known = [IndexedAccount(Account(1, "ada", domains=(free,)), "Contoso")]
+    assert AccountIndex(known).match(f"nora@{free}", "").account is None
 
 
 @pytest.mark.parametrize(
@@ -79,34 +79,34 @@ def test_mail_for_everybody_says_nothing_of_a_company(free: str) -> None:
     ],
 )
 def test_a_name_has_one_key_however_it_is_written(one: str, other: str) -> None:
-    assert taken_apart(one).key == taken_apart(other).key
+    assert parse_name(one).key == parse_name(other).key
 
 
 @pytest.mark.parametrize(
     "name", ["AG", "The Company", "GmbH & Co. KG", "Group Holding International", "3M", "?!"]
 )
 def test_of_a_name_of_common_words_alone_something_is_left(name: str) -> None:
-    assert taken_apart(name).full or name == "?!"
-    assert not taken_apart(name).distinctive
+    assert parse_name(name).full or name == "?!"
+    assert not parse_name(name).is_distinctive
 
 
 def test_an_empty_directory_and_an_empty_lead_match_nothing() -> None:
-    assert Directory([]).match("nora@contoso.example", "Contoso").account is None
-    known = [Known(Account(1, "ada", domains=("contoso.example",)), "Contoso")]
-    assert Directory(known).match("", "").account is None
-    assert Directory(known).match("not an address", "?!").account is None
+    assert AccountIndex([]).match("nora@contoso.example", "Contoso").account is None
+    known = [IndexedAccount(Account(1, "ada", domains=("contoso.example",)), "Contoso")]
+    assert AccountIndex(known).match("", "").account is None
+    assert AccountIndex(known).match("not an address", "?!").account is None
 
 
-def test_accounts_that_share_a_domain_are_told_apart_by_name_or_left_to_a_person() -> None:
+def test_accounts_that_share_a_domain_are_distinguished_by_name_or_left_to_a_person() -> None:
     shared = ("contoso.example",)
-    directory = Directory(
+    index = AccountIndex(
         [
-            Known(Account(1, "ada", domains=shared), "Contoso Holding"),
-            Known(Account(2, "ben", domains=shared), "Contoso France", parent=1),
+            IndexedAccount(Account(1, "ada", domains=shared), "Contoso Holding"),
+            IndexedAccount(Account(2, "ben", domains=shared), "Contoso France", parent=1),
         ]
     )
-    by_name = directory.match("nora@contoso.example", "Contoso France SAS")
+    by_name = index.match("nora@contoso.example", "Contoso France SAS")
     assert by_name.account == Account(2, "ben", domains=shared)
-    unsure = directory.match("nora@contoso.example", "Contoso Iberia")
+    unsure = index.match("nora@contoso.example", "Contoso Iberia")
     assert [one.id for one in unsure.candidates] == [1, 2]
-    assert unsure.because == "2 accounts share the domain of the address"
+    assert unsure.reason == "2 accounts share the domain of the address"

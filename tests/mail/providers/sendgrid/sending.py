@@ -12,13 +12,13 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.mail.providers.base import Receipt
-from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.rendering.render import Address, ComposedEmail
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 from tests.mail.build import PLAIN, composed
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
-EMAIL = replace(composed("Hi", layout=PLAIN), origin="i7")
+EMAIL = replace(composed("Hi", layout=PLAIN), installation_id="i7")
 
 
 def emails(count: int) -> list[ComposedEmail]:
@@ -35,16 +35,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SendGridDouble]
 
 @pytest.fixture
 def double(server: SendGridDouble) -> SendGridDouble:
-    server.tell()
+    server.add_faults()
     server.configure(Account())
     return server
 
 
 @contextmanager
-def opened(double: SendGridDouble | str, **options: Any) -> Iterator[SendGrid]:
+def opened(double: SendGridDouble | str, **options: Any) -> Iterator[SendGridProvider]:
     url = double if isinstance(double, str) else double.url
     options = {"connect_timeout": 2.0, "read_timeout": 10.0, "total_timeout": 12.0} | options
-    sendgrid = SendGrid(options.pop("key", SecretStr(KEY)), url=url, **options)
+    sendgrid = SendGridProvider(options.pop("key", SecretStr(KEY)), url=url, **options)
     try:
         yield sendgrid
     finally:

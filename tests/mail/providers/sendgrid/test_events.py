@@ -9,68 +9,72 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.domain.delivery.delivery_status import Told
-from nurture.mail.providers.events import MailEvent, Refusal, Unreadable
-from nurture.mail.providers.sendgrid.events import count, read
-from tests.doubles.events import JUNK, KINDS, ODD_EVENTS, body_of, event
+from nurture.domain.delivery.delivery_status import DeliveryEventType
+from nurture.mail.providers.events import InvalidEventBatch, ProviderEvent, SuppressionReason
+from nurture.mail.providers.sendgrid.events import count_events, read_events
+from tests.doubles.sendgrid_events import KINDS, ODD_EVENTS, encode_events, event, junk_values
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 ARG = "0badcafe:touch:1:01-hello:1"
 
 
-def one(kind: str, **fields: object) -> MailEvent:
-    (found,) = read(body_of([event(kind, ARG, AT, **fields)]))
+def parsed_event(kind: str, **fields: object) -> ProviderEvent:
+    (found,) = read_events(encode_events([event(kind, ARG, AT, **fields)]))
     return found
 
 
 @pytest.mark.parametrize(
-    ("kind", "told", "refusal"),
+    ("kind", "event_type", "suppression_reason"),
     [
-        ("processed", Told.PROCESSED, None),
-        ("deferred", Told.DEFERRED, None),
-        ("delivered", Told.DELIVERED, None),
-        ("bounce", Told.BOUNCED, Refusal.BOUNCE),
-        ("blocked", Told.BLOCKED, None),
-        ("dropped", Told.DROPPED, Refusal.BOUNCE),
-        ("spamreport", Told.COMPLAINED, Refusal.COMPLAINT),
-        ("unsubscribe", Told.UNSUBSCRIBED, Refusal.UNSUBSCRIBE),
-        ("group_unsubscribe", Told.GROUP_UNSUBSCRIBED, Refusal.UNSUBSCRIBE),
-        ("group_resubscribe", Told.GROUP_RESUBSCRIBED, None),
-        ("open", Told.OPENED, None),
-        ("click", Told.CLICKED, None),
-        ("account_status_change", Told.UNKNOWN, None),
+        ("processed", DeliveryEventType.PROCESSED, None),
+        ("deferred", DeliveryEventType.DEFERRED, None),
+        ("delivered", DeliveryEventType.DELIVERED, None),
+        ("bounce", DeliveryEventType.BOUNCED, SuppressionReason.BOUNCE),
+        ("blocked", DeliveryEventType.BLOCKED, None),
+        ("dropped", DeliveryEventType.DROPPED, SuppressionReason.BOUNCE),
+        ("spamreport", DeliveryEventType.COMPLAINED, SuppressionReason.COMPLAINT),
+        ("unsubscribe", DeliveryEventType.UNSUBSCRIBED, SuppressionReason.UNSUBSCRIBE),
+        ("group_unsubscribe", DeliveryEventType.GROUP_UNSUBSCRIBED, SuppressionReason.UNSUBSCRIBE),
+        ("group_resubscribe", DeliveryEventType.GROUP_RESUBSCRIBED, None),
+        ("open", DeliveryEventType.OPENED, None),
+        ("click", DeliveryEventType.CLICKED, None),
+        ("account_status_change", DeliveryEventType.UNKNOWN, None),
     ],
 )
-def test_every_kind_of_event_is_told_in_our_words(kind: str, told: Told, refusal: Refusal | None) -> None:
-    found = one(kind)
-    assert (found.told, found.refusal) == (told, refusal)
-    assert (found.origin, found.ref, found.at) == ("0badcafe", "touch:1:01-hello:1", AT)
+def test_every_kind_of_event_has_its_type(
+    kind: str, event_type: DeliveryEventType, suppression_reason: SuppressionReason | None
+) -> None:
+    found = parsed_event(kind)
+    assert (found.event_type, found.suppression_reason) == (event_type, suppression_reason)
+    assert (found.installation_id, found.ref, found.at) == ("0badcafe", "touch:1:01-hello:1", AT)
     assert set(KINDS) >= {kind}
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "event_type"),
     [
-        ({"type": "blocked"}, Told.BLOCKED),
-        ({"type": "Blocked", "status": None}, Told.BLOCKED),
-        ({"type": None}, Told.BOUNCED),
-        ({"type": None, "status": None, "reason": None}, Told.BOUNCED),
-        ({"type": None, "status": "4.2.2"}, Told.BLOCKED),
-        ({"type": "bounce", "status": "4.2.2"}, Told.BOUNCED),
-        ({"type": 7, "status": ["5"]}, Told.BOUNCED),
+        ({"type": "blocked"}, DeliveryEventType.BLOCKED),
+        ({"type": "Blocked", "status": None}, DeliveryEventType.BLOCKED),
+        ({"type": None}, DeliveryEventType.BOUNCED),
+        ({"type": None, "status": None, "reason": None}, DeliveryEventType.BOUNCED),
+        ({"type": None, "status": "4.2.2"}, DeliveryEventType.BLOCKED),
+        ({"type": "bounce", "status": "4.2.2"}, DeliveryEventType.BOUNCED),
+        ({"type": 7, "status": ["5"]}, DeliveryEventType.BOUNCED),
     ],
 )
-def test_a_bounce_is_hard_unless_it_says_that_it_may_pass(fields: dict[str, object], told: Told) -> None:
-    assert one("bounce", **fields).told is told
+def test_a_bounce_is_hard_unless_it_may_be_temporary(
+    fields: dict[str, object], event_type: DeliveryEventType
+) -> None:
+    assert parsed_event("bounce", **fields).event_type is event_type
 
 
 @pytest.mark.parametrize(
-    ("reason", "refusal"),
+    ("reason", "suppression_reason"),
     [
-        ("Bounced Address", Refusal.BOUNCE),
-        ("bounced address ", Refusal.BOUNCE),
-        ("Spam Reporting Address", Refusal.COMPLAINT),
-        ("Unsubscribed Address", Refusal.UNSUBSCRIBE),
+        ("Bounced Address", SuppressionReason.BOUNCE),
+        ("bounced address ", SuppressionReason.BOUNCE),
+        ("Spam Reporting Address", SuppressionReason.COMPLAINT),
+        ("Unsubscribed Address", SuppressionReason.UNSUBSCRIBE),
         ("Invalid", None),
         ("Recipient List over Package Quota", None),
         ("Spam Content", None),
@@ -78,18 +82,21 @@ def test_a_bounce_is_hard_unless_it_says_that_it_may_pass(fields: dict[str, obje
     ],
 )
 def test_a_dropped_mail_refuses_the_address_only_for_reasons_of_the_address(
-    reason: str | None, refusal: Refusal | None
+    reason: str | None, suppression_reason: SuppressionReason | None
 ) -> None:
-    assert one("dropped", reason=reason).refusal is refusal
+    assert parsed_event("dropped", reason=reason).suppression_reason is suppression_reason
 
 
 def test_what_a_mail_server_writes_is_kept_as_codes_and_classes_without_the_person() -> None:
-    assert one("bounce").reason == "5.1.1, Invalid Address"
-    assert one("deferred").reason == "4.7.1"
-    assert one("deferred", response=None, reason="452 try later, Mrs Miller").reason == "452"
-    assert one("dropped", status=None).reason == "bounced address"
-    assert one("bounce", bounce_classification="gone@people.example", status="Mrs Miller").reason == "5.1.1"
-    assert one("dropped", reason="Mrs Miller said so", status=None).reason == ""
+    assert parsed_event("bounce").reason == "5.1.1, Invalid Address"
+    assert parsed_event("deferred").reason == "4.7.1"
+    assert parsed_event("deferred", response=None, reason="452 try later, Mrs Miller").reason == "452"
+    assert parsed_event("dropped", status=None).reason == "bounced address"
+    assert (
+        parsed_event("bounce", bounce_classification="gone@people.example", status="Mrs Miller").reason
+        == "5.1.1"
+    )
+    assert parsed_event("dropped", reason="Mrs Miller said so", status=None).reason == ""
 
 
 @pytest.mark.parametrize(
@@ -110,21 +117,21 @@ def test_what_a_mail_server_writes_is_kept_as_codes_and_classes_without_the_pers
     ],
 )
 def test_times_are_seconds_and_what_cannot_be_one_is_none(timestamp: object, at: datetime | None) -> None:
-    assert one("open", timestamp=timestamp).at == at
+    assert parsed_event("open", timestamp=timestamp).at == at
 
 
 @pytest.mark.parametrize(
-    ("said", "machine"), [(True, True), ("true", True), (1, True), (False, False), (None, False)]
+    ("value", "machine"), [(True, True), ("true", True), (1, True), (False, False), (None, False)]
 )
-def test_an_open_by_a_machine_says_so(said: object, machine: bool) -> None:
-    assert one("open", sg_machine_open=said).machine is machine
+def test_an_open_by_a_machine_says_so(value: object, machine: bool) -> None:
+    assert parsed_event("open", sg_machine_open=value).is_machine_open is machine
 
 
 def test_a_copy_is_known_by_its_id_or_by_what_it_says() -> None:
-    first, again = one("open", id_="a"), one("open", id_="b")
+    first, again = parsed_event("open", id_="a"), parsed_event("open", id_="b")
     assert first.natural_key == again.natural_key
     assert first.event_key != again.event_key
-    assert one("open", id_="a").event_key == first.event_key
+    assert parsed_event("open", id_="a").event_key == first.event_key
 
 
 @pytest.mark.parametrize(
@@ -132,21 +139,21 @@ def test_a_copy_is_known_by_its_id_or_by_what_it_says() -> None:
     [{"timestamp": 1}, {"ip": "192.0.2.77"}, {"useragent": "x"}, {"nurture_message": "0badcafe:other"}],
 )
 def test_what_differs_is_another_event(fields: dict[str, object]) -> None:
-    assert one("open").natural_key != one("open", **fields).natural_key
+    assert parsed_event("open").natural_key != parsed_event("open", **fields).natural_key
 
 
 def test_kinds_that_share_one_id_as_in_the_documentation_are_different_events() -> None:
-    found = read(body_of([event(kind, None, AT, "sg_event_id") for kind in KINDS]))
-    assert len({one.event_key for one in found}) == len({one.natural_key for one in found}) == len(KINDS)
+    found = read_events(encode_events([event(kind, None, AT, "sg_event_id") for kind in KINDS]))
+    assert len({each.event_key for each in found}) == len({each.natural_key for each in found}) == len(KINDS)
 
 
 def test_keys_hold_no_address() -> None:
-    found = one("processed", email="mrs.miller@people.example", nurture_message=None)
+    found = parsed_event("processed", email="mrs.miller@people.example", nurture_message=None)
     assert "miller" not in f"{found.natural_key} {found.event_key}"
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
+    ("body", "error"),
     [
         (b"", "no JSON"),
         (b"nonsense", "no JSON"),
@@ -159,9 +166,9 @@ def test_keys_hold_no_address() -> None:
         (b"[" + b"{}," * 20_000 + b"{}]", "more than 20000 events"),
     ],
 )
-def test_what_is_no_batch_is_refused(body: bytes, why: str) -> None:
-    for reader in (count, read):
-        with pytest.raises(Unreadable, match=why):
+def test_what_is_no_batch_is_refused(body: bytes, error: str) -> None:
+    for reader in (count_events, read_events):
+        with pytest.raises(InvalidEventBatch, match=error):
             reader(body)
 
 
@@ -169,29 +176,32 @@ def test_half_a_character_or_a_number_that_is_none_costs_no_other_event() -> Non
     body = (
         rb'[{"event":"open","useragent":"\ud83d","url":"a\u0000","x":NaN,"y":-1e999},{"event":"spamreport"}]'
     )
-    assert count(body) == 2
-    odd, plain = read(body)
-    assert (odd.told, odd.agent) == (Told.OPENED, "?")
-    assert (plain.told, plain.refusal) == (Told.COMPLAINED, Refusal.COMPLAINT)
+    assert count_events(body) == 2
+    odd, plain = read_events(body)
+    assert (odd.event_type, odd.user_agent) == (DeliveryEventType.OPENED, "?")
+    assert (plain.event_type, plain.suppression_reason) == (
+        DeliveryEventType.COMPLAINED,
+        SuppressionReason.COMPLAINT,
+    )
 
 
-def test_what_is_no_event_is_told_as_unknown_and_no_two_are_mixed_up() -> None:
+def test_what_is_no_event_is_unknown_and_no_two_are_mixed_up() -> None:
     deep = orjson.loads("[" * 400 + "]" * 400)
     nested = "[" * 400 + "]" * 400
     body = f'[1,1,null,"x",[],{{}},{{"a":1}},{nested},{{"a":{nested}}},{{"a":{nested}}}]'.encode()
-    found = read(body)
+    found = read_events(body)
     assert deep is not None
-    assert len(found) == count(body) == 10
-    assert {one.told for one in found} == {Told.UNKNOWN}
-    assert len({one.natural_key for one in found}) == 10
+    assert len(found) == count_events(body) == 10
+    assert {each.event_type for each in found} == {DeliveryEventType.UNKNOWN}
+    assert len({each.natural_key for each in found}) == 10
 
 
-@given(st.lists(ODD_EVENTS | JUNK, max_size=5))
+@given(st.lists(ODD_EVENTS | junk_values, max_size=5))
 def test_nothing_that_an_event_may_hold_stops_its_reader(events: list[object]) -> None:
     body = orjson.dumps(events)
-    found = read(body)
-    assert len(found) == count(body) == len(events)
-    assert read(body) == found
-    for one in found:
-        assert len(one.natural_key) == 32
-        assert "@" not in one.reason
+    found = read_events(body)
+    assert len(found) == count_events(body) == len(events)
+    assert read_events(body) == found
+    for each in found:
+        assert len(each.natural_key) == 32
+        assert "@" not in each.reason

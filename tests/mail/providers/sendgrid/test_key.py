@@ -15,8 +15,8 @@ from rich.traceback import Traceback
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted
-from nurture.mail.providers.sendgrid.http_client import Line
-from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.sendgrid.http_client import HttpClient
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from tests.doubles.sendgrid import KEY, Account, Fault, SendGridDouble
 from tests.mail.providers.sendgrid import sending
 from tests.mail.providers.sendgrid.sending import EMAIL, NOW, opened, sent
@@ -29,7 +29,7 @@ SECRET = "SG.hunter2-hunter2.0123456789abcdefghijklmnopqrstuvwxyz"
 @pytest.mark.parametrize("key", ["", "  ", "SG.a\nb", "SG.a b", "SG.ä"])
 def test_a_key_that_cannot_stand_in_a_header_is_refused_unseen(key: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_KEY") as refused:
-        SendGrid(SecretStr(key))
+        SendGridProvider(SecretStr(key))
     assert not key.strip() or key not in str(refused.value)
 
 
@@ -43,10 +43,10 @@ def test_the_key_is_in_no_log_and_no_reason(
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     caplog.set_level(logging.DEBUG)
     logging.getLogger("asyncio").debug("debugging is heard")
-    faults = [Fault(what=what) for what in ("reset", "garbage", "close", "too_many")]
+    failures = [Fault(what=what) for what in ("reset", "garbage", "close", "too_many")]
     double.configure(Account(key=SECRET))
-    for fault in faults:
-        double.tell(fault)
+    for failure in failures:
+        double.add_faults(failure)
         (receipt,) = sent(double, key=SecretStr(SECRET))
         assert SECRET not in repr(receipt)
     double.configure(Account())
@@ -60,8 +60,8 @@ def test_the_key_is_in_no_repr_of_anything_the_provider_holds(double: SendGridDo
     with opened(double, key=SecretStr(SECRET)) as sendgrid:
         sendgrid.send([EMAIL], NOW)
         assert SECRET not in repr(sendgrid)
-        line = sendgrid._line
-        assert isinstance(line, Line)
+        line = sendgrid._client
+        assert isinstance(line, HttpClient)
         held: list[Any] = [sendgrid, line, line._session, line._session.connector]
         assert all(SECRET not in repr(vars(one)) for one in held[:2])
         names = {name: getattr(one, name, None) for one in held for name in dir(one) if name.startswith("_")}
@@ -72,23 +72,25 @@ def test_the_key_is_in_no_repr_of_anything_the_provider_holds(double: SendGridDo
 def test_the_key_is_in_no_traceback_even_with_its_locals(double: SendGridDouble) -> None:
     with opened(double, key=SecretStr(SECRET)) as sendgrid:
         sendgrid.send([EMAIL], NOW)
-        session = sendgrid._line._session  # type: ignore[union-attr]
+        session = sendgrid._client._session  # type: ignore[union-attr]
         headers = session.headers
         try:
             assert not headers  # a crash with everything in its locals
         except AssertionError as error:
-            shown = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+            formatted = "".join(
+                traceback.TracebackException.from_exception(error, capture_locals=True).format()
+            )
             screen = io.StringIO()
             Console(file=screen, width=300).print(
                 Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)
             )
-        assert "Authorization" in shown
+        assert "Authorization" in formatted
         assert "Authorization" in screen.getvalue()
         bare = SECRET.removeprefix("SG.")
-        assert bare not in shown
+        assert bare not in formatted
         assert bare not in screen.getvalue()
 
 
 def test_the_provider_is_never_stored_with_its_key() -> None:
     with pytest.raises(TypeError, match="key"):
-        pickle.dumps(SendGrid(SecretStr(SECRET)))
+        pickle.dumps(SendGridProvider(SecretStr(SECRET)))

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted, NotSent
-from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from tests.doubles.sendgrid import KEY, SendGridDouble
 from tests.mail.providers.sendgrid import sending
 from tests.mail.providers.sendgrid.sending import EMAIL, NOW, emails, opened, sent
@@ -28,19 +28,21 @@ def free_port() -> int:
 
 
 def test_where_nobody_listens_nothing_was_sent() -> None:
-    with opened(f"http://127.0.0.1:{free_port()}", at_once=1) as sendgrid:
+    with opened(f"http://127.0.0.1:{free_port()}", max_concurrency=1) as sendgrid:
         receipts = sendgrid.send(emails(8), NOW)
     assert all(isinstance(receipt, NotSent) for receipt in receipts)
-    assert [receipt.stops for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [True] * 3
+    assert [receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [
+        True
+    ] * 3
 
 
 def test_a_connection_that_does_not_come_about_in_time_is_not_sent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # TLS waits for an answer that never comes
-        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as unanswering:  # TLS waits for an answer that never comes
+        url = f"https://127.0.0.1:{unanswering.getsockname()[1]}"
         with opened(url, connect_timeout=0.2) as sendgrid:
             (receipt,) = sendgrid.send([EMAIL], NOW)
     assert isinstance(receipt, NotSent)
-    assert "in time" in receipt.why
+    assert "in time" in receipt.reason
 
 
 @pytest.fixture
@@ -75,28 +77,28 @@ def test_a_certificate_of_anybody_else_stops_before_the_key_is_shown(secure: Sen
     for context in (None, trusting(trustme.CA())):
         (receipt,) = sent(secure, ssl=context)
         assert isinstance(receipt, NotSent)
-        assert receipt.stops
-        assert "certificate" in receipt.why
-    assert secure.seen().requests == 0
+        assert receipt.blocks_all
+        assert "certificate" in receipt.reason
+    assert secure.traffic().requests == 0
 
 
 def test_a_server_without_tls_is_not_sent(double: SendGridDouble) -> None:
     with opened(double.url.replace("http:", "https:")) as sendgrid:
         (receipt,) = sendgrid.send([EMAIL], NOW)
     assert isinstance(receipt, NotSent)
-    assert "TLS" in receipt.why
+    assert "TLS" in receipt.reason
 
 
 def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:hunter2@127.0.0.1:{proxy.getsockname()[1]}")
         monkeypatch.setenv("NO_PROXY", "example.org")
-        asked: list[bytes] = []
+        requests: list[bytes] = []
 
         def refuse() -> None:
             client, _ = proxy.accept()
-            with client, client.makefile("rb") as heard:
-                asked.append(b"".join(iter(heard.readline, b"\r\n")))
+            with client, client.makefile("rb") as stream:
+                requests.append(b"".join(iter(stream.readline, b"\r\n")))
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
 
         thread = threading.Thread(target=refuse)
@@ -104,10 +106,10 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with opened("https://api.sendgrid.example") as sendgrid:
             (receipt,) = sendgrid.send([EMAIL], NOW)
         thread.join()
-    assert asked[0].startswith(b"CONNECT api.sendgrid.example:443 ")
-    assert b"Proxy-Authorization: Basic" in asked[0]
-    assert KEY.encode() not in asked[0]
-    assert receipt == NotSent("the proxy refused to connect (407). Check HTTPS_PROXY.", stops=True)
+    assert requests[0].startswith(b"CONNECT api.sendgrid.example:443 ")
+    assert b"Proxy-Authorization: Basic" in requests[0]
+    assert KEY.encode() not in requests[0]
+    assert receipt == NotSent("the proxy refused to connect (407). Check HTTPS_PROXY.", blocks_all=True)
 
 
 @pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999"])
@@ -115,7 +117,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, p
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with opened("https://api.sendgrid.example") as sendgrid:
         (receipt,) = sendgrid.send([EMAIL], NOW)
-    assert receipt == NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", stops=True)
+    assert receipt == NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", blocks_all=True)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, p
 )
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"):
-        SendGrid(SecretStr(KEY), url=url)
+        SendGridProvider(SecretStr(KEY), url=url)
 
 
 def test_check_names_the_address_where_nobody_listens() -> None:

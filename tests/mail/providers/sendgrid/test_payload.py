@@ -9,9 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sendgrid.helpers import mail
 
-from nurture.mail.providers.sendgrid.payload import Account, Unfit, message_arg, payload, payload_bytes
+from nurture.mail.providers.sendgrid.payload import (
+    Account,
+    InvalidPayload,
+    build_payload,
+    encode_payload,
+    format_message_arg,
+)
 from nurture.mail.rendering.render import Address, ComposedEmail
-from tests.doubles.sendgrid_rules import refusals
+from tests.doubles.sendgrid_rules import find_errors
 from tests.mail.build import PLAIN, composed
 
 EMAIL = replace(
@@ -19,10 +25,10 @@ EMAIL = replace(
         "Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }} 🚀", layout=PLAIN
     ),
     labels=("webinar", "intro"),
-    origin="i7",
+    installation_id="i7",
     reply_to=Address("Mara Ohm", "mara@example.com"),
 )
-PLAINEST = Account()
+DEFAULT_ACCOUNT = Account()
 
 
 def to(name: str = "", email: str = "aoife@example.org") -> ComposedEmail:
@@ -30,21 +36,18 @@ def to(name: str = "", email: str = "aoife@example.org") -> ComposedEmail:
 
 
 def person(email: ComposedEmail) -> Any:
-    return payload(email, PLAINEST)["personalizations"][0]["to"][0]
+    return build_payload(email, DEFAULT_ACCOUNT)["personalizations"][0]["to"][0]
 
 
 def test_everything_that_matters_stands_in_the_payload() -> None:
-    assert orjson.loads(payload_bytes(EMAIL, Account(asm_group=7, ip_pool="touches"))) == {
+    assert orjson.loads(encode_payload(EMAIL, Account(asm_group=7, ip_pool="touches"))) == {
         "personalizations": [
             {"to": [{"email": "aoife@example.org", "name": "Aoife O'Neil"}], "headers": dict(EMAIL.headers)}
         ],
         "from": {"email": "mara@example.com", "name": "Northwind"},
         "reply_to": {"email": "mara@example.com", "name": "Mara Ohm"},
         "subject": "Für O'Neil 🚀",
-        "content": [
-            {"type": "text/plain", "value": EMAIL.text},
-            {"type": "text/html", "value": EMAIL.html},
-        ],
+        "content": [{"type": "text/plain", "value": EMAIL.text}, {"type": "text/html", "value": EMAIL.html}],
         "custom_args": {"nurture_message": "i7:touch:17:intro:1"},
         "categories": ["webinar", "intro"],
         "asm": {"group_id": 7},
@@ -62,41 +65,41 @@ def test_everything_that_matters_stands_in_the_payload() -> None:
 
 def test_sendgrids_own_library_writes_the_same() -> None:
     account = Account(sandbox=True, asm_group=7, ip_pool="touches")
-    theirs = mail.Mail(
+    their_payload = mail.Mail(
         from_email=mail.From(EMAIL.sender.email, EMAIL.sender.name),
         to_emails=mail.To(EMAIL.to.email, EMAIL.to.name),
         subject=EMAIL.subject,
         plain_text_content=EMAIL.text,
         html_content=EMAIL.html,
     )
-    theirs.reply_to = mail.ReplyTo("mara@example.com", "Mara Ohm")
+    their_payload.reply_to = mail.ReplyTo("mara@example.com", "Mara Ohm")
     for header in EMAIL.headers:
-        theirs.personalizations[0].add_header(mail.Header(*header))
-    theirs.add_custom_arg(mail.CustomArg("nurture_message", message_arg(EMAIL)))
+        their_payload.personalizations[0].add_header(mail.Header(*header))
+    their_payload.add_custom_arg(mail.CustomArg("nurture_message", format_message_arg(EMAIL)))
     for label in reversed(EMAIL.labels):  # their list comes out backwards
-        theirs.add_category(mail.Category(label))
-    theirs.asm = mail.Asm(mail.GroupId(7))
-    theirs.ip_pool_name = mail.IpPoolName("touches")
-    theirs.tracking_settings = mail.TrackingSettings(
+        their_payload.add_category(mail.Category(label))
+    their_payload.asm = mail.Asm(mail.GroupId(7))
+    their_payload.ip_pool_name = mail.IpPoolName("touches")
+    their_payload.tracking_settings = mail.TrackingSettings(
         mail.ClickTracking(enable=False, enable_text=False),
         mail.OpenTracking(enable=False),
         mail.SubscriptionTracking(enable=False),
         mail.Ganalytics(enable=False),
     )
-    theirs.mail_settings = mail.MailSettings(sandbox_mode=mail.SandBoxMode(enable=True))
-    ours = orjson.loads(payload_bytes(EMAIL, account))
-    assert ours == orjson.loads(orjson.dumps(theirs.get()))
+    their_payload.mail_settings = mail.MailSettings(sandbox_mode=mail.SandBoxMode(enable=True))
+    our_payload = orjson.loads(encode_payload(EMAIL, account))
+    assert our_payload == orjson.loads(orjson.dumps(their_payload.get()))
 
 
 def test_the_lead_is_named_nowhere_but_in_the_mail_itself() -> None:
-    written: Any = payload(EMAIL, PLAINEST)
+    written: Any = build_payload(EMAIL, DEFAULT_ACCOUNT)
     kept_by_sendgrid = orjson.dumps([written["custom_args"], written["categories"]]).decode()
     assert not {"Aoife", "O'Neil", "aoife@example.org", "Murphy"} & set(kept_by_sendgrid.split('"'))
     assert list(written["custom_args"]) == ["nurture_message"]
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [
         ("Doe, John", "Doe John"),
         ("Murphy & Sons, Ltd.; Cork", "Murphy & Sons Ltd. Cork"),
@@ -104,8 +107,8 @@ def test_the_lead_is_named_nowhere_but_in_the_mail_itself() -> None:
         ('The "Boss"', 'The "Boss"'),
     ],
 )
-def test_a_recipients_name_stays_readable_without_list_marks(name: str, shown: str) -> None:
-    assert person(to(name)) == {"email": "aoife@example.org", "name": shown}
+def test_a_recipients_name_stays_readable_without_list_marks(name: str, expected: str) -> None:
+    assert person(to(name)) == {"email": "aoife@example.org", "name": expected}
 
 
 @pytest.mark.parametrize("name", ["", "  ", ",;,"])
@@ -114,12 +117,14 @@ def test_a_name_with_nothing_in_it_is_left_out(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
+    ("name", "expected"),
     [("Zoë Łuka\u2013Ørsted", "Zoe Luka-Orsted"), ("Weiß, Köln", "Weiss, Koln"), ("田中", None)],
 )
-def test_a_senders_name_is_written_in_ascii(name: str, shown: str | None) -> None:
-    sender: Any = payload(replace(EMAIL, sender=Address(name, "mara@example.com")), PLAINEST)["from"]
-    assert sender.get("name") == shown
+def test_a_senders_name_is_written_in_ascii(name: str, expected: str | None) -> None:
+    sender: Any = build_payload(replace(EMAIL, sender=Address(name, "mara@example.com")), DEFAULT_ACCOUNT)[
+        "from"
+    ]
+    assert sender.get("name") == expected
 
 
 def test_a_domain_beyond_ascii_is_written_in_punycode_and_the_local_part_kept() -> None:
@@ -130,20 +135,20 @@ def test_a_domain_beyond_ascii_is_written_in_punycode_and_the_local_part_kept() 
 
 def test_labels_are_ascii_each_once_and_ten_at_most() -> None:
     labels = ("Über-uns", "Uber-uns", "x" * 300, "田中", "田村", "", *(f"step {n}" for n in range(20)))
-    categories: Any = payload(replace(EMAIL, labels=labels), PLAINEST)["categories"]
+    categories: Any = build_payload(replace(EMAIL, labels=labels), DEFAULT_ACCOUNT)["categories"]
     assert categories[:2] == ["Uber-uns", "x" * 255]
     assert len(set(categories)) == len(categories) == 10
     assert all(category.isascii() and 0 < len(category) <= 255 for category in categories)
 
 
 def test_a_part_with_nothing_in_it_is_left_out() -> None:
-    assert payload(replace(EMAIL, text=" \n"), PLAINEST)["content"] == [
+    assert build_payload(replace(EMAIL, text=" \n"), DEFAULT_ACCOUNT)["content"] == [
         {"type": "text/html", "value": EMAIL.html}
     ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "why"),
+    ("changes", "error"),
     [
         ({"subject": " "}, "subject is empty"),
         ({"subject": "Hello\r\nBcc: all@example.org"}, "line break"),
@@ -164,24 +169,24 @@ def test_a_part_with_nothing_in_it_is_left_out() -> None:
     ],
 )
 def test_what_sendgrid_would_never_take_is_refused_without_naming_the_lead(
-    changes: dict[str, Any], why: str
+    changes: dict[str, Any], error: str
 ) -> None:
     email = replace(EMAIL, **changes)
-    with pytest.raises(Unfit, match=why) as refused:
-        payload_bytes(email, PLAINEST)
+    with pytest.raises(InvalidPayload, match=error) as refused:
+        encode_payload(email, DEFAULT_ACCOUNT)
     assert email.to.email not in str(refused.value)
 
 
 def test_two_megabytes_are_taken() -> None:
-    assert len(payload_bytes(replace(EMAIL, html="x" * 2_000_000), PLAINEST)) > 2_000_000
+    assert len(encode_payload(replace(EMAIL, html="x" * 2_000_000), DEFAULT_ACCOUNT)) > 2_000_000
 
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=40)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zl", "Zp"]), max_size=40)
 LABELS = st.lists(st.text(max_size=300), max_size=15).map(tuple)
 DOMAINS = st.text("abcüßé", min_size=1, max_size=20).map(lambda text: f"{text}.example")
 
 
-@given(name=WORDS, sender=WORDS, subject=st.text(max_size=40), text=WORDS, labels=LABELS, domain=DOMAINS)
+@given(name=TEXTS, sender=TEXTS, subject=st.text(max_size=40), text=TEXTS, labels=LABELS, domain=DOMAINS)
 def test_whatever_is_written_keeps_the_rules(
     name: str, sender: str, subject: str, text: str, labels: tuple[str, ...], domain: str
 ) -> None:
@@ -194,7 +199,7 @@ def test_whatever_is_written_keeps_the_rules(
         labels=labels,
     )
     try:
-        written = payload_bytes(email, Account(asm_group=7, ip_pool="touches"))
-    except Unfit:
+        written = encode_payload(email, Account(asm_group=7, ip_pool="touches"))
+    except InvalidPayload:
         return
-    assert refusals(orjson.loads(written), now=0, ip_pools=["touches"]) == []
+    assert find_errors(orjson.loads(written), now=0, ip_pools=["touches"]) == []

@@ -13,8 +13,8 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.mail.providers.sendgrid.provider import SendGrid
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
 from nurture.mail.rendering.render import Address
 from tests.doubles.sendgrid import KEY, Account, Fault, SendGridDouble
 from tests.mail.providers.sendgrid import sending
@@ -35,13 +35,13 @@ def test_each_email_goes_by_itself_under_its_own_id(double: SendGridDouble) -> N
 def test_connections_are_kept_and_no_more_than_allowed_are_out_together(tmp_path: Path) -> None:
     with (
         SendGridDouble(tmp_path / "log", Account(latency_ms=2)) as double,
-        opened(double, at_once=4) as sendgrid,
+        opened(double, max_concurrency=4) as sendgrid,
     ):
         for _ in range(5):
             sendgrid.send(emails(20), NOW)
-        assert double.seen().requests == 100
-        assert double.seen().connections <= 4
-        assert double.seen().most_at_once == 4
+        assert double.traffic().requests == 100
+        assert double.traffic().connections <= 4
+        assert double.traffic().peak_concurrency == 4
 
 
 def test_a_connection_that_was_closed_while_idle_is_not_used_again(tmp_path: Path) -> None:
@@ -56,12 +56,12 @@ def test_a_connection_that_was_closed_while_idle_is_not_used_again(tmp_path: Pat
 def test_several_threads_share_one_and_its_bound(tmp_path: Path) -> None:
     with (
         SendGridDouble(tmp_path / "log", Account(latency_ms=2)) as double,
-        opened(double, at_once=4) as sendgrid,
+        opened(double, max_concurrency=4) as sendgrid,
     ):
         with ThreadPoolExecutor(4) as pool:
             batches = list(pool.map(lambda _: sendgrid.send(emails(25), NOW), range(4)))
         assert all(isinstance(receipt, Accepted) for batch in batches for receipt in batch)
-        assert double.seen().most_at_once <= 4
+        assert double.traffic().peak_concurrency <= 4
 
 
 def test_a_refused_email_never_harms_its_neighbours(double: SendGridDouble) -> None:
@@ -70,7 +70,7 @@ def test_a_refused_email_never_harms_its_neighbours(double: SendGridDouble) -> N
     batch[5] = replace(batch[5], subject="")
     receipts = sent(double, batch)
     assert [n for n, receipt in enumerate(receipts) if not isinstance(receipt, Accepted)] == [2, 5]
-    assert "address" in receipts[2].why  # type: ignore[union-attr]
+    assert "address" in receipts[2].reason  # type: ignore[union-attr]
     assert receipts[5] == Rejected("the subject is empty")
 
 
@@ -95,54 +95,54 @@ def test_the_sandbox_accepts_and_delivers_nothing(double: SendGridDouble) -> Non
     [
         (Fault(what="too_large"), Rejected),
         (Fault(what="status", status=400), Rejected),
-        (Fault(what="status", status=500), InDoubt),
-        (Fault(what="status", status=500, after=True), InDoubt),
-        (Fault(what="status", status=502), InDoubt),
-        (Fault(what="status", status=504, after=True), InDoubt),
-        (Fault(what="reset_mid_body"), InDoubt),
-        (Fault(what="reset"), InDoubt),
-        (Fault(what="reset", after=True), InDoubt),
-        (Fault(what="close"), InDoubt),
-        (Fault(what="close", after=True), InDoubt),
-        (Fault(what="garbage"), InDoubt),
-        (Fault(what="garbage", after=True), InDoubt),
+        (Fault(what="status", status=500), Unknown),
+        (Fault(what="status", status=500, after=True), Unknown),
+        (Fault(what="status", status=502), Unknown),
+        (Fault(what="status", status=504, after=True), Unknown),
+        (Fault(what="reset_mid_body"), Unknown),
+        (Fault(what="reset"), Unknown),
+        (Fault(what="reset", after=True), Unknown),
+        (Fault(what="close"), Unknown),
+        (Fault(what="close", after=True), Unknown),
+        (Fault(what="garbage"), Unknown),
+        (Fault(what="garbage", after=True), Unknown),
         (Fault(what="drip_body", status=202, seconds=60, after=True), Accepted),
     ],
     ids=lambda value: (
         f"{value.what} {value.status}{' after' * value.after}" if isinstance(value, Fault) else ""
     ),
 )
-def test_each_fault_is_called_what_it_proves(
+def test_each_fault_has_the_receipt_that_it_proves(
     double: SendGridDouble, fault: Fault, kind: type[Receipt]
 ) -> None:
-    double.tell(fault)
+    double.add_faults(fault)
     with opened(double) as sendgrid:
         assert isinstance(sendgrid.send([EMAIL], NOW)[0], kind)
         assert isinstance(sendgrid.send([EMAIL], NOW)[0], Accepted)
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_a_refusal_counts_though_its_words_come_drop_by_drop(double: SendGridDouble, status: int) -> None:
-    double.tell(Fault(what="drip_body", status=status, seconds=0.001))
+def test_a_refusal_counts_though_its_body_comes_drop_by_drop(double: SendGridDouble, status: int) -> None:
+    double.add_faults(Fault(what="drip_body", status=status, seconds=0.001))
     (receipt,) = sent(double)
-    assert isinstance(receipt, Rejected if status == 400 else InDoubt)
-    double.tell(Fault(what="drip_body", status=status, seconds=60))
+    assert isinstance(receipt, Rejected if status == 400 else Unknown)
+    double.add_faults(Fault(what="drip_body", status=status, seconds=60))
     (receipt,) = sent(double, total_timeout=0.3)
-    assert isinstance(receipt, Rejected if status == 400 else InDoubt)
+    assert isinstance(receipt, Rejected if status == 400 else Unknown)
 
 
 @pytest.mark.parametrize("what", ["hang", "drip_headers"])
-def test_an_answer_that_does_not_come_leaves_a_doubt(double: SendGridDouble, what: Any) -> None:
-    double.tell(Fault(what=what, after=True))
+def test_an_answer_that_does_not_come_is_unknown(double: SendGridDouble, what: Any) -> None:
+    double.add_faults(Fault(what=what, after=True))
     (receipt,) = sent(double, read_timeout=0.3, total_timeout=0.4)
-    assert receipt == InDoubt("no answer came in time: SendGrid may have taken the email")
+    assert receipt == Unknown("no answer came in time: SendGrid may have taken the email")
 
 
 @pytest.mark.parametrize(
     ("account", "named"),
     [
         (Account(key="SG.another"), "NURTURE_SENDGRID_KEY"),
-        (Account(key="SG.another", denies=403), "permission Mail Send"),
+        (Account(key="SG.another", denied_status=403), "permission Mail Send"),
         (Account(senders=("example.net",)), "sender.email` in templates/defaults.yaml"),
     ],
 )
@@ -150,69 +150,71 @@ def test_a_wrong_key_or_sender_stops_the_batch_and_is_named(
     double: SendGridDouble, account: Account, named: str
 ) -> None:
     double.configure(account)
-    before = double.seen().requests
-    receipts = sent(double, emails(40), at_once=2)
-    assert all(isinstance(receipt, NotSent) and receipt.stops != receipt.sender for receipt in receipts)
-    assert all(named in receipt.why for receipt in receipts if isinstance(receipt, NotSent))
-    assert double.seen().requests - before <= 2
+    before = double.traffic().requests
+    receipts = sent(double, emails(40), max_concurrency=2)
+    assert all(
+        isinstance(receipt, NotSent) and receipt.blocks_all != receipt.blocks_sender for receipt in receipts
+    )
+    assert all(named in receipt.reason for receipt in receipts if isinstance(receipt, NotSent))
+    assert double.traffic().requests - before <= 2
     with opened(double) as sendgrid, pytest.raises(Misconfigured, match=named.replace(".", r"\.")):
         sendgrid.check(EMAIL, NOW)
 
 
 def test_a_429_stops_the_batch_until_the_reset(double: SendGridDouble) -> None:
-    now = datetime.fromtimestamp(double_time(double), UTC)
-    double.tell(*[Fault(what="pass")] * 3, Fault(what="too_many", seconds=5))
-    before = double.seen().requests
-    with opened(double, at_once=1) as sendgrid:
+    now = datetime.fromtimestamp(measure_double(double), UTC)
+    double.add_faults(*[Fault(what="pass")] * 3, Fault(what="too_many", seconds=5))
+    before = double.traffic().requests
+    with opened(double, max_concurrency=1) as sendgrid:
         receipts = sendgrid.send(emails(10), now)
         assert [type(receipt) for receipt in receipts] == [Accepted] * 3 + [NotSent] * 7
         (opens,) = {receipt.retry_at for receipt in receipts[3:] if isinstance(receipt, NotSent)}
         assert opens is not None
         assert now < opens
-        assert all(isinstance(receipt, NotSent) and receipt.stops for receipt in receipts[3:])
-        assert double.seen().requests - before == 4
+        assert all(isinstance(receipt, NotSent) and receipt.blocks_all for receipt in receipts[3:])
+        assert double.traffic().requests - before == 4
         assert isinstance(sendgrid.send([EMAIL], opens - timedelta(seconds=1))[0], NotSent)
-        assert double.seen().requests - before == 4
+        assert double.traffic().requests - before == 4
         assert isinstance(sendgrid.send([EMAIL], opens)[0], Accepted)
 
 
-def double_time(double: SendGridDouble) -> float:
+def measure_double(double: SendGridDouble) -> float:
     """Ask the double's own clock what time it is."""
     sent(double)
     return double.accepted()[-1].time
 
 
 def test_no_more_calls_start_than_the_limit_leaves(double: SendGridDouble) -> None:
-    now = datetime.fromtimestamp(double_time(double), UTC)
+    now = datetime.fromtimestamp(measure_double(double), UTC)
     double.configure(Account(limit=30, window=600, latency_ms=1))
-    before = double.seen().requests
-    with opened(double, at_once=8) as sendgrid:
+    before = double.traffic().requests
+    with opened(double, max_concurrency=8) as sendgrid:
         first = sendgrid.send(emails(50), now)
         again = sendgrid.send(emails(5), now)
     assert [type(receipt) for receipt in first].count(Accepted) == 30
-    held = [receipt for receipt in (*first, *again) if isinstance(receipt, NotSent)]
-    assert len(held) == 25
-    assert all(receipt.stops and receipt.retry_at is not None for receipt in held)
-    assert double.seen().requests - before == 30
+    held_calls = [receipt for receipt in (*first, *again) if isinstance(receipt, NotSent)]
+    assert len(held_calls) == 25
+    assert all(receipt.blocks_all and receipt.retry_at is not None for receipt in held_calls)
+    assert double.traffic().requests - before == 30
 
 
 def test_five_unknown_outcomes_in_a_row_stop_the_batch(double: SendGridDouble) -> None:
-    double.tell(*[Fault(what="status", status=502)] * 4, Fault(what="pass"), *[Fault(what="reset")] * 5)
-    receipts = sent(double, emails(20), at_once=1)
-    assert [type(receipt) for receipt in receipts] == [InDoubt] * 4 + [Accepted] + [InDoubt] * 5 + [
+    double.add_faults(*[Fault(what="status", status=502)] * 4, Fault(what="pass"), *[Fault(what="reset")] * 5)
+    receipts = sent(double, emails(20), max_concurrency=1)
+    assert [type(receipt) for receipt in receipts] == [Unknown] * 4 + [Accepted] + [Unknown] * 5 + [
         NotSent
     ] * 10
     assert isinstance(receipts[-1], NotSent)
-    assert (receipts[-1].retry_at, receipts[-1].stops) == (NOW + timedelta(seconds=60), True)
+    assert (receipts[-1].retry_at, receipts[-1].blocks_all) == (NOW + timedelta(seconds=60), True)
 
 
-def test_the_observer_hears_of_bytes_and_of_the_answer_in_this_order(double: SendGridDouble) -> None:
-    heard: list[str] = []
-    sent(double, emails(2), observe=heard.append, at_once=1)
-    assert heard == ["bytes sent", "response read"] * 2
-    double.tell(Fault(what="reset"))
-    sent(double, observe=heard.append)
-    assert heard[4:] == ["bytes sent"]
+def test_the_observer_gets_bytes_and_then_the_answer(double: SendGridDouble) -> None:
+    observed: list[str] = []
+    sent(double, emails(2), observe=observed.append, max_concurrency=1)
+    assert observed == ["bytes sent", "response read"] * 2
+    double.add_faults(Fault(what="reset"))
+    sent(double, observe=observed.append)
+    assert observed[4:] == ["bytes sent"]
 
 
 def test_check_proves_that_mail_could_go_and_sends_none(double: SendGridDouble) -> None:
@@ -225,10 +227,7 @@ def test_check_proves_that_mail_could_go_and_sends_none(double: SendGridDouble) 
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [
-        ({"ip_pool": "nowhere"}, "NURTURE_SENDGRID_IP_POOL"),
-        ({"url": "/elsewhere"}, "NURTURE_SENDGRID_URL"),
-    ],
+    [({"ip_pool": "nowhere"}, "NURTURE_SENDGRID_IP_POOL"), ({"url": "/elsewhere"}, "NURTURE_SENDGRID_URL")],
 )
 def test_check_names_the_wrong_setting(double: SendGridDouble, options: dict[str, Any], named: str) -> None:
     double.configure(Account(ip_pools=("touches",)))
@@ -238,7 +237,7 @@ def test_check_names_the_wrong_setting(double: SendGridDouble, options: dict[str
 
 
 def test_closing_gives_everything_back_and_sending_opens_anew(double: SendGridDouble) -> None:
-    sendgrid = SendGrid(SecretStr(KEY), url=double.url)
+    sendgrid = SendGridProvider(SecretStr(KEY), url=double.url)
     sendgrid.close()
     for _ in range(2):
         assert isinstance(sendgrid.send([EMAIL], NOW)[0], Accepted)
@@ -247,20 +246,20 @@ def test_closing_gives_everything_back_and_sending_opens_anew(double: SendGridDo
     assert [thread for thread in threading.enumerate() if thread.name == "sendgrid"] == []
 
 
-def test_closing_in_the_middle_leaves_doubt_where_bytes_had_left_and_nowhere_else(
+def test_closing_in_the_middle_is_unknown_where_bytes_had_left_and_nowhere_else(
     double: SendGridDouble,
 ) -> None:
-    double.tell(*[Fault(what="hang")] * 2)
+    double.add_faults(*[Fault(what="hang")] * 2)
     left = threading.Semaphore(0)
     with (
-        opened(double, at_once=2, observe=lambda _: left.release()) as sendgrid,
+        opened(double, max_concurrency=2, observe=lambda _: left.release()) as sendgrid,
         ThreadPoolExecutor(1) as pool,
     ):
         sending = pool.submit(sendgrid.send, emails(6), NOW)
         assert left.acquire(timeout=10)
         assert left.acquire(timeout=10)
         sendgrid.close()
-        assert [type(receipt) for receipt in sending.result(timeout=10)] == [InDoubt] * 2 + [NotSent] * 4
+        assert [type(receipt) for receipt in sending.result(timeout=10)] == [Unknown] * 2 + [NotSent] * 4
 
 
 def test_a_naive_time_is_refused(double: SendGridDouble) -> None:

@@ -9,15 +9,22 @@ import orjson
 import pytest
 from aiohttp.client_reqrep import ConnectionKey
 
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Rejected
-from nurture.mail.providers.sendgrid.responses import Answer, in_doubt, judge, not_sent
+from nurture.mail.providers.base import Accepted, NotSent, Rejected, Unknown
+from nurture.mail.providers.sendgrid.responses import (
+    HttpResponse,
+    receipt_after_send,
+    receipt_before_send,
+    receipt_for_response,
+)
 
 OPENS = datetime(2026, 3, 4, 9, 31, tzinfo=UTC)
 NGINX = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
 
 
-def judged(status: int, body: bytes = b"", *, sandbox: bool = False, **headers: str) -> Any:
-    return judge(Answer(status, headers, body), "touch:17:intro:1", OPENS, sandbox=sandbox)
+def receipt_for(status: int, body: bytes = b"", *, sandbox: bool = False, **headers: str) -> Any:
+    return receipt_for_response(
+        HttpResponse(status, headers, body), "touch:17:intro:1", OPENS, sandbox=sandbox
+    )
 
 
 def errors(message: str, field: str | None = None) -> bytes:
@@ -25,18 +32,18 @@ def errors(message: str, field: str | None = None) -> bytes:
 
 
 def test_202_is_accepted_under_the_providers_id_or_ours() -> None:
-    assert judged(202, **{"X-Message-Id": "abc"}) == Accepted("abc")
-    assert judged(202) == Accepted("touch:17:intro:1")
+    assert receipt_for(202, **{"X-Message-Id": "abc"}) == Accepted("abc")
+    assert receipt_for(202) == Accepted("touch:17:intro:1")
 
 
 def test_200_counts_in_the_sandbox_only() -> None:
-    assert judged(200, sandbox=True) == Accepted("touch:17:intro:1")
-    assert isinstance(judged(200), InDoubt)
+    assert receipt_for(200, sandbox=True) == Accepted("touch:17:intro:1")
+    assert isinstance(receipt_for(200), Unknown)
 
 
 def test_a_refusal_says_what_is_wrong_where_in_plain_words() -> None:
     body = errors("Does not contain a valid address.", "personalizations.0.to.0.email")
-    assert judged(400, body) == Rejected(
+    assert receipt_for(400, body) == Rejected(
         'SendGrid refused it (400): "Does not contain a valid address" about the recipient\'s address'
     )
 
@@ -45,16 +52,16 @@ def test_a_refusal_never_repeats_an_address() -> None:
     body = errors(
         "We found the first duplicate instance of [Aoife@Example.org] in the field.", "personalizations"
     )
-    assert "aoife" not in judged(400, body).why.lower()
+    assert "aoife" not in receipt_for(400, body).reason.lower()
 
 
 @pytest.mark.parametrize(
     ("status", "body"), [(413, NGINX), (413, b""), (400, b"\xff"), (415, b"{"), (400, b"[]")]
 )
 def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> None:
-    receipt = judged(status, body)
+    receipt = receipt_for(status, body)
     assert isinstance(receipt, Rejected)
-    assert str(status) in receipt.why
+    assert str(status) in receipt.reason
 
 
 @pytest.mark.parametrize(
@@ -62,10 +69,10 @@ def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> Non
     [("asm.group_id", "NURTURE_SENDGRID_ASM_GROUP"), ("ip_pool_name", "NURTURE_SENDGRID_IP_POOL")],
 )
 def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str) -> None:
-    receipt = judged(400, errors("is invalid", field))
+    receipt = receipt_for(400, errors("is invalid", field))
     assert isinstance(receipt, NotSent)
-    assert receipt.stops
-    assert setting in receipt.why
+    assert receipt.blocks_all
+    assert setting in receipt.reason
 
 
 @pytest.mark.parametrize(
@@ -80,37 +87,39 @@ def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str
         (301, b"", "NURTURE_SENDGRID_URL"),
     ],
 )
-def test_what_a_person_must_mend_stops_everything_and_is_named(status: int, body: bytes, named: str) -> None:
-    receipt = judged(status, body)
+def test_what_a_person_must_correct_stops_everything_and_is_named(
+    status: int, body: bytes, named: str
+) -> None:
+    receipt = receipt_for(status, body)
     assert isinstance(receipt, NotSent)
-    assert receipt.stops != receipt.sender
-    assert receipt.sender == (b"Sender Identity" in body)
-    assert named in receipt.why
+    assert receipt.blocks_all != receipt.blocks_sender
+    assert receipt.blocks_sender == (b"Sender Identity" in body)
+    assert named in receipt.reason
 
 
 def test_a_rate_limit_says_when_it_ends() -> None:
-    receipt = judged(429, errors("too many requests"))
-    assert (receipt.retry_at, receipt.stops) == (OPENS, True)
+    receipt = receipt_for(429, errors("too many requests"))
+    assert (receipt.retry_at, receipt.blocks_all) == (OPENS, True)
 
 
-def test_a_503_in_sendgrids_own_words_was_not_sent_and_a_gateways_may_have_been() -> None:
-    assert judged(503, errors("The SendGrid v3 Web API is not available.")) == NotSent(
+def test_a_503_of_sendgrid_itself_was_not_sent_and_a_gateways_may_have_been() -> None:
+    assert receipt_for(503, errors("The SendGrid v3 Web API is not available.")) == NotSent(
         'SendGrid is not available (503): "The SendGrid v3 Web API is not available"'
     )
-    assert isinstance(judged(503, b"upstream connect error or disconnect/reset before headers"), InDoubt)
+    assert isinstance(receipt_for(503, b"upstream connect error or disconnect/reset before headers"), Unknown)
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 507, 599, 204, 206, 303, 304])
-def test_an_answer_that_proves_nothing_leaves_a_doubt(status: int) -> None:
-    receipt = judged(status, errors("internal server error"))
-    assert isinstance(receipt, InDoubt)
-    assert str(status) in receipt.why
+def test_an_answer_that_proves_nothing_is_unknown(status: int) -> None:
+    receipt = receipt_for(status, errors("internal server error"))
+    assert isinstance(receipt, Unknown)
+    assert str(status) in receipt.reason
 
 
 @pytest.mark.parametrize("status", [402, 406, 409, 410, 422, 451])
 def test_another_4xx_is_for_ever_only_where_sendgrid_judged_the_email(status: int) -> None:
-    assert isinstance(judged(status, errors("no")), Rejected)
-    assert isinstance(judged(status, NGINX), NotSent)
+    assert isinstance(receipt_for(status, errors("no")), Rejected)
+    assert isinstance(receipt_for(status, NGINX), NotSent)
 
 
 KEY = ConnectionKey(
@@ -135,20 +144,22 @@ CERTIFICATE.verify_message = "certificate has expired"
     ],
 )
 def test_what_never_left_is_not_sent(error: Exception, named: str) -> None:
-    receipt = not_sent(error, "sendgrid.example")
-    assert named in receipt.why
-    assert not receipt.stops
+    receipt = receipt_before_send(error, "sendgrid.example")
+    assert named in receipt.reason
+    assert not receipt.blocks_all
 
 
 def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
-    receipt = not_sent(aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example")
-    assert receipt.stops
-    assert "certificate has expired" in receipt.why
-    assert "NURTURE_SENDGRID_URL" in receipt.why
+    receipt = receipt_before_send(
+        aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example"
+    )
+    assert receipt.blocks_all
+    assert "certificate has expired" in receipt.reason
+    assert "NURTURE_SENDGRID_URL" in receipt.reason
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "text"),
     [
         (TimeoutError(), "no answer came in time"),
         (aiohttp.SocketTimeoutError(), "no answer came in time"),
@@ -158,5 +169,5 @@ def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
         (KeyError("x"), "ended with KeyError"),
     ],
 )
-def test_what_may_have_left_is_in_doubt(error: Exception, said: str) -> None:
-    assert said in in_doubt(error).why
+def test_what_may_have_left_is_unknown(error: Exception, text: str) -> None:
+    assert text in receipt_after_send(error).reason

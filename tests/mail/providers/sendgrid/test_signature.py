@@ -11,43 +11,45 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nurture.mail.providers.sendgrid.signature import Keyring
-from tests.doubles.events import SIGNATURE, TIMESTAMP, Signer
+from nurture.mail.providers.sendgrid.signature import SignatureVerifier
+from tests.doubles.sendgrid_events import SIGNATURE, TIMESTAMP, Signer
 
 SIGNER = Signer()
-RING = Keyring([SIGNER.public])
+VERIFIER = SignatureVerifier([SIGNER.public])
 BODY = b'[{"event":"delivered"}]'
 HEADERS = SIGNER.headers(BODY)
-ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+CURVE_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def passes(
+def verifies(
     signature: str = HEADERS[SIGNATURE], timestamp: str = HEADERS[TIMESTAMP], body: bytes = BODY
 ) -> bool:
-    return RING.signed([signature], [timestamp], body)
+    return VERIFIER.verify([signature], [timestamp], body)
 
 
 def test_what_the_key_signed_passes() -> None:
-    assert passes()
+    assert verifies()
 
 
 def test_two_keys_count_while_one_takes_the_others_place() -> None:
     other = Signer()
     headers = other.headers(BODY)
-    assert not passes(headers[SIGNATURE])
-    assert Keyring([SIGNER.public, other.public]).signed([headers[SIGNATURE]], [headers[TIMESTAMP]], BODY)
+    assert not verifies(headers[SIGNATURE])
+    assert SignatureVerifier([SIGNER.public, other.public]).verify(
+        [headers[SIGNATURE]], [headers[TIMESTAMP]], BODY
+    )
 
 
 def test_no_key_lets_nothing_pass() -> None:
-    assert not Keyring([])
-    assert not Keyring([]).signed([HEADERS[SIGNATURE]], [HEADERS[TIMESTAMP]], BODY)
+    assert not SignatureVerifier([])
+    assert not SignatureVerifier([]).verify([HEADERS[SIGNATURE]], [HEADERS[TIMESTAMP]], BODY)
 
 
 @given(st.integers(0, 8 * len(BODY) - 1))
 def test_a_flipped_bit_of_the_body_does_not_pass(bit: int) -> None:
     flipped = bytearray(BODY)
     flipped[bit // 8] ^= 1 << bit % 8
-    assert not passes(body=bytes(flipped))
+    assert not verifies(body=bytes(flipped))
 
 
 @given(st.data())
@@ -55,7 +57,7 @@ def test_a_flipped_bit_of_the_signature_does_not_pass(data: st.DataObject) -> No
     flipped = bytearray(b64decode(HEADERS[SIGNATURE]))
     bit = data.draw(st.integers(0, 8 * len(flipped) - 1))
     flipped[bit // 8] ^= 1 << bit % 8
-    assert not passes(b64encode(flipped).decode())
+    assert not verifies(b64encode(flipped).decode())
 
 
 @pytest.mark.parametrize(
@@ -75,14 +77,14 @@ def test_a_flipped_bit_of_the_signature_does_not_pass(data: st.DataObject) -> No
         HEADERS[SIGNATURE] * 2,
         b64encode(b"\x30\x06\x02\x01\x00\x02\x01\x00").decode(),
         b64encode(encode_dss_signature(0, 0)).decode(),
-        b64encode(encode_dss_signature(ORDER, ORDER)).decode(),
+        b64encode(encode_dss_signature(CURVE_ORDER, CURVE_ORDER)).decode(),
         b64encode(encode_dss_signature(1, 1)).decode(),
         b64encode(b64decode(HEADERS[SIGNATURE]) + b"\0").decode(),
     ],
     ids=lambda _: "",  # keys and signatures are new in each run, and workers must agree on the names
 )
 def test_a_malformed_signature_does_not_pass(signature: str) -> None:
-    assert not passes(signature)
+    assert not verifies(signature)
 
 
 @pytest.mark.parametrize(
@@ -90,25 +92,25 @@ def test_a_malformed_signature_does_not_pass(signature: str) -> None:
     ["", "0", "1767601801", "+1767601800", " 1767601800", "1767601800.0", "١٧٦", "1" * 500, "-1", "\0"],
 )
 def test_another_time_does_not_pass(timestamp: str) -> None:
-    assert not passes(timestamp=timestamp)
+    assert not verifies(timestamp=timestamp)
 
 
 def test_no_byte_passes_from_the_time_to_the_body() -> None:
-    whole = HEADERS[TIMESTAMP].encode() + BODY
-    for place in range(len(HEADERS[TIMESTAMP]) + 1, len(whole)):
-        assert not passes(timestamp=whole[:place].decode(), body=whole[place:])
+    full = HEADERS[TIMESTAMP].encode() + BODY
+    for place in range(len(HEADERS[TIMESTAMP]) + 1, len(full)):
+        assert not verifies(timestamp=full[:place].decode(), body=full[place:])
 
 
 @pytest.mark.parametrize(("signatures", "timestamps"), [(0, 1), (1, 0), (2, 1), (1, 2), (0, 0)])
 def test_each_header_comes_once(signatures: int, timestamps: int) -> None:
-    assert not RING.signed([HEADERS[SIGNATURE]] * signatures, [HEADERS[TIMESTAMP]] * timestamps, BODY)
+    assert not VERIFIER.verify([HEADERS[SIGNATURE]] * signatures, [HEADERS[TIMESTAMP]] * timestamps, BODY)
 
 
 def test_the_other_form_of_a_signature_changes_neither_time_nor_body() -> None:
     r, s = decode_dss_signature(b64decode(HEADERS[SIGNATURE]))
-    other = b64encode(encode_dss_signature(r, ORDER - s)).decode()
-    assert passes(other)  # by the mathematics of it; a batch is known by its body, so it counts once
-    assert not passes(other, body=BODY + b" ")
+    other = b64encode(encode_dss_signature(r, CURVE_ORDER - s)).decode()
+    assert verifies(other)  # by the mathematics of it; a batch is known by its body, so it counts once
+    assert not verifies(other, body=BODY + b" ")
 
 
 def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
@@ -132,4 +134,4 @@ def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
 )
 def test_what_is_no_key_for_it_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="it is"):
-        Keyring([key])
+        SignatureVerifier([key])

@@ -11,9 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from nurture.errors import Misconfigured
-from nurture.mail.providers.base import KeepsOptOuts, OptedOut
-from nurture.mail.providers.sendgrid.provider import SendGrid
-from nurture.mail.providers.sendgrid.suppression_lists import PAGE
+from nurture.mail.providers.base import SuppressedAddress, SuppressionListProvider
+from nurture.mail.providers.sendgrid.provider import SendGridProvider
+from nurture.mail.providers.sendgrid.suppression_lists import PAGE_SIZE
 from tests.doubles.sendgrid import KEY, Account, SendGridDouble
 
 SINCE = 1_767_600_000
@@ -26,16 +26,16 @@ def double(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SendGridDouble]
         yield double
 
 
-def read(double: SendGridDouble, **options: int) -> list[OptedOut]:
-    with closing(SendGrid(SecretStr(KEY), url=double.url, **options)) as sendgrid:  # type: ignore[arg-type]
-        assert isinstance(sendgrid, KeepsOptOuts)
-        return sendgrid.opted_out()
+def read(double: SendGridDouble, **options: int) -> list[SuppressedAddress]:
+    with closing(SendGridProvider(SecretStr(KEY), url=double.url, **options)) as sendgrid:  # type: ignore[arg-type]
+        assert isinstance(sendgrid, SuppressionListProvider)
+        return sendgrid.list_suppressions()
 
 
 def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
     many = [
         {"email": f"b{n}@people.example", "created": SINCE, "reason": "550 no such user"}
-        for n in range(PAGE + 3)
+        for n in range(PAGE_SIZE + 3)
     ]
     double.suppress("/v3/suppression/bounces", many)
     double.suppress("/v3/suppression/unsubscribes", [{"email": "u@people.example", "created": SINCE}])
@@ -45,10 +45,10 @@ def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
     double.suppress("/v3/suppression/blocks", [{"email": "tried-again@people.example", "created": SINCE}])
     double.suppress("/v3/asm/groups/7/suppressions", ["g@people.example"])
     found = read(double, asm_group=7)
-    assert len(found) == PAGE + 6
-    assert OptedOut("u@people.example", "page", THEN) in found
-    assert OptedOut("s@people.example", "complaint", THEN) in found
-    assert OptedOut("g@people.example", "page", None) in found
+    assert len(found) == PAGE_SIZE + 6
+    assert SuppressedAddress("u@people.example", "page", THEN) in found
+    assert SuppressedAddress("s@people.example", "complaint", THEN) in found
+    assert SuppressedAddress("g@people.example", "page", None) in found
     assert {one.source for one in found if one.email.startswith("b")} == {"bounce"}
     assert not any(one.email.startswith("tried-again") for one in found)
 
@@ -56,13 +56,13 @@ def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
 def test_what_is_no_entry_is_passed_over(double: SendGridDouble, tmp_path: Path) -> None:
     with SendGridDouble(tmp_path / "odd.log") as odd:
         odd.suppress("/v3/suppression/bounces", [None, 7, {"created": SINCE}, {"email": "b@people.example"}])
-        assert read(odd) == [OptedOut("b@people.example", "bounce", None)]
+        assert read(odd) == [SuppressedAddress("b@people.example", "bounce", None)]
 
 
-def test_a_key_that_may_not_read_them_is_said(tmp_path: Path) -> None:
-    with SendGridDouble(tmp_path / "shut.log", Account(reads_lists=False)) as shut:
+def test_a_key_that_may_not_read_them_is_an_error(tmp_path: Path) -> None:
+    with SendGridDouble(tmp_path / "shut.log", Account(can_read_suppressions=False)) as forbidden:
         with pytest.raises(Misconfigured, match="Suppressions, Read Access"):
-            read(shut)
-        shut.close()
+            read(forbidden)
+        forbidden.close()
         with pytest.raises(Misconfigured, match="cannot be read"):
-            read(shut)
+            read(forbidden)

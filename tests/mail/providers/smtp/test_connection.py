@@ -15,8 +15,8 @@ from pydantic import SecretStr
 import nurture
 from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted, NotSent
-from nurture.mail.providers.smtp.connection import Server
-from nurture.mail.providers.smtp.provider import SMTP
+from nurture.mail.providers.smtp.connection import SmtpServer
+from nurture.mail.providers.smtp.provider import SmtpProvider
 from tests.doubles.smtp import PASSWORD, USER, Fault
 from tests.mail.build import PLAIN, composed
 from tests.mail.conftest import Run
@@ -52,7 +52,7 @@ def test_mail_travels_by_tls_and_the_password_after_it(run: Run, offers: dict[st
 
 
 @pytest.mark.parametrize(
-    ("offers", "url", "words"),
+    ("offers", "url", "reason"),
     [
         ({"starttls": ["wrong.example"]}, "smtp://{host}:{port}", "certificate"),
         ({"tls": ["wrong.example"]}, "smtps://{host}:{port}", "certificate"),
@@ -73,30 +73,33 @@ def test_mail_travels_by_tls_and_the_password_after_it(run: Run, offers: dict[st
     ],
 )
 def test_a_set_up_that_cannot_send_stops_and_names_the_setting(
-    run: Run, offers: dict[str, Any], url: str, words: str
+    run: Run, offers: dict[str, Any], url: str, reason: str
 ) -> None:
     provider, server = run(url, **offers)
     receipts = provider.send(BATCH, NOW)
     assert len(receipts) == 2
     for receipt in receipts:
         assert isinstance(receipt, NotSent)
-        assert receipt.stops
-        assert words in receipt.why
-        assert "NURTURE_SMTP_URL" in receipt.why
+        assert receipt.blocks_all
+        assert reason in receipt.reason
+        assert "NURTURE_SMTP_URL" in receipt.reason
     with pytest.raises(Misconfigured, match="NURTURE_SMTP_URL"):
         provider.check(EMAIL, NOW)
     assert server.accepted == []
-    assert not any(said.startswith(("MAIL", "DATA")) for said in server.said)
+    assert not any(command.startswith(("MAIL", "DATA")) for command in server.commands)
 
 
 def test_a_greeting_that_says_no_or_never_comes_stops(run: Run) -> None:
-    for greeting, words in [("554 5.7.1 go away", "go away"), (Fault.SILENCE, "did not answer within 0.2 s")]:
+    for greeting, reason in [
+        ("554 5.7.1 go away", "go away"),
+        (Fault.SILENCE, "did not answer within 0.2 s"),
+    ]:
         provider, server = run(timeout=0.2)
-        server.will("CONNECT", greeting)
+        server.script_faults("CONNECT", greeting)
         (receipt,) = provider.send([EMAIL], NOW)
         assert isinstance(receipt, NotSent)
-        assert receipt.stops
-        assert words in receipt.why
+        assert receipt.blocks_all
+        assert reason in receipt.reason
 
 
 @pytest.mark.parametrize(
@@ -109,15 +112,15 @@ def test_the_password_is_in_no_reason_log_repr_or_traceback(
     provider, server = run(
         "smtp://" + CREDENTIALS + "{host}:{port}", starttls=["127.0.0.1"], password="other"
     )
-    server.will("AUTH", answer, answer)
-    told = [repr(provider), repr(vars(provider)), str(provider.send([EMAIL], NOW))]
+    server.script_faults("AUTH", answer, answer)
+    texts = [repr(provider), repr(vars(provider)), str(provider.send([EMAIL], NOW))]
     with pytest.raises(Misconfigured) as refused:
         provider.check(EMAIL, NOW)
-    told += [str(refused.value), repr(refused.value.__context__)]
-    told += locals_of_ours(refused)
-    told += [record.getMessage() for record in caplog.records if record.name.startswith("nurture")]
+    texts += [str(refused.value), repr(refused.value.__context__)]
+    texts += locals_of_ours(refused)
+    texts += [record.getMessage() for record in caplog.records if record.name.startswith("nurture")]
     for secret in (PASSWORD, quote(PASSWORD, safe=""), PLAIN_FORM):
-        assert not any(secret in text for text in told)
+        assert not any(secret in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +141,12 @@ def test_the_password_is_in_no_reason_log_repr_or_traceback(
 )
 def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SMTP_URL") as refused:
-        SMTP(SecretStr(url))
+        SmtpProvider(SecretStr(url))
     assert refused.value.__cause__ is refused.value.__context__ is None
     assert "%40 for @" in str(refused.value)
-    told = [str(refused.value).replace("user:password@smtp.example.com:587", ""), *locals_of_ours(refused)]
+    texts = [str(refused.value).replace("user:password@smtp.example.com:587", ""), *locals_of_ours(refused)]
     for piece in ("ss@smtp", "nora", "4711", "S3cr", "tpass", "w0rd"):
-        assert not any(piece in text for text in told)
+        assert not any(piece in text for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +159,7 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
     ],
 )
 def test_a_url_says_where_and_as_whom(url: str, named: str, user: str | None, password: str | None) -> None:
-    server = Server.read(SecretStr(url))
+    server = SmtpServer.parse(SecretStr(url))
     assert (str(server), server.user) == (named, user)
     assert (server.password.get_secret_value() if server.password else None) == password
 
@@ -164,13 +167,13 @@ def test_a_url_says_where_and_as_whom(url: str, named: str, user: str | None, pa
 def test_a_check_offers_the_envelope_and_sends_nothing(run: Run) -> None:
     provider, server = run()
     provider.check(EMAIL, NOW)
-    server.will("RCPT", "451 4.7.1 greylisted")
+    server.script_faults("RCPT", "451 4.7.1 greylisted")
     provider.check(EMAIL, NOW)
-    server.will("RCPT", "550 5.7.1 relaying denied")
+    server.script_faults("RCPT", "550 5.7.1 relaying denied")
     with pytest.raises(Misconfigured, match="Add user and password to NURTURE_SMTP_URL"):
         provider.check(EMAIL, NOW)
-    server.will("MAIL", "550 5.7.1 who are you")
+    server.script_faults("MAIL", "550 5.7.1 who are you")
     with pytest.raises(Misconfigured, match=r"templates/defaults\.yaml"):
         provider.check(EMAIL, NOW)
     assert server.accepted == []
-    assert "DATA" not in server.said
+    assert "DATA" not in server.commands

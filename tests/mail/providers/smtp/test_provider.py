@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from nurture.mail.providers.base import Accepted, InDoubt, NotSent, Receipt, Rejected
-from nurture.mail.providers.smtp.provider import SMTP
+from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
+from nurture.mail.providers.smtp.provider import SmtpProvider
 from nurture.mail.rendering.render import Address
-from tests.doubles.smtp import Fault, SMTPDouble, smtp_server, trusting
+from tests.doubles.smtp import Fault, SMTPDouble, client_context, smtp_server
 from tests.mail.build import PLAIN, composed
 from tests.mail.conftest import Run
 from tests.mail.rendering.test_mime import mailbox_in
@@ -67,7 +67,7 @@ def test_one_connection_carries_many_emails_over_many_calls(run: Run) -> None:
     assert server.connections == 2
 
 
-def test_a_connection_is_given_back_after_many_emails_or_minutes(run: Run) -> None:
+def test_a_connection_is_closed_after_many_emails_or_minutes(run: Run) -> None:
     provider, server = run()
     provider.send(some(101), NOW)
     assert server.connections == 2
@@ -77,19 +77,19 @@ def test_a_connection_is_given_back_after_many_emails_or_minutes(run: Run) -> No
 
 @pytest.mark.parametrize("death", [Fault.DROP, "421 4.4.2 idle for too long"])
 @pytest.mark.parametrize("verb", ["RSET", "MAIL"])
-def test_a_connection_that_died_while_idle_is_opened_anew_and_nothing_is_in_doubt(
+def test_a_connection_that_died_while_idle_is_opened_anew_and_nothing_is_unknown(
     run: Run, verb: str, death: str | Fault
 ) -> None:
     provider, server = run()
     provider.send(some(1), NOW)
-    server.will(verb, death)
+    server.script_faults(verb, death)
     assert kinds(provider.send(some(3), NOW)) == ["Accepted"] * 3
     assert (server.connections, len(server.accepted)) == (2, 4)
 
 
 @pytest.mark.parametrize("pipelining", [True, False])
 @pytest.mark.parametrize(
-    ("verb", "answer", "kind", "words"),
+    ("verb", "answer", "receipt_type", "reason_text"),
     [
         ("MAIL", "451 4.3.0 later", NotSent, "451 4.3.0 later"),
         ("MAIL", "552 5.3.4 too big", Rejected, "552 5.3.4 too big"),
@@ -100,42 +100,44 @@ def test_a_connection_that_died_while_idle_is_opened_anew_and_nothing_is_in_doub
         ("DATA", "250 what?", NotSent, "out of turn"),
         ("DOT", "554 5.7.1 spam", Rejected, "554 5.7.1 spam"),
         ("DOT", "451 4.3.0 disk", NotSent, "451 4.3.0 disk"),
-        ("DOT", "354 what?", InDoubt, "out of turn"),
-        ("DOT", "not SMTP at all", InDoubt, "not SMTP"),
+        ("DOT", "354 what?", Unknown, "out of turn"),
+        ("DOT", "not SMTP at all", Unknown, "not SMTP"),
         ("RCPT", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
         ("DATA", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
         ("DOT", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
         ("RCPT", Fault.DROP, NotSent, "before it had the whole email"),
         ("DATA", Fault.DROP, NotSent, "before it had the whole email"),
-        ("DOT", Fault.DROP, InDoubt, "after it had the whole email"),
-        ("TAKEN", Fault.DROP, InDoubt, "after it had the whole email"),
+        ("DOT", Fault.DROP, Unknown, "after it had the whole email"),
+        ("TAKEN", Fault.DROP, Unknown, "after it had the whole email"),
     ],
 )
-def test_each_outcome_is_told_apart_and_its_neighbours_go(
-    run: Run, verb: str, answer: str | Fault, kind: type, words: str, pipelining: bool
+def test_each_outcome_has_its_receipt_and_its_neighbours_go(
+    run: Run, verb: str, answer: str | Fault, receipt_type: type, reason_text: str, pipelining: bool
 ) -> None:
     provider, server = run(pipelining=pipelining)
-    server.will(verb, None, answer)
+    server.script_faults(verb, None, answer)
     first, second, third = provider.send(some(3), NOW)
     assert isinstance(first, Accepted)
-    assert isinstance(second, kind), second
-    assert words in getattr(second, "why", "")
-    assert "\n" not in getattr(second, "why", "")
+    assert isinstance(second, receipt_type), second
+    assert reason_text in getattr(second, "reason", "")
+    assert "\n" not in getattr(second, "reason", "")
     assert isinstance(third, Accepted)
     refs = [mail.message["Message-ID"] for mail in server.accepted]
     assert len(refs) == len(set(refs)) == (3 if verb == "TAKEN" else 2)
 
 
 @pytest.mark.parametrize(
-    ("verb", "kind"),
-    [("MAIL", NotSent), ("RCPT", NotSent), ("DATA", NotSent), ("DOT", InDoubt), ("TAKEN", InDoubt)],
+    ("verb", "receipt_type"),
+    [("MAIL", NotSent), ("RCPT", NotSent), ("DATA", NotSent), ("DOT", Unknown), ("TAKEN", Unknown)],
 )
 @pytest.mark.parametrize("fault", [Fault.SILENCE, Fault.DRIP])
-def test_no_answer_in_time_is_told_by_its_moment(run: Run, verb: str, kind: type, fault: Fault) -> None:
+def test_a_missing_answer_is_judged_by_when_it_was_due(
+    run: Run, verb: str, receipt_type: type, fault: Fault
+) -> None:
     provider, server = run(timeout=0.1)
-    server.will(verb, fault)
+    server.script_faults(verb, fault)
     first, second = provider.send(some(2), NOW)
-    assert isinstance(first, kind)
+    assert isinstance(first, receipt_type)
     assert isinstance(second, Accepted)
 
 
@@ -143,27 +145,27 @@ def test_no_answer_in_time_is_told_by_its_moment(run: Run, verb: str, kind: type
 def test_an_email_cut_in_two_was_not_sent(run: Run, silent: Fault) -> None:
     observed: list[str] = []
     provider, server = run(timeout=0.3, observe=observed.append, receive_buffer=4096, size=100_000_000)
-    server.will("BODY", silent)
+    server.script_faults("BODY", silent)
     (receipt,) = provider.send([replace(EMAIL, text="twelve octets\n" * 2_000_000)], NOW)
     assert isinstance(receipt, NotSent)
-    assert "before it had the whole email" in receipt.why
+    assert "before it had the whole email" in receipt.reason
     assert (observed, server.accepted) == ([], [])
 
 
 def test_a_server_that_refuses_amid_the_email_is_quoted(run: Run) -> None:
     provider, server = run(timeout=0.3, receive_buffer=4096, size=100_000_000)
-    server.will("BODY", "552 5.3.4 enough")
+    server.script_faults("BODY", "552 5.3.4 enough")
     first, second = provider.send([replace(EMAIL, text="twelve octets\n" * 2_000_000), *some(1)], NOW)
     assert isinstance(first, Rejected)
-    assert "552 5.3.4 enough" in first.why
+    assert "552 5.3.4 enough" in first.reason
     assert isinstance(second, Accepted)
 
 
-def test_the_moments_of_an_email_are_observed(run: Run) -> None:
+def test_the_stages_of_an_email_are_observed(run: Run) -> None:
     observed: list[str] = []
     provider, server = run(observe=observed.append)
-    server.will("RCPT", "550 no")
-    server.will("TAKEN", None, Fault.DROP)
+    server.script_faults("RCPT", "550 no")
+    server.script_faults("TAKEN", None, Fault.DROP)
     provider.send(some(3), NOW)
     assert observed == ["bytes sent", "response read", "bytes sent"]
 
@@ -171,10 +173,10 @@ def test_the_moments_of_an_email_are_observed(run: Run) -> None:
 @pytest.mark.parametrize("answer", ["421 4.7.0 too many", Fault.DROP])
 def test_after_one_new_connection_the_rest_of_a_batch_waits(run: Run, answer: str | Fault) -> None:
     provider, server = run()
-    server.will("RCPT", None, answer, answer)
+    server.script_faults("RCPT", None, answer, answer)
     receipts = provider.send(some(5), NOW)
     assert kinds(receipts) == ["Accepted", "NotSent", "NotSent", "NotSent", "NotSent"]
-    assert [getattr(receipt, "stops", None) for receipt in receipts[1:]] == [False, True, True, True]
+    assert [getattr(receipt, "blocks_all", None) for receipt in receipts[1:]] == [False, True, True, True]
     assert all(getattr(receipt, "retry_at", NOW) > NOW for receipt in receipts[2:])
     assert server.connections == 2
     assert kinds(provider.send(some(2), NOW)) == ["Accepted"] * 2
@@ -182,34 +184,36 @@ def test_after_one_new_connection_the_rest_of_a_batch_waits(run: Run, answer: st
 
 def test_a_refused_sender_stops_its_own_emails_only(run: Run) -> None:
     provider, server = run()
-    server.will("MAIL", "553 5.7.1 sender not owned", None)
+    server.script_faults("MAIL", "553 5.7.1 sender not owned", None)
     first, second, third = some(3)
     third = replace(third, sender=Address("Other", "other@example.com"))
     receipts = provider.send([first, second, third], NOW)
     assert kinds(receipts) == ["NotSent", "NotSent", "Accepted"]
     assert receipts[0] == receipts[1]
     assert isinstance(receipts[0], NotSent)
-    assert (receipts[0].stops, receipts[0].sender) == (False, True)
-    assert "mara@example.com" in receipts[0].why
-    assert "templates/defaults.yaml" in receipts[0].why
+    assert (receipts[0].blocks_all, receipts[0].blocks_sender) == (False, True)
+    assert "mara@example.com" in receipts[0].reason
+    assert "templates/defaults.yaml" in receipts[0].reason
 
 
 def test_a_server_that_wants_a_password_stops_all_and_rejects_nobody(run: Run) -> None:
     for verb, answer in [("MAIL", "530 5.7.0 sign in first"), ("RCPT", "554 5.7.1 Relay access denied")]:
         provider, server = run()
-        server.will(verb, answer)
+        server.script_faults(verb, answer)
         receipts = provider.send(some(3), NOW)
         assert kinds(receipts) == ["NotSent"] * 3
-        assert all("NURTURE_SMTP_URL" in receipt.why for receipt in receipts if isinstance(receipt, NotSent))
+        assert all(
+            "NURTURE_SMTP_URL" in receipt.reason for receipt in receipts if isinstance(receipt, NotSent)
+        )
         assert server.accepted == []
 
 
 def test_the_end_of_a_daily_quota_rejects_nobody(run: Run) -> None:
     provider, server = run()
-    server.will("DOT", None, "550 5.4.5 Daily sending quota exceeded")
+    server.script_faults("DOT", None, "550 5.4.5 Daily sending quota exceeded")
     receipts = provider.send(some(3), NOW)
     assert kinds(receipts) == ["Accepted", "NotSent", "NotSent"]
-    assert all(receipt.stops for receipt in receipts if isinstance(receipt, NotSent))
+    assert all(receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent))
 
 
 def test_a_reason_never_holds_the_recipient(run: Run) -> None:
@@ -220,11 +224,11 @@ def test_a_reason_never_holds_the_recipient(run: Run) -> None:
         "421 bye aoife.byrne",
     ]
     for answer in answers:
-        server.will("RCPT", answer)
+        server.script_faults("RCPT", answer)
         (receipt,) = provider.send(emails("aoife.byrne@example.org"), NOW)
         assert isinstance(receipt, Rejected | NotSent)
-        assert "aoife" not in receipt.why.lower()
-        assert answer[:3] in receipt.why
+        assert "aoife" not in receipt.reason.lower()
+        assert answer[:3] in receipt.reason
 
 
 def test_an_international_address_goes_in_the_spelling_that_the_server_reads(run: Run) -> None:
@@ -245,13 +249,13 @@ def test_a_server_without_smtputf8_rejects_such_a_recipient_and_stops_such_a_sen
     email, neighbour = emails("jürgen@example.org", "bo@example.org")
     rejected, sent = provider.send([email, neighbour], NOW)
     assert isinstance(rejected, Rejected)
-    assert "SMTPUTF8" in rejected.why
-    assert "jürgen" not in rejected.why
+    assert "SMTPUTF8" in rejected.reason
+    assert "jürgen" not in rejected.reason
     assert isinstance(sent, Accepted)
     (stopped,) = provider.send([replace(neighbour, sender=Address("", "jürgen@example.com"))], NOW)
     assert isinstance(stopped, NotSent)
-    assert stopped.sender
-    assert "templates/defaults.yaml" in stopped.why
+    assert stopped.blocks_sender
+    assert "templates/defaults.yaml" in stopped.reason
 
 
 def test_a_server_of_seven_bits_gets_ascii(run: Run) -> None:
@@ -275,9 +279,9 @@ def test_bad_emails_are_rejected_with_a_reason_and_their_neighbours_go(run: Run)
     ]
     receipts = provider.send([good[0], *bad, good[1]], NOW)
     assert kinds(receipts) == ["Accepted", *["Rejected"] * len(bad), "Accepted"]
-    whys = " ".join(receipt.why for receipt in receipts if isinstance(receipt, Rejected))
-    for words in ("surrogates", "line break", "320 characters", "takes 1,000,000", "may not be called"):
-        assert words in whys
+    reasons = " ".join(receipt.reason for receipt in receipts if isinstance(receipt, Rejected))
+    for text in ("surrogates", "line break", "320 characters", "takes 1,000,000", "may not be called"):
+        assert text in reasons
     assert not any(mail.message["Bcc"] for mail in server.accepted)
 
 
@@ -288,9 +292,9 @@ def test_a_naive_time_is_refused(run: Run) -> None:
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["eight bits", "seven bits"])
-def lasting(request: pytest.FixtureRequest) -> Iterator[tuple[SMTP, SMTPDouble]]:
+def lasting(request: pytest.FixtureRequest) -> Iterator[tuple[SmtpProvider, SMTPDouble]]:
     with smtp_server(eight_bit=request.param) as double:
-        provider = SMTP(SecretStr(double.url), context=trusting())
+        provider = SmtpProvider(SecretStr(double.url), context=client_context())
         yield provider, double
         provider.close()
 
@@ -301,7 +305,7 @@ UNICODE = st.text(max_size=120)
 
 @given(UNICODE, UNICODE, UNICODE)
 def test_any_text_survives_or_is_rejected_and_writes_no_header(
-    lasting: tuple[SMTP, SMTPDouble], subject: str, name: str, text: str
+    lasting: tuple[SmtpProvider, SMTPDouble], subject: str, name: str, text: str
 ) -> None:
     provider, server = lasting
     to = Address("", "bo@example.org")
@@ -310,7 +314,7 @@ def test_any_text_survives_or_is_rejected_and_writes_no_header(
     before = len(server.accepted)
     (receipt,) = provider.send([email], NOW)
     if isinstance(receipt, Rejected):
-        assert receipt.why
+        assert receipt.reason
         assert len(server.accepted) == before
         return
     assert isinstance(receipt, Accepted)

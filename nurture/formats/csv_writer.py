@@ -1,0 +1,69 @@
+"""Guard the CSV files that we write against formulas, and undo that in those that we read again."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from typing import IO, Final
+
+HANDOFF_KEY: Final = "nurture_key"
+"""The column by which sales' files name a hand-off."""
+
+OPT_OUT_COLUMNS: Final = ("email", "scope", "ref", "source", "date")
+"""The columns of a list of opt-outs."""
+
+_IGNORED_PREFIX: Final = r"""[\s\x00-\x20'"`\u2018-\u201f\u200b-\u200f\u2060\ufeff]*"""
+"""What spreadsheets and importers strip before they look at a cell."""
+_FORMULA: Final = re.compile(rf"{_IGNORED_PREFIX}[=+\-@\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b]")
+"""The last eight are = + - @ in the widths of East Asian scripts, which Excel takes as well."""
+_HARMLESS: Final = re.compile(r"[+-]\d+(?:[ .,]\d+)*|\+\d[\d ()./-]{5,}|-+")
+"""A signed number, a phone number, a dash for nothing: with digits alone no formula does anything."""
+_CELL_BREAKS: Final = re.compile(r"([;\t\r\n])")
+"""Where another cell begins for a program that takes another delimiter, as Excel does in half of Europe."""
+_LEADING_BREAK: Final = re.compile(r"'*[\t\r\n]")
+
+
+class CsvWriter:
+    """Write rows to *file*, none of whose texts is a formula. Numbers stay numbers."""
+
+    def __init__(self, file: IO[str], *, lineterminator: str = "\r\n") -> None:
+        self._rows = csv.writer(file, lineterminator=lineterminator)
+
+    def write_row(self, cells: Iterable[object]) -> None:
+        """Write one row."""
+        self._rows.writerow([escape_formula(cell) if isinstance(cell, str) else cell for cell in cells])
+
+    def write_rows(self, rows: Iterable[Iterable[object]]) -> None:
+        """Write each of *rows*."""
+        for row in rows:
+            self.write_row(row)
+
+
+def escape_formula(cell: str) -> str:
+    """Return *cell* with an apostrophe wherever a spreadsheet could begin to read a formula."""
+    parts = _CELL_BREAKS.split(cell)
+    parts[::2] = [f"'{part}" if _needs_escape(part) else part for part in parts[::2]]
+    escaped = "".join(parts)
+    return f"'{escaped}" if _LEADING_BREAK.match(escaped) else escaped
+
+
+def is_escaped_file(header: Sequence[str]) -> bool:
+    """Tell by its header whether a file is one of ours: bad rows, a list of opt-outs, or a file for sales."""
+    names = [name.casefold() for name in header]
+    return names[:2] == ["line", "reason"] or names == list(OPT_OUT_COLUMNS) or HANDOFF_KEY in names
+
+
+def unescape_formula(cell: str) -> str:
+    """Return what *cell* was before `escape_formula`; other texts stay as they are."""
+    if "'" not in cell:
+        return cell
+    unescaped = cell[1:] if cell[0] == "'" and _LEADING_BREAK.match(cell) else cell
+    parts = _CELL_BREAKS.split(unescaped)
+    parts[::2] = [part[1:] if part[:1] == "'" and _FORMULA.match(part, 1) else part for part in parts[::2]]
+    return "".join(parts)
+
+
+def _needs_escape(part: str) -> bool:
+    """Whether *part* reads as a formula, or as if it had been escaped already."""
+    return _FORMULA.match(part) is not None and _HARMLESS.fullmatch(part) is None

@@ -1,0 +1,181 @@
+"""How much strangers may hold and ask at one time: budgets of unfinished bodies, and rates of requests."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Final
+
+import anyio
+
+MAX_TRACKED_KEYS: Final = 20_000
+"""Addresses and tokens that a rate remembers; the one not seen for longest is forgotten first."""
+
+_MAX_KEY_LENGTH: Final = 64  # characters; a proxy may pass on any text as an address
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """What the routes of one group may hold at one time, together and for each client address.
+
+    *max_bodies* are those that are waited for, each for *body_timeout* seconds at most. One address may ask
+    *burst* times at once, and then so often *per_second*; 0 for no limit.
+    """
+
+    max_bytes: int
+    max_bytes_per_address: int
+    max_bodies: int
+    max_bodies_per_address: int
+    body_timeout: float = 15
+    per_second: float = 0
+    burst: int = 0
+
+
+class OverBudget(Exception):
+    """There is no room for this body, or it had to make room for others."""
+
+
+class Body:
+    """One body that comes in, and what it holds."""
+
+    def __init__(self, budget: BodyBudget, address: str) -> None:
+        self.address = address
+        self.size = 0
+        self.scope: anyio.CancelScope | None = None
+        self._evicted = False
+        self._budget = budget
+
+    @contextmanager
+    def wait_for_data(self, deadline: float) -> Iterator[None]:
+        """Wait for more of the body. Raises TimeoutError at *deadline*, OverBudget if it has to make room."""
+        with anyio.CancelScope(deadline=deadline) as self.scope:
+            self._budget.start_waiting(self)
+            yield
+        timed_out, self.scope = self.scope.cancelled_caught, None
+        self._budget.stop_waiting(self)
+        if self._evicted:
+            raise OverBudget
+        if timed_out:
+            raise TimeoutError
+
+    def reserve(self, size: int) -> None:
+        """Count *size* more bytes. Raises OverBudget where there is no room for them."""
+        self._budget.reserve(self, size)
+
+    def is_evictable(self, min_size: int) -> bool:
+        """Whether the body is waited for, and holds *min_size* bytes."""
+        return self.scope is not None and not self._evicted and self.size >= min_size
+
+    def evict(self) -> None:
+        """End the wait for the body."""
+        self._evicted = True
+        if self.scope is not None:
+            self.scope.cancel()
+
+
+class BodyBudget:
+    """The bodies of one group of routes.
+
+    Whoever comes is let in, and the oldest body that is waited for makes room: one of the address that holds
+    too much, else of the address that holds most. So who keeps many bodies open loses those, and no others.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.allowance = allowance
+        self.reserved_bytes = 0
+        self._bodies: dict[Body, None] = {}  # the oldest first
+        self._bytes: Counter[str] = Counter()
+        self._waiting: Counter[str] = Counter()
+
+    @contextmanager
+    def body(self, address: str) -> Iterator[Body]:
+        """Lend a place for one body, until its request is answered."""
+        body = Body(self, address)
+        self._bodies[body] = None
+        try:
+            yield body
+        finally:
+            if body.scope is not None:
+                self.stop_waiting(body)
+            del self._bodies[body]
+            self._add_bytes(body, -body.size)
+
+    def start_waiting(self, body: Body) -> None:
+        """Note that *body* is waited for."""
+        self._waiting[body.address] += 1
+        if self._waiting[body.address] > self.allowance.max_bodies_per_address:
+            self._evict_oldest(body.address)
+        elif self._waiting.total() > self.allowance.max_bodies:
+            self._evict_oldest(max(self._waiting, key=self._waiting.__getitem__))
+
+    def stop_waiting(self, body: Body) -> None:
+        """Note that *body* is not waited for any more."""
+        _increment(self._waiting, body.address, -1)
+
+    def reserve(self, body: Body, size: int) -> None:
+        """Count *size* more bytes of *body*. Raises OverBudget where no other can make room."""
+        self._add_bytes(body, size)
+        while self._bytes[body.address] > self.allowance.max_bytes_per_address:
+            self._evict_oldest(body.address, min_size=1)
+        while self.reserved_bytes > self.allowance.max_bytes:
+            addresses = {one.address for one in self._bodies if one.is_evictable(min_size=1)}
+            self._evict_oldest(max(addresses, key=self._bytes.__getitem__, default=""), min_size=1)
+
+    def _add_bytes(self, body: Body, size: int) -> None:
+        body.size += size
+        self.reserved_bytes += size
+        _increment(self._bytes, body.address, size)
+
+    def _evict_oldest(self, address: str, min_size: int = 0) -> None:
+        """End the oldest body of *address* that can make room. Raises OverBudget if there is none."""
+        for one in self._bodies:
+            if one.address == address and one.is_evictable(min_size):
+                one.evict()
+                self._add_bytes(one, -one.size)
+                return
+        raise OverBudget
+
+
+def _increment(counter: Counter[str], key: str, count: int) -> None:
+    counter[key] += count
+    if not counter[key]:
+        del counter[key]
+
+
+class RateLimiter:
+    """How often each address or token may ask: *burst* times at once, and then so often *per_second*."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._interval = 1 / per_second
+        self._burst_seconds = burst / per_second
+        self._free_at: OrderedDict[str, float] = OrderedDict()
+
+    def seconds_until_allowed(self, key: str, now: float) -> float:
+        """Count one request at *now* (seconds of any clock); return how many seconds it is too early.
+
+        One that has to wait counts nothing.
+        """
+        free_at = max(self._free_at.get(key, now), now)
+        if free_at + self._interval > now + self._burst_seconds:
+            return free_at + self._interval - now - self._burst_seconds
+        self._free_at[key] = free_at + self._interval
+        self._free_at.move_to_end(key)
+        if len(self._free_at) > MAX_TRACKED_KEYS:
+            self._free_at.popitem(last=False)
+        return 0
+
+
+def client_key(host: str | None) -> str:
+    """Return what counts as one client: an IPv4 address, or the /64 network that an IPv6 address is in."""
+    try:
+        address = ip_address((host or "").partition("%")[0])
+    except ValueError:
+        return (host or "")[:_MAX_KEY_LENGTH]
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ip_network(f"{address}/64", strict=False))
+        address = address.ipv4_mapped
+    return str(address)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from nurture.formats.status_mapping import (
+    ConsentBasis,
+    LeadStatus,
+    map_consent_basis,
+    map_status,
+    most_restrictive,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("Open - Not Contacted", LeadStatus.OPEN),
+        ("Working - Contacted", LeadStatus.WORKING),
+        ("Closed - Converted", LeadStatus.WON),
+        ("Closed - Not Converted", LeadStatus.LOST),
+        ("customer", LeadStatus.CUSTOMER),
+        ("salesqualifiedlead", LeadStatus.WORKING),
+        ("IN_PROGRESS", LeadStatus.WORKING),
+        ("Attempted to Contact", LeadStatus.WORKING),
+        ("BAD_TIMING", LeadStatus.NURTURE),
+        ("Nurturing", LeadStatus.NURTURE),
+        ("Unqualified", LeadStatus.UNQUALIFIED),
+        ("closedWon", LeadStatus.WON),
+        ("In Bob's hands", None),
+        ("", None),
+    ],
+)
+def test_the_systems_words_mean_one_of_ours(text: str, status: LeadStatus | None) -> None:
+    assert map_status(text) == status
+
+
+def test_of_several_statuses_the_one_that_keeps_our_mail_away_counts() -> None:
+    assert most_restrictive([LeadStatus.OPEN, LeadStatus.WORKING]) is LeadStatus.WORKING
+    assert most_restrictive([LeadStatus.UNQUALIFIED, LeadStatus.CUSTOMER]) is LeadStatus.CUSTOMER
+    assert most_restrictive([]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "basis"),
+    [
+        ("Legitimate interest - prospect/lead", ConsentBasis.LEGITIMATE_INTEREST),
+        ("Double opt-in", ConsentBasis.CONSENT),
+        ("Freely given consent from contact", ConsentBasis.CONSENT),
+        ("Performance of a contract", ConsentBasis.CONTRACT),
+        ("legitimate_interest", ConsentBasis.LEGITIMATE_INTEREST),
+        ("yes", ConsentBasis.CONSENT),
+        ("No", None),
+        ("Not applicable", None),
+        ("I agree to receive mail", ConsentBasis.CONSENT),
+    ],
+)
+def test_a_consent_cell_names_a_basis_or_none(text: str, basis: ConsentBasis | None) -> None:
+    assert map_consent_basis(text) == basis
+
+
+def test_an_unknown_consent_is_not_taken_for_one() -> None:
+    with pytest.raises(ValueError, match="legitimate_interest"):
+        map_consent_basis("perhaps")

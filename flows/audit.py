@@ -29,20 +29,14 @@ async def audit_ledger(at: str | None = None) -> Counts | State[Any]:
     """Audit the ledger; fail if it does not close. *at* replays a moment (ISO) of a virtual clock."""
     [result] = await gather(audit_shard, 1, at)
     balances = (*result.by_source, result.total)
-    rows = [
-        {"source": one.name, "leads": one.leads, **one.custody, "residual": one.residual} for one in balances
-    ]
+    rows = [{"source": one.name, "leads": one.leads, **one.custody, "residual": one.residual} for one in balances]
     await publish_table("nurture-ledger", rows, at)
-    found = [
-        {"finding": one.description, "count": one.count, "remedy": one.remedy} for one in result.findings
-    ]
+    found = [{"finding": one.description, "count": one.count, "remedy": one.remedy} for one in result.findings]
     if found:
         await publish_table("nurture-findings", found, at)
     _emit_audit_event(result)
     if not result.ok:
-        return Failed(
-            message="The ledger does not close, or a promise is broken: `nurture reports audit` says where."
-        )
+        return Failed(message="The ledger does not close, or a promise is broken: `nurture reports audit` says where.")
     return {"leads": result.total.leads, **result.total.custody, "residual": result.total.residual}
 
 

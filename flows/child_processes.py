@@ -73,9 +73,7 @@ class ChildProcesses:
             if child.poll() is not None:
                 lines = self.log(name).read_text("utf-8", "replace").strip().splitlines()
                 last_line = lines[-1].strip() if lines else "it said nothing"
-                raise Misconfigured(
-                    f"The part {name!r} has stopped: {last_line}\nAll of it is in {self.log(name)}."
-                )
+                raise Misconfigured(f"The part {name!r} has stopped: {last_line}\nAll of it is in {self.log(name)}.")
 
     def stop(self) -> None:
         """Ask the children to stop, the last one started first; kill what does not, with all its own."""
@@ -129,9 +127,7 @@ def free_port(wanted: int) -> int:
     for port in range(wanted, min(wanted + MAX_PORTS_TRIED, 65_536)):
         if is_free("127.0.0.1", port):
             return port
-    raise Misconfigured(
-        f"No port from {wanted} on is free for Prefect. Name another in NURTURE_PREFECT_PORT."
-    )
+    raise Misconfigured(f"No port from {wanted} on is free for Prefect. Name another in NURTURE_PREFECT_PORT.")
 
 
 def is_free(host: str, port: int) -> bool:

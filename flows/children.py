@@ -49,10 +49,7 @@ def web_server() -> None:
     with open_app(live=True) as app, run_in_background(app.ctx, app.clock):
         serve_web(
             create_app(
-                app.ctx,
-                app.clock,
-                event_keys=app.settings.webhook_keys,
-                inbound_keys=app.settings.inbound_keys,
+                app.ctx, app.clock, event_keys=app.settings.webhook_keys, inbound_keys=app.settings.inbound_keys
             ),
             app.settings.web_host,
             app.settings.web_port,

@@ -21,9 +21,7 @@ def deliver_shard(shard: int, at: str | None) -> Counts:
             done = deliver(app.ctx, app.clock, shown)
         shown()  # what this shard left, others have taken by now
         if done.quarantine:
-            get_run_logger().error(
-                "nothing was sent: %s. %s", done.quarantine, quarantine.remedy_for(done.quarantine)
-            )
+            get_run_logger().error("nothing was sent: %s. %s", done.quarantine, quarantine.remedy_for(done.quarantine))
         return log_counts(shard, done.states)
 
 

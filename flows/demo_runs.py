@@ -49,9 +49,7 @@ class PrefectServer:
     def __init__(self, settings: Settings) -> None:
         home = settings.state_dir
         self._port = free_port(FIRST_PORT)
-        self._environment = (
-            build_environment(settings, home, self._port, operator_environment={}) | _MINIMAL_SERVER
-        )
+        self._environment = build_environment(settings, home, self._port, operator_environment={}) | _MINIMAL_SERVER
         self._children = ChildProcesses(home, self._environment)
         self._children.start("prefect")
 
@@ -127,9 +125,7 @@ async def _run_all(times: Sequence[str]) -> None:
                 assert state.state_details.flow_run_id is not None
                 run = await client.read_flow_run(state.state_details.flow_run_id)
                 shown_at = f"{datetime.fromisoformat(at):%Y-%m-%d %H:%M}"
-                info = FlowRunInfo(
-                    shown_at, flow.name, run.name, state.name or "", run.total_run_time.total_seconds()
-                )
+                info = FlowRunInfo(shown_at, flow.name, run.name, state.name or "", run.total_run_time.total_seconds())
                 sys.stdout.write(json.dumps(asdict(info)) + "\n")
                 if not state.is_completed():
                     sys.exit(f"{run.name}: {state.message}")

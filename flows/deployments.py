@@ -45,15 +45,9 @@ class FlowSchedule:
 
 SCHEDULE: Final = (
     FlowSchedule("flows.signals.apply_signals", "every-5-minutes", "five-minutes", interval=300),
-    FlowSchedule(
-        "flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", interval=300, offset=30
-    ),
-    FlowSchedule(
-        "flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", interval=300, offset=60
-    ),
-    FlowSchedule(
-        "flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", interval=300, offset=90
-    ),
+    FlowSchedule("flows.intake.classify_new_leads", "every-5-minutes", "five-minutes", interval=300, offset=30),
+    FlowSchedule("flows.advance.advance_due_leads", "every-5-minutes", "five-minutes", interval=300, offset=60),
+    FlowSchedule("flows.handoff.offer_ready_leads", "every-5-minutes", "five-minutes", interval=300, offset=90),
     FlowSchedule("flows.crm.sync_crm", "every-5-minutes", "five-minutes", interval=300, offset=120),
     FlowSchedule("flows.deliver.deliver_due_mail", "every-30-seconds", "half-minute", interval=30, offset=15),
     FlowSchedule("flows.audit.audit_ledger", "nightly", "nightly", cron="15 2 * * *"),
@@ -76,9 +70,7 @@ def with_interval(interval: int) -> tuple[FlowSchedule, ...]:
 
 
 def _with_interval(one: FlowSchedule, interval: int) -> FlowSchedule:
-    return (
-        replace(one, interval=interval, offset=one.offset * interval // one.interval) if one.interval else one
-    )
+    return replace(one, interval=interval, offset=one.offset * interval // one.interval) if one.interval else one
 
 
 def build_deployments(schedule: Iterable[FlowSchedule]) -> list[RunnerDeployment]:
@@ -109,9 +101,7 @@ def _build_deployment(one: FlowSchedule) -> RunnerDeployment:
         schedules=[schedule],
         tags=["nurture"],
         concurrency_limit=ConcurrencyLimitConfig(
-            limit=1,
-            collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW,
-            grace_period_seconds=one.grace_seconds,
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW, grace_period_seconds=one.grace_seconds
         ),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -61,9 +61,7 @@ def build_environment(
     the server and for its clients: a new one, unless the operator names one. Raises Misconfigured for what
     would unlock it.
     """
-    others = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))
-    }
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", ENV_PREFIX))}
     return (
         others
         | _nurture_variables(settings)
@@ -84,10 +82,7 @@ def prefect_settings(environment_variables: Mapping[str, str]) -> dict[str, str]
 def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> dict[str, str]:
     """Add to the operator's variables those by which only our children may call the server."""
     # Prefect reads names in any case, and the preferred one of two.
-    names = {
-        _PREFERRED_NAMES.get(name.upper(), name.upper()): name
-        for name in sorted(operator_settings, reverse=True)
-    }
+    names = {_PREFERRED_NAMES.get(name.upper(), name.upper()): name for name in sorted(operator_settings, reverse=True)}
     operator = {preferred: operator_settings[name] for preferred, name in names.items()}
     origin = f"http://127.0.0.1:{port}"
     secret = operator.get(SERVER_SECRET) or f"nurture:{token_urlsafe(24)}"
@@ -113,9 +108,7 @@ def _lock_settings(home: Path, port: int, operator_settings: dict[str, str]) -> 
         conflicts.add(SERVER_SECRET)
     if conflicts:
         raise Misconfigured(_conflict_message(sorted(names[name] for name in conflicts), port))
-    return (
-        {"PREFECT_SERVER_UI_API_URL": "/api"} | operator | required | {_ORIGINS: ",".join([origin, *origins])}
-    )
+    return {"PREFECT_SERVER_UI_API_URL": "/api"} | operator | required | {_ORIGINS: ",".join([origin, *origins])}
 
 
 def _normalize_boolean(value: str) -> str:

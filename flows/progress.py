@@ -18,9 +18,7 @@ def track_progress(shard: int, ctx: AppContext, now: datetime) -> Callable[[], N
     total = _count_due(ctx, now) if shard == 1 else 0
     if total <= ctx.batch_size:
         return lambda: None
-    made = create_progress_artifact(
-        0.0, key="nurture-deliver-progress", description=f"{total} messages are due."
-    )
+    made = create_progress_artifact(0.0, key="nurture-deliver-progress", description=f"{total} messages are due.")
     assert isinstance(made, UUID)  # a coroutine only where there is an event loop
     return partial(_update_progress, ctx, now, total, made)
 

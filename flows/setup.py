@@ -74,10 +74,7 @@ def _set_up_prefect() -> list[str]:
             if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
             return [LOCKED_SERVER.format(url=url)]
-    return [
-        *lines,
-        "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + WORK_POOL + "`",
-    ]
+    return [*lines, "Next: `prefect --no-prompt deploy --all`, then `prefect worker start --pool " + WORK_POOL + "`"]
 
 
 def ensure_pool(client: SyncPrefectClient) -> str:
@@ -95,8 +92,6 @@ def ensure_limit(client: SyncPrefectClient) -> str:
     try:
         limit = client.read_global_concurrency_limit_by_name(SENDER_LIMIT).limit
     except ObjectNotFound:
-        client.create_global_concurrency_limit(
-            GlobalConcurrencyLimitCreate(name=SENDER_LIMIT, limit=DEFAULT_SENDERS)
-        )
+        client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=SENDER_LIMIT, limit=DEFAULT_SENDERS))
         return f"Concurrency limit {SENDER_LIMIT}: created, {DEFAULT_SENDERS} slots"
     return f"Concurrency limit {SENDER_LIMIT}: there already, {limit} slots"

@@ -21,13 +21,7 @@ from sqlalchemy.exc import DBAPIError
 from nurture.app import App, open_app
 from nurture.db import clock_row
 from nurture.db.engine import Database
-from nurture.errors import (
-    ClockWentBackwards,
-    InvalidDefinitions,
-    InvalidState,
-    Misconfigured,
-    format_error_chain,
-)
+from nurture.errors import ClockWentBackwards, InvalidDefinitions, InvalidState, Misconfigured, format_error_chain
 from nurture.runtime.context import AppContext
 from nurture.settings import Settings
 from nurture.versions import require_installed

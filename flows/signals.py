@@ -15,10 +15,7 @@ def signals_shard(shard: int, at: str | None) -> Counts:
     """Apply what webhooks left over, and recorded signals, until none waits."""
     with open_context(at) as (ctx, now):
         idempotency.delete_expired(ctx, now)
-        inbound = {
-            "events": provider_events.process_pending(ctx, now).new,
-            "replies": replies.poll_inbox(ctx, now).new,
-        }
+        inbound = {"events": provider_events.process_pending(ctx, now).new, "replies": replies.poll_inbox(ctx, now).new}
         return log_counts(shard, {**inbound, "signals": apply_pending_signals(ctx, now)})
 
 

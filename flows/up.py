@@ -38,10 +38,7 @@ def up(settings: Settings) -> None:
             pass
         port = free_port(settings.prefect_port)
         _require_free(settings.web_host, settings.web_port)
-        urls = {
-            "Pages": f"http://{settings.web_host}:{settings.web_port}",
-            "Prefect": f"http://127.0.0.1:{port}",
-        }
+        urls = {"Pages": f"http://{settings.web_host}:{settings.web_port}", "Prefect": f"http://127.0.0.1:{port}"}
         write_urls(urls)
         variables = build_environment(settings, home, port)
         children = ChildProcesses(home, variables)

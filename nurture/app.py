@@ -103,9 +103,7 @@ def make_machine(database: Database, folder: Path, clock: Clock) -> Machine:
     with database.read() as connection:
         database_instance = instance.read_installation(connection)
     assert database_instance is not None
-    machine = Machine(
-        folder, database_instance.installation_id, database_instance.salt, database.location, clock.now
-    )
+    machine = Machine(folder, database_instance.installation_id, database_instance.salt, database.location, clock.now)
     if database_instance.generation == 0:
         with suppress(OSError):  # who needs it says so
             machine.suppression_journal.open_file()
@@ -158,11 +156,7 @@ def make_crm(settings: Settings) -> Crm | None:
         case "csv":
             return CsvFolderCrm(settings.crm_folder)
         case "salesforce":
-            if (
-                settings.salesforce_url is None
-                or not settings.salesforce_key
-                or settings.salesforce_secret is None
-            ):
+            if settings.salesforce_url is None or not settings.salesforce_key or settings.salesforce_secret is None:
                 raise Misconfigured(
                     "NURTURE_CRM is salesforce, which needs NURTURE_SALESFORCE_URL, NURTURE_SALESFORCE_KEY "
                     "and NURTURE_SALESFORCE_SECRET: make a connected app with the client credentials flow."

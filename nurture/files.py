@@ -40,9 +40,7 @@ def open_private(path: Path, mode: str = "w", **options: Any) -> IO[Any]:
     def opener(name: str, flags: int) -> int:
         handle = os.open(name, flags, FILE_MODE)
         found = os.fstat(handle)
-        if _is_accessible_to_others(found) and stat.S_ISREG(
-            found.st_mode
-        ):  # a terminal or /dev/null stays as it is
+        if _is_accessible_to_others(found) and stat.S_ISREG(found.st_mode):  # a terminal or /dev/null stays as it is
             os.fchmod(handle, stat.S_IMODE(found.st_mode) & ~_GROUP_AND_OTHERS)
         return handle
 
@@ -58,9 +56,7 @@ def require_own_file(path: Path, prefix: str) -> None:
         with path.open("rb") as file:
             start = file.read(len(prefix.encode()) + len(BOM_UTF8)).removeprefix(BOM_UTF8)
         if start and not start.startswith(prefix.encode()):
-            raise FileExistsError(
-                errno.EEXIST, "it is there already, and nurture did not write it", str(path)
-            )
+            raise FileExistsError(errno.EEXIST, "it is there already, and nurture did not write it", str(path))
 
 
 def write_private(path: Path, text: str) -> None:

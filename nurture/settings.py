@@ -44,9 +44,7 @@ def _default_journal_dir() -> Path:
 
 def _default_templates() -> Path:
     local_templates = Path("templates")
-    return next(
-        (folder for folder in (local_templates, *STARTER_TEMPLATES) if folder.is_dir()), local_templates
-    )
+    return next((folder for folder in (local_templates, *STARTER_TEMPLATES) if folder.is_dir()), local_templates)
 
 
 SECRET_SETTINGS: Final = frozenset(
@@ -114,10 +112,7 @@ class Settings(BaseSettings):
         default=None, ge=1, description="The number of a SendGrid unsubscribe group, if you use one."
     )
     sendgrid_ip_pool: str | None = Field(
-        default=None,
-        min_length=2,
-        max_length=64,
-        description="The name of a SendGrid IP pool, if you use one.",
+        default=None, min_length=2, max_length=64, description="The name of a SendGrid IP pool, if you use one."
     )
     smtp_url: SecretStr | None = Field(
         default=None,
@@ -133,8 +128,7 @@ class Settings(BaseSettings):
         description="Let links in mail lead through NURTURE_BASE_URL, so that clicks are heard: yes or no.",
     )
     honeypot: bool = Field(
-        default=True,
-        description="Add a link to mail that no reader sees; whoever follows it is a machine: yes or no.",
+        default=True, description="Add a link to mail that no reader sees; whoever follows it is a machine: yes or no."
     )
     spool: Path = Field(
         default=Path("spool"),
@@ -151,8 +145,7 @@ class Settings(BaseSettings):
         "ask for answers to reply+... at it; without it answers go to the sender's reply_to.",
     )
     sendgrid_inbound_key: str | None = Field(
-        default=None,
-        description="The public key of SendGrid's Inbound Parse; two while they change, with a comma.",
+        default=None, description="The public key of SendGrid's Inbound Parse; two while they change, with a comma."
     )
     imap_url: SecretStr | None = Field(
         default=None,
@@ -169,8 +162,7 @@ class Settings(BaseSettings):
         "hubspot or none.",
     )
     crm_folder: Path = Field(
-        default=Path("crm"),
-        description="The folder of the CRM csv: hand-offs go to out/, outcomes come in in/.",
+        default=Path("crm"), description="The folder of the CRM csv: hand-offs go to out/, outcomes come in in/."
     )
     salesforce_url: str | None = Field(
         default=None, description="Your Salesforce domain, such as https://example.my.salesforce.com."
@@ -215,8 +207,7 @@ class Settings(BaseSettings):
             settings = cls()
         except ValidationError as error:
             problems += [
-                _describe_problem(detail["loc"][0], detail["type"], detail.get("ctx", {}))
-                for detail in error.errors()
+                _describe_problem(detail["loc"][0], detail["type"], detail.get("ctx", {})) for detail in error.errors()
             ]
         if problems:
             raise Misconfigured("\n".join(problems))
@@ -264,9 +255,7 @@ class Settings(BaseSettings):
         if value is None:
             return None
         if not _is_mail_server(value.get_secret_value().strip()):
-            raise ValueError(
-                f"it must look like smtp://user:password@smtp.example.com:587, {_PERCENT_ENCODING_HINT}"
-            )
+            raise ValueError(f"it must look like smtp://user:password@smtp.example.com:587, {_PERCENT_ENCODING_HINT}")
         return value
 
     @field_validator("reply_domain")
@@ -308,9 +297,7 @@ class Settings(BaseSettings):
     @property
     def notify_urls(self) -> dict[str, SecretStr]:
         """Return the URL of each place that reps are told at, by its name."""
-        named = (
-            one.partition("=") for one in (self.notify.get_secret_value() if self.notify else "").split()
-        )
+        named = (one.partition("=") for one in (self.notify.get_secret_value() if self.notify else "").split())
         return {name: SecretStr(url) for name, _, url in named}
 
     @field_validator("trusted_proxies")

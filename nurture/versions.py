@@ -32,9 +32,7 @@ def unmet_requirements(
     requirements: Iterable[str] | None = None, installed: Callable[[str], str] = version
 ) -> Iterator[str]:
     """Yield in words each of *requirements* that is not met, by default nurture's own."""
-    for requirement in map(
-        Requirement, (requires("nurture") or ()) if requirements is None else requirements
-    ):
+    for requirement in map(Requirement, (requires("nurture") or ()) if requirements is None else requirements):
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:

@@ -60,14 +60,7 @@ class PostgresBackups:
         return path
 
     def restore(self, backup: Path) -> None:
-        _run(
-            "pg_restore",
-            "--clean",
-            "--if-exists",
-            "--single-transaction",
-            f"--dbname={self.url}",
-            str(backup),
-        )
+        _run("pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={self.url}", str(backup))
 
     @contextmanager
     def copied(self, folder: Path) -> Iterator[str]:

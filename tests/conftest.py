@@ -21,9 +21,7 @@ PURE_FOLDERS = ("tests/domain/", "tests/definitions/", "tests/journey/accounts/m
 
 # How long an example takes says how busy the machine is. Examples share a test's folder knowingly.
 settings.register_profile(
-    "untimed",
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("untimed")
 
@@ -174,13 +172,7 @@ def _open_database(url: str) -> Iterator[Database]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long ones, so that no worker sits idle at the end; mark what is quick."""
-    long = (
-        "tests/stories/",
-        "tests/flows/",
-        "tests/test_readme.py",
-        "tests/cli/",
-        "tests/web/test_browser.py",
-    )
+    long = ("tests/stories/", "tests/flows/", "tests/test_readme.py", "tests/cli/", "tests/web/test_browser.py")
     items.sort(key=lambda item: not item.nodeid.startswith(long))
     for item in items:
         if item.nodeid.startswith(PURE_FOLDERS):

@@ -49,9 +49,7 @@ def test_no_command_leaves_a_file_or_folder_that_others_can_open(tmp_path: Path,
     given = tmp_path / "leads.csv"
     given.write_text(LEADS, encoding="utf-8")
     (tmp_path / "out").mkdir()
-    settings = {
-        name: value for name, value in os.environ.items() if not name.startswith(("NURTURE_", "PREFECT_"))
-    }
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("NURTURE_", "PREFECT_"))}
     subprocess.run(
         [sys.executable, "-c", COMMANDS],
         cwd=tmp_path,
@@ -101,11 +99,7 @@ def test_folders_are_made_closed_with_all_that_are_missing_above_them(tmp_path: 
         make_folder(open_before / "a" / "b")
     finally:
         os.umask(before)
-    assert [_mode(open_before / "a"), _mode(open_before / "a" / "b"), _mode(open_before)] == [
-        0o700,
-        0o700,
-        0o755,
-    ]
+    assert [_mode(open_before / "a"), _mode(open_before / "a" / "b"), _mode(open_before)] == [0o700, 0o700, 0o755]
     make_folder(open_before, owned=False)
     assert _mode(open_before) == 0o755
     make_folder(open_before)

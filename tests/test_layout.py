@@ -15,9 +15,7 @@ from tests.conftest import PURE_FOLDERS
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for folder in ("nurture", "flows") for path in (ROOT / folder).rglob("*.py"))
 MAX_LINES = 450
-BANNED = frozenset(
-    {"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"}
-)
+BANNED = frozenset({"process", "manager", "handler", "util", "utils", "helper", "helpers", "data", "common", "misc"})
 
 
 @cache

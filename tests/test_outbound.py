@@ -124,9 +124,7 @@ def _hubspot(port: int) -> None:
 
 
 def _chat(port: int) -> None:
-    (receipt,) = AppriseNotifier("slack-sales", SecretStr(f"json://127.0.0.1:{port}/?rto=1")).send(
-        [EMAIL], NOW
-    )
+    (receipt,) = AppriseNotifier("slack-sales", SecretStr(f"json://127.0.0.1:{port}/?rto=1")).send([EMAIL], NOW)
     assert not isinstance(receipt, Accepted)
 
 

@@ -25,9 +25,7 @@ NURTURE = ".venv/bin/nurture "
 
 
 @pytest.fixture
-def reader(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[[str], str]:
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[str], str]:
     """Return what types a script in a folder where nothing is set, and tells what was answered."""
     for name in [name for name in os.environ if name.startswith("NURTURE_")]:
         monkeypatch.delenv(name)
@@ -52,12 +50,7 @@ def _in_a_shell(folder: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> No
     """Let bash do what is not ours, and keep what it exports."""
     exported = folder / ".exported"
     done = subprocess.run(
-        ["bash", "-e"],
-        input=f"{lines}\nenv -0 > {exported}",
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["bash", "-e"], input=f"{lines}\nenv -0 > {exported}", cwd=folder, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for name, _, value in (one.partition("=") for one in exported.read_text().split("\0")):
@@ -66,9 +59,7 @@ def _in_a_shell(folder: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> No
     exported.unlink()
 
 
-def test_the_first_track_of_the_readme_works_as_it_is_typed(
-    tmp_path: Path, reader: Callable[[str], str]
-) -> None:
+def test_the_first_track_of_the_readme_works_as_it_is_typed(tmp_path: Path, reader: Callable[[str], str]) -> None:
     section = README.partition("### Your first track")[2].partition("### Every day")[0]
     script = "\n".join(re.findall(r"```sh\n(.*?)```", section, re.DOTALL))
     shutil.copytree(ROOT / "templates", tmp_path / "templates")

@@ -12,9 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SECURITY = (ROOT / "SECURITY.md").read_text("utf-8")
 _ROW = re.compile(r"^\| (?!Promise|---|\*\*)(?P<promise>[^|]+) \|(?P<tests>[^|]*)\|$", re.MULTILINE)
-PROMISES = {
-    row["promise"]: row["tests"] for row in _ROW.finditer(SECURITY.partition("## What is promised")[2])
-}
+PROMISES = {row["promise"]: row["tests"] for row in _ROW.finditer(SECURITY.partition("## What is promised")[2])}
 
 
 def test_the_promises_are_there() -> None:
@@ -61,12 +59,7 @@ def test_a_test_that_is_gone_or_skipped_is_missed() -> None:
 
 
 def test_who_finds_a_fault_learns_where_to_report_it() -> None:
-    for heading in (
-        "Report a vulnerability",
-        "Supported versions",
-        "Who is trusted with what",
-        "Risks that we take",
-    ):
+    for heading in ("Report a vulnerability", "Supported versions", "Who is trusted with what", "Risks that we take"):
         assert f"## {heading}\n" in SECURITY
     assert "security advisory" in SECURITY
     assert "(SECURITY.md)" in (ROOT / "README.md").read_text("utf-8")

@@ -86,15 +86,9 @@ def test_templates_are_those_of_this_folder_else_the_starter_ones(tmp_path: Path
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [
-        ("DATABASE_URI", "NURTURE_DATABASE_URL"),
-        ("TEMPLATE", "NURTURE_TEMPLATES"),
-        ("PORT", "NURTURE_WEB_PORT"),
-    ],
+    [("DATABASE_URI", "NURTURE_DATABASE_URL"), ("TEMPLATE", "NURTURE_TEMPLATES"), ("PORT", "NURTURE_WEB_PORT")],
 )
-def test_an_unknown_setting_names_the_nearest_known_one(
-    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
-) -> None:
+def test_an_unknown_setting_names_the_nearest_known_one(monkeypatch: pytest.MonkeyPatch, name: str, meant: str) -> None:
     assert refused(monkeypatch, **{name: "x"}) == f"unknown setting NURTURE_{name}; did you mean {meant}?"
 
 
@@ -114,11 +108,7 @@ def test_where_the_tests_find_the_real_funnel_is_no_setting(monkeypatch: pytest.
         ("WEB_PORT", "0", "NURTURE_WEB_PORT is '0', but it must be at least 1."),
         ("PREFECT_PORT", "65536", "NURTURE_PREFECT_PORT is '65536', but it must be at most 65535."),
         ("BATCH_SIZE", "10001", "NURTURE_BATCH_SIZE is '10001', but it must be at most 10000."),
-        (
-            "BASE_URL",
-            "mail.example.com",
-            "'mail.example.com', but it must look like https://nurture.example.com.",
-        ),
+        ("BASE_URL", "mail.example.com", "'mail.example.com', but it must look like https://nurture.example.com."),
         ("BASE_URL", "http://mail.example.com", "but it must begin with https://"),
         ("BASE_URL", "https:///x", "but it must look like https://nurture.example.com."),
         ("MAILDIR", __file__, "but it names a file, not a folder."),
@@ -170,8 +160,7 @@ def test_a_password_that_is_not_percent_encoded_is_refused_and_no_piece_of_it_sh
 
 
 @pytest.mark.parametrize(
-    "right",
-    ["smtp://nora:S3cr%40t%2Fw0rd%23@smtp.example.com:587", "smtps://smtp.example.com/", "smtp://[::1]:2525"],
+    "right", ["smtp://nora:S3cr%40t%2Fw0rd%23@smtp.example.com:587", "smtps://smtp.example.com/", "smtp://[::1]:2525"]
 )
 def test_a_mail_server_may_have_user_password_and_port(monkeypatch: pytest.MonkeyPatch, right: str) -> None:
     read_one = read(monkeypatch, SMTP_URL=right).smtp_url
@@ -195,8 +184,5 @@ def test_settings_do_not_change_after_they_were_read() -> None:
 
 
 def test_every_setting_says_what_it_means() -> None:
-    assert [variable.name for variable in list_settings()][:2] == [
-        "NURTURE_DATABASE_URL",
-        "NURTURE_TEMPLATES",
-    ]
+    assert [variable.name for variable in list_settings()][:2] == ["NURTURE_DATABASE_URL", "NURTURE_TEMPLATES"]
     assert all(variable.description.endswith(".") for variable in list_settings())

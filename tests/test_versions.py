@@ -8,17 +8,9 @@ import pytest
 
 from nurture.db.engine import Database
 from nurture.errors import DatabaseUnavailable
-from nurture.versions import (
-    MIN_POSTGRESQL,
-    require_installed,
-    require_postgresql,
-    require_sqlite,
-    unmet_requirements,
-)
+from nurture.versions import MIN_POSTGRESQL, require_installed, require_postgresql, require_sqlite, unmet_requirements
 
-NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"][
-    "dependencies"
-]
+NEEDS = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
 
 
 def test_what_is_installed_here_will_do() -> None:
@@ -34,13 +26,7 @@ def test_each_library_that_is_missing_too_old_or_too_new_is_named() -> None:
             raise PackageNotFoundError(name)
         return versions[name]
 
-    needs = [
-        "sqlalchemy>=2.0.40,<2.1",
-        "prefect>=3.8.8,<4",
-        "rich>=13.9",
-        "orjson>=3.10",
-        "colorama; os_name == 'nt'",
-    ]
+    needs = ["sqlalchemy>=2.0.40,<2.1", "prefect>=3.8.8,<4", "rich>=13.9", "orjson>=3.10", "colorama; os_name == 'nt'"]
     found = list(unmet_requirements(needs, installed))
     assert [line.split()[0] for line in found] == ["sqlalchemy", "prefect", "orjson"]
     assert "2.1.0" in found[0]

@@ -28,9 +28,7 @@ def main(args: Sequence[str] | None = None) -> None:
         print_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
-        print_error(
-            f"{error.filename or 'A file'} cannot be used: {error.strerror}. Check its path and permissions."
-        )
+        print_error(f"{error.filename or 'A file'} cannot be used: {error.strerror}. Check its path and permissions.")
         sys.exit(FileUnreadable.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -40,9 +40,7 @@ def list_accounts(
 
 
 def _print_accounts(found: list[accounts.AccountDetails]) -> None:
-    rows = [
-        (one.id, one.name, one.kind, one.owner, " ".join(one.domains), one.parent, one.leads) for one in found
-    ]
+    rows = [(one.id, one.name, one.kind, one.owner, " ".join(one.domains), one.parent, one.leads) for one in found]
     columns = ("id", "name", "kind", "owner", "domains", "parent", "leads")
     out.print(make_table(columns, rows, right=("id", "parent", "leads")))
 

@@ -24,8 +24,7 @@ from nurture.settings import Settings
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The backup to write; it must not exist.")],
-    json: JsonOption = False,
+    file: Annotated[Path, typer.Argument(help="The backup to write; it must not exist.")], json: JsonOption = False
 ) -> None:
     """Write a backup of an SQLite database while everything runs, and open it once. Never copy the file."""
     database = Database(Settings.read().database_url.get_secret_value())
@@ -58,9 +57,7 @@ def adopt(json: JsonOption = False) -> None:
 
 
 def finish_restore(
-    since: Annotated[
-        str, typer.Option(help="When the backup was made (ISO, UTC): what fell due since is known.")
-    ],
+    since: Annotated[str, typer.Option(help="When the backup was made (ISO, UTC): what fell due since is known.")],
     journal: Annotated[
         list[Path] | None,
         typer.Option(help="The suppression journal of another machine; once for each.", metavar="FILE"),
@@ -103,9 +100,7 @@ def finish_restore(
 
 def _print_restored(done: restoring.RestoreReport) -> None:
     if done.already_done_at is not None:
-        out.print(
-            f"This was done before, at {format_cell(done.already_done_at)} UTC. There is nothing to do."
-        )
+        out.print(f"This was done before, at {format_cell(done.already_done_at)} UTC. There is nothing to do.")
         return
     out.print(f"[bold]Restored since {format_cell(done.since)} UTC[/]: it sends again.")
     out.print(f"  {pluralize(done.suppressed, 'opt-out')} and {pluralize(done.opted_in, 'opt-in')} came back")

@@ -29,9 +29,7 @@ class LazyGroup(TyperGroup):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names at this level: commands first, then groups, in the order of the list."""
-        below = [
-            path.removeprefix(self._prefix) for path in (*COMMANDS, *GROUPS) if path.startswith(self._prefix)
-        ]
+        below = [path.removeprefix(self._prefix) for path in (*COMMANDS, *GROUPS) if path.startswith(self._prefix)]
         return [name for name in below if " " not in name]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002

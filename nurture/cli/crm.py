@@ -25,9 +25,7 @@ from nurture.outbox import crm_records
 def sync(
     resync_since: Annotated[
         str | None,
-        typer.Option(
-            help="Also tell anew what was offered since then (ISO, UTC): after a change of the CRM."
-        ),
+        typer.Option(help="Also tell anew what was offered since then (ISO, UTC): after a change of the CRM."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -43,9 +41,7 @@ def sync(
         with app.database.read() as connection:
             handoff_states = crm_records.count_by_state(connection)
         paused = [
-            one
-            for one in circuit_breakers.load_deliverability_status(app.ctx, now).breakers
-            if one.name == crm.name
+            one for one in circuit_breakers.load_deliverability_status(app.ctx, now).breakers if one.name == crm.name
         ]
     if json:
         payload = {"crm": crm.name, "requeued": requeued, "pushed": dict(pushed)}
@@ -106,9 +102,7 @@ def drift(json: JsonOption = False) -> None:
 
 def _require_crm(app: App) -> Crm:
     if app.ctx.crm is None:
-        reason = (
-            "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time has none"
-        )
+        reason = "NURTURE_CRM is none" if app.settings.crm == "none" else "a database in virtual time has none"
         raise InvalidState(f"There is no CRM: {reason}. Set NURTURE_CRM to csv, salesforce or hubspot.")
     return app.ctx.crm
 

@@ -151,9 +151,7 @@ def preview(
     write_private(html, shown.html)
     write_private(text, shown.text)
     if json:
-        print_json(
-            {"subject": shown.subject, "headers": dict(shown.headers), "html": str(html), "text": str(text)}
-        )
+        print_json({"subject": shown.subject, "headers": dict(shown.headers), "html": str(html), "text": str(text)})
         return
     out.print(f"[bold]Subject:[/] {escape(shown.subject)}")
     out.print(f"[bold]From:[/]    {escape(shown.sender.name)} <{escape(shown.sender.email)}>")
@@ -237,15 +235,9 @@ def simulate(
     if lead is not None:
         with open_app() as app:
             recipient = previews.load_recipient(app.ctx, find_lead(app.ctx, lead))
-        fields, zone, country = (
-            {**recipient.fields, **fields},
-            zone or recipient.zone,
-            country or recipient.country,
-        )
+        fields, zone, country = ({**recipient.fields, **fields}, zone or recipient.zone, country or recipient.country)
     begins = parse_time(start) if start else RealClock().now().replace(second=0, microsecond=0)
-    calendar = run_simulation(
-        read_folder(_templates_folder(templates)), track, begins, days, fields, zone, country
-    )
+    calendar = run_simulation(read_folder(_templates_folder(templates)), track, begins, days, fields, zone, country)
     if json:
         print_json(calendar)
         return

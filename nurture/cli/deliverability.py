@@ -35,9 +35,7 @@ def list_unknown_messages(json: JsonOption = False) -> None:
     if not found:
         out.print("No message has an unknown result.")
         return
-    out.print(
-        f"[bold]{pluralize(len(found), 'message')} with an unknown result[/]: each may have arrived or not."
-    )
+    out.print(f"[bold]{pluralize(len(found), 'message')} with an unknown result[/]: each may have arrived or not.")
     for one in found:
         _print_unknown_message(one, now)
     out.print("\nAsk the provider or the people whether it came, and resolve it by its number:")
@@ -76,9 +74,7 @@ def _default_resolution(one: PendingResolution, now: datetime) -> str:
 
 
 def resolve(
-    ids: Annotated[
-        list[int], typer.Argument(metavar="ID", help="Numbers that `nurture delivery messages` lists.")
-    ],
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Numbers that `nurture delivery messages` lists.")],
     sent: Annotated[bool, typer.Option("--sent/--not-sent", help="Whether they went.")],
     json: JsonOption = False,
 ) -> None:
@@ -112,9 +108,7 @@ def show_deliverability(json: JsonOption = False) -> None:
         now = app.clock.now()
         found = circuit_breakers.load_deliverability_status(app.ctx, now)
     if json:
-        print_json(
-            {"at": now, **{name: getattr(found, name) for name in ("provider", "breakers", "domains")}}
-        )
+        print_json({"at": now, **{name: getattr(found, name) for name in ("provider", "breakers", "domains")}})
         return
     _print_provider(found)
     for domain in found.domains:
@@ -127,9 +121,7 @@ def show_deliverability(json: JsonOption = False) -> None:
 
 def _print_provider(found: DeliverabilityStatus) -> None:
     breaker = found.provider_breaker
-    out.print(
-        _status_line(found.provider, breaker, "sends" if found.provider != "maildir" else "writes files")
-    )
+    out.print(_status_line(found.provider, breaker, "sends" if found.provider != "maildir" else "writes files"))
     if breaker is not None:
         _print_details(*_breaker_details(breaker))
     named = {one.domain for one in found.domains}
@@ -173,11 +165,7 @@ def _format_warm_up(one: DomainStatus) -> str:
         return f"; the warm-up begins on {warm_up.start_date.isoformat()}"
     if one.allowed_today == one.limits.per_day:
         return "; the warm-up is over"
-    return (
-        f"; day {day} of the warm-up, {one.allowed_tomorrow:,} tomorrow"
-        if one.allowed_tomorrow is not None
-        else ""
-    )
+    return f"; day {day} of the warm-up, {one.allowed_tomorrow:,} tomorrow" if one.allowed_tomorrow is not None else ""
 
 
 def _format_rate(count: int, sent: int, limit: float) -> str:
@@ -192,9 +180,7 @@ def _format_percent(share: float) -> str:
 
 
 def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:
-    until = (
-        f"tried again at {format_cell(breaker.until)} UTC" if breaker.until else "until a person resumes it"
-    )
+    until = f"tried again at {format_cell(breaker.until)} UTC" if breaker.until else "until a person resumes it"
     wait = ", and it goes on by itself" if breaker.until else ""
     then = f"mend the cause{wait}; to start it at once: nurture delivery resume {breaker.name}"
     return [
@@ -206,8 +192,7 @@ def _breaker_details(breaker: Breaker) -> list[tuple[str, str]]:
 
 def resume(
     name: Annotated[
-        str,
-        typer.Argument(help="A provider or a sender domain, as `nurture reports deliverability` names it."),
+        str, typer.Argument(help="A provider or a sender domain, as `nurture reports deliverability` names it.")
     ],
     json: JsonOption = False,
 ) -> None:
@@ -242,9 +227,7 @@ def _current_user() -> str:
 
 def print_breaker(breaker: Breaker) -> None:
     """Print what is paused, why and until when."""
-    out.print(
-        _status_line(f"mail from {breaker.name}" if breaker.kind == "domain" else breaker.name, breaker)
-    )
+    out.print(_status_line(f"mail from {breaker.name}" if breaker.kind == "domain" else breaker.name, breaker))
     _print_details(*_breaker_details(breaker))
 
 

@@ -76,9 +76,7 @@ def _start_prefect(settings: Settings, *, wanted: bool) -> AbstractContextManage
 def _demo_settings(folder: Path) -> Settings:
     database = folder / "nurture.db"
     # Each setting is given, so that none comes from the environment: no key, nobody who carries mail away.
-    defaults = {
-        name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()
-    }
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     overrides = {
         "database_url": SecretStr(f"sqlite:///{database}"),
         "maildir": folder / "mail",
@@ -116,12 +114,7 @@ def _print_funnel(app: App) -> None:
         ("    good fit: to a track", rules[False, "nurture-good-fit"], 42, "webinar-no-show"),
         ("    possible fit: to a track", rules[False, "nurture-possible-fit"], 83, "webinar-no-show"),
         ("    discarded, with a reason", to[False, "closed"], 42, ""),
-        (
-            "kept warm instead of lost",
-            to[True, "track"] + to[False, "track"],
-            167,
-            "8 for each one who is ready",
-        ),
+        ("kept warm instead of lost", to[True, "track"] + to[False, "track"], 167, "8 for each one who is ready"),
     ]
     out.print(make_table(("leads", "here", "article", ""), rows, right=("here", "article")))
 
@@ -185,9 +178,7 @@ def _print_results(app: App, now: datetime) -> None:
         )
         for each in shown
     ]
-    out.print(
-        make_table(("id", "lead", "on", "rep", "state", "hand-off reason"), lines, right=("id", "lead"))
-    )
+    out.print(make_table(("id", "lead", "on", "rep", "state", "hand-off reason"), lines, right=("id", "lead")))
     if len(offers) > len(shown):
         out.print(f"[dim]and {len(offers) - len(shown)} more: nurture handoffs list[/]")
     _print_heading("5. Touches per week")
@@ -200,9 +191,7 @@ def _print_next_steps(folder: Path, settings: Settings, seconds: float) -> None:
     mails = sum(1 for _ in (settings.maildir / "new").iterdir())
     brief = next(iter(sorted((settings.maildir / "html").glob("brief*"))), None)
     _print_heading(f"Done in {seconds:.0f} s")
-    out.print(
-        f"  {mails:,} emails   {settings.maildir}/new/*.eml, to open in a browser: {settings.maildir}/html/"
-    )
+    out.print(f"  {mails:,} emails   {settings.maildir}/new/*.eml, to open in a browser: {settings.maildir}/html/")
     if brief is not None:
         out.print(f"  a brief        {brief}", soft_wrap=True)
     out.print(f"  bad rows       {folder}/webinar.bad-rows.csv")

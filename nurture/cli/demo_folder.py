@@ -18,9 +18,7 @@ from nurture.files import contains_working_folder, make_folder, open_private
 MARKER: Final = ".nurture-demo"
 """The file by which a demo knows its folder again; nothing else writes it."""
 
-_MARKER_TEXT: Final = (
-    "Made by `nurture demo`, whose next run deletes what the demo made here, and nothing else.\n"
-)
+_MARKER_TEXT: Final = "Made by `nurture demo`, whose next run deletes what the demo made here, and nothing else.\n"
 _PARTIAL_CSV: Final = r"\.\d{6}\.csv\.part"
 _DEMO_PATHS: Final = re.compile(
     rf"{re.escape(MARKER)}|nurture\.db(-wal|-shm|-journal)?|webinar\.bad-rows\.csv"
@@ -80,14 +78,10 @@ def _has_marker(folder: Path) -> bool:
 
 def _clear_folder(folder: Path) -> None:
     """Delete everything in *folder* but the mark. Raises InvalidState if something there is no demo's."""
-    found = [
-        Path(above, name) for above, folders, files in walk(folder) for name in sorted((*folders, *files))
-    ]
+    found = [Path(above, name) for above, folders, files in walk(folder) for name in sorted((*folders, *files))]
     foreign = [path.relative_to(folder) for path in found if not _is_demo_file(path, folder)]
     if foreign:
-        listed = ", ".join(map(str, foreign[:3])) + (
-            f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
-        )
+        listed = ", ".join(map(str, foreign[:3])) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
         raise InvalidState(
             f"{folder} holds what no demo made: {listed}. Nothing was deleted. Move it away, or name another "
             "folder with --folder."

@@ -77,7 +77,5 @@ def _verdict(found: Sequence[CheckResult], provider: str) -> Text:
         return Text(f"This set-up cannot send yet: mend what fails, {things}.", style=_COLORS["failed"])
     warning_note = f" {warnings} to look at." if warnings else ""
     if provider == "maildir":
-        return Text(
-            f"This set-up works, and writes mail into files: nobody is mailed.{warning_note}", style="green"
-        )
+        return Text(f"This set-up works, and writes mail into files: nobody is mailed.{warning_note}", style="green")
     return Text(f"This set-up can send, by {provider}.{warning_note}", style="green")

@@ -32,9 +32,7 @@ def record_follow_up(
 def reassign(
     offer: Annotated[int, typer.Argument(help="The hand-off's id.")],
     rep: Annotated[str, typer.Argument(help="The id of the rep who gets it.")],
-    force: Annotated[
-        bool, typer.Option("--force", help="Though they have no capacity, or are away.")
-    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Though they have no capacity, or are away.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Offer the lead of a hand-off to another rep, whether it was answered or taken over."""

@@ -55,9 +55,7 @@ def handoffs(
     out.print(make_table(columns, rows, right=("id", "lead")) if rows else "There are no such hand-offs.")
 
 
-def accept(
-    offer: Annotated[int, typer.Argument(help="The hand-off's id.")], json: JsonOption = False
-) -> None:
+def accept(offer: Annotated[int, typer.Argument(help="The hand-off's id.")], json: JsonOption = False) -> None:
     """Take a lead over: its track ends, and it is yours."""
     with open_app() as app:
         one = sweep.accept(app.ctx, offer, app.clock.now())

@@ -12,16 +12,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from nurture.app import App, open_app
 from nurture.cli.arguments import LeadArgument, parse_time
-from nurture.cli.output import (
-    JsonOption,
-    err,
-    format_cell,
-    format_counts,
-    make_table,
-    out,
-    pluralize,
-    print_json,
-)
+from nurture.cli.output import JsonOption, err, format_cell, format_counts, make_table, out, pluralize, print_json
 from nurture.errors import InvalidState
 from nurture.journey.engagement import signals as engagement_signals
 from nurture.journey.engagement.signal_files import import_signals
@@ -90,9 +81,7 @@ def print_import(done: import_file.ImportResult, *, dry_run: bool = False) -> No
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
-        out.print(
-            f"  [yellow]{pluralize(done.rejected, 'bad row')}, with line and reason: {done.report_path}[/]"
-        )
+        out.print(f"  [yellow]{pluralize(done.rejected, 'bad row')}, with line and reason: {done.report_path}[/]")
 
 
 def leads(
@@ -106,13 +95,7 @@ def leads(
     """List leads: who keeps them, what happens next and when."""
     with open_app() as app:
         found = list_leads(
-            app.ctx,
-            app.clock.now(),
-            custodian=custodian,
-            track=track,
-            source=source,
-            queue=queue,
-            limit=limit,
+            app.ctx, app.clock.now(), custodian=custodian, track=track, source=source, queue=queue, limit=limit
         )
     if json:
         print_json(found)
@@ -166,9 +149,7 @@ def signal(
 
 
 def import_signal_file(
-    file: Annotated[
-        Path, typer.Argument(help="A CSV file: lead, kind, at, and if known value, email, link.")
-    ],
+    file: Annotated[Path, typer.Argument(help="A CSV file: lead, kind, at, and if known value, email, link.")],
     report: Annotated[Path | None, typer.Option(help="Where bad rows go; default beside the file.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -219,9 +200,7 @@ def _set_pause(app: App, lead: str, verb: str, *, json: bool, until: datetime | 
 
 
 def enroll(
-    lead: LeadArgument,
-    track: Annotated[str, typer.Argument(help="A published track.")],
-    json: JsonOption = False,
+    lead: LeadArgument, track: Annotated[str, typer.Argument(help="A published track.")], json: JsonOption = False
 ) -> None:
     """Put a lead on a track, off the one it is on."""
     with open_app() as app:

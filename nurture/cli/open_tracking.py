@@ -15,9 +15,7 @@ from nurture.journey.leads import find
 
 def open_tracking(
     lead: LeadArgument,
-    agreed: Annotated[
-        bool | None, typer.Option("--agreed/--withdrawn", help="Write what the lead said of it.")
-    ] = None,
+    agreed: Annotated[bool | None, typer.Option("--agreed/--withdrawn", help="Write what the lead said of it.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Show or write whether a lead agreed that we hear when mail is opened. Nobody has until recorded."""
@@ -35,6 +33,4 @@ def open_tracking(
         if known.last_open_verdict is not None:
             reason = f": {known.last_open_reason}" if known.last_open_reason else ""
             newest += f" ({known.last_open_verdict}{reason})"
-        out.print(
-            f"Lead {lead_id} agreed, as of {format_cell(known.stated_at)} UTC. It last opened mail: {newest}."
-        )
+        out.print(f"Lead {lead_id} agreed, as of {format_cell(known.stated_at)} UTC. It last opened mail: {newest}.")

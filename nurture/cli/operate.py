@@ -16,9 +16,7 @@ from nurture.settings import Settings
 
 
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo's database and mail go; made anew.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option(help="Where the demo's database and mail go; made anew.")] = Path("demo"),
     days: Annotated[int, typer.Option(min=7, max=1_000, help="How many days pass.")] = 180,
     flows: Annotated[bool, typer.Option(help="Run the last days as real Prefect flow runs.")] = True,
 ) -> None:
@@ -78,9 +76,7 @@ def init(json: JsonOption = False) -> None:
 
 
 def run_stages(
-    at: Annotated[
-        str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")
-    ] = None,
+    at: Annotated[str | None, typer.Option(help="Move a virtual clock forward to this ISO time (UTC) first.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Run every stage once, without Prefect: signals, classify, advance, hand off, deliver, tell the CRM."""
@@ -97,9 +93,7 @@ def run_stages(
         )
     out.print(f"[bold]{now:%Y-%m-%d %H:%M} UTC[/]")
     for stage, what in stage_counts(done).items():
-        out.print(
-            f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else format_counts(what) or '-'}"
-        )
+        out.print(f"  {stage.replace('_', ' '):<11} {what if isinstance(what, int) else format_counts(what) or '-'}")
 
 
 def stage_counts(done: RunResult) -> dict[str, int | dict[str, int]]:

@@ -63,28 +63,14 @@ def list_outcomes(
         for one in found
     ]
     columns = ("lead", "outcome", "on (UTC)", "amount", "source", "rep", "policy", "track, last touch")
-    out.print(
-        make_table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet."
-    )
+    out.print(make_table(columns, rows, right=("lead", "amount", "policy")) if rows else "No lead has ended yet.")
     if conflicts:
         conflict_columns = ("id", "lead", "current", "current source", "reported", "amount", "source")
         conflict_rows = [
-            (
-                one.id,
-                one.lead_id,
-                one.current_closing,
-                one.current_source,
-                one.closing,
-                one.amount,
-                one.source,
-            )
+            (one.id, one.lead_id, one.current_closing, one.current_source, one.closing, one.amount, one.source)
             for one in conflicts
         ]
-        out.print(
-            make_table(
-                conflict_columns, conflict_rows, title="To be resolved", right=("id", "lead", "amount")
-            )
-        )
+        out.print(make_table(conflict_columns, conflict_rows, title="To be resolved", right=("id", "lead", "amount")))
 
 
 def resolve(
@@ -100,8 +86,6 @@ def resolve(
         one = outcomes.resolve_contradiction(app.ctx, id_, accept=accepts, by=decided_by, now=app.clock.now())
     current = one.closing if accepts else one.current_closing
     if json:
-        print_json(
-            {"lead": one.lead_id, "outcome": current, "resolution": "accepted" if accepts else "dismissed"}
-        )
+        print_json({"lead": one.lead_id, "outcome": current, "resolution": "accepted" if accepts else "dismissed"})
     else:
         out.print(f"Lead {one.lead_id} counts as {current}.")

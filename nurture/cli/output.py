@@ -32,9 +32,7 @@ def print_error(message: str) -> None:
 
 def print_json(value: object) -> None:
     """Print *value* as JSON: dates in ISO form, times in UTC."""
-    sys.stdout.buffer.write(
-        orjson.dumps(value, default=_to_jsonable, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n"
-    )
+    sys.stdout.buffer.write(orjson.dumps(value, default=_to_jsonable, option=orjson.OPT_INDENT_2 | _ANY_KEY) + b"\n")
     sys.stdout.flush()
 
 
@@ -89,18 +87,14 @@ def _widths(columns: Sequence[Sequence[str]], line_width: int) -> Sequence[int |
     available = line_width - _GAP * (len(columns) - 1)
     if sum(natural) <= available:
         return [None] * len(columns)
-    words = [
-        max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns
-    ]
+    words = [max((cell_len(word) for text in column for word in text.split()), default=0) for column in columns]
     for limit in _WORD_WIDTHS:
         widths = [min(longest, limit) for longest in words]
         if sum(widths) <= available:
             break
     else:
         return [None] * len(columns)
-    for _ in range(
-        available - sum(widths)
-    ):  # the rest goes to what is nearly whole, then to where most is missing
+    for _ in range(available - sum(widths)):  # the rest goes to what is nearly whole, then to where most is missing
         shortfalls = [full - width for full, width in zip(natural, widths, strict=True)]
         place = min(
             (place for place, shortfall in enumerate(shortfalls) if shortfall),
@@ -154,9 +148,7 @@ def has_display() -> bool:
 
 def format_counts(found: Mapping[str, int] | Mapping[Any, int]) -> str:
     """Return counts as one line: the largest first."""
-    return ", ".join(
-        f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count
-    )
+    return ", ".join(f"{count:,} {name}" for name, count in sorted(found.items(), key=lambda one: -one[1]) if count)
 
 
 def pluralize(count: int, thing: str) -> str:

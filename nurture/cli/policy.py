@@ -90,17 +90,9 @@ def diff(
     out.print(f"[bold]From {found.old_label}, which is in force, to {found.new_label}[/]")
     for one in found.differences:
         out.print(f"  {escape(str(one))}", soft_wrap=True)
-    out.print(
-        f"\n[bold]It changes the verdict on {found.changed_leads:,} of {pluralize(found.leads, 'lead')}[/]"
-    )
+    out.print(f"\n[bold]It changes the verdict on {found.changed_leads:,} of {pluralize(found.leads, 'lead')}[/]")
     rows = [
-        (
-            one.part.replace("_", " "),
-            one.before or "none",
-            one.after or "none",
-            one.leads,
-            _join_ids(one.examples),
-        )
+        (one.part.replace("_", " "), one.before or "none", one.after or "none", one.leads, _join_ids(one.examples))
         for one in found.verdict_changes[:_MAX_SHIFTS]
     ]
     if rows:
@@ -124,8 +116,7 @@ def show(json: JsonOption = False) -> None:
         out.print("No policy is published yet. Run `nurture publish`.")
         return
     rows = [
-        (one.version, one.published_at, _STATES[one.state], one.approver, one.approved_on, one.offers)
-        for one in found
+        (one.version, one.published_at, _STATES[one.state], one.approver, one.approved_on, one.offers) for one in found
     ]
     columns = ("version", "published (UTC)", "state", "approver", "approved on", "hand-offs")
     out.print(make_table(columns, rows, right=("version", "hand-offs")))

@@ -34,13 +34,7 @@ def replies(
         out.print("Nothing was answered yet.")
     else:
         rows = [
-            (
-                each.received_at,
-                each.kind,
-                each.sender or "the lead",
-                _format_text(each),
-                _format_forwarding(each),
-            )
+            (each.received_at, each.kind, each.sender or "the lead", _format_text(each), _format_forwarding(each))
             for each in found
         ]
         out.print(make_table(("when (UTC)", "kind", "who", "what", "passed on"), rows))

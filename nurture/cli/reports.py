@@ -30,12 +30,7 @@ def print_audit(found: auditing.AuditReport) -> None:
     """Print the ledger and what is wrong."""
     kinds = list(found.total.custody)
     rows = [
-        (
-            each.name,
-            each.leads,
-            *(each.custody.get(kind, 0) for kind in kinds),
-            each.residual + each.journal_residual,
-        )
+        (each.name, each.leads, *(each.custody.get(kind, 0) for kind in kinds), each.residual + each.journal_residual)
         for each in (*found.by_source, found.total)
     ]
     columns = ("leads in", "all", *kinds, "residual")
@@ -43,13 +38,9 @@ def print_audit(found: auditing.AuditReport) -> None:
     for finding in found.findings:
         color = "red" if finding.is_violation else "yellow"
         ids = ", ".join(map(str, finding.lead_ids))
-        out.print(
-            f"[{color}]{finding.count:,} {escape(finding.description)}[/] {escape(finding.remedy)} [dim]{ids}[/]"
-        )
+        out.print(f"[{color}]{finding.count:,} {escape(finding.description)}[/] {escape(finding.remedy)} [dim]{ids}[/]")
     verdict = (
-        "[green]Every lead has one custodian and one next action.[/]"
-        if found.ok
-        else "[bold red]Not in order.[/]"
+        "[green]Every lead has one custodian and one next action.[/]" if found.ok else "[bold red]Not in order.[/]"
     )
     out.print(verdict)
 
@@ -76,24 +67,12 @@ def report_tracks(json: JsonOption = False) -> None:
         )
         for each in found
     ]
-    columns = (
-        "track",
-        "step",
-        "sent",
-        "held",
-        "here now",
-        "clicked",
-        "replied",
-        "unsub.",
-        "left",
-        "handed off",
-    )
+    columns = ("track", "step", "sent", "held", "here now", "clicked", "replied", "unsub.", "left", "handed off")
     out.print(make_table(columns, rows, right=columns[2:]))
 
 
 def report_funnel(
-    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
-    json: JsonOption = False,
+    source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None, json: JsonOption = False
 ) -> None:
     """Show what became of the leads that came in."""
     with open_app() as app:
@@ -106,11 +85,7 @@ def report_funnel(
         ("classified", sum(found.readiness.values()), format_counts(found.readiness)),
         ("enrolled", sum(found.enrolled.values()), format_counts(found.enrolled)),
         ("handed off", found.handed_off, ""),
-        (
-            "offered",
-            found.offered,
-            f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired",
-        ),
+        ("offered", found.offered, f"{found.accepted} accepted, {found.rejected} rejected, {found.expired} expired"),
         ("recycled", found.recycled, ""),
         ("nurtured now", found.nurtured, format_counts(found.nurtured_on)),
         ("in queues", sum(found.queued.values()), format_counts(found.queued)),
@@ -145,10 +120,7 @@ def report_links(
     if json:
         print_json(found)
         return
-    rows = [
-        (one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots)
-        for one in found
-    ]
+    rows = [(one.track, one.step, one.link, one.leads, one.clicks, one.sent, one.suspects, one.bots) for one in found]
     columns = ("track", "email", "link", "leads", "clicks", "sent", "suspect", "bot")
     nothing = f"No link was followed{f' on {escape(track)}' if track else ''} yet."
     out.print(make_table(columns, rows, right=columns[3:]) if rows else nothing)

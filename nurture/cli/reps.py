@@ -71,9 +71,7 @@ def leave(
     first: Annotated[str, typer.Argument(help="The first day away, as 2026-12-20.")],
     last: Annotated[str | None, typer.Argument(help="The last day away; default: that one day.")] = None,
     deputy: Annotated[str | None, typer.Option(help="Who stands in; default: as the policy says.")] = None,
-    cancel: Annotated[
-        bool, typer.Option("--cancel", help="Take back the leave that begins on FIRST.")
-    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Take back the leave that begins on FIRST.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Note a rep's leave: new leads go to the deputy meanwhile, or on to the next rule."""

@@ -19,9 +19,7 @@ from nurture.reporting.sales import SalesReport, report_sales
 
 
 def sales(
-    since: Annotated[
-        str | None, typer.Option(help="The first day (UTC) of hand-offs, as 2027-01-01.")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help="The first day (UTC) of hand-offs, as 2027-01-01.")] = None,
     until: Annotated[str | None, typer.Option(help="The last day (UTC) of hand-offs.")] = None,
     source: Annotated[str | None, typer.Option(help="Only leads from this source.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write all figures to this file.")] = None,
@@ -68,13 +66,7 @@ def _report_to_dict(found: SalesReport) -> dict[str, object]:
 
 def _print_report(found: SalesReport) -> None:
     rows = [
-        (
-            rate.name,
-            format_percent(rate.share),
-            f"{rate.count:,} of {rate.total:,}",
-            rate.benchmark,
-            rate.definition,
-        )
+        (rate.name, format_percent(rate.share), f"{rate.count:,} of {rate.total:,}", rate.benchmark, rate.definition)
         for rate in found.rates
     ]
     waited = found.time_to_owner
@@ -100,26 +92,10 @@ def _print_report(found: SalesReport) -> None:
 
 def _print_rules(found: SalesReport) -> None:
     rows = [
-        (
-            one.rule,
-            one.handed_off,
-            one.accepted,
-            one.rejected,
-            one.unanswered,
-            format_percent(one.acceptance),
-            one.won,
-        )
+        (one.rule, one.handed_off, one.accepted, one.rejected, one.unanswered, format_percent(one.acceptance), one.won)
         for one in found.rules
     ]
-    columns = (
-        "hand-off reason",
-        "hand-offs",
-        "accepted",
-        "given back",
-        "unanswered",
-        "share accepted",
-        "won",
-    )
+    columns = ("hand-off reason", "hand-offs", "accepted", "given back", "unanswered", "share accepted", "won")
     out.print(make_table(columns, rows, right=columns[1:]), "")
     if found.reasons:
         given = [(label, number) for _, label, number in found.reasons]
@@ -159,8 +135,7 @@ def _print_reps(found: SalesReport) -> None:
 
 def _print_months(found: SalesReport) -> None:
     rows = [
-        (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won)
-        for one in found.months
+        (one.month, one.handed_off, one.accepted, one.reached, one.closed_in_30_days, one.won) for one in found.months
     ]
     columns = ("month", "hand-offs", "accepted", "in touch", "closed in 30 days", "won")
     out.print(make_table(columns, rows, right=columns[1:]), "")

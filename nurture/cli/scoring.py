@@ -60,13 +60,7 @@ def qualify(
     with open_app() as app:
         lead_id, now = find.find_lead(app.ctx, lead), app.clock.now()
         manual.qualify(
-            app.ctx,
-            lead_id,
-            answers,
-            now,
-            source=source,
-            confidence=Confidence[confidence.name],
-            stated_on=day,
+            app.ctx, lead_id, answers, now, source=source, confidence=Confidence[confidence.name], stated_on=day
         )
     if json:
         print_json({"lead": lead_id, "answers": answers, "source": source, "confidence": confidence.value})
@@ -86,9 +80,7 @@ def print_score_breakdown(found: ScoreBreakdown) -> None:
         out.print(f"  {one.total:>8,.1f}  {escape(one.name)}")
     out.print(f"[bold]  {found.engagement:>8,.1f}[/]  together, by policy version {found.policy_version}")
     if found.counts_since is not None:
-        out.print(
-            f"  Only what came after {format_cell(found.counts_since)} UTC counts: then a rep answered."
-        )
+        out.print(f"  Only what came after {format_cell(found.counts_since)} UTC counts: then a rep answered.")
     for drop in found.thresholds:
         out.print(f"  {_describe_drop(drop)}")
 

@@ -20,9 +20,7 @@ from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget
 
 
 def suppress_addresses(
-    emails: Annotated[
-        list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL")
-    ],
+    emails: Annotated[list[str], typer.Argument(help="Addresses that are never mailed again.", metavar="EMAIL")],
     topic: Annotated[str | None, typer.Option(help="Stop mail about this topic only.")] = None,
     track: Annotated[str | None, typer.Option(help="Stop mail of this track only.")] = None,
     json: JsonOption = False,
@@ -50,8 +48,7 @@ def opt_in(
     scope: Annotated[str, typer.Option(help="What the lead wants: global, topic:NAME or track:NAME.")],
     evidence: Annotated[str, typer.Option(help="How and when the lead said so, without names or addresses.")],
     stated_at: Annotated[
-        str | None,
-        typer.Option(help="When the lead said so (ISO, UTC); default now. A later opt-out stands."),
+        str | None, typer.Option(help="When the lead said so (ISO, UTC); default now. A later opt-out stands.")
     ] = None,
     mailbox_evidence: Annotated[
         str | None, typer.Option(help="After a bounce: how you know that the address takes mail again.")
@@ -77,9 +74,7 @@ def opt_in(
     for one in done.lifted:
         out.print(f"Lifted: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC")
     for one in done.remaining:
-        out.print(
-            f"[yellow]Still stands: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC[/]"
-        )
+        out.print(f"[yellow]Still stands: {escape(describe_suppression(one))} of {format_cell(one.since)} UTC[/]")
 
 
 def _parse_scope(text: str) -> SuppressionTarget:
@@ -94,8 +89,7 @@ def _parse_scope(text: str) -> SuppressionTarget:
 
 def _to_dicts(current: tuple[ActiveSuppression, ...]) -> list[dict[str, object]]:
     return [
-        {"scope": one.scope.value, "ref": one.ref, "source": one.source.value, "since": one.since}
-        for one in current
+        {"scope": one.scope.value, "ref": one.ref, "source": one.source.value, "since": one.since} for one in current
     ]
 
 
@@ -137,9 +131,7 @@ def import_suppressions(
     if json:
         print_json(done)
         return
-    out.print(
-        f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} bad"
-    )
+    out.print(f"[bold]{pluralize(done.rows, 'row')}[/]: {done.new:,} new, {done.known:,} known, {done.rejected:,} bad")
     for note in done.notes:
         out.print(f"  [yellow]{escape(note)}[/]")
     if done.report_path is not None:
@@ -147,8 +139,7 @@ def import_suppressions(
 
 
 def export_suppressions(
-    file: Annotated[str, typer.Argument(help="The CSV to write; - for the terminal.")],
-    json: JsonOption = False,
+    file: Annotated[str, typer.Argument(help="The CSV to write; - for the terminal.")], json: JsonOption = False
 ) -> None:
     """Write every opt-out that stands to a CSV, which `nurture leads suppressions import` reads."""
     with open_app() as app:

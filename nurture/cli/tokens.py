@@ -36,14 +36,7 @@ def list_tokens(json: JsonOption = False) -> None:
         print_json(found)
         return
     rows = [
-        (
-            one.name,
-            ", ".join(one.scopes),
-            one.created_at,
-            one.last_used_on,
-            one.revoked_at,
-            one.rate_limited_at,
-        )
+        (one.name, ", ".join(one.scopes), one.created_at, one.last_used_on, one.revoked_at, one.rate_limited_at)
         for one in found
     ]
     columns = ("name", "scopes", "made (UTC)", "last used", "revoked (UTC)", "rate limited (UTC)")

@@ -12,15 +12,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from nurture.crm.base import (
-    Accepted,
-    ChangePage,
-    CrmUnavailable,
-    HandoffRecord,
-    NotSent,
-    Receipt,
-    RemoteRecord,
-)
+from nurture.crm.base import Accepted, ChangePage, CrmUnavailable, HandoffRecord, NotSent, Receipt, RemoteRecord
 from nurture.errors import FileUnreadable
 from nurture.files import make_folder, open_private, sync_folder
 from nurture.formats.csv_writer import HANDOFF_KEY, CsvWriter
@@ -87,9 +79,7 @@ class CsvFolderCrm:
         except OSError as error:
             return [NotSent(self._describe_error(error), blocks_all=True) for _ in records]
         new_keys = {record.key for record in new}
-        return [
-            Accepted(name if record.key in new_keys else last_sent[record.key].crm_id) for record in records
-        ]
+        return [Accepted(name if record.key in new_keys else last_sent[record.key].crm_id) for record in records]
 
     def fetch_changes(self, cursor: str, limit: int, now: datetime) -> ChangePage:
         """Return what the next file in in/ says. The file of *cursor* was read, and is put aside now."""
@@ -97,9 +87,7 @@ class CsvFolderCrm:
         if cursor:
             self._archive(cursor)
         try:
-            pending = sorted(
-                path for path in self._in_dir.glob("*.csv") if path.is_file() and _is_quiet(path, now)
-            )
+            pending = sorted(path for path in self._in_dir.glob("*.csv") if path.is_file() and _is_quiet(path, now))
         except OSError as error:
             raise CrmUnavailable(self._describe_error(error)) from error
         if not pending:
@@ -129,8 +117,7 @@ class CsvFolderCrm:
         out_part, list_part = self._out_dir / f".{name}.part", self._sent_dir / f".{name}.part"
         _write_durably(out_part, _format_csv(OUT_COLUMNS, (_row_cells(record) for record in records)))
         lines = (
-            (record.key, record.handoff_key, record.handoff_status.value, record.at.isoformat())
-            for record in records
+            (record.key, record.handoff_key, record.handoff_status.value, record.at.isoformat()) for record in records
         )
         _write_durably(list_part, _format_csv(("key", "handoff_key", "handoff_status", "at"), lines))
         list_part.rename(self._sent_dir / name)
@@ -206,10 +193,7 @@ def _is_quiet(path: Path, now: datetime) -> bool:
 
 
 def _is_unchanged(held: RemoteRecord | None, record: HandoffRecord) -> bool:
-    return held is not None and (held.handoff_key, held.handoff_status) == (
-        record.handoff_key,
-        record.handoff_status,
-    )
+    return held is not None and (held.handoff_key, held.handoff_status) == (record.handoff_key, record.handoff_status)
 
 
 def _row_cells(record: HandoffRecord) -> Sequence[str]:

@@ -81,9 +81,7 @@ class HubSpotCrm:
         found = {key: self._find_by_key(key) for key in keys}
         owners = self._load_owners() if any(found.values()) else {}
         return {
-            key: hubspot_mapping.parse_record(contact, owners)
-            for key, contact in found.items()
-            if contact is not None
+            key: hubspot_mapping.parse_record(contact, owners) for key, contact in found.items() if contact is not None
         }
 
     def upsert(self, records: Sequence[HandoffRecord], now: datetime) -> Sequence[Receipt]:
@@ -129,9 +127,7 @@ class HubSpotCrm:
     def check(self, now: datetime) -> Sequence[str]:
         """Return which of our properties are missing or made otherwise. Raises CrmUnavailable."""
         del now
-        response = self._request(
-            lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts)
-        )
+        response = self._request(lambda: self._properties.get_all("contacts", _request_timeout=self._timeouts))
         existing = {one.name: one for one in response.results}
         missing = [
             f"Contacts have no property {name}. Make it in Settings, Properties, Contact properties: {instructions}."
@@ -162,9 +158,7 @@ class HubSpotCrm:
         note = "" if owner or not record.owner else _NO_OWNER
         try:
             if contact is not None:
-                return Accepted(
-                    self._update(str(contact.id), hubspot_mapping.custom_fields(record, owner)), note
-                )
+                return Accepted(self._update(str(contact.id), hubspot_mapping.custom_fields(record, owner)), note)
             crm_id = record.person.crm_id
             if crm_id and crm_id.isdigit():
                 return self._link_contact(crm_id, record, owner, note)
@@ -184,9 +178,7 @@ class HubSpotCrm:
             created = self._contacts.create(payload, _request_timeout=self._timeouts)
         except OpenApiException as error:
             existing = (
-                hubspot_mapping.parse_existing_id(getattr(error, "body", None))
-                if _status_of(error) == 409
-                else None
+                hubspot_mapping.parse_existing_id(getattr(error, "body", None)) if _status_of(error) == 409 else None
             )
             if existing is None:
                 raise
@@ -210,10 +202,7 @@ class HubSpotCrm:
         """Return the contact of our key, None if there is none. Unlike the search, this is never behind."""
         try:
             return self._contacts.get_by_id(
-                key,
-                id_property=KEY_PROPERTY,
-                properties=list(READ_PROPERTIES),
-                _request_timeout=self._timeouts,
+                key, id_property=KEY_PROPERTY, properties=list(READ_PROPERTIES), _request_timeout=self._timeouts
             )
         except OpenApiException as error:
             if _status_of(error) == 404:
@@ -224,10 +213,7 @@ class HubSpotCrm:
 
     def _find_owner(self, email: str) -> str | None:
         wanted = email.casefold()
-        return next(
-            (id_ for id_, owner_email in self._load_owners().items() if owner_email.casefold() == wanted),
-            None,
-        )
+        return next((id_ for id_, owner_email in self._load_owners().items() if owner_email.casefold() == wanted), None)
 
     def _load_owners(self) -> Mapping[str, str]:
         if self._owner_emails is None:

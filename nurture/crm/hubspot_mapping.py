@@ -40,9 +40,7 @@ _BURST_LIMIT_WAIT: Final = timedelta(seconds=10)
 _DAILY_LIMIT_WAIT: Final = timedelta(hours=1)
 _SETUP_RETRY_AFTER: Final = timedelta(hours=1)
 _EXISTING_ID: Final = re.compile(r"Existing ID: (\d+)")
-_MISSING_PROPERTY: Final = re.compile(
-    r"(?:Property|property)[^a-z]{1,6}([a-z0-9_]+)[^a-z]{1,6}does not exist"
-)
+_MISSING_PROPERTY: Final = re.compile(r"(?:Property|property)[^a-z]{1,6}([a-z0-9_]+)[^a-z]{1,6}does not exist")
 
 
 def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]:
@@ -51,9 +49,7 @@ def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, str]
         KEY_PROPERTY: record.key,
         HANDOFF_PROPERTY: record.handoff_key,
         STATUS_PROPERTY: record.handoff_status.value,
-        REASON_PROPERTY: f"{record.reason} (offered to {record.offered_to})"
-        if record.offered_to
-        else record.reason,
+        REASON_PROPERTY: f"{record.reason} (offered to {record.offered_to})" if record.offered_to else record.reason,
     }
     return fields | ({"hubspot_owner_id": owner_id} if owner_id else {})
 
@@ -88,9 +84,7 @@ def parse_record(contact: Any, owners: Mapping[str, str]) -> RemoteRecord:
         touched_at=parse_timestamp(properties.get("notes_last_contacted")),
         closing="won" if won else "",
         closed_at=parse_timestamp(properties.get("recent_deal_close_date")) if won else None,
-        amount=float(properties["recent_deal_amount"] or 0)
-        if won and properties.get("recent_deal_amount")
-        else None,
+        amount=float(properties["recent_deal_amount"] or 0) if won and properties.get("recent_deal_amount") else None,
     )
 
 

@@ -83,9 +83,7 @@ class SalesforceCrm:
         """Return the leads of *keys* that there are. Raises CrmUnavailable."""
         records: list[RemoteRecord] = []
         for start in range(0, len(keys), QUERY_BATCH):
-            rows = self._query(
-                f"{SELECT_LEAD} WHERE {KEY_FIELD} IN {soql_list(keys[start : start + QUERY_BATCH])}"
-            )
+            rows = self._query(f"{SELECT_LEAD} WHERE {KEY_FIELD} IN {soql_list(keys[start : start + QUERY_BATCH])}")
             records += self._parse_leads(rows)
         return {record.key: record for record in records}
 
@@ -119,9 +117,7 @@ class SalesforceCrm:
                 is_full = len(rows) == size
                 has_more = has_more or is_full
                 position = (
-                    f"{soql_timestamp(newest)} {rows[-1]['Id']}"
-                    if is_full
-                    else soql_timestamp(newest - CURSOR_OVERLAP)
+                    f"{soql_timestamp(newest)} {rows[-1]['Id']}" if is_full else soql_timestamp(newest - CURSOR_OVERLAP)
                 )
                 since[stream] = position if is_full else max(position, at)
         records = self._parse_leads(self._load_leads(sorted(ids), sorted(deals)))
@@ -143,9 +139,7 @@ class SalesforceCrm:
                 f"The field {KEY_FIELD} on Lead must be an External ID and unique. Tick both in its settings."
             )
         not_writable = [
-            name
-            for name in salesforce_mapping.CUSTOM_FIELDS
-            if name in existing and not existing[name]["updateable"]
+            name for name in salesforce_mapping.CUSTOM_FIELDS if name in existing and not existing[name]["updateable"]
         ]
         missing += [f"We may not write {name} on Lead. Let the app's user edit it." for name in not_writable]
         return missing
@@ -171,9 +165,7 @@ class SalesforceCrm:
             return NotSent(unavailable.reason, unavailable.retry_at, blocks_all=True)
         except requests.RequestException as error:
             return _receipt_for_network_error(error)
-        crm_id = (
-            response["id"] if isinstance(response, dict) and "id" in response else path.rpartition("/")[2]
-        )
+        crm_id = response["id"] if isinstance(response, dict) and "id" in response else path.rpartition("/")[2]
         return Accepted(str(crm_id), note)
 
     def _plan_write(self, record: HandoffRecord) -> tuple[str, dict[str, Any], str]:
@@ -181,14 +173,10 @@ class SalesforceCrm:
         owner, note = None, ""
         if record.owner:
             owner = self._find_user(record.owner)
-            note = (
-                "" if owner else "no active Salesforce user has the rep's address, so the owner was not set"
-            )
+            note = "" if owner else "no active Salesforce user has the rep's address, so the owner was not set"
         email = record.person.email
         same_email_clause = (
-            f" OR (Email = {soql_literal(email)} AND {KEY_FIELD} = null AND IsConverted = false)"
-            if email
-            else ""
+            f" OR (Email = {soql_literal(email)} AND {KEY_FIELD} = null AND IsConverted = false)" if email else ""
         )
         rows = self._query(
             f"SELECT Id, {KEY_FIELD} FROM Lead WHERE {KEY_FIELD} = {soql_literal(record.key)}"
@@ -239,9 +227,7 @@ class SalesforceCrm:
         ids = sorted({row["ConvertedOpportunityId"] for row in rows if row["ConvertedOpportunityId"]})
         if not ids:
             return {}
-        soql = (
-            "SELECT Id, Amount, StageName, IsWon, CloseDate FROM Opportunity WHERE IsClosed = true AND Id IN "
-        )
+        soql = "SELECT Id, Amount, StageName, IsWon, CloseDate FROM Opportunity WHERE IsClosed = true AND Id IN "
         return {deal["Id"]: deal for deal in self._query(soql + soql_list(ids))}
 
     def _load_last_touches(self, ids: Sequence[str]) -> dict[str, datetime]:
@@ -285,9 +271,7 @@ class SalesforceCrm:
         except SalesforceError as error:
             codes = salesforce_mapping.parse_error_codes(error.content)
             raise CrmUnavailable(
-                salesforce_mapping.receipt_for_error(
-                    error.status, codes, _error_fields(error), _NO_TIME
-                ).reason
+                salesforce_mapping.receipt_for_error(error.status, codes, _error_fields(error), _NO_TIME).reason
             ) from None
         except requests.RequestException as error:
             raise CrmUnavailable(f"Salesforce cannot be reached ({type(error).__name__})") from None
@@ -297,9 +281,7 @@ class SalesforceCrm:
         for fresh in (False, True):
             client = self._client(fresh=fresh)
             try:
-                return client.restful(
-                    path, method=method, timeout=self._timeouts, allow_redirects=False, **options
-                )
+                return client.restful(path, method=method, timeout=self._timeouts, allow_redirects=False, **options)
             except SalesforceError as error:
                 if error.status != 401 or fresh:
                     raise
@@ -308,9 +290,7 @@ class SalesforceCrm:
     def _client(self, *, fresh: bool) -> Salesforce:
         if self._api is None or fresh:
             token = self._request_token()
-            self._api = Salesforce(
-                session_id=token, instance_url=self._url, session=self._session, version=API_VERSION
-            )
+            self._api = Salesforce(session_id=token, instance_url=self._url, session=self._session, version=API_VERSION)
             self._api.base_url = f"{self._url}/services/data/v{API_VERSION}/"
         return self._api
 

@@ -24,25 +24,12 @@ SELECT_LEAD: Final = (
     f"SELECT Id, {KEY_FIELD}, {HANDOFF_FIELD}, {STATUS_FIELD}, Status, OwnerId, ConvertedOpportunityId, "
     "SystemModstamp FROM Lead"
 )
-_MAX_LENGTHS: Final = {
-    "FirstName": 40,
-    "LastName": 80,
-    "Company": 255,
-    "Title": 128,
-    "Phone": 40,
-    "Country": 80,
-}
+_MAX_LENGTHS: Final = {"FirstName": 40, "LastName": 80, "Company": 255, "Title": 128, "Phone": 40, "Country": 80}
 _RETRY_AFTER: Final = timedelta(minutes=15)
 _SETUP_RETRY_AFTER: Final = timedelta(hours=1)
 _BUSY_CODES: Final = frozenset({"UNABLE_TO_LOCK_ROW", "DUPLICATE_VALUE", "SERVER_UNAVAILABLE"})
 _SETUP_CODES: Final = frozenset(
-    {
-        "INVALID_FIELD",
-        "INVALID_FIELD_FOR_INSERT_UPDATE",
-        "NOT_FOUND_FIELD",
-        "INVALID_TYPE",
-        "INSUFFICIENT_ACCESS",
-    }
+    {"INVALID_FIELD", "INVALID_FIELD_FOR_INSERT_UPDATE", "NOT_FOUND_FIELD", "INVALID_TYPE", "INSUFFICIENT_ACCESS"}
 )
 _REMEDIES: Final = {
     "DUPLICATES_DETECTED": (
@@ -88,9 +75,7 @@ def custom_fields(record: HandoffRecord, owner_id: str | None) -> dict[str, Any]
     fields: dict[str, Any] = {
         HANDOFF_FIELD: record.handoff_key,
         STATUS_FIELD: record.handoff_status.value,
-        REASON_FIELD: f"{record.reason} (offered to {record.offered_to})"
-        if record.offered_to
-        else record.reason,
+        REASON_FIELD: f"{record.reason} (offered to {record.offered_to})" if record.offered_to else record.reason,
     }
     return fields | ({"OwnerId": owner_id} if owner_id else {})
 
@@ -162,7 +147,5 @@ def receipt_for_error(
     if status >= 500:
         return Unknown(f"Salesforce answered with status {status}")
     if status == 300:
-        return Rejected(
-            "several Salesforce leads have this key. Merge them there, and make the field unique."
-        )
+        return Rejected("several Salesforce leads have this key. Merge them there, and make the field unique.")
     return Rejected(f"Salesforce refused it: {_REMEDIES.get(code, 'look at the record there')} ({code}).")

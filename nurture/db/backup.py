@@ -70,9 +70,7 @@ def _verify(path: Path) -> BackupInfo:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)") if row[0] != "ok"]
         if problems:
-            raise InvalidState(
-                f"The backup is not whole: {'; '.join(problems)}. Check the disk, and the database."
-            )
+            raise InvalidState(f"The backup is not whole: {'; '.join(problems)}. Check the disk, and the database.")
         rows = {name: connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in _COUNTED}  # noqa: S608
         (revision,) = connection.execute("SELECT version_num FROM alembic_version").fetchone()
         (seen_at,) = connection.execute("SELECT max(seen_at) FROM clock").fetchone()

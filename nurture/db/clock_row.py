@@ -69,13 +69,7 @@ def bind_mode(db: Database, mode: Mode, now: datetime) -> None:
     """
     with db.write() as connection:
         maker = sqlite.insert if db.is_sqlite else postgresql.insert
-        values = {
-            "id": 1,
-            "mode": mode,
-            "seen_at": now,
-            "installation_id": token_hex(4),
-            "salt": token_hex(32),
-        }
+        values = {"id": 1, "mode": mode, "seen_at": now, "installation_id": token_hex(4), "salt": token_hex(32)}
         connection.execute(maker(_clock).values(**values, generation=0).on_conflict_do_nothing())
         bound = connection.execute(select(_clock.c.mode)).scalar_one()
         if bound != mode:
@@ -92,9 +86,7 @@ def advance_to(connection: Connection, now: datetime) -> None:
     """
     row = connection.execute(select(_clock.c.mode, _clock.c.seen_at)).one_or_none()
     if row is None:
-        raise InvalidState(
-            "This database is bound to no clock yet. `nurture admin init` binds it to the real one."
-        )
+        raise InvalidState("This database is bound to no clock yet. `nurture admin init` binds it to the real one.")
     live = row.mode == "live"
     if now < row.seen_at - (TOLERANCE if live else timedelta()):
         raise ClockWentBackwards(_went_back_message(row.mode, row.seen_at, now))

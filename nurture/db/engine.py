@@ -138,9 +138,7 @@ class Database:
             with _pragma(connection, "foreign_keys", inside="OFF", after="ON"), connection.begin():
                 yield connection
 
-    def rows(
-        self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
-    ) -> FromClause:
+    def rows(self, name: str, columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> FromClause:
         """Return *rows* as a table expression, passed as one JSON parameter however many they are.
 
         One statement then reads, updates or inserts them all, with no limit of bound variables. PostgreSQL
@@ -201,9 +199,7 @@ class Database:
             marks = ", ".join("?" * len(columns))
             statement = f"INSERT INTO {table} ({names}) VALUES ({marks}){unless}"  # noqa: S608 - names of ours
             return connection.exec_driver_sql(statement, to_driver_rows(columns, rows)).rowcount
-        listed = ", ".join(
-            f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values())
-        )
+        listed = ", ".join(f"{postgres_column_sql(place, kind)}" for place, kind in enumerate(columns.values()))
         chosen = f"SELECT {listed} FROM {_UNNEST_IN_ORDER if unique_columns else _UNNEST_POSTGRES}"  # noqa: S608
         for position, key in enumerate(unique_columns):
             place = list(columns).index(key)
@@ -224,9 +220,7 @@ class Database:
         if count == 0:
             return []
         if self.is_sqlite:
-            newest_query = (
-                f"SELECT max(coalesce(max(id), 0), coalesce(({_LAST_SEQUENCE_ID}), 0)) FROM {table}"  # noqa: S608
-            )
+            newest_query = f"SELECT max(coalesce(max(id), 0), coalesce(({_LAST_SEQUENCE_ID}), 0)) FROM {table}"  # noqa: S608
             newest = connection.execute(text(newest_query), {"name": table}).scalar_one()
             return list(range(newest + 1, newest + 1 + count))
         query = text("SELECT nextval(pg_get_serial_sequence(:name, 'id')) FROM generate_series(1, :count)")
@@ -244,18 +238,14 @@ def _parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         shown = re.sub(r":[^:@/]*@", ":***@", url)
-        raise DatabaseUnavailable(
-            f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_URL_HINT}"
-        ) from error
+        raise DatabaseUnavailable(f"NURTURE_DATABASE_URL is not a database URL: {shown!r}. {_URL_HINT}") from error
     backend, _, driver = parsed.drivername.partition("+")
     if backend == "postgres":
         backend = "postgresql"
     if backend not in _DRIVERS:
         raise DatabaseUnavailable(f"nurture runs on SQLite and PostgreSQL, not on {backend}. {_URL_HINT}")
     if driver not in ("", _DRIVERS[backend]):
-        raise DatabaseUnavailable(
-            f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_URL_HINT}"
-        )
+        raise DatabaseUnavailable(f"nurture talks to {backend} through {_DRIVERS[backend]}, not {driver}. {_URL_HINT}")
     return parsed.set(drivername=f"{backend}+{_DRIVERS[backend]}")
 
 

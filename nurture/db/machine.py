@@ -90,8 +90,7 @@ class Machine:
     def newest_generation_of_any_copy(self) -> int | None:
         """Return the newest generation seen of this database or of a copy of it, None if there is none."""
         found = [
-            _parse_generation(path.read_bytes())
-            for path in self.folder.glob(f"{self.installation_id}-*.generation")
+            _parse_generation(path.read_bytes()) for path in self.folder.glob(f"{self.installation_id}-*.generation")
         ]
         return max((one for one in found if one is not None), default=None)
 
@@ -119,9 +118,7 @@ class Machine:
         os.fstat(self._file)  # if it cannot be opened, nothing may leave
         return lambda: self.record_generation(generation)
 
-    def before_suppressions(
-        self, connection: Connection, entries: Sequence[JournalLine]
-    ) -> Callable[[], None]:
+    def before_suppressions(self, connection: Connection, entries: Sequence[JournalLine]) -> Callable[[], None]:
         """Put *entries* on the disk, as the last of the transaction that makes them true.
 
         An opt-out is never refused because its journal cannot be written: it stands in the database.
@@ -160,7 +157,9 @@ BACKUP_RESTORED: Final = "a backup was put in its place"
 
 def describe_outdated(generation: int, newest_seen: int) -> str:
     """Say that a database is older than what was seen of it."""
-    return f"it is older than what this machine has seen (generation {generation:,} of {newest_seen:,}): {BACKUP_RESTORED}"
+    return (
+        f"it is older than what this machine has seen (generation {generation:,} of {newest_seen:,}): {BACKUP_RESTORED}"
+    )
 
 
 def _parse_generation(digits: bytes) -> int | None:

@@ -46,9 +46,7 @@ def to_json_payload(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Seque
     return _NUL.sub("\\1\N{REPLACEMENT CHARACTER}", payload) if "\\u0000" in payload else payload
 
 
-def to_driver_rows(
-    columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]
-) -> list[tuple[Any, ...]]:
+def to_driver_rows(columns: Mapping[str, TypeEngine[Any]], rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Return *rows* as SQLite's driver takes them. By column: calls per value cost as much as inserts."""
     listed: list[Sequence[Any]] = list(zip(*rows, strict=True))
     for position, kind in enumerate(columns.values()):

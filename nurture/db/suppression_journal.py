@@ -113,24 +113,15 @@ def read_journals(paths: Iterable[Path]) -> JournalContents:
                         committed.add(name)
                     case [str(name), str(hash_), str(action), str(scope), str(ref), str(source), str(at)]:
                         line = JournalLine(
-                            hash_,
-                            _ACTIONS[action],
-                            SuppressionScope(scope).value,
-                            ref,
-                            source,
-                            _parse_timestamp(at),
+                            hash_, _ACTIONS[action], SuppressionScope(scope).value, ref, source, _parse_timestamp(at)
                         )
                         batch_entries.append((name, line))
                     case _:
                         unreadable += 1
             except (ValueError, KeyError):
                 unreadable += 1
-        lines |= {
-            line for name, line in batch_entries if line.action != LogAction.OPT_IN or name in committed
-        }
-    return JournalContents(
-        sorted(lines, key=lambda line: (line.at, line)), unreadable, min(started, default=None)
-    )
+        lines |= {line for name, line in batch_entries if line.action != LogAction.OPT_IN or name in committed}
+    return JournalContents(sorted(lines, key=lambda line: (line.at, line)), unreadable, min(started, default=None))
 
 
 def _parse_timestamp(text: str) -> datetime:

@@ -80,6 +80,4 @@ def generated_id() -> Any:
 def shared_primary_key(target: str, *, index: bool = False) -> Any:
     """Return a primary key that is the number of another row, such as "lead.id"."""
     column_options = {"autoincrement": False}
-    return Field(
-        primary_key=True, sa_type=Id, foreign_key=target, index=index, sa_column_kwargs=column_options
-    )
+    return Field(primary_key=True, sa_type=Id, foreign_key=target, index=index, sa_column_kwargs=column_options)

@@ -100,9 +100,7 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
         return CONDITION_READERS[verbs[0]](node, known_emails, context)
     if verbs:
         both = " and ".join(f"`{verb}`" for verb in verbs)
-        context.add_problem(
-            node, f"one condition asks {both}", "Put each into its own line under `all:` or `any:`."
-        )
+        context.add_problem(node, f"one condition asks {both}", "Put each into its own line under `all:` or `any:`.")
         return None
     key = next(iter(node.value))
     context.add_problem(
@@ -111,16 +109,12 @@ def read_condition(node: Node, known_emails: KnownEmails, context: ParseContext)
     return None
 
 
-def _parts(
-    node: Node, verb: str, known_emails: KnownEmails, context: ParseContext
-) -> tuple[Condition, ...] | None:
+def _parts(node: Node, verb: str, known_emails: KnownEmails, context: ParseContext) -> tuple[Condition, ...] | None:
     inner = node.parts[verb]
     _reject_other_keys(node, verb, context)
     if not isinstance(inner.value, list) or not inner.value:
         context.add_problem(
-            inner,
-            f"`{verb}` needs a list of conditions",
-            f"Write {verb}: and under it lines that begin with `- `.",
+            inner, f"`{verb}` needs a list of conditions", f"Write {verb}: and under it lines that begin with `- `."
         )
         return None
     found = [read_condition(part, known_emails, context) for part in inner.items()]
@@ -132,9 +126,7 @@ def _reject_other_keys(node: Node, verb: str, context: ParseContext) -> None:
     for key, part in node.parts.items():
         if key != verb:
             context.add_problem(
-                part,
-                f"`{key}` stands beside `{verb}`",
-                f"Put it into the list under `{verb}:`, or take it out.",
+                part, f"`{key}` stands beside `{verb}`", f"Put it into the list under `{verb}:`, or take it out."
             )
 
 
@@ -187,9 +179,7 @@ def _field(node: Node, _: KnownEmails, context: ParseContext) -> Condition | Non
 def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | tuple[FieldValue, ...]:
     if comparison in _LISTS or (comparison is Comparison.CONTAINS and isinstance(given, list)):
         if not isinstance(given, list) or not given:
-            raise InvalidValue(
-                "it needs a list", f"Write for example `{comparison.value}: [Germany, Austria]`."
-            )
+            raise InvalidValue("it needs a list", f"Write for example `{comparison.value}: [Germany, Austria]`.")
         return tuple(read_field_value(value) for value in given)
     if comparison is Comparison.EXISTS:
         if not isinstance(given, bool):
@@ -198,9 +188,7 @@ def _read_comparison_value(comparison: Comparison, given: Any) -> FieldValue | t
     if comparison in _NUMBERS and (isinstance(given, bool) or not isinstance(given, int | float)):
         raise InvalidValue(f"`{given}` is not a number", f"Write for example `{comparison.value}: 50`.")
     if comparison is Comparison.CONTAINS and (not isinstance(given, str) or not given.strip()):
-        raise InvalidValue(
-            f"`{given}` is not a text", "Write a word, or a list of words, in quotes if need be."
-        )
+        raise InvalidValue(f"`{given}` is not a text", "Write a word, or a list of words, in quotes if need be.")
     return read_field_value(given)
 
 
@@ -241,8 +229,7 @@ def _did(node: Node, known_emails: KnownEmails, context: ParseContext) -> Condit
 def _email(name: str, known_emails: KnownEmails) -> str:
     if known_emails.unavailable_reason:
         raise InvalidValue(
-            f"email `{name}` cannot be asked about here: {known_emails.unavailable_reason}",
-            "Leave `email:` out.",
+            f"email `{name}` cannot be asked about here: {known_emails.unavailable_reason}", "Leave `email:` out."
         )
     if known_emails.emails is None:
         return name
@@ -261,9 +248,7 @@ def _fit(node: Node, _: KnownEmails, context: ParseContext) -> Condition | None:
     return None if shape is None else FitCondition(shape.at_least, shape.below)
 
 
-def _read_bound(
-    shape_of: type[Bounded], node: Node, name: str, example: str, context: ParseContext
-) -> Bounded | None:
+def _read_bound(shape_of: type[Bounded], node: Node, name: str, example: str, context: ParseContext) -> Bounded | None:
     """Read what asks for one of `at_least` and `below`."""
     _reject_other_keys(node, name, context)
     inner = node.parts[name]
@@ -296,9 +281,7 @@ def _postcode(node: Node, _: KnownEmails, context: ParseContext) -> Condition | 
         return None
     first, last = normalize_postcode(shape.first), normalize_postcode(shape.last)
     if first[: len(last)] > last[: len(first)]:
-        context.add_problem(
-            inner, f"no postcode lies from `{shape.first}` to `{shape.last}`", "Write the lower first."
-        )
+        context.add_problem(inner, f"no postcode lies from `{shape.first}` to `{shape.last}`", "Write the lower first.")
         return None
     return PostcodeCondition(country, first, last)
 

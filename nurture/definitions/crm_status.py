@@ -13,9 +13,7 @@ _STATUS_NAMES: Final = [status.value for status in SalesStatus]
 _HINT: Final = f"Write {', '.join(_STATUS_NAMES[:-1])}, or {{recycled: <a reject reason>}}."
 
 
-def read_crm_statuses(
-    sources: Sources, reasons: Collection[str] | None, context: ParseContext
-) -> CrmStatusMap:
+def read_crm_statuses(sources: Sources, reasons: Collection[str] | None, context: ParseContext) -> CrmStatusMap:
     """Read crm.yaml; what is faulty is noted and left out. *reasons* are the policy's, None if not known."""
     text = sources.get(CRM)
     node = read_yaml(CRM, text, context) if text is not None else None
@@ -23,9 +21,7 @@ def read_crm_statuses(
         return CrmStatusMap()
     for name, part in node.parts.items():
         if name != "statuses":
-            context.add_problem(
-                part, f"`{name}` is no key of this file", suggest_name(str(name), ["statuses"])
-            )
+            context.add_problem(part, f"`{name}` is no key of this file", suggest_name(str(name), ["statuses"]))
     listed = node.part("statuses")
     if listed is None or not isinstance(listed.value, dict):
         what, instead = "`statuses` is not a list of `status: meaning` lines", "Write a status on each line."
@@ -46,9 +42,7 @@ def _mapped_status(node: Node, reasons: Collection[str] | None, context: ParseCo
     if isinstance(value, dict) and list(value) == [SalesStatus.RECYCLED.value]:
         reason = str(value[SalesStatus.RECYCLED.value])
         if reasons is not None and reason not in reasons:
-            context.add_problem(
-                node, f"the policy has no reject reason `{reason}`", suggest_name(reason, reasons)
-            )
+            context.add_problem(node, f"the policy has no reject reason `{reason}`", suggest_name(reason, reasons))
             return None
         return MappedStatus(SalesStatus.RECYCLED, reason)
     if value == SalesStatus.RECYCLED.value:

@@ -87,9 +87,7 @@ def read_defaults(sources: Sources, context: ParseContext) -> Defaults:
     text = sources.get(DEFAULTS)
     if text is None:
         context.add_problem(
-            Node(DEFAULTS, 1, None),
-            "this file is missing",
-            "Write it: it names the sender and the postal address.",
+            Node(DEFAULTS, 1, None), "this file is missing", "Write it: it names the sender and the postal address."
         )
         return Defaults()
     node = read_yaml(DEFAULTS, text, context)

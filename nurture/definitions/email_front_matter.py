@@ -12,9 +12,7 @@ LAYOUTS: Final = "layouts/"
 _MJML: Final = ".mjml"
 _FENCE: Final = re.compile(r"^---[ \t]*$")
 _YES_OR_NO: Final = {"yes": True, "true": True, "no": False, "false": False}
-_FRONT_MATTER_HINT: Final = (
-    "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
-)
+_FRONT_MATTER_HINT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 
 
 def layouts_in(sources: Sources) -> dict[str, str]:
@@ -65,6 +63,4 @@ def _front_matter(text: str) -> dict[str, tuple[int, str]] | None:
     if len(ends) < 2 or ends[0] != 0:
         return None
     pairs = ((number, line.partition(":")) for number, line in enumerate(lines[1 : ends[1]], 2))
-    return {
-        key.strip(): (number, value.strip().strip("\"'")) for number, (key, colon, value) in pairs if colon
-    }
+    return {key.strip(): (number, value.strip().strip("\"'")) for number, (key, colon, value) in pairs if colon}

@@ -31,9 +31,7 @@ def read_folder(path: str | Path) -> Sources:
     if unreadable:
         root = Path(path)
         raise FileUnreadable(
-            "\n".join(
-                f"{root / problem.file} cannot be read: {_format_problem(problem)}." for problem in unreadable
-            )
+            "\n".join(f"{root / problem.file} cannot be read: {_format_problem(problem)}." for problem in unreadable)
         )
     return texts
 
@@ -51,9 +49,7 @@ def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
     if not root.exists():
         raise FileUnreadable(f"there is no folder {root}. `nurture admin init` writes one to start from.")
     if not root.is_dir():
-        raise FileUnreadable(
-            f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/."
-        )
+        raise FileUnreadable(f"{root} is a file, not a folder. Name the folder that holds defaults.yaml and tracks/.")
     texts: dict[str, str] = {}
     problems: list[Problem] = []
     for file in _files(root):
@@ -70,11 +66,7 @@ def scan_folder(path: str | Path) -> tuple[Sources, list[Problem]]:
 
 
 def _files(root: Path) -> list[Path]:
-    below = [
-        root / DEFAULTS,
-        root / SENDING,
-        *(file for folder in _FOLDERS for file in (root / folder).rglob("*")),
-    ]
+    below = [root / DEFAULTS, root / SENDING, *(file for folder in _FOLDERS for file in (root / folder).rglob("*"))]
     return sorted(
         file
         for file in below

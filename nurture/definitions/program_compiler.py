@@ -99,9 +99,7 @@ class ProgramCompiler:
         )
         if to == ToTrack(self.track):
             self.context.add_problem(
-                step.node,
-                "this step ends the track and begins it again",
-                "Use `repeat:`, or name another track.",
+                step.node, "this step ends the track and begins it again", "Use `repeat:`, or name another track."
             )
         return End(step.id, to or self.finally_)
 
@@ -133,8 +131,7 @@ class ProgramCompiler:
             return WaitFor(step.id, until, up_to, *starts)
         if step.verb == "branch":
             conditions = [
-                self._condition(case_part(block, "when", step, place))
-                for place, block in enumerate(step.blocks[:-1])
+                self._condition(case_part(block, "when", step, place)) for place, block in enumerate(step.blocks[:-1])
             ]
             return Branch(step.id, tuple(zip(conditions, starts, strict=False)), starts[-1])
         arms = [
@@ -157,9 +154,7 @@ class ProgramCompiler:
         if rounds is None:
             return [Repeat(step.id, 1, 1, 1, None, at + 1, after), *body, NextRound(at)]
         every = rounds.every / _DAY
-        repeat = Repeat(
-            step.id, every, rounds.growth, self._max_pause(step, rounds), rounds.times, at + 1, after
-        )
+        repeat = Repeat(step.id, every, rounds.growth, self._max_pause(step, rounds), rounds.times, at + 1, after)
         return [repeat, *body, NextRound(at)]
 
     def _max_pause(self, step: Step, rounds: Any) -> float:
@@ -215,9 +210,7 @@ def check_program(instructions: tuple[Instruction, ...], steps: list[Step], cont
 def tracks_reached_without_email(instructions: tuple[Instruction, ...]) -> set[str]:
     """Return the tracks to which a lead can go on from here without having got an email."""
     ends = (instructions[place] for place in _reachable(instructions, 0, through_emails=False))
-    return {
-        end.destination.track for end in ends if isinstance(end, End) and isinstance(end.destination, ToTrack)
-    }
+    return {end.destination.track for end in ends if isinstance(end, End) and isinstance(end.destination, ToTrack)}
 
 
 def _reachable(instructions: tuple[Instruction, ...], start: int, *, through_emails: bool) -> Iterator[int]:
@@ -276,22 +269,16 @@ def check_moved_steps(
         at = node.parts[old]
         if old in ids or old == FINALLY:
             context.add_problem(
-                at,
-                f"`moved_to` moves `{old}`, which is still a step",
-                "Take the line out, or rename the step.",
+                at, f"`moved_to` moves `{old}`, which is still a step", "Take the line out, or rename the step."
             )
         if not isinstance(new, str):
-            context.add_problem(
-                at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`."
-            )
+            context.add_problem(at, f"`moved_to: {old}` does not name a step", f"Write `{old}: the-new-step`.")
         elif new not in ids and new not in moved_steps and new != FINALLY:
             context.add_problem(
                 at, f"`moved_to` leads to `{new}`, which is not a step", suggest_name(new, [*ids, FINALLY])
             )
         elif _has_cycle(old, moved_steps):
-            context.add_problem(
-                at, f"`moved_to` leads `{old}` round in a circle", "Name a step of this track."
-            )
+            context.add_problem(at, f"`moved_to` leads `{old}` round in a circle", "Name a step of this track.")
 
 
 def _has_cycle(old: str, moved: Mapping[str, str]) -> bool:

@@ -162,25 +162,16 @@ def _read_once(
 
 
 def _policy(
-    sources: Sources,
-    read: Mapping[str, ParsedTrack],
-    defaults: Defaults,
-    context: ParseContext,
-    *,
-    complete: bool,
+    sources: Sources, read: Mapping[str, ParsedTrack], defaults: Defaults, context: ParseContext, *, complete: bool
 ) -> Policy | None:
     if POLICY not in sources:
         if complete:
             context.add_problem(
-                Node(POLICY, 1, None),
-                "this file is missing",
-                "Write what sales approved: readiness, reps, reasons.",
+                Node(POLICY, 1, None), "this file is missing", "Write what sales approved: readiness, reps, reasons."
             )
         return None
     _check_briefs(sources, defaults, context)
-    return read_policy(
-        sources, _email_steps(track.program for track in read.values()) if complete else None, context
-    )
+    return read_policy(sources, _email_steps(track.program for track in read.values()) if complete else None, context)
 
 
 def _check_briefs(sources: Sources, defaults: Defaults, context: ParseContext) -> None:
@@ -246,9 +237,7 @@ def _check_cycles(read: Mapping[str, ParsedTrack], context: ParseContext) -> Non
             way = " to ".join(f"`{stop}`" for stop in [*route, name])
             at = read[name].node.part("finally") or read[name].node
             context.add_problem(
-                at,
-                f"leads go round from {way} without an email",
-                "Put an email into one of them, or end elsewhere.",
+                at, f"leads go round from {way} without an email", "Put an email into one of them, or end elsewhere."
             )
 
 

@@ -45,9 +45,7 @@ def read_shape(model: type[M], node: Node, context: ParseContext, called: str) -
     """Return *node* as a *model*; None, with its faults noted, where it does not fit. *called* names it."""
     if not isinstance(node.value, dict):
         keys = ", ".join(f"`{key}:`" for key in list(keys_of(model))[:4])
-        context.add_problem(
-            node, f"{called} needs keys and values under it", f"Write {keys} ... on indented lines."
-        )
+        context.add_problem(node, f"{called} needs keys and values under it", f"Write {keys} ... on indented lines.")
         return None
     empty = _empty(model, node)
     for key in empty:
@@ -77,9 +75,7 @@ def _empty(model: type[Shape], node: Node) -> list[str]:
     """List the keys that stand without a value; those that may hold anything are judged by their reader."""
     known = keys_of(model)
     return [
-        key
-        for key, value in node.value.items()
-        if value is None and key in known and not known[key].accepts_anything
+        key for key, value in node.value.items() if value is None and key in known and not known[key].accepts_anything
     ]
 
 
@@ -118,10 +114,7 @@ def _explain(model: type[Shape], detail: ErrorDetails, called: str) -> tuple[str
         return f"`{key}`: {error.message}", error.suggestion
     if kind in ("too_short", "too_long"):
         least = detail.get("ctx", {}).get("min_length", 1)
-        return (
-            f"`{key}` has {'too few' if kind == 'too_short' else 'too many'} entries: {least} are needed",
-            example,
-        )
+        return (f"`{key}` has {'too few' if kind == 'too_short' else 'too many'} entries: {least} are needed", example)
     given = detail["input"]
     shown = f"`{given}` " if isinstance(given, str | int | float) else "this "
     return f"`{key}`: {shown}is not {_KINDS.get(kind) or _pydantic_message(detail)}", example

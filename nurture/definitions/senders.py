@@ -23,9 +23,7 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _MIN_POSTAL_LETTERS: Final = 8
-_POSTAL_HINT: Final = (
-    "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
-)
+_POSTAL_HINT: Final = "Write where letters reach you, for example `Larkfield Ltd, 1 Example Street, Exampletown`."
 _FREE_MAIL_DOMAINS: Final = frozenset(
     """
     gmail.com googlemail.com ymail.com rocketmail.com aim.com msn.com passport.com icloud.com me.com mac.com
@@ -66,16 +64,12 @@ def _check_address(key: str, at: Node, *, is_sender: bool, context: ParseContext
         len(local) > _MAX_LOCAL_LENGTH or len(local) + 1 + len(ascii_domain) > _MAX_ADDRESS_LENGTH
     ):
         what = f"`{key}`: mail programs take no answer to `{address}`"
-        context.add_problem(
-            at, what, "Write for example `nora@example.com`, without accents, quotes or brackets."
-        )
+        context.add_problem(at, what, "Write for example `nora@example.com`, without accents, quotes or brackets.")
     elif not domain.isascii():
         what = f"`{key}`: not every mail server takes the domain of `{address}` as it is written"
         context.add_problem(at, what, f"Write its other form: `{local}@{ascii_domain}`.")
     elif is_sender and _is_free(ascii_domain):
-        what = (
-            f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets nobody else send in its name"
-        )
+        what = f"`{key}`: mail from `{address}` is refused: `{ascii_domain}` lets nobody else send in its name"
         instead = "Write an address at a domain of your own; this one may stand as `reply_to`."
         context.add_problem(at, what, instead)
 

@@ -42,9 +42,7 @@ def read_limit(given: Any) -> int | str:
     if given == NO_LIMIT:
         return NO_LIMIT
     if isinstance(given, bool) or not isinstance(given, int) or given < 1:
-        raise InvalidValue(
-            f"`{given}` is not a number of emails", f"Write a whole number from 1 on, or `{NO_LIMIT}`."
-        )
+        raise InvalidValue(f"`{given}` is not a number of emails", f"Write a whole number from 1 on, or `{NO_LIMIT}`.")
     return given
 
 
@@ -103,9 +101,7 @@ def load_sending(sources: Sources) -> SendingRules:
     return rules
 
 
-def read_sending_rules(
-    sources: Sources, context: ParseContext, senders: Collection[str] | None = None
-) -> SendingRules:
+def read_sending_rules(sources: Sources, context: ParseContext, senders: Collection[str] | None = None) -> SendingRules:
     """Read sending.yaml; what is faulty is noted, and stands in with the built-in rule.
 
     *senders* are the addresses that mail comes from, None where they are not known.
@@ -198,9 +194,7 @@ def _limit_or_inherited(written: int | str | None, inherited: int | None) -> int
 
 
 def _warm_up(node: Node | None, context: ParseContext) -> WarmUp | None:
-    shape = (
-        None if node is None or node.value is None else read_shape(WarmUpShape, node, context, "`warm_up`")
-    )
+    shape = None if node is None or node.value is None else read_shape(WarmUpShape, node, context, "`warm_up`")
     return None if shape is None else WarmUp(shape.from_, shape.first_day, shape.growth)
 
 

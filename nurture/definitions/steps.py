@@ -156,9 +156,7 @@ class StepReader:
     def steps(self, node: Node, before: str, *, in_repeat: bool = False) -> list[Step]:
         """Read a list of steps; *before* is the id that the first step's own id is made from."""
         if not isinstance(node.value, list):
-            self._context.add_problem(
-                node, "steps are a list", "Write each step on a line that begins with `- `."
-            )
+            self._context.add_problem(node, "steps are a list", "Write each step on a line that begins with `- `.")
             self.has_unreadable_steps = True
             return []
         found: list[Step] = []
@@ -190,9 +188,7 @@ class StepReader:
     def _verb(self, node: Node) -> str | None:
         if not isinstance(node.value, dict):
             known = ", ".join(f"`{verb}:`" for verb in VERBS)
-            self._context.add_problem(
-                node, f"`{node.value}` is not a step", f"Begin a step with one of {known}."
-            )
+            self._context.add_problem(node, f"`{node.value}` is not a step", f"Begin a step with one of {known}.")
             return None
         verbs = [key for key in node.value if key in VERBS]
         if len(verbs) == 1:
@@ -217,9 +213,7 @@ class StepReader:
             step = f"{VERBS[verb]}-after-{before}" if before else f"{VERBS[verb]}-first"
         if len(step) > MAX_NAME_LENGTH:
             self._context.add_problem(
-                node,
-                f"the step's id `{step}`, made from the step before, is too long",
-                "Give this step an `id:`.",
+                node, f"the step's id `{step}`, made from the step before, is too long", "Give this step an `id:`."
             )
         elif step == FINALLY:
             self._context.add_problem(
@@ -241,23 +235,17 @@ class StepReader:
             case "branch":
                 for place, case in self._listed(node.parts["branch"]):
                     before = step.id if place == 1 else f"{step.id}-case-{place}"
-                    step.blocks.append(
-                        self._read_block_item(CaseShape, case, "then", before, in_repeat=in_repeat)
-                    )
+                    step.blocks.append(self._read_block_item(CaseShape, case, "then", before, in_repeat=in_repeat))
                 step.blocks.append(self._otherwise(step, in_repeat=in_repeat))
             case "split":
                 for place, arm in self._listed(node.parts["split"]):
                     name = arm.value.get("arm", place) if isinstance(arm.value, dict) else place
                     step.blocks.append(
-                        self._read_block_item(
-                            ArmShape, arm, "steps", f"{step.id}-{name}", in_repeat=in_repeat
-                        )
+                        self._read_block_item(ArmShape, arm, "steps", f"{step.id}-{name}", in_repeat=in_repeat)
                     )
             case "repeat":
                 rounds = node.parts["repeat"]
-                step.blocks.append(
-                    self._read_block_item(RoundsShape, rounds, "steps", step.id, in_repeat=True)
-                )
+                step.blocks.append(self._read_block_item(RoundsShape, rounds, "steps", step.id, in_repeat=True))
             case _:
                 pass
 
@@ -265,9 +253,7 @@ class StepReader:
         if isinstance(node.value, list):
             yield from enumerate(node.items(), 1)
 
-    def _read_block_item(
-        self, model: type[Shape], node: Node, key: str, before: str, *, in_repeat: bool
-    ) -> Block:
+    def _read_block_item(self, model: type[Shape], node: Node, key: str, before: str, *, in_repeat: bool) -> Block:
         called = {CaseShape: "a case of the branch", ArmShape: "an arm of the split"}.get(model, "the repeat")
         shape = read_shape(model, node, self._context, called)
         if not isinstance(node.value, dict):
@@ -285,9 +271,7 @@ class StepReader:
         if inner is None or inner.value in (None, [], ""):
             at = inner or node
             self._context.add_problem(
-                at,
-                f"`{key}` leads nowhere: no step stands under it",
-                f"Write steps under it, or `{key}: {CONTINUE}`.",
+                at, f"`{key}` leads nowhere: no step stands under it", f"Write steps under it, or `{key}: {CONTINUE}`."
             )
             return Block(at)
         if inner.value == CONTINUE:

@@ -13,12 +13,7 @@ from nurture.definitions.defaults import Defaults, override_sender, read_sending
 from nurture.definitions.destinations import read_destination
 from nurture.definitions.email_front_matter import check_front_matter, email_layout, is_call_to_action
 from nurture.definitions.folder import Sources
-from nurture.definitions.program_compiler import (
-    ProgramCompiler,
-    check_moved_steps,
-    check_program,
-    email_steps,
-)
+from nurture.definitions.program_compiler import ProgramCompiler, check_moved_steps, check_program, email_steps
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.steps import Step, StepReader, every_step
 from nurture.definitions.values import Line, Name, read_name, read_span
@@ -59,9 +54,7 @@ class ParsedTrack:
 
 def track_names(sources: Sources) -> list[str]:
     """List the folders below tracks/."""
-    return sorted(
-        {path.split("/")[1] for path in sources if path.startswith(FOLDER) and path.count("/") >= 2}
-    )
+    return sorted({path.split("/")[1] for path in sources if path.startswith(FOLDER) and path.count("/") >= 2})
 
 
 def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseContext) -> ParsedTrack | None:
@@ -84,15 +77,11 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
     steps = tree.steps(node.parts["steps"], "") if "steps" in node.parts else []
     if "steps" in node.parts and node.value["steps"] == []:
         context.add_problem(
-            node.parts["steps"],
-            "the track has no step",
-            "Write at least one, for example `- email: 01-hello`.",
+            node.parts["steps"], "the track has no step", "Write at least one, for example `- email: 01-hello`."
         )
     unread = tree.has_unreadable_steps or "steps" not in node.parts
     known_emails = KnownEmails(None if unread else email_steps(steps))
-    instructions = ProgramCompiler(name, known_emails, finally_ or _FALLBACK_DESTINATION, context).program(
-        steps
-    )
+    instructions = ProgramCompiler(name, known_emails, finally_ or _FALLBACK_DESTINATION, context).program(steps)
     if len(context.problems) == before and shape is not None:
         check_program(instructions, steps, context)
         check_moved_steps(shape.moved_to, node.part("moved_to") or node, tree.ids, context)
@@ -115,9 +104,7 @@ def read_track(name: str, sources: Sources, defaults: Defaults, context: ParseCo
         topic=shape.topic if shape else "",
         moved_steps=dict(shape.moved_to) if shape else {},
         calls_to_action=frozenset(
-            email
-            for email, text in emails.items()
-            if is_call_to_action(f"{FOLDER}{name}/{email}.md", text, context)
+            email for email, text in emails.items() if is_call_to_action(f"{FOLDER}{name}/{email}.md", text, context)
         ),
     )
     layouts = {
@@ -135,9 +122,7 @@ def _check_name(name: str, node: Node, context: ParseContext) -> None:
     given = node.value.get("name")
     if isinstance(given, str) and given != name:
         context.add_problem(
-            node.parts["name"],
-            f"the track is named `{given}`, but its folder `{name}`",
-            f"Write `name: {name}`.",
+            node.parts["name"], f"the track is named `{given}`, but its folder `{name}`", f"Write `name: {name}`."
         )
 
 
@@ -147,9 +132,7 @@ def _finally(name: str, node: Node, context: ParseContext) -> Destination | None
         return None
     to = read_destination(inner, context, f"the steps of {name} have run out")
     if to == ToTrack(name):
-        context.add_problem(
-            inner, "`finally` leads back to this track", "Use `repeat:`, or name another track."
-        )
+        context.add_problem(inner, "`finally` leads back to this track", "Use `repeat:`, or name another track.")
     return to
 
 
@@ -188,12 +171,7 @@ def _emails(name: str, sources: Sources) -> dict[str, str]:
 
 
 def _check_emails(
-    name: str,
-    steps: list[Step],
-    emails: Mapping[str, str],
-    context: ParseContext,
-    *,
-    has_unreadable_steps: bool,
+    name: str, steps: list[Step], emails: Mapping[str, str], context: ParseContext, *, has_unreadable_steps: bool
 ) -> None:
     has_unreadable_steps = has_unreadable_steps or any(
         step.verb == "email" and step.shape is None for step in every_step(steps)
@@ -205,9 +183,7 @@ def _check_emails(
         for email in step.shape.email:
             if email not in emails and email not in used:
                 what = f"there is no email file `{email}.md` in {FOLDER}{name}/"
-                context.add_problem(
-                    step.node.parts["email"], what, suggest_name(email, emails, "Write the file.")
-                )
+                context.add_problem(step.node.parts["email"], what, suggest_name(email, emails, "Write the file."))
             used.add(email)
     for email, text in emails.items():
         file = f"{FOLDER}{name}/{email}.md"

@@ -80,9 +80,7 @@ def _length(given: Any, count: str | None, unit: str | None) -> dict[str, Any]:
         days = number * {"day": 1, "business day": 1.4, "week": 7, "month": 30}[unit]
         length = {"business_days": int(number)} if unit == "business day" else {"days": int(days)}
     if days > MAX_DELAY_DAYS:
-        raise InvalidValue(
-            f"`{given}` is over {MAX_DELAY_DAYS} days", f"Write at most {MAX_DELAY_DAYS} days."
-        )
+        raise InvalidValue(f"`{given}` is over {MAX_DELAY_DAYS} days", f"Write at most {MAX_DELAY_DAYS} days.")
     return length
 
 
@@ -103,8 +101,7 @@ def read_days(given: Any) -> frozenset[int]:
     days = given if isinstance(given, list) else [given]
     if not days:
         raise InvalidValue(
-            "the send window never opens: it has no day",
-            "Write for example `days: [mon, tue, wed, thu, fri]`.",
+            "the send window never opens: it has no day", "Write for example `days: [mon, tue, wed, thu, fri]`."
         )
     return frozenset(read_weekday(day) for day in days)
 
@@ -113,9 +110,7 @@ def read_time(given: Any) -> time:
     """Read "09:00"."""
     hours, _, minutes = str(given).partition(":")
     if not (hours.isdigit() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60):
-        raise InvalidValue(
-            f"`{given}` is not a time of day", "Write for example `09:00`; the day ends at 23:59."
-        )
+        raise InvalidValue(f"`{given}` is not a time of day", "Write for example `09:00`; the day ends at 23:59.")
     return time(int(hours), int(minutes))
 
 
@@ -145,9 +140,7 @@ def read_date(given: Any) -> date:
     try:
         return date.fromisoformat(str(given))
     except ValueError:
-        raise InvalidValue(
-            f"`{given}` is not a date", "Write year-month-day, for example `2026-01-15`."
-        ) from None
+        raise InvalidValue(f"`{given}` is not a date", "Write year-month-day, for example `2026-01-15`.") from None
 
 
 def read_address(given: Any) -> str:

@@ -124,9 +124,7 @@ def _parse_unusual_address(text: str) -> str:
             "write it like name@example.com, or empty the cell"
         ) from error
     if "." not in checked.ascii_domain:
-        raise ValueError(
-            f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com"
-        )
+        raise ValueError(f"{shown!r} is not an email address (its domain has no dot); write it like name@example.com")
     return normalize_address(f"{checked.local_part}@{checked.ascii_domain}")
 
 

@@ -50,9 +50,7 @@ def load_mapping(path: str | Path) -> ColumnMapping:
     problems = sorted(_find_problems(raw))
     if problems:
         lines = "\n".join(f"  {path}:{line}: {text}" for line, text in problems)
-        raise FileUnreadable(
-            f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{lines}"
-        )
+        raise FileUnreadable(f"{path} has {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{lines}")
     return ColumnMapping(
         name=str(path),
         source=None if raw.get("source") is None else str(raw["source"]).strip(),
@@ -60,9 +58,7 @@ def load_mapping(path: str | Path) -> ColumnMapping:
         constants={str(name): _constant_text(value) for name, value in _section(raw, "constants").items()},
         templates={str(name): str(text) for name, text in _section(raw, "templates").items()},
         formats={str(name): _formats(value) for name, value in _section(raw, "formats").items()},
-        statuses={
-            str(text).casefold(): LeadStatus(means) for text, means in _section(raw, "statuses").items()
-        },
+        statuses={str(text).casefold(): LeadStatus(means) for text, means in _section(raw, "statuses").items()},
         time_zone=str(raw.get("time_zone") or "UTC"),
     )
 
@@ -95,10 +91,7 @@ def _load_yaml(path: Path) -> Any:
 def _find_problems(raw: Any) -> Problems:
     for key in raw:
         if key not in SECTIONS:
-            yield (
-                _line_of(raw, key),
-                f"{key!r} is not one of {', '.join(SECTIONS)}{did_you_mean(str(key), SECTIONS)}",
-            )
+            yield (_line_of(raw, key), f"{key!r} is not one of {', '.join(SECTIONS)}{did_you_mean(str(key), SECTIONS)}")
     for key in SECTIONS[1:-1]:
         if raw.get(key) is not None and not isinstance(raw[key], dict):
             yield _line_of(raw, key), f"{key} must hold `name: value` lines, indented under it"
@@ -112,15 +105,9 @@ def _find_problems(raw: Any) -> Problems:
     yield from _check_values(raw, "formats", _format_problem)
     yield from _check_values(raw, "statuses", _status_problem)
     if raw.get("source") is not None and not re.fullmatch(r"[\w .-]{1,64}", str(raw["source"])):
-        yield (
-            _line_of(raw, "source"),
-            f"source {str(raw['source'])[:70]!r} must be a short name such as olist",
-        )
+        yield (_line_of(raw, "source"), f"source {str(raw['source'])[:70]!r} must be a short name such as olist")
     if raw.get("time_zone") is not None and not is_zone(str(raw["time_zone"])):
-        yield (
-            _line_of(raw, "time_zone"),
-            f"zone {raw['time_zone']!r} does not exist; write one like Europe/Berlin",
-        )
+        yield (_line_of(raw, "time_zone"), f"zone {raw['time_zone']!r} does not exist; write one like Europe/Berlin")
 
 
 def _check_values(raw: Any, key: str, find_problem: Callable[[Any], str | None]) -> Problems:

@@ -236,9 +236,7 @@ def _rank_names(table: dict[str, str]) -> dict[str, tuple[str, int]]:
 
 _COMMON_NAMES: Final = _rank_names(_COMMON_COLUMNS)
 _SYSTEM_NAMES: Final = {system: _rank_names(table) for system, table in _SYSTEM_COLUMNS.items()}
-_DISTINCTIVE_NAMES: Final = {
-    system: names.keys() - _COMMON_NAMES.keys() for system, names in _SYSTEM_NAMES.items()
-}
+_DISTINCTIVE_NAMES: Final = {system: names.keys() - _COMMON_NAMES.keys() for system, names in _SYSTEM_NAMES.items()}
 _ANY_SYSTEM: Final = {
     name: (field, rank)
     for names in _SYSTEM_NAMES.values()

@@ -26,9 +26,7 @@ HeaderTest = Callable[[Sequence[str]], bool]
 Row = tuple[int, list[str]]
 
 
-def open_rows(
-    path: str | Path, is_header: HeaderTest | None = None, is_data: HeaderTest | None = None
-) -> CsvRows:
+def open_rows(path: str | Path, is_header: HeaderTest | None = None, is_data: HeaderTest | None = None) -> CsvRows:
     """Open the CSV file at *path*; its header is the first line that *is_header* takes, else the first text.
 
     If *is_data* takes that line for a row, no other row is required: the caller reads `header` as one.
@@ -50,12 +48,7 @@ class CsvRows:
     """
 
     def __init__(
-        self,
-        path: Path,
-        size: int,
-        encoding: Encoding,
-        is_header: HeaderTest | None,
-        is_data: HeaderTest | None = None,
+        self, path: Path, size: int, encoding: Encoding, is_header: HeaderTest | None, is_data: HeaderTest | None = None
     ) -> None:
         self.path = path
         self.size = size
@@ -127,9 +120,7 @@ class CsvRows:
         if len(line) > MAX_LINE:
             return BadRow.trimmed(number, f"the line is over {MAX_LINE:,} characters; shorten it", [line])
         if not self._is_clean and (damage := _DAMAGED.search(line)):
-            return BadRow.trimmed(
-                number, _damage_problem(damage.group()), self._split(line.replace("\0", ""))
-            )
+            return BadRow.trimmed(number, _damage_problem(damage.group()), self._split(line.replace("\0", "")))
         try:
             cells, extra_lines = self._parse_record(line, self.delimiter)
         except csv.Error as error:
@@ -198,9 +189,7 @@ class CsvRows:
         self._lines.push_back(sample[start:])
         line = next(self._lines)
         width = line.count(delimiter) + 1
-        if len(line) > MAX_LINE or (
-            width > MAX_COLUMNS and len(_split_leniently(line, delimiter)) > MAX_COLUMNS
-        ):
+        if len(line) > MAX_LINE or (width > MAX_COLUMNS and len(_split_leniently(line, delimiter)) > MAX_COLUMNS):
             raise FileUnreadable(
                 f"{self.path} has {width:,} columns; at most {MAX_COLUMNS:,} are read: "
                 "export only the columns that you need"
@@ -229,9 +218,7 @@ class CsvRows:
         )
 
 
-def _choose_header(
-    sample: Sequence[str], declared: str | None, is_header: HeaderTest | None
-) -> tuple[int | None, str]:
+def _choose_header(sample: Sequence[str], declared: str | None, is_header: HeaderTest | None) -> tuple[int | None, str]:
     first = 1 if declared else 0
     candidates = (declared,) if declared else DELIMITERS
     # A Zoom report lists hosts and panelists, each with a header, before "Attendee Details".
@@ -239,11 +226,7 @@ def _choose_header(
     for start in (*sections[-1:], first):
         for at in range(start, len(sample)):
             for delimiter in candidates:
-                if (
-                    is_header
-                    and delimiter in sample[at]
-                    and is_header(_split_leniently(sample[at], delimiter))
-                ):
+                if is_header and delimiter in sample[at] and is_header(_split_leniently(sample[at], delimiter)):
                     return at, delimiter
     texts = [at for at in range(first, len(sample)) if sample[at].strip(',;|\t "')]
     return (texts[0] if texts else None), declared or _guess_delimiter(sample[at] for at in texts)

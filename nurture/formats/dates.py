@@ -114,9 +114,7 @@ class DateReader:
     *formats*, if any, are the only ones accepted (strptime); *day_first* None leaves 03/04/2026 unreadable.
     """
 
-    def __init__(
-        self, zone: tzinfo = UTC, *, day_first: bool | None = None, formats: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, zone: tzinfo = UTC, *, day_first: bool | None = None, formats: Sequence[str] = ()) -> None:
         self._zone = zone
         self._day_first = day_first
         self._formats = tuple(formats)
@@ -143,12 +141,8 @@ class DateReader:
 
     def _to_utc(self, timestamp: datetime, text: str) -> datetime:
         if not _FIRST_YEAR <= timestamp.year <= _LAST_YEAR:
-            raise ValueError(
-                f"{text[:60]!r} has the year {timestamp.year}; correct the date or empty the cell"
-            )
-        return (timestamp.replace(tzinfo=self._zone) if timestamp.tzinfo is None else timestamp).astimezone(
-            UTC
-        )
+            raise ValueError(f"{text[:60]!r} has the year {timestamp.year}; correct the date or empty the cell")
+        return (timestamp.replace(tzinfo=self._zone) if timestamp.tzinfo is None else timestamp).astimezone(UTC)
 
     def _parse_by_format(self, text: str) -> datetime | None:
         for form in self._formats:
@@ -221,11 +215,7 @@ def _build_datetime(year: int, month: int, day: int, time: str | None) -> dateti
         hour = hour % _NOON + (_NOON if found[4] in "pP" else 0)
     try:
         timestamp = date.replace(hour=hour, minute=minute, second=second)
-        return (
-            timestamp
-            if not (found[5] or found[6])
-            else timestamp.replace(tzinfo=_parse_offset(found[5], found[6]))
-        )
+        return timestamp if not (found[5] or found[6]) else timestamp.replace(tzinfo=_parse_offset(found[5], found[6]))
     except (KeyError, ValueError):
         return None
 

@@ -18,16 +18,7 @@ from nurture.formats.rejected_rows import BadRow, BadRowReport
 from nurture.formats.row_plan import ColumnBinding, RowPlan, make_plan
 from nurture.formats.webinar_header import find_webinar_time
 
-__all__ = [
-    "BadRow",
-    "BadRowReport",
-    "ColumnMapping",
-    "LeadFile",
-    "LeadRow",
-    "load_mapping",
-    "open_leads",
-    "read_leads",
-]
+__all__ = ["BadRow", "BadRowReport", "ColumnMapping", "LeadFile", "LeadRow", "load_mapping", "open_leads", "read_leads"]
 
 _EVIDENCE_ROWS: Final = 500
 

@@ -85,11 +85,7 @@ class ItemReader:
 
 def _unknown_field_hint(name: str) -> str:
     suggestion = did_you_mean(name[:80], FIELD_NAMES).removeprefix("; did you mean ")
-    return (
-        f"Did you mean {suggestion} Fields of your own go under custom."
-        if suggestion
-        else "Put it under custom."
-    )
+    return f"Did you mean {suggestion} Fields of your own go under custom." if suggestion else "Put it under custom."
 
 
 def _cell_text(name: str, value: object) -> str:
@@ -99,14 +95,10 @@ def _cell_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, str | int | float):
-        raise InvalidItem(
-            name[:80], "The value is not a plain one.", "Write text, a number, true, false or null."
-        )
+        raise InvalidItem(name[:80], "The value is not a plain one.", "Write text, a number, true, false or null.")
     text = replace_control_characters(str(value)).strip()
     if len(text) > MAX_VALUE_LENGTH:
-        raise InvalidItem(
-            name[:80], f"The value is over {MAX_VALUE_LENGTH:,} characters long.", "Shorten it."
-        )
+        raise InvalidItem(name[:80], f"The value is over {MAX_VALUE_LENGTH:,} characters long.", "Shorten it.")
     return text
 
 
@@ -124,9 +116,7 @@ def _parse_custom(custom_fields: object) -> dict[str, str]:
         if not name:
             raise InvalidItem(where, "A field needs a name of letters.", "Name it as plan or seats_used.")
         if name in _POSITIONS:
-            raise InvalidItem(
-                where, f"{name} is a field of its own.", f"Write {name} beside custom, not in it."
-            )
+            raise InvalidItem(where, f"{name} is a field of its own.", f"Write {name} beside custom, not in it.")
         if text := _cell_text(where, value):
             found[name] = text
     return found

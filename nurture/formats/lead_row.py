@@ -81,9 +81,7 @@ _ATTENDED, _MINUTES = _SLOT["attended"], _SLOT["minutes_attended"]
 _CREATED, _REGISTERED = _SLOT["created_at"], _SLOT["registered_at"]
 
 # "None" and "-" are values here, or judged by the reader itself.
-_RAW_FIELDS: Final = frozenset(
-    {"first_name", "last_name", "full_name", "questions", "polls", "consent_basis"}
-)
+_RAW_FIELDS: Final = frozenset({"first_name", "last_name", "full_name", "questions", "polls", "consent_basis"})
 _MAX_EMPTY_LENGTH: Final = max(map(len, EMPTY_VALUES))
 
 

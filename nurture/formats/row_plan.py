@@ -92,12 +92,8 @@ def make_plan(header: Sequence[str], mapping: ColumnMapping, where: str) -> RowP
     plan.columns = [ColumnBinding(index, name, header[index], cell_reader(name)) for name, _, index in ranked]
     plan.duplicate_columns = _find_duplicate_columns(header, ranked)
     _add_custom_columns(plan, header, targets, {name: index for name, _, index in ranked})
-    plan.constants = {
-        name: _read_constant(name, text, mapping.name) for name, text in mapping.constants.items()
-    }
-    plan.templates = [
-        _split_template(name, text, header, mapping.name) for name, text in mapping.templates.items()
-    ]
+    plan.constants = {name: _read_constant(name, text, mapping.name) for name, text in mapping.constants.items()}
+    plan.templates = [_split_template(name, text, header, mapping.name) for name, text in mapping.templates.items()]
     _require_identity(plan, header, where)
     return plan
 
@@ -197,9 +193,7 @@ def _require_identity(plan: RowPlan, header: Sequence[str], where: str) -> None:
     field_names = {step.field for step in plan.columns} | {name for name, _, _ in plan.templates}
     if field_names & {"email", "external_id"}:
         return
-    shown = ", ".join(column[:40] for column in header[:_MAX_SHOWN]) + (
-        ", ..." if len(header) > _MAX_SHOWN else ""
-    )
+    shown = ", ".join(column[:40] for column in header[:_MAX_SHOWN]) + (", ..." if len(header) > _MAX_SHOWN else "")
     raise FileUnreadable(
         f"{where} has no column with addresses or ids (columns: {shown}); name one Email, "
         "or say in a mapping file which column is `email` or `external_id`"

@@ -151,9 +151,7 @@ def map_consent_basis(text: str) -> ConsentBasis | None:
         return ConsentBasis.CONSENT
     found = _CONSENT_BASIS_BY_WORD.get(plain)
     if found is None:
-        raise ValueError(
-            f"consent {text[:60]!r} is not known; write {', '.join(ConsentBasis)}, or leave it empty"
-        )
+        raise ValueError(f"consent {text[:60]!r} is not known; write {', '.join(ConsentBasis)}, or leave it empty")
     return ConsentBasis(found)
 
 

@@ -12,12 +12,7 @@ import orjson
 from nurture.errors import NurtureError
 from nurture.mail.rendering.render import Address, ComposedEmail
 from nurture.operations.check_crm import check_crm
-from nurture.operations.check_inbound import (
-    check_api_tokens,
-    check_replies,
-    check_unapplied_events,
-    check_unread_mail,
-)
+from nurture.operations.check_inbound import check_api_tokens, check_replies, check_unapplied_events, check_unread_mail
 from nurture.operations.check_internal import (
     check_clock,
     check_database,
@@ -64,13 +59,9 @@ def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
     took = "1 sender" if len(probed) == 1 else f"{len(probed)} senders"
     if name == "sendgrid" and setup.settings.sendgrid_sandbox:
         found = f"sendgrid: the key is good for {took}, but SendGrid only checks mail and delivers none"
-        return [
-            CheckResult("provider", "warning", found, "Take NURTURE_SENDGRID_SANDBOX away to send for real.")
-        ]
+        return [CheckResult("provider", "warning", found, "Take NURTURE_SENDGRID_SANDBOX away to send for real.")]
     proof = "the key is valid (asked in its sandbox)" if name == "sendgrid" else "it lets us in"
-    return [
-        CheckResult("provider", "ok", f"{name}: {proof}, and it takes mail from {took}; nothing was sent")
-    ]
+    return [CheckResult("provider", "ok", f"{name}: {proof}, and it takes mail from {took}; nothing was sent")]
 
 
 def _probe_senders(setup: DoctorContext, from_addresses: Sequence[Address]) -> list[str]:
@@ -179,9 +170,7 @@ def check_prefect(setup: DoctorContext) -> Sequence[CheckResult]:
     """Ask Prefect's server whether it is well."""
     url = urlsplit(setup.prefect_url)
     shown = f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
-    remedy = (
-        "`nurture up` starts it. Without it, `nurture run` or `nurture delivery run` sends when you say so."
-    )
+    remedy = "`nurture up` starts it. Without it, `nurture run` or `nurture delivery run` sends when you say so."
     try:
         page = probe(f"{setup.prefect_url.rstrip('/')}/health")
     except Unreachable as error:

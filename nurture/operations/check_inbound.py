@@ -32,9 +32,7 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         return [CheckResult("replies", "warning", found, remedy)] if setup.is_live else []
     if domain is None:
         found = f"{' and '.join(mailboxes)} may be read, but no mail asks for answers there"
-        return [
-            CheckResult("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to the mail domain of it.")
-        ]
+        return [CheckResult("replies", "warning", found, "Set NURTURE_REPLY_DOMAIN to the mail domain of it.")]
     if not mailboxes:
         found = f"mail asks for answers at {domain}, and nobody reads them"
         remedy = "Set NURTURE_SENDGRID_INBOUND_KEY or NURTURE_IMAP_URL; else unset NURTURE_REPLY_DOMAIN."
@@ -46,9 +44,7 @@ def check_replies(setup: DoctorContext) -> Sequence[CheckResult]:
         except InboxUnavailable as error:
             reason, _, remedy = str(error).partition(". ")
             return [CheckResult("replies", worse, reason, remedy)]
-    return [
-        CheckResult("replies", "ok", f"mail asks for answers at {domain}, heard by {' and '.join(mailboxes)}")
-    ]
+    return [CheckResult("replies", "ok", f"mail asks for answers at {domain}, heard by {' and '.join(mailboxes)}")]
 
 
 def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
@@ -62,9 +58,7 @@ def check_unread_mail(setup: DoctorContext) -> Sequence[CheckResult]:
     many = "1 mail" if len(found) == 1 else f"{len(found)} mails"
     what = f"{many} could not be read and may hold answers, the newest of {found[0].received_at:%Y-%m-%d}"
     return [
-        CheckResult(
-            "unread mail", "warning", what, "`nurture leads replies` says why; `--retry` tries them again."
-        )
+        CheckResult("unread mail", "warning", what, "`nurture leads replies` says why; `--retry` tries them again.")
     ]
 
 
@@ -106,8 +100,6 @@ def check_unapplied_events(setup: DoctorContext) -> Sequence[CheckResult]:
     if oldest is None:
         return []
     many = "1 batch" if count == 1 else f"{count:,} batches"
-    found = (
-        f"{many} of the provider's events could not be applied as a whole, the oldest of {oldest:%Y-%m-%d}"
-    )
+    found = f"{many} of the provider's events could not be applied as a whole, the oldest of {oldest:%Y-%m-%d}"
     remedy = "Each is kept, and tried again in every round; the log says why at event_batch_failed."
     return [CheckResult("events", "warning", found, remedy)]

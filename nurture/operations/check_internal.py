@@ -52,19 +52,14 @@ def check_clock(setup: DoctorContext) -> Sequence[CheckResult]:
         schema.require_current(db)
         with db.read() as connection:
             clock_state = health.read_clock_state(connection)
-            skew = (
-                timedelta() if db.is_sqlite else abs(health.read_server_time(connection) - setup.clock.now())
-            )
+            skew = timedelta() if db.is_sqlite else abs(health.read_server_time(connection) - setup.clock.now())
     if clock_state is not None and clock_state.mode == "virtual":
         found = f"virtual: a demo or a simulation stands at {clock_state.seen_at:%Y-%m-%d %H:%M} UTC"
         if setup.is_live:
             found += f", so commands refuse to work on it while NURTURE_PROVIDER is {setup.settings.provider}"
             return [
                 CheckResult(
-                    "clock",
-                    "failed",
-                    found,
-                    f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir.",
+                    "clock", "failed", found, f"{_OTHER_DATABASE} For the demo's, set NURTURE_PROVIDER=maildir."
                 )
             ]
         return [CheckResult("clock", "warning", f"{found}, where no mail is sent by itself", _OTHER_DATABASE)]
@@ -91,11 +86,7 @@ def check_published(setup: DoctorContext) -> Sequence[CheckResult]:
         except NotFound:
             programs = {}
     if not programs:
-        return [
-            CheckResult(
-                "tracks", "failed", "no track is published", "`nurture check`, then `nurture publish`."
-            )
-        ]
+        return [CheckResult("tracks", "failed", "no track is published", "`nurture check`, then `nurture publish`.")]
     names = sorted(programs)
     listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     many = "1 track is" if len(names) == 1 else f"{len(names)} tracks are"
@@ -123,9 +114,7 @@ def _senders(programs: Mapping[str, Program]) -> Iterable[CheckResult]:
         if postal:
             yield CheckResult("sender", "ok", f"{who}; {postal}")
         else:
-            yield CheckResult(
-                "sender", "failed", f"{who} has no postal address, which the law asks for", _PUBLISH
-            )
+            yield CheckResult("sender", "failed", f"{who} has no postal address, which the law asks for", _PUBLISH)
 
 
 def senders(setup: DoctorContext) -> dict[str, Address]:

@@ -41,9 +41,7 @@ def check_file_permissions(setup: DoctorContext) -> Sequence[CheckResult]:
     if not found:
         return [CheckResult("files", "ok", "no other account can open what holds people, links or secrets")]
     tops = [
-        private_path
-        for private_path in private_paths
-        if any(private_path in (path, *path.parents) for path in found)
+        private_path for private_path in private_paths if any(private_path in (path, *path.parents) for path in found)
     ]
     named = " ".join(shlex.quote(str(top)) + "*" * top.is_file() for top in tops)  # with a database's -wal
     many = f"{len(found):,}{' or more' if len(found) == _MOST else ''} of our files and folders"

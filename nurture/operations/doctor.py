@@ -61,9 +61,7 @@ class DoctorContext:
         database = Database(self.settings.database_url.get_secret_value())
         try:
             if database.is_missing:
-                raise DatabaseUnavailable(
-                    f"There is no {database.name} yet. `nurture admin init` creates it."
-                )
+                raise DatabaseUnavailable(f"There is no {database.name} yet. `nurture admin init` creates it.")
             yield database
         finally:
             database.close()
@@ -83,9 +81,7 @@ def run_checks(
     wait([future for _, future in running], timeout=timeout)
     secrets = _secrets(setup.settings)
     found = [one for name, future in running for one in _collect(name, future, timeout)]
-    return [
-        replace(one, message=_mask(one.message, secrets), remedy=_mask(one.remedy, secrets)) for one in found
-    ]
+    return [replace(one, message=_mask(one.message, secrets), remedy=_mask(one.remedy, secrets)) for one in found]
 
 
 def can_send(findings: Sequence[CheckResult]) -> bool:

@@ -51,9 +51,7 @@ def reoffer_handoffs(
             transitions.add_journal_entry(lead, "offered_again", _REOFFERED_REASON, moved, ref=lead.ref)
         else:
             escalation_steps = answer_escalation(definitions.policy, ctx.holidays, offer.rep, now)
-            expires_at = next(
-                step.due_at for step in escalation_steps if step.action is EscalationAction.TAKE_BACK
-            )
+            expires_at = next(step.due_at for step in escalation_steps if step.action is EscalationAction.TAKE_BACK)
             new_expiries.append((offer.id, expires_at))
             first = escalation_steps[0]
             action = f"{offer.rep} answers; else {describe_step(definitions.policy, offer.rep, first)}"

@@ -96,9 +96,7 @@ def restore(
         before = circuit_breakers.last_released(connection, quarantine.KIND, _released_by(since, ""))
     if quarantine_reason is None and before is not None:
         return replace(found, already_done_at=before)
-    files = sorted(
-        {*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)}
-    )
+    files = sorted({*(path.resolve() for path in machine.list_journals()), *(path.resolve() for path in journals)})
     journaled = _read_journals(files, found)
     if (journaled.started_at is None or journaled.started_at > since) and not without_journal.strip():
         raise InvalidState(
@@ -152,9 +150,7 @@ def _read_journals(files: Sequence[Path], report: RestoreReport) -> JournalConte
     return journaled
 
 
-def _apply_journals(
-    ctx: AppContext, entries: Sequence[JournalLine], now: datetime, report: RestoreReport
-) -> None:
+def _apply_journals(ctx: AppContext, entries: Sequence[JournalLine], now: datetime, report: RestoreReport) -> None:
     """Write what journals tell into the log of suppressions, also of addresses that are not known here."""
     machine, database = quarantine.require_machine(ctx), ctx.database
     by_address_hash: dict[str, list[JournalLine]] = defaultdict(list)
@@ -187,11 +183,7 @@ def _apply_journals(
             (
                 id_,
                 SuppressionLogEntry(
-                    LogAction.OPT_IN,
-                    SuppressionScope(line.scope),
-                    line.ref,
-                    parse_source(line.source),
-                    line.at,
+                    LogAction.OPT_IN, SuppressionScope(line.scope), line.ref, parse_source(line.source), line.at
                 ),
             )
             for id_, line in known_entries
@@ -224,8 +216,7 @@ def _apply_provider_lists(ctx: AppContext, now: datetime, report: RestoreReport)
         normals = sorted({normal for normal, _ in addressed})
         known = suppression.get_or_create_addresses(database, connection, normals)
         opt_outs = [
-            OptOut(known[normal], SuppressionSource(one.source), at=one.at)
-            for (normal, _), one in addressed.items()
+            OptOut(known[normal], SuppressionSource(one.source), at=one.at) for (normal, _), one in addressed.items()
         ]
         report.suppressed += sum(suppression.opt_out(database, connection, opt_outs, now))
     report.notes.append(f"{len(provider_opt_outs):,} entries of {ctx.provider.name}'s lists were read")

@@ -27,9 +27,7 @@ _EXTERNALLY_KNOWN_TABLES: Final = ("lead", "enrollment", "offer")
 _ID_LEAP: Final = 1_000_000
 _CALLED_STATES: Final = ("sending", "unknown")
 _SWEPT_CUSTODIANS: Final = (Custodian.INTAKE.value, Custodian.TRACK.value)
-_MAY_HAVE_BEEN_SENT: Final = (
-    "the database was restored; this fell due after its backup, and may have gone before"
-)
+_MAY_HAVE_BEEN_SENT: Final = "the database was restored; this fell due after its backup, and may have gone before"
 _RENEWED_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "expires_at": UtcDateTime()}
 
 
@@ -46,9 +44,7 @@ def leap_ids_after_restore(database: Database, connection: Connection) -> None:
             onward = text("INSERT INTO sqlite_sequence (name, seq) VALUES (:name, :seq)")
             connection.execute(onward, {"name": name, "seq": reached + _ID_LEAP})
         else:
-            onward = text(
-                "SELECT setval(s, nextval(s) + :leap) FROM pg_get_serial_sequence(:name, 'id') AS s"
-            )
+            onward = text("SELECT setval(s, nextval(s) + :leap) FROM pg_get_serial_sequence(:name, 'id') AS s")
             connection.execute(onward, {"name": name, "leap": _ID_LEAP})
 
 
@@ -83,9 +79,7 @@ def mark_as_sent(database: Database, connection: Connection, at: datetime, limit
     """
     is_waiting = message.c.state.in_(_WAITING_STATES) & (message.c.send_at <= at)
     was_called = message.c.state.in_(_CALLED_STATES) & (message.c.state_at <= at)
-    due = select(message.c.id, message.c.lead_id).where(
-        message.c.kind.in_(TO_LEADS), or_(is_waiting, was_called)
-    )
+    due = select(message.c.id, message.c.lead_id).where(message.c.kind.in_(TO_LEADS), or_(is_waiting, was_called))
     rows = connection.execute(due.order_by(message.c.id).limit(limit)).all()
     if not rows:
         return 0
@@ -133,9 +127,7 @@ def renew_offers(
     renewed = database.rows("renewed", _RENEWED_COLUMNS, offers)
     statement = update(offer).where(offer.c.id == renewed.c.id, offer.c.state == "offered")
     connection.execute(statement.values(offered_at=now, expires_at=renewed.c.expires_at, escalation_level=0))
-    briefs = update(message).where(
-        message.c.offer_id == renewed.c.id, message.c.kind.in_(("brief", "notice"))
-    )
+    briefs = update(message).where(message.c.offer_id == renewed.c.id, message.c.kind.in_(("brief", "notice")))
     connection.execute(
         briefs.values(
             state="planned",

@@ -40,9 +40,7 @@ def trip(database: Database, connection: Connection, new_breaker: Breaker) -> No
     One that only a person takes off is never shortened.
     """
     existing = (
-        (breaker.c.kind == new_breaker.kind)
-        & (breaker.c.name == new_breaker.name)
-        & breaker.c.released_at.is_(None)
+        (breaker.c.kind == new_breaker.kind) & (breaker.c.name == new_breaker.name) & breaker.c.released_at.is_(None)
     )
     news = {"reason": new_breaker.reason, "until": new_breaker.until}
     longer = or_(breaker.c.until.is_not(None), literal(new_breaker.until is None))

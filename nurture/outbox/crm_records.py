@@ -91,16 +91,12 @@ _NEW_RECORD_COLUMNS: Final[_Columns] = {
 }
 _RESULT_COLUMNS: Final[_Columns] = dict(
     zip(
-        PushResult._fields,
-        (BigInteger(), String(), String(), String(), String(), String(), UtcDateTime()),
-        strict=True,
+        PushResult._fields, (BigInteger(), String(), String(), String(), String(), String(), UtcDateTime()), strict=True
     )
 )
 
 
-def plan_records(
-    database: Database, connection: Connection, offers: Sequence[tuple[int, int]], now: datetime
-) -> None:
+def plan_records(database: Database, connection: Connection, offers: Sequence[tuple[int, int]], now: datetime) -> None:
     """Intend to tell the CRM of new offers: (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
@@ -168,11 +164,7 @@ def plan_existing_offers(connection: Connection, since: datetime, now: datetime)
         bindparam("due", now, type_=UtcDateTime()),
         bindparam("attempts", 0),
     ).where(offer.c.offered_at >= since, ~exists().where(record.c.offer_id == offer.c.id))
-    into = (
-        record.insert()
-        .from_select(list(_NEW_RECORD_COLUMNS), made.order_by(offer.c.id))
-        .returning(record.c.id)
-    )
+    into = record.insert().from_select(list(_NEW_RECORD_COLUMNS), made.order_by(offer.c.id)).returning(record.c.id)
     new = len(connection.execute(into).all())
     chosen = select(offer.c.id).where(offer.c.offered_at >= since)
     again = connection.execute(
@@ -212,13 +204,7 @@ def claim(
 
 
 def stamp_sending(
-    database: Database,
-    connection: Connection,
-    ids: Sequence[int],
-    crm: str,
-    token: str,
-    until: datetime,
-    now: datetime,
+    database: Database, connection: Connection, ids: Sequence[int], crm: str, token: str, until: datetime, now: datetime
 ) -> list[OutgoingRecord]:
     """Note that the call comes next; return those that are still this worker's, as they are now."""
     candidates = database.ids("locked", ids)
@@ -261,11 +247,7 @@ def stamp_sending(
 
 
 def write_results(
-    database: Database,
-    connection: Connection,
-    results: Sequence[PushResult],
-    token: str | None,
-    now: datetime,
+    database: Database, connection: Connection, results: Sequence[PushResult], token: str | None, now: datetime
 ) -> None:
     """Write what became of telling, and plan anew whatever became another state meanwhile.
 
@@ -321,9 +303,7 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
 
 
 def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
-    leased = record.c.state.in_(
-        bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
-    )
+    leased = record.c.state.in_(bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True))
     expired = select(record.c.id).where(leased, record.c.state == state, record.c.lease_until < now)
     return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
 

@@ -175,9 +175,7 @@ def list_due_targets(connection: Connection, now: datetime) -> list[str]:
 
 def count_due(connection: Connection, now: datetime) -> int:
     """Return how much planned mail waits whose time has come."""
-    query = select(func.count()).where(
-        message.c.state == "planned", message.c.send_at <= now, _is_for_target(None)
-    )
+    query = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(None))
     return connection.execute(query).scalar_one()
 
 
@@ -215,21 +213,11 @@ _CLAIM_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_dom
 
 
 def claim(
-    database: Database,
-    connection: Connection,
-    claims: Sequence[Claim],
-    token: str,
-    until: datetime,
-    now: datetime,
+    database: Database, connection: Connection, claims: Sequence[Claim], token: str, until: datetime, now: datetime
 ) -> None:
     """Take planned messages for the worker that holds *token*, until the lease ends."""
     if claims:
-        values = {
-            "payload": database.payload(_CLAIM_COLUMNS, claims),
-            "worker": token,
-            "lease": until,
-            "at": now,
-        }
+        values = {"payload": database.payload(_CLAIM_COLUMNS, claims), "worker": token, "lease": until, "at": now}
         connection.execute(database.cached(claim, lambda: _claim(database)), values)
 
 
@@ -309,25 +297,17 @@ _UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
 
 
 def write_results(
-    database: Database,
-    connection: Connection,
-    results: Sequence[DeliveryResult],
-    token: str | None,
-    now: datetime,
+    database: Database, connection: Connection, results: Sequence[DeliveryResult], token: str | None, now: datetime
 ) -> None:
     """Write what became of messages; with a token, only of those that it still holds."""
     if not results:
         return
     values = {"payload": database.payload(_RESULT_COLUMNS, results), "at": now}
     if token is None:
-        connection.execute(
-            database.cached((write_results, "any"), lambda: _write_results_statement(database)), values
-        )
+        connection.execute(database.cached((write_results, "any"), lambda: _write_results_statement(database)), values)
         return
     is_held = message.c.lease_token == bindparam("worker")
-    statement = database.cached(
-        (write_results, "held"), lambda: _write_results_statement(database).where(is_held)
-    )
+    statement = database.cached((write_results, "held"), lambda: _write_results_statement(database).where(is_held))
     connection.execute(statement, values | {"worker": token})
 
 
@@ -401,9 +381,7 @@ RESEND_WINDOW: Final = timedelta(days=1)
 def requeue_unknown(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
     """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
     unknown = select(message.c.id).where(
-        message.c.state == "unknown",
-        message.c.state_at < before,
-        message.c.provider.is_distinct_from(PRESUMED_SENT),
+        message.c.state == "unknown", message.c.state_at < before, message.c.provider.is_distinct_from(PRESUMED_SENT)
     )
     if database.skips_locked:
         unknown = unknown.with_for_update(skip_locked=True)
@@ -415,9 +393,7 @@ def requeue_unknown(database: Database, connection: Connection, before: datetime
             state="planned",
             state_at=now,
             send_at=now,
-            expires_at=case(
-                (message.c.expires_at < earliest_expiry, earliest_expiry), else_=message.c.expires_at
-            ),
+            expires_at=case((message.c.expires_at < earliest_expiry, earliest_expiry), else_=message.c.expires_at),
             claimed_at=None,
             lease_token=None,
             reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",

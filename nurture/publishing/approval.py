@@ -43,10 +43,7 @@ def decide_activation(ctx: AppContext, connection: Connection, new: Policy) -> s
 
 def policy_in_force(connection: Connection) -> PolicyVersion | None:
     """Return the version of the policy that is in force, None before the first."""
-    return next(
-        (one for one in publication_queries.list_policy_versions(connection) if one.approval is not None),
-        None,
-    )
+    return next((one for one in publication_queries.list_policy_versions(connection) if one.approval is not None), None)
 
 
 def pending_versions(connection: Connection) -> list[PolicyVersion]:
@@ -60,12 +57,7 @@ def pending_versions(connection: Connection) -> list[PolicyVersion]:
 
 
 def activate(
-    ctx: AppContext,
-    connection: Connection,
-    published: PublishedVersion,
-    policy: Policy,
-    activation: str,
-    now: datetime,
+    ctx: AppContext, connection: Connection, published: PublishedVersion, policy: Policy, activation: str, now: datetime
 ) -> None:
     """Record the approval of a first version, or of one that means what was approved before."""
     before = policy_in_force(connection)
@@ -86,9 +78,7 @@ def approve(
     """
     day = approved_on or now.date()
     if day > now.date():
-        raise InvalidState(
-            f"{day} is yet to come. Approve it then, or write the day on which it was approved."
-        )
+        raise InvalidState(f"{day} is yet to come. Approve it then, or write the day on which it was approved.")
     with ctx.database.write() as connection:
         chosen = _version_to_approve(connection, version)
         policy = ctx.definitions.policy(connection, chosen.published.version)
@@ -101,9 +91,7 @@ def approve(
         _require_compatible(connection, chosen.published, _programs_in_force(ctx, connection, {}))
         record = Approval(policy.version, chosen.published.id, policy.approved_by, day, now, APPROVED)
         if not publication_queries.insert_approval(ctx.database, connection, record):
-            raise InvalidState(
-                f"Version {policy.version} of the policy was approved meanwhile; nothing was changed."
-            )
+            raise InvalidState(f"Version {policy.version} of the policy was approved meanwhile; nothing was changed.")
         changeset.lock_open_leads(ctx.database, connection)
         enrollment_queries.make_tracks_due(ctx.database, connection, None, now)
         _wake_waiting_leads(ctx, connection, policy, now)
@@ -136,9 +124,7 @@ def _version_to_approve(connection: Connection, version: int | None) -> PolicyVe
         return pending[0]
     found = next((one for one in versions if one.published.version == version), None)
     if found is None and version is not None:
-        raise NotFound(
-            f"Version {version} of the policy was never published here. `nurture policy show` lists them."
-        )
+        raise NotFound(f"Version {version} of the policy was never published here. `nurture policy show` lists them.")
     if found is not None and found in pending:
         return found
     current = next(one for one in versions if one.approval is not None)
@@ -146,9 +132,7 @@ def _version_to_approve(connection: Connection, version: int | None) -> PolicyVe
     assert approved is not None  # by the line above
     in_force_text = f"version {approved.policy_version} is in force, approved by {approved.approved_by}"
     if found is None:
-        raise InvalidState(
-            f"No version of the policy waits for approval: {in_force_text} on {approved.approved_on}."
-        )
+        raise InvalidState(f"No version of the policy waits for approval: {in_force_text} on {approved.approved_on}.")
     if found.approval is not None:
         raise InvalidState(f"Version {version} of the policy is approved already; {in_force_text}.")
     raise InvalidState(
@@ -181,9 +165,7 @@ def _programs_in_force(
     return {name: current.programs[name] for name in names} | dict(new_programs)
 
 
-def _require_compatible(
-    connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]
-) -> None:
+def _require_compatible(connection: Connection, published: PublishedVersion, programs: Mapping[str, Program]) -> None:
     problems = definitions.find_policy_mismatches(
         publication_queries.load_sources(connection, published.id), programs.values()
     )
@@ -224,9 +206,7 @@ def list_versions(ctx: AppContext) -> list[PolicyVersionSummary]:
         in_force_found = False
         for one in publication_queries.list_policy_versions(connection):
             found.append(
-                _summarize(
-                    ctx, connection, one, counts.get(one.published.version, 0), in_force_found=in_force_found
-                )
+                _summarize(ctx, connection, one, counts.get(one.published.version, 0), in_force_found=in_force_found)
             )
             in_force_found = in_force_found or one.approval is not None
     return found
@@ -243,12 +223,5 @@ def _summarize(
     approved = one.approval
     state = "superseded" if in_force_found else "in_force"
     return PolicyVersionSummary(
-        number,
-        state,
-        approved.approved_by,
-        approved.approved_on,
-        approved.recorded_at,
-        approved.method,
-        at,
-        offers,
+        number, state, approved.approved_by, approved.approved_on, approved.recorded_at, approved.method, at, offers
     )

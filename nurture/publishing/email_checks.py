@@ -117,9 +117,7 @@ _EMPTY_SAMPLE: Final = _Sample("a lead of whom only the address is known", _MISS
 _SAMPLES: Final = (
     _EMPTY_SAMPLE,
     _Sample("a lead with a long name and company", touch_email.lead_values(_LONG_VALUES)),
-    _Sample(
-        "a lead whose facts are meant to do harm", touch_email.lead_values(_HOSTILE_VALUES), hostile=True
-    ),
+    _Sample("a lead whose facts are meant to do harm", touch_email.lead_values(_HOSTILE_VALUES), hostile=True),
 )
 
 
@@ -148,9 +146,7 @@ def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> Compos
     address = Address("", "someone@example.com")
     try:
         return compose(
-            email_under_test.compiled,
-            sample.values(email_under_test.program),
-            Envelope("check", address, address),
+            email_under_test.compiled, sample.values(email_under_test.program), Envelope("check", address, address)
         )
     except EmailTooLarge:
         message = f"the email has more than {MAX_CHARACTERS:,} characters, and asks to be refused"
@@ -165,11 +161,7 @@ def _compose_sample(email_under_test: EmailUnderTest, sample: _Sample) -> Compos
         return Problem(*_locate(email_under_test, ""), f"the email cannot be written: {message}", suggestion)
     field, message = _find_marked_field(str(cause)), _MARKS.sub("", str(cause)).rstrip(".")
     if isinstance(cause, UnsafeLink):
-        at = (
-            _locate(email_under_test, f"lead.{field}")
-            if field
-            else _locate_pattern(email_under_test, _LINK_TAG)
-        )
+        at = _locate(email_under_test, f"lead.{field}") if field else _locate_pattern(email_under_test, _LINK_TAG)
         condition = f"{{% if lead.{field or 'website'} %}} ... {{% endif %}}"
         suggestion = f"{LINK_ADVICE}; where a lead may have none, ask first: {condition}"
         return Problem(*at, f"{message.partition('. ')[0]} for {sample.description}", suggestion)
@@ -197,9 +189,7 @@ def _find_gaps(email_under_test: EmailUnderTest, email: ParsedEmail) -> Iterator
             suggestion = f'{{{{ lead.{field} or "there" }}}}'
             if field not in _NAME_FIELDS:
                 suggestion = f"{{% if lead.{field} %}} ... {{% endif %}} around the words that need it"
-            message = (
-                f"the {label} has a hole for a lead without `{field}`: {_excerpt_around(rendered, field)}"
-            )
+            message = f"the {label} has a hole for a lead without `{field}`: {_excerpt_around(rendered, field)}"
             yield Problem(*_locate(email_under_test, f"lead.{field}", piece), message, f"Write {suggestion}")
 
 
@@ -209,9 +199,7 @@ def _find_unsafe_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
         if part.startswith("<"):
             suggestion = "Take it out: mail programs do not run it, and spam filters look for it"
             yield Problem(
-                *_locate(email_under_test, part.strip(">").split()[0]),
-                f"{excerpt} is not for emails",
-                suggestion,
+                *_locate(email_under_test, part.strip(">").split()[0]), f"{excerpt} is not for emails", suggestion
             )
         else:
             message = f"the link `{excerpt}` is not one an email may carry"
@@ -252,9 +240,7 @@ def _check_legal_content(email_under_test: EmailUnderTest, copy: ComposedEmail) 
             message = f"{label} is in the HTML of this email, but not in its text"
             yield Problem(*at, message, f"Show {{{{ {name} }}}} in a part of the layout without `no-text`")
         elif not (always_prints(html, name) and always_prints(text, name)):
-            message = (
-                f"{label} is not in every copy of this email: it stands inside an {{% if %}} or {{% for %}}"
-            )
+            message = f"{label} is not in every copy of this email: it stands inside an {{% if %}} or {{% for %}}"
             yield Problem(*at, message, f"Show {{{{ {name} }}}} outside of them")
         elif name == "unsubscribe_url" and SAMPLE_UNSUBSCRIBE_URL not in RenderedPage(copy.html).links:
             message = f"{label} is in this email, but cannot be clicked"
@@ -289,9 +275,7 @@ def _locate(email_under_test: EmailUnderTest, text: str, piece: Piece | None = N
 def _locate_pattern(
     email_under_test: EmailUnderTest, pattern: re.Pattern[str], piece: Piece | None = None
 ) -> tuple[str, int]:
-    source = Piece(
-        email_under_test.source.name, email_under_test.source.first_line, email_under_test.source.text
-    )
+    source = Piece(email_under_test.source.name, email_under_test.source.first_line, email_under_test.source.text)
     for piece_to_search in (piece or source, source, email_under_test.layout):
         for number, line in enumerate(piece_to_search.text.split("\n")):
             if pattern.search(line):

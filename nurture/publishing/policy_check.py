@@ -168,9 +168,7 @@ def _find_departed_reps(policy: Policy, today: date, lines: _LineNumbers) -> Ite
                 is_error=True,
             )
     if policy.reps and all(rep.id in departed for rep in policy.reps):
-        yield _finding(
-            _line_of(lines, "reps"), "every rep has left: nobody gets a lead", "Add a rep.", is_error=True
-        )
+        yield _finding(_line_of(lines, "reps"), "every rep has left: nobody gets a lead", "Add a rep.", is_error=True)
 
 
 def _find_unknown_reps(
@@ -201,9 +199,7 @@ def _find_unused_rules(survey: PolicyImpact, lines: _LineNumbers) -> Iterator[Po
     for (part, name, threshold), met in survey.thresholds.items():
         if not met.met and (part, name) not in reported:
             reported.add((part, name))
-            yield _unmet_threshold_finding(
-                _line_of(lines, part, name), part, name, threshold, met, survey.leads
-            )
+            yield _unmet_threshold_finding(_line_of(lines, part, name), part, name, threshold, met, survey.leads)
     rules = [("readiness", rule.name, rule.when, survey.readiness[rule.name]) for rule in policy.readiness]
     rules += [
         ("routing", rule.name, rule.when, survey.routing[rule.name])

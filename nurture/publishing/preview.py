@@ -34,13 +34,7 @@ class Recipient:
 
 SAMPLE_RECIPIENT = Recipient(
     "ana.souza@example.com",
-    {
-        "first_name": "Ana",
-        "last_name": "Souza",
-        "company": "Souza Foods",
-        "title": "Head of Planning",
-        "country": "BR",
-    },
+    {"first_name": "Ana", "last_name": "Souza", "company": "Souza Foods", "title": "Head of Planning", "country": "BR"},
 )
 """A lead for previews without one."""
 
@@ -56,9 +50,7 @@ def load_recipient(ctx: AppContext, lead_id: int) -> Recipient:
         row = connection.execute(statement).one_or_none()
     if row is None:
         raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
-    return Recipient(
-        row.email or "no-address@example.com", row.fields, row.zone, row.country, row.consent_basis or ""
-    )
+    return Recipient(row.email or "no-address@example.com", row.fields, row.zone, row.country, row.consent_basis or "")
 
 
 def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> ComposedEmail:
@@ -69,9 +61,7 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
         raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(definitions.tracks))}.")
     text = track_definition.emails.get(email)
     if text is None:
-        raise NotFound(
-            f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}."
-        )
+        raise NotFound(f"Track {track} has no email {email}. It has: {', '.join(sorted(track_definition.emails))}.")
     compiled = compile_email(
         EmailSource(f"tracks/{track}/{email}.md", text), definitions.layouts[track_definition.layouts[email]]
     )
@@ -89,8 +79,5 @@ def render_preview(sources: Sources, track: str, email: str, to: Recipient) -> C
 def readdress(email: ComposedEmail, to: str, now: datetime) -> ComposedEmail:
     """Return the email as a test to somebody else, with a ref of its own."""
     return replace(
-        email,
-        ref=f"test:{email.ref}:{now.timestamp():.6f}",
-        to=Address("", to),
-        subject=f"[test] {email.subject}",
+        email, ref=f"test:{email.ref}:{now.timestamp():.6f}", to=Address("", to), subject=f"[test] {email.subject}"
     )

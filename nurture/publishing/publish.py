@@ -103,17 +103,13 @@ def _check_once(files: tuple[tuple[str, str], ...], unreadable: tuple[Problem, .
     for path, text in sorted(sources.items()):
         if path.startswith("tracks/") and path.endswith(".md"):
             track = loaded.tracks.get(path.split("/")[1])
-            problems += _check_touch_email(
-                EmailSource(path, text), loaded, track.program(0) if track else None
-            )
+            problems += _check_touch_email(EmailSource(path, text), loaded, track.program(0) if track else None)
         elif path.startswith("handoff/") and path.endswith(".md"):
             source = EmailSource(path, text)
             mjml = loaded.layouts.get(get_layout_name(source))
             problems += check_email(source, mjml, *_template_variables(path)) if mjml is not None else []
     unreadable_files = {problem.file for problem in unreadable}
-    return tuple(
-        sorted({*unreadable, *(problem for problem in problems if problem.file not in unreadable_files)})
-    )
+    return tuple(sorted({*unreadable, *(problem for problem in problems if problem.file not in unreadable_files)}))
 
 
 def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
@@ -123,30 +119,20 @@ def _template_variables(path: str) -> tuple[frozenset[str], frozenset[str]]:
     return sla_emails.ALLOWED_VARIABLES if path in (REMIND, ESCALATE) else BRIEF_VARIABLES, frozenset()
 
 
-def _check_touch_email(
-    source: EmailSource, loaded: ProjectDefinitions, program: Program | None
-) -> list[Problem]:
+def _check_touch_email(source: EmailSource, loaded: ProjectDefinitions, program: Program | None) -> list[Problem]:
     layout = get_layout_name(source)
     if layout not in loaded.layouts:
         return []  # the rules floor has named the missing layout
     mjml = loaded.layouts[layout]
-    compiled, problems = compile_and_check(
-        source, mjml, touch_email.KNOWN_VARIABLES, touch_email.REQUIRED_VARIABLES
-    )
-    if (
-        compiled is None
-        or program is None
-        or any("nothing is called" in problem.message for problem in problems)
-    ):
+    compiled, problems = compile_and_check(source, mjml, touch_email.KNOWN_VARIABLES, touch_email.REQUIRED_VARIABLES)
+    if compiled is None or program is None or any("nothing is called" in problem.message for problem in problems):
         return problems
     return problems + check_email_rendering(
         EmailUnderTest(source, Piece(f"layouts/{layout}.mjml", 1, mjml), compiled, program)
     )
 
 
-def publish(
-    ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False
-) -> list[PublishedChange]:
+def publish(ctx: AppContext, sources: Sources, now: datetime, *, dry_run: bool = False) -> list[PublishedChange]:
     """Publish every track, the policy and the rules for sending that changed; return what did.
 
     A policy that means something new waits until it is approved; everything else is in force at once.
@@ -173,9 +159,7 @@ def find_removed_tracks(ctx: AppContext, sources: Sources) -> dict[str, int]:
     They go on as published, and still take leads in: somebody may have deleted a folder by mistake.
     """
     with ctx.database.read() as connection:
-        published = [
-            row.name for row in publication_queries.load_newest_versions(connection) if row.kind == "track"
-        ]
+        published = [row.name for row in publication_queries.load_newest_versions(connection) if row.kind == "track"]
         leads_per_step = enrollment_queries.count_leads_by_step(connection)
     removed = [name for name in published if f"tracks/{name}/track.yaml" not in sources]
     return {name: sum(count for (on, _), count in leads_per_step.items() if on == name) for name in removed}
@@ -199,9 +183,7 @@ def _wake(ctx: AppContext, connection: Connection, changes: Sequence[PublishedCh
         enrollment_queries.make_tracks_due(ctx.database, connection, tracks, now)
 
 
-def _find_changes(
-    ctx: AppContext, connection: Connection, loaded: ProjectDefinitions
-) -> list[PublishedChange]:
+def _find_changes(ctx: AppContext, connection: Connection, loaded: ProjectDefinitions) -> list[PublishedChange]:
     published = {(row.kind, row.name): row for row in publication_queries.load_newest_versions(connection)}
     leads_per_step = enrollment_queries.count_leads_by_step(connection)
     changes = []
@@ -214,12 +196,7 @@ def _find_changes(
         moved = _resolve_moved_steps(program, leads_on_steps)
         changes.append(
             PublishedChange(
-                "track",
-                name,
-                old.version if old else None,
-                program.version,
-                sum(leads_on_steps.values()),
-                moved,
+                "track", name, old.version if old else None, program.version, sum(leads_on_steps.values()), moved
             )
         )
     for kind, digest in ((POLICY, loaded.policy_digest), (SENDING, loaded.sending_digest)):

@@ -99,8 +99,7 @@ FINDING_TYPES: Final[Mapping[str, FindingType]] = {
         "Somebody wrote to the database by hand: `nurture explain LEAD` shows what was decided.",
     ),
     "track-without-enrollment": FindingType(
-        "leads that a track keeps though they do not stand on it",
-        "Put each back: `nurture leads enroll LEAD TRACK`.",
+        "leads that a track keeps though they do not stand on it", "Put each back: `nurture leads enroll LEAD TRACK`."
     ),
     "enrollment-without-track": FindingType(
         "leads that stand on a track though somebody else keeps them",
@@ -110,8 +109,7 @@ FINDING_TYPES: Final[Mapping[str, FindingType]] = {
         "leads on two tracks at once", "The index uq_enrollment_open is gone: run `nurture admin upgrade`."
     ),
     "custody-without-offer": FindingType(
-        "leads that wait for a rep's answer to no open hand-off",
-        "Put each back: `nurture leads enroll LEAD TRACK`.",
+        "leads that wait for a rep's answer to no open hand-off", "Put each back: `nurture leads enroll LEAD TRACK`."
     ),
     "offer-without-custody": FindingType(
         "open hand-offs of leads that somebody else keeps",

@@ -60,9 +60,7 @@ def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str
         "touch-off-track": _touch_off_track(),
         "sweep-stuck": _sweep_stuck(late),
         "mail-stuck": _mail_stuck(late),
-        "signal-stuck": select(signal.c.lead_id).where(
-            signal.c.applied_at.is_(None), signal.c.recorded_at < late
-        ),
+        "signal-stuck": select(signal.c.lead_id).where(signal.c.applied_at.is_(None), signal.c.recorded_at < late),
         "manual-action-overdue": _manual_action_overdue(late),
         "delivery-unknown": select(message.c.lead_id).where(message.c.state == "unknown"),
     }
@@ -72,11 +70,7 @@ def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str
 
 
 def _no_custodian() -> Select[Any]:
-    return (
-        select(lead.c.id)
-        .outerjoin(custody, custody.c.lead_id == lead.c.id)
-        .where(custody.c.lead_id.is_(None))
-    )
+    return select(lead.c.id).outerjoin(custody, custody.c.lead_id == lead.c.id).where(custody.c.lead_id.is_(None))
 
 
 def _differs_from_journal() -> Select[Any]:
@@ -97,8 +91,7 @@ def _track_without_enrollment() -> Select[Any]:
         select(custody.c.lead_id)
         .outerjoin(enrollment, open_one)
         .where(
-            custody.c.kind == Custodian.TRACK.value,
-            or_(enrollment.c.id.is_(None), enrollment.c.track != custody.c.ref),
+            custody.c.kind == Custodian.TRACK.value, or_(enrollment.c.id.is_(None), enrollment.c.track != custody.c.ref)
         )
     )
 
@@ -140,10 +133,7 @@ def _offer_without_custody() -> Select[Any]:
     return (
         select(offer.c.lead_id)
         .outerjoin(custody, custody.c.lead_id == offer.c.lead_id)
-        .where(
-            offer.c.state == "offered",
-            or_(custody.c.lead_id.is_(None), custody.c.kind != Custodian.OFFER.value),
-        )
+        .where(offer.c.state == "offered", or_(custody.c.lead_id.is_(None), custody.c.kind != Custodian.OFFER.value))
     )
 
 
@@ -155,11 +145,7 @@ def _touch_off_track() -> Select[Any]:
         .where(
             message.c.kind == _TOUCH,
             message.c.state.in_(("planned", "claimed")),
-            or_(
-                custody.c.lead_id.is_(None),
-                custody.c.kind != Custodian.TRACK.value,
-                custody.c.ref != message.c.track,
-            ),
+            or_(custody.c.lead_id.is_(None), custody.c.kind != Custodian.TRACK.value, custody.c.ref != message.c.track),
         )
     )
 
@@ -197,9 +183,7 @@ def _leads_without_recent_touch(since: datetime) -> Select[Any]:
     """
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
     in_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)
-    usual, slower = (
-        literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MAX_TOUCH_INTERVAL_DAYS))
-    )
+    usual, slower = (literal(at, UtcDateTime()) for at in (since, since - timedelta(days=MAX_TOUCH_INTERVAL_DAYS)))
     touched_since = case((lead.c.touch_interval_days.is_not(None), slower), else_=usual)
     was_touched = exists().where(
         message.c.lead_id == custody.c.lead_id,

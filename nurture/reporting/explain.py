@@ -121,9 +121,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
         suppressed: tuple[str, ...] = ()
         if record.address_id is not None:
             suppressions = suppression_queries.list_suppressions(database, connection, [record.address_id])
-            suppressed = tuple(
-                _describe_suppression(scope, ref, source) for _, scope, ref, source in suppressions
-            )
+            suppressed = tuple(_describe_suppression(scope, ref, source) for _, scope, ref, source in suppressions)
         hold = _hold_status(ctx, connection, rows[0], now) if rows else _NO_CUSTODIAN
         fit, fit_reason = load_fit(ctx, connection, record)
         return LeadExplanation(
@@ -154,16 +152,13 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
             paused_until=record.paused_until if record.paused_until and record.paused_until > now else None,
             touch_interval_days=record.touch_interval_days,
             history=tuple(
-                HistoryEntry(*line)
-                for line in history_queries.load_history(connection, lead_id, record.address_id)
+                HistoryEntry(*line) for line in history_queries.load_history(connection, lead_id, record.address_id)
             ),
             escalation_steps=_remaining_steps(ctx, connection, record),
         )
 
 
-def _remaining_steps(
-    ctx: AppContext, connection: Connection, record: LeadRecord
-) -> tuple[EscalationStep, ...]:
+def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord) -> tuple[EscalationStep, ...]:
     """Return the steps that an open offer, or a lead that was taken over, still has before it."""
     if record.kind not in (Custodian.OFFER, Custodian.REP):
         return ()
@@ -172,9 +167,7 @@ def _remaining_steps(
         one = handoff_queries.load_open_offers(ctx.database, connection, [record.id]).get(record.id)
         if one is None:
             return ()
-        steps = with_promised_deadline(
-            answer_escalation(policy, ctx.holidays, one.rep, one.offered_at), one.expires_at
-        )
+        steps = with_promised_deadline(answer_escalation(policy, ctx.holidays, one.rep, one.offered_at), one.expires_at)
     else:
         one = handoff_queries.load_accepted_offers(ctx.database, connection, [record.id]).get(record.id)
         if one is None or one.rep != record.ref:
@@ -190,9 +183,7 @@ _NO_CUSTODIAN: Final = HoldStatus(
 
 def _describe_bant(fields: FieldValues) -> dict[str, str]:
     found = {
-        field: bant.find_bant_value(field, Lead(0, fields))
-        for field in bant.BANT_FIELDS
-        if field != bant.TIMELINE
+        field: bant.find_bant_value(field, Lead(0, fields)) for field in bant.BANT_FIELDS if field != bant.TIMELINE
     }
     return {field: _describe_answer(one) for field, one in found.items() if one is not None}
 
@@ -278,9 +269,7 @@ def _off_track_reason(row: SnapshotRow) -> tuple[str, str]:
 def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
     """Return what stands above the history, as (name, value) in reading order; nothing that is empty."""
     enrollment, hold = explanation.enrollment, explanation.hold
-    no_hold_text = (
-        f"a request is asked before {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
-    )
+    no_hold_text = f"a request is asked before {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
     where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
     if enrollment is not None and enrollment.visit > 1:
         where += f", round {enrollment.visit}"
@@ -314,9 +303,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("paused until", explanation.paused_until),
         (
             "frequency",
-            f"one email in {explanation.touch_interval_days} days at most"
-            if explanation.touch_interval_days
-            else "",
+            f"one email in {explanation.touch_interval_days} days at most" if explanation.touch_interval_days else "",
         ),
         ("first contact", explanation.first_contact_at),
     ]

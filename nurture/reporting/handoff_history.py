@@ -53,9 +53,7 @@ class HandoffHistory:
     @property
     def was_reached_by_owner(self) -> bool:
         """Return whether the rep who took it was the one who got in touch."""
-        return self.accepted_offer is not None and (
-            self.accepted_offer.followed_up_at is not None or self.has_won
-        )
+        return self.accepted_offer is not None and (self.accepted_offer.followed_up_at is not None or self.has_won)
 
     @property
     def was_ignored(self) -> bool:
@@ -72,9 +70,7 @@ class HandoffHistory:
         """Return whether its first owner was not the right one: passed on, refused as not theirs, or changed
         in the CRM.
         """
-        was_reassigned = any(
-            one.state == "reassigned" or one.reason in WRONG_OWNER_REASONS for one in self.offers
-        )
+        was_reassigned = any(one.state == "reassigned" or one.reason in WRONG_OWNER_REASONS for one in self.offers)
         taken = self.accepted_offer
         return was_reassigned or (taken is not None and taken.crm_owner not in ("", taken.rep))
 
@@ -111,8 +107,7 @@ def group_into_handoffs(
         before = [None, *(chain[-1].offered_at for chain in chains)]
         decisions = handed_off.get(lead_id, ())
         decided = [
-            _find_decision_time(chain[0], decisions, after)
-            for chain, after in zip(chains, before, strict=False)
+            _find_decision_time(chain[0], decisions, after) for chain, after in zip(chains, before, strict=False)
         ]
         for position, chain in enumerate(chains):
             until = decided[position + 1] if position + 1 < len(chains) else None
@@ -136,9 +131,7 @@ def _split_by_handoff(offers: Iterable[OfferRecord]) -> Iterator[list[OfferRecor
         yield chain
 
 
-def _find_decision_time(
-    first: OfferRecord, handed_off: Sequence[datetime], after: datetime | None
-) -> datetime:
+def _find_decision_time(first: OfferRecord, handed_off: Sequence[datetime], after: datetime | None) -> datetime:
     """Return the newest decision before the offer, and *after* the lead's last offer before it.
 
     Leads that arrive ready are offered at once, as are those that a rep asks for.

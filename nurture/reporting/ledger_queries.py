@@ -55,9 +55,7 @@ def week_of(database: Database, timestamp: ColumnElement[Any]) -> ColumnElement[
     return func.to_char(func.date_trunc("week", timestamp), "YYYY-MM-DD", type_=String)
 
 
-def days_between(
-    database: Database, first: ColumnElement[Any], last: ColumnElement[Any]
-) -> ColumnElement[int]:
+def days_between(database: Database, first: ColumnElement[Any], last: ColumnElement[Any]) -> ColumnElement[int]:
     """Return how many days (UTC) *last* lies after *first*."""
     if database.is_sqlite:
         days = func.julianday(func.substr(last, 1, 10)) - func.julianday(func.substr(first, 1, 10))
@@ -115,9 +113,7 @@ def daily_changes(database: Database, connection: Connection, before: datetime) 
     """Yield the changes of each day until *before*, days without any left out, the first one first."""
     created_on = day_of(database, lead.c.created_at)
     new_leads = dict(
-        connection.execute(
-            select(created_on, func.count()).where(lead.c.created_at < before).group_by(created_on)
-        )
+        connection.execute(select(created_on, func.count()).where(lead.c.created_at < before).group_by(created_on))
         .tuples()
         .all()
     )

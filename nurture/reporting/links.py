@@ -34,9 +34,7 @@ def clicks_per_link(ctx: AppContext, track: str | None = None) -> list[LinkRow]:
     rows = []
     for (of_track, step, link), of_verdict in counts.items():
         clicks, leads = of_verdict.get(SignalVerdict.HUMAN.value, (0, 0))
-        suspects, bots = (
-            of_verdict.get(one.value, (0, 0))[0] for one in (SignalVerdict.SUSPECT, SignalVerdict.BOT)
-        )
+        suspects, bots = (of_verdict.get(one.value, (0, 0))[0] for one in (SignalVerdict.SUSPECT, SignalVerdict.BOT))
         total = sent.get((of_track, step), (0, 0))[0]
         rows.append(LinkRow(of_track, step, link, leads, clicks, total, suspects, bots))
     selected = [one for one in rows if track is None or one.track == track]

@@ -24,9 +24,7 @@ outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
 # The journal says "left" and "closed" of leads that go, not of leads that are held.
-_HOLD_EVENTS: Final = [
-    one.value for one in HoldReason if one not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)
-]
+_HOLD_EVENTS: Final = [one.value for one in HoldReason if one not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)]
 
 StepKey = tuple[str, str]
 """A track and a step, "" where the step is not known."""

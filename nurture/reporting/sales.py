@@ -108,11 +108,7 @@ class SalesReport:
 
 
 def report_sales(
-    ctx: AppContext,
-    now: datetime,
-    since: date | None = None,
-    until: date | None = None,
-    source: str | None = None,
+    ctx: AppContext, now: datetime, since: date | None = None, until: date | None = None, source: str | None = None
 ) -> SalesReport:
     """Return the sales report in a constant number of statements; InvalidState if *until* is before *since*.
 
@@ -149,9 +145,7 @@ def report_sales(
 
 def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]:
     if since is not None and until is not None and until < since:
-        raise InvalidState(
-            f"The report would end on {until}, before it begins on {since}. Turn the days round."
-        )
+        raise InvalidState(f"The report would end on {until}, before it begins on {since}. Turn the days round.")
     begins = datetime.combine(since or date.min, time.min, UTC)
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
@@ -189,9 +183,7 @@ def _by_rule(found: Iterable[HandoffHistory]) -> tuple[RuleStats, ...]:
             len(of),
             sum(one.accepted_offer is not None for one in of),
             sum(one.accepted_offer is None and one.offers[-1].state == "rejected" for one in of),
-            sum(
-                one.accepted_offer is None and one.offers[-1].state in ("expired", "withdrawn") for one in of
-            ),
+            sum(one.accepted_offer is None and one.offers[-1].state in ("expired", "withdrawn") for one in of),
             sum(one.has_won for one in of),
         )
         for rule, of in groups.items()
@@ -222,9 +214,7 @@ def _one_rep_stats(
     name: str, offers: Sequence[handoff_history_queries.OfferRecord], wins: Sequence[float], rep: Rep | None
 ) -> RepStats:
     taken = [one for one in offers if one.state in ("accepted", "lapsed")]
-    hours = sorted(
-        (one.answered_at - one.offered_at) / timedelta(hours=1) for one in taken if one.answered_at
-    )
+    hours = sorted((one.answered_at - one.offered_at) / timedelta(hours=1) for one in taken if one.answered_at)
     zone = rep.hours.zone if rep is not None else "UTC"
     days = Counter(calendar.to_local(one.offered_at, zone).date() for one in offers)
     votes = Counter(one.useful for one in offers)

@@ -45,14 +45,11 @@ def compute_rates(found: Sequence[HandoffHistory], now: datetime) -> tuple[Sales
     return tuple(_compute_rate(rate_definition, found, now) for rate_definition in _RATE_DEFINITIONS)
 
 
-def _compute_rate(
-    rate_definition: _RateDefinition, found: Sequence[HandoffHistory], now: datetime
-) -> SalesRate:
+def _compute_rate(rate_definition: _RateDefinition, found: Sequence[HandoffHistory], now: datetime) -> SalesRate:
     of = [
         one
         for one in found
-        if now - one.decided_at >= rate_definition.min_age
-        and not (rate_definition.closed_only and one.is_open)
+        if now - one.decided_at >= rate_definition.min_age and not (rate_definition.closed_only and one.is_open)
     ]
     return SalesRate(
         rate_definition.name,

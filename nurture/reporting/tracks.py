@@ -155,9 +155,7 @@ def report_tracks(ctx: AppContext) -> list[StepReport]:
             clicked=signals.get(step_key, {}).get("clicked", 0),
             replied=signals.get(step_key, {}).get("replied", 0),
             unsubscribed=signals.get(step_key, {}).get("unsubscribed", 0),
-            exits={
-                reason: number for reason, number in ends.get(step_key, {}).items() if reason != "accepted"
-            },
+            exits={reason: number for reason, number in ends.get(step_key, {}).items() if reason != "accepted"},
             handed_off=handed_off.get(step_key, 0),
         )
         for step_key in _sort_by_track(step_keys, programs)

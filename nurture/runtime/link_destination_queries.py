@@ -67,9 +67,7 @@ def write_destinations(
     if personal_destinations:
         chosen = database.ids("chosen", [row.message_id for row in personal_destinations])
         connection.execute(
-            personal_link_destination.delete().where(
-                personal_link_destination.c.message_id.in_(select(chosen.c.id))
-            )
+            personal_link_destination.delete().where(personal_link_destination.c.message_id.in_(select(chosen.c.id)))
         )
         database.insert(connection, personal_link_destination.name, _PERSONAL_COLUMNS, personal_destinations)
 
@@ -106,8 +104,6 @@ def find_shared_target(connection: Connection, message_id: int, number: int) -> 
 
 def find_personal_target(connection: Connection, message_id: int, position: int) -> LinkTarget | None:
     """Return where the link at *position* (from 0) leads that was written for this mail alone."""
-    query = select(personal_link_destination.c.links).where(
-        personal_link_destination.c.message_id == message_id
-    )
+    query = select(personal_link_destination.c.links).where(personal_link_destination.c.message_id == message_id)
     links = connection.execute(query).scalar_one_or_none() or []
     return LinkTarget(*links[position]) if position < len(links) else None

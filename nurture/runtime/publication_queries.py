@@ -52,24 +52,20 @@ class PolicyVersion(NamedTuple):
 
 def load_newest_versions(connection: Connection) -> list[PublishedVersion]:
     """Return the newest version of every track and of the policy, approved or not."""
-    return [
-        PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=False))
-    ]
+    return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=False))]
 
 
 def load_versions_in_force(connection: Connection) -> list[PublishedVersion]:
     """Return the versions that sweeps go by: the newest ones, but of the policy the newest approved one."""
-    return [
-        PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=True))
-    ]
+    return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=True))]
 
 
 @cache
 def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
     """Return the statement; made once, because every batch asks and making it costs more than running it."""
-    newest = select(
-        publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")
-    ).group_by(publication.c.kind, publication.c.name)
+    newest = select(publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")).group_by(
+        publication.c.kind, publication.c.name
+    )
     if only_in_force:
         approved = select(approval.c.publication_id)
         newest = newest.where(or_(publication.c.kind != POLICY, publication.c.id.in_(approved)))
@@ -102,9 +98,7 @@ def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
         .order_by(publication.c.version.desc())
     )
     return [
-        PolicyVersion(
-            PublishedVersion._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:])
-        )
+        PolicyVersion(PublishedVersion._make(row[:5]), row[5], None if row[6] is None else Approval._make(row[6:]))
         for row in connection.execute(query)
     ]
 

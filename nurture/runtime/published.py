@@ -65,12 +65,7 @@ class PublishedDefinitions:
         return known or self._program(connection, self._require_version(connection, "track", track, version))
 
     def email(
-        self,
-        connection: Connection,
-        track: str,
-        version: int,
-        name: str,
-        tracking: LinkTracking | None = None,
+        self, connection: Connection, track: str, version: int, name: str, tracking: LinkTracking | None = None
     ) -> CompiledEmail:
         """Return an email of one version of a track, compiled; with *tracking* its links are ours."""
         key = ("track", track, version, name, tracking)
@@ -82,9 +77,7 @@ class PublishedDefinitions:
             if tracking is not None:
                 tracking = replace(
                     tracking,
-                    known_destinations=link_destination_queries.load_shared_urls(
-                        connection, track, version, name
-                    ),
+                    known_destinations=link_destination_queries.load_shared_urls(connection, track, version, name),
                 )
             self._emails[key] = compile_email(EmailSource(path, found.emails[name]), layout, tracking)
         return self._emails[key]
@@ -107,13 +100,9 @@ class PublishedDefinitions:
         """Return mail to leads of one version of the policy, compiled. Raises NotFound if it has none."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            found = self._load_definitions(
-                connection, self._require_version(connection, POLICY, POLICY, version)
-            )
+            found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
             if path not in found.sources:
-                raise NotFound(
-                    f"Version {version} of the policy has no templates/{path}. Write it, and publish."
-                )
+                raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
             source = EmailSource(path, found.sources[path])
             self._emails[key] = compile_email(source, found.layouts[get_layout_name(source)])
         return self._emails[key]
@@ -122,9 +111,7 @@ class PublishedDefinitions:
         """Return mail to our own people, compiled, in the layout of one version of the policy."""
         key = (POLICY, POLICY, version, source.name)
         if key not in self._emails:
-            found = self._load_definitions(
-                connection, self._require_version(connection, POLICY, POLICY, version)
-            )
+            found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
             self._emails[key] = compile_email(source, found.layouts["brief"])
         return self._emails[key]
 
@@ -137,21 +124,15 @@ class PublishedDefinitions:
     def crm_statuses(self, connection: Connection) -> CrmStatusMap:
         """Return what the CRM's statuses mean, as the policy in force was published with them."""
         version = self.current(connection).policy.version
-        return self._load_definitions(
-            connection, self._require_version(connection, POLICY, POLICY, version)
-        ).crm
+        return self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version)).crm
 
-    def _require_version(
-        self, connection: Connection, kind: str, name: str, version: int
-    ) -> PublishedVersion:
+    def _require_version(self, connection: Connection, kind: str, name: str, version: int) -> PublishedVersion:
         row = publication_queries.find_version(connection, kind, name, version)
         if row is None:
             raise NotFound(f"Version {version} of {kind} {name} was never published here.")
         return row
 
-    def _load_definitions(
-        self, connection: Connection, row: PublishedVersion
-    ) -> definitions.ProjectDefinitions:
+    def _load_definitions(self, connection: Connection, row: PublishedVersion) -> definitions.ProjectDefinitions:
         if row.id not in self._loaded:
             self._loaded[row.id] = definitions.load(
                 publication_queries.load_sources(connection, row.id), complete=False
@@ -161,9 +142,7 @@ class PublishedDefinitions:
     def _program(self, connection: Connection, row: PublishedVersion) -> Program:
         key = (row.name, row.version)
         if key not in self._programs:
-            self._programs[key] = (
-                self._load_definitions(connection, row).tracks[row.name].program(row.version)
-            )
+            self._programs[key] = self._load_definitions(connection, row).tracks[row.name].program(row.version)
         return self._programs[key]
 
     def _policy(self, connection: Connection, row: PublishedVersion) -> Policy:

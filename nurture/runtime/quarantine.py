@@ -25,9 +25,7 @@ from nurture.runtime.context import AppContext
 KIND: Final = "database"
 NAME: Final = "quarantine"
 _RESTORE_REMEDY: Final = "After a restore, `nurture admin restored --since TIME` ends this."
-_ADOPT_REMEDY: Final = (
-    "If you moved the database on purpose, and nothing uses the old one, `nurture admin adopt` does."
-)
+_ADOPT_REMEDY: Final = "If you moved the database on purpose, and nothing uses the old one, `nurture admin adopt` does."
 _LOCAL: Final = frozenset({"maildir", "csv", PRESUMED_SENT})
 """Providers and CRMs that only write files here, or only note what somebody else has sent."""
 
@@ -99,9 +97,7 @@ def _find_reason_to_quarantine(
     recorded = {name: installation.location.get(name) for name in location}
     differs = [name for name in location if recorded[name] != location[name]]
     if differs:
-        changes = ", ".join(
-            f"{_LOCATION_LABELS[name]} ({recorded[name]}, here {location[name]})" for name in differs
-        )
+        changes = ", ".join(f"{_LOCATION_LABELS[name]} ({recorded[name]}, here {location[name]})" for name in differs)
         return f"it is a copy, or was moved: another {changes}"
     if newest_seen is None and "machine" in location:
         return "this machine has lost what it had seen of it; NURTURE_JOURNAL_DIR is new or empty"
@@ -154,9 +150,7 @@ def require_machine(ctx: AppContext) -> Machine:
     """Return what this machine keeps of the database. Raises InvalidState where it lives in virtual time."""
     machine = ctx.database.machine
     if machine is None:
-        raise InvalidState(
-            "This database lives in virtual time: it mails nobody, and is never in quarantine."
-        )
+        raise InvalidState("This database lives in virtual time: it mails nobody, and is never in quarantine.")
     return machine
 
 

@@ -36,9 +36,7 @@ class TokenRecord(NamedTuple):
 
 
 def insert_tokens(
-    database: Database,
-    connection: Connection,
-    rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]],
+    database: Database, connection: Connection, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]
 ) -> None:
     """Keep (digest, purpose, lead id, message id, offer id, created at) rows."""
     database.insert(connection, link_token.name, _COLUMNS, rows)
@@ -47,9 +45,9 @@ def insert_tokens(
 def find_token(connection: Connection, digest: str) -> TokenRecord | None:
     """Return what the token of this digest may do; None if nobody made it."""
     row = connection.execute(
-        select(
-            link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id
-        ).where(link_token.c.digest == digest)
+        select(link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id).where(
+            link_token.c.digest == digest
+        )
     ).one_or_none()
     return TokenRecord._make(row) if row is not None else None
 

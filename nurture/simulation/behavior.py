@@ -115,18 +115,13 @@ class BehaviorModel:
     def _reactions(self, touch: Row[tuple[object, ...]]) -> Iterator[tuple[datetime, ScheduledAction]]:
         lead_id, sent = touch.lead_id, touch.accepted_at
         purchase_at = self.purchase_time(lead_id)
-        close = purchase_at is not None and timedelta() <= purchase_at - sent <= timedelta(
-            days=NEAR_BUYING_DAYS
-        )
+        close = purchase_at is not None and timedelta() <= purchase_at - sent <= timedelta(days=NEAR_BUYING_DAYS)
         rates = RATES_NEAR_BUYING if close else RATES_FAR_FROM_BUYING
         read_at = sent + timedelta(minutes=5 + 2_000 * self.random_value(lead_id, touch.id, "reads") ** 2)
         if self.random_value(lead_id, touch.id, "click") < rates.click:
             yield read_at, self._record_signal(touch, SignalKind.CLICKED, None)
             if close and self.random_value(lead_id, touch.id, "again") < 0.5:
-                yield (
-                    read_at + timedelta(minutes=3),
-                    self._record_signal(touch, SignalKind.CLICKED, None, "again"),
-                )
+                yield (read_at + timedelta(minutes=3), self._record_signal(touch, SignalKind.CLICKED, None, "again"))
         if self.random_value(lead_id, touch.id, "reply") < rates.reply:
             yield read_at + timedelta(minutes=20), self._record_signal(touch, SignalKind.REPLIED, None)
         asks_for_date = "decide" in touch.email
@@ -165,9 +160,7 @@ class BehaviorModel:
     def _schedule_answers(self) -> None:
         query = select(_offer.c.id, _offer.c.lead_id, _offer.c.rep, _offer.c.offered_at)
         with self.ctx.database.read() as connection:
-            rows = connection.execute(
-                query.where(_offer.c.id > self._newest_offer_id).order_by(_offer.c.id)
-            ).all()
+            rows = connection.execute(query.where(_offer.c.id > self._newest_offer_id).order_by(_offer.c.id)).all()
         for offer_id, lead_id, rep, offered_at in rows:
             self._newest_offer_id = offer_id
             if self.random_value(lead_id, offer_id, rep, "ignores") < IGNORED_OFFER_RATE:
@@ -206,9 +199,7 @@ class BehaviorModel:
     ) -> tuple[str, datetime | None]:
         draw = self.random_value(lead_id, offer_id, "reason")
         if draw < 0.45:
-            stated_date = (
-                purchase_at if purchase_at is not None and purchase_at > now and draw < 0.25 else None
-            )
+            stated_date = purchase_at if purchase_at is not None and purchase_at > now and draw < 0.25 else None
             return "not-now", stated_date
         if draw < 0.65:
             return "no-answer", None
@@ -225,9 +216,7 @@ class BehaviorModel:
 
         def run(happened_at: datetime) -> None:
             if won:
-                outcomes_close.close(
-                    self.ctx, lead_id, Closing.WON, happened_at, amount=amount, source="simulated"
-                )
+                outcomes_close.close(self.ctx, lead_id, Closing.WON, happened_at, amount=amount, source="simulated")
             else:
                 outcomes_close.close(
                     self.ctx, lead_id, Closing.LOST, happened_at, reason="no decision", source="simulated"

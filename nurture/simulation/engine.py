@@ -67,9 +67,7 @@ def _read_next_due(connection: Connection) -> datetime | None:
 def _next_due_query() -> Select[Any]:
     """Return the statement that asks for the next moment of everything that waits."""
     # The filter on due_at is the one of the index: without it SQLite reads every lead.
-    first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(
-        custody.c.due_at.is_not(None)
-    )
+    first = select(func.min(custody.c.due_at, type_=custody.c.due_at.type)).where(custody.c.due_at.is_not(None))
     swept = (Custodian.INTAKE, Custodian.TRACK, Custodian.OFFER)
     due_queries = [first.where(custody.c.kind == kind.value) for kind in swept]
     queue = custody.c.kind == Custodian.QUEUE.value
@@ -176,9 +174,7 @@ def _run_in_memory(
         definitions = ctx.definitions.current(connection)
         program = definitions.programs.get(track)
         if program is None:
-            raise NotFound(
-                f"There is no track {track}. There are: {', '.join(sorted(definitions.programs))}."
-            )
+            raise NotFound(f"There is no track {track}. There are: {', '.join(sorted(definitions.programs))}.")
         _insert_lead(connection, track, program.resolve(0, 1)[0], fields, zone, country, start)
     run_simulation(ctx, start, start + timedelta(days=days))
     calendar = SimulatedCalendar(track, zone or program.zone_fallback)
@@ -188,13 +184,7 @@ def _run_in_memory(
 
 
 def _insert_lead(
-    connection: Connection,
-    track: str,
-    step: str,
-    fields: Mapping[str, Any],
-    zone: str,
-    country: str,
-    start: datetime,
+    connection: Connection, track: str, step: str, fields: Mapping[str, Any], zone: str, country: str, start: datetime
 ) -> None:
     address, lead, enrollment = (core.metadata.tables[name] for name in ("address", "lead", "enrollment"))
     connection.execute(insert(address).values(id=1, email="lead@example.com", normalized="lead@example.com"))
@@ -216,13 +206,7 @@ def _insert_lead(
     )
     connection.execute(
         insert(custody).values(
-            lead_id=1,
-            kind="track",
-            ref=track,
-            since=start,
-            next_action=f"enter {track}",
-            due_at=start,
-            version=1,
+            lead_id=1, kind="track", ref=track, since=start, next_action=f"enter {track}", due_at=start, version=1
         )
     )
     connection.execute(
@@ -242,9 +226,5 @@ def _list_events(connection: Connection) -> list[SimulatedEvent]:
         elif event == "left":
             days.append(SimulatedEvent(at, f"goes on to {ref}", reason))
         elif event in ("hand_off", "offered", "error", "recycled", "closed"):
-            days.append(
-                SimulatedEvent(
-                    at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)
-                )
-            )
+            days.append(SimulatedEvent(at, event.replace("_", " "), reason if event != "error" else json.dumps(reason)))
     return days

@@ -59,17 +59,10 @@ ALLOWANCES: Final[Mapping[str, Allowance]] = {
         burst=1_200,
     ),
     # Nobody is kept from opting out by how often others ask, be they on the same address.
-    OPT_OUTS: Allowance(
-        max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400
-    ),
+    OPT_OUTS: Allowance(max_bytes=8 * _MB, max_bytes_per_address=4 * _MB, max_bodies=1_000, max_bodies_per_address=400),
     # Scanners and mail programs' proxies ask for many readers from one address.
     LINKS: Allowance(
-        max_bytes=_MB,
-        max_bytes_per_address=_MB,
-        max_bodies=10,
-        max_bodies_per_address=10,
-        per_second=100,
-        burst=6_000,
+        max_bytes=_MB, max_bytes_per_address=_MB, max_bodies=10, max_bodies_per_address=10, per_second=100, burst=6_000
     ),
     API_CALLS: Allowance(
         max_bytes=64 * _MB,
@@ -176,9 +169,7 @@ ACCESS: Final[Mapping[str, RoutePolicy]] = {
     UNSUBSCRIBE: LinkRoute(public_links.UNSUBSCRIBE, group=OPT_OUTS),
     CLICK: LinkRoute(public_links.CLICK, methods=READ_METHODS, group=LINKS),
     OPEN: LinkRoute(public_links.OPEN, methods=READ_METHODS, group=LINKS),
-    EVENTS: SignedRoute(
-        methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES
-    ),  # SendGrid's end at 768 KB
+    EVENTS: SignedRoute(methods=WRITE_METHODS, max_bytes=2 * _MB, group=EVENT_BATCHES),  # SendGrid's end at 768 KB
     PREFERENCES: LinkRoute(public_links.PREFERENCES, group=OPT_OUTS),
     QUESTION: LinkRoute(public_links.QUESTION),
     INBOUND: SignedRoute(methods=WRITE_METHODS, max_bytes=MAX_MAIL_BYTES, group=INBOUND_MAIL),

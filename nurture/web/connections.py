@@ -67,9 +67,7 @@ class ConnectionSlots:
                 del self._connected[connection.address]
 
     def _evict_one(self, connections: dict[TimeLimitedProtocol, None]) -> None:
-        connection = next(
-            (each for each in connections if each.is_waiting_for_request), next(reversed(connections))
-        )
+        connection = next((each for each in connections if each.is_waiting_for_request), next(reversed(connections)))
         self.remove(connection)
         connection.transport.abort()
 

@@ -15,15 +15,11 @@ MAX_FIELDS: Final = 20
 _UNDECLARED_TYPES: Final = frozenset({"", "text/plain"})
 
 
-async def read_fields(
-    request: Request, _principal: Annotated[Principal, Depends(authorize)]
-) -> Mapping[str, str]:
+async def read_fields(request: Request, _principal: Annotated[Principal, Depends(authorize)]) -> Mapping[str, str]:
     """Return the text fields, of a repeated one the last; only of who was let in. Raises 400 for no form."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        if (
-            media_type in _UNDECLARED_TYPES
-        ):  # a click to unsubscribe counts, whatever its mail program calls it
+        if media_type in _UNDECLARED_TYPES:  # a click to unsubscribe counts, whatever its mail program calls it
             text = (await request.body()).decode("latin-1")
             return {name: value.strip() for name, value in parse_qsl(text, max_num_fields=MAX_FIELDS)}
         async with request.form(max_files=0, max_fields=MAX_FIELDS, max_part_size=4096) as form:

@@ -105,9 +105,7 @@ class RequestLimits:
         client = client_key(scope["client"][0] if scope.get("client") else None)
         wait = self._retry_after(policy, client)
         if wait:
-            await self._send_error(
-                _limit_error(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send
-            )
+            await self._send_error(_limit_error(scope, 429, {"Retry-After": str(ceil(wait))}), scope, receive, send)
         elif scope["method"] != "POST":
             await self._app(scope, _without_body(receive), send)
         elif _declared_length(scope) > policy.max_bytes:

@@ -94,16 +94,11 @@ def _run_in_thread(
             thread.join(SHUTDOWN_SECONDS * 2)
 
 
-def _build_server(
-    app: FastAPI, trusted: Sequence[str], header_timeout: float, max_connections: int
-) -> uvicorn.Server:
+def _build_server(app: FastAPI, trusted: Sequence[str], header_timeout: float, max_connections: int) -> uvicorn.Server:
     protocol = type(
         "Protocol",
         (TimeLimitedProtocol,),
-        {
-            "header_timeout": header_timeout,
-            "slots": ConnectionSlots(max_connections or connection_capacity(), trusted),
-        },
+        {"header_timeout": header_timeout, "slots": ConnectionSlots(max_connections or connection_capacity(), trusted)},
     )
     return uvicorn.Server(
         uvicorn.Config(

@@ -52,10 +52,7 @@ def main(chosen: list[str]) -> int:
         return 2
     figures: list[Figure | Skipped] = []
     for name in chosen or BENCHMARKS:
-        with (
-            tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder,
-            console.status(f"measuring {name}"),
-        ):
+        with tempfile.TemporaryDirectory(prefix="nurture-bench-") as folder, console.status(f"measuring {name}"):
             figures += BENCHMARKS[name](Path(folder))
     console.print(figure_table(figures))
     console.print(notes(figures), highlight=False, soft_wrap=True)

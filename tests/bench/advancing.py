@@ -140,13 +140,8 @@ def _loop_on_postgres(connection: psycopg.Connection[Any]) -> None:
             cursor.executemany(_INSERT_JOURNAL.format(m="%s"), notes)  # type: ignore[arg-type]
 
 
-def _plain_rows(
-    due: list[Any], to_column: Callable[[datetime], Any]
-) -> tuple[list[Any], list[Any], list[Any]]:
+def _plain_rows(due: list[Any], to_column: Callable[[datetime], Any]) -> tuple[list[Any], list[Any], list[Any]]:
     now, later = to_column(seed_data.START), to_column(seed_data.START + timedelta(hours=72))
     moves = [(later, row[0], row[1]) for row in due]
-    sends = [
-        (f"touch:{row[5]}:{row[6]}:{row[7]}", row[0], row[5], row[6], row[7], now, now, later, now)
-        for row in due
-    ]
+    sends = [(f"touch:{row[5]}:{row[6]}:{row[7]}", row[0], row[5], row[6], row[7], now, now, later, now) for row in due]
     return moves, sends, [(row[0], now, row[5], row[6]) for row in due]

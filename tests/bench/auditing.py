@@ -63,9 +63,7 @@ def measure(folder: Path) -> list[Figure | Skipped]:
     reading = measure_time(lambda: _read(connection))
     connection.close()
     found: list[AuditReport] = []
-    run = min(
-        (measure_time(lambda: found.append(run_audit(made, AT))) for _ in range(3)), key=lambda one: one.wall
-    )
+    run = min((measure_time(lambda: found.append(run_audit(made, AT))) for _ in range(3)), key=lambda one: one.wall)
     made.database.close()
     if not all(one.ok and one.total.leads == LEADS for one in found):
         raise RuntimeError(f"the audit did not find what it is measured for: {found[0].findings}")

@@ -80,16 +80,11 @@ def _running(folder: Path) -> Iterator[RunningStack]:
         "NURTURE_BASE_URL": f"http://127.0.0.1:{port}",
     }
     settings = Settings(
-        database_url=SecretStr(url),
-        maildir=folder / "maildir",
-        base_url=f"http://127.0.0.1:{port}",
-        provider="maildir",
+        database_url=SecretStr(url), maildir=folder / "maildir", base_url=f"http://127.0.0.1:{port}", provider="maildir"
     )
     with open_app(settings, upgrade=True, live=True) as app:
         links, token = _send_first_emails(app, folder)
-    program = subprocess.Popen(
-        [sys.executable, "-c", _START], cwd=folder, env=environment, stderr=subprocess.DEVNULL
-    )
+    program = subprocess.Popen([sys.executable, "-c", _START], cwd=folder, env=environment, stderr=subprocess.DEVNULL)
     database = Database(url)
     try:
         until(lambda: program.poll() is not None or _is_up(port), 120)
@@ -110,9 +105,7 @@ def _send_first_emails(app: App, folder: Path) -> tuple[list[tuple[int, str]], s
         .replace("[mon, tue, wed, thu, fri]", "[mon, tue, wed, thu, fri, sat, sun]")
         .replace("09:00-17:00", "00:00-23:59")
     )
-    rules["tracks/welcome/track.yaml"] = rules["tracks/welcome/track.yaml"].replace(
-        "    after: 1 hour\n", "", 1
-    )
+    rules["tracks/welcome/track.yaml"] = rules["tracks/welcome/track.yaml"].replace("    after: 1 hour\n", "", 1)
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
     publish(app.ctx, rules, now)
     leads = [add_lead(app.ctx, at=now, title="Head") for _ in range(2 * LEADS)]
@@ -140,9 +133,7 @@ def _is_up(port: int) -> bool:
 
 def _ask(port: int, method: str, path: str, body: str | None = None, token: str = "") -> int:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    headers = _BROWSER | (
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} if body else {}
-    )
+    headers = _BROWSER | ({"Authorization": f"Bearer {token}", "Content-Type": "application/json"} if body else {})
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -176,11 +167,7 @@ def _until_decided(up: RunningStack, lead: int, link: str) -> float:
 def _until_offered(up: RunningStack, lead: int, place: int) -> float:
     """Answer, or name a date; return how long it takes until a rep is offered the lead."""
     now = datetime.now(UTC)  # noqa: TID251 - as the program that posts it
-    kind = (
-        {"kind": "replied"}
-        if place % 2
-        else {"kind": "deciding", "value": f"{now + timedelta(days=40):%Y-%m-%d}"}
-    )
+    kind = {"kind": "replied"} if place % 2 else {"kind": "deciding", "value": f"{now + timedelta(days=40):%Y-%m-%d}"}
     signal = {"lead": {"id": lead}, "occurred_at": now.isoformat()} | kind
     begin = time.monotonic()
     if (status := _ask(up.port, "POST", "/api/signals", json.dumps({"signals": [signal]}), up.token)) != 202:

@@ -30,21 +30,14 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         compiled = made.definitions.email(connection, TRACK, program.version, EMAIL, TRACKING)
     made.database.close()
     leads: list[dict[str, Any]] = [
-        {
-            "first_name": f"First{i}",
-            "last_name": f"Last{i}",
-            "company": f"Company {i}",
-            "title": "Head of Planning",
-        }
+        {"first_name": f"First{i}", "last_name": f"Last{i}", "company": f"Company {i}", "title": "Head of Planning"}
         for i in range(LEADS)
     ]
     sender = sender_address(program.sender)
 
     def one(number: int, fields: dict[str, Any]) -> ComposedEmail:
         to = Address(full_name(fields), f"lead{number}@company.example")
-        envelope = Envelope(
-            f"touch:{number}:{EMAIL}:1", sender, to, unsubscribe_mailto="mailto:ada@example.com"
-        )
+        envelope = Envelope(f"touch:{number}:{EMAIL}:1", sender, to, unsubscribe_mailto="mailto:ada@example.com")
         trail = TrackedLinks(PREFIX, TRACKING)
         return compose(compiled, touch_values(fields, program, UNSUBSCRIBE, "consent"), envelope, trail)
 

@@ -38,9 +38,7 @@ _SELECT_DUE = """
 SELECT m.id, m.send_key, a.email, l.fields FROM message m JOIN lead l ON l.id = m.lead_id
 JOIN address a ON a.id = l.address_id WHERE m.state = 'planned' ORDER BY m.send_at, m.id LIMIT ?
 """
-_MARK_ACCEPTED = (
-    "UPDATE message SET state = 'accepted', provider_message_id = ?, accepted_at = ? WHERE id = ?"
-)
+_MARK_ACCEPTED = "UPDATE message SET state = 'accepted', provider_message_id = ?, accepted_at = ? WHERE id = ?"
 
 
 def measure(folder: Path) -> list[Figure | Skipped]:
@@ -59,7 +57,9 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         "django-drip-campaigns does 160-185 on this work, a durable workflow per lead about 100"
     )
     ratio = loop.wall / engine.took.wall
-    memory = f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, {many:,.0f} MB for {MANY:,}"
+    memory = (
+        f"peaks; SQLite's page cache alone grows to 64 MB; {few:,.0f} MB for {MESSAGES:,}, {many:,.0f} MB for {MANY:,}"
+    )
     return [
         Figure("deliver_single_per_s", MESSAGES / engine.took.wall, "emails/s", ratio, note=note),
         Figure("deliver_single_ratio", ratio, "of the loop", minimum=0.5),
@@ -117,9 +117,7 @@ def _loop(path: Path, double: SendGridDouble) -> Duration:
     return run
 
 
-async def _send_all(
-    connection: sqlite3.Connection, url: str, program: Program, compiled: CompiledEmail
-) -> None:
+async def _send_all(connection: sqlite3.Connection, url: str, program: Program, compiled: CompiledEmail) -> None:
     """Do it by hand: read, render, post, write. No claims, no leases, no checks, no tokens."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS)
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
@@ -142,9 +140,7 @@ async def _send_all(
             connection.execute("COMMIT")
 
 
-def _payload(
-    key: str, address: str, fields: Mapping[str, Any], program: Program, compiled: CompiledEmail
-) -> bytes:
+def _payload(key: str, address: str, fields: Mapping[str, Any], program: Program, compiled: CompiledEmail) -> bytes:
     values = touch_values(fields, program, f"{BASE_URL}/u/0123456789abcdefghijkl", "consent")
     parts: Sequence[dict[str, str]] = [
         {"type": "text/plain", "value": compiled.text.render(values)},

@@ -20,26 +20,13 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         return [Skipped(NAME, "NURTURE_OLIST_DIR names no folder")]
     if not STORY.exists():
         return [Skipped(NAME, "tests/stories/test_olist.py is not there")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        f"--basetemp={folder}",
-        str(STORY),
-    ]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={folder}", str(STORY)]
     codes: list[int] = []
     story = measure_time(
         lambda: codes.append(
-            subprocess.run(
-                command, check=False, stdout=subprocess.DEVNULL, env={**os.environ, WHOLE: "yes"}
-            ).returncode
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL, env={**os.environ, WHOLE: "yes"}).returncode
         )
     )
     if codes != [0]:
         return [Skipped(NAME, f"the story does not pass (pytest ended with {codes[0]})")]
-    return [
-        Figure(NAME, story.wall, "s", maximum=120, note="17 months, 8,000 leads, start of pytest included")
-    ]
+    return [Figure(NAME, story.wall, "s", maximum=120, note="17 months, 8,000 leads, start of pytest included")]

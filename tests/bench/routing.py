@@ -81,9 +81,7 @@ def _make_context(folder: Path) -> AppContext:
     seed_data.enroll_leads(made, LEADS)
     waits = "UPDATE custody SET kind='queue', ref='hand-off', next_action='offer', version=version+1"
     with made.database.write() as connection:
-        accounts_queries.insert_accounts(
-            made.database, connection, [_account(number) for number in range(ACCOUNTS)]
-        )
+        accounts_queries.insert_accounts(made.database, connection, [_account(number) for number in range(ACCOUNTS)])
         connection.execute(text(waits))
     return made
 

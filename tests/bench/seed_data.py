@@ -33,9 +33,7 @@ def make_context(url: str, sources: Sources | None = None) -> AppContext:
     return made
 
 
-def enroll_leads(
-    made: AppContext, count: int, *, first: int = 1, due: datetime = START, page: int = 10_000
-) -> None:
+def enroll_leads(made: AppContext, count: int, *, first: int = 1, due: datetime = START, page: int = 10_000) -> None:
     """Put *count* leads on webinar-attended, its first email due for an hour, waking at *due*."""
     entered = START - timedelta(hours=5)
     for begin in range(first, first + count, page):
@@ -47,10 +45,7 @@ def enroll_leads(
                 connection,
                 by_name["address"],
                 {"id": _I, "email": _S, "normalized": _S},
-                [
-                    (i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example")
-                    for i in ids
-                ],
+                [(i, f"lead{i}@company{i % 5000}.example", f"lead{i}@company{i % 5000}.example") for i in ids],
             )
             columns = {
                 "id": _I,

@@ -55,10 +55,7 @@ class Setup:
 
     def database_sources(self, count: int, *, planned: bool = True) -> tuple[SqliteSource, PostgresSource]:
         """Return both databases, with *count* messages each."""
-        return (
-            SqliteSource(self.folder, count, planned=planned),
-            PostgresSource(self.server, count, planned=planned),
-        )
+        return (SqliteSource(self.folder, count, planned=planned), PostgresSource(self.server, count, planned=planned))
 
 
 def _kill(at: Setup) -> ExperimentResult:

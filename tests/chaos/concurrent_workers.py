@@ -42,9 +42,7 @@ def concurrent_run(
     found, may_be_unknown, began = ConcurrentRun(), set[str](), time.monotonic()
     with source.fresh() as run_db:
         oracle = Oracle(double, origin)
-        job = Job(
-            name="", url=run_db.url, api=double.url, origin=origin, notes=folder, batch=BATCH, at_once=AT_ONCE
-        )
+        job = Job(name="", url=run_db.url, api=double.url, origin=origin, notes=folder, batch=BATCH, at_once=AT_ONCE)
         living = [_start_worker(job, number, deaths) for number in range(WORKERS)]
         started = WORKERS
         while living:
@@ -83,9 +81,7 @@ def _start_worker(job: Job, number: int, deaths: list[Death]) -> Worker:
     name = f"w{number}"
     notes = job.notes / f"{job.origin}-{name}.notes"
     death = deaths.pop() if deaths else None
-    return Worker(
-        replace(job, name=name, url=RunDatabase(job.url).url_of(name), notes=notes, death=death)
-    ).go()
+    return Worker(replace(job, name=name, url=RunDatabase(job.url).url_of(name), notes=notes, death=death)).go()
 
 
 def _wait_for_any(living: Sequence[Worker]) -> Worker:
@@ -114,9 +110,7 @@ def measure(
     messages = verdict.states.total()
     calls_in_flight = sum(one.in_flight for one in found.values())
     return [
-        Figure(
-            "concurrent_messages", messages, "messages", minimum=sum(one.count for one in sources), note=note
-        ),
+        Figure("concurrent_messages", messages, "messages", minimum=sum(one.count for one in sources), note=note),
         Figure("concurrent_kills", sum(one.kills for one in found.values()), "kills"),
         Figure("concurrent_accepted_twice", verdict.twice, "messages", maximum=1),
         Figure("concurrent_lost", verdict.lost, "messages", maximum=1),

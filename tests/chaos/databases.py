@@ -83,9 +83,7 @@ class PostgresSource:
 
     name = "postgres"
 
-    def __init__(
-        self, url: Callable[[str], str], count: int, *, planned: bool = True, ready: bool = False
-    ) -> None:
+    def __init__(self, url: Callable[[str], str], count: int, *, planned: bool = True, ready: bool = False) -> None:
         self.count = count
         self._url = url
         self._stem = f"chaos_{secrets.token_hex(4)}"
@@ -99,9 +97,7 @@ class PostgresSource:
         """Lend a copy, in *tablespace*."""
         name = f"{self._stem}_{next(self._numbers)}"
         with self._server() as server:
-            server.execute(
-                f"CREATE DATABASE {name} TEMPLATE {self._stem} STRATEGY file_copy TABLESPACE {tablespace}"
-            )
+            server.execute(f"CREATE DATABASE {name} TEMPLATE {self._stem} STRATEGY file_copy TABLESPACE {tablespace}")
         try:
             yield RunDatabase(self._url(name))
         finally:

@@ -79,9 +79,7 @@ def permute(database: Database, folder: Path, count: int, chance: Random) -> Ord
     sent_events = [one for id_, key in keys for one in history_by_id[id_].shuffled(f"{ORIGIN}:{key}", chance)]
     chance.shuffle(sent_events)
     for first in range(0, len(sent_events), BATCH):
-        provider_events.receive(
-            ctx, provider_events.SENDGRID, encode_events(sent_events[first : first + BATCH]), NOW
-        )
+        provider_events.receive(ctx, provider_events.SENDGRID, encode_events(sent_events[first : first + BATCH]), NOW)
         if chance.random() < 0.3:
             provider_events.apply_pending(ctx, NOW)
     provider_events.apply_pending(ctx, NOW)
@@ -95,10 +93,7 @@ def _send_messages(database: Database, folder: Path, count: int) -> AppContext:
     ctx.provider, ctx.installation_id = DiscardingProvider(), ORIGIN
     add_leads(ctx, count, title="Head of planning")
     # Strangers to each other: whole companies that click at once are another story.
-    write(
-        ctx,
-        "UPDATE address SET normalized = 'one@c' || id || '.example', email = 'one@c' || id || '.example'",
-    )
+    write(ctx, "UPDATE address SET normalized = 'one@c' || id || '.example', email = 'one@c' || id || '.example'")
     run_at(ctx, START, START + timedelta(hours=1), SENT)
     assert rows(ctx, "SELECT count(*) FROM message WHERE state = 'accepted'") == [(count,)]
     return ctx

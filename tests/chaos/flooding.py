@@ -35,13 +35,7 @@ _TOO_LONG: Final = 60.0
 """Seconds in which a mail program would give up."""
 
 MAX_EVENT_BYTES: Final = 2_097_152
-TARGETS: Final = (
-    (EVENTS, MAX_EVENT_BYTES),
-    (EVENTS, 40),
-    (INBOUND, 9_999_999),
-    (LEADS, 99_999),
-    ("/u/x", 60),
-)
+TARGETS: Final = ((EVENTS, MAX_EVENT_BYTES), (EVENTS, 40), (INBOUND, 9_999_999), (LEADS, 99_999), ("/u/x", 60))
 """What strangers ask for, and how many bytes they announce; and links to opt out beside these."""
 
 SIGNER: Final = Signer()
@@ -97,8 +91,7 @@ def flood(url: str, folder: Path, chance: Random) -> FloodRun:
 def _links(ctx: AppContext) -> list[str]:
     """Make a link to opt out for each lead; return the paths."""
     made: list[Link] = [
-        public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead))
-        for (lead,) in rows(ctx, "SELECT id FROM lead")
+        public_links.make_link(LinkSpec(public_links.UNSUBSCRIBE, lead)) for (lead,) in rows(ctx, "SELECT id FROM lead")
     ]
     with ctx.database.write() as connection:
         public_links.store_links(ctx.database, connection, made, RealClock().now())
@@ -171,9 +164,7 @@ async def _hold_connection(
 def _body_chunks(number: int, others: list[str], chance: Random) -> Iterator[bytes]:
     """Yield a request in pieces, the last of which never comes."""
     if number <= FILLERS:  # a budget that all routes share is full of these, but for a few bytes
-        path, size, sent = (
-            ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MAX_EVENT_BYTES, MAX_EVENT_BYTES - 1)
-        )
+        path, size, sent = ("/u/x", 60, 20) if number == FILLERS else (EVENTS, MAX_EVENT_BYTES, MAX_EVENT_BYTES - 1)
         yield f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode() + b"x" * sent
         yield from [b""] * 1_000
     path, size = chance.choice((*TARGETS, *[(chance.choice(others), size) for size in (60, 20)]))

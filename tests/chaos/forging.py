@@ -97,9 +97,7 @@ def _swapped(forger: Forger, name: str, body: bytes, _good: Good) -> Request:
 
 
 def _garbage(forger: Forger, name: str, body: bytes, good: Good) -> Request:
-    junk = b64encode(
-        forger.chance.randbytes(forger.chance.choice((0, 1, 8, 70, 71, 72, 150, 3_000)))
-    ).decode()
+    junk = b64encode(forger.chance.randbytes(forger.chance.choice((0, 1, 8, 70, 71, 72, 150, 3_000)))).decode()
     return _request(name, body, {**good, SIGNATURE: junk})
 
 
@@ -110,9 +108,7 @@ def _deep(forger: Forger, name: str, _body: bytes, _good: Good) -> Request:
 
 
 def _not_a_batch(forger: Forger, name: str, body: bytes, _good: Good) -> Request:
-    body = forger.chance.choice(
-        (b"", b"{}", b"null", b"1", b"\xff\xfe", b"\xef\xbb\xbf[]", body[:-3], b"[]]")
-    )
+    body = forger.chance.choice((b"", b"{}", b"null", b"1", b"\xff\xfe", b"\xef\xbb\xbf[]", body[:-3], b"[]]"))
     return _request(name, body, forger.signer.headers(body))
 
 
@@ -153,9 +149,7 @@ def forge(database: Database, folder: Path, count: int, huge: int, chance: Rando
         post_all(server.url, [forger.forge(number) for number in range(len(_KINDS))])
         # Leads may fall due meanwhile; what a webhook can change is all but them.
         before, memory = _snapshot(ctx), server.memory
-        answers = post_all(
-            server.url, [forger.forge(number) for number in range(count - huge)], keep_going=True
-        )
+        answers = post_all(server.url, [forger.forge(number) for number in range(count - huge)], keep_going=True)
         giants = [_huge_body(forger, number) for number in range(huge)]
         answers += post_all(server.url, giants, connections=8, keep_going=True)  # refused giants may end it
         after, grown = _snapshot(ctx), server.memory - memory
@@ -177,11 +171,7 @@ def _bodies(ctx: AppContext) -> tuple[bytes, ...]:
     now = RealClock().now()
     return tuple(
         encode_events(
-            [
-                event(kind, f"{ctx.installation_id}:{key}", now)
-                for key in keys[first : first + 3]
-                for kind in KINDS
-            ]
+            [event(kind, f"{ctx.installation_id}:{key}", now) for key in keys[first : first + 3] for kind in KINDS]
         )
         for first in range(0, 30, 3)
     )

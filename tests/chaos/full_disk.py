@@ -79,9 +79,7 @@ def full_disk_run(disk: Disk, double: SendGridDouble, rng: Random, count: int) -
         ctx.provider.close()
         drain_outbox(url, double.url, origin)
         wrong += [
-            f"audit: {one.description} ({one.count})"
-            for one in run_audit(ctx, now()).findings
-            if one.is_violation
+            f"audit: {one.description} ({one.count})" for one in run_audit(ctx, now()).findings if one.is_violation
         ]
         found.verdict += judge(states_in(url), oracle.accepted(), count, in_flight(states))
     found.verdict.wrong = [f"{disk.name}, filled by {seed}: {one}" for one in wrong + found.verdict.wrong]

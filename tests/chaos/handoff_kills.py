@@ -176,9 +176,7 @@ class KillSetup:
         """Let one worker run to its end, to learn how often it passes each point."""
         setup = cls(source, double, folder)
         with source.fresh() as run_db, setup.crm("salesforce") as (place, crm):
-            worker = Worker(
-                setup.job(run_db.url, "first", setup.origin(), "salesforce", place), run_worker
-            ).go()
+            worker = Worker(setup.job(run_db.url, "first", setup.origin(), "salesforce", place), run_worker).go()
             assert worker.end() == 0, worker.passed("failed")
             notes = worker.passed()
             assert isinstance(crm, CrmDouble)

@@ -127,8 +127,7 @@ def read_all(url: str, folder: Path, chance: Random) -> ReadRun:
     run_at(ctx, START, START + 2 * _HOUR, START + 3 * _HOUR)
     to = _addresses(folder / "maildir")
     good = [
-        mail(f"Call {n}", to=address, sender=f"p{n}@people.example", number=f"good-{n}")
-        for n, address in enumerate(to)
+        mail(f"Call {n}", to=address, sender=f"p{n}@people.example", number=f"good-{n}") for n, address in enumerate(to)
     ]
     bad = [make().replace(TO.encode(), chance.choice(to).encode()) for make in MAILS.values()]
     for number, words in enumerate((DEADLY, CRASHING, STUCK) * 3):

@@ -23,14 +23,7 @@ ANY: Final = "any moment"
 DOUBLE_POINTS: Final = {"request read": False, "accepted": True}
 """Where the double kills the worker: before or after it accepts the message."""
 POINTS: Final = (*WORKER_POINTS, *LINE_POINTS, *DOUBLE_POINTS, ANY)
-SLEEP_POINTS: Final = (
-    "claimed",
-    "last check",
-    "before the call",
-    "after the call",
-    "written back",
-    *LINE_POINTS,
-)
+SLEEP_POINTS: Final = ("claimed", "last check", "before the call", "after the call", "written back", *LINE_POINTS)
 _numbers = itertools.count(1)
 
 
@@ -102,9 +95,7 @@ def kill_run(setup: KillSetup, point: str, rng: Random) -> KillRun:
         wrong += find_uncovered(states, oracle.accepted())
         drain_outbox(run_db.url, setup.double.url, origin, setup.definitions)
         verdict = judge(states_in(run_db.url), oracle.accepted(), setup.source.count, calls_in_flight)
-    verdict.wrong = [
-        f"{setup.source.name}, killed at {_describe_death(death)}: {one}" for one in wrong + verdict.wrong
-    ]
+    verdict.wrong = [f"{setup.source.name}, killed at {_describe_death(death)}: {one}" for one in wrong + verdict.wrong]
     return KillRun(verdict, int(code == -signal.SIGKILL), len(calls_in_flight))
 
 
@@ -125,9 +116,7 @@ def sleep_run(setup: KillSetup, point: str, rng: Random) -> KillRun:
         wrong = [f"the {name} ended with {code}" for name, code in codes.items() if code]
         drain_outbox(run_db.url, setup.double.url, origin, setup.definitions)
         verdict = judge(states_in(run_db.url), oracle.accepted(), setup.source.count, ())
-    verdict.wrong = [
-        f"{setup.source.name}, asleep at {_describe_death(death)}: {one}" for one in wrong + verdict.wrong
-    ]
+    verdict.wrong = [f"{setup.source.name}, asleep at {_describe_death(death)}: {one}" for one in wrong + verdict.wrong]
     return KillRun(verdict, int(asleep))
 
 
@@ -174,11 +163,7 @@ def measure(
 
 
 def repeat_runs(
-    run: Callable[[KillSetup, str, Random], KillRun],
-    setup: KillSetup,
-    seed: str,
-    points: Sequence[str],
-    wanted: int,
+    run: Callable[[KillSetup, str, Random], KillRun], setup: KillSetup, seed: str, points: Sequence[str], wanted: int
 ) -> KillRun:
     """Run at each of *points* in turn, until *wanted* workers were struck; a few end before it strikes."""
     found = KillRun()

@@ -103,9 +103,7 @@ def _job(url: str, double: SendGridDouble, origin: str, folder: Path, number: in
     )
 
 
-def _read(
-    states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found: FaultRun
-) -> tuple[set[str], set[str]]:
+def _read(states: dict[str, str], lines: Sequence[tuple[str, list[str]]], found: FaultRun) -> tuple[set[str], set[str]]:
     """Return which messages may be unknown, and which were called although they may have gone before."""
     calls: dict[str, list[str]] = defaultdict(list)
     unnamed = 0
@@ -114,9 +112,7 @@ def _read(
             found.faults[kind.removeprefix("fault:")] += 1
             unnamed += not keys
         for key in keys:
-            if not (
-                calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")
-            ):  # one call, two lines
+            if not (calls[key] and calls[key][-1] == "accepted" and kind.endswith(":after")):  # one call, two lines
                 calls[key].append(kind)
             else:
                 calls[key][-1] = kind

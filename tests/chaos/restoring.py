@@ -40,9 +40,7 @@ ROUND_LENGTH: Final = timedelta(days=9)
 SECONDS: Final = 0.6
 """How long a worker takes, about: it is killed, and the backup made, some time in it."""
 _numbers: Final = itertools.count(1)
-_PEOPLE: Final = (
-    "SELECT a.email FROM message m JOIN lead l ON l.id = m.lead_id JOIN address a ON a.id = l.address_id"
-)
+_PEOPLE: Final = "SELECT a.email FROM message m JOIN lead l ON l.id = m.lead_id JOIN address a ON a.id = l.address_id"
 
 
 @dataclass
@@ -219,20 +217,14 @@ def _judge(run: _Run) -> RestoreRuns:
 
 
 def measure(
-    sources: Sequence[SqliteSource | PostgresSource],
-    double: SendGridDouble,
-    folder: Path,
-    seed: int,
-    wanted: int,
+    sources: Sequence[SqliteSource | PostgresSource], double: SendGridDouble, folder: Path, seed: int, wanted: int
 ) -> tuple[list[Figure], list[str]]:
     """Do it *wanted* times on each of *sources*, each scenario in its turn."""
     whole, fewest = RestoreRuns(), wanted
     for source in sources:
         done = RestoreRuns()
         for number, scenario in zip(range(wanted), itertools.cycle(SCENARIOS), strict=False):
-            done += restore_run(
-                source, double, folder, scenario, Random(f"{seed}:restore:{source.name}:{number}")
-            )
+            done += restore_run(source, double, folder, scenario, Random(f"{seed}:restore:{source.name}:{number}"))
         done.wrong += [] if done.sent else [f"{source.name}: nothing was sent at all"]
         fewest = min(fewest, done.runs)
         whole += done

@@ -165,17 +165,11 @@ def measure(folder: Path, seed: int, count: int) -> tuple[list[Figure], list[str
     found = scan(database, folder, count, Random(f"{seed}:scan"))
     database.close()
     counts = ", ".join(f"{number:,} {verdict}" for verdict, number in sorted(found.verdicts.items()))
-    wrong = (
-        [f"{found.other_signals} scans counted as something that a lead said"] if found.other_signals else []
-    )
+    wrong = [f"{found.other_signals} scans counted as something that a lead said"] if found.other_signals else []
     wrong += [f"{found.broken} scans were answered with a server error"] if found.broken else []
     return [
         Figure(
-            "scanner_leads",
-            found.leads,
-            "leads",
-            minimum=count,
-            note=f"{found.requests:,} requests; clicks: {counts}",
+            "scanner_leads", found.leads, "leads", minimum=count, note=f"{found.requests:,} requests; clicks: {counts}"
         ),
         Figure("scanner_hand_offs", found.offers, "leads", maximum=1),
         Figure("scanner_opt_outs", found.opt_outs, "leads", maximum=1),

@@ -33,10 +33,7 @@ def context_with_sent_messages(database: Database, folder: Path, count: int) -> 
         sources["defaults.yaml"] = sources["defaults.yaml"].replace(usual, always)
     publish(ctx, sources, begin)
     add_leads(ctx, count, begin, title="Head of planning")
-    write(
-        ctx,
-        "UPDATE address SET normalized = 'one@c' || id || '.example', email = 'one@c' || id || '.example'",
-    )
+    write(ctx, "UPDATE address SET normalized = 'one@c' || id || '.example', email = 'one@c' || id || '.example'")
     for hours in (0, 1.1, 1.2):
         run_once(ctx, begin + timedelta(hours=hours))
     (sent,) = rows(ctx, "SELECT count(*) FROM message WHERE state = 'accepted'")

@@ -65,9 +65,7 @@ def run_server_kills(database: Database, folder: Path, count: int, kills: int, c
     return found
 
 
-def _kill_after(
-    process: Any, ctx: AppContext, batches: int | None, before: int, chance: Random
-) -> threading.Thread:
+def _kill_after(process: Any, ctx: AppContext, batches: int | None, before: int, chance: Random) -> threading.Thread:
     """Kill the server as soon as so many more batches are stored, and a moment of chance has passed."""
     delay, wait = chance.uniform(0, 0.08), threading.Event()
 

@@ -86,9 +86,7 @@ def suppressed_run(
         notes = [note for worker in crew for note in worker.passed("claimed", "last check")]
         found = _classify(passed(log, ["committed"]), _keys(run_db.url), notes, oracle.arrivals())
         found.verdict += judge(states, oracle.accepted(), source.count, ())
-    found.verdict.wrong = [
-        f"{source.name}, opt-outs of {seed}: {one}" for one in failed + found.verdict.wrong
-    ]
+    found.verdict.wrong = [f"{source.name}, opt-outs of {seed}: {one}" for one in failed + found.verdict.wrong]
     return found
 
 
@@ -131,10 +129,7 @@ def _keys(url: str) -> dict[str, str]:
 
 
 def _classify(
-    committed: Sequence[Note],
-    keys: dict[str, str],
-    notes: Sequence[Note],
-    arrivals: Sequence[tuple[str, float]],
+    committed: Sequence[Note], keys: dict[str, str], notes: Sequence[Note], arrivals: Sequence[tuple[str, float]]
 ) -> SuppressionRun:
     """Hold each opt-out against the last look before its call."""
     found = SuppressionRun()
@@ -142,9 +137,7 @@ def _classify(
     claims, checks = _times(notes, "claimed"), _times(notes, "last check")
     last_checks = {key: _last_before(checks.get(key, []), at) for key, at in arrived.items()}
     found.gaps = [arrived[key] - at for key, at in last_checks.items() if at is not None]
-    found.verdict.wrong += [
-        f"called without a last look: {key}" for key, at in last_checks.items() if at is None
-    ]
+    found.verdict.wrong += [f"called without a last look: {key}" for key, at in last_checks.items() if at is None]
     opted_out: dict[str, float] = {}
     for note in committed:
         for email in note.keys:
@@ -154,9 +147,7 @@ def _classify(
         checked_at = last_checks.get(key)
         if checked_at is not None and checked_at > at:
             found.violations += 1
-            found.verdict.wrong.append(
-                f"called, though opted out {checked_at - at:.6f} s before the last look: {key}"
-            )
+            found.verdict.wrong.append(f"called, though opted out {checked_at - at:.6f} s before the last look: {key}")
     return found
 
 
@@ -174,9 +165,7 @@ def _last_before(times: Sequence[float], at: float) -> float | None:
     return times[place - 1] if place else None
 
 
-def _classify_timing(
-    at: float, claims: Sequence[float] | None, checked_at: float | None, arrived: float | None
-) -> str:
+def _classify_timing(at: float, claims: Sequence[float] | None, checked_at: float | None, arrived: float | None) -> str:
     if claims is None:
         return "before the claim"
     if arrived is None:
@@ -196,9 +185,7 @@ def measure(
         for number in itertools.count():
             done = suppressed_run(source, double, folder, rng, workers=1 + number % 2)
             whole += done
-            if (
-                number % 2 == 0
-            ):  # two workers on two cores wait for each other: that is no gap of the worker's
+            if number % 2 == 0:  # two workers on two cores wait for each other: that is no gap of the worker's
                 gaps += [1_000 * gap for gap in done.gaps]
             if whole.verdict.wrong or whole.when.total() >= wanted * place / len(sources):
                 break

@@ -17,9 +17,7 @@ SEED = os.environ.get("SEED") or str(secrets.randbits(32))
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def source(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> SqliteSource | PostgresSource:
+def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SqliteSource | PostgresSource:
     if request.param == "sqlite":
         return SqliteSource(tmp_path_factory.mktemp("source"), 12)
     return PostgresSource(request.getfixturevalue("_postgres"), 12)

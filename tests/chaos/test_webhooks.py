@@ -28,9 +28,7 @@ def test_a_server_that_is_killed_keeps_what_it_acknowledged(tmp_path: Path) -> N
     assert (found.kills, found.acknowledged, found.lost, found.unprocessed) == (2, 2_000, 0, 0)
 
 
-def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(
-    sqlite_url: str, tmp_path: Path
-) -> None:
+def test_machines_that_look_at_all_mail_hand_nobody_off_and_opt_nobody_out(sqlite_url: str, tmp_path: Path) -> None:
     database = Database(sqlite_url)
     found = scan(database, tmp_path, 28, Random(7))
     database.close()

@@ -31,10 +31,7 @@ class Verdict:
 
     def __add__(self, other: Verdict) -> Verdict:
         return Verdict(
-            self.states + other.states,
-            self.twice + other.twice,
-            self.lost + other.lost,
-            self.wrong + other.wrong,
+            self.states + other.states, self.twice + other.twice, self.lost + other.lost, self.wrong + other.wrong
         )
 
 
@@ -78,9 +75,7 @@ def _describe(what: str, keys: Collection[str], states: Mapping[str, str]) -> li
 
 def find_uncovered(states: Mapping[str, str], oracle: Iterable[str]) -> list[str]:
     """Return what the oracle accepted although no intent is stamped, in words."""
-    return _describe(
-        "accepted without an intent", {key for key in oracle if states.get(key) not in ATTEMPTED}, states
-    )
+    return _describe("accepted without an intent", {key for key in oracle if states.get(key) not in ATTEMPTED}, states)
 
 
 def states_in(url: str) -> dict[str, str]:

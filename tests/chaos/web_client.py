@@ -108,9 +108,7 @@ def post_all(
     return asyncio.run(_post_all(url + path, requests, connections, keep_going=keep_going))
 
 
-async def _post_all(
-    url: str, requests: Sequence[Request], connections: int, *, keep_going: bool
-) -> list[Answer]:
+async def _post_all(url: str, requests: Sequence[Request], connections: int, *, keep_going: bool) -> list[Answer]:
     left = iter(requests)
     answers: list[Answer] = []
     timeout = aiohttp.ClientTimeout(total=60)

@@ -26,9 +26,7 @@ MAPPING = (
 def live(cli: CliSession) -> Iterator[tuple[CliSession, SendGridDouble]]:
     """Twenty leads whose first email is due, at any hour of the week, by SendGrid."""
     defaults = cli.templates / "defaults.yaml"
-    text = defaults.read_text("utf-8").replace(
-        "[mon, tue, wed, thu, fri]", "[mon, tue, wed, thu, fri, sat, sun]"
-    )
+    text = defaults.read_text("utf-8").replace("[mon, tue, wed, thu, fri]", "[mon, tue, wed, thu, fri, sat, sun]")
     defaults.write_text(text.replace("09:00-17:00", "00:00-00:00"), "utf-8")
     track = cli.templates / "tracks/welcome/track.yaml"
     track.write_text(track.read_text("utf-8").replace("after: 1 hour", "after: 0 hours"), "utf-8")
@@ -70,9 +68,7 @@ def test_backup_says_what_it_holds_and_how_to_come_back(live: tuple[CliSession, 
     assert "exists" in cli.fails("admin", "backup", "kept/backup.db").err
 
 
-def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(
-    live: tuple[CliSession, SendGridDouble],
-) -> None:
+def test_a_restored_backup_sends_nothing_twice_and_keeps_the_opt_out(live: tuple[CliSession, SendGridDouble]) -> None:
     cli, double = live
     cli.ok("admin", "backup", "backup.db")
     then = since()
@@ -131,9 +127,7 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[CliSessio
     assert times(double) == {1: 20}
 
 
-def test_without_its_journal_it_is_refused_unless_a_reason_is_given(
-    live: tuple[CliSession, SendGridDouble],
-) -> None:
+def test_without_its_journal_it_is_refused_unless_a_reason_is_given(live: tuple[CliSession, SendGridDouble]) -> None:
     cli, _ = live
     cli.ok("admin", "backup", "backup.db")
     then = since()

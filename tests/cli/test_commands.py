@@ -30,9 +30,7 @@ def _plain(text: str) -> str:
 def test_a_group_lists_its_commands_and_the_groups_below_it(group: str) -> None:
     shown = _plain(CliRunner().invoke(app, [*group.split(), "--help"], env={"COLUMNS": "200"}).output)
     listed = re.findall(r"^│ ([a-z][a-z-]+) ", shown, re.MULTILINE)
-    below = [
-        name for path in (*COMMANDS, *GROUPS) for before, _, name in [path.rpartition(" ")] if before == group
-    ]
+    below = [name for path in (*COMMANDS, *GROUPS) for before, _, name in [path.rpartition(" ")] if before == group]
     assert listed == below
 
 
@@ -119,8 +117,7 @@ def test_each_command_prints_for_people_and_for_programs(seeded_cli: CliSession,
 
 
 @pytest.mark.parametrize(
-    "command",
-    ["handoffs accept 1", "handoffs reassign 1 ben", "handoffs reject 1 --reason bad-fit", "leads leave 1"],
+    "command", ["handoffs accept 1", "handoffs reassign 1 ben", "handoffs reject 1 --reason bad-fit", "leads leave 1"]
 )
 def test_what_is_done_once_prints_for_people_too(seeded_cli: CliSession, command: str) -> None:
     assert seeded_cli.ok(*command.split()).out.strip()
@@ -130,10 +127,7 @@ def test_what_is_done_once_prints_for_people_too(seeded_cli: CliSession, command
 def test_a_lead_that_was_taken_over_is_followed_up(seeded_cli: CliSession) -> None:
     assert seeded_cli.fails("handoffs", "follow-up", 3).code == 4
     seeded_cli.ok("handoffs", "accept", 1)
-    assert (
-        seeded_cli.ok("handoffs", "follow-up", 3, "--channel", "meeting", "--json").json["channel"]
-        == "meeting"
-    )
+    assert seeded_cli.ok("handoffs", "follow-up", 3, "--channel", "meeting", "--json").json["channel"] == "meeting"
     assert "by ana: call" in seeded_cli.ok("handoffs", "follow-up", 3).out
 
 
@@ -146,16 +140,11 @@ def test_the_way_of_a_lead_from_a_file_to_a_rep(seeded_cli: CliSession) -> None:
     (offer,) = seeded_cli.ok("handoffs", "list", "--json").json
     assert offer["rep"] == "ana"
     seeded_cli.ok("handoffs", "accept", offer["offer_id"])
-    assert [lead["ref"] for lead in seeded_cli.ok("leads", "list", "--custodian", "rep", "--json").json] == [
-        "ana"
-    ]
+    assert [lead["ref"] for lead in seeded_cli.ok("leads", "list", "--custodian", "rep", "--json").json] == ["ana"]
     seeded_cli.ok("leads", "signal", "head@people.example", "replied")
     seeded_cli.ok("run")
     seeded_cli.ok("handoffs", "reject", 2, "--reason", "not-now", "--decides-on", "2026-12-01")
-    assert [each["state"] for each in seeded_cli.ok("handoffs", "list", "--json").json] == [
-        "rejected",
-        "accepted",
-    ]
+    assert [each["state"] for each in seeded_cli.ok("handoffs", "list", "--json").json] == ["rejected", "accepted"]
     assert seeded_cli.ok("handoffs", "list", "--state", "accepted", "--json").json[0]["offer_id"] == 1
     seeded_cli.ok("handoffs", "close", "c3", "won", "--amount", "1200", "--on", "2026-01-04")
     assert seeded_cli.ok("reports", "funnel", "--json").json["closed"] == {"won": 1}
@@ -172,14 +161,8 @@ def test_a_changed_policy_waits_for_its_approver(seeded_cli: CliSession) -> None
     assert "rep ana, capacity: 5 becomes 1" in seeded_cli.ok("policy", "diff").out
     assert "Sam, sales" in seeded_cli.fails("policy", "approve", "--by", "Ann").err
     assert seeded_cli.fails("policy", "approve", "--by", "Sam", "--on", "tomorrow").code == 4
-    done = seeded_cli.ok(
-        "policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json"
-    ).json
-    assert (done["policy_version"], done["approved_by"], done["approved_on"]) == (
-        2,
-        "Sam, sales",
-        "2026-01-02",
-    )
+    done = seeded_cli.ok("policy", "approve", "--by", "Sam", "--on", "2026-01-02", "--version", 2, "--json").json
+    assert (done["policy_version"], done["approved_by"], done["approved_on"]) == (2, "Sam, sales", "2026-01-02")
     listed = seeded_cli.ok("policy", "show", "--json").json
     assert [(one["version"], one["state"], one["offers"]) for one in listed] == [
         (2, "in_force", 0), (1, "superseded", 1),
@@ -221,9 +204,7 @@ def test_signals_come_from_a_file(seeded_cli: CliSession) -> None:
     assert "bad rows" in seeded_cli.ok("leads", "import-signals", file).out
 
 
-def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(
-    seeded_cli: CliSession,
-) -> None:
+def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again(seeded_cli: CliSession) -> None:
     result = seeded_cli.ok(
         "leads", "suppress", "head@people.example", "Stranger <stranger@people.example>", "--json"
     ).json
@@ -239,10 +220,7 @@ def test_opt_outs_go_in_from_the_command_line_and_from_a_file_and_come_out_again
     assert shown.splitlines()[0] == "email,scope,ref,source,date"
     assert len(shown.splitlines()) == 5
     assert len(seeded_cli.ok("leads", "suppressions", "export", "-", "--json").json) == 4
-    assert seeded_cli.ok("leads", "suppressions", "export", "out.csv", "--json").json == {
-        "file": "out.csv",
-        "rows": 4,
-    }
+    assert seeded_cli.ok("leads", "suppressions", "export", "out.csv", "--json").json == {"file": "out.csv", "rows": 4}
     assert (seeded_cli.folder / "out.csv").read_text("utf-8") == shown
     seeded_cli.ok("run")
     assert seeded_cli.ok("leads", "list", "--custodian", "queue", "--json").json != []
@@ -269,9 +247,7 @@ def test_a_preview_leaves_files_to_open_and_a_test_mail_arrives(seeded_cli: CliS
     assert Path(shown["html"]).exists()
     before = seeded_cli.counts()
     seeded_cli.ok("tracks", "test", "welcome/01-hello.md", "--to", "me@house.example")
-    assert any(
-        "me@house.example" in mail.read_text() for mail in (seeded_cli.folder / "maildir/new").iterdir()
-    )
+    assert any("me@house.example" in mail.read_text() for mail in (seeded_cli.folder / "maildir/new").iterdir())
     assert seeded_cli.counts() == before
 
 

@@ -76,12 +76,7 @@ def test_deliver_prints_for_programs_what_became_of_everything(due: CliSession) 
 def test_deliver_says_what_it_holds_back_and_why(due: CliSession) -> None:
     _insert_breaker("domain", "house.example")
     shown = _flat(due.ok("delivery", "run"))
-    for words in (
-        "1 held",
-        "house.example paused",
-        "25 of the last 812",
-        "nurture delivery resume house.example",
-    ):
+    for words in ("1 held", "house.example paused", "25 of the last 812", "nurture delivery resume house.example"):
         assert words in shown
     assert "1 sent" not in shown
 
@@ -184,9 +179,7 @@ def test_resolving_says_what_follows_and_explain_shows_it(
     ((number,),) = _sql("SELECT id FROM message WHERE kind = 'touch'")
     assert words in with_unknown.ok("delivery", "resolve", number, answer).out
     assert _sql("SELECT state FROM message WHERE kind = 'touch'") == [(state,)]
-    assert "resolved" in [
-        line["event"] for line in with_unknown.ok("explain", "c1", "--json").json["history"]
-    ]
+    assert "resolved" in [line["event"] for line in with_unknown.ok("explain", "c1", "--json").json["history"]]
     assert with_unknown.fails("delivery", "resolve", number, answer).code == 3
 
 

@@ -71,9 +71,7 @@ def test_the_default_maildir_works_and_says_that_nobody_is_mailed(live: CliSessi
     assert "1 Harbour Lane, Exampleton" in shown
 
 
-def test_a_good_key_is_proven_in_the_sandbox_and_no_mail_is_sent(
-    live: CliSession, sendgrid: SendGridDouble
-) -> None:
+def test_a_good_key_is_proven_in_the_sandbox_and_no_mail_is_sent(live: CliSession, sendgrid: SendGridDouble) -> None:
     findings = _run_doctor(live)
     assert findings["provider"]["state"] == "ok"
     assert "nothing was sent" in findings["provider"]["message"]
@@ -153,9 +151,7 @@ def other_server() -> Iterator[str]:
     server.server_close()
 
 
-def test_pages_of_somebody_else_are_not_followed(
-    live: CliSession, sendgrid: SendGridDouble, other_server: str
-) -> None:
+def test_pages_of_somebody_else_are_not_followed(live: CliSession, sendgrid: SendGridDouble, other_server: str) -> None:
     live.environment.setenv("NURTURE_BASE_URL", other_server)
     assert sendgrid.url
     found = _run_doctor(live, 6)["pages"]

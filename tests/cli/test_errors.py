@@ -71,9 +71,7 @@ def test_all_problems_are_reported_at_once(seeded_cli: CliSession) -> None:
 
 
 def _wide(cli: CliSession) -> Path:
-    return cli.write(
-        "wide.csv", "Email," + ",".join(f"c{number}" for number in range(10_000)) + "\n" + "x," * 10_000
-    )
+    return cli.write("wide.csv", "Email," + ",".join(f"c{number}" for number in range(10_000)) + "\n" + "x," * 10_000)
 
 
 FILES: dict[str, tuple[Callable[[CliSession], Path], str]] = {
@@ -101,9 +99,7 @@ def test_a_file_that_is_no_file_of_leads_is_refused_whole(seeded_cli: CliSession
 
 def test_utf_16_is_read_as_what_it_is(seeded_cli: CliSession) -> None:
     text = "Email,First Name,Consent\nzoe@people.example,Zoë,consent\n"
-    done = seeded_cli.ok(
-        "import", seeded_cli.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json"
-    ).json
+    done = seeded_cli.ok("import", seeded_cli.write("u16.csv", text.encode("utf-16")), "--source", "crm", "--json").json
     assert (done["new"], done["rejected"]) == (1, 0)
     assert seeded_cli.ok("leads", "list", "--source", "crm", "--json").out.count("Zoë") == 1
 
@@ -210,16 +206,8 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
         (["leads", "suppressions", "list", "nobody"], 4, "not an email address"),
         (["leads", "suppressions", "import", "none.csv"], 5, "does not exist"),
         (["leads", "suppressions", "export", "none/out.csv"], 5, "cannot be written"),
-        (
-            ["leads", "opt-in", "head@people.example", "--scope", "all", "--evidence", "on the phone"],
-            4,
-            "topic:NAME",
-        ),
-        (
-            ["leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"],
-            4,
-            "no evidence",
-        ),
+        (["leads", "opt-in", "head@people.example", "--scope", "all", "--evidence", "on the phone"], 4, "topic:NAME"),
+        (["leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"], 4, "no evidence"),
         (["leads", "pause", "1", "--until", "2020-01-01"], 4, "passed"),
         (["leads", "pause", "1", "--until", "99999999999d"], 4, "99999999999d"),
         (["leads", "pause", "1", "--until", "²d"], 4, "²d"),

@@ -38,9 +38,7 @@ def test_the_demo_fills_its_own_maildir_while_a_real_provider_is_exported(
     assert "NURTURE_PROVIDER=maildir NURTURE_DATABASE_URL=sqlite:///pretend/nurture.db" in printed
 
 
-@pytest.mark.parametrize(
-    "command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"]
-)
+@pytest.mark.parametrize("command", ["run", "explain 1", "leads list", "delivery run", "run --at 2026-01-07T09:00"])
 def test_a_database_in_virtual_time_and_a_real_provider_are_refused(
     seeded_cli: CliSession, sendgrid: SendGridDouble, command: str
 ) -> None:
@@ -73,9 +71,7 @@ def test_nothing_secret_of_this_machine_comes_into_the_demo(cli: CliSession) -> 
     assert not {"NURTURE_SENDGRID_WEBHOOK_KEY", "NURTURE_IMAP_URL", "NURTURE_SMTP_URL"} & children.keys()
 
 
-def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(
-    cli: CliSession, sendgrid: SendGridDouble
-) -> None:
+def test_a_new_database_is_not_bound_to_virtual_time_by_the_refusal(cli: CliSession, sendgrid: SendGridDouble) -> None:
     cli.environment.setenv("NURTURE_PROVIDER", "sendgrid")
     assert "would live in virtual time" in cli.fails("run", "--at", "2026-01-05T07:00").err
     database = Database(os.environ["NURTURE_DATABASE_URL"])

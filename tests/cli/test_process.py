@@ -34,13 +34,7 @@ print("LOADED", *sorted({name.partition(".")[0] for name in sys.modules}))
 
 def _run(cli: CliSession, *command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command,
-        cwd=cli.folder,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        command, cwd=cli.folder, env=dict(os.environ), capture_output=True, text=True, timeout=120, check=False
     )
 
 
@@ -72,9 +66,7 @@ def test_help_imports_no_command(cli: CliSession, group: str) -> None:
         ("handoffs close --am", {"--amount"}),
     ],
 )
-def test_the_shell_completes_commands_and_their_options(
-    cli: CliSession, typed: str, offered: set[str]
-) -> None:
+def test_the_shell_completes_commands_and_their_options(cli: CliSession, typed: str, offered: set[str]) -> None:
     cli.environment.setenv("_NURTURE_COMPLETE", "complete_bash")
     cli.environment.setenv("COMP_WORDS", f"nurture {typed}")
     cli.environment.setenv("COMP_CWORD", str(len(f"nurture {typed}".split(" ")) - 1))

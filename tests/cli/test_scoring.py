@@ -24,9 +24,7 @@ def test_a_program_gets_every_line_and_the_same_sum(seeded_cli: CliSession) -> N
     assert found["lead_id"] == 1
     assert found["engagement"] == found["stored"] == sum(line["remaining"] for line in found["lines"]) == 10
     assert found["lines"][0]["reason"] == "as reported"
-    assert found["thresholds"] == [
-        {"value": 25.0, "used_by": "engaged", "reached": False, "falls_below_at": None}
-    ]
+    assert found["thresholds"] == [{"value": 25.0, "used_by": "engaged", "reached": False, "falls_below_at": None}]
 
 
 def test_a_lead_that_did_nothing_has_a_grade_and_no_lines(seeded_cli: CliSession) -> None:

@@ -22,9 +22,7 @@ def test_a_token_is_shown_once_and_not_kept(cli: CliSession) -> None:
     result = cli.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
     token = result.out.strip()
     assert re.fullmatch(r"nrt_[\w-]{32}", token)
-    assert (
-        token.encode() not in Path(os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///")).read_bytes()
-    )
+    assert token.encode() not in Path(os.environ["NURTURE_DATABASE_URL"].removeprefix("sqlite:///")).read_bytes()
     payload = cli.ok(
         "admin", "tokens", "create", "crm", "--scope", "leads:write", "--scope", "signals:write", "--json"
     ).json
@@ -40,19 +38,13 @@ def test_a_revoked_token_stays_in_the_list_and_its_name_is_free_again(cli: CliSe
     assert cli.ok("admin", "tokens", "revoke", "website", "--json").json == {"revoked": "website"}
     cli.ok("admin", "tokens", "create", "website", "--scope", "leads:write")
     found = cli.ok("admin", "tokens", "list", "--json").json
-    assert [(one["name"], one["revoked_at"] is None) for one in found] == [
-        ("website", False),
-        ("website", True),
-    ]
+    assert [(one["name"], one["revoked_at"] is None) for one in found] == [("website", False), ("website", True)]
 
 
 def test_mistakes_are_reported_with_a_remedy(cli: CliSession) -> None:
     cli.ok("admin", "tokens", "create", "website", "--scope", "signals:write")
     assert "signals:write, leads:write" in cli.fails("admin", "tokens", "create", "x", "--scope", "all").err
-    assert (
-        "tokens revoke website"
-        in cli.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
-    )
+    assert "tokens revoke website" in cli.fails("admin", "tokens", "create", "website", "--scope", "leads:write").err
     assert "no name" in cli.fails("admin", "tokens", "create", "\u20ac", "--scope", "leads:write").err
     assert "Did you mean 'website'?" in cli.fails("admin", "tokens", "revoke", "web-site").err
     cli.fails("admin", "tokens", "create", "website")

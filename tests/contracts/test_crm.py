@@ -37,9 +37,7 @@ pytestmark = pytest.mark.quick
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 MARA = "mara@house.example"
 ANA = Person("ana@people.example", "Ana", 'O\'Neil \\ "x"', "Souza & Söhne", "Head of IT", "+49 30 1", "DE")
-ONE = HandoffRecord(
-    "abc-lead-7", "abc-handoff-1", HandoffStatus.OFFERED, NOW, ANA, "", "Mara", "replied: yes"
-)
+ONE = HandoffRecord("abc-lead-7", "abc-handoff-1", HandoffStatus.OFFERED, NOW, ANA, "", "Mara", "replied: yes")
 
 
 @dataclass
@@ -161,9 +159,7 @@ def test_only_what_is_there_is_found(backend: Backend) -> None:
 
 
 def test_each_record_has_its_receipt_in_order(backend: Backend) -> None:
-    records = [
-        replace(ONE, key=f"abc-lead-{n}", person=replace(ANA, email=f"p{n}@people.example")) for n in range(5)
-    ]
+    records = [replace(ONE, key=f"abc-lead-{n}", person=replace(ANA, email=f"p{n}@people.example")) for n in range(5)]
     assert all(isinstance(one, Accepted) for one in backend.crm.upsert(records, NOW))
     assert sorted(backend.crm.look_up([one.key for one in records])) == sorted(one.key for one in records)
 
@@ -193,9 +189,7 @@ def test_many_changes_come_page_by_page_and_none_is_left_out(backend: Backend) -
     assert backend.rep_changes is not None
     keys = [f"abc-lead-{n}" for n in range(7)]
     people = [Person(f"p{n}@people.example") for n in range(7)]
-    backend.crm.upsert(
-        [replace(ONE, key=key, person=person) for key, person in zip(keys, people, strict=True)], NOW
-    )
+    backend.crm.upsert([replace(ONE, key=key, person=person) for key, person in zip(keys, people, strict=True)], NOW)
     for key in keys:
         backend.rep_changes(key, "Working", MARA)
     seen, _ = fetch_all_changes(backend.crm, limit=3)
@@ -244,9 +238,7 @@ def test_a_record_whose_crm_id_we_have_is_linked_by_it(remote_backend: Backend) 
 
 @pytest.mark.parametrize("status", [500, 503])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_broken_answer_is_unknown_until_it_is_looked_up(
-    remote_backend: Backend, status: int, after: bool
-) -> None:
+def test_a_broken_answer_is_unknown_until_it_is_looked_up(remote_backend: Backend, status: int, after: bool) -> None:
     assert remote_backend.double is not None
     remote_backend.double.add_fault(Fault(what="status", status=status, after=after, body="<html>no</html>"))
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
@@ -270,9 +262,7 @@ def test_no_answer_at_all_is_unknown_too(remote_backend: Backend, what: str, aft
 def test_too_many_calls_stop_all_of_them_until_the_crm_allows_more(remote_backend: Backend) -> None:
     assert remote_backend.double is not None
     body = [{"errorCode": "REQUEST_LIMIT_EXCEEDED", "message": "TotalRequests Limit exceeded."}]
-    remote_backend.double.add_fault(
-        Fault(what="status", status=429, headers=(("Retry-After", "30"),), body=body)
-    )
+    remote_backend.double.add_fault(Fault(what="status", status=429, headers=(("Retry-After", "30"),), body=body))
     (receipt,) = remote_backend.crm.upsert([ONE], NOW)
     assert isinstance(receipt, NotSent)
     assert receipt.blocks_all
@@ -331,9 +321,7 @@ def test_no_secret_and_no_lead_stands_in_logs_errors_or_names(
 ) -> None:
     assert remote_backend.double is not None
     caplog.set_level(logging.DEBUG)
-    remote_backend.double.add_fault(
-        Fault(what="status", status=400, body={"message": ANA.email}), Fault(what="expire")
-    )
+    remote_backend.double.add_fault(Fault(what="status", status=400, body={"message": ANA.email}), Fault(what="expire"))
     texts = [repr(remote_backend.crm), *map(repr, remote_backend.crm.upsert([ONE, ONE], NOW))]
     try:
         remote_backend.crm.look_up([ONE.key])
@@ -344,9 +332,7 @@ def test_no_secret_and_no_lead_stands_in_logs_errors_or_names(
         assert secret not in "".join(texts)
 
 
-def test_salesforces_token_is_renewed_when_it_expires_and_hubspots_must_be_replaced(
-    remote_backend: Backend,
-) -> None:
+def test_salesforces_token_is_renewed_when_it_expires_and_hubspots_must_be_replaced(remote_backend: Backend) -> None:
     remote_backend.crm.upsert([ONE], NOW)
     assert remote_backend.double is not None
     remote_backend.double.expire()
@@ -435,9 +421,7 @@ def test_lines_that_cannot_be_read_are_reported_and_the_file_is_archived(tmp_pat
 
 
 def test_what_a_lead_wrote_is_no_formula_in_a_spreadsheet(tmp_path: Path) -> None:
-    CsvFolderCrm(tmp_path).upsert(
-        [replace(ONE, person=Person(company='=HYPERLINK("x")', phone="+49 30 1"))], NOW
-    )
+    CsvFolderCrm(tmp_path).upsert([replace(ONE, person=Person(company='=HYPERLINK("x")', phone="+49 30 1"))], NOW)
     with (tmp_path / "out" / "handoffs-000001.csv").open(encoding="utf-8", newline="") as lines:
         (row,) = csv.DictReader(lines)
     assert (row["company"], row["phone"]) == ('\'=HYPERLINK("x")', "+49 30 1")

@@ -24,9 +24,7 @@ from tests.doubles.smtp import smtp_server
 from tests.mail.build import PLAIN, composed
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
-EMAIL = composed(
-    "Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }}", layout=PLAIN
-)
+EMAIL = composed("Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }}", layout=PLAIN)
 
 
 @dataclass(frozen=True)
@@ -153,9 +151,7 @@ def test_a_bad_email_is_rejected_and_the_others_go(backend: Backend) -> None:
 
 def test_a_batch_larger_than_the_concurrency_goes_too(backend: Backend) -> None:
     count = min(2 * backend.provider.max_concurrency + 1, 200)
-    batch = [
-        replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)
-    ]
+    batch = [replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)]
     assert all(isinstance(receipt, Accepted) for receipt in backend.provider.send(batch, NOW))
     assert len(backend.delivered()) == count
 

@@ -36,9 +36,7 @@ def test_a_new_database_has_no_kind_of_time_until_something_runs_in_it(db: Datab
         ("virtual", "live", "lives in virtual time.*NURTURE_DATABASE_URL"),
     ],
 )
-def test_a_database_refuses_the_other_kind_of_time(
-    db: Database, first: Mode, second: Mode, said: str
-) -> None:
+def test_a_database_refuses_the_other_kind_of_time(db: Database, first: Mode, second: Mode, said: str) -> None:
     bind_mode(db, first, NOON)
     with pytest.raises(InvalidState, match=said) as refused:
         bind_mode(db, second, NOON + SECOND)
@@ -83,9 +81,7 @@ def test_what_was_done_at_a_time_before_the_last_leaves_nothing_behind(db: Datab
 
     def import_yesterday() -> None:
         with db.write() as connection:
-            connection.execute(
-                insert(metadata.tables["address"]).values(email="a@example.com", normalized="a")
-            )
+            connection.execute(insert(metadata.tables["address"]).values(email="a@example.com", normalized="a"))
             advance_to(connection, NOON - timedelta(days=1))
 
     with pytest.raises(ClockWentBackwards):

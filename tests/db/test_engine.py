@@ -91,9 +91,7 @@ def test_thousands_of_rows_go_in_with_one_statement_and_in_order(db: Database) -
     rows = [(n, f"{n}@example.com") for n in range(5_000)]
     sent = db.rows("sent", {"number": Integer(), "email": String()}, rows)
     with db.write() as connection:
-        connection.execute(
-            insert(address).from_select(["email", "normalized"], select(sent.c.email, sent.c.email))
-        )
+        connection.execute(insert(address).from_select(["email", "normalized"], select(sent.c.email, sent.c.email)))
         found = connection.execute(select(address.c.email).order_by(address.c.id)).scalars().all()
     assert found == [email for _, email in rows]
 
@@ -217,10 +215,7 @@ def test_readers_do_not_wait_for_a_writer(db: Database) -> None:
         ("", "not a database URL: ''"),
         ("postgresql://u:secret@h:port/n", "not a database URL: 'postgresql://u:***@h:port/n'"),
         ("mysql://u:secret@h/n", "runs on SQLite and PostgreSQL, not on mysql. Write sqlite"),
-        (
-            "postgresql+asyncpg://u:secret@h/n",
-            "talks to postgresql through psycopg, not asyncpg. Write sqlite",
-        ),
+        ("postgresql+asyncpg://u:secret@h/n", "talks to postgresql through psycopg, not asyncpg. Write sqlite"),
     ],
 )
 def test_a_url_that_cannot_be_says_what_to_write(url: str, message: str) -> None:
@@ -328,11 +323,7 @@ _BROKEN = (
         "VALUES (1, :secret, 'global', '', :secret, '2026-01-01')"
     ),
 )
-_CAST = (
-    "SELECT CAST(:secret AS jsonb)",
-    "SELECT CAST(:secret AS integer)",
-    "SELECT CAST(:secret AS timestamptz)",
-)
+_CAST = ("SELECT CAST(:secret AS jsonb)", "SELECT CAST(:secret AS integer)", "SELECT CAST(:secret AS timestamptz)")
 
 
 def _error_text(database: Database, sql: str) -> str:
@@ -347,9 +338,7 @@ def test_no_value_of_a_row_is_in_what_a_broken_constraint_says(db: Database, sql
 
 
 @pytest.mark.parametrize("sql", _CAST)
-def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(
-    postgres_db: Database, sql: str
-) -> None:
+def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(postgres_db: Database, sql: str) -> None:
     error_text = _error_text(postgres_db, sql)
     assert "canary" not in error_text.lower()
     assert "a value does not fit (22" in error_text
@@ -358,9 +347,7 @@ def test_no_value_is_in_what_postgresql_says_of_one_that_does_not_fit(
 def test_an_index_row_that_is_too_wide_is_reported_without_its_value(postgres_db: Database) -> None:
     wide = "".join(chr(0x4E00 + number * 7 % 20_000) for number in range(3_000))
     with pytest.raises(DBAPIError) as failed, postgres_db.write() as connection:
-        connection.execute(
-            text("INSERT INTO address (email, normalized) VALUES ('x', :wide)"), {"wide": wide}
-        )
+        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('x', :wide)"), {"wide": wide})
     assert "54000" in str(failed.value)
     assert wide[:5] not in "".join(traceback.format_exception(failed.value))
 
@@ -375,6 +362,5 @@ def test_a_trace_for_a_log_names_types_and_places_and_no_message() -> None:
     with pytest.raises(KeyError) as failed:
         parse()
     assert re.fullmatch(
-        r"KeyError at test_engine\.py:\d+, from ValueError at test_engine\.py:\d+",
-        format_error_chain(failed.value),
+        r"KeyError at test_engine\.py:\d+, from ValueError at test_engine\.py:\d+", format_error_chain(failed.value)
     )

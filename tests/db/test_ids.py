@@ -41,11 +41,7 @@ SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' AN
 @pytest.fixture
 def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
     ctx = make_context(postgres_db, tmp_path)
-    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
-        "in.example.com",
-        "https://go.example.com",
-        "0badcafe",
-    )
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     return ctx
 
 
@@ -54,11 +50,7 @@ def test_a_lead_goes_its_whole_way_with_ids_past_32_bits(postgres_db: Database, 
     with postgres_db.write() as connection:
         connection.execute(past, {"past": PAST})
     ctx = make_context(postgres_db, tmp_path)
-    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
-        "in.example.com",
-        "https://go.example.com",
-        "0badcafe",
-    )
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     lead = create_full_history(ctx, tmp_path)
     sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), NOW + 2 * HOUR)
     close.close(ctx, lead, Closing.WON, NOW + 3 * HOUR)
@@ -87,11 +79,7 @@ def bring_everything(ctx: AppContext, folder: Path) -> None:
         ctx, _file(folder, "signals.csv", ("lead", "kind", "at", "value"), *file_signals, *file_signals), NOW
     )
     api_signals = [
-        {
-            "lead": {"external_id": f"c{n}", "source": "crm"},
-            "kind": "visited",
-            "occurred_at": "2026-01-04T08:00Z",
-        }
+        {"lead": {"external_id": f"c{n}", "source": "crm"}, "kind": "visited", "occurred_at": "2026-01-04T08:00Z"}
         for n in range(20)
     ]
     assert batches.post_signals(ctx, api_signals + api_signals, NOW).rejected == []
@@ -107,9 +95,7 @@ def bring_everything(ctx: AppContext, folder: Path) -> None:
     suppression_files.import_suppressions(ctx, _file(folder, "stop.csv", ("email",), *gone, *gone), NOW)
     suppression.suppress(ctx, ["s1@people.example"], NOW)
     with ctx.database.write() as connection:
-        circuit_breakers.trip(
-            ctx.database, connection, Breaker("provider", "sendgrid", "it is down", NOW, NOW + HOUR)
-        )
+        circuit_breakers.trip(ctx.database, connection, Breaker("provider", "sendgrid", "it is down", NOW, NOW + HOUR))
 
 
 def _mail_comes(ctx: AppContext, body: bytes, reply: bytes) -> None:

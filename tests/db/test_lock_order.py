@@ -35,9 +35,7 @@ from tests.journey.erasure.test_erase import create_full_history
 from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, one, rows
 
-WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 class Order:
@@ -93,16 +91,10 @@ def watched(database: Database) -> Iterator[Order]:
 @pytest.fixture
 def ctx(postgres_db: Database, tmp_path: Path) -> AppContext:
     rules = sample_rules()
-    rules["tracks/welcome/01-hello.md"] += (
-        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
-    )
+    rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     rules["sending.yaml"] = "default: {per_hour: 1000}\n"
     ctx = make_context(postgres_db, tmp_path, rules=rules)
-    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
-        "in.example.com",
-        "https://go.example.com",
-        "0badcafe",
-    )
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     return ctx
 
 
@@ -150,9 +142,7 @@ def test_what_all_do_keeps_to_the_order(ctx: AppContext, tmp_path: Path) -> None
     assert order.seen == set(Lock) - {Lock.SCHEMA}
 
 
-def _waits(
-    ctx: AppContext, workers: ThreadPoolExecutor, action: Callable[[], object], count: int
-) -> Future[object]:
+def _waits(ctx: AppContext, workers: ThreadPoolExecutor, action: Callable[[], object], count: int) -> Future[object]:
     """Start *action*, and return once *count* transactions wait for another."""
     doing = workers.submit(action)
     until = time.monotonic() + 20

@@ -98,11 +98,7 @@ def test_ids_and_what_refers_to_them_have_64_bits(postgres_db: Database) -> None
         WHERE table_schema = 'public' AND data_type = 'integer' AND column_name ~ '(^|_)id$'
         """
     with postgres_db.read() as connection:
-        assert set(connection.execute(text(narrow)).scalars()) == {
-            "clock.id",
-            "capacity_forecast.id",
-            "queue_scan.id",
-        }
+        assert set(connection.execute(text(narrow)).scalars()) == {"clock.id", "capacity_forecast.id", "queue_scan.id"}
 
 
 @pytest.mark.parametrize("past", ["0001_the_house", "0009_routing", "0015_open_verdicts"])
@@ -110,9 +106,7 @@ def test_a_database_from_before_the_first_release_is_refused(db: Database, past:
     with db.write() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :past"), {"past": past})
     for ask in (schema.require_current, schema.upgrade):
-        with pytest.raises(
-            DatabaseUnavailable, match=rf"is of revision {past}, .*Name a new database in NURTURE"
-        ):
+        with pytest.raises(DatabaseUnavailable, match=rf"is of revision {past}, .*Name a new database in NURTURE"):
             ask(db)
     with db.read() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == past
@@ -133,15 +127,11 @@ def upgrade():
 def test_a_further_revision_is_applied_once_and_keeps_the_rows(db: Database, tmp_path: Path) -> None:
     (tmp_path / "0002_color.py").write_text(_NEXT)
     with db.write() as connection:
-        connection.execute(
-            text("INSERT INTO address (email, normalized) VALUES ('Mia@x.example', 'mia@x.example')")
-        )
+        connection.execute(text("INSERT INTO address (email, normalized) VALUES ('Mia@x.example', 'mia@x.example')"))
     assert schema.upgrade(db, tmp_path) == ["0002_color"]
     assert schema.upgrade(db, tmp_path) == []
     with db.read() as connection:
-        assert connection.execute(text("SELECT normalized, color FROM address")).all() == [
-            ("mia@x.example", "blue")
-        ]
+        assert connection.execute(text("SELECT normalized, color FROM address")).all() == [("mia@x.example", "blue")]
     with pytest.raises(DatabaseUnavailable, match=r"made by a newer nurture \(revision 0002_color"):
         schema.require_current(db)
 

@@ -78,9 +78,7 @@ def test_the_small_bundle_has_no_problem() -> None:
 def test_a_invalid_step_says_line_problem_and_remedy(text: str, problem: str) -> None:
     follow = ("no step of track.yaml sends", "there is no email file `02-two.md`")
     every = step_problems(text, "01-one")
-    assert [each for each in every if each == problem or not any(other in each for other in follow)] == [
-        problem
-    ]
+    assert [each for each in every if each == problem or not any(other in each for other in follow)] == [problem]
 
 
 @pytest.mark.parametrize(
@@ -211,9 +209,7 @@ def test_a_file_that_is_missing_is_a_problem(path: str) -> None:
 def test_all_problems_of_all_files_come_at_once_in_order() -> None:
     track = TRACK.replace("goal:", "gaol:").replace("01-one", "01-oen")
     policy = POLICY.replace("capacity: 5", "capacity: five").replace("approved:", "aproved:")
-    found = check(
-        {**bundle(track, policy=policy), "defaults.yaml": "sender: {}\n", "tracks/hello/03-x.md": "x"}
-    )
+    found = check({**bundle(track, policy=policy), "defaults.yaml": "sender: {}\n", "tracks/hello/03-x.md": "x"})
     assert found == sorted(found)
     assert {problem.file for problem in found} == {
         "defaults.yaml", TRACK_FILE, "tracks/hello/01-one.md", "tracks/hello/03-x.md", "sales/policy.yaml",
@@ -251,9 +247,7 @@ RICH = {
     st.integers(0, 12),
     st.one_of(st.sampled_from(["", "- ", ": ", "[", "{", "}", "~", "null", "&a ", "*a", "!!set ", "? ", "|", "yes", "1e999", "\t", "\n"]), st.text(max_size=6)),
 )  # fmt: skip
-def test_a_slip_of_the_hand_anywhere_is_read_or_named_never_a_crash(
-    path: str, at: int, cut: int, put: str
-) -> None:
+def test_a_slip_of_the_hand_anywhere_is_read_or_named_never_a_crash(path: str, at: int, cut: int, put: str) -> None:
     text = RICH[path]
     at %= len(text)
     slipped = text[:at] + put + text[at + cut :]

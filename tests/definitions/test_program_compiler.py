@@ -150,9 +150,7 @@ def test_set_hand_off_and_end_are_steps() -> None:
 
 def test_an_end_may_name_a_track_or_a_reason() -> None:
     text = "- email: 01-one\n- end: {close: lost, reason: said no}"
-    assert program(text, "01-one").instructions[1] == End(
-        "end-after-01-one", ToClosed(Closing.LOST, "said no")
-    )
+    assert program(text, "01-one").instructions[1] == End("end-after-01-one", ToClosed(Closing.LOST, "said no"))
     track = steps("- email: 01-one").replace("{close: unreachable}", "other")
     found = load(bundle(track), complete=False).tracks["hello"].program(1)
     assert found.instructions[-1] == End("finally", ToTrack("other"))
@@ -172,15 +170,12 @@ def test_ids_below_a_fork_do_not_depend_on_its_other_blocks() -> None:
 - email: 01-one
 """
     short, long = (
-        program(text.replace("THEN", then), "01-one")
-        for then in ("continue", "[{set: {a: 1}}, {set: {b: 2}}]")
+        program(text.replace("THEN", then), "01-one") for then in ("continue", "[{set: {a: 1}}, {set: {b: 2}}]")
     )
     assert set(short.index) < set(long.index)
-    assert {
-        "set-after-answer-otherwise",
-        "set-after-split-after-answer-a",
-        "set-after-split-after-answer-b",
-    } <= set(short.index)
+    assert {"set-after-answer-otherwise", "set-after-split-after-answer-a", "set-after-split-after-answer-b"} <= set(
+        short.index
+    )
 
 
 def test_a_track_takes_over_the_defaults_and_overrides_key_by_key() -> None:

@@ -10,9 +10,7 @@ from tests.definitions.build import EMAIL, POLICY, SHIPPED, TRACK, TRACK_FILE, b
 
 
 def two_tracks() -> dict[str, str]:
-    other = TRACK.replace("name: hello", "name: other").replace(
-        "finally: {close: unreachable}", "finally: hello"
-    )
+    other = TRACK.replace("name: hello", "name: other").replace("finally: {close: unreachable}", "finally: hello")
     return {
         **bundle(),
         "layouts/fancy.mjml": "<mjml>f</mjml>",
@@ -103,12 +101,7 @@ def test_a_track_has_its_source_its_emails_and_their_layouts() -> None:
 def test_a_published_track_is_only_its_own_files_and_loads_from_them() -> None:
     rules = load(two_tracks())
     files = rules.sources_of("other")
-    assert sorted(files) == [
-        "defaults.yaml",
-        "layouts/fancy.mjml",
-        "tracks/other/01-one.md",
-        "tracks/other/track.yaml",
-    ]
+    assert sorted(files) == ["defaults.yaml", "layouts/fancy.mjml", "tracks/other/01-one.md", "tracks/other/track.yaml"]
     again = load(files, complete=False)
     assert again.tracks["other"].program(4) == rules.tracks["other"].program(4)
     assert again.tracks["other"].digest == rules.tracks["other"].digest

@@ -12,10 +12,7 @@ POSTAL = "1 Example Street, Exampletown"
 
 def said(old: str, new: str) -> list[str]:
     assert old in DEFAULTS
-    return [
-        problem.removeprefix("defaults.yaml:")
-        for problem in problems(bundle(defaults=DEFAULTS.replace(old, new)))
-    ]
+    return [problem.removeprefix("defaults.yaml:") for problem in problems(bundle(defaults=DEFAULTS.replace(old, new)))]
 
 
 @pytest.mark.parametrize(
@@ -89,22 +86,15 @@ def test_a_domain_with_accents_is_written_in_its_other_form() -> None:
 
 
 def test_a_placeholder_is_nobodys_name() -> None:
-    assert said("name: Nora", "name: TODO") == [
-        "2: `name`: `TODO` is nobody's name. Write who the mail is from"
-    ]
+    assert said("name: Nora", "name: TODO") == ["2: `name`: `TODO` is nobody's name. Write who the mail is from"]
 
 
 def test_what_a_track_says_about_its_sender_is_checked_where_it_stands() -> None:
     track = TRACK.replace("steps:", "sender: {email: n@gmail.com, postal_address: TODO}\nsteps:")
-    assert [problem.split(":")[:2] for problem in problems(bundle(track))] == [
-        [TRACK_FILE, "4"],
-        [TRACK_FILE, "4"],
-    ]
+    assert [problem.split(":")[:2] for problem in problems(bundle(track))] == [[TRACK_FILE, "4"], [TRACK_FILE, "4"]]
 
 
 def test_what_was_published_once_still_loads() -> None:
     rules = load(bundle())
-    old = dict(rules.sources_of("hello")) | {
-        "defaults.yaml": DEFAULTS.replace("nora@example.com", "n@gmail.com")
-    }
+    old = dict(rules.sources_of("hello")) | {"defaults.yaml": DEFAULTS.replace("nora@example.com", "n@gmail.com")}
     assert load(old, complete=False).tracks["hello"].program(1).sender.email == "n@gmail.com"

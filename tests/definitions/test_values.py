@@ -106,11 +106,7 @@ def test_a_misspelled_zone_names_the_nearest() -> None:
     assert caught.value.suggestion == "Did you mean `Europe/Berlin`?"
 
 
-@given(
-    st.one_of(
-        st.text(), st.integers(), st.floats(), st.none(), st.booleans(), st.dates(), st.lists(st.text())
-    )
-)
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.none(), st.booleans(), st.dates(), st.lists(st.text())))
 def test_whatever_is_written_is_either_read_or_refused(given_: object) -> None:
     readers = (
         values.read_delay, values.read_span, values.read_between, values.read_days, values.read_date,

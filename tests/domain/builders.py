@@ -270,9 +270,7 @@ class World:
         gone = (TouchState.CANCELLED, TouchState.REJECTED)
         touches = tuple(self.touches.values())
         recent = tuple(touch.at for touch in touches if touch.state not in gone)
-        return LeadView(
-            self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed_by
-        )
+        return LeadView(self.lead, self.custodian, self.enrollment, self.signals, touches, recent, self.suppressed_by)
 
     def run(self, until: datetime, extra: Iterable[datetime] = ()) -> World:
         """Live until *until*: sweep when the lead wakes, when something happens, and at *extra* times."""

@@ -64,9 +64,7 @@ def _called(node: ast.Call) -> str:
 
 
 def _is_utc(zone: ast.expr) -> bool:
-    return (isinstance(zone, ast.Name) and zone.id == "UTC") or (
-        isinstance(zone, ast.Constant) and zone.value is None
-    )
+    return (isinstance(zone, ast.Name) and zone.id == "UTC") or (isinstance(zone, ast.Constant) and zone.value is None)
 
 
 def _is_wall(value: ast.expr) -> bool:

@@ -26,18 +26,8 @@ STANDARD: Final = (
     "recent_deal_close_date",
     "notes_last_contacted",
 )
-READ_ONLY: Final = (
-    "recent_deal_amount",
-    "recent_deal_close_date",
-    "notes_last_contacted",
-    "lastmodifieddate",
-)
-CUSTOM_PROPERTIES: Final = (
-    "nurture_key",
-    "nurture_handoff",
-    "nurture_handoff_status",
-    "nurture_handoff_reason",
-)
+READ_ONLY: Final = ("recent_deal_amount", "recent_deal_close_date", "notes_last_contacted", "lastmodifieddate")
+CUSTOM_PROPERTIES: Final = ("nurture_key", "nurture_handoff", "nurture_handoff_status", "nurture_handoff_reason")
 KEY: Final = "nurture_key"
 _OPERATORS: Final = {"EQ", "GTE", "HAS_PROPERTY"}
 
@@ -132,9 +122,7 @@ class HubSpotDouble(CrmDouble):
     def _update(self, id_: str, body: Any) -> Answer:
         if not isinstance(body, dict) or set(body) - {"properties"}:
             return _fault(400, "VALIDATION_ERROR", "Invalid input JSON")
-        return self._find_errors(body["properties"], id_) or self._store(
-            id_, body["properties"], "updated", 200
-        )
+        return self._find_errors(body["properties"], id_) or self._store(id_, body["properties"], "updated", 200)
 
     def _find_errors(self, properties: dict[str, str], id_: str | None) -> Answer | None:
         known = (*STANDARD, *self.properties)
@@ -154,11 +142,7 @@ class HubSpotDouble(CrmDouble):
             return _fault(400, "VALIDATION_ERROR", "Property values were not valid: hubspot_owner_id")
         if properties.get("email") and "@" not in properties["email"]:
             return _fault(400, "VALIDATION_ERROR", "Property values were not valid: email")
-        others = [
-            other
-            for other, one in self.contacts.items()
-            if one.get(KEY) == properties.get(KEY) and other != id_
-        ]
+        others = [other for other, one in self.contacts.items() if one.get(KEY) == properties.get(KEY) and other != id_]
         if self.unique and properties.get(KEY) and others:
             return _fault(400, "VALIDATION_ERROR", f"{others[0]} already has that value.")
         return None
@@ -204,19 +188,11 @@ class HubSpotDouble(CrmDouble):
 
     def _property(self, name: str) -> dict[str, Any]:
         definition = {"name": name, "label": name, "type": "string", "fieldType": "text", "description": ""}
-        more = {
-            "groupName": "contactinformation",
-            "options": [],
-            "hasUniqueValue": name == KEY and self.unique,
-        }
+        more = {"groupName": "contactinformation", "options": [], "hasUniqueValue": name == KEY and self.unique}
         return definition | more
 
     def _dated(self, one: dict[str, Any]) -> dict[str, Any]:
-        return one | {
-            "createdAt": "2026-01-01T00:00:00Z",
-            "updatedAt": "2026-01-01T00:00:00Z",
-            "archived": False,
-        }
+        return one | {"createdAt": "2026-01-01T00:00:00Z", "updatedAt": "2026-01-01T00:00:00Z", "archived": False}
 
     def _millis(self, contact: dict[str, str]) -> int:
         return int(contact["_ms"])

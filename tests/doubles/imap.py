@@ -36,9 +36,7 @@ class _Session(socketserver.StreamRequestHandler):
         self._send("* OK ready")
         while line := self.rfile.readline():
             tag, _, command = line.decode().strip().partition(" ")
-            self.mailbox.commands.append(
-                command.partition(" ")[0] if command.startswith("LOGIN") else command
-            )
+            self.mailbox.commands.append(command.partition(" ")[0] if command.startswith("LOGIN") else command)
             if self.mailbox.silent_at and self.mailbox.silent_at in command:
                 return
             if not self._answer(tag, command):

@@ -60,13 +60,7 @@ class SalesforceDouble(CrmDouble):
         """Make a lead as somebody does in Salesforce itself."""
         id_ = self._id("00Q")
         empty_lead = dict.fromkeys((*STANDARD, *CUSTOM_FIELDS, *SYSTEM))
-        self.leads[id_] = empty_lead | {
-            "Id": id_,
-            "Status": "Open",
-            "IsConverted": False,
-            **fields,
-            **self._now(),
-        }
+        self.leads[id_] = empty_lead | {"Id": id_, "Status": "Open", "IsConverted": False, **fields, **self._now()}
         return id_
 
     def change(self, id_: str, **fields: Any) -> None:
@@ -138,10 +132,7 @@ class SalesforceDouble(CrmDouble):
                 ("Id", "Amount", "StageName", "IsWon", "IsClosed", "CloseDate", "SystemModstamp"),
                 list(self.deals.values()),
             ),
-            "Task": (
-                ("Id", "WhoId", "IsClosed", "CompletedDateTime", "SystemModstamp"),
-                list(self.tasks.values()),
-            ),
+            "Task": (("Id", "WhoId", "IsClosed", "CompletedDateTime", "SystemModstamp"), list(self.tasks.values())),
         }
         try:
             name, rows = Soql(tables).run(soql)
@@ -171,9 +162,7 @@ class SalesforceDouble(CrmDouble):
         if field != EXTERNAL_ID_FIELD or field not in self.fields:
             return _fault(404, "NOT_FOUND", "Provided external ID field does not exist or is not accessible")
         if field in fields or "Id" in fields:
-            return _fault(
-                400, "INVALID_FIELD", f"The {field} field should not be specified in the sobject data."
-            )
+            return _fault(400, "INVALID_FIELD", f"The {field} field should not be specified in the sobject data.")
         found = self.find_by_key(key)
         if len(found) > 1:
             return Answer(300, [f"/services/data/{VERSION}/sobjects/Lead/{lead['Id']}" for lead in found])
@@ -199,15 +188,11 @@ class SalesforceDouble(CrmDouble):
             return _fault(400, "CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead")
         owner = fields.get("OwnerId")
         if owner and not self.users.get(owner, {}).get("IsActive"):
-            return _fault(
-                400, "INVALID_CROSS_REFERENCE_KEY", "Owner ID: id value of incorrect type", "OwnerId"
-            )
+            return _fault(400, "INVALID_CROSS_REFERENCE_KEY", "Owner ID: id value of incorrect type", "OwnerId")
         if fields.get("Email") and not _EMAIL.fullmatch(fields["Email"]):
             return _fault(400, "INVALID_EMAIL_ADDRESS", "invalid email address", "Email")
         sets_key = (
-            lead is not None
-            and EXTERNAL_ID_FIELD in fields
-            and fields[EXTERNAL_ID_FIELD] != lead[EXTERNAL_ID_FIELD]
+            lead is not None and EXTERNAL_ID_FIELD in fields and fields[EXTERNAL_ID_FIELD] != lead[EXTERNAL_ID_FIELD]
         )
         if self.unique and sets_key and self.find_by_key(fields[EXTERNAL_ID_FIELD]):
             return _fault(400, "DUPLICATE_VALUE", "duplicate value found: Nurture_Key__c", EXTERNAL_ID_FIELD)
@@ -222,10 +207,7 @@ class SalesforceDouble(CrmDouble):
                 400,
                 [
                     {
-                        "duplicateResult": {
-                            "allowSave": False,
-                            "duplicateRule": "Standard_Lead_Duplicate_Rule",
-                        },
+                        "duplicateResult": {"allowSave": False, "duplicateRule": "Standard_Lead_Duplicate_Rule"},
                         "errorCode": "DUPLICATES_DETECTED",
                         "message": "Use one of these records?",
                     }
@@ -244,9 +226,7 @@ class SalesforceDouble(CrmDouble):
 
     def _now(self) -> dict[str, str]:
         second = next(self._minute)
-        return {
-            "SystemModstamp": f"2026-03-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.000Z"
-        }
+        return {"SystemModstamp": f"2026-03-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}.000Z"}
 
 
 def _fault(status: int, code: str, message: str, *fields: str) -> Answer:

@@ -75,9 +75,7 @@ def _company(lead: int, chance: Random) -> Iterator[ScannerRequest]:
 
 def _proxy(_lead: int, chance: Random) -> Iterator[ScannerRequest]:
     """Fetch the pictures, as mail programs do for everybody."""
-    agent = chance.choice(
-        ("Mozilla/5.0", "Mozilla/5.0 (Windows NT 5.1; rv:11.0) (via ggpht.com GoogleImageProxy)")
-    )
+    agent = chance.choice(("Mozilla/5.0", "Mozilla/5.0 (Windows NT 5.1; rv:11.0) (via ggpht.com GoogleImageProxy)"))
     yield ScannerRequest(chance.uniform(1, 60), "GET", "pixel", agent, "8.8.64.1")
 
 
@@ -90,9 +88,7 @@ def _prober(lead: int, chance: Random) -> Iterator[ScannerRequest]:
 
 def _single_visit(lead: int, chance: Random) -> Iterator[ScannerRequest]:
     """Follow one link in a browser, an hour later, alone: nobody can tell this from its reader."""
-    yield ScannerRequest(
-        chance.uniform(3_000, 9_000), "GET", chance.choice(LINKS), CHROME, f"8.9.{lead % 200}.7"
-    )
+    yield ScannerRequest(chance.uniform(3_000, 9_000), "GET", chance.choice(LINKS), CHROME, f"8.9.{lead % 200}.7")
 
 
 SCANNERS: Final[tuple[Scanner, ...]] = (

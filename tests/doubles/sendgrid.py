@@ -167,9 +167,7 @@ class SendGridDouble:
         self._secure = certificate is not None
         options = {"--port": port, "--log": log, "--certificate": certificate, "--private-key": private_key}
         command = [sys.executable, "-m", "tests.doubles.sendgrid_server", *(["--bodies"] if bodies else [])]
-        command += [
-            text for name, value in options.items() if value is not None for text in (name, str(value))
-        ]
+        command += [text for name, value in options.items() if value is not None for text in (name, str(value))]
         self._complaints = log.with_name(f"{log.name}.stderr")
         with self._complaints.open("ab") as complaints:
             self._server = subprocess.Popen(
@@ -191,9 +189,7 @@ class SendGridDouble:
         assert self._server.stdout is not None
         output = self._server.stdout.readline()
         if not output.strip().isdigit():
-            raise RuntimeError(
-                f"the double of SendGrid did not start:\n{self._complaints.read_text('utf-8')}"
-            )
+            raise RuntimeError(f"the double of SendGrid did not start:\n{self._complaints.read_text('utf-8')}")
         return int(output)
 
     @property
@@ -226,9 +222,7 @@ class SendGridDouble:
     def accepted(self) -> list[Accepted]:
         """Return everything ever accepted into this log, in order."""
         return [
-            Accepted(
-                line["ref"], line["to"], line["seq"], line["time"], line["read"], line["id"], line.get("body")
-            )
+            Accepted(line["ref"], line["to"], line["seq"], line["time"], line["read"], line["id"], line.get("body"))
             for line in self._lines("accepted")
         ]
 
@@ -287,9 +281,7 @@ class SendGridDouble:
             else http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         )
         try:
-            connection.request(
-                method, "/_control", orjson.dumps(body) if body else None, {"Connection": "close"}
-            )
+            connection.request(method, "/_control", orjson.dumps(body) if body else None, {"Connection": "close"})
             answer = connection.getresponse()
             output = answer.read()
         finally:

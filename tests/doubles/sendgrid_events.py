@@ -62,18 +62,12 @@ class Signer:
     @property
     def public(self) -> str:
         """Return the key as SendGrid's settings show it."""
-        return b64encode(
-            self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        ).decode()
+        return b64encode(self._key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
     def headers(self, body: bytes, timestamp: str = "1767601800") -> dict[str, str]:
         """Return what SendGrid sends along with *body*."""
         signature = self._key.sign(timestamp.encode() + body, ec.ECDSA(SHA256()))
-        return {
-            SIGNATURE: b64encode(signature).decode(),
-            TIMESTAMP: timestamp,
-            "Content-Type": "application/json",
-        }
+        return {SIGNATURE: b64encode(signature).decode(), TIMESTAMP: timestamp, "Content-Type": "application/json"}
 
 
 def event(kind: str, arg: str | None, at: datetime, id_: str | None = None, **fields: Any) -> dict[str, Any]:

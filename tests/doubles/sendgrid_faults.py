@@ -17,9 +17,7 @@ class FaultQueue:
     """The faults that were configured, and which one is next."""
 
     def __init__(self, faults: Sequence[Fault] = ()) -> None:
-        self._queue = deque(
-            fault for fault in faults if not fault.is_conditional for _ in range(fault.times or 1)
-        )
+        self._queue = deque(fault for fault in faults if not fault.is_conditional for _ in range(fault.times or 1))
         self._conditional = [fault for fault in faults if fault.is_conditional]
         self._patterns = [re.compile(fault.ref or "") for fault in self._conditional]
         self._remaining = [math.inf if fault.times is None else fault.times for fault in self._conditional]
@@ -73,8 +71,4 @@ class Limit:
 
 
 def limit_headers(limit: int, remaining: int, resets: int) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(remaining),
-        "X-RateLimit-Reset": str(resets),
-    }
+    return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": str(resets)}

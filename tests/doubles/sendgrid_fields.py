@@ -32,9 +32,7 @@ _RESERVED: Final = frozenset(
 )
 _THREE_DAYS: Final = 72 * 3600
 
-_BYPASS_SETTINGS: Final = tuple(
-    f"bypass_{name}_management" for name in ("list", "spam", "bounce", "unsubscribe")
-)
+_BYPASS_SETTINGS: Final = tuple(f"bypass_{name}_management" for name in ("list", "spam", "bounce", "unsubscribe"))
 _ENABLE: Final[dict[str, type]] = {"enable": bool}
 _SETTINGS: Final[dict[str, dict[str, dict[str, type]]]] = {
     "mail_settings": {
@@ -75,9 +73,7 @@ def is_not(kind: type, given: Mapping[str, Any], key: str) -> bool:
 
 def unknown(given: Mapping[str, Any], known: Collection[str], path: str) -> list[FieldError]:
     return [
-        FieldError(f"{path}{key}", f"Additional property {key} is not allowed")
-        for key in given
-        if key not in known
+        FieldError(f"{path}{key}", f"Additional property {key} is not allowed") for key in given if key not in known
     ]
 
 
@@ -229,10 +225,6 @@ def bypasses(payload: Mapping[str, Any]) -> FieldErrors:
     given = payload.get("mail_settings")
     if type(given) is not dict:
         return
-    on = [
-        key for key in _BYPASS_SETTINGS if type(given.get(key)) is dict and given[key].get("enable") is True
-    ]
+    on = [key for key in _BYPASS_SETTINGS if type(given.get(key)) is dict and given[key].get("enable") is True]
     if _BYPASS_SETTINGS[0] in on and len(on) > 1:
-        yield FieldError(
-            "mail_settings", "bypass_list_management cannot be combined with other bypass filters."
-        )
+        yield FieldError("mail_settings", "bypass_list_management cannot be combined with other bypass filters.")

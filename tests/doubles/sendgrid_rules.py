@@ -112,8 +112,7 @@ def _personalizations(payload: Mapping[str, Any], now: float) -> FieldErrors:
     given = payload.get("personalizations")
     if type(given) is not list or not given:
         yield FieldError(
-            "personalizations",
-            "The personalizations field is required and must have at least one personalization.",
+            "personalizations", "The personalizations field is required and must have at least one personalization."
         )
         return
     if len(given) > 1000:
@@ -137,9 +136,7 @@ def _personalizations(payload: Mapping[str, Any], now: float) -> FieldErrors:
                 yield from _addressees(one[kind], f"{path}.{kind}", seen)
         yield from _personalization(payload, one, path, now)
     if recipients > 1000:
-        yield FieldError(
-            "personalizations", "There is a limit of 1000 total recipients (to + cc + bcc) per request."
-        )
+        yield FieldError("personalizations", "There is a limit of 1000 total recipients (to + cc + bcc) per request.")
 
 
 def _personalization(payload: Mapping[str, Any], one: dict[str, Any], path: str, now: float) -> FieldErrors:
@@ -170,9 +167,7 @@ def _personalization_args(payload: Mapping[str, Any], one: dict[str, Any], path:
     if type(one.get("custom_args", {})) is dict and type(payload.get("custom_args", {})) is dict:
         size = len(orjson.dumps(custom_args(payload, one)))
         if size > 10_000:
-            yield FieldError(
-                f"{path}.custom_args", f"custom_args are limited to 10000 bytes; these have {size}."
-            )
+            yield FieldError(f"{path}.custom_args", f"custom_args are limited to 10000 bytes; these have {size}.")
 
 
 def _args(given: object, path: str) -> FieldErrors:
@@ -189,9 +184,7 @@ def _substitutions(payload: Mapping[str, Any], given: object, path: str) -> Fiel
         yield FieldError(path, "Substitutions may not be used with dynamic templating.")
     size = sum(len(tag.encode()) + len(value.encode()) for tag, value in given.items() if type(value) is str)
     if size > 10_000:
-        yield FieldError(
-            path, f"substitutions are limited to 10000 bytes per personalization; these have {size}."
-        )
+        yield FieldError(path, f"substitutions are limited to 10000 bytes per personalization; these have {size}.")
     for tag in given:
         if not tag or " " in tag:
             yield FieldError(path, f"The substitution tag {tag!r} must not be empty or contain spaces.")
@@ -275,18 +268,14 @@ def _content(payload: Mapping[str, Any]) -> FieldErrors:
     if given is None and "template_id" in payload and "content" not in payload:
         return
     if type(given) is not list or not given:
-        yield FieldError(
-            "content", "Unless a valid template_id is provided, the content parameter is required."
-        )
+        yield FieldError("content", "Unless a valid template_id is provided, the content parameter is required.")
         return
     for number, part in enumerate(given):
         yield from _part(part, f"content.{number}")
     kinds = [part.get("type") for part in given if type(part) is dict]
     ranks = [_PARTS.get(kind, 2) for kind in kinds if type(kind) is str]
     if any(first > then for first, then in pairwise(ranks)):
-        yield FieldError(
-            "content", "If present, text/plain must be first, followed by text/html, then others."
-        )
+        yield FieldError("content", "If present, text/plain must be first, followed by text/html, then others.")
     if any(kinds.count(kind) > 1 for kind in _PARTS):
         yield FieldError("content", "If present, text/plain and text/html may only be provided once.")
 
@@ -298,12 +287,8 @@ def _part(part: object, path: str) -> FieldErrors:
     yield from unknown(part, ("type", "value"), f"{path}.")
     kind, value = part.get("type"), part.get("value")
     if type(kind) is not str or not kind:
-        yield FieldError(
-            f"{path}.type", "The content type must be a string at least one character in length."
-        )
+        yield FieldError(f"{path}.type", "The content type must be a string at least one character in length.")
     elif ";" in kind or LINE_BREAK.search(kind):
         yield FieldError(f"{path}.type", "The content type must not contain ; or line breaks.")
     if type(value) is not str or not value:
-        yield FieldError(
-            f"{path}.value", "The content value must be a string at least one character in length."
-        )
+        yield FieldError(f"{path}.value", "The content value must be a string at least one character in length.")

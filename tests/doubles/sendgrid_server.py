@@ -245,11 +245,7 @@ class Api:
         call.message_id = secrets.token_urlsafe(16)
         sandboxed = is_sandboxed(call.payload)
         events = [
-            {
-                "ref": custom_args(call.payload, one).get(REF),
-                "to": one["to"][0]["email"],
-                "id": call.message_id,
-            }
+            {"ref": custom_args(call.payload, one).get(REF), "to": one["to"][0]["email"], "id": call.message_id}
             for one in call.payload["personalizations"]
         ]
         if self._bodies:
@@ -361,9 +357,7 @@ class Server(web.Server):
         super().connection_made(handler, transport)
 
     def _sized(self, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
-        return web.BaseRequest(
-            message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BYTES
-        )
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BYTES)
 
 
 async def serve(options: argparse.Namespace) -> None:

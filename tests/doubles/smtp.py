@@ -202,12 +202,7 @@ class _Server(SMTP):
         tls = bool(session.ssl) or self.transport.get_extra_info("sslcontext") is not None
         self._double.accepted.append(
             Accepted(
-                envelope.mail_from,
-                envelope.rcpt_tos[0],
-                envelope.content,
-                tuple(envelope.mail_options),
-                tls,
-                user,
+                envelope.mail_from, envelope.rcpt_tos[0], envelope.content, tuple(envelope.mail_options), tls, user
             )
         )
         match self._double.next("TAKEN"):

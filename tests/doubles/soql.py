@@ -126,9 +126,7 @@ class Soql:
         kind, text = self._take()
         match kind:
             case "text":
-                return re.sub(
-                    r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), text[1:-1]
-                )
+                return re.sub(r"\\(.)", lambda found: {"n": "\n", "r": "\r"}.get(found[1], found[1]), text[1:-1])
             case "time":
                 return text
             case "number":

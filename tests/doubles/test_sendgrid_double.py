@@ -53,9 +53,7 @@ def test_bodies_are_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     people = [{"to": [{"email": f"{name}@example.com"}]} for name in ("a", "b")]
     with SendGridDouble(tmp_path / "oracle.log", bodies=True) as double:
         assert post(double, make_mail(personalizations=people)).status == 202
-        assert [one.body for one in double.accepted()] == [
-            make_mail(personalizations=[one]) for one in people
-        ]
+        assert [one.body for one in double.accepted()] == [make_mail(personalizations=[one]) for one in people]
 
 
 def test_each_personalization_is_a_line_with_the_arguments_merged(double: SendGridDouble) -> None:
@@ -117,8 +115,7 @@ def test_what_shows_before_the_body_is_refused_with_its_status(
 
 
 @pytest.mark.parametrize(
-    ("status", "raw"),
-    [(400, b"{"), (400, b""), (400, b"[]"), (400, b'"\\ud800"'), (415, b'{"subject":"\xe4"}')],
+    ("status", "raw"), [(400, b"{"), (400, b""), (400, b"[]"), (400, b'"\\ud800"'), (415, b'{"subject":"\xe4"}')]
 )
 def test_a_body_that_is_not_json_in_utf_8_is_refused(double: SendGridDouble, status: int, raw: bytes) -> None:
     assert post(double, raw).status == status
@@ -256,9 +253,7 @@ def test_garbage_is_no_answer(double: SendGridDouble, after: bool) -> None:
 def _raw(double: SendGridDouble, payload: object) -> socket.socket:
     raw = json.dumps(payload).encode()
     line = socket.create_connection(("127.0.0.1", double.port), timeout=10)
-    head = (
-        f"POST {SEND} HTTP/1.1\r\nHost: double\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(raw)}"
-    )
+    head = f"POST {SEND} HTTP/1.1\r\nHost: double\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(raw)}"
     line.sendall(f"{head}\r\nContent-Type: application/json\r\n\r\n".encode() + raw)
     return line
 
@@ -337,9 +332,7 @@ def test_a_client_is_killed_at_the_named_point(double: SendGridDouble, after: bo
         f"{{'Authorization': 'Bearer {KEY}', 'Content-Type': 'application/json'}}); "
         "line.getresponse(); print('survived')"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as client:
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
         double.add_faults(Fault(what="kill", pid=client.pid, after=after))
         output, _ = client.communicate(b"go\n", timeout=20)
     assert (client.returncode, output) == (-9, b"")
@@ -398,10 +391,7 @@ def test_a_log_outlives_its_server_and_is_carried_on_on_the_same_port(tmp_path: 
     with SendGridDouble(log, port=double.port) as again:
         assert again.port == double.port
         assert post(again, make_mail(second)).status == 202
-        assert [(one.ref, one.seq, one.body) for one in again.accepted()] == [
-            (first, 1, None),
-            (second, 2, None),
-        ]
+        assert [(one.ref, one.seq, one.body) for one in again.accepted()] == [(first, 1, None), (second, 2, None)]
     with log.open("ab") as unfinished:
         unfinished.write(b'{"kind":"accepted","seq":3,"re')
     assert _refs(double) == [first, second]

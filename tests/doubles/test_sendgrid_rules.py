@@ -39,9 +39,7 @@ ALLOWED: dict[str, dict[str, Any]] = {
     "an address of 320 characters": make_personalization(
         to=[{"email": f"{'a' * 68}@" + ".".join(["b" * 61] * 4) + ".cde"}]
     ),
-    "1000 recipients": make_mail(
-        personalizations=[{"to": [{"email": f"lead{n}@example.com"}]} for n in range(1000)]
-    ),
+    "1000 recipients": make_mail(personalizations=[{"to": [{"email": f"lead{n}@example.com"}]} for n in range(1000)]),
     "a subject of emoji": make_mail(subject="🚀" * 20),
     "a name in any script": make_personalization(to=[{"email": "ada@example.com", "name": "Ada Löß 🚀"}]),
     "10 categories of 255 characters": make_mail(categories=[f"{n}{'c' * 254}" for n in range(10)]),
@@ -71,10 +69,7 @@ SOON = 96 * 3600
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown field": (make_mail(preheader="x"), "preheader"),
-    "an unknown field of a personalization": (
-        make_personalization(categories=["a"]),
-        "personalizations.0.categories",
-    ),
+    "an unknown field of a personalization": (make_personalization(categories=["a"]), "personalizations.0.categories"),
     "no personalizations": (make_mail(personalizations=None), "personalizations"),
     "empty personalizations": (make_mail(personalizations=[]), "personalizations"),
     "personalizations that are no list": (make_mail(personalizations={}), "personalizations"),
@@ -97,10 +92,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no recipient": (make_mail(personalizations=[{"subject": "x"}]), "personalizations.0.to"),
     "an empty list of recipients": (make_personalization(to=[]), "personalizations.0.to"),
-    "an address without a domain": (
-        make_personalization(to=[{"email": "ada"}]),
-        "personalizations.0.to.0.email",
-    ),
+    "an address without a domain": (make_personalization(to=[{"email": "ada"}]), "personalizations.0.to.0.email"),
     "an address with a space": (
         make_personalization(to=[{"email": "a b@example.com"}]),
         "personalizations.0.to.0.email",
@@ -153,10 +145,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no sender": (make_mail(**{"from": None}), "from"),
     "a sender who is a string": (make_mail(**{"from": "team@example.com"}), "from"),
-    "a sender outside ASCII": (
-        make_mail(**{"from": {"email": "t@example.com", "name": "Jörg"}}),
-        "from.name",
-    ),
+    "a sender outside ASCII": (make_mail(**{"from": {"email": "t@example.com", "name": "Jörg"}}), "from.name"),
     "a sender of one personalization": (
         make_personalization(**{"from": {"email": "no"}}),
         "personalizations.0.from.email",
@@ -170,17 +159,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         make_mail(reply_to_list=[{"email": f"r{n}@example.com"} for n in range(1001)]),
         "reply_to_list",
     ),
-    "somebody twice to reply to": (
-        make_mail(reply_to_list=[{"email": "a@example.com"}] * 2),
-        "reply_to_list",
-    ),
+    "somebody twice to reply to": (make_mail(reply_to_list=[{"email": "a@example.com"}] * 2), "reply_to_list"),
     "no subject": (make_mail(subject=None), "subject"),
     "an empty subject": (make_mail(subject=""), "subject"),
     "a subject with a line break": (make_mail(subject="Hi\r\nBcc: b@example.com"), "subject"),
-    "an empty subject of one personalization": (
-        make_personalization(subject=""),
-        "personalizations.0.subject",
-    ),
+    "an empty subject of one personalization": (make_personalization(subject=""), "personalizations.0.subject"),
     "no content": (make_mail(content=None), "content"),
     "empty content": (make_mail(content=[]), "content"),
     "a part without value": (make_mail(content=[{"type": "text/plain", "value": ""}]), "content.0.value"),
@@ -207,10 +190,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         make_personalization(custom_args={REF: 7}),
         f"personalizations.0.custom_args.{REF}",
     ),
-    "no custom arguments in the object": (
-        make_personalization(custom_args={}),
-        "personalizations.0.custom_args",
-    ),
+    "no custom arguments in the object": (make_personalization(custom_args={}), "personalizations.0.custom_args"),
     "none in the message's object": (make_mail(custom_args={}), "custom_args"),
     "custom arguments as a string": (make_mail(custom_args="a"), "custom_args"),
     "10001 bytes of custom arguments, merged": (
@@ -267,16 +247,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         _settings("mail_settings", "sandbox_mode", enable="yes"),
         "mail_settings.sandbox_mode.enable",
     ),
-    "a setting that is no object": (
-        make_mail(mail_settings={"sandbox_mode": True}),
-        "mail_settings.sandbox_mode",
-    ),
+    "a setting that is no object": (make_mail(mail_settings={"sandbox_mode": True}), "mail_settings.sandbox_mode"),
     "bypasses combined": (
         make_mail(
-            mail_settings={
-                "bypass_list_management": {"enable": True},
-                "bypass_spam_management": {"enable": True},
-            }
+            mail_settings={"bypass_list_management": {"enable": True}, "bypass_spam_management": {"enable": True}}
         ),
         "mail_settings",
     ),
@@ -292,14 +266,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     **{
         f"the reserved header {name}": (make_mail(headers={name: "x"}), f"headers.{name}")
         for name in (
-            *(
-                "x-sg-id",
-                "X-SG-EID",
-                "Received",
-                "DKIM-Signature",
-                "Content-Type",
-                "Content-Transfer-Encoding",
-            ),
+            *("x-sg-id", "X-SG-EID", "Received", "DKIM-Signature", "Content-Type", "Content-Transfer-Encoding"),
             *("To", "From", "Subject", "Reply-To", "CC", "BCC"),
         )
     },
@@ -307,9 +274,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("payload", "field"), REFUSED.values(), ids=REFUSED)
-def test_what_the_api_refuses_is_refused_by_field(
-    double: SendGridDouble, payload: dict[str, Any], field: str
-) -> None:
+def test_what_the_api_refuses_is_refused_by_field(double: SendGridDouble, payload: dict[str, Any], field: str) -> None:
     had = len(double.accepted())
     answer = post(double, payload)
     assert answer.status == 400

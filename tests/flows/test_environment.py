@@ -39,9 +39,7 @@ def test_children_get_our_settings_with_paths_that_hold_everywhere(
 
 def test_a_password_with_odd_characters_reaches_the_children(tmp_path: Path) -> None:
     url = "postgresql://ann:p%40ss%2Fword@db.example/nurture"
-    variables = build_environment(
-        Settings(database_url=SecretStr(url)), tmp_path, 4_444, operator_environment={}
-    )
+    variables = build_environment(Settings(database_url=SecretStr(url)), tmp_path, 4_444, operator_environment={})
     assert variables["NURTURE_DATABASE_URL"] == url
 
 
@@ -84,9 +82,7 @@ def test_what_the_operator_sets_of_prefect_holds(tmp_path: Path) -> None:
     assert variables["PREFECT_SERVER_API_KEEPALIVE_TIMEOUT"] == "30"
     assert variables["PREFECT_SERVER_UI_API_URL"] == "https://flows.example.com/api"
     assert variables["PREFECT_LOGGING_LEVEL"] == "DEBUG"
-    assert {"PREFECT_API_KEY", "PREFECT_UI_API_URL", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"}.isdisjoint(
-        variables
-    )
+    assert {"PREFECT_API_KEY", "PREFECT_UI_API_URL", "PREFECT_SERVER_CORS_ALLOWED_ORIGINS"}.isdisjoint(variables)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +145,6 @@ def test_no_other_name_of_prefects_for_what_we_set_gets_past(tmp_path: Path) -> 
 
 def test_prefect_lives_beside_our_database_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).state_dir == Path(
-        "/srv/leads/.nurture"
-    )
+    assert Settings(database_url=SecretStr("sqlite:////srv/leads/nurture.db")).state_dir == Path("/srv/leads/.nurture")
     assert Settings().state_dir == tmp_path / ".nurture"
-    assert (
-        Settings(database_url=SecretStr("postgresql://db.example/leads")).state_dir == tmp_path / ".nurture"
-    )
+    assert Settings(database_url=SecretStr("postgresql://db.example/leads")).state_dir == tmp_path / ".nurture"

@@ -113,9 +113,7 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    settings = Settings(
-        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir"
-    )
+    settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     port = any_port()
     variables = build_environment(settings, folder, port, operator_environment={}) | {
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",  # only the runs that a test asks for
@@ -197,9 +195,7 @@ def test_times_run_as_flow_runs_that_move_the_lead_and_report_what_they_did(worl
     assert "people.example" not in str(artifacts)
 
 
-def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(
-    world: World, tmp_path: Path
-) -> None:
+def test_a_database_without_tables_fails_the_run_at_once_and_says_what_to_do(world: World, tmp_path: Path) -> None:
     [ran] = world.flows(f"sqlite:///{tmp_path / 'empty.db'}", ("flows.advance.advance_due_leads", {}))
     assert ran["state"] == "Failed"
     assert "nurture admin upgrade" in ran["message"]
@@ -232,11 +228,7 @@ def test_shards_on_postgresql_share_the_leads_and_a_long_send_shows_its_progress
     assert audited["counts"]["track"] == 30
     assert audited["counts"]["residual"] == 0
     [table] = ask(
-        world.api,
-        "/artifacts/filter",
-        artifacts={"key": {"any_": ["nurture-intake"]}},
-        sort="CREATED_DESC",
-        limit=1,
+        world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-intake"]}}, sort="CREATED_DESC", limit=1
     )
     assert [row["shard"] for row in json.loads(table["data"])] == [1, 2, 3]
     [bar] = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-deliver-progress"]}})
@@ -275,9 +267,7 @@ def test_prefect_keeps_no_word_of_a_lead_when_a_stage_fails(
             odd,
         )
     at = {"at": START.isoformat()}
-    ran = world.flows(
-        sqlite_url, ("flows.signals.apply_signals", at), ("flows.intake.classify_new_leads", at)
-    )
+    ran = world.flows(sqlite_url, ("flows.signals.apply_signals", at), ("flows.intake.classify_new_leads", at))
     assert [one["state"] for one in ran] == ["Failed", "Failed"]
     assert "ValueError" in ran[0]["message"]
 

@@ -74,9 +74,7 @@ def test_what_is_wrong_with_the_set_up_is_said_as_it_is() -> None:
 
 
 @pytest.fixture
-def virtual(
-    sqlite_db: Database, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Database:
+def virtual(sqlite_db: Database, sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setenv("NURTURE_DATABASE_URL", sqlite_url)
     monkeypatch.setenv("NURTURE_MAILDIR", str(tmp_path / "mail"))
     return sqlite_db

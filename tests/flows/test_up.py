@@ -101,17 +101,13 @@ def _environ(folder: Path) -> list[bytes]:
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     folder = tmp_path_factory.mktemp("up")
     (folder / "prefect.toml").write_text(UNLOCKING)  # Prefect reads both where it is started
-    (folder / ".env").write_text(
-        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS=*\nPREFECT_SERVER_API_AUTH_STRING=open\n"
-    )
+    (folder / ".env").write_text("PREFECT_SERVER_CORS_ALLOWED_ORIGINS=*\nPREFECT_SERVER_API_AUTH_STRING=open\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")} | {
         "NURTURE_WEB_PORT": str(any_port()),
         "NURTURE_PREFECT_PORT": str(any_port()),
         "NURTURE_SWEEP_SECONDS": str(_sweep_interval(RealClock().now())),
     }
-    settings = Settings(
-        database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir"
-    )
+    settings = Settings(database_url=SecretStr(f"sqlite:///{folder / 'nurture.db'}"), maildir=folder / "maildir")
     with open_app(settings, upgrade=True, live=True) as app:
         now = app.clock.now()
         publish(app.ctx, sample_rules(), now)
@@ -138,9 +134,7 @@ def test_a_schedule_fires_and_its_run_moves_a_lead(started: Started) -> None:
     until(is_on_track, 240)
 
     def completed() -> bool:
-        return bool(
-            ask(started.api, "/flow_runs/count", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}})
-        )
+        return bool(ask(started.api, "/flow_runs/count", flow_runs={"state": {"type": {"any_": ["COMPLETED"]}}}))
 
     until(completed, 60)
 
@@ -174,13 +168,7 @@ def test_who_does_not_know_the_secret_reads_and_changes_nothing(
 
 def test_without_the_secret_prefect_shows_only_what_is_the_same_everywhere(started: Started) -> None:
     server = Api(started.api.url.removesuffix("/api"), started.api.secret)
-    private = (
-        server.secret,
-        server.secret.partition(":")[2],
-        str(started.folder),
-        "NURTURE_",
-        "audit_ledger",
-    )
+    private = (server.secret, server.secret.partition(":")[2], str(started.folder), "NURTURE_", "audit_ledger")
     shown = {}
     for path in ("/docs", "/redoc", "/openapi.json", "/", "/ui-settings", "/api/health", "/api/ready"):
         status, _, content = server.call("GET", path, secret=False)
@@ -211,9 +199,7 @@ def test_what_changes_something_needs_a_token_against_forged_requests(started: S
     assert started.api.call("POST", path, body, **started.api.csrf())[0] == 201
 
 
-@pytest.mark.parametrize(
-    "path", ["/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"]
-)
+@pytest.mark.parametrize("path", ["/events/in", "/events/out", "/logs/out", "/task_runs/subscriptions/scheduled"])
 def test_no_web_socket_opens_without_the_secret(started: Started, path: str) -> None:
     url = started.api.url.replace("http", "ws", 1) + path
     subprotocol = [Subprotocol("prefect")]
@@ -311,9 +297,7 @@ def test_children_end_when_their_parent_is_killed(started: Started, tmp_path: Pa
 
 
 def test_a_database_in_virtual_time_is_refused(tmp_path: Path) -> None:
-    settings = Settings(
-        database_url=SecretStr(f"sqlite:///{tmp_path / 'demo.db'}"), maildir=tmp_path / "maildir"
-    )
+    settings = Settings(database_url=SecretStr(f"sqlite:///{tmp_path / 'demo.db'}"), maildir=tmp_path / "maildir")
     with open_app(settings, at=START, upgrade=True):
         pass
     with pytest.raises(InvalidState, match="virtual time"):

@@ -73,17 +73,7 @@ time_zone: Mars/Phobos
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "",
-        "- a\n",
-        "columns: [a\n",
-        "a: b: c",
-        "columns: 3\n",
-        "email",
-        "!!python/none x",
-        "a: 1\na: 2\n",
-        "&a [*a]",
-    ],
+    ["", "- a\n", "columns: [a\n", "a: b: c", "columns: 3\n", "email", "!!python/none x", "a: 1\na: 2\n", "&a [*a]"],
 )
 def test_what_is_no_mapping_is_one_clear_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(FileUnreadable, match=r"map\.yaml"):

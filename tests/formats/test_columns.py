@@ -105,12 +105,4 @@ def test_other_columns_keep_a_plain_name(column: str, name: str) -> None:
 
 
 def test_case_spaces_and_marks_do_not_count() -> None:
-    assert (
-        len(
-            {
-                normalize_name(name)
-                for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")
-            }
-        )
-        == 1
-    )
+    assert len({normalize_name(name) for name in ("Lead Source", "lead_source", "LeadSource__c", " LEAD-SOURCE ")}) == 1

@@ -49,15 +49,11 @@ def test_encoding_and_delimiter_are_detected(tmp_path: Path, encoding: str, deli
 
 
 def test_what_is_not_utf_8_is_read_as_windows_1252(tmp_path: Path) -> None:
-    assert read(written(tmp_path / "a.csv", "name,city\nZoë,“Köln” 5€\n".encode("cp1252"))) == [
-        ["Zoë", "“Köln” 5€"]
-    ]
+    assert read(written(tmp_path / "a.csv", "name,city\nZoë,“Köln” 5€\n".encode("cp1252"))) == [["Zoë", "“Köln” 5€"]]
 
 
 def test_one_damaged_byte_in_a_utf_8_file_costs_one_row(tmp_path: Path) -> None:
-    path = written(
-        tmp_path / "a.csv", "name,city\nZoë,Köln\nJörg,".encode() + b"\xe9\n" + "André,Orléans\n".encode()
-    )
+    path = written(tmp_path / "a.csv", "name,city\nZoë,Köln\nJörg,".encode() + b"\xe9\n" + "André,Orléans\n".encode())
     rows = list(open_rows(path))
     assert [row.line for row in rows if isinstance(row, BadRow)] == [3]
     assert [row[1] for row in rows if not isinstance(row, BadRow)] == [["Zoë", "Köln"], ["André", "Orléans"]]
@@ -183,11 +179,7 @@ def test_a_line_of_50_mb_is_one_bad_row_in_bounded_memory(tmp_path: Path) -> Non
 def test_the_header_is_found_under_a_preamble(tmp_path: Path) -> None:
     text = 'Webinar Name,"Care, for leads"\nGenerated,2026-08-05\n\nEmail;First Name\na@example.com;Ann\n'
     rows = open_rows(written(tmp_path / "a.csv", text), lambda cells: "Email" in cells)
-    assert (rows.header, rows.header_line, list(rows)) == (
-        ("Email", "First Name"),
-        4,
-        [(5, ["a@example.com", "Ann"])],
-    )
+    assert (rows.header, rows.header_line, list(rows)) == (("Email", "First Name"), 4, [(5, ["a@example.com", "Ann"])])
 
 
 def test_a_declared_delimiter_is_believed(tmp_path: Path) -> None:

@@ -90,9 +90,7 @@ def test_the_column_tells_whether_the_day_comes_first(cells: list[str], verdict:
 
 
 def test_times_without_a_zone_are_in_the_zone_that_the_mapping_names() -> None:
-    assert DateReader(ZoneInfo("America/Sao_Paulo"))("2026-08-05 10:00") == datetime(
-        2026, 8, 5, 13, tzinfo=UTC
-    )
+    assert DateReader(ZoneInfo("America/Sao_Paulo"))("2026-08-05 10:00") == datetime(2026, 8, 5, 13, tzinfo=UTC)
 
 
 def test_given_formats_are_the_only_ones() -> None:

@@ -92,9 +92,7 @@ def test_a_converted_lead_is_won_and_status_columns_are_weighed(tmp_path: Path) 
     assert one(tmp_path, header, "1,a@example.com,Strange,true,x,false").status is LeadStatus.WON
     assert one(tmp_path, header, "1,a@example.com,Strange,false,x,false").status is None
     lead = one(
-        tmp_path,
-        "Record ID,Email,Lifecycle Stage,Lead Status,Contact owner",
-        "1,a@example.com,Lead,IN_PROGRESS,Bo",
+        tmp_path, "Record ID,Email,Lifecycle Stage,Lead Status,Contact owner", "1,a@example.com,Lead,IN_PROGRESS,Bo"
     )
     assert (lead.source, lead.status, lead.status_text) == ("hubspot", LeadStatus.WORKING, "Lead")
 
@@ -112,9 +110,7 @@ def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
         'bo@example.com,Bo,,"Aug 2, 2026 9:00 AM",No,--,Germany,,0',
     )
     ann, bo = leads(path)
-    assert given_fields(
-        ann, "line", "source", "attended", "minutes_attended", "zone", "timeframe", "questions"
-    ) == {
+    assert given_fields(ann, "line", "source", "attended", "minutes_attended", "zone", "timeframe", "questions") == {
         "line": 5,
         "source": "webinar",
         "attended": True,
@@ -134,20 +130,13 @@ def test_a_webinar_export_with_preamble_is_understood(tmp_path: Path) -> None:
 def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) -> None:
     mapping = ColumnMapping(
         source="olist",
-        columns={
-            "mql_id": "external_id",
-            "first_contact_date": "created_at",
-            "origin": "lead_source",
-            "noise": "skip",
-        },
+        columns={"mql_id": "external_id", "first_contact_date": "created_at", "origin": "lead_source", "noise": "skip"},
         constants={"consent_basis": "legitimate_interest", "country": "BR"},
         templates={"email": "{mql_id}@leads.example"},
         formats={"created_at": ("%d/%m/%Y",)},
         statuses={"in bob's hands": LeadStatus.WORKING},
     )
-    lead = one(
-        tmp_path, "mql_id,first_contact_date,origin,noise,status", "AB1,03/04/2018,,x,In Bob's hands", mapping
-    )
+    lead = one(tmp_path, "mql_id,first_contact_date,origin,noise,status", "AB1,03/04/2018,,x,In Bob's hands", mapping)
     assert given_fields(
         lead,
         "source",
@@ -176,14 +165,8 @@ def test_a_mapping_file_names_columns_constants_and_templates(tmp_path: Path) ->
 
 def test_a_constant_fills_blank_cells_only(tmp_path: Path) -> None:
     mapping = ColumnMapping(constants={"consent_basis": "consent"})
-    path = saved(
-        tmp_path, "Email,Legal basis", "a@example.com,no", "b@example.com,", "c@example.com,contract"
-    )
-    assert [lead.consent_basis for lead in leads(path, mapping)] == [
-        None,
-        ConsentBasis.CONSENT,
-        ConsentBasis.CONTRACT,
-    ]
+    path = saved(tmp_path, "Email,Legal basis", "a@example.com,no", "b@example.com,", "c@example.com,contract")
+    assert [lead.consent_basis for lead in leads(path, mapping)] == [None, ConsentBasis.CONSENT, ConsentBasis.CONTRACT]
 
 
 @pytest.mark.parametrize(
@@ -194,9 +177,7 @@ def test_a_constant_fills_blank_cells_only(tmp_path: Path) -> None:
         (ColumnMapping(constants={"zone": "Mars/Phobos"}), "does not exist"),
     ],
 )
-def test_a_mapping_that_does_not_fit_the_file_is_one_error(
-    tmp_path: Path, mapping: ColumnMapping, says: str
-) -> None:
+def test_a_mapping_that_does_not_fit_the_file_is_one_error(tmp_path: Path, mapping: ColumnMapping, says: str) -> None:
     with pytest.raises(FileUnreadable, match=says):
         read_leads(saved(tmp_path, "id,email", "1,a@example.com"), mapping)
 
@@ -234,9 +215,7 @@ def test_a_zone_that_does_not_exist_is_kept_as_written_and_the_place_decides(tmp
     lead = one(tmp_path, "email,zone,country", "a@example.com,North,Germany")
     assert (lead.zone, lead.custom) == ("Europe/Berlin", {"zone": "North"})
     assert one(tmp_path, "email,zone", "a@example.com,america_slash_new_york").zone == "America/New_York"
-    assert (
-        one(tmp_path, "email,zone", "a@example.com,(GMT+01:00) CET (Europe/Berlin)").zone == "Europe/Berlin"
-    )
+    assert one(tmp_path, "email,zone", "a@example.com,(GMT+01:00) CET (Europe/Berlin)").zone == "Europe/Berlin"
 
 
 @pytest.mark.parametrize("blank", ["", "-", "n/a", "NULL"])
@@ -275,12 +254,7 @@ def test_an_opt_out_in_any_column_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "first", "last"),
-    [
-        ("Ann Lee", "Ann", "Lee"),
-        ("Lee, Ann", "Ann", "Lee"),
-        ("Ann", "Ann", None),
-        ("Ann van Lee", "Ann van", "Lee"),
-    ],
+    [("Ann Lee", "Ann", "Lee"), ("Lee, Ann", "Ann", "Lee"), ("Ann", "Ann", None), ("Ann van Lee", "Ann van", "Lee")],
 )
 def test_a_whole_name_is_split(tmp_path: Path, name: str, first: str, last: str | None) -> None:
     lead = one(tmp_path, "email,name", f'a@example.com,"{name}"')
@@ -322,9 +296,7 @@ def test_a_column_without_evidence_says_so(tmp_path: Path) -> None:
 
 def test_custom_facts_are_bounded_and_the_file_says_so(tmp_path: Path) -> None:
     names = [f"Fact {i}" for i in range(MAX_CUSTOM + 5)]
-    with open_leads(
-        saved(tmp_path, ",".join(["email", *names]), ",".join(["a@example.com", *names]))
-    ) as file:
+    with open_leads(saved(tmp_path, ",".join(["email", *names]), ",".join(["a@example.com", *names]))) as file:
         (lead,) = file
         assert isinstance(lead, LeadRow)
         assert len(lead.custom) == MAX_CUSTOM
@@ -351,10 +323,7 @@ def test_bad_rows_go_to_a_report_that_can_be_mended_and_imported(tmp_path: Path)
     target.write_text(
         text.replace("nobody,", "ann@example.com,").replace("c@,", "c@example.com,"), encoding="utf-8-sig"
     )
-    assert [(lead.email, lead.custom) for lead in leads(target)] == [
-        ("ann@example.com", {}),
-        ("c@example.com", {}),
-    ]
+    assert [(lead.email, lead.custom) for lead in leads(target)] == [("ann@example.com", {}), ("c@example.com", {})]
 
 
 def test_a_report_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
@@ -377,17 +346,11 @@ LETTERS = 'ab@.,;"\n\t0123456789/-: émail'
 @given(
     st.text(alphabet=LETTERS, max_size=200),
     st.sampled_from(
-        [
-            "email,name",
-            "email,created_at,attended,employees,zone,country",
-            "id;email;status;opted_out;minutes attended",
-        ]
+        ["email,name", "email,created_at,attended,employees,zone,country", "id;email;status;opted_out;minutes attended"]
     ),
 )
 @settings(max_examples=200, deadline=None)
-def test_any_rows_under_a_header_become_leads_bad_rows_or_one_error(
-    tmp_path: Path, text: str, header: str
-) -> None:
+def test_any_rows_under_a_header_become_leads_bad_rows_or_one_error(tmp_path: Path, text: str, header: str) -> None:
     path = saved(tmp_path, header, text)
     try:
         rows = list(read_leads(path))

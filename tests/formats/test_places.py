@@ -57,9 +57,7 @@ def test_a_country_is_known_by_its_names_and_codes(text: str, code: str | None) 
         ("Atlantis", None, None, None),
     ],
 )
-def test_a_place_gives_its_zone(
-    country: str | None, region: str | None, city: str | None, zone: str | None
-) -> None:
+def test_a_place_gives_its_zone(country: str | None, region: str | None, city: str | None, zone: str | None) -> None:
     assert zone_for(country, region, city) == zone
 
 

@@ -2,13 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nurture.formats.status_mapping import (
-    ConsentBasis,
-    LeadStatus,
-    map_consent_basis,
-    map_status,
-    most_restrictive,
-)
+from nurture.formats.status_mapping import ConsentBasis, LeadStatus, map_consent_basis, map_status, most_restrictive
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,7 @@ def messages(ctx: AppContext, kind: str = "touch") -> list[tuple[int, str, str, 
 
 def events(ctx: AppContext, lead_id: int) -> list[str]:
     """Return what the journal says of a lead, in order."""
-    return [
-        row[0] for row in rows(ctx, "SELECT event FROM journal WHERE lead_id = :id ORDER BY id", id=lead_id)
-    ]
+    return [row[0] for row in rows(ctx, "SELECT event FROM journal WHERE lead_id = :id ORDER BY id", id=lead_id)]
 
 
 def write(ctx: AppContext, sql: str, **values: Any) -> None:
@@ -116,10 +114,7 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
         }
         connection.execute(
             insert(names["lead"]),
-            [
-                {"id": id_, "address_id": address_id, **lead}
-                for id_, address_id in zip(ids, address_ids, strict=True)
-            ],
+            [{"id": id_, "address_id": address_id, **lead} for id_, address_id in zip(ids, address_ids, strict=True)],
         )
         custody_row = {
             "kind": "intake",
@@ -130,14 +125,7 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
             "version": 1,
         }
         connection.execute(insert(names["custody"]), [{"lead_id": id_, **custody_row} for id_ in ids])
-        entry = {
-            "at": at,
-            "stage": "intake",
-            "event": "imported",
-            "reason": "",
-            "custody_to": "intake",
-            "ref": "test",
-        }
+        entry = {"at": at, "stage": "intake", "event": "imported", "reason": "", "custody_to": "intake", "ref": "test"}
         connection.execute(insert(names["journal"]), [{"lead_id": id_, **entry} for id_ in ids])
     return ids
 
@@ -150,9 +138,7 @@ def new_signal(
     return NewSignal(lead_id, kind.value, at, at, key, "test", step=step, value=value)
 
 
-def record_signal(
-    ctx: AppContext, lead_id: int, kind: SignalKind, at: datetime, value: str | None = None
-) -> int:
+def record_signal(ctx: AppContext, lead_id: int, kind: SignalKind, at: datetime, value: str | None = None) -> int:
     """Record a signal of a lead at *at*, and apply it at once."""
     return signals.record(ctx, [new_signal(lead_id, kind, at, value)], at)
 

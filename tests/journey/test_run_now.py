@@ -13,15 +13,7 @@ from nurture.journey import run_now
 from nurture.journey.engagement import signals
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
-from tests.journey.observe import (
-    add_leads,
-    all_rows,
-    custody,
-    new_signal,
-    record_signal,
-    recorded_statements,
-    rows,
-)
+from tests.journey.observe import add_leads, all_rows, custody, new_signal, record_signal, recorded_statements, rows
 
 HOUR = timedelta(hours=1)
 

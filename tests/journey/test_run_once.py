@@ -62,9 +62,7 @@ def _costs(ctx: AppContext, count: int) -> dict[str, int]:
     return costs
 
 
-def test_a_batch_costs_as_many_statements_for_two_thousand_leads_as_for_ten(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_batch_costs_as_many_statements_for_two_thousand_leads_as_for_ten(db: Database, tmp_path: Path) -> None:
     rules = sample_rules()
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
     ctx = make_context(db, tmp_path, rules=rules)
@@ -96,9 +94,7 @@ def test_a_second_round_at_the_same_time_changes_nothing(db: Database, tmp_path:
         assert (done.handed_off.total(), done.delivered.messages) == (0, 0)
 
 
-def test_a_round_after_a_long_silence_sends_one_touch_per_lead_and_no_more(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_round_after_a_long_silence_sends_one_touch_per_lead_and_no_more(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START, START + 60 * DAY + 2 * HOUR)

@@ -26,9 +26,7 @@ from tests.journey.builders import START, add_lead, make_context, run_at
 from tests.journey.intake.lead_files import row, write_file
 from tests.journey.observe import custody, one, rows
 
-_WAITING = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
+_WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture

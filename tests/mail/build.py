@@ -17,25 +17,17 @@ UNSUBSCRIBE = "https://go.example.com/u/0123456789abcdefghijkl"
 
 
 def source(body: str, subject: str = "Hello", preheader: str = "Two minutes of reading") -> EmailSource:
-    return EmailSource(
-        "tracks/webinar/01-thanks.md", f"---\nsubject: {subject}\npreheader: {preheader}\n---\n{body}\n"
-    )
+    return EmailSource("tracks/webinar/01-thanks.md", f"---\nsubject: {subject}\npreheader: {preheader}\n---\n{body}\n")
 
 
-def compiled(
-    body: str, subject: str = "Hello", preheader: str = "Two minutes", layout: str = BARE
-) -> CompiledEmail:
+def compiled(body: str, subject: str = "Hello", preheader: str = "Two minutes", layout: str = BARE) -> CompiledEmail:
     return compile_email(source(body, subject, preheader), layout)
 
 
 def values(**lead: object) -> dict[str, Any]:
     return {
         "lead": {"first_name": "Aoife", "last_name": "O'Neil", "company": "Murphy & Sons", **lead},
-        "sender": {
-            "name": "Northwind",
-            "email": "mara@example.com",
-            "postal_address": "Dock 1,\n20457 Hamburg",
-        },
+        "sender": {"name": "Northwind", "email": "mara@example.com", "postal_address": "Dock 1,\n20457 Hamburg"},
         "track": {"name": "webinar", "consent_reason": "", "url": "https://example.com/a?x=1&y=2"},
         "unsubscribe_url": UNSUBSCRIBE,
         "preferences_url": "",

@@ -25,9 +25,7 @@ def run() -> Iterator[Run]:
         ) -> tuple[SmtpProvider, SMTPDouble]:
             double = stack.enter_context(smtp_server(**offers))
             address = url.format(host=double.host, port=double.port)
-            provider = SmtpProvider(
-                SecretStr(address), timeout=timeout, context=client_context(), observe=observe
-            )
+            provider = SmtpProvider(SecretStr(address), timeout=timeout, context=client_context(), observe=observe)
             stack.callback(provider.close)
             return provider, double
 

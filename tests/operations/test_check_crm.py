@@ -36,9 +36,7 @@ class Examined(ScriptedCrm):
 
 
 def found(url: str, folder: Path, crm: Crm | None) -> list[CheckResult]:
-    settings = Settings(
-        database_url=SecretStr(url), hubspot_token=SecretStr(SECRET), maildir=folder / "maildir"
-    )
+    settings = Settings(database_url=SecretStr(url), hubspot_token=SecretStr(SECRET), maildir=folder / "maildir")
     setup = DoctorContext(
         settings, VirtualClock(START), DiscardingProvider, "/healthz", "http://127.0.0.1:9/api", lambda: crm
     )

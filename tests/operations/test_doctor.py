@@ -57,11 +57,7 @@ def _setup(url: str, folder: Path, provider: Provider | None = None) -> DoctorCo
         templates=folder / "none",
     )
     return DoctorContext(
-        settings,
-        VirtualClock(START),
-        lambda: provider or RecordingProvider(),
-        "/healthz",
-        "http://127.0.0.1:9/api",
+        settings, VirtualClock(START), lambda: provider or RecordingProvider(), "/healthz", "http://127.0.0.1:9/api"
     )
 
 
@@ -136,17 +132,14 @@ def test_a_database_without_tables_says_what_to_run(empty_db: Database, tmp_path
     by_check = {one.check: one for one in found}
     assert by_check["database"].state == "failed"
     assert (
-        "nurture admin upgrade" in by_check["database"].message
-        or "nurture admin init" in by_check["database"].message
+        "nurture admin upgrade" in by_check["database"].message or "nurture admin init" in by_check["database"].message
     )
     assert {by_check[name].state for name in ("clock", "tracks", "pauses", "unknown")} == {"warning"}
     assert empty_db.is_missing is empty_db.is_sqlite
 
 
 @pytest.mark.parametrize("url", ["postgresql://nora:hush-hush@127.0.0.1:1/none", "sqlite:////no/such/x.db"])
-def test_a_database_that_is_not_there_fails_and_the_provider_is_asked_all_the_same(
-    url: str, tmp_path: Path
-) -> None:
+def test_a_database_that_is_not_there_fails_and_the_provider_is_asked_all_the_same(url: str, tmp_path: Path) -> None:
     by_check = {one.check: one for one in run_checks(_setup(url, tmp_path), check_external.CHECKS)}
     assert by_check["database"].state == "failed"
     assert "hush-hush" not in repr(by_check)
@@ -154,9 +147,7 @@ def test_a_database_that_is_not_there_fails_and_the_provider_is_asked_all_the_sa
     assert by_check["nurture"].state == ("warning" if os.geteuid() == 0 else "ok")
 
 
-def test_the_clock_is_compared_with_what_the_database_has_seen(
-    setup: DoctorContext, live: AppContext
-) -> None:
+def test_the_clock_is_compared_with_what_the_database_has_seen(setup: DoctorContext, live: AppContext) -> None:
     (found,) = check_internal.check_clock(setup)
     on_sqlite = live.database.is_sqlite
     assert found.state == ("ok" if on_sqlite else "failed")  # the server's clock shows today, and not START
@@ -169,9 +160,7 @@ def test_the_clock_is_compared_with_what_the_database_has_seen(
         assert "apart from the database server's" in found.message
 
 
-def test_a_virtual_clock_never_goes_with_real_mail(
-    setup: DoctorContext, db: Database, tmp_path: Path
-) -> None:
+def test_a_virtual_clock_never_goes_with_real_mail(setup: DoctorContext, db: Database, tmp_path: Path) -> None:
     make_context(db, tmp_path)
     (found,) = check_internal.check_clock(setup)
     assert (found.state, "virtual" in found.message) == ("failed", True)
@@ -203,18 +192,14 @@ class ProbedProvider(RecordingProvider):
             raise Misconfigured(self.error)
 
 
-def test_each_sender_is_offered_and_nothing_is_sent(
-    database_url: str, live: AppContext, tmp_path: Path
-) -> None:
+def test_each_sender_is_offered_and_nothing_is_sent(database_url: str, live: AppContext, tmp_path: Path) -> None:
     provider = ProbedProvider()
     (found,) = check_external.check_provider(_setup(database_url, tmp_path, provider))
     assert (found.state, provider.sent) == ("ok", [])
     assert provider.probed == [("ada@house.example", "ada@house.example")]
 
 
-def test_a_provider_that_refuses_fails_with_its_own_words(
-    database_url: str, live: AppContext, tmp_path: Path
-) -> None:
+def test_a_provider_that_refuses_fails_with_its_own_words(database_url: str, live: AppContext, tmp_path: Path) -> None:
     provider = ProbedProvider(error="NURTURE_SENDGRID_KEY is refused. Make a new one.")
     (found,) = check_external.check_provider(_setup(database_url, tmp_path, provider))
     assert found == CheckResult("provider", "failed", f"sendgrid: {provider.error}")
@@ -241,12 +226,7 @@ def test_senders_come_from_the_templates_while_nothing_is_published(db: Database
     ],
 )
 def test_a_pause_stops_what_it_is_on(
-    setup: DoctorContext,
-    live: AppContext,
-    kind: circuit_breakers.Kind,
-    name: str,
-    until: timedelta | None,
-    state: str,
+    setup: DoctorContext, live: AppContext, kind: circuit_breakers.Kind, name: str, until: timedelta | None, state: str
 ) -> None:
     pause = Breaker(kind, name, "too many bounced", START, None if until is None else START + until)
     with live.database.write() as connection:
@@ -271,11 +251,7 @@ def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mail
     lost = check(**domain)
     assert (lost.state, "nobody reads them" in lost.message) == ("failed", True)
     shut = check(**domain, imap_url=wrong)
-    assert (shut.state, "refuses us" in shut.message, shut.remedy) == (
-        "failed",
-        True,
-        "Check NURTURE_IMAP_URL.",
-    )
+    assert (shut.state, "refuses us" in shut.message, shut.remedy) == ("failed", True, "Check NURTURE_IMAP_URL.")
     assert check(**domain, imap_url=box).state == "ok"
     assert "Inbound Parse" in check(**domain, sendgrid_inbound_key="k").message
     assert check_inbound.check_replies(replace(setup, settings=Settings())) == []

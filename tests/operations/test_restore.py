@@ -52,9 +52,7 @@ def put_back(host: Host, ctx: AppContext, url: str, backup: Path) -> AppContext:
     return host.open(url)
 
 
-def restore_at(
-    host: Host, ctx: AppContext, since: datetime, now: datetime, **options: Any
-) -> restore.RestoreReport:
+def restore_at(host: Host, ctx: AppContext, since: datetime, now: datetime, **options: Any) -> restore.RestoreReport:
     """Do what `nurture admin restored` does."""
     host.now = now
     return restore.restore(ctx, since, now, by="ana", **options)
@@ -207,9 +205,7 @@ def test_other_workers_that_saw_more_accept_a_database_that_was_brought_to_today
     other.run(second, SENT)
     second.database.close()
     again = put_back(host, ctx, lone_postgres_url, backup)
-    restore_at(
-        host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.suppressions"))
-    )
+    restore_at(host, again, START, START + 3 * HOUR, journals=sorted((tmp_path / "other").glob("*.suppressions")))
     other.now = START + 4 * HOUR
     third = other.open(lone_postgres_url)
     assert not other.run(third, START + 4 * HOUR).delivered.quarantine
@@ -238,9 +234,7 @@ def test_opt_outs_of_the_gap_come_back_with_their_scope_and_opt_ins_too(
     again.database.close()
 
 
-def test_who_was_erased_in_the_gap_is_erased_again(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_who_was_erased_in_the_gap_is_erased_again(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     backup = backups_of(lone_url).back_up(tmp_path)
     erase.erase_person(ctx, PEOPLE[4], SENT)
     again = put_back(host, ctx, lone_url, backup)
@@ -264,9 +258,7 @@ def test_without_a_journal_it_refuses_unless_a_reason_is_given(
     again = put_back(host, ctx, lone_url, backup)
     with pytest.raises(InvalidState, match="--without-journal"):
         restore_at(host, again, START, START + 4 * HOUR)
-    suppression.suppress(
-        again, PEOPLE[1:2], START + 4 * HOUR
-    )  # begins a journal that knows nothing of before
+    suppression.suppress(again, PEOPLE[1:2], START + 4 * HOUR)  # begins a journal that knows nothing of before
     with pytest.raises(InvalidState, match="--without-journal"):
         restore_at(host, again, START, START + 4 * HOUR)
     assert quarantine.is_on(again, host.now)
@@ -276,9 +268,7 @@ def test_without_a_journal_it_refuses_unless_a_reason_is_given(
     again.database.close()
 
 
-def test_the_reason_why_there_is_no_journal_is_kept(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_the_reason_why_there_is_no_journal_is_kept(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     ctx.database.close()
     shutil.rmtree(host.folder)
     again = host.open(lone_url)
@@ -297,9 +287,7 @@ def test_a_clock_that_is_behind_is_refused(host: Host, ctx: AppContext, lone_url
         restore_at(host, ctx, START + 3 * DAY, START + DAY)
 
 
-def test_hand_offs_wait_for_what_the_manager_says(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_hand_offs_wait_for_what_the_manager_says(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     offered, waits = (add_lead(ctx, title="x", demo_requested=True) for _ in range(2))
     host.run(ctx, START + 1 * HOUR)
     backup = backups_of(lone_url).back_up(tmp_path)
@@ -316,16 +304,12 @@ def test_hand_offs_wait_for_what_the_manager_says(
     assert [ref for ref in host.provider.refs if ref.startswith("brief:")] == briefs
     restore_at(host, again, START + HOUR, START + 3 * HOUR, choice="reoffer")
     host.run(again, START + 4 * HOUR)
-    assert sorted(ref for ref in host.provider.refs if ref.startswith("brief:")) == sorted(
-        [*briefs, *briefs[:2]]
-    )
+    assert sorted(ref for ref in host.provider.refs if ref.startswith("brief:")) == sorted([*briefs, *briefs[:2]])
     assert custody(again, offered)[0] == "offer"
     again.database.close()
 
 
-def test_hand_offs_that_are_left_wait_for_a_person(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_hand_offs_that_are_left_wait_for_a_person(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     lead = add_lead(ctx, title="x", demo_requested=True)
     host.run(ctx, START + 1 * HOUR)
     backup = backups_of(lone_url).back_up(tmp_path)

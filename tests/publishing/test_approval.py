@@ -50,12 +50,7 @@ def states_by_version(ctx: AppContext) -> dict[int, str]:
 
 def test_the_first_policy_counts_as_approved_by_whom_it_names(ctx: AppContext) -> None:
     (only,) = list_versions(ctx)
-    assert (only.state, only.approver, only.approved_on, only.method) == (
-        "in_force",
-        SAM,
-        date(2026, 1, 1),
-        "first",
-    )
+    assert (only.state, only.approver, only.approved_on, only.method) == ("in_force", SAM, date(2026, 1, 1), "first")
 
 
 def test_a_changed_policy_waits_and_leads_are_handed_off_under_the_old_one_until_it_is_approved(
@@ -133,9 +128,7 @@ def test_only_the_named_approver_approves(ctx: AppContext) -> None:
 
 
 def test_what_cannot_be_approved_is_refused_with_the_reason(ctx: AppContext) -> None:
-    with pytest.raises(
-        InvalidState, match="No version of the policy waits for approval: version 1 is in force"
-    ):
+    with pytest.raises(InvalidState, match="No version of the policy waits for approval: version 1 is in force"):
         approve(ctx, SAM, START)
     with pytest.raises(InvalidState, match="Version 1 of the policy is approved already"):
         approve(ctx, SAM, START, version=1)
@@ -177,10 +170,7 @@ def test_approving_wakes_the_leads_that_slept_under_the_old_policy(ctx: AppConte
     lead = add_lead(ctx, budget=9)
     run_at(ctx, START)
     rich = changed(
-        (
-            "  - name: replied\n    when: {did: replied}",
-            "  - name: rich\n    when: {field: budget, at_least: 5}",
-        )
+        ("  - name: replied\n    when: {did: replied}", "  - name: rich\n    when: {field: budget, at_least: 5}")
     )
     publish(ctx, rich, START + DAY)
     run_at(ctx, START + DAY)

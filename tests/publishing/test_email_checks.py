@@ -114,17 +114,16 @@ def test_a_subject_is_there_and_not_too_long_for_any_lead(subject: str, problem:
 
 
 def test_a_subject_that_shortens_its_values_passes() -> None:
-    subject = "Hello{% if lead.title %}, {{ lead.title | truncate(30) }} of {{ lead.company | truncate(30) }}{% endif %}"
+    subject = (
+        "Hello{% if lead.title %}, {{ lead.title | truncate(30) }} of {{ lead.company | truncate(30) }}{% endif %}"
+    )
     assert problems_of(subject=subject) == []
 
 
 @pytest.mark.parametrize(
     ("repeats", "message"),
     [
-        (
-            1,
-            r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it",
-        ),
+        (1, r"[\d,]+ bytes of HTML: Gmail cuts it off at 102,000, and hides the unsubscribe link\. Shorten it"),
         (10, r"more than 1,000,000 characters, and asks to be refused\. Shorten it"),
     ],
 )
@@ -171,15 +170,11 @@ def test_a_layout_may_show_the_unsubscribe_link_in_each_of_its_branches() -> Non
     ],
 )  # fmt: skip
 def test_a_layout_carries_no_link_or_script_that_mail_may_not(markup: str, problem: str) -> None:
-    assert problems_of_layout("<hr style", f"{markup}<hr style") == [
-        f"{LAYOUT}:{line_of('<hr style')}: {problem}"
-    ]
+    assert problems_of_layout("<hr style", f"{markup}<hr style") == [f"{LAYOUT}:{line_of('<hr style')}: {problem}"]
 
 
 def test_a_file_that_is_no_text_has_only_that_problem() -> None:
-    unreadable = Problem(
-        EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8"
-    )
+    unreadable = Problem(EMAIL, 5, "byte 9 (0xfc) is not UTF-8 text", "Save the file again with the encoding UTF-8")
     rules = sample_rules() | {EMAIL: "\ufffd"}
     assert [problem.message for problem in check_definitions(rules)] == ["the email has no front matter"]
     assert check_definitions(rules, [unreadable]) == [unreadable]

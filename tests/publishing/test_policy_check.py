@@ -65,11 +65,7 @@ def test_territories_that_claim_the_same_leads_are_named_with_the_leads(ctx: App
     sources = rules(more=TERRITORIES)
     finding = find_finding(ctx, sources, "both claim")
     assert "`dach` and `south` both claim 2 leads: `dach` gets them" in finding.message
-    assert (finding.line, finding.examples, finding.is_error) == (
-        line_of(sources, "name: south"),
-        tuple(both),
-        True,
-    )
+    assert (finding.line, finding.examples, finding.is_error) == (line_of(sources, "name: south"), tuple(both), True)
     assert not check_policy(ctx, sources, START).ok
 
 
@@ -79,11 +75,7 @@ def test_leads_in_no_territory_and_those_with_a_missing_field_are_counted(ctx: A
     sources = rules(more=TERRITORIES)
     assert find_finding(ctx, sources, "lie in no territory").examples == (no_territory, unknown_country)
     finding = find_finding(ctx, sources, "`dach` needs `country`")
-    assert (finding.line, finding.leads, finding.examples) == (
-        line_of(sources, "name: dach"),
-        1,
-        (unknown_country,),
-    )
+    assert (finding.line, finding.leads, finding.examples) == (line_of(sources, "name: dach"), 1, (unknown_country,))
 
 
 def test_a_threshold_that_nobody_meets_is_named_with_what_comes_closest(ctx: AppContext) -> None:
@@ -143,10 +135,7 @@ def test_a_diff_says_what_differs_and_for_which_leads_the_verdict_changes(ctx: A
     hot, plain = add_lead(ctx, budget=9), add_lead(ctx)
     run_at(ctx, START)
     new = rules(
-        (
-            "  - name: replied\n    when: {did: replied}",
-            "  - name: rich\n    when: {field: budget, at_least: 5}",
-        ),
+        ("  - name: replied\n    when: {did: replied}", "  - name: rich\n    when: {field: budget, at_least: 5}"),
         ("accept_within: 1 day", "accept_within: 4 hours"),
         ("Sam, sales", "Ada, sales"),
     )
@@ -160,11 +149,7 @@ def test_a_diff_says_what_differs_and_for_which_leads_the_verdict_changes(ctx: A
     ]
     assert (comparison.new_label, comparison.changed_leads, comparison.leads) == ("version 2", 1, 2)
     (change,) = comparison.verdict_changes
-    assert (change.part, change.before, change.after) == (
-        "hand_off",
-        "stays on its track",
-        "handed off: rich",
-    )
+    assert (change.part, change.before, change.after) == ("hand_off", "stays on its track", "handed off: rich")
     assert change.examples == (hot,)
     assert plain not in change.examples
     approve(ctx, "Ada", START)

@@ -30,9 +30,7 @@ def test_every_shipped_email_can_be_previewed_for_a_lead_with_and_without_fields
             assert "mailto:" in rendered.html
 
 
-def test_a_stored_lead_is_previewed_with_its_own_fields_and_nothing_is_written(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_stored_lead_is_previewed_with_its_own_fields_and_nothing_is_written(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     lead = add_lead(ctx, first_name="Zoë", email="zoe@people.example")
     before = all_rows(ctx)

@@ -16,16 +16,7 @@ from nurture.journey.tracks import advance
 from nurture.publishing.publish import PublishedChange, check_definitions, find_removed_tracks, publish
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, publish_approved, run_at, sample_rules
-from tests.journey.observe import (
-    RecordingProvider,
-    all_rows,
-    custody,
-    messages,
-    one,
-    rows,
-    worker_context,
-    write,
-)
+from tests.journey.observe import RecordingProvider, all_rows, custody, messages, one, rows, worker_context, write
 
 pytestmark = pytest.mark.quick
 
@@ -90,9 +81,7 @@ def test_a_dry_run_lists_what_would_change_and_for_how_many_and_changes_nothing(
     run_at(ctx, START)
     before = all_rows(ctx)
     rules = _changed("tracks/welcome/01-hello.md", "Hello {{", "Good day {{")
-    assert publish(ctx, rules, START, dry_run=True) == [
-        PublishedChange("track", "welcome", 1, 2, leads_on_track=1)
-    ]
+    assert publish(ctx, rules, START, dry_run=True) == [PublishedChange("track", "welcome", 1, 2, leads_on_track=1)]
     assert all_rows(ctx) == before
 
 

@@ -36,9 +36,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def _signal(lead: int, kind: str, at: datetime, value: str | None = None) -> NewSignal:
-    return NewSignal(
-        lead, kind, at, at, f"{lead}-{kind}-{at}", "test", track="welcome", step="01-hello", value=value
-    )
+    return NewSignal(lead, kind, at, at, f"{lead}-{kind}-{at}", "test", track="welcome", step="01-hello", value=value)
 
 
 def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(ctx: AppContext) -> None:
@@ -49,11 +47,7 @@ def test_a_lead_on_a_track_is_explained_with_its_step_its_hold_and_its_history(c
     seen = explain(ctx, lead, now)
     assert (seen.name, seen.company, seen.owner) == ("Ada Low", "Quay", "marketing, by track welcome")
     assert seen.enrollment is not None
-    assert (seen.enrollment.track, seen.enrollment.step, seen.enrollment.visit) == (
-        "welcome",
-        "wait-for-click",
-        1,
-    )
+    assert (seen.enrollment.track, seen.enrollment.step, seen.enrollment.visit) == ("welcome", "wait-for-click", 1)
     assert seen.engagement == 10.0
     assert seen.due_at == now
     assert seen.hold.guard == "not_due"
@@ -143,9 +137,7 @@ def test_explaining_an_unknown_lead_says_how_to_find_one(ctx: AppContext) -> Non
         explain(ctx, 99, START)
 
 
-def test_a_lead_is_found_by_its_id_its_address_in_any_spelling_or_another_system_s_id(
-    ctx: AppContext,
-) -> None:
+def test_a_lead_is_found_by_its_id_its_address_in_any_spelling_or_another_system_s_id(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="Ada.Low@People.Example", source="fair", external_id="00Q-17")
     spelled = ("ada.low@people.example", "ADA.LOW@PEOPLE.EXAMPLE", "00Q-17", "fair:00Q-17")
     for query in (str(lead), f" {lead} ", *spelled):
@@ -171,9 +163,7 @@ def test_our_own_id_comes_before_another_system_s_and_the_source_tells_them_apar
         ("%", "There is no lead %"),
     ],
 )
-def test_a_name_that_fits_nobody_is_answered_with_what_is_near(
-    ctx: AppContext, query: str, message: str
-) -> None:
+def test_a_name_that_fits_nobody_is_answered_with_what_is_near(ctx: AppContext, query: str, message: str) -> None:
     add_lead(ctx, email="ada.low@people.example", external_id="00Q-17")
     suppress(ctx, ["gone@people.example"], START)
     with pytest.raises(NotFound) as caught:

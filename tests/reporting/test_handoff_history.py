@@ -44,9 +44,7 @@ def test_a_lead_that_comes_back_and_is_handed_off_again_is_another_hand_off() ->
 
 def test_a_lead_that_a_rep_asks_for_is_handed_off_then_and_not_when_it_was_the_last_time() -> None:
     won = OutcomeRecord(1, "won", AT + 3 * HOUR, 900.0)
-    first, asked = _group(
-        _offer(1, "accepted"), _offer(99, "accepted"), handed_off={1: [AT + HOUR]}, outcomes=[won]
-    )
+    first, asked = _group(_offer(1, "accepted"), _offer(99, "accepted"), handed_off={1: [AT + HOUR]}, outcomes=[won])
     assert (first.decided_at, asked.decided_at) == (AT + HOUR, AT + 99 * HOUR)
     assert (first.has_won, asked.has_won) == (True, False)
 
@@ -94,16 +92,12 @@ def test_a_hand_off_that_nobody_answers_is_ignored_and_an_answer_ends_that() -> 
 
 def test_the_loop_closes_with_the_first_reason_or_outcome_and_never_before_the_decision() -> None:
     rejected = _offer(1, "rejected", answered_at=AT + 4 * HOUR)
-    (given_back,) = _group(
-        rejected, outcomes=[OutcomeRecord(1, "won", AT + 40 * DAY, 1.0)], handed_off={1: [AT]}
-    )
+    (given_back,) = _group(rejected, outcomes=[OutcomeRecord(1, "won", AT + 40 * DAY, 1.0)], handed_off={1: [AT]})
     assert given_back.closed_at == AT + 4 * HOUR
     (open_one,) = _group(_offer(1, "expired"))
     assert open_one.closed_at is None
     assert not open_one.was_closed_within(90 * DAY)
-    (won,) = _group(
-        _offer(1, "accepted"), outcomes=[OutcomeRecord(1, "won", AT + 40 * DAY, 1.0)], handed_off={1: [AT]}
-    )
+    (won,) = _group(_offer(1, "accepted"), outcomes=[OutcomeRecord(1, "won", AT + 40 * DAY, 1.0)], handed_off={1: [AT]})
     assert (won.was_closed_within(30 * DAY), won.was_closed_within(90 * DAY)) == (False, True)
 
 

@@ -44,10 +44,7 @@ def test_every_hand_off_is_counted_with_what_became_of_it(ctx: AppContext) -> No
     assert sum(one.amount for one in found.reps) == 1_200.0
     assert [(month.handed_off, month.accepted, month.won) for month in found.months] == [(3, 1, 1)]
     assert (_rate(found, "reached").count, _rate(found, "never followed up").count) == (1, 2)
-    assert (_rate(found, "loop closed in 30 days").count, _rate(found, "loop closed in 30 days").total) == (
-        2,
-        3,
-    )
+    assert (_rate(found, "loop closed in 30 days").count, _rate(found, "loop closed in 30 days").total) == (2, 3)
     assert _rate(found, "loop closed in 90 days").share is None
     assert found.wins.wins == 1
 

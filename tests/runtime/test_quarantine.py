@@ -257,9 +257,7 @@ def test_adopt_refuses_what_is_older_than_this_machine_has_seen(
         copy.database.close()
 
 
-def test_the_quarantine_is_no_pause_to_resume(
-    host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
-) -> None:
+def test_the_quarantine_is_no_pause_to_resume(host: Host, ctx: AppContext, lone_url: str, tmp_path: Path) -> None:
     ctx.database.close()
     with backups_of(lone_url).copied(tmp_path) as url:
         copy = host.open(url)

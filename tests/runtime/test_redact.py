@@ -11,7 +11,4 @@ def test_what_failed_is_described_without_the_fields_of_the_lead() -> None:
 
 
 def test_an_error_for_people_keeps_its_own_words() -> None:
-    assert (
-        redact(InvalidState("Step 02 is gone. Publish again."), {"title": "St"})
-        == "Step 02 is gone. Publish again."
-    )
+    assert redact(InvalidState("Step 02 is gone. Publish again."), {"title": "St"}) == "Step 02 is gone. Publish again."

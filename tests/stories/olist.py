@@ -121,9 +121,7 @@ class Replay:
         identity = table("identity")
         wanted = select(identity.c.external_id, identity.c.lead_id)
         with self.ctx.database.read() as connection:
-            newest = connection.execute(
-                wanted.where(identity.c.lead_id > max(self.leads.values(), default=0))
-            )
+            newest = connection.execute(wanted.where(identity.c.lead_id > max(self.leads.values(), default=0)))
             self.leads.update(newest.all())
         return self.leads
 

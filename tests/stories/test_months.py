@@ -137,9 +137,7 @@ def test_a_discarded_lead_that_registers_again_returns_to_intake(ctx: AppContext
     assert custodian(ctx, 1) == ("track", "keep-warm")
 
 
-def test_a_machine_that_slept_for_three_weeks_sends_one_overdue_touch_to_each_in_the_window(
-    ctx: AppContext,
-) -> None:
+def test_a_machine_that_slept_for_three_weeks_sends_one_overdue_touch_to_each_in_the_window(ctx: AppContext) -> None:
     leads = [add_lead(ctx, at=START, attended=True) for _ in range(12)]
     late = [add_lead(ctx, at=START, attended=False, company="Mill") for _ in range(12)]
     live(ctx, START, START + 5 * DAY)

@@ -90,9 +90,7 @@ def test_in_the_end_the_books_close(story: Replay) -> None:
 def test_every_deal_is_won_when_the_file_says(story: Replay, won: dict[int, datetime]) -> None:
     outcome, custody = table("outcome"), table("custody")
     with story.ctx.database.read() as connection:
-        outcomes = connection.execute(
-            select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)
-        ).all()
+        outcomes = connection.execute(select(outcome.c.lead_id, outcome.c.closing, outcome.c.happened_at)).all()
         closed = connection.execute(
             select(custody.c.lead_id).where(custody.c.kind == "closed", custody.c.ref == "won")
         ).scalars()
@@ -101,9 +99,7 @@ def test_every_deal_is_won_when_the_file_says(story: Replay, won: dict[int, date
     assert {(lead_id, "won", at) for lead_id, at in won.items()} == set(map(tuple, outcomes))
 
 
-def test_nobody_is_written_to_after_a_win(
-    won: dict[int, datetime], touches: dict[int, list[datetime]]
-) -> None:
+def test_nobody_is_written_to_after_a_win(won: dict[int, datetime], touches: dict[int, list[datetime]]) -> None:
     assert sum(len(touches.get(lead_id, ())) for lead_id in won) > len(won) / 2
     late = [(lead_id, at) for lead_id, when in won.items() for at in touches.get(lead_id, ()) if at > when]
     assert not late
@@ -118,14 +114,9 @@ def test_a_lead_won_before_its_first_contact_is_never_written_to(
 
 
 def test_mail_goes_only_while_its_readers_send_window_is_open(
-    story: Replay,
-    touches: dict[int, list[datetime]],
-    leads: dict[int, Row[tuple[object, ...]]],
-    keep_warm: Program,
+    story: Replay, touches: dict[int, list[datetime]], leads: dict[int, Row[tuple[object, ...]]], keep_warm: Program
 ) -> None:
-    times = Counter(
-        (leads[lead_id].zone, leads[lead_id].country, at) for lead_id in touches for at in touches[lead_id]
-    )
+    times = Counter((leads[lead_id].zone, leads[lead_id].country, at) for lead_id in touches for at in touches[lead_id])
     assert {(zone, country) for zone, country, _ in times} == {("America/Sao_Paulo", "BR")}
     closed = [
         (zone, at)

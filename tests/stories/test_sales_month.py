@@ -28,9 +28,7 @@ REPS = tuple(f"rep{number:02}" for number in range(12))
 HOURS = (time(9), time(15))
 REJECTS = ("not-now", "wrong-person", "bad-fit", "please-check")
 
-_REP = (
-    "  - {{id: {0}, name: {0}, email: {0}@house.example, capacity: {1}, max_open_leads: {2}, manager: lena}}"
-)
+_REP = "  - {{id: {0}, name: {0}, email: {0}@house.example, capacity: {1}, max_open_leads: {2}, manager: lena}}"
 _TEAM = "\n".join(_REP.format(rep, CAPACITY, MAX_OPEN_LEADS) for rep in REPS)
 PEOPLE = f"""
 business_hours: {{zone: UTC, hours: "monday to friday 09:00-17:00"}}
@@ -76,9 +74,7 @@ def _live(ctx: AppContext, now: datetime) -> None:
 def _times() -> Iterator[datetime]:
     for day in range(DAYS):
         on = START.date() + timedelta(days=day)
-        yield from (
-            datetime.combine(on, hour, UTC) for hour in HOURS if on.weekday() < 5 or hour == HOURS[-1]
-        )
+        yield from (datetime.combine(on, hour, UTC) for hour in HOURS if on.weekday() < 5 or hour == HOURS[-1])
 
 
 def _most_open_leads(ctx: AppContext) -> int:

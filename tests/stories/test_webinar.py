@@ -52,9 +52,7 @@ def play(folder: Path, days: int = DAYS) -> Story:
     arrived = webinar.report_webinar(ctx, "webinar")
     model = BehaviorModel(ctx, "spring", START)
     until = START + timedelta(days=days)
-    end = engine.run_simulation(
-        ctx, START, until, advance_world=model.advance_to, min_step=timedelta(minutes=30)
-    )
+    end = engine.run_simulation(ctx, START, until, advance_world=model.advance_to, min_step=timedelta(minutes=30))
     return Story(ctx, imported, arrived, end)
 
 
@@ -171,9 +169,7 @@ def test_whoever_is_suppressed_is_never_written_to_again(story: Story) -> None:
     assert len(stopped) > 1
     sent = touches(story)
     assert any(sent.get(lead_id) for lead_id in stopped), "somebody ought to have had mail before"
-    assert not [
-        (lead_id, at) for lead_id, since in stopped.items() for at in sent.get(lead_id, ()) if at > since
-    ]
+    assert not [(lead_id, at) for lead_id, since in stopped.items() for at in sent.get(lead_id, ()) if at > since]
 
 
 def test_only_leads_on_a_track_are_written_to(story: Story) -> None:

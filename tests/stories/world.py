@@ -55,9 +55,7 @@ def live(ctx: AppContext, now: datetime, until: datetime, *happenings: Happening
     engine.run_simulation(ctx, now, until)
 
 
-def does(
-    ctx: AppContext, lead_id: int, kind: SignalKind, value: str | None = None
-) -> Callable[[datetime], int]:
+def does(ctx: AppContext, lead_id: int, kind: SignalKind, value: str | None = None) -> Callable[[datetime], int]:
     """Return what a lead does, as a happening."""
     return lambda at: signals.record(ctx, [signals.build_reported_signal(lead_id, kind, value, at, at)], at)
 

@@ -71,20 +71,7 @@ def test_no_route_answers_another_method(sqlite_world: World, method: str) -> No
 
 
 @pytest.mark.parametrize(
-    "path",
-    [
-        "/",
-        "/docs",
-        "/redoc",
-        "/openapi.json",
-        "/favicon.ico",
-        "/a/",
-        "/a",
-        "/healthz/",
-        "/a/x/y",
-        "//",
-        "/%00",
-    ],
+    "path", ["/", "/docs", "/redoc", "/openapi.json", "/favicon.ico", "/a/", "/a", "/healthz/", "/a/x/y", "//", "/%00"]
 )
 def test_everything_else_is_a_page_that_says_so(sqlite_world: World, path: str) -> None:
     for method in ("GET", "POST", "HEAD"):
@@ -122,10 +109,7 @@ def test_every_answer_carries_the_strict_headers_and_no_cookie(sqlite_world: Wor
     client = sqlite_world.client
     answers = [client.get(sqlite_world.path(*page)) for page in PAGES]
     answers += [client.get("/healthz"), client.get("/nowhere"), client.put("/healthz")]
-    answers += [
-        client.post("/u/x", content=b"x" * (MAX_FORM_BYTES + 1)),
-        client.post(sqlite_world.path(*PAGES[0])),
-    ]
+    answers += [client.post("/u/x", content=b"x" * (MAX_FORM_BYTES + 1)), client.post(sqlite_world.path(*PAGES[0]))]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 200, 200, 404, 405, 413, 400]
     for answer in answers:
         policy = answer.headers["content-security-policy"]
@@ -151,9 +135,7 @@ def test_browsers_must_come_by_https_only_where_we_are_reached_so(
         assert client.get(path).headers.get("strict-transport-security") == expected
 
 
-def test_pages_run_no_script_fetch_nothing_and_have_the_one_style_that_is_allowed(
-    sqlite_world: World,
-) -> None:
+def test_pages_run_no_script_fetch_nothing_and_have_the_one_style_that_is_allowed(sqlite_world: World) -> None:
     for page in PAGES:
         answer = sqlite_world.client.get(sqlite_world.path(*page))
         assert not re.search(r"<script|<img|<link|\bsrc=|\bstyle=|\son\w+=|javascript:", answer.text)

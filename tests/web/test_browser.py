@@ -65,10 +65,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, sqlite_world: World) 
         context.set_default_timeout(10_000)
         tab = context.new_page()
         foreign_requests: list[str] = []
-        tab.on(
-            "request",
-            lambda sent: foreign_requests.append(sent.url) if not sent.url.startswith(base) else None,
-        )
+        tab.on("request", lambda sent: foreign_requests.append(sent.url) if not sent.url.startswith(base) else None)
         console_lines: list[str] = []
         tab.on("console", lambda message: console_lines.append(message.text))
         yield tab
@@ -135,9 +132,7 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     expect(page).to_have_title("Please check: Your email choices")
     page.get_by_role("link", name="Please check one answer").click()
     days = page.get_by_role("group", name="Not now? Pause our email")
-    expect(days).to_have_accessible_description(
-        "Choose how long we should pause, or write one day, like 2027-03-31."
-    )
+    expect(days).to_have_accessible_description("Choose how long we should pause, or write one day, like 2027-03-31.")
     days.get_by_label("Until which day?").fill("2026-04-01")
     _press(page, "Pause my email")
     _heading(page, "Paused until 1 April 2026")
@@ -153,8 +148,7 @@ def test_a_lead_pauses_and_gets_mail_less_often(page: Page, sqlite_world: World)
     expect(page.get_by_role("radio", name="One a month at most")).to_be_checked()
     with sqlite_world.ctx.database.read() as connection:
         row = connection.execute(
-            text("SELECT paused_until, touch_interval_days FROM lead WHERE id = :id"),
-            {"id": sqlite_world.ids["mia"]},
+            text("SELECT paused_until, touch_interval_days FROM lead WHERE id = :id"), {"id": sqlite_world.ids["mia"]}
         ).one()
     assert tuple(row) == (None, 30)
 
@@ -176,15 +170,7 @@ def test_a_lead_says_when_it_decides(page: Page, sqlite_world: World) -> None:
 
 def test_the_choices_are_made_with_the_keyboard_alone(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("mia", "preferences"))
-    for key in (
-        "Tab",
-        "Tab",
-        "Tab",
-        "Tab",
-        "ArrowDown",
-        "ArrowDown",
-        "Enter",
-    ):  # link, two topics, the radios
+    for key in ("Tab", "Tab", "Tab", "Tab", "ArrowDown", "ArrowDown", "Enter"):  # link, two topics, the radios
         page.keyboard.press(key)
     _heading(page, "One a month at most, from now on")
 
@@ -213,9 +199,7 @@ def test_a_rep_accepts_follows_up_and_votes(page: Page, sqlite_world: World) -> 
     _heading(page, "This lead was accepted already")
 
 
-def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(
-    page: Page, sqlite_world: World
-) -> None:
+def test_a_rep_answers_from_the_workspace_and_manages_a_lead_on_its_track(page: Page, sqlite_world: World) -> None:
     page.goto(sqlite_world.path("dana", "workspace"))
     _heading(page, "Ana, your leads")
     page.get_by_role("link", name="Look and answer: Dana Miller").click()

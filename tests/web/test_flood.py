@@ -17,17 +17,7 @@ from fastapi import FastAPI
 
 from nurture.journey.intake.api import tokens as api_tokens
 from nurture.web.app import create_app
-from nurture.web.auth import (
-    ALLOWANCES,
-    API_CALLS,
-    EVENTS,
-    INBOUND,
-    INBOUND_MAIL,
-    LEADS,
-    OPT_OUTS,
-    PAGES,
-    SIGNALS,
-)
+from nurture.web.auth import ALLOWANCES, API_CALLS, EVENTS, INBOUND, INBOUND_MAIL, LEADS, OPT_OUTS, PAGES, SIGNALS
 from nurture.web.server import serve_in_thread
 from tests.doubles.sendgrid_events import Signer
 from tests.web.world import NOW, ONE_CLICK, World
@@ -108,9 +98,7 @@ def test_bodies_that_may_be_signed_make_room_for_those_that_are(sqlite_world: Wo
         holding(port, [(EVENTS, lines, body)] * 32) as held,
     ):
         assert _stop(port, world.path("mia", "unsubscribe")) == 200
-        answer = httpx.post(
-            f"http://127.0.0.1:{port}{EVENTS}", content=good, headers=SIGNER.headers(good), timeout=60
-        )
+        answer = httpx.post(f"http://127.0.0.1:{port}{EVENTS}", content=good, headers=SIGNER.headers(good), timeout=60)
         assert answer.status_code == 202
         assert _status(held[0]) == b"503"
 
@@ -185,10 +173,7 @@ def test_a_slow_body_is_disconnected_whatever_it_is_for(sqlite_world: World) -> 
 def test_connections_that_are_only_held_make_room_for_whoever_comes(sqlite_world: World) -> None:
     path = sqlite_world.path("mia", "unsubscribe")
     held = [(path, _length(60), b"y")] * 20 + [("/u/x", "", b"")] * 20
-    with (
-        serve_in_thread(_app(sqlite_world), "127.0.0.1", 0, max_connections=24) as port,
-        ExitStack() as stack,
-    ):
+    with serve_in_thread(_app(sqlite_world), "127.0.0.1", 0, max_connections=24) as port, ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(20)]
         stack.enter_context(holding(port, held))
         assert _stop(port, path) == 200
@@ -202,10 +187,7 @@ def test_behind_a_trusted_proxy_each_client_has_its_own_share(sqlite_world: Worl
     strangers = [(path, f"X-Forwarded-For: 2001:db8::{number}\r\n{_length(60)}", b"y") for number in range(8)]
     other = (path, f"X-Forwarded-For: 203.0.113.7\r\n{_length(len(ONE_CLICK_BODY))}", ONE_CLICK_BODY[:-1])
     app = _app(world, **{OPT_OUTS: few})
-    with (
-        serve_in_thread(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port,
-        holding(port, [other]) as (reader,),
-    ):
+    with serve_in_thread(app, "127.0.0.1", 0, trusted=["127.0.0.1"]) as port, holding(port, [other]) as (reader,):
         with holding(port, strangers) as held:
             assert _status(held[0]) == b"503"  # they all are one network
         reader.sendall(ONE_CLICK_BODY[-1:])

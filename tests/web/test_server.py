@@ -21,10 +21,7 @@ from tests.web.world import World
 
 def test_pages_are_served_while_the_block_runs_and_the_port_is_free_after(sqlite_world: World) -> None:
     app = create_app(sqlite_world.ctx, sqlite_world.clock)
-    with (
-        serve_in_thread(app, "127.0.0.1", 0) as port,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}") as client,
-    ):
+    with serve_in_thread(app, "127.0.0.1", 0) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
         assert client.get("/healthz").json() == {"status": "ok", "database": "ok"}
         answer = client.get(sqlite_world.path("mia", "unsubscribe"))
         assert answer.status_code == 200
@@ -105,7 +102,6 @@ def test_what_a_proxy_forwards_is_believed_from_trusted_ones_only(
 
     with serve_in_thread(app, "127.0.0.1", 0, trusted=trusted) as port:
         answer = httpx.get(
-            f"http://127.0.0.1:{port}/",
-            headers={"X-Forwarded-For": forwarded_for, "X-Forwarded-Proto": "https"},
+            f"http://127.0.0.1:{port}/", headers={"X-Forwarded-For": forwarded_for, "X-Forwarded-Proto": "https"}
         )
     assert tuple(answer.json()) == seen

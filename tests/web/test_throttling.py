@@ -44,9 +44,7 @@ def test_a_client_is_an_address_or_a_network(host: str | None, key: str) -> None
 
 
 def test_bytes_of_bodies_that_are_all_there_make_no_room_and_are_given_back() -> None:
-    budget = BodyBudget(
-        Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9)
-    )
+    budget = BodyBudget(Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9))
 
     async def hold() -> None:
         with budget.body("a") as one, budget.body("b") as other:
@@ -63,9 +61,7 @@ def test_bytes_of_bodies_that_are_all_there_make_no_room_and_are_given_back() ->
 
 
 def test_the_address_that_holds_most_makes_room_for_others() -> None:
-    budget = BodyBudget(
-        Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9)
-    )
+    budget = BodyBudget(Allowance(max_bytes=30, max_bytes_per_address=20, max_bodies=9, max_bodies_per_address=9))
     ended: list[str] = []
 
     async def hold(address: str, size: int) -> None:

@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 from tests.web.world import ONE_CLICK, World
 
 PURPOSES = {"accept": "a", "reject": "r", "unsubscribe": "u", "preferences": "p"}
-HELD = (
-    ("dana", "accept"),
-    ("dana", "reject"),
-    ("erik", "accept"),
-    ("mia", "unsubscribe"),
-    ("mia", "preferences"),
-)
+HELD = (("dana", "accept"), ("dana", "reject"), ("erik", "accept"), ("mia", "unsubscribe"), ("mia", "preferences"))
 ALL_FIELDS = {"answer": "accept", "reason": "not-now", "do": "stop", **ONE_CLICK}
 FORM = "application/x-www-form-urlencoded"
 
@@ -56,15 +50,7 @@ def test_a_damaged_token_is_as_good_as_none(world: World) -> None:
     nobody = world.client.get("/u/AAAAAAAAAAAAAAAAAAAAAA")
     for (who, purpose), letter in product(HELD, PURPOSES.values()):
         token = world.token(who, purpose)
-        for damaged in (
-            token[:-1],
-            token[1:],
-            token.swapcase(),
-            token + "A",
-            token + "=",
-            token + "%20",
-            token[::-1],
-        ):
+        for damaged in (token[:-1], token[1:], token.swapcase(), token + "A", token + "=", token + "%20", token[::-1]):
             path = f"/{letter}/{damaged}"
             for page in (world.client.get(path), world.client.post(path, data=ALL_FIELDS)):
                 assert (page.status_code, page.content) == (404, nobody.content), path

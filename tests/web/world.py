@@ -81,11 +81,7 @@ def open_world(db: Database, tmp_path: Path) -> World:
     ctx.spool = tmp_path / "spool"
     ids = {
         "dana": add_lead(
-            ctx,
-            email="dana@people.example",
-            full_name="Dana Miller",
-            demo_requested=True,
-            company="Acme & Sons <Ltd>",
+            ctx, email="dana@people.example", full_name="Dana Miller", demo_requested=True, company="Acme & Sons <Ltd>"
         ),
         "erik": add_lead(ctx, email="erik@people.example", full_name="Erik Holm", demo_requested=True),
         "mia": add_lead(ctx, email="mia@people.example", title="Head of planning"),
@@ -100,9 +96,7 @@ def open_world(db: Database, tmp_path: Path) -> World:
 
 def copy_world(world: World, db: Database) -> World:
     """Return the same world in *db*, a copy of its database."""
-    ctx = AppContext(
-        db, world.ctx.provider, base_url=BASE, definitions=world.ctx.definitions, spool=world.ctx.spool
-    )
+    ctx = AppContext(db, world.ctx.provider, base_url=BASE, definitions=world.ctx.definitions, spool=world.ctx.spool)
     return _open_client(ctx, world.ids, world.paths)
 
 

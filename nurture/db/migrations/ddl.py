@@ -75,16 +75,12 @@ def append_only(table: str, reason: str, *, erasable: Sequence[str] = ()) -> Non
         columns = [column["name"] for column in sa.inspect(op.get_bind()).get_columns(table)]
         update_operation += f" OF {', '.join(name for name in columns if name not in erasable)}"
         has_text = " OR ".join(f"coalesce(CAST(NEW.{name} AS text), '') <> ''" for name in erasable)
-        reject_changes(
-            f"{table}_no_text_change", f"UPDATE OF {', '.join(erasable)} ON {table}", message, when=has_text
-        )
+        reject_changes(f"{table}_no_text_change", f"UPDATE OF {', '.join(erasable)} ON {table}", message, when=has_text)
     if op.get_context().dialect.name == "sqlite":
         reject_changes(f"{table}_no_update", f"{update_operation} ON {table}", message)
         reject_changes(f"{table}_no_delete", f"DELETE ON {table}", message)
     else:
-        reject_changes(
-            f"{table}_append_only", f"DELETE OR TRUNCATE OR {update_operation} ON {table}", message
-        )
+        reject_changes(f"{table}_append_only", f"DELETE OR TRUNCATE OR {update_operation} ON {table}", message)
 
 
 def reject_changes(name: str, operation: str, message: str, *, when: str | None = None) -> None:
@@ -94,9 +90,7 @@ def reject_changes(name: str, operation: str, message: str, *, when: str | None 
     """
     if op.get_context().dialect.name == "sqlite":
         condition = f" WHEN {when}" if when else ""
-        op.execute(
-            f"CREATE TRIGGER {name} BEFORE {operation}{condition} BEGIN SELECT RAISE(ABORT, '{message}'); END"
-        )
+        op.execute(f"CREATE TRIGGER {name} BEFORE {operation}{condition} BEGIN SELECT RAISE(ABORT, '{message}'); END")
         return
     op.execute(
         f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS "

@@ -43,18 +43,10 @@ def _handoffs() -> None:
         count("escalation_level", "round"),
         number("priority"),
         flag("hot"),
-        check(
-            "state",
-            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
-        ),
+        check("state", "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')"),
         never_reuse_ids=True,
     )
-    index(
-        "offer",
-        "ix_offer_held_by_rep",
-        "rep",
-        where="state in ('offered', 'accepted') and followed_up_at is null",
-    )
+    index("offer", "ix_offer_held_by_rep", "rep", where="state in ('offered', 'accepted') and followed_up_at is null")
     index("offer", "ix_offer_rep_offered_at", "rep", "offered_at")
     index("offer", "uq_offer_open", "lead_id", where="state = 'offered'", unique=True)
     table(
@@ -91,13 +83,7 @@ def _handoffs() -> None:
         flag("hot"),
         timestamp("since", "rank"),
     )
-    table(
-        "offer_rating",
-        ref("offer_id", "offer.id", key=True),
-        text("rep"),
-        flag("useful"),
-        timestamp("rated_at"),
-    )
+    table("offer_rating", ref("offer_id", "offer.id", key=True), text("rep"), flag("useful"), timestamp("rated_at"))
 
 
 def _outcomes() -> None:
@@ -122,12 +108,7 @@ def _outcomes() -> None:
         check("verdict", "verdict in ('closed', 'same', 'completed', 'conflict')"),
         unique("natural_key"),
     )
-    index(
-        "outcome_report",
-        "ix_outcome_report_unresolved",
-        "id",
-        where="verdict = 'conflict' and resolution is null",
-    )
+    index("outcome_report", "ix_outcome_report_unresolved", "id", where="verdict = 'conflict' and resolution is null")
 
 
 def _accounts() -> None:
@@ -174,13 +155,7 @@ def _reps() -> None:
         timestamp("full_until", null=True),
         check("single_row", "id = 1"),
     )
-    table(
-        "queue_scan",
-        count("id", key=True),
-        timestamp("at"),
-        json("available_reps"),
-        check("single_row", "id = 1"),
-    )
+    table("queue_scan", count("id", key=True), timestamp("at"), json("available_reps"), check("single_row", "id = 1"))
     table(
         "workspace_link",
         text("digest", key=True),

@@ -236,9 +236,7 @@ class Signal(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         Index("ix_signal_lead_id_occurred_at", "lead_id", "occurred_at"),
-        Index(
-            "ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")
-        ),
+        Index("ix_signal_click_filter_key", "click_filter_key", **index_where("click_filter_key is not null")),
         Index("ix_signal_unapplied", "id", **index_where("applied_at is null")),
     )
 
@@ -271,13 +269,10 @@ class Offer(SQLModel, table=True):
 
     __table_args__: ClassVar[Any] = (
         CheckConstraint(
-            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')",
-            name="state",
+            "state in ('offered', 'accepted', 'rejected', 'expired', 'withdrawn', 'reassigned', 'lapsed')", name="state"
         ),
         Index(
-            "ix_offer_held_by_rep",
-            "rep",
-            **index_where("state in ('offered', 'accepted') and followed_up_at is null"),
+            "ix_offer_held_by_rep", "rep", **index_where("state in ('offered', 'accepted') and followed_up_at is null")
         ),
         Index("uq_offer_open", "lead_id", unique=True, **index_where("state = 'offered'")),
         Index("ix_offer_rep_offered_at", "rep", "offered_at"),

@@ -24,9 +24,7 @@ class CrmRecord(SQLModel, table=True):
 
     __tablename__ = "crm_record"
     __table_args__: ClassVar[Any] = (
-        CheckConstraint(
-            "state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')", name="state"
-        ),
+        CheckConstraint("state in ('planned', 'claimed', 'sending', 'done', 'unknown', 'rejected')", name="state"),
         Index("ix_crm_record_lead_id", "lead_id", "id"),
         Index("ix_crm_record_due", "due_at", **index_where("state = 'planned'")),
         Index("ix_crm_record_leased", "lease_until", **index_where("state in ('claimed', 'sending')")),
@@ -93,9 +91,7 @@ class OutcomeReport(SQLModel, table=True):
     __table_args__: ClassVar[Any] = (
         CheckConstraint("verdict in ('closed', 'same', 'completed', 'conflict')", name="verdict"),
         CheckConstraint("resolution in ('accepted', 'dismissed')", name="resolution"),
-        Index(
-            "ix_outcome_report_unresolved", "id", **index_where("verdict = 'conflict' and resolution is null")
-        ),
+        Index("ix_outcome_report_unresolved", "id", **index_where("verdict = 'conflict' and resolution is null")),
     )
 
     id: int | None = generated_id()

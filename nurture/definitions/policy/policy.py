@@ -13,12 +13,7 @@ from nurture.definitions.destinations import read_destination
 from nurture.definitions.folder import POLICY, Sources
 from nurture.definitions.policy.priority import read_priority
 from nurture.definitions.policy.routing import read_routing
-from nurture.definitions.policy.scoring import (
-    depends_on_low_intent,
-    read_click_filtering,
-    read_fit,
-    read_points,
-)
+from nurture.definitions.policy.scoring import depends_on_low_intent, read_click_filtering, read_fit, read_points
 from nurture.definitions.policy.sla import read_sla
 from nurture.definitions.policy.team import check_unique_names, list_items, read_team
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
@@ -29,24 +24,12 @@ from nurture.domain.planning.conditions import AllOf, Condition
 from nurture.domain.planning.missing_fields import uses_fit
 from nurture.domain.planning.program import Destination, ToClosed
 from nurture.domain.planning.requests import CriterionKind, request_part
-from nurture.domain.policy.policy import (
-    Criterion,
-    Enroll,
-    Policy,
-    ReadinessRule,
-    RejectReason,
-    Resume,
-    ToSales,
-)
+from nurture.domain.policy.policy import Criterion, Enroll, Policy, ReadinessRule, RejectReason, Resume, ToSales
 from nurture.domain.scoring.scoring import Points
 
 _DEFAULT_EXPIRY: Final = RejectReason("expired", "Not answered in time", Resume())
-_THEN_HINT: Final = (
-    "Write `hand_off`, `enroll`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
-)
-_REJECT_HINT: Final = (
-    "Write `resume`, `{track: a-track}`, `{close: lost}`, `{close: discarded}` or `{queue: a-queue}`."
-)
+_THEN_HINT: Final = "Write `hand_off`, `enroll`, `{track: a-track}`, `{discard: the reason}` or `{queue: a-queue}`."
+_REJECT_HINT: Final = "Write `resume`, `{track: a-track}`, `{close: lost}`, `{close: discarded}` or `{queue: a-queue}`."
 
 
 class PolicyShape(Shape):
@@ -58,13 +41,9 @@ class PolicyShape(Shape):
     click_filtering: Any = Field(None, examples=["{grace_period: 90 seconds}"])
     readiness: list[Any] = Field(min_length=1, examples=["[{name: the-rest, when: always, then: enroll}]"])
     hand_off_when: list[Any] = Field(min_length=1, examples=["[{name: replied, when: {did: replied}}]"])
-    reps: list[Any] = Field(
-        examples=["[{id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}]"]
-    )
+    reps: list[Any] = Field(examples=["[{id: mara, name: Mara Lindqvist, email: mara@example.com, capacity: 5}]"])
     managers: Any = Field(None, examples=["[{id: lena, name: Lena Voss, email: lena@example.com}]"])
-    business_hours: Any = Field(
-        None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"]
-    )
+    business_hours: Any = Field(None, examples=["{zone: Europe/Berlin, hours: 'monday to friday 09:00-17:00'}"])
     pools: Any = Field(None, examples=["{everyone: {reps: [mara, tomas], rotation: round robin}}"])
     routing: Any = Field(None, examples=["[{name: rest, when: always, to: {pool: everyone}}]"])
     missing_fields: Any = Field(None, examples=["{wait: 3 days, then: {pool: everyone}}"])
@@ -142,9 +121,7 @@ def read_policy(sources: Sources, steps: Collection[str] | None, context: ParseC
         what = "`routing` asks for fit, and no rule gives a letter: everybody is D"
         context.add_problem(node.parts["routing"], what, "Write `fit:` with rules for A, B and C.")
     accept_within = shape.accept_within if shape else day
-    hand_off_rules = [rule.name for rule in readiness if rule.then == ToSales()] + [
-        one.name for one in criteria
-    ]
+    hand_off_rules = [rule.name for rule in readiness if rule.then == ToSales()] + [one.name for one in criteria]
     return Policy(
         version=0,
         approved_by=approved.by if approved else "",
@@ -179,14 +156,10 @@ def _check_fit_not_used(
         context.add_problem(node, what, "Write `fit:` with rules for A, B and C.")
 
 
-def _check_intent(
-    node: Node | None, criteria: tuple[Criterion, ...], points: Points, context: ParseContext
-) -> None:
+def _check_intent(node: Node | None, criteria: tuple[Criterion, ...], points: Points, context: ParseContext) -> None:
     """Note criteria that hand a lead off for a gift, a prize or a download alone."""
     named = {
-        item.value["name"]: item
-        for item in list_items(node)
-        if isinstance(item.value, dict) and "name" in item.value
+        item.value["name"]: item for item in list_items(node) if isinstance(item.value, dict) and "name" in item.value
     }
     for criterion in criteria:
         if depends_on_low_intent(criterion.when, points.low_intent):
@@ -220,14 +193,10 @@ def _readiness(node: Node | None, context: ParseContext) -> tuple[ReadinessRule,
     ]
     if node is not None and items and not everybody:
         what = "a lead for which no readiness rule holds has nowhere to go"
-        context.add_problem(
-            items[-1], what, "End the list with `- {name: the-rest, when: always, then: enroll}`."
-        )
+        context.add_problem(items[-1], what, "End the list with `- {name: the-rest, when: always, then: enroll}`.")
     elif everybody and everybody[0] < len(items):
         context.add_problem(
-            items[everybody[0]],
-            "the rules behind the one for everybody are never asked",
-            "Move that one to the end.",
+            items[everybody[0]], "the rules behind the one for everybody are never asked", "Move that one to the end."
         )
     return tuple(rules)
 
@@ -256,9 +225,7 @@ def _criteria(node: Node | None, known_emails: KnownEmails, context: ParseContex
         when = _when(item, known_emails, context)
         if when == AllOf(()):
             context.add_problem(
-                item,
-                "this criterion hands off every lead at once",
-                "Ask for something that a lead did or said.",
+                item, "this criterion hands off every lead at once", "Ask for something that a lead did or said."
             )
         if shape is not None and when is not None:
             kind = CriterionKind(shape.kind) if shape.kind is not None else None
@@ -278,9 +245,7 @@ def _reasons(node: Node | None, context: ParseContext) -> list[RejectReason]:
         return []
     if not isinstance(node.value, dict) or not node.value:
         context.add_problem(
-            node,
-            "`reject_reasons` has no reasons",
-            "Write for example `not-now: {label: Not now, then: resume}`.",
+            node, "`reject_reasons` has no reasons", "Write for example `not-now: {label: Not now, then: resume}`."
         )
         return []
     found: list[RejectReason] = []

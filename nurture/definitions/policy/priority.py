@@ -32,9 +32,7 @@ class PriorityShape(Shape):
     hot: Names = Field((), examples=["[replied, asked-for-demo]"])
     aging_interval: PositiveSpan = Field(_DAY, examples=["1 day"])
     fit: dict[str, int] = Field(default_factory=dict, examples=["{A: 3, B: 2, C: 1}"])
-    hold_calls_to_action_at: Annotated[float, PlainValidator(read_share)] | None = Field(
-        None, examples=["90%"]
-    )
+    hold_calls_to_action_at: Annotated[float, PlainValidator(read_share)] | None = Field(None, examples=["90%"])
 
 
 def read_priority(
@@ -51,12 +49,8 @@ def read_priority(
     for letter, points in shape.fit.items():
         if letter not in letters:
             what = f"no rule gives the letter `{letter}`"
-            context.add_problem(
-                node.parts["fit"], what, suggest_name(letter, letters, "Write `fit:` with its rule.")
-            )
+            context.add_problem(node.parts["fit"], what, suggest_name(letter, letters, "Write `fit:` with its rule."))
         if not 0 <= points < HOT_POINTS:
             what = f"`{letter}: {points}` is out of bounds; being hot is worth {HOT_POINTS}"
             context.add_problem(node.parts["fit"], what, f"Write 0 to {HOT_POINTS - 1}.")
-    return PriorityPolicy(
-        frozenset(shape.hot), shape.aging_interval, shape.fit, shape.hold_calls_to_action_at
-    )
+    return PriorityPolicy(frozenset(shape.hot), shape.aging_interval, shape.fit, shape.hold_calls_to_action_at)

@@ -120,9 +120,7 @@ def _target(item: Node, name: str, team: Team, context: ParseContext) -> Target 
     return _read_target(to, f"the rule `{name}`", team, context, allow_owners=True)
 
 
-def _read_target(
-    node: Node, called: str, team: Team, context: ParseContext, *, allow_owners: bool
-) -> Target | None:
+def _read_target(node: Node, called: str, team: Team, context: ParseContext, *, allow_owners: bool) -> Target | None:
     value = node.value
     if allow_owners and isinstance(value, str) and " ".join(value.lower().split()) in _OWNER_TARGETS:
         return _OWNER_TARGETS[" ".join(value.lower().split())]
@@ -153,9 +151,7 @@ def _named_accounts(node: Node, name: str, team: Team, context: ParseContext) ->
     for written, part in node.parts.items():
         domain = normalize_domain(str(written)).removeprefix("www.")
         if "." not in domain.strip(".") or "@" in domain or "/" in domain:
-            context.add_problem(
-                part, f"`{written}` is not a company's domain", "Write for example `contoso.example`."
-            )
+            context.add_problem(part, f"`{written}` is not a company's domain", "Write for example `contoso.example`.")
         elif domain in reps:
             context.add_problem(part, f"`{domain}` is named twice", "Keep one of the two.")
         elif _is_rep(part, str(part.value), f"the account `{domain}`", team, context):

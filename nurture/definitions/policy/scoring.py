@@ -44,9 +44,7 @@ def read_points(node: Node | None, context: ParseContext) -> Points:
         return Points()
     if not isinstance(node.value, dict):
         context.add_problem(
-            node,
-            "`points` is not a list of `kind: number` lines",
-            "Write for example `clicked: 10` under it.",
+            node, "`points` is not a list of `kind: number` lines", "Write for example `clicked: 10` under it."
         )
         return Points()
     names, spans = _half_lives(node, context)
@@ -117,8 +115,7 @@ def _points(given: Any, kind: SignalKind) -> tuple[float, str | None]:
         raise InvalidValue(f"`{given}` is not a number of points", f"Write for example `{kind}: 10`.")
     if number < 0:
         raise InvalidValue(
-            f"`{given}` takes points away, and no deed does",
-            "Ask for it in a condition: `{not: {did: ...}}`.",
+            f"`{given}` takes points away, and no deed does", "Ask for it in a condition: `{not: {did: ...}}`."
         )
     if number and kind in UNSCORED_KINDS:
         raise InvalidValue("mail programs open mail by themselves: it has no points", "Take this line out.")
@@ -127,9 +124,7 @@ def _points(given: Any, kind: SignalKind) -> tuple[float, str | None]:
 
 def _is_low(given: Any) -> bool:
     if given not in ("low", "high"):
-        raise InvalidValue(
-            f"`intent: {given}` is neither low nor high", "Write `intent: low`, or take it out."
-        )
+        raise InvalidValue(f"`intent: {given}` is neither low nor high", "Write `intent: low`, or take it out.")
     return bool(given == "low")
 
 
@@ -177,9 +172,7 @@ def depends_on_low_intent(when: Condition, low: Collection[SignalKind]) -> bool:
         case AnyOf(parts=parts):
             return any(depends_on_low_intent(part, low) for part in parts)
         case AllOf(parts=parts):
-            signal_parts = [
-                part for part in parts if not isinstance(part, FieldCondition | FitCondition | Not)
-            ]
+            signal_parts = [part for part in parts if not isinstance(part, FieldCondition | FitCondition | Not)]
             return bool(signal_parts) and all(depends_on_low_intent(part, low) for part in signal_parts)
         case _:
             return False
@@ -223,9 +216,7 @@ class ClickFilteringShape(Shape):
     """What stands under `click_filtering:`."""
 
     grace_period: _ShortSpan = Field(ClickThresholds().grace_period, examples=["90 seconds"])
-    min_time_after_delivery: _ShortSpan = Field(
-        ClickThresholds().min_time_after_delivery, examples=["10 seconds"]
-    )
+    min_time_after_delivery: _ShortSpan = Field(ClickThresholds().min_time_after_delivery, examples=["10 seconds"])
     links_at_once: Any = Field(None, examples=["{links: 2, within: 2 seconds}"])
     company_at_once: Any = Field(None, examples=["{leads: 3, within: 10 seconds}"])
     bot_window: _ShortSpan = Field(ClickThresholds().bot_window, examples=["15 minutes"])

@@ -14,13 +14,7 @@ from nurture.definitions.folder import Sources
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
 from nurture.definitions.values import read_positive_span
 from nurture.definitions.yaml_reader import Node, ParseContext
-from nurture.domain.policy.business_hours import (
-    DurationUnit,
-    EscalationLevel,
-    EscalationPolicy,
-    SlaDuration,
-    SlaPolicy,
-)
+from nurture.domain.policy.business_hours import DurationUnit, EscalationLevel, EscalationPolicy, SlaDuration, SlaPolicy
 from nurture.domain.policy.team import Team
 
 REMIND: Final = "handoff/remind.md"
@@ -29,9 +23,7 @@ MAX_REROUTES: Final = 20
 _BUSINESS: Final = re.compile(r"(\d+(?:\.\d+)?) +business +(hour|day)s?")
 _MAX_BUSINESS_HOURS: Final = 1_000
 _MAX_BUSINESS_DAYS: Final = 100
-_DURATION_HINT: Final = (
-    "Write for example `2 business hours`, `1 business day`, or `6 hours` for hours on the wall."
-)
+_DURATION_HINT: Final = "Write for example `2 business hours`, `1 business day`, or `6 hours` for hours on the wall."
 
 
 def read_sla_duration(given: Any) -> SlaDuration:
@@ -81,11 +73,7 @@ def read_sla(
     default = SlaPolicy.without_sla(accept_within)
     accept_node, follow_up_node = node.part("accept"), node.part("follow_up")
     accept = None if accept_node is None else read_shape(AcceptShape, accept_node, context, "`accept`")
-    follow_up = (
-        None
-        if follow_up_node is None
-        else read_shape(EscalationShape, follow_up_node, context, "`follow_up`")
-    )
+    follow_up = None if follow_up_node is None else read_shape(EscalationShape, follow_up_node, context, "`follow_up`")
     read = [(shape, at) for shape, at in ((accept, accept_node), (follow_up, follow_up_node)) if shape and at]
     for shape, at in read:
         _check_order(shape, at, context)
@@ -95,9 +83,7 @@ def read_sla(
         default.accept
         if accept is None
         else _escalation_policy(accept, default.accept.take_back, default.accept.levels),
-        default.follow_up
-        if follow_up is None
-        else _escalation_policy(follow_up, None, default.follow_up.levels),
+        default.follow_up if follow_up is None else _escalation_policy(follow_up, None, default.follow_up.levels),
         accept.reroute if accept else 0,
     )
 
@@ -118,9 +104,7 @@ def _check_order(shape: EscalationShape, node: Node, context: ParseContext) -> N
             context.add_problem(node.parts[later], what, f"Let `{later}` come later.")
 
 
-def _check_managers(
-    escalating: Iterable[tuple[EscalationShape, Node]], team: Team, context: ParseContext
-) -> None:
+def _check_managers(escalating: Iterable[tuple[EscalationShape, Node]], team: Team, context: ParseContext) -> None:
     """Note reps without a manager who could be told."""
     without = [rep.id for rep in team.reps if team.manager_of(rep) is None]
     for _, node in escalating:
@@ -130,14 +114,10 @@ def _check_managers(
             context.add_problem(node.parts["escalate"], what, instead)
 
 
-def _check_texts(
-    read: Iterable[tuple[EscalationShape, Node]], sources: Sources, context: ParseContext
-) -> None:
+def _check_texts(read: Iterable[tuple[EscalationShape, Node]], sources: Sources, context: ParseContext) -> None:
     """Note the emails that are to be sent and not written."""
     for shape, node in read:
         for step, path in (("remind", REMIND), ("escalate", ESCALATE)):
             if getattr(shape, step) is not None and path not in sources:
                 what = f"`{step}` sends templates/{path}, which is missing"
-                context.add_problem(
-                    node.parts[step], what, "Write it; `nurture admin init` writes one to start from."
-                )
+                context.add_problem(node.parts[step], what, "Write it; `nurture admin init` writes one to start from.")

@@ -11,17 +11,7 @@ import holidays
 from pydantic import Field, PlainValidator
 
 from nurture.definitions.schema_check import InvalidValue, Shape, read_shape
-from nurture.definitions.values import (
-    Address,
-    Day,
-    Line,
-    Name,
-    Names,
-    Zone,
-    read_between,
-    read_name,
-    read_weekday,
-)
+from nurture.definitions.values import Address, Day, Line, Name, Names, Zone, read_between, read_name, read_weekday
 from nurture.definitions.yaml_reader import Node, ParseContext, suggest_name
 from nurture.domain.planning.calendar import Window
 from nurture.domain.policy.team import (
@@ -144,11 +134,7 @@ def read_team(node: Node, context: ParseContext) -> Team:
 
 def _business_hours(node: Node | None, context: ParseContext) -> BusinessHours:
     shape = None if node is None else read_shape(BusinessHoursShape, node, context, "`business_hours`")
-    return (
-        BusinessHours()
-        if shape is None
-        else BusinessHours(WorkingHours(shape.hours, shape.zone, shape.country))
-    )
+    return BusinessHours() if shape is None else BusinessHours(WorkingHours(shape.hours, shape.zone, shape.country))
 
 
 def _reps(node: Node | None, default_hours: WorkingHours, context: ParseContext) -> tuple[Rep, ...]:
@@ -185,17 +171,13 @@ def _managers(node: Node | None, context: ParseContext) -> tuple[Manager, ...]:
     items = list_items(node)
     if node is not None and not isinstance(node.value, list):
         what = "`managers` is not a list"
-        context.add_problem(
-            node, what, "Write `- {id: lena, name: Lena Voss, email: lena@example.com}` under it."
-        )
+        context.add_problem(node, what, "Write `- {id: lena, name: Lena Voss, email: lena@example.com}` under it.")
     shapes = [read_shape(ManagerShape, item, context, "a manager") for item in items]
     check_unique_names(items, context, "id")
     return tuple(Manager(one.id, one.name, one.email, one.notify) for one in shapes if one is not None)
 
 
-def _check_people(
-    node: Node | None, reps: Iterable[Rep], managers: Collection[str], context: ParseContext
-) -> None:
+def _check_people(node: Node | None, reps: Iterable[Rep], managers: Collection[str], context: ParseContext) -> None:
     """Note the deputies and managers that nobody is."""
     known = {rep.id for rep in reps}
     for item in list_items(node):
@@ -234,21 +216,15 @@ def _pools(node: Node | None, reps: Collection[str], context: ParseContext) -> M
     return found
 
 
-def _check_pool(
-    name: str, node: Node, shape: PoolShape, reps: Collection[str], context: ParseContext
-) -> None:
+def _check_pool(name: str, node: Node, shape: PoolShape, reps: Collection[str], context: ParseContext) -> None:
     at = node.parts["reps"]
     for rep in shape.reps:
         if rep not in reps:
-            context.add_problem(
-                at, f"the pool `{name}` names `{rep}`, who is no rep", suggest_name(rep, reps)
-            )
+            context.add_problem(at, f"the pool `{name}` names `{rep}`, who is no rep", suggest_name(rep, reps))
     twice = sorted({rep for rep in shape.reps if shape.reps.count(rep) > 1})
     if twice:
         what = f"the pool `{name}` names {', '.join(twice)} twice"
-        context.add_problem(
-            at, what, "Name each once; `weight: 2` and `rotation: weighted` give a double share."
-        )
+        context.add_problem(at, what, "Name each once; `weight: 2` and `rotation: weighted` give a double share.")
     if shape.rotation not in _ROTATION_METHODS:
         what = f"a pool does not take turns by `{shape.rotation}`"
         context.add_problem(node.parts["rotation"], what, suggest_name(shape.rotation, _ROTATION_METHODS))

@@ -117,9 +117,7 @@ def source_for_signal(kind: SignalKind, signal_source: str, value: str | None = 
 
 def normalize_ref(ref: str) -> str:
     """Return the one spelling by which topics and tracks are matched: no case, no double spaces, composed."""
-    return unicodedata.normalize(
-        "NFKC", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", ref)).strip().casefold()
-    )
+    return unicodedata.normalize("NFKC", re.sub(r"\s+", " ", unicodedata.normalize("NFKC", ref)).strip().casefold())
 
 
 def lift_key(scope: SuppressionScope, ref: str, source: SuppressionSource) -> LiftKey:
@@ -136,10 +134,7 @@ def active_opt_outs(log: Collection[SuppressionLogEntry]) -> list[SuppressionLog
     for one in log:
         if one.action is LogAction.OPT_IN:
             scope, ref, lift = lift_key(one.scope, one.ref, one.source)
-            for key in {
-                (scope, ref, lift),
-                (scope, ref, LiftedBy.PAGE if lift is LiftedBy.LOGGED_OPT_IN else lift),
-            }:
+            for key in {(scope, ref, lift), (scope, ref, LiftedBy.PAGE if lift is LiftedBy.LOGGED_OPT_IN else lift)}:
                 lifted[key] = max(one.at, lifted.get(key, one.at))
     outs = {one for one in log if one.action is LogAction.SUPPRESS}
     if lifted:
@@ -168,9 +163,7 @@ def is_new_opt_out(log: Iterable[SuppressionLogEntry], entry: SuppressionLogEntr
     """Say whether the opt-out *entry* could ever matter beside *log*: nothing alike is as new."""
     key = lift_key(entry.scope, entry.ref, entry.source)
     return not any(
-        one.action is LogAction.SUPPRESS
-        and one.at >= entry.at
-        and lift_key(one.scope, one.ref, one.source) == key
+        one.action is LogAction.SUPPRESS and one.at >= entry.at and lift_key(one.scope, one.ref, one.source) == key
         for one in log
     )
 
@@ -180,9 +173,7 @@ def is_reader_opt_out(one: ActiveSuppression) -> bool:
     return _LIFTED_BY.get(one.source) is LiftedBy.PAGE
 
 
-def find_covering(
-    suppressions: Iterable[ActiveSuppression], track: str, topic: str = ""
-) -> ActiveSuppression | None:
+def find_covering(suppressions: Iterable[ActiveSuppression], track: str, topic: str = "") -> ActiveSuppression | None:
     """Return what keeps mail of *track* (about *topic*, "" for none) from an address, None if nothing."""
     for one in suppressions:
         match one.scope:

@@ -83,11 +83,7 @@ def merge_event(status: DeliveryStatus, event: DeliveryEvent) -> DeliveryStatus:
     rank, current_rank = _RANKS[state], _RANKS.get(status.state, 0)
     new_status = DeliveryStatus(state, event.at, event.at, _failure_reason(event))
     accepted_at = min(status.accepted_at, event.at) if status.accepted_at is not None else event.at
-    if (rank, _recency(new_status), new_status.reason or "") > (
-        current_rank,
-        _recency(status),
-        status.reason or "",
-    ):
+    if (rank, _recency(new_status), new_status.reason or "") > (current_rank, _recency(status), status.reason or ""):
         return new_status._replace(accepted_at=accepted_at)
     return status._replace(accepted_at=accepted_at)
 
@@ -102,10 +98,6 @@ def _recency(status: DeliveryStatus) -> float:
 
 
 def _failure_reason(event: DeliveryEvent) -> str | None:
-    if event.event_type not in (
-        DeliveryEventType.DROPPED,
-        DeliveryEventType.BLOCKED,
-        DeliveryEventType.BOUNCED,
-    ):
+    if event.event_type not in (DeliveryEventType.DROPPED, DeliveryEventType.BLOCKED, DeliveryEventType.BOUNCED):
         return None
     return f"{event.event_type.value}: {event.reason}" if event.reason else event.event_type.value

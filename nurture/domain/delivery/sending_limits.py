@@ -86,18 +86,14 @@ def normalize_domain(domain: str) -> str:
     return normalize_address(f"@{domain.strip()}").removeprefix("@").rstrip(".")
 
 
-def remaining_capacity(
-    limits: SendingLimits, used_this_hour: int, used_today: int, now: datetime
-) -> int | None:
+def remaining_capacity(limits: SendingLimits, used_this_hour: int, used_today: int, now: datetime) -> int | None:
     """Return how many more emails may go now, None if there is no limit. Hours and days are those of UTC."""
     per_day = limits.max_on_day(now.astimezone(UTC).date())
     limits_and_usage = ((limits.per_hour, used_this_hour), (per_day, used_today))
     return min((max(0, limit - used) for limit, used in limits_and_usage if limit is not None), default=None)
 
 
-def next_slot(
-    limits: SendingLimits, used_this_hour: int, used_today: int, position: int, now: datetime
-) -> datetime:
+def next_slot(limits: SendingLimits, used_this_hour: int, used_today: int, position: int, now: datetime) -> datetime:
     """Return when the email at *position* (from 0) of those for which there is no room now may go, in UTC.
 
     It counts on the room of now being used up. Turns fill the hours after this one in order, evenly within
@@ -124,9 +120,7 @@ def _slot_from_day(limits: SendingLimits, day: date, position: int) -> datetime:
     while True:
         left = limits.max_on_day(day)
         slots = _slots_in_hours(limits, left, _HOURS_A_DAY)
-        if (
-            slots is not None and position >= slots and left == limits.per_day
-        ):  # the ramp is over: all days alike
+        if slots is not None and position >= slots and left == limits.per_day:  # the ramp is over: all days alike
             day, position = day + position // slots * _DAY, position % slots
         if slots is None or position < slots:
             return _slot_in_day(datetime.combine(day, time(), UTC), position, limits.per_hour, left)

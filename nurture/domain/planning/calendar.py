@@ -149,9 +149,7 @@ def openings(window: Window, zone: str, holidays: Collection[date], at: datetime
                 yield pending
             pending, last_end = opening, opening.end
         start = end
-    raise NeverOpens(
-        f"a window on {_day_names(window.days)} does not open in the 370 days after {last_end:%Y-%m-%d}"
-    )
+    raise NeverOpens(f"a window on {_day_names(window.days)} does not open in the 370 days after {last_end:%Y-%m-%d}")
 
 
 def _openings_between(
@@ -163,9 +161,7 @@ def _openings_between(
     while day <= last:
         midnight = datetime.combine(day, time.min, UTC) - offset
         for opening_day, opens, closes in _window_spans(window, day, tz):
-            if opening_day.weekday() in window.days and not (
-                window.skip_holidays and opening_day in holidays
-            ):
+            if opening_day.weekday() in window.days and not (window.skip_holidays and opening_day in holidays):
                 since, until = max(start, midnight + opens), min(end, midnight + closes)
                 if since < until:
                     yield Opening(opening_day, since, until)
@@ -181,9 +177,7 @@ def _window_spans(window: Window, day: date, tz: ZoneInfo) -> list[tuple[date, t
 
 
 def _since_midnight(clock: time) -> timedelta:
-    return timedelta(
-        hours=clock.hour, minutes=clock.minute, seconds=clock.second, microseconds=clock.microsecond
-    )
+    return timedelta(hours=clock.hour, minutes=clock.minute, seconds=clock.second, microseconds=clock.microsecond)
 
 
 def add_delay(delay: Delay, zone: str, holidays: Collection[date], anchor: datetime) -> datetime:

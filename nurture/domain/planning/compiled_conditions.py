@@ -63,9 +63,7 @@ def _compile_other(condition: Condition) -> CompiledCondition:
 
 
 def _compile_fit(condition: FitCondition) -> CompiledCondition:
-    answers = {
-        fit: evaluate(condition, field_context({}, fit), ANY_TIME)[:2] for fit in ("A", "B", "C", "D", "")
-    }
+    answers = {fit: evaluate(condition, field_context({}, fit), ANY_TIME)[:2] for fit in ("A", "B", "C", "D", "")}
     return lambda _, fit: answers[fit]
 
 

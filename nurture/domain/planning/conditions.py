@@ -54,9 +54,7 @@ class SignalCondition:
     link: str | None = None
     times: int = 1
     within: timedelta | None = None
-    description: str = field(
-        init=False, repr=False, compare=False
-    )  # in words, found once: every sweep asks for it
+    description: str = field(init=False, repr=False, compare=False)  # in words, found once: every sweep asks for it
 
     def __post_init__(self) -> None:
         named = " ".join(word for word in (self.kind.value, self.email) if word is not None)
@@ -179,9 +177,7 @@ class EvaluationContext:
         """Return the question about evidence that is not older than *newer_than*."""
         if (cutoff := self.newer_than) is None:
             return self
-        view = replace(
-            self.view, signals=tuple(one for one in self.view.signals if one.effective_at >= cutoff)
-        )
+        view = replace(self.view, signals=tuple(one for one in self.view.signals if one.effective_at >= cutoff))
         return replace(self, view=view, answered_at=max(self.answered_at or cutoff, cutoff))
 
 
@@ -227,9 +223,7 @@ def earliest(times: Sequence[datetime | None]) -> datetime | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _evaluate_all_of(
-    parts: tuple[Condition, ...], context: EvaluationContext, at: datetime
-) -> ConditionResult:
+def _evaluate_all_of(parts: tuple[Condition, ...], context: EvaluationContext, at: datetime) -> ConditionResult:
     results = [evaluate(part, context, at) for part in parts]
     changes = earliest([result.changes_at for result in results])
     for result in results:
@@ -238,9 +232,7 @@ def _evaluate_all_of(
     return ConditionResult(True, " and ".join(result.reason for result in results) or "always", changes)
 
 
-def _evaluate_any_of(
-    parts: tuple[Condition, ...], context: EvaluationContext, at: datetime
-) -> ConditionResult:
+def _evaluate_any_of(parts: tuple[Condition, ...], context: EvaluationContext, at: datetime) -> ConditionResult:
     results = [evaluate(part, context, at) for part in parts]
     changes = earliest([result.changes_at for result in results])
     for result in results:
@@ -259,9 +251,7 @@ def _evaluate_field(condition: FieldCondition, view: LeadView) -> ConditionResul
     if condition.comparison is Comparison.EXISTS:
         description = f"{condition.name} is {'known' if condition.value else 'not known'}"
     else:
-        named = ", ".join(
-            _BOOLEAN_WORDS[option] if isinstance(option, bool) else str(option) for option in options
-        )
+        named = ", ".join(_BOOLEAN_WORDS[option] if isinstance(option, bool) else str(option) for option in options)
         description = f"{condition.name} {condition.comparison.value.replace('_', ' ')} {named}"
     return ConditionResult(met, description if met else f"not true that {description}")
 
@@ -311,9 +301,7 @@ def _evaluate_signal(condition: SignalCondition, context: EvaluationContext, at:
     next_one = None
     for signal in context.view.signals:
         occurred_at = signal.occurred_at
-        if (window_start is not None and occurred_at < window_start) or not _matches_signal(
-            condition, signal, context
-        ):
+        if (window_start is not None and occurred_at < window_start) or not _matches_signal(condition, signal, context):
             continue
         if occurred_at > at:
             next_one = occurred_at
@@ -337,9 +325,7 @@ def _evaluate_score(condition: ScoreCondition, context: EvaluationContext, at: d
         engagement = scoring.engagement_at(lead.engagement, points, signals, lead.signals_since, at)
     changes = None
     if signals:
-        changes = next(
-            (one.occurred_at for one in signals if one.occurred_at > at and points.points_for(one)), None
-        )
+        changes = next((one.occurred_at for one in signals if one.occurred_at > at and points.points_for(one)), None)
     bound = condition.at_least if condition.at_least is not None else condition.below
     assert bound is not None
     value = scoring.total_engagement(engagement)
@@ -347,12 +333,8 @@ def _evaluate_score(condition: ScoreCondition, context: EvaluationContext, at: d
     if reached:
         changes = earliest((scoring.falls_below_at(engagement, points, bound), changes))
     if condition.at_least is not None:
-        if reached and not scoring.shows_intent(
-            points, signals, context.answered_at or lead.signals_since, at
-        ):
-            return ConditionResult(
-                False, f"engagement {value:.1f}, all of it from deeds of low intent", changes
-            )
+        if reached and not scoring.shows_intent(points, signals, context.answered_at or lead.signals_since, at):
+            return ConditionResult(False, f"engagement {value:.1f}, all of it from deeds of low intent", changes)
         return ConditionResult(reached, f"engagement {value:.1f}, at least {bound:g} asked", changes)
     return ConditionResult(not reached, f"engagement {value:.1f}, below {bound:g} asked", changes)
 
@@ -363,18 +345,13 @@ def grade_fit(context: EvaluationContext, at: datetime) -> tuple[str, str]:
         result = evaluate(rule.when, context, at)
         if result.met:
             return rule.letter, result.reason
-    return (
-        WORST_FIT,
-        "no rule for a better letter holds" if context.fit_rules else "the policy has no fit rules",
-    )
+    return (WORST_FIT, "no rule for a better letter holds" if context.fit_rules else "the policy has no fit rules")
 
 
 def _evaluate_fit(condition: FitCondition, context: EvaluationContext, at: datetime) -> ConditionResult:
     letter, _ = grade_fit(context, at)
     if condition.at_least is not None:
-        return ConditionResult(
-            letter <= condition.at_least, f"fit {letter}, at least {condition.at_least} asked"
-        )
+        return ConditionResult(letter <= condition.at_least, f"fit {letter}, at least {condition.at_least} asked")
     assert condition.below is not None
     return ConditionResult(letter > condition.below, f"fit {letter}, below {condition.below} asked")
 

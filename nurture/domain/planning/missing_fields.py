@@ -28,9 +28,7 @@ def depends_on(condition: Condition, unknown: Collection[str], context: Evaluati
     return result is None or (result and not fields_used(condition) & set(unknown))
 
 
-def _evaluate_partially(
-    condition: Condition, unknown: Collection[str], context: EvaluationContext
-) -> bool | None:
+def _evaluate_partially(condition: Condition, unknown: Collection[str], context: EvaluationContext) -> bool | None:
     """Answer yes, no, or None: it depends."""
     match condition:
         case AllOf(parts=parts):

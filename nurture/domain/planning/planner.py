@@ -85,11 +85,7 @@ def decide(view: LeadView, program: Program | None, policy: Policy, now: datetim
     """
     filtered, grace_ends = exclude_recent_clicks(view, policy, now)
     decision, offered = _decide_once(DecisionContext(filtered, program, policy, now))
-    if (
-        grace_ends is None
-        or offered
-        or decision == _decide_once(DecisionContext(view, program, policy, now))[0]
-    ):
+    if grace_ends is None or offered or decision == _decide_once(DecisionContext(view, program, policy, now))[0]:
         return decision
     return hold_for_click_grace(decision, view, grace_ends)
 
@@ -201,9 +197,7 @@ def no_consent_basis(context: DecisionContext) -> Decision | None:
     """Take a lead off the track that nothing allows us to mail."""
     if context.view.lead.consent_basis:
         return None
-    return _end_enrollment(
-        context.view, ToQueue(Queue.NO_CONSENT_BASIS), "no consent or other legal basis is recorded"
-    )
+    return _end_enrollment(context.view, ToQueue(Queue.NO_CONSENT_BASIS), "no consent or other legal basis is recorded")
 
 
 def paused(context: DecisionContext) -> Decision | None:
@@ -260,9 +254,7 @@ def _run_steps(context: DecisionContext, position: Position) -> Decision:
     program = context.program
     if position.reached_at > context.now:
         not_due_reason = f"{position.step} is left in peace until {format_minute(position.reached_at)}"
-        return Decision(
-            (), position, context.earliest_wake(position.reached_at), not_due_reason, HoldReason.NOT_DUE
-        )
+        return Decision((), position, context.earliest_wake(position.reached_at), not_due_reason, HoldReason.NOT_DUE)
     located = _locate(context, position)
     if isinstance(located, Decision):
         return located
@@ -301,16 +293,12 @@ def _run_steps(context: DecisionContext, position: Position) -> Decision:
                 index, position = repeat_result
             case SetField(name=name, value=value):
                 index, field_updates = index + 1, (*field_updates, UpdateField(name, value))
-                offer, context = _set_field(
-                    instruction, _position_at(context, index, position), context, field_updates
-                )
+                offer, context = _set_field(instruction, _position_at(context, index, position), context, field_updates)
                 if offer is not None:
                     return offer
             case HandOff(reason=reason):
                 offered = OfferToSales(instruction.step, reason)
-                return Decision(
-                    (*field_updates, offered), _position_at(context, index + 1, position), None, reason
-                )
+                return Decision((*field_updates, offered), _position_at(context, index + 1, position), None, reason)
             case End(destination=to):
                 reason = f"the steps of {program.track} have run out"
                 return Decision((*field_updates, EndEnrollment(to, reason)), position, None, reason)
@@ -347,16 +335,11 @@ def _with_step(step: str, visit: int, position: Position) -> Position:
 
 def _evaluation_context(context: DecisionContext) -> EvaluationContext:
     enrollment = context.view.enrollment
-    return context.policy.evaluation_context(
-        context.view, since=enrollment.entered_at if enrollment else None
-    )
+    return context.policy.evaluation_context(context.view, since=enrollment.entered_at if enrollment else None)
 
 
 def _set_field(
-    instruction: SetField,
-    next_position: Position,
-    context: DecisionContext,
-    field_updates: tuple[Action, ...],
+    instruction: SetField, next_position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> tuple[Decision | None, DecisionContext]:
     """Ask the criteria again where a fact changes: nothing else would, until the lead wakes."""
     changed = replace(context, view=context.view.with_field(instruction.name, instruction.value))

@@ -106,9 +106,7 @@ def silenced_since(view: LeadView, now: datetime) -> datetime | None:
     """
     lead = view.lead
     times = [
-        one.last_stated_at + ONE_MICROSECOND
-        for one in view.suppressions
-        if one.source is not SuppressionSource.BOUNCE
+        one.last_stated_at + ONE_MICROSECOND for one in view.suppressions if one.source is not SuppressionSource.BOUNCE
     ]
     times += [
         one.occurred_at + ONE_MICROSECOND

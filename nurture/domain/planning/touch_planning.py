@@ -6,14 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from nurture.domain.planning import calendar
-from nurture.domain.planning.decision import (
-    Action,
-    Decision,
-    DecisionContext,
-    HoldReason,
-    SendTouch,
-    format_minute,
-)
+from nurture.domain.planning.decision import Action, Decision, DecisionContext, HoldReason, SendTouch, format_minute
 from nurture.domain.planning.lead_view import UNKNOWN_COUNTS_AS_SENT_AFTER, Position, Touch, TouchState
 from nurture.domain.planning.program import Email
 
@@ -24,9 +17,7 @@ def send_or_hold(
     email: Email, position: Position, context: DecisionContext, field_updates: tuple[Action, ...]
 ) -> Decision | Position:
     """Send the touch, hold it, or go on behind it once it is settled."""
-    return completed_touch(position, context, field_updates) or _plan_touch(
-        email, position, context, field_updates
-    )
+    return completed_touch(position, context, field_updates) or _plan_touch(email, position, context, field_updates)
 
 
 def completed_touch(
@@ -72,9 +63,7 @@ def _plan_touch(
     full_until = context.view.reps_full_until
     if full_until is not None and now < full_until and _is_call_to_action(email, position, context):
         reason = f"{email.step} calls to action, and reps are full until {format_minute(full_until)}"
-        return Decision(
-            field_updates, position, context.earliest_wake(full_until), reason, HoldReason.REPS_FULL
-        )
+        return Decision(field_updates, position, context.earliest_wake(full_until), reason, HoldReason.REPS_FULL)
     send_at = planned
     if planned < now:
         send_at = calendar.next_open(context.program.window, context.zone, context.view.lead.holidays, now)
@@ -87,9 +76,7 @@ def _plan_touch(
         expires_at=send_at + max(grace, MIN_TIME_TO_SEND),
     )
     wake_at = context.earliest_wake(send_at + UNKNOWN_COUNTS_AS_SENT_AFTER)
-    return Decision(
-        (*field_updates, send), position, wake_at, f"{email.step} was due on {format_minute(due)}"
-    )
+    return Decision((*field_updates, send), position, wake_at, f"{email.step} was due on {format_minute(due)}")
 
 
 def _is_call_to_action(email: Email, position: Position, context: DecisionContext) -> bool:

@@ -193,9 +193,7 @@ class EscalationStep(NamedTuple):
     level: EscalationLevel | None = None
 
 
-def escalation_steps(
-    policy: EscalationPolicy, calendar: WorkCalendar, since: datetime
-) -> tuple[EscalationStep, ...]:
+def escalation_steps(policy: EscalationPolicy, calendar: WorkCalendar, since: datetime) -> tuple[EscalationStep, ...]:
     """Return what is due, in the order of time, for somebody who should act from *since* on.
 
     Taking back ends it: what would fall due then or later is left out.
@@ -206,11 +204,7 @@ def escalation_steps(
         (EscalationAction.ESCALATE, policy.escalate, escalated),
         (EscalationAction.TAKE_BACK, policy.take_back, None),
     )
-    found = [
-        EscalationStep(action, within.after(since, calendar), level)
-        for action, within, level in steps
-        if within
-    ]
+    found = [EscalationStep(action, within.after(since, calendar), level) for action, within, level in steps if within]
     taken_back_at = next((one.due_at for one in found if one.action is EscalationAction.TAKE_BACK), None)
     before_take_back = [
         one

@@ -63,9 +63,7 @@ def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]
     if keyed_was is not None and keyed_now is not None and (keyed_was or keyed_now):
         yield from _diff_mappings(location, keyed_was, keyed_now)
     elif isinstance(before, AllOf) and isinstance(after, AllOf) and before.parts and after.parts:
-        removed, added = (
-            [one for one in a.parts if one not in b.parts] for a, b in ((before, after), (after, before))
-        )
+        removed, added = ([one for one in a.parts if one not in b.parts] for a, b in ((before, after), (after, before)))
         if removed or added:
             yield Difference(location, *(_parts(parts) for parts in (removed, added)))
     elif _is_compared_by_field(before) and type(before) is type(after):
@@ -77,9 +75,7 @@ def _diff_values(location: str, before: Any, after: Any) -> Iterator[Difference]
         yield Difference(location, describe_value(before), describe_value(after))
 
 
-def _diff_mappings(
-    location: str, before: Mapping[str, Any], after: Mapping[str, Any]
-) -> Iterator[Difference]:
+def _diff_mappings(location: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
     for name in [*before, *(name for name in after if name not in before)]:
         label = f"{location} {name}"
         if name not in after:
@@ -99,12 +95,7 @@ def _parts(parts: list[Condition]) -> str | None:
 
 
 def _is_compared_by_field(value: Any) -> bool:
-    return (
-        is_dataclass(value)
-        and not is_condition(value)
-        and not isinstance(value, Window)
-        and bool(fields(value))
-    )
+    return is_dataclass(value) and not is_condition(value) and not isinstance(value, Window) and bool(fields(value))
 
 
 def _by_name(value: Any) -> Mapping[str, Any] | None:
@@ -134,9 +125,7 @@ def evaluate_lead(policy: Policy, view: LeadView, country: str, now: datetime) -
     offered = None
     if view.custodian is Custodian.TRACK:
         criteria_context = policy.evaluation_context(view, answered_at=view.lead.signals_since)
-        offered = next(
-            (one for one in policy.criteria if evaluate(one.when, criteria_context, now).met), None
-        )
+        offered = next((one for one in policy.criteria if evaluate(one.when, criteria_context, now).met), None)
     lead_fields = {**view.lead.fields, "country": country or view.lead.fields.get("country")}
     return PolicyEvaluation(
         "" if ready is None else f"{ready.name}: {describe_value(ready.then)}",

@@ -93,9 +93,7 @@ class PolicyImpact:
                 if evaluate(criterion.when, criteria_context, now).met:
                     self.criteria[criterion.name].add(view.lead.id)
         self._add_thresholds(context, now)
-        self._add_routing(
-            view.lead.id, {**view.lead.fields, "country": country or view.lead.fields.get("country")}
-        )
+        self._add_routing(view.lead.id, {**view.lead.fields, "country": country or view.lead.fields.get("country")})
 
     def _add_readiness(self, view: LeadView, context: EvaluationContext, now: datetime) -> None:
         first = ""
@@ -167,11 +165,7 @@ def conditions_of(policy: Policy) -> Iterator[tuple[str, str, Condition]]:
 def thresholds_in(when: Condition) -> Iterator[Threshold]:
     """Return the bounds that somebody has to reach, wherever they stand; what is denied is no threshold."""
     match when:
-        case (
-            FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST)
-            | ScoreCondition()
-            | FitCondition()
-        ):
+        case FieldCondition(comparison=Comparison.AT_LEAST | Comparison.AT_MOST) | ScoreCondition() | FitCondition():
             yield when
         case AllOf(parts=parts) | AnyOf(parts=parts):
             for part in parts:
@@ -188,9 +182,7 @@ def _threshold_value(threshold: Threshold, context: EvaluationContext, now: date
             return to_number(context.view.lead.fields.get(name))
         case ScoreCondition():
             lead, signals = context.view.lead, context.view.signals
-            return total_engagement(
-                engagement_at(lead.engagement, context.points, signals, lead.signals_since, now)
-            )
+            return total_engagement(engagement_at(lead.engagement, context.points, signals, lead.signals_since, now))
         case FitCondition():
             return grade_fit(context, now)[0]
 

@@ -78,10 +78,7 @@ def describe_value(value: Any) -> str:
         case Window():
             return describe_window(value)
         case Mapping():
-            return (
-                ", ".join(f"{describe_value(key)}: {describe_value(one)}" for key, one in value.items())
-                or "none"
-            )
+            return ", ".join(f"{describe_value(key)}: {describe_value(one)}" for key, one in value.items()) or "none"
         case str():
             return value
         case Collection():
@@ -117,9 +114,7 @@ def _describe_target(value: Any) -> str:
         case _ if is_dataclass(value):
             field_values = ((one.name, getattr(value, one.name)) for one in fields(value))
             return ", ".join(
-                f"{name.replace('_', ' ')} {describe_value(one)}"
-                for name, one in field_values
-                if one is not None
+                f"{name.replace('_', ' ')} {describe_value(one)}" for name, one in field_values if one is not None
             )
         case _:
             return str(value)
@@ -155,9 +150,7 @@ def describe_condition(condition: Condition) -> str:
         case FieldCondition(name=name, comparison=comparison, value=value):
             return f"{name} {comparison.value.replace('_', ' ')} {describe_value(value)}"
         case SignalCondition(description=description, within=within):
-            return f"did {description}" + (
-                f" within {describe_duration(within)}" if within is not None else ""
-            )
+            return f"did {description}" + (f" within {describe_duration(within)}" if within is not None else "")
         case ScoreCondition(at_least=least, below=below):
             return f"score at least {least:g}" if least is not None else f"score below {below:g}"
         case FitCondition(at_least=least, below=below):
@@ -188,7 +181,5 @@ def describe_condition(condition: Condition) -> str:
 
 def _describe_nested(part: Condition) -> str:
     return (
-        f"({describe_condition(part)})"
-        if isinstance(part, AllOf | AnyOf) and part.parts
-        else describe_condition(part)
+        f"({describe_condition(part)})" if isinstance(part, AllOf | AnyOf) and part.parts else describe_condition(part)
     )

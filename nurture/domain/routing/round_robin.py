@@ -100,10 +100,7 @@ def _pick_by_weight(candidates: RotationCandidates, counts: RotationCounts) -> R
         key = rotation_key(candidates.pool.name, weights)
         rep = next_by_quota(weights, counts.get(key, {}))
         return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}", key)
-    rep = min(
-        candidates.with_capacity,
-        key=lambda one: _weighted_load(candidates.availability_of(one), weights[one]),
-    )
+    rep = min(candidates.with_capacity, key=lambda one: _weighted_load(candidates.availability_of(one), weights[one]))
     return RotationPick(rep, f"weighted, {weights[rep]} of {sum(weights.values())}, others cannot take it")
 
 

@@ -11,12 +11,7 @@ from datetime import timedelta
 from typing import Final, assert_never
 
 from nurture.domain.lead import MISSING_FIELD_QUEUE_PREFIX, FieldValues
-from nurture.domain.planning.compiled_conditions import (
-    ALWAYS,
-    CompiledCondition,
-    compile_condition,
-    field_context,
-)
+from nurture.domain.planning.compiled_conditions import ALWAYS, CompiledCondition, compile_condition, field_context
 from nurture.domain.planning.conditions import Condition
 from nurture.domain.planning.missing_fields import depends_on
 from nurture.domain.policy.team import EVERYONE_POOL, Pool, Rep, everyone_pool
@@ -214,19 +209,9 @@ def route(request: RoutingRequest, plan: RoutingPlan) -> RoutingResult:
         result = _apply_rule(rule, condition, request, plan)
         reasons.append(f"{rule.name}: {result.reason}")
         if result.final:
-            ids = (
-                tuple(one.id for one in request.account_match.candidates)
-                if result.queue == ACCOUNT_AMBIGUOUS
-                else ()
-            )
+            ids = tuple(one.id for one in request.account_match.candidates) if result.queue == ACCOUNT_AMBIGUOUS else ()
             return RoutingResult(
-                result.rep,
-                result.queue,
-                tuple(reasons),
-                rule.name,
-                result.rotation_key,
-                result.missing_field,
-                ids,
+                result.rep, result.queue, tuple(reasons), rule.name, result.rotation_key, result.missing_field, ids
             )
     owned = request.account_match.account
     if owned is not None and owned.kind is AccountKind.CUSTOMER:
@@ -262,9 +247,7 @@ def _apply_rule(
 
 
 def _with_reason(result: _RuleResult, reason: str) -> _RuleResult:
-    return _RuleResult(
-        reason, result.rep, result.queue, result.final, result.rotation_key, result.missing_field
-    )
+    return _RuleResult(reason, result.rep, result.queue, result.final, result.rotation_key, result.missing_field)
 
 
 def is_known(value: object) -> bool:
@@ -324,9 +307,7 @@ def _assign_to_account_owner(rule: RoutingRule, request: RoutingRequest, plan: R
         if len(owners) > 1 or not match.candidates[0].owner:
             return _RuleResult(_describe_candidates(match), queue=ACCOUNT_AMBIGUOUS, final=True)
         account = match.candidates[0]
-        return _assign_to_rep(
-            rule, account.owner, f"owns all of them ({_describe_candidates(match)})", request, plan
-        )
+        return _assign_to_rep(rule, account.owner, f"owns all of them ({_describe_candidates(match)})", request, plan)
     if account is None:
         return _RuleResult(match.reason)
     if not account.owner:
@@ -397,9 +378,7 @@ def _assign_from_pool(pool: Pool, request: RoutingRequest, plan: RoutingPlan) ->
         if away_today:
             return _RuleResult(f"{explanation}, {', '.join(away_today)} away today: it waits", final=True)
         return _RuleResult(f"{explanation}, nobody is left who is there")
-    with_capacity = [
-        one for one in eligible if has_capacity(plan.reps[one], team.get(one, DEFAULT_AVAILABILITY))
-    ]
+    with_capacity = [one for one in eligible if has_capacity(plan.reps[one], team.get(one, DEFAULT_AVAILABILITY))]
     if not with_capacity:
         return _RuleResult(f"{explanation}, no rep has room today", final=True)
     pick: RotationPick = next_rep(

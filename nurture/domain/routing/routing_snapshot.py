@@ -52,14 +52,7 @@ def from_dict(stored: Mapping[str, Any]) -> RoutingRequest:
 
 def availability_to_list(one: RepAvailability) -> list[Any]:
     """Return where a rep stands as JSON can hold it."""
-    return [
-        one.away_reason,
-        one.away_today_only,
-        one.deputy,
-        one.offers_today,
-        one.open_leads,
-        one.last_offer,
-    ]
+    return [one.away_reason, one.away_today_only, one.deputy, one.offers_today, one.open_leads, one.last_offer]
 
 
 def _match_to_dict(match: AccountMatch) -> dict[str, Any]:

@@ -96,16 +96,10 @@ def evaluate_bant(condition: BantCondition, lead: Lead) -> tuple[bool, str]:
         if min_confidence is None and one is not None:
             return False, f"{field} is known"
         if min_confidence is not None and (one is None or one.confidence < min_confidence):
-            return (
-                False,
-                f"{field} is not known" if one is None else f"{field} is only {one.confidence.name.lower()}",
-            )
+            return (False, f"{field} is not known" if one is None else f"{field} is only {one.confidence.name.lower()}")
     known_fields = [field for field in BANT_FIELDS if found[field] is not None]
     if len(known_fields) < condition.at_least:
-        return (
-            False,
-            f"{len(known_fields)} of budget, authority, need and timeline known, {condition.at_least} asked",
-        )
+        return (False, f"{len(known_fields)} of budget, authority, need and timeline known, {condition.at_least} asked")
     return True, " and ".join(
         _describe_bant_value(field, found[field]) for field in (condition.min_confidence or known_fields)
     )

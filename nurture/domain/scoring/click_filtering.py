@@ -168,9 +168,7 @@ def _classify_message(
         elif _follows_bot(event, f"agent {event.agent_hash}", last_bot_at, thresholds):
             suspicions.append(f"the same program {after}")
         classified[event.id] = _combine(evidence, suspicions)
-        if (
-            is_bot_itself
-        ):  # what only came after a bot makes no further bots: else one hit would go on for ever
+        if is_bot_itself:  # what only came after a bot makes no further bots: else one hit would go on for ever
             last_bot_at[f"ip {event.ip_hash}"] = last_bot_at[f"agent {event.agent_hash}"] = event.at
     return classified
 
@@ -195,9 +193,7 @@ def _bot_evidence(event: TrackedEvent) -> Iterable[str]:
         yield "a mail program's proxy by its user agent"
 
 
-def _suspicions(
-    event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds
-) -> Iterable[str]:
+def _suspicions(event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds) -> Iterable[str]:
     if event.agent_type is AgentType.MISSING:
         yield "no user agent"
     if event.delivered_at is not None and event.at - event.delivered_at < thresholds.min_time_after_delivery:
@@ -232,9 +228,7 @@ def _rapid_link_clicks(events: Sequence[TrackedEvent], thresholds: ClickThreshol
     return found
 
 
-def _is_company_burst(
-    event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds
-) -> bool:
+def _is_company_burst(event: TrackedEvent, company_clicks: _CompanyClicks, thresholds: ClickThresholds) -> bool:
     """Tell whether a span around the visit holds clicks of so many leads of its company."""
     if not event.company_hash:
         return False

@@ -41,9 +41,7 @@ class Points:
     key: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        worth = sorted(
-            (kind.value, self.points_by_kind[kind], self.index_for(kind)) for kind in self.points_by_kind
-        )
+        worth = sorted((kind.value, self.points_by_kind[kind], self.index_for(kind)) for kind in self.points_by_kind)
         scoring = repr((worth, self.half_lives)).encode()
         object.__setattr__(self, "key", sha256(scoring).hexdigest()[:12])
 
@@ -101,9 +99,7 @@ def add_signals(engagement: Engagement, points: Points, signals: Iterable[Signal
 
     *engagement* was kept under these *points*, or is nothing yet.
     """
-    scored = [
-        (signal.occurred_at, points.index_for(signal.kind), points.points_for(signal)) for signal in signals
-    ]
+    scored = [(signal.occurred_at, points.index_for(signal.kind), points.points_for(signal)) for signal in signals]
     scored = [one for one in scored if one[2]]
     if not scored:
         return replace(engagement, points_key=points.key)
@@ -117,9 +113,7 @@ def add_signals(engagement: Engagement, points: Points, signals: Iterable[Signal
     return Engagement(tuple(values), newest, points.key)
 
 
-def recompute_engagement(
-    points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime
-) -> Engagement:
+def recompute_engagement(points: Points, signals: Iterable[Signal], since: datetime | None, at: datetime) -> Engagement:
     """Return the engagement at *at* from the signals themselves: those between *since* and *at*."""
     values = [0.0] * len(points.half_lives)
     for signal in signals:
@@ -149,9 +143,7 @@ def falls_below_at(engagement: Engagement, points: Points, threshold: float) -> 
     """
     if engagement.as_of is None or threshold <= 0 or not reaches(total_engagement(engagement), threshold):
         return None
-    parts = [
-        (value, days) for value, days in zip(engagement.values, points.half_lives, strict=False) if value
-    ]
+    parts = [(value, days) for value, days in zip(engagement.values, points.half_lives, strict=False) if value]
     # A whole second of the clock, not of `as_of`: asked at any moment before, the answer is the same.
     try:
         crosses = engagement.as_of + timedelta(days=_days_until(parts, threshold - threshold * TOLERANCE))
@@ -172,9 +164,7 @@ def _days_until(parts: list[tuple[float, float]], least: float) -> float:
         highest = max(powers)
         shares = [math.exp2(power - highest) for power in powers]
         share_total = sum(shares)
-        slope = (
-            sum(share / half_life for share, (_, half_life) in zip(shares, parts, strict=True)) / share_total
-        )
+        slope = sum(share / half_life for share, (_, half_life) in zip(shares, parts, strict=True)) / share_total
         step = (highest + math.log2(share_total) - goal) / slope
         days += max(step, 0.0)
         if step <= days * _CONVERGENCE:

@@ -51,12 +51,8 @@ def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails
     with ctx.database.read() as connection:
         counts = queries.count_leads(connection)
         rows = queries.load_all(connection)
-    found = [
-        row for row in rows if needle in row.name.casefold() or any(needle in one for one in row.domains)
-    ]
-    return [
-        _details(row, counts.get(row.id, 0)) for row in sorted(found, key=lambda row: row.name.casefold())
-    ]
+    found = [row for row in rows if needle in row.name.casefold() or any(needle in one for one in row.domains)]
+    return [_details(row, counts.get(row.id, 0)) for row in sorted(found, key=lambda row: row.name.casefold())]
 
 
 def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
@@ -97,17 +93,13 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
         (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
-        reason = (
-            f"it belongs to account {account_id}" if account_id is not None else "it belongs to no account"
-        )
+        reason = f"it belongs to account {account_id}" if account_id is not None else "it belongs to no account"
         queries.replace_link(
             ctx.database, connection, AccountLink(lead_id, account_id, "manual", "assigned manually", now)
         )
         custody_change = None
         if lead.view.custodian is Custodian.QUEUE and lead.ref in _ACCOUNT_QUEUES:
-            custody_change = transitions.set_custody(
-                lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now
-            )
+            custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
         transitions.add_journal_entry(
             lead, "account", f"assigned manually: {reason}", custody_change, ref=str(account_id or "")
         )
@@ -116,13 +108,5 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
 
 def _details(row: AccountRow, count: int) -> AccountDetails:
     return AccountDetails(
-        row.id,
-        row.name,
-        row.owner,
-        row.kind,
-        tuple(row.domains),
-        row.parent_id,
-        row.source,
-        row.external_id,
-        count,
+        row.id, row.name, row.owner, row.kind, tuple(row.domains), row.parent_id, row.source, row.external_id, count
     )

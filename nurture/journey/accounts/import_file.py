@@ -43,9 +43,7 @@ _KINDS: Final[Mapping[str, AccountKind]] = {
     **dict.fromkeys(
         _words("customer client kunde existingcustomer customerdirect customerchannel"), AccountKind.CUSTOMER
     ),
-    **dict.fromkeys(
-        _words("partner reseller channelpartner technologypartner distributor"), AccountKind.PARTNER
-    ),
+    **dict.fromkeys(_words("partner reseller channelpartner technologypartner distributor"), AccountKind.PARTNER),
     **dict.fromkeys(_words("prospect lead target opportunity other former none"), AccountKind.PROSPECT),
     "": AccountKind.PROSPECT,
 }

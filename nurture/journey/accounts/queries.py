@@ -80,9 +80,7 @@ def load_all(connection: Connection) -> list[AccountRow]:
 def load_accounts(database: Database, connection: Connection, ids: Sequence[int]) -> dict[int, AccountRow]:
     """Return these accounts by id."""
     chosen = database.ids("chosen", sorted(set(ids)))
-    statement = select(*[account.c[name] for name in AccountRow._fields]).join(
-        chosen, chosen.c.id == account.c.id
-    )
+    statement = select(*[account.c[name] for name in AccountRow._fields]).join(chosen, chosen.c.id == account.c.id)
     return {row.id: row for row in map(AccountRow._make, connection.execute(statement))}
 
 
@@ -105,13 +103,7 @@ def update_accounts(database: Database, connection: Connection, rows: Sequence[N
     connection.execute(
         update(account)
         .where(account.c.source == new.c.source, account.c.external_id == new.c.external_id)
-        .values(
-            name=new.c.name,
-            domains=new.c.domains,
-            owner=new.c.owner,
-            kind=new.c.kind,
-            updated_at=new.c.updated_at,
-        )
+        .values(name=new.c.name, domains=new.c.domains, owner=new.c.owner, kind=new.c.kind, updated_at=new.c.updated_at)
     )
 
 
@@ -123,9 +115,7 @@ def set_parents(
         return
     children = database.rows("children", {"id": BigInteger(), "parent": BigInteger()}, parents)
     connection.execute(
-        update(account)
-        .where(account.c.id == children.c.id)
-        .values(parent_id=children.c.parent, updated_at=now)
+        update(account).where(account.c.id == children.c.id).values(parent_id=children.c.parent, updated_at=now)
     )
 
 

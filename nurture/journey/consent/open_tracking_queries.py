@@ -41,9 +41,7 @@ def filter_consenting(database: Database, connection: Connection, lead_ids: Sequ
     return set(connection.execute(statement.where(open_consent.c.granted)).scalars())
 
 
-def record_consent(
-    connection: Connection, lead_id: int, *, granted: bool, source: str, now: datetime
-) -> None:
+def record_consent(connection: Connection, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
     """Write what a lead says about it now; who withdraws has the day forgotten too."""
     values = {"granted": granted, "source": source, "stated_at": now}
     empty = dict.fromkeys(("last_open_on", "last_open_verdict", "last_open_reason"))

@@ -70,9 +70,7 @@ def opt_in(
         target = resolve_target(ctx, connection, target)
         found = suppression_queries.find_address(connection, normal)
         suppression_queries.lock_leads_by_address(database, connection, [found[0]] if found else [])
-        log = (
-            suppression_queries.load_logs(database, connection, [found[0]]).get(found[0], []) if found else []
-        )
+        log = suppression_queries.load_logs(database, connection, [found[0]]).get(found[0], []) if found else []
         suppressions = current_suppressions(log)
         if found is None or not suppressions:
             return OptInResult((), ())
@@ -101,9 +99,7 @@ def _nothing_lifted_message(
     suppressions: Sequence[ActiveSuppression], target: SuppressionTarget, stated_at: datetime
 ) -> str:
     same_target = [
-        one
-        for one in suppressions
-        if (one.scope, normalize_ref(one.ref)) == (target.scope, normalize_ref(target.ref))
+        one for one in suppressions if (one.scope, normalize_ref(one.ref)) == (target.scope, normalize_ref(target.ref))
     ]
     if not same_target:
         listed = ", ".join(describe_suppression(one) for one in suppressions)
@@ -133,20 +129,14 @@ def restore_opt_ins(
         database, connection, [to_entry(id_, one, _RESTORED_EVIDENCE) for id_, one in new]
     )
     for address_id in sorted({id_ for id_, _ in new}):
-        remaining = current_suppressions(
-            [*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)]
-        )
+        remaining = current_suppressions([*logs.get(address_id, ()), *(one for id_, one in new if id_ == address_id)])
         if address_id in leads:
             _reclassify(ctx, connection, leads[address_id], remaining, now)
     return len(new)
 
 
 def _reclassify(
-    ctx: AppContext,
-    connection: Connection,
-    lead_id: int,
-    remaining: Sequence[ActiveSuppression],
-    now: datetime,
+    ctx: AppContext, connection: Connection, lead_id: int, remaining: Sequence[ActiveSuppression], now: datetime
 ) -> None:
     """Let the rules look afresh at a lead that waits only because it had opted out."""
     database = ctx.database
@@ -167,9 +157,7 @@ def validate_evidence(text: str) -> str:
     """Return evidence as it is kept. Raises InvalidState for what says nothing, or names an address."""
     plain = " ".join(text.split())
     if _ADDRESS_WITHIN.search(plain):
-        raise InvalidState(
-            "The evidence holds an email address. Say how and when the lead said so, without it."
-        )
+        raise InvalidState("The evidence holds an email address. Say how and when the lead said so, without it.")
     if len(plain) > MAX_EVIDENCE_LENGTH:
         raise InvalidState(f"The evidence is longer than {MAX_EVIDENCE_LENGTH} characters. Say it shorter.")
     words = {word.casefold() for word in re.findall(r"[^\W\d_]{2,}", plain)}

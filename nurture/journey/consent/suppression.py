@@ -67,9 +67,7 @@ class SuppressResult(NamedTuple):
     known: int
 
 
-def opt_out(
-    database: Database, connection: Connection, opt_outs: Sequence[OptOut], now: datetime
-) -> list[bool]:
+def opt_out(database: Database, connection: Connection, opt_outs: Sequence[OptOut], now: datetime) -> list[bool]:
     """Log opt-outs in this transaction, wake their leads, and say of each whether it stops more mail.
 
     Every opt-out goes through here. Nothing is logged that could never matter; nothing ever lifts.
@@ -81,8 +79,7 @@ def opt_out(
         database, connection, {request.address_id for request in opt_outs}
     )
     logs = defaultdict(
-        list,
-        suppression_queries.load_logs(database, connection, {request.address_id for request in opt_outs}),
+        list, suppression_queries.load_logs(database, connection, {request.address_id for request in opt_outs})
     )
     entries: list[SuppressionEntry] = []
     new = []
@@ -103,16 +100,12 @@ def opt_out(
     return new
 
 
-def _stop_key(
-    scope: SuppressionScope, ref: str, source: SuppressionSource
-) -> tuple[SuppressionScope, str, bool]:
+def _stop_key(scope: SuppressionScope, ref: str, source: SuppressionSource) -> tuple[SuppressionScope, str, bool]:
     """Return what mail an opt-out stops, and whether that is for the mailbox."""
     return scope, normalize_ref(ref), source is SuppressionSource.BOUNCE
 
 
-def _new_entry(
-    request: OptOut, log: Sequence[SuppressionLogEntry], now: datetime
-) -> SuppressionLogEntry | None:
+def _new_entry(request: OptOut, log: Sequence[SuppressionLogEntry], now: datetime) -> SuppressionLogEntry | None:
     """Return what is to be logged, None if it says nothing new."""
     at = min(request.at or now, now)  # from the future, no opt-in could lift it
     entry = SuppressionLogEntry(LogAction.SUPPRESS, request.scope, request.ref, request.source, at)
@@ -125,9 +118,7 @@ def _new_entry(
 
 def to_entry(address_id: int, one: SuppressionLogEntry, evidence: str | None = None) -> SuppressionEntry:
     """Return an entry of the log as it is written."""
-    return SuppressionEntry(
-        address_id, one.action.value, one.scope.value, one.ref, one.source.value, evidence, one.at
-    )
+    return SuppressionEntry(address_id, one.action.value, one.scope.value, one.ref, one.source.value, evidence, one.at)
 
 
 def suppress(
@@ -151,9 +142,7 @@ def suppress(
     return SuppressResult(sum(new), len(new) - sum(new))
 
 
-def get_or_create_addresses(
-    database: Database, connection: Connection, normals: Sequence[str]
-) -> dict[str, int]:
+def get_or_create_addresses(database: Database, connection: Connection, normals: Sequence[str]) -> dict[str, int]:
     """Return the id of each normalised address, written down if it is new."""
     if not normals:
         return {}
@@ -204,8 +193,7 @@ class TargetIndex:
         ]
         tracks = [*suppression_queries.list_refs(connection, SuppressionScope.TRACK), *programs]
         return cls(
-            {normalize_ref(one): one for one in topics if one},
-            {normalize_ref(one): one for one in tracks if one},
+            {normalize_ref(one): one for one in topics if one}, {normalize_ref(one): one for one in tracks if one}
         )
 
     def resolve(self, target: SuppressionTarget) -> SuppressionTarget:
@@ -216,7 +204,5 @@ class TargetIndex:
         found = known.get(normalize_ref(target.ref))
         if found is not None:
             return SuppressionTarget(target.scope, found)
-        listed = (
-            f"Known: {', '.join(sorted(known.values()))}" if known else "None is; run `nurture publish` first"
-        )
+        listed = f"Known: {', '.join(sorted(known.values()))}" if known else "None is; run `nurture publish` first"
         raise NotFound(f"No {target.scope} {target.ref!r} is published. {listed}.")

@@ -127,9 +127,7 @@ def _is_row(cells: Sequence[str]) -> bool:
     return any("@" in cell for cell in cells)
 
 
-def _record(
-    ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionImportResult, now: datetime
-) -> None:
+def _record(ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionImportResult, now: datetime) -> None:
     if not parsed:
         return
     with ctx.database.write() as connection:
@@ -163,9 +161,7 @@ class _Reader:
 
     def rows(self) -> Iterator[Row | BadRow]:
         """Yield the rows; in a bare list the first line is one."""
-        first: list[Row | BadRow] = (
-            [(self._file.header_line, list(self._file.header))] if self._headless else []
-        )
+        first: list[Row | BadRow] = [(self._file.header_line, list(self._file.header))] if self._headless else []
         return chain(first, self._file)
 
     def parse(self, chunk: Iterable[Row | BadRow], bad: BadRowReport) -> Iterator[_ParsedRow]:
@@ -186,12 +182,7 @@ class _Reader:
             raise InvalidState(f"its status is {values['status']}; leave out who did not opt out")
         normal = parse_address(values["email"])
         return _ParsedRow(
-            line,
-            cells,
-            normal,
-            self._parse_target(values),
-            self._parse_source(values),
-            self._parse_date(values),
+            line, cells, normal, self._parse_target(values), self._parse_source(values), self._parse_date(values)
         )
 
     def _parse_target(self, values: Mapping[str, str]) -> SuppressionTarget:
@@ -233,10 +224,7 @@ class _Reader:
 
 def _find_columns(file: CsvRows) -> dict[str, int]:
     """Return where each column is that we read. Raises FileUnreadable if none holds addresses."""
-    is_bad_row_report = [name.casefold() for name in file.header[:2]] == [
-        "line",
-        "reason",
-    ]  # a report of bad rows
+    is_bad_row_report = [name.casefold() for name in file.header[:2]] == ["line", "reason"]  # a report of bad rows
     columns: dict[str, int] = {}
     for index, name in enumerate(file.header):
         if is_bad_row_report and index < 2:

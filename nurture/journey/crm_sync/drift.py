@@ -60,28 +60,14 @@ def _compare(
     if crm_record is None:
         remedy = "If it was deleted by mistake, `nurture handoffs crm sync --resync-since` makes it anew."
         return [
-            Drift(
-                handoff.lead_id,
-                "record",
-                "there is none",
-                f"hand-off {handoff.offer_id}: {handoff.state}",
-                remedy,
-            )
+            Drift(handoff.lead_id, "record", "there is none", f"hand-off {handoff.offer_id}: {handoff.state}", remedy)
         ]
     found = []
     crm_values = (crm_record.handoff_key, crm_record.handoff_status)
     if crm_values != (handoff_key(ctx, handoff.offer_id), handoff.crm_state):
-        remedy = (
-            "Somebody changed our fields there; `nurture handoffs crm sync --resync-since` writes them anew."
-        )
+        remedy = "Somebody changed our fields there; `nurture handoffs crm sync --resync-since` writes them anew."
         found.append(
-            Drift(
-                handoff.lead_id,
-                "hand-off",
-                " ".join(crm_values),
-                f"{handoff.offer_id}: {handoff.crm_state}",
-                remedy,
-            )
+            Drift(handoff.lead_id, "hand-off", " ".join(crm_values), f"{handoff.offer_id}: {handoff.crm_state}", remedy)
         )
     status = crm_record.crm_status or (link.crm_status if link else "")
     return [
@@ -111,14 +97,10 @@ def _status_drift(
     if status and meaning is None and not crm_record.closing:
         remedy = "Say what it means in templates/sales/crm.yaml, and publish."
         return [Drift(handoff.lead_id, "status", f"{status}, which means nothing here", we_say, remedy)]
-    closing = crm_record.closing or (
-        meaning.status.value if meaning and meaning.status in _CLOSED_MEANINGS else ""
-    )
+    closing = crm_record.closing or (meaning.status.value if meaning and meaning.status in _CLOSED_MEANINGS else "")
     closed = handoff.custody_ref if handoff.custodian == Custodian.CLOSED else ""
     if closing and closing != closed:
-        remedy = (
-            "`nurture handoffs crm sync` reads it; what contradicts is in `nurture handoffs outcomes list`."
-        )
+        remedy = "`nurture handoffs crm sync` reads it; what contradicts is in `nurture handoffs outcomes list`."
         return [Drift(handoff.lead_id, "outcome", closing, we_say, remedy)]
     if closed in _CLOSED_MEANINGS and not closing:
         remedy = "Close it there too: the CRM still works it."

@@ -104,9 +104,7 @@ def is_status_changed(seen: RemoteRecord, previous: CrmLeadState | None) -> bool
 class _PageApplier:
     """One page of changes, in one transaction."""
 
-    def __init__(
-        self, ctx: AppContext, crm: Crm, connection: Connection, now: datetime, result: PullResult
-    ) -> None:
+    def __init__(self, ctx: AppContext, crm: Crm, connection: Connection, now: datetime, result: PullResult) -> None:
         self.ctx, self.crm, self.connection, self.now, self.result = ctx, crm, connection, now, result
         self.policy: Policy = ctx.definitions.current(connection).policy
         self.status_mapping: CrmStatusMap = ctx.definitions.crm_statuses(connection)
@@ -121,9 +119,7 @@ class _PageApplier:
         changeset.lock_leads(database, self.connection, list(by_lead))
         previous = queries.load_links(database, self.connection, self.crm.name, list(by_lead))
         handoffs = queries.load_handoffs(database, self.connection, list(by_lead))
-        links = {
-            lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()
-        }
+        links = {lead_id: self._build_link(lead_id, one, previous.get(lead_id)) for lead_id, one in by_lead.items()}
         self._record_changes(by_lead, previous, links, handoffs)
         self._close_leads(by_lead, links)
         self._recycle_leads(by_lead, previous)
@@ -154,10 +150,7 @@ class _PageApplier:
     def _build_link(self, lead_id: int, seen: RemoteRecord, previous: CrmLeadState | None) -> CrmLeadState:
         owner = self.reps.get(seen.owner.casefold(), UNKNOWN_OWNER) if seen.owner else ""
         changed = seen.changed_at
-        is_unchanged = previous is not None and (previous.crm_status, previous.owner) == (
-            seen.crm_status,
-            owner,
-        )
+        is_unchanged = previous is not None and (previous.crm_status, previous.owner) == (seen.crm_status, owner)
         return CrmLeadState(
             self.crm.name,
             lead_id,
@@ -180,9 +173,7 @@ class _PageApplier:
         """Write into the journal what a person did there: a new status, another owner, a first touch."""
         rows = snapshot.load_rows(self.ctx.database, self.connection, list(seen))
         transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
-        claimed = snapshot.load_snapshots(
-            self.ctx.database, self.connection, rows, self.now, self.ctx.holidays
-        )
+        claimed = snapshot.load_snapshots(self.ctx.database, self.connection, rows, self.now, self.ctx.holidays)
         follow_ups: list[FollowUp] = []
         for lead in claimed:
             lead_id = lead.view.lead.id
@@ -208,9 +199,7 @@ class _PageApplier:
                 and previous_link is not None
                 and link.owner not in (previous_link.owner, "", handoff.rep)
             ):
-                reason = (
-                    f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} has it in the CRM now"
-                )
+                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} has it in the CRM now"
                 transitions.add_journal_entry(
                     lead, "owner_changed", f"{reason}, after {handoff.rep}", None, ref=link.owner
                 )
@@ -232,11 +221,7 @@ class _PageApplier:
         reports = []
         for lead_id, one in seen.items():
             meaning = self.status_mapping.map_status(one.crm_status)
-            says = (
-                meaning.status.value
-                if meaning and meaning.status in (SalesStatus.WON, SalesStatus.LOST)
-                else ""
-            )
+            says = meaning.status.value if meaning and meaning.status in (SalesStatus.WON, SalesStatus.LOST) else ""
             closing = one.closing or says
             if not closing:
                 continue
@@ -255,11 +240,7 @@ class _PageApplier:
         reason_by_lead: dict[int, str] = {}
         for lead_id, one in seen.items():
             meaning = self.status_mapping.map_status(one.crm_status)
-            if (
-                meaning
-                and meaning.status is SalesStatus.RECYCLED
-                and is_status_changed(one, previous.get(lead_id))
-            ):
+            if meaning and meaning.status is SalesStatus.RECYCLED and is_status_changed(one, previous.get(lead_id)):
                 reason_by_lead[lead_id] = meaning.reason
         if not reason_by_lead:
             return
@@ -296,9 +277,7 @@ class _PageApplier:
         accepted = handoff_queries.load_accepted_offers(database, self.connection, lead_ids)
         open_offers = handoff_queries.load_open_offers(database, self.connection, lead_ids)
         rejections = [
-            (one.id, "rejected", reason_by_lead[id_])
-            for id_, one in accepted.items()
-            if id_ not in open_offers
+            (one.id, "rejected", reason_by_lead[id_]) for id_, one in accepted.items() if id_ not in open_offers
         ]
         handoff_queries.end_accepted_offers(database, self.connection, rejections)
         answers = [(one.id, "rejected", reason_by_lead[id_]) for id_, one in open_offers.items()]

@@ -116,18 +116,14 @@ class _PushWorker:
         results = []
         for one in unknown_records:
             crm_record = seen.get(lead_key(self.ctx, one.lead_id))
-            has_arrived = crm_record is not None and crm_record.handoff_key == handoff_key(
-                self.ctx, one.offer_id
-            )
+            has_arrived = crm_record is not None and crm_record.handoff_key == handoff_key(self.ctx, one.offer_id)
             name = self.crm.name
             if crm_record is not None and has_arrived:
                 results.append(
                     PushResult(one.id, "done", crm_record.handoff_status, name, crm_record.crm_id, None, None)
                 )
             else:
-                results.append(
-                    PushResult(one.id, "planned", None, None, None, "it had not arrived; once more", now)
-                )
+                results.append(PushResult(one.id, "planned", None, None, None, "it had not arrived; once more", now))
         with self.ctx.database.write() as connection:
             crm_records.write_results(self.ctx.database, connection, results, None, now)
         self.counts += Counter({"already in the CRM": sum(one.state == "done" for one in results)})
@@ -159,7 +155,9 @@ class _PushWorker:
             for receipt in receipts:
                 self.consecutive_unknown = self.consecutive_unknown + 1 if isinstance(receipt, Unknown) else 0
                 if isinstance(receipt, Unknown) and self.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
-                    reason = f"{self.consecutive_unknown} calls in a row had no clear answer, the last: {receipt.reason}"
+                    reason = (
+                        f"{self.consecutive_unknown} calls in a row had no clear answer, the last: {receipt.reason}"
+                    )
                     stop = stop or NotSent(reason, blocks_all=True)
             if stop is not None:
                 self._release(claimed[start + size :], stop)
@@ -168,9 +166,7 @@ class _PushWorker:
             if receipts and self.is_probe and any(isinstance(one, Accepted | Rejected) for one in receipts):
                 with self.ctx.database.write() as connection:
                     now = self.clock.now()
-                    circuit_breakers.release(
-                        connection, "provider", self.crm.name, "a probe that went through", now
-                    )
+                    circuit_breakers.release(connection, "provider", self.crm.name, "a probe that went through", now)
                 self.is_probe = False
         return True
 
@@ -197,9 +193,7 @@ class _PushWorker:
         self.observe("after the call", keys)
         with database.write() as connection:
             after = self.clock.now()
-            results = [
-                self._to_result(one, receipt, after) for one, receipt in zip(pending, receipts, strict=True)
-            ]
+            results = [self._to_result(one, receipt, after) for one, receipt in zip(pending, receipts, strict=True)]
             crm_records.write_results(database, connection, results, self.token, after)
             self.observe("write-back", keys)
         self.observe("written back", keys)
@@ -218,9 +212,7 @@ class _PushWorker:
     def _to_result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
         match receipt:
             case Accepted(crm_id=crm_id, note=note):
-                return PushResult(
-                    record.id, "done", record.target_state, self.crm.name, crm_id, note or None, None
-                )
+                return PushResult(record.id, "done", record.target_state, self.crm.name, crm_id, note or None, None)
             case Rejected(reason=why):
                 return PushResult(record.id, "rejected", None, None, None, why, None)
             case NotSent(reason=why, retry_at=retry_at):
@@ -291,10 +283,7 @@ def build_record(ctx: AppContext, record: OutgoingRecord, policy: Policy) -> Han
             email=record.address or "",
             crm_id=record.external_id or "",
             country=record.country or fields.get("country", ""),
-            **{
-                name: fields.get(name, "")
-                for name in ("first_name", "last_name", "company", "title", "phone")
-            },
+            **{name: fields.get(name, "") for name in ("first_name", "last_name", "company", "title", "phone")},
         ),
         owner=rep.email if rep is not None and accepted else "",
         offered_to=rep.name if rep is not None else record.rep,

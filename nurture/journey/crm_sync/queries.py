@@ -54,17 +54,7 @@ class HandoffState(NamedTuple):
 _LINK_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(
         CrmLeadState._fields,
-        (
-            String(),
-            BigInteger(),
-            String(),
-            String(),
-            String(),
-            String(),
-            String(),
-            UtcDateTime(),
-            UtcDateTime(),
-        ),
+        (String(), BigInteger(), String(), String(), String(), String(), String(), UtcDateTime(), UtcDateTime()),
         strict=True,
     )
 )
@@ -79,9 +69,7 @@ def save_cursor(database: Database, connection: Connection, crm: str, to: str, n
     """Note that the changes of *crm* are read up to *to*."""
     maker = sqlite.insert if database.is_sqlite else postgresql.insert
     row = maker(cursor).values(crm=crm, cursor=to, read_at=now)
-    connection.execute(
-        row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now})
-    )
+    connection.execute(row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now}))
 
 
 def load_links(
@@ -89,13 +77,8 @@ def load_links(
 ) -> dict[int, CrmLeadState]:
     """Return how each of these leads was last seen."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
-    query = select(*(link.c[name] for name in CrmLeadState._fields)).join(
-        chosen, chosen.c.id == link.c.lead_id
-    )
-    return {
-        row.lead_id: row
-        for row in map(CrmLeadState._make, connection.execute(query.where(link.c.crm == crm)))
-    }
+    query = select(*(link.c[name] for name in CrmLeadState._fields)).join(chosen, chosen.c.id == link.c.lead_id)
+    return {row.lead_id: row for row in map(CrmLeadState._make, connection.execute(query.where(link.c.crm == crm)))}
 
 
 def save_links(database: Database, connection: Connection, links: Sequence[CrmLeadState]) -> None:
@@ -108,9 +91,7 @@ def save_links(database: Database, connection: Connection, links: Sequence[CrmLe
     database.insert(connection, link.name, _LINK_COLUMNS, links)
 
 
-def load_handoffs(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, HandoffState]:
+def load_handoffs(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, HandoffState]:
     """Return what we say of each of these leads that was handed off."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     newest = (

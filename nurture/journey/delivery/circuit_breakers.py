@@ -125,9 +125,7 @@ def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     names = {name, sending_limits.normalize_domain(name)}
     if name == quarantine.NAME:
         with ctx.database.read() as connection:
-            reason = next(
-                (one.reason for one in circuit_breakers.list_active(connection) if one.name == name), ""
-            )
+            reason = next((one.reason for one in circuit_breakers.list_active(connection) if one.name == name), "")
         raise InvalidState(
             f"The quarantine of a database is not resumed like a provider. {quarantine.remedy_for(reason)}"
         )
@@ -141,7 +139,5 @@ def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     if not released:
         paused = ", ".join(one.name for one in open_breakers)
         hint = f"Paused now: {paused}." if paused else "Nothing is paused now."
-        raise InvalidState(
-            f"{name} is not paused. {hint} `nurture reports deliverability` shows how things stand."
-        )
+        raise InvalidState(f"{name} is not paused. {hint} `nurture reports deliverability` shows how things stand.")
     return released

@@ -70,9 +70,7 @@ def claim_batch(
         open_breakers = circuit_breakers.list_active(connection)
         if quarantine.find_quarantine(open_breakers, ctx.provider.name) is not None:
             return ClaimedBatch(token)
-        breaker = next(
-            (one for one in open_breakers if (one.kind, one.name) == ("provider", ctx.provider.name)), None
-        )
+        breaker = next((one for one in open_breakers if (one.kind, one.name) == ("provider", ctx.provider.name)), None)
         if breaker is not None and (breaker.until is None or breaker.until > now):
             return ClaimedBatch(token, stopped_until=breaker.until or now + PROBE_AFTER)
         due_messages = outbox_messages.lock_due(database, connection, now, limit, target)
@@ -93,14 +91,7 @@ def claim_batch(
     composed, emails = _compose(ctx, batch, token, states, now, observe, clock) if refs else ([], {})
     is_probe = breaker is not None
     return ClaimedBatch(
-        token,
-        len(due_messages),
-        composed,
-        emails,
-        decision.sender_domains,
-        states,
-        is_probe=is_probe,
-        claimed_at=now,
+        token, len(due_messages), composed, emails, decision.sender_domains, states, is_probe=is_probe, claimed_at=now
     )
 
 

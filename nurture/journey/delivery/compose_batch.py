@@ -68,9 +68,7 @@ class CompositionBatch:
         cls, ctx: AppContext, connection: Connection, messages: Sequence[DueMessage], now: datetime
     ) -> CompositionBatch:
         """Read what *messages* have in common, in a constant number of statements."""
-        forwarded = [
-            one for one in messages if one.kind == "brief" and one.email == reply_forwarding.TEMPLATE
-        ]
+        forwarded = [one for one in messages if one.kind == "brief" and one.email == reply_forwarding.TEMPLATE]
         reply_ids = {one.id for one in forwarded}
         own_kinds = (*TO_LEADS, sla_emails.KIND)
         offer_messages = [one for one in messages if one.kind not in own_kinds and one.id not in reply_ids]
@@ -130,9 +128,7 @@ def _load_template(
     return templates[key]
 
 
-def _load_open_tracked_leads(
-    ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]
-) -> set[int]:
+def _load_open_tracked_leads(ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> set[int]:
     """Return the leads of *batch* who agreed to opens being heard of."""
     touched_leads = [one.lead_id for one in batch if one.kind == "touch"]
     if ctx.tracking is None or not touched_leads:
@@ -143,6 +139,4 @@ def _load_open_tracked_leads(
 def save_links(ctx: AppContext, connection: Connection, composed: ComposedBatch, now: datetime) -> None:
     """Store what the links in the emails do, so that they work once mailed."""
     public_links.store_links(ctx.database, connection, composed.links, now)
-    link_destination_queries.write_destinations(
-        ctx.database, connection, composed.shared_links, composed.lead_links
-    )
+    link_destination_queries.write_destinations(ctx.database, connection, composed.shared_links, composed.lead_links)

@@ -17,12 +17,7 @@ from nurture.db.errors import is_transaction_conflict
 from nurture.domain.delivery.backoff import backoff
 from nurture.errors import DatabaseUnavailable
 from nurture.journey.delivery import send_checks
-from nurture.journey.delivery.claim import (
-    PROBE_AFTER,
-    CheckpointObserver,
-    ClaimedBatch,
-    apply_outcomes_and_wake,
-)
+from nurture.journey.delivery.claim import PROBE_AFTER, CheckpointObserver, ClaimedBatch, apply_outcomes_and_wake
 from nurture.journey.leads import changeset
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, Unknown
 from nurture.mail.rendering.render import ComposedEmail
@@ -75,9 +70,7 @@ def send_claimed(
     stop: NotSent | None = None
     with heartbeat(ctx.database, batch.token, clock), ThreadPoolExecutor(IN_FLIGHT, "call") as executor:
         while in_flight or (pending_chunks and stop is None):
-            completed = (
-                in_flight.popleft() if len(in_flight) == IN_FLIGHT or not pending_chunks or stop else None
-            )
+            completed = in_flight.popleft() if len(in_flight) == IN_FLIGHT or not pending_chunks or stop else None
             if completed is not None:
                 receipts = completed.receipts.result()
                 observe("after the call", completed.refs)
@@ -91,9 +84,7 @@ def send_claimed(
                     _InFlightChunk(sending, executor.submit(_call_provider, ctx, emails, checked_at, clock))
                 )
     if stop is not None:
-        _open_breaker(
-            ctx, batch, [one for chunk in pending_chunks for one in chunk], stop, result, clock.now()
-        )
+        _open_breaker(ctx, batch, [one for chunk in pending_chunks for one in chunk], stop, result, clock.now())
     return result
 
 
@@ -180,9 +171,7 @@ def _write_back(
     return Counter(outcome.state for outcome in outcomes)
 
 
-def _refused_senders(
-    answers: Sequence[tuple[DueMessage, Receipt]], domains: Mapping[int, str]
-) -> dict[str, NotSent]:
+def _refused_senders(answers: Sequence[tuple[DueMessage, Receipt]], domains: Mapping[int, str]) -> dict[str, NotSent]:
     return {
         domains[one.id]: receipt
         for one, receipt in answers
@@ -252,9 +241,7 @@ def _outcome(message: DueMessage, receipt: Receipt, provider_name: str, now: dat
         case Rejected(reason=why):
             return DeliveryResult(message.id, "rejected", None, provider_name, None, why, None)
         case NotSent(reason=why, retry_at=retry_at, blocks_all=stops):
-            send_at = retry_at or now + (
-                PROBE_AFTER if stops else backoff(message.attempts, message.send_key)
-            )
+            send_at = retry_at or now + (PROBE_AFTER if stops else backoff(message.attempts, message.send_key))
             return DeliveryResult(message.id, "planned", None, provider_name, None, why, send_at)
         case Unknown(reason=why):
             return DeliveryResult(message.id, "unknown", None, provider_name, None, why, None)

@@ -94,10 +94,7 @@ def recheck_send_windows(
         program = programs[one.track, one.track_version]
         if now > one.expires_at:
             closed[one.id] = cancel(one, "too_late")
-        elif (
-            isinstance(program, Program)
-            and (later := _earliest_send_time(ctx, one, program, (), now)) is not None
-        ):
+        elif isinstance(program, Program) and (later := _earliest_send_time(ctx, one, program, (), now)) is not None:
             closed[one.id] = _hold_or_cancel(one, "held for its send window", later)
     return closed
 
@@ -137,18 +134,14 @@ def hold_until(message: DueMessage, reason: str, until: datetime) -> DeliveryRes
 
 def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
     """Say that a message waits for its turn until *until* (UTC); its grace is as much longer."""
-    return DeliveryResult(
-        message.id, "planned", None, None, None, reason, until, message.expires_at + (until - now)
-    )
+    return DeliveryResult(message.id, "planned", None, None, None, reason, until, message.expires_at + (until - now))
 
 
 Suppressions = Mapping[int, Sequence[ActiveSuppression]]
 """What stands against each address."""
 
 
-def _load_suppressions(
-    ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]
-) -> Suppressions:
+def _load_suppressions(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Suppressions:
     addresses = [one.address_id for one in touches if one.address_id is not None]
     return suppression_queries.load_suppressions(ctx.database, connection, addresses)
 
@@ -187,10 +180,7 @@ def _has_same_custody(message: DueMessage) -> bool:
     """Tell whether the lead is still on the track, or waits for the fact, for which this mail was planned."""
     if message.kind == "touch":
         return message.custodian == Custodian.TRACK and message.custody_ref == message.track
-    return (
-        message.custodian == Custodian.QUEUE
-        and message.custody_ref == f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
-    )
+    return message.custodian == Custodian.QUEUE and message.custody_ref == f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
 
 
 def _check_touch(
@@ -222,9 +212,7 @@ def _check_touch(
     try:
         send_at = _earliest_send_time(ctx, message, program, sent_times, now)
     except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
-        return hold_until(
-            message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR
-        )
+        return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
     if send_at is None:
         return None
     return _hold_or_cancel(message, "held for its send window or the frequency cap", send_at)
@@ -234,9 +222,7 @@ def _hold_or_cancel(message: DueMessage, reason: str, until: datetime) -> Delive
     return hold_until(message, reason, until) if until <= message.expires_at else cancel(message, "too_late")
 
 
-def _suppression_reason(
-    message: DueMessage, suppressed: Sequence[ActiveSuppression], topic: str
-) -> str | None:
+def _suppression_reason(message: DueMessage, suppressed: Sequence[ActiveSuppression], topic: str) -> str | None:
     suppression = find_covering(suppressed, message.track or "", topic)
     return None if suppression is None else f"suppressed: {suppression.source.value}"
 
@@ -249,9 +235,7 @@ def _earliest_send_time(
     candidate = max(now, message.paused_until or now)
     holidays = ctx.holidays(message.country, now)
     while True:
-        window_opens_at = calendar.next_open(
-            program.window, message.zone or program.zone_fallback, holidays, candidate
-        )
+        window_opens_at = calendar.next_open(program.window, message.zone or program.zone_fallback, holidays, candidate)
         cap_frees_at = program.cap.next_allowed_at_interval(pace, sent_times, window_opens_at)
         if cap_frees_at is None:
             return window_opens_at if window_opens_at > now else None
@@ -271,9 +255,7 @@ def _apply_domain_limits(
         return
     rules = ctx.definitions.current(connection).sending
     pauses = {pause.name: pause for pause in open_breakers if pause.kind == "domain"}
-    active_pauses = {
-        name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now
-    }
+    active_pauses = {name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now}
     for name in (pauses.keys() - active_pauses.keys()) & touches_by_domain.keys():
         circuit_breakers.release(connection, "domain", name, "its time was up", now)
     active_pauses |= _pause_unhealthy_domains(
@@ -284,9 +266,7 @@ def _apply_domain_limits(
         until = max(pause.until or now, now + RECHECK_AFTER)
         reason = f"held: mail from {domain} is paused: {pause.reason}"
         decision.held_back += [_hold_or_cancel(one, reason, until) for one in touches_by_domain[domain]]
-    sendable = {
-        domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses
-    }
+    sendable = {domain: touches for domain, touches in touches_by_domain.items() if domain not in active_pauses}
     limited = [domain for domain in sendable if _is_limited(rules.for_domain(domain))]
     sent_counts = sent_mail.count_sent_locked(ctx.database, connection, limited, now)
     for domain, touches in sendable.items():
@@ -301,9 +281,7 @@ def _apply_domain_limits(
                 counts["gone"] += 1
                 decision.ready.append(one)
             else:
-                send_at = sending_limits.next_slot(
-                    limits, sent_count.this_hour, sent_count.today, counts["waits"], now
-                )
+                send_at = sending_limits.next_slot(limits, sent_count.this_hour, sent_count.today, counts["waits"], now)
                 counts["waits"] += 1
                 reason = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
                 decision.held_back.append(defer_until(one, reason, send_at, now))

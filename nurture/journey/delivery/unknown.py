@@ -56,9 +56,7 @@ def default_resolution(message: UnknownMessage, resend_after: timedelta | None) 
     return PendingResolution(message, "hold", None)
 
 
-def resolve_unknown(
-    ctx: AppContext, ids: Sequence[int], now: datetime, *, sent: bool
-) -> list[UnknownMessage]:
+def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent: bool) -> list[UnknownMessage]:
     """Say of messages in doubt that they were sent, or that they were not: these are planned anew.
 
     All or none; the journal of each lead tells of it. Raises NotFound naming the ids that are not in doubt.
@@ -76,9 +74,7 @@ def resolve_unknown(
                 "`nurture delivery messages` lists what is."
             )
         signal_queries.make_due(database, connection, leads, now)
-        messages.write_results(
-            database, connection, [_manual_outcome(one, now, sent=sent) for one in found], None, now
-        )
+        messages.write_results(database, connection, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
         changes = Changes(journal_entries=[_journal_entry(one, now, sent=sent) for one in found])
         changes.write(database, connection, now)
     return found

@@ -65,9 +65,7 @@ class ClickRecorder:
         try:
             entry.committed.result(self._timeout)
         except Exception as error:  # noqa: BLE001 - whatever it was: the visitor goes on, the visit is kept
-            _log.warning(
-                "click_spooled", extra={"message_id": event.message_id, "reason": type(error).__name__}
-            )
+            _log.warning("click_spooled", extra={"message_id": event.message_id, "reason": type(error).__name__})
             click_spool.write(self._ctx.spool, event)
             self._enqueue(_Spooled())
 
@@ -101,9 +99,7 @@ class ClickRecorder:
             batch = self._next_batch(RETRY_INTERVAL if has_spooled else None)
             entries = [entry for entry in batch if entry is not None]
             committed = self._write(entries)
-            has_spooled = (
-                has_spooled or not committed or any(isinstance(entry.item, _Spooled) for entry in entries)
-            )
+            has_spooled = has_spooled or not committed or any(isinstance(entry.item, _Spooled) for entry in entries)
             if has_spooled:
                 has_spooled = not self._drain_spool()
             if entries:
@@ -145,9 +141,7 @@ class ClickRecorder:
     def _drain_spool(self) -> bool:
         """Write what waits in files; return whether none is left."""
         try:
-            click_spool.drain(
-                self._ctx.spool, lambda clicks: signals.record(self._ctx, [], self._clock.now(), clicks)
-            )
+            click_spool.drain(self._ctx.spool, lambda clicks: signals.record(self._ctx, [], self._clock.now(), clicks))
         except Exception as error:  # noqa: BLE001 - it stays in the files, for the next time
             _log.warning("click_spool_drain_failed", extra={"reason": type(error).__name__})
             return False

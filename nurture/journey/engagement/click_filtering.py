@@ -23,12 +23,7 @@ from nurture.domain.scoring.click_filtering import (
 from nurture.domain.signals import SignalKind, SignalVerdict
 from nurture.errors import NotFound
 from nurture.journey.engagement import click_queries
-from nurture.journey.engagement.click_queries import (
-    ClassifiedClick,
-    ClickedMessage,
-    ClickEvidence,
-    VerdictRow,
-)
+from nurture.journey.engagement.click_queries import ClassifiedClick, ClickedMessage, ClickEvidence, VerdictRow
 from nurture.journey.leads import signal_queries
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.scoring import queries as scoring_queries
@@ -64,9 +59,7 @@ class EngagementEvent(NamedTuple):
     natural_key: str = ""
 
 
-def record_clicks(
-    ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent], now: datetime
-) -> int:
+def record_clicks(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent], now: datetime) -> int:
     """Write clicks and opens, each once, to be judged; return how many were new.
 
     Those of unknown mails are passed over. A program that follows a link twice within a second did so once.
@@ -82,9 +75,7 @@ def record_clicks(
         message = messages.get(one.message_id)
         if message is not None:
             evidence = _to_evidence(one, message)
-            if one.source == LINK_SOURCE and not _is_within_hourly_limit(
-                recorded_keys, one, evidence.natural_key
-            ):
+            if one.source == LINK_SOURCE and not _is_within_hourly_limit(recorded_keys, one, evidence.natural_key):
                 continue
             evidence_rows.append(evidence)
             rows.append(_to_signal(one, message, evidence.natural_key, now))
@@ -97,17 +88,13 @@ _RecordedKeys = dict[tuple[int, str | None, datetime], set[str]]
 """The keys of the visits that are kept, by mail, link and hour."""
 
 
-def _load_recorded_keys(
-    ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent]
-) -> _RecordedKeys:
+def _load_recorded_keys(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent]) -> _RecordedKeys:
     own = [one for one in events if one.source == LINK_SOURCE]
     found: _RecordedKeys = defaultdict(set)
     if own:
         since = min(_hour(one.occurred_at) for one in own)
         message_ids = {one.message_id for one in own}
-        for message_id, link, at, key in click_queries.load_recent_keys(
-            ctx.database, connection, message_ids, since
-        ):
+        for message_id, link, at, key in click_queries.load_recent_keys(ctx.database, connection, message_ids, since):
             found[message_id, link, _hour(at)].add(key)
     return found
 
@@ -212,9 +199,7 @@ def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, i
         rows = [_to_verdict_row(one, verdicts, thresholds) for one in found]
         changed = [one for one, new in zip(found, rows, strict=True) if (one.verdict, one.reason) != new[1:3]]
         overturned = {
-            one.event.lead
-            for one, new in zip(found, rows, strict=True)
-            if one.verdict != new.verdict and one.applied
+            one.event.lead for one, new in zip(found, rows, strict=True) if one.verdict != new.verdict and one.applied
         }
         signal_queries.make_due(database, connection, sorted(overturned), now)
         scoring_queries.mark_stale(database, connection, sorted(overturned))

@@ -83,11 +83,7 @@ _REQUEST_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
     "honeypot": _FLAG,
     "is_machine": _FLAG,
 }
-_WINDOW_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {
-    "company_hash": _TEXT,
-    "starts_at": _TIME,
-    "ends_at": _TIME,
-}
+_WINDOW_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"company_hash": _TEXT, "starts_at": _TIME, "ends_at": _TIME}
 _VERDICT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(VerdictRow._fields, (_ID, _TEXT, _TEXT, _TEXT), strict=True)
 )
@@ -125,9 +121,7 @@ def record_evidence(database: Database, connection: Connection, rows: Sequence[C
     if not rows:
         return
     requested = database.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
-    query = select(signal.c.natural_key, signal.c.id).join(
-        requested, requested.c.natural_key == signal.c.natural_key
-    )
+    query = select(signal.c.natural_key, signal.c.id).join(requested, requested.c.natural_key == signal.c.natural_key)
     ids: dict[str, int] = {row[0]: row[1] for row in connection.execute(query)}
     requests = [(ids[row.natural_key], *row[1:]) for row in rows if row.natural_key in ids]
     insert_rows(database, connection, tracking_request, _REQUEST_COLUMNS, requests, ignore_conflicts=True)
@@ -175,17 +169,13 @@ def load_neighbors(
     windows = sorted({(one.company_hash, one.at) for one in events if one.company_hash})
     if not windows:
         return []
-    windows_ = database.rows(
-        "windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows]
-    )
+    windows_ = database.rows("windows", _WINDOW_COLUMNS, [(name, at - within, at + within) for name, at in windows])
     near = and_(
         tracking_request.c.company_hash == windows_.c.company_hash,
         tracking_request.c.at >= windows_.c.starts_at,
         tracking_request.c.at <= windows_.c.ends_at,
     )
-    there = (
-        select(tracking_request.c.signal_id).join(windows_, near).where(tracking_request.c.company_hash != "")
-    )
+    there = select(tracking_request.c.signal_id).join(windows_, near).where(tracking_request.c.company_hash != "")
     query = _select_clicks().where(signal.c.id.in_(there))
     return [_to_classified_click(row).event for row in connection.execute(query).all()]
 
@@ -198,17 +188,11 @@ def write_verdicts(database: Database, connection: Connection, rows: Sequence[Ve
     connection.execute(
         update(signal)
         .where(signal.c.id == new.c.signal_id)
-        .values(
-            verdict=new.c.verdict,
-            verdict_reason=new.c.verdict_reason,
-            click_filter_key=new.c.click_filter_key,
-        )
+        .values(verdict=new.c.verdict, verdict_reason=new.c.verdict_reason, click_filter_key=new.c.click_filter_key)
     )
 
 
-def mark_for_reclassification(
-    database: Database, connection: Connection, message_ids: Collection[int]
-) -> None:
+def mark_for_reclassification(database: Database, connection: Connection, message_ids: Collection[int]) -> None:
     """Have the visits of these messages judged again: something new is known of their delivery."""
     if not message_ids:
         return

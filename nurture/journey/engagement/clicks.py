@@ -57,9 +57,7 @@ def build_click(
     )
 
 
-def build_open(
-    ctx: AppContext, token: TokenRecord, now: datetime, *, method: str, agent: str
-) -> OpenEvent | None:
+def build_open(ctx: AppContext, token: TokenRecord, now: datetime, *, method: str, agent: str) -> OpenEvent | None:
     """Return an open as it is to be noted, with its verdict: never evidence, mail programs open mail too.
 
     None where nothing is: the lead never agreed or does no more, or today's is noted as well already.

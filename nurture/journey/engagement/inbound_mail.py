@@ -101,9 +101,7 @@ def finish(ctx: AppContext, mails: Sequence[ClaimedMail], problems: Mapping[int,
     failed = {id_: reason for id_, reason in problems.items() if id_ in exhausted}
     database = ctx.database
     with database.write() as connection:
-        inbound_mail_queries.delete_finished(
-            database, connection, {one.id for one in mails} - problems.keys()
-        )
+        inbound_mail_queries.delete_finished(database, connection, {one.id for one in mails} - problems.keys())
         inbound_mail_queries.release(database, connection, problems.keys() - exhausted, count_attempt=True)
         inbound_mail_queries.mark_failed(database, connection, failed)
     for id_, reason in failed.items():

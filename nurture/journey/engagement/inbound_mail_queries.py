@@ -53,11 +53,7 @@ class FailedMail(NamedTuple):
 
 
 def match_known(
-    database: Database,
-    connection: Connection,
-    digests: Collection[str],
-    senders: Collection[str],
-    purpose: str,
+    database: Database, connection: Connection, digests: Collection[str], senders: Collection[str], purpose: str
 ) -> dict[str, int | None]:
     """Return which tokens are ours, with their leads, and which addresses we know; one statement."""
     if not digests and not senders:
@@ -100,9 +96,7 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
     ended who read it. What was tried too often, and left no reason, is set aside.
     """
     free = or_(
-        inbound.c.last_attempt_at.is_(None),
-        inbound.c.last_attempt_at <= now - _LEASE,
-        inbound.c.last_attempt_at > now,
+        inbound.c.last_attempt_at.is_(None), inbound.c.last_attempt_at <= now - _LEASE, inbound.c.last_attempt_at > now
     )
     query = select(inbound.c.id, inbound.c.attempts).where(_PENDING, free)
     query = query.order_by(inbound.c.attempts, inbound.c.id).limit(limit)
@@ -112,9 +106,7 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
     exhausted = [row[0] for row in found if row[1] >= MAX_ATTEMPTS]
     if exhausted:
         mark_failed(
-            database,
-            connection,
-            dict.fromkeys(exhausted, "who read it was ended each time, by it or beside it"),
+            database, connection, dict.fromkeys(exhausted, "who read it was ended each time, by it or beside it")
         )
     fresh = [row[0] for row in found if row[1] == 0]
     chosen = fresh or [row[0] for row in found if row[1] < MAX_ATTEMPTS][:1]
@@ -123,12 +115,9 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
     claimed = database.ids("these", chosen)
     leased = update(inbound).where(inbound.c.id == claimed.c.id)
     connection.execute(leased.values(attempts=inbound.c.attempts + 1, last_attempt_at=now))
-    read = select(inbound.c.id, inbound.c.attempts, inbound.c.body).join(
-        claimed, claimed.c.id == inbound.c.id
-    )
+    read = select(inbound.c.id, inbound.c.attempts, inbound.c.body).join(claimed, claimed.c.id == inbound.c.id)
     return [
-        ClaimedMail(id_, attempts - 1, body)
-        for id_, attempts, body in connection.execute(read.order_by(inbound.c.id))
+        ClaimedMail(id_, attempts - 1, body) for id_, attempts, body in connection.execute(read.order_by(inbound.c.id))
     ]
 
 

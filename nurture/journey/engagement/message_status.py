@@ -7,12 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from nurture.domain.delivery.delivery_status import (
-    DeliveryEvent,
-    DeliveryStatus,
-    is_accepted_by_provider,
-    merge_event,
-)
+from nurture.domain.delivery.delivery_status import DeliveryEvent, DeliveryStatus, is_accepted_by_provider, merge_event
 from nurture.journey.engagement import click_queries, provider_event_queries
 from nurture.journey.engagement.provider_event_queries import MessageStatusUpdate, SentMessage
 from nurture.journey.leads import signal_queries

@@ -108,21 +108,13 @@ _KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 def store_batch(database: Database, connection: Connection, batch: NewBatch) -> bool:
     """Write a batch down, once; return whether it was new."""
-    return (
-        insert_rows(database, connection, raw_batch, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
-    )
+    return insert_rows(database, connection, raw_batch, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
 
 
 def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
     """Return at most *limit* batches of which nothing was made yet, the oldest first."""
     query = (
-        select(
-            raw_batch.c.id,
-            raw_batch.c.provider,
-            raw_batch.c.received_at,
-            raw_batch.c.events,
-            raw_batch.c.body,
-        )
+        select(raw_batch.c.id, raw_batch.c.provider, raw_batch.c.received_at, raw_batch.c.events, raw_batch.c.body)
         .where(raw_batch.c.processed_at.is_(None), raw_batch.c.error.is_(None))
         .order_by(raw_batch.c.id)
         .limit(limit)
@@ -130,9 +122,7 @@ def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
     return [PendingBatch._make(row) for row in connection.execute(query)]
 
 
-def mark_processed(
-    database: Database, connection: Connection, batch_ids: Sequence[int], now: datetime
-) -> None:
+def mark_processed(database: Database, connection: Connection, batch_ids: Sequence[int], now: datetime) -> None:
     """Note that everything was made of these batches."""
     done = database.ids("done", batch_ids)
     connection.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
@@ -184,9 +174,7 @@ def delete_mentions(connection: Connection, normal: str) -> int:
     return connection.execute(gone).rowcount
 
 
-def lock_messages(
-    database: Database, connection: Connection, send_keys: Collection[str]
-) -> dict[str, SentMessage]:
+def lock_messages(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, SentMessage]:
     """Lock and return the messages of these keys; their leads first, as everybody does who settles mail."""
     if not send_keys:
         return {}
@@ -224,12 +212,7 @@ def lock_messages(
 def insert_events(database: Database, connection: Connection, rows: Sequence[EventRow]) -> int:
     """Write events, each once by either of its keys; return how many were new."""
     return insert_rows(
-        database,
-        connection,
-        provider_event,
-        _EVENT_COLUMNS,
-        rows,
-        unique_columns=["natural_key", "event_key"],
+        database, connection, provider_event, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"]
     )
 
 

@@ -44,20 +44,10 @@ _MAX_BATCHES: Final = 20
 _MAX_EVENTS: Final = 4_000
 """So many at once: one transaction each."""
 
-_READERS: Final[Mapping[str, Callable[[bytes], list[ProviderEvent]]]] = {
-    SENDGRID: sendgrid_events.read_events
-}
+_READERS: Final[Mapping[str, Callable[[bytes], list[ProviderEvent]]]] = {SENDGRID: sendgrid_events.read_events}
 _COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count_events}
 
-UNPROCESSABLE: Final = (
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    RecursionError,
-    DataError,
-    IntegrityError,
-)
+UNPROCESSABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, DataError, IntegrityError)
 """What a batch that nobody foresaw may raise. Anything else is no fault of the batch: it waits."""
 
 _SIGNALS: Final[Mapping[SuppressionReason, tuple[SignalKind, SuppressionSource]]] = {
@@ -100,10 +90,7 @@ class ApplyResult:
     def __add__(self, other: ApplyResult) -> ApplyResult:
         """Add two up."""
         return ApplyResult(
-            self.events + other.events,
-            self.new + other.new,
-            self.messages + other.messages,
-            self.erased | other.erased,
+            self.events + other.events, self.new + other.new, self.messages + other.messages, self.erased | other.erased
         )
 
 
@@ -214,9 +201,7 @@ def _process_events(
     database = ctx.database
     with database.write() as connection:
         acquire(database, connection, Lock.EVENTS)
-        refs = {
-            event.ref for _, event in events if event.ref and event.installation_id == ctx.installation_id
-        }
+        refs = {event.ref for _, event in events if event.ref and event.installation_id == ctx.installation_id}
         messages = provider_event_queries.lock_messages(database, connection, refs)
         matched = _redact_erased(
             ctx, connection, [_match_event(ctx, batch, event, messages) for batch, event in events]
@@ -224,9 +209,7 @@ def _process_events(
         kept = [one for one in matched if not one.erased]
         new = provider_event_queries.insert_events(database, connection, [_to_event_row(one) for one in kept])
         changed = _update_messages(ctx, connection, matched, now)
-    _record_signals(
-        ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now
-    )
+    _record_signals(ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now)
     if changed:  # a click that settles must not be acted on before its delivery is known
         click_filtering.reclassify(ctx, now)
     return ApplyResult(len(events), new, changed, frozenset(one.batch for one in matched if one.erased))
@@ -243,16 +226,10 @@ def _match_event(
     return _MatchedEvent(event, batch.id, batch.provider, batch.received_at, at, message)
 
 
-def _redact_erased(
-    ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent]
-) -> list[_MatchedEvent]:
+def _redact_erased(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent]) -> list[_MatchedEvent]:
     """Mark what tells of somebody who was erased, by the message or by the address; take its words out."""
     normals = [normalize_address(one.event.email) for one in matched]
-    others = {
-        normal
-        for one, normal in zip(matched, normals, strict=True)
-        if _is_foreign_address(one.message, normal)
-    }
+    others = {normal for one, normal in zip(matched, normals, strict=True) if _is_foreign_address(one.message, normal)}
     erased = address_queries.find_erased(ctx.database, connection, sorted(others))
     return [
         replace(one, erased=True, event=replace(one.event, reason=""))
@@ -284,9 +261,7 @@ def _to_event_row(matched: _MatchedEvent) -> EventRow:
     )
 
 
-def _update_messages(
-    ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent], now: datetime
-) -> int:
+def _update_messages(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent], now: datetime) -> int:
     """Write what the messages have become; return how many changed."""
     updates: dict[int, list[DeliveryEvent]] = defaultdict(list)
     messages: dict[int, SentMessage] = {}
@@ -316,9 +291,7 @@ def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: date
     if other_address_events:
         database, refusals = ctx.database, list(_refusals(other_address_events))
         with database.write() as connection:
-            found = suppression.get_or_create_addresses(
-                database, connection, sorted({one[0] for one in refusals})
-            )
+            found = suppression.get_or_create_addresses(database, connection, sorted({one[0] for one in refusals}))
             opt_outs = [OptOut(found[normal], source, at=at) for normal, source, at in refusals]
             suppression.opt_out(database, connection, opt_outs, now)
     lead_events = [one for one in matched if _is_about_lead(one)]
@@ -330,9 +303,7 @@ def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: date
 def _is_about_lead(matched: _MatchedEvent) -> bool:
     """Whether it is said of the lead itself; a bounce is said of an address, which it may have given up."""
     refusal = matched.event.suppression_reason
-    return refusal is not None and not (
-        refusal is SuppressionReason.BOUNCE and _is_about_other_address(matched)
-    )
+    return refusal is not None and not (refusal is SuppressionReason.BOUNCE and _is_about_other_address(matched))
 
 
 def _is_about_other_address(matched: _MatchedEvent) -> bool:

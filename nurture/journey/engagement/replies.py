@@ -240,11 +240,7 @@ def _apply_delivery_reports(
     updates: dict[str, list[DeliveryEvent]] = defaultdict(list)
     for one in new:
         report = one.reply.bounce_report
-        if (
-            report is not None
-            and one.message.send_key is not None
-            and _mentions_lead_address(one, report.recipients)
-        ):
+        if report is not None and one.message.send_key is not None and _mentions_lead_address(one, report.recipients):
             updates[one.message.send_key].append(DeliveryEvent(report.event_type, one.at, report.status))
     messages = provider_event_queries.lock_messages(ctx.database, connection, updates)
     message_status.apply_statuses(
@@ -277,9 +273,7 @@ def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
     )
 
 
-def _update_absences(
-    ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime
-) -> None:
+def _update_absences(ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime) -> None:
     """Pause the leads that say when they are back, until that day begins for them, or they answer."""
     away: dict[int, tuple[datetime, datetime]] = {}
     returned: dict[int, datetime] = {}

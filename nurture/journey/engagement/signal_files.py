@@ -37,9 +37,7 @@ class SignalImportResult:
     report_path: Path | None = None
 
 
-def import_signals(
-    ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None
-) -> SignalImportResult:
+def import_signals(ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None) -> SignalImportResult:
     """Record the signals of the CSV at *path*: columns lead, kind, at; value, email, link where known.
 
     *lead* is an id, an address or an external id; *at* is ISO, UTC unless it says otherwise. Bad rows go to
@@ -83,9 +81,7 @@ def _import_batch(
 ) -> None:
     with ctx.database.read() as connection:
         texts = [values.get("lead", "") for _, _, values in batch]
-        known = leads_queries.resolve_leads(
-            ctx.database, connection, {text: normalize_address(text) for text in texts}
-        )
+        known = leads_queries.resolve_leads(ctx.database, connection, {text: normalize_address(text) for text in texts})
         pairs = [
             (ids[0], values["email"])
             for _, _, values in batch

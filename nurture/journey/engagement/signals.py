@@ -45,9 +45,7 @@ REENGAGING_KINDS: Final = frozenset(
 """Kinds that bring back a lead that was given up."""
 
 
-def record(
-    ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks: Sequence[EngagementEvent] = ()
-) -> int:
+def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks: Sequence[EngagementEvent] = ()) -> int:
     """Write signals and apply them at once; return how many were new.
 
     The one door for everything that a lead does. Each natural key counts once, however often it comes.
@@ -55,9 +53,7 @@ def record(
     Nothing is recorded of a lead that was erased.
     """
     with ctx.database.write() as connection:
-        remaining_leads = changeset.lock_existing_leads(
-            ctx.database, connection, [one.lead_id for one in signals]
-        )
+        remaining_leads = changeset.lock_existing_leads(ctx.database, connection, [one.lead_id for one in signals])
         signals = [one for one in signals if one.lead_id in remaining_leads]
         # At once, not when the rules are next read: nothing may go out between.
         _record_opt_outs(ctx, connection, signals, now)
@@ -111,9 +107,7 @@ def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:
         for one in signals:
             by_lead[one.lead_id].append(one)
         scores = [_to_score(of_lead, definitions.policy.points) for of_lead in by_lead.values()]
-        scoring_queries.write_engagement(
-            database, connection, [one for one in scores if one is not None], now
-        )
+        scoring_queries.write_engagement(database, connection, [one for one in scores if one is not None], now)
         timelines = [_to_timeline(of_lead) for of_lead in by_lead.values()]
         scoring_queries.write_timelines(database, connection, [one for one in timelines if one is not None])
         suppression.opt_out(database, connection, list(_to_opt_outs(signals)), now)
@@ -170,20 +164,14 @@ def _parse_date(value: str | None) -> date | None:
         return None
 
 
-def _record_opt_outs(
-    ctx: AppContext, connection: Connection, signals: Sequence[NewSignal], now: datetime
-) -> None:
+def _record_opt_outs(ctx: AppContext, connection: Connection, signals: Sequence[NewSignal], now: datetime) -> None:
     """Log the opt-outs among signals that come in. A repeat counts only if the lead opted in between."""
     opt_out_signals = [one for one in signals if SignalKind(one.kind) in SUPPRESSING_KINDS]
     if not opt_out_signals:
         return
     database = ctx.database
-    known = signal_queries.find_existing_keys(
-        database, connection, [one.natural_key for one in opt_out_signals]
-    )
-    addresses = suppression_queries.load_address_ids(
-        database, connection, [one.lead_id for one in opt_out_signals]
-    )
+    known = signal_queries.find_existing_keys(database, connection, [one.natural_key for one in opt_out_signals])
+    addresses = suppression_queries.load_address_ids(database, connection, [one.lead_id for one in opt_out_signals])
     opt_outs = [
         OptOut(addresses[one.lead_id], source, at=one.occurred_at, repeated=one.natural_key in known)
         for one in opt_out_signals
@@ -247,9 +235,7 @@ def build_reported_signal(
     *touch* is the touch of *email* that the lead answered, so that conditions on it see the answer.
     """
     second = at.replace(microsecond=0).isoformat()
-    key = index_key(
-        "|".join(("reported", str(lead_id), kind.value, second, email or "", link or "", value or ""))
-    )
+    key = index_key("|".join(("reported", str(lead_id), kind.value, second, email or "", link or "", value or "")))
     enrollment_id, track, message_id = touch or TouchRef()
     return NewSignal(
         lead_id=lead_id,
@@ -272,6 +258,4 @@ def find_answered_touch(ctx: AppContext, lead_id: int, email: str | None) -> Tou
     if email is None:
         return None
     with ctx.database.read() as connection:
-        return signal_queries.find_latest_touches(ctx.database, connection, [(lead_id, email)]).get(
-            (lead_id, email)
-        )
+        return signal_queries.find_latest_touches(ctx.database, connection, [(lead_id, email)]).get((lead_id, email))

@@ -58,9 +58,7 @@ class _Person:
     spellings: frozenset[str] = frozenset()
 
 
-def erase_person(
-    ctx: AppContext, identifier: str, now: datetime, *, folders: Collection[Path] = ()
-) -> ErasureResult:
+def erase_person(ctx: AppContext, identifier: str, now: datetime, *, folders: Collection[Path] = ()) -> ErasureResult:
     """Erase the lead, or the address without a lead, that *identifier* names. It cannot be taken back.
 
     The lead is closed for good, its address never mailed again unless it opts in anew. What came in and waits
@@ -78,10 +76,7 @@ def erase_person(
         ambiguous_leads = queries.find_ambiguous(connection, [person.lead or 0], [person.normal])
         leads = sorted({*ambiguous_leads, *([person.lead] if person.lead is not None else [])})
         changeset.lock_leads(ctx.database, connection, leads)
-        sent, records = (
-            queries.list_sent_messages(connection, leads),
-            queries.list_crm_records(connection, leads),
-        )
+        sent, records = (queries.list_sent_messages(connection, leads), queries.list_crm_records(connection, leads))
         if person.address is not None:
             opt_out = OptOut(person.address, SuppressionSource.ADMIN, at=now)
             suppression.opt_out(ctx.database, connection, [opt_out], now)
@@ -129,9 +124,7 @@ def _find_person(ctx: AppContext, identifier: str) -> _Person:
         address = queries.load_address(connection, lead_id)
     if address is None:
         return _Person(lead_id)
-    return _Person(
-        lead_id, address.address_id, address.normalized, _spellings(address.email, address.normalized)
-    )
+    return _Person(lead_id, address.address_id, address.normalized, _spellings(address.email, address.normalized))
 
 
 def _spellings(*written: str) -> frozenset[str]:

@@ -69,14 +69,10 @@ _CLEARED_COLUMNS: Final[Sequence[tuple[Table, Mapping[str, Any]]]] = (
 )
 """Tables whose rows stay, but not what somebody wrote, nor the names of the lead in other systems."""
 
-RETAINED_TABLES: Final = frozenset(
-    {"custody", "enrollment", "message", "link_token", "queue_priority", "signal"}
-)
+RETAINED_TABLES: Final = frozenset({"custody", "enrollment", "message", "link_token", "queue_priority", "signal"})
 """Tables whose rows of a lead stay, some of them changed: they hold ids, times, and words of the rules."""
 
-CLEARED_TABLES: Final = frozenset(
-    table.name for table in (*_DELETED_TABLES, *(table for table, _ in _CLEARED_COLUMNS))
-)
+CLEARED_TABLES: Final = frozenset(table.name for table in (*_DELETED_TABLES, *(table for table, _ in _CLEARED_COLUMNS)))
 
 _DELETED_WHERE_MENTIONED: Final = frozenset(
     {"raw_batch", "idempotency_key", "identity", "personal_link_destination", "crm_link"}
@@ -97,9 +93,7 @@ class LeadAddress(NamedTuple):
 
 def load_address(connection: Connection, lead_id: int) -> LeadAddress | None:
     """Return the address of a lead; None if it has none."""
-    statement = (
-        select(address.c.id, address.c.email, address.c.normalized).join(lead).where(lead.c.id == lead_id)
-    )
+    statement = select(address.c.id, address.c.email, address.c.normalized).join(lead).where(lead.c.id == lead_id)
     row = connection.execute(statement).one_or_none()
     return LeadAddress._make(row) if row is not None else None
 
@@ -177,12 +171,8 @@ _CLEARED_LEAD: Final[Mapping[str, object]] = {
 
 def erase_address(connection: Connection, address_id: int, address_hash: str) -> None:
     """Leave of an address a hash alone, by which it is known should it come in again."""
-    connection.execute(
-        update(address).where(address.c.id == address_id).values(email="", normalized=address_hash)
-    )
-    connection.execute(
-        update(suppression).where(suppression.c.address_id == address_id).values(evidence=null())
-    )
+    connection.execute(update(address).where(address.c.id == address_id).values(email="", normalized=address_hash))
+    connection.execute(update(suppression).where(suppression.c.address_id == address_id).values(evidence=null()))
 
 
 Mentions = Mapping[Table, Sequence[tuple[Any, ...]]]
@@ -196,9 +186,7 @@ def find_mentions(connection: Connection, spellings: Iterable[str]) -> Mentions:
         texts = _text_columns(table)
         if texts and table.name not in _NOT_SEARCHED:
             lowered = [func.lower(cast(text, String)) for text in texts]
-            is_mentioned = or_(
-                *(one.contains(each.lower(), autoescape=True) for one in lowered for each in spellings)
-            )
+            is_mentioned = or_(*(one.contains(each.lower(), autoescape=True) for one in lowered for each in spellings))
             keys = [tuple(row) for row in connection.execute(select(*table.primary_key).where(is_mentioned))]
             if keys:
                 found[table] = keys
@@ -218,9 +206,7 @@ def erase_mentions(connection: Connection, found: Mentions, spellings: Iterable[
             same_row = and_(*(column == part for column, part in zip(table.primary_key, key, strict=True)))
             row = connection.execute(select(*_text_columns(table)).where(same_row)).one_or_none()
             values = dict(zip((one.name for one in _text_columns(table)), row or (), strict=row is not None))
-            changed = {
-                name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old
-            }
+            changed = {name: new for name, old in values.items() if (new := _without_matches(old, pattern)) != old}
             if not changed:
                 continue  # it went with its lead
             count += 1
@@ -243,9 +229,7 @@ def _without_matches(value: Any, pattern: re.Pattern[str]) -> Any:
     if isinstance(value, str):
         return pattern.sub("[erased]", value)
     if isinstance(value, Mapping):  # the owner is a colleague of ours, and stays
-        return {
-            name: one if name == "owner" else _without_matches(one, pattern) for name, one in value.items()
-        }
+        return {name: one if name == "owner" else _without_matches(one, pattern) for name, one in value.items()}
     if isinstance(value, list):
         return [_without_matches(one, pattern) for one in value]
     return value

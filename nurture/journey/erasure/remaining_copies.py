@@ -18,10 +18,7 @@ _MAILDIR_FOLDERS: Final = ("new", "cur", "html")
 
 
 def find_files(
-    folders: Collection[Path],
-    sent: Sequence[SentMessage],
-    search_terms: Collection[str],
-    excluded: Collection[Path],
+    folders: Collection[Path], sent: Sequence[SentMessage], search_terms: Collection[str], excluded: Collection[Path]
 ) -> list[str]:
     """Return the files in *folders*, but *excluded*, that hold a mail of *sent* or one of *search_terms*."""
     mails = {safe_file_name(one.send_key) for one in sent}
@@ -34,9 +31,7 @@ def find_files(
     return sorted(str(path) for path in candidates if path.resolve() not in excluded and is_match(path))
 
 
-def list_systems(
-    ctx: AppContext, sent: Sequence[SentMessage], records: Sequence[tuple[str, str]]
-) -> list[str]:
+def list_systems(ctx: AppContext, sent: Sequence[SentMessage], records: Sequence[tuple[str, str]]) -> list[str]:
     """Return where else the person is known: who carried mail, who was told of the lead, the CRM."""
     providers = sorted({one.provider for one in sent if one.provider and one.kind != "notice"} - {"maildir"})
     reps = sorted({one.rep for one in sent if one.rep and one.kind != "notice"})

@@ -46,9 +46,7 @@ class Briefs:
     sender: Sender | None
 
     @classmethod
-    def load(
-        cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage], now: datetime
-    ) -> Briefs:
+    def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage], now: datetime) -> Briefs:
         """Read what the briefs of *batch* show."""
         if not batch:
             return cls(ctx, connection, now, {}, LeadProfiles(), None)
@@ -64,9 +62,7 @@ class Briefs:
         links: list[Link] = []
         answer_link = f"nurture handoffs accept {offer.id}"
         if self.ctx.base_url:
-            links.append(
-                public_links.make_link(LinkSpec(public_links.ACCEPT, message.lead_id, message.id, offer.id))
-            )
+            links.append(public_links.make_link(LinkSpec(public_links.ACCEPT, message.lead_id, message.id, offer.id)))
             answer_link = links[-1].url(self.ctx.base_url)
         name_and_company = [
             escape_markup(full_name(message.fields)) or "A lead",

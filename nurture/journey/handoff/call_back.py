@@ -42,9 +42,7 @@ def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferR
     with ctx.database.write() as connection:
         one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
         queries.record_answers(ctx.database, connection, [(offer_id, "rejected", CALLBACK_RULE)], now)
-        recycle_leads(
-            ctx, connection, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}"
-        )
+        recycle_leads(ctx, connection, transitions, [(lead, CALL_LATER)], f"{one.rep} was asked to call on {on}")
         transitions.changes.write(ctx.database, connection, now)
         leads_queries.set_callback_date(connection, one.lead_id, on, now)
         signal_queries.make_due(ctx.database, connection, [one.lead_id], now, include_parked=True)

@@ -5,21 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from nurture.domain.planning.calendar import Holidays
-from nurture.domain.policy.business_hours import (
-    EscalationAction,
-    EscalationPolicy,
-    EscalationStep,
-    escalation_steps,
-)
+from nurture.domain.policy.business_hours import EscalationAction, EscalationPolicy, EscalationStep, escalation_steps
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import WorkingHours
 from nurture.journey.handoff.queries import OfferRow
 from nurture.journey.routing.capacity import working_time
 
 
-def answer_escalation(
-    policy: Policy, holidays: Holidays, rep: str, offered_at: datetime
-) -> tuple[EscalationStep, ...]:
+def answer_escalation(policy: Policy, holidays: Holidays, rep: str, offered_at: datetime) -> tuple[EscalationStep, ...]:
     """Return what is due while an offer waits for its rep's answer; taking back is the last."""
     return _escalation_steps(policy, policy.effective_sla.accept, holidays, rep, offered_at)
 
@@ -39,14 +32,10 @@ def _escalation_steps(
     return escalation_steps(escalation, working_time(hours, holidays, since), since)
 
 
-def with_promised_deadline(
-    escalation: tuple[EscalationStep, ...], expires_at: datetime
-) -> tuple[EscalationStep, ...]:
+def with_promised_deadline(escalation: tuple[EscalationStep, ...], expires_at: datetime) -> tuple[EscalationStep, ...]:
     """Return the ladder with the end that was promised to the rep, whatever the policy says by now."""
     earlier = tuple(
-        step
-        for step in escalation
-        if step.action is not EscalationAction.TAKE_BACK and step.due_at < expires_at
+        step for step in escalation if step.action is not EscalationAction.TAKE_BACK and step.due_at < expires_at
     )
     return (*earlier, EscalationStep(EscalationAction.TAKE_BACK, expires_at))
 

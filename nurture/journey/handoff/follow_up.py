@@ -44,9 +44,7 @@ def record_follow_up(ctx: AppContext, lead_id: int, method: str, now: datetime) 
     return rows[0].ref
 
 
-def record_follow_ups(
-    ctx: AppContext, connection: Connection, follow_ups: Sequence[FollowUp], now: datetime
-) -> int:
+def record_follow_ups(ctx: AppContext, connection: Connection, follow_ups: Sequence[FollowUp], now: datetime) -> int:
     """Note touches of leads that reps took over; return how many had none before.
 
     A lead that no rep has, or that was taken over only later, is passed over. In this transaction, and in a
@@ -58,9 +56,7 @@ def record_follow_ups(
         return 0
     accepted = queries.load_accepted_offers(database, connection, list(by_lead))
     lead_ids = [
-        id_
-        for id_, one in accepted.items()
-        if one.answered_at is not None and by_lead[id_].at >= one.answered_at
+        id_ for id_, one in accepted.items() if one.answered_at is not None and by_lead[id_].at >= one.answered_at
     ]
     if not lead_ids:
         return 0
@@ -74,16 +70,10 @@ def record_follow_ups(
             lead, "followed_up", f"{lead.ref} was in touch: {follow_up.method}", None, ref=follow_up.method
         )
     won = transitions.changes.write(database, connection, now)
-    new = queries.record_follow_ups(
-        database, connection, [(id_, by_lead[id_].method) for id_ in sorted(won)], now
-    )
+    new = queries.record_follow_ups(database, connection, [(id_, by_lead[id_].method) for id_ in sorted(won)], now)
     return len(new)
 
 
-def record_replies(
-    ctx: AppContext, connection: Connection, replies: Sequence[UnappliedSignal], now: datetime
-) -> int:
+def record_replies(ctx: AppContext, connection: Connection, replies: Sequence[UnappliedSignal], now: datetime) -> int:
     """Take a reply as proof that the rep who has the lead was in touch with it."""
-    return record_follow_ups(
-        ctx, connection, [FollowUp(one.lead_id, REPLIED, one.occurred_at) for one in replies], now
-    )
+    return record_follow_ups(ctx, connection, [FollowUp(one.lead_id, REPLIED, one.occurred_at) for one in replies], now)

@@ -16,13 +16,7 @@ from nurture.domain.planning.callback import CALLBACK_RULE
 from nurture.domain.policy.policy import Policy
 from nurture.domain.scoring import bant, scoring
 from nurture.journey.handoff import lead_profile_queries
-from nurture.journey.handoff.lead_profile_queries import (
-    Activity,
-    EarlierOffer,
-    LeadRecord,
-    OwningAccount,
-    SentTouch,
-)
+from nurture.journey.handoff.lead_profile_queries import Activity, EarlierOffer, LeadRecord, OwningAccount, SentTouch
 from nurture.journey.leads import reply_queries, snapshot, suppression_queries
 from nurture.journey.leads.reply_queries import ReplyText
 from nurture.journey.tracks.touch_email import lead_values
@@ -39,12 +33,7 @@ MAX_REPLY_LENGTH: Final = 1_500
 MAX_REPLY_LENGTH_IN_LIST: Final = 350
 """Characters of each reply where everything is to fit on one page."""
 
-_BANT: Final = {
-    bant.BUDGET: "Budget",
-    bant.AUTHORITY: "Has a say",
-    bant.NEED: "Need",
-    bant.TIMELINE: "Decides",
-}
+_BANT: Final = {bant.BUDGET: "Budget", bant.AUTHORITY: "Has a say", bant.NEED: "Need", bant.TIMELINE: "Decides"}
 
 TemplateValues = dict[str, object]
 """Plain values for a template."""
@@ -97,16 +86,12 @@ class LeadProfiles:
             "score": _score(one, policy, now),
             "no_email_reason": _no_email_reason(one, self.suppressions.get(one.address_id or 0, ())),
             "activities": [_activity_values(each) for each in activities],
-            "replies": [
-                reply_values(each, MAX_REPLY_LENGTH_IN_LIST) for each in self.replies.get(lead_id, ())
-            ],
+            "replies": [reply_values(each, MAX_REPLY_LENGTH_IN_LIST) for each in self.replies.get(lead_id, ())],
             "bant": _bant_values(one),
             "call_on": format_day(one.call_on) if one.call_on is not None else "",
             "account": _account_values(self.accounts.get(lead_id), policy),
             "touches": _touch_values(self.touches.get(lead_id, ())),
-            "previous_offers": [
-                _earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())
-            ],
+            "previous_offers": [_earlier_offer_values(each, policy) for each in self.earlier_offers.get(lead_id, ())],
         }
 
 
@@ -138,9 +123,7 @@ def _no_email_reason(record: LeadRecord, suppressions: Sequence[ActiveSuppressio
 def _score(record: LeadRecord, policy: Policy, now: datetime) -> float:
     sums = record.engagement, record.engagement_2, record.engagement_3, record.engagement_4
     engagement = snapshot.stored_engagement(sums, record.engagement_at, record.points_key)
-    return round(
-        scoring.engagement_value_at(engagement, policy.points, max(now, record.engagement_at or now)), 1
-    )
+    return round(scoring.engagement_value_at(engagement, policy.points, max(now, record.engagement_at or now)), 1)
 
 
 _ACTIVITY_LABELS: Final = {
@@ -192,9 +175,7 @@ def _bant_values(record: LeadRecord) -> list[TemplateValues]:
     ]
 
 
-def _bant_value(
-    record: LeadRecord, label: str, bant_field: bant.BantValue, *, is_stated: bool
-) -> TemplateValues:
+def _bant_value(record: LeadRecord, label: str, bant_field: bant.BantValue, *, is_stated: bool) -> TemplateValues:
     value = f"by {format_day(record.decides_on)}" if is_stated else _one_line(bant_field.value)
     if bant_field.confidence is not bant.Confidence.STATED:
         value += f", {bant_field.confidence.name.lower()}"
@@ -234,9 +215,7 @@ def _earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues
         "lapsed": "took it and did not follow up",
     }
     when = format_day(offer.answered_at) if offer.answered_at is not None else ""
-    summary = (
-        "was asked to call later" if offer.reason == CALLBACK_RULE else labels.get(offer.state, offer.state)
-    )
+    summary = "was asked to call later" if offer.reason == CALLBACK_RULE else labels.get(offer.state, offer.state)
     return {
         "on": when,
         "rep": rep_name(policy, offer.rep),

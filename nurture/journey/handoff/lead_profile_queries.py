@@ -86,16 +86,12 @@ class OwningAccount(NamedTuple):
     reason: str
 
 
-def load_leads(
-    database: Database, connection: Connection, lead_ids: Collection[int]
-) -> dict[int, LeadRecord]:
+def load_leads(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, LeadRecord]:
     """Return these leads by id."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     columns = [address.c.email if name == "email" else lead.c[name] for name in LeadRecord._fields]
     query = (
-        select(*columns)
-        .join(chosen, chosen.c.id == lead.c.id)
-        .outerjoin(address, address.c.id == lead.c.address_id)
+        select(*columns).join(chosen, chosen.c.id == lead.c.id).outerjoin(address, address.c.id == lead.c.address_id)
     )
     return {row[0]: LeadRecord._make(row) for row in connection.execute(query)}
 
@@ -160,9 +156,7 @@ def load_earlier_offers(
     return _by_lead(connection, _first_of_each(numbered, limit), EarlierOffer)
 
 
-def load_accounts(
-    database: Database, connection: Connection, lead_ids: Collection[int]
-) -> dict[int, OwningAccount]:
+def load_accounts(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, OwningAccount]:
     """Return the account of each lead that has one."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     query = (

@@ -27,12 +27,7 @@ class OfferReason(NamedTuple):
 
 
 def offer_to_rep(
-    transitions: LeadTransitions,
-    holidays: Holidays,
-    lead: LeadSnapshot,
-    rep: Rep,
-    offer_id: int,
-    reason: OfferReason,
+    transitions: LeadTransitions, holidays: Holidays, lead: LeadSnapshot, rep: Rep, offer_id: int, reason: OfferReason
 ) -> None:
     """Offer *lead* to *rep* as hand-off *offer_id*, which was reserved."""
     policy, now, enrollment = transitions.definitions.policy, transitions.now, lead.view.enrollment

@@ -46,9 +46,7 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
         if offer is None:
             raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
         profiles = LeadProfiles.load(ctx, connection, [offer.lead_id])
-        excluded = queries.load_excluded_reps(ctx.database, connection, [offer.lead_id]).get(
-            offer.lead_id, set()
-        )
+        excluded = queries.load_excluded_reps(ctx.database, connection, [offer.lead_id]).get(offer.lead_id, set())
         offer_policy = ctx.definitions.policy(connection, offer.policy_version)
         policy = ctx.definitions.current(connection).policy
     rep = policy.rep(offer.rep) or offer_policy.rep(offer.rep) or Rep(offer.rep, offer.rep, "", 0)

@@ -69,9 +69,7 @@ def load_offers(database: Database, connection: Connection, ids: Sequence[int]) 
     return {row.id: row for row in map(OfferRow._make, rows)}
 
 
-def load_open_offers(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, OfferRow]:
+def load_open_offers(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return the open offer of each lead that has one, by lead id."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     rows = connection.execute(
@@ -107,19 +105,14 @@ def load_past_offers(
     return found
 
 
-def load_excluded_reps(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> Mapping[int, set[str]]:
+def load_excluded_reps(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
     """Return the reps who rejected each lead, let it expire, or had it taken from them."""
     return {
-        lead_id: {one.rep for one in past}
-        for lead_id, past in load_past_offers(database, connection, lead_ids).items()
+        lead_id: {one.rep for one in past} for lead_id, past in load_past_offers(database, connection, lead_ids).items()
     }
 
 
-def load_accepted_offers(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> dict[int, OfferRow]:
+def load_accepted_offers(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
     """Return the newest offer that a rep accepted of each lead, by lead id."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     rows = connection.execute(
@@ -131,15 +124,11 @@ def load_accepted_offers(
     return {row.lead_id: row for row in map(OfferRow._make, rows)}
 
 
-def raise_escalation_levels(
-    database: Database, connection: Connection, levels: Sequence[tuple[int, int]]
-) -> None:
+def raise_escalation_levels(database: Database, connection: Connection, levels: Sequence[tuple[int, int]]) -> None:
     """Write (offer id, level): how far offers have been escalated."""
     if levels:
         raised = database.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
-        above = update(offer).where(
-            offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level
-        )
+        above = update(offer).where(offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level)
         connection.execute(above.values(escalation_level=raised.c.escalation_level))
 
 
@@ -158,14 +147,10 @@ def schedule_checks(
     connection.execute(earlier.values(due_at=at, version=custody.c.version + 1))
 
 
-def end_accepted_offers(
-    database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]
-) -> None:
+def end_accepted_offers(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:
     """Write (offer id, state, reason) of accepted leads that are taken from their reps again."""
     if ended:
-        ended_rows = database.rows(
-            "ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended
-        )
+        ended_rows = database.rows("ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
         matching = update(offer).where(offer.c.id == ended_rows.c.id, offer.c.state == "accepted")
         connection.execute(matching.values(state=ended_rows.c.state, reason=ended_rows.c.reason))
 
@@ -179,11 +164,7 @@ def record_follow_ups(
     contact_rows = database.rows("contacts", {"id": BigInteger(), "method": String()}, contacts)
     first = (
         update(offer)
-        .where(
-            offer.c.lead_id == contact_rows.c.id,
-            offer.c.state == "accepted",
-            offer.c.followed_up_at.is_(None),
-        )
+        .where(offer.c.lead_id == contact_rows.c.id, offer.c.state == "accepted", offer.c.followed_up_at.is_(None))
         .values(followed_up_at=now, follow_up_method=contact_rows.c.method)
         .returning(offer.c.lead_id)
     )
@@ -202,9 +183,7 @@ def load_handoff_reasons(
         .group_by(journal.c.lead_id)
         .subquery()
     )
-    query = select(journal.c.lead_id, journal.c.ref, journal.c.reason).join(
-        newest, newest.c.id == journal.c.id
-    )
+    query = select(journal.c.lead_id, journal.c.ref, journal.c.reason).join(newest, newest.c.id == journal.c.id)
     return {lead_id: (rule or "", reason) for lead_id, rule, reason in connection.execute(query)}
 
 
@@ -214,9 +193,7 @@ def record_answers(
     """Write (offer id, state, reason) for offers that are still open; return the ids that were."""
     if not answers:
         return set()
-    answered_rows = database.rows(
-        "answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers
-    )
+    answered_rows = database.rows("answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
     answered = set(
         connection.execute(
             update(offer)

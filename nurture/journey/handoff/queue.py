@@ -83,15 +83,9 @@ def _offer_next_batch(
         acquire(database, connection, Lock.OFFERS)
         policy = ctx.definitions.current(connection).policy
         capacity = rep_capacity.load_capacity(ctx, connection, policy, now)
-        if (
-            previous is None
-            and not is_due
-            and capacity.free_reps() <= queue_queries.load_last_free_reps(connection)
-        ):
+        if previous is None and not is_due and capacity.free_reps() <= queue_queries.load_last_free_reps(connection):
             return Counter(), None
-        size = (
-            min(limit, max(SCANNED_PER_SLOT * capacity.remaining, MIN_SCANNED)) if capacity.remaining else 0
-        )
+        size = min(limit, max(SCANNED_PER_SLOT * capacity.remaining, MIN_SCANNED)) if capacity.remaining else 0
         queued, end, others_hold_some = queue_queries.claim(
             database, connection, size, previous.after if previous else None
         )
@@ -147,18 +141,12 @@ def _route_and_offer(
         rep = definitions.policy.rep(routed.rep) if routed.rep is not None else None
         if rep is not None and offer_id is not None:
             rule, handoff_reason = handoff_reasons.get(one.lead_id, ("", "handed off"))
-            priority = QueuePriority(
-                one.points, one.since, definitions.policy.priority.aging_interval
-            ).score_at(now)
-            offer_reason = OfferReason(
-                rule, handoff_reason, "; ".join(routed.reasons), attempt, priority, one.hot
-            )
+            priority = QueuePriority(one.points, one.since, definitions.policy.priority.aging_interval).score_at(now)
+            offer_reason = OfferReason(rule, handoff_reason, "; ".join(routed.reasons), attempt, priority, one.hot)
             offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, offer_reason)
             events["offered"] += 1
         elif (
-            routed.queue == Queue.NO_REP
-            and attempt > 1
-            and not unanswered_request(lead.view, definitions.policy, now)
+            routed.queue == Queue.NO_REP and attempt > 1 and not unanswered_request(lead.view, definitions.policy, now)
         ):
             recyclable.append(lead)
             events["recycled"] += 1
@@ -183,9 +171,7 @@ def _excluded_reps(
 ) -> dict[int, set[str]]:
     """Return who must not have each lead again: all who had it, but for reasons that allow it."""
     return {
-        lead_id: {
-            one.rep for one in had if one.state != "rejected" or _excludes_rep(one.reason or "", reasons)
-        }
+        lead_id: {one.rep for one in had if one.state != "rejected" or _excludes_rep(one.reason or "", reasons)}
         for lead_id, had in past_offers.items()
     }
 
@@ -203,10 +189,7 @@ def _move_to_queue(
     assert routed.queue is not None
     if routed.queue == Queue.NO_REP:
         transitions.end_enrollment(lead, f"queue {routed.queue}")
-    due, next_action = (
-        transitions.now + QUEUE_REVIEW_INTERVAL,
-        f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}",
-    )
+    due, next_action = (transitions.now + QUEUE_REVIEW_INTERVAL, f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}")
     if routed.queue != ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
         due = transitions.now + timedelta(days=1)  # who is away may be back
     if routed.missing_field:
@@ -217,9 +200,7 @@ def _move_to_queue(
         )
     moved = transitions.set_custody(lead, Custodian.QUEUE, routed.queue, next_action, due)
     detail = {"candidates": list(routed.candidate_ids)} if routed.candidate_ids else None
-    transitions.add_journal_entry(
-        lead, "moved", "; ".join(routed.reasons), moved, ref=routed.queue, detail=detail
-    )
+    transitions.add_journal_entry(lead, "moved", "; ".join(routed.reasons), moved, ref=routed.queue, detail=detail)
     if routed.queue == Queue.NO_REP:
         return "no rep left"
     return "needs a field" if routed.missing_field else "needs a person"

@@ -26,9 +26,7 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
     """Look at no more than *limit* due leads of queues, but for those that wait for a rep with room."""
     database = ctx.database
     with database.write() as connection:
-        rows = snapshot.claim_due(
-            database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF
-        )
+        rows = snapshot.claim_due(database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF)
         if not rows:
             return Counter()
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
@@ -76,15 +74,9 @@ def _remind_or_retry(lead: LeadSnapshot, transitions: LeadTransitions, due: date
     """Say that somebody is waited for, and look again later; a lead without a track gets another try."""
     if lead.ref == Queue.NO_TRACK:
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
-        transitions.add_journal_entry(
-            lead, "returned", "the rules may have a track for it by now", moved, ref="return"
-        )
-    elif lead.ref in REROUTED_QUEUES or (
-        lead.ref.startswith(MISSING_FIELD_QUEUE_PREFIX) and not is_parked(lead.ref)
-    ):
-        moved = transitions.set_custody(
-            lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", transitions.now
-        )
+        transitions.add_journal_entry(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
+    elif lead.ref in REROUTED_QUEUES or (lead.ref.startswith(MISSING_FIELD_QUEUE_PREFIX) and not is_parked(lead.ref)):
+        moved = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", transitions.now)
         transitions.add_journal_entry(lead, "returned", f"asked again: {lead.ref}", moved, ref=Queue.HAND_OFF)
     else:
         transitions.remind(lead, "review it", due)

@@ -20,11 +20,7 @@ from nurture.runtime.redact import redact
 
 
 def recycle_unanswered(
-    ctx: AppContext,
-    connection: Connection,
-    transitions: LeadTransitions,
-    leads_: Sequence[LeadSnapshot],
-    reason: str,
+    ctx: AppContext, connection: Connection, transitions: LeadTransitions, leads_: Sequence[LeadSnapshot], reason: str
 ) -> None:
     """Bring leads back that no rep answered in time: a person decides about those that asked for one.
 
@@ -65,9 +61,7 @@ def recycle_leads(
             lead, transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
         )
         if not isinstance(reject_reason.then, Resume):
-            transitions.move_to(
-                lead, reject_reason.then, full_reason, event="recycled", cool_off_until=cool_off_until
-            )
+            transitions.move_to(lead, reject_reason.then, full_reason, event="recycled", cool_off_until=cool_off_until)
         elif block is not None:
             transitions.move_to(lead, ToQueue(block[0]), f"{full_reason}; {block[1]}", event="recycled")
         elif enrollment is not None:

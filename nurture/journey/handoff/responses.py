@@ -32,28 +32,20 @@ def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
         transitions.end_enrollment(lead, "accepted", "handed_off")
         action, due = _follow_up_action(ctx, transitions.definitions.policy, one, now)
         moved = transitions.set_custody(lead, Custodian.REP, one.rep, action, due)
-        transitions.add_journal_entry(
-            lead, "accepted", f"{one.rep} accepted: {one.handoff_reason}", moved, ref=one.rep
-        )
+        transitions.add_journal_entry(lead, "accepted", f"{one.rep} accepted: {one.handoff_reason}", moved, ref=one.rep)
         transitions.changes.write(ctx.database, connection, now)
     return one
 
 
-def _follow_up_action(
-    ctx: AppContext, policy: Policy, offer: OfferRow, now: datetime
-) -> tuple[str, datetime]:
+def _follow_up_action(ctx: AppContext, policy: Policy, offer: OfferRow, now: datetime) -> tuple[str, datetime]:
     """Return what the rep is to do, and when somebody looks whether it was done."""
     escalation = follow_up_escalation(policy, ctx.holidays, offer._replace(answered_at=now))
     if not escalation:
         return f"{offer.rep} follows up", now + policy.follow_up_within
-    return f"{offer.rep} follows up; else {describe_step(policy, offer.rep, escalation[0])}", escalation[
-        0
-    ].due_at
+    return f"{offer.rep} follows up; else {describe_step(policy, offer.rep, escalation[0])}", escalation[0].due_at
 
 
-def reject(
-    ctx: AppContext, offer_id: int, reason: str, now: datetime, decides_on: date | None = None
-) -> OfferRow:
+def reject(ctx: AppContext, offer_id: int, reason: str, now: datetime, decides_on: date | None = None) -> OfferRow:
     """Take the lead back and recycle it as the policy says for *reason*.
 
     *decides_on* is a date that the rep learned; it wakes the lead then. Raises NotFound, or InvalidState for
@@ -69,9 +61,7 @@ def reject(
             ctx, connection, transitions, [(lead, reject_reason)], f"{one.rep} rejected: {reject_reason.code}"
         )
         if reject_reason.suppress and lead.address_id is not None:
-            suppression.opt_out(
-                ctx.database, connection, [OptOut(lead.address_id, SuppressionSource.ADMIN)], now
-            )
+            suppression.opt_out(ctx.database, connection, [OptOut(lead.address_id, SuppressionSource.ADMIN)], now)
         transitions.changes.write(ctx.database, connection, now)
         if decides_on is not None:
             leads_queries.set_timeline(connection, one.lead_id, decides_on, now)

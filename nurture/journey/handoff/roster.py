@@ -75,9 +75,7 @@ def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | 
     Raises NotFound for nobody's id, InvalidState for a wrong span.
     """
     if last < first:
-        raise InvalidState(
-            f"The leave ends on {last}, before it begins on {first}. Write the first day first."
-        )
+        raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
     with ctx.database.write() as connection:
         policy = ctx.definitions.current(connection).policy
         rep_found = require_rep(policy, rep)

@@ -125,14 +125,8 @@ class SlaEmails:
             escalation = answer_escalation(self.policy, holidays, rep.id, offer.offered_at)
             escalation = with_promised_deadline(escalation, offer.expires_at)
         upcoming = [step for step in escalation if step.due_at > message.send_at]
-        sentences = [
-            _describe_next_step(step.action, step.due_at, rep, accepted=is_accepted) for step in upcoming[-1:]
-        ]
-        return {
-            "accepted": is_accepted,
-            "since": format_deadline(since, rep),
-            "next_step": "".join(sentences),
-        }
+        sentences = [_describe_next_step(step.action, step.due_at, rep, accepted=is_accepted) for step in upcoming[-1:]]
+        return {"accepted": is_accepted, "since": format_deadline(since, rep), "next_step": "".join(sentences)}
 
 
 def _describe_next_step(step: EscalationAction, at: datetime, rep: Rep, *, accepted: bool) -> str:

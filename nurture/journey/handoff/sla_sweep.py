@@ -80,9 +80,7 @@ class _Sweep:
         self._plan_email(lead, offer, due, max(until, self.transitions.now + _MIN_MAIL_WINDOW))
         self.levels.append((offer.id, due.level))
         event = "reminded" if due.action is EscalationAction.REMIND else "escalated"
-        self.transitions.add_journal_entry(
-            lead, event, f"{offer.rep} was to {task}: {event}", None, ref=offer.rep
-        )
+        self.transitions.add_journal_entry(lead, event, f"{offer.rep} was to {task}: {event}", None, ref=offer.rep)
         self.events[event] += 1
 
     def absence_reason(self, rep_id: str) -> str:
@@ -104,9 +102,7 @@ class _Sweep:
         rep = policy.rep(offer.rep)
         manager = policy.team.manager_of(rep) if rep is not None else None
         recipient = (
-            offer.rep
-            if due.action is EscalationAction.REMIND
-            else (manager.id if manager is not None else None)
+            offer.rep if due.action is EscalationAction.REMIND else (manager.id if manager is not None else None)
         )
         if rep is None or recipient is None:
             return
@@ -197,17 +193,10 @@ def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[s
         for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
             one = accepted.get(lead.view.lead.id)
             is_same_rep = one is not None and one.rep == lead.ref
-            escalation = (
-                follow_up_escalation(policy, ctx.holidays, one) if one is not None and is_same_rep else ()
-            )
+            escalation = follow_up_escalation(policy, ctx.holidays, one) if one is not None and is_same_rep else ()
             if one is not None and escalation:
                 sweep.run_next_step(lead, one, escalation, "follow up")
-            elif (
-                one is not None
-                and is_same_rep
-                and one.followed_up_at is None
-                and sweep.departure_reason(one.rep)
-            ):
+            elif one is not None and is_same_rep and one.followed_up_at is None and sweep.departure_reason(one.rep):
                 sweep.return_to_queue(lead, one, f"{one.rep} is {sweep.departure_reason(one.rep)}")
             elif one is not None and is_same_rep and _follow_up_valid_until(one, policy) > now:
                 sweep.transitions.set_custody(

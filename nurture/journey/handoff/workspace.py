@@ -98,13 +98,7 @@ def _offer_card(offer: OpenOffer, rep: Rep, now: datetime) -> LeadCard:
     state = "overdue" if remaining <= timedelta() else "urgent" if remaining <= URGENT_WITHIN else ""
     due = format_deadline(offer.expires_at, rep)
     return LeadCard(
-        offer.lead_id,
-        offer.offer_id,
-        *_name_and_company(offer.fields),
-        offer.handoff_reason,
-        due,
-        state,
-        hot=offer.hot,
+        offer.lead_id, offer.offer_id, *_name_and_company(offer.fields), offer.handoff_reason, due, state, hot=offer.hot
     )
 
 
@@ -191,9 +185,7 @@ def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, u
 def pause_lead(ctx: AppContext, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
     """Send the lead nothing until *until*, or longer if others asked for that; return until when."""
     _require_former_lead(ctx, lead_id, rep_id)
-    return (
-        manual.pause(ctx, lead_id, until, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP) or until
-    )
+    return manual.pause(ctx, lead_id, until, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP) or until
 
 
 def resume(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:

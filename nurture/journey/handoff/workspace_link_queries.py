@@ -24,18 +24,14 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 }
 
 
-def add(
-    database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]
-) -> None:
+def add(database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
     """Keep (digest, rep, created at, expires at) rows."""
     insert_rows(database, connection, link, _COLUMNS, rows)
 
 
 def find_rep(connection: Connection, digest: str, now: datetime) -> str | None:
     """Return whose page the link of this digest opens at *now*; None if it opens none, or none any more."""
-    query = select(link.c.rep).where(
-        link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now
-    )
+    query = select(link.c.rep).where(link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now)
     return connection.execute(query).scalar_one_or_none()
 
 

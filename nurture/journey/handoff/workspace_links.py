@@ -46,9 +46,7 @@ def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
         if not ctx.base_url:
             raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
         link = RepLink(token_urlsafe(16), rep)
-        workspace_link_queries.add(
-            ctx.database, connection, [(digest(link.token), rep, now, now + LINK_LIFETIME)]
-        )
+        workspace_link_queries.add(ctx.database, connection, [(digest(link.token), rep, now, now + LINK_LIFETIME)])
     return link
 
 
@@ -70,8 +68,7 @@ def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
     """
     with ctx.database.write() as connection:
         ended = RevokedLinks(
-            workspace_link_queries.revoke(connection, rep, now),
-            token_queries.delete_offer_tokens(connection, rep),
+            workspace_link_queries.revoke(connection, rep, now), token_queries.delete_offer_tokens(connection, rep)
         )
         if not any(ended):
             require_rep(ctx.definitions.current(connection).policy, rep)

@@ -199,9 +199,7 @@ def load_workloads(connection: Connection, now: datetime) -> dict[str, RepWorklo
     )
     answers = {rep: (waiting, late) for rep, waiting, late in connection.execute(of_offers)}
     due = {row[0]: row[1] for row in connection.execute(of_leads)}
-    return {
-        rep: RepWorkload(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()
-    }
+    return {rep: RepWorkload(*answers.get(rep, (0, 0)), due.get(rep, 0)) for rep in answers.keys() | due.keys()}
 
 
 def _count_where(condition: Any) -> Any:

@@ -208,9 +208,7 @@ def _progress_text(result: ImportResult, *, dry_run: bool) -> str:
 def _import_run(path: Path, result: ImportResult, now: datetime) -> ImportRun:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return ImportRun(
-        path.name, result.source, digest, now, result.rows, result.new, result.updated, result.rejected
-    )
+    return ImportRun(path.name, result.source, digest, now, result.rows, result.new, result.updated, result.rejected)
 
 
 def _apply_signals(ctx: AppContext, now: datetime) -> None:
@@ -218,8 +216,7 @@ def _apply_signals(ctx: AppContext, now: datetime) -> None:
     recheck_filled_fields(ctx, now)
     with ctx.database.read() as connection:
         ready = any(
-            row.kind == publication_queries.POLICY
-            for row in publication_queries.load_versions_in_force(connection)
+            row.kind == publication_queries.POLICY for row in publication_queries.load_versions_in_force(connection)
         )
     if ready:
         apply_pending_signals(ctx, now)

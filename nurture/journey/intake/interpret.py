@@ -138,16 +138,10 @@ def was_won(lead_fields: dict[str, FieldValue]) -> bool:
     return bool(lead_fields.get("customer")) or lead_fields.get("status") in _WON
 
 
-def custody_after_update(
-    row: LeadRow, previous_fields: dict[str, FieldValue], now: datetime
-) -> CustodyDecision | None:
+def custody_after_update(row: LeadRow, previous_fields: dict[str, FieldValue], now: datetime) -> CustodyDecision | None:
     """Return where a known lead goes whose status is new and takes it from marketing, None if none does."""
     if is_won(row):
-        return (
-            None
-            if was_won(previous_fields)
-            else closed_custody(Closing.WON, "its file calls it a customer now")
-        )
+        return None if was_won(previous_fields) else closed_custody(Closing.WON, "its file calls it a customer now")
     if row.status is None or row.status.value == previous_fields.get("status"):
         return None
     if row.status in _LOST:
@@ -159,9 +153,7 @@ def _custody_of_owner(row: LeadRow, now: datetime) -> CustodyDecision | None:
     if not row.owner or row.status is not LeadStatus.WORKING or row.deleted:
         return None
     due = now + OWNER_FOLLOW_UP_AFTER
-    return CustodyDecision(
-        Custodian.REP, row.owner[:_MAX_OWNER_LENGTH], "follow up", due, "a rep works it already"
-    )
+    return CustodyDecision(Custodian.REP, row.owner[:_MAX_OWNER_LENGTH], "follow up", due, "a rep works it already")
 
 
 def opts_out(row: LeadRow) -> bool:
@@ -182,9 +174,7 @@ def extract_signals(row: LeadRow, now: datetime, held_at: datetime | None = None
         signals.append(RowSignal(SignalKind.REGISTERED, at, day))
     if row.attended:
         attended_at = min(held_at, now) if held_at is not None else at
-        signals.append(
-            RowSignal(SignalKind.ATTENDED, attended_at, held_at.date().isoformat() if held_at else day)
-        )
+        signals.append(RowSignal(SignalKind.ATTENDED, attended_at, held_at.date().isoformat() if held_at else day))
     if row.demo_requested:
         signals.append(RowSignal(SignalKind.REQUESTED_DEMO, at, day))
     decides_on = _decision_date(row, known_at or now)
@@ -220,9 +210,7 @@ def initial_custody(row: LeadRow, *, suppressed: bool, now: datetime) -> Custody
     )
 
 
-def unowned_custody(
-    *, suppressed: bool, has_address: bool, has_basis: bool, now: datetime
-) -> CustodyDecision:
+def unowned_custody(*, suppressed: bool, has_address: bool, has_basis: bool, now: datetime) -> CustodyDecision:
     """Return who keeps a lead that nobody works: intake, or the queue that says why it cannot be mailed."""
     if suppressed:
         return _queue_custody(Queue.SUPPRESSED, "opted out, deleted or undeliverable", now)

@@ -146,11 +146,7 @@ _LEAD_UPDATE: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(LeadUpdate._fields, (_ID, _ID, Json, _TEXT, _TEXT, _TIME), strict=True)
 )
 _IMPORTED_SIGNAL: Final[Mapping[str, TypeEngine[Any]]] = dict(
-    zip(
-        ImportedSignal._fields,
-        (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME),
-        strict=True,
-    )
+    zip(ImportedSignal._fields, (_ID, _TEXT, _TIME, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TIME), strict=True)
 )
 _INTAKE_ENTRY: Final[Mapping[str, TypeEngine[Any]]] = dict(
     zip(IntakeEntry._fields, (_ID, _TIME, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT, _TEXT), strict=True)
@@ -190,9 +186,7 @@ class IntakeChanges:
         if self.due_now:
             signal_queries.make_due(database, connection, self.due_now, now)
         signals = sorted(self.signals, key=lambda one: one.natural_key)
-        return insert_rows(
-            database, connection, signal, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"]
-        )
+        return insert_rows(database, connection, signal, _IMPORTED_SIGNAL, signals, unique_columns=["natural_key"])
 
 
 def find_identities(
@@ -207,9 +201,7 @@ def find_identities(
     return {(source, external_id): lead_id for source, external_id, lead_id in connection.execute(statement)}
 
 
-def lock_existing(
-    database: Database, connection: Connection, lead_ids: Collection[int]
-) -> list[ExistingLead]:
+def lock_existing(database: Database, connection: Connection, lead_ids: Collection[int]) -> list[ExistingLead]:
     """Lock and return these leads."""
     if not lead_ids:
         return []
@@ -236,9 +228,7 @@ def lock_existing(
     return [ExistingLead._make(row) for row in connection.execute(statement)]
 
 
-def _update_leads(
-    database: Database, connection: Connection, rows: Sequence[LeadUpdate], now: datetime
-) -> None:
+def _update_leads(database: Database, connection: Connection, rows: Sequence[LeadUpdate], now: datetime) -> None:
     if not rows:
         return
     new = database.rows("new", _LEAD_UPDATE, rows)

@@ -12,13 +12,7 @@ from sqlalchemy import Connection
 
 from nurture.db.engine import Database
 from nurture.db.locks import Lock, acquire
-from nurture.domain.consent.suppression import (
-    ActiveSuppression,
-    LiftKey,
-    SuppressionScope,
-    SuppressionSource,
-    lift_key,
-)
+from nurture.domain.consent.suppression import ActiveSuppression, LiftKey, SuppressionScope, SuppressionSource, lift_key
 from nurture.domain.lead import Closing, Custodian, FieldValue, Queue
 from nurture.domain.plain_text import index_key
 from nurture.domain.scoring import bant
@@ -96,12 +90,7 @@ class LeadUpsert:
     """Folds the rows of one batch into leads, then writes them."""
 
     def __init__(
-        self,
-        database: Database,
-        connection: Connection,
-        file: str,
-        now: datetime,
-        held_at: datetime | None = None,
+        self, database: Database, connection: Connection, file: str, now: datetime, held_at: datetime | None = None
     ) -> None:
         self.counts: Counter[str] = Counter()
         self.by_custodian: Counter[tuple[str, str]] = Counter()
@@ -133,15 +122,10 @@ class LeadUpsert:
         acquire(database, connection, Lock.INTAKE)
         emails = list(dict.fromkeys(row.email for row in rows if row.email))
         found = address_queries.get_or_create_addresses(database, connection, emails, restore_erased=True)
-        identities = queries.find_identities(
-            database, connection, list(dict.fromkeys(key for key in keys if key))
-        )
-        lead_ids = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(
-            identities.values()
-        )
+        identities = queries.find_identities(database, connection, list(dict.fromkeys(key for key in keys if key)))
+        lead_ids = {lead_id for _, lead_id in found.values() if lead_id is not None} | set(identities.values())
         leads = {
-            one.lead_id: LeadDraft.from_existing(one)
-            for one in queries.lock_existing(database, connection, lead_ids)
+            one.lead_id: LeadDraft.from_existing(one) for one in queries.lock_existing(database, connection, lead_ids)
         }
         self._drafts += leads.values()
         self._addresses = {email: address_id for email, (address_id, _) in found.items()}
@@ -151,13 +135,9 @@ class LeadUpsert:
         for address_id, suppressions in suppression_queries.load_suppressions(
             database, connection, address_ids
         ).items():
-            self._suppressions[address_id] = {
-                lift_key(one.scope, one.ref, one.source): one for one in suppressions
-            }
+            self._suppressions[address_id] = {lift_key(one.scope, one.ref, one.source): one for one in suppressions}
         without_address = [lead.id for lead in leads.values() if lead.address_id is None]
-        for lead_id in suppression_queries.find_opted_out_without_address(
-            database, connection, without_address
-        ):
+        for lead_id in suppression_queries.find_opted_out_without_address(database, connection, without_address):
             leads[lead_id].opted_out = True
 
     def _process_row(self, row: LeadRow, key: IdentityKey | None) -> str:
@@ -205,9 +185,7 @@ class LeadUpsert:
         lead.keys.append(key)
         self._by_key[key] = lead
 
-    def _update_draft(
-        self, lead: LeadDraft, row: LeadRow, key: IdentityKey | None, address_id: int | None
-    ) -> bool:
+    def _update_draft(self, lead: LeadDraft, row: LeadRow, key: IdentityKey | None, address_id: int | None) -> bool:
         """Bring what is known up to date; return whether anything changed. Consent is none of it."""
         previous = lead.fields
         changes = self._merge_fields(lead, row)
@@ -239,9 +217,7 @@ class LeadUpsert:
         fields = bant.drop_stale_details(lead.fields, interpret.merge_fields(row, lead.fields, self._now))
         zone, country = row.zone or lead.zone, row.country or lead.country
         first = min(lead.first_contact_at, interpret.first_contact_at(row, self._now))
-        changes = [
-            name for name, value in fields.items() if name not in lead.fields or lead.fields[name] != value
-        ]
+        changes = [name for name, value in fields.items() if name not in lead.fields or lead.fields[name] != value]
         if (zone, country, first) != (lead.zone, lead.country, lead.first_contact_at):
             changes.append("location or first contact")
         lead.fields, lead.zone, lead.country, lead.first_contact_at = fields, zone, country, first
@@ -262,10 +238,7 @@ class LeadUpsert:
         if lead.custody[:2] == (Custodian.QUEUE, Queue.NO_ADDRESS):
             suppressed = self._is_suppressed(address_id) or interpret.opts_out(row)
             custody = interpret.unowned_custody(
-                suppressed=suppressed,
-                has_address=True,
-                has_basis=lead.consent_basis is not None,
-                now=self._now,
+                suppressed=suppressed, has_address=True, has_basis=lead.consent_basis is not None, now=self._now
             )
             self._move(lead, custody, row)
 
@@ -276,9 +249,7 @@ class LeadUpsert:
         if lead.opted_out:
             return False
         lead.opted_out = True
-        lead.signals.append(
-            (RowSignal(SignalKind.UNSUBSCRIBED, self._now, "without address"), row.source, True)
-        )
+        lead.signals.append((RowSignal(SignalKind.UNSUBSCRIBED, self._now, "without address"), row.source, True))
         return True
 
     def _add_opt_out(self, opt_out: OptOut) -> bool:
@@ -298,21 +269,13 @@ class LeadUpsert:
         previous_kind = lead.custody.kind
         lead.custody, lead.since, lead.changed = custody, self._now, True
         self._add_note(
-            lead,
-            row,
-            "closed" if custody.kind == Custodian.CLOSED else "moved",
-            custody.reason,
-            previous_kind,
+            lead, row, "closed" if custody.kind == Custodian.CLOSED else "moved", custody.reason, previous_kind
         )
 
-    def _add_note(
-        self, lead: LeadDraft, row: LeadRow, event: str, reason: str, previous_kind: str | None
-    ) -> None:
+    def _add_note(self, lead: LeadDraft, row: LeadRow, event: str, reason: str, previous_kind: str | None) -> None:
         changes_custody = event != "updated"
         kind, ref = (lead.custody.kind, lead.custody.ref) if changes_custody else (None, None)
-        lead.notes.append(
-            (event, f"line {row.line} of {self._file}: {reason}"[:500], previous_kind, kind, ref)
-        )
+        lead.notes.append((event, f"line {row.line} of {self._file}: {reason}"[:500], previous_kind, kind, ref))
 
     def _add_signals(self, lead: LeadDraft, row: LeadRow) -> None:
         asked_before = lead.existing is None or lead.existing.fields.get("demo_requested")
@@ -323,9 +286,7 @@ class LeadUpsert:
             already_answered = lead.custody.kind == Custodian.CLOSED and signal.occurred_at <= lead.since
             lead.signals.append((signal, row.source, already_answered))
 
-    def _queue_ambiguous(
-        self, row: LeadRow, by_key: LeadDraft, by_address: LeadDraft, address_id: int | None
-    ) -> str:
+    def _queue_ambiguous(self, row: LeadRow, by_key: LeadDraft, by_address: LeadDraft, address_id: int | None) -> str:
         if interpret.opts_out(row):
             # One of the two said no; nobody can tell which.
             for one in (by_key, by_address):
@@ -409,13 +370,7 @@ class LeadUpsert:
             return
         changes.changes.custody_updates.append(
             CustodyUpdate(
-                lead.id,
-                existing.version,
-                custody.kind,
-                custody.ref,
-                self._now,
-                custody.next_action,
-                custody.due_at,
+                lead.id, existing.version, custody.kind, custody.ref, self._now, custody.next_action, custody.due_at
             )
         )
         if custody.kind in (Custodian.CLOSED, Custodian.REP):

@@ -280,12 +280,8 @@ class Changes:
         self._write_rest(database, connection, conflicting, now)
         return written
 
-    def _write_rest(
-        self, database: Database, connection: Connection, conflicting: set[int], now: datetime
-    ) -> None:
-        _write_enrollment_updates(
-            database, connection, _without_conflicts(self.enrollment_updates, conflicting)
-        )
+    def _write_rest(self, database: Database, connection: Connection, conflicting: set[int], now: datetime) -> None:
+        _write_enrollment_updates(database, connection, _without_conflicts(self.enrollment_updates, conflicting))
         _cancel_touches(database, connection, _without_conflicts(self.cancellations, conflicting), now)
         enrollments = _without_conflicts(self.new_enrollments, conflicting)
         insert_rows(database, connection, enrollment, _NEW_ENROLLMENT, enrollments)
@@ -300,9 +296,7 @@ class Changes:
             _without_conflicts(self.new_messages, conflicting),
             unique_columns=["send_key"],
         )
-        insert_rows(
-            database, connection, outcome, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting)
-        )
+        insert_rows(database, connection, outcome, _NEW_OUTCOME, _without_conflicts(self.new_outcomes, conflicting))
         _write_fields(database, connection, _without_conflicts(self.field_updates, conflicting), now)
         _write_priorities(database, connection, _without_conflicts(self.priority_updates, conflicting))
         entries = _without_conflicts(self.journal_entries, conflicting)
@@ -355,12 +349,7 @@ def insert_rows(
 ) -> int:
     """Insert *rows* with one statement; return how many went in. See `Database.insert`."""
     return database.insert(
-        connection,
-        table.name,
-        columns,
-        rows,
-        ignore_conflicts=ignore_conflicts,
-        unique_columns=unique_columns,
+        connection, table.name, columns, rows, ignore_conflicts=ignore_conflicts, unique_columns=unique_columns
     )
 
 
@@ -384,9 +373,7 @@ def _write_custody(database: Database, connection: Connection, rows: Sequence[Cu
     return set(connection.execute(statement).scalars().all())
 
 
-def _write_enrollment_updates(
-    database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]
-) -> None:
+def _write_enrollment_updates(database: Database, connection: Connection, rows: Sequence[EnrollmentUpdate]) -> None:
     if not rows:
         return
     moved = database.rows("moved", _ENROLLMENT_UPDATE, rows)
@@ -437,12 +424,8 @@ def _write_priorities(database: Database, connection: Connection, rows: Sequence
     insert_rows(database, connection, queue_priority, _PRIORITY_UPDATE, rows)
 
 
-def _write_fields(
-    database: Database, connection: Connection, rows: Sequence[FieldUpdate], now: datetime
-) -> None:
+def _write_fields(database: Database, connection: Connection, rows: Sequence[FieldUpdate], now: datetime) -> None:
     if not rows:
         return
     new: FromClause = database.rows("new", {"lead_id": _ID, "fields": Json}, rows)
-    connection.execute(
-        update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now)
-    )
+    connection.execute(update(lead).where(lead.c.id == new.c.lead_id).values(fields=new.c.fields, updated_at=now))

@@ -24,16 +24,12 @@ def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:
     return {(track, step): count for track, step, count in connection.execute(statement)}
 
 
-def make_tracks_due(
-    database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime
-) -> None:
+def make_tracks_due(database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime) -> None:
     """Make every lead on these tracks (None: on any) due now."""
     not_due = (custody.c.kind == "track") & (custody.c.due_at > now)
     if tracks is not None:
         not_due &= custody.c.ref.in_(tracks)
     if database.skips_locked:
         # In the order of ids, as everybody who waits for leads does: nobody waits in a circle.
-        connection.execute(
-            select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id).with_for_update()
-        )
+        connection.execute(select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id).with_for_update())
     connection.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))

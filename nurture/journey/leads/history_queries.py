@@ -64,9 +64,7 @@ class HistoryEvent(NamedTuple):
 
 
 def _select_records() -> Select[Any]:
-    columns = [lead.c[name] for name in LeadRecord._fields[:19]] + [
-        custody.c[name] for name in LeadRecord._fields[19:]
-    ]
+    columns = [lead.c[name] for name in LeadRecord._fields[:19]] + [custody.c[name] for name in LeadRecord._fields[19:]]
     return select(*columns).select_from(lead).outerjoin(custody, custody.c.lead_id == lead.c.id)
 
 
@@ -120,9 +118,7 @@ def _journal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
 
 
 def _message_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
-    found = connection.execute(
-        select(message).where(message.c.lead_id == lead_id).order_by(message.c.id)
-    ).all()
+    found = connection.execute(select(message).where(message.c.lead_id == lead_id).order_by(message.c.id)).all()
     events = []
     for row in found:
         label = f"{row.email} of {row.track}, version {row.track_version}" if row.track else f"{row.email}"
@@ -140,9 +136,7 @@ def _signal_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
     events = []
     for row in found:
         value = f": {row.value}" if row.value else ""
-        verdict_note = (
-            "" if row.verdict == "human" else f" ({row.verdict}: {row.verdict_reason or 'not a person'})"
-        )
+        verdict_note = "" if row.verdict == "human" else f" ({row.verdict}: {row.verdict_reason or 'not a person'})"
         pending_note = "" if row.applied_at is not None else ", not applied yet"
         where = ", ".join(part for part in (row.track, row.step, row.link) if part)
         description = f"{row.kind}{value}{verdict_note}, from {row.source}{pending_note}"
@@ -157,8 +151,7 @@ def _outcome_events(connection: Connection, lead_id: int) -> list[HistoryEvent]:
             row.happened_at,
             "outcome",
             row.closing,
-            f"reported by {row.source} on {row.recorded_at:%Y-%m-%d}"
-            + (f": {row.reason}" if row.reason else ""),
+            f"reported by {row.source} on {row.recorded_at:%Y-%m-%d}" + (f": {row.reason}" if row.reason else ""),
             f"{row.amount:,.2f}" if row.amount is not None else "",
         )
         for row in found
@@ -169,11 +162,7 @@ def _suppression_events(connection: Connection, address_id: int) -> list[History
     statement = select(suppression).where(suppression.c.address_id == address_id).order_by(suppression.c.id)
     return [
         HistoryEvent(
-            row.recorded_at,
-            "suppression",
-            row.action,
-            _suppression_text(row.scope, row.source, row.evidence),
-            row.ref,
+            row.recorded_at, "suppression", row.action, _suppression_text(row.scope, row.source, row.evidence), row.ref
         )
         for row in connection.execute(statement)
     ]
@@ -194,13 +183,9 @@ def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | No
     return row is not None, row[0] if row is not None else None
 
 
-def find_by_external_id(
-    connection: Connection, external_id: str, source: str | None
-) -> list[tuple[str, int]]:
+def find_by_external_id(connection: Connection, external_id: str, source: str | None) -> list[tuple[str, int]]:
     """Return (source, lead id) of everybody whom another system knows by this id."""
-    statement = select(identity.c.source, identity.c.lead_id).where(
-        identity.c.external_id == index_key(external_id)
-    )
+    statement = select(identity.c.source, identity.c.lead_id).where(identity.c.external_id == index_key(external_id))
     if source is not None:
         statement = statement.where(identity.c.source == index_key(source))
     return [(row[0], row[1]) for row in connection.execute(statement.order_by(identity.c.source))]
@@ -218,7 +203,5 @@ def addresses_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
 
 def external_ids_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
     """Return external ids that begin alike."""
-    statement = select(identity.c.external_id).where(
-        identity.c.external_id.startswith(prefix, autoescape=True)
-    )
+    statement = select(identity.c.external_id).where(identity.c.external_id.startswith(prefix, autoescape=True))
     return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()

@@ -24,12 +24,7 @@ MAX_ID_DIGITS: Final = 18
 
 
 def reset_engagement(
-    database: Database,
-    connection: Connection,
-    lead_ids: Sequence[int],
-    now: datetime,
-    *,
-    clear_dates: bool = True,
+    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True
 ) -> None:
     """Forget what led to a hand-off, with *clear_dates* also the days that the lead named."""
     chosen = database.ids("chosen", lead_ids)
@@ -54,29 +49,21 @@ def reset_accepted_engagement(database: Database, connection: Connection, lead_i
     )
     same_lead = lead.c.id == accepted.c.lead_id
     stale = or_(lead.c.signals_since.is_(None), lead.c.signals_since < accepted.c.at)
-    connection.execute(
-        update(lead).where(same_lead, lead.c.decides_stated_at <= accepted.c.at).values(decides_on=None)
-    )
-    connection.execute(
-        update(lead).where(same_lead, stale).values(signals_since=accepted.c.at, points_key="")
-    )
+    connection.execute(update(lead).where(same_lead, lead.c.decides_stated_at <= accepted.c.at).values(decides_on=None))
+    connection.execute(update(lead).where(same_lead, stale).values(signals_since=accepted.c.at, points_key=""))
 
 
 def set_timeline(connection: Connection, lead_id: int, decides_on: date, now: datetime) -> None:
     """Note when the lead decides."""
     connection.execute(
-        update(lead)
-        .where(lead.c.id == lead_id)
-        .values(decides_on=decides_on, decides_stated_at=now, updated_at=now)
+        update(lead).where(lead.c.id == lead_id).values(decides_on=decides_on, decides_stated_at=now, updated_at=now)
     )
 
 
 def clear_timeline(connection: Connection, lead_id: int, now: datetime) -> None:
     """Note that no date is named any more; what was said before does not come back."""
     connection.execute(
-        update(lead)
-        .where(lead.c.id == lead_id)
-        .values(decides_on=None, decides_stated_at=now, updated_at=now)
+        update(lead).where(lead.c.id == lead_id).values(decides_on=None, decides_stated_at=now, updated_at=now)
     )
 
 
@@ -85,9 +72,7 @@ def set_callback_date(connection: Connection, lead_id: int, call_on: date, now: 
     connection.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))
 
 
-def record_readiness_rules(
-    database: Database, connection: Connection, rows: Sequence[tuple[int, str]]
-) -> None:
+def record_readiness_rules(database: Database, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
     """Write the readiness rule that classified each lead."""
     if not rows:
         return
@@ -100,9 +85,7 @@ def load_last_enrollments(
 ) -> dict[tuple[int, str], datetime]:
     """Return when each lead last left each track, or entered it if it is still there."""
     chosen = database.ids("chosen", lead_ids)
-    last = func.max(
-        func.coalesce(enrollment.c.ended_at, enrollment.c.entered_at), type_=enrollment.c.entered_at.type
-    )
+    last = func.max(func.coalesce(enrollment.c.ended_at, enrollment.c.entered_at), type_=enrollment.c.entered_at.type)
     statement = (
         select(enrollment.c.lead_id, enrollment.c.track, last)
         .join(chosen, chosen.c.id == enrollment.c.lead_id)
@@ -113,20 +96,14 @@ def load_last_enrollments(
 
 def pause(connection: Connection, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
     """Write until when the lead gets no mail, since when, and who asked for that; None ends its pause."""
-    pause_values = (
-        {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
-    )
-    statement = (
-        update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
-    )
+    pause_values = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
+    statement = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
     connection.execute(statement)
 
 
 def set_touch_interval(connection: Connection, lead_id: int, days: int | None, now: datetime) -> None:
     """Write in how many days the lead wants one touch at most; None for as often as its track allows."""
-    connection.execute(
-        update(lead).where(lead.c.id == lead_id).values(touch_interval_days=days, updated_at=now)
-    )
+    connection.execute(update(lead).where(lead.c.id == lead_id).values(touch_interval_days=days, updated_at=now))
 
 
 def get_or_create_address(connection: Connection, email: str, normal: str) -> tuple[int, int | None]:
@@ -138,9 +115,7 @@ def get_or_create_address(connection: Connection, email: str, normal: str) -> tu
     ).one_or_none()
     if found is not None:
         return found[0], found[1]
-    statement = (
-        insert(address_table).values(email=email.strip(), normalized=normal).returning(address_table.c.id)
-    )
+    statement = insert(address_table).values(email=email.strip(), normalized=normal).returning(address_table.c.id)
     return connection.execute(statement).scalar_one(), None
 
 
@@ -153,9 +128,7 @@ def filter_existing(database: Database, connection: Connection, lead_ids: Collec
     return set(connection.execute(statement).scalars())
 
 
-def resolve_leads(
-    database: Database, connection: Connection, texts: Mapping[str, str]
-) -> dict[str, tuple[int, ...]]:
+def resolve_leads(database: Database, connection: Connection, texts: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
     """Return the ids of the leads that each text may mean: an id, an address or an external id.
 
     *texts* gives each text its normalised form as an address. Nothing means a lead that was erased.
@@ -166,12 +139,7 @@ def resolve_leads(
         "requested",
         {"text": String(), "normalized": String(), "key": String(), "id": BigInteger()},
         [
-            (
-                text,
-                normal,
-                index_key(text),
-                int(text) if text.isdecimal() and len(text) < MAX_ID_DIGITS else None,
-            )
+            (text, normal, index_key(text), int(text) if text.isdecimal() and len(text) < MAX_ID_DIGITS else None)
             for text, normal in texts.items()
         ],
     )

@@ -117,12 +117,7 @@ _INBOUND_REPLY: Final[Mapping[str, TypeEngine[Any]]] = dict(
 )
 _PAUSED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "until": _TIME, "at": _TIME}
 _RETURNED: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID, "at": _TIME}
-_CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {
-    "name": _TEXT,
-    "uid_validity": _ID,
-    "last_uid": _ID,
-    "read_at": _TIME,
-}
+_CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {"name": _TEXT, "uid_validity": _ID, "last_uid": _ID, "read_at": _TIME}
 
 
 def find_replied_messages(
@@ -183,12 +178,7 @@ def begin_absences(
     statement = (
         update(lead)
         .where(lead.c.id == paused.c.id, or_(no_pause, shorter))
-        .values(
-            paused_until=paused.c.until,
-            paused_at=paused.c.at,
-            paused_by=PAUSED_BY_OUT_OF_OFFICE,
-            updated_at=now,
-        )
+        .values(paused_until=paused.c.until, paused_at=paused.c.at, paused_by=PAUSED_BY_OUT_OF_OFFICE, updated_at=now)
         .returning(lead.c.id)
     )
     return set(connection.execute(statement).scalars())
@@ -204,9 +194,7 @@ def end_absences(
     statement = (
         update(lead)
         .where(
-            lead.c.id == returned.c.id,
-            lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE,
-            lead.c.paused_at <= returned.c.at,
+            lead.c.id == returned.c.id, lead.c.paused_by == PAUSED_BY_OUT_OF_OFFICE, lead.c.paused_at <= returned.c.at
         )
         .values(paused_until=None, paused_at=None, paused_by=None, updated_at=now)
         .returning(lead.c.id)
@@ -238,9 +226,7 @@ def load_latest_replies(
         .where(reply.c.kind.in_(sorted(kinds)))
         .subquery()
     )
-    statement = (
-        select(*list(numbered.c)[:-1]).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
-    )
+    statement = select(*list(numbered.c)[:-1]).where(numbered.c.row_number <= limit).order_by(numbered.c.row_number)
     found: dict[int, list[ReplyText]] = defaultdict(list)
     for row in connection.execute(statement):
         found[row[0]].append(ReplyText._make(row))
@@ -254,9 +240,7 @@ def find_leads(database: Database, connection: Connection, keys: Collection[str]
     return list(connection.execute(statement).scalars())
 
 
-def find_forwardable(
-    database: Database, connection: Connection, keys: Collection[str]
-) -> list[ForwardableReply]:
+def find_forwardable(database: Database, connection: Connection, keys: Collection[str]) -> list[ForwardableReply]:
     """Return those of the replies of these natural keys that a rep is to be told of.
 
     Not those that a brief will show which has yet to be written.
@@ -268,13 +252,9 @@ def find_forwardable(
         .join(requested, requested.c.natural_key == reply.c.natural_key)
         .join(custody, custody.c.lead_id == reply.c.lead_id)
         .outerjoin(
-            offer,
-            (offer.c.lead_id == reply.c.lead_id) & (offer.c.state == "offered") & (custody.c.kind == "offer"),
+            offer, (offer.c.lead_id == reply.c.lead_id) & (offer.c.state == "offered") & (custody.c.kind == "offer")
         )
-        .outerjoin(
-            brief,
-            (brief.c.offer_id == offer.c.id) & (brief.c.email == "brief") & (brief.c.state == "planned"),
-        )
+        .outerjoin(brief, (brief.c.offer_id == offer.c.id) & (brief.c.email == "brief") & (brief.c.state == "planned"))
         .where(or_(custody.c.kind == "rep", offer.c.id.is_not(None)), brief.c.id.is_(None))
         .order_by(reply.c.id)
     )
@@ -303,15 +283,11 @@ def list_replies(connection: Connection, lead_id: int, limit: int) -> list[Reply
 
 def load_cursor(connection: Connection, name: str) -> MailboxCursor | None:
     """Return how far a mailbox is read, None for one that never was."""
-    row = connection.execute(
-        select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)
-    ).one_or_none()
+    row = connection.execute(select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)).one_or_none()
     return MailboxCursor._make(row) if row is not None else None
 
 
-def save_cursor(
-    database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime
-) -> None:
+def save_cursor(database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime) -> None:
     """Note how far a mailbox is read; never back, unless its numbers are others now."""
     values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
     insert_rows(database, connection, inbox, _CURSORS, [(name, *values.values())], ignore_conflicts=True)

@@ -152,9 +152,7 @@ def _lock_next_leads(database: Database, connection: Connection, limit: int) -> 
     if not database.skips_locked:
         return
     acquire(database, connection, Lock.SIGNALS)
-    next_leads = (
-        select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
-    )
+    next_leads = select(signal.c.lead_id).where(signal.c.applied_at.is_(None)).order_by(signal.c.id).limit(limit)
     statement = select(custody.c.lead_id).where(custody.c.lead_id.in_(next_leads))
     connection.execute(statement.order_by(custody.c.lead_id).with_for_update())
 
@@ -166,12 +164,7 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
 
 
 def make_due(
-    database: Database,
-    connection: Connection,
-    lead_ids: Sequence[int],
-    now: datetime,
-    *,
-    include_parked: bool = False,
+    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False
 ) -> None:
     """Make leads on a track due now; *include_parked*: also those in a queue that a request ends.
 
@@ -203,14 +196,11 @@ def _make_due(database: Database) -> Update:
 
 
 _NEEDS_FIELD: Final = and_(
-    custody.c.ref.like(f"{MISSING_FIELD_QUEUE_PREFIX}%"),
-    custody.c.ref.not_like(f"{MISSING_FIELD_QUEUE_PREFIX}%-%"),
+    custody.c.ref.like(f"{MISSING_FIELD_QUEUE_PREFIX}%"), custody.c.ref.not_like(f"{MISSING_FIELD_QUEUE_PREFIX}%-%")
 )
 
 
-def make_decisions_due(
-    database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime
-) -> None:
+def make_decisions_due(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
     """Make leads due now that wait for a decision or a fact: they ask for a person themselves."""
     if not lead_ids:
         return
@@ -218,9 +208,7 @@ def make_decisions_due(
     decided = or_(custody.c.ref.in_(sorted(MANUAL_DECISION_QUEUES)), _NEEDS_FIELD)
     is_waiting = (custody.c.kind.concat("") == "queue") & decided
     not_due = (custody.c.lead_id == chosen.c.id) & (custody.c.due_at > now)
-    connection.execute(
-        update(custody).where(is_waiting, not_due).values(due_at=now, version=custody.c.version + 1)
-    )
+    connection.execute(update(custody).where(is_waiting, not_due).values(due_at=now, version=custody.c.version + 1))
 
 
 def find_reactivatable(database: Database, connection: Connection, lead_ids: Sequence[int]) -> list[int]:
@@ -251,9 +239,9 @@ def find_latest_touches(
         .group_by(message.c.lead_id, message.c.step)
         .subquery()
     )
-    statement = select(
-        message.c.lead_id, message.c.step, message.c.enrollment_id, message.c.track, message.c.id
-    ).join(latest, latest.c.id == message.c.id)
+    statement = select(message.c.lead_id, message.c.step, message.c.enrollment_id, message.c.track, message.c.id).join(
+        latest, latest.c.id == message.c.id
+    )
     return {(row[0], row[1]): TouchRef(*row[2:]) for row in connection.execute(statement)}
 
 

@@ -139,10 +139,7 @@ _COLUMNS: Final = (
 def _select_rows() -> Select[Any]:
     is_open = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
     return (
-        select(*_COLUMNS)
-        .select_from(custody)
-        .join(lead, lead.c.id == custody.c.lead_id)
-        .outerjoin(enrollment, is_open)
+        select(*_COLUMNS).select_from(custody).join(lead, lead.c.id == custody.c.lead_id).outerjoin(enrollment, is_open)
     )
 
 
@@ -165,9 +162,7 @@ def claim_due(
     values = {"now": now, "limit": limit}
     if not database.skips_locked:
         # All at once: row by row the driver is asked two thousand times, 5 us a lead.
-        rows = connection.execute(
-            _claim_statement(tuple(kinds), ref, without_ref, only_lock=False), values
-        ).all()
+        rows = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=False), values).all()
         return [SnapshotRow._make(row) for row in rows]
     # Read after the lock, not with it: else what another worker has just written could be missed.
     locked = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=True), values)
@@ -262,9 +257,7 @@ def load_snapshots(
             full_until,
             row.ref if row.kind == Custodian.QUEUE else "",
         )
-        snapshots.append(
-            LeadSnapshot(view, row.version, row.ref, row.address_id, row.source, row.since, row.due_at)
-        )
+        snapshots.append(LeadSnapshot(view, row.version, row.ref, row.address_id, row.source, row.since, row.due_at))
     return snapshots
 
 
@@ -337,9 +330,7 @@ def _touches(
     return touches, recent
 
 
-def _signals(
-    database: Database, connection: Connection, lead_ids: Sequence[int]
-) -> Mapping[int, list[Signal]]:
+def _signals(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, list[Signal]]:
     chosen = database.ids("chosen", lead_ids)
     statement = (
         select(
@@ -377,9 +368,7 @@ def _suppression_status(
     return describe_suppression(suppression) if suppression is not None else "", suppressions
 
 
-def stored_engagement(
-    sums: Sequence[float | None], at: datetime | None, points_key: str | None
-) -> Engagement:
+def stored_engagement(sums: Sequence[float | None], at: datetime | None, points_key: str | None) -> Engagement:
     """Return the engagement of a row."""
     if at is None:
         return Engagement(points_key=points_key or "")

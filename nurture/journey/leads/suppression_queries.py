@@ -89,12 +89,7 @@ def journal_erasure(database: Database, connection: Connection, normal: str, now
     machine = database.machine
     if machine is not None:
         line = JournalLine(
-            machine.address_hash(normal),
-            ERASE,
-            SuppressionScope.GLOBAL.value,
-            "",
-            SuppressionSource.ADMIN.value,
-            now,
+            machine.address_hash(normal), ERASE, SuppressionScope.GLOBAL.value, "", SuppressionSource.ADMIN.value, now
         )
         database.at_commit(connection, machine.before_suppressions, [line])
 
@@ -133,9 +128,7 @@ def load_logs(
 
 def _logs_statement(database: Database) -> Select[Any]:
     chosen = database.rows_parameter("chosen", _CHOSEN)
-    statement = select(suppression.c.address_id, *_LOG_COLUMNS).join(
-        chosen, chosen.c.id == suppression.c.address_id
-    )
+    statement = select(suppression.c.address_id, *_LOG_COLUMNS).join(chosen, chosen.c.id == suppression.c.address_id)
     return statement.order_by(suppression.c.id)
 
 
@@ -165,13 +158,9 @@ def list_suppressions(
     ]
 
 
-def iterate_logs(
-    connection: Connection, normal: str | None = None
-) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
+def iterate_logs(connection: Connection, normal: str | None = None) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
     """Yield every normalised address that has a log, in order, with its log; memory stays flat."""
-    statement = select(address.c.normalized, *_LOG_COLUMNS).join(
-        suppression, suppression.c.address_id == address.c.id
-    )
+    statement = select(address.c.normalized, *_LOG_COLUMNS).join(suppression, suppression.c.address_id == address.c.id)
     if normal is not None:
         statement = statement.where(address.c.normalized == normal)
     else:
@@ -179,9 +168,7 @@ def iterate_logs(
     byte_order: ColumnElement[str] = address.c.normalized
     if connection.dialect.name == "postgresql":
         byte_order = byte_order.collate("C")  # the same order on both databases
-    rows = connection.execution_options(yield_per=_PAGE).execute(
-        statement.order_by(byte_order, suppression.c.id)
-    )
+    rows = connection.execution_options(yield_per=_PAGE).execute(statement.order_by(byte_order, suppression.c.id))
     for found, logged in groupby(rows, key=lambda row: str(row[0])):
         yield found, [_log_entry(*row[1:]) for row in logged]
 
@@ -197,9 +184,7 @@ def find_address(connection: Connection, normal: str) -> tuple[int, int | None] 
     return (row[0], row[1]) if row is not None else None
 
 
-def lock_leads_by_address(
-    database: Database, connection: Connection, address_ids: Collection[int]
-) -> dict[int, int]:
+def lock_leads_by_address(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, int]:
     """Hold the leads of these addresses before anything is written of these; return them by address."""
     chosen = database.ids("chosen", list(address_ids))
     statement = (
@@ -221,9 +206,7 @@ def load_address_ids(database: Database, connection: Connection, lead_ids: Colle
     return {row.id: row.address_id for row in found}
 
 
-def find_opted_out_without_address(
-    database: Database, connection: Connection, lead_ids: Collection[int]
-) -> set[int]:
+def find_opted_out_without_address(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
     """Return those of the leads that said no while no address of theirs was known."""
     if not lead_ids:
         return set()

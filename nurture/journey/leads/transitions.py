@@ -35,9 +35,7 @@ RETRY_AFTER_ERROR: Final = timedelta(hours=6)
 
 def find_mailing_block(lead: LeadSnapshot, program: Program | None = None) -> tuple[str, str] | None:
     """Return the queue of a lead that may not be mailed (on the track of *program*), and why; else None."""
-    suppression = (
-        find_covering(lead.view.suppressions, program.track, program.topic) if program is not None else None
-    )
+    suppression = find_covering(lead.view.suppressions, program.track, program.topic) if program is not None else None
     reason = lead.view.suppressed_by or (describe_suppression(suppression) if suppression is not None else "")
     if reason:
         return Queue.SUPPRESSED, f"suppressed: {reason}"
@@ -136,9 +134,7 @@ class LeadTransitions:
         position = enrollment.position
         reached = max(position.reached_at, until)
         self.changes.enrollment_updates.append(
-            EnrollmentUpdate(
-                enrollment.id, lead.view.lead.id, position.step, position.visit, position.anchor, reached
-            )
+            EnrollmentUpdate(enrollment.id, lead.view.lead.id, position.step, position.visit, position.anchor, reached)
         )
 
     def due_after_cool_off(self, lead: LeadSnapshot, cool_off_until: datetime | None) -> datetime:
@@ -148,9 +144,7 @@ class LeadTransitions:
         call = requested_callback(lead.view.lead, "UTC")
         changes = [call.at] if call is not None and call.at > self.now else []
         if lead.view.lead.timeline is not None:
-            context = self.definitions.policy.evaluation_context(
-                lead.view, since=self.now, answered_at=self.now
-            )
+            context = self.definitions.policy.evaluation_context(lead.view, since=self.now, answered_at=self.now)
             change_times = [
                 evaluate(one.when, context, self.now).changes_at for one in self.definitions.policy.criteria
             ]
@@ -211,25 +205,15 @@ class LeadTransitions:
         custody_change = self.set_custody(lead, Custodian.CLOSED, closing.value, "", None)
         self.changes.new_outcomes.append(
             NewOutcome(
-                lead.view.lead.id,
-                closing.value,
-                happened_at or self.now,
-                amount,
-                outcome_reason,
-                source,
-                self.now,
+                lead.view.lead.id, closing.value, happened_at or self.now, amount, outcome_reason, source, self.now
             )
         )
         self.add_journal_entry(lead, event, reason, custody_change, ref=closing.value, detail=detail)
 
-    def hand_off(
-        self, lead: LeadSnapshot, rule: str, reason: str, detail: Mapping[str, Any] | None = None
-    ) -> None:
+    def hand_off(self, lead: LeadSnapshot, rule: str, reason: str, detail: Mapping[str, Any] | None = None) -> None:
         """Put the lead into the queue for sales: no touches from now on, a rep as soon as one has room."""
         self.cancel_touches(lead, "handed_off")
-        custody_change = self.set_custody(
-            lead, Custodian.QUEUE, Queue.HAND_OFF, f"offer to a rep: {rule}", self.now
-        )
+        custody_change = self.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, f"offer to a rep: {rule}", self.now)
         enrollment = lead.view.enrollment
         step = enrollment.position.step if enrollment is not None else None
         self.add_journal_entry(lead, "hand_off", reason, custody_change, ref=rule, step=step, detail=detail)

@@ -62,9 +62,7 @@ def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source:
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "manual")
         found = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
         closing = [lead for lead in found if _needs_closing(lead, by_lead[lead.view.lead.id].closing)]
-        open_offers = handoff_queries.load_open_offers(
-            database, connection, [lead.view.lead.id for lead in closing]
-        )
+        open_offers = handoff_queries.load_open_offers(database, connection, [lead.view.lead.id for lead in closing])
         withdrawn = [(one.id, "withdrawn", "closed") for one in open_offers.values()]
         handoff_queries.record_answers(database, connection, withdrawn, now)
         for lead in closing:
@@ -80,9 +78,7 @@ def _needs_closing(lead: LeadSnapshot, closing: Closing) -> bool:
         return True
     if lead.ref == closing.value:
         return False
-    raise InvalidState(
-        f"Lead {lead.view.lead.id} is closed as {lead.ref} already; it cannot become {closing.value}."
-    )
+    raise InvalidState(f"Lead {lead.view.lead.id} is closed as {lead.ref} already; it cannot become {closing.value}.")
 
 
 def _close(lead: LeadSnapshot, deal: Deal, transitions: LeadTransitions, source: str) -> None:

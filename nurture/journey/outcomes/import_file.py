@@ -112,9 +112,7 @@ def _parse_report(row: OutcomeRow, ids: Sequence[int], now: datetime) -> Outcome
     at = row.closed_at
     if at is not None and at > now + FUTURE_TOLERANCE:
         raise ValueError(f"{at:%Y-%m-%d} is in the future; write the day on which it was closed")
-    return OutcomeReport(
-        ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH]
-    )
+    return OutcomeReport(ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH])
 
 
 def parse_closing(text: str) -> Closing:

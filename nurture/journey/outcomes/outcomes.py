@@ -42,9 +42,7 @@ class OutcomeReport(NamedTuple):
     key: str = ""
 
 
-def record_outcomes(
-    ctx: AppContext, reports: Sequence[OutcomeReport], source: str, now: datetime
-) -> list[Verdict]:
+def record_outcomes(ctx: AppContext, reports: Sequence[OutcomeReport], source: str, now: datetime) -> list[Verdict]:
     """Take in what *source* says, one verdict each, in order; a constant number of statements.
 
     A lead that is not closed is closed, wherever it is. What is known already changes nothing, an amount
@@ -67,10 +65,7 @@ def record_outcomes_in(
     missing = sorted(set(ids) - {row.lead_id for row in rows})
     if missing:
         raise NotFound(f"There is no lead {missing[0]}. `nurture leads list` lists them.")
-    leads = {
-        lead.view.lead.id: lead
-        for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
-    }
+    leads = {lead.view.lead.id: lead for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)}
     keys = [_natural_key(one, source) for one in reports]
     merger = _OutcomeMerger(
         leads,
@@ -84,11 +79,7 @@ def record_outcomes_in(
     queries.insert_reports(
         database,
         connection,
-        [
-            _to_report_row(one, key, source, verdict, now)
-            for one, key, verdict in zipped
-            if verdict != "known"
-        ],
+        [_to_report_row(one, key, source, verdict, now) for one, key, verdict in zipped if verdict != "known"],
     )
     return verdicts
 
@@ -105,9 +96,7 @@ class _OutcomeMerger:
             if lead.view.custodian is Custodian.CLOSED and lead.ref in FINAL_CLOSINGS:
                 row = current.get(lead_id)
                 same = row is not None and row.closing == lead.ref
-                self._current[lead_id] = (
-                    (lead.ref, row.amount, row.id) if same and row else (lead.ref, None, None)
-                )
+                self._current[lead_id] = (lead.ref, row.amount, row.id) if same and row else (lead.ref, None, None)
         self.to_close: dict[int, OutcomeReport] = {}
         self.amounts: list[tuple[int, float]] = []
 
@@ -140,9 +129,7 @@ class _OutcomeMerger:
         return "completed"
 
 
-def _close_leads(
-    ctx: AppContext, connection: Connection, merger: _OutcomeMerger, source: str, now: datetime
-) -> None:
+def _close_leads(ctx: AppContext, connection: Connection, merger: _OutcomeMerger, source: str, now: datetime) -> None:
     if not merger.to_close:
         return
     database = ctx.database
@@ -174,14 +161,10 @@ def _natural_key(report: OutcomeReport, source: str) -> str:
     return f"{index_key(source)}|{report.lead_id}|{sha256(content.encode(errors='replace')).hexdigest()[:32]}"
 
 
-def _to_report_row(
-    report: OutcomeReport, key: str, source: str, verdict: Verdict, now: datetime
-) -> OutcomeReportRow:
+def _to_report_row(report: OutcomeReport, key: str, source: str, verdict: Verdict, now: datetime) -> OutcomeReportRow:
     at = report.happened_at or now
     closing = report.closing.value
-    return OutcomeReportRow(
-        key, report.lead_id, closing, at, report.amount, report.reason, source, now, verdict
-    )
+    return OutcomeReportRow(key, report.lead_id, closing, at, report.amount, report.reason, source, now, verdict)
 
 
 def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
@@ -202,9 +185,7 @@ def list_outcomes(ctx: AppContext, closing: Closing | None, limit: int) -> list[
         return queries.load_outcome_details(connection, closing.value if closing else None, limit)
 
 
-def resolve_contradiction(
-    ctx: AppContext, report_id: int, *, accept: bool, by: str, now: datetime
-) -> Contradiction:
+def resolve_contradiction(ctx: AppContext, report_id: int, *, accept: bool, by: str, now: datetime) -> Contradiction:
     """Settle a contradiction: *accept* what was told later, or keep what stands; *by* is written down.
 
     Raises NotFound where there is none of this id, or it was settled already.
@@ -212,12 +193,8 @@ def resolve_contradiction(
     with ctx.database.write() as connection:
         found = queries.load_contradictions(connection, report_id)
         rows = snapshot.load_rows(ctx.database, connection, [one.lead_id for one in found])
-        if not found or not queries.mark_resolved(
-            connection, report_id, "accepted" if accept else "dismissed", now
-        ):
-            raise NotFound(
-                f"There is no open contradiction {report_id}. `nurture handoffs outcomes list` shows them."
-            )
+        if not found or not queries.mark_resolved(connection, report_id, "accepted" if accept else "dismissed", now):
+            raise NotFound(f"There is no open contradiction {report_id}. `nurture handoffs outcomes list` shows them.")
         one = found[0]
         lead = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)[0]
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")

@@ -6,18 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    Float,
-    ScalarSelect,
-    String,
-    Table,
-    func,
-    select,
-    update,
-)
+from sqlalchemy import BigInteger, ColumnElement, Connection, Float, ScalarSelect, String, Table, func, select, update
 from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 
@@ -97,17 +86,7 @@ class OutcomeDetails(NamedTuple):
 _REPORT_COLUMNS: Final[_Columns] = dict(
     zip(
         OutcomeReportRow._fields,
-        (
-            String(),
-            BigInteger(),
-            String(),
-            UtcDateTime(),
-            Float(),
-            String(),
-            String(),
-            UtcDateTime(),
-            String(),
-        ),
+        (String(), BigInteger(), String(), UtcDateTime(), Float(), String(), String(), UtcDateTime(), String()),
         strict=True,
     )
 )
@@ -116,9 +95,7 @@ _REPORT_COLUMNS: Final[_Columns] = dict(
 def load_known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
     """Return which of *keys* were told before."""
     requested = database.rows("requested", {"key": String()}, [(key,) for key in keys])
-    query = select(outcome_report.c.natural_key).join(
-        requested, requested.c.key == outcome_report.c.natural_key
-    )
+    query = select(outcome_report.c.natural_key).join(requested, requested.c.key == outcome_report.c.natural_key)
     return set(connection.execute(query).scalars())
 
 
@@ -133,9 +110,7 @@ def load_current_outcomes(
         .group_by(outcome.c.lead_id)
         .subquery()
     )
-    query = select(*(outcome.c[name] for name in CurrentOutcome._fields)).join(
-        newest, newest.c.id == outcome.c.id
-    )
+    query = select(*(outcome.c[name] for name in CurrentOutcome._fields)).join(newest, newest.c.id == outcome.c.id)
     return {row.lead_id: row for row in map(CurrentOutcome._make, connection.execute(query))}
 
 
@@ -144,17 +119,13 @@ def insert_reports(database: Database, connection: Connection, rows: Sequence[Ou
     database.insert(connection, outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
 
 
-def set_missing_amounts(
-    database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]
-) -> None:
+def set_missing_amounts(database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]) -> None:
     """Write the amounts of outcomes that had none: (outcome id, amount)."""
     if not amounts:
         return
     new = database.rows("new", {"id": BigInteger(), "amount": Float()}, amounts)
     connection.execute(
-        update(outcome)
-        .where(outcome.c.id == new.c.id, outcome.c.amount.is_(None))
-        .values(amount=new.c.amount)
+        update(outcome).where(outcome.c.id == new.c.id, outcome.c.amount.is_(None)).values(amount=new.c.amount)
     )
 
 
@@ -163,24 +134,14 @@ def replace_outcome(connection: Connection, outcome_id: int, by: Contradiction) 
     connection.execute(
         update(outcome)
         .where(outcome.c.id == outcome_id)
-        .values(
-            closing=by.closing,
-            happened_at=by.happened_at,
-            amount=by.amount,
-            reason=by.reason,
-            source=by.source,
-        )
+        .values(closing=by.closing, happened_at=by.happened_at, amount=by.amount, reason=by.reason, source=by.source)
     )
 
 
 def load_contradictions(connection: Connection, report_id: int | None = None) -> list[Contradiction]:
     """Return the tellings that contradict what stands and are not settled, the oldest first."""
     other = outcome.alias("other")
-    newest = (
-        select(func.max(other.c.id))
-        .where(other.c.lead_id == outcome_report.c.lead_id)
-        .correlate(outcome_report)
-    )
+    newest = select(func.max(other.c.id)).where(other.c.lead_id == outcome_report.c.lead_id).correlate(outcome_report)
     query = (
         select(
             *(outcome_report.c[name] for name in Contradiction._fields[:8]),
@@ -200,15 +161,11 @@ def load_contradictions(connection: Connection, report_id: int | None = None) ->
 
 def mark_resolved(connection: Connection, report_id: int, resolution: str, now: datetime) -> bool:
     """Note how a contradiction was settled; return whether it was open till now."""
-    unresolved = update(outcome_report).where(
-        outcome_report.c.id == report_id, outcome_report.c.resolution.is_(None)
-    )
+    unresolved = update(outcome_report).where(outcome_report.c.id == report_id, outcome_report.c.resolution.is_(None))
     return connection.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
 
 
-def _newest_id(
-    table: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]
-) -> ScalarSelect[int]:
+def _newest_id(table: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
     """Return the newest row of a lead in *table* for which *condition* holds, beside each outcome."""
     one = table.alias(f"newest_{table.name}")
     query = select(func.max(one.c.id)).where(one.c.lead_id == outcome.c.lead_id, condition(one))

@@ -46,9 +46,7 @@ def load_question(ctx: AppContext, token: TokenRecord) -> QuestionPage | None:
         fields = origin_queries.load_fields(connection, token.lead_id)
         sender = unsubscribe.load_sender_name(ctx, connection, token)
     current = fields.get(field)
-    return QuestionPage(
-        build_question(field, [rule.when for rule in rules]), sender, bool(str(current or "").strip())
-    )
+    return QuestionPage(build_question(field, [rule.when for rule in rules]), sender, bool(str(current or "").strip()))
 
 
 def parse_answer(question: Question, text: str) -> FieldValue:
@@ -63,9 +61,7 @@ def parse_answer(question: Question, text: str) -> FieldValue:
     return plain
 
 
-def save_answer(
-    ctx: AppContext, token: TokenRecord, page: QuestionPage, value: FieldValue, now: datetime
-) -> None:
+def save_answer(ctx: AppContext, token: TokenRecord, page: QuestionPage, value: FieldValue, now: datetime) -> None:
     """Keep what the lead answered as a fact; if it waited for that, it is routed at once."""
     field = page.question.field
     with ctx.database.write() as connection:
@@ -78,9 +74,7 @@ def save_answer(
         transitions.changes.field_updates.append(FieldUpdate(token.lead_id, fields))
         custody_change = None
         if lead.view.custodian is Custodian.QUEUE and lead.ref == f"{MISSING_FIELD_QUEUE_PREFIX}{field}":
-            custody_change = transitions.set_custody(
-                lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now
-            )
+            custody_change = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", now)
         reason = f"the lead answered {field}, by the link in message {token.message_id}"
         transitions.add_journal_entry(lead, "answered", reason, custody_change, ref=field)
         transitions.changes.write(ctx.database, connection, now)

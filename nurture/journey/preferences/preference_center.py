@@ -111,8 +111,7 @@ def load_preferences(ctx: AppContext, token: TokenRecord, now: datetime) -> Pref
             unsubscribed=bool(global_opt_outs),
             stopped_elsewhere=not all(map(is_reader_opt_out, global_opt_outs)),
             bounced=any(
-                one.scope is SuppressionScope.GLOBAL and one.source is SuppressionSource.BOUNCE
-                for one in suppressions
+                one.scope is SuppressionScope.GLOBAL and one.source is SuppressionSource.BOUNCE for one in suppressions
             ),
             topics=_topics(ctx, connection, suppressions),
             paused_until=calendar.to_local(active_pause, zone).date() if active_pause is not None else None,
@@ -126,9 +125,7 @@ def unsubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: da
     """Stop mail about one topic. All mail is stopped by `unsubscribe.unsubscribe`."""
     database = ctx.database
     with database.write() as connection:
-        address_id = suppression_queries.load_address_ids(database, connection, [token.lead_id]).get(
-            token.lead_id
-        )
+        address_id = suppression_queries.load_address_ids(database, connection, [token.lead_id]).get(token.lead_id)
         if address_id is not None:
             opt_out = OptOut(address_id, SuppressionSource.PAGE, SuppressionScope.TOPIC, topic.name)
             suppression.opt_out(database, connection, [opt_out], now)
@@ -149,9 +146,7 @@ def resubscribe_topic(ctx: AppContext, token: TokenRecord, topic: Topic, now: da
 
 def pause_until(ctx: AppContext, token: TokenRecord, day: date, zone: str, now: datetime) -> None:
     """Send the lead nothing until *day* begins where it lives, or longer if others asked for that."""
-    manual.pause(
-        ctx, token.lead_id, calendar.start_of_day(day, zone), now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE
-    )
+    manual.pause(ctx, token.lead_id, calendar.start_of_day(day, zone), now, by=PREFERENCE_PAGE, only_by=PREFERENCE_PAGE)
 
 
 def end_pause(ctx: AppContext, token: TokenRecord, now: datetime) -> None:
@@ -167,9 +162,7 @@ def set_touch_interval(ctx: AppContext, token: TokenRecord, days: int | None, no
 def set_timeline(ctx: AppContext, token: TokenRecord, day: date, now: datetime) -> None:
     """Note when the lead says that it decides. Saying the same again says nothing new."""
     with ctx.database.read() as connection:
-        current = connection.execute(
-            select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)
-        ).scalar_one()
+        current = connection.execute(select(_lead.c.decides_on).where(_lead.c.id == token.lead_id)).scalar_one()
     if current == day:
         return
     key = f"deciding|{token.lead_id}|{day.isoformat()}|{now.isoformat()}"
@@ -210,17 +203,13 @@ def _opt_in(ctx: AppContext, token: TokenRecord, target: SuppressionTarget, now:
         return False
 
 
-def _topics(
-    ctx: AppContext, connection: Connection, suppressions: Sequence[ActiveSuppression]
-) -> list[Topic]:
+def _topics(ctx: AppContext, connection: Connection, suppressions: Sequence[ActiveSuppression]) -> list[Topic]:
     """Return the topics of the published tracks, and those that the lead opted out of before they went."""
     try:
         programs = list(ctx.definitions.current(connection).programs.values())
     except NotFound:
         programs = []
-    opted_out = {
-        normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC
-    }
+    opted_out = {normalize_ref(one.ref): one.ref for one in suppressions if one.scope is SuppressionScope.TOPIC}
     stopped_elsewhere = {
         normalize_ref(one.ref)
         for one in suppressions

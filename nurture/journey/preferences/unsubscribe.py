@@ -41,9 +41,7 @@ def load_page(ctx: AppContext, token: TokenRecord) -> UnsubscribePage:
     with ctx.database.read() as connection:
         address_id, email = _load_address(connection, token.lead_id)
         return UnsubscribePage(
-            load_sender_name(ctx, connection, token),
-            mask_address(email),
-            _is_unsubscribed(ctx, connection, address_id),
+            load_sender_name(ctx, connection, token), mask_address(email), _is_unsubscribed(ctx, connection, address_id)
         )
 
 
@@ -66,21 +64,15 @@ def mask_address(email: str) -> str:
     return f"{name[:1]}•••{separator}{domain}" if separator else ""
 
 
-def link_signal(
-    ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_key: str, now: datetime
-) -> NewSignal:
+def link_signal(ctx: AppContext, token: TokenRecord, kind: SignalKind, natural_key: str, now: datetime) -> NewSignal:
     """Return what the lead does by its link, as an answer to the touch that brought the link."""
     signal = NewSignal(token.lead_id, kind.value, now, now, natural_key, SOURCE)
-    touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(
-        _message.c.id == token.message_id
-    )
+    touch = select(_message.c.enrollment_id, _message.c.track, _message.c.step).where(_message.c.id == token.message_id)
     with ctx.database.read() as connection:
         row = connection.execute(touch).one_or_none()
     if row is None:
         return signal
-    return signal._replace(
-        enrollment_id=row.enrollment_id, track=row.track, step=row.step, message_id=token.message_id
-    )
+    return signal._replace(enrollment_id=row.enrollment_id, track=row.track, step=row.step, message_id=token.message_id)
 
 
 def _load_address(connection: Connection, lead_id: int) -> tuple[int | None, str]:
@@ -93,12 +85,9 @@ def _is_unsubscribed(ctx: AppContext, connection: Connection, address_id: int | 
     if address_id is None:
         return False
     # A mailbox that bounced is no opt-out: who wants to leave must be able to, should it ever work again.
-    suppressions = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(
-        address_id, ()
-    )
+    suppressions = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(address_id, ())
     return any(
-        one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE
-        for one in suppressions
+        one.scope is SuppressionScope.GLOBAL and one.source is not SuppressionSource.BOUNCE for one in suppressions
     )
 
 

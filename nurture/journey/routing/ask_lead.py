@@ -59,9 +59,7 @@ def build_question(field: str, conditions: list[Condition]) -> Question:
     text = _QUESTIONS.get(field, f"What is your {field.replace('_', ' ')}?")
     answers = tuple(dict.fromkeys(value for one in conditions for value in _tested_values(field, one)))
     if field == "country":
-        return Question(
-            field, text, countries(), tuple(code for code in answers if country_code(code) == code)
-        )
+        return Question(field, text, countries(), tuple(code for code in answers if country_code(code) == code))
     if field in _NUMBER_FIELDS:
         return Question(field, text, number=True)
     return Question(field, text, tuple((value, value) for value in answers))
@@ -69,9 +67,7 @@ def build_question(field: str, conditions: list[Condition]) -> Question:
 
 def _tested_values(field: str, condition: Condition) -> list[str]:
     match condition:
-        case FieldCondition(name=name, comparison=Comparison.IS | Comparison.IN, value=value) if (
-            name == field
-        ):
+        case FieldCondition(name=name, comparison=Comparison.IS | Comparison.IN, value=value) if name == field:
             values = value if isinstance(value, tuple) else (value,)
             return [str(one) for one in values if isinstance(one, str)]
         case AllOf(parts=parts) | AnyOf(parts=parts):
@@ -131,9 +127,7 @@ def compose_question(ctx: AppContext, connection: Connection, message: DueMessag
     unsubscribe_url, preferences_url, answer_url = (link.url(ctx.base_url) for link in links)
     sender = program.sender
     question = build_question(message.step, [rule.when for rule in policy.routing])
-    values = touch_values(
-        message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url
-    )
+    values = touch_values(message.fields, program, unsubscribe_url, message.consent_basis or "", preferences_url)
     values["ask"] = {"url": answer_url, "question": question.text, "field": message.step.replace("_", " ")}
     envelope = Envelope(
         ref=message.send_key,

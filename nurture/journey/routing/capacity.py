@@ -10,12 +10,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from nurture.domain.planning.calendar import Holidays, NeverOpens, is_open
-from nurture.domain.policy.business_hours import (
-    WorkCalendar,
-    add_working_time,
-    business_day,
-    next_business_day_start,
-)
+from nurture.domain.policy.business_hours import WorkCalendar, add_working_time, business_day, next_business_day_start
 from nurture.domain.policy.policy import Policy
 from nurture.domain.policy.team import WorkingHours
 from nurture.domain.routing.priority import CapacityForecast
@@ -53,11 +48,7 @@ class RepCapacity:
         if rep is None or not availability.available or not has_capacity(rep, availability):
             return 0
         remaining = rep.capacity - availability.offers_today
-        return (
-            remaining
-            if rep.max_open_leads is None
-            else min(remaining, rep.max_open_leads - availability.open_leads)
-        )
+        return remaining if rep.max_open_leads is None else min(remaining, rep.max_open_leads - availability.open_leads)
 
     def free_reps(self) -> frozenset[str]:
         """Return who has room, under which policy, and whether they rest: what decides who gets leads.
@@ -66,9 +57,7 @@ class RepCapacity:
         """
         off_duty, version = self.off_duty_reps(), self.policy.version
         free = (rep for rep in self.policy.reps if self._remaining_for(rep.id) > 0)
-        available_now = (
-            rep.id for rep in free if rep.max_open_leads is not None or self._is_rep_open(rep.id)
-        )
+        available_now = (rep.id for rep in free if rep.max_open_leads is not None or self._is_rep_open(rep.id))
         return frozenset(f"{version} {rep}{' off duty' if rep in off_duty else ''}" for rep in available_now)
 
     def _is_rep_open(self, rep_id: str) -> bool:
@@ -79,22 +68,14 @@ class RepCapacity:
         """Return who has closed for now, and why: only what cannot wait is offered to them."""
         if not self.policy.priority.hot:
             return {}
-        return {
-            rep_id: "off until they open again"
-            for rep_id in self.working_times
-            if not self._is_rep_open(rep_id)
-        }
+        return {rep_id: "off until they open again" for rep_id in self.working_times if not self._is_rep_open(rep_id)}
 
     def next_opening(self) -> datetime:
         """Return when somebody is foreseen to have room: later than now."""
         expected = [
-            rep.id
-            for rep in self.policy.reps
-            if self.team[rep.id].available or self.team[rep.id].away_today_only
+            rep.id for rep in self.policy.reps if self.team[rep.id].available or self.team[rep.id].away_today_only
         ]
-        return min(
-            (self._next_opening_of(rep_id) for rep_id in expected), default=self.now + timedelta(days=1)
-        )
+        return min((self._next_opening_of(rep_id) for rep_id in expected), default=self.now + timedelta(days=1))
 
     def _next_opening_of(self, rep_id: str) -> datetime:
         hours = self.working_times[rep_id]

@@ -111,17 +111,13 @@ def load_leaves(connection: Connection, first: date, last: date) -> list[LeaveRo
     """Return the leave that falls on any day from *first* to *last*, by rep and day."""
     query = (
         select(*[rep_leave.c[name] for name in LeaveRow._fields])
-        .where(
-            rep_leave.c.cancelled_at.is_(None), rep_leave.c.first_day <= last, rep_leave.c.last_day >= first
-        )
+        .where(rep_leave.c.cancelled_at.is_(None), rep_leave.c.first_day <= last, rep_leave.c.last_day >= first)
         .order_by(rep_leave.c.rep, rep_leave.c.first_day, rep_leave.c.id)
     )
     return [LeaveRow._make(row) for row in connection.execute(query)]
 
 
-def add_leave(
-    connection: Connection, rep: str, first: date, last: date, deputy: str | None, now: datetime
-) -> int:
+def add_leave(connection: Connection, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> int:
     """Note days on which a rep takes no leads; return the entry's id."""
     added = rep_leave.insert().values(rep=rep, first_day=first, last_day=last, deputy=deputy, recorded_at=now)
     return int(connection.execute(added.returning(rep_leave.c.id)).scalar_one())
@@ -139,17 +135,15 @@ def load_round_robin_counts(connection: Connection, keys: Sequence[str]) -> dict
     """Return how many leads each rep was given in turn, by the key of the turn."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     if keys:
-        query = select(
-            round_robin_count.c.rotation_key, round_robin_count.c.rep, round_robin_count.c.assigned
-        ).where(round_robin_count.c.rotation_key.in_(keys))
+        query = select(round_robin_count.c.rotation_key, round_robin_count.c.rep, round_robin_count.c.assigned).where(
+            round_robin_count.c.rotation_key.in_(keys)
+        )
         for key, rep, assigned in connection.execute(query):
             found[key][rep] = assigned
     return found
 
 
-def add_round_robin_counts(
-    database: Database, connection: Connection, rows: Sequence[tuple[str, str, int]]
-) -> None:
+def add_round_robin_counts(database: Database, connection: Connection, rows: Sequence[tuple[str, str, int]]) -> None:
     """Add (key, rep, how many) to what was given in turn."""
     if not rows:
         return
@@ -210,9 +204,7 @@ def record_decisions(database: Database, connection: Connection, rows: Sequence[
     database.insert(connection, routing_decision.name, _DECISION_COLUMNS, rows)
 
 
-def load_decisions(
-    connection: Connection, after: int, limit: int, lead_id: int | None = None
-) -> list[StoredDecision]:
+def load_decisions(connection: Connection, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:
     """Return decisions behind the one with id *after*, in the order in which they were made."""
     query = (
         select(*[routing_decision.c[name] for name in StoredDecision._fields])
@@ -284,17 +276,13 @@ class RepLoad(NamedTuple):
     last_offer: int = 0
 
 
-def load_rep_loads(
-    database: Database, connection: Connection, days: Mapping[str, datetime]
-) -> dict[str, RepLoad]:
+def load_rep_loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, RepLoad]:
     """Return what each rep was given since their business day began, and what they have in hand.
 
     In hand is what waits for their answer, and what they took over and did not follow up yet.
     """
     day_starts = database.rows("day_starts", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
-    newest_offer = select(offer.c.id).where(
-        offer.c.rep == day_starts.c.rep
-    )  # by the index, however many there were
+    newest_offer = select(offer.c.id).where(offer.c.rep == day_starts.c.rep)  # by the index, however many there were
     newest_offer = newest_offer.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
     newest_rows = connection.execute(select(day_starts.c.rep, newest_offer.scalar_subquery())).tuples()
     last_offers = {rep: number for rep, number in newest_rows if number is not None}
@@ -307,7 +295,4 @@ def load_rep_loads(
     offers_today: dict[str, int] = dict(connection.execute(today_query).tuples().all())
     open_query = select(offer.c.rep, func.count()).where(*IN_HAND).group_by(offer.c.rep)
     open_leads: dict[str, int] = dict(connection.execute(open_query).tuples().all())
-    return {
-        rep: RepLoad(offers_today.get(rep, 0), open_leads.get(rep, 0), last_offers.get(rep, 0))
-        for rep in days
-    }
+    return {rep: RepLoad(offers_today.get(rep, 0), open_leads.get(rep, 0), last_offers.get(rep, 0)) for rep in days}

@@ -45,9 +45,7 @@ def replay(ctx: AppContext, lead_id: int | None = None) -> ReplayResult:
         after = rows[-1].id
 
 
-def _compare(
-    ctx: AppContext, connection: Connection, row: queries.StoredDecision, result: ReplayResult
-) -> None:
+def _compare(ctx: AppContext, connection: Connection, row: queries.StoredDecision, result: ReplayResult) -> None:
     found = route(from_dict(row.request), ctx.definitions.policy(connection, row.policy_version).routing_plan)
     before, after = (row.rep or row.queue, row.rule), (found.rep or found.queue, found.rule)
     result.decisions += 1

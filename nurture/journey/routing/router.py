@@ -78,10 +78,7 @@ class Router:
         request = self.build_request(lead)
         if off_duty:
             closed = {rep: why for rep, why in off_duty.items() if self.team[rep].available}
-            team = {
-                rep: replace(self.team[rep], away_reason=why, away_today_only=True)
-                for rep, why in closed.items()
-            }
+            team = {rep: replace(self.team[rep], away_reason=why, away_today_only=True) for rep, why in closed.items()}
             request = replace(request, availability={**self.team, **team})
         return request, route(request, self.plan)
 
@@ -117,11 +114,7 @@ class Router:
     def _match(self, lead_id: int, origin: Origin, fields: Mapping[str, FieldValue]) -> AccountMatch:
         link = self.account_links.get(lead_id)
         if link is not None:
-            return (
-                self.owner_matches.get(lead_id, NO_MATCH)
-                if link.account_id is not None
-                else _CONFIRMED_NO_ACCOUNT
-            )
+            return self.owner_matches.get(lead_id, NO_MATCH) if link.account_id is not None else _CONFIRMED_NO_ACCOUNT
         company, website = fields.get("company"), fields.get("website")
         found = self.account_index.match(origin.email or "", str(company or ""), str(website or ""))
         if found.account is not None:
@@ -133,9 +126,7 @@ class Router:
     ) -> None:
         """Keep a decision: it counts for the next leads, and is stored with all that was asked."""
         counted = (
-            {routed.rotation_key: self.round_robin_counts.get(routed.rotation_key, {})}
-            if routed.rotation_key
-            else {}
+            {routed.rotation_key: self.round_robin_counts.get(routed.rotation_key, {})} if routed.rotation_key else {}
         )
         self.decided.append(
             NewDecision(
@@ -177,12 +168,7 @@ class Router:
     def require_field(self, lead: LeadSnapshot, routed: RoutingResult) -> MissingField:
         """Note that a field is waited for; return since when, and until when."""
         existing = next(
-            (
-                one
-                for one in self.missing_fields.get(lead.view.lead.id, ())
-                if one.field == routed.missing_field
-            ),
-            None,
+            (one for one in self.missing_fields.get(lead.view.lead.id, ()) if one.field == routed.missing_field), None
         )
         if existing is not None:
             return existing
@@ -194,12 +180,8 @@ class Router:
     def write(self, database: Database, connection: Connection, won: Collection[int]) -> None:
         """Write what was decided for the leads of *won*; the others went elsewhere meanwhile."""
         store.record_decisions(database, connection, [one for one in self.decided if one.lead_id in won])
-        accounts_queries.insert_links(
-            database, connection, [one for one in self.new_links if one.lead_id in won]
-        )
-        store.add_missing_fields(
-            database, connection, [one for one in self.new_missing_fields if one.lead_id in won]
-        )
+        accounts_queries.insert_links(database, connection, [one for one in self.new_links if one.lead_id in won])
+        store.add_missing_fields(database, connection, [one for one in self.new_missing_fields if one.lead_id in won])
         counted = Counter(turn for lead_id, turn in self.turns_taken.items() if lead_id in won)
         rows = [(key, rep, count) for (key, rep), count in sorted(counted.items())]
         store.add_round_robin_counts(database, connection, rows)
@@ -257,9 +239,7 @@ def _load_owner_matches(
     }
 
 
-def _round_robin_keys(
-    plan: RoutingPlan, team: Mapping[str, RepAvailability], off_duty: Collection[str]
-) -> list[str]:
+def _round_robin_keys(plan: RoutingPlan, team: Mapping[str, RepAvailability], off_duty: Collection[str]) -> list[str]:
     """Return the keys of the turns that can be taken now: of each weighted pool, by who is there.
 
     Those who rest are there for what cannot wait, and for nothing else.
@@ -267,9 +247,7 @@ def _round_robin_keys(
     keys = set()
     for pool in plan.pools.values():
         if pool.rotation is RotationMethod.WEIGHTED:
-            available = [
-                rep for rep in pool.reps if rep in plan.reps and team.get(rep, DEFAULT_AVAILABILITY).available
-            ]
+            available = [rep for rep in pool.reps if rep in plan.reps and team.get(rep, DEFAULT_AVAILABILITY).available]
             for present in (available, [rep for rep in available if rep not in off_duty]):
                 keys.add(rotation_key(pool.name, {rep: plan.reps[rep].weight for rep in present}))
     return sorted(keys)

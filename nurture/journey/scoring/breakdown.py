@@ -115,10 +115,7 @@ def score_breakdown(ctx: AppContext, lead_id: int, now: datetime) -> ScoreBreakd
 
 def _signal(record: SignalRecord) -> Signal:
     return Signal(
-        SignalKind(record.kind),
-        record.occurred_at,
-        SignalVerdict(record.verdict),
-        record.click_filter_key is not None,
+        SignalKind(record.kind), record.occurred_at, SignalVerdict(record.verdict), record.click_filter_key is not None
     )
 
 
@@ -174,9 +171,7 @@ def _half_life_name(points: Points, slot: int) -> str:
 def _thresholds(engagement: Engagement, policy: Policy) -> Iterator[ScoreThreshold]:
     names_by_value: dict[float, list[str]] = {}
     conditions_by_name = [(rule.name, rule.when) for rule in policy.readiness]
-    for name, when in conditions_by_name + [
-        (criterion.name, criterion.when) for criterion in policy.criteria
-    ]:
+    for name, when in conditions_by_name + [(criterion.name, criterion.when) for criterion in policy.criteria]:
         for number in _score_values(when):
             names_by_value.setdefault(number, []).append(name)
     for number, names in sorted(names_by_value.items(), reverse=True):

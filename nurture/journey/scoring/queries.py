@@ -136,6 +136,5 @@ def load_signals(connection: Connection, lead_id: int) -> list[SignalRecord]:
     """Return everything that a lead did, in order."""
     statement = select(*(signal.c[name] for name in SignalRecord._fields)).where(signal.c.lead_id == lead_id)
     return [
-        SignalRecord._make(row)
-        for row in connection.execute(statement.order_by(signal.c.occurred_at, signal.c.id))
+        SignalRecord._make(row) for row in connection.execute(statement.order_by(signal.c.occurred_at, signal.c.id))
     ]

@@ -78,9 +78,7 @@ def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
 def load_reps_full_until(connection: Connection, definitions: Definitions, now: datetime) -> datetime | None:
     """Return until when touches that call to action wait for reps to have room, None if they need not."""
     holds_calls_to_action = definitions.policy.priority.hold_calls_to_action_at is not None
-    if not holds_calls_to_action or not any(
-        program.calls_to_action for program in definitions.programs.values()
-    ):
+    if not holds_calls_to_action or not any(program.calls_to_action for program in definitions.programs.values()):
         return None
     return capacity_queries.load_full_until(connection, now)
 
@@ -147,12 +145,7 @@ def _update_position(lead: LeadSnapshot, position: Position, transitions: LeadTr
     assert enrollment is not None
     transitions.changes.enrollment_updates.append(
         EnrollmentUpdate(
-            enrollment.id,
-            lead.view.lead.id,
-            position.step,
-            position.visit,
-            position.anchor,
-            position.reached_at,
+            enrollment.id, lead.view.lead.id, position.step, position.visit, position.anchor, position.reached_at
         )
     )
 
@@ -160,9 +153,7 @@ def _update_position(lead: LeadSnapshot, position: Position, transitions: LeadTr
 def _update_fields(lead: LeadSnapshot, actions: Iterable[Action], transitions: LeadTransitions) -> None:
     updates = {action.name: action.value for action in actions if isinstance(action, UpdateField)}
     if updates:
-        transitions.changes.field_updates.append(
-            FieldUpdate(lead.view.lead.id, {**lead.view.lead.fields, **updates})
-        )
+        transitions.changes.field_updates.append(FieldUpdate(lead.view.lead.id, {**lead.view.lead.fields, **updates}))
 
 
 def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetime) -> NewMessage:

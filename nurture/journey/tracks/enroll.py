@@ -55,9 +55,7 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
         definitions = ctx.definitions.current(connection)
         transitions = LeadTransitions(definitions, now, "enroll")
         snapshots = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)
-        last_enrollments = leads_queries.load_last_enrollments(
-            database, connection, [row.lead_id for row in rows]
-        )
+        last_enrollments = leads_queries.load_last_enrollments(database, connection, [row.lead_id for row in rows])
         classified: list[tuple[int, str]] = []
         events: Counter[str] = Counter()
         for lead in snapshots:
@@ -70,16 +68,12 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
             if rule != GRACE_PERIOD:
                 classified.append((lead.view.lead.id, rule))
         written = transitions.changes.write(database, connection, now)
-        leads_queries.record_readiness_rules(
-            database, connection, [row for row in classified if row[0] in written]
-        )
+        leads_queries.record_readiness_rules(database, connection, [row for row in classified if row[0] in written])
     return events
 
 
 def _classify_one(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments) -> str:
-    confirmed_view, grace_until = exclude_recent_clicks(
-        lead.view, transitions.definitions.policy, transitions.now
-    )
+    confirmed_view, grace_until = exclude_recent_clicks(lead.view, transitions.definitions.policy, transitions.now)
     rule, reason = _first_matching_rule(confirmed_view, transitions)
     block, ready = find_mailing_block(lead), rule is not None and isinstance(rule.then, ToSales)
     if (
@@ -111,19 +105,14 @@ def _classify_one(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollm
     return rule.name
 
 
-def _wait_for_grace_period(
-    lead: LeadSnapshot, transitions: LeadTransitions, reason: str, until: datetime
-) -> str:
+def _wait_for_grace_period(lead: LeadSnapshot, transitions: LeadTransitions, reason: str, until: datetime) -> str:
     transitions.set_custody(lead, Custodian.INTAKE, lead.ref, reason, until)
     transitions.add_journal_entry(lead, GRACE_PERIOD, reason, None)
     return GRACE_PERIOD
 
 
 def _target_queue(
-    rule: ReadinessRule | None,
-    lead: LeadSnapshot,
-    transitions: LeadTransitions,
-    last_enrollments: LastEnrollments,
+    rule: ReadinessRule | None, lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments
 ) -> str:
     """Return the queue in which *rule* leaves the lead, "" if it goes elsewhere."""
     match rule.then if rule is not None else Enroll():
@@ -167,9 +156,7 @@ def _apply_rule(
         case ToSales():
             transitions.hand_off(lead, rule.name, reason)
         case Enroll():
-            enroll_by_audience(
-                lead, transitions, reason, last_enrollments=last_enrollments, event="classified"
-            )
+            enroll_by_audience(lead, transitions, reason, last_enrollments=last_enrollments, event="classified")
         case to:
             transitions.move_to(lead, to, reason, event="classified")
 
@@ -189,19 +176,13 @@ def enroll_by_audience(
         transitions.move_to(lead, ToQueue(Queue.NO_TRACK), f"{reason}; no track's audience fits", event=event)
         return
     enroll_reason = f"{reason}; audience of {program.track}"
-    transitions.move_to(
-        lead, ToTrack(program.track), enroll_reason, event=event, cool_off_until=cool_off_until
-    )
+    transitions.move_to(lead, ToTrack(program.track), enroll_reason, event=event, cool_off_until=cool_off_until)
 
 
-def _find_track(
-    lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments
-) -> Program | None:
+def _find_track(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments) -> Program | None:
     """Return the track of the highest priority whose audience fits, None if none does."""
     context = transitions.definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
-    for program in sorted(
-        transitions.definitions.programs.values(), key=lambda one: (-one.priority, one.track)
-    ):
+    for program in sorted(transitions.definitions.programs.values(), key=lambda one: (-one.priority, one.track)):
         if not _may_enter(program, lead, last_enrollments, transitions.now):
             continue
         if program.audience is None or evaluate(program.audience, context, transitions.now).met:
@@ -209,9 +190,7 @@ def _find_track(
     return None
 
 
-def _may_enter(
-    program: Program, lead: LeadSnapshot, last_enrollments: LastEnrollments, now: datetime
-) -> bool:
+def _may_enter(program: Program, lead: LeadSnapshot, last_enrollments: LastEnrollments, now: datetime) -> bool:
     if find_covering(lead.view.suppressions, program.track, program.topic) is not None:
         return False
     last = last_enrollments.get((lead.view.lead.id, program.track))

@@ -56,17 +56,11 @@ def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
         if (lead.view.custodian, lead.ref) == (Custodian.CLOSED, Closing.WON):
             raise InvalidState(f"Lead {lead_id} is closed as won. A customer goes back on no track.")
         if lead.view.suppressed_by or not lead.view.lead.consent_basis or lead.address_id is None:
-            block_reason = (
-                lead.view.suppressed_by or "there is no address, or no consent or other basis on record"
-            )
+            block_reason = lead.view.suppressed_by or "there is no address, or no consent or other basis on record"
             raise InvalidState(f"Lead {lead_id} may not be mailed: {block_reason}.")
-        suppression = find_covering(
-            lead.view.suppressions, track, transitions.definitions.programs[track].topic
-        )
+        suppression = find_covering(lead.view.suppressions, track, transitions.definitions.programs[track].topic)
         if suppression is not None:
-            raise InvalidState(
-                f"Lead {lead_id} may not be mailed on {track}: {describe_suppression(suppression)}."
-            )
+            raise InvalidState(f"Lead {lead_id} may not be mailed on {track}: {describe_suppression(suppression)}.")
         transitions.move_to(lead, ToTrack(track), "enrolled manually", event="enrolled")
 
 
@@ -74,9 +68,7 @@ def remove_from_track(ctx: AppContext, lead_id: int, queue: str, now: datetime) 
     """Take the lead off its track, into a named queue where a person looks at it."""
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         if lead.view.custodian is not Custodian.TRACK:
-            raise InvalidState(
-                f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}."
-            )
+            raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
         transitions.move_to(lead, ToQueue(queue), "taken off manually", event="left")
 
 
@@ -86,13 +78,7 @@ def is_paused_by(paused_by: str | None, actor: str) -> bool:
 
 
 def pause(
-    ctx: AppContext,
-    lead_id: int,
-    until: datetime | None,
-    now: datetime,
-    *,
-    by: str = MANUALLY,
-    only_by: str = "",
+    ctx: AppContext, lead_id: int, until: datetime | None, now: datetime, *, by: str = MANUALLY, only_by: str = ""
 ) -> datetime | None:
     """Send the lead nothing until *until* (UTC), None to end the pause; return until when it is paused.
 
@@ -101,16 +87,9 @@ def pause(
     """
     with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
         paused = lead.view.lead.paused_until
-        if (
-            only_by
-            and paused is not None
-            and paused > now
-            and not is_paused_by(lead.view.lead.paused_by, only_by)
-        ):
+        if only_by and paused is not None and paused > now and not is_paused_by(lead.view.lead.paused_by, only_by):
             if until is None:
-                raise InvalidState(
-                    f"Lead {lead_id} was paused until {paused:%Y-%m-%d}, but not {only_by.strip()}."
-                )
+                raise InvalidState(f"Lead {lead_id} was paused until {paused:%Y-%m-%d}, but not {only_by.strip()}.")
             if until <= paused:
                 return paused
             by += _EXTENDED
@@ -129,9 +108,7 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         enrollment = lead.view.enrollment
         if enrollment is None or lead.view.custodian is not Custodian.TRACK:
-            raise InvalidState(
-                f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}."
-            )
+            raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
         if (lead.view.lead.paused_until or now) > now:
             raise InvalidState(f"Lead {lead_id} is paused until {lead.view.lead.paused_until:%Y-%m-%d}.")
         program = transitions.definitions.programs.get(enrollment.track)
@@ -153,18 +130,14 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
                 min(position.reached_at - remaining, now),
             )
         )
-        custody_change = transitions.set_custody(
-            lead, Custodian.TRACK, enrollment.track, "the wait was ended", now
-        )
+        custody_change = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "the wait was ended", now)
         transitions.add_journal_entry(
             lead, "expedited", f"{remaining.days} days sooner {by}", custody_change, step=position.step
         )
     return True
 
 
-def set_touch_interval(
-    ctx: AppContext, lead_id: int, days: int | None, now: datetime, *, by: str = MANUALLY
-) -> None:
+def set_touch_interval(ctx: AppContext, lead_id: int, days: int | None, now: datetime, *, by: str = MANUALLY) -> None:
     """Write to the lead once in *days* at most; None: as often as its track allows."""
     if days is not None and not 1 <= days <= MAX_TOUCH_INTERVAL_DAYS:
         raise InvalidState(

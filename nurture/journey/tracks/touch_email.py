@@ -45,14 +45,7 @@ REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address
 
 KNOWN_VARIABLES: Final = frozenset(
     {f"lead.{name}" for name in FIELDS}
-    | {
-        "sender.name",
-        "sender.email",
-        "sender.postal_address",
-        "track.name",
-        "track.goal",
-        "track.consent_reason",
-    }
+    | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
     | {"unsubscribe_url", "preferences_url"}
 )
 """Every name that a touch may use."""
@@ -76,9 +69,7 @@ class TouchTemplate:
     destinations: tuple[SharedDestination, ...]
 
 
-def load_template(
-    ctx: AppContext, connection: Connection, track: str, version: int, email: str
-) -> TouchTemplate:
+def load_template(ctx: AppContext, connection: Connection, track: str, version: int, email: str) -> TouchTemplate:
     """Read an email of one version of a track."""
     program = ctx.definitions.program(connection, track, version)
     compiled = ctx.definitions.email(connection, track, version, email, ctx.tracking)
@@ -145,10 +136,7 @@ def _own_destinations(
         return None
     return PersonalDestinations(
         message.id,
-        [
-            [url, compiled.patterns[pattern_index]]
-            for url, pattern_index in tracked_links.personal_links.items()
-        ],
+        [[url, compiled.patterns[pattern_index]] for url, pattern_index in tracked_links.personal_links.items()],
     )
 
 
@@ -161,11 +149,7 @@ def _reply_to(ctx: AppContext, sender: Sender, message: DueMessage, links: list[
 
 
 def touch_values(
-    fields: Mapping[str, Any],
-    program: Program,
-    unsubscribe_url: str,
-    consent_basis: str,
-    preferences_url: str = "",
+    fields: Mapping[str, Any], program: Program, unsubscribe_url: str, consent_basis: str, preferences_url: str = ""
 ) -> dict[str, object]:
     """Return the plain values that a touch is rendered with."""
     return {

@@ -84,9 +84,6 @@ def _says_user_unknown(text: str) -> bool:
         return True
     for refused in _REFUSAL_WORDS.finditer(text):
         line = text.rfind("\n", 0, refused.start()) + 1
-        if (
-            _RECIPIENT_WORDS.search(text, max(line, refused.start() - _MAX_DISTANCE), refused.start())
-            is not None
-        ):
+        if _RECIPIENT_WORDS.search(text, max(line, refused.start() - _MAX_DISTANCE), refused.start()) is not None:
             return True
     return False

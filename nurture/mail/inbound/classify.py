@@ -14,11 +14,7 @@ from typing import Final
 from nurture.mail.inbound.bounce_report import BounceReport, parse_bounce_report
 from nurture.mail.inbound.message import ParsedMail
 from nurture.mail.inbound.opt_out_phrases import is_opt_out
-from nurture.mail.inbound.out_of_office import (
-    is_out_of_office_subject,
-    is_out_of_office_text,
-    parse_return_date,
-)
+from nurture.mail.inbound.out_of_office import is_out_of_office_subject, is_out_of_office_text, parse_return_date
 from nurture.mail.inbound.reply_text import MAX_TEXT, extract_own_text, sanitize_text
 
 REPLY_PREFIX: Final = "reply+"
@@ -80,16 +76,12 @@ def reply_address(token: str, domain: str) -> str:
 
 def classify_mail(mail: ParsedMail, today: date) -> ClassifiedMail:
     """Say what a mail is. *today* is the day on which it came (UTC)."""
-    is_report = any(
-        REPORT_CONTENT_TYPE.match(value.strip()) for value in mail.headers.get("content-type", ())
-    )
+    is_report = any(REPORT_CONTENT_TYPE.match(value.strip()) for value in mail.headers.get("content-type", ()))
     routing_values = [*mail.recipients, *(mail.report_text.splitlines() if is_report else ())]
     tokens = dict.fromkeys(token for one in routing_values for token in find_tokens(one))
     sender = parse_sender(mail.header("from"))
     report = parse_bounce_report(mail.report_text) if is_report else None
-    kind, text, returns_on = (
-        (InboundKind.BOUNCE, "", None) if report is not None else _classify_text(mail, today)
-    )
+    kind, text, returns_on = (InboundKind.BOUNCE, "", None) if report is not None else _classify_text(mail, today)
     return ClassifiedMail(
         kind,
         tuple(tokens)[:_MAX_TOKENS],

@@ -9,22 +9,7 @@ from typing import Final
 
 import nh3
 
-_KEPT_TAGS: Final = {
-    "p",
-    "div",
-    "br",
-    "li",
-    "tr",
-    "blockquote",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "hr",
-    "ul",
-    "ol",
-    "table",
-}
+_KEPT_TAGS: Final = {"p", "div", "br", "li", "tr", "blockquote", "h1", "h2", "h3", "h4", "hr", "ul", "ol", "table"}
 _PARAGRAPH_TAGS: Final = {"p", "blockquote", "h1", "h2", "h3", "h4", "ul", "ol", "table"}
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]++")
 _MAX_TAGS: Final = 4_000
@@ -36,9 +21,7 @@ def html_to_text(source: str) -> str:
     limit = next(islice(re.finditer("[<&]", source), _MAX_TAGS, None), None)
     source = source[: limit.start()] if limit is not None else source
     lines = _LineCollector()
-    lines.feed(
-        nh3.clean(source, tags=_KEPT_TAGS, attributes={}, clean_content_tags={"script", "style", "title"})
-    )
+    lines.feed(nh3.clean(source, tags=_KEPT_TAGS, attributes={}, clean_content_tags={"script", "style", "title"}))
     lines.close()
     return lines.text()
 

@@ -34,9 +34,7 @@ class Inbox:
     *context* checks certificates, by default as this machine does. Plain imap: is for servers here only.
     """
 
-    def __init__(
-        self, url: SecretStr, *, context: ssl.SSLContext | None = None, timeout: float = TIMEOUT
-    ) -> None:
+    def __init__(self, url: SecretStr, *, context: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> None:
         parts = urlsplit(url.get_secret_value().strip())
         self._plain = parts.scheme == "imap"
         self._host = parts.hostname or ""
@@ -105,9 +103,7 @@ class ImapFolder:
     def list_uids_after(self, uid: int) -> list[int]:
         """Return the numbers of the mails after *uid*, ascending. Raises InboxUnavailable."""
         lines = self._run_command("SEARCH", f"UID {uid + 1}:*")  # of an empty range IMAP gives the last mail
-        numbers = {
-            int(one) for line in lines if isinstance(line, bytes) for one in line.split() if one.isdigit()
-        }
+        numbers = {int(one) for line in lines if isinstance(line, bytes) for one in line.split() if one.isdigit()}
         return sorted(one for one in numbers if one > uid)
 
     def fetch(self, uids: Sequence[int]) -> list[tuple[int, RawMail]]:
@@ -133,9 +129,7 @@ class ImapFolder:
                 f"The mailbox for replies stopped answering ({type(error).__name__}). It is read again soon."
             ) from error
         if status != "OK":
-            raise InboxUnavailable(
-                f"The mailbox for replies answers {command} with {status}. Check its server."
-            )
+            raise InboxUnavailable(f"The mailbox for replies answers {command} with {status}. Check its server.")
         return response
 
 

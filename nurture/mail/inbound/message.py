@@ -12,13 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from nurture.mail.inbound.html_to_text import html_to_text
-from nurture.mail.inbound.mime_parts import (
-    MAX_VALUES_PER_HEADER,
-    MimePart,
-    decode_text,
-    read_headers,
-    read_parts,
-)
+from nurture.mail.inbound.mime_parts import MAX_VALUES_PER_HEADER, MimePart, decode_text, read_headers, read_parts
 
 MAX_TEXT: Final = 100_000
 """Characters of a mail's words that are looked at."""
@@ -31,15 +25,7 @@ _MAX_DATE_LENGTH: Final = 100
 _REPORT_PART_TYPES: Final = frozenset(
     {"message/delivery-status", "text/rfc822-headers", "message/rfc822", "message/global-headers"}
 )
-ROUTING_HEADERS: Final = (
-    "delivered-to",
-    "x-original-to",
-    "envelope-to",
-    "x-envelope-to",
-    "to",
-    "cc",
-    "resent-to",
-)
+ROUTING_HEADERS: Final = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to", "cc", "resent-to")
 _ENCODED_WORD: Final = re.compile(r"=\?([^?\s]{1,60})\?([bBqQ])\?([^?]{0,2000}+)\?=")
 _EMPTY_LINE: Final = re.compile(r"\n\r?\n")
 _FOLDED_LINE: Final = re.compile(r"\r?\n[ \t]++")
@@ -74,9 +60,7 @@ class ParsedMail:
             return None
 
 
-def parse_mail(
-    raw: bytes, *, envelope_to: Sequence[str] = (), envelope_from: str | None = None
-) -> ParsedMail:
+def parse_mail(raw: bytes, *, envelope_to: Sequence[str] = (), envelope_from: str | None = None) -> ParsedMail:
     """Read a whole mail. The envelope, where it is known, counts before the headers."""
     parts = read_parts(raw)
     return _build_mail(
@@ -118,16 +102,12 @@ def _build_mail(
     routing_values = [value for name in ROUTING_HEADERS for value in headers.get(name, ())]
     return_paths = [value.strip() for value in headers.get("return-path", ())]
     has_null_sender = "<>" in return_paths if envelope_from is None else envelope_from.strip() in ("", "<>")
-    recipients = tuple(
-        str(one)[:_MAX_HEADER_LENGTH] for one in (*envelope_to[:MAX_VALUES_PER_HEADER], *routing_values)
-    )
+    recipients = tuple(str(one)[:_MAX_HEADER_LENGTH] for one in (*envelope_to[:MAX_VALUES_PER_HEADER], *routing_values))
     return ParsedMail(headers, text, recipients, has_null_sender, report_text, attachments)
 
 
 def _decode_headers(headers: Mapping[str, tuple[bytes, ...]]) -> dict[str, tuple[str, ...]]:
-    return {
-        name: tuple(_decode_header(decode_text(one)) for one in values) for name, values in headers.items()
-    }
+    return {name: tuple(_decode_header(decode_text(one)) for one in values) for name, values in headers.items()}
 
 
 def _decode_header(value: str) -> str:
@@ -164,12 +144,8 @@ def _normalize_space(text: str) -> str:
 def _extract_text(parts: Sequence[MimePart]) -> str:
     """Return the words of the mail: plain text if it has any, else what its HTML says."""
     for kind in ("text/plain", "text/html"):
-        displayed = [
-            part for part in parts if part.content_type == kind and not _has_attachment_disposition(part)
-        ]
-        text_of_parts = "\n".join(
-            text for part in displayed[:_MAX_TEXT_PARTS] if (text := part.text()).strip()
-        )
+        displayed = [part for part in parts if part.content_type == kind and not _has_attachment_disposition(part)]
+        text_of_parts = "\n".join(text for part in displayed[:_MAX_TEXT_PARTS] if (text := part.text()).strip())
         if kind == "text/html":
             text_of_parts = html_to_text(text_of_parts[: MAX_TEXT * 4])
         if text_of_parts.strip():

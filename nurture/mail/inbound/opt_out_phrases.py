@@ -37,8 +37,7 @@ _PHRASES: Final = (
     # English
     r"stop(?: it| this| now)?",
     r"(?:un ?subscribe|opt out|opt me out|de ?register)(?: me)?" + _LIST_PHRASE,
-    r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))"
-    + _LIST_PHRASE,
+    r"(?:remove|delete|take|drop) (?:me|us|my (?:e ?mail|address|email address|data|details|name))" + _LIST_PHRASE,
     (
         r"stop (?:e mailing|emailing|mailing|contacting|messaging|spamming|bothering"
         r"|writing(?: to)?)(?: to)? (?:me|us)|stop (?:e mailing|emailing|mailing|messaging|spamming|writing)"
@@ -187,9 +186,7 @@ def is_opt_out(text: str, subject: str = "") -> bool:
     first_paragraph, *_ = re.split(r"\n[^\S\n]*+\n", plain, maxsplit=1)
     if _matches_opt_out(body) or _matches_opt_out(first_paragraph):
         return True
-    clauses = [clause for clause in _CLAUSE_BREAK.split(plain.casefold()) if _normalize(clause)][
-        :_MAX_CLAUSES
-    ]
+    clauses = [clause for clause in _CLAUSE_BREAK.split(plain.casefold()) if _normalize(clause)][:_MAX_CLAUSES]
     return any(_matches_opt_out(one) and not _STANDALONE_WORD.fullmatch(_normalize(one)) for one in clauses)
 
 

@@ -63,8 +63,7 @@ _DATE: Final = re.compile(
     re.IGNORECASE,
 )
 _ENGLISH_RETURN: Final = re.compile(
-    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b",
-    re.IGNORECASE,
+    r"\b(?:back|return(?:ing)?|available again|reachable again|in the office again|resume work)\b", re.IGNORECASE
 )
 _RETURN: Final = re.compile(
     r"\b(?:(?P<loose>wieder|zurück|zurueck|erst)|(?:ab|am)(?: dem)?(?=.{2,40}?\b(?:wieder|zurück))|"
@@ -109,10 +108,7 @@ def parse_return_date(text: str, today: date) -> date | None:
     ends = [match.start() for match in _GAP_END.finditer(plain)]
 
     def find_dates(phrase: re.Pattern[str], *, english: bool = False) -> set[date | None]:
-        return {
-            _parse_date(match, today, english=english)
-            for match in _find_dates_after(phrase, plain, dates, ends)
-        }
+        return {_parse_date(match, today, english=english) for match in _find_dates_after(phrase, plain, dates, ends)}
 
     return_dates = find_dates(_ENGLISH_RETURN, english=True) | find_dates(_RETURN)
     if not return_dates:
@@ -152,13 +148,9 @@ def _parse_date(match: re.Match[str], today: date, *, english: bool) -> date | N
         year, month, day = (int(part) for part in groups["iso"].split("-"))
         return _resolve_date(year, month, day, today)
     if groups["m1"]:
-        return _resolve_date(
-            _parse_year(groups["y1"]), _MONTHS[groups["m1"].lower()], int(groups["d1"]), today
-        )
+        return _resolve_date(_parse_year(groups["y1"]), _MONTHS[groups["m1"].lower()], int(groups["d1"]), today)
     if groups["m2"]:
-        return _resolve_date(
-            _parse_year(groups["y2"]), _MONTHS[groups["m2"].lower()], int(groups["d2"]), today
-        )
+        return _resolve_date(_parse_year(groups["y2"]), _MONTHS[groups["m2"].lower()], int(groups["d2"]), today)
     if groups["d3"]:
         return _resolve_date(_parse_year(groups["y3"]), int(groups["m3"]), int(groups["d3"]), today)
     first, second = int(groups["a4"]), int(groups["b4"])
@@ -181,10 +173,6 @@ def _resolve_date(year: int | None, month: int, day: int, today: date) -> date |
             candidate = date(candidate_year, month, day)
         except ValueError:
             continue
-        if (
-            today
-            < candidate
-            <= today + timedelta(days=_MAX_DAYS_WITHOUT_YEAR if year is None else _MAX_DAYS_WITH_YEAR)
-        ):
+        if today < candidate <= today + timedelta(days=_MAX_DAYS_WITHOUT_YEAR if year is None else _MAX_DAYS_WITH_YEAR):
             return candidate
     return None

@@ -62,11 +62,7 @@ class RawMail:
         ]
         tokens = dict.fromkeys(token for one in routing_values for token in find_tokens(one))
         if any(REPORT_CONTENT_TYPE.match(one.strip()) for one in headers.get("content-type", ())):
-            report = (
-                source[body : body + _MAX_REPORT_BYTES]
-                if message is not None
-                else self.fields.get("text", b"")
-            )
+            report = source[body : body + _MAX_REPORT_BYTES] if message is not None else self.fields.get("text", b"")
             tokens |= dict.fromkeys(
                 token for match in _TOKEN.finditer(report) for token in find_tokens(match[0].decode("ascii"))
             )
@@ -81,9 +77,7 @@ class RawMail:
             return parse_mail(self.fields["email"], envelope_to=to, envelope_from=sender)
         charset_fields = _parse_object(self.fields.get("charsets", b""))
         charsets = {name: value for name, value in charset_fields.items() if isinstance(value, str)}
-        return parse_fields(
-            self.fields, charsets, envelope_to=to, envelope_from=sender, attachments=self.attachments
-        )
+        return parse_fields(self.fields, charsets, envelope_to=to, envelope_from=sender, attachments=self.attachments)
 
     def _envelope(self) -> tuple[list[str], str | None]:
         envelope = _parse_object(self.fields.get("envelope", b""))
@@ -96,9 +90,7 @@ class RawMail:
     def pack(self) -> bytes:
         """Return the mail as one row of bytes: the lengths of its fields on a line, then the fields."""
         kept_fields = {
-            name: value[: MAX_FIELD_BYTES[name]]
-            for name, value in self.fields.items()
-            if name in MAX_FIELD_BYTES
+            name: value[: MAX_FIELD_BYTES[name]] for name, value in self.fields.items() if name in MAX_FIELD_BYTES
         }
         lengths = {name: len(value) for name, value in kept_fields.items()}
         head = orjson.dumps({"fields": lengths, "attachments": self.attachments})

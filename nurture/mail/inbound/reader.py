@@ -51,11 +51,7 @@ class MailReader:
     """Reads one mail after another, each within its limits; who exceeds them is replaced."""
 
     def __init__(
-        self,
-        *,
-        cpu_seconds: int = CPU_SECONDS,
-        memory: int = MEMORY_BYTES,
-        wall_seconds: float = WALL_SECONDS,
+        self, *, cpu_seconds: int = CPU_SECONDS, memory: int = MEMORY_BYTES, wall_seconds: float = WALL_SECONDS
     ) -> None:
         self._limits = (cpu_seconds, memory)
         self.wall_seconds = wall_seconds

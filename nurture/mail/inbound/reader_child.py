@@ -46,9 +46,7 @@ def _extend_cpu_limit(seconds: int) -> None:
 def _set_limit(kind: int, limit: int) -> None:
     """Set a limit, or the lower one that whoever started us may not exceed."""
     _, hard_limit = resource.getrlimit(kind)
-    resource.setrlimit(
-        kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit)
-    )
+    resource.setrlimit(kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit))
 
 
 def _classify(request: bytes) -> bytes:

@@ -114,9 +114,7 @@ def _find_quotation(lines: list[str]) -> tuple[int, int]:
             continue
         if _ORIGINAL_MESSAGE.fullmatch(plain):
             return number, 1
-        if _FROM.fullmatch(plain) and any(
-            _SENT.fullmatch(one.strip()) for one in lines[number + 1 : number + 4]
-        ):
+        if _FROM.fullmatch(plain) and any(_SENT.fullmatch(one.strip()) for one in lines[number + 1 : number + 4]):
             return number, 1
         if _is_attribution(plain):
             return number, 1
@@ -147,9 +145,7 @@ def _is_attribution(line: str) -> bool:
         start = next((one for one in _ATTRIBUTION_STARTS[language] if lower.startswith(one)), "")
         if start and 4 <= len(before) - len(start) <= _MAX_MIDDLE_LENGTH:
             after = before[len(start) :][:1]
-            if not after.isalnum() and len(named) <= (
-                _MAX_NAME_LENGTH if language in _NAME_AFTER_VERB else 0
-            ):
+            if not after.isalnum() and len(named) <= (_MAX_NAME_LENGTH if language in _NAME_AFTER_VERB else 0):
                 return True
         name, bracket, address = before.rstrip().rpartition("<")
         if bracket and len(name) >= 4 and not named and _ADDRESS.fullmatch(address):

@@ -70,9 +70,7 @@ class AppriseNotifier:
     def _notify(self, email: ComposedEmail, now: datetime) -> Receipt:
         with self._lock, _capture_logs() as captured:
             if self._paused_until is not None and now < self._paused_until:
-                return NotSent(
-                    f"{self.target} did not answer a moment ago", self._paused_until, blocks_all=True
-                )
+                return NotSent(f"{self.target} did not answer a moment ago", self._paused_until, blocks_all=True)
             try:
                 plugin = self._load_plugin()
             except Misconfigured as error:
@@ -188,10 +186,5 @@ def _failed_before_sending(error: BaseException) -> bool:
             return True
         if isinstance(candidate, BaseException) and id(candidate) not in visited:
             visited.add(id(candidate))
-            pending += [
-                candidate.__cause__,
-                candidate.__context__,
-                getattr(candidate, "reason", None),
-                *candidate.args,
-            ]
+            pending += [candidate.__cause__, candidate.__context__, getattr(candidate, "reason", None), *candidate.args]
     return False

@@ -23,14 +23,7 @@ from nurture.mail.rendering.markdown import render_body
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.plain_text import derive_plain_text
 
-__all__ = [
-    "CompiledEmail",
-    "EmailSource",
-    "check_email",
-    "compile_and_check",
-    "compile_email",
-    "variables_of",
-]
+__all__ = ["CompiledEmail", "EmailSource", "check_email", "compile_and_check", "compile_email", "variables_of"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,9 +75,7 @@ def compile_and_check(
     email, _ = parse_email(source)
     names = [(piece, name, line) for piece in _pieces(email, layout) for name, line in _names_in_piece(piece)]
     problems += [
-        _unknown_name_problem(piece, name, line, known)
-        for piece, name, line in names
-        if not _is_known(name, known)
+        _unknown_name_problem(piece, name, line, known) for piece, name, line in names if not _is_known(name, known)
     ]
     for name in sorted(set(required) - {name for _, name, _ in names}) if compiled else ():
         message = f"the email does not show `{name}`, which every email must"
@@ -96,9 +87,7 @@ def compile_and_check(
 def variables_of(source: EmailSource) -> set[str]:
     """Name what *source* itself needs from outside, as dotted names. Pieces with faults are left out."""
     email, _ = parse_email(source)
-    return {
-        name for piece in (email.subject, email.preheader, email.body) for name, _ in _names_in_piece(piece)
-    }
+    return {name for piece in (email.subject, email.preheader, email.body) for name, _ in _names_in_piece(piece)}
 
 
 def _compile(
@@ -123,17 +112,13 @@ def _compile_once(
     problems += (body.problems if body else []) + (compiled_layout.problems if compiled_layout else [])
     if problems or body is None or compiled_layout is None:
         return None, tuple(problems)
-    subject, preheader = (
-        mjml_layout.escape_text(piece, placeholders) for piece in (email.subject, email.preheader)
-    )
+    subject, preheader = (mjml_layout.escape_text(piece, placeholders) for piece in (email.subject, email.preheader))
     contents = {"subject": subject, "preheader": preheader, "body": body.html}
     html, tags_kept = mjml_layout.fill_layout(compiled_layout, contents, placeholders)
     if not tags_kept:
         advice = "Keep each {% if %} and its {% endif %} inside one cell, or around whole sections"
         return None, (Problem(pieces[-1].file, 1, "tags lost their place in the HTML", advice),)
-    return _build_email(
-        source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking
-    ), ()
+    return _build_email(source.name, email.subject.text, html, _required_names(pieces), placeholders, tracking), ()
 
 
 def _build_email(
@@ -161,13 +146,9 @@ def _build_email(
             sources=(subject, html, text),
         )
     rewritten = link_tracking.rewrite_links(html, placeholders, tracking)
-    text = placeholders.restore_escaped(
-        derive_plain_text(rewritten.html, placeholders, rewritten.original_urls)
-    )
+    text = placeholders.restore_escaped(derive_plain_text(rewritten.html, placeholders, rewritten.original_urls))
     html = placeholders.restore_escaped(
-        mjml_layout.break_lines(
-            mjml_layout.guard_links(rewritten.html, placeholders, rewritten.trusted_words)
-        )
+        mjml_layout.break_lines(mjml_layout.guard_links(rewritten.html, placeholders, rewritten.trusted_words))
     )
     has_tracked_links = bool(rewritten.original_urls)
     html = link_tracking.append_tracking(html, honeypot=tracking.honeypot and has_tracked_links)
@@ -225,9 +206,5 @@ def _unknown_name_problem(piece: Piece, name: str, line: int, known: Collection[
     fields = {other.partition(".")[2]: other for other in family}
     suggestions = [fields[other] for other in get_close_matches(field, fields, n=1)]
     suggestions = suggestions or get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-    remedy = (
-        f"Did you mean `{suggestions[0]}`?"
-        if suggestions
-        else f"Known here: {', '.join(family or sorted(known))}"
-    )
+    remedy = f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known here: {', '.join(family or sorted(known))}"
     return Problem(piece.file, line, f"nothing is called `{name}`", remedy)

@@ -16,9 +16,7 @@ from nurture.mail.rendering.placeholders import Placeholders
 DEFAULT_LAYOUT: Final = "plain"
 FRONT_MATTER_KEYS: Final = ("subject", "preheader", "layout", "call_to_action")
 _FENCE: Final = re.compile(r"^---[ \t]*$")
-_EXPECTED_FORMAT: Final = (
-    "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
-)
+_EXPECTED_FORMAT: Final = "Begin the file with a line `---`, then `subject:` and `preheader:`, then a line `---`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +79,7 @@ def get_layout_name(source: EmailSource) -> str:
 
 def _build_email(source: EmailSource, front_matter: _FrontMatter, body: str, line: int) -> ParsedEmail:
     def piece(key: str) -> Piece:
-        return Piece(
-            source.name, front_matter.lines.get(key, source.first_line), front_matter.values.get(key, "")
-        )
+        return Piece(source.name, front_matter.lines.get(key, source.first_line), front_matter.values.get(key, ""))
 
     layout = front_matter.values.get("layout") or DEFAULT_LAYOUT
     return ParsedEmail(piece("subject"), piece("preheader"), Piece(source.name, line, body), layout)
@@ -104,13 +100,9 @@ def _parse_front_matter(file: str, text: str, first_line: int) -> tuple[_FrontMa
     problems: list[Problem] = []
     for key, value in ((str(key), value) for key, value in loaded.items()):
         if key not in FRONT_MATTER_KEYS:
-            problems.append(
-                Problem(file, lines[key], f"unknown key `{key}` in the front matter", _suggest_key(key))
-            )
+            problems.append(Problem(file, lines[key], f"unknown key `{key}` in the front matter", _suggest_key(key)))
         elif isinstance(value, dict | list):
-            problems.append(
-                Problem(file, lines[key], f"`{key}` is not a text", f'Put it in quotes: {key}: "..."')
-            )
+            problems.append(Problem(file, lines[key], f"`{key}` is not a text", f'Put it in quotes: {key}: "..."'))
         else:
             values[key] = "" if value is None else placeholders.restore(str(value)).strip()
     for key in ("subject", "preheader"):
@@ -134,6 +126,4 @@ def _load(text: str, placeholders: Placeholders) -> Any:
 
 def _suggest_key(key: str) -> str:
     suggestions = get_close_matches(key, FRONT_MATTER_KEYS, n=1)
-    return (
-        f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known keys: {', '.join(FRONT_MATTER_KEYS)}"
-    )
+    return f"Did you mean `{suggestions[0]}`?" if suggestions else f"Known keys: {', '.join(FRONT_MATTER_KEYS)}"

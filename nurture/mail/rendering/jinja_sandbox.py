@@ -56,11 +56,7 @@ _FORBIDDEN_NODES: Final[tuple[tuple[type[nodes.Node], str, str], ...]] = (
     (nodes.Block, "`block` is not for emails", "Use the layout's slots"),
     (nodes.Macro, "`macro` is not for emails", "Write the text out"),
     (nodes.CallBlock, "`call` is not for emails", "Write the text out"),
-    (
-        nodes.FilterBlock,
-        "`filter` blocks are not for emails",
-        "Put the filter behind the value: {{ value | upper }}",
-    ),
+    (nodes.FilterBlock, "`filter` blocks are not for emails", "Put the filter behind the value: {{ value | upper }}"),
     (nodes.ScopedEvalContextModifier, "`autoescape` cannot be switched off", "Take the tag out"),
     (nodes.Call, "an email cannot call a function", "Use a filter: {{ value | upper }}"),
     (nodes.Pow, "`**` is not for emails", "Write the number"),
@@ -79,18 +75,11 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
     concat = staticmethod(join_output)
 
     def __init__(self, *, autoescape: bool) -> None:
-        super().__init__(
-            autoescape=autoescape, undefined=StrictUndefined, loader=None, finalize=_finalize_value
-        )
+        super().__init__(autoescape=autoescape, undefined=StrictUndefined, loader=None, finalize=_finalize_value)
         self.globals.clear()
         self.tests = {name: TESTS[name] for name in _ALLOWED_TESTS}
         filters = {name: FILTERS[name] for name in _ALLOWED_FILTERS}
-        custom_filters = {
-            "default": _default,
-            "date": _format_date,
-            "one_line": _one_line,
-            "safe_link": safe_link,
-        }
+        custom_filters = {"default": _default, "date": _format_date, "one_line": _one_line, "safe_link": safe_link}
         self.filters = {
             name: limit_filter(name, filter_) for name, filter_ in (filters | custom_filters).items()
         } | METERING_FILTERS
@@ -109,9 +98,9 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         assert isinstance(context, MeteredContext)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return context.charge_value(context.charge_value(left) + context.charge_value(right))
-        if (
-            operator in "*%" or isinstance(left, _GROWABLE_TYPES) or isinstance(right, _GROWABLE_TYPES)
-        ) and not (isinstance(left, int | float) and isinstance(right, int | float)):
+        if (operator in "*%" or isinstance(left, _GROWABLE_TYPES) or isinstance(right, _GROWABLE_TYPES)) and not (
+            isinstance(left, int | float) and isinstance(right, int | float)
+        ):
             raise SecurityError(f"`{operator}` is for numbers only")
         result = super().call_binop(context, operator, left, right)
         require_small_number(result)
@@ -175,9 +164,7 @@ def find_template_problems(piece: Piece) -> list[Problem]:
         if not problems:
             TEXT.compile(piece.text)
     except TemplateSyntaxError as error:
-        return [
-            Problem(piece.file, piece.line + error.lineno - 1, *_explain_syntax_error(error.message or ""))
-        ]
+        return [Problem(piece.file, piece.line + error.lineno - 1, *_explain_syntax_error(error.message or ""))]
     except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
         message = "a tag is too deep in others, or its number too long, to be read"
         return [Problem(piece.file, piece.line, message, "Write it more simply")]
@@ -197,14 +184,8 @@ def _find_forbidden(tree: nodes.Template) -> Iterator[tuple[int, str, str]]:
             yield number.lineno, f"a number is above {MAX_NUMBER:,}", "Write a smaller one"
     for container in tree.find_all((nodes.List, nodes.Tuple, nodes.Dict)):
         is_loaded = getattr(container, "ctx", "load") == "load"
-        if is_loaded and not all(
-            isinstance(part, nodes.Const | nodes.Pair) for part in container.iter_child_nodes()
-        ):
-            yield (
-                container.lineno,
-                "a list may hold only plain texts and numbers",
-                "Write the values one by one",
-            )
+        if is_loaded and not all(isinstance(part, nodes.Const | nodes.Pair) for part in container.iter_child_nodes()):
+            yield (container.lineno, "a list may hold only plain texts and numbers", "Write the values one by one")
     for pair in tree.find_all(nodes.Pair):
         if not isinstance(pair.value, nodes.Const):
             yield pair.lineno, "a dict may hold only plain texts and numbers", "Write the values one by one"
@@ -254,11 +235,7 @@ def dotted_name(node: nodes.Node) -> str:
     if isinstance(node, nodes.Name):
         return node.name
     key = node.attr if isinstance(node, nodes.Getattr) else None
-    if (
-        isinstance(node, nodes.Getitem)
-        and isinstance(node.arg, nodes.Const)
-        and isinstance(node.arg.value, str)
-    ):
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
         key = node.arg.value
     root = dotted_name(node.node) if key and isinstance(node, nodes.Getattr | nodes.Getitem) else ""
     return f"{root}.{key}" if root else ""

@@ -27,9 +27,7 @@ FIRST_PERSONAL_LINK_NUMBER: Final = 1_000
 
 _ANCHOR: Final = re.compile(r"<(?:a|area|v:[a-z]+)\s(?:[^<>\"']|\"[^\"]*\"|'[^']*')*>", re.IGNORECASE)
 _HREF: Final = re.compile(r"(\shref\s*=\s*)(\"[^\"]*\"|'[^']*')", re.IGNORECASE)
-_NO_TRACK_ATTRIBUTE: Final = re.compile(
-    r"\sdata-no-track(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'))?(?=[\s/>])", re.IGNORECASE
-)
+_NO_TRACK_ATTRIBUTE: Final = re.compile(r"\sdata-no-track(?:\s*=\s*(?:\"[^\"]*\"|'[^']*'))?(?=[\s/>])", re.IGNORECASE)
 _OWN_LINK_VARIABLE: Final = re.compile(r"\b(?:unsubscribe_url|preferences_url)\b")
 _WEB_SCHEMES: Final = ("http://", "https://")
 _HONEYPOT_HTML: Final = (
@@ -61,12 +59,7 @@ class LinkTracking:
         if not lowered.startswith(_WEB_SCHEMES):
             return False
         base_url = self.base_url.lower().rstrip("/")
-        return not lowered.startswith(base_url) or lowered[len(base_url) : len(base_url) + 1] not in (
-            "",
-            "/",
-            "?",
-            "#",
-        )
+        return not lowered.startswith(base_url) or lowered[len(base_url) : len(base_url) + 1] not in ("", "/", "?", "#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +85,7 @@ def rewrite_links(html: str, placeholders: Placeholders, tracking: LinkTracking)
         """Return what takes the place of *url*, None if it stays."""
         tags = placeholders.pattern.findall(url)
         if not tags:
-            if not tracking.is_tracked(url) or (
-                url not in numbers and len(numbers) + 1 >= FIRST_PERSONAL_LINK_NUMBER
-            ):
+            if not tracking.is_tracked(url) or (url not in numbers and len(numbers) + 1 >= FIRST_PERSONAL_LINK_NUMBER):
                 return None
             return f"{prefix}{numbers.setdefault(url, len(numbers) + 1)}"
         fixed_start = url.partition(tags[0])[0]

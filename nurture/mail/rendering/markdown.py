@@ -24,9 +24,7 @@ _NO_HTML: Final = "Write Markdown, or put the HTML into the layout"
 _BUTTON_CELL: Final = '<td class="{0}"><a class="{0}" href="{1}"{3}>{2}</a></td>'
 _NO_TRACK: Final = "no-track"
 _BUTTON_GAP: Final = '<td class="gap" width="12"></td>'
-_BUTTON_TABLE: Final = (
-    '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
-)
+_BUTTON_TABLE: Final = '<table class="buttons" role="presentation" border="0" cellpadding="0" cellspacing="0">'
 _BUTTONS: Final = f"{_BUTTON_TABLE}<tr>{{}}</tr></table>\n"
 
 
@@ -73,11 +71,7 @@ def _find_token_problems(token: Token, placeholders: Placeholders) -> Iterator[t
         if part.type.startswith("html_") and not written.startswith(("<!--", "</")):
             yield written, f"HTML in an email's text: {placeholders.restore_escaped(written)[:60]}", _NO_HTML
         url = str(part.attrGet("href") or part.attrGet("src") or "")
-        if (
-            part.type in ("link_open", "image")
-            and not placeholders.pattern.match(url)
-            and not is_safe_url(url)
-        ):
+        if part.type in ("link_open", "image") and not placeholders.pattern.match(url) and not is_safe_url(url):
             yield (
                 url,
                 f"the link `{placeholders.restore_escaped(url)[:80]}` is not one an email may carry",
@@ -142,9 +136,7 @@ def _merge_repeated_lists(html: str, placeholders: Placeholders) -> str:
 def _render_buttons(inline: Token) -> str:
     """Draw a paragraph of nothing but links titled "button" or "button quiet" as buttons; else say ""."""
     parts = inline.children or []
-    remaining = [
-        part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)
-    ]
+    remaining = [part for part in parts if part.type != "softbreak" and (part.content.strip() or part.nesting)]
     cells: list[str] = []
     while remaining:
         title = str(remaining[0].attrGet("title") or "") if remaining[0].type == "link_open" else ""

@@ -132,9 +132,7 @@ def _build_part(subtype: str, text: str, *, eight_bit: bool) -> bytes:
         encoding, body = "quoted-printable", b2a_qp(body, istext=True)
     else:
         encoding = "7bit" if ascii_only else "8bit"
-    head = (
-        f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'
-    )
+    head = f'\r\nContent-Type: text/{subtype}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'
     return head.encode() + body
 
 

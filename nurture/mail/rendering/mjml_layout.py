@@ -52,24 +52,18 @@ def compile_layout(layout: Piece, placeholders: Placeholders) -> CompiledLayout:
         html = mjml2html(source, fonts={})
     except ValueError as error:
         message = f"the MJML cannot be read: {error}"
-        return CompiledLayout(
-            "", slots, [*problems, Problem(layout.file, layout.line, message, _MJML_ADVICE)]
-        )
+        return CompiledLayout("", slots, [*problems, Problem(layout.file, layout.line, message, _MJML_ADVICE)])
     lines_with_problems = {problem.line for problem in problems}
     for word, tag in layout_tags.items():
         if word not in html and tag.line not in lines_with_problems:
             message = f"the tag {tag.text} does not survive MJML"
             advice = "Put it inside an mj-text or mj-raw, or write the value itself"
             problems.append(Problem(layout.file, tag.line, message, advice))
-    problems += _find_link_problems(layout, html, placeholders) + find_crossing_tags(
-        layout.file, html, placeholders
-    )
+    problems += _find_link_problems(layout, html, placeholders) + find_crossing_tags(layout.file, html, placeholders)
     return CompiledLayout(html, slots, problems)
 
 
-def fill_layout(
-    layout: CompiledLayout, contents: dict[str, str], placeholders: Placeholders
-) -> tuple[str, bool]:
+def fill_layout(layout: CompiledLayout, contents: dict[str, str], placeholders: Placeholders) -> tuple[str, bool]:
     """Put masked *contents* into the slots and inline the CSS; also say whether every tag kept its place."""
     html = layout.html
     for slot, word in layout.slots.items():
@@ -111,9 +105,7 @@ def _find_markup_problems(layout: Piece, source: str, placeholders: Placeholders
         return Problem(layout.file, tag.line, message.format(tag.text), suggestion)
 
     style_words = placeholders.pattern.findall(" ".join(_STYLE.findall(source)))
-    problems = [
-        problem(word, "a style cannot hold the tag {0}", "Write the value itself") for word in style_words
-    ]
+    problems = [problem(word, "a style cannot hold the tag {0}", "Write the value itself") for word in style_words]
     for element in _ELEMENT.findall(source):
         advice = "Put it inside an attribute's quotes, or around the element"
         outside = placeholders.pattern.findall(_QUOTED.sub("", element))
@@ -121,8 +113,7 @@ def _find_markup_problems(layout: Piece, source: str, placeholders: Placeholders
         for name, value in _SIZE_ATTRIBUTE.findall(element):
             words = placeholders.pattern.findall(value)
             problems += [
-                problem(word, f"`{name}` cannot hold the tag {{0}}", "Write the size, like 120px")
-                for word in words
+                problem(word, f"`{name}` cannot hold the tag {{0}}", "Write the size, like 120px") for word in words
             ]
     return problems
 
@@ -135,9 +126,7 @@ def _find_link_problems(layout: Piece, html: str, placeholders: Placeholders) ->
             lines = enumerate(layout.text.split("\n"), layout.line)
             line = next((number for number, text in lines if displayed in text), layout.line)
             problems.append(
-                Problem(
-                    layout.file, line, f"the link `{displayed}` is not one an email may carry", LINK_ADVICE
-                )
+                Problem(layout.file, line, f"the link `{displayed}` is not one an email may carry", LINK_ADVICE)
             )
     return problems
 
@@ -146,6 +135,4 @@ def _tags_in_body(html: str, placeholders: Placeholders) -> list[str]:
     """List the hidden tags in order, attributes apart: inlining sorts those within an element."""
     body = html[html.find("<body") :]
     attributes = " ".join(_ELEMENT.findall(body))
-    return placeholders.pattern.findall(_ELEMENT.sub("", body)) + sorted(
-        placeholders.pattern.findall(attributes)
-    )
+    return placeholders.pattern.findall(_ELEMENT.sub("", body)) + sorted(placeholders.pattern.findall(attributes))

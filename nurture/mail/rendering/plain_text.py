@@ -10,30 +10,14 @@ from typing import Final
 from nurture.mail.rendering.placeholders import Placeholders
 from nurture.mail.rendering.tag_nesting import VOID_TAGS
 
-_PARAGRAPH_TAGS: Final = {
-    "p",
-    "ul",
-    "ol",
-    "blockquote",
-    "h1",
-    "h2",
-    "h3",
-    "h4",
-    "h5",
-    "h6",
-    "pre",
-    "table",
-    "hr",
-}
+_PARAGRAPH_TAGS: Final = {"p", "ul", "ol", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "pre", "table", "hr"}
 _BLOCK_TAGS: Final = _PARAGRAPH_TAGS | {"div", "tr", "td", "th", "li", "section", "body", "center"}
 _INVISIBLE_TAGS: Final = {"head", "title", "style", "script"}
 _HIDDEN: Final = re.compile(r"display:\s*none")
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]+")
 
 
-def derive_plain_text(
-    html: str, placeholders: Placeholders, original_urls: Mapping[str, str] | None = None
-) -> str:
+def derive_plain_text(html: str, placeholders: Placeholders, original_urls: Mapping[str, str] | None = None) -> str:
     """Write *html* as readable text, links as "label (url)".
 
     Hidden elements and those of class `no-text` are left out. Statements between paragraphs add no lines.
@@ -61,9 +45,7 @@ class _TextBuilder(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
-        hidden = (
-            _HIDDEN.search(attributes.get("style", "")) or "no-text" in attributes.get("class", "").split()
-        )
+        hidden = _HIDDEN.search(attributes.get("style", "")) or "no-text" in attributes.get("class", "").split()
         if self._skip_depth or tag in _INVISIBLE_TAGS or hidden:
             self._skip_depth += tag not in VOID_TAGS
             return

@@ -43,9 +43,7 @@ class Address:
 
     def __post_init__(self) -> None:
         if _CONTROL.search(self.name):
-            raise CompositionFailed(
-                f"the name {self.name!r} holds a line break or control character. Correct it."
-            )
+            raise CompositionFailed(f"the name {self.name!r} holds a line break or control character. Correct it.")
         if not _ADDRESS.fullmatch(self.email):
             raise CompositionFailed(f"{self.email!r} is not an email address. Correct it.")
 
@@ -85,10 +83,7 @@ class ComposedEmail:
 
 
 def compose(
-    compiled: CompiledEmail,
-    values: Mapping[str, object],
-    envelope: Envelope,
-    tracked_links: TrackedLinks | None = None,
+    compiled: CompiledEmail, values: Mapping[str, object], envelope: Envelope, tracked_links: TrackedLinks | None = None
 ) -> ComposedEmail:
     """Render *compiled* with plain nested dicts, in which a missing fact is "".
 
@@ -109,9 +104,7 @@ def compose(
         text = compiled.text.render(values)
     except (TemplateError, UnsafeLink, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         reason = str(error).rstrip(".")
-        raise CompositionFailed(
-            f"{compiled.name} cannot be composed for {envelope.ref}: {reason}."
-        ) from error
+        raise CompositionFailed(f"{compiled.name} cannot be composed for {envelope.ref}: {reason}.") from error
     if (size := len(html) + len(text)) > MAX_CHARACTERS:
         raise EmailTooLarge(
             f"{compiled.name} comes to {size / 1e6:.1f} MB for {envelope.ref}; an email has at most "
@@ -136,9 +129,7 @@ def _unsubscribe_headers(url: object, mailto: str | None) -> tuple[tuple[str, st
     uris = [str(uri) for uri in (url, mailto) if uri and not _LOCAL_URL.match(str(uri))]
     for uri in uris:
         if not _URI.fullmatch(uri):
-            raise CompositionFailed(
-                f"the unsubscribe link {uri!r} is not https: or mailto:. Check NURTURE_BASE_URL."
-            )
+            raise CompositionFailed(f"the unsubscribe link {uri!r} is not https: or mailto:. Check NURTURE_BASE_URL.")
     if not uris:
         return ()
     header = ("List-Unsubscribe", ", ".join(f"<{uri}>" for uri in uris))

@@ -46,9 +46,7 @@ def _node_prints(node: nodes.Node, name: str) -> bool:
         case nodes.Or():
             return _node_prints(node.left, name)
         case nodes.CondExpr():
-            return (
-                node.expr2 is not None and _node_prints(node.expr1, name) and _node_prints(node.expr2, name)
-            )
+            return node.expr2 is not None and _node_prints(node.expr1, name) and _node_prints(node.expr2, name)
         case nodes.If():
             branches = [node.body, *(other.body for other in node.elif_), node.else_]
             return all(_body_prints(branch, name) for branch in branches)

@@ -8,20 +8,7 @@ from typing import Final
 from nurture.domain.problems import Problem
 from nurture.mail.rendering.placeholders import Placeholders, Tag
 
-VOID_TAGS: Final = {
-    "br",
-    "hr",
-    "img",
-    "meta",
-    "link",
-    "input",
-    "area",
-    "base",
-    "col",
-    "embed",
-    "source",
-    "wbr",
-}
+VOID_TAGS: Final = {"br", "hr", "img", "meta", "link", "input", "area", "base", "col", "embed", "source", "wbr"}
 _OPENING: Final = {"if", "for", "with"}
 _ADVICE: Final = "Keep the tag and its end in one paragraph or list item, or give each a line of its own"
 
@@ -32,9 +19,7 @@ def find_crossing_tags(file: str, html: str, placeholders: Placeholders) -> list
     walk.feed(html)
     walk.close()
     crossed = {tag.line: tag for tag in walk.crossed}
-    return [
-        Problem(file, line, f"{tag.text} ends in another place", _ADVICE) for line, tag in crossed.items()
-    ]
+    return [Problem(file, line, f"{tag.text} ends in another place", _ADVICE) for line, tag in crossed.items()]
 
 
 class _NestingParser(HTMLParser):

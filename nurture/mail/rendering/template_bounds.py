@@ -93,9 +93,7 @@ def limit_filter(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
         if args or kwargs:
             for argument in (*args, *kwargs.values()):
                 if isinstance(argument, str) and len(argument) > MAX_ARGUMENT and name != "default":
-                    raise SecurityError(
-                        f"`{name}` is given more than {MAX_ARGUMENT:,} characters; shorten them"
-                    )
+                    raise SecurityError(f"`{name}` is given more than {MAX_ARGUMENT:,} characters; shorten them")
         if precheck is not None:
             precheck(value, *args, **kwargs)
         if pass_argument is None:

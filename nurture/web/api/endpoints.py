@@ -122,9 +122,7 @@ async def _post_batch(
         keyed_request = idempotency.KeyedRequest(caller.token_id, request.url.path, keys[0], body)
         return idempotency.respond_once(site.ctx, keyed_request, site.clock.now(), run_batch)
 
-    limiter: anyio.CapacityLimiter = request.app.state.batch_limiters[
-        "signals" if item_type == "signals" else "others"
-    ]
+    limiter: anyio.CapacityLimiter = request.app.state.batch_limiters["signals" if item_type == "signals" else "others"]
     try:
         answer = await to_thread.run_sync(respond, limiter=limiter)
     except KeyReused:
@@ -139,12 +137,7 @@ async def _post_batch(
 
 
 def _result_to_dict(result: BatchResult) -> dict[str, Any]:
-    return {
-        "received": result.received,
-        "accepted": result.accepted,
-        **result.counts,
-        "rejected": result.rejected,
-    }
+    return {"received": result.received, "accepted": result.accepted, **result.counts, "rejected": result.rejected}
 
 
 def _parse_batch(body: bytes, item_type: str) -> dict[str, Any]:

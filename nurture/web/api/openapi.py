@@ -191,9 +191,7 @@ def _outcome_schema() -> dict[str, Any]:
             "happened_at": {
                 "type": "string",
                 "format": "date-time",
-                "description": (
-                    f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."
-                ),
+                "description": (f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."),
             },
             "amount": {
                 "type": ["number", "null"],
@@ -226,10 +224,7 @@ def _operation(
     return {
         "security": [{"token": [scope.value]}],
         "parameters": [key],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": batch, "example": example}},
-        },
+        "requestBody": {"required": True, "content": {"application/json": {"schema": batch, "example": example}}},
         "responses": {
             "202": {
                 "description": "What was good is in; the rest is listed, with the reason and the next move.",
@@ -288,16 +283,10 @@ def _signal_schema() -> dict[str, Any]:
             "occurred_at": {
                 "type": "string",
                 "format": "date-time",
-                "description": (
-                    f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."
-                ),
+                "description": (f"With its zone; not in the future, and not older than {batches.MAX_AGE.days} days."),
             },
-            "value": _text_schema(
-                max_lengths["value"], "What it was; for `deciding` the date, as 2027-03-31."
-            ),
-            "email": _text_schema(
-                max_lengths["email"], "The email (step) of ours that it answers, such as 01-hello."
-            ),
+            "value": _text_schema(max_lengths["value"], "What it was; for `deciding` the date, as 2027-03-31."),
+            "email": _text_schema(max_lengths["email"], "The email (step) of ours that it answers, such as 01-hello."),
             "link": _text_schema(
                 max_lengths["link"], "The page, link or part of the product. Conditions can ask for it."
             ),
@@ -309,16 +298,9 @@ def _signal_schema() -> dict[str, Any]:
 def _lead_references() -> list[dict[str, Any]]:
     max_lengths = batches.LEAD_REF_FIELDS
     by_id = {"id": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}}
-    by_email = {
-        "email": {"type": "string", "minLength": 1, "maxLength": max_lengths["email"], "pattern": r"\S"}
-    }
+    by_email = {"email": {"type": "string", "minLength": 1, "maxLength": max_lengths["email"], "pattern": r"\S"}}
     by_key = {
-        "external_id": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": max_lengths["external_id"],
-            "pattern": r"\S",
-        },
+        "external_id": {"type": "string", "minLength": 1, "maxLength": max_lengths["external_id"], "pattern": r"\S"},
         "source": {"type": "string", "minLength": 1, "maxLength": max_lengths["source"], "pattern": r"\S"},
     }
     return [

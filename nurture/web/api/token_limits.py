@@ -49,10 +49,7 @@ class TokenRateLimits:
             if refusal is not None or not is_suppression or self._try_consume(caller, "suppressions", 1, now):
                 return refusal
             reason = f"The token {caller.name!r} has stopped mail to {self._limits['suppressions']:,} leads this hour."
-            return (
-                reason,
-                "Send it again in the next hour, or as a file: `nurture leads suppressions import`.",
-            )
+            return (reason, "Send it again in the next hour, or as a file: `nurture leads suppressions import`.")
 
         return check
 

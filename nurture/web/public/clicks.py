@@ -47,9 +47,7 @@ def follow_link(site: SiteDep, visitor: VisitorDep, number: str, request: Reques
     try:
         site.click_recorder.record(click)
     except OSError as error:  # neither the database nor the disk takes it: the reader still gets there
-        _log.error(
-            "click_not_recorded", extra={"message_id": click.message_id, "reason": str(error.strerror)}
-        )
+        _log.error("click_not_recorded", extra={"message_id": click.message_id, "reason": str(error.strerror)})
     if link is None:
         return site.templates.response("honeypot.html")
     return RedirectResponse(link.url, status_code=302)

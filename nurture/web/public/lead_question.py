@@ -19,9 +19,7 @@ MAX_BUTTONS: Final = 6
 
 def show_question(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
     """Show the question. Mail scanners open every link, so that nothing may happen yet."""
-    return _question_page(
-        site, _require_question(answer_question.load_question(site.ctx, visitor.token_record))
-    )
+    return _question_page(site, _require_question(answer_question.load_question(site.ctx, visitor.token_record)))
 
 
 def submit_answer(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:

@@ -88,9 +88,7 @@ class InvalidAnswer:
 
 def show_preferences(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
     """Show what the lead has chosen. Mail scanners open every link, so that nothing may happen yet."""
-    return _preference_page(
-        site, preference_center.load_preferences(site.ctx, visitor.token_record, site.clock.now())
-    )
+    return _preference_page(site, preference_center.load_preferences(site.ctx, visitor.token_record, site.clock.now()))
 
 
 def apply_choice(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTMLResponse:
@@ -104,9 +102,7 @@ def apply_choice(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> HTML
     if isinstance(result, InvalidAnswer):
         return _preference_page(site, preferences, status=422, invalid=result, form=fields)
     status = 409 if isinstance(result, NotAllowedHere) else 200
-    return site.templates.response(
-        "preferences-done.html", status=status, preferences=preferences, done=result
-    )
+    return site.templates.response("preferences-done.html", status=status, preferences=preferences, done=result)
 
 
 def _preference_page(
@@ -141,9 +137,7 @@ def _preference_page(
 
 def _stop_all(page: PreferencePage) -> Confirmation:
     visitor = page.visitor
-    unsubscribe.unsubscribe(
-        page.site.ctx, visitor.token, visitor.token_record, page.now, by=SuppressionSource.PAGE
-    )
+    unsubscribe.unsubscribe(page.site.ctx, visitor.token, visitor.token_record, page.now, by=SuppressionSource.PAGE)
     return Confirmation(
         "You get no more email from us",
         "We have stopped all our mail to you. A mail that left in this very moment may still arrive.",
@@ -154,9 +148,7 @@ def _stop_all(page: PreferencePage) -> Confirmation:
 
 def _start_all(page: PreferencePage) -> Confirmation | NotAllowedHere:
     if page.preferences.stopped_elsewhere:
-        return NotAllowedHere(
-            "This page cannot start our email again", _cannot_restart_text(page.preferences)
-        )
+        return NotAllowedHere("This page cannot start our email again", _cannot_restart_text(page.preferences))
     preference_center.resubscribe(page.site.ctx, page.visitor.token_record, page.now)
     if page.preferences.bounced:
         return Confirmation(
@@ -228,9 +220,7 @@ def _resume(page: PreferencePage) -> Confirmation | NotAllowedHere:
         preference_center.end_pause(page.site.ctx, page.visitor.token_record, page.now)
     except InvalidState:
         return NotAllowedHere("This page cannot end the pause", _cannot_resume_text(page.preferences))
-    return Confirmation(
-        "The pause is over", "Our mail goes on where it stopped. You can pause it again at any time."
-    )
+    return Confirmation("The pause is over", "Our mail goes on where it stopped. You can pause it again at any time.")
 
 
 def _set_frequency(page: PreferencePage) -> Confirmation | InvalidAnswer:
@@ -309,9 +299,7 @@ def _format_day(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
-ACTIONS: Final[
-    Mapping[str, Callable[[PreferencePage], Confirmation | NotAllowedHere | InvalidAnswer | None]]
-] = {
+ACTIONS: Final[Mapping[str, Callable[[PreferencePage], Confirmation | NotAllowedHere | InvalidAnswer | None]]] = {
     "stop": _stop_all,
     "start": _start_all,
     "stop-topic": _stop_topic,

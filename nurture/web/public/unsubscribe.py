@@ -31,13 +31,9 @@ def unsubscribe(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> Respo
         page = preferences_unsubscribe.load_page(site.ctx, visitor.token_record)
         return site.templates.response("unsubscribe.html", status=400, page=page)
     source = (
-        SuppressionSource.PAGE
-        if fields.get(SOURCE_FIELD) == SuppressionSource.PAGE
-        else SuppressionSource.ONE_CLICK
+        SuppressionSource.PAGE if fields.get(SOURCE_FIELD) == SuppressionSource.PAGE else SuppressionSource.ONE_CLICK
     )
-    preferences_unsubscribe.unsubscribe(
-        site.ctx, visitor.token, visitor.token_record, site.clock.now(), by=source
-    )
+    preferences_unsubscribe.unsubscribe(site.ctx, visitor.token, visitor.token_record, site.clock.now(), by=source)
     if source is SuppressionSource.ONE_CLICK:
         return PlainTextResponse("You are unsubscribed. We write no more to this address.\n")
     return site.templates.response(
@@ -47,6 +43,5 @@ def unsubscribe(site: SiteDep, visitor: VisitorDep, fields: FormFields) -> Respo
 
 def _is_one_click(fields: Mapping[str, str]) -> bool:
     return any(
-        name.lower() == ONE_CLICK_FIELD.lower() and value.lower() == ONE_CLICK.lower()
-        for name, value in fields.items()
+        name.lower() == ONE_CLICK_FIELD.lower() and value.lower() == ONE_CLICK.lower() for name, value in fields.items()
     )

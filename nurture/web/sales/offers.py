@@ -50,9 +50,7 @@ def show_offer_form(site: SiteDep, visitor: VisitorDep) -> HTMLResponse:
     """Show the lead and the one form that the link is for. Scanners open links: nothing may happen yet."""
     now = site.clock.now()
     return form_page(
-        OfferPage(
-            site, load_offer_details(site.ctx, visitor.offer_id, now), now, visitor.token_record.purpose
-        )
+        OfferPage(site, load_offer_details(site.ctx, visitor.offer_id, now), now, visitor.token_record.purpose)
     )
 
 
@@ -97,21 +95,14 @@ def closed_page(page: OfferPage) -> HTMLResponse | None:
     if details.offer.state == "offered":
         return None
     return page.site.templates.response(
-        "answered.html",
-        status=409,
-        details=details,
-        offer=details.offer,
-        reason=details.answer_reason,
-        back=page.back,
+        "answered.html", status=409, details=details, offer=details.offer, reason=details.answer_reason, back=page.back
     )
 
 
 def describe_outcome(reason: RejectReason) -> str:
     """Say in one sentence what becomes of a lead that is given back for *reason*."""
     cool_off_days = reason.cool_off.days
-    cool_off = (
-        f" after {cool_off_days} day{'s' if cool_off_days != 1 else ''} without mail" if cool_off_days else ""
-    )
+    cool_off = f" after {cool_off_days} day{'s' if cool_off_days != 1 else ''} without mail" if cool_off_days else ""
     match reason.then:
         case Resume():
             return f"Its track goes on{cool_off}."
@@ -133,10 +124,7 @@ def _accept(page: OfferPage) -> HTMLResponse:
     except InvalidState:
         return _conflict_page(page)
     return page.site.templates.response(
-        "accepted.html",
-        details=page.details,
-        follow_up_by=page.now + page.details.follow_up_within,
-        back=page.back,
+        "accepted.html", details=page.details, follow_up_by=page.now + page.details.follow_up_within, back=page.back
     )
 
 
@@ -168,9 +156,7 @@ def _reassign(page: OfferPage) -> HTMLResponse:
     to = page.fields.get("to", "")
     colleague = next((one for one in page.details.colleagues if one.id == to), None)
     if colleague is None:
-        return form_page(
-            page, status=422, problems={"to": "Choose a colleague."}, failed_action=public_links.REASSIGN
-        )
+        return form_page(page, status=422, problems={"to": "Choose a colleague."}, failed_action=public_links.REASSIGN)
     by = f"by {page.details.offer.rep}"
     try:
         reassign.reassign(page.site.ctx, page.offer_id, to, page.now, by=by, states=("offered",))
@@ -179,9 +165,7 @@ def _reassign(page: OfferPage) -> HTMLResponse:
         problem = f"{colleague.name} has no room today, or is away. Choose somebody else."
         updated = replace(page, details=details)
         return form_page(updated, status=422, problems={"to": problem}, failed_action=public_links.REASSIGN)
-    return page.site.templates.response(
-        "reassigned.html", details=page.details, colleague=colleague, back=page.back
-    )
+    return page.site.templates.response("reassigned.html", details=page.details, colleague=colleague, back=page.back)
 
 
 def _call_back_later(page: OfferPage) -> HTMLResponse:
@@ -195,9 +179,7 @@ def _call_back_later(page: OfferPage) -> HTMLResponse:
     if day is not None and day <= today:
         day, problem = None, "Choose a day from tomorrow on: for today, accept the lead."
     if day is None:
-        return form_page(
-            page, status=422, problems={"when": problem}, failed_action=public_links.CALL_BACK_LATER
-        )
+        return form_page(page, status=422, problems={"when": problem}, failed_action=public_links.CALL_BACK_LATER)
     try:
         call_back.call_back(page.site.ctx, page.offer_id, day, page.now)
     except InvalidState:

@@ -46,11 +46,7 @@ def _columns(months: Sequence[Month], max_handed_off: int) -> list[ChartColumn]:
     width = min(step - min(GAP, step / 3), 60)
     return [
         ChartColumn(
-            month.month,
-            month.handed_off,
-            position * step + (step - width) / 2,
-            width,
-            _parts(month, max_handed_off),
+            month.month, month.handed_off, position * step + (step - width) / 2, width, _parts(month, max_handed_off)
         )
         for position, month in enumerate(months)
     ]

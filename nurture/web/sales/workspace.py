@@ -53,9 +53,7 @@ class WorkspaceForm:
 def show_workspace(site: SiteDep, visitor: RepVisitorDep) -> HTMLResponse:
     """Show the rep's workspace. Looking changes nothing."""
     content = workspace.load_workspace(site.ctx, visitor.rep, site.clock.now())
-    return site.templates.response(
-        "workspace.html", workspace=content, hold_periods=HOLD_PERIODS, token=visitor.token
-    )
+    return site.templates.response("workspace.html", workspace=content, hold_periods=HOLD_PERIODS, token=visitor.token)
 
 
 def submit_action(site: SiteDep, visitor: RepVisitorDep, fields: FormFields) -> HTMLResponse:
@@ -132,12 +130,8 @@ def _resume(form: WorkspaceForm) -> ActionResult:
 
 def _expedite(form: WorkspaceForm) -> ActionResult:
     if workspace.expedite(form.site.ctx, form.read_id("lead"), form.rep, form.now):
-        return ActionResult(
-            "Its next email comes as soon as it may", "Send windows and frequency caps still hold."
-        )
-    return ActionResult(
-        "Its next email is due already", "It goes with the next send window, or is on its way."
-    )
+        return ActionResult("Its next email comes as soon as it may", "Send windows and frequency caps still hold.")
+    return ActionResult("Its next email is due already", "It goes with the next send window, or is on its way.")
 
 
 def _claim_lead(form: WorkspaceForm) -> ActionResult:

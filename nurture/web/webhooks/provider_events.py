@@ -49,9 +49,7 @@ def _verify_and_store(request: Request, site: Site, body: bytes) -> Response:
     except InvalidEventBatch as error:
         return _error(400, f"{error}: nothing was stored")
     return JSONResponse(
-        {"events": received.events, "new": received.new},
-        202,
-        background=BackgroundTask(site.event_worker.run),
+        {"events": received.events, "new": received.new}, 202, background=BackgroundTask(site.event_worker.run)
     )
 
 

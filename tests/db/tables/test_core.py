@@ -208,9 +208,7 @@ def test_a_lead_never_rests_without_a_custodian_who_has_something_to_do(
         ("clock", {"mode": "warped"}),
     ],
 )
-def test_a_word_outside_the_vocabulary_is_refused(
-    db: Database, name: str, changed: dict[str, object]
-) -> None:
+def test_a_word_outside_the_vocabulary_is_refused(db: Database, name: str, changed: dict[str, object]) -> None:
     add(db, "address")
     add(db, "lead")
     with pytest.raises(IntegrityError, match=f"ck_{name}_"):
@@ -257,10 +255,7 @@ def test_erasing_removes_the_text_of_a_log_and_changes_nothing_else(
     run(full_db, update(table(name)).values(words))
     for column in words:
         with pytest.raises(IntegrityError, match=f"{name} is append-only"):
-            run(
-                full_db,
-                update(table(name)).values({column: {"other": "words"} if column == "detail" else "x"}),
-            )
+            run(full_db, update(table(name)).values({column: {"other": "words"} if column == "detail" else "x"}))
     with pytest.raises(IntegrityError, match=f"{name} is append-only"):
         run(full_db, update(table(name)).values({**words, "lead_id" if name == "journal" else "source": 1}))
 

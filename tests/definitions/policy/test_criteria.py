@@ -24,10 +24,7 @@ def sources(criterion: str) -> dict[str, str]:
         ("{name: a, kind: interest, when: {did: replied}}", set()),
         ("{name: a, when: {did: submitted}}", set()),
         ("{name: a, kind: request, when: {did: submitted, link: price}}", {SignalKind.SUBMITTED}),
-        (
-            "{name: a, when: {any: [{did: requested_demo}, {did: clicked, times: 3}]}}",
-            {SignalKind.REQUESTED_DEMO},
-        ),
+        ("{name: a, when: {any: [{did: requested_demo}, {did: clicked, times: 3}]}}", {SignalKind.REQUESTED_DEMO}),
     ],
 )
 def test_the_kind_is_derived_or_written(criterion: str, signals: set[SignalKind]) -> None:

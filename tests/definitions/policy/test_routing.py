@@ -56,9 +56,7 @@ def test_rules_are_read_in_their_order() -> None:
         RoutingRule("former", FormerOwner(), max_wait=DEFAULT_OWNER_WAIT),
         RoutingRule("key", NamedAccounts({"contoso.example": "mara"}), max_wait=DEFAULT_OWNER_WAIT),
         RoutingRule("dach", ToPool("dach"), countries, ("country",), territory=True),
-        RoutingRule(
-            "south", ToRep("mara"), PostcodeCondition("DE", "80000", "89999"), max_wait=DEFAULT_OWNER_WAIT
-        ),
+        RoutingRule("south", ToRep("mara"), PostcodeCondition("DE", "80000", "89999"), max_wait=DEFAULT_OWNER_WAIT),
     )
     assert policy.routing[5].takes_customers
     assert policy.missing_fields == MissingFieldPolicy(timedelta(days=4), ToRep("mara"))
@@ -74,11 +72,7 @@ def test_rules_are_read_in_their_order() -> None:
             "contoso: mara",
             "19: `contoso` is not a company's domain. Write for example `contoso.example`",
         ),
-        (
-            "{name: key, a",
-            "{name: key, to: account owner, a",
-            "19: the rule `key` has both `to` and `accounts`.",
-        ),
+        ("{name: key, a", "{name: key, to: account owner, a", "19: the rule `key` has both `to` and `accounts`."),
         ("to: Former Owner", "to: former", "18: `to: former` of the rule `former` names nobody."),
         (
             "{field: product, is: support}",
@@ -86,11 +80,7 @@ def test_rules_are_read_in_their_order() -> None:
             "22: routing asks what a lead did, or what changes by itself",
         ),
         ("to: account owner, w", "to: former owner, w", "17: nobody is asked who owns the account"),
-        (
-            "  - {name: rest, when: always, to: {pool: everyone}}\n",
-            "",
-            "22: a lead for which no routing rule",
-        ),
+        ("  - {name: rest, when: always, to: {pool: everyone}}\n", "", "22: a lead for which no routing rule"),
         (
             "required_fields: [country], ",
             "required_fields: [country], wait: 2 days, ",
@@ -103,16 +93,8 @@ def test_rules_are_read_in_their_order() -> None:
         ),
         ('"80000"', '"90000"', "21: no postcode lies from `90000` to `89 999`. Write the lower first"),
         ("country: de", "country: Germany", "21: `Germany` is not a country's code."),
-        (
-            "{wait: 4 days, then: {rep: mara}}",
-            "{then: {rep: tom}}",
-            "24: `missing_fields` names `tom`, who is no rep",
-        ),
-        (
-            "{field: product, is: support}",
-            "{fit: {at_least: B}}",
-            "16: `routing` asks for fit, and no rule gives",
-        ),
+        ("{wait: 4 days, then: {rep: mara}}", "{then: {rep: tom}}", "24: `missing_fields` names `tom`, who is no rep"),
+        ("{field: product, is: support}", "{fit: {at_least: B}}", "16: `routing` asks for fit, and no rule gives"),
     ],
 )
 def test_a_invalid_rule_says_line_problem_and_remedy(old: str, new: str, problem: str) -> None:

@@ -27,9 +27,7 @@ def read(points: str = POINTS, more: str = "") -> Policy:
 
 def problems(points: str = POINTS, more: str = "") -> list[str]:
     policy = POLICY.replace(POINTS, points) + more
-    return [
-        f"{problem.line}: {problem.message}. {problem.suggestion}" for problem in check(bundle(policy=policy))
-    ]
+    return [f"{problem.line}: {problem.message}. {problem.suggestion}" for problem in check(bundle(policy=policy))]
 
 
 def test_one_half_life_needs_no_name() -> None:
@@ -98,8 +96,7 @@ def test_conditions_ask_for_a_letter_at_least_or_below() -> None:
     assert policy is not None
     assert policy.criteria[0].when == FitCondition(at_least="B")
     assert any(
-        "fit is asked for, and no rule gives a letter" in one.message
-        for one in check(bundle(policy=policy_text))
+        "fit is asked for, and no rule gives a letter" in one.message for one in check(bundle(policy=policy_text))
     )
     for invalid in ("{fit: {}}", "{fit: {at_least: B, below: A}}", "{fit: {at_least: E}}", "{fit: B}"):
         assert check(bundle(policy=policy_text.replace("{fit: {at_least: B}}", invalid) + fit))

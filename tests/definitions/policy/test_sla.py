@@ -20,9 +20,7 @@ sla:
   follow_up: {remind: 1 business day, take_back: 3 days}
 """
 FIT = "fit: {A: {field: employees, at_least: 200}}\n"
-PRIORITY = (
-    FIT + "priority: {hot: [replied], aging_interval: 4 hours, fit: {A: 3}, hold_calls_to_action_at: 90%}\n"
-)
+PRIORITY = FIT + "priority: {hot: [replied], aging_interval: 4 hours, fit: {A: 3}, hold_calls_to_action_at: 90%}\n"
 
 
 def _sources(more: str, emails: bool = True) -> dict[str, str]:
@@ -60,9 +58,7 @@ def test_priority_is_read_as_it_is_written() -> None:
     assert priority == PriorityPolicy(frozenset({"replied"}), timedelta(hours=4), {"A": 3}, 0.9)
 
 
-@pytest.mark.parametrize(
-    "given", ["2 business weeks", "business hours", "0 business hours", "soon", "0 hours"]
-)
+@pytest.mark.parametrize("given", ["2 business weeks", "business hours", "0 business hours", "soon", "0 hours"])
 def test_what_is_no_length_of_time_is_refused(given: str) -> None:
     with pytest.raises(InvalidValue):
         read_sla_duration(given)

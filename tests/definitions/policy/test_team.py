@@ -97,9 +97,7 @@ def test_hours_are_read_as_people_write_them(text: str, days: set[int], opens: t
     assert read_hours(text) == Window(frozenset(days), opens, closes)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "always", "monday", "someday 09:00-17:00", "mon 9-17", "mon 09:00-25:00"]
-)
+@pytest.mark.parametrize("text", ["", "always", "monday", "someday 09:00-17:00", "mon 9-17", "mon 09:00-25:00"])
 def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
     with pytest.raises(InvalidValue, match="Write for example `monday to friday"):
         read_hours(text)
@@ -108,11 +106,7 @@ def test_hours_that_cannot_be_read_name_themselves(text: str) -> None:
 @pytest.mark.parametrize(
     ("reps", "more", "problem"),
     [
-        (
-            f"  - {WHO}, deputy: tomos}}\n" + TOMAS,
-            "",
-            "8: the deputy `tomos` of `mara` is nobody in this policy",
-        ),
+        (f"  - {WHO}, deputy: tomos}}\n" + TOMAS, "", "8: the deputy `tomos` of `mara` is nobody in this policy"),
         (f"  - {WHO}, deputy: mara}}\n", "", "8: `mara` is their own deputy"),
         (f"  - {WHO}, manager: lena}}\n", "", "8: the manager `lena` of `mara` is nobody in this policy"),
         (f"  - {WHO}, country: XX}}\n", "", "8: `country`: the public holidays of `XX` are not known"),

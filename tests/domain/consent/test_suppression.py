@@ -81,18 +81,14 @@ def blocked(log: list[SuppressionLogEntry]) -> set[tuple[str, str]]:
 
 
 @given(st.lists(entries, max_size=8), st.randoms(use_true_random=False))
-def test_neither_order_nor_repeats_change_the_suppressions(
-    log: list[SuppressionLogEntry], chance: object
-) -> None:
+def test_neither_order_nor_repeats_change_the_suppressions(log: list[SuppressionLogEntry], chance: object) -> None:
     shuffled = [*log, *log[::2]]
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
     assert current_suppressions(shuffled) == current_suppressions(log)
 
 
 @given(st.lists(entries, max_size=8), st.lists(outs, max_size=4))
-def test_more_opt_outs_never_unblock_anything(
-    log: list[SuppressionLogEntry], more: list[SuppressionLogEntry]
-) -> None:
+def test_more_opt_outs_never_unblock_anything(log: list[SuppressionLogEntry], more: list[SuppressionLogEntry]) -> None:
     assert blocked([*log, *more]) >= blocked(log)
 
 
@@ -166,10 +162,7 @@ def test_a_topic_never_blocks_another_and_a_global_one_blocks_all() -> None:
 
 def test_an_opt_in_for_a_topic_lifts_no_global_opt_out_nor_the_other_way_round() -> None:
     assert blocked([out(1), back(2, SuppressionScope.TOPIC, "News")]) == set(everywhere)
-    assert blocked([out(1, SuppressionScope.TOPIC, "News"), back(2)]) == {
-        ("welcome", "News"),
-        ("keep", "News"),
-    }
+    assert blocked([out(1, SuppressionScope.TOPIC, "News"), back(2)]) == {("welcome", "News"), ("keep", "News")}
     assert blocked([out(1), back(2)]) == set()
 
 
@@ -182,15 +175,14 @@ def test_a_lead_can_take_a_complaint_back_but_not_a_bounce() -> None:
     bounced = [out(1, by=SuppressionSource.BOUNCE), back(2)]
     assert blocked(bounced) == set(everywhere)
     assert blocked([*bounced, back(3, by=SuppressionSource.BOUNCE)]) == set()
-    assert blocked(
-        [out(1), out(1, by=SuppressionSource.BOUNCE), back(3, by=SuppressionSource.BOUNCE)]
-    ) == set(everywhere)
+    assert blocked([out(1), out(1, by=SuppressionSource.BOUNCE), back(3, by=SuppressionSource.BOUNCE)]) == set(
+        everywhere
+    )
 
 
 @pytest.mark.parametrize("source", SuppressionSource)
 @pytest.mark.parametrize(
-    "scope_and_ref",
-    [(SuppressionScope.GLOBAL, ""), (SuppressionScope.TOPIC, "News"), (SuppressionScope.TRACK, "keep")],
+    "scope_and_ref", [(SuppressionScope.GLOBAL, ""), (SuppressionScope.TOPIC, "News"), (SuppressionScope.TRACK, "keep")]
 )
 def test_a_link_lifts_only_what_was_said_by_a_link(
     source: SuppressionSource, scope_and_ref: tuple[SuppressionScope, str]
@@ -200,9 +192,7 @@ def test_a_link_lifts_only_what_was_said_by_a_link(
     both = [out(1, *scope_and_ref, by=SuppressionSource.PAGE), *log]
     assert (blocked(both) == set()) == (source in BY_LINK)
     assert (
-        current_suppressions(
-            [*both, back(3, *scope_and_ref), back(3, *scope_and_ref, by=SuppressionSource.BOUNCE)]
-        )
+        current_suppressions([*both, back(3, *scope_and_ref), back(3, *scope_and_ref, by=SuppressionSource.BOUNCE)])
         == ()
     )
 
@@ -214,9 +204,7 @@ def test_case_and_spaces_of_a_topic_do_not_matter() -> None:
 
 def test_a_suppression_says_since_when_and_who_said_so_first() -> None:
     by_others = [out(5, by=SuppressionSource.ADMIN), out(3, by=SuppressionSource.REPLY)]
-    one, other = current_suppressions(
-        [*by_others, out(1), back(2), out(4), out(6, by=SuppressionSource.ONE_CLICK)]
-    )
+    one, other = current_suppressions([*by_others, out(1), back(2), out(4), out(6, by=SuppressionSource.ONE_CLICK)])
     assert (one.source, one.since, one.last_stated_at) == (SuppressionSource.REPLY, at(3), at(5))
     assert (other.source, other.since, other.last_stated_at) == (SuppressionSource.PAGE, at(4), at(6))
 

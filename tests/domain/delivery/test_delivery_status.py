@@ -64,28 +64,18 @@ def test_any_event_but_the_unknown_proves_that_the_provider_took_the_mail(
         ([DeliveryEventType.PROCESSED], "accepted", None),
         ([DeliveryEventType.DEFERRED, DeliveryEventType.DELIVERED], "delivered", None),
         ([DeliveryEventType.OPENED, DeliveryEventType.PROCESSED], "accepted", None),
-        (
-            [DeliveryEventType.DELIVERED, DeliveryEventType.OPENED, DeliveryEventType.CLICKED],
-            "delivered",
-            None,
-        ),
+        ([DeliveryEventType.DELIVERED, DeliveryEventType.OPENED, DeliveryEventType.CLICKED], "delivered", None),
         ([DeliveryEventType.DELIVERED, DeliveryEventType.BOUNCED], "bounced", "bounced: why"),
         ([DeliveryEventType.BLOCKED, DeliveryEventType.DEFERRED], "dropped", "blocked: why"),
         ([DeliveryEventType.DROPPED], "dropped", "dropped: why"),
-        (
-            [DeliveryEventType.BOUNCED, DeliveryEventType.COMPLAINED, DeliveryEventType.DELIVERED],
-            "complained",
-            None,
-        ),
+        ([DeliveryEventType.BOUNCED, DeliveryEventType.COMPLAINED, DeliveryEventType.DELIVERED], "complained", None),
         ([DeliveryEventType.GROUP_RESUBSCRIBED], "accepted", None),
     ],
 )
 def test_the_most_severe_event_is_what_a_message_became(
     event_types: list[DeliveryEventType], state: str, reason: str | None
 ) -> None:
-    events = [
-        DeliveryEvent(one, START + timedelta(minutes=number), "why") for number, one in enumerate(event_types)
-    ]
+    events = [DeliveryEvent(one, START + timedelta(minutes=number), "why") for number, one in enumerate(event_types)]
     unknown = DeliveryStatus("unknown", START, None, "the worker stopped")
     assert after(unknown, *events)[0] == state
     assert after(unknown, *events)[2:] == (START, reason)

@@ -134,8 +134,7 @@ def test_no_hour_with_capacity_is_passed_over(
 ) -> None:
     """The next place is never more than a day behind, unless the warm-up has not begun."""
     first, second = (
-        next_slot(limits, used_this_hour, used_this_hour + more_today, at, now)
-        for at in (position, position + 1)
+        next_slot(limits, used_this_hour, used_this_hour + more_today, at, now) for at in (position, position + 1)
     )
     assert timedelta() <= second - first <= timedelta(days=1, hours=1)
 

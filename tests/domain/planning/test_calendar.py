@@ -18,20 +18,7 @@ from nurture.domain.planning.calendar import (
     start_of_day,
     to_local,
 )
-from tests.domain.planning.wall_clocks import (
-    ALL_DAYS,
-    BERLIN,
-    DAY,
-    FIRST,
-    FRI,
-    HOUR,
-    MINUTE,
-    SUN,
-    THU,
-    TUE,
-    utc,
-    wall,
-)
+from tests.domain.planning.wall_clocks import ALL_DAYS, BERLIN, DAY, FIRST, FRI, HOUR, MINUTE, SUN, THU, TUE, utc, wall
 
 
 class TestSendWindow:
@@ -178,9 +165,7 @@ class TestDelay:
         assert wall(due, BERLIN) == "Wed 2026-04-08 12:00"
 
     def test_two_days_at_nine_is_nine_on_the_second_day(self) -> None:
-        assert add_delay(Delay(days=2, at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(
-            2026, 1, 14, 9
-        )
+        assert add_delay(Delay(days=2, at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 14, 9)
 
     def test_a_time_that_has_passed_today_is_meant_for_tomorrow(self) -> None:
         assert add_delay(Delay(at=time(9)), "Etc/UTC", (), utc(2026, 1, 12, 15)) == utc(2026, 1, 13, 9)
@@ -199,21 +184,13 @@ class TestDelay:
 
     def test_the_day_that_samoa_left_out_is_no_business_day(self) -> None:
         apia, thursday_noon = "Pacific/Apia", utc(2011, 12, 29, 22)
-        assert (
-            wall(add_delay(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
-        )
+        assert wall(add_delay(Delay(business_days=1), apia, (), thursday_noon), apia) == "Mon 2012-01-02 12:00"
         assert wall(add_delay(Delay(days=1), apia, (), thursday_noon), apia) == "Sat 2011-12-31 00:00"
         assert wall(add_delay(Delay(days=2), apia, (), thursday_noon), apia) == "Sat 2011-12-31 12:00"
 
     @pytest.mark.parametrize(
         "nonsense",
-        [
-            {"hours": 1, "days": 1},
-            {"days": -1},
-            {"hours": float("nan")},
-            {"on": 7},
-            {"at": time(9, tzinfo=UTC)},
-        ],
+        [{"hours": 1, "days": 1}, {"days": -1}, {"hours": float("nan")}, {"on": 7}, {"at": time(9, tzinfo=UTC)}],
     )
     def test_nonsense_is_refused(self, nonsense: dict[str, object]) -> None:
         with pytest.raises(ValueError, match=r"delay|wall clock"):

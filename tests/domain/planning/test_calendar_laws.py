@@ -77,10 +77,7 @@ class TestNextOpenLaws:
         nights = [Window(ALL_DAYS, time(hour), time(hour + 1)) for hour in (0, 1, 2, 3)]
         nights += [Window(ALL_DAYS, time(0, 15), time(0, 45)), Window(ALL_DAYS, time(22), time(0, 30))]
         asked = [
-            (zone, change - HOUR, night)
-            for zone in changing_zones()
-            for change in changes(zone)
-            for night in nights
+            (zone, change - HOUR, night) for zone in changing_zones() for change in changes(zone) for night in nights
         ]
         assert len(asked) > 2_000
         for zone, at, night in asked:
@@ -140,9 +137,7 @@ class TestAfterLaws:
         ahead = (start + n * DAY for n in range(1, 60))
         expected = [day for day in ahead if day.isoweekday() <= 5 and day not in closed][count - 1]
         same = Delay(days=(expected - start).days)
-        assert add_delay(Delay(business_days=count), zone, closed, anchor) == add_delay(
-            same, zone, (), anchor
-        )
+        assert add_delay(Delay(business_days=count), zone, closed, anchor) == add_delay(same, zone, (), anchor)
 
     @settings(max_examples=250, deadline=None)
     @given(place=places(), days=st.integers(0, 10), on=st.none() | st.integers(0, 6), at=clocks(1))

@@ -22,9 +22,7 @@ def _on_step(program: Program, who: Lead = CALLED) -> LeadView:
 
 
 @pytest.mark.parametrize("program", [track(Round((Mail(),))), track()], ids=["goes-round", "has-run-out"])
-def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_ends_before(
-    program: Program,
-) -> None:
+def test_it_waits_for_the_day_and_is_offered_when_it_begins_even_if_the_track_ends_before(program: Program) -> None:
     asked = _on_step(program)
     now = BEGINS - timedelta(seconds=1)
     before = decide(asked, program, policy(), now)

@@ -100,9 +100,7 @@ def test_a_policy_may_let_clicks_act_at_once() -> None:
     assert [type(action) for action in decision.actions] == [SendTouch]
 
 
-clicks = st.lists(st.integers(0, 20 * 24), max_size=4).map(
-    lambda hours: [click(at(1) + hour * HOUR) for hour in hours]
-)
+clicks = st.lists(st.integers(0, 20 * 24), max_size=4).map(lambda hours: [click(at(1) + hour * HOUR) for hour in hours])
 ways = st.sampled_from(
     [
         track(Mail(Delay(days=1)), WAITS, Mail(Delay(days=2))),
@@ -119,8 +117,6 @@ def test_the_grace_period_delays_what_happens_by_no_more_than_itself(of: Program
     believed = [replace(one, auto_classified=False) for one in made]
     at_once = World(of, by, lead(), at(1)).receives(believed).run(at(1) + 40 * DAY)
     with_grace = World(of, by, lead(), at(1)).receives(made).run(at(1) + 40 * DAY)
-    assert [type(action) for _, action in with_grace.happened] == [
-        type(action) for _, action in at_once.happened
-    ]
+    assert [type(action) for _, action in with_grace.happened] == [type(action) for _, action in at_once.happened]
     for (late, _), (prompt, _) in zip(with_grace.happened, at_once.happened, strict=True):
         assert timedelta() <= late - prompt <= GRACE * (1 + len(made))

@@ -21,24 +21,13 @@ from nurture.domain.planning.conditions import (
 values = st.sampled_from(["DE", "de ", "", "Head of X", "80331", 1, 1.0, True, False, None, 250, "250"])
 texts = st.sampled_from(["DE", "head", "80331", "250"])
 field_conditions = st.one_of(
+    st.builds(FieldCondition, st.sampled_from(["a", "b"]), st.just(Comparison.IS), texts | st.just(1) | st.booleans()),
     st.builds(
-        FieldCondition,
-        st.sampled_from(["a", "b"]),
-        st.just(Comparison.IS),
-        texts | st.just(1) | st.booleans(),
-    ),
-    st.builds(
-        FieldCondition,
-        st.just("a"),
-        st.sampled_from([Comparison.IN, Comparison.NOT_IN]),
-        st.tuples(texts, texts),
+        FieldCondition, st.just("a"), st.sampled_from([Comparison.IN, Comparison.NOT_IN]), st.tuples(texts, texts)
     ),
     st.builds(FieldCondition, st.just("b"), st.just(Comparison.CONTAINS), st.tuples(texts, texts) | texts),
     st.builds(
-        FieldCondition,
-        st.just("b"),
-        st.sampled_from([Comparison.AT_LEAST, Comparison.AT_MOST]),
-        st.integers(0, 300),
+        FieldCondition, st.just("b"), st.sampled_from([Comparison.AT_LEAST, Comparison.AT_MOST]), st.integers(0, 300)
     ),
     st.builds(FieldCondition, st.just("a"), st.just(Comparison.EXISTS), st.booleans()),
 )

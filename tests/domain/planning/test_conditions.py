@@ -95,22 +95,17 @@ def yes(condition: Condition, context: EvaluationContext, when: datetime = LATER
     ],
 )
 def test_a_field_is_compared(test: str, fact: Any, value: Any, holds: bool) -> None:
-    result = evaluate(
-        FieldCondition("f", Comparison(test), value), make_context(lead=lead(fields={"f": fact})), at(1)
-    )
+    result = evaluate(FieldCondition("f", Comparison(test), value), make_context(lead=lead(fields={"f": fact})), at(1))
     assert (result.met, result.changes_at) == (holds, None)
 
 
 def test_a_reason_names_the_condition_and_never_the_value() -> None:
     result = evaluate(
-        FieldCondition("city", Comparison.IS, "Paris"),
-        make_context(lead=lead(fields={"city": "Oslo"})),
-        at(1),
+        FieldCondition("city", Comparison.IS, "Paris"), make_context(lead=lead(fields={"city": "Oslo"})), at(1)
     )
     assert result.reason == "not true that city is Paris"
     assert (
-        evaluate(FieldCondition("city", Comparison.EXISTS, False), make_context(), at(1)).reason
-        == "city is not known"
+        evaluate(FieldCondition("city", Comparison.EXISTS, False), make_context(), at(1)).reason == "city is not known"
     )
 
 
@@ -128,18 +123,12 @@ def test_a_signal_to_come_is_when_the_result_changes() -> None:
     context = make_context(signal(CLICKED, at(3)), signal(CLICKED, at(5)))
     assert evaluate(SignalCondition(CLICKED), context, at(1)) == (False, "clicked not seen", at(3))
     assert evaluate(SignalCondition(CLICKED, times=2), context, at(3)).changes_at == at(5)
-    assert evaluate(SignalCondition(CLICKED, times=2), context, at(5)) == (
-        True,
-        "clicked 2 times on 2026-06-05",
-        None,
-    )
+    assert evaluate(SignalCondition(CLICKED, times=2), context, at(5)) == (True, "clicked 2 times on 2026-06-05", None)
 
 
 def test_only_signals_of_humans_count() -> None:
     assert not yes(SignalCondition(CLICKED), make_context(signal(CLICKED, at(3), verdict=SignalVerdict.BOT)))
-    assert not yes(
-        SignalCondition(CLICKED), make_context(signal(CLICKED, at(3), verdict=SignalVerdict.SUSPECT))
-    )
+    assert not yes(SignalCondition(CLICKED), make_context(signal(CLICKED, at(3), verdict=SignalVerdict.SUSPECT)))
 
 
 def test_a_signal_within_a_span_counts_to_its_last_microsecond_and_says_when_it_ends() -> None:
@@ -154,9 +143,7 @@ def test_a_signal_within_a_span_counts_to_its_last_microsecond_and_says_when_it_
 
 def test_two_signals_within_a_span_end_when_the_first_of_the_two_grows_old() -> None:
     context = make_context(signal(CLICKED, at(1)), signal(CLICKED, at(3)), signal(CLICKED, at(4)))
-    assert (
-        evaluate(SignalCondition(CLICKED, times=2, within=5 * DAY), context, at(4)).changes_at == at(8) + TICK
-    )
+    assert evaluate(SignalCondition(CLICKED, times=2, within=5 * DAY), context, at(4)).changes_at == at(8) + TICK
 
 
 def test_a_signal_on_an_email_counts_from_its_acceptance() -> None:
@@ -174,21 +161,17 @@ def test_a_signal_on_an_email_counts_from_its_acceptance() -> None:
 
 def test_a_signal_on_a_repeated_email_counts_from_its_newest_touch() -> None:
     sent = (Touch("a", 2, TouchState.ACCEPTED, at(8)), Touch("a", 1, TouchState.ACCEPTED, at(2)))
-    assert not yes(
-        SignalCondition(CLICKED, email="a"), make_context(signal(CLICKED, at(3), "a"), touches=sent)
-    )
+    assert not yes(SignalCondition(CLICKED, email="a"), make_context(signal(CLICKED, at(3), "a"), touches=sent))
     assert yes(SignalCondition(CLICKED, email="a"), make_context(signal(CLICKED, at(9), "a"), touches=sent))
 
 
 def test_an_email_of_unknown_delivery_may_have_been_clicked_and_a_cancelled_one_not() -> None:
     click = signal(CLICKED, at(3), "a")
     assert yes(
-        SignalCondition(CLICKED, email="a"),
-        make_context(click, touches=(Touch("a", 1, TouchState.UNKNOWN, at(2)),)),
+        SignalCondition(CLICKED, email="a"), make_context(click, touches=(Touch("a", 1, TouchState.UNKNOWN, at(2)),))
     )
     assert not yes(
-        SignalCondition(CLICKED, email="a"),
-        make_context(click, touches=(Touch("a", 1, TouchState.CANCELLED, at(2)),)),
+        SignalCondition(CLICKED, email="a"), make_context(click, touches=(Touch("a", 1, TouchState.CANCELLED, at(2)),))
     )
 
 
@@ -202,15 +185,10 @@ def test_an_email_of_unknown_delivery_may_have_been_clicked_and_a_cancelled_one_
         ({"track": "other"}, False),
     ],
 )
-def test_an_email_of_the_same_name_in_another_track_is_another_email(
-    where: dict[str, Any], own: bool
-) -> None:
+def test_an_email_of_the_same_name_in_another_track_is_another_email(where: dict[str, Any], own: bool) -> None:
     sent = (Touch("a", 1, TouchState.ACCEPTED, at(2)),)
     assert (
-        yes(
-            SignalCondition(CLICKED, email="a"),
-            make_context(signal(CLICKED, at(3), "a", **where), touches=sent),
-        )
+        yes(SignalCondition(CLICKED, email="a"), make_context(signal(CLICKED, at(3), "a", **where), touches=sent))
         is own
     )
 
@@ -240,9 +218,7 @@ def test_engagement_is_asked_as_it_was_then_and_says_when_it_falls() -> None:
 def test_three_tenths_are_three_tenths_in_whatever_order_they_came() -> None:
     tenth = replace(POINTS, points_by_kind={CLICKED: 0.1})
     engagement = scoring.add_signals(Engagement(), tenth, [signal(CLICKED, at(1))] * 3)
-    context = EvaluationContext(
-        view("s0", lead=lead(engagement=replace(engagement, values=(0.3 - 1e-16,)))), tenth
-    )
+    context = EvaluationContext(view("s0", lead=lead(engagement=replace(engagement, values=(0.3 - 1e-16,)))), tenth)
     assert evaluate(ScoreCondition(at_least=0.3), context, at(1)).met
 
 
@@ -288,11 +264,7 @@ def test_a_decision_date_counts_on_local_days() -> None:
     assert opens == datetime(2026, 6, 29, 22, tzinfo=START.tzinfo)
     closes = evaluate(DecidesWithin(10), context, opens).changes_at
     assert closes == datetime(2026, 7, 10, 22, tzinfo=START.tzinfo)
-    assert evaluate(DecidesWithin(10), context, closes) == (
-        False,
-        "decides on 2026-07-10, which has passed",
-        None,
-    )
+    assert evaluate(DecidesWithin(10), context, closes) == (False, "decides on 2026-07-10, which has passed", None)
 
 
 @pytest.mark.parametrize(
@@ -325,9 +297,7 @@ def test_a_date_is_not_known_before_it_was_stated() -> None:
 @pytest.mark.parametrize("day", [date.min, date(1, 1, 5), date.max])
 @pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Niue", ""])
 def test_an_absurd_date_is_answered(day: date, zone: str) -> None:
-    assert not yes(
-        DecidesWithin(400), make_context(lead=lead(zone=zone, timeline=Timeline(day, at(1)))), at(5)
-    )
+    assert not yes(DecidesWithin(400), make_context(lead=lead(zone=zone, timeline=Timeline(day, at(1)))), at(5))
 
 
 # Tracks, and joining
@@ -354,8 +324,7 @@ def test_all_any_and_not_join_answers_reasons_and_changes() -> None:
         at(3),
     )
     assert (
-        evaluate(AllOf((clicked, replied)), context, at(5)).reason
-        == "clicked on 2026-06-03 and replied on 2026-06-05"
+        evaluate(AllOf((clicked, replied)), context, at(5)).reason == "clicked on 2026-06-03 and replied on 2026-06-05"
     )
     assert evaluate(Not(clicked), context, at(4)) == (False, "not (clicked on 2026-06-03)", None)
 

@@ -75,9 +75,7 @@ def test_a_lead_on_no_track_is_left_alone() -> None:
     ended = apply_decision(seen.enrollment, Decision((GONE,), None, None, ""))  # type: ignore[arg-type]
     assert ended.ended
     assert held(
-        ask(track(ONE), replace(seen, enrollment=ended, suppressed_by="x"), at(9)),
-        HoldReason.NOT_ENROLLED,
-        None,
+        ask(track(ONE), replace(seen, enrollment=ended, suppressed_by="x"), at(9)), HoldReason.NOT_ENROLLED, None
     )
 
 
@@ -88,9 +86,7 @@ def test_a_closed_lead_is_left_alone() -> None:
 
 def test_a_suppressed_lead_leaves_for_a_named_queue_but_not_while_a_rep_has_it() -> None:
     decision = ask(track(ONE), view("s0", suppressed_by="unsubscribed (global)"), at(1, 9))
-    assert decision.actions == (
-        EndEnrollment(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),
-    )
+    assert decision.actions == (EndEnrollment(ToQueue(Queue.SUPPRESSED), "suppressed: unsubscribed (global)"),)
     assert (decision.wake_at, decision.hold) == (None, None)
     with_rep = view("s0", suppressed_by="unsubscribed (global)", custodian=Custodian.REP)
     assert held(ask(track(ONE), with_rep, at(1, 9)), HoldReason.WITH_SALES, None)
@@ -106,9 +102,7 @@ def test_a_lead_that_nothing_allows_us_to_mail_leaves() -> None:
 @pytest.mark.parametrize("custodian", [Custodian.OFFER, Custodian.REP, Custodian.QUEUE, Custodian.INTAKE])
 def test_a_lead_that_is_not_the_tracks_is_held(custodian: Custodian) -> None:
     reply = (signal(REPLIED, at(2)),)
-    decision = ask(
-        track(ONE), view("s0", custodian=custodian, signals=reply), at(9), policy(SignalCondition(REPLIED))
-    )
+    decision = ask(track(ONE), view("s0", custodian=custodian, signals=reply), at(9), policy(SignalCondition(REPLIED)))
     assert held(decision, HoldReason.WITH_SALES, None)
     assert decision.position == view("s0").enrollment.position  # type: ignore[union-attr]
 
@@ -116,9 +110,7 @@ def test_a_lead_that_is_not_the_tracks_is_held(custodian: Custodian) -> None:
 def test_a_paused_lead_is_held_to_the_end_of_its_pause_and_not_offered_for_what_was_before_it() -> None:
     seen = view("s0", lead=lead(paused_until=at(20), paused_at=at(3)), signals=(signal(REPLIED, at(2)),))
     assert held(ask(track(ONE), seen, at(9), policy(SignalCondition(REPLIED))), HoldReason.PAUSED, at(20))
-    assert isinstance(
-        ask(track(ONE), seen, at(20), policy(SignalCondition(REPLIED))).actions[0], OfferToSales
-    )
+    assert isinstance(ask(track(ONE), seen, at(20), policy(SignalCondition(REPLIED))).actions[0], OfferToSales)
 
 
 # Hand-off criteria
@@ -151,17 +143,15 @@ def test_a_hold_wakes_when_a_criterion_may_come_true() -> None:
     assert held(decision, HoldReason.NOT_DUE, at(10))
 
 
-@pytest.mark.parametrize(
-    "steps", [(Mail(),), (Wait(SignalCondition(REPLIED), Delay(days=20)),), (Round((Mail(),)),)]
-)
+@pytest.mark.parametrize("steps", [(Mail(),), (Wait(SignalCondition(REPLIED), Delay(days=20)),), (Round((Mail(),)),)])
 def test_every_kind_of_hold_wakes_for_a_criterion(steps: Any) -> None:
     who = lead(timeline=Timeline(date(2026, 6, 30), START))
     rules = policy(DecidesWithin(29))
     world = World(track(*steps), rules, who, deliveries=((TouchState.ACCEPTED, 9 * DAY),)).run(at(30))
     assert [now for now, action in world.happened if isinstance(action, OfferToSales)] == [START]
-    world = World(
-        track(*steps), policy(DecidesWithin(28)), who, deliveries=((TouchState.ACCEPTED, 9 * DAY),)
-    ).run(at(30))
+    world = World(track(*steps), policy(DecidesWithin(28)), who, deliveries=((TouchState.ACCEPTED, 9 * DAY),)).run(
+        at(30)
+    )
     assert [now for now, action in world.happened if isinstance(action, OfferToSales)] == [at(2)]
 
 
@@ -195,11 +185,7 @@ def test_a_field_set_again_to_what_it_is_asks_nothing() -> None:
 
 
 def test_after_counts_from_entry_and_then_from_the_acceptance() -> None:
-    deliveries = [
-        (TouchState.ACCEPTED, 5 * HOUR),
-        (TouchState.CANCELLED, 7 * HOUR),
-        (TouchState.REJECTED, HOUR),
-    ]
+    deliveries = [(TouchState.ACCEPTED, 5 * HOUR), (TouchState.CANCELLED, 7 * HOUR), (TouchState.REJECTED, HOUR)]
     world = World(track(ONE, ONE, ONE, ONE), policy(), lead(), deliveries=deliveries).run(at(30))
     assert sends(world) == [("s0", at(2, 8)), ("s1", at(3, 13)), ("s2", at(4, 20)), ("s3", at(5, 21))]
 
@@ -215,9 +201,7 @@ def test_after_counts_from_the_email_before_and_not_from_the_wait_between() -> N
 
 
 def test_one_touch_is_in_flight_and_one_of_unknown_delivery_counts_as_sent_after_72_hours() -> None:
-    world = World(track(Mail(), Mail()), policy(), lead(), deliveries=[(TouchState.UNKNOWN, 2 * HOUR)]).run(
-        at(30)
-    )
+    world = World(track(Mail(), Mail()), policy(), lead(), deliveries=[(TouchState.UNKNOWN, 2 * HOUR)]).run(at(30))
     assert sends(world) == [("s0", at(1, 8)), ("s1", at(4, 10))]
 
 
@@ -231,21 +215,14 @@ def test_a_touch_on_its_way_holds_and_is_looked_at_every_72_hours() -> None:
 def test_several_emails_of_a_step_take_turns_by_round() -> None:
     of = track(Round((Mail(emails=("a", "b", "c")),), every=7, times=5))
     world = World(of, policy(), lead()).run(at(60))
-    assert [(send.email, send.visit) for send in world.sent] == [
-        ("a", 1),
-        ("b", 2),
-        ("c", 3),
-        ("a", 4),
-        ("b", 5),
-    ]
+    assert [(send.email, send.visit) for send in world.sent] == [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("b", 5)]
 
 
 # Windows, caps, grace
 
 
 @pytest.mark.parametrize(
-    ("zone", "opens"),
-    [("America/New_York", at(1, 13)), ("Asia/Tokyo", at(2)), ("UTC", at(1, 9)), ("", at(1, 9))],
+    ("zone", "opens"), [("America/New_York", at(1, 13)), ("Asia/Tokyo", at(2)), ("UTC", at(1, 9)), ("", at(1, 9))]
 )
 def test_a_touch_waits_for_the_window_on_the_clock_of_the_lead(zone: str, opens: datetime) -> None:
     seen = view("s0", lead=lead(zone=zone))
@@ -259,9 +236,7 @@ def test_a_lead_without_a_zone_has_the_tracks() -> None:
 
 
 def test_a_window_may_cross_midnight() -> None:
-    world = World(
-        track(Mail(), Mail(Delay(days=4)), Mail(Delay(days=1)), window=NIGHTS), policy(), lead()
-    ).run(at(30))
+    world = World(track(Mail(), Mail(Delay(days=4)), Mail(Delay(days=1)), window=NIGHTS), policy(), lead()).run(at(30))
     assert sends(world) == [("s0", at(1, 22)), ("s1", at(5, 22)), ("s2", at(8, 22))]
 
 
@@ -285,14 +260,10 @@ def test_the_cap_counts_a_touch_on_its_way_and_waits_for_enough_to_be_old() -> N
     seen = view("s0", reached=at(8), recent_touch_times=(at(9), at(3), at(5)))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(12))
     ahead = view("s0", reached=at(8), recent_touch_times=(at(9),))
-    assert held(
-        ask(track(Mail(), cap=FrequencyCap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16)
-    )
+    assert held(ask(track(Mail(), cap=FrequencyCap(1, 7 * DAY)), ahead, at(8)), HoldReason.FREQUENCY_CAP, at(16))
 
 
-def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_interval_or_the_cap_s_if_that_is_longer() -> (
-    None
-):
+def test_a_lead_that_asked_for_fewer_emails_gets_them_at_its_interval_or_the_cap_s_if_that_is_longer() -> None:
     of = track(Mail(), cap=FrequencyCap(2, 7 * DAY))
     seen = view("s0", lead=lead(touch_interval=14 * DAY), reached=at(8), recent_touch_times=(at(3),))
     assert held(ask(of, seen, at(8)), HoldReason.FREQUENCY_CAP, at(17))

@@ -79,9 +79,7 @@ delays = st.one_of(
     st.builds(Delay, days=st.integers(0, 9), at=st.sampled_from([None, time(2, 30), time(10)])),
     st.builds(Delay, business_days=st.integers(1, 4), on=st.sampled_from([None, 1])),
 )
-spans = st.sampled_from(
-    [Delay(hours=3), Delay(days=1), Delay(days=4), Delay(business_days=3), Delay(days=10)]
-)
+spans = st.sampled_from([Delay(hours=3), Delay(days=1), Delay(days=4), Delay(business_days=3), Delay(days=10)])
 steps = st.sampled_from([f"s{number}" for number in range(8)])
 signal_conditions = st.builds(
     SignalCondition,
@@ -93,9 +91,7 @@ signal_conditions = st.builds(
 scores = st.builds(ScoreCondition, at_least=st.sampled_from([0.5, 1.0, 5.0, 5.5, 20.0])) | st.builds(
     ScoreCondition, below=st.sampled_from([0.7, 1.0, 2.5, 5.0])
 )
-field_conditions = st.builds(
-    FieldCondition, st.just("flag"), st.just(Comparison.IS), st.booleans() | st.just("x")
-)
+field_conditions = st.builds(FieldCondition, st.just("flag"), st.just(Comparison.IS), st.booleans() | st.just("x"))
 conditions = st.recursive(
     signal_conditions | scores | field_conditions | st.builds(DecidesWithin, st.integers(0, 40)),
     lambda parts: st.one_of(
@@ -113,9 +109,7 @@ def nested(blocks: Any) -> Any:
     return st.one_of(
         st.builds(Wait, conditions, spans, few(blocks, 2), few(blocks, 2)),
         st.builds(Fork, conditions, few(blocks, 2), few(blocks, 2)),
-        st.builds(
-            Arms, st.lists(st.tuples(st.integers(1, 9), few(blocks, 2)), min_size=1, max_size=3).map(tuple)
-        ),
+        st.builds(Arms, st.lists(st.tuples(st.integers(1, 9), few(blocks, 2)), min_size=1, max_size=3).map(tuple)),
     )
 
 
@@ -132,9 +126,7 @@ windows = st.one_of(
         st.booleans(),
     ),
 )
-caps = st.one_of(
-    st.just(NO_CAP), st.builds(FrequencyCap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY]))
-)
+caps = st.one_of(st.just(NO_CAP), st.builds(FrequencyCap, st.integers(1, 3), st.sampled_from([DAY, 7 * DAY, 20 * DAY])))
 graces = st.sampled_from([timedelta(), timedelta(minutes=20), 4 * HOUR, 3 * DAY])
 changes_of_clocks = st.builds(
     lambda year, month_day, hour: datetime(year, *month_day, tzinfo=UTC) + hour * HOUR,
@@ -142,14 +134,10 @@ changes_of_clocks = st.builds(
     st.sampled_from([(3, 8), (3, 25), (4, 1), (4, 24), (9, 5), (10, 1), (10, 25), (11, 1)]),
     st.integers(-72, 168),
 )
-anytime = st.integers(0, 6 * 365 * 24 * 4).map(
-    lambda quarter: datetime(2024, 1, 1, tzinfo=UTC) + quarter * HOUR / 4
-)
+anytime = st.integers(0, 6 * 365 * 24 * 4).map(lambda quarter: datetime(2024, 1, 1, tzinfo=UTC) + quarter * HOUR / 4)
 states = st.sampled_from([TouchState.ACCEPTED, TouchState.CANCELLED, TouchState.REJECTED, TouchState.UNKNOWN])
 deliveries = st.lists(
-    st.tuples(states, st.sampled_from([timedelta(), timedelta(minutes=7), 11 * HOUR, 4 * DAY])),
-    min_size=1,
-    max_size=3,
+    st.tuples(states, st.sampled_from([timedelta(), timedelta(minutes=7), 11 * HOUR, 4 * DAY])), min_size=1, max_size=3
 )
 
 
@@ -183,23 +171,15 @@ def signals_made(draw: Any, start: datetime) -> list[Signal]:
     offsets = st.integers(0, 40 * 24).map(lambda hour: start + hour * HOUR)
     odd = st.integers(0, 40 * 86_400).map(lambda second: start + timedelta(seconds=second))
     verdicts = st.sampled_from([SignalVerdict.HUMAN] * 4 + [SignalVerdict.BOT])
-    made = st.builds(
-        Signal, st.sampled_from(KINDS), offsets | odd, verdicts, st.just(1), st.none(), st.none() | steps
-    )
+    made = st.builds(Signal, st.sampled_from(KINDS), offsets | odd, verdicts, st.just(1), st.none(), st.none() | steps)
     return draw(st.lists(made, max_size=7))
 
 
 @st.composite
-def lives(
-    draw: Any, parts: Any = with_offers, criteria: int = 2, latest: timedelta = 5 * HOUR, **fixed: Any
-) -> Any:
+def lives(draw: Any, parts: Any = with_offers, criteria: int = 2, latest: timedelta = 5 * HOUR, **fixed: Any) -> Any:
     """A way to make the same life again and again: the world, and everything that will happen in it."""
     start = draw(changes_of_clocks | anytime)
-    of, who, rules = (
-        draw(programs(parts, **fixed)),
-        draw(leads(start)),
-        policy(*draw(few(conditions, criteria))),
-    )
+    of, who, rules = (draw(programs(parts, **fixed)), draw(leads(start)), policy(*draw(few(conditions, criteria))))
     signals, delivery, late = (
         draw(signals_made(start)),
         draw(deliveries),
@@ -208,9 +188,7 @@ def lives(
     answers_after = draw(st.sampled_from([None, 30 * HOUR]))
 
     def begin(**more: Any) -> World:
-        world = World(
-            of, rules, who, start, **({"deliveries": delivery, "answers_after": answers_after} | more)
-        )
+        world = World(of, rules, who, start, **({"deliveries": delivery, "answers_after": answers_after} | more))
         return world.receives(signals, late)
 
     return begin
@@ -226,9 +204,7 @@ offsets = st.lists(
 
 @law
 @given(lives(), offsets)
-def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(
-    life: Any, more: list[timedelta]
-) -> None:
+def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(life: Any, more: list[timedelta]) -> None:
     """Hand-off criteria, waits and branches included; each sweep also keeps the laws that World checks."""
     woken = life()
     end = woken.start + LIFE
@@ -242,15 +218,11 @@ def test_sweeping_more_often_changes_nothing_so_nothing_needs_polling(
 
 @law
 @given(lives(simple, 0, timedelta(), grace=6 * HOUR), st.lists(st.integers(1, 360), min_size=1, max_size=60))
-def test_gaps_up_to_the_grace_give_the_same_touches_planned_for_the_same_times(
-    life: Any, gaps: list[int]
-) -> None:
+def test_gaps_up_to_the_grace_give_the_same_touches_planned_for_the_same_times(life: Any, gaps: list[int]) -> None:
     exact = life(accepts_when_planned=True)
     sweeps = [exact.start]
     while sweeps[-1] < exact.start + 30 * DAY:
-        sweeps.append(
-            sweeps[-1] + timedelta(minutes=gaps[len(sweeps) % len(gaps)]) + 3 * HOUR * (len(gaps) < 5)
-        )
+        sweeps.append(sweeps[-1] + timedelta(minutes=gaps[len(sweeps) % len(gaps)]) + 3 * HOUR * (len(gaps) < 5))
         assume(sweeps[-1] - sweeps[-2] <= 6 * HOUR)
     late = life(accepts_when_planned=True).run_swept_at(sweeps)
     exact.run(sweeps[-1])
@@ -301,8 +273,7 @@ def test_no_mail_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused_a
             world.suppressed_by = "unsubscribed (global)"
         elif what == "paused":
             world.lead = Lead(
-                **{name: getattr(world.lead, name) for name in Lead.__slots__}
-                | {"paused_until": paused_until}
+                **{name: getattr(world.lead, name) for name in Lead.__slots__} | {"paused_until": paused_until}
             )
         else:
             world.custodian = Custodian.REP if what == "rep" else Custodian.CLOSED
@@ -310,15 +281,9 @@ def test_no_mail_goes_to_a_lead_that_is_suppressed_with_a_rep_closed_or_paused_a
     world.at(when, happen)
     world.run(world.start + LIFE, [world.start + one for one in more])
     ends = paused_until if what == "paused" else world.start + LIFE
-    done = [
-        action
-        for now, action in world.happened
-        if when <= now < ends and not isinstance(action, EndEnrollment)
-    ]
+    done = [action for now, action in world.happened if when <= now < ends and not isinstance(action, EndEnrollment)]
     requests = {one.name for one in world.policy.requests} if what in ("suppressed", "paused") else set()
-    assert [
-        action for action in done if not isinstance(action, OfferToSales) or action.rule not in requests
-    ] == []
+    assert [action for action in done if not isinstance(action, OfferToSales) or action.rule not in requests] == []
 
 
 @brief_law
@@ -370,9 +335,7 @@ def test_the_order_in_which_signals_arrive_changes_nothing(life: Any, chance: An
 
 @brief_law
 @given(programs(), changes_of_clocks, st.sampled_from(NOTABLE), st.integers(0, 30 * 24))
-def test_a_reply_hands_off_when_it_comes_window_or_not(
-    of: Program, start: datetime, zone: str, hour: int
-) -> None:
+def test_a_reply_hands_off_when_it_comes_window_or_not(of: Program, start: datetime, zone: str, hour: int) -> None:
     who = Lead(1, {}, zone, frozenset({date(start.year, 4, 1)}), "consent")
     reply = Signal(SignalKind.REPLIED, start + hour * HOUR)
     world = World(of, policy(SignalCondition(SignalKind.REPLIED)), who, start).receives([reply])

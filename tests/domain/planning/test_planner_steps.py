@@ -87,9 +87,7 @@ def test_a_wait_ends_at_the_signal_or_the_deadline_however_late_the_sweep(
     clicked: datetime, step: str, when: datetime, swept: timedelta
 ) -> None:
     seen = view("s0", signals=(signal(CLICKED, clicked),))
-    send = ask(
-        wait_up_to(Delay(days=3)), seen, max(when, at(4, 8) + timedelta(microseconds=1)) + swept
-    ).actions[0]
+    send = ask(wait_up_to(Delay(days=3)), seen, max(when, at(4, 8) + timedelta(microseconds=1)) + swept).actions[0]
     assert isinstance(send, SendTouch)
     assert send.step == step
     if at(4, 8) + swept - when < 4 * HOUR:
@@ -110,9 +108,7 @@ def test_a_deadline_keeps_the_wall_clock_when_clocks_change() -> None:
 
 def test_a_wait_for_silence_ends_when_the_span_has_passed() -> None:
     of = track(Wait(Not(SignalCondition(CLICKED, within=2 * DAY)), Delay(days=9), (Mail(),)))
-    world = World(of, policy(), lead(), start=at(1)).receives(
-        [signal(CLICKED, at(1)), signal(CLICKED, at(2))]
-    )
+    world = World(of, policy(), lead(), start=at(1)).receives([signal(CLICKED, at(1)), signal(CLICKED, at(2))])
     world.run(at(30))
     assert sends(world) == [("s1", at(4) + timedelta(microseconds=1))]
 
@@ -125,9 +121,7 @@ def test_a_signal_reported_late_counts_for_when_it_occurred() -> None:
 
 
 def test_a_signal_reported_after_the_deadline_changes_nothing() -> None:
-    world = World(wait_up_to(Delay(days=3)), policy(), lead()).receives(
-        [signal(CLICKED, at(2))], late=5 * DAY
-    )
+    world = World(wait_up_to(Delay(days=3)), policy(), lead()).receives([signal(CLICKED, at(2))], late=5 * DAY)
     assert sends(world.run(at(30))) == [("no", at(4, 8))]
 
 
@@ -155,8 +149,7 @@ def test_a_branch_asks_how_things_were_when_it_was_reached() -> None:
 
 def test_a_field_set_by_a_step_is_seen_by_the_next_branch() -> None:
     of = track(
-        Note("kind", "a"),
-        Fork(FieldCondition("kind", Comparison.IS, "A"), (Mail(step="yes"),), (Mail(step="no"),)),
+        Note("kind", "a"), Fork(FieldCondition("kind", Comparison.IS, "A"), (Mail(step="yes"),), (Mail(step="no"),))
     )
     notes, send = ask(of, view("s0"), START).actions
     assert notes == UpdateField("kind", "a")
@@ -175,9 +168,7 @@ def test_a_split_sends_a_lead_down_one_arm() -> None:
     of = track(Arms(((1, (Mail(step="a"),)), (1, (Mail(step="b"),)))))
     steps = {number: ask(of, view("s0", lead=lead(id=number)), START).actions[0].step for number in range(20)}  # type: ignore[union-attr]
     assert set(steps.values()) == {"a", "b"}
-    assert steps == {
-        number: ask(of, view("s0", lead=lead(id=number)), START).actions[0].step for number in range(20)
-    }  # type: ignore[union-attr]
+    assert steps == {number: ask(of, view("s0", lead=lead(id=number)), START).actions[0].step for number in range(20)}  # type: ignore[union-attr]
 
 
 # Rounds
@@ -299,9 +290,7 @@ def test_a_lead_on_a_step_that_is_gone_goes_where_it_moved() -> None:
 
 def test_a_lead_on_a_step_that_is_gone_for_good_waits_for_a_person() -> None:
     decision = ask(track(ONE, version=3), view("old"), START)
-    assert decision.actions == (
-        EndEnrollment(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),
-    )
+    assert decision.actions == (EndEnrollment(ToQueue(Queue.NO_TRACK), "step old is not in version 3 of warm"),)
 
 
 def test_the_touch_of_a_step_that_is_gone_is_waited_for_and_counted_from() -> None:

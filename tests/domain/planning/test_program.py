@@ -30,14 +30,10 @@ def test_an_arm_is_always_the_same_for_the_same_lead() -> None:
 
 def test_two_splits_and_two_tracks_divide_leads_independently() -> None:
     other = Split("cd", halves.arms)
-    pairs = Counter(
-        (choose_arm(halves, "warm", lead)[0], choose_arm(other, "warm", lead)[0]) for lead in range(2000)
-    )
+    pairs = Counter((choose_arm(halves, "warm", lead)[0], choose_arm(other, "warm", lead)[0]) for lead in range(2000))
     assert len(pairs) == 4
     assert min(pairs.values()) > 400
-    pairs = Counter(
-        (choose_arm(halves, "warm", lead)[0], choose_arm(halves, "cold", lead)[0]) for lead in range(2000)
-    )
+    pairs = Counter((choose_arm(halves, "warm", lead)[0], choose_arm(halves, "cold", lead)[0]) for lead in range(2000))
     assert min(pairs.values()) > 400
 
 
@@ -62,9 +58,7 @@ def test_a_pause_below_a_day_is_in_hours_and_never_nothing() -> None:
 
 @law
 @given(st.floats(0.01, 400), st.floats(1, 1e6), st.floats(1, 999_999_998), st.integers(1, 10**6))
-def test_pauses_never_shrink_and_never_overflow(
-    every: float, growing: float, at_most: float, rounds: int
-) -> None:
+def test_pauses_never_shrink_and_never_overflow(every: float, growing: float, at_most: float, rounds: int) -> None:
     repeat = Repeat("r", every, growing, at_most, None, 1, 2)
     first, second = (repeat.pause(done) for done in (rounds, rounds + 1))
     lengths = [timedelta(days=one.days, hours=one.hours) for one in (first, second)]

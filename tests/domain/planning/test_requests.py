@@ -38,9 +38,7 @@ CLICKED, REPLIED, DEMO = SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.REQU
 SUBMITTED = SignalKind.SUBMITTED
 REQUEST, INTEREST = CriterionKind.REQUEST, CriterionKind.INTEREST
 HOT = ScoreCondition(at_least=3)
-RULES = policy(
-    SignalCondition(CLICKED), HOT, SignalCondition(DEMO), SignalCondition(REPLIED), DecidesWithin(20)
-)
+RULES = policy(SignalCondition(CLICKED), HOT, SignalCondition(DEMO), SignalCondition(REPLIED), DecidesWithin(20))
 NO, NOW = at(5), at(9)
 law = settings(max_examples=300, deadline=None, derandomize=True)
 
@@ -147,9 +145,7 @@ def test_a_lead_in_a_queue_is_asked_for_requests_alone(queue: str) -> None:
     assert offers(decided(in_queue(queue, lead=lead(call_on=date(2026, 6, 12))), at(12))) == ["call-back"]
 
 
-@pytest.mark.parametrize(
-    "queue", [Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "needs-country"]
-)
+@pytest.mark.parametrize("queue", [Queue.HAND_OFF, Queue.NO_REP, Queue.AMBIGUOUS, "account-ambiguous", "needs-country"])
 def test_a_lead_of_which_somebody_decides_stays_there(queue: str) -> None:
     seen = replace(in_queue("x", signals=(signal(DEMO, at(6)),)), queue=queue)
     assert decide(seen, None, RULES, at(9)).actions == ()
@@ -200,9 +196,7 @@ def test_what_a_rep_answered_is_spent() -> None:
 
 
 def test_a_request_that_rests_on_a_click_has_a_grace_period_first() -> None:
-    rules = replace(
-        policy(), criteria=(Criterion("priced", SignalCondition(CLICKED, link="/price"), REQUEST),)
-    )
+    rules = replace(policy(), criteria=(Criterion("priced", SignalCondition(CLICKED, link="/price"), REQUEST),))
     click = signal(CLICKED, at(9) - timedelta(seconds=10), link="/price", auto_classified=True)
     seen = in_queue("no-consent-basis", signals=(click,))
     held = decided(seen, rules=rules)
@@ -213,14 +207,12 @@ def test_a_request_that_rests_on_a_click_has_a_grace_period_first() -> None:
 # The laws
 
 times = st.integers(0, 14 * 24).map(lambda hours: START + hours * HOUR)
-signals = st.lists(
-    st.builds(Signal, st.sampled_from([CLICKED, REPLIED, DEMO, SUBMITTED]), times), max_size=5
-).map(lambda found: tuple(sorted(found, key=lambda one: one.occurred_at)))
+signals = st.lists(st.builds(Signal, st.sampled_from([CLICKED, REPLIED, DEMO, SUBMITTED]), times), max_size=5).map(
+    lambda found: tuple(sorted(found, key=lambda one: one.occurred_at))
+)
 leaves: Any = st.one_of(
     st.builds(SignalCondition, st.sampled_from([CLICKED, REPLIED, DEMO]), times=st.integers(1, 2)),
-    st.builds(
-        SignalCondition, st.sampled_from([CLICKED, REPLIED, DEMO]), within=st.sampled_from([2 * DAY, 9 * DAY])
-    ),
+    st.builds(SignalCondition, st.sampled_from([CLICKED, REPLIED, DEMO]), within=st.sampled_from([2 * DAY, 9 * DAY])),
     st.builds(DecidesWithin, st.integers(0, 40)),
     st.builds(ScoreCondition, at_least=st.sampled_from([1.0, 10.0])),
     st.just(FieldCondition("title", Comparison.IS, "head")),
@@ -257,15 +249,10 @@ def test_a_request_part_holds_only_where_all_holds_and_by_something_newer(
 STATES = st.fixed_dictionaries(
     {
         "pause": st.none()
-        | st.tuples(
-            st.sampled_from(["by the lead", "by hand", "by rep ana", PAUSED_BY_OUT_OF_OFFICE]), times
-        ),
+        | st.tuples(st.sampled_from(["by the lead", "by hand", "by rep ana", PAUSED_BY_OUT_OF_OFFICE]), times),
         "suppressions": st.lists(
             st.builds(
-                opted_out,
-                st.sampled_from(list(SuppressionSource)),
-                times,
-                st.sampled_from(list(SuppressionScope)),
+                opted_out, st.sampled_from(list(SuppressionSource)), times, st.sampled_from(list(SuppressionScope))
             ),
             max_size=3,
         ),
@@ -290,11 +277,7 @@ def _view(state: dict[str, Any], *more: Signal) -> LeadView:
     )
     done = tuple(sorted((*state["done"], *more), key=lambda one: one.occurred_at))
     settings = {"lead": who, "signals": done, "suppressions": tuple(state["suppressions"])}
-    return (
-        in_queue(state["queue"], **settings)
-        if state["queue"]
-        else view("s0", reached=state["reached"], **settings)
-    )
+    return in_queue(state["queue"], **settings) if state["queue"] else view("s0", reached=state["reached"], **settings)
 
 
 @law
@@ -312,11 +295,7 @@ def test_after_a_request_no_state_keeps_the_lead_from_sales(state: dict[str, Any
 def test_without_a_newer_request_nothing_passes_what_silences_the_mail(state: dict[str, Any]) -> None:
     seen, now = _view(state), at(16)
     since = max(filter(None, (silenced_since(seen, now), state["answered"])), default=None)
-    newer = [
-        one
-        for one in seen.signals
-        if one.kind in (DEMO, REPLIED) and (since is None or one.occurred_at >= since)
-    ]
+    newer = [one for one in seen.signals if one.kind in (DEMO, REPLIED) and (since is None or one.occurred_at >= since)]
     stopped = not seen.lead.consent_basis or bool(seen.queue) or bool(state["pause"])
     stopped = stopped or any(one.scope is not SuppressionScope.TOPIC for one in seen.suppressions)
     if stopped:

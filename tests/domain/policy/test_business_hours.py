@@ -37,9 +37,7 @@ BERLIN: Final = "Europe/Berlin"
 _clocks = st.times(max_value=time(23, 59)).map(lambda one: one.replace(second=0, microsecond=0))
 _calendars = st.builds(
     WorkCalendar,
-    st.builds(
-        Window, st.frozensets(st.integers(0, 6), min_size=1), _clocks, _clocks, skip_holidays=st.booleans()
-    ),
+    st.builds(Window, st.frozensets(st.integers(0, 6), min_size=1), _clocks, _clocks, skip_holidays=st.booleans()),
     st.sampled_from([BERLIN, "America/St_Johns", "Australia/Lord_Howe", "Pacific/Apia", "UTC"]),
     st.frozensets(st.dates(date(2011, 12, 20), date(2012, 1, 10)), max_size=6),
 )
@@ -77,9 +75,7 @@ def test_ten_business_hours_from_ten_to_six(since: datetime, until: datetime) ->
 
 @settings(max_examples=60, deadline=None)
 @given(_calendars, _times, _lengths, _lengths)
-def test_working_time_adds_up(
-    calendar: WorkCalendar, start: datetime, first: timedelta, then: timedelta
-) -> None:
+def test_working_time_adds_up(calendar: WorkCalendar, start: datetime, first: timedelta, then: timedelta) -> None:
     middle = add_working_time(calendar, start, first)
     end = add_working_time(calendar, middle, then)
     assert end == add_working_time(calendar, start, first + then)
@@ -92,9 +88,7 @@ def test_working_time_adds_up(
 def test_from_a_to_b_and_from_b_to_c_is_from_a_to_c(calendar: WorkCalendar, times: list[datetime]) -> None:
     first, middle, last = times
     whole = working_time_between(calendar, first, last)
-    assert (
-        working_time_between(calendar, first, middle) + working_time_between(calendar, middle, last) == whole
-    )
+    assert working_time_between(calendar, first, middle) + working_time_between(calendar, middle, last) == whole
     assert timedelta() <= whole <= last - first
 
 
@@ -110,9 +104,7 @@ def test_a_minute_counts_exactly_when_the_window_is_open(calendar: WorkCalendar,
 def test_working_time_is_the_same_length_over_a_clock_change() -> None:
     office_hours = WorkCalendar(Window(WEEK, time(9), time(17)), BERLIN)
     friday = datetime(2026, 3, 27, 15, tzinfo=UTC)  # 16:00 in winter
-    assert add_working_time(office_hours, friday, 2 * HOUR) == datetime(
-        2026, 3, 30, 8, tzinfo=UTC
-    )  # 10:00 in summer
+    assert add_working_time(office_hours, friday, 2 * HOUR) == datetime(2026, 3, 30, 8, tzinfo=UTC)  # 10:00 in summer
 
 
 def test_an_hour_that_repeats_is_worked_twice_and_one_that_is_left_out_never() -> None:
@@ -222,15 +214,11 @@ def test_who_slept_through_two_steps_does_the_latest_only() -> None:
 
 def test_taking_back_ends_the_escalation() -> None:
     early = EscalationPolicy(take_back=SlaDuration(1), remind=SlaDuration(2))
-    assert [step.action for step in escalation_steps(early, OFFICE_HOURS, at(8, 10))] == [
-        EscalationAction.TAKE_BACK
-    ]
+    assert [step.action for step in escalation_steps(early, OFFICE_HOURS, at(8, 10))] == [EscalationAction.TAKE_BACK]
 
 
 def test_without_an_sla_an_offer_only_expires() -> None:
     plain = SlaPolicy.without_sla(DAY)
-    assert escalation_steps(plain.accept, OFFICE_HOURS, at(5, 17)) == (
-        (EscalationAction.TAKE_BACK, at(6, 17), None),
-    )
+    assert escalation_steps(plain.accept, OFFICE_HOURS, at(5, 17)) == ((EscalationAction.TAKE_BACK, at(6, 17), None),)
     assert escalation_steps(plain.follow_up, OFFICE_HOURS, at(5, 17)) == ()
     assert plain.max_reroutes == 0

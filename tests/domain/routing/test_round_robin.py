@@ -25,9 +25,7 @@ def farthest_from_ideal(weights: Mapping[str, int], turns: int) -> Fraction:
     total, counts, worst = sum(weights.values()), Counter[str](), Fraction(0)
     for turn in range(1, turns + 1):
         counts[next_by_quota(weights, counts)] += 1
-        worst = max(
-            worst, *(abs(counts[rep] - Fraction(turn * weight, total)) for rep, weight in weights.items())
-        )
+        worst = max(worst, *(abs(counts[rep] - Fraction(turn * weight, total)) for rep, weight in weights.items()))
     return worst
 
 
@@ -53,9 +51,7 @@ def _candidates(
         name: Rep(name, name.title(), f"{name}@example.com", 5, weight=weight)
         for name, weight in (("ada", 3), ("ben", 1), ("cleo", 1))
     }
-    return RotationCandidates(
-        Pool("all", tuple(reps), rotation), reps, tuple(reps), with_capacity, availability
-    )
+    return RotationCandidates(Pool("all", tuple(reps), rotation), reps, tuple(reps), with_capacity, availability)
 
 
 def test_round_robin_serves_who_was_served_longest_ago() -> None:
@@ -64,10 +60,7 @@ def test_round_robin_serves_who_was_served_longest_ago() -> None:
         "ben": RepAvailability(last_offer=7),
         "cleo": RepAvailability(last_offer=9),
     }
-    assert (
-        next_rep(_candidates(RotationMethod.ROUND_ROBIN, ("ada", "ben", "cleo"), availability), {}).rep
-        == "ben"
-    )
+    assert next_rep(_candidates(RotationMethod.ROUND_ROBIN, ("ada", "ben", "cleo"), availability), {}).rep == "ben"
 
 
 def test_least_loaded_serves_who_has_least_in_hand_then_least_today() -> None:
@@ -76,10 +69,7 @@ def test_least_loaded_serves_who_has_least_in_hand_then_least_today() -> None:
         "ben": RepAvailability(open_leads=2, offers_today=2),
         "cleo": RepAvailability(open_leads=2, offers_today=1, last_offer=9),
     }
-    assert (
-        next_rep(_candidates(RotationMethod.LEAST_LOADED, ("ada", "ben", "cleo"), availability), {}).rep
-        == "cleo"
-    )
+    assert next_rep(_candidates(RotationMethod.LEAST_LOADED, ("ada", "ben", "cleo"), availability), {}).rep == "cleo"
 
 
 def test_a_turn_that_is_not_open_to_all_is_not_counted_and_goes_by_what_each_has_today() -> None:
@@ -88,9 +78,7 @@ def test_a_turn_that_is_not_open_to_all_is_not_counted_and_goes_by_what_each_has
     counted = next_rep(_candidates(RotationMethod.WEIGHTED, everybody, {}), {key: {"ada": 2}})
     assert (counted.rep, counted.rotation_key) == ("ben", key)
     availability = {"ben": RepAvailability(offers_today=2), "cleo": RepAvailability(offers_today=1)}
-    kept_out = next_rep(
-        _candidates(RotationMethod.WEIGHTED, ("ben", "cleo"), availability), {key: {"cleo": 9}}
-    )
+    kept_out = next_rep(_candidates(RotationMethod.WEIGHTED, ("ben", "cleo"), availability), {key: {"cleo": 9}})
     assert (kept_out.rep, kept_out.rotation_key) == ("cleo", "")
 
 

@@ -11,14 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nurture.domain.planning.comparisons import Comparison
-from nurture.domain.planning.conditions import (
-    AllOf,
-    AnyOf,
-    FieldCondition,
-    FitCondition,
-    Not,
-    PostcodeCondition,
-)
+from nurture.domain.planning.conditions import AllOf, AnyOf, FieldCondition, FitCondition, Not, PostcodeCondition
 from nurture.domain.policy.team import Pool, Rep, RotationMethod
 from nurture.domain.routing.account import Account, AccountKind, AccountMatch
 from nurture.domain.routing.round_robin import RepAvailability
@@ -99,14 +92,9 @@ def test_an_owner_on_leave_has_a_deputy_and_one_who_left_hands_on(kind: AccountK
 
 def test_deputies_of_deputies_stand_in_and_a_ring_of_them_ends() -> None:
     team = {"dan": ON_LEAVE, "ben": RepAvailability(away_reason="on leave", deputy="cleo")}
-    assert (
-        route(RoutingRequest(account_match=owned("dan"), availability=team), plan(*OWNERS, REST)).rep
-        == "cleo"
-    )
+    assert route(RoutingRequest(account_match=owned("dan"), availability=team), plan(*OWNERS, REST)).rep == "cleo"
     team["cleo"] = RepAvailability(away_reason="on leave", deputy="dan")
-    assert (
-        route(RoutingRequest(account_match=owned("dan"), availability=team), plan(*OWNERS, REST)).rep == "ada"
-    )
+    assert route(RoutingRequest(account_match=owned("dan"), availability=team), plan(*OWNERS, REST)).rep == "ada"
 
 
 @pytest.mark.parametrize("availability", [FULL, HOLIDAY])
@@ -165,9 +153,7 @@ def test_a_field_that_a_rule_requires_is_waited_for_then_somebody_gets_the_lead(
     assert (found.queue, found.missing_field) == ("needs-country", "country")
     late = route(replace(request, overdue_fields={"country"}), routing_plan)
     assert late.rep == "ben"
-    assert late.reasons[-1].startswith(
-        "dach: country is still not known, waited for in vain; ben takes these"
-    )
+    assert late.reasons[-1].startswith("dach: country is still not known, waited for in vain; ben takes these")
     assert route(RoutingRequest({"country": "AT"}), routing_plan).rep == "dan"
 
 
@@ -194,14 +180,10 @@ def test_postcodes_are_compared_without_their_dress(postcode: object, inside: bo
     assert route(RoutingRequest({**fields, "country": "AT"}), plan(south, REST)).rep == "ada"  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("code", "inside"), [("SW1A 1AA", True), ("sw9", True), ("SE1 7PB", False), (1067, False)]
-)
+@pytest.mark.parametrize(("code", "inside"), [("SW1A 1AA", True), ("sw9", True), ("SE1 7PB", False), (1067, False)])
 def test_a_range_of_postcodes_may_be_given_by_their_beginnings(code: str | int, inside: bool) -> None:
     rule = RoutingRule("london", ToRep("dan"), PostcodeCondition("GB", "SW1", "SW9"))
-    assert (
-        route(RoutingRequest({"country": "GB", "postcode": code}), plan(rule, REST)).rep == "dan"
-    ) is inside
+    assert (route(RoutingRequest({"country": "GB", "postcode": code}), plan(rule, REST)).rep == "dan") is inside
     saxony = RoutingRule("saxony", ToRep("dan"), PostcodeCondition("DE", "01000", "01999"))
     assert route(RoutingRequest({"country": "DE", "postcode": 1067}), plan(saxony, REST)).rep == "dan"
 
@@ -217,14 +199,9 @@ def test_a_full_pool_waits_and_one_that_all_refused_hands_on() -> None:
     team = dict.fromkeys(("ada", "ben", "cleo"), FULL)
     assert route(RoutingRequest(availability=team), plan(REST, RoutingRule("more", ToPool("few")))).is_waiting
     declined = frozenset(team)
+    assert route(RoutingRequest(declined_by=declined), plan(REST, RoutingRule("more", ToPool("few")))).rep == "dan"
     assert (
-        route(RoutingRequest(declined_by=declined), plan(REST, RoutingRule("more", ToPool("few")))).rep
-        == "dan"
-    )
-    assert (
-        route(
-            RoutingRequest(declined_by=declined | {"dan"}), plan(REST, RoutingRule("more", ToPool("few")))
-        ).queue
+        route(RoutingRequest(declined_by=declined | {"dan"}), plan(REST, RoutingRule("more", ToPool("few")))).queue
         == "no-rep"
     )
 
@@ -276,10 +253,7 @@ def test_whoever_is_chosen_may_have_it_and_everybody_else_is_somewhere(request: 
     assert route(request, EVERYTHING) == found
     assert found.reasons
     if found.rep is not None:
-        availability, chosen = (
-            request.availability.get(found.rep, RepAvailability()),
-            EVERYTHING.reps[found.rep],
-        )
+        availability, chosen = (request.availability.get(found.rep, RepAvailability()), EVERYTHING.reps[found.rep])
         assert availability.available
         assert availability.offers_today < chosen.capacity
         assert chosen.max_open_leads is None or availability.open_leads < chosen.max_open_leads

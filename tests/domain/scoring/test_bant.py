@@ -26,9 +26,7 @@ def evaluate_for(condition: BantCondition, **fields: FieldValue) -> tuple[bool, 
 def test_what_came_with_the_lead_is_known_as_stated_and_what_a_rep_said_keeps_who_and_when() -> None:
     assert bant.find_bant_value("budget", lead(fields={"budget": "20k"})) == BantValue("20k")
     fields = bant.bant_fields("budget", "20k", "ana", DAY, Confidence.CONFIRMED)
-    assert bant.find_bant_value("budget", lead(fields=fields)) == BantValue(
-        "20k", "ana", DAY, Confidence.CONFIRMED
-    )
+    assert bant.find_bant_value("budget", lead(fields=fields)) == BantValue("20k", "ana", DAY, Confidence.CONFIRMED)
     assert bant.find_bant_value("need", lead(fields={"need": "  "})) is None
 
 
@@ -63,14 +61,8 @@ def test_answers_say_which_of_the_four_decide_and_never_what_they_are() -> None:
         True,
         "budget confirmed since 2026-05-04",
     )
-    assert evaluate_for(BantCondition({"authority": Confidence.STATED}), **fields) == (
-        False,
-        "authority is not known",
-    )
-    assert evaluate_for(BantCondition({"need": Confidence.CONFIRMED}), **fields) == (
-        False,
-        "need is only stated",
-    )
+    assert evaluate_for(BantCondition({"authority": Confidence.STATED}), **fields) == (False, "authority is not known")
+    assert evaluate_for(BantCondition({"need": Confidence.CONFIRMED}), **fields) == (False, "need is only stated")
     assert evaluate_for(BantCondition({"authority": None}), **fields)[0] is True
     assert evaluate_for(BantCondition({}, 2), **fields)[0] is True
     no, reason = evaluate_for(BantCondition({}, 3), **fields)
@@ -88,9 +80,7 @@ def test_a_newer_import_takes_the_source_of_what_it_changes_away_and_of_nothing_
 
 
 def test_signals_of_low_intent_count_but_never_reach_a_bound_alone() -> None:
-    points = Points(
-        {SignalKind.SUBMITTED: 30.0, SignalKind.CLICKED: 5.0}, low_intent=frozenset({SignalKind.SUBMITTED})
-    )
+    points = Points({SignalKind.SUBMITTED: 30.0, SignalKind.CLICKED: 5.0}, low_intent=frozenset({SignalKind.SUBMITTED}))
     prizes = (signal(SignalKind.SUBMITTED, at(1)), signal(SignalKind.SUBMITTED, at(2)))
     alone = EvaluationContext(view("s0", signals=prizes), points)
     assert evaluate(ScoreCondition(at_least=40), alone, at(3))[:2] == (
@@ -134,12 +124,7 @@ def test_conditions_are_read_in_the_words_of_marketers() -> None:
     assert criterion.when == BantCondition(
         {"budget": Confidence.CONFIRMED, "need": Confidence.STATED, "authority": None}
     )
-    for invalid in (
-        "{bant: {budget: maybe}}",
-        "{bant: {money: known}}",
-        "{bant: {at_least: 5}}",
-        "{bant: {}}",
-    ):
+    for invalid in ("{bant: {budget: maybe}}", "{bant: {money: known}}", "{bant: {at_least: 5}}", "{bant: {}}"):
         (problem,) = problems(bundle(policy=POLICY.replace("when: {did: replied}}", f"when: {invalid}}}")))
         assert "{bant: {at_least: 3}}" in problem
 

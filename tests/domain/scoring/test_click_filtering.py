@@ -76,9 +76,7 @@ def test_one_certain_sign_makes_a_bot(how: dict[str, Any], reason: str) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "verdict"), [(-3, SUSPECT), (0, SUSPECT), (9.9, SUSPECT), (10, HUMAN)])
-def test_nobody_reads_a_mail_within_ten_seconds_of_its_delivery(
-    seconds: float, verdict: SignalVerdict
-) -> None:
+def test_nobody_reads_a_mail_within_ten_seconds_of_its_delivery(seconds: float, verdict: SignalVerdict) -> None:
     assert verdicts(event(at=DELIVERED + seconds * SECOND)) == [verdict]
 
 
@@ -206,22 +204,16 @@ def _has_rapid_clicks(one: TrackedEvent, known: list[TrackedEvent]) -> bool:
     clicks = [two for two in known if two.kind is CLICKED and two.message == one.message]
     return one.kind is CLICKED and any(
         begin.at <= one.at <= begin.at + RULES.links_within
-        and len({two.link for two in clicks if begin.at <= two.at <= begin.at + RULES.links_within})
-        >= RULES.links
+        and len({two.link for two in clicks if begin.at <= two.at <= begin.at + RULES.links_within}) >= RULES.links
         for begin in clicks
     )
 
 
 def _is_company_burst(one: TrackedEvent, known: list[TrackedEvent]) -> bool:
-    clicks = [
-        two
-        for two in known
-        if two.kind is CLICKED and two.company_hash and two.company_hash == one.company_hash
-    ]
+    clicks = [two for two in known if two.kind is CLICKED and two.company_hash and two.company_hash == one.company_hash]
     return one.kind is CLICKED and any(
         begin.at <= one.at <= begin.at + RULES.leads_within
-        and len({two.lead for two in clicks if begin.at <= two.at <= begin.at + RULES.leads_within})
-        >= RULES.leads
+        and len({two.lead for two in clicks if begin.at <= two.at <= begin.at + RULES.leads_within}) >= RULES.leads
         for begin in clicks
     )
 

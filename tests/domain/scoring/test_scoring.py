@@ -96,9 +96,7 @@ def test_an_open_has_no_points_whatever_the_policy_says() -> None:
     opens = Points({SignalKind.OPENED: 50.0})
     assert opens.points_for(signal(SignalKind.OPENED, at(1))) == 0
     assert (
-        scoring.total_engagement(
-            scoring.recompute_engagement(opens, [signal(SignalKind.OPENED, at(1))], None, at(1))
-        )
+        scoring.total_engagement(scoring.recompute_engagement(opens, [signal(SignalKind.OPENED, at(1))], None, at(1)))
         == 0
     )
 
@@ -127,9 +125,9 @@ def test_the_key_changes_with_what_points_mean_and_not_with_how_things_are_calle
 def test_a_sum_that_was_kept_under_other_points_is_recomputed_from_the_signals() -> None:
     signals = [signal(CLICKED, at(1)), signal(REPLIED, at(2))]
     old = scoring.add_signals(Engagement(), Points({CLICKED: 500.0}), signals)
-    assert scoring.total_engagement(
-        scoring.engagement_at(old, POINTS, signals, None, at(2))
-    ) == pytest.approx(whole(POINTS, signals, at(2)))
+    assert scoring.total_engagement(scoring.engagement_at(old, POINTS, signals, None, at(2))) == pytest.approx(
+        whole(POINTS, signals, at(2))
+    )
     kept = replace(scoring.add_signals(Engagement(), POINTS, signals), values=(7.0,))
     assert scoring.total_engagement(scoring.engagement_at(kept, POINTS, signals, None, at(2))) == 7
 
@@ -161,9 +159,9 @@ def test_what_is_recomputed_since_a_time_counts_those_signals_alone(
     points: Points, signals: list[Signal], since: datetime, when: datetime
 ) -> None:
     newer = [one for one in signals if one.occurred_at >= since]
-    assert scoring.total_engagement(
-        scoring.recompute_engagement(points, signals, since, when)
-    ) == pytest.approx(whole(points, newer, when))
+    assert scoring.total_engagement(scoring.recompute_engagement(points, signals, since, when)) == pytest.approx(
+        whole(points, newer, when)
+    )
 
 
 @law
@@ -180,9 +178,7 @@ def test_it_only_falls_between_signals(known: tuple[Points, Engagement], seconds
 
 @law
 @given(sums(), amounts)
-def test_it_falls_below_at_the_first_whole_second_below(
-    known: tuple[Points, Engagement], threshold: float
-) -> None:
+def test_it_falls_below_at_the_first_whole_second_below(known: tuple[Points, Engagement], threshold: float) -> None:
     points, engagement = known
     assert engagement.as_of is not None
     falls = scoring.falls_below_at(engagement, points, threshold)

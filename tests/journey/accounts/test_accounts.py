@@ -52,12 +52,7 @@ def test_accounts_come_in_once_with_owners_kinds_and_parents(ctx: AppContext, fi
     ]
     assert done.report_path is not None
     reasons = done.report_path.read_text("utf-8-sig")
-    for reason in (
-        "no name",
-        "'not' is not a company's domain",
-        "no kind of account",
-        "stands in the file twice",
-    ):
+    for reason in ("no name", "'not' is not a company's domain", "no kind of account", "stands in the file twice"):
         assert reason in reasons
     again = import_accounts(ctx, file, START + timedelta(days=1))
     assert (again.new, again.updated, again.unchanged) == (0, 0, 3)
@@ -78,9 +73,7 @@ def test_what_a_file_says_anew_is_changed_and_searched_at_once(ctx: AppContext, 
     ]
 
 
-def test_a_file_without_names_is_refused_as_is_one_that_would_be_overwritten(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_file_without_names_is_refused_as_is_one_that_would_be_overwritten(ctx: AppContext, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("id,domain\n1,contoso.example\n", "utf-8")
     with pytest.raises(FileUnreadable, match="no column with the names"):

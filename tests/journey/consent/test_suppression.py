@@ -15,14 +15,7 @@ from nurture.domain.consent.suppression import SuppressionScope, SuppressionSour
 from nurture.domain.signals import SignalKind
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.consent import opt_in, suppression_files
-from nurture.journey.consent.suppression import (
-    ALL_MAIL,
-    OptOut,
-    SuppressionTarget,
-    opt_out,
-    parse_address,
-    suppress,
-)
+from nurture.journey.consent.suppression import ALL_MAIL, OptOut, SuppressionTarget, opt_out, parse_address, suppress
 from nurture.journey.engagement import signals
 from nurture.journey.leads import suppression_queries
 from nurture.journey.tracks import manual
@@ -119,17 +112,9 @@ def test_a_topic_or_track_that_nobody_publishes_is_refused_with_the_known_names(
 
 
 def test_names_of_topics_and_tracks_are_kept_as_they_are_published(ctx: AppContext) -> None:
-    suppress(
-        ctx,
-        ["ana@people.example"],
-        START,
-        target=SuppressionTarget(SuppressionScope.TOPIC, " hellos  AND more "),
-    )
+    suppress(ctx, ["ana@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, " hellos  AND more "))
     suppress(ctx, ["ana@people.example"], START, target=SuppressionTarget(SuppressionScope.TRACK, "KEEP"))
-    assert current(ctx, "ana@people.example") == [
-        ("topic", "Hellos and more", "admin"),
-        ("track", "keep", "admin"),
-    ]
+    assert current(ctx, "ana@people.example") == [("topic", "Hellos and more", "admin"), ("track", "keep", "admin")]
 
 
 def test_whoever_leaves_a_topic_leaves_its_track_at_once_and_enters_another(ctx: AppContext) -> None:
@@ -172,15 +157,9 @@ def test_an_unsubscription_stands_before_the_rules_are_read_again(ctx: AppContex
 
 @pytest.mark.parametrize(
     ("kind", "source"),
-    [
-        (SignalKind.UNSUBSCRIBED, "import"),
-        (SignalKind.BOUNCED, "bounce"),
-        (SignalKind.COMPLAINED, "complaint"),
-    ],
+    [(SignalKind.UNSUBSCRIBED, "import"), (SignalKind.BOUNCED, "bounce"), (SignalKind.COMPLAINED, "complaint")],
 )
-def test_signals_are_logged_with_their_source_and_once(
-    ctx: AppContext, kind: SignalKind, source: str
-) -> None:
+def test_signals_are_logged_with_their_source_and_once(ctx: AppContext, kind: SignalKind, source: str) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     for _ in range(3):
         signals.record(ctx, [new_signal(lead, kind, START)], START)
@@ -191,9 +170,7 @@ def test_a_bounce_hides_no_opt_out_that_comes_after_it(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     record_signal(ctx, lead, SignalKind.BOUNCED, START)
     assert suppress(ctx, ["ana@people.example"], START + HOUR) == (1, 0)
-    opt_in.opt_in(
-        ctx, "ana@people.example", ALL_MAIL, SAID, START + 2 * HOUR, stated_at=START, mailbox_evidence=WORKS
-    )
+    opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + 2 * HOUR, stated_at=START, mailbox_evidence=WORKS)
     assert current(ctx, "ana@people.example") == [("global", "", "admin")]
 
 
@@ -205,11 +182,7 @@ def test_a_newer_opt_in_brings_the_lead_back_and_its_evidence_is_kept(ctx: AppCo
     assert custody(ctx, lead) == ("queue", "suppressed")
     done = opt_in.opt_in(ctx, "Ana@people.example", ALL_MAIL, SAID, START + DAY)
     assert ([each.source for each in done.lifted], done.remaining) == ([SuppressionSource.COMPLAINT], ())
-    assert rows(ctx, "SELECT action, source, evidence FROM suppression ORDER BY id")[1] == (
-        "opt_in",
-        "admin",
-        SAID,
-    )
+    assert rows(ctx, "SELECT action, source, evidence FROM suppression ORDER BY id")[1] == ("opt_in", "admin", SAID)
     run_at(ctx, START + DAY)
     assert custody(ctx, lead)[0] == "track"
     assert "returned" in events(ctx, lead)
@@ -230,9 +203,7 @@ def test_an_opt_in_that_is_older_than_the_opt_out_is_refused(ctx: AppContext) ->
 def test_an_opt_in_for_a_topic_lifts_no_global_opt_out(ctx: AppContext) -> None:
     suppress(ctx, ["ana@people.example"], START)
     with pytest.raises(InvalidState, match="lifts none of what stands"):
-        opt_in.opt_in(
-            ctx, "ana@people.example", SuppressionTarget(SuppressionScope.TOPIC, "News"), SAID, START + DAY
-        )
+        opt_in.opt_in(ctx, "ana@people.example", SuppressionTarget(SuppressionScope.TOPIC, "News"), SAID, START + DAY)
 
 
 def test_a_bounce_is_lifted_only_by_knowing_that_the_address_works(ctx: AppContext) -> None:
@@ -252,8 +223,7 @@ def test_without_suppressions_an_opt_in_writes_nothing(ctx: AppContext) -> None:
 
 
 @pytest.mark.parametrize(
-    "evidence",
-    ["", "ok", "... --- ...", "yes yes yes", "wrote from ana@people.example on Monday", "x y z", "w " * 400],
+    "evidence", ["", "ok", "... --- ...", "yes yes yes", "wrote from ana@people.example on Monday", "x y z", "w " * 400]
 )
 def test_evidence_says_something_and_names_no_address(ctx: AppContext, evidence: str) -> None:
     suppress(ctx, ["ana@people.example"], START)
@@ -265,9 +235,7 @@ def test_evidence_may_be_written_in_any_script() -> None:
     assert opt_in.validate_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
 
 
-def test_a_late_event_of_before_the_opt_in_does_not_stop_what_the_lead_asked_for_since(
-    ctx: AppContext,
-) -> None:
+def test_a_late_event_of_before_the_opt_in_does_not_stop_what_the_lead_asked_for_since(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     suppress(ctx, ["ana@people.example"], START)
     opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
@@ -303,11 +271,7 @@ _LAW = settings(max_examples=25, deadline=None)
 
 
 @_LAW
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(list(SuppressionSource)), st.integers(0, 5), st.booleans()), max_size=8
-    )
-)
+@given(st.lists(st.tuples(st.sampled_from(list(SuppressionSource)), st.integers(0, 5), st.booleans()), max_size=8))
 def test_every_opt_out_that_comes_in_stays_recorded(
     sqlite_db: Database, opt_outs: list[tuple[SuppressionSource, int, bool]]
 ) -> None:
@@ -322,9 +286,7 @@ def test_every_opt_out_that_comes_in_stays_recorded(
                 [OptOut(address_id, source, at=START + hours * HOUR, repeated=repeated)],
                 START + DAY,
             )
-        found = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(
-            address_id, ()
-        )
+        found = suppression_queries.load_suppressions(ctx.database, connection, [address_id]).get(address_id, ())
     lifts = {source: lift_key(SuppressionScope.GLOBAL, "", source) for source in SuppressionSource}
     assert {lifts[each.source] for each in found} == {lifts[source] for source, _, _ in opt_outs}
     if not any(repeated for _, _, repeated in opt_outs):

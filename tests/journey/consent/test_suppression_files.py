@@ -15,13 +15,7 @@ from nurture.domain.consent.suppression import SuppressionScope
 from nurture.errors import FileUnreadable, InvalidState
 from nurture.journey.consent import opt_in
 from nurture.journey.consent.suppression import ALL_MAIL, SuppressionTarget, suppress
-from nurture.journey.consent.suppression_files import (
-    ListedOptOut,
-    export,
-    export_to,
-    import_suppressions,
-    list_current,
-)
+from nurture.journey.consent.suppression_files import ListedOptOut, export, export_to, import_suppressions, list_current
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import add_leads, custody, recorded_statements, rows
@@ -62,9 +56,7 @@ def _counts(ctx: AppContext, path: Path, now: datetime = NOW) -> tuple[int, int,
     return done.rows, done.new, done.known, done.rejected
 
 
-def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(ctx: AppContext, tmp_path: Path) -> None:
     lead = add_lead(ctx, title="Head", email="ana@people.example")
     run_at(ctx, START)
     file = _file(
@@ -96,9 +88,7 @@ def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(
 
 
 def test_the_same_file_again_changes_nothing(ctx: AppContext, tmp_path: Path) -> None:
-    file = _file(
-        tmp_path, "email,date\nana@people.example,2026-01-02\nbo@people.example,\nana@people.example,\n"
-    )
+    file = _file(tmp_path, "email,date\nana@people.example,2026-01-02\nbo@people.example,\nana@people.example,\n")
     assert _counts(ctx, file) == (3, 2, 1, 0)
     before = rows(ctx, "SELECT * FROM suppression ORDER BY id")
     assert _counts(ctx, file, NOW + DAY) == (3, 0, 3, 0)
@@ -117,11 +107,7 @@ def test_the_same_file_again_changes_nothing(ctx: AppContext, tmp_path: Path) ->
         ("email,created,ip\nana@people.example,1767312000,192.0.2.1\n", "complaint", None),
         ("email,created\nana@people.example,1767312000\n", "import", datetime(2026, 1, 2, tzinfo=UTC)),
         ("created,email,reason\n1767312000,ana@people.example,Known bad domain\n", "import", None),
-        (
-            "email,created,reason,status\nana@people.example,1767312000,too many mails,unsubscribed\n",
-            "import",
-            None,
-        ),
+        ("email,created,reason,status\nana@people.example,1767312000,too many mails,unsubscribed\n", "import", None),
     ],
 )
 def test_exports_of_sendgrid_are_read_as_they_are(
@@ -151,9 +137,7 @@ def test_lists_are_read_in_any_shape(sqlite_ctx: AppContext, tmp_path: Path, con
     assert [each[0] for each in _current(sqlite_ctx)] == ["ana@people.example", "bo@people.example"]
 
 
-def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(
-    sqlite_ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(sqlite_ctx: AppContext, tmp_path: Path) -> None:
     assert _counts(sqlite_ctx, _file(tmp_path, "ana@people.example")) == (1, 1, 0, 0)
     done = import_suppressions(sqlite_ctx, _file(tmp_path, "x@@people.example\nbo@people.example\n"), NOW)
     assert (done.new, done.rejected) == (1, 1)
@@ -170,9 +154,7 @@ def test_who_is_still_subscribed_is_not_suppressed_by_a_list_of_everybody(
 
 
 @pytest.mark.parametrize("content", ["Name,City\nAna,Rio\n", "", "Email,Name\n"])
-def test_a_file_without_addresses_says_what_it_needs(
-    sqlite_ctx: AppContext, tmp_path: Path, content: str
-) -> None:
+def test_a_file_without_addresses_says_what_it_needs(sqlite_ctx: AppContext, tmp_path: Path, content: str) -> None:
     with pytest.raises(FileUnreadable):
         import_suppressions(sqlite_ctx, _file(tmp_path, content), NOW)
 
@@ -186,9 +168,7 @@ def test_a_report_never_overwrites_the_list(sqlite_ctx: AppContext, tmp_path: Pa
 def test_what_is_exported_reads_back_to_the_same_state(ctx: AppContext, tmp_path: Path) -> None:
     suppress(ctx, ["zoe@people.example", "ana@people.example"], START)
     suppress(ctx, ["ana@people.example"], START + DAY)
-    suppress(
-        ctx, ["bo@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "News and guides")
-    )
+    suppress(ctx, ["bo@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "News and guides"))
     suppress(ctx, ["cy@people.example"], START)
     opt_in.opt_in(ctx, "cy@people.example", ALL_MAIL, SAID, START + DAY)
     bounced = _file(tmp_path, "email,source,date\nana@people.example,bounce,2026-01-04T10:00:00.123456\n")
@@ -209,9 +189,7 @@ def test_what_is_exported_reads_back_to_the_same_state(ctx: AppContext, tmp_path
         other.close()
 
 
-def test_an_export_that_cannot_be_written_leaves_what_was_there(
-    sqlite_ctx: AppContext, tmp_path: Path
-) -> None:
+def test_an_export_that_cannot_be_written_leaves_what_was_there(sqlite_ctx: AppContext, tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable, match="cannot be written"):
         export_to(sqlite_ctx, tmp_path / "none" / "out.csv")
     (tmp_path / "folder").mkdir()
@@ -232,9 +210,7 @@ def test_an_import_of_an_older_list_does_not_undo_a_newer_opt_in_and_an_undated_
     assert [ListedOptOut(*each).source for each in list_current(ctx)] == ["import"]
 
 
-def test_a_batch_costs_the_same_statements_for_twenty_rows_and_two_thousand(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_batch_costs_the_same_statements_for_twenty_rows_and_two_thousand(ctx: AppContext, tmp_path: Path) -> None:
     costs = {}
     for count in (20, 2_000):
         add_leads(ctx, count, title="Head")
@@ -271,12 +247,7 @@ def test_memory_stays_flat_however_long_the_list(sqlite_url: str, tmp_path: Path
 def test_an_address_that_begins_like_a_formula_goes_out_guarded_and_comes_in_as_it_was(
     ctx: AppContext, tmp_path: Path
 ) -> None:
-    evil = (
-        "=cmd|'/ccalc'!a0@evil.example",
-        "+sum@people.example",
-        "-bo@people.example",
-        "'=x@people.example",
-    )
+    evil = ("=cmd|'/ccalc'!a0@evil.example", "+sum@people.example", "-bo@people.example", "'=x@people.example")
     suppress(ctx, evil, NOW)
     out = tmp_path / "out.csv"
     assert export_to(ctx, out) == len(evil)

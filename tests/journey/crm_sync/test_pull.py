@@ -63,9 +63,7 @@ def rep(ctx: AppContext) -> str:
     return str(rows(ctx, "SELECT rep FROM offer")[0][0])
 
 
-def see(
-    ctx: AppContext, lead_id: int, status: str = "New", *, after: timedelta = DAY, **more: object
-) -> PullResult:
+def see(ctx: AppContext, lead_id: int, status: str = "New", *, after: timedelta = DAY, **more: object) -> PullResult:
     """Let the CRM tell of one more change, and read it."""
     crm = ctx.crm
     assert isinstance(crm, ScriptedCrm)
@@ -85,9 +83,7 @@ def test_a_status_that_says_so_is_the_first_touch_and_counts_once(ctx: AppContex
     assert rows(ctx, "SELECT follow_up_method FROM offer") == [("Working",)]
 
 
-def test_a_status_from_before_the_hand_off_is_no_follow_up_but_a_logged_call_is(
-    ctx: AppContext, lead: int
-) -> None:
+def test_a_status_from_before_the_hand_off_is_no_follow_up_but_a_logged_call_is(ctx: AppContext, lead: int) -> None:
     assert dict(see(ctx, lead, "Working").counts) == {}
     assert dict(see(ctx, lead, "Working", after=2 * DAY, touched_at=START - DAY).counts) == {}
     assert dict(see(ctx, lead, "Working", after=3 * DAY, touched_at=START + DAY).counts) == {"followed up": 1}
@@ -192,9 +188,7 @@ def test_a_crm_that_is_down_is_reported_and_read_on_from_the_same_place(
     assert pull.pull(ctx, START + 3 * DAY).counts["followed up"] == 1
 
 
-def test_drift_is_reported_with_a_remedy_until_both_agree(
-    ctx: AppContext, lead: int, crm: ScriptedCrm
-) -> None:
+def test_drift_is_reported_with_a_remedy_until_both_agree(ctx: AppContext, lead: int, crm: ScriptedCrm) -> None:
     see(ctx, lead)
     assert drift.find_drift(ctx, crm) == []
     key = push.lead_key(ctx, lead)
@@ -219,9 +213,7 @@ def test_files_in_a_folder_say_the_same_as_a_crm(sqlite_db: Database, tmp_path: 
     first = add_lead(ctx, demo_requested=True, email="ana@people.example")
     run_once.run_once(ctx, START)
     folder = tmp_path / "crm" / "in"
-    (folder / "1.csv").write_text(
-        'email,outcome,amount,date\nana@people.example,Sold,"1,500.00",2026-01-04\n'
-    )
+    (folder / "1.csv").write_text('email,outcome,amount,date\nana@people.example,Sold,"1,500.00",2026-01-04\n')
     (folder / "2.csv").write_text("email,outcome\nana@people.example,Dead\nnobody@people.example,Sold\n")
     read = pull.pull(ctx, START + DAY)
     assert dict(read.counts)["closed"] == 1
@@ -235,9 +227,7 @@ def test_files_in_a_folder_say_the_same_as_a_crm(sqlite_db: Database, tmp_path: 
 def test_the_first_file_that_tells_of_a_lead_counts(sqlite_db: Database, tmp_path: Path) -> None:
     rules = sample_rules() | {"sales/crm.yaml": STATUSES}
     ctx = replace(make_context(sqlite_db, tmp_path, rules=rules), crm=CsvFolderCrm(tmp_path / "crm"))
-    called, returned = (
-        add_lead(ctx, demo_requested=True, email=f"{name}@people.example") for name in ("ana", "bo")
-    )
+    called, returned = (add_lead(ctx, demo_requested=True, email=f"{name}@people.example") for name in ("ana", "bo"))
     run_once.run_once(ctx, START)
     for offer in (1, 2):
         sweep.accept(ctx, offer, START)

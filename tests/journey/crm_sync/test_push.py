@@ -58,9 +58,7 @@ def states(ctx: AppContext) -> list[str]:
         return list(connection.execute(text("SELECT state FROM crm_record ORDER BY id")).scalars())
 
 
-def test_an_offer_is_pushed_once_and_its_acceptance_brings_the_owner(
-    ctx: AppContext, crm: ScriptedCrm
-) -> None:
+def test_an_offer_is_pushed_once_and_its_acceptance_brings_the_owner(ctx: AppContext, crm: ScriptedCrm) -> None:
     (lead_id,) = offered(ctx)
     assert run(ctx) == {"pushed": 1}
     assert run(ctx) == {}
@@ -103,9 +101,7 @@ def test_an_answer_during_an_unknown_push_is_pushed_after_it(ctx: AppContext, cr
     assert [stage for _, stage in crm.written] == ["offered", "accepted"]
 
 
-def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(
-    ctx: AppContext, crm: ScriptedCrm
-) -> None:
+def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(ctx: AppContext, crm: ScriptedCrm) -> None:
     offered(ctx, 4)
     crm.script = ["writes", "is busy"]
     assert run(ctx) == {"pushed": 1, "postponed": 1, "breaker opened": 1}
@@ -116,9 +112,7 @@ def test_a_busy_crm_is_left_alone_until_it_said_and_then_tried_with_one(
     assert circuit_breakers.load_deliverability_status(ctx, START).breakers == ()
 
 
-def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(
-    ctx: AppContext, crm: ScriptedCrm
-) -> None:
+def test_after_an_outage_everything_comes_in_the_order_of_hand_offs(ctx: AppContext, crm: ScriptedCrm) -> None:
     (first, *_) = offered(ctx, 3)
     crm.script = ["is busy"] * 3
     for minutes in (0, 3, 6):

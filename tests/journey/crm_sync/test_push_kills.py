@@ -41,9 +41,7 @@ def kill_setup(double: SendGridDouble, folder: Path) -> KillSetup:
 
 
 @pytest.mark.parametrize(("point", "crm"), RUNS)
-def test_a_worker_killed_at_any_point_hands_each_lead_off_once(
-    kill_setup: KillSetup, point: str, crm: str
-) -> None:
+def test_a_worker_killed_at_any_point_hands_each_lead_off_once(kill_setup: KillSetup, point: str, crm: str) -> None:
     result = kill_run(kill_setup, point, crm, Random(f"{SEED}:{point}:{crm}"))
     assert result.wrong == [], REPEAT
     assert result.runs == 1 or point == ANY, f"nobody died; {REPEAT}"

@@ -82,9 +82,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_a_bad_lead_gets_a_reason_and_stops_no_other(
-    ctx: AppContext, double: SendGridDouble, bad: str
-) -> None:
+def test_a_bad_lead_gets_a_reason_and_stops_no_other(ctx: AppContext, double: SendGridDouble, bad: str) -> None:
     make, expected = BAD[bad]
     before, lead, after = _planned(ctx), make(ctx), _planned(ctx)
     run.deliver(ctx, VirtualClock(OPEN))

@@ -70,10 +70,7 @@ def test_without_limits_and_breakers_a_domain_just_sends(ctx: AppContext) -> Non
 def test_what_was_sent_counts_for_its_hour_and_its_day(ctx: AppContext) -> None:
     _planned(ctx)
     run.deliver(ctx, VirtualClock(OPEN))
-    hours = [
-        circuit_breakers.load_deliverability_status(ctx, OPEN + later).domains[0].sent
-        for later in (HOUR, DAY)
-    ]
+    hours = [circuit_breakers.load_deliverability_status(ctx, OPEN + later).domains[0].sent for later in (HOUR, DAY)]
     assert hours == [SentCount(0, 1), SentCount(0, 0)]
 
 
@@ -98,9 +95,7 @@ def test_loading_the_status_changes_nothing(ctx: AppContext) -> None:
 
 
 def test_nothing_published_means_that_no_domain_sends(db: Database) -> None:
-    assert (
-        circuit_breakers.load_deliverability_status(AppContext(db, RecordingProvider()), START).domains == ()
-    )
+    assert circuit_breakers.load_deliverability_status(AppContext(db, RecordingProvider()), START).domains == ()
 
 
 def test_a_paused_domain_is_shown_with_its_reason(ctx: AppContext) -> None:
@@ -124,9 +119,7 @@ def test_who_resumed_what_is_stored(ctx: AppContext) -> None:
     _trip(ctx)
     (released,) = circuit_breakers.resume(ctx, "House.Example.", "by hand: nora", OPEN)
     assert released.name == DOMAIN
-    assert rows(ctx, "SELECT released_by, reason FROM circuit_breaker") == [
-        ("by hand: nora", "too many bounced")
-    ]
+    assert rows(ctx, "SELECT released_by, reason FROM circuit_breaker") == [("by hand: nora", "too many bounced")]
     assert one(ctx, "SELECT count(*) FROM circuit_breaker WHERE released_at IS NULL") == 0
 
 

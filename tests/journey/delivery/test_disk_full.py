@@ -12,15 +12,7 @@ from random import Random
 import pytest
 
 from tests.chaos.databases import DatabaseSource, PostgresSource, SqliteSource
-from tests.chaos.full_disk import (
-    Disk,
-    FullDiskRun,
-    NoSmallDisk,
-    full_disk_run,
-    on_small_disk,
-    page_limited,
-    small_disk,
-)
+from tests.chaos.full_disk import Disk, FullDiskRun, NoSmallDisk, full_disk_run, on_small_disk, page_limited, small_disk
 from tests.doubles.sendgrid import SendGridDouble
 
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))

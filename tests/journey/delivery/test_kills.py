@@ -49,9 +49,7 @@ def kill_setup(source: SourceFactory, double: SendGridDouble, folder: Path) -> K
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_worker_killed_at_any_point_sends_nothing_twice_and_loses_nothing(
-    kill_setup: KillSetup, point: str
-) -> None:
+def test_a_worker_killed_at_any_point_sends_nothing_twice_and_loses_nothing(kill_setup: KillSetup, point: str) -> None:
     killed = kill_run(kill_setup, point, Random(f"{SEED}:{kill_setup.source.name}:{point}"))
     assert killed.verdict.wrong == [], REPEAT
     assert killed.runs == 1 or point == ANY, f"nobody died; {REPEAT}"
@@ -68,10 +66,7 @@ def test_a_worker_that_slept_through_its_lease_sends_nothing_that_another_one_to
 
 
 def test_workers_who_are_killed_and_replaced_send_everything_once(
-    source: SourceFactory,
-    double: SendGridDouble,
-    folder: Path,
-    record_property: Callable[[str, object], None],
+    source: SourceFactory, double: SendGridDouble, folder: Path, record_property: Callable[[str, object], None]
 ) -> None:
     found = concurrent_run(source(400), double, folder, Random(SEED), kills=4)
     record_property("story", f"workers killed at every point, and {found.kills} of a crowd: SEED={SEED}")

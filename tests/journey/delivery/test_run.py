@@ -153,9 +153,7 @@ def _dies(*_: object) -> Accepted:
     raise Crash
 
 
-def test_a_worker_that_dies_during_the_call_leaves_the_message_unknown_and_nobody_resends(
-    ctx: AppContext,
-) -> None:
+def test_a_worker_that_dies_during_the_call_leaves_the_message_unknown_and_nobody_resends(ctx: AppContext) -> None:
     lead = _planned(ctx)
     ctx.provider = RecordingProvider(_dies)
     with pytest.raises(Crash):
@@ -252,9 +250,7 @@ def test_nothing_is_stored_of_messages_cancelled_before_composition(ctx: AppCont
 
     batch = claim.claim_batch(worker, OPEN, 10, close_lead)
     assert [one.lead_id for one in batch.claimed] == [other]
-    assert {row[0] for row in rows(ctx, "SELECT lead_id FROM link_token WHERE message_id IS NOT NULL")} == {
-        other
-    }
+    assert {row[0] for row in rows(ctx, "SELECT lead_id FROM link_token WHERE message_id IS NOT NULL")} == {other}
     assert send.send_claimed(worker, batch, VirtualClock(OPEN)).states == {"accepted": 1}
     assert _state(ctx, lead) == "cancelled"
 

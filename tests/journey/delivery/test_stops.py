@@ -99,9 +99,7 @@ def test_a_rejected_key_stops_the_rest_and_names_the_setting(ctx: AppContext) ->
     run.deliver(ctx, VirtualClock(OPEN))
     assert len(provider.refs) <= send.IN_FLIGHT * provider.max_concurrency
     assert _states(ctx) == {"planned": MANY}
-    assert [breaker.reason for breaker in _breakers(ctx)] == [
-        "the key is refused; check NURTURE_SENDGRID_KEY"
-    ]
+    assert [breaker.reason for breaker in _breakers(ctx)] == ["the key is refused; check NURTURE_SENDGRID_KEY"]
     assert one(ctx, "SELECT count(*) FROM message WHERE lease_token IS NOT NULL") == 0
 
 
@@ -186,9 +184,7 @@ def test_a_domain_whose_mail_is_not_wanted_pauses_by_itself(
 
 def test_mail_to_reps_goes_on_while_a_domain_is_paused(ctx: AppContext) -> None:
     with ctx.database.write() as connection:
-        circuit_breakers.trip(
-            ctx.database, connection, Breaker("domain", "house.example", "bounces", OPEN, None)
-        )
+        circuit_breakers.trip(ctx.database, connection, Breaker("domain", "house.example", "bounces", OPEN, None))
     provider = _set_provider(ctx)
     add_lead(ctx, demo_requested=True, at=OPEN)
     run_at(ctx, OPEN)
@@ -236,11 +232,7 @@ def test_a_rejected_sender_does_not_hold_mail_of_others(db: Database, tmp_path: 
 
 
 def test_unclear_calls_add_up_over_runs_with_little_mail(ctx: AppContext) -> None:
-    write(
-        ctx,
-        "UPDATE message SET send_at = :later WHERE id > 4",
-        later=f"{OPEN + MINUTE:%Y-%m-%dT%H:%M:%S}+00:00",
-    )
+    write(ctx, "UPDATE message SET send_at = :later WHERE id > 4", later=f"{OPEN + MINUTE:%Y-%m-%dT%H:%M:%S}+00:00")
     _set_provider(ctx, Unknown("the line broke"))
     run.deliver(ctx, VirtualClock(OPEN))
     assert _states(ctx)["unknown"] == 4

@@ -33,10 +33,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> DatabaseSource:
 
 
 def test_whoever_opts_out_before_the_last_check_gets_no_mail(
-    source: DatabaseSource,
-    double: SendGridDouble,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
+    source: DatabaseSource, double: SendGridDouble, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     result = suppressed_run(source, double, tmp_path, Random(SEED), workers=2)
     counts = ", ".join(f"{count} {when}" for when, count in sorted(result.when.items()))

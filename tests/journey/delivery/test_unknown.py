@@ -113,9 +113,7 @@ def test_a_message_whose_track_went_on_is_cancelled_instead_of_sent_late(ctx: Ap
 
 
 @pytest.mark.parametrize(("sent", "word"), [(True, "it was sent"), (False, "planned again")])
-def test_the_journal_records_the_resolution_without_personal_data(
-    ctx: AppContext, sent: bool, word: str
-) -> None:
+def test_the_journal_records_the_resolution_without_personal_data(ctx: AppContext, sent: bool, word: str) -> None:
     lead = _add_unknown(ctx)
     address = one(ctx, "SELECT email FROM address")
     unknown.resolve_unknown(ctx, [_message(ctx)], OPEN + DAY, sent=sent)

@@ -35,9 +35,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 def click(second: int = 0, message_id: int = 1) -> EngagementEvent:
     at = NOW + timedelta(seconds=second)
-    return EngagementEvent(
-        SignalKind.CLICKED, message_id, at, link=GUIDE, ip="0badcafe", agent="Mozilla/5.0 (X11)"
-    )
+    return EngagementEvent(SignalKind.CLICKED, message_id, at, link=GUIDE, ip="0badcafe", agent="Mozilla/5.0 (X11)")
 
 
 def clicks(ctx: AppContext) -> list[int]:
@@ -105,9 +103,7 @@ def test_spool_files_are_private(ctx: AppContext) -> None:
     assert ctx.spool.stat().st_mode & 0o077 == 0
 
 
-def test_an_error_is_raised_where_neither_database_nor_disk_takes_a_click(
-    empty_db: Database, tmp_path: Path
-) -> None:
+def test_an_error_is_raised_where_neither_database_nor_disk_takes_a_click(empty_db: Database, tmp_path: Path) -> None:
     ctx = AppContext(empty_db, MaildirProvider(tmp_path / "maildir"), spool=tmp_path / "spool-is-a-file")
     ctx.spool.write_text("")
     recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=30)

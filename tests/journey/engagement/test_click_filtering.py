@@ -106,9 +106,7 @@ def test_the_same_ip_has_another_hash_on_another_message(ctx: AppContext) -> Non
     assert len(set(hashes)) == 2
 
 
-def test_the_same_link_twice_within_a_second_is_one_click_and_a_repeat_changes_nothing(
-    ctx: AppContext,
-) -> None:
+def test_the_same_link_twice_within_a_second_is_one_click_and_a_repeat_changes_nothing(ctx: AppContext) -> None:
     lead, mail = mailed(ctx)
     at = SENT + HOUR
     assert record(ctx, click(mail, at), click(mail, at + timedelta(milliseconds=300))) == 1
@@ -180,10 +178,7 @@ def test_published_thresholds_reclassify_every_click(ctx: AppContext) -> None:
         ("60 minutes", "suspect", 0),
         ("8 seconds", "human", 10),
     ):
-        policy = (
-            sample_rules()["sales/policy.yaml"]
-            + f"click_filtering: {{min_time_after_delivery: {too_soon}}}\n"
-        )
+        policy = sample_rules()["sales/policy.yaml"] + f"click_filtering: {{min_time_after_delivery: {too_soon}}}\n"
         publish_approved(ctx, sample_rules() | {"sales/policy.yaml": policy}, SENT + DAY)
         signals.apply_pending_signals(ctx, SENT + DAY)
         assert [found for found, _ in verdicts(ctx)] == [verdict]

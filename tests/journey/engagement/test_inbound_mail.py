@@ -91,10 +91,7 @@ def small(ctx: AppContext) -> None:
         (mail("Call me", to=TO, sender="a@stranger.example"), 0),
         (mail("Call me", to="x@in.example.com", sender="MIA@people.example"), 1),
         (mail("Call me", sender="a@stranger.example", In_Reply_To="<touch.1.0badcafe@house.example>"), 1),
-        (
-            mail("Call me", sender="a@stranger.example", References="<x@y> <touch.1.0badcafe@house.example>"),
-            1,
-        ),
+        (mail("Call me", sender="a@stranger.example", References="<x@y> <touch.1.0badcafe@house.example>"), 1),
         (mail("Call me", sender="a@stranger.example", References="<touch.1.0badcaff@house.example>"), 0),
         (bounce("mia@people.example"), 0),
         (b"", 0),
@@ -138,9 +135,7 @@ def test_an_unreadable_mail_is_marked_failed_after_two_tries_and_stops_no_other(
     assert replies.poll_inbox(ctx, NOW + HOUR) == (0, 0, 0)
 
 
-def test_failed_mails_are_listed_with_their_reason_and_can_be_retried(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_failed_mails_are_listed_with_their_reason_and_can_be_retried(ctx: AppContext, tmp_path: Path) -> None:
     small(ctx)
     set_inbox(ctx, hostile_to(reply_address(ctx, tmp_path)))
     replies.poll_inbox(ctx, NOW)
@@ -228,9 +223,7 @@ def _bent(found: ClassifiedMail) -> ClassifiedMail:
     )  # type: ignore[arg-type]
 
 
-def test_an_outage_while_mail_is_applied_does_not_count_as_an_attempt(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_an_outage_while_mail_is_applied_does_not_count_as_an_attempt(ctx: AppContext, tmp_path: Path) -> None:
     class Gone(Exception):
         pass
 
@@ -281,9 +274,7 @@ def _poll(url: str, folder: Path, mails: list[bytes], now: datetime) -> None:
     replies.poll_inbox(ctx, now)
 
 
-def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(ctx: AppContext, tmp_path: Path) -> None:
     to = reply_address(ctx, tmp_path)
     mails = [mail("die", to=to, number="0"), *(mail(f"Call {n}", to=to, number=str(n)) for n in (1, 2))]
     url = ctx.database.url.render_as_string(hide_password=False)
@@ -302,9 +293,7 @@ def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(3,)]
 
 
-def test_what_another_worker_reads_is_left_to_it_until_its_lease_ends(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_what_another_worker_reads_is_left_to_it_until_its_lease_ends(ctx: AppContext, tmp_path: Path) -> None:
     raw = RawMail({"email": mail("Call me", to=reply_address(ctx, tmp_path))})
     replies.receive(ctx, "sendgrid", [raw], NOW)
     assert len(engagement_inbound_mail.claim(ctx, NOW)) == 1

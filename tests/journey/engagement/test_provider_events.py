@@ -80,9 +80,7 @@ def receive_events(ctx: AppContext, *events: Any, now: datetime = LATER) -> prov
     return provider_events.apply_pending(ctx, now)
 
 
-def make_event(
-    ctx: AppContext, kind: str, minutes: float = 5, id_: str | None = None, **fields: Any
-) -> dict[str, Any]:
+def make_event(ctx: AppContext, kind: str, minutes: float = 5, id_: str | None = None, **fields: Any) -> dict[str, Any]:
     fields = {"email": "mia@people.example", **fields}
     return event(kind, message_ref(ctx), SENT + timedelta(minutes=minutes), id_, **fields)
 
@@ -94,8 +92,7 @@ def sources(ctx: AppContext, email: str = "mia@people.example") -> list[str]:
         if found is None:
             return []
         return [
-            source
-            for _, _, _, source in suppression_queries.list_suppressions(ctx.database, connection, [found[0]])
+            source for _, _, _, source in suppression_queries.list_suppressions(ctx.database, connection, [found[0]])
         ]
 
 
@@ -126,9 +123,7 @@ def set_unknown(ctx: AppContext) -> None:
         ("account_status_change", "accepted", []),
     ],
 )
-def test_each_kind_of_event_means_one_thing(
-    ctx: AppContext, kind: str, state: str, stands: list[str]
-) -> None:
+def test_each_kind_of_event_means_one_thing(ctx: AppContext, kind: str, state: str, stands: list[str]) -> None:
     assert receive_events(ctx, make_event(ctx, kind)).new == 1
     assert message(ctx)[0] == state
     assert sources(ctx) == stands
@@ -243,9 +238,7 @@ def test_events_of_another_installation_are_stored_and_not_applied(ctx: AppConte
     assert sources(ctx) == []
 
 
-@pytest.mark.parametrize(
-    "named", [None, "", "0badcafe", "0badcafe:", "0badcafe:touch:77:x:1", ":", 7, "x" * 5_000]
-)
+@pytest.mark.parametrize("named", [None, "", "0badcafe", "0badcafe:", "0badcafe:touch:77:x:1", ":", 7, "x" * 5_000])
 def test_events_without_a_message_of_ours_are_stored_and_not_applied(ctx: AppContext, named: Any) -> None:
     before = rows(ctx, "SELECT * FROM message"), rows(ctx, "SELECT * FROM suppression")
     assert receive_events(ctx, *(event(kind, named, SENT) for kind in KINDS)).new == len(KINDS)
@@ -256,10 +249,7 @@ def test_events_without_a_message_of_ours_are_stored_and_not_applied(ctx: AppCon
 def test_nothing_personal_is_stored_of_an_event(ctx: AppContext) -> None:
     receive_events(ctx, *(make_event(ctx, kind) for kind in KINDS))
     stored = str(
-        [
-            rows(ctx, f"SELECT * FROM {name}")
-            for name in ("provider_event", "signal", "tracking_request", "message")
-        ]
+        [rows(ctx, f"SELECT * FROM {name}") for name in ("provider_event", "signal", "tracking_request", "message")]
     )
     for word in ("mia@", "people.example", "Miller", "192.0.2", "Firefox", "www.example.com"):
         assert word not in stored
@@ -267,9 +257,7 @@ def test_nothing_personal_is_stored_of_an_event(ctx: AppContext) -> None:
 
 def test_an_open_by_a_machine_is_a_bot_and_no_open_adds_to_the_score(ctx: AppContext) -> None:
     receive_events(
-        ctx,
-        make_event(ctx, "open", 30, sg_machine_open=True),
-        make_event(ctx, "open", 31, sg_machine_open=False),
+        ctx, make_event(ctx, "open", 30, sg_machine_open=True), make_event(ctx, "open", 31, sg_machine_open=False)
     )
     found = rows(ctx, "SELECT verdict, source FROM signal WHERE kind = 'opened' ORDER BY occurred_at")
     assert found[0] == ("bot", "sendgrid")
@@ -330,9 +318,7 @@ def test_the_mail_of_a_rep_says_nothing_of_the_lead(ctx: AppContext) -> None:
 def test_times_before_planning_or_after_receipt_are_corrected(ctx: AppContext) -> None:
     set_unknown(ctx)
     receive_events(
-        ctx,
-        make_event(ctx, "processed", timestamp=1513299569),
-        make_event(ctx, "delivered", timestamp=4000000000),
+        ctx, make_event(ctx, "processed", timestamp=1513299569), make_event(ctx, "delivered", timestamp=4000000000)
     )
     planned = one(ctx, "SELECT planned_at FROM message")
     state, state_at, accepted_at, *_ = message(ctx)
@@ -366,9 +352,7 @@ def test_a_crash_between_the_steps_loses_nothing_and_counts_nothing_twice(ctx: A
 
 
 def test_a_batch_that_cannot_be_applied_stops_no_other(ctx: AppContext) -> None:
-    provider_events.receive(
-        ctx, provider_events.SENDGRID, encode_events([make_event(ctx, "delivered")]), LATER
-    )
+    provider_events.receive(ctx, provider_events.SENDGRID, encode_events([make_event(ctx, "delivered")]), LATER)
     write(
         ctx,
         "INSERT INTO raw_batch (provider, digest, received_at, events, body) "
@@ -397,9 +381,7 @@ def test_one_event_that_cannot_be_applied_costs_no_other(ctx: AppContext) -> Non
         repair = "ALTER TABLE provider_event DROP CONSTRAINT refuse"
     write(ctx, sabotage)
     assert (
-        receive_events(
-            ctx, make_event(ctx, "delivered"), make_event(ctx, "odd"), make_event(ctx, "spamreport")
-        ).new
+        receive_events(ctx, make_event(ctx, "delivered"), make_event(ctx, "odd"), make_event(ctx, "spamreport")).new
         == 2
     )
     assert sources(ctx) == ["complaint"]
@@ -443,9 +425,7 @@ def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppConte
 
     def batch(chosen: Sequence[str]) -> list[dict[str, Any]]:
         kinds = ("delivered", "click", "bounce")
-        return [
-            event(kind, f"{ctx.installation_id}:{key}", LATER, email=None) for key in chosen for kind in kinds
-        ]
+        return [event(kind, f"{ctx.installation_id}:{key}", LATER, email=None) for key in chosen for kind in kinds]
 
     provider_events.receive(ctx, provider_events.SENDGRID, encode_events(batch(keys[:4])[:10]), now)
     with recorded_statements(ctx.database) as few:
@@ -457,9 +437,7 @@ def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppConte
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_whatever_the_order_and_the_copies_everything_ends_alike(
-    db: Database, tmp_path: Path, seed: int
-) -> None:
+def test_whatever_the_order_and_the_copies_everything_ends_alike(db: Database, tmp_path: Path, seed: int) -> None:
     result = permute(db, tmp_path, 240, Random(seed))
     assert result.streams == 240
     assert result.events > 1_000
@@ -474,12 +452,8 @@ def test_the_documented_example_is_stored_whole_and_what_is_ours_of_it_is_applie
     body = (Path(os.environ["NURTURE_OLIST_DIR"]) / EXAMPLE).read_bytes()
     documented = orjson.loads(body)
     assert provider_events.receive(ctx, provider_events.SENDGRID, body, LATER) == (len(documented), True)
-    assert provider_events.apply_pending(ctx, LATER) == provider_events.ApplyResult(
-        len(documented), len(documented), 0
-    )
-    assert {event_type for event_type, _, _ in stored_events(ctx)} == {
-        one.value for one in DeliveryEventType
-    } - {
+    assert provider_events.apply_pending(ctx, LATER) == provider_events.ApplyResult(len(documented), len(documented), 0)
+    assert {event_type for event_type, _, _ in stored_events(ctx)} == {one.value for one in DeliveryEventType} - {
         "blocked",
         "unknown",
     }

@@ -49,9 +49,7 @@ def process_replies(ctx: AppContext, *raw: bytes, now: datetime = NOW) -> replie
     return replies.process_mails(ctx, [parse_mail(one) for one in raw], now)
 
 
-def test_a_touch_asks_for_answers_to_an_address_of_its_own(
-    ctx: AppContext, lead: int, tmp_path: Path
-) -> None:
+def test_a_touch_asks_for_answers_to_an_address_of_its_own(ctx: AppContext, lead: int, tmp_path: Path) -> None:
     address = reply_address(ctx, tmp_path)
     local, _, domain = address.partition("@")
     assert domain == "in.example.com"
@@ -67,9 +65,7 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     to = reply_address(ctx, tmp_path)
-    words = (
-        "Yes, <b>call</b> me: https://evil.example/x\r\n\r\nOn Mon, Ada <ada@house.example> wrote:\r\n> Hello"
-    )
+    words = "Yes, <b>call</b> me: https://evil.example/x\r\n\r\nOn Mon, Ada <ada@house.example> wrote:\r\n> Hello"
     assert process_replies(ctx, mail(words, to=to.upper())) == (1, 1, 1)
     assert rows(ctx, "SELECT lead_id, kind, sender, text FROM reply") == [
         (lead, "reply", "", "Yes, <b>call</b> me: https://evil.example/x")
@@ -81,8 +77,7 @@ def test_a_person_who_answers_is_handed_off_and_the_rep_reads_the_words(
     brief = next(
         sent
         for file in (tmp_path / "maildir" / "new").iterdir()
-        if "house.example"
-        in str((sent := message_from_bytes(file.read_bytes(), policy=policy.default))["To"])
+        if "house.example" in str((sent := message_from_bytes(file.read_bytes(), policy=policy.default))["To"])
     )
     html, plain = brief.get_body(("html",)), brief.get_body(("plain",))
     assert html is not None
@@ -103,9 +98,7 @@ def test_copies_of_an_answer_count_once(ctx: AppContext, lead: int, tmp_path: Pa
 def test_a_colleague_who_answers_counts_for_the_lead_and_is_named_only_with_the_words(
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    process_replies(
-        ctx, mail("I take this over", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>")
-    )
+    process_replies(ctx, mail("I take this over", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>"))
     assert rows(ctx, "SELECT sender FROM reply") == [("kim@people.example",)]
     assert rows(ctx, "SELECT value FROM signal WHERE kind = 'replied'") == [("other sender",)]
 
@@ -116,9 +109,7 @@ def test_who_writes_stop_is_not_mailed_again(ctx: AppContext, lead: int, tmp_pat
     assert rows(ctx, "SELECT count(*) FROM signal WHERE kind = 'replied'") == [(0,)]
 
 
-def test_an_absence_pauses_until_the_day_of_return_and_is_no_answer(
-    ctx: AppContext, lead: int, tmp_path: Path
-) -> None:
+def test_an_absence_pauses_until_the_day_of_return_and_is_no_answer(ctx: AppContext, lead: int, tmp_path: Path) -> None:
     away = mail(
         "I am out of the office and will be back on 3 March.",
         to=reply_address(ctx, tmp_path),
@@ -141,9 +132,7 @@ def test_a_mailbox_that_is_none_is_not_mailed_again_and_another_one_does_not_mat
     ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
     token = reply_address(ctx, tmp_path).partition("@")[0].removeprefix("reply+")
-    process_replies(
-        ctx, bounce("old@people.example", token=token), bounce("mia@people.example", "5.2.2", token=token)
-    )
+    process_replies(ctx, bounce("old@people.example", token=token), bounce("mia@people.example", "5.2.2", token=token))
     assert rows(ctx, "SELECT count(*) FROM suppression") == [(0,)]
     process_replies(ctx, bounce("mia@people.example", token=token))
     assert rows(ctx, "SELECT source FROM suppression") == [("bounce",)]
@@ -159,9 +148,7 @@ def test_mail_that_answers_nothing_of_ours_leaves_no_trace(ctx: AppContext, lead
 def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
     db: Database, ctx: AppContext, lead: int, tmp_path: Path
 ) -> None:
-    others = [
-        add_lead(ctx, title="Head", email=f"lead-{number}@firm{number}.example") for number in range(12)
-    ]
+    others = [add_lead(ctx, title="Head", email=f"lead-{number}@firm{number}.example") for number in range(12)]
     run_at(ctx, NOW, NOW + 2 * HOUR, NOW + 3 * HOUR)
     addresses = [reply_address(ctx, tmp_path, f"lead-{number}@") for number in range(len(others))]
 
@@ -196,11 +183,7 @@ def test_a_batch_costs_the_same_number_of_statements_whatever_its_size(
     ],
 )
 def test_delivery_reports_update_what_was_sent_by_smtp_in_any_order(
-    sqlite_db: Database,
-    tmp_path: Path,
-    before: str,
-    reports: list[tuple[str, str]],
-    after: tuple[str, str | None],
+    sqlite_db: Database, tmp_path: Path, before: str, reports: list[tuple[str, str]], after: tuple[str, str | None]
 ) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     ctx.reply_domain = "in.example.com"

@@ -45,9 +45,7 @@ def ctx(db: Database, tmp_path: Path, mailbox: Mailbox) -> AppContext:
     return ctx
 
 
-def test_each_mail_is_read_once_and_nothing_is_changed(
-    ctx: AppContext, mailbox: Mailbox, tmp_path: Path
-) -> None:
+def test_each_mail_is_read_once_and_nothing_is_changed(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
     mailbox.add(mail("Buy this", to="ada@house.example"))
     assert replies.poll_inbox(ctx, NOW) == (1, 0, 0)
     mailbox.add(mail("Call me", to=reply_address(ctx, tmp_path)))
@@ -58,9 +56,7 @@ def test_each_mail_is_read_once_and_nothing_is_changed(
     assert all("PEEK" in one for one in mailbox.commands if "FETCH" in one)
 
 
-def test_more_mails_than_one_batch_takes_are_all_read(
-    ctx: AppContext, mailbox: Mailbox, tmp_path: Path
-) -> None:
+def test_more_mails_than_one_batch_takes_are_all_read(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
     to = reply_address(ctx, tmp_path)
     for number in range(replies.BATCH_SIZE + 3):
         mailbox.add(mail(f"Call {number}", to=to, number=str(number)))
@@ -68,9 +64,7 @@ def test_more_mails_than_one_batch_takes_are_all_read(
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(replies.BATCH_SIZE + 3,)]
 
 
-def test_mails_that_the_server_numbers_anew_count_once(
-    ctx: AppContext, mailbox: Mailbox, tmp_path: Path
-) -> None:
+def test_mails_that_the_server_numbers_anew_count_once(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
     mailbox.add(mail("Call me", to=reply_address(ctx, tmp_path)))
     replies.poll_inbox(ctx, NOW)
     mailbox.uid_validity += 1
@@ -86,9 +80,7 @@ def test_a_server_that_breaks_off_loses_nothing(ctx: AppContext, mailbox: Mailbo
     assert replies.poll_inbox(ctx, NOW).new == 1
 
 
-def test_one_mail_that_cannot_be_stored_stops_no_others(
-    ctx: AppContext, mailbox: Mailbox, tmp_path: Path
-) -> None:
+def test_one_mail_that_cannot_be_stored_stops_no_others(ctx: AppContext, mailbox: Mailbox, tmp_path: Path) -> None:
     for number, words in enumerate(("Call me", "refused", "Call us")):
         mailbox.add(mail(words, to=reply_address(ctx, tmp_path), number=str(number)))
     refuse_replies(ctx, "refused")
@@ -100,7 +92,9 @@ def refuse_replies(ctx: AppContext, words: str) -> None:
     """Let the database itself refuse such a reply, as it would one that nobody foresaw."""
     with ctx.database.alter() as connection:
         if ctx.database.is_sqlite:
-            sabotage = "CREATE TRIGGER refuse BEFORE INSERT ON reply WHEN NEW.text = '{}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+            sabotage = (
+                "CREATE TRIGGER refuse BEFORE INSERT ON reply WHEN NEW.text = '{}' BEGIN SELECT RAISE(ABORT, 'no'); END"
+            )
         else:
             sabotage = "ALTER TABLE reply ADD CONSTRAINT refuse CHECK (text <> '{}')"
         connection.execute(text(sabotage.format(words)))
@@ -115,9 +109,7 @@ def test_a_wrong_password_stops_no_round_and_is_not_shown(ctx: AppContext, mailb
     assert USER not in f"{caught.value} {ctx.inbox!r} {ctx.inbox.name}"
 
 
-def test_a_server_that_shows_no_certificate_we_know_gets_no_password(
-    ctx: AppContext, mailbox: Mailbox
-) -> None:
+def test_a_server_that_shows_no_certificate_we_know_gets_no_password(ctx: AppContext, mailbox: Mailbox) -> None:
     ctx.inbox = inbox_at(mailbox.port, scheme="imaps")
     assert replies.poll_inbox(ctx, NOW) == (0, 0, 0)
     assert "LOGIN" not in mailbox.commands

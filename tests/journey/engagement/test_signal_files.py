@@ -30,9 +30,7 @@ def _file(tmp_path: Path, *lines: str, header: str = "lead,kind,at,value,email,l
     return path
 
 
-def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_good_rows_go_in_and_bad_ones_are_reported_with_line_and_reason(ctx: AppContext, tmp_path: Path) -> None:
     lead = add_lead(ctx, email="ana@people.example", external_id="00Q1")
     file = _file(
         tmp_path,
@@ -85,9 +83,7 @@ def test_two_leads_of_one_external_id_are_not_guessed_between(ctx: AppContext, t
     assert (done.new, done.rejected) == (0, 1)
 
 
-def test_columns_may_stand_in_any_order_and_optional_ones_may_be_missing(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_columns_may_stand_in_any_order_and_optional_ones_may_be_missing(ctx: AppContext, tmp_path: Path) -> None:
     lead = add_lead(ctx)
     file = _file(tmp_path, f"2026-01-06,{lead},replied", header="At,Lead,Kind")
     assert import_signals(ctx, file, NOW).new == 1

@@ -17,17 +17,7 @@ from nurture.journey.leads import signal_queries
 from nurture.journey.outcomes import close
 from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at
-from tests.journey.observe import (
-    all_rows,
-    custody,
-    due_at,
-    new_signal,
-    one,
-    record_signal,
-    rows,
-    worker_context,
-    write,
-)
+from tests.journey.observe import all_rows, custody, due_at, new_signal, one, record_signal, rows, worker_context, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -62,9 +52,7 @@ def test_a_natural_key_counts_once_however_often_it_comes(ctx: AppContext) -> No
 
 
 def test_the_same_words_of_the_same_second_are_one_signal_and_others_are_others() -> None:
-    one_click = engagement_signals.build_reported_signal(
-        1, SignalKind.CLICKED, None, START, START, "01-hello", "guide"
-    )
+    one_click = engagement_signals.build_reported_signal(1, SignalKind.CLICKED, None, START, START, "01-hello", "guide")
     keys = {
         one_click.natural_key,
         engagement_signals.build_reported_signal(
@@ -126,9 +114,7 @@ def test_the_newest_statement_of_when_it_decides_counts(ctx: AppContext) -> None
     lead = add_lead(ctx)
     record_signal(ctx, lead, SignalKind.DECIDING, START + DAY, "2027-01-31")
     assert one(ctx, "SELECT count(*) FROM lead WHERE decides_on = :on", on=_day(ctx, 2027, 1, 31)) == 1
-    engagement_signals.record(
-        ctx, [new_signal(lead, SignalKind.DECIDING, START, "2026-06-30")], START + 2 * DAY
-    )
+    engagement_signals.record(ctx, [new_signal(lead, SignalKind.DECIDING, START, "2026-06-30")], START + 2 * DAY)
     assert one(ctx, "SELECT count(*) FROM lead WHERE decides_on = :on", on=_day(ctx, 2027, 1, 31)) == 1
 
 
@@ -149,10 +135,7 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
 
 def test_an_invalid_date_from_a_source_without_a_check_stops_no_other_signal(ctx: AppContext) -> None:
     odd, fine = add_lead(ctx), add_lead(ctx)
-    reported = [
-        new_signal(odd, SignalKind.DECIDING, START, "soon"),
-        new_signal(fine, SignalKind.CLICKED, START),
-    ]
+    reported = [new_signal(odd, SignalKind.DECIDING, START, "soon"), new_signal(fine, SignalKind.CLICKED, START)]
     assert engagement_signals.record(ctx, reported, START) == 2
     assert _engagement(ctx, fine) == 10
     assert one(ctx, "SELECT count(*) FROM signal WHERE applied_at IS NULL") == 0
@@ -225,9 +208,7 @@ def test_concurrent_workers_count_each_signal_once(ctx: AppContext) -> None:
         ]
     assert sum(applied) == 60
     alone = add_lead(ctx)
-    engagement_signals.record(
-        ctx, [new_signal(alone, SignalKind.CLICKED, START - n * HOUR) for n in range(60)], START
-    )
+    engagement_signals.record(ctx, [new_signal(alone, SignalKind.CLICKED, START - n * HOUR) for n in range(60)], START)
     assert _engagement(ctx, lead) == pytest.approx(_engagement(ctx, alone))
     for worker in workers:
         worker.database.close()

@@ -43,44 +43,16 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 def make_erasure_context(db: Database, tmp_path: Path) -> AppContext:
     """Return a context that asks for answers, and writes an address of its own into a link."""
     rules = sample_rules()
-    rules["tracks/welcome/01-hello.md"] += (
-        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
-    )
+    rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     ctx = make_context(db, tmp_path, rules=rules)
-    ctx.reply_domain, ctx.base_url, ctx.installation_id = (
-        "in.example.com",
-        "https://go.example.com",
-        "0badcafe",
-    )
+    ctx.reply_domain, ctx.base_url, ctx.installation_id = ("in.example.com", "https://go.example.com", "0badcafe")
     return ctx
 
 
 def import_person(ctx: AppContext, folder: Path, now: object = START) -> None:
     file = folder / "leads.csv"
-    names = (
-        "Id",
-        "Email",
-        "First Name",
-        "Last Name",
-        "Title",
-        "Company",
-        "Phone",
-        "City",
-        "Lead Source",
-        "Consent",
-    )
-    person = (
-        "c-4711",
-        ADDRESS,
-        "Mia",
-        "Holm",
-        "Head of stock",
-        "Quayside",
-        "+49 30 1234",
-        "Zürich",
-        "Fair",
-        "Yes",
-    )
+    names = ("Id", "Email", "First Name", "Last Name", "Title", "Company", "Phone", "City", "Lead Source", "Consent")
+    person = ("c-4711", ADDRESS, "Mia", "Holm", "Head of stock", "Quayside", "+49 30 1234", "Zürich", "Fair", "Yes")
     other = ("c-1", "noor@other.example", "Noor", "Ali", "Head", "Otherside", "", "", "Fair", "Yes")
     with file.open("w", newline="", encoding="utf-8") as written:
         csv.writer(written).writerows([names, person, other])
@@ -89,10 +61,7 @@ def import_person(ctx: AppContext, folder: Path, now: object = START) -> None:
 
 def find_secrets(ctx: AppContext) -> dict[str, set[str]]:
     """Return which secrets stand where."""
-    texts = {
-        name: json.dumps(found, default=str, ensure_ascii=False).lower()
-        for name, found in all_rows(ctx).items()
-    }
+    texts = {name: json.dumps(found, default=str, ensure_ascii=False).lower() for name, found in all_rows(ctx).items()}
     return {name: found for name, text in texts.items() if (found := {one for one in SECRETS if one in text})}
 
 
@@ -103,8 +72,7 @@ def create_full_history(ctx: AppContext, folder: Path) -> int:
     clicks.set_open_tracking(ctx, lead, granted=True, source="form", now=START)
     run_at(ctx, START, START + 2 * HOUR, SENT)
     process_replies(
-        ctx,
-        mail("My secret words", to=reply_address(ctx, folder, "people.example"), sender=f"Mia <{ADDRESS}>"),
+        ctx, mail("My secret words", to=reply_address(ctx, folder, "people.example"), sender=f"Mia <{ADDRESS}>")
     )
     signal = {"lead": {"email": ADDRESS}, "kind": "submitted", "occurred_at": NOW.isoformat()}
     batches.post_signals(ctx, [signal | {"value": "I am Mia Holm", "link": "/for/mia"}], NOW)
@@ -192,9 +160,7 @@ def test_a_lead_with_a_rep_is_taken_from_it_and_a_won_one_stays_won(ctx: AppCont
     assert (ana.open_leads, ben.open_leads) == (0, 0)
 
 
-def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_what_people_wrote_of_a_closed_lead_stands_nowhere_afterwards(ctx: AppContext, tmp_path: Path) -> None:
     lead = create_full_history(ctx, tmp_path)
     close.close(ctx, lead, Closing.LOST, NOW + HOUR, reason="Mia Holm left Quayside")
     erase.erase_person(ctx, str(lead), NOW + timedelta(hours=2))

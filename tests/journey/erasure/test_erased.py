@@ -71,24 +71,13 @@ def test_rows_that_may_be_about_the_lead_go_with_it(ctx: AppContext, tmp_path: P
 
 
 def _answers(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    for number, said in enumerate(
-        ("Please confirm: my data are gone.", "I am out of office until 30 June 2026.")
-    ):
+    for number, said in enumerate(("Please confirm: my data are gone.", "I am out of office until 30 June 2026.")):
         process_replies(ctx, mail(said, to=to, sender=f"Mia <{ADDRESS}>", number=f"late{number}"), now=LATER)
 
 
 def _signals(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    said = {
-        "kind": "requested_demo",
-        "occurred_at": ERASED_AT.isoformat(),
-        "value": "I am Mia Holm",
-        "link": "/mia",
-    }
-    names: list[dict[str, Any]] = [
-        {"id": lead},
-        {"email": ADDRESS},
-        {"external_id": "c-4711", "source": "crm"},
-    ]
+    said = {"kind": "requested_demo", "occurred_at": ERASED_AT.isoformat(), "value": "I am Mia Holm", "link": "/mia"}
+    names: list[dict[str, Any]] = [{"id": lead}, {"email": ADDRESS}, {"external_id": "c-4711", "source": "crm"}]
     done = batches.post_signals(ctx, [said | {"lead": name} for name in names], LATER)
     assert (done.accepted, len(done.rejected)) == (0, 3)
 
@@ -119,11 +108,7 @@ def _record(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
 
 
 def _provider(ctx: AppContext, folder: Path, lead: int, to: str) -> None:
-    key = one(
-        ctx,
-        "SELECT send_key FROM message WHERE kind = 'touch' AND lead_id = :id ORDER BY id LIMIT 1",
-        id=lead,
-    )
+    key = one(ctx, "SELECT send_key FROM message WHERE kind = 'touch' AND lead_id = :id ORDER BY id LIMIT 1", id=lead)
     said = [
         event("bounce", f"0badcafe:{key}", ERASED_AT, email=ADDRESS, reason="550 no Mia Holm here"),
         event("click", f"0badcafe:{key}", ERASED_AT, email=ADDRESS, url="https://www.example.com/for/mia"),

@@ -62,9 +62,7 @@ def briefed(db: Database, tmp_path: Path) -> tuple[AppContext, int]:
 def _add_history(ctx: AppContext, lead_id: int) -> None:
     """Write what the lead did, said and was, and what became of it before."""
     database, days = ctx.database, [START - timedelta(days=back) for back in range(1, 10)]
-    activities = [
-        new_signal(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days
-    ]
+    activities = [new_signal(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days]
     bot = new_signal(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
     signals.record(ctx, [*activities, bot._replace(verdict=SignalVerdict.BOT.value)], START)
     names = core.metadata.tables

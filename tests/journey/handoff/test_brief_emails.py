@@ -53,14 +53,10 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
     assert body_text.index("04 Jan 2026: clicked") < body_text.index("03 Jan 2026: clicked")
 
 
-def test_each_link_of_a_brief_is_for_one_thing_and_none_is_stored_in_clear(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_each_link_of_a_brief_is_for_one_thing_and_none_is_stored_in_clear(sqlite_db: Database, tmp_path: Path) -> None:
     ctx, _ = briefed(sqlite_db, tmp_path)
     html = mailed(tmp_path, "html")
-    found = {
-        part.split("/")[0]: part.split("/")[1][:22] for part in html.split("https://go.example.com/")[1:]
-    }
+    found = {part.split("/")[0]: part.split("/")[1][:22] for part in html.split("https://go.example.com/")[1:]}
     assert found.keys() == {"a", "r", "g", "l"}
     assert len(set(found.values())) == 4
     purposes = {row[0] for row in rows(ctx, "SELECT purpose FROM link_token")}
@@ -69,9 +65,7 @@ def test_each_link_of_a_brief_is_for_one_thing_and_none_is_stored_in_clear(
     assert not any(token in stored for token in found.values())
 
 
-def test_briefs_cost_as_many_statements_for_forty_leads_as_for_two(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_briefs_cost_as_many_statements_for_forty_leads_as_for_two(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     ids = [add_lead(ctx, full_name=f"L{number}", demo_requested=True) for number in range(10)]
     classify(ctx, START)
@@ -113,9 +107,7 @@ def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
         (email,) = (
-            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START)
-            .compose(connection)
-            .emails.values()
+            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START).compose(connection).emails.values()
         )
     assert opener in " ".join(email.text.split())
     assert one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'") == 1
@@ -128,16 +120,12 @@ def test_activities_have_readable_descriptions(sqlite_db: Database, tmp_path: Pa
         connection.exec_driver_sql("UPDATE message SET state = 'planned' WHERE kind = 'brief'")
         (waiting,) = messages.lock_due(ctx.database, connection, START, 9)
         (email,) = (
-            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START)
-            .compose(connection)
-            .emails.values()
+            compose_batch.CompositionBatch.load(ctx, connection, [waiting], START).compose(connection).emails.values()
         )
     assert "04 Jan 2026: asked for a demo" in " ".join(email.text.split())
 
 
-def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_nothing_that_a_lead_says_of_itself_is_a_link_in_mail_to_sales(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path, MONDAY, escalation_rules())
     ctx.provider = MaildirProvider(tmp_path / "maildir", html_copies=True)
     names = ("first_name", "last_name", "title", "industry", "city", "region", "country", "need", "budget")

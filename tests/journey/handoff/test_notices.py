@@ -42,8 +42,7 @@ def ctx(sqlite_db: Database, tmp_path: Path, chats: dict[str, ChatServer]) -> Ap
     made = make_context(sqlite_db, tmp_path, rules=rules)
     made.base_url = "https://go.example.com"
     made.notifiers = {
-        name: AppriseNotifier(name, SecretStr(f"json://127.0.0.1:{chat.port}?rto=0.5"))
-        for name, chat in chats.items()
+        name: AppriseNotifier(name, SecretStr(f"json://127.0.0.1:{chat.port}?rto=0.5")) for name, chat in chats.items()
     }
     _offer_one(made)
     return made
@@ -107,10 +106,7 @@ def test_a_notifier_that_hangs_holds_neither_mail_nor_another_notifier(
     _deliver(ctx)
     assert _states(ctx, "brief") == [("brief", "accepted")] * 2
     assert [state for notifier, state in _states(ctx) if notifier == "teams"] == ["accepted"] * 2
-    assert sorted(state for notifier, state in _states(ctx) if notifier == "slack-sales") == [
-        "planned",
-        "unknown",
-    ]
+    assert sorted(state for notifier, state in _states(ctx) if notifier == "slack-sales") == ["planned", "unknown"]
     assert len(chats["slack-sales"].received) == 1  # one unknown outcome, and it is left alone for a while
     ((kind, name),) = rows(ctx, "SELECT kind, name FROM circuit_breaker")
     assert (kind, name) == ("provider", "notify:slack-sales")
@@ -138,9 +134,7 @@ def test_a_worker_that_dies_after_the_call_leaves_the_notice_unknown_and_nobody_
     assert [len(chat.received) for chat in chats.values()] == [1, 1]
 
 
-def test_a_notice_of_an_offer_that_was_answered_is_cancelled(
-    ctx: AppContext, chats: dict[str, ChatServer]
-) -> None:
+def test_a_notice_of_an_offer_that_was_answered_is_cancelled(ctx: AppContext, chats: dict[str, ChatServer]) -> None:
     ((offer_id,),) = rows(ctx, "SELECT id FROM offer")
     sweep.accept(ctx, offer_id, START)
     _deliver(ctx)
@@ -148,9 +142,7 @@ def test_a_notice_of_an_offer_that_was_answered_is_cancelled(
     assert [chat.received for chat in chats.values()] == [[], []]
 
 
-def test_notices_for_an_unconfigured_notifier_wait_for_it(
-    ctx: AppContext, chats: dict[str, ChatServer]
-) -> None:
+def test_notices_for_an_unconfigured_notifier_wait_for_it(ctx: AppContext, chats: dict[str, ChatServer]) -> None:
     assert ctx.notifiers is not None
     ctx.notifiers = {"teams": ctx.notifiers["teams"]}
     _deliver(ctx)

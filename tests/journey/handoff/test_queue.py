@@ -72,9 +72,7 @@ def test_two_workers_at_once_exceed_no_capacity(db: Database, tmp_path: Path) ->
     assert one(ctx, "SELECT count(*) FROM custody WHERE kind = 'queue' AND ref = 'hand-off'") == 50
 
 
-def test_work_in_hand_keeps_leads_waiting_until_something_is_done(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_work_in_hand_keeps_leads_waiting_until_something_is_done(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path, rules=_capacity(_policy(), "capacity: 50, max_open_leads: 2"))
     leads = add_leads(ctx, 6, demo_requested=True)
     run_at(ctx, START)
@@ -109,15 +107,11 @@ def test_what_cannot_wait_jumps_the_queue_and_who_waited_long_comes_before_who_c
 
 
 def test_a_thousand_leads_at_once_are_paced_over_the_days(sqlite_db: Database, tmp_path: Path) -> None:
-    reps = "".join(
-        f"  - {{id: r{n}, name: R{n}, email: r{n}@house.example, capacity: 5}}\n" for n in range(12)
-    )
+    reps = "".join(f"  - {{id: r{n}, name: R{n}, email: r{n}@house.example, capacity: 5}}\n" for n in range(12))
     rules = _policy()
     text = rules["sales/policy.yaml"]
     old = text[text.index("  - {id: ana") : text.index("accept_within")]
-    rules["sales/policy.yaml"] = text.replace(old, reps).replace(
-        "accept_within: 1 day", "accept_within: 40 days"
-    )
+    rules["sales/policy.yaml"] = text.replace(old, reps).replace("accept_within: 1 day", "accept_within: 40 days")
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     add_leads(ctx, 1_000, demo_requested=True)
     enroll.classify(ctx, START)
@@ -132,9 +126,7 @@ def test_a_thousand_leads_at_once_are_paced_over_the_days(sqlite_db: Database, t
     assert one(ctx, "SELECT count(*) FROM offer") == 1_000
 
 
-def test_checking_full_reps_again_costs_the_same_however_many_wait(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_checking_full_reps_again_costs_the_same_however_many_wait(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     costs = []
     for count, day in ((20, 0), (400, 1)):
@@ -179,14 +171,10 @@ def test_the_journal_says_once_that_a_lead_waits(sqlite_db: Database, tmp_path: 
     leads = add_leads(ctx, 8, demo_requested=True)
     run_at(ctx, *(START + days * DAY / 2 for days in range(4)))
     assert events(ctx, leads[-1]).count("held") == 1
-    assert explain.explain(ctx, leads[-1], START + 2 * DAY).next_action.startswith(
-        "waits for capacity, foreseen for"
-    )
+    assert explain.explain(ctx, leads[-1], START + 2 * DAY).next_action.startswith("waits for capacity, foreseen for")
 
 
-def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(sqlite_db: Database, tmp_path: Path) -> None:
     rules = _capacity(_policy("priority: {hold_calls_to_action_at: 90%}\n"), "capacity: 1")
     hello = "tracks/welcome/01-hello.md"
     rules[hello] = rules[hello].replace("---\nHello", "call_to_action: yes\n---\nHello")
@@ -203,9 +191,7 @@ def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(
     assert [row[1] for row in messages(ctx)] == ["01-hello"]
 
 
-def test_a_reason_may_let_the_same_rep_have_it_again_and_suppress(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_a_reason_may_let_the_same_rep_have_it_again_and_suppress(sqlite_db: Database, tmp_path: Path) -> None:
     rules = _policy()
     policy = rules["sales/policy.yaml"].replace(
         "cool_off: 7 days}\n  bad", "cool_off: 7 days, not_same_rep: no}\n  bad"

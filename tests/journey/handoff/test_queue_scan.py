@@ -67,9 +67,7 @@ def _offer_of(ctx: AppContext, lead: int) -> int:
 
 
 def _won_by_file(ctx: AppContext, lead: int, folder: Path) -> None:
-    email = one(
-        ctx, "SELECT email FROM address JOIN lead ON address_id = address.id WHERE lead.id = :l", l=lead
-    )
+    email = one(ctx, "SELECT email FROM address JOIN lead ON address_id = address.id WHERE lead.id = :l", l=lead)
     import_file(ctx, write_file(folder, [row(email, Status="Customer", Customer="yes")]), NOW)
     assert custody(ctx, lead) == ("closed", "won")
 
@@ -101,9 +99,7 @@ FREE: dict[str, Callable[[AppContext, int, Path], object]] = {
 
 
 @pytest.mark.parametrize("way", FREE)
-def test_capacity_that_becomes_free_is_used_by_the_next_sweep(
-    ctx: AppContext, way: str, tmp_path: Path
-) -> None:
+def test_capacity_that_becomes_free_is_used_by_the_next_sweep(ctx: AppContext, way: str, tmp_path: Path) -> None:
     lead = _full(ctx)[0]
     FREE[way](ctx, lead, tmp_path)
     assert handoff_sweep.hand_off(ctx, NOW + LATER)["offered"] >= 1

@@ -72,10 +72,7 @@ def test_the_rep_of_a_lead_gets_its_answer_once_in_plain_words_and_can_write_bac
     run_at(ctx, NOW + 2 * HOUR, NOW + 3 * HOUR)
     assert forwarded(ctx) == [(rep, "accepted", "")]
     (sent,) = to_reps(tmp_path)
-    assert (sent["To"].addresses[0].addr_spec, sent["Subject"]) == (
-        f"{rep}@house.example",
-        "Mia Holm answered",
-    )
+    assert (sent["To"].addresses[0].addr_spec, sent["Subject"]) == (f"{rep}@house.example", "Mia Holm answered")
     assert sent["Reply-To"].addresses[0].addr_spec == "mia@people.example"
     assert sent["Auto-Submitted"] == "auto-generated"
     assert sent["List-Unsubscribe"] is None
@@ -121,9 +118,7 @@ def test_an_answer_of_a_lead_that_was_given_back_meanwhile_is_left_to_the_next_b
     assert [found[1:] for found in forwarded(ctx)] == [("cancelled", "superseded")]
 
 
-def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(
-    ctx: AppContext, offered: tuple[int, str]
-) -> None:
+def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(ctx: AppContext, offered: tuple[int, str]) -> None:
     lead, to = offered
     accept(ctx)
     write(ctx, "UPDATE custody SET ref = 'Zoe', version = version + 1 WHERE lead_id = :id", id=lead)
@@ -134,9 +129,7 @@ def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(
     assert "no rep of the policy" in answered[0][1]
 
 
-def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(ctx: AppContext, tmp_path: Path) -> None:
     add_lead(ctx, title="Head of stock", email="mia@people.example")
     run_at(ctx, START, START + 2 * HOUR, SENT)
     to = reply_address(ctx, tmp_path)

@@ -61,9 +61,7 @@ def rules() -> dict[str, str]:
     demo = "  - name: demo\n    when: {did: requested_demo}\n"
     found[POLICY] = found[POLICY].replace("hand_off_when:\n", f"hand_off_when:\n{demo}")
     found[POLICY] = found[POLICY].replace("then: {track: keep}, cool_off", "then: {track: welcome}, cool_off")
-    found[WELCOME] = (
-        found[WELCOME].replace("goal:", "topic: news\ngoal:").replace("after 30 days", "after 1 day")
-    )
+    found[WELCOME] = found[WELCOME].replace("goal:", "topic: news\ngoal:").replace("after 30 days", "after 1 day")
     found[KEEP] = found[KEEP].replace("audience: everybody", "audience: {field: title, contains: [deputy]}")
     return found
 
@@ -99,9 +97,7 @@ def paused(by: str) -> Callable[[AppContext], int]:
     return state
 
 
-def refused(
-    source: SuppressionSource, about: SuppressionTarget, *, swept: bool
-) -> Callable[[AppContext], int]:
+def refused(source: SuppressionSource, about: SuppressionTarget, *, swept: bool) -> Callable[[AppContext], int]:
     def state(ctx: AppContext) -> int:
         lead = on_track(ctx)
         address = one(ctx, "SELECT address_id FROM lead WHERE id = :id", id=lead)
@@ -191,10 +187,7 @@ STATES: dict[str, Callable[[AppContext], int]] = {
     "discarded": closed(Closing.DISCARDED),
     "unsubscribed": unsubscribed,
     **{f"suppressed by {source}": refused(source, EVERYTHING, swept=True) for source in SuppressionSource},
-    **{
-        f"just suppressed by {source}": refused(source, EVERYTHING, swept=False)
-        for source in SuppressionSource
-    },
+    **{f"just suppressed by {source}": refused(source, EVERYTHING, swept=False) for source in SuppressionSource},
     "no mail about its topic": refused(SuppressionSource.PAGE, TOPIC, swept=True),
     "no mail of its track": refused(SuppressionSource.PAGE, TRACK, swept=True),
     "without a basis": came_in("no-consent-basis", consent_basis=None),
@@ -209,9 +202,7 @@ STATES: dict[str, Callable[[AppContext], int]] = {
 def with_sales(ctx: AppContext, lead: int) -> bool:
     """Whether a rep has the lead, or is to get it, and when is known."""
     kind, ref = custody(ctx, lead)
-    return due_at(ctx, lead) is not None and (
-        kind in ("offer", "rep") or (kind, ref) == ("queue", "hand-off")
-    )
+    return due_at(ctx, lead) is not None and (kind in ("offer", "rep") or (kind, ref) == ("queue", "hand-off"))
 
 
 def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
@@ -251,9 +242,7 @@ def test_after_a_request_the_lead_is_with_sales_within_one_sweep(
     [
         name
         for name in STATES
-        if name.startswith(
-            ("suppressed", "just", "unsub", "no mail", "without a basis", "without an", "paused")
-        )
+        if name.startswith(("suppressed", "just", "unsub", "no mail", "without a basis", "without an", "paused"))
     ],
 )
 def test_interest_alone_hands_off_no_lead_that_may_not_be_mailed(ctx: AppContext, state: str) -> None:
@@ -369,11 +358,7 @@ def test_who_is_closed_as_won_stays_closed(ctx: AppContext) -> None:
 
 @pytest.mark.parametrize("queue", ["no-consent-basis", "no-address", "suppressed", "no-track"])
 def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(ctx: AppContext, queue: str) -> None:
-    state = {
-        "no-consent-basis": "without a basis",
-        "no-address": "without an address",
-        "suppressed": "unsubscribed",
-    }
+    state = {"no-consent-basis": "without a basis", "no-address": "without an address", "suppressed": "unsubscribed"}
     lead = STATES[state.get(queue, "without a track")](ctx)
     record_signal(ctx, lead, DECIDING, NOW + HOUR, "2026-04-20")  # 90 days before is 2026-01-20
     run_at(ctx, NOW + HOUR)
@@ -392,9 +377,7 @@ def test_a_date_that_comes_near_and_a_call_wake_a_lead_in_a_queue(ctx: AppContex
 
 
 @pytest.mark.parametrize("silence", ["paused", "unsubscribed", "lost"])
-def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(
-    ctx: AppContext, tmp_path: Path, silence: str
-) -> None:
+def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(ctx: AppContext, tmp_path: Path, silence: str) -> None:
     def bring_in(demo: str, at: datetime) -> None:
         file = tmp_path / "leads.csv"
         file.write_text(
@@ -426,9 +409,7 @@ def test_a_file_that_newly_requests_a_demo_is_a_request_of_today(
 @pytest.mark.parametrize(
     "queue", ["ambiguous", "no-rep", "account-ambiguous", "account-owner-unavailable", "needs-country"]
 )
-def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(
-    ctx: AppContext, queue: str
-) -> None:
+def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(ctx: AppContext, queue: str) -> None:
     lead = add_lead(ctx, title="Head")
     wanted = "UPDATE custody SET kind='queue', ref=:queue, due_at=:due, version=version+1 WHERE lead_id=:lead"
     with ctx.database.write() as connection:
@@ -439,10 +420,7 @@ def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(
     record_signal(ctx, lead, DEMO, NOW)
     assert due_at(ctx, lead) == NOW
     run_at(ctx, NOW)
-    assert with_sales(ctx, lead) or (custody(ctx, lead), due_at(ctx, lead)) == (
-        ("queue", "ambiguous"),
-        NOW + DAY,
-    )
+    assert with_sales(ctx, lead) or (custody(ctx, lead), due_at(ctx, lead)) == (("queue", "ambiguous"), NOW + DAY)
     listed = list_leads(ctx, NOW, queue="ambiguous")
     assert [row.next_action for row in listed] == (
         ["say whose it is: it asked for a person, and two known leads match"] if queue == "ambiguous" else []
@@ -480,9 +458,7 @@ def test_a_personal_answer_ends_an_out_of_office_pause_and_hands_off(ctx: AppCon
     assert "resumed" in events(ctx, lead)
 
 
-def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_a_colleagues_answer_hands_off_and_keeps_the_out_of_office_pause(ctx: AppContext, tmp_path: Path) -> None:
     lead = on_track(ctx)
     said = mail("Call us.", to=reply_address(ctx, tmp_path), sender="Kim <kim@people.example>", number="2")
     replies.process_mails(ctx, [parse_mail(_away(ctx, tmp_path)), parse_mail(said)], NOW)
@@ -516,9 +492,7 @@ def test_an_answer_written_before_the_out_of_office_reply_does_not_end_the_pause
 
 
 @pytest.mark.parametrize("state", ["on its track", "paused on its page", "suppressed by page"])
-def test_an_answer_that_asks_to_be_left_alone_is_no_request(
-    ctx: AppContext, tmp_path: Path, state: str
-) -> None:
+def test_an_answer_that_asks_to_be_left_alone_is_no_request(ctx: AppContext, tmp_path: Path, state: str) -> None:
     lead = STATES[state](ctx)
     said = mail("Please stop writing to me.", to=reply_address(ctx, tmp_path), number="2")
     replies.process_mails(ctx, [parse_mail(said)], NOW + HOUR)

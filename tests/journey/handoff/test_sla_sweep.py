@@ -109,9 +109,7 @@ def test_after_the_last_rep_the_lead_goes_back_to_a_track(ctx: AppContext) -> No
     assert custody(ctx, lead)[0] == "track"
 
 
-def test_where_no_other_rep_is_left_the_lead_goes_back_to_a_track(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_where_no_other_rep_is_left_the_lead_goes_back_to_a_track(sqlite_db: Database, tmp_path: Path) -> None:
     alone = "\n".join(line for line in PEOPLE.split("\n") if "id: ben" not in line and "id: cem" not in line)
     ctx = make_context(sqlite_db, tmp_path, MONDAY, escalation_rules(alone))
     lead, _ = _offered(ctx)
@@ -200,8 +198,7 @@ def test_a_lead_that_was_taken_over_is_given_to_another_rep_who_accepts_it_first
 
 
 @pytest.mark.parametrize(
-    ("to", "message"),
-    [("ana", "is ana's already"), ("zoe", "It names: ana, ben, cem"), ("ben", "5 of 5 today")],
+    ("to", "message"), [("ana", "is ana's already"), ("zoe", "It names: ana, ben, cem"), ("ben", "5 of 5 today")]
 )
 def test_what_cannot_be_reassigned_changes_nothing(ctx: AppContext, to: str, message: str) -> None:
     _, offer = _offered(ctx)
@@ -248,9 +245,7 @@ def test_open_offers_go_to_the_next_rep_when_leave_begins(ctx: AppContext) -> No
 def test_where_offers_go_to_nobody_else_a_rep_on_leave_still_passes_them_on(
     sqlite_db: Database, tmp_path: Path
 ) -> None:
-    ctx = make_context(
-        sqlite_db, tmp_path, MONDAY, escalation_rules(PEOPLE.replace("reroute: 1", "reroute: 0"))
-    )
+    ctx = make_context(sqlite_db, tmp_path, MONDAY, escalation_rules(PEOPLE.replace("reroute: 1", "reroute: 0")))
     lead, _ = _offered(ctx)
     roster.add_leave(ctx, "ana", MONDAY.date(), MONDAY.date(), None, MONDAY + HOUR)
     run_at(ctx, MONDAY + HOUR)

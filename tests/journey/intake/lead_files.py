@@ -59,9 +59,7 @@ def plain_context(db: Database, tmp_path: Path, batch: int = 2_000) -> AppContex
     return AppContext(db, MaildirProvider(tmp_path / "maildir"), batch_size=batch)
 
 
-def import_leads(
-    ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any
-) -> ImportResult:
+def import_leads(ctx: AppContext, folder: Path, *rows: Row, now: datetime = NOW, **options: Any) -> ImportResult:
     return import_file(ctx, write_file(folder, rows), now, source="crm", **options)
 
 
@@ -76,8 +74,7 @@ def lead_states(db: Database) -> list[Any]:
         execute = connection.execute
         addresses = {found.id: found.normalized for found in execute(_ADDRESS.select())}
         suppressions = [
-            (found.address_id, found.scope, found.action, found.source)
-            for found in execute(_SUPPRESSION.select())
+            (found.address_id, found.scope, found.action, found.source) for found in execute(_SUPPRESSION.select())
         ]
         signals = list(execute(SIGNAL.select()))
         custody = {found.lead_id: found for found in execute(CUSTODY.select())}

@@ -53,9 +53,7 @@ def test_a_new_lead_goes_to_the_custodian_that_its_row_names(
     if custodian[0] == "closed":
         assert rows_of(db, "SELECT closing, source FROM outcome") == [(custodian[1], "import")]
     if "Opted Out" in cells:
-        assert rows_of(db, "SELECT action, scope, source FROM suppression") == [
-            ("suppress", "global", "import")
-        ]
+        assert rows_of(db, "SELECT action, scope, source FROM suppression") == [("suppress", "global", "import")]
 
 
 def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_path: Path) -> None:
@@ -134,13 +132,8 @@ def test_a_lead_is_known_by_its_id_first_then_by_its_address(db: Database, tmp_p
         ctx, tmp_path, row("BO@example.com", Lead_ID="2", Company="Firm"), row("new@example.com", Lead_ID="1")
     )
     assert (done.new, done.updated) == (0, 2)
-    assert rows_of(db, "SELECT external_id, lead_id FROM identity ORDER BY external_id") == [
-        ("1", 1),
-        ("2", 2),
-    ]
-    assert rows_of(
-        db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1"
-    ) == [
+    assert rows_of(db, "SELECT external_id, lead_id FROM identity ORDER BY external_id") == [("1", 1), ("2", 2)]
+    assert rows_of(db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1") == [
         (1, "new@example.com"),
         (2, "bo@example.com"),
     ]
@@ -164,12 +157,7 @@ def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_pa
     assert (done.new, done.unchanged, dict(done.by_queue)) == (1, 1, {"ambiguous": 1})
     assert import_leads(ctx, tmp_path, both).unchanged == 1
     assert custody_of(db)[2:] == [("queue", "ambiguous")]
-    assert fields_of(db)[2] == {
-        "company": "Firm",
-        "email": "bo@example.com",
-        "external_id": "1",
-        "candidates": "1 2",
-    }
+    assert fields_of(db)[2] == {"company": "Firm", "email": "bo@example.com", "external_id": "1", "candidates": "1 2"}
     assert rows_of(db, "SELECT address_id FROM lead WHERE id = 3") == [(None,)]
     stopped = rows_of(db, "SELECT normalized FROM suppression JOIN address ON address.id = address_id")
     assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # nobody can tell which said no
@@ -185,9 +173,7 @@ def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) 
         row("a@example.com", Lead_ID="2"),
         row("b@example.com", Lead_ID="1"),
     )
-    assert rows_of(
-        db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1"
-    ) == [
+    assert rows_of(db, "SELECT lead.id, normalized FROM lead JOIN address ON address.id = address_id ORDER BY 1") == [
         (1, "b@example.com"),
         (2, "a@example.com"),
     ]
@@ -196,9 +182,7 @@ def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) 
 def test_new_fields_win_and_empty_cells_remove_nothing(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(Company="Firm", Job_Title="Clerk", Country="Germany"))
-    done = import_leads(
-        ctx, tmp_path, row(Job_Title="Head"), row(Country="France"), now=NOW + timedelta(days=1)
-    )
+    done = import_leads(ctx, tmp_path, row(Job_Title="Head"), row(Country="France"), now=NOW + timedelta(days=1))
     assert (done.updated, done.unchanged) == (2, 0)
     assert fields_of(db) == [{"company": "Firm", "title": "Head", "country": "FR"}]
     assert rows_of(db, "SELECT zone, country FROM lead") == [("Europe/Paris", "FR")]
@@ -216,9 +200,7 @@ def test_the_journal_holds_no_cell_of_the_file(db: Database, tmp_path: Path) -> 
 
 def test_a_re_import_never_changes_consent(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
-    import_leads(
-        ctx, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01")
-    )
+    import_leads(ctx, tmp_path, row(Consent=""), row("bo@example.com", Consent="yes", Consent_Date="2026-01-01"))
     import_leads(
         ctx,
         tmp_path,
@@ -245,9 +227,7 @@ def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, t
 
 def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Database, tmp_path: Path) -> None:
     with db.write() as connection:
-        connection.execute(
-            insert(core.Address).values(id=5, email="ann@example.com", normalized="ann@example.com")
-        )
+        connection.execute(insert(core.Address).values(id=5, email="ann@example.com", normalized="ann@example.com"))
         connection.execute(
             insert(core.Suppression).values(
                 address_id=5, action="suppress", scope="global", ref="", source="complained", recorded_at=NOW
@@ -258,9 +238,7 @@ def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Databa
     assert rows_of(db, "SELECT address_id FROM lead") == [(5,)]
 
 
-def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
-    db: Database, tmp_path: Path
-) -> None:
+def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row("a@example.com", Lead_ID="1"), row("b@example.com", Lead_ID="2"))
     with db.write() as connection:
@@ -280,9 +258,7 @@ def test_an_opt_out_follows_its_lead_to_a_new_address_and_a_bounce_does_not(
             )
         )
     import_leads(ctx, tmp_path, row("a2@example.com", Lead_ID="1"), row("b2@example.com", Lead_ID="2"))
-    suppressions = rows_of(
-        db, "SELECT normalized, source FROM suppression JOIN address ON address.id = address_id"
-    )
+    suppressions = rows_of(db, "SELECT normalized, source FROM suppression JOIN address ON address.id = address_id")
     assert sorted(suppressions) == [
         ("a2@example.com", "import"),
         ("a@example.com", "unsubscribed"),

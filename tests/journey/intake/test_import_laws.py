@@ -16,16 +16,7 @@ from sqlalchemy import event
 
 from nurture.db.engine import Database
 from nurture.journey.intake.import_file import import_file
-from tests.journey.intake.lead_files import (
-    NOW,
-    Row,
-    import_leads,
-    lead_states,
-    plain_context,
-    row,
-    rows_of,
-    write_file,
-)
+from tests.journey.intake.lead_files import NOW, Row, import_leads, lead_states, plain_context, row, rows_of, write_file
 
 _numbers = itertools.count(1)
 
@@ -43,20 +34,9 @@ def counting(db: Database) -> Iterator[Counter[str]]:
 
 
 def mixed(count: int, offset: int = 0) -> list[Row]:
-    kinds = (
-        {},
-        {"Status": "Closed Won"},
-        {"Opted Out": "yes"},
-        {"Consent": ""},
-        {"Status": "Working", "Owner": "Bo"},
-    )
+    kinds = ({}, {"Status": "Closed Won"}, {"Opted Out": "yes"}, {"Consent": ""}, {"Status": "Working", "Owner": "Bo"})
     return [
-        row(
-            f"p{n + offset}@example.com",
-            Lead_ID=str(n + offset),
-            Registered_On="2026-01-01",
-            Company=f"Firm {n}",
-        )
+        row(f"p{n + offset}@example.com", Lead_ID=str(n + offset), Registered_On="2026-01-01", Company=f"Firm {n}")
         | kinds[n % 5]
         for n in range(count)
     ]
@@ -129,9 +109,7 @@ def people(draw: st.DrawFn) -> list[Row]:
         person = {"Lead ID": str(number)} if known_by != "address" else {}
         person |= {"Email": f"p{number}@example.com"} if known_by != "id" else {}
         person |= {name: draw(st.sampled_from(texts)) for name, texts in CELLS.items()}
-        changes = draw(
-            st.sampled_from(([{"Company": "Firm"}, {"Job Title": "Head"}], [{"Company": "Firm"}], [{}]))
-        )
+        changes = draw(st.sampled_from(([{"Company": "Firm"}, {"Job Title": "Head"}], [{"Company": "Firm"}], [{}])))
         found += [person | some for some in changes]
     return found
 
@@ -169,9 +147,7 @@ any_rows = st.lists(
 
 @LAW
 @given(rows=any_rows, batch=st.sampled_from((1, 2, 3)))
-def test_the_size_of_a_batch_makes_no_difference(
-    sqlite_url: str, tmp_path: Path, rows: list[Row], batch: int
-) -> None:
+def test_the_size_of_a_batch_makes_no_difference(sqlite_url: str, tmp_path: Path, rows: list[Row], batch: int) -> None:
     with fresh(sqlite_url, tmp_path) as one, fresh(sqlite_url, tmp_path) as other:
         whole = import_leads(plain_context(one, tmp_path), tmp_path, *rows)
         cut = import_leads(plain_context(other, tmp_path, batch), tmp_path, *rows)

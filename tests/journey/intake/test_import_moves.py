@@ -39,9 +39,7 @@ def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Datab
     run_once.run_once(ctx, START)
     run_once.run_once(ctx, START + timedelta(hours=1))
     assert custody_of(db) == [("track", "keep"), ("rep", "Bo"), ("closed", "lost"), ("rep", "Bo")]
-    import_leads(
-        ctx, tmp_path, *[one | {"Status": "Closed Won"} for one in people], now=START + timedelta(hours=2)
-    )
+    import_leads(ctx, tmp_path, *[one | {"Status": "Closed Won"} for one in people], now=START + timedelta(hours=2))
     assert custody_of(db) == [("closed", "won"), ("closed", "won"), ("closed", "won"), ("rep", "Bo")]
     assert rows_of(db, "SELECT count(*) FROM enrollment WHERE ended_at IS NULL") == [(0,)]
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
@@ -62,11 +60,7 @@ def test_a_lead_that_bought_elsewhere_counts_for_no_rep_any_more(sqlite_db: Data
 
 def test_a_known_lead_keeps_its_custodian_otherwise(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
-    people = [
-        row(),
-        row("bo@example.com", Status="Working", Owner="Bo"),
-        row("cy@example.com", Status="Lost"),
-    ]
+    people = [row(), row("bo@example.com", Status="Working", Owner="Bo"), row("cy@example.com", Status="Lost")]
     import_leads(ctx, tmp_path, *people, now=START)
     run_once.run_once(ctx, START)
     later = [row(Status="Open"), row("bo@example.com", Status="Open"), row("cy@example.com", Status="Open")]
@@ -87,9 +81,7 @@ def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
 
 
-def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     file = [row(Status="Working", Owner="Bo")]
     import_leads(ctx, tmp_path, *file, now=START)
@@ -105,9 +97,7 @@ def test_new_fields_make_a_lead_on_a_track_due(db: Database, tmp_path: Path) -> 
     run_once.run_once(ctx, START)
     at = START + timedelta(hours=1)
     import_leads(ctx, tmp_path, row(), now=at)
-    assert rows_of(db, "SELECT version FROM custody") == (
-        before := rows_of(db, "SELECT version FROM custody")
-    )
+    assert rows_of(db, "SELECT version FROM custody") == (before := rows_of(db, "SELECT version FROM custody"))
     import_leads(ctx, tmp_path, row(Company="Firm"), now=at)
     assert rows_of(db, "SELECT version FROM custody")[0][0] == before[0][0] + 1
     with db.read() as connection:
@@ -156,9 +146,7 @@ def test_signals_are_applied_before_a_new_lead_is_classified(db: Database, tmp_p
     assert custody_of(db)[0][0] in ("queue", "offer")
 
 
-def test_a_new_registration_brings_back_a_lost_lead_and_an_old_one_does_not(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_new_registration_brings_back_a_lost_lead_and_an_old_one_does_not(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     lost = row(Status="Lost", Registered_On="2026-01-02")
     import_leads(ctx, tmp_path, lost, now=START)

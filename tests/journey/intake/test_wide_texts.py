@@ -51,9 +51,7 @@ def test_a_key_is_hashed_where_its_bytes_are_too_many() -> None:
     assert len(index_key("\ud800" * 400).encode()) < MAX_KEY_BYTES
 
 
-@pytest.mark.parametrize(
-    "field", [name for name, max_length in batches.SIGNAL_FIELDS.items() if max_length > 64]
-)
+@pytest.mark.parametrize("field", [name for name, max_length in batches.SIGNAL_FIELDS.items() if max_length > 64])
 def test_each_text_of_a_signal_may_be_as_long_as_it_says(ctx: AppContext, field: str) -> None:
     long = signal(**{field: wide(batches.SIGNAL_FIELDS[field])})
     for known in (0, 2):
@@ -109,10 +107,7 @@ def _file(folder: Path, *lines: tuple[str, ...]) -> Path:
 def test_files_bring_in_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> None:
     long = wide(3_000)
     head = ("lead", "kind", "at", "value", "email", "link")
-    signals = [
-        (ADDRESS, "visited", "2026-01-03", "x", "", ""),
-        (ADDRESS, "visited", "2026-01-03", long, long, long),
-    ]
+    signals = [(ADDRESS, "visited", "2026-01-03", "x", "", ""), (ADDRESS, "visited", "2026-01-03", long, long, long)]
     for new in (2, 0):
         done = signal_files.import_signals(ctx, _file(tmp_path, head, *signals), NOW)
         assert (done.new, done.duplicates, done.rejected) == (new, 2 - new, 0)

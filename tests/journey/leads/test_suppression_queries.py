@@ -39,9 +39,7 @@ def _out(
     return SuppressionEntry(address_id, "suppress", scope, ref, source, None, at)
 
 
-def _in(
-    address_id: int, at: datetime, scope: str = "global", ref: str = "", source: str = "admin"
-) -> SuppressionEntry:
+def _in(address_id: int, at: datetime, scope: str = "global", ref: str = "", source: str = "admin") -> SuppressionEntry:
     return SuppressionEntry(address_id, "opt_in", scope, ref, source, "said so at the fair", at)
 
 

@@ -55,9 +55,7 @@ def test_a_lead_is_closed_wherever_it_is_and_its_mail_is_cancelled(ctx: AppConte
     assert {custody(ctx, one) for one in (nurtured, offered, accepted)} == {("closed", "won")}
     with ctx.database.read() as connection:
         states = set(connection.execute(text("SELECT state FROM message WHERE kind = 'touch'")).scalars())
-        withdrawn = connection.execute(
-            text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]}
-        )
+        withdrawn = connection.execute(text("SELECT state FROM offer WHERE id = :id"), {"id": offers[offered]})
         assert withdrawn.scalar_one() == "withdrawn"
     assert "planned" not in states
     assert audit.run_audit(ctx, START + DAY).ok
@@ -76,9 +74,7 @@ def test_an_amount_that_comes_later_completes_the_outcome(ctx: AppContext) -> No
     first, second = add_lead(ctx), add_lead(ctx)
     reports = [OutcomeReport(first, WON), OutcomeReport(second, WON), OutcomeReport(second, WON, START, 7.5)]
     assert outcomes.record_outcomes(ctx, reports, "cli", START) == ["closed", "closed", "completed"]
-    assert outcomes.record_outcomes(ctx, [OutcomeReport(first, WON, START, 90.0)], "crm", START) == [
-        "completed"
-    ]
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(first, WON, START, 90.0)], "crm", START) == ["completed"]
     assert amounts(ctx) == [("won", 90.0), ("won", 7.5)]
 
 
@@ -90,12 +86,7 @@ def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
     assert outcomes.record_outcomes(ctx, reports, "crm", START + DAY) == ["conflict"] * 2
     assert custody(ctx, lead_id) == ("closed", "lost")
     first, second = outcomes.list_contradictions(ctx)
-    assert (first.lead_id, first.current_closing, first.closing, first.source) == (
-        lead_id,
-        "lost",
-        "won",
-        "crm",
-    )
+    assert (first.lead_id, first.current_closing, first.closing, first.source) == (lead_id, "lost", "won", "crm")
     outcomes.resolve_contradiction(ctx, first.id, accept=True, by="mara", now=START + DAY)
     outcomes.resolve_contradiction(ctx, second.id, accept=False, by="mara", now=START + DAY)
     assert custody(ctx, lead_id) == ("closed", "won")
@@ -107,12 +98,8 @@ def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
 
 def test_a_lead_that_was_given_up_may_still_be_won(ctx: AppContext) -> None:
     lead_id = add_lead(ctx)
-    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, Closing.UNREACHABLE)], "cli", START) == [
-        "closed"
-    ]
-    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START, 5.0)], "crm", START) == [
-        "closed"
-    ]
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, Closing.UNREACHABLE)], "cli", START) == ["closed"]
+    assert outcomes.record_outcomes(ctx, [OutcomeReport(lead_id, WON, START, 5.0)], "crm", START) == ["closed"]
     assert custody(ctx, lead_id) == ("closed", "won")
 
 
@@ -131,13 +118,9 @@ def test_an_outcome_is_joined_to_rep_policy_track_and_touch(ctx: AppContext) -> 
     assert one.policy_version == 1
 
 
-def test_a_batch_costs_the_same_statements_for_two_leads_and_for_forty(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_a_batch_costs_the_same_statements_for_two_leads_and_for_forty(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
-    outcomes.record_outcomes(
-        ctx, [OutcomeReport(add_lead(ctx), WON)], "crm", START
-    )  # the rules are read once
+    outcomes.record_outcomes(ctx, [OutcomeReport(add_lead(ctx), WON)], "crm", START)  # the rules are read once
     few, many = ([OutcomeReport(add_lead(ctx), WON, START, 1.0) for _ in range(count)] for count in (2, 40))
     with recorded_statements(sqlite_db) as first:
         outcomes.record_outcomes(ctx, few, "crm", START)
@@ -188,13 +171,7 @@ def test_programs_post_outcomes_and_get_item_errors(ctx: AppContext) -> None:
     lead_id = add_lead(ctx, email="ana@people.example")
     at = START.isoformat()
     items = [
-        {
-            "lead": {"email": "ANA@people.example"},
-            "closing": "won",
-            "happened_at": at,
-            "amount": 12,
-            "id": "d1",
-        },
+        {"lead": {"email": "ANA@people.example"}, "closing": "won", "happened_at": at, "amount": 12, "id": "d1"},
         {"lead": {"id": lead_id}, "closing": "lost", "happened_at": at, "reason": "price"},
         {"lead": {"id": lead_id}, "closing": "lost", "happened_at": at},
         {"lead": {"id": lead_id}, "closing": "won", "happened_at": at, "amount": "12"},

@@ -183,9 +183,7 @@ def test_reps_off_duty_are_passed_over_and_that_is_replayed(sqlite_db: Database,
         + "priority: {hot: [replied], aging_interval: 1 day}\n"
     )
     policy = rules["sales/policy.yaml"]
-    rules["sales/policy.yaml"] = policy.replace(
-        "{id: ben, ", "{id: ben, hours: 'monday to friday 06:00-20:00', "
-    )
+    rules["sales/policy.yaml"] = policy.replace("{id: ben, ", "{id: ben, hours: 'monday to friday 06:00-20:00', ")
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     for _ in range(3):
         assert owner(ctx, ready(ctx)) == ("ben", None)  # at 08:00
@@ -197,11 +195,7 @@ def test_a_replay_tells_which_decision_would_be_another(lite: AppContext) -> Non
     lead = ready(lite)
     write(lite, "UPDATE routing_decision SET rep = 'cleo' WHERE lead_id = :id", id=lead)
     ((difference,),) = [replay(lite, lead).differences]
-    assert (difference.lead_id, difference.before, difference.after) == (
-        lead,
-        "cleo, by rest",
-        "ben, by rest",
-    )
+    assert (difference.lead_id, difference.before, difference.after) == (lead, "cleo, by rest", "ben, by rest")
 
 
 def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: AppContext) -> None:
@@ -215,9 +209,7 @@ def test_capacity_is_never_exceeded_and_who_waits_is_offered_later(lite: AppCont
     assert one(lite, "SELECT count(DISTINCT lead_id) FROM offer") == 23
 
 
-def test_a_batch_costs_as_many_statements_for_three_hundred_leads_as_for_twelve(
-    db: Database, tmp_path: Path
-) -> None:
+def test_a_batch_costs_as_many_statements_for_three_hundred_leads_as_for_twelve(db: Database, tmp_path: Path) -> None:
     rules = ruled()
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
     ctx = make_context(db, tmp_path, rules=rules)

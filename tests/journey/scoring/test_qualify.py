@@ -58,10 +58,7 @@ def test_the_journal_says_who_stated_it_and_not_what(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     run_at(ctx, START)
     qualify(ctx, lead, {"authority": "SECRET"}, START, source="form")
-    assert (
-        one(ctx, "SELECT reason FROM journal WHERE event = 'qualified'")
-        == "authority stated by form on 2026-01-05"
-    )
+    assert one(ctx, "SELECT reason FROM journal WHERE event = 'qualified'") == "authority stated by form on 2026-01-05"
 
 
 def test_what_is_not_said_or_yet_to_come_is_refused(ctx: AppContext) -> None:

@@ -20,12 +20,7 @@ from tests.journey.builders import START, add_lead, make_context, publish_approv
 from tests.journey.observe import add_leads, new_signal, one, record_signal, recorded_statements, rows, write
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-CLICKED, REPLIED, VISITED, OPENED = (
-    SignalKind.CLICKED,
-    SignalKind.REPLIED,
-    SignalKind.VISITED,
-    SignalKind.OPENED,
-)
+CLICKED, REPLIED, VISITED, OPENED = (SignalKind.CLICKED, SignalKind.REPLIED, SignalKind.VISITED, SignalKind.OPENED)
 OLD = "points: {clicked: 10, replied: 40, deciding: 30, half_life: 30 days}"
 NEW = (
     "points: {half_lives: {fast: 10 days, slow: 100 days}, clicked: 8, visited: 2, "

@@ -202,9 +202,7 @@ def test_an_enrollment_ends_where_its_last_decision_says(ctx: AppContext) -> Non
     assert rows(ctx, "SELECT step FROM enrollment WHERE ended_at IS NOT NULL") == [("finally",)]
 
 
-def test_classification_passes_over_a_lead_whose_fields_cannot_be_compared(
-    db: Database, tmp_path: Path
-) -> None:
+def test_classification_passes_over_a_lead_whose_fields_cannot_be_compared(db: Database, tmp_path: Path) -> None:
     rules = sample_rules()
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
         "when: {field: title, contains: [student]}", "when: {field: employees, at_most: 3}"

@@ -38,22 +38,14 @@ def test_the_first_readiness_rule_that_holds_decides_and_is_named(ctx: AppContex
         ("track", "welcome"),
         ("track", "keep"),
     ]
-    assert rows(ctx, "SELECT readiness FROM lead ORDER BY id") == [
-        ("student",),
-        ("ready",),
-        ("nurture",),
-        ("nurture",),
-    ]
+    assert rows(ctx, "SELECT readiness FROM lead ORDER BY id") == [("student",), ("ready",), ("nurture",), ("nurture",)]
     assert one(ctx, "SELECT reason FROM outcome") == "not a buyer"
 
 
 def test_who_may_not_be_mailed_waits_in_the_queue_that_says_why(ctx: AppContext) -> None:
     opted_out = add_lead(ctx, title="Head")
     record_signal(ctx, opted_out, SignalKind.UNSUBSCRIBED, START)
-    without_address, without_basis = (
-        add_lead(ctx, email=None),
-        add_lead(ctx, consent_basis=None, demo_requested=True),
-    )
+    without_address, without_basis = (add_lead(ctx, email=None), add_lead(ctx, consent_basis=None, demo_requested=True))
     enroll.classify(ctx, START)
     assert custody(ctx, opted_out) == ("queue", "suppressed")
     assert custody(ctx, without_address) == ("queue", "no-address")
@@ -104,8 +96,6 @@ def test_a_click_waits_out_its_grace_period_before_it_makes_a_lead_ready(
     assert due_at(ctx, lead) == at + timedelta(seconds=90)
     assert one(ctx, "SELECT readiness FROM lead") == "nurture"
     if scanned:
-        signals.record(
-            ctx, [], soon, [EngagementEvent(SignalKind.CLICKED, message, soon, "prices", agent=agent)]
-        )
+        signals.record(ctx, [], soon, [EngagementEvent(SignalKind.CLICKED, message, soon, "prices", agent=agent)])
     enroll.classify(ctx, at + timedelta(seconds=90))
     assert one(ctx, "SELECT readiness FROM lead") == ("nurture" if scanned else "clicker")

@@ -58,9 +58,7 @@ def test_a_date_far_off_wakes_a_lead_on_its_track_at_the_start_of_the_day_where_
 
 @pytest.mark.parametrize("reason", ["not-now", "wrong-person"])
 @pytest.mark.parametrize("days", [2, 5, 60])
-def test_a_date_that_a_rep_learned_wakes_the_lead_even_in_its_cool_off(
-    ctx: AppContext, reason: str, days: int
-) -> None:
+def test_a_date_that_a_rep_learned_wakes_the_lead_even_in_its_cool_off(ctx: AppContext, reason: str, days: int) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     decides = START.date() + (90 + days) * DAY

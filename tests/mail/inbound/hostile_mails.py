@@ -9,19 +9,7 @@ from typing import Final
 from tests.mail.inbound.replying import TO, bounce, mail
 
 MEGABYTE: Final = 1024 * 1024
-_WORDS: Final = (
-    "erst ",
-    "wieder ",
-    "zurück ",
-    "am ",
-    "ab ",
-    "back ",
-    "until ",
-    "bis ",
-    "1.1. ",
-    "1 ",
-    "am 1.1. ",
-)
+_WORDS: Final = ("erst ", "wieder ", "zurück ", "am ", "ab ", "back ", "until ", "bis ", "1.1. ", "1 ", "am 1.1. ")
 _REPEATED_TEXTS: Final = (
     "please ",
     "stop ",
@@ -51,9 +39,7 @@ def hostile(parts: int, blanks: int = 3990) -> bytes:
 
 def nested(depth: int, size: int = 4 * MEGABYTE) -> bytes:
     """Return parts in parts, and short lines in the innermost."""
-    levels = b"".join(
-        b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(depth)
-    )
+    levels = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(depth))
     head = _head() + levels + b"Content-Type: text/plain\r\n\r\n"
     return head + b"x\n" * ((size - len(head)) // 2)
 

@@ -87,11 +87,7 @@ def _repeated_starts(nodes: list[tuple[Any, Any]], before: _ReadBefore) -> Itera
             before = _ReadBefore(before.sets, guarded=before.guarded or argument[0] < 0)
         elif op in _REPEATS and argument[1] > MAX_TRIES:
             chars = _chars(argument[2])
-            if (
-                not before.guarded
-                and all(chars_before & chars for chars_before in before.sets)
-                and _can_fail(rest)
-            ):
+            if not before.guarded and all(chars_before & chars for chars_before in before.sets) and _can_fail(rest):
                 yield f"begins again at each character: {argument[2]}"
             before = before.then(chars)
         elif op in _REPEATS:
@@ -106,9 +102,7 @@ def _repeated_starts(nodes: list[tuple[Any, Any]], before: _ReadBefore) -> Itera
 
 
 def _can_fail(nodes: list[tuple[Any, Any]]) -> bool:
-    return any(
-        op not in _REPEATS or argument[0] > 0 for op, argument in nodes if op is not c.SUBPATTERN or argument
-    )
+    return any(op not in _REPEATS or argument[0] > 0 for op, argument in nodes if op is not c.SUBPATTERN or argument)
 
 
 def _chars(tree: Any) -> frozenset[str]:

@@ -67,8 +67,7 @@ def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["back on 03/04/2026", "back tomorrow", "back on 31 February", "back on 3 March, or back on 9 March"],
+    "text", ["back on 03/04/2026", "back tomorrow", "back on 31 February", "back on 3 March, or back on 9 March"]
 )
 def test_a_day_that_may_be_read_two_ways_is_none(text: str) -> None:
     assert parse_return_date(text, TODAY) is None
@@ -147,19 +146,14 @@ def test_addresses_that_nobody_writes_from_are_machines(sender: str) -> None:
 
 def test_a_mail_program_that_unsubscribes_by_mail_is_an_opt_out() -> None:
     assert (
-        read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind
-        is InboundKind.OPT_OUT
+        read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind is InboundKind.OPT_OUT
     )
     assert not is_opt_out("Hello", "Re: unsubscribe")
 
 
 def test_a_bounce_names_who_does_not_exist_and_which_mail_it_was() -> None:
     hard = read(bounce("Mia@people.example"))
-    assert (hard.kind, hard.tokens, hard.bounced_addresses) == (
-        InboundKind.BOUNCE,
-        (TOKEN,),
-        ("mia@people.example",),
-    )
+    assert (hard.kind, hard.tokens, hard.bounced_addresses) == (InboundKind.BOUNCE, (TOKEN,), ("mia@people.example",))
     for status in ("5.2.2", "5.7.1", "4.4.1"):
         assert read(bounce("mia@people.example", status)).bounced_addresses == ()
     assert read(bounce("mia@people.example", action="delayed")).bounced_addresses == ()
@@ -174,9 +168,7 @@ def test_html_alone_becomes_plain_lines() -> None:
 
 
 def test_wrong_charsets_lose_no_reply() -> None:
-    raw = mail("Grüße", kind="text/plain; charset=us-ascii").replace(
-        "Grüße".encode(), "Grüße".encode("cp1252")
-    )
+    raw = mail("Grüße", kind="text/plain; charset=us-ascii").replace("Grüße".encode(), "Grüße".encode("cp1252"))
     assert read(raw).text == "Grüße"
     assert read(mail("Grüße", kind="text/plain; charset=nonsense")).text == "Grüße"
 
@@ -188,9 +180,7 @@ def test_no_bytes_are_too_strange(raw: bytes) -> None:
     read(mail("", kind='multipart/mixed; boundary="b"') + b"--b\r\n" + raw)
 
 
-@given(
-    st.dictionaries(st.sampled_from(["headers", "text", "html", "subject", "to"]), st.binary(max_size=300))
-)
+@given(st.dictionaries(st.sampled_from(["headers", "text", "html", "subject", "to"]), st.binary(max_size=300)))
 def test_no_form_is_too_strange(fields: dict[str, bytes]) -> None:
     classify_mail(parse_fields(fields, dict.fromkeys(fields, "utf-16"), envelope_to=[TO]), TODAY)
 

@@ -136,9 +136,7 @@ def test_a_charset_that_is_none_decodes_nothing(charset: str) -> None:
     assert decode_text(raw, charset) == raw.decode()
 
 
-@pytest.mark.parametrize(
-    "charset", ["latin-1", "ISO-8859-15", "windows-1252", "cp437", "utf8", "utf-8-sig", "koi8-r"]
-)
+@pytest.mark.parametrize("charset", ["latin-1", "ISO-8859-15", "windows-1252", "cp437", "utf8", "utf-8-sig", "koi8-r"])
 def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
     assert decode_text("Hello".encode(charset), charset) == "Hello"
 
@@ -190,8 +188,7 @@ def test_an_attribution_of_a_quotation_is_recognized(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line",
-    ["On Monday I wrote: call me", "Only Ada wrote this:", "He wrote:", "Am Montag schrieb ich es auf."],
+    "line", ["On Monday I wrote: call me", "Only Ada wrote this:", "He wrote:", "Am Montag schrieb ich es auf."]
 )
 def test_what_only_looks_like_an_attribution_is_own_text(line: str) -> None:
     assert line in extract_own_text(f"Hello\n{line}\nbye").above_quotation

@@ -47,9 +47,7 @@ def test_a_notice_arrives_once_with_its_text_unchanged(chat_server: ChatServer) 
     ("status", "kind"),
     [(400, Rejected), (302, NotSent), (404, NotSent), (429, NotSent), (500, Unknown), (503, Unknown)],
 )
-def test_a_refusal_is_tried_again_only_if_nothing_went(
-    chat_server: ChatServer, status: int, kind: type
-) -> None:
+def test_a_refusal_is_tried_again_only_if_nothing_went(chat_server: ChatServer, status: int, kind: type) -> None:
     chat_server.answers = status
     (receipt,) = _notifier(chat_server).send([_notice()], START)
     assert type(receipt) is kind
@@ -79,9 +77,7 @@ def test_nothing_was_sent_where_nobody_listens() -> None:
     assert receipt.retry_at is not None
 
 
-def test_the_url_is_in_no_name_receipt_error_or_log(
-    chat_server: ChatServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_url_is_in_no_name_receipt_error_or_log(chat_server: ChatServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     notifier = _notifier(chat_server)
     texts = [repr(notifier), notifier.name]

@@ -22,9 +22,7 @@ def problems_of(text: str | EmailSource, layout: str = BARE) -> list[str]:
 
 
 def test_a_link_whose_address_is_a_tag_is_a_link() -> None:
-    email = composed(
-        "[Read it]({{ track.url }}) and [this](https://example.com/{{ lead.company | urlencode }}/x)"
-    )
+    email = composed("[Read it]({{ track.url }}) and [this](https://example.com/{{ lead.company | urlencode }}/x)")
     assert 'href="https://example.com/a?x=1&amp;y=2"' in email.html
     assert 'href="https://example.com/Murphy%20%26%20Sons/x"' in email.html
     assert "Read it (https://example.com/a?x=1&y=2)" in email.text
@@ -39,11 +37,7 @@ def test_a_less_than_sign_in_a_tag_harms_nobody(first_name: str) -> None:
 
 
 @given(
-    st.lists(
-        st.sampled_from(
-            ["{{ lead.company }}", "{{ 'a}}<b' }}", "{% if 2 > 1 < 3 %}*y*{% endif %}", "jtv0000x"]
-        )
-    )
+    st.lists(st.sampled_from(["{{ lead.company }}", "{{ 'a}}<b' }}", "{% if 2 > 1 < 3 %}*y*{% endif %}", "jtv0000x"]))
 )
 def test_every_tag_comes_back_where_it_stood(parts: list[str]) -> None:
     email = composed("Start " + " ".join(parts))
@@ -58,9 +52,7 @@ def test_braces_that_were_written_as_characters_stay_characters() -> None:
 
 
 def test_a_button_is_a_table_cell_in_html_and_a_link_in_text() -> None:
-    email = composed(
-        '[Book a *slot*]({{ track.url }} "button")\n[Not now](https://example.com/no "button quiet")'
-    )
+    email = composed('[Book a *slot*]({{ track.url }} "button")\n[Not now](https://example.com/no "button quiet")')
     cells = re.findall(r'<td\s+class="(button[^"]*)"', email.html)
     assert cells == ["button", "button quiet"]
     assert "Book a <em>slot</em>" in email.html
@@ -114,10 +106,7 @@ def test_a_subject_may_begin_with_a_tag_or_be_quoted() -> None:
 
 def test_an_email_names_its_layout() -> None:
     assert get_layout_name(source("x")) == "plain"
-    assert (
-        get_layout_name(EmailSource("a.md", "---\nsubject: a\npreheader: b\nlayout: brief\n---\nx"))
-        == "brief"
-    )
+    assert get_layout_name(EmailSource("a.md", "---\nsubject: a\npreheader: b\nlayout: brief\n---\nx")) == "brief"
 
 
 def test_variables_are_dotted_names_from_outside() -> None:
@@ -151,11 +140,7 @@ def test_all_problems_come_together_each_with_its_line() -> None:
         ("{% if lead.company %}a", 5, "a tag cannot be read"),
         ("a {{ lead.company | uper }}", 5, "Did you mean `upper`?"),
         ("{% include 'x' %}", 5, "`include` is not for emails"),
-        (
-            "{% autoescape false %}{{ lead.company }}{% endautoescape %}",
-            5,
-            "`autoescape` cannot be switched off",
-        ),
+        ("{% autoescape false %}{{ lead.company }}{% endautoescape %}", 5, "`autoescape` cannot be switched off"),
         ("{{ lead.company.upper() }}", 5, "an email cannot call a function"),
         ("x\n{% raw %}{{ a }}{% endraw %}", 6, "`raw` is not for emails"),
         ("{{ lead.company | safe }}", 5, "there is no filter `safe`"),
@@ -163,11 +148,7 @@ def test_all_problems_come_together_each_with_its_line() -> None:
         ("First\nsecond\n[a](/relative)", 7, "the link `/relative`"),
         ("[a]()", 5, "the link ``"),
         ("a\n\n- {% if lead.company %}b\n- c{% endif %}", 7, "{% if lead.company %} ends in another place"),
-        (
-            "**{% if lead.company %}b** c{% else %}d{% endif %}",
-            5,
-            "{% if lead.company %} ends in another place",
-        ),
+        ("**{% if lead.company %}b** c{% else %}d{% endif %}", 5, "{% if lead.company %} ends in another place"),
         ("[a](java{{ lead.company }})", 5, "the link `java{{ lead.company }}`"),
         ("![a](data:image/png;base64,AA)", 5, "the link `data:image/png"),
         ("{% if lead.company\n%}\nx\n{% endif %}\n\n[a](bad:1)", 10, "the link `bad:1`"),
@@ -200,10 +181,7 @@ def test_a_problem_in_the_front_matter_names_its_line(text: str, line: int, says
 @pytest.mark.parametrize(
     ("element", "says"),
     [
-        (
-            "<mj-text>{{ body }}</mj-text><mj-image width='{{ 9 }}px' src='https://example.com/a' />",
-            "`width`",
-        ),
+        ("<mj-text>{{ body }}</mj-text><mj-image width='{{ 9 }}px' src='https://example.com/a' />", "`width`"),
         ("<mj-text>{{ body }}<a {% if 1 %}class='k'{% endif %}>x</a></mj-text>", "between attributes"),
         ("<mj-text>{{ body }}{% if 1 %}<p>a{% endif %}</p></mj-text>", "ends in another place"),
         ("<mj-text>no slot</mj-text>", "no place for the body"),
@@ -215,9 +193,7 @@ def test_a_problem_in_the_front_matter_names_its_line(text: str, line: int, says
 def test_a_problem_in_the_layout_is_named_as_such(element: str, says: str) -> None:
     layout = f"<mjml><mj-body><mj-section><mj-column>\n{element}</mj-column></mj-section></mj-body></mjml>"
     problems = problems_of("x", layout)
-    assert any(problem.startswith("layouts/plain.mjml:") and says in problem for problem in problems), (
-        problems
-    )
+    assert any(problem.startswith("layouts/plain.mjml:") and says in problem for problem in problems), problems
 
 
 def test_a_section_of_a_layout_may_be_conditional() -> None:
@@ -238,10 +214,7 @@ def test_an_email_must_show_what_the_law_wants() -> None:
     required = {"unsubscribe_url", "sender.postal_address"}
     assert check_email(source("x"), PLAIN, KNOWN, required) == []
     problems = check_email(source("x"), BARE, KNOWN, required)
-    assert [problem.message.split("`")[1] for problem in problems] == [
-        "sender.postal_address",
-        "unsubscribe_url",
-    ]
+    assert [problem.message.split("`")[1] for problem in problems] == ["sender.postal_address", "unsubscribe_url"]
 
 
 def test_an_invalid_email_does_not_compile() -> None:

@@ -30,8 +30,7 @@ def test_what_mail_programs_make_clickable_is_taken_apart(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["Acme & Sons (Ltd.)", "Zoë O'Neil", "3.5 of 10", "mia@people.example", "a: b", "", "  two\n lines "],
+    "text", ["Acme & Sons (Ltd.)", "Zoë O'Neil", "3.5 of 10", "mia@people.example", "a: b", "", "  two\n lines "]
 )
 def test_other_text_stays_as_it_is(text: str) -> None:
     assert defang_links(text) == text
@@ -39,10 +38,7 @@ def test_other_text_stays_as_it_is(text: str) -> None:
 
 def test_values_of_all_shapes_are_taken_apart() -> None:
     values = {"company": "www.evil.example", "rows": [{"on": "evil.example"}, 3, None]}
-    assert defang_values(values) == {
-        "company": "www[.]evil.example",
-        "rows": [{"on": "evil[.]example"}, 3, None],
-    }
+    assert defang_values(values) == {"company": "www[.]evil.example", "rows": [{"on": "evil[.]example"}, 3, None]}
 
 
 MARKUP = [

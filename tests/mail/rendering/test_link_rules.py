@@ -118,9 +118,7 @@ def test_a_layout_marks_a_link_that_is_left_alone() -> None:
 
 
 def test_an_address_with_tags_is_stored_with_its_mail_under_a_pattern_without_personal_data() -> None:
-    compiled = tracked(
-        "[x](https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2) [y]({{ track.url }})"
-    )
+    compiled = tracked("[x](https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2) [y]({{ track.url }})")
     email, tracked_links = sent(compiled)
     first, second = f"{PREFIX}{FIRST_PERSONAL_LINK_NUMBER}", f"{PREFIX}{FIRST_PERSONAL_LINK_NUMBER + 1}"
     assert Anchors(email.html).hrefs == [first, second]
@@ -129,10 +127,7 @@ def test_an_address_with_tags_is_stored_with_its_mail_under_a_pattern_without_pe
         "https://example.com/Murphy%20%26%20Sons/x?a=1&b=2",
         "https://example.com/a?x=1&y=2",
     ]
-    assert compiled.patterns == (
-        "https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2",
-        "{{ track.url }}",
-    )
+    assert compiled.patterns == ("https://example.com/{{ lead.company | urlencode }}/x?a=1&b=2", "{{ track.url }}")
 
 
 def test_each_iteration_of_a_loop_has_its_own_number() -> None:
@@ -165,9 +160,7 @@ def test_an_address_that_turns_out_to_be_mailto_stays() -> None:
 
 
 def test_numbers_that_were_sent_already_are_kept() -> None:
-    tracking = LinkTracking(
-        BASE_URL, known_destinations=("https://www.example.com/old", "https://www.example.com/b")
-    )
+    tracking = LinkTracking(BASE_URL, known_destinations=("https://www.example.com/old", "https://www.example.com/b"))
     compiled = tracked("[a](https://www.example.com/a) [b](https://www.example.com/b)", tracking=tracking)
     assert Anchors(sent(compiled)[0].html).hrefs == [f"{PREFIX}3", f"{PREFIX}2"]
     assert compiled.destinations == (*tracking.known_destinations, "https://www.example.com/a")
@@ -206,9 +199,7 @@ def test_a_shipped_layout_looks_the_same_with_links_of_ours() -> None:
     assert back[:begin] + back[end + len("</div>") :] == plain.html
 
 
-@pytest.mark.parametrize(
-    "written", ["{% set _link_prefix = 'x' %}", "{% for _tracked_links in [1] %}a{% endfor %}"]
-)
+@pytest.mark.parametrize("written", ["{% set _link_prefix = 'x' %}", "{% for _tracked_links in [1] %}a{% endfor %}"])
 def test_names_of_ours_cannot_be_taken(written: str) -> None:
     problems = check_email(source(f"{written} [a](https://www.example.com/a)"), BARE, ())
     assert ["is kept for nurture" in problem.message for problem in problems] == [True]
@@ -232,9 +223,7 @@ _LINKS = st.builds(
     st.sampled_from(["here", "*there*", "https://www.example.com/a"]),
     st.sampled_from(["", ' "button"', ' "no-track"', ' "button no-track"']),
 )
-_TEXTS = st.sampled_from(
-    ["Hello {{ lead.first_name }}", "<https://www.example.com/auto>", "# A title", "- item"]
-)
+_TEXTS = st.sampled_from(["Hello {{ lead.first_name }}", "<https://www.example.com/auto>", "# A title", "- item"])
 _BODIES = st.lists(_LINKS | _TEXTS, min_size=1, max_size=8).map("\n\n".join)
 
 

@@ -67,8 +67,7 @@ def test_any_subject_and_name_read_back(name_text: str, start: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["plain", "ümlaut", "x" * 2000, "line\r\nline\rline", "nul\0", ". dots\n.\n", "=3D kept", "end = \n"],
+    "text", ["plain", "ümlaut", "x" * 2000, "line\r\nline\rline", "nul\0", ". dots\n.\n", "=3D kept", "end = \n"]
 )
 def test_any_text_reads_back_with_lines_that_mail_allows(text: str) -> None:
     raw = build_mime(replace(EMAIL, text=text), NOW)
@@ -93,9 +92,7 @@ def test_an_address_is_spelled_as_mail_carries_it(given_as: str, written_as: str
     assert encode_address(given_as) == written_as
     raw = build_mime(replace(EMAIL, to=Address("Bo", given_as)), NOW)
     assert f"\r\nTo: Bo <{written_as}>\r\n".encode() in raw
-    assert build_message_id(replace(EMAIL, sender=Address("", given_as))).endswith(
-        f"@{written_as.split('@')[1]}>"
-    )
+    assert build_message_id(replace(EMAIL, sender=Address("", given_as))).endswith(f"@{written_as.split('@')[1]}>")
 
 
 @pytest.mark.parametrize(
@@ -177,9 +174,7 @@ def test_a_text_that_contains_the_boundary_stays_one_part() -> None:
     assert bodies(read(build_mime(replace(EMAIL, text=text), NOW)))[0] == ("text/plain", text)
 
 
-@given(
-    st.text(st.characters(codec="utf-8"), max_size=200), st.text(st.characters(codec="utf-8"), max_size=200)
-)
+@given(st.text(st.characters(codec="utf-8"), max_size=200), st.text(st.characters(codec="utf-8"), max_size=200))
 def test_refs_that_differ_have_names_that_differ_and_fit_any_file_system(one: str, other: str) -> None:
     assert (safe_file_name(one) == safe_file_name(other)) == (one == other)
     assert len(safe_file_name(one)) <= 100

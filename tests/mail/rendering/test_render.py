@@ -12,15 +12,7 @@ from tests.mail.build import PLAIN, UNSUBSCRIBE, compiled, composed, envelope, v
 pytestmark = pytest.mark.quick
 
 AWKWARD = st.sampled_from(
-    [
-        "O'Neil",
-        'Bo "Bee" Ray',
-        "Ray, Bo",
-        "<script>alert(1)</script>",
-        "Zoë 🚀",
-        "{{ 7*7 }}",
-        "a\r\nBcc: x@example.com",
-    ]
+    ["O'Neil", 'Bo "Bee" Ray', "Ray, Bo", "<script>alert(1)</script>", "Zoë 🚀", "{{ 7*7 }}", "a\r\nBcc: x@example.com"]
 )
 NAMES = AWKWARD | st.text(st.characters(codec="utf-8"), max_size=30)
 GREETING = compiled("Hi {{ lead.first_name }}!", subject="Hi {{ lead.first_name }}")
@@ -57,9 +49,7 @@ def test_a_line_break_in_an_address_is_refused(before: str, hostile: str, after:
         Address("Bo", f"bo{hostile}@example.com")
 
 
-@pytest.mark.parametrize(
-    "email", ["", "bo", "bo@", "@example.com", "a b@example.com", "a@b@c", "a,b@example.com"]
-)
+@pytest.mark.parametrize("email", ["", "bo", "bo@", "@example.com", "a b@example.com", "a@b@c", "a,b@example.com"])
 def test_what_is_no_address_is_refused(email: str) -> None:
     with pytest.raises(CompositionFailed, match="not an email address"):
         Address("", email)
@@ -72,9 +62,7 @@ def test_an_empty_field_uses_the_fallback() -> None:
 
 @pytest.mark.parametrize("tag", ["{{ lead.nick }}", "{{ nick }}", "{{ lead.nick | default('x') }}"])
 def test_an_unknown_name_is_an_error_that_names_email_message_and_name(tag: str) -> None:
-    with pytest.raises(
-        CompositionFailed, match=r"01-thanks\.md cannot be composed for touch:17:intro:1: .*nick"
-    ):
+    with pytest.raises(CompositionFailed, match=r"01-thanks\.md cannot be composed for touch:17:intro:1: .*nick"):
         composed(tag)
 
 
@@ -109,8 +97,7 @@ def test_numbers_may_be_multiplied_and_dates_written() -> None:
     from datetime import date
 
     assert (
-        composed("{{ 3 * lead.seats }} {{ lead.due | date }}", seats=4, due=date(2026, 3, 4)).text
-        == "12 4 March 2026"
+        composed("{{ 3 * lead.seats }} {{ lead.due | date }}", seats=4, due=date(2026, 3, 4)).text == "12 4 March 2026"
     )
 
 
@@ -140,13 +127,7 @@ def test_a_brief_has_no_unsubscribe_headers() -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "http://example.com/u",
-        "https://example.com/a b",
-        "https://example.com/\r\nBcc: x",
-        "https://e.com/,<x>",
-    ],
+    "url", ["http://example.com/u", "https://example.com/a b", "https://example.com/\r\nBcc: x", "https://e.com/,<x>"]
 )
 def test_an_unsubscribe_link_that_would_break_the_header_is_refused(url: str) -> None:
     with pytest.raises(CompositionFailed, match="unsubscribe link"):

@@ -113,9 +113,7 @@ def test_what_emails_do_is_left_to_them() -> None:
         due=date(2026, 3, 4),
         since=date(2026, 3, 1),
     ).text
-    assert texts == (
-        "Hello Aoife7 5.0 3 1 ab a, b, c Ao 3.14 1/2a2/2c ['a', 'b', 'c'] 100000000000000000000 3 7"
-    )
+    assert texts == ("Hello Aoife7 5.0 3 1 ab a, b, c Ao 3.14 1/2a2/2c ['a', 'b', 'c'] 100000000000000000000 3 7")
 
 
 def test_a_joined_text_is_escaped_where_it_must_be() -> None:

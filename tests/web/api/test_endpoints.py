@@ -81,18 +81,12 @@ def test_signals_are_recorded_once_applied_and_wake_their_leads(world: World, to
 def test_a_lead_is_named_by_its_key_in_another_system(world: World, token: str) -> None:
     lead = {"external_id": "7", "source": "crm"}
     post(world, token, LEADS, {"source": "crm", "leads": [{"external_id": "7"}, {"external_id": "x" * 300}]})
-    items = [
-        visit(lead=lead),
-        visit(lead={**lead, "external_id": "x" * 300}),
-        visit(lead={**lead, "source": "erp"}),
-    ]
+    items = [visit(lead=lead), visit(lead={**lead, "external_id": "x" * 300}), visit(lead={**lead, "source": "erp"})]
     result = post(world, token, SIGNALS, {"signals": items}).json()
     assert (result["accepted"], [one["index"] for one in result["rejected"]]) == (2, [2])
 
 
-def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_others(
-    world: World, token: str
-) -> None:
+def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_others(world: World, token: str) -> None:
     future, old = (NOW + timedelta(minutes=6)).isoformat(), (NOW - timedelta(days=731)).isoformat()
     wrong: list[tuple[Any, str, str]] = [
         (visit(kind="clickd"), "kind", "There is no kind of signal 'clickd'."),
@@ -108,11 +102,7 @@ def test_bad_items_come_back_with_index_field_reason_and_remedy_and_stop_no_othe
         (visit(occurred_at=old), "occurred_at", f"'{old}' is more than two years ago."),
         (visit(occurred_at="2026-01-05T09:00"), "occurred_at", "'2026-01-05T09:00' has no time zone."),
         (visit(occurred_at="soon"), "occurred_at", "'soon' is not a time."),
-        (
-            visit(occurred_at="0001-01-01T00:00:00+23:59"),
-            "occurred_at",
-            "'0001-01-01T00:00:00+23:59' is not a time.",
-        ),
+        (visit(occurred_at="0001-01-01T00:00:00+23:59"), "occurred_at", "'0001-01-01T00:00:00+23:59' is not a time."),
         (visit(occurred_at=None), "occurred_at", "A signal needs occurred_at."),
         (visit(occured_at=THEN), "occured_at", "A signal has no such field."),
         (visit(kind="deciding", value="soon"), "value", "A lead decides on a date, not 'soon'."),
@@ -187,20 +177,12 @@ def test_leads_mean_what_the_same_row_of_a_file_means(world: World, token: str) 
     result = {"received": 1, "accepted": 1, "new": 1, "updated": 0, "unchanged": 0, "rejected": []}
     answer = post(world, token, LEADS, {"source": "crm", "leads": [item]})
     assert (answer.status_code, answer.json()) == (202, result)
-    assert post(world, token, LEADS, {"source": "crm", "leads": [item]}).json() == {
-        **result,
-        "new": 0,
-        "unchanged": 1,
-    }
-    fields = world.value(
-        "SELECT fields FROM lead JOIN identity ON identity.lead_id = lead.id WHERE external_id = 'c9'"
-    )
+    assert post(world, token, LEADS, {"source": "crm", "leads": [item]}).json() == {**result, "new": 0, "unchanged": 1}
+    fields = world.value("SELECT fields FROM lead JOIN identity ON identity.lead_id = lead.id WHERE external_id = 'c9'")
     fields = orjson.loads(fields) if isinstance(fields, str) else fields
     expected = {"first_name": "Otto", "employees": 200, "country": "DE", "plan": "trial", "seats": "7"}
     assert expected.items() <= fields.items()
-    signal_count = (
-        "SELECT count(*) FROM signal WHERE lead_id = (SELECT lead_id FROM identity WHERE external_id = 'c9')"
-    )
+    signal_count = "SELECT count(*) FROM signal WHERE lead_id = (SELECT lead_id FROM identity WHERE external_id = 'c9')"
     assert world.value(signal_count) == 2
     changed = post(world, token, LEADS, {"source": "crm", "leads": [{**item, "title": "Head of it"}]}).json()
     assert changed["updated"] == 1
@@ -217,19 +199,11 @@ def test_leads_that_cannot_be_taken_come_back_and_stop_no_others(world: World, t
         ({"email": "a@example.com", "attended": False, "minutes_attended": 5}, "", "Attended says no"),
         ({"email": ["a@example.com"]}, "email", "The value is not a plain one."),
         ({"email": "a@example.com", "need": "x" * 2_001}, "need", "The value is over 2,000 characters long."),
-        (
-            {"email": "a@example.com", "custom": {"email": "b@example.com"}},
-            "custom.email",
-            "a field of its own",
-        ),
+        ({"email": "a@example.com", "custom": {"email": "b@example.com"}}, "custom.email", "a field of its own"),
         ({"email": "a@example.com", "custom": {"?": 1}}, "custom.?", "A field needs a name"),
         ({"email": "a@example.com", "custom": [1]}, "custom", "Fields of your own are an object."),
         ({"email": "a@example.com", "custom": {"plan": {"a": 1}}}, "custom.plan", "not a plain one"),
-        (
-            {"email": "a@example.com", "custom": {str(n): n for n in range(201)}},
-            "custom",
-            "There are 201 of them.",
-        ),
+        ({"email": "a@example.com", "custom": {str(n): n for n in range(201)}}, "custom", "There are 201 of them."),
         (["a@example.com"], "", "A lead is an object."),
     ]
     items = [{"email": "one@firm.example"}, *(item for item, _, _ in wrong), {"external_id": "two"}]
@@ -242,9 +216,7 @@ def test_leads_that_cannot_be_taken_come_back_and_stop_no_others(world: World, t
         assert "cell" not in one["remedy"]
 
 
-def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_body(
-    world: World, token: str
-) -> None:
+def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_body(world: World, token: str) -> None:
     one, other = {"signals": [visit()]}, {"signals": [visit(link="/about")]}
     first = post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"})
     again = post(world, token, SIGNALS, one, **{"Idempotency-Key": "k1"})
@@ -253,9 +225,9 @@ def test_a_key_that_comes_again_gets_the_same_answer_or_is_refused_with_another_
     refused = post(world, token, SIGNALS, other, **{"Idempotency-Key": "k1"})
     assert refused.status_code == 409
     assert signals(world) == 1
-    assert post(
-        world, token, LEADS, {"leads": [{"email": "a@firm.example"}]}, **{"Idempotency-Key": "k1"}
-    ).json()["new"]
+    assert post(world, token, LEADS, {"leads": [{"email": "a@firm.example"}]}, **{"Idempotency-Key": "k1"}).json()[
+        "new"
+    ]
     second = tokens.create_token(world.ctx, "other", [TokenScope.SIGNALS], NOW)
     assert post(world, second, SIGNALS, other, **{"Idempotency-Key": "k1"}).json()["new"] == 1
     advance_clock(world, hours=49)
@@ -301,9 +273,7 @@ def test_many_programs_at_once_are_all_answered_and_everything_counts_once(world
         def send(batch: Any) -> int:
             key = sha256(str(batch).encode()).hexdigest()
             all_headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-            return client.post(
-                f"http://127.0.0.1:{port}{SIGNALS}", json=batch, headers=all_headers
-            ).status_code
+            return client.post(f"http://127.0.0.1:{port}{SIGNALS}", json=batch, headers=all_headers).status_code
 
         with ThreadPoolExecutor(len(batches)) as pool:
             assert set(pool.map(send, batches)) == {202}
@@ -413,17 +383,13 @@ def test_programs_get_problem_documents_where_people_see_pages(sqlite_world: Wor
 
 
 @pytest.mark.parametrize("path", [SIGNALS, LEADS])
-def test_a_batch_costs_the_same_statements_for_10_items_and_for_1000(
-    world: World, token: str, path: str
-) -> None:
+def test_a_batch_costs_the_same_statements_for_10_items_and_for_1000(world: World, token: str, path: str) -> None:
     def batch(size: int, mark: str) -> dict[str, Any]:
         if path == LEADS:
             leads = [{"email": f"{mark}{n}@firm.example", "demo_requested": True} for n in range(size)]
             return {"leads": leads}
         people = ({"email": "mia@people.example"}, {"id": world.ids["noor"]})
-        return {
-            "signals": [visit(lead=people[n % 2], link=f"/{mark}/{n}", email="01-hello") for n in range(size)]
-        }
+        return {"signals": [visit(lead=people[n % 2], link=f"/{mark}/{n}", email="01-hello") for n in range(size)]}
 
     post(world, token, path, batch(10, "warm"))
     spent = []

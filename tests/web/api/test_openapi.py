@@ -34,9 +34,7 @@ a_few = settings(
 
 
 def test_every_route_for_programs_is_described_and_nothing_else() -> None:
-    assert set(openapi_document()["paths"]) == {
-        path for path, policy in ACCESS.items() if isinstance(policy, ApiRoute)
-    }
+    assert set(openapi_document()["paths"]) == {path for path, policy in ACCESS.items() if isinstance(policy, ApiRoute)}
     for path, methods in openapi_document()["paths"].items():
         policy = ACCESS[path]
         assert isinstance(policy, ApiRoute)

@@ -16,21 +16,11 @@ THEN = (NOW - timedelta(hours=1)).isoformat()
 
 
 def visit(id_: str, who: str = "mia", **more: Any) -> dict[str, Any]:
-    return {
-        "lead": {"email": f"{who}@people.example"},
-        "kind": "visited",
-        "occurred_at": THEN,
-        "id": id_,
-    } | more
+    return {"lead": {"email": f"{who}@people.example"}, "kind": "visited", "occurred_at": THEN, "id": id_} | more
 
 
 def counts_of(result: BatchResult) -> tuple[int, int, int, list[int]]:
-    return (
-        result.received,
-        result.counts["new"],
-        result.counts["known"],
-        [one.index for one in result.rejected],
-    )
+    return (result.received, result.counts["new"], result.counts["known"], [one.index for one in result.rejected])
 
 
 def together(world: World, *batches: list[Any]) -> tuple[list[BatchResult], list[str]]:

@@ -44,9 +44,7 @@ def post(client: TestClient, token: str, *items: object, path: str = SIGNALS) ->
 def test_what_stops_mail_is_refused_item_by_item_without_its_scope(world: World, kind: str) -> None:
     if kind.strip() not in set(SignalKind):
         kind = kind.lower()
-    answer = post(
-        client_of(world), make(world, "signals:write"), mia("visited"), mia(kind), mia("clicked", value="/x")
-    )
+    answer = post(client_of(world), make(world, "signals:write"), mia("visited"), mia(kind), mia("clicked", value="/x"))
     assert (answer.status_code, answer.json()["accepted"]) == (202, 2)
     (refused,) = answer.json()["rejected"]
     assert (refused["index"], refused["field"]) == (1, "kind")

@@ -96,9 +96,7 @@ def test_the_honeypot_link_gives_its_visitor_away(world: World) -> None:
     assert bool(tracking_rows(world)[0][6])
 
 
-@pytest.mark.parametrize(
-    "number", ["2", "01", "+1", "1.0", "1)", "999", "1000", "99999", "100000", "-1", "a"]
-)
+@pytest.mark.parametrize("number", ["2", "01", "+1", "1.0", "1)", "999", "1000", "99999", "100000", "-1", "a"])
 def test_a_number_that_nobody_mailed_leads_nowhere(sqlite_world: World, number: str) -> None:
     before = sqlite_world.all_rows()
     nobody = fetch(sqlite_world, "/c/AAAAAAAAAAAAAAAAAAAAAA/1")
@@ -128,9 +126,7 @@ def test_a_click_is_of_the_lead_whose_mail_it_was(sqlite_world: World) -> None:
         fetch(sqlite_world, click(sqlite_world, who))
         advance_clock(sqlite_world, minutes=1)
     flush_clicks(sqlite_world)
-    assert [row[0] for row in tracking_rows(sqlite_world)] == [
-        sqlite_world.ids[who] for who in ("noor", "mia", "noor")
-    ]
+    assert [row[0] for row in tracking_rows(sqlite_world)] == [sqlite_world.ids[who] for who in ("noor", "mia", "noor")]
 
 
 def use_client_address(world: World, address: str) -> None:
@@ -156,9 +152,7 @@ def test_client_addresses_are_distinguished_as_far_as_they_are_known(sqlite_worl
         advance_clock(sqlite_world, minutes=1)
     flush_clicks(sqlite_world)
     with sqlite_world.ctx.database.read() as connection:
-        marks = list(
-            connection.execute(text("SELECT ip_hash FROM tracking_request ORDER BY signal_id")).scalars()
-        )
+        marks = list(connection.execute(text("SELECT ip_hash FROM tracking_request ORDER BY signal_id")).scalars())
     assert marks[0] == marks[1]
     assert marks[3] == marks[4]
     assert len(set(marks[:5])) == 3
@@ -176,18 +170,14 @@ def test_links_go_on_when_the_track_is_changed_or_gone(sqlite_world: World) -> N
     assert fetch(sqlite_world, click(sqlite_world, "mia")).headers["location"] == GUIDE
 
 
-@pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", "//evil.example", "https:///x", "ftp://www.example.com"]
-)
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "//evil.example", "https:///x", "ftp://www.example.com"])
 def test_a_destination_that_was_tampered_with_is_no_destination(sqlite_world: World, url: str) -> None:
     with sqlite_world.ctx.database.write() as connection:
         connection.execute(text("UPDATE link_destination SET url = :url"), {"url": url})
     assert fetch(sqlite_world, click(sqlite_world, "mia")).status_code == 404
 
 
-def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_later(
-    sqlite_world: World,
-) -> None:
+def test_a_visitor_goes_on_while_the_database_is_busy_and_the_click_comes_in_later(sqlite_world: World) -> None:
     with sqlite_world.ctx.database.write():  # the one lock to write that SQLite has
         answer = fetch(sqlite_world, click(sqlite_world, "mia"))
         assert (answer.status_code, answer.headers["location"]) == (302, GUIDE)
@@ -235,9 +225,7 @@ def test_an_address_written_for_one_lead_leads_there_and_nowhere_from_another_ma
     db: Database, tmp_path: Path
 ) -> None:
     rules = sample_rules()
-    rules["tracks/welcome/01-hello.md"] += (
-        "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
-    )
+    rules["tracks/welcome/01-hello.md"] += "\n[yours](https://www.example.com/for/{{ lead.company | urlencode }})\n"
     ctx = make_context(db, tmp_path, rules=rules)
     ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
     for company in ("Acme & Sons", "Bolt"):
@@ -247,19 +235,14 @@ def test_an_address_written_for_one_lead_leads_there_and_nowhere_from_another_ma
     mails = [file.read_text() for file in sorted((tmp_path / "maildir" / "new").iterdir())]
     tokens = [re.findall(r"/c/([\w-]+)/1000", mail.replace("=\n", ""))[0] for mail in mails]
     found = [client.get(f"/c/{token}/1000", follow_redirects=False).headers["location"] for token in tokens]
-    assert sorted(found) == [
-        "https://www.example.com/for/Acme%20%26%20Sons",
-        "https://www.example.com/for/Bolt",
-    ]
+    assert sorted(found) == ["https://www.example.com/for/Acme%20%26%20Sons", "https://www.example.com/for/Bolt"]
     client.app.state.site.click_recorder.close()  # type: ignore[attr-defined]
     with db.read() as connection:
         named = set(connection.execute(text("SELECT link FROM signal WHERE kind = 'clicked'")).scalars())
     assert named == {"https://www.example.com/for/{{ lead.company | urlencode }}"}
 
 
-def test_opens_are_recorded_of_leads_who_agreed_and_only_the_day_is_kept(
-    db: Database, tmp_path: Path
-) -> None:
+def test_opens_are_recorded_of_leads_who_agreed_and_only_the_day_is_kept(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     ctx.base_url, ctx.spool = BASE, tmp_path / "spool"
     yes = add_lead(ctx, email="yes@people.example", title="Head of planning")

@@ -39,8 +39,7 @@ def client_of(ctx: AppContext) -> Any:
 
 def question_mail(tmp_path: Path) -> Any:
     mails = [
-        message_from_bytes(file.read_bytes(), policy=policy.default)
-        for file in (tmp_path / "maildir/new").iterdir()
+        message_from_bytes(file.read_bytes(), policy=policy.default) for file in (tmp_path / "maildir/new").iterdir()
     ]
     (mail,) = [mail for mail in mails if "One question" in str(mail["Subject"])]
     return mail
@@ -58,9 +57,7 @@ def unrouted(ctx: AppContext, **more: Any) -> int:
     return lead
 
 
-def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(
-    ctx: AppContext, tmp_path: Path
-) -> None:
+def test_the_lead_is_asked_once_in_its_window_and_its_answer_routes_it(ctx: AppContext, tmp_path: Path) -> None:
     lead = unrouted(ctx)
     assert custody(ctx, lead) == ("queue", "needs-country")
     assert not (tmp_path / "maildir/new").exists() or not list((tmp_path / "maildir/new").iterdir())
@@ -107,17 +104,13 @@ def test_who_opted_out_is_not_asked_and_gets_a_rep_all_the_same(ctx: AppContext)
     assert one(ctx, "SELECT count(*) FROM offer WHERE lead_id = :id", id=lead) == 1
 
 
-def test_a_field_that_is_filled_in_another_way_routes_the_lead_and_the_question_is_dropped(
-    ctx: AppContext,
-) -> None:
+def test_a_field_that_is_filled_in_another_way_routes_the_lead_and_the_question_is_dropped(ctx: AppContext) -> None:
     lead = unrouted(ctx)
     write(ctx, "UPDATE lead SET country = 'AT', updated_at = :at", at=(START + HOUR).isoformat())
     assert missing_fields.recheck_filled_fields(ctx, START + HOUR) == 1
     run_at(ctx, START + HOUR, START + HOUR)
     assert one(ctx, "SELECT rep FROM offer WHERE lead_id = :id", id=lead) == "cleo"
     run_at(ctx, OPENS)
-    assert rows(ctx, "SELECT state, reason FROM message WHERE kind = 'question'") == [
-        ("cancelled", "left_track")
-    ]
+    assert rows(ctx, "SELECT state, reason FROM message WHERE kind = 'question'") == [("cancelled", "left_track")]
     assert missing_fields.load_missing_field_stats(ctx, OPENS)[0].filled_by_source == 1
     assert missing_fields.recheck_filled_fields(ctx, OPENS) == 0

@@ -188,9 +188,7 @@ def test_no_public_link_lifts_what_others_decided(world: World, source: Suppress
     suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=source)
     advance_clock(world, minutes=5)
     before = list(suppression_files.list_current(world.ctx))
-    forms = [
-        {"do": do, "topic": "News", "frequency": "any", "pause": "1"} for do in preference_center.ACTIONS
-    ]
+    forms = [{"do": do, "topic": "News", "frequency": "any", "pause": "1"} for do in preference_center.ACTIONS]
     for purpose in ("preferences", "unsubscribe", "click"):
         path = world.path("mia", purpose) + ("/1" if purpose == "click" else "")
         world.client.get(path)
@@ -209,9 +207,7 @@ def test_what_a_mail_program_stopped_is_started_on_the_page(world: World) -> Non
 
 def test_an_opt_in_does_not_make_a_dead_mailbox_live(sqlite_world: World) -> None:
     world = sqlite_world
-    suppression.suppress(
-        world.ctx, ["mia@people.example"], world.clock.now(), source=SuppressionSource.BOUNCE
-    )
+    suppression.suppress(world.ctx, ["mia@people.example"], world.clock.now(), source=SuppressionSource.BOUNCE)
     assert "came back undelivered" in _open(world)
     assert "Mail to your address came back" in _press(world, "start")
     assert len(_rows(world, _LOG)) == 1
@@ -230,9 +226,7 @@ def test_an_opt_in_does_not_make_a_dead_mailbox_live(sqlite_world: World) -> Non
         ({"pause_day": "2026-03-01"}, date(2026, 3, 1)),
     ],
 )
-def test_a_pause_lasts_until_the_day_begins_and_can_be_ended(
-    world: World, fields: dict[str, str], until: date
-) -> None:
+def test_a_pause_lasts_until_the_day_begins_and_can_be_ended(world: World, fields: dict[str, str], until: date) -> None:
     assert f"{until.day} {until:%B %Y}" in _press(world, "pause", **fields)
     explanation = explain.explain(world.ctx, world.ids["mia"], world.clock.now())
     assert explanation.paused_until is not None
@@ -275,9 +269,7 @@ def test_a_pause_counts_days_where_the_lead_lives(sqlite_world: World) -> None:
         ("state-decision", {"decides_day": "<script>alert(1)</script>"}),
     ],
 )
-def test_an_unclear_answer_changes_nothing_and_says_where(
-    sqlite_world: World, do: str, fields: dict[str, str]
-) -> None:
+def test_an_unclear_answer_changes_nothing_and_says_where(sqlite_world: World, do: str, fields: dict[str, str]) -> None:
     before = sqlite_world.all_rows()
     page = _press(sqlite_world, do, status=422, **fields)
     part = "decides" if do == "state-decision" else do
@@ -365,9 +357,7 @@ def test_the_choices_of_one_lead_leave_the_others_alone(world: World) -> None:
 
 def test_the_choices_are_there_without_published_rules_and_without_an_address(sqlite_world: World) -> None:
     with sqlite_world.ctx.database.write() as connection:
-        connection.execute(
-            text("UPDATE lead SET address_id = NULL WHERE id = :i"), {"i": sqlite_world.ids["mia"]}
-        )
+        connection.execute(text("UPDATE lead SET address_id = NULL WHERE id = :i"), {"i": sqlite_world.ids["mia"]})
     assert "Your email choices" in _open(sqlite_world)
     for do, fields in (("stop", {}), ("start", {}), ("stop-topic", {"topic": "News"})):
         _press(sqlite_world, do, **fields)
@@ -388,9 +378,7 @@ def test_forms_need_no_script_and_every_field_has_its_label(sqlite_world: World)
 def test_one_click_is_answered_in_short_without_a_redirect(sqlite_world: World) -> None:
     client: TestClient = sqlite_world.client
     answer = client.post(
-        sqlite_world.path("mia", "unsubscribe"),
-        data={"List-Unsubscribe": "One-Click"},
-        follow_redirects=False,
+        sqlite_world.path("mia", "unsubscribe"), data={"List-Unsubscribe": "One-Click"}, follow_redirects=False
     )
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/plain; charset=utf-8")
     assert len(answer.content) < 200
@@ -411,10 +399,7 @@ def test_a_date_can_be_taken_back_and_an_old_report_of_it_does_not_come_back(wor
     advance_clock(world, hours=1)
     assert "named no date" in _press(world, "withdraw-decision")
     assert _rows(world, _LEAD) == [(None, None, None)]
-    assert (
-        explain.explain(world.ctx, world.ids["mia"], world.clock.now()).history[-1].event
-        == "timeline_cleared"
-    )
+    assert explain.explain(world.ctx, world.ids["mia"], world.clock.now()).history[-1].event == "timeline_cleared"
     page = _open(world)
     assert "Take the date back" not in page
     before = world.all_rows()

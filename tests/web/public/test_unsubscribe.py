@@ -20,7 +20,9 @@ _SUPPRESSED = (
 )
 _SIGNALS = "SELECT count(*) FROM signal WHERE lead_id = :id AND kind = 'unsubscribed'"
 _BOUNDARY = "0f9b"
-_MULTIPART = f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--{_BOUNDARY}--\r\n'
+_MULTIPART = (
+    f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="List-Unsubscribe"\r\n\r\nOne-Click\r\n--{_BOUNDARY}--\r\n'
+)
 
 
 def test_opening_the_link_changes_nothing_however_often_scanners_do(world: World) -> None:
@@ -49,10 +51,7 @@ def test_one_click_of_a_mail_program_works_urlencoded_and_multipart(world: World
         ("noor", _MULTIPART, f'multipart/form-data; boundary="{_BOUNDARY}"'),
     ):
         answer = world.client.post(
-            world.path(who, "unsubscribe"),
-            content=body,
-            headers={"Content-Type": kind},
-            follow_redirects=False,
+            world.path(who, "unsubscribe"), content=body, headers={"Content-Type": kind}, follow_redirects=False
         )
         assert answer.status_code == 200
         assert "set-cookie" not in answer.headers

@@ -20,9 +20,7 @@ ANSWERS = {
 
 
 def _rep_of(world: World, who: str) -> str:
-    rep: str = world.value(
-        "SELECT rep FROM offer WHERE lead_id = :id ORDER BY id DESC LIMIT 1", id=world.ids[who]
-    )
+    rep: str = world.value("SELECT rep FROM offer WHERE lead_id = :id ORDER BY id DESC LIMIT 1", id=world.ids[who])
     return rep
 
 
@@ -55,9 +53,7 @@ def test_a_colleague_who_is_away_is_not_asked(sqlite_world: World) -> None:
     assert world.all_rows() == before
 
 
-def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_offered_again(
-    world: World,
-) -> None:
+def test_a_lead_that_asked_to_be_called_in_a_quarter_is_nurtured_until_then_and_offered_again(world: World) -> None:
     page = world.client.get(world.path("dana", "call_back_later"))
     assert "In Q2 2026" in page.text
     assert "In Q1 2027" in page.text
@@ -107,13 +103,7 @@ def test_a_link_that_is_forged_foreign_or_for_something_else_changes_nothing(sql
     own = {action: world.token("dana", action) for action in ANSWERS}
     before = world.all_rows()
     for action, fields in ANSWERS.items():
-        bad = [
-            "x" * 22,
-            own[action][:-1],
-            own[action] + "A",
-            own[action].swapcase(),
-            world.token("mia", "preferences"),
-        ]
+        bad = ["x" * 22, own[action][:-1], own[action] + "A", own[action].swapcase(), world.token("mia", "preferences")]
         bad += [token for other, token in own.items() if other != action]
         bad += [world.token("dana", "workspace")]
         for token in bad:
@@ -134,12 +124,9 @@ def test_after_any_answer_every_link_of_the_brief_says_what_happened_and_changes
     assert world.client.post(world.path("dana", first), data=ANSWERS[first]).status_code == 200
     before = world.all_rows()
     advance_clock(world, days=1)
-    expected = {
-        "accept": "accepted",
-        "reject": "given back",
-        "reassign": "passed on",
-        "call_back_later": "later",
-    }[first]
+    expected = {"accept": "accepted", "reject": "given back", "reassign": "passed on", "call_back_later": "later"}[
+        first
+    ]
     for action, fields in ANSWERS.items():
         for page in (
             world.client.get(world.path("dana", action)),

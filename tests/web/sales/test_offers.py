@@ -24,13 +24,7 @@ def test_the_accept_page_says_who_why_and_for_whom_and_changes_nothing(world: Wo
     before = world.all_rows()
     page = world.client.get(world.path("dana", "accept"))
     assert page.status_code == 200
-    for expected in (
-        "Dana Miller",
-        "Acme &amp; Sons &lt;Ltd&gt;",
-        "Hello Ana",
-        "demo_requested",
-        "Accept this lead",
-    ):
+    for expected in ("Dana Miller", "Acme &amp; Sons &lt;Ltd&gt;", "Hello Ana", "demo_requested", "Accept this lead"):
         assert expected in page.text
     assert world.all_rows() == before
 
@@ -48,11 +42,7 @@ def test_the_reject_page_lists_the_reasons_of_the_policy(world: World) -> None:
     before = world.all_rows()
     page = world.client.get(world.path("dana", "reject"))
     assert page.status_code == 200
-    for code, label in (
-        ("not-now", "Not now"),
-        ("wrong-person", "Has no say"),
-        ("bad-fit", "Nothing for them"),
-    ):
+    for code, label in (("not-now", "Not now"), ("wrong-person", "Has no say"), ("bad-fit", "Nothing for them")):
         assert f'value="{code}" required> <span>{label} ' in page.text
     assert world.all_rows() == before
 
@@ -66,9 +56,7 @@ def test_rejecting_recycles_the_lead_as_the_reason_says(world: World) -> None:
 
 
 def test_a_date_that_the_rep_learned_is_kept_with_the_lead(world: World) -> None:
-    page = world.client.post(
-        world.path("dana", "reject"), data={"reason": "not-now", "decides_on": "2026-09-30"}
-    )
+    page = world.client.post(world.path("dana", "reject"), data={"reason": "not-now", "decides_on": "2026-09-30"})
     assert "Wednesday 30 September 2026" in page.text
     stated = world.value("SELECT decides_on FROM lead WHERE id = :id", id=world.ids["dana"])
     assert str(stated) == "2026-09-30"
@@ -181,9 +169,7 @@ def test_the_links_of_a_brief_open_its_one_lead_and_lead_to_no_other_page(world:
     assert world.value("SELECT count(*) FROM workspace_link") == 2  # those that the world made
 
 
-def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(
-    sqlite_db: Database, tmp_path: Path
-) -> None:
+def test_no_mail_or_notice_to_sales_brings_a_link_to_the_page_of_a_rep(sqlite_db: Database, tmp_path: Path) -> None:
     rules = escalation_rules(PEOPLE.replace("manager: lena}", "manager: lena, notify: [sales]}"))
     ctx = make_context(sqlite_db, tmp_path, rules=rules)
     ctx.base_url = BASE

@@ -14,10 +14,7 @@ AT = datetime(2026, 9, 1, tzinfo=UTC)
 
 
 def _report(*months: Month) -> SalesReport:
-    rates = (
-        SalesRate("reached <b>", 3, 4, "30 %", "somebody got in touch"),
-        SalesRate("ignored", 0, 0, "", "nobody"),
-    )
+    rates = (SalesRate("reached <b>", 3, 4, "30 %", "somebody got in touch"), SalesRate("ignored", 0, 0, "", "nobody"))
     waited = TimeToOwner(0, None, None)
     return SalesReport(AT, None, None, None, 4, 0, rates, waited, (), (), (), months, Wins(0, (), 0, 0.0))
 
@@ -27,11 +24,7 @@ def test_each_month_is_a_column_as_tall_as_its_hand_offs() -> None:
     tall: dict[str, list[float]] = {}
     for name, height in re.findall(r'<rect class="([a-z-]+)".*?height="([\d.]+)"', page):
         tall.setdefault(name, []).append(float(height))
-    assert tall == {
-        "reached": [HEIGHT * 0.4],
-        "accepted": [HEIGHT * 0.2],
-        "not-accepted": [HEIGHT * 0.4, HEIGHT * 0.5],
-    }
+    assert tall == {"reached": [HEIGHT * 0.4], "accepted": [HEIGHT * 0.2], "not-accepted": [HEIGHT * 0.4, HEIGHT * 0.5]}
 
 
 def test_shares_are_shown_beside_the_usual_ones_and_nothing_of_nothing() -> None:

@@ -20,9 +20,7 @@ def _workspace_path(world: World) -> str:
 
 
 def _submit(world: World, status: int = 200, **fields: object) -> str:
-    page = world.client.post(
-        _workspace_path(world), data={name: str(value) for name, value in fields.items()}
-    )
+    page = world.client.post(_workspace_path(world), data={name: str(value) for name, value in fields.items()})
     assert page.status_code == status
     return page.text
 
@@ -55,9 +53,7 @@ def test_an_offer_is_answered_from_the_workspace_in_every_way(sqlite_world: Worl
     assert unclear.status_code == 422
     assert "<details open><summary>Give it back" in unclear.text
     assert world.custodian("dana") == ("offer", offer)
-    page = world.client.post(
-        f"{_workspace_path(world)}/{offer}", data={"do": "call_back_later", "when": "2026-04-01"}
-    )
+    page = world.client.post(f"{_workspace_path(world)}/{offer}", data={"do": "call_back_later", "when": "2026-04-01"})
     assert page.status_code == 200
     assert f'href="../{world.token("dana", "workspace")}"' in page.text
     assert world.custodian("dana")[0] == "track"
@@ -94,9 +90,7 @@ def test_a_rep_says_whether_an_accepted_lead_was_useful_and_the_last_word_counts
     world.client.post(world.path("dana", "accept"), data={"answer": "accept"})
     for word, useful in (("no", False), ("yes", True)):
         _submit(world, do="vote", offer=offer, useful=word)
-        assert (
-            bool(world.value("SELECT useful FROM offer_rating WHERE offer_id = :id", id=int(offer))) is useful
-        )
+        assert bool(world.value("SELECT useful FROM offer_rating WHERE offer_id = :id", id=int(offer))) is useful
         assert f"You said {word}." in world.client.get(_workspace_path(world)).text
     assert world.value("SELECT count(*) FROM offer_rating") == 1
 
@@ -188,9 +182,7 @@ def test_a_workspace_costs_as_many_statements_for_two_hundred_leads_as_for_one(s
             "kind = 'rep', ref = 'ana'": (ids[0], ids[149]),
             "kind = 'track', ref = 'keep'": (ids[150], ids[-1]),
         }.items():
-            wanted = (
-                f"UPDATE custody SET {kept}, version = version + 1 WHERE lead_id BETWEEN {first} AND {last}"
-            )
+            wanted = f"UPDATE custody SET {kept}, version = version + 1 WHERE lead_id BETWEEN {first} AND {last}"
             connection.exec_driver_sql(wanted)
         connection.exec_driver_sql(
             "INSERT INTO offer (lead_id, rep, rule, handoff_reason, routing_reason, policy_version, state, "

@@ -142,9 +142,7 @@ def test_without_a_key_the_endpoint_is_closed(world: World, address: str) -> Non
     assert reply_texts(world) == []
 
 
-def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(
-    world: World, client: TestClient, address: str
-) -> None:
+def test_a_mail_that_is_too_large_is_refused_while_it_comes_in(world: World, client: TestClient, address: str) -> None:
     brought = 0
 
     def pieces() -> Any:
@@ -200,9 +198,7 @@ def test_pages_answer_while_a_mail_is_read_and_it_is_stored_by_then(
     assert world.value("SELECT count(*) FROM inbound_mail") == 0
 
 
-def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(
-    world: World, client: TestClient, address: str
-) -> None:
+def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(world: World, client: TestClient, address: str) -> None:
     world.ctx.mail_reader = MailReader(memory=6 * 1024 * 1024)
     raw = MAILS["one line"]().replace(TO.encode(), address.encode())
     answer = post(client, form(email=raw))
@@ -212,9 +208,7 @@ def test_a_mail_that_cannot_be_read_is_acknowledged_and_kept(
     world.ctx.mail_reader.close()
 
 
-def test_a_mail_that_does_not_concern_us_is_not_stored(
-    world: World, client: TestClient, reader: MailReader
-) -> None:
+def test_a_mail_that_does_not_concern_us_is_not_stored(world: World, client: TestClient, reader: MailReader) -> None:
     raw = mail("Buy this", to="anything@in.example.com", sender="a@stranger.example")
     answer = post(client, form(email=raw))
     assert (answer.status_code, answer.json()) == (200, {"mails": 1, "matched": 0, "new": 0})
@@ -222,13 +216,8 @@ def test_a_mail_that_does_not_concern_us_is_not_stored(
 
 
 @pytest.mark.parametrize("piece", [b"\r", b"\r\n--", b"\r\n--xYzZ", b"\n\n"])
-def test_a_file_of_near_boundaries_is_passed_over(
-    world: World, client: TestClient, address: str, piece: bytes
-) -> None:
+def test_a_file_of_near_boundaries_is_passed_over(world: World, client: TestClient, address: str, piece: bytes) -> None:
     files = {"attachment1": piece * (4_000_000 // len(piece)), "attachment2": b"%PDF"}
     raw_mail = mail("Call me", to=address)
-    assert (
-        post(client, form(**files, headers=raw_mail.partition(b"\r\n\r\n")[0], text=b"Call me")).json()["new"]
-        == 1
-    )
+    assert post(client, form(**files, headers=raw_mail.partition(b"\r\n\r\n")[0], text=b"Call me")).json()["new"] == 1
     assert world.value("SELECT attachments FROM reply") == 2

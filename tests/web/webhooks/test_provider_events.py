@@ -43,16 +43,12 @@ def client(world: World) -> TestClient:
 
 
 def arg(world: World, who: str = "mia") -> str:
-    key = world.value(
-        "SELECT send_key FROM message WHERE lead_id = :id AND kind = 'touch'", id=world.ids[who]
-    )
+    key = world.value("SELECT send_key FROM message WHERE lead_id = :id AND kind = 'touch'", id=world.ids[who])
     return f"{ORIGIN}:{key}"
 
 
 def batch(world: World, *kinds: str) -> bytes:
-    sent_events = [
-        event(kind, arg(world), NOW - timedelta(minutes=3), email="mia@people.example") for kind in kinds
-    ]
+    sent_events = [event(kind, arg(world), NOW - timedelta(minutes=3), email="mia@people.example") for kind in kinds]
     return encode_events(sent_events)
 
 
@@ -158,9 +154,7 @@ def test_an_empty_batch_is_acknowledged(sqlite_world: World) -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_body_above_two_megabytes_is_refused_before_it_is_read(
-    sqlite_world: World, announced: bool
-) -> None:
+def test_a_body_above_two_megabytes_is_refused_before_it_is_read(sqlite_world: World, announced: bool) -> None:
     taken = 0
 
     def parts() -> Iterator[bytes]:
@@ -188,16 +182,12 @@ def test_as_much_as_sendgrid_sends_at_most_is_taken(sqlite_world: World) -> None
 def test_only_a_post_is_accepted(sqlite_world: World, method: str) -> None:
     before = sqlite_world.all_rows()
     body = batch(sqlite_world, "delivered")
-    answer = client_of(sqlite_world, SIGNER).request(
-        method, EVENTS, content=body, headers=SIGNER.headers(body)
-    )
+    answer = client_of(sqlite_world, SIGNER).request(method, EVENTS, content=body, headers=SIGNER.headers(body))
     assert answer.status_code == 405
     assert sqlite_world.all_rows() == before
 
 
-def test_without_a_usable_database_the_provider_must_come_back(
-    empty_db: Database, sqlite_world: World
-) -> None:
+def test_without_a_usable_database_the_provider_must_come_back(empty_db: Database, sqlite_world: World) -> None:
     sqlite_world.ctx.database = empty_db
     body = b'[{"event":"delivered"}]'
     assert post(client_of(sqlite_world, SIGNER), body).status_code == 503
@@ -230,9 +220,7 @@ def test_what_cannot_be_applied_now_is_left_to_the_sweep(
     assert [record.message for record in caplog.records] == ["provider_events_deferred"]
 
 
-def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_link(
-    sqlite_world: World,
-) -> None:
+def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_link(sqlite_world: World) -> None:
     client = client_of(sqlite_world, SIGNER)
     sent_events = [
         event("open", arg(sqlite_world), NOW, f"id-{number}", ip=f"192.0.2.{number}") for number in range(30)
@@ -245,9 +233,7 @@ def test_many_batches_that_wait_for_the_database_keep_nobody_from_following_a_li
         ThreadPoolExecutor(len(bodies)) as many,
     ):
         with sqlite_world.ctx.database.write():
-            posted = [
-                many.submit(web.post, EVENTS, content=body, headers=SIGNER.headers(body)) for body in bodies
-            ]
+            posted = [many.submit(web.post, EVENTS, content=body, headers=SIGNER.headers(body)) for body in bodies]
             storing = client.app.state.event_limiter.statistics  # type: ignore[attr-defined]
             while storing().tasks_waiting < len(bodies) - MAX_CONCURRENT_BATCHES:
                 threading.Event().wait(0.01)

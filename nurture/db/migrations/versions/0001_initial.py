@@ -155,16 +155,7 @@ def _mail() -> None:
         ref("enrollment_id", "enrollment.id", null=True),
         ref("offer_id", "offer.id", null=True),
         text("send_key", "kind", "step", "email", "state"),
-        text(
-            "track",
-            "rep",
-            "sender_domain",
-            "lease_token",
-            "provider",
-            "provider_message_id",
-            "reason",
-            null=True,
-        ),
+        text("track", "rep", "sender_domain", "lease_token", "provider", "provider_message_id", "reason", null=True),
         count("track_version", null=True),
         count("visit", "attempts"),
         timestamp("planned_at", "send_at", "expires_at", "state_at"),
@@ -191,14 +182,7 @@ def _mail() -> None:
         text("released_by", null=True),
         check("kind", "kind in ('provider', 'domain', 'database')"),
     )
-    index(
-        "circuit_breaker",
-        "uq_circuit_breaker_active",
-        "kind",
-        "name",
-        where="released_at is null",
-        unique=True,
-    )
+    index("circuit_breaker", "uq_circuit_breaker_active", "kind", "name", where="released_at is null", unique=True)
     table(
         "provider_event",
         generated_id(),
@@ -210,9 +194,7 @@ def _mail() -> None:
         unique("event_key"),
         unique("natural_key"),
     )
-    index(
-        "provider_event", "ix_provider_event_message_id", "message_id", "at", where="message_id is not null"
-    )
+    index("provider_event", "ix_provider_event_message_id", "message_id", "at", where="message_id is not null")
     table(
         "raw_batch",
         generated_id(),
@@ -251,12 +233,7 @@ def _mail() -> None:
     )
     index("inbound_mail", "ix_inbound_mail_unread", "id", where="error is null")
     index("inbound_mail", "ix_inbound_mail_lead_id", "lead_id")
-    table(
-        "mailbox_cursor",
-        text("name", key=True),
-        id_or_count("uid_validity", "last_uid"),
-        timestamp("read_at"),
-    )
+    table("mailbox_cursor", text("name", key=True), id_or_count("uid_validity", "last_uid"), timestamp("read_at"))
     table(
         "link_token",
         ref("lead_id", "lead.id", index=True),
@@ -292,13 +269,7 @@ def _signals() -> None:
         text("method", "agent_type", "ip_hash", "agent_hash", "company_hash"),
         flag("honeypot", "is_machine"),
     )
-    index(
-        "tracking_request",
-        "ix_tracking_request_company_hash",
-        "company_hash",
-        "at",
-        where="company_hash <> ''",
-    )
+    index("tracking_request", "ix_tracking_request_company_hash", "company_hash", "at", where="company_hash <> ''")
 
 
 def _installation() -> None:

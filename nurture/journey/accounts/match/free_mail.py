@@ -11,9 +11,7 @@ from typing import Final
 
 from nurture.domain.address import FREE_MAIL_DOMAINS
 
-_COUNTRY_FAMILIES: Final = re.compile(
-    r"(yahoo|ymail|hotmail|live|outlook|msn|gmx|aol|yandex)(\.[a-z]{2,4}){1,2}"
-)
+_COUNTRY_FAMILIES: Final = re.compile(r"(yahoo|ymail|hotmail|live|outlook|msn|gmx|aol|yandex)(\.[a-z]{2,4}){1,2}")
 """Those that offer the same name in dozens of countries."""
 
 
@@ -66,7 +64,5 @@ _FREE_MAIL_DOMAINS: Final = _split("""
 def is_free_mail(domain: str) -> bool:
     """Tell whether anybody can have an address at *domain* (lower case, in its ASCII form)."""
     return (
-        domain in FREE_MAIL_DOMAINS
-        or domain in _FREE_MAIL_DOMAINS
-        or _COUNTRY_FAMILIES.fullmatch(domain) is not None
+        domain in FREE_MAIL_DOMAINS or domain in _FREE_MAIL_DOMAINS or _COUNTRY_FAMILIES.fullmatch(domain) is not None
     )

@@ -88,14 +88,10 @@ class AccountIndex:
             return None
         if len(positions) == 1:
             return self._matched(positions[0], f"the {source} is at its domain")
-        same_name = [
-            position for position in positions if name is not None and self._names[position].key == name.key
-        ]
+        same_name = [position for position in positions if name is not None and self._names[position].key == name.key]
         if len(same_name) == 1:
             return self._matched(same_name[0], f"the {source} is at its domain, and the name is its own")
-        return self._undecided(
-            same_name or positions, f"{len(positions)} accounts share the domain of the {source}"
-        )
+        return self._undecided(same_name or positions, f"{len(positions)} accounts share the domain of the {source}")
 
     def _match_name(self, name: CompanyName, domain: str) -> AccountMatch:
         same = self._by_name.get(name.key, [])
@@ -103,15 +99,11 @@ class AccountIndex:
         same_label = set(self._by_label.get(domain_label(domain), [])) if domain else set()
         name_and_label = [position for position in (same or same_core) if position in same_label]
         if len(name_and_label) == 1 and len(domain_label(domain)) >= _AFFIX_LENGTH:
-            return self._matched(
-                name_and_label[0], "the name is the same, and so is the domain but for its ending"
-            )
+            return self._matched(name_and_label[0], "the name is the same, and so is the domain but for its ending")
         if same:
             return self._match_same_name(name, same, domain)
         if same_core:
-            return self._undecided(
-                same_core, "the name is the same but for a country or a word such as group"
-            )
+            return self._undecided(same_core, "the name is the same but for a country or a word such as group")
         if domain and not same_label:
             return NO_MATCH  # a company of its own, whose name is at most alike
         if name.key in self._by_initials:
@@ -132,9 +124,7 @@ class AccountIndex:
 
     def _find_similar(self, name: CompanyName) -> list[int]:
         blocks = (self._blocks.get(key, []) for key in _block_keys(name))
-        positions = sorted(
-            {position for block in blocks if len(block) <= MAX_BLOCK_SIZE for position in block}
-        )
+        positions = sorted({position for block in blocks if len(block) <= MAX_BLOCK_SIZE for position in block})
         found = process.extract(
             name.core,
             [self._names[position].core for position in positions],

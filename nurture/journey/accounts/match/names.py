@@ -8,13 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from nurture.journey.accounts.match.legal_forms import (
-    CONJUNCTIONS,
-    COUNTRY_WORDS,
-    GENERIC_WORDS,
-    LEGAL_FORMS,
-    PREFIXES,
-)
+from nurture.journey.accounts.match.legal_forms import CONJUNCTIONS, COUNTRY_WORDS, GENERIC_WORDS, LEGAL_FORMS, PREFIXES
 
 
 def _split(letters: str) -> list[str]:
@@ -30,20 +24,14 @@ _CYRILLIC: Final = dict(
     )
 ) | {"ъ": "", "ь": ""}
 _GREEK: Final = dict(
-    zip(
-        "αβγδεζηθικλμνξοπρσςτυφχψω",
-        _split("a v g d e z i th i k l m n x o p r s s t y f ch ps o"),
-        strict=True,
-    )
+    zip("αβγδεζηθικλμνξοπρσςτυφχψω", _split("a v g d e z i th i k l m n x o p r s s t y f ch ps o"), strict=True)
 )
 _LATIN: Final = {
     "ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ħ": "h",
     "\N{LATIN SMALL LETTER DOTLESS I}": "i",
 }  # fmt: skip
 _LETTERS: Final = str.maketrans(_CYRILLIC | _GREEK | _LATIN)
-_WITHIN_WORDS: Final = re.compile(
-    "['`\N{ACUTE ACCENT}\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}]"
-)
+_WITHIN_WORDS: Final = re.compile("['`\N{ACUTE ACCENT}\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}]")
 _BETWEEN_WORDS: Final = re.compile(r"[^\w]+|_+")
 _BRACKETED: Final = re.compile(r"\([^)]*\)|\[[^]]*\]")
 _UMLAUT: Final = re.compile(r"([aou])e")

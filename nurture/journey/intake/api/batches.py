@@ -40,15 +40,7 @@ MAX_AGE: Final = timedelta(days=730)
 
 SOURCE: Final = "api"
 
-SIGNAL_FIELDS: Final = {
-    "lead": 0,
-    "kind": 40,
-    "occurred_at": 64,
-    "value": 500,
-    "email": 200,
-    "link": 2_000,
-    "id": 200,
-}
+SIGNAL_FIELDS: Final = {"lead": 0, "kind": 40, "occurred_at": 64, "value": 500, "email": 200, "link": 2_000, "id": 200}
 """The fields of a signal, and how many characters each may have."""
 
 LEAD_REF_FIELDS: Final = {"id": 0, "email": 320, "external_id": 2_000, "source": 64}
@@ -97,10 +89,7 @@ def check_scopes(scopes: Collection[str], default: TokenScope) -> PermissionChec
         if needed in scopes:
             return None
         what = "This stops mail to somebody, for which a token" if stops else "For this a token"
-        return (
-            f"{what} needs the scope {needed}.",
-            f"Make one: nurture admin tokens create NAME --scope {needed}",
-        )
+        return (f"{what} needs the scope {needed}.", f"Make one: nurture admin tokens create NAME --scope {needed}")
 
     return check
 
@@ -195,15 +184,11 @@ def _match_leads(
     with database.read() as connection:
         found = queries.find_leads(database, connection, [signal.lead_ref for signal in posted])
         pairs = [
-            (found[number], signal.email)
-            for number, signal in enumerate(posted)
-            if signal.email and number in found
+            (found[number], signal.email) for number, signal in enumerate(posted) if signal.email and number in found
         ]
         touches = signal_queries.find_latest_touches(database, connection, pairs)
     matched: list[tuple[int, int, NewSignal]] = []
-    unmatched = [
-        one for index, one in enumerate(posted) if index not in found and one.kind in SUPPRESSING_KINDS
-    ]
+    unmatched = [one for index, one in enumerate(posted) if index not in found and one.kind in SUPPRESSING_KINDS]
     stopped = _suppress_addresses(ctx, [one for one in unmatched if one.lead_ref.normalized is not None], now)
     for index, signal in enumerate(posted):
         lead_id = found.get(index)
@@ -221,9 +206,7 @@ def _match_leads(
     return matched
 
 
-def _suppress_addresses(
-    ctx: AppContext, posted: Sequence[_PostedSignal], now: datetime
-) -> dict[tuple[int, int], bool]:
+def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: datetime) -> dict[tuple[int, int], bool]:
     """Stop mail to addresses that no lead has; return by (batch, position) whether that was news.
 
     No opt-out is lost for coming first, and the answer does not tell which addresses there are.
@@ -237,20 +220,14 @@ def _suppress_addresses(
     with ctx.database.write() as connection:
         found = opt_outs.get_or_create_addresses(ctx.database, connection, sorted(set(normals.values())))
         suppressions = [
-            OptOut(
-                found[normals[one.batch, one.position]],
-                source_for_signal(one.kind, SOURCE),
-                at=min(one.at, now),
-            )
+            OptOut(found[normals[one.batch, one.position]], source_for_signal(one.kind, SOURCE), at=min(one.at, now))
             for one in posted
             if (one.batch, one.position) in normals
         ]
         return dict(zip(normals, opt_outs.opt_out(ctx.database, connection, suppressions, now), strict=True))
 
 
-def _record_signals(
-    ctx: AppContext, new_signals: Sequence[NewSignal], now: datetime
-) -> tuple[set[str], set[int]]:
+def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: datetime) -> tuple[set[str], set[int]]:
     """Record signals; return the keys of those that were new, and the places of those that cannot be kept."""
     if not new_signals:
         return set(), set()
@@ -302,16 +279,10 @@ def parse_lead_ref(lead: object) -> LeadRef:
     if not isinstance(lead, Mapping):
         raise InvalidItem("lead", "Nothing says whose signal it is.", _LEAD_REF_REMEDY)
     reject_unknown_fields(lead, LEAD_REF_FIELDS, "lead.", "A lead's name")
-    text = {
-        field: read_text(lead, field, most, "lead.")
-        for field, most in LEAD_REF_FIELDS.items()
-        if field != "id"
-    }
+    text = {field: read_text(lead, field, most, "lead.") for field, most in LEAD_REF_FIELDS.items() if field != "id"}
     id_, email, external_id, source = lead.get("id"), text["email"], text["external_id"], text["source"]
     if sum(one is not None for one in (id_, email, external_id)) != 1:
-        raise InvalidItem(
-            "lead", "A lead is named by one thing: its id, email or external_id.", _LEAD_REF_REMEDY
-        )
+        raise InvalidItem("lead", "A lead is named by one thing: its id, email or external_id.", _LEAD_REF_REMEDY)
     if external_id is not None and source is not None:
         return LeadRef(None, None, *interpret.normalize_key(source, external_id))
     if external_id is not None or source is not None:
@@ -323,9 +294,7 @@ def parse_lead_ref(lead: object) -> LeadRef:
     return LeadRef(id=id_)
 
 
-def reject_unknown_fields(
-    item: Mapping[str, object], known: Mapping[str, int], path: str, owner: str
-) -> None:
+def reject_unknown_fields(item: Mapping[str, object], known: Mapping[str, int], path: str, owner: str) -> None:
     """Raise InvalidItem for a field that *owner* does not have."""
     for name in item:
         if name not in known:
@@ -342,9 +311,7 @@ def read_text(item: Mapping[str, object], name: str, max_length: int, path: str 
     if not isinstance(value, str):
         raise InvalidItem(f"{path}{name}", "The value is not text.", "Put it in quotes.")
     if len(value) > max_length:
-        raise InvalidItem(
-            f"{path}{name}", f"The value is over {max_length:,} characters long.", "Shorten it."
-        )
+        raise InvalidItem(f"{path}{name}", f"The value is over {max_length:,} characters long.", "Shorten it.")
     return replace_control_characters(value).strip() or None
 
 
@@ -371,7 +338,5 @@ def parse_timestamp(
     if at > now + MAX_CLOCK_SKEW:
         raise InvalidItem(name, f"{text!r} is in the future.", "Send what has happened; check your clock.")
     if at < now - MAX_AGE:
-        raise InvalidItem(
-            name, f"{text!r} is more than two years ago.", f"Bring history in with `{import_command}`."
-        )
+        raise InvalidItem(name, f"{text!r} is more than two years ago.", f"Bring history in with `{import_command}`.")
     return at

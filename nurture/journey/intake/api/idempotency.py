@@ -57,9 +57,7 @@ def respond_once(
         first = queries.store_response(connection, request.token_id, key, response.status, response.body)
     if first is None or first.status is None or first.response in (None, response.body):
         return response
-    return KeyedResponse(
-        first.status, first.response or "", replayed=True
-    )  # another was faster with the same
+    return KeyedResponse(first.status, first.response or "", replayed=True)  # another was faster with the same
 
 
 def delete_expired(ctx: AppContext, now: datetime) -> None:

@@ -59,9 +59,7 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
         lead_id = found.get(number)
         if lead_id is None:
             remedy = "Check how it is written, or send it to /api/leads first."
-            result.rejected.append(
-                ItemError(outcome.position, "lead", "No lead is known by this name.", remedy)
-            )
+            result.rejected.append(ItemError(outcome.position, "lead", "No lead is known by this name.", remedy))
         else:
             reports.append(outcome.report._replace(lead_id=lead_id))
     result.accepted = len(reports)
@@ -96,9 +94,7 @@ def _amount(item: Mapping[str, Any], closing: Closing) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
-        raise InvalidItem(
-            "amount", "The amount is not a number.", "Write it as 12500.50, without a currency."
-        )
+        raise InvalidItem("amount", "The amount is not a number.", "Write it as 12500.50, without a currency.")
     if not 0 <= value <= MAX_AMOUNT:
         raise InvalidItem("amount", f"{value} is no amount of a deal.", "Write a number from 0 on.")
     if closing is not Closing.WON:

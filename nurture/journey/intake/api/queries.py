@@ -51,12 +51,7 @@ class LeadRef(NamedTuple):
 
 _Columns = Mapping[str, TypeEngine[Any]]
 _TOKEN: Final = tuple(token.c[name] for name in TokenRecord._fields)
-_NEW_TOKEN: Final[_Columns] = {
-    "name": String(),
-    "digest": String(),
-    "scopes": String(),
-    "created_at": UtcDateTime(),
-}
+_NEW_TOKEN: Final[_Columns] = {"name": String(), "digest": String(), "scopes": String(), "created_at": UtcDateTime()}
 _NEW_RESPONSE: Final[_Columns] = {
     "token_id": BigInteger(),
     "key": String(),
@@ -72,9 +67,7 @@ _LEAD_REF: Final[_Columns] = {
 }
 
 
-def add_token(
-    database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime
-) -> bool:
+def add_token(database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime) -> bool:
     """Keep a new token; return False if a valid one has this name."""
     same_name = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
     if connection.execute(same_name).first() is not None:
@@ -115,13 +108,9 @@ def reserve_request(
     database: Database, connection: Connection, token_id: int, key: str, digest: str, now: datetime
 ) -> RequestRecord:
     """Return what is kept of the request of this *key*; the first that brings it is kept now."""
-    database.insert(
-        connection, api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True
-    )
+    database.insert(connection, api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True)
     statement = select(api_response.c.digest, api_response.c.status_code, api_response.c.response)
-    row = connection.execute(
-        statement.where(api_response.c.token_id == token_id, api_response.c.key == key)
-    ).one()
+    row = connection.execute(statement.where(api_response.c.token_id == token_id, api_response.c.key == key)).one()
     return RequestRecord._make(row)
 
 
@@ -136,9 +125,7 @@ def delete_requests_before(connection: Connection, before: datetime) -> None:
     connection.execute(delete(api_response).where(api_response.c.requested_at < before))
 
 
-def store_response(
-    connection: Connection, token_id: int, key: str, status: int, body: str
-) -> RequestRecord | None:
+def store_response(connection: Connection, token_id: int, key: str, status: int, body: str) -> RequestRecord | None:
     """Keep an answer, and return what is kept now: one that was there already stays."""
     same_request = (api_response.c.token_id == token_id) & (api_response.c.key == key)
     connection.execute(
@@ -156,9 +143,7 @@ def find_leads(database: Database, connection: Connection, refs: Sequence[LeadRe
     """Return the lead's id by the position in *refs* of each that is known."""
     if not refs:
         return {}
-    requested = database.rows(
-        "requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)]
-    )
+    requested = database.rows("requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)])
     by_id = select(requested.c.position, lead.c.id).join(lead, lead.c.id == requested.c.id)
     by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (

@@ -58,9 +58,7 @@ class TokenInfo(NamedTuple):
 def create_token(ctx: AppContext, name: str, scopes: Sequence[str], now: datetime) -> str:
     """Make a token and return it; it is not kept and cannot be shown again. Raises InvalidState."""
     if not _NAME_PATTERN.fullmatch(name):
-        raise InvalidState(
-            f"{name[:80]!r} is no name for a token. Use letters, digits, dots and dashes: website."
-        )
+        raise InvalidState(f"{name[:80]!r} is no name for a token. Use letters, digits, dots and dashes: website.")
     known = [one.value for one in TokenScope]
     unknown = [scope for scope in scopes if scope not in known]
     if unknown or not scopes:
@@ -116,6 +114,4 @@ def record_rate_limit(ctx: AppContext, token_id: int, now: datetime) -> None:
 
 def _token_info(token: TokenRecord) -> TokenInfo:
     scopes = tuple(token.scopes.split())
-    return TokenInfo(
-        token.name, scopes, token.created_at, token.last_used_on, token.revoked_at, token.rate_limited_at
-    )
+    return TokenInfo(token.name, scopes, token.created_at, token.last_used_on, token.revoked_at, token.rate_limited_at)

@@ -101,18 +101,13 @@ def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
     """Read one event; *fallback_key* tells it from all others that say as little of themselves."""
     if not isinstance(item, dict):
         return ProviderEvent(
-            DeliveryEventType.UNKNOWN,
-            "",
-            None,
-            natural_key=_digest(["no object", fallback_key], fallback_key),
+            DeliveryEventType.UNKNOWN, "", None, natural_key=_digest(["no object", fallback_key], fallback_key)
         )
     event_name = _text_field(item, "event").strip().lower()[:60]
     event_type = _event_type(item, event_name)
     message_arg = _text_field(item, MESSAGE_ARG)
     installation_id, _, ref = message_arg.partition(":")
-    drop_reason = (
-        _text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
-    )
+    drop_reason = _text_field(item, "reason").strip().lower() if event_type is DeliveryEventType.DROPPED else ""
     return ProviderEvent(
         event_type,
         event_name,
@@ -144,9 +139,7 @@ def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
         return event_type
     bounce_type = _text_field(item, "type").strip().lower()
     is_temporary = not bounce_type and _text_field(item, "status").strip().startswith("4")
-    return (
-        DeliveryEventType.BLOCKED if bounce_type == "blocked" or is_temporary else DeliveryEventType.BOUNCED
-    )
+    return DeliveryEventType.BLOCKED if bounce_type == "blocked" or is_temporary else DeliveryEventType.BOUNCED
 
 
 def _parse_timestamp(value: Any) -> datetime | None:
@@ -186,19 +179,13 @@ def _event_key(item: Mapping[str, Any], event_type: str, fallback_key: str) -> s
 
 
 def _natural_key(
-    item: Mapping[str, Any],
-    event_type: DeliveryEventType,
-    event_name: str,
-    message_arg: str,
-    fallback_key: str,
+    item: Mapping[str, Any], event_type: DeliveryEventType, event_name: str, message_arg: str, fallback_key: str
 ) -> str:
     if event_type is DeliveryEventType.UNKNOWN:
         other_fields = {name: value for name, value in item.items() if name != "sg_event_id"}
         return _digest([event_name, other_fields], fallback_key)
     message_identity = [message_arg] if message_arg else [item.get(name) for name in _MESSAGE_FIELDS]
-    return _digest(
-        [event_name, message_identity, *(item.get(name) for name in _IDENTITY_FIELDS)], fallback_key
-    )
+    return _digest([event_name, message_identity, *(item.get(name) for name in _IDENTITY_FIELDS)], fallback_key)
 
 
 def _digest(parts: Sequence[Any], fallback_key: str) -> str:

@@ -146,9 +146,7 @@ class HttpClient:
             response = await self._session.post(self._config.url, data=body, allow_redirects=False)
         except Exception as error:  # noqa: BLE001 - whatever it is, one question counts: did anything leave?
             return (
-                receipt_after_send(error)
-                if body.started
-                else receipt_before_send(error, self._config.url.host or "")
+                receipt_after_send(error) if body.started else receipt_before_send(error, self._config.url.host or "")
             )
         try:
             content_bytes = b"" if response.status in (200, 202) else await _read_body(response)

@@ -23,16 +23,7 @@ _MAX_CATEGORY_LENGTH: Final = 255
 _ASCII_BASES: Final = {
     ord(letter): base
     for base, letters in (
-        *(
-            ("ss", "ß"),
-            ("o", "ø"),
-            ("O", "Ø"),
-            ("ae", "æ"),
-            ("Ae", "Æ"),
-            ("oe", "œ"),
-            ("Oe", "Œ"),
-            ("l", "ł"),
-        ),
+        *(("ss", "ß"), ("o", "ø"), ("O", "Ø"), ("ae", "æ"), ("Ae", "Æ"), ("oe", "œ"), ("Oe", "Œ"), ("l", "ł")),
         *(("L", "Ł"), ("d", "đð"), ("D", "Đ"), ("th", "þ"), ("i", "\u0131"), ("-", "\u2013\u2014\u00b7")),
         *(("'", "\u2018\u2019"), ('"', "\u201c\u201d\u201e")),
     )
@@ -133,9 +124,7 @@ _TRACKING_SETTINGS: Final[TrackingSettings] = {
     "subscription_tracking": {"enable": False},
     "ganalytics": {"enable": False},
 }
-_MAIL_SETTINGS: Final[dict[bool, MailSettings]] = {
-    on: {"sandbox_mode": {"enable": on}} for on in (True, False)
-}
+_MAIL_SETTINGS: Final[dict[bool, MailSettings]] = {on: {"sandbox_mode": {"enable": on}} for on in (True, False)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +191,10 @@ def _email_address(role: str, address: Address, name: str) -> EmailAddress:
     if not email.isascii():
         local, _, domain = email.rpartition("@")
         if not local.isascii():
-            raise InvalidPayload(
-                f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none"
-            )
+            raise InvalidPayload(f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none")
         email = local + normalize_address(f"@{domain}")
     if len(email) > MAX_ADDRESS_LENGTH:
-        raise InvalidPayload(
-            f"the {role}'s address has {len(email)} characters; SendGrid takes {MAX_ADDRESS_LENGTH}"
-        )
+        raise InvalidPayload(f"the {role}'s address has {len(email)} characters; SendGrid takes {MAX_ADDRESS_LENGTH}")
     name = name.strip()
     return {"email": email, "name": name} if name else {"email": email}
 
@@ -240,9 +225,7 @@ def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in headers:
         if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
-            raise InvalidPayload(
-                f"the header {name!r} holds a line break, or a character that cannot stand there"
-            )
+            raise InvalidPayload(f"the header {name!r} holds a line break, or a character that cannot stand there")
         if name.lower() in _RESERVED_HEADERS:
             raise InvalidPayload(f"the header {name} is SendGrid's own to write")
         checked[name] = value
@@ -261,9 +244,7 @@ def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
 def _category_name(label: str) -> str:
     ascii_label = _strip_accents(label)
     # What has no ASCII base at all still needs a name that differs from others.
-    return _CONTROL.sub(
-        " ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii")
-    )
+    return _CONTROL.sub(" ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii"))
 
 
 @lru_cache(maxsize=1_024)

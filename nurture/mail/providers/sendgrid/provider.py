@@ -18,12 +18,7 @@ from nurture.errors import Misconfigured
 from nurture.mail.providers.base import Accepted, NotSent, Receipt, Rejected, SuppressedAddress, Unknown
 from nurture.mail.providers.sendgrid.http_client import ClientConfig, HttpClient
 from nurture.mail.providers.sendgrid.payload import Account, InvalidPayload, encode_payload
-from nurture.mail.providers.sendgrid.responses import (
-    KEY_VARIABLE,
-    URL_VARIABLE,
-    HttpResponse,
-    receipt_for_response,
-)
+from nurture.mail.providers.sendgrid.responses import KEY_VARIABLE, URL_VARIABLE, HttpResponse, receipt_for_response
 from nurture.mail.providers.sendgrid.suppression_lists import fetch_suppressions
 from nurture.mail.rendering.render import ComposedEmail
 
@@ -68,9 +63,7 @@ class SendGridProvider:
         self.max_concurrency = max_concurrency
         self._key = SecretStr(key.get_secret_value().strip())
         if not _HEADER_SAFE.fullmatch(self._key.get_secret_value()):
-            raise Misconfigured(
-                f"{KEY_VARIABLE} is empty, or holds spaces or line breaks. Copy the key once more."
-            )
+            raise Misconfigured(f"{KEY_VARIABLE} is empty, or holds spaces or line breaks. Copy the key once more.")
         self._account = Account(sandbox, asm_group, ip_pool)
         self._config = ClientConfig(
             _mail_send_url(url), connect_timeout, read_timeout, total_timeout, max_concurrency, ssl, observe
@@ -104,9 +97,7 @@ class SendGridProvider:
             case Accepted():
                 return
             case Unknown(reason=reason):
-                raise Misconfigured(
-                    f"SendGrid cannot be asked: {reason}. Check {URL_VARIABLE} and the network."
-                )
+                raise Misconfigured(f"SendGrid cannot be asked: {reason}. Check {URL_VARIABLE} and the network.")
             case Rejected(reason=reason) | NotSent(reason=reason):
                 raise Misconfigured(reason)
 
@@ -146,9 +137,7 @@ def _mail_send_url(url: str) -> yarl.URL:
 class _Batch:
     """One batch on its way: lanes that take the next email each time one has landed."""
 
-    def __init__(
-        self, client: HttpClient, account: Account, batch: Sequence[ComposedEmail], now: datetime
-    ) -> None:
+    def __init__(self, client: HttpClient, account: Account, batch: Sequence[ComposedEmail], now: datetime) -> None:
         self._client = client
         self._account = account
         self._batch = batch
@@ -187,9 +176,7 @@ class _Batch:
             if self._stop_receipt is not None:
                 return self._stop_receipt
             if client.rate_limit.is_exhausted():
-                return NotSent(
-                    "SendGrid's rate limit is reached", client.rate_limit.resets_at, blocks_all=True
-                )
+                return NotSent("SendGrid's rate limit is reached", client.rate_limit.resets_at, blocks_all=True)
             if client.has_capacity():
                 return None
             await client.completed.wait()
@@ -225,7 +212,5 @@ class _Batch:
             case NotSent() | Unknown():
                 self._consecutive_failures += 1
         if self._consecutive_failures >= MAX_CONSECUTIVE_FAILURES and self._stop_receipt is None:
-            reason = (
-                f"SendGrid failed {self._consecutive_failures} times in a row; the last time {receipt.reason}"
-            )
+            reason = f"SendGrid failed {self._consecutive_failures} times in a row; the last time {receipt.reason}"
             self._stop_receipt = NotSent(reason, self._now + FAILURE_PAUSE, blocks_all=True)

@@ -67,9 +67,7 @@ class ApiError:
         return f'"{self.message}"' + (f" about {self.field_label}" if self.field else "")
 
 
-def receipt_for_response(
-    response: HttpResponse, ref: str, resets_at: datetime | None, *, sandbox: bool
-) -> Receipt:
+def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime | None, *, sandbox: bool) -> Receipt:
     """Say what *response* proves. *resets_at* is when a rate limit ends."""
     status = response.status
     if status == 202 or (status == 200 and sandbox):
@@ -80,17 +78,14 @@ def receipt_for_response(
             return _receipt_for_bad_request(status, errors)
         case 401:
             return NotSent(
-                f"SendGrid refuses the key (401){_format_errors(errors)}. {_key_remedy(errors)}",
-                blocks_all=True,
+                f"SendGrid refuses the key (401){_format_errors(errors)}. {_key_remedy(errors)}", blocks_all=True
             )
         case 403:
             about_sender = _is_about_sender(errors)
             reason = f"SendGrid forbids this (403){_format_errors(errors)}. {_forbidden_remedy(errors)}"
             return NotSent(reason, blocks_all=not about_sender, blocks_sender=about_sender)
         case 404 | 405:
-            return NotSent(
-                f"this is not where SendGrid takes mail ({status}). Check {URL_VARIABLE}.", blocks_all=True
-            )
+            return NotSent(f"this is not where SendGrid takes mail ({status}). Check {URL_VARIABLE}.", blocks_all=True)
         case 429:
             return NotSent(
                 "SendGrid takes no more for now (429): its rate limit is reached", resets_at, blocks_all=True
@@ -104,9 +99,7 @@ def receipt_for_response(
 def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
     # No email would pass: spare them all.
     if errors and all(one.field_label.startswith("NURTURE_") for one in errors):
-        return NotSent(
-            f"SendGrid refuses a setting ({status}){_format_errors(errors)}. Correct it.", blocks_all=True
-        )
+        return NotSent(f"SendGrid refuses a setting ({status}){_format_errors(errors)}. Correct it.", blocks_all=True)
     if status == 413:
         return Rejected("SendGrid refused it: it is too large (413)")
     return Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
@@ -115,8 +108,7 @@ def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
 def _receipt_for_other_status(status: int, errors: list[ApiError]) -> Receipt:
     if status in _REDIRECTS:
         return NotSent(
-            f"the address answers that SendGrid is elsewhere ({status}). Check {URL_VARIABLE}.",
-            blocks_all=True,
+            f"the address answers that SendGrid is elsewhere ({status}). Check {URL_VARIABLE}.", blocks_all=True
         )
     if status in _INCOMPLETE_REQUEST_STATUSES:
         return NotSent(f"SendGrid did not hear the request out ({status})")
@@ -124,13 +116,9 @@ def _receipt_for_other_status(status: int, errors: list[ApiError]) -> Receipt:
         return (
             Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
             if errors
-            else NotSent(
-                f"something before SendGrid refused it ({status}). Check {URL_VARIABLE} and any proxy."
-            )
+            else NotSent(f"something before SendGrid refused it ({status}). Check {URL_VARIABLE} and any proxy.")
         )
-    return Unknown(
-        f"the answer was {status}{_format_errors(errors)}: SendGrid may have taken the email before"
-    )
+    return Unknown(f"the answer was {status}{_format_errors(errors)}: SendGrid may have taken the email before")
 
 
 def _key_remedy(errors: list[ApiError]) -> str:
@@ -163,9 +151,7 @@ def parse_errors(body: bytes) -> list[ApiError]:
     except orjson.JSONDecodeError:
         return []
     errors = parsed.get("errors") if isinstance(parsed, dict) else None
-    api_errors = (
-        [_parse_error(one) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
-    )
+    api_errors = [_parse_error(one) for one in errors if isinstance(one, dict)] if isinstance(errors, list) else []
     return [one for one in api_errors if one.message]
 
 
@@ -189,9 +175,7 @@ def receipt_before_send(error: Exception, host: str) -> NotSent:
         case aiohttp.ClientConnectorDNSError():
             return NotSent(f"the name {host} cannot be found. {where}")
         case aiohttp.ClientHttpProxyError():
-            return NotSent(
-                f"the proxy refused to connect ({error.status}). Check HTTPS_PROXY.", blocks_all=True
-            )
+            return NotSent(f"the proxy refused to connect ({error.status}). Check HTTPS_PROXY.", blocks_all=True)
         case aiohttp.ClientProxyConnectionError():
             return NotSent("the proxy cannot be reached. Check HTTPS_PROXY.")
         case aiohttp.ClientConnectorSSLError():

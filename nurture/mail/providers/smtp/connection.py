@@ -100,9 +100,7 @@ class SmtpConnection:
     the caller's time.
     """
 
-    def __init__(
-        self, server: SmtpServer, timeout: float, context: ssl.SSLContext, opened_at: datetime
-    ) -> None:
+    def __init__(self, server: SmtpServer, timeout: float, context: ssl.SSLContext, opened_at: datetime) -> None:
         self.sent_count = 0
         self.in_transaction = False
         self.opened_at = opened_at
@@ -238,16 +236,12 @@ def _open_stream(server: SmtpServer, timeout: float, context: ssl.SSLContext) ->
     try:
         # A name of its own spares smtplib a search in DNS, which may take seconds; the true one comes next.
         if server.tls:
-            stream: SmtpStream = TlsSmtpStream(
-                server.host, server.port, "localhost", timeout=timeout, context=context
-            )
+            stream: SmtpStream = TlsSmtpStream(server.host, server.port, "localhost", timeout=timeout, context=context)
         else:
             stream = SmtpStream(server.host, server.port, "localhost", timeout=timeout)
     except ConnectionLost as error:
         hint = "" if server.tls else " Where TLS comes first (port 465), write smtps:// there."
-        raise SmtpUnavailable(
-            f"{server} {error} instead of a greeting. {_CHECK_HOST_AND_PORT}{hint}"
-        ) from None
+        raise SmtpUnavailable(f"{server} {error} instead of a greeting. {_CHECK_HOST_AND_PORT}{hint}") from None
     except ssl.SSLError as error:
         raise SmtpUnavailable(_describe_tls_error(server, error)) from None
     except smtplib.SMTPResponseException as error:
@@ -255,9 +249,7 @@ def _open_stream(server: SmtpServer, timeout: float, context: ssl.SSLContext) ->
     except (socket.gaierror, UnicodeError):
         raise SmtpUnavailable(f"{server.host} cannot be found. Check the host in NURTURE_SMTP_URL.") from None
     except OSError as error:
-        raise SmtpUnavailable(
-            f"{server} cannot be reached: {_describe_error(error)}. {_CHECK_HOST_AND_PORT}"
-        ) from None
+        raise SmtpUnavailable(f"{server} cannot be reached: {_describe_error(error)}. {_CHECK_HOST_AND_PORT}") from None
     if stream.sock is not None:
         # Else the end of each email waits for the acknowledgement of what came before.
         stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -289,9 +281,7 @@ def _describe_tls_error(server: SmtpServer, error: ssl.SSLError) -> str:
 def _describe_error(error: OSError) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
-        return str(
-            SmtpReply(error.smtp_code, sanitize_reply(text if isinstance(text, bytes) else text.encode()))
-        )
+        return str(SmtpReply(error.smtp_code, sanitize_reply(text if isinstance(text, bytes) else text.encode())))
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return (error.strerror or str(error)).rstrip(".")

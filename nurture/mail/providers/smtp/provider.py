@@ -24,9 +24,7 @@ _RETRY_AFTER: Final = timedelta(minutes=1)
 _QUOTA_RETRY_AFTER: Final = timedelta(hours=1)
 _MAX_EMAILS_PER_CONNECTION: Final = 100
 _MAX_CONNECTION_AGE: Final = timedelta(minutes=5)
-_FINAL_REPLY_TIMEOUT_FACTOR: Final = (
-    3  # times the usual wait, for the one answer whose absence leaves a doubt
-)
+_FINAL_REPLY_TIMEOUT_FACTOR: Final = 3  # times the usual wait, for the one answer whose absence leaves a doubt
 _QUOTA: Final = re.compile(r"\b5\.4\.5\b")
 _RELAY_DENIED: Final = re.compile(r"\brelay", re.IGNORECASE)
 _MESSAGE_STATUS: Final = re.compile(r"\b5\.([23]\.[34]|6\.\d)\b")
@@ -139,18 +137,14 @@ class SmtpProvider:
             if is_old or connection.sent_count >= _MAX_EMAILS_PER_CONNECTION:
                 connection.quit()
                 self._connection = None
-            elif (connection.in_transaction or not state.connection_checked) and not _reset_transaction(
-                connection
-            ):
+            elif (connection.in_transaction or not state.connection_checked) and not _reset_transaction(connection):
                 self._close_connection()
         state.connection_checked = True
         if self._connection is None:
             self._connection = SmtpConnection(self._server, self._timeout, self._context, state.now)
         return self._connection
 
-    def _send_one(
-        self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
-    ) -> Receipt | None:
+    def _send_one(self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState) -> Receipt | None:
         """Send one email; None says that a connection used before was gone before this email began."""
         try:
             message = build_smtp_message(connection, self._server, email, state.now)
@@ -206,9 +200,7 @@ class SmtpProvider:
         reply = connection.receive()
         return None if reply.reply_class == 3 else self._receipt_for_refusal(reply, email, state)
 
-    def _read_final_reply(
-        self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
-    ) -> Receipt:
+    def _read_final_reply(self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState) -> Receipt:
         """Wait for the one answer that counts."""
         try:
             reply = connection.receive_any(_FINAL_REPLY_TIMEOUT_FACTOR)
@@ -227,14 +219,10 @@ class SmtpProvider:
         if reply.reply_class == 2:
             return Accepted(build_message_id(email))
         if reply.reply_class not in (4, 5):
-            return Unknown(
-                _redact_recipient(f"{self._server} answered the whole email out of turn: {reply}", email)
-            )
+            return Unknown(_redact_recipient(f"{self._server} answered the whole email out of turn: {reply}", email))
         return self._receipt_for_refusal(reply, email, state)
 
-    def _receipt_for_refusal(
-        self, reply: SmtpReply, email: ComposedEmail, state: _BatchState
-    ) -> NotSent | Rejected:
+    def _receipt_for_refusal(self, reply: SmtpReply, email: ComposedEmail, state: _BatchState) -> NotSent | Rejected:
         if reply.reply_class == 4:
             return NotSent(_redact_recipient(f"{self._server} does not take it now: {reply}", email))
         if reply.reply_class != 5:
@@ -272,9 +260,7 @@ class SmtpProvider:
             reason, remedy = "wants another way to sign in", "Check"
         return f"{self._server} {reason}: {reply_text}. {remedy} NURTURE_SMTP_URL."
 
-    def _find_envelope_problem(
-        self, connection: SmtpConnection, email: ComposedEmail, now: datetime
-    ) -> str | None:
+    def _find_envelope_problem(self, connection: SmtpConnection, email: ComposedEmail, now: datetime) -> str | None:
         """Offer the envelope, take it back, and return what is wrong."""
         state = _BatchState(now)
         refused = self._send_envelope(

@@ -26,14 +26,8 @@ COMPANIES: dict[str, tuple[str, ...]] = {
         "LARKFIELD SYSTEMS",
         "Larkfield-Systems",
     ),
-    "Brückner & Söhne Maschinenbau GmbH & Co. KG": (
-        "Brueckner und Soehne Maschinenbau",
-        "Brückner&Söhne Maschinenbau",
-    ),
-    "Société Valmontaise de Mécanique S.A.": (
-        "Societe Valmontaise Mecanique",
-        "SOCIÉTÉ VALMONTAISE DE MÉCANIQUE SAS",
-    ),
+    "Brückner & Söhne Maschinenbau GmbH & Co. KG": ("Brueckner und Soehne Maschinenbau", "Brückner&Söhne Maschinenbau"),
+    "Société Valmontaise de Mécanique S.A.": ("Societe Valmontaise Mecanique", "SOCIÉTÉ VALMONTAISE DE MÉCANIQUE SAS"),
     "Officine Bellandi S.p.A.": ("officine bellandi spa", "Officine Bellandi S.P.A", "Officine Bellandi srl"),
     "Hrafnkell Fisk A/S": ("Hrafnkell Fisk AS", "hrafnkell fisk"),
     "Wójcik Metale Sp. z o.o.": ("Wojcik Metale Sp.z o.o.", "Wójcik Metale", "WOJCIK METALE SP ZOO"),
@@ -57,16 +51,7 @@ COMPANIES: dict[str, tuple[str, ...]] = {
     "Zürcher Uhrenmanufaktur AG": ("Zuercher Uhrenmanufaktur", "Zürcher Uhrenmanufaktur Ltd"),
     "Delacroix-Fontaine Parfums SARL": ("Delacroix Fontaine Parfums", "Delacroix-Fontaine Parfums S.A.R.L."),
 }
-SHORT = (
-    "Apex Ltd",
-    "Delta GmbH",
-    "Nova S.A.",
-    "Orion Inc.",
-    "ABC Corp",
-    "Summit LLC",
-    "Atlas AG",
-    "Vertex B.V.",
-)
+SHORT = ("Apex Ltd", "Delta GmbH", "Nova S.A.", "Orion Inc.", "ABC Corp", "Summit LLC", "Atlas AG", "Vertex B.V.")
 GROUPS = ("Fabrikant", "Montclair Energie", "Silverthorne", "Katajisto", "Obermaier")
 ALIKE = (
     ("Northwind Traders Ltd", "Northwood Traders Ltd"),
@@ -142,9 +127,7 @@ def labelled(others: int = 10_000) -> LabelledSet:
             found.lead("own address, deeper", f"lead@eu.mail.{domain}", spelling, own)
         for spelling in (name, *spellings, name.upper()):
             found.lead("free mail", f"lead{number}@{next(free)}", spelling, own)
-            found.lead(
-                "website only", f"lead{number}@{next(free)}", spelling, own, f"https://www.{domain}/about"
-            )
+            found.lead("website only", f"lead{number}@{next(free)}", spelling, own, f"https://www.{domain}/about")
         found.lead("same domain, other ending", f"lead@{slug(name)}{number}.test", spellings[0], own)
         found.lead("a slip in the name", f"lead{number}@{next(free)}", _slip(name), own)
         if number % 5 == 0:  # known to its customers by a brand: nobody can tell

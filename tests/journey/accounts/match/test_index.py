@@ -28,12 +28,7 @@ def test_few_are_left_to_a_person_and_most_are_found(found: Score) -> None:
 
 
 def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> None:
-    for trap in (
-        "namesake elsewhere",
-        "short name, namesake",
-        "a slip in the name",
-        "group, free mail, bare name",
-    ):
+    for trap in ("namesake elsewhere", "short name, namesake", "a slip in the name", "group, free mail, bare name"):
         assert found.unsure[trap], trap
 
 
@@ -57,9 +52,7 @@ def test_a_domain_is_what_the_company_registered(text: str, domain: str) -> None
     assert registrable_domain(text) == domain
 
 
-@pytest.mark.parametrize(
-    "free", ["gmail.com", "yahoo.co.jp", "hotmail.com.br", "gmx.li", "mailinator.com", "bk.ru"]
-)
+@pytest.mark.parametrize("free", ["gmail.com", "yahoo.co.jp", "hotmail.com.br", "gmx.li", "mailinator.com", "bk.ru"])
 def test_mail_for_everybody_says_nothing_of_a_company(free: str) -> None:
     assert company_domain(f"nora@{free}") == ""
     known = [IndexedAccount(Account(1, "ada", domains=(free,)), "Contoso")]
@@ -82,9 +75,7 @@ def test_a_name_has_one_key_however_it_is_written(one: str, other: str) -> None:
     assert parse_name(one).key == parse_name(other).key
 
 
-@pytest.mark.parametrize(
-    "name", ["AG", "The Company", "GmbH & Co. KG", "Group Holding International", "3M", "?!"]
-)
+@pytest.mark.parametrize("name", ["AG", "The Company", "GmbH & Co. KG", "Group Holding International", "3M", "?!"])
 def test_of_a_name_of_common_words_alone_something_is_left(name: str) -> None:
     assert parse_name(name).full or name == "?!"
     assert not parse_name(name).is_distinctive

@@ -22,9 +22,7 @@ EMAIL = replace(composed("Hi", layout=PLAIN), installation_id="i7")
 
 
 def emails(count: int) -> list[ComposedEmail]:
-    return [
-        replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)
-    ]
+    return [replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)]
 
 
 @pytest.fixture(scope="module")

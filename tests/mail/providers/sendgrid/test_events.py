@@ -62,9 +62,7 @@ def test_every_kind_of_event_has_its_type(
         ({"type": 7, "status": ["5"]}, DeliveryEventType.BOUNCED),
     ],
 )
-def test_a_bounce_is_hard_unless_it_may_be_temporary(
-    fields: dict[str, object], event_type: DeliveryEventType
-) -> None:
+def test_a_bounce_is_hard_unless_it_may_be_temporary(fields: dict[str, object], event_type: DeliveryEventType) -> None:
     assert parsed_event("bounce", **fields).event_type is event_type
 
 
@@ -92,10 +90,7 @@ def test_what_a_mail_server_writes_is_kept_as_codes_and_classes_without_the_pers
     assert parsed_event("deferred").reason == "4.7.1"
     assert parsed_event("deferred", response=None, reason="452 try later, Mrs Miller").reason == "452"
     assert parsed_event("dropped", status=None).reason == "bounced address"
-    assert (
-        parsed_event("bounce", bounce_classification="gone@people.example", status="Mrs Miller").reason
-        == "5.1.1"
-    )
+    assert parsed_event("bounce", bounce_classification="gone@people.example", status="Mrs Miller").reason == "5.1.1"
     assert parsed_event("dropped", reason="Mrs Miller said so", status=None).reason == ""
 
 
@@ -120,9 +115,7 @@ def test_times_are_seconds_and_what_cannot_be_one_is_none(timestamp: object, at:
     assert parsed_event("open", timestamp=timestamp).at == at
 
 
-@pytest.mark.parametrize(
-    ("value", "machine"), [(True, True), ("true", True), (1, True), (False, False), (None, False)]
-)
+@pytest.mark.parametrize(("value", "machine"), [(True, True), ("true", True), (1, True), (False, False), (None, False)])
 def test_an_open_by_a_machine_says_so(value: object, machine: bool) -> None:
     assert parsed_event("open", sg_machine_open=value).is_machine_open is machine
 
@@ -135,8 +128,7 @@ def test_a_copy_is_known_by_its_id_or_by_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
-    [{"timestamp": 1}, {"ip": "192.0.2.77"}, {"useragent": "x"}, {"nurture_message": "0badcafe:other"}],
+    "fields", [{"timestamp": 1}, {"ip": "192.0.2.77"}, {"useragent": "x"}, {"nurture_message": "0badcafe:other"}]
 )
 def test_what_differs_is_another_event(fields: dict[str, object]) -> None:
     assert parsed_event("open").natural_key != parsed_event("open", **fields).natural_key
@@ -173,16 +165,11 @@ def test_what_is_no_batch_is_refused(body: bytes, error: str) -> None:
 
 
 def test_half_a_character_or_a_number_that_is_none_costs_no_other_event() -> None:
-    body = (
-        rb'[{"event":"open","useragent":"\ud83d","url":"a\u0000","x":NaN,"y":-1e999},{"event":"spamreport"}]'
-    )
+    body = rb'[{"event":"open","useragent":"\ud83d","url":"a\u0000","x":NaN,"y":-1e999},{"event":"spamreport"}]'
     assert count_events(body) == 2
     odd, plain = read_events(body)
     assert (odd.event_type, odd.user_agent) == (DeliveryEventType.OPENED, "?")
-    assert (plain.event_type, plain.suppression_reason) == (
-        DeliveryEventType.COMPLAINED,
-        SuppressionReason.COMPLAINT,
-    )
+    assert (plain.event_type, plain.suppression_reason) == (DeliveryEventType.COMPLAINED, SuppressionReason.COMPLAINT)
 
 
 def test_what_is_no_event_is_unknown_and_no_two_are_mixed_up() -> None:

@@ -77,9 +77,7 @@ def test_the_key_is_in_no_traceback_even_with_its_locals(double: SendGridDouble)
         try:
             assert not headers  # a crash with everything in its locals
         except AssertionError as error:
-            formatted = "".join(
-                traceback.TracebackException.from_exception(error, capture_locals=True).format()
-            )
+            formatted = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
             screen = io.StringIO()
             Console(file=screen, width=300).print(
                 Traceback.from_exception(type(error), error, error.__traceback__, show_locals=True)

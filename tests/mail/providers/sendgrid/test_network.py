@@ -31,9 +31,7 @@ def test_where_nobody_listens_nothing_was_sent() -> None:
     with opened(f"http://127.0.0.1:{free_port()}", max_concurrency=1) as sendgrid:
         receipts = sendgrid.send(emails(8), NOW)
     assert all(isinstance(receipt, NotSent) for receipt in receipts)
-    assert [receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [
-        True
-    ] * 3
+    assert [receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [True] * 3
 
 
 def test_a_connection_that_does_not_come_about_in_time_is_not_sent() -> None:
@@ -120,9 +118,7 @@ def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, p
     assert receipt == NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", blocks_all=True)
 
 
-@pytest.mark.parametrize(
-    "url", ["", "api.sendgrid.com", "ftp://a.example", "https://a.example:99999", "https://u:p@a"]
-)
+@pytest.mark.parametrize("url", ["", "api.sendgrid.com", "ftp://a.example", "https://a.example:99999", "https://u:p@a"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"):
         SendGridProvider(SecretStr(KEY), url=url)

@@ -21,9 +21,7 @@ from tests.doubles.sendgrid_rules import find_errors
 from tests.mail.build import PLAIN, composed
 
 EMAIL = replace(
-    composed(
-        "Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }} 🚀", layout=PLAIN
-    ),
+    composed("Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="Für {{ lead.last_name }} 🚀", layout=PLAIN),
     labels=("webinar", "intro"),
     installation_id="i7",
     reply_to=Address("Mara Ohm", "mara@example.com"),
@@ -117,13 +115,10 @@ def test_a_name_with_nothing_in_it_is_left_out(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("Zoë Łuka\u2013Ørsted", "Zoe Luka-Orsted"), ("Weiß, Köln", "Weiss, Koln"), ("田中", None)],
+    ("name", "expected"), [("Zoë Łuka\u2013Ørsted", "Zoe Luka-Orsted"), ("Weiß, Köln", "Weiss, Koln"), ("田中", None)]
 )
 def test_a_senders_name_is_written_in_ascii(name: str, expected: str | None) -> None:
-    sender: Any = build_payload(replace(EMAIL, sender=Address(name, "mara@example.com")), DEFAULT_ACCOUNT)[
-        "from"
-    ]
+    sender: Any = build_payload(replace(EMAIL, sender=Address(name, "mara@example.com")), DEFAULT_ACCOUNT)["from"]
     assert sender.get("name") == expected
 
 
@@ -168,9 +163,7 @@ def test_a_part_with_nothing_in_it_is_left_out() -> None:
         ({"ref": "r" * 10_000}, "10,000 bytes"),
     ],
 )
-def test_what_sendgrid_would_never_take_is_refused_without_naming_the_lead(
-    changes: dict[str, Any], error: str
-) -> None:
+def test_what_sendgrid_would_never_take_is_refused_without_naming_the_lead(changes: dict[str, Any], error: str) -> None:
     email = replace(EMAIL, **changes)
     with pytest.raises(InvalidPayload, match=error) as refused:
         encode_payload(email, DEFAULT_ACCOUNT)

@@ -77,9 +77,7 @@ def test_a_refused_email_never_harms_its_neighbours(double: SendGridDouble) -> N
 def test_two_megabytes_and_every_script_go(double: SendGridDouble) -> None:
     big = replace(EMAIL, html="<p>zwölf 🚀 田中</p>" * 100_000)
     odd = replace(
-        EMAIL,
-        to=Address("Doe, John; 田中", "aoife@bücher.example"),
-        sender=Address("Zoë", "mara@example.com"),
+        EMAIL, to=Address("Doe, John; 田中", "aoife@bücher.example"), sender=Address("Zoë", "mara@example.com")
     )
     assert [type(receipt) for receipt in sent(double, [big, odd])] == [Accepted, Accepted]
 
@@ -108,13 +106,9 @@ def test_the_sandbox_accepts_and_delivers_nothing(double: SendGridDouble) -> Non
         (Fault(what="garbage", after=True), Unknown),
         (Fault(what="drip_body", status=202, seconds=60, after=True), Accepted),
     ],
-    ids=lambda value: (
-        f"{value.what} {value.status}{' after' * value.after}" if isinstance(value, Fault) else ""
-    ),
+    ids=lambda value: f"{value.what} {value.status}{' after' * value.after}" if isinstance(value, Fault) else "",
 )
-def test_each_fault_has_the_receipt_that_it_proves(
-    double: SendGridDouble, fault: Fault, kind: type[Receipt]
-) -> None:
+def test_each_fault_has_the_receipt_that_it_proves(double: SendGridDouble, fault: Fault, kind: type[Receipt]) -> None:
     double.add_faults(fault)
     with opened(double) as sendgrid:
         assert isinstance(sendgrid.send([EMAIL], NOW)[0], kind)
@@ -152,9 +146,7 @@ def test_a_wrong_key_or_sender_stops_the_batch_and_is_named(
     double.configure(account)
     before = double.traffic().requests
     receipts = sent(double, emails(40), max_concurrency=2)
-    assert all(
-        isinstance(receipt, NotSent) and receipt.blocks_all != receipt.blocks_sender for receipt in receipts
-    )
+    assert all(isinstance(receipt, NotSent) and receipt.blocks_all != receipt.blocks_sender for receipt in receipts)
     assert all(named in receipt.reason for receipt in receipts if isinstance(receipt, NotSent))
     assert double.traffic().requests - before <= 2
     with opened(double) as sendgrid, pytest.raises(Misconfigured, match=named.replace(".", r"\.")):
@@ -201,9 +193,7 @@ def test_no_more_calls_start_than_the_limit_leaves(double: SendGridDouble) -> No
 def test_five_unknown_outcomes_in_a_row_stop_the_batch(double: SendGridDouble) -> None:
     double.add_faults(*[Fault(what="status", status=502)] * 4, Fault(what="pass"), *[Fault(what="reset")] * 5)
     receipts = sent(double, emails(20), max_concurrency=1)
-    assert [type(receipt) for receipt in receipts] == [Unknown] * 4 + [Accepted] + [Unknown] * 5 + [
-        NotSent
-    ] * 10
+    assert [type(receipt) for receipt in receipts] == [Unknown] * 4 + [Accepted] + [Unknown] * 5 + [NotSent] * 10
     assert isinstance(receipts[-1], NotSent)
     assert (receipts[-1].retry_at, receipts[-1].blocks_all) == (NOW + timedelta(seconds=60), True)
 
@@ -246,15 +236,10 @@ def test_closing_gives_everything_back_and_sending_opens_anew(double: SendGridDo
     assert [thread for thread in threading.enumerate() if thread.name == "sendgrid"] == []
 
 
-def test_closing_in_the_middle_is_unknown_where_bytes_had_left_and_nowhere_else(
-    double: SendGridDouble,
-) -> None:
+def test_closing_in_the_middle_is_unknown_where_bytes_had_left_and_nowhere_else(double: SendGridDouble) -> None:
     double.add_faults(*[Fault(what="hang")] * 2)
     left = threading.Semaphore(0)
-    with (
-        opened(double, max_concurrency=2, observe=lambda _: left.release()) as sendgrid,
-        ThreadPoolExecutor(1) as pool,
-    ):
+    with opened(double, max_concurrency=2, observe=lambda _: left.release()) as sendgrid, ThreadPoolExecutor(1) as pool:
         sending = pool.submit(sendgrid.send, emails(6), NOW)
         assert left.acquire(timeout=10)
         assert left.acquire(timeout=10)

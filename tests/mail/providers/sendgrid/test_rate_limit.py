@@ -13,11 +13,7 @@ STAMP = int(NOW.timestamp())
 
 
 def limits(remaining: object, reset: object) -> dict[str, str]:
-    return {
-        "X-RateLimit-Limit": "600",
-        "X-RateLimit-Remaining": str(remaining),
-        "X-RateLimit-Reset": str(reset),
-    }
+    return {"X-RateLimit-Limit": "600", "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": str(reset)}
 
 
 def test_without_headers_everything_may_go() -> None:
@@ -69,9 +65,7 @@ def test_a_429_lasts_for_a_sane_time_whatever_it_says(headers: dict[str, str], d
 ANSWERS = st.tuples(
     st.sampled_from([202, 400, 429, 500]),
     st.none()
-    | st.tuples(
-        st.integers(-1, 9) | st.text(max_size=4), st.integers(0, 10**15) | st.integers(STAMP - 99, STAMP + 99)
-    ),
+    | st.tuples(st.integers(-1, 9) | st.text(max_size=4), st.integers(0, 10**15) | st.integers(STAMP - 99, STAMP + 99)),
 )
 
 

@@ -22,9 +22,7 @@ NGINX = b"<html><head><title>413 Request Entity Too Large</title></head></html>"
 
 
 def receipt_for(status: int, body: bytes = b"", *, sandbox: bool = False, **headers: str) -> Any:
-    return receipt_for_response(
-        HttpResponse(status, headers, body), "touch:17:intro:1", OPENS, sandbox=sandbox
-    )
+    return receipt_for_response(HttpResponse(status, headers, body), "touch:17:intro:1", OPENS, sandbox=sandbox)
 
 
 def errors(message: str, field: str | None = None) -> bytes:
@@ -49,15 +47,11 @@ def test_a_refusal_says_what_is_wrong_where_in_plain_words() -> None:
 
 
 def test_a_refusal_never_repeats_an_address() -> None:
-    body = errors(
-        "We found the first duplicate instance of [Aoife@Example.org] in the field.", "personalizations"
-    )
+    body = errors("We found the first duplicate instance of [Aoife@Example.org] in the field.", "personalizations")
     assert "aoife" not in receipt_for(400, body).reason.lower()
 
 
-@pytest.mark.parametrize(
-    ("status", "body"), [(413, NGINX), (413, b""), (400, b"\xff"), (415, b"{"), (400, b"[]")]
-)
+@pytest.mark.parametrize(("status", "body"), [(413, NGINX), (413, b""), (400, b"\xff"), (415, b"{"), (400, b"[]")])
 def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> None:
     receipt = receipt_for(status, body)
     assert isinstance(receipt, Rejected)
@@ -65,8 +59,7 @@ def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> Non
 
 
 @pytest.mark.parametrize(
-    ("field", "setting"),
-    [("asm.group_id", "NURTURE_SENDGRID_ASM_GROUP"), ("ip_pool_name", "NURTURE_SENDGRID_IP_POOL")],
+    ("field", "setting"), [("asm.group_id", "NURTURE_SENDGRID_ASM_GROUP"), ("ip_pool_name", "NURTURE_SENDGRID_IP_POOL")]
 )
 def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str) -> None:
     receipt = receipt_for(400, errors("is invalid", field))
@@ -87,9 +80,7 @@ def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str
         (301, b"", "NURTURE_SENDGRID_URL"),
     ],
 )
-def test_what_a_person_must_correct_stops_everything_and_is_named(
-    status: int, body: bytes, named: str
-) -> None:
+def test_what_a_person_must_correct_stops_everything_and_is_named(status: int, body: bytes, named: str) -> None:
     receipt = receipt_for(status, body)
     assert isinstance(receipt, NotSent)
     assert receipt.blocks_all != receipt.blocks_sender
@@ -132,10 +123,7 @@ CERTIFICATE.verify_message = "certificate has expired"
 @pytest.mark.parametrize(
     ("error", "named"),
     [
-        (
-            aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")),
-            "the name sendgrid.example",
-        ),
+        (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), "the name sendgrid.example"),
         (aiohttp.ClientConnectorError(KEY, OSError(111, "Connection refused")), "Connection refused"),
         (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError()), "TLS"),
         (aiohttp.ConnectionTimeoutError(), "in time"),
@@ -150,9 +138,7 @@ def test_what_never_left_is_not_sent(error: Exception, named: str) -> None:
 
 
 def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
-    receipt = receipt_before_send(
-        aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example"
-    )
+    receipt = receipt_before_send(aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example")
     assert receipt.blocks_all
     assert "certificate has expired" in receipt.reason
     assert "NURTURE_SENDGRID_URL" in receipt.reason

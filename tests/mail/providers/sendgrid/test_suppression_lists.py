@@ -34,14 +34,11 @@ def read(double: SendGridDouble, **options: int) -> list[SuppressedAddress]:
 
 def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
     many = [
-        {"email": f"b{n}@people.example", "created": SINCE, "reason": "550 no such user"}
-        for n in range(PAGE_SIZE + 3)
+        {"email": f"b{n}@people.example", "created": SINCE, "reason": "550 no such user"} for n in range(PAGE_SIZE + 3)
     ]
     double.suppress("/v3/suppression/bounces", many)
     double.suppress("/v3/suppression/unsubscribes", [{"email": "u@people.example", "created": SINCE}])
-    double.suppress(
-        "/v3/suppression/spam_reports", [{"email": "s@people.example", "created": SINCE, "ip": ""}]
-    )
+    double.suppress("/v3/suppression/spam_reports", [{"email": "s@people.example", "created": SINCE, "ip": ""}])
     double.suppress("/v3/suppression/blocks", [{"email": "tried-again@people.example", "created": SINCE}])
     double.suppress("/v3/asm/groups/7/suppressions", ["g@people.example"])
     found = read(double, asm_group=7)

@@ -63,11 +63,7 @@ def test_mail_travels_by_tls_and_the_password_after_it(run: Run, offers: dict[st
             "smtp://" + CREDENTIALS + "{host}:{port}",
             "refuses user or password: 535",
         ),
-        (
-            {"starttls": ["127.0.0.1"], "mechanisms": ()},
-            "smtp://" + CREDENTIALS + "{host}:{port}",
-            "no way to sign in",
-        ),
+        ({"starttls": ["127.0.0.1"], "mechanisms": ()}, "smtp://" + CREDENTIALS + "{host}:{port}", "no way to sign in"),
         ({}, "smtp://nowhere.invalid:{port}", "cannot be found"),
         ({}, "smtp://127.0.0.1:1", "cannot be reached"),
     ],
@@ -90,10 +86,7 @@ def test_a_set_up_that_cannot_send_stops_and_names_the_setting(
 
 
 def test_a_greeting_that_says_no_or_never_comes_stops(run: Run) -> None:
-    for greeting, reason in [
-        ("554 5.7.1 go away", "go away"),
-        (Fault.SILENCE, "did not answer within 0.2 s"),
-    ]:
+    for greeting, reason in [("554 5.7.1 go away", "go away"), (Fault.SILENCE, "did not answer within 0.2 s")]:
         provider, server = run(timeout=0.2)
         server.script_faults("CONNECT", greeting)
         (receipt,) = provider.send([EMAIL], NOW)
@@ -102,16 +95,12 @@ def test_a_greeting_that_says_no_or_never_comes_stops(run: Run) -> None:
         assert reason in receipt.reason
 
 
-@pytest.mark.parametrize(
-    "answer", [None, "501 5.5.2 cannot read AUTH PLAIN " + PLAIN_FORM, "454 4.7.0 later"]
-)
+@pytest.mark.parametrize("answer", [None, "501 5.5.2 cannot read AUTH PLAIN " + PLAIN_FORM, "454 4.7.0 later"])
 def test_the_password_is_in_no_reason_log_repr_or_traceback(
     run: Run, answer: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, logger="nurture")
-    provider, server = run(
-        "smtp://" + CREDENTIALS + "{host}:{port}", starttls=["127.0.0.1"], password="other"
-    )
+    provider, server = run("smtp://" + CREDENTIALS + "{host}:{port}", starttls=["127.0.0.1"], password="other")
     server.script_faults("AUTH", answer, answer)
     texts = [repr(provider), repr(vars(provider)), str(provider.send([EMAIL], NOW))]
     with pytest.raises(Misconfigured) as refused:

@@ -28,10 +28,7 @@ OURS |= {"list-unsubscribe", "list-unsubscribe-post"}
 
 
 def emails(*recipients: str, ref: str = "touch") -> list[Any]:
-    return [
-        replace(EMAIL, ref=f"{ref}:{number}:intro:1", to=Address("Bo", to))
-        for number, to in enumerate(recipients)
-    ]
+    return [replace(EMAIL, ref=f"{ref}:{number}:intro:1", to=Address("Bo", to)) for number, to in enumerate(recipients)]
 
 
 def some(number: int) -> list[Any]:
@@ -131,9 +128,7 @@ def test_each_outcome_has_its_receipt_and_its_neighbours_go(
     [("MAIL", NotSent), ("RCPT", NotSent), ("DATA", NotSent), ("DOT", Unknown), ("TAKEN", Unknown)],
 )
 @pytest.mark.parametrize("fault", [Fault.SILENCE, Fault.DRIP])
-def test_a_missing_answer_is_judged_by_when_it_was_due(
-    run: Run, verb: str, receipt_type: type, fault: Fault
-) -> None:
+def test_a_missing_answer_is_judged_by_when_it_was_due(run: Run, verb: str, receipt_type: type, fault: Fault) -> None:
     provider, server = run(timeout=0.1)
     server.script_faults(verb, fault)
     first, second = provider.send(some(2), NOW)
@@ -202,9 +197,7 @@ def test_a_server_that_wants_a_password_stops_all_and_rejects_nobody(run: Run) -
         server.script_faults(verb, answer)
         receipts = provider.send(some(3), NOW)
         assert kinds(receipts) == ["NotSent"] * 3
-        assert all(
-            "NURTURE_SMTP_URL" in receipt.reason for receipt in receipts if isinstance(receipt, NotSent)
-        )
+        assert all("NURTURE_SMTP_URL" in receipt.reason for receipt in receipts if isinstance(receipt, NotSent))
         assert server.accepted == []
 
 

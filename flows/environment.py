@@ -121,7 +121,7 @@ def _conflict_message(names: list[str], port: int) -> str:
         f"`nurture up` runs a Prefect server of its own on 127.0.0.1, port {port}, locked by a secret, and "
         f"does not take {listed} as set. Unset {'it' if len(names) == 1 else 'them'}. NURTURE_PREFECT_PORT "
         f"moves the server, {SERVER_SECRET} (ASCII) sets its secret, {_ORIGINS} names further origins "
-        "(not *); for a server elsewhere see `Many machines` in the README."
+        "(not *); for a server elsewhere see `Several machines` in docs/operators.md."
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -13,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from nurture.db import schema
 from nurture.db.engine import Database
+from tests.doc_examples import run_in_folder
 from tests.postgres import ReusedDatabase, postgres
 from tests.sqlite import replace_database, without_fsync
 
@@ -185,3 +188,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, text in report.user_properties:
             if name == "story":
                 terminalreporter.write_line(text)
+
+
+@pytest.fixture
+def run_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[[str], str]:
+    """Return what types a script in a new folder without settings, and returns what nurture printed."""
+    for name in [name for name in os.environ if name.startswith("NURTURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    return partial(run_in_folder, tmp_path, monkeypatch=monkeypatch, capsys=capsys)

@@ -16,7 +16,9 @@ _clock: Table = core.Clock.__table__  # type: ignore[attr-defined]
 GENERATION_LEAP: Final = 1 << 40
 """How far a restore moves the generation on: beyond whatever another machine may have seen meanwhile."""
 
-_MARKER_TEXT: Final = "This file marks where {name} lives. Do not copy, move or delete it; see README.md, Backup.\n"
+_MARKER_TEXT: Final = (
+    "This file marks where {name} lives. Do not copy, move or delete it; see docs/operators.md, Backup.\n"
+)
 
 
 class Installation(NamedTuple):

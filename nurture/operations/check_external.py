@@ -41,7 +41,7 @@ def check_provider(setup: DoctorContext) -> Sequence[CheckResult]:
     name = setup.settings.provider
     if not setup.is_live:
         folder = setup.settings.maildir
-        remedy = "To send for real, set NURTURE_PROVIDER: see `Sending for real` in the README."
+        remedy = "To send for real, set NURTURE_PROVIDER: see `Sending for real` in docs/operators.md."
         problems = _probe_senders(setup, [Address("", "nobody@example.com")]) if folder.exists() else []
         if problems:
             return [CheckResult("provider", "failed", f"maildir: {problem}") for problem in problems]

@@ -1,4 +1,4 @@
-"""Tokens for programs: made, listed, ended; and what the README tells a program to type."""
+"""Tokens for programs: created, listed, revoked; and the example of the API in docs/operators.md."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from nurture.app import open_app
 from nurture.web.app import create_app
 from nurture.web.server import serve_in_thread
 from tests.cli.conftest import CliSession
-
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+from tests.doc_examples import read_section, shell_blocks
 
 
 def test_a_token_is_shown_once_and_not_kept(cli: CliSession) -> None:
@@ -50,9 +49,8 @@ def test_mistakes_are_reported_with_a_remedy(cli: CliSession) -> None:
     cli.fails("admin", "tokens", "create", "website")
 
 
-def test_what_the_readme_tells_programs_to_send_works_as_it_is_typed(cli: CliSession) -> None:
-    section = README.partition("### From other programs")[2].partition("### Many machines")[0]
-    (script,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+def test_the_example_of_the_api_works_as_it_is_typed(cli: CliSession) -> None:
+    (script,) = shell_blocks(read_section("docs/operators.md", "API"))
     programs = cli.folder / ".venv" / "bin"
     programs.mkdir(parents=True)
     (programs / "nurture").symlink_to(Path(sys.executable).with_name("nurture"))

@@ -1,4 +1,4 @@
-"""What every provider promises. A new backend adds one entry to BACKENDS."""
+"""The contract of every email provider. A new provider adds one entry to BACKENDS."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ EMAIL = composed("Hi {{ lead.first_name }}, zwölf Boxkämpfer 🚀", subject="F
 
 @dataclass(frozen=True)
 class Backend:
-    """A provider, and how to see what it delivered: under Message-ID stands the id of its receipt.
+    """A provider, and the emails it delivered; the Message-ID of each is the id of its receipt.
 
-    *remembers_refs* is a capability. Without it the same email handed over twice is delivered TWICE: nothing
-    but the outbox, which never hands one over again while its outcome is unknown, stands between a lead and
-    the second copy.
+    *remembers_refs*: the provider detects duplicates. Without it, an email sent twice is delivered twice: only
+    the outbox, which never resends an email with an unknown outcome, prevents the second copy.
     """
 
     provider: Provider
@@ -57,12 +56,12 @@ def sendgrid(folder: Path) -> Iterator[Backend]:
         def delivered() -> list[EmailMessage]:
             return [_as_message(one.body or {}, one.message_id) for one in double.accepted()]
 
-        # It has no idempotency key.
+        # SendGrid has no idempotency key.
         yield Backend(SendGridProvider(SecretStr(KEY), url=double.url), delivered, remembers_refs=False)
 
 
 def _as_message(payload: dict[str, Any], message_id: str) -> EmailMessage:
-    """Write what SendGrid took as the mail that it makes of it."""
+    """Build the email that SendGrid would deliver for *payload*."""
     (person,) = payload["personalizations"]
     message = EmailMessage(policy=policy.default)
     message["Message-ID"] = message_id
@@ -84,7 +83,7 @@ def smtp(_folder: Path) -> Iterator[Backend]:
         def delivered() -> list[EmailMessage]:
             return [mail.message for mail in double.accepted]
 
-        # The protocol has no way to say that a message came before.
+        # SMTP does not detect duplicates.
         yield Backend(SmtpProvider(SecretStr(double.url)), delivered, remembers_refs=False)
 
 
@@ -133,7 +132,7 @@ def test_what_arrives_is_what_was_composed(backend: Backend) -> None:
     assert html.get_content().splitlines() == EMAIL.html.splitlines()
 
 
-def test_the_same_ref_is_delivered_once_and_keeps_its_id_where_the_backend_can_tell(backend: Backend) -> None:
+def test_the_same_ref_is_delivered_once_if_the_provider_detects_duplicates(backend: Backend) -> None:
     first = backend.provider.send([EMAIL, EMAIL], NOW)
     again = backend.provider.send([replace(EMAIL, text="changed")], NOW + timedelta(hours=1))
     assert all(isinstance(receipt, Accepted) for receipt in (*first, *again))
@@ -142,21 +141,21 @@ def test_the_same_ref_is_delivered_once_and_keeps_its_id_where_the_backend_can_t
     assert len(backend.delivered()) == (1 if backend.remembers_refs else 3)
 
 
-def test_a_bad_email_is_rejected_and_the_others_go(backend: Backend) -> None:
-    bad = replace(EMAIL, ref="touch:2:intro:1", text="half a letter: \ud83d")
+def test_an_invalid_email_is_rejected_and_the_others_are_sent(backend: Backend) -> None:
+    bad = replace(EMAIL, ref="touch:2:intro:1", text="a lone surrogate: \ud83d")
     receipts = backend.provider.send([EMAIL, bad, replace(EMAIL, ref="touch:3:intro:1")], NOW)
     assert [type(receipt) for receipt in receipts] == [Accepted, Rejected, Accepted]
     assert len(backend.delivered()) == 2
 
 
-def test_a_batch_larger_than_the_concurrency_goes_too(backend: Backend) -> None:
+def test_a_batch_larger_than_the_concurrency_is_sent(backend: Backend) -> None:
     count = min(2 * backend.provider.max_concurrency + 1, 200)
     batch = [replace(EMAIL, ref=f"touch:{n}:intro:1", to=Address("", f"n{n}@example.org")) for n in range(count)]
     assert all(isinstance(receipt, Accepted) for receipt in backend.provider.send(batch, NOW))
     assert len(backend.delivered()) == count
 
 
-def test_a_check_that_finds_nothing_wrong_delivers_nothing(backend: Backend) -> None:
+def test_a_check_delivers_nothing(backend: Backend) -> None:
     backend.provider.check(EMAIL, NOW)
     assert backend.delivered() == []
 

@@ -1,4 +1,4 @@
-"""Emails, values and envelopes to test with."""
+"""Build emails, values and envelopes for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An SMTP server, and a provider that speaks to it."""
+"""An SMTP server and a provider connected to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[SmtpProvider, SMTPDouble]]
 
 @pytest.fixture
 def run() -> Iterator[Run]:
-    """Start a server and a provider that speaks to it."""
+    """Start a server and a provider connected to it."""
     with ExitStack() as stack:
 
         def start(

@@ -1,1 +1,1 @@
-"""Email providers behind one port."""
+"""Email providers behind one interface."""

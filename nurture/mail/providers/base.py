@@ -1,4 +1,4 @@
-"""The port for everything that carries email away."""
+"""The interface of email providers."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from nurture.mail.rendering.render import ComposedEmail
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The provider has it, under *provider_message_id*."""
+    """The provider accepted the email as *provider_message_id*."""
 
     provider_message_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """The provider will never take this email."""
+    """The provider refused the email permanently."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """It provably did not go; try again, not before *retry_at* (UTC) where given.
+    """The email was certainly not sent and may be retried, not before *retry_at* (UTC) if set.
 
-    *blocks_all* says that nothing else goes until then either: a rate limit, a refused key, a provider that
-    is down. *blocks_sender* says it of this sender's mail alone: an address that nobody has verified.
+    *blocks_all*: no other email can be sent until then (rate limit, refused key, provider down).
+    *blocks_sender*: no other email from this sender can be sent (unverified address).
     """
 
     reason: str
@@ -40,7 +40,7 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Nobody knows whether it went: never send it again blindly."""
+    """The email may or may not have been sent. Do not resend it automatically."""
 
     reason: str
 
@@ -49,36 +49,39 @@ Receipt = Accepted | Rejected | NotSent | Unknown
 
 
 class Provider(Protocol):
-    """Carries emails away. Emails of one ref are one email, wherever the backend can tell."""
+    """An email provider. Emails with the same ref are delivered once if the backend can detect duplicates."""
 
     @property
     def name(self) -> str:
-        """Name the backend as settings and receipts show it."""
+        """Return the name of the provider, as in settings and receipts."""
         ...
 
     @property
     def max_concurrency(self) -> int:
-        """Say how many emails it carries at one time; of more, some would wait after the last look."""
+        """Return how many emails the provider sends in parallel.
+
+        Callers pass no more at once: the rest would wait after the final send checks.
+        """
         ...
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Hand *batch* over at *now* (aware); one receipt each, in order. A bad email stops no other.
+        """Send *batch* at *now* (aware); return one receipt per email, in order.
 
-        It never waits for a rate limit, and never raises for what one email or the network does.
+        Does not wait for a rate limit. Faults of an email or of the network become receipts, not exceptions.
         """
         ...
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
-        """Prove that *email* could go, without sending it. Raises Misconfigured, naming the setting."""
+        """Verify that *email* could be sent, without sending it. Raises Misconfigured, naming the setting."""
         ...
 
     def close(self) -> None:
-        """Give connections back. Closing twice is allowed."""
+        """Close connections. May be called twice."""
         ...
 
 
 class SuppressedAddress(NamedTuple):
-    """An address that the provider will not mail, why, and since when (UTC); None where it does not say."""
+    """An address that the provider suppresses. *at* is UTC, or None if the provider does not report it."""
 
     email: str
     source: Literal["bounce", "complaint", "page"]
@@ -87,8 +90,8 @@ class SuppressedAddress(NamedTuple):
 
 @runtime_checkable
 class SuppressionListProvider(Protocol):
-    """A provider that keeps a list of its own of who is not mailed."""
+    """A provider that keeps its own suppression list."""
 
     def list_suppressions(self) -> list[SuppressedAddress]:
-        """Return the whole list. Raises Misconfigured, naming what is missing, where it cannot be read."""
+        """Return the whole list. Raises Misconfigured, naming what is missing, if it cannot be read."""
         ...

@@ -1,4 +1,4 @@
-"""What a mail provider tells of mail that it took, in our words."""
+"""Provider events, independent of the provider."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from nurture.domain.delivery.delivery_status import DeliveryEventType
 
 
 class InvalidEventBatch(ValueError):
-    """The body is no batch of events. The message says why, and holds nothing of it."""
+    """The body is not a batch of events. The message says why, without quoting the body."""
 
 
 class SuppressionReason(StrEnum):
-    """Why an address gets no more mail."""
+    """Why an address is suppressed."""
 
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
@@ -23,11 +23,11 @@ class SuppressionReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ProviderEvent:
-    """One event. It is the same as another that shares its *event_key* or its *natural_key*.
+    """One event. Events with the same *event_key* or *natural_key* are duplicates.
 
-    *event_name* is the provider's own word for it. *at* is None where it told no time that can be.
-    *installation_id* and *ref* name the message as we did when we sent it, "" where it is not ours. *email*,
-    *ip*, *user_agent* and *url* are personal data: they may be compared and marked, not kept.
+    *event_name* is the provider's name for it. *at* is None if the time is missing or implausible.
+    *installation_id* and *ref* identify the message as sent, "" if it was not sent by nurture. *email*, *ip*,
+    *user_agent* and *url* are personal data: they may be compared and flagged, not stored.
     """
 
     event_type: DeliveryEventType

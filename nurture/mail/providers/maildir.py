@@ -1,4 +1,4 @@
-"""The default provider: writes emails into a Maildir, to be read with any mail program or browser."""
+"""The default provider: writes emails to a Maildir, readable with any mail program or browser."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nurture.mail.rendering.render import ComposedEmail
 
 
 class MaildirProvider:
-    """A Maildir at *root*. The same ref is written once, also after a mail program has filed it under cur/.
+    """A Maildir at *root*. Each ref is written once, even after a mail program has moved it to cur/.
 
-    *html_copies* writes the HTML part to html/ as well; *durable* flushes each file to disk before it counts.
+    *html_copies* also writes the HTML part to html/; *durable* flushes each file to disk before accepting it.
     """
 
     name = "maildir"
@@ -32,16 +32,16 @@ class MaildirProvider:
         self._filed_names: set[str] = set()
         self._cur_mtime_ns = -1
         for folder in ("", "tmp", "new", "cur", *(["html"] if html_copies else [])):
-            make_folder(root / folder, owned=durable)  # the doctor only looks
+            make_folder(root / folder, owned=durable)  # `nurture doctor` does not take ownership
         if durable:
             sync_folder(root)
-            with suppress(PermissionError):  # a folder above may be passed through, not read
+            with suppress(PermissionError):  # the parent folder may be executable but not readable
                 sync_folder(root.absolute().parent)
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Write each email of *batch*, dated *now*; one receipt each, in order."""
+        """Write each email of *batch*, dated *now*; return one receipt per email, in order."""
         if now.tzinfo is None:
-            raise ValueError(f"a mailbox dates emails with an aware time, not {now!r}")
+            raise ValueError(f"*now* must be timezone-aware, not {now!r}")
         self._scan_cur()
         receipts = [self._write(email, now) for email in batch]
         if self._durable:
@@ -54,7 +54,7 @@ class MaildirProvider:
         return receipts
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
-        """Prove that *email* could be written here. Raises Misconfigured."""
+        """Verify that *email* could be written here. Raises Misconfigured."""
         temp_path = self._root / "tmp" / f"check.{os.getpid()}.{get_ident()}"
         try:
             with open_private(temp_path, "wb") as file:
@@ -66,7 +66,7 @@ class MaildirProvider:
             ) from error
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open between calls."""
 
     def _write(self, email: ComposedEmail, now: datetime) -> Receipt:
         name = safe_file_name(email.ref)
@@ -82,7 +82,7 @@ class MaildirProvider:
         return Accepted(build_message_id(email))
 
     def _write_once(self, folder: str, name: str, content: bytes) -> None:
-        """Write under tmp/, then link: whole or not at all, and never over a file that is there."""
+        """Write to tmp/, then hard-link: the file appears complete or not at all, and replaces no other."""
         temp_path = self._root / "tmp" / f"{name}.{os.getpid()}.{get_ident()}"
         try:
             with open_private(temp_path, "wb") as file:
@@ -96,7 +96,7 @@ class MaildirProvider:
             temp_path.unlink(missing_ok=True)
 
     def _scan_cur(self) -> None:
-        """Learn what mail programs have moved from new/ to cur/, if that folder changed."""
+        """Read which emails mail programs have moved from new/ to cur/, if that folder changed."""
         cur = self._root / "cur"
         mtime_ns = cur.stat().st_mtime_ns
         if mtime_ns != self._cur_mtime_ns:

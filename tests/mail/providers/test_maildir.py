@@ -23,7 +23,7 @@ def test_the_standard_library_reads_the_maildir(tmp_path: Path) -> None:
     assert list((tmp_path / "sent" / "tmp").iterdir()) == []
 
 
-def test_an_email_that_a_mail_program_has_filed_is_not_written_again(tmp_path: Path) -> None:
+def test_an_email_moved_by_a_mail_program_is_not_written_again(tmp_path: Path) -> None:
     provider = MaildirProvider(tmp_path)
     first = provider.send([EMAIL], NOW)
     (written,) = (tmp_path / "new").iterdir()
@@ -33,7 +33,7 @@ def test_an_email_that_a_mail_program_has_filed_is_not_written_again(tmp_path: P
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_draft_left_by_a_crash_does_not_stop_the_next_try(tmp_path: Path) -> None:
+def test_a_temporary_file_left_by_a_crash_does_not_block_the_next_send(tmp_path: Path) -> None:
     provider = MaildirProvider(tmp_path, durable=True)
     (tmp_path / "tmp" / "touch.17.intro.1.eml.1").write_text("half")
     assert isinstance(provider.send([EMAIL], NOW)[0], Accepted)
@@ -46,7 +46,7 @@ def test_html_copies_can_be_opened_in_a_browser(tmp_path: Path) -> None:
     assert copy.read_text() == EMAIL.html
 
 
-def test_a_folder_that_went_away_is_not_sent(tmp_path: Path) -> None:
+def test_a_missing_folder_is_not_sent(tmp_path: Path) -> None:
     provider = MaildirProvider(tmp_path)
     (tmp_path / "tmp").rmdir()
     (receipt,) = provider.send([EMAIL], NOW)
@@ -77,7 +77,7 @@ assert {str(root / "new"), str(root / "html")} <= set(after), after
 """
 
 
-def test_the_folder_of_a_mail_is_flushed_before_it_counts_as_sent(tmp_path: Path) -> None:
+def test_folders_are_flushed_before_an_email_is_accepted(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", FLUSHES, str(tmp_path / "sent")],
         cwd=Path(__file__).parents[2],

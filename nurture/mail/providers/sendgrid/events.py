@@ -1,4 +1,4 @@
-"""Read the batches of SendGrid's Event Webhook. Every field may be missing, or be something else."""
+"""Read batches of SendGrid's Event Webhook. Any field may be missing or have another type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _DROP_SUPPRESSION_REASONS: Final[Mapping[str, SuppressionReason]] = {
     "spam reporting address": SuppressionReason.COMPLAINT,
     "unsubscribed address": SuppressionReason.UNSUBSCRIBE,
 }
-"""SendGrid's reasons that are a fact about the address; others are about the mail or the account."""
+"""The drop reasons that concern the address; the others concern the email or the account."""
 
 _DROP_REASONS: Final = frozenset(
     (*_DROP_SUPPRESSION_REASONS, "invalid", "recipient list over package quota", "spam content")
@@ -53,16 +53,16 @@ _IDENTITY_FIELDS: Final = ("timestamp", "type", "url", "attempt", "asm_group_id"
 _MESSAGE_FIELDS: Final = ("sg_message_id", "smtp-id", "email")
 _MIN_TIMESTAMP, _MAX_TIMESTAMP = 946_684_800, 4_102_444_800  # the years 2000 and 2100, in seconds
 _MAX_TEXT: Final = 1_000
-_MAX_EVENTS: Final = 20_000  # SendGrid's batches end at 768 KB, which is some 3,000
+_MAX_EVENTS: Final = 20_000  # SendGrid's limit is 768 KB per batch, about 3,000 events
 
 
 def count_events(body: bytes) -> int:
-    """Return how many events a batch has. Raises InvalidEventBatch, exactly where `read_events` does."""
+    """Return the number of events in a batch. Raises InvalidEventBatch whenever `read_events` would."""
     return len(_parse_batch(body))
 
 
 def read_events(body: bytes) -> list[ProviderEvent]:
-    """Return the events of a batch in order, as many as it has. Raises InvalidEventBatch."""
+    """Return one event per item of a batch, in order. Raises InvalidEventBatch."""
     digest = sha256(body).hexdigest()
     return [_parse_event(item, f"{digest} {index}") for index, item in enumerate(_parse_batch(body))]
 
@@ -73,19 +73,19 @@ def _parse_batch(body: bytes) -> list[Any]:
     except ValueError:
         events = _parse_leniently(body)
     if not isinstance(events, list):
-        raise InvalidEventBatch("it is no list of events")
+        raise InvalidEventBatch("it is not a list of events")
     if len(events) > _MAX_EVENTS:
         raise InvalidEventBatch(f"it has more than {_MAX_EVENTS} events")
     return events
 
 
 def _parse_leniently(body: bytes) -> Any:
-    """Read what is JSON but for half characters and numbers that are none: one event must not cost others."""
+    """Read JSON with lone surrogates, NaN or infinities: one bad event must not lose the batch."""
     try:
         parsed = json.loads(body.decode(), parse_constant=_drop_constant, parse_float=_parse_finite)
         return orjson.loads(json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError) as error:
-        raise InvalidEventBatch("it is no JSON, or nested too deep") from error
+        raise InvalidEventBatch("it is not JSON, or nested too deep") from error
 
 
 def _drop_constant(_: str) -> None:
@@ -98,7 +98,7 @@ def _parse_finite(text: str) -> float | None:
 
 
 def _parse_event(item: Any, fallback_key: str) -> ProviderEvent:
-    """Read one event; *fallback_key* tells it from all others that say as little of themselves."""
+    """Read one event. *fallback_key* identifies an event that has no usable key of its own."""
     if not isinstance(item, dict):
         return ProviderEvent(
             DeliveryEventType.UNKNOWN, "", None, natural_key=_digest(["no object", fallback_key], fallback_key)
@@ -133,7 +133,7 @@ def _text_field(item: Mapping[str, Any], name: str) -> str:
 
 
 def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
-    """Return what the event tells. A bounce without a type is one of its address, unless it may pass."""
+    """Return the event type. A bounce without a type is permanent unless its status is 4.x.x."""
     event_type = _EVENT_TYPES.get(event_name, DeliveryEventType.UNKNOWN)
     if event_type is not DeliveryEventType.BOUNCED:
         return event_type
@@ -143,7 +143,7 @@ def _event_type(item: Mapping[str, Any], event_name: str) -> DeliveryEventType:
 
 
 def _parse_timestamp(value: Any) -> datetime | None:
-    """Read seconds since 1970; some senders of test events write text, or milliseconds."""
+    """Read seconds since 1970. Some senders of test events write text or milliseconds."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -156,7 +156,7 @@ def _parse_timestamp(value: Any) -> datetime | None:
 
 
 def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
-    """Say why in codes and classes: what servers write in full often names the person."""
+    """Return status code, classification and drop reason: a server's full text often names the person."""
     text = _text_field(item, "reason") or _text_field(item, "response")
     status = (
         _ENHANCED_STATUS.search(_text_field(item, "status"))
@@ -173,7 +173,7 @@ def _describe_reason(item: Mapping[str, Any], drop_reason: str) -> str:
 
 
 def _event_key(item: Mapping[str, Any], event_type: str, fallback_key: str) -> str | None:
-    """Return SendGrid's own id, with the kind: its documented examples share one id among all kinds."""
+    """Return SendGrid's event id and the event type: its documented examples reuse one id for all types."""
     event_id = item.get("sg_event_id")
     return _digest([event_type, event_id], fallback_key) if isinstance(event_id, str) and event_id else None
 
@@ -189,9 +189,9 @@ def _natural_key(
 
 
 def _digest(parts: Sequence[Any], fallback_key: str) -> str:
-    """Return 128 bits of a hash: events hold addresses, their keys do not."""
+    """Return 128 bits of a hash, so that a key contains no address."""
     try:
         encoded = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # nested deeper than it writes: alike only with itself
+    except TypeError:  # nested deeper than orjson writes: unique to this event
         encoded = fallback_key.encode()
     return sha256(encoded).hexdigest()[:32]

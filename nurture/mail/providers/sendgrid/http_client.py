@@ -1,7 +1,7 @@
-"""The line to SendGrid: pooled connections on an event loop in a thread of its own.
+"""Pooled HTTP connections to SendGrid, on an event loop in its own thread.
 
-The loop runs between calls too, so that a connection which the other side closes while idle is noticed, and
-no email is put on it.
+The loop keeps running between calls, so that a connection closed by the server while idle is detected before
+an email is written to it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _KEEPALIVE_SECONDS: Final = 15.0  # seconds; shorter than the idle time-outs of 
 _DNS_CACHE_SECONDS: Final = 60  # seconds that a DNS answer is kept
 _WRITE_CHUNK_BYTES: Final = 65_536
 _MAX_BODY_BYTES: Final = 65_536
-_BODY_TIMEOUT: Final = 5.0  # seconds for the words of a refusal; its status is known already
-_CLOSE_TIMEOUT: Final = 2.0  # seconds at closing
+_BODY_TIMEOUT: Final = 5.0  # seconds for the body of an error; its status is already known
+_CLOSE_TIMEOUT: Final = 2.0  # seconds for running calls when closing
 
 
 class _SecretHeader(str):
-    """A text that only the socket gets to see: no repr, and so no traceback's locals."""
+    """A header value that is hidden in repr, and so in the locals of a traceback."""
 
     __slots__ = ()
 
@@ -45,11 +45,11 @@ class _SecretHeader(str):
         return "'**********'"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a key is not to be stored")
+        raise TypeError("an API key must not be pickled")
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
-    """Make an event loop: libuv's where there is one, which is on every system but Windows."""
+    """Return a uvloop event loop, or asyncio's own on Windows."""
     try:
         import uvloop  # noqa: PLC0415 - absent on Windows
     except ModuleNotFoundError:
@@ -59,7 +59,7 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """How to reach Mail Send at *url*. Times are seconds; *ssl_context* checks certificates."""
+    """The connection to Mail Send at *url*. Timeouts are in seconds; *ssl_context* verifies certificates."""
 
     url: URL
     connect_timeout: float
@@ -71,7 +71,7 @@ class ClientConfig:
 
 
 class _RequestBody(aiohttp.Payload):
-    """A request's bytes. *started* says whether any of it, or of the headers before it, may have left."""
+    """The body of a request. *started* is True once any byte of the request may have been sent."""
 
     def __init__(self, value: bytes, observe: Callable[[str], None] | None) -> None:
         super().__init__(value, content_type="application/json")
@@ -87,7 +87,7 @@ class _RequestBody(aiohttp.Payload):
         await self.write_with_length(writer, None)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:  # noqa: ARG002
-        """Write everything; aiohttp sends its headers together with the first piece."""
+        """Write the whole body; aiohttp sends the headers together with the first chunk."""
         transport = getattr(writer, "transport", None)
         if transport is None or transport.is_closing():
             raise ConnectionResetError("closed before the first byte")
@@ -103,9 +103,9 @@ class _RequestBody(aiohttp.Payload):
 
 
 class HttpClient:
-    """An open line. Only `submit` and `close` may be called from other threads than its own.
+    """A running client. Other threads may call only `submit` and `close`.
 
-    *rate_limit* and *in_flight* (calls that are out) belong to the loop, and are shared by all who use it.
+    *rate_limit* and *in_flight* (running calls) belong to the loop and are shared by all batches.
     """
 
     def __init__(self, config: ClientConfig, key: SecretStr) -> None:
@@ -124,27 +124,27 @@ class HttpClient:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def close(self) -> None:
-        """Close connections, let running work tell how it ended, and end the thread."""
+        """Close connections, wait briefly for running calls to return, and stop the thread."""
         self.submit(self._close_session()).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def has_capacity(self) -> bool:
-        """Say whether one more call may start now."""
+        """Return whether one more call may start now."""
         return self.in_flight < self._config.max_concurrency and self.rate_limit.has_capacity(self.in_flight)
 
     def finish_call(self) -> None:
-        """Count a call as back, and wake those who wait for it; whoever begins to wait later waits on."""
+        """Count a call as completed and wake the current waiters, but not later ones."""
         self.in_flight -= 1
         self.completed.set()
         self.completed.clear()
 
     async def post(self, content: bytes) -> HttpResponse | NotSent | Unknown:
-        """Post *content*. The status counts as soon as it is there, however long the rest takes."""
+        """Post *content*. Once the status has arrived it decides, even if the body never completes."""
         body = _RequestBody(content, self._config.observe)
         try:
             response = await self._session.post(self._config.url, data=body, allow_redirects=False)
-        except Exception as error:  # noqa: BLE001 - whatever it is, one question counts: did anything leave?
+        except Exception as error:  # noqa: BLE001 - for any error, only one thing matters: was anything sent?
             return (
                 receipt_after_send(error) if body.started else receipt_before_send(error, self._config.url.host or "")
             )
@@ -157,7 +157,7 @@ class HttpClient:
         return HttpResponse(response.status, response.headers, content_bytes)
 
     async def get(self, path: str, max_bytes: int) -> HttpResponse | NotSent:
-        """Read what lies at *path*, *max_bytes* of it."""
+        """Get *path*; read at most *max_bytes* of the body."""
         try:
             async with self._session.get(self._config.url.join(URL(path)), allow_redirects=False) as response:
                 return HttpResponse(response.status, response.headers, await _read_body(response, max_bytes))
@@ -201,7 +201,7 @@ class HttpClient:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
-            self._loop.run_until_complete(asyncio.sleep(0))  # let those that wait in other threads hear
+            self._loop.run_until_complete(asyncio.sleep(0))  # let results reach the threads that wait for them
             self._loop.run_until_complete(self._loop.shutdown_default_executor())
         finally:
             asyncio.set_event_loop(None)
@@ -220,10 +220,10 @@ async def _read_body(response: aiohttp.ClientResponse, max_bytes: int = _MAX_BOD
 
 
 def _proxy(url: URL) -> str | None:
-    """Read the proxy from HTTPS_PROXY and NO_PROXY, once.
+    """Read the proxy from HTTPS_PROXY and NO_PROXY once.
 
-    Not by aiohttp's `trust_env`: that reads them at every call, and ~/.netrc as well, whose login would fight
-    with the key.
+    aiohttp's `trust_env` would read them on every call, and ~/.netrc too, whose login would conflict with the
+    API key.
     """
     if url.scheme != "https" or proxy_bypass(url.host or ""):
         return None

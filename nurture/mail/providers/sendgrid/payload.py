@@ -1,4 +1,4 @@
-"""Write a composed email as the JSON that SendGrid's Mail Send (v3) takes."""
+"""Encode a composed email as JSON for SendGrid's Mail Send (v3)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nurture.domain.address import normalize_address
 from nurture.mail.rendering.render import Address, ComposedEmail
 
 MESSAGE_ARG: Final = "nurture_message"
-"""The custom argument that comes back with each event; the only one."""
+"""The only custom argument; SendGrid returns it with each event."""
 MAX_BYTES: Final = 30_000_000
 MAX_ADDRESS_LENGTH: Final = 320
 _MAX_ARG_BYTES: Final = 10_000
@@ -29,7 +29,7 @@ _ASCII_BASES: Final = {
     )
     for letter in letters
 }
-"""What Unicode does not take apart."""
+"""Characters that Unicode does not decompose."""
 _HEADER_NAME: Final = re.compile(r"[!-9;-~]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _RESERVED_HEADERS: Final = frozenset(
@@ -41,44 +41,44 @@ _RESERVED_HEADERS: Final = frozenset(
 
 
 class InvalidPayload(ValueError):
-    """SendGrid would never take this email. The message says why, and holds no personal data."""
+    """SendGrid would always refuse this email. The message says why, without personal data."""
 
 
 class EmailAddress(TypedDict):
-    """A mailbox."""
+    """An address with an optional name."""
 
     email: str
     name: NotRequired[str]
 
 
 class Personalization(TypedDict):
-    """One delivery."""
+    """The recipient of a message."""
 
     to: list[EmailAddress]
     headers: NotRequired[dict[str, str]]
 
 
 class Content(TypedDict):
-    """One body."""
+    """One body of a message."""
 
     type: str
     value: str
 
 
 class Switch(TypedDict):
-    """Something that is on or off."""
+    """A setting that is on or off."""
 
     enable: bool
 
 
 class ClickTracking(Switch):
-    """SendGrid's rewriting of links, in HTML and in plain text."""
+    """Link rewriting in HTML and plain text."""
 
     enable_text: bool
 
 
 class TrackingSettings(TypedDict):
-    """Everything that SendGrid would add to a mail."""
+    """What SendGrid adds to an email."""
 
     click_tracking: ClickTracking
     open_tracking: Switch
@@ -98,7 +98,7 @@ class Asm(TypedDict):
     group_id: int
 
 
-# `from` is a word of Python's own, so these keys cannot stand in a class.
+# `from` is a Python keyword, so this key needs the functional syntax.
 _Sender = TypedDict("_Sender", {"from": EmailAddress})
 
 
@@ -117,7 +117,7 @@ class Payload(_Sender):
     mail_settings: MailSettings
 
 
-# Always explicit: the account's own settings would rewrite links and add a second way to unsubscribe.
+# Always explicit: the account's defaults would rewrite links and add a second unsubscribe link.
 _TRACKING_SETTINGS: Final[TrackingSettings] = {
     "click_tracking": {"enable": False, "enable_text": False},
     "open_tracking": {"enable": False},
@@ -129,7 +129,7 @@ _MAIL_SETTINGS: Final[dict[bool, MailSettings]] = {on: {"sandbox_mode": {"enable
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What all payloads of one account have in common. *sandbox* lets SendGrid check and deliver nothing."""
+    """Settings of the SendGrid account. In *sandbox* mode SendGrid validates email and delivers none."""
 
     sandbox: bool = False
     asm_group: int | None = None
@@ -137,13 +137,13 @@ class Account:
 
 
 def encode_payload(email: ComposedEmail, account: Account) -> bytes:
-    """Write *email* as JSON. Raises InvalidPayload."""
+    """Encode *email* as JSON. Raises InvalidPayload."""
     try:
         encoded = orjson.dumps(build_payload(email, account))
-    except TypeError as error:  # orjson's own error is one: half a character somewhere
-        raise InvalidPayload("the email holds broken characters and cannot be written as JSON") from error
+    except TypeError as error:  # JSONEncodeError is a TypeError: a lone surrogate
+        raise InvalidPayload("the email contains invalid characters and cannot be encoded as JSON") from error
     if len(encoded) >= MAX_BYTES:
-        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; SendGrid takes less than 30 MB")
+        raise InvalidPayload(f"the email has {len(encoded) // 1_000_000} MB; SendGrid's limit is 30 MB")
     return encoded
 
 
@@ -152,7 +152,7 @@ def build_payload(email: ComposedEmail, account: Account) -> Payload:
     if not email.subject.strip():
         raise InvalidPayload("the subject is empty")
     if _CONTROL.search(email.subject):
-        raise InvalidPayload("the subject holds a line break or control character")
+        raise InvalidPayload("the subject contains a line break or control character")
     personalization: Personalization = {
         "to": [_email_address("recipient", email.to, _strip_list_separators(email.to.name))]
     }
@@ -179,10 +179,10 @@ def build_payload(email: ComposedEmail, account: Account) -> Payload:
 
 
 def format_message_arg(email: ComposedEmail) -> str:
-    """Name *email* for SendGrid's events: the installation and the ref in it."""
+    """Return the installation id and ref of *email*, which SendGrid returns with each event."""
     arg = f"{email.installation_id}:{email.ref}"
     if len(arg.encode("utf-8", "replace")) + len(MESSAGE_ARG) > _MAX_ARG_BYTES:
-        raise InvalidPayload("the message's ref is longer than SendGrid's 10,000 bytes for custom arguments")
+        raise InvalidPayload("the message's ref exceeds SendGrid's limit of 10,000 bytes for custom arguments")
     return arg
 
 
@@ -191,29 +191,31 @@ def _email_address(role: str, address: Address, name: str) -> EmailAddress:
     if not email.isascii():
         local, _, domain = email.rpartition("@")
         if not local.isascii():
-            raise InvalidPayload(f"the {role}'s address has letters beyond ASCII before its @; SendGrid takes none")
+            raise InvalidPayload(f"the {role}'s address has non-ASCII letters before the @; SendGrid accepts none")
         email = local + normalize_address(f"@{domain}")
     if len(email) > MAX_ADDRESS_LENGTH:
-        raise InvalidPayload(f"the {role}'s address has {len(email)} characters; SendGrid takes {MAX_ADDRESS_LENGTH}")
+        raise InvalidPayload(
+            f"the {role}'s address has {len(email)} characters; SendGrid's limit is {MAX_ADDRESS_LENGTH}"
+        )
     name = name.strip()
     return {"email": email, "name": name} if name else {"email": email}
 
 
 def _ascii_sender_name(name: str) -> str:
-    """Write *name* in ASCII, as SendGrid documents for senders: Zoë is Zoe, another script is left out."""
+    """Return *name* in ASCII, as SendGrid requires for senders: Zoë becomes Zoe, another script becomes ""."""
     ascii_name = _strip_accents(name)
     return ascii_name if ascii_name.isascii() else ""
 
 
 def _strip_list_separators(name: str) -> str:
-    """Take the marks out that SendGrid forbids in a recipient's name: it would read a list of people."""
+    """Remove commas and semicolons, which SendGrid forbids in a recipient's name: it would read a list."""
     if "," in name or ";" in name:
         return " ".join(name.replace(",", " ").replace(";", " ").split())
     return name
 
 
 def _content(email: ComposedEmail) -> list[Content]:
-    """Plain text first, as SendGrid demands; a part with nothing in it is left out."""
+    """Return the non-empty bodies, plain text first, as SendGrid requires."""
     parts = (("text/plain", email.text), ("text/html", email.html))
     content: list[Content] = [{"type": kind, "value": value} for kind, value in parts if value.strip()]
     if not content:
@@ -225,31 +227,31 @@ def _headers(headers: tuple[tuple[str, str], ...]) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in headers:
         if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(value):
-            raise InvalidPayload(f"the header {name!r} holds a line break, or a character that cannot stand there")
+            raise InvalidPayload(f"the header {name!r} contains a line break or another invalid character")
         if name.lower() in _RESERVED_HEADERS:
-            raise InvalidPayload(f"the header {name} is SendGrid's own to write")
+            raise InvalidPayload(f"the header {name} is reserved: SendGrid writes it")
         checked[name] = value
     if len({name.lower() for name in checked}) < len(headers):
-        raise InvalidPayload("a header stands there twice")
+        raise InvalidPayload("a header occurs twice")
     return checked
 
 
 @lru_cache(maxsize=1_024)
 def _categories(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Write *labels* in ASCII, each once, as many as SendGrid takes."""
+    """Return the distinct *labels* in ASCII, as many as SendGrid accepts."""
     names = (_category_name(label)[:_MAX_CATEGORY_LENGTH].strip() for label in labels)
     return tuple(dict.fromkeys(label for label in names if label))[:_MAX_CATEGORIES]
 
 
 def _category_name(label: str) -> str:
     ascii_label = _strip_accents(label)
-    # What has no ASCII base at all still needs a name that differs from others.
+    # A label without an ASCII base still needs a unique name.
     return _CONTROL.sub(" ", ascii_label if ascii_label.isascii() else label.encode("punycode").decode("ascii"))
 
 
 @lru_cache(maxsize=1_024)
 def _strip_accents(text: str) -> str:
-    """Take the marks off letters, as far as they have a base in ASCII."""
+    """Replace letters by their ASCII base where they have one."""
     if text.isascii():
         return text
     decomposed = unicodedata.normalize("NFKD", text.translate(_ASCII_BASES))

@@ -1,4 +1,4 @@
-"""Carries emails away by SendGrid's Mail Send (v3), one request each."""
+"""Send emails with SendGrid's Mail Send (v3), one request per email."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ _HEADER_SAFE: Final = re.compile(r"[\x21-\x7e]++")
 
 
 class SendGridProvider:
-    """SendGrid at *url* with the API key *key*. Several threads may share it.
+    """SendGrid at *url* with the API key *key*. Thread-safe.
 
-    *sandbox* lets SendGrid check every email and deliver none. At most *max_concurrency* requests are out at
-    one time. *connect_timeout*, *read_timeout* and *total_timeout* are seconds for one request; the last must
-    stay below the lease of whoever calls. *ssl* checks certificates, by default as this machine does.
-    *observe* is told "bytes sent" and "response read", from another thread. Proxies come from HTTPS_PROXY and
-    NO_PROXY.
+    In *sandbox* mode SendGrid validates every email and delivers none. At most *max_concurrency* requests run
+    in parallel. *connect_timeout*, *read_timeout* and *total_timeout* are seconds per request; the last must
+    be below the caller's lease. *ssl* verifies certificates, by default with the system's. *observe* is called
+    with "bytes sent" and "response read", from another thread. Proxies come from HTTPS_PROXY and NO_PROXY.
 
-    SendGrid knows no idempotency key: an email handed over twice is delivered twice. Raises Misconfigured for
-    a key that cannot stand in a header, and for a *url* that is none.
+    SendGrid has no idempotency key: an email sent twice is delivered twice. Raises Misconfigured for a key that
+    is not a valid header value, and for an invalid *url*.
     """
 
     name = "sendgrid"
@@ -63,7 +62,7 @@ class SendGridProvider:
         self.max_concurrency = max_concurrency
         self._key = SecretStr(key.get_secret_value().strip())
         if not _HEADER_SAFE.fullmatch(self._key.get_secret_value()):
-            raise Misconfigured(f"{KEY_VARIABLE} is empty, or holds spaces or line breaks. Copy the key once more.")
+            raise Misconfigured(f"{KEY_VARIABLE} is empty, or contains spaces or line breaks. Copy the key again.")
         self._account = Account(sandbox, asm_group, ip_pool)
         self._config = ClientConfig(
             _mail_send_url(url), connect_timeout, read_timeout, total_timeout, max_concurrency, ssl, observe
@@ -75,38 +74,38 @@ class SendGridProvider:
         return f"SendGrid({str(self._config.url)!r})"
 
     def __reduce__(self) -> Any:
-        raise TypeError("a SendGrid provider holds a key and connections, and cannot be stored")
+        raise TypeError("a SendGrid provider holds a key and connections, and cannot be pickled")
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Hand *batch* over at *now*; one receipt each, in order.
+        """Send *batch* at *now*; return one receipt per email, in order.
 
-        It starts no further request after a rate limit, a refused key, or trouble that goes on and on: what
-        has not been tried is not sent, and says when to try again.
+        Starts no further request after a rate limit, a refused key or MAX_CONSECUTIVE_FAILURES: the remaining
+        receipts are NotSent with the time to retry.
         """
         if now.tzinfo is None:
-            raise ValueError(f"rate limits are reckoned from an aware time, not {now!r}")
+            raise ValueError(f"*now* must be timezone-aware, not {now!r}")
         if not batch:
             return []
         return self._run(lambda client: _Batch(client, self._account, batch, now).send(self.max_concurrency))
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
-        """Let SendGrid check *email* in its sandbox, which delivers nothing. Raises Misconfigured."""
+        """Validate *email* in SendGrid's sandbox mode, which delivers nothing. Raises Misconfigured."""
         account = Account(sandbox=True, asm_group=self._account.asm_group, ip_pool=self._account.ip_pool)
         (receipt,) = self._run(lambda client: _Batch(client, account, [email], now).send(1))
         match receipt:
             case Accepted():
                 return
             case Unknown(reason=reason):
-                raise Misconfigured(f"SendGrid cannot be asked: {reason}. Check {URL_VARIABLE} and the network.")
+                raise Misconfigured(f"SendGrid did not respond: {reason}. Check {URL_VARIABLE} and the network.")
             case Rejected(reason=reason) | NotSent(reason=reason):
                 raise Misconfigured(reason)
 
     def list_suppressions(self) -> list[SuppressedAddress]:
-        """Return whom SendGrid will not mail. Raises Misconfigured where its lists cannot be read."""
+        """Return the addresses that SendGrid suppresses. Raises Misconfigured if a list cannot be read."""
         return self._run(lambda client: fetch_suppressions(client, self._account.asm_group))
 
     def close(self) -> None:
-        """Give connections back. Closing twice is allowed, and sending afterwards opens new ones."""
+        """Close connections. May be called twice; a later send opens new ones."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None and client.process_id == os.getpid():
@@ -114,7 +113,7 @@ class SendGridProvider:
 
     def _run(self, work: Callable[[HttpClient], Coroutine[Any, Any, T]]) -> T:
         with self._lock:
-            if self._client is None or self._client.process_id != os.getpid():  # a fork takes no thread along
+            if self._client is None or self._client.process_id != os.getpid():  # threads do not survive a fork
                 self._client = HttpClient(self._config, self._key)
             future = self._client.submit(work(self._client))
         try:
@@ -130,12 +129,12 @@ def _mail_send_url(url: str) -> yarl.URL:
     except ValueError:
         parsed = yarl.URL()
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.user or parsed.password:
-        raise Misconfigured(f"{URL_VARIABLE} is not an address such as https://api.sendgrid.com. Correct it.")
+        raise Misconfigured(f"{URL_VARIABLE} must be a URL such as https://api.sendgrid.com. Correct it.")
     return parsed
 
 
 class _Batch:
-    """One batch on its way: lanes that take the next email each time one has landed."""
+    """A batch being sent by workers that share one iterator of emails."""
 
     def __init__(self, client: HttpClient, account: Account, batch: Sequence[ComposedEmail], now: datetime) -> None:
         self._client = client
@@ -143,13 +142,13 @@ class _Batch:
         self._batch = batch
         self._now = now
         self._indexes: Iterator[int] = iter(range(len(batch)))
-        self._receipts: list[Receipt] = [NotSent("it was not its turn any more")] * len(batch)
+        self._receipts: list[Receipt] = [NotSent("the batch stopped before this email")] * len(batch)
         self._stop_receipt: NotSent | None = None
         self._blocked_senders: dict[str, NotSent] = {}
         self._consecutive_failures = 0
 
     async def send(self, max_concurrency: int) -> list[Receipt]:
-        """Send everything that may go."""
+        """Send the batch and return the receipts."""
         workers = min(max_concurrency, len(self._batch))
         if workers == 1:
             await self._run_worker()
@@ -169,7 +168,7 @@ class _Batch:
             self._receipts[index] = blocked or await self._send_one(email, content)
 
     async def _wait_for_capacity(self) -> NotSent | None:
-        """Wait until one more may start; return why none may."""
+        """Wait until one more call may start; return why none may, if so."""
         client = self._client
         while True:
             client.rate_limit = client.rate_limit.without_expired_window(self._now)
@@ -202,7 +201,7 @@ class _Batch:
         return receipt
 
     def _track_failures(self, receipt: Receipt) -> None:
-        """Stop the batch where going on would only make it worse."""
+        """Stop the batch after a blocking receipt or too many failures in a row."""
         match receipt:
             case Accepted() | Rejected() | NotSent(blocks_sender=True):
                 self._consecutive_failures = 0

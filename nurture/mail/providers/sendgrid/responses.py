@@ -1,4 +1,4 @@
-"""What SendGrid's answers and the network's errors prove about an email."""
+"""Turn SendGrid's responses and network errors into receipts."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _INCOMPLETE_REQUEST_STATUSES: Final = frozenset({408, 421, 425})
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """An HTTP answer; *body* is b"" where it was not needed or never came."""
+    """An HTTP response; *body* is b"" if it was not needed or did not arrive."""
 
     status: int
     headers: Mapping[str, str]
@@ -53,14 +53,14 @@ class HttpResponse:
 
 @dataclass(frozen=True, slots=True)
 class ApiError:
-    """One error as SendGrid words it, without addresses; *field* is a path such as `from.email`, or ""."""
+    """One error in SendGrid's words, without addresses; *field* is a path such as `from.email`, or ""."""
 
     message: str
     field: str
 
     @property
     def field_label(self) -> str:
-        """Name the field in a marketer's words."""
+        """Return the field's name for a marketer, or the setting to change."""
         return _FIELD_LABELS.get(self.field, f"`{self.field}`")
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class ApiError:
 
 
 def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime | None, *, sandbox: bool) -> Receipt:
-    """Say what *response* proves. *resets_at* is when a rate limit ends."""
+    """Return the receipt for *response*. *resets_at* is when a rate limit ends."""
     status = response.status
     if status == 202 or (status == 200 and sandbox):
         return Accepted(response.headers.get("X-Message-Id") or ref)
@@ -85,19 +85,17 @@ def receipt_for_response(response: HttpResponse, ref: str, resets_at: datetime |
             reason = f"SendGrid forbids this (403){_format_errors(errors)}. {_forbidden_remedy(errors)}"
             return NotSent(reason, blocks_all=not about_sender, blocks_sender=about_sender)
         case 404 | 405:
-            return NotSent(f"this is not where SendGrid takes mail ({status}). Check {URL_VARIABLE}.", blocks_all=True)
+            return NotSent(f"the URL is not SendGrid's Mail Send ({status}). Check {URL_VARIABLE}.", blocks_all=True)
         case 429:
-            return NotSent(
-                "SendGrid takes no more for now (429): its rate limit is reached", resets_at, blocks_all=True
-            )
-        case 503 if errors:  # in SendGrid's own words; a gateway's 503 may come after the email was taken
+            return NotSent("SendGrid's rate limit is reached (429)", resets_at, blocks_all=True)
+        case 503 if errors:  # a gateway's 503 may come after SendGrid accepted the email
             return NotSent(f"SendGrid is not available (503){_format_errors(errors)}")
         case _:
             return _receipt_for_other_status(status, errors)
 
 
 def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
-    # No email would pass: spare them all.
+    # A wrong setting would reject every email.
     if errors and all(one.field_label.startswith("NURTURE_") for one in errors):
         return NotSent(f"SendGrid refuses a setting ({status}){_format_errors(errors)}. Correct it.", blocks_all=True)
     if status == 413:
@@ -107,24 +105,22 @@ def _receipt_for_bad_request(status: int, errors: list[ApiError]) -> Receipt:
 
 def _receipt_for_other_status(status: int, errors: list[ApiError]) -> Receipt:
     if status in _REDIRECTS:
-        return NotSent(
-            f"the address answers that SendGrid is elsewhere ({status}). Check {URL_VARIABLE}.", blocks_all=True
-        )
+        return NotSent(f"the URL redirects to another address ({status}). Check {URL_VARIABLE}.", blocks_all=True)
     if status in _INCOMPLETE_REQUEST_STATUSES:
-        return NotSent(f"SendGrid did not hear the request out ({status})")
-    if 400 <= status < 500:  # refused for certain; for ever only where SendGrid itself judged the email
+        return NotSent(f"SendGrid did not read the whole request ({status})")
+    if 400 <= status < 500:  # not sent; permanent only if the response is SendGrid's own
         return (
             Rejected(f"SendGrid refused it ({status}){_format_errors(errors)}")
             if errors
-            else NotSent(f"something before SendGrid refused it ({status}). Check {URL_VARIABLE} and any proxy.")
+            else NotSent(f"a server in front of SendGrid refused it ({status}). Check {URL_VARIABLE} and any proxy.")
         )
-    return Unknown(f"the answer was {status}{_format_errors(errors)}: SendGrid may have taken the email before")
+    return Unknown(f"the response was {status}{_format_errors(errors)}: SendGrid may have accepted the email")
 
 
 def _key_remedy(errors: list[ApiError]) -> str:
     if any("credit" in one.message.lower() for one in errors):
-        return f"The account of {KEY_VARIABLE} has used up what its plan includes: raise the plan, or wait."
-    return f"Set {KEY_VARIABLE} to a key that is valid."
+        return f"The account of {KEY_VARIABLE} has used up its plan: upgrade the plan, or wait."
+    return f"Set {KEY_VARIABLE} to a valid key."
 
 
 def _is_about_sender(errors: list[ApiError]) -> bool:
@@ -135,7 +131,7 @@ def _forbidden_remedy(errors: list[ApiError]) -> str:
     if _is_about_sender(errors):
         return f"Verify the sender's address or domain with SendGrid, or change {_SENDER_SETTING}."
     return (
-        f"Give the key in {KEY_VARIABLE} the permission Mail Send; or it is the sender: verify its domain "
+        f"Give the key in {KEY_VARIABLE} the permission Mail Send. If it has it, verify the sender's domain "
         f"with SendGrid, or change {_SENDER_SETTING}."
     )
 
@@ -145,7 +141,7 @@ def _format_errors(errors: list[ApiError]) -> str:
 
 
 def parse_errors(body: bytes) -> list[ApiError]:
-    """Read SendGrid's own errors; none from HTML, or from whatever else a gateway says."""
+    """Return SendGrid's errors; none for HTML or any other response of a gateway."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -162,7 +158,7 @@ def _parse_error(error: dict[str, Any]) -> ApiError:
 
 
 def receipt_before_send(error: Exception, host: str) -> NotSent:
-    """Explain *error*, which came before anything left for *host*."""
+    """Return the receipt for *error*, raised before anything was sent to *host*."""
     where = f"Check {URL_VARIABLE} and the network."
     match error:
         case aiohttp.ClientConnectorCertificateError():
@@ -180,26 +176,26 @@ def receipt_before_send(error: Exception, host: str) -> NotSent:
             return NotSent("the proxy cannot be reached. Check HTTPS_PROXY.")
         case aiohttp.ClientConnectorSSLError():
             return NotSent(f"{host} and this machine cannot agree on TLS. {where}")
-        case ValueError():  # the address of Mail Send has been read before: what is left is the proxy's
-            return NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", blocks_all=True)
+        case ValueError():  # Mail Send's own URL was parsed before, so this is the proxy's
+            return NotSent("the proxy's URL is invalid. Check HTTPS_PROXY.", blocks_all=True)
         case TimeoutError():
-            return NotSent(f"no connection to {host} came about in time. {where}")
+            return NotSent(f"the connection to {host} timed out. {where}")
         case aiohttp.ClientConnectorError():
             reason = error.os_error.strerror or type(error.os_error).__name__
-            return NotSent(f"no connection to {host} came about: {reason}. {where}")
+            return NotSent(f"the connection to {host} failed: {reason}. {where}")
         case _:
-            return NotSent(f"the connection to {host} closed before anything went out")
+            return NotSent(f"the connection to {host} closed before anything was sent")
 
 
 def receipt_after_send(error: Exception) -> Unknown:
-    """Explain *error*, which came after the email may have left."""
+    """Return the receipt for *error*, raised after the email may have been sent."""
     match error:
         case TimeoutError():
-            reason = "no answer came in time"
+            reason = "the response timed out"
         case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError():
-            reason = "the answer could not be read"
+            reason = "the response could not be read"
         case OSError() | aiohttp.ClientConnectionError():
-            reason = "the connection broke before an answer came"
+            reason = "the connection broke before the response"
         case _:
-            reason = f"the call ended with {type(error).__name__}"
-    return Unknown(f"{reason}: SendGrid may have taken the email")
+            reason = f"the call failed with {type(error).__name__}"
+    return Unknown(f"{reason}: SendGrid may have accepted the email")

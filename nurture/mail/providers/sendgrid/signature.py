@@ -1,4 +1,4 @@
-"""Who signed a webhook's request: ECDSA on P-256 with SHA-256, over the time and the raw bytes."""
+"""Verify webhook signatures: ECDSA on P-256 with SHA-256, over the timestamp and the raw body."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ SIGNATURE_HEADER: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP_HEADER: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far the clock of who signs may be ahead of ours."""
+"""How far the signer's clock may be ahead of ours."""
 
 _MAX_SIGNATURE_LENGTH: Final = 200  # DER of P-256 has 72 bytes at most
 _ALGORITHM: Final = ec.ECDSA(SHA256())
 _PREHASHED_ALGORITHM: Final = ec.ECDSA(Prehashed(SHA256()))
-# Digits only: time and body are signed as one text, and no byte may pass from one to the other.
+# Digits only: timestamp and body are signed as one text, and no byte may move from one to the other.
 _TIME: Final = re.compile(r"[0-9]{1,20}")
 
 
 class SignatureVerifier:
-    """The keys whose signatures count: one, or two while one takes the other's place."""
+    """The valid public keys: one, or two during a key rotation."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = tuple(_load_public_key(key) for key in keys)
 
     def __bool__(self) -> bool:
-        """Whether there is any key."""
+        """Return whether there is any key."""
         return bool(self._keys)
 
     def is_plausible(self, signatures: Sequence[str], timestamps: Sequence[str], now: datetime) -> bool:
-        """Whether the headers are such that a body could make them true; before it is read.
+        """Return whether the headers are well-formed, before the body is read.
 
-        A time (seconds since 1970, UTC) that is further ahead of *now* than clocks differ makes none true.
+        A timestamp (seconds since 1970, UTC) more than MAX_CLOCK_SKEW ahead of *now* is not.
         """
         if _decode_signature(signatures, timestamps) is None:
             return False
         return int(timestamps[0]) <= (now + MAX_CLOCK_SKEW).timestamp()
 
     def verify(self, signatures: Sequence[str], timestamps: Sequence[str], body: bytes) -> bool:
-        """Whether one of the keys signed *body*; the headers as they came, each of them once."""
+        """Return whether one of the keys signed *body*. Each header must occur once."""
         signature = _decode_signature(signatures, timestamps)
         if signature is None:
             return False
@@ -56,7 +56,7 @@ class SignatureVerifier:
         return any(_is_valid_signature(key, signature, signed_content) for key in self._keys)
 
     def verify_digest(self, signatures: Sequence[str], timestamps: Sequence[str], digest: bytes) -> bool:
-        """Whether one of the keys signed what *digest* is the SHA-256 of: the time, then the body."""
+        """Return whether one of the keys signed the content with this SHA-256: the timestamp, then the body."""
         signature = _decode_signature(signatures, timestamps)
         if signature is None:
             return False
@@ -64,7 +64,7 @@ class SignatureVerifier:
 
 
 def _decode_signature(signatures: Sequence[str], timestamps: Sequence[str]) -> bytes | None:
-    """Return the signature where both headers came once and can be true."""
+    """Return the signature if both headers occur once and are well-formed."""
     if len(signatures) != 1 or len(timestamps) != 1 or not _TIME.fullmatch(timestamps[0]):
         return None
     if len(signatures[0]) > _MAX_SIGNATURE_LENGTH:
@@ -89,7 +89,7 @@ def _load_public_key(text: str) -> ec.EllipticCurvePublicKey:
     try:
         key = load_der_public_key(b64decode(text.encode("ascii"), validate=True))
     except (ValueError, UnsupportedAlgorithm) as error:  # binascii's and Unicode's errors are ValueErrors
-        raise ValueError("it is no public key as SendGrid shows it") from error
+        raise ValueError("it is not a public key as SendGrid shows it") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("it is a public key, but none for ECDSA on P-256")  # noqa: TRY004 - of a text
+        raise ValueError("it is a public key, but not for ECDSA on P-256")  # noqa: TRY004 - the text is invalid
     return key

@@ -1,4 +1,4 @@
-"""Read SendGrid's own lists of whom it will not mail: a restored database may have forgotten some."""
+"""Read SendGrid's suppression lists: a restored database may lack recent entries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SuppressionSource = Literal["bounce", "complaint", "page"]
 
 PAGE_SIZE: Final = 500
 MAX_PAGE_BYTES: Final = 4 * 1024 * 1024
-"""How many bytes of a page are read: 500 entries with SendGrid's longest reasons are half of it."""
+"""The largest page: 500 entries with SendGrid's longest reasons are half of it."""
 
 SUPPRESSION_PATHS: Final[Mapping[str, SuppressionSource]] = {
     "/v3/suppression/unsubscribes": "page",
@@ -24,13 +24,13 @@ SUPPRESSION_PATHS: Final[Mapping[str, SuppressionSource]] = {
     "/v3/suppression/spam_reports": "complaint",
     "/v3/suppression/invalid_emails": "bounce",
 }
-"""Blocks are not among them: SendGrid tries those addresses again."""
+"""Without blocks: SendGrid retries those addresses."""
 
 
 async def fetch_suppressions(client: HttpClient, group_id: int | None) -> list[SuppressedAddress]:
-    """Return everybody on SendGrid's lists, and in the unsubscribe group *group_id*, if one is used.
+    """Return all addresses on SendGrid's lists, and in the unsubscribe group *group_id*, if one is used.
 
-    Raises Misconfigured where a list cannot be read.
+    Raises Misconfigured if a list cannot be read.
     """
     suppressed: list[SuppressedAddress] = []
     for path, source in SUPPRESSION_PATHS.items():
@@ -61,7 +61,7 @@ async def _read_page(client: HttpClient, path: str) -> list[Any]:
     except orjson.JSONDecodeError:
         page = None
     if not isinstance(page, list):
-        raise Misconfigured(f"{name}: it answers with status {response.status}, and no list.")
+        raise Misconfigured(f"{name}: the response has status {response.status} and is not a list.")
     return page
 
 

@@ -1,1 +1,1 @@
-"""SMTP: one connection, envelopes and receipts."""
+"""SMTP: connection, envelope and receipts."""

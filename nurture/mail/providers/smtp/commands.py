@@ -1,4 +1,4 @@
-"""What is said to an SMTP server and what it answers, each answer in its time."""
+"""SMTP replies, each read within a deadline."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ _ADDRESS: Final = re.compile(r"""<?(?:"[^"]{0,64}"|(?<![^\s<>@:;,"(])[^\s<>@:;,"
 
 
 class ConnectionLost(Exception):
-    """The conversation ended before its time, or made no sense any more."""
+    """The server closed the connection, timed out, or sent an invalid reply."""
 
 
 class SmtpReply(NamedTuple):
-    """What the server said, in one line and without addresses."""
+    """A server's reply, in one line and without addresses."""
 
     code: int
     text: str
 
     @property
     def reply_class(self) -> int:
-        """Return 2 for yes, 3 for go on, 4 for later and 5 for never."""
+        """Return 2 for success, 3 for continue, 4 for a temporary and 5 for a permanent failure."""
         return self.code // 100
 
     def __str__(self) -> str:
-        """Say it as the server did."""
+        """Return code and text."""
         return f"{self.code} {self.text}".strip()
 
 
 class SmtpStream(smtplib.SMTP):
-    """smtplib, with a time for each whole answer, however slowly it drips."""
+    """smtplib.SMTP with a deadline per reply instead of per read."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._buffer = bytearray()
         super().__init__(*args, **kwargs)
 
     def getreply(self) -> tuple[int, bytes]:
-        """Wait for an answer to what smtplib itself has said. Raises ConnectionLost."""
+        """Read a reply to a command that smtplib sent. Raises ConnectionLost."""
         return self.read_reply(float(self.timeout))
 
     def read_reply(self, seconds: float) -> tuple[int, bytes]:
-        """Wait *seconds* for one whole answer. Raises ConnectionLost, and then the line is closed."""
+        """Read one complete reply within *seconds*. Raises ConnectionLost after closing the connection."""
         deadline = monotonic() + seconds
         lines: list[bytes] = []
         while True:
@@ -53,7 +53,7 @@ class SmtpStream(smtplib.SMTP):
             lines.append(line[4:].strip())
             if sum(map(len, lines)) > _MAX_REPLY_BYTES or not line[:3].isdigit():
                 self.close()
-                raise ConnectionLost("gave an answer that is not SMTP")
+                raise ConnectionLost("sent a reply that is not SMTP")
             if line[3:4] != b"-":
                 return int(line[:3]), b"\n".join(lines)
 
@@ -80,25 +80,25 @@ class SmtpStream(smtplib.SMTP):
         return line
 
     def starttls(self, *args: Any, **kwargs: Any) -> tuple[int, bytes]:
-        """Start TLS, and forget what was heard before it."""
+        """Start TLS and discard any bytes received before it."""
         reply = super().starttls(*args, **kwargs)
-        self._buffer.clear()  # whatever came with it was said in clear, by anybody
+        self._buffer.clear()  # sent in clear text, so anybody may have injected it
         return reply
 
 
 class TlsSmtpStream(SmtpStream, smtplib.SMTP_SSL):
-    """The same, with TLS from the first octet on."""
+    """SmtpStream with implicit TLS."""
 
 
 def describe_disconnect(error: OSError, seconds: float) -> str:
-    """Say in plain words how a line went."""
+    """Describe why a connection was lost."""
     if isinstance(error, TimeoutError):
         return f"did not answer within {seconds:g} s"
     return f"closed the connection ({error.strerror or type(error).__name__})"
 
 
 def sanitize_reply(raw: bytes) -> str:
-    """Quote a server in one line of printable text, without the addresses that it names."""
+    """Return a reply as one line of printable text, with addresses removed."""
     text = " ".join(raw.decode("utf-8", "replace").split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return _ADDRESS.sub("(address)", text)[:_MAX_REPLY_TEXT]

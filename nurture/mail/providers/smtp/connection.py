@@ -1,4 +1,4 @@
-"""One connection to an SMTP server: where it is, TLS, signing in, and what it answers."""
+"""One connection to an SMTP server: address, TLS, authentication and replies."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from nurture.mail.providers.smtp.commands import (
     sanitize_reply,
 )
 
-_CHUNK_BYTES: Final = 65_536  # octets handed over at a time, so that a slow line has its time for each
-_QUIT_TIMEOUT: Final = 2.0  # seconds for the answer to QUIT, which changes nothing
+_CHUNK_BYTES: Final = 65_536  # bytes per send, so that the timeout applies to each chunk on a slow connection
+_QUIT_TIMEOUT: Final = 2.0  # seconds for the reply to QUIT, which changes nothing
 _CHECK_HOST_AND_PORT: Final = "Check the host and the port in NURTURE_SMTP_URL."
 _INVALID_URL: Final = (
-    "NURTURE_SMTP_URL is set, but it must look like smtp://user:password@smtp.example.com:587, "
+    "NURTURE_SMTP_URL must look like smtp://user:password@smtp.example.com:587, "
     "with special characters in user and password percent-encoded: "
     "%40 for @, %2F for /, %3A for :, %23 for #, %3F for ?, %25 for %."
 )
 
 
 class SmtpUnavailable(Exception):
-    """The server takes nothing from us at all: it cannot be reached, or the set-up is wrong."""
+    """The server cannot be used: it is unreachable, or the settings are wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """Where mail is handed over. *tls* from the first octet on, or by STARTTLS."""
+    """The address and login of an SMTP server. *tls*: implicit TLS; otherwise STARTTLS."""
 
     host: str
     port: int
@@ -53,34 +53,34 @@ class SmtpServer:
 
     @classmethod
     def parse(cls, url: SecretStr) -> Self:
-        """Read smtp://user:password@host:587 or smtps://...:465. Raises Misconfigured, without the value."""
+        """Parse smtp://user:password@host:587 or smtps://...:465. Raises Misconfigured, without the value."""
         parts = _parse_url(url)
-        if parts is None:  # raised here, and so without the frame that knew the password
+        if parts is None:  # raised here so that the traceback omits the frame with the password
             raise Misconfigured(_INVALID_URL)
         return cls(*parts)
 
     @property
     def is_local(self) -> bool:
-        """Say whether it runs on this machine, where nobody listens on the line."""
+        """Return whether the server runs on this machine, so that clear text cannot be intercepted."""
         return self.host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", self.host))
 
     def __str__(self) -> str:
-        """Name it as a person does."""
+        """Return host and port."""
         return f"{self.host}:{self.port}"
 
 
 def _parse_url(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | None] | None:
-    """Take the URL of a server apart, None where it is not one."""
+    """Parse the URL of a server; return None if it is invalid."""
     text = url.get_secret_value().strip()
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError:  # its message may hold a piece of the password
+    except ValueError:  # its message may contain part of the password
         return None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or port == 0:
         return None
     if parts.netloc.count("@") > 1 or parts.path not in ("", "/") or {"?", "#"} & set(text):
-        return None  # a piece of the password would pass for the host, and be shown and looked up
+        return None  # part of the password would be taken for the host, displayed and resolved
     if bool(parts.username) != bool(parts.password):
         return None
     tls = parts.scheme == "smtps"
@@ -94,10 +94,10 @@ def _parse_url(url: SecretStr) -> tuple[str, int, bool, str | None, SecretStr | 
 
 
 class SmtpConnection:
-    """An open conversation, past TLS and signing in. Opening it raises SmtpUnavailable.
+    """An open, authenticated connection. The constructor raises SmtpUnavailable.
 
-    *sent_count* counts its emails, *in_transaction* says that it is amid one, *opened_at* is
-    the caller's time.
+    *sent_count* counts the emails sent on it, *in_transaction* is True between MAIL FROM and the final reply,
+    *opened_at* is the caller's time.
     """
 
     def __init__(self, server: SmtpServer, timeout: float, context: ssl.SSLContext, opened_at: datetime) -> None:
@@ -118,16 +118,16 @@ class SmtpConnection:
         except BaseException:
             self.close()
             raise
-        if problem:  # raised here, and so without the frames that knew the password
+        if problem:  # raised here so that the traceback omits the frames with the password
             self.close()
             raise SmtpUnavailable(problem)
 
     def extension_parameters(self, extension: str) -> str | None:
-        """Return the parameters of an SMTP extension (named in lower case), None where there is none."""
+        """Return the parameters of an SMTP extension (name in lower case), or None if it is not offered."""
         return self._stream.esmtp_features.get(extension)
 
     def send(self, data: bytes | memoryview) -> None:
-        """Send a command, or a piece of an email. Raises ConnectionLost."""
+        """Send a command or part of an email. Raises ConnectionLost."""
         if self._stream.sock is None:
             raise ConnectionLost("closed the connection")
         try:
@@ -136,28 +136,28 @@ class SmtpConnection:
             raise ConnectionLost(describe_disconnect(error, self._timeout)) from None
 
     def receive(self) -> SmtpReply:
-        """Wait for one answer. Raises ConnectionLost, also for 421, with which a server takes its leave."""
+        """Read one reply. Raises ConnectionLost, also for 421 (service closing)."""
         reply = self.receive_any()
         if reply.code == SERVICE_CLOSING:
-            raise ConnectionLost(f"ended the conversation: {reply}")
+            raise ConnectionLost(f"ended the session: {reply}")
         return reply
 
     def receive_any(self, timeout_factor: float = 1) -> SmtpReply:
-        """Wait *timeout_factor* times as long as usual for one answer of any kind. Raises ConnectionLost."""
+        """Read one reply of any kind within *timeout_factor* times the timeout. Raises ConnectionLost."""
         code, text = self._stream.read_reply(self._timeout * timeout_factor)
         return SmtpReply(code, sanitize_reply(text))
 
     def send_content(self, content: bytes) -> SmtpReply | None:
-        """Give *content* to the kernel to its last octet, or return why the server would not have it.
+        """Pass all of *content* to the kernel, or return the server's early refusal.
 
-        Raises ConnectionLost. In both cases the last octet has not left.
+        Raises ConnectionLost. After a refusal or an error, the last byte was not sent.
         """
         view = memoryview(content)
         try:
             for start in range(0, len(view), _CHUNK_BYTES):
                 self.send(view[start : start + _CHUNK_BYTES])
         except ConnectionLost:
-            # A server that wants no more may have said why before it closed.
+            # A server may send the reason before it closes.
             reply = None
             with suppress(ConnectionLost):
                 reply = self.receive_any()
@@ -167,19 +167,19 @@ class SmtpConnection:
         return None
 
     def quit(self) -> None:
-        """Say goodbye and close."""
+        """Send QUIT and close."""
         with suppress(ConnectionLost):
             self.send(b"QUIT\r\n")
             self._stream.read_reply(min(self._timeout, _QUIT_TIMEOUT))
         self.close()
 
     def close(self) -> None:
-        """Close at once."""
+        """Close without QUIT."""
         with suppress(OSError):
             self._stream.close()
 
     def _negotiate_tls(self, context: ssl.SSLContext) -> str | None:
-        """Greet, and start TLS. Return what stands in the way."""
+        """Send EHLO and start TLS. Return the problem, if any."""
         stream, server = self._stream, self._server
         stream.ehlo_or_helo_if_needed()
         if server.tls:
@@ -189,18 +189,18 @@ class SmtpConnection:
             stream.ehlo_or_helo_if_needed()
         elif not server.is_local:
             return (
-                f"{server} offers no TLS (STARTTLS), and mail does not travel in clear. "
-                "Check the port in NURTURE_SMTP_URL, or write smtps:// where TLS comes first (port 465)."
+                f"{server} does not offer STARTTLS, and nurture sends no mail unencrypted. "
+                "Check the port in NURTURE_SMTP_URL, or use smtps:// for implicit TLS (port 465)."
             )
         elif server.user is not None:
             return (
-                f"{server} offers no TLS (STARTTLS), and a password does not travel in clear. "
-                "Leave user and password out of NURTURE_SMTP_URL, or let the server offer TLS."
+                f"{server} does not offer STARTTLS, and nurture sends no password unencrypted. "
+                "Remove user and password from NURTURE_SMTP_URL, or enable STARTTLS on the server."
             )
         return None
 
     def _authenticate(self) -> str | None:
-        """Sign in, where the URL says as whom. Return what stands in the way, never the password."""
+        """Authenticate if the URL names a user. Return the problem, if any, without the password."""
         server = self._server
         if server.user is None or server.password is None:
             return None
@@ -213,8 +213,8 @@ class SmtpConnection:
         else:
             offered = ", ".join(mechanisms) or "none"
             return (
-                f"{server} offers no way to sign in that nurture knows (PLAIN, LOGIN; it offers {offered}). "
-                "Check the host and the port in NURTURE_SMTP_URL, or leave user and password out of it."
+                f"{server} offers no supported authentication (PLAIN, LOGIN; it offers {offered}). "
+                "Check the host and the port in NURTURE_SMTP_URL, or remove user and password from it."
             )
         for line in lines:
             self.send(line + b"\r\n")
@@ -223,35 +223,35 @@ class SmtpConnection:
                 break
         if reply.reply_class == 2:
             return None
-        reply_text = str(reply)  # some servers repeat what they got
+        reply_text = str(reply)  # some servers echo the command
         for secret in (password, *(line.removeprefix(b"AUTH PLAIN ") for line in lines)):
             reply_text = reply_text.replace(secret.decode(), "(...)")
         if reply.reply_class == 4:
-            return f"{server} cannot check the password now: {reply_text}. Nothing is wrong with NURTURE_SMTP_URL."
+            return f"{server} cannot check the password now: {reply_text}. Try again later."
         return f"{server} refuses user or password: {reply_text}. Correct them in NURTURE_SMTP_URL."
 
 
 def _open_stream(server: SmtpServer, timeout: float, context: ssl.SSLContext) -> SmtpStream:
-    """Open the line, and wait for the greeting."""
+    """Connect and read the greeting. Raises SmtpUnavailable."""
     try:
-        # A name of its own spares smtplib a search in DNS, which may take seconds; the true one comes next.
+        # "localhost" keeps smtplib from a DNS lookup that may take seconds; the real name is set below.
         if server.tls:
             stream: SmtpStream = TlsSmtpStream(server.host, server.port, "localhost", timeout=timeout, context=context)
         else:
             stream = SmtpStream(server.host, server.port, "localhost", timeout=timeout)
     except ConnectionLost as error:
-        hint = "" if server.tls else " Where TLS comes first (port 465), write smtps:// there."
+        hint = "" if server.tls else " For implicit TLS (port 465), use smtps://."
         raise SmtpUnavailable(f"{server} {error} instead of a greeting. {_CHECK_HOST_AND_PORT}{hint}") from None
     except ssl.SSLError as error:
         raise SmtpUnavailable(_describe_tls_error(server, error)) from None
     except smtplib.SMTPResponseException as error:
-        raise SmtpUnavailable(f"{server} turns nurture away: {_describe_error(error)}.") from None
+        raise SmtpUnavailable(f"{server} refuses the connection: {_describe_error(error)}.") from None
     except (socket.gaierror, UnicodeError):
         raise SmtpUnavailable(f"{server.host} cannot be found. Check the host in NURTURE_SMTP_URL.") from None
     except OSError as error:
         raise SmtpUnavailable(f"{server} cannot be reached: {_describe_error(error)}. {_CHECK_HOST_AND_PORT}") from None
     if stream.sock is not None:
-        # Else the end of each email waits for the acknowledgement of what came before.
+        # With Nagle's algorithm, the end of each email waits for the acknowledgment of the previous packet.
         stream.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stream.local_hostname = _helo_name(stream.sock.getsockname()[0])
     return stream
@@ -268,13 +268,13 @@ def _describe_tls_error(server: SmtpServer, error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(".")
         return (
-            f"{server} shows a certificate that does not prove who it is: {reason}. "
+            f"{server} has a certificate that cannot be verified: {reason}. "
             "Check the host in NURTURE_SMTP_URL: it must be the name on the server's certificate."
         )
     reason = (error.reason or "no reason given").replace("_", " ").lower()
     return (
         f"{server} cannot start TLS: {reason}. "
-        "Check the port in NURTURE_SMTP_URL: smtp:// (STARTTLS) goes with 587, smtps:// with 465."
+        "Check the port in NURTURE_SMTP_URL: 587 for smtp:// (STARTTLS), 465 for smtps://."
     )
 
 
@@ -283,5 +283,5 @@ def _describe_error(error: OSError) -> str:
         text = error.smtp_error
         return str(SmtpReply(error.smtp_code, sanitize_reply(text if isinstance(text, bytes) else text.encode())))
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     return (error.strerror or str(error)).rstrip(".")

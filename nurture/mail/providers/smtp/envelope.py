@@ -1,4 +1,4 @@
-"""An email as one SMTP server wants it: envelope and content, by what it offers."""
+"""Build the SMTP envelope and content of an email for the extensions that a server offers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nurture.mail.rendering.render import ComposedEmail
 
 
 class UnsupportedByServer(Exception):
-    """This server cannot take what the sender of the email needs."""
+    """The server lacks an extension that the sender's address needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmtpMessage:
-    """An email as this server wants it."""
+    """An email as SMTP commands and dot-stuffed content."""
 
     mail_command: bytes
     rcpt_command: bytes
@@ -26,7 +26,7 @@ class SmtpMessage:
 def build_smtp_message(
     connection: SmtpConnection, server: SmtpServer, email: ComposedEmail, now: datetime
 ) -> SmtpMessage:
-    """Write *email* for what the server offers. Raises ValueError or NotByThisServer."""
+    """Build *email* for the server's extensions. Raises ValueError or UnsupportedByServer."""
     content = build_mime(email, now, eight_bit=connection.extension_parameters("8bitmime") is not None)
     sender, to = encode_address(email.sender.email, "sender"), encode_address(email.to.email)
     reply_to = encode_address(email.reply_to.email, "reply address") if email.reply_to else ""
@@ -34,16 +34,15 @@ def build_smtp_message(
     if not ascii_only and connection.extension_parameters("smtputf8") is None:
         if to.isascii():
             raise UnsupportedByServer(
-                f"{server} takes no address with letters beyond ASCII before the @ (no SMTPUTF8). "
+                f"{server} accepts no address with non-ASCII letters before the @ (no SMTPUTF8). "
                 "Correct the sender and reply_to in templates/defaults.yaml."
             )
         raise ValueError(
-            f"the recipient's address has letters beyond ASCII before the @, "
-            f"and {server} takes none there (no SMTPUTF8)"
+            f"the recipient's address has non-ASCII letters before the @, which {server} does not accept (no SMTPUTF8)"
         )
     size = connection.extension_parameters("size") or ""
     if size.isdigit() and 0 < int(size) < len(content):
-        raise ValueError(f"it has {len(content):,} bytes, and {server} takes {int(size):,}")
+        raise ValueError(f"it has {len(content):,} bytes; the limit of {server} is {int(size):,}")
     options = [
         f" SIZE={len(content)}" if connection.extension_parameters("size") is not None else "",
         "" if content.isascii() else " BODY=8BITMIME",

@@ -1,4 +1,4 @@
-"""Hands emails to an SMTP server, one after the other over one connection."""
+"""Send emails to an SMTP server, one after the other on one connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RETRY_AFTER: Final = timedelta(minutes=1)
 _QUOTA_RETRY_AFTER: Final = timedelta(hours=1)
 _MAX_EMAILS_PER_CONNECTION: Final = 100
 _MAX_CONNECTION_AGE: Final = timedelta(minutes=5)
-_FINAL_REPLY_TIMEOUT_FACTOR: Final = 3  # times the usual wait, for the one answer whose absence leaves a doubt
+_FINAL_REPLY_TIMEOUT_FACTOR: Final = 3  # times the timeout: without the final reply the delivery is unknown
 _QUOTA: Final = re.compile(r"\b5\.4\.5\b")
 _RELAY_DENIED: Final = re.compile(r"\brelay", re.IGNORECASE)
 _MESSAGE_STATUS: Final = re.compile(r"\b5\.([23]\.[34]|6\.\d)\b")
@@ -33,12 +33,12 @@ _AUTH_REQUIRED_CODES: Final = frozenset({530, 538})
 
 
 def _ignore(_: str) -> None:
-    """Let it pass."""
+    """Ignore a progress event."""
 
 
 @dataclass(slots=True)
 class _BatchState:
-    """What one call has met so far: senders refused, connections broken, a server that is down."""
+    """The state of one `send` call: refused senders, lost connections, and why sending stopped."""
 
     now: datetime
     connection_checked: bool = False
@@ -50,9 +50,9 @@ class _BatchState:
 class SmtpProvider:
     """An SMTP server at *url*: smtp://user:password@host:587 (STARTTLS), or smtps:// (TLS, port 465).
 
-    *timeout* is in seconds, for each answer. *observe* is told "bytes sent" when the last octet of an email
-    is with the kernel, and "response read" after the answer to it. SMTP knows no message twice: sending a ref
-    again delivers it again. Raises Misconfigured for a URL that is none.
+    *timeout* is in seconds per reply. *observe* is called with "bytes sent" when the kernel has the last byte of
+    an email, and with "response read" after the reply to it. SMTP does not detect duplicates: an email sent
+    twice is delivered twice. Raises Misconfigured for an invalid URL.
     """
 
     name = "smtp"
@@ -75,18 +75,18 @@ class SmtpProvider:
         self._lock = Lock()
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Hand over each email of *batch*, dated *now* (aware); one receipt each, in order."""
+        """Send each email of *batch*, dated *now* (aware); return one receipt per email, in order."""
         _require_aware(now)
         state = _BatchState(now)
         with self._lock:
             try:
                 return [self._send_unless_stopped(email, state) for email in batch]
             except BaseException:
-                self._close_connection()  # nobody knows what it would answer next
+                self._close_connection()  # its next reply may belong to the interrupted command
                 raise
 
     def check(self, email: ComposedEmail, now: datetime) -> None:
-        """Offer the envelope of *email*, and no more, on a connection of its own. Raises Misconfigured."""
+        """Send only the envelope of *email*, on a separate connection. Raises Misconfigured."""
         _require_aware(now)
         try:
             connection = SmtpConnection(self._server, self._timeout, self._context, now)
@@ -99,19 +99,19 @@ class SmtpProvider:
         except ConnectionLost as error:
             problem = f"{self._server} {error}. Check NURTURE_SMTP_URL, or try again later."
         except (ValueError, LookupError) as error:
-            problem = f"the test email cannot be written: {error}."
+            problem = f"the test email is invalid: {error}."
         if problem:
             raise Misconfigured(problem)
 
     def close(self) -> None:
-        """Take leave of the server. The next email opens a new connection."""
+        """Close the connection. The next email opens a new one."""
         with self._lock:
             if self._connection is not None:
                 self._connection.quit()
                 self._connection = None
 
     def _send_unless_stopped(self, email: ComposedEmail, state: _BatchState) -> Receipt:
-        """Send one email, unless what came before it says that it cannot go now."""
+        """Send one email, unless an earlier receipt blocks it."""
         stop_receipt = state.stop_receipt or state.blocked_senders.get(email.sender.email)
         if stop_receipt is not None:
             return stop_receipt
@@ -123,14 +123,14 @@ class SmtpProvider:
         if self._connection is None:
             state.disconnects += 1
             if state.disconnects > 1:
-                reason = f"{self._server} breaks one connection after the other"
+                reason = f"{self._server} closed several connections in a row"
                 state.stop_receipt = NotSent(reason, state.now + _RETRY_AFTER, blocks_all=True)
                 if isinstance(receipt, NotSent):
                     receipt = replace(receipt, retry_at=state.now + _RETRY_AFTER, blocks_all=True)
         return self._send_unless_stopped(email, state) if receipt is None else receipt
 
     def _ready_connection(self, state: _BatchState) -> SmtpConnection:
-        """Return a connection that is open, and between two emails."""
+        """Return an open connection that is not in a transaction."""
         connection = self._connection
         if connection is not None:
             is_old = abs(state.now - connection.opened_at) >= _MAX_CONNECTION_AGE
@@ -145,7 +145,7 @@ class SmtpProvider:
         return self._connection
 
     def _send_one(self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState) -> Receipt | None:
-        """Send one email; None says that a connection used before was gone before this email began."""
+        """Send one email. Return None if a reused connection was lost before this email began."""
         try:
             message = build_smtp_message(connection, self._server, email, state.now)
         except UnsupportedByServer as error:
@@ -163,9 +163,9 @@ class SmtpProvider:
             self._close_connection()
             if connection.sent_count and not connection.in_transaction and not state.disconnects:
                 return None
-            return NotSent(_redact_recipient(f"{self._server} {error} before it had the whole email", email))
+            return NotSent(_redact_recipient(f"{self._server} {error} before it received the whole email", email))
         if early_reply is not None:
-            self._close_connection()  # it may take the rest of this email for commands
+            self._close_connection()  # it may read the rest of this email as commands
             return self._receipt_for_final_reply(early_reply, email, state)
         self._observe("bytes sent")
         return self._read_final_reply(connection, email, state)
@@ -173,7 +173,7 @@ class SmtpProvider:
     def _send_envelope(
         self, connection: SmtpConnection, message: SmtpMessage, email: ComposedEmail, state: _BatchState
     ) -> NotSent | Rejected | None:
-        """Say from whom and to whom; return a refusal."""
+        """Send MAIL FROM and RCPT TO; return a refusal, if any."""
         pipelined = connection.extension_parameters("pipelining") is not None
         connection.send(message.mail_command + message.rcpt_command if pipelined else message.mail_command)
         reply = connection.receive()
@@ -195,18 +195,18 @@ class SmtpProvider:
     def _send_data_command(
         self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState
     ) -> NotSent | Rejected | None:
-        """Say that the email comes now; return a refusal."""
+        """Send DATA; return a refusal, if any."""
         connection.send(b"DATA\r\n")
         reply = connection.receive()
         return None if reply.reply_class == 3 else self._receipt_for_refusal(reply, email, state)
 
     def _read_final_reply(self, connection: SmtpConnection, email: ComposedEmail, state: _BatchState) -> Receipt:
-        """Wait for the one answer that counts."""
+        """Read the reply to the whole email and return the receipt."""
         try:
             reply = connection.receive_any(_FINAL_REPLY_TIMEOUT_FACTOR)
         except ConnectionLost as error:
             self._close_connection()
-            return Unknown(f"{self._server} {error} after it had the whole email")
+            return Unknown(f"{self._server} {error} after it received the whole email")
         self._observe("response read")
         connection.in_transaction = False
         connection.sent_count += 1
@@ -215,23 +215,25 @@ class SmtpProvider:
         return self._receipt_for_final_reply(reply, email, state)
 
     def _receipt_for_final_reply(self, reply: SmtpReply, email: ComposedEmail, state: _BatchState) -> Receipt:
-        """Read the answer to a whole email."""
+        """Return the receipt for the reply to a whole email."""
         if reply.reply_class == 2:
             return Accepted(build_message_id(email))
         if reply.reply_class not in (4, 5):
-            return Unknown(_redact_recipient(f"{self._server} answered the whole email out of turn: {reply}", email))
+            return Unknown(
+                _redact_recipient(f"{self._server} sent an unexpected reply to the whole email: {reply}", email)
+            )
         return self._receipt_for_refusal(reply, email, state)
 
     def _receipt_for_refusal(self, reply: SmtpReply, email: ComposedEmail, state: _BatchState) -> NotSent | Rejected:
         if reply.reply_class == 4:
-            return NotSent(_redact_recipient(f"{self._server} does not take it now: {reply}", email))
+            return NotSent(_redact_recipient(f"{self._server} refused it for now: {reply}", email))
         if reply.reply_class != 5:
-            raise ConnectionLost(f"answered out of turn: {reply}")
+            raise ConnectionLost(f"sent an unexpected reply: {reply}")
         if _QUOTA.search(reply.text):
-            reason = _redact_recipient(f"{self._server} takes no more for today: {reply}", email)
+            reason = _redact_recipient(f"the daily limit of {self._server} is reached: {reply}", email)
             state.stop_receipt = NotSent(reason, state.now + _QUOTA_RETRY_AFTER, blocks_all=True)
             return state.stop_receipt
-        return Rejected(_redact_recipient(f"{self._server} refuses it: {reply}", email))
+        return Rejected(_redact_recipient(f"{self._server} refused it: {reply}", email))
 
     def _receipt_for_sender_refusal(
         self, reply: SmtpReply, email: ComposedEmail, state: _BatchState
@@ -242,7 +244,7 @@ class SmtpProvider:
             return self._receipt_for_refusal(reply, email, state)
         return self._block_sender(
             f"{self._server} refuses the sender {email.sender.email}: {reply}. "
-            "Correct the sender in templates/defaults.yaml, or let the server allow it.",
+            "Correct the sender in templates/defaults.yaml, or allow it on the server.",
             email,
             state,
         )
@@ -255,13 +257,13 @@ class SmtpProvider:
     def _describe_auth_required(self, reply: SmtpReply, email: ComposedEmail) -> str:
         reply_text = _redact_recipient(str(reply), email)
         if self._server.user is None:
-            reason, remedy = "carries no mail for strangers", "Add user and password to"
+            reason, remedy = "requires authentication", "Add user and password to"
         else:
-            reason, remedy = "wants another way to sign in", "Check"
+            reason, remedy = "requires another authentication", "Check"
         return f"{self._server} {reason}: {reply_text}. {remedy} NURTURE_SMTP_URL."
 
     def _find_envelope_problem(self, connection: SmtpConnection, email: ComposedEmail, now: datetime) -> str | None:
-        """Offer the envelope, take it back, and return what is wrong."""
+        """Send the envelope, reset it, and return the problem, if any."""
         state = _BatchState(now)
         refused = self._send_envelope(
             connection, build_smtp_message(connection, self._server, email, now), email, state
@@ -270,7 +272,7 @@ class SmtpProvider:
             return refused.reason
         if isinstance(refused, Rejected) or (refused and not connection.in_transaction):
             return f"{refused.reason}. Check what the account in NURTURE_SMTP_URL may send, and to whom."
-        _reset_transaction(connection)  # "later" to the recipient is what greylists say to everybody
+        _reset_transaction(connection)  # a temporary refusal of the recipient is greylisting, not a problem
         return None
 
     def _close_connection(self) -> None:
@@ -281,11 +283,11 @@ class SmtpProvider:
 
 def _require_aware(now: datetime) -> None:
     if now.tzinfo is None:
-        raise ValueError(f"emails are dated with an aware time, not {now!r}")
+        raise ValueError(f"*now* must be timezone-aware, not {now!r}")
 
 
 def _reset_transaction(connection: SmtpConnection) -> bool:
-    """Forget a half-offered email, and say whether the server still listens."""
+    """Send RSET; return whether the connection is still usable."""
     try:
         connection.send(b"RSET\r\n")
         connection.in_transaction = connection.receive().reply_class != 2
@@ -295,7 +297,7 @@ def _reset_transaction(connection: SmtpConnection) -> bool:
 
 
 def _redact_recipient(text: str, email: ComposedEmail) -> str:
-    """Take the recipient out of what a server said: reasons are kept longer than addresses."""
+    """Remove the recipient from a server's text: reasons are kept longer than addresses."""
     local, _, _ = email.to.email.rpartition("@")
     for name in (email.to.email, local):
         if len(name) > 2:

@@ -1,4 +1,4 @@
-"""A double of SendGrid, and emails to send to it."""
+"""A SendGrid double and emails to send to it."""
 
 from __future__ import annotations
 

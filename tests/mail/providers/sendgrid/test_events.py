@@ -1,4 +1,4 @@
-"""SendGrid's events, read as they come: every kind, every field missing or odd."""
+"""Reading SendGrid's events: every type, and every field missing or malformed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parsed_event(kind: str, **fields: object) -> ProviderEvent:
         ("account_status_change", DeliveryEventType.UNKNOWN, None),
     ],
 )
-def test_every_kind_of_event_has_its_type(
+def test_every_event_name_maps_to_its_type(
     kind: str, event_type: DeliveryEventType, suppression_reason: SuppressionReason | None
 ) -> None:
     found = parsed_event(kind)
@@ -79,13 +79,13 @@ def test_a_bounce_is_hard_unless_it_may_be_temporary(fields: dict[str, object], 
         (None, None),
     ],
 )
-def test_a_dropped_mail_refuses_the_address_only_for_reasons_of_the_address(
+def test_a_drop_suppresses_the_address_only_for_reasons_about_the_address(
     reason: str | None, suppression_reason: SuppressionReason | None
 ) -> None:
     assert parsed_event("dropped", reason=reason).suppression_reason is suppression_reason
 
 
-def test_what_a_mail_server_writes_is_kept_as_codes_and_classes_without_the_person() -> None:
+def test_a_reason_keeps_codes_and_classes_without_personal_data() -> None:
     assert parsed_event("bounce").reason == "5.1.1, Invalid Address"
     assert parsed_event("deferred").reason == "4.7.1"
     assert parsed_event("deferred", response=None, reason="452 try later, Mrs Miller").reason == "452"
@@ -111,16 +111,16 @@ def test_what_a_mail_server_writes_is_kept_as_codes_and_classes_without_the_pers
         ([1767605400], None),
     ],
 )
-def test_times_are_seconds_and_what_cannot_be_one_is_none(timestamp: object, at: datetime | None) -> None:
+def test_a_timestamp_is_read_as_seconds_and_an_invalid_one_is_none(timestamp: object, at: datetime | None) -> None:
     assert parsed_event("open", timestamp=timestamp).at == at
 
 
 @pytest.mark.parametrize(("value", "machine"), [(True, True), ("true", True), (1, True), (False, False), (None, False)])
-def test_an_open_by_a_machine_says_so(value: object, machine: bool) -> None:
+def test_a_machine_open_is_flagged(value: object, machine: bool) -> None:
     assert parsed_event("open", sg_machine_open=value).is_machine_open is machine
 
 
-def test_a_copy_is_known_by_its_id_or_by_what_it_says() -> None:
+def test_a_duplicate_is_recognized_by_event_key_or_natural_key() -> None:
     first, again = parsed_event("open", id_="a"), parsed_event("open", id_="b")
     assert first.natural_key == again.natural_key
     assert first.event_key != again.event_key
@@ -130,16 +130,16 @@ def test_a_copy_is_known_by_its_id_or_by_what_it_says() -> None:
 @pytest.mark.parametrize(
     "fields", [{"timestamp": 1}, {"ip": "192.0.2.77"}, {"useragent": "x"}, {"nurture_message": "0badcafe:other"}]
 )
-def test_what_differs_is_another_event(fields: dict[str, object]) -> None:
+def test_events_that_differ_in_a_field_have_different_keys(fields: dict[str, object]) -> None:
     assert parsed_event("open").natural_key != parsed_event("open", **fields).natural_key
 
 
-def test_kinds_that_share_one_id_as_in_the_documentation_are_different_events() -> None:
+def test_event_types_that_share_one_id_as_in_the_documentation_are_different_events() -> None:
     found = read_events(encode_events([event(kind, None, AT, "sg_event_id") for kind in KINDS]))
     assert len({each.event_key for each in found}) == len({each.natural_key for each in found}) == len(KINDS)
 
 
-def test_keys_hold_no_address() -> None:
+def test_keys_contain_no_address() -> None:
     found = parsed_event("processed", email="mrs.miller@people.example", nurture_message=None)
     assert "miller" not in f"{found.natural_key} {found.event_key}"
 
@@ -147,24 +147,24 @@ def test_keys_hold_no_address() -> None:
 @pytest.mark.parametrize(
     ("body", "error"),
     [
-        (b"", "no JSON"),
-        (b"nonsense", "no JSON"),
-        (b"\xff\xfe", "no JSON"),
-        ("[]".encode("utf-16"), "no JSON"),
-        (b"[1,", "no JSON"),
+        (b"", "not JSON"),
+        (b"nonsense", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        ("[]".encode("utf-16"), "not JSON"),
+        (b"[1,", "not JSON"),
         (b"[" * 5_000 + b"]" * 5_000, "nested too deep"),
-        (b"{}", "no list"),
-        (b'"text"', "no list"),
+        (b"{}", "not a list"),
+        (b'"text"', "not a list"),
         (b"[" + b"{}," * 20_000 + b"{}]", "more than 20000 events"),
     ],
 )
-def test_what_is_no_batch_is_refused(body: bytes, error: str) -> None:
+def test_an_invalid_batch_is_refused(body: bytes, error: str) -> None:
     for reader in (count_events, read_events):
         with pytest.raises(InvalidEventBatch, match=error):
             reader(body)
 
 
-def test_half_a_character_or_a_number_that_is_none_costs_no_other_event() -> None:
+def test_a_lone_surrogate_or_nan_loses_no_other_event() -> None:
     body = rb'[{"event":"open","useragent":"\ud83d","url":"a\u0000","x":NaN,"y":-1e999},{"event":"spamreport"}]'
     assert count_events(body) == 2
     odd, plain = read_events(body)
@@ -172,7 +172,7 @@ def test_half_a_character_or_a_number_that_is_none_costs_no_other_event() -> Non
     assert (plain.event_type, plain.suppression_reason) == (DeliveryEventType.COMPLAINED, SuppressionReason.COMPLAINT)
 
 
-def test_what_is_no_event_is_unknown_and_no_two_are_mixed_up() -> None:
+def test_malformed_events_are_unknown_and_have_distinct_keys() -> None:
     deep = orjson.loads("[" * 400 + "]" * 400)
     nested = "[" * 400 + "]" * 400
     body = f'[1,1,null,"x",[],{{}},{{"a":1}},{nested},{{"a":{nested}}},{{"a":{nested}}}]'.encode()
@@ -184,7 +184,7 @@ def test_what_is_no_event_is_unknown_and_no_two_are_mixed_up() -> None:
 
 
 @given(st.lists(ODD_EVENTS | junk_values, max_size=5))
-def test_nothing_that_an_event_may_hold_stops_its_reader(events: list[object]) -> None:
+def test_any_event_can_be_read(events: list[object]) -> None:
     body = orjson.dumps(events)
     found = read_events(body)
     assert len(found) == count_events(body) == len(events)

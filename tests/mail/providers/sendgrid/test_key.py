@@ -1,4 +1,4 @@
-"""The API key is nowhere to be seen."""
+"""The API key never appears in errors, logs, reprs or tracebacks."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ SECRET = "SG.hunter2-hunter2.0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @pytest.mark.parametrize("key", ["", "  ", "SG.a\nb", "SG.a b", "SG.ä"])
-def test_a_key_that_cannot_stand_in_a_header_is_refused_unseen(key: str) -> None:
+def test_a_key_that_is_no_header_value_is_refused_without_showing_it(key: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_KEY") as refused:
         SendGridProvider(SecretStr(key))
     assert not key.strip() or key not in str(refused.value)
 
 
-def test_a_key_with_a_line_break_at_its_end_is_that_key(double: SendGridDouble) -> None:
+def test_a_trailing_line_break_of_a_key_is_ignored(double: SendGridDouble) -> None:
     assert isinstance(sent(double, key=SecretStr(f"{KEY}\n"))[0], Accepted)
 
 
@@ -42,7 +42,7 @@ def test_the_key_is_in_no_log_and_no_reason(
 ) -> None:
     monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
     caplog.set_level(logging.DEBUG)
-    logging.getLogger("asyncio").debug("debugging is heard")
+    logging.getLogger("asyncio").debug("debug logging is on")
     failures = [Fault(what=what) for what in ("reset", "garbage", "close", "too_many")]
     double.configure(Account(key=SECRET))
     for failure in failures:
@@ -51,22 +51,22 @@ def test_the_key_is_in_no_log_and_no_reason(
         assert SECRET not in repr(receipt)
     double.configure(Account())
     assert SECRET not in repr(sent(double, key=SecretStr(SECRET)))
-    assert "debugging is heard" in caplog.text
+    assert "debug logging is on" in caplog.text
     assert SECRET not in caplog.text
     assert all(SECRET not in repr(vars(record)) for record in caplog.records)
 
 
-def test_the_key_is_in_no_repr_of_anything_the_provider_holds(double: SendGridDouble) -> None:
+def test_the_key_is_in_no_repr_of_the_provider_or_its_parts(double: SendGridDouble) -> None:
     with opened(double, key=SecretStr(SECRET)) as sendgrid:
         sendgrid.send([EMAIL], NOW)
         assert SECRET not in repr(sendgrid)
-        line = sendgrid._client
-        assert isinstance(line, HttpClient)
-        held: list[Any] = [sendgrid, line, line._session, line._session.connector]
+        client = sendgrid._client
+        assert isinstance(client, HttpClient)
+        held: list[Any] = [sendgrid, client, client._session, client._session.connector]
         assert all(SECRET not in repr(vars(one)) for one in held[:2])
         names = {name: getattr(one, name, None) for one in held for name in dir(one) if name.startswith("_")}
         assert SECRET not in repr(names)
-        assert "'Authorization': '**********'" in repr(line._session.headers)
+        assert "'Authorization': '**********'" in repr(client._session.headers)
 
 
 def test_the_key_is_in_no_traceback_even_with_its_locals(double: SendGridDouble) -> None:
@@ -89,6 +89,6 @@ def test_the_key_is_in_no_traceback_even_with_its_locals(double: SendGridDouble)
         assert bare not in screen.getvalue()
 
 
-def test_the_provider_is_never_stored_with_its_key() -> None:
+def test_the_provider_cannot_be_pickled() -> None:
     with pytest.raises(TypeError, match="key"):
         pickle.dumps(SendGridProvider(SecretStr(SECRET)))

@@ -1,4 +1,4 @@
-"""What SendGrid's provider says of networks, certificates and proxies."""
+"""Receipts of the SendGrid provider for network, certificate and proxy errors."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def test_where_nobody_listens_nothing_was_sent() -> None:
+def test_a_refused_connection_is_not_sent() -> None:
     with opened(f"http://127.0.0.1:{free_port()}", max_concurrency=1) as sendgrid:
         receipts = sendgrid.send(emails(8), NOW)
     assert all(isinstance(receipt, NotSent) for receipt in receipts)
     assert [receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent)] == [False] * 5 + [True] * 3
 
 
-def test_a_connection_that_does_not_come_about_in_time_is_not_sent() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unanswering:  # TLS waits for an answer that never comes
+def test_a_connection_timeout_is_not_sent() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unanswering:  # the TLS handshake gets no reply
         url = f"https://127.0.0.1:{unanswering.getsockname()[1]}"
         with opened(url, connect_timeout=0.2) as sendgrid:
             (receipt,) = sendgrid.send([EMAIL], NOW)
     assert isinstance(receipt, NotSent)
-    assert "in time" in receipt.reason
+    assert "timed out" in receipt.reason
 
 
 @pytest.fixture
@@ -67,11 +67,11 @@ def trusting(authority: trustme.CA) -> Any:
     return context
 
 
-def test_a_certificate_that_can_be_trusted_is(secure: SendGridDouble, authority: trustme.CA) -> None:
+def test_a_trusted_certificate_is_accepted(secure: SendGridDouble, authority: trustme.CA) -> None:
     assert [type(one) for one in sent(secure, emails(3), ssl=trusting(authority))] == [Accepted] * 3
 
 
-def test_a_certificate_of_anybody_else_stops_before_the_key_is_shown(secure: SendGridDouble) -> None:
+def test_an_untrusted_certificate_stops_before_the_key_is_sent(secure: SendGridDouble) -> None:
     for context in (None, trusting(trustme.CA())):
         (receipt,) = sent(secure, ssl=context)
         assert isinstance(receipt, NotSent)
@@ -111,20 +111,20 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("proxy", ["http://[::1", "http://127.0.0.1:99999"])
-def test_a_proxy_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+def test_an_invalid_proxy_url_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     with opened("https://api.sendgrid.example") as sendgrid:
         (receipt,) = sendgrid.send([EMAIL], NOW)
-    assert receipt == NotSent("the proxy's address cannot be used. Check HTTPS_PROXY.", blocks_all=True)
+    assert receipt == NotSent("the proxy's URL is invalid. Check HTTPS_PROXY.", blocks_all=True)
 
 
 @pytest.mark.parametrize("url", ["", "api.sendgrid.com", "ftp://a.example", "https://a.example:99999", "https://u:p@a"])
-def test_an_address_that_is_none_is_refused(url: str) -> None:
+def test_an_invalid_url_is_refused(url: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"):
         SendGridProvider(SecretStr(KEY), url=url)
 
 
-def test_check_names_the_address_where_nobody_listens() -> None:
+def test_check_names_the_url_setting_when_the_connection_is_refused() -> None:
     with (
         opened(f"http://127.0.0.1:{free_port()}") as sendgrid,
         pytest.raises(Misconfigured, match="NURTURE_SENDGRID_URL"),

@@ -1,4 +1,4 @@
-"""SendGrid's provider against a strict double of SendGrid, over real sockets."""
+"""The SendGrid provider against a strict SendGrid double, over real sockets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.mail.providers.sendgrid.sending import EMAIL, NOW, emails, opened, se
 server, double = sending.server, sending.double
 
 
-def test_each_email_goes_by_itself_under_its_own_id(double: SendGridDouble) -> None:
+def test_each_email_is_one_request_with_its_own_id(double: SendGridDouble) -> None:
     before = len(double.accepted())
     batch = emails(50)
     receipts = sent(double, batch)
@@ -32,7 +32,7 @@ def test_each_email_goes_by_itself_under_its_own_id(double: SendGridDouble) -> N
     assert receipts == [Accepted(accepted[f"i7:{email.ref}"].message_id) for email in batch]
 
 
-def test_connections_are_kept_and_no_more_than_allowed_are_out_together(tmp_path: Path) -> None:
+def test_connections_are_reused_and_concurrency_is_limited(tmp_path: Path) -> None:
     with (
         SendGridDouble(tmp_path / "log", Account(latency_ms=2)) as double,
         opened(double, max_concurrency=4) as sendgrid,
@@ -53,7 +53,7 @@ def test_a_connection_that_was_closed_while_idle_is_not_used_again(tmp_path: Pat
             assert isinstance(sendgrid.send([EMAIL], NOW)[0], Accepted)
 
 
-def test_several_threads_share_one_and_its_bound(tmp_path: Path) -> None:
+def test_threads_share_one_provider_and_its_concurrency_limit(tmp_path: Path) -> None:
     with (
         SendGridDouble(tmp_path / "log", Account(latency_ms=2)) as double,
         opened(double, max_concurrency=4) as sendgrid,
@@ -64,7 +64,7 @@ def test_several_threads_share_one_and_its_bound(tmp_path: Path) -> None:
         assert double.traffic().peak_concurrency <= 4
 
 
-def test_a_refused_email_never_harms_its_neighbours(double: SendGridDouble) -> None:
+def test_a_refused_email_does_not_affect_the_others(double: SendGridDouble) -> None:
     batch = emails(9)
     batch[2] = replace(batch[2], to=Address("", "a..b@example.org"))
     batch[5] = replace(batch[5], subject="")
@@ -74,7 +74,7 @@ def test_a_refused_email_never_harms_its_neighbours(double: SendGridDouble) -> N
     assert receipts[5] == Rejected("the subject is empty")
 
 
-def test_two_megabytes_and_every_script_go(double: SendGridDouble) -> None:
+def test_large_emails_and_all_scripts_are_accepted(double: SendGridDouble) -> None:
     big = replace(EMAIL, html="<p>zwölf 🚀 田中</p>" * 100_000)
     odd = replace(
         EMAIL, to=Address("Doe, John; 田中", "aoife@bücher.example"), sender=Address("Zoë", "mara@example.com")
@@ -108,7 +108,7 @@ def test_the_sandbox_accepts_and_delivers_nothing(double: SendGridDouble) -> Non
     ],
     ids=lambda value: f"{value.what} {value.status}{' after' * value.after}" if isinstance(value, Fault) else "",
 )
-def test_each_fault_has_the_receipt_that_it_proves(double: SendGridDouble, fault: Fault, kind: type[Receipt]) -> None:
+def test_each_fault_has_its_receipt(double: SendGridDouble, fault: Fault, kind: type[Receipt]) -> None:
     double.add_faults(fault)
     with opened(double) as sendgrid:
         assert isinstance(sendgrid.send([EMAIL], NOW)[0], kind)
@@ -116,7 +116,7 @@ def test_each_fault_has_the_receipt_that_it_proves(double: SendGridDouble, fault
 
 
 @pytest.mark.parametrize("status", [400, 500])
-def test_a_refusal_counts_though_its_body_comes_drop_by_drop(double: SendGridDouble, status: int) -> None:
+def test_a_refusal_counts_even_if_its_body_is_slow(double: SendGridDouble, status: int) -> None:
     double.add_faults(Fault(what="drip_body", status=status, seconds=0.001))
     (receipt,) = sent(double)
     assert isinstance(receipt, Rejected if status == 400 else Unknown)
@@ -126,10 +126,10 @@ def test_a_refusal_counts_though_its_body_comes_drop_by_drop(double: SendGridDou
 
 
 @pytest.mark.parametrize("what", ["hang", "drip_headers"])
-def test_an_answer_that_does_not_come_is_unknown(double: SendGridDouble, what: Any) -> None:
+def test_a_missing_response_is_unknown(double: SendGridDouble, what: Any) -> None:
     double.add_faults(Fault(what=what, after=True))
     (receipt,) = sent(double, read_timeout=0.3, total_timeout=0.4)
-    assert receipt == Unknown("no answer came in time: SendGrid may have taken the email")
+    assert receipt == Unknown("the response timed out: SendGrid may have accepted the email")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_a_wrong_key_or_sender_stops_the_batch_and_is_named(
 
 
 def test_a_429_stops_the_batch_until_the_reset(double: SendGridDouble) -> None:
-    now = datetime.fromtimestamp(measure_double(double), UTC)
+    now = datetime.fromtimestamp(double_time(double), UTC)
     double.add_faults(*[Fault(what="pass")] * 3, Fault(what="too_many", seconds=5))
     before = double.traffic().requests
     with opened(double, max_concurrency=1) as sendgrid:
@@ -170,14 +170,14 @@ def test_a_429_stops_the_batch_until_the_reset(double: SendGridDouble) -> None:
         assert isinstance(sendgrid.send([EMAIL], opens)[0], Accepted)
 
 
-def measure_double(double: SendGridDouble) -> float:
-    """Ask the double's own clock what time it is."""
+def double_time(double: SendGridDouble) -> float:
+    """Return the time of the double's clock."""
     sent(double)
     return double.accepted()[-1].time
 
 
 def test_no_more_calls_start_than_the_limit_leaves(double: SendGridDouble) -> None:
-    now = datetime.fromtimestamp(measure_double(double), UTC)
+    now = datetime.fromtimestamp(double_time(double), UTC)
     double.configure(Account(limit=30, window=600, latency_ms=1))
     before = double.traffic().requests
     with opened(double, max_concurrency=8) as sendgrid:
@@ -198,7 +198,7 @@ def test_five_unknown_outcomes_in_a_row_stop_the_batch(double: SendGridDouble) -
     assert (receipts[-1].retry_at, receipts[-1].blocks_all) == (NOW + timedelta(seconds=60), True)
 
 
-def test_the_observer_gets_bytes_and_then_the_answer(double: SendGridDouble) -> None:
+def test_the_observer_gets_bytes_sent_and_then_response_read(double: SendGridDouble) -> None:
     observed: list[str] = []
     sent(double, emails(2), observe=observed.append, max_concurrency=1)
     assert observed == ["bytes sent", "response read"] * 2
@@ -207,7 +207,7 @@ def test_the_observer_gets_bytes_and_then_the_answer(double: SendGridDouble) -> 
     assert observed[4:] == ["bytes sent"]
 
 
-def test_check_proves_that_mail_could_go_and_sends_none(double: SendGridDouble) -> None:
+def test_check_validates_an_email_and_delivers_none(double: SendGridDouble) -> None:
     before = len(double.accepted())
     with opened(double) as sendgrid:
         sendgrid.check(EMAIL, NOW)
@@ -226,7 +226,7 @@ def test_check_names_the_wrong_setting(double: SendGridDouble, options: dict[str
         sendgrid.check(EMAIL, NOW)
 
 
-def test_closing_gives_everything_back_and_sending_opens_anew(double: SendGridDouble) -> None:
+def test_closing_ends_the_thread_and_sending_reopens(double: SendGridDouble) -> None:
     sendgrid = SendGridProvider(SecretStr(KEY), url=double.url)
     sendgrid.close()
     for _ in range(2):
@@ -236,7 +236,7 @@ def test_closing_gives_everything_back_and_sending_opens_anew(double: SendGridDo
     assert [thread for thread in threading.enumerate() if thread.name == "sendgrid"] == []
 
 
-def test_closing_in_the_middle_is_unknown_where_bytes_had_left_and_nowhere_else(double: SendGridDouble) -> None:
+def test_closing_during_a_batch_is_unknown_only_where_bytes_were_sent(double: SendGridDouble) -> None:
     double.add_faults(*[Fault(what="hang")] * 2)
     left = threading.Semaphore(0)
     with opened(double, max_concurrency=2, observe=lambda _: left.release()) as sendgrid, ThreadPoolExecutor(1) as pool:

@@ -16,7 +16,7 @@ def limits(remaining: object, reset: object) -> dict[str, str]:
     return {"X-RateLimit-Limit": "600", "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": str(reset)}
 
 
-def test_without_headers_everything_may_go() -> None:
+def test_without_headers_there_is_no_limit() -> None:
     rate_limit = RateLimit().updated(202, {}, NOW)
     assert not rate_limit.is_exhausted()
     assert rate_limit.has_capacity(1_000)
@@ -37,7 +37,7 @@ def test_an_exhausted_limit_lasts_until_the_reset() -> None:
     assert not rate_limit.without_expired_window(NOW + timedelta(seconds=20)).is_exhausted()
 
 
-def test_a_late_answer_does_not_raise_the_limit() -> None:
+def test_a_late_response_does_not_raise_the_limit() -> None:
     rate_limit = RateLimit().updated(202, limits(0, STAMP + 20), NOW)
     assert rate_limit.updated(202, limits(5, STAMP + 20), NOW).is_exhausted()
     assert rate_limit.updated(202, limits(5, STAMP - 40), NOW).is_exhausted()
@@ -56,7 +56,7 @@ def test_a_late_answer_does_not_raise_the_limit() -> None:
         (limits(0, STAMP + 86_400), MAX_WAIT),
     ],
 )
-def test_a_429_lasts_for_a_sane_time_whatever_it_says(headers: dict[str, str], delay: timedelta) -> None:
+def test_a_429_lasts_between_a_second_and_an_hour(headers: dict[str, str], delay: timedelta) -> None:
     rate_limit = RateLimit().updated(429, headers, NOW)
     assert rate_limit.is_exhausted()
     assert rate_limit.resets_at == NOW + delay
@@ -70,7 +70,7 @@ ANSWERS = st.tuples(
 
 
 @given(st.lists(ANSWERS, max_size=12))
-def test_whatever_the_headers_say_the_limit_ends_within_the_hour(
+def test_any_limit_ends_within_an_hour(
     responses: list[tuple[int, tuple[object, int] | None]],
 ) -> None:
     rate_limit = RateLimit()

@@ -29,30 +29,30 @@ def errors(message: str, field: str | None = None) -> bytes:
     return orjson.dumps({"errors": [{"message": message, "field": field, "help": None}]})
 
 
-def test_202_is_accepted_under_the_providers_id_or_ours() -> None:
+def test_202_is_accepted_with_the_providers_id_or_the_ref() -> None:
     assert receipt_for(202, **{"X-Message-Id": "abc"}) == Accepted("abc")
     assert receipt_for(202) == Accepted("touch:17:intro:1")
 
 
-def test_200_counts_in_the_sandbox_only() -> None:
+def test_200_is_accepted_in_sandbox_mode_only() -> None:
     assert receipt_for(200, sandbox=True) == Accepted("touch:17:intro:1")
     assert isinstance(receipt_for(200), Unknown)
 
 
-def test_a_refusal_says_what_is_wrong_where_in_plain_words() -> None:
+def test_a_refusal_quotes_the_error_and_names_the_field() -> None:
     body = errors("Does not contain a valid address.", "personalizations.0.to.0.email")
     assert receipt_for(400, body) == Rejected(
         'SendGrid refused it (400): "Does not contain a valid address" about the recipient\'s address'
     )
 
 
-def test_a_refusal_never_repeats_an_address() -> None:
+def test_a_refusal_contains_no_address() -> None:
     body = errors("We found the first duplicate instance of [Aoife@Example.org] in the field.", "personalizations")
     assert "aoife" not in receipt_for(400, body).reason.lower()
 
 
 @pytest.mark.parametrize(("status", "body"), [(413, NGINX), (413, b""), (400, b"\xff"), (415, b"{"), (400, b"[]")])
-def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> None:
+def test_a_refusal_with_an_unreadable_body_is_rejected(status: int, body: bytes) -> None:
     receipt = receipt_for(status, body)
     assert isinstance(receipt, Rejected)
     assert str(status) in receipt.reason
@@ -61,7 +61,7 @@ def test_what_cannot_be_read_is_still_a_refusal(status: int, body: bytes) -> Non
 @pytest.mark.parametrize(
     ("field", "setting"), [("asm.group_id", "NURTURE_SENDGRID_ASM_GROUP"), ("ip_pool_name", "NURTURE_SENDGRID_IP_POOL")]
 )
-def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str) -> None:
+def test_a_wrong_setting_is_named_and_rejects_no_email(field: str, setting: str) -> None:
     receipt = receipt_for(400, errors("is invalid", field))
     assert isinstance(receipt, NotSent)
     assert receipt.blocks_all
@@ -80,7 +80,7 @@ def test_a_wrong_setting_is_named_and_spares_the_emails(field: str, setting: str
         (301, b"", "NURTURE_SENDGRID_URL"),
     ],
 )
-def test_what_a_person_must_correct_stops_everything_and_is_named(status: int, body: bytes, named: str) -> None:
+def test_an_error_that_a_person_must_correct_blocks_and_names_the_setting(status: int, body: bytes, named: str) -> None:
     receipt = receipt_for(status, body)
     assert isinstance(receipt, NotSent)
     assert receipt.blocks_all != receipt.blocks_sender
@@ -88,12 +88,12 @@ def test_what_a_person_must_correct_stops_everything_and_is_named(status: int, b
     assert named in receipt.reason
 
 
-def test_a_rate_limit_says_when_it_ends() -> None:
+def test_a_rate_limit_has_its_reset_time() -> None:
     receipt = receipt_for(429, errors("too many requests"))
     assert (receipt.retry_at, receipt.blocks_all) == (OPENS, True)
 
 
-def test_a_503_of_sendgrid_itself_was_not_sent_and_a_gateways_may_have_been() -> None:
+def test_a_503_is_not_sent_from_sendgrid_and_unknown_from_a_gateway() -> None:
     assert receipt_for(503, errors("The SendGrid v3 Web API is not available.")) == NotSent(
         'SendGrid is not available (503): "The SendGrid v3 Web API is not available"'
     )
@@ -101,14 +101,14 @@ def test_a_503_of_sendgrid_itself_was_not_sent_and_a_gateways_may_have_been() ->
 
 
 @pytest.mark.parametrize("status", [500, 502, 504, 507, 599, 204, 206, 303, 304])
-def test_an_answer_that_proves_nothing_is_unknown(status: int) -> None:
+def test_an_inconclusive_status_is_unknown(status: int) -> None:
     receipt = receipt_for(status, errors("internal server error"))
     assert isinstance(receipt, Unknown)
     assert str(status) in receipt.reason
 
 
 @pytest.mark.parametrize("status", [402, 406, 409, 410, 422, 451])
-def test_another_4xx_is_for_ever_only_where_sendgrid_judged_the_email(status: int) -> None:
+def test_another_4xx_is_permanent_only_with_sendgrids_own_errors(status: int) -> None:
     assert isinstance(receipt_for(status, errors("no")), Rejected)
     assert isinstance(receipt_for(status, NGINX), NotSent)
 
@@ -126,18 +126,18 @@ CERTIFICATE.verify_message = "certificate has expired"
         (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), "the name sendgrid.example"),
         (aiohttp.ClientConnectorError(KEY, OSError(111, "Connection refused")), "Connection refused"),
         (aiohttp.ClientConnectorSSLError(KEY, ssl.SSLError()), "TLS"),
-        (aiohttp.ConnectionTimeoutError(), "in time"),
+        (aiohttp.ConnectionTimeoutError(), "timed out"),
         (aiohttp.ClientProxyConnectionError(KEY, OSError(111, "Connection refused")), "HTTPS_PROXY"),
-        (aiohttp.ServerDisconnectedError(), "closed before anything went out"),
+        (aiohttp.ServerDisconnectedError(), "closed before anything was sent"),
     ],
 )
-def test_what_never_left_is_not_sent(error: Exception, named: str) -> None:
+def test_an_error_before_sending_is_not_sent(error: Exception, named: str) -> None:
     receipt = receipt_before_send(error, "sendgrid.example")
     assert named in receipt.reason
     assert not receipt.blocks_all
 
 
-def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
+def test_an_untrusted_certificate_blocks_all() -> None:
     receipt = receipt_before_send(aiohttp.ClientConnectorCertificateError(KEY, CERTIFICATE), "sendgrid.example")
     assert receipt.blocks_all
     assert "certificate has expired" in receipt.reason
@@ -147,13 +147,13 @@ def test_a_certificate_that_cannot_be_trusted_stops_everything() -> None:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (TimeoutError(), "no answer came in time"),
-        (aiohttp.SocketTimeoutError(), "no answer came in time"),
+        (TimeoutError(), "the response timed out"),
+        (aiohttp.SocketTimeoutError(), "the response timed out"),
         (aiohttp.ServerDisconnectedError(), "the connection broke"),
         (aiohttp.ClientOSError(104, "Connection reset by peer"), "the connection broke"),
         (aiohttp.ClientPayloadError(), "could not be read"),
-        (KeyError("x"), "ended with KeyError"),
+        (KeyError("x"), "failed with KeyError"),
     ],
 )
-def test_what_may_have_left_is_unknown(error: Exception, text: str) -> None:
+def test_an_error_after_sending_is_unknown(error: Exception, text: str) -> None:
     assert text in receipt_after_send(error).reason

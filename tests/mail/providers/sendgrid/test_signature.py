@@ -1,4 +1,4 @@
-"""Signatures of webhooks: what is signed passes, and nothing that differs by a bit."""
+"""Webhook signatures: signed content is accepted, and any changed bit is refused."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def verifies(signature: str = HEADERS[SIGNATURE], timestamp: str = HEADERS[TIMES
     return VERIFIER.verify([signature], [timestamp], body)
 
 
-def test_what_the_key_signed_passes() -> None:
+def test_signed_content_is_accepted() -> None:
     assert verifies()
 
 
-def test_two_keys_count_while_one_takes_the_others_place() -> None:
+def test_two_keys_are_valid_during_a_rotation() -> None:
     other = Signer()
     headers = other.headers(BODY)
     assert not verifies(headers[SIGNATURE])
     assert SignatureVerifier([SIGNER.public, other.public]).verify([headers[SIGNATURE]], [headers[TIMESTAMP]], BODY)
 
 
-def test_no_key_lets_nothing_pass() -> None:
+def test_without_a_key_nothing_is_accepted() -> None:
     assert not SignatureVerifier([])
     assert not SignatureVerifier([]).verify([HEADERS[SIGNATURE]], [HEADERS[TIMESTAMP]], BODY)
 
 
 @given(st.integers(0, 8 * len(BODY) - 1))
-def test_a_flipped_bit_of_the_body_does_not_pass(bit: int) -> None:
+def test_a_flipped_bit_of_the_body_is_refused(bit: int) -> None:
     flipped = bytearray(BODY)
     flipped[bit // 8] ^= 1 << bit % 8
     assert not verifies(body=bytes(flipped))
 
 
 @given(st.data())
-def test_a_flipped_bit_of_the_signature_does_not_pass(data: st.DataObject) -> None:
+def test_a_flipped_bit_of_the_signature_is_refused(data: st.DataObject) -> None:
     flipped = bytearray(b64decode(HEADERS[SIGNATURE]))
     bit = data.draw(st.integers(0, 8 * len(flipped) - 1))
     flipped[bit // 8] ^= 1 << bit % 8
@@ -77,34 +77,34 @@ def test_a_flipped_bit_of_the_signature_does_not_pass(data: st.DataObject) -> No
         b64encode(encode_dss_signature(1, 1)).decode(),
         b64encode(b64decode(HEADERS[SIGNATURE]) + b"\0").decode(),
     ],
-    ids=lambda _: "",  # keys and signatures are new in each run, and workers must agree on the names
+    ids=lambda _: "",  # keys differ per run, but pytest-xdist workers need the same test ids
 )
-def test_a_malformed_signature_does_not_pass(signature: str) -> None:
+def test_a_malformed_signature_is_refused(signature: str) -> None:
     assert not verifies(signature)
 
 
 @pytest.mark.parametrize(
     "timestamp", ["", "0", "1767601801", "+1767601800", " 1767601800", "1767601800.0", "١٧٦", "1" * 500, "-1", "\0"]
 )
-def test_another_time_does_not_pass(timestamp: str) -> None:
+def test_another_timestamp_is_refused(timestamp: str) -> None:
     assert not verifies(timestamp=timestamp)
 
 
-def test_no_byte_passes_from_the_time_to_the_body() -> None:
+def test_no_byte_can_move_from_timestamp_to_body() -> None:
     full = HEADERS[TIMESTAMP].encode() + BODY
     for place in range(len(HEADERS[TIMESTAMP]) + 1, len(full)):
         assert not verifies(timestamp=full[:place].decode(), body=full[place:])
 
 
 @pytest.mark.parametrize(("signatures", "timestamps"), [(0, 1), (1, 0), (2, 1), (1, 2), (0, 0)])
-def test_each_header_comes_once(signatures: int, timestamps: int) -> None:
+def test_each_header_must_occur_once(signatures: int, timestamps: int) -> None:
     assert not VERIFIER.verify([HEADERS[SIGNATURE]] * signatures, [HEADERS[TIMESTAMP]] * timestamps, BODY)
 
 
-def test_the_other_form_of_a_signature_changes_neither_time_nor_body() -> None:
+def test_the_alternate_form_of_a_signature_verifies_only_the_same_content() -> None:
     r, s = decode_dss_signature(b64decode(HEADERS[SIGNATURE]))
     other = b64encode(encode_dss_signature(r, CURVE_ORDER - s)).decode()
-    assert verifies(other)  # by the mathematics of it; a batch is known by its body, so it counts once
+    assert verifies(other)  # ECDSA signatures are malleable; batches are deduplicated by body
     assert not verifies(other, body=BODY + b" ")
 
 
@@ -127,6 +127,6 @@ def spki(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> str:
     ],
     ids=lambda _: "",
 )
-def test_what_is_no_key_for_it_is_refused(key: str) -> None:
+def test_an_invalid_key_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="it is"):
         SignatureVerifier([key])

@@ -1,4 +1,4 @@
-"""What SendGrid itself keeps of who is not mailed is read whole, or it is said what is missing."""
+"""SendGrid's suppression lists are read completely, or an error names what is missing."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_every_page_of_every_list_is_read(double: SendGridDouble) -> None:
     assert not any(one.email.startswith("tried-again") for one in found)
 
 
-def test_what_is_no_entry_is_passed_over(double: SendGridDouble, tmp_path: Path) -> None:
+def test_an_invalid_entry_is_skipped(double: SendGridDouble, tmp_path: Path) -> None:
     with SendGridDouble(tmp_path / "odd.log") as odd:
         odd.suppress("/v3/suppression/bounces", [None, 7, {"created": SINCE}, {"email": "b@people.example"}])
         assert read(odd) == [SuppressedAddress("b@people.example", "bounce", None)]
 
 
-def test_a_key_that_may_not_read_them_is_an_error(tmp_path: Path) -> None:
+def test_a_key_without_the_permission_is_an_error(tmp_path: Path) -> None:
     with SendGridDouble(tmp_path / "shut.log", Account(can_read_suppressions=False)) as forbidden:
         with pytest.raises(Misconfigured, match="Suppressions, Read Access"):
             read(forbidden)

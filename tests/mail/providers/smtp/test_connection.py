@@ -43,7 +43,7 @@ def locals_of_ours(raised: pytest.ExceptionInfo[Exception]) -> list[str]:
         ({"starttls": ["127.0.0.1"], "auth_required": True}, "smtp://{cred}{{host}}:{{port}}"),
     ],
 )
-def test_mail_travels_by_tls_and_the_password_after_it(run: Run, offers: dict[str, Any], url: str) -> None:
+def test_mail_and_password_are_sent_over_tls(run: Run, offers: dict[str, Any], url: str) -> None:
     provider, server = run(url.format(cred=CREDENTIALS), **offers)
     assert all(isinstance(receipt, Accepted) for receipt in provider.send(BATCH, NOW))
     assert {(mail.tls, mail.user) for mail in server.accepted} == {(True, USER)}
@@ -57,18 +57,22 @@ def test_mail_travels_by_tls_and_the_password_after_it(run: Run, offers: dict[st
         ({"starttls": ["wrong.example"]}, "smtp://{host}:{port}", "certificate"),
         ({"tls": ["wrong.example"]}, "smtps://{host}:{port}", "certificate"),
         ({}, "smtps://{host}:{port}", "587"),
-        ({}, "smtp://" + CREDENTIALS + "{host}:{port}", "password does not travel in clear"),
+        ({}, "smtp://" + CREDENTIALS + "{host}:{port}", "sends no password unencrypted"),
         (
             {"starttls": ["127.0.0.1"], "password": "other"},
             "smtp://" + CREDENTIALS + "{host}:{port}",
             "refuses user or password: 535",
         ),
-        ({"starttls": ["127.0.0.1"], "mechanisms": ()}, "smtp://" + CREDENTIALS + "{host}:{port}", "no way to sign in"),
+        (
+            {"starttls": ["127.0.0.1"], "mechanisms": ()},
+            "smtp://" + CREDENTIALS + "{host}:{port}",
+            "no supported authentication",
+        ),
         ({}, "smtp://nowhere.invalid:{port}", "cannot be found"),
         ({}, "smtp://127.0.0.1:1", "cannot be reached"),
     ],
 )
-def test_a_set_up_that_cannot_send_stops_and_names_the_setting(
+def test_a_wrong_setup_blocks_all_and_names_the_setting(
     run: Run, offers: dict[str, Any], url: str, reason: str
 ) -> None:
     provider, server = run(url, **offers)
@@ -85,7 +89,7 @@ def test_a_set_up_that_cannot_send_stops_and_names_the_setting(
     assert not any(command.startswith(("MAIL", "DATA")) for command in server.commands)
 
 
-def test_a_greeting_that_says_no_or_never_comes_stops(run: Run) -> None:
+def test_a_refused_or_missing_greeting_blocks_all(run: Run) -> None:
     for greeting, reason in [("554 5.7.1 go away", "go away"), (Fault.SILENCE, "did not answer within 0.2 s")]:
         provider, server = run(timeout=0.2)
         server.script_faults("CONNECT", greeting)
@@ -128,7 +132,7 @@ def test_the_password_is_in_no_reason_log_repr_or_traceback(
         "smtp://nora:4711@pass#",
     ],
 )
-def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
+def test_an_invalid_url_is_refused_without_quoting_it(url: str) -> None:
     with pytest.raises(Misconfigured, match="NURTURE_SMTP_URL") as refused:
         SmtpProvider(SecretStr(url))
     assert refused.value.__cause__ is refused.value.__context__ is None
@@ -147,13 +151,15 @@ def test_a_url_that_is_none_is_refused_without_repeating_it(url: str) -> None:
         (f"smtps://{CREDENTIALS}bücher.example:2465/", "xn--bcher-kva.example:2465", USER, PASSWORD),
     ],
 )
-def test_a_url_says_where_and_as_whom(url: str, named: str, user: str | None, password: str | None) -> None:
+def test_a_url_is_parsed_into_server_user_and_password(
+    url: str, named: str, user: str | None, password: str | None
+) -> None:
     server = SmtpServer.parse(SecretStr(url))
     assert (str(server), server.user) == (named, user)
     assert (server.password.get_secret_value() if server.password else None) == password
 
 
-def test_a_check_offers_the_envelope_and_sends_nothing(run: Run) -> None:
+def test_a_check_sends_the_envelope_and_no_email(run: Run) -> None:
     provider, server = run()
     provider.check(EMAIL, NOW)
     server.script_faults("RCPT", "451 4.7.1 greylisted")

@@ -53,7 +53,7 @@ def test_what_arrives_is_what_was_composed(run: Run) -> None:
     assert html.get_content().splitlines() == EMAIL.html.splitlines()
 
 
-def test_one_connection_carries_many_emails_over_many_calls(run: Run) -> None:
+def test_one_connection_is_reused_across_calls(run: Run) -> None:
     provider, server = run()
     for _ in range(3):
         assert set(kinds(provider.send(some(5), NOW))) == {"Accepted"}
@@ -74,7 +74,7 @@ def test_a_connection_is_closed_after_many_emails_or_minutes(run: Run) -> None:
 
 @pytest.mark.parametrize("death", [Fault.DROP, "421 4.4.2 idle for too long"])
 @pytest.mark.parametrize("verb", ["RSET", "MAIL"])
-def test_a_connection_that_died_while_idle_is_opened_anew_and_nothing_is_unknown(
+def test_a_connection_lost_while_idle_is_reopened_and_nothing_is_unknown(
     run: Run, verb: str, death: str | Fault
 ) -> None:
     provider, server = run()
@@ -94,21 +94,21 @@ def test_a_connection_that_died_while_idle_is_opened_anew_and_nothing_is_unknown
         ("RCPT", "550 5.1.1 no such user", Rejected, "550 5.1.1 no such user"),
         ("DATA", "554 5.7.1 not you", Rejected, "554 5.7.1 not you"),
         ("DATA", "451 4.3.2 later", NotSent, "451 4.3.2 later"),
-        ("DATA", "250 what?", NotSent, "out of turn"),
+        ("DATA", "250 what?", NotSent, "unexpected reply"),
         ("DOT", "554 5.7.1 spam", Rejected, "554 5.7.1 spam"),
         ("DOT", "451 4.3.0 disk", NotSent, "451 4.3.0 disk"),
-        ("DOT", "354 what?", Unknown, "out of turn"),
+        ("DOT", "354 what?", Unknown, "unexpected reply"),
         ("DOT", "not SMTP at all", Unknown, "not SMTP"),
         ("RCPT", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
         ("DATA", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
         ("DOT", "421 4.3.2 going down", NotSent, "421 4.3.2 going down"),
-        ("RCPT", Fault.DROP, NotSent, "before it had the whole email"),
-        ("DATA", Fault.DROP, NotSent, "before it had the whole email"),
-        ("DOT", Fault.DROP, Unknown, "after it had the whole email"),
-        ("TAKEN", Fault.DROP, Unknown, "after it had the whole email"),
+        ("RCPT", Fault.DROP, NotSent, "before it received the whole email"),
+        ("DATA", Fault.DROP, NotSent, "before it received the whole email"),
+        ("DOT", Fault.DROP, Unknown, "after it received the whole email"),
+        ("TAKEN", Fault.DROP, Unknown, "after it received the whole email"),
     ],
 )
-def test_each_outcome_has_its_receipt_and_its_neighbours_go(
+def test_each_reply_has_its_receipt_and_does_not_affect_the_others(
     run: Run, verb: str, answer: str | Fault, receipt_type: type, reason_text: str, pipelining: bool
 ) -> None:
     provider, server = run(pipelining=pipelining)
@@ -128,7 +128,9 @@ def test_each_outcome_has_its_receipt_and_its_neighbours_go(
     [("MAIL", NotSent), ("RCPT", NotSent), ("DATA", NotSent), ("DOT", Unknown), ("TAKEN", Unknown)],
 )
 @pytest.mark.parametrize("fault", [Fault.SILENCE, Fault.DRIP])
-def test_a_missing_answer_is_judged_by_when_it_was_due(run: Run, verb: str, receipt_type: type, fault: Fault) -> None:
+def test_a_missing_reply_is_unknown_only_after_the_content(
+    run: Run, verb: str, receipt_type: type, fault: Fault
+) -> None:
     provider, server = run(timeout=0.1)
     server.script_faults(verb, fault)
     first, second = provider.send(some(2), NOW)
@@ -137,17 +139,17 @@ def test_a_missing_answer_is_judged_by_when_it_was_due(run: Run, verb: str, rece
 
 
 @pytest.mark.parametrize("silent", [Fault.DROP, Fault.SILENCE])
-def test_an_email_cut_in_two_was_not_sent(run: Run, silent: Fault) -> None:
+def test_an_interrupted_email_is_not_sent(run: Run, silent: Fault) -> None:
     observed: list[str] = []
     provider, server = run(timeout=0.3, observe=observed.append, receive_buffer=4096, size=100_000_000)
     server.script_faults("BODY", silent)
     (receipt,) = provider.send([replace(EMAIL, text="twelve octets\n" * 2_000_000)], NOW)
     assert isinstance(receipt, NotSent)
-    assert "before it had the whole email" in receipt.reason
+    assert "before it received the whole email" in receipt.reason
     assert (observed, server.accepted) == ([], [])
 
 
-def test_a_server_that_refuses_amid_the_email_is_quoted(run: Run) -> None:
+def test_a_refusal_during_the_content_is_quoted(run: Run) -> None:
     provider, server = run(timeout=0.3, receive_buffer=4096, size=100_000_000)
     server.script_faults("BODY", "552 5.3.4 enough")
     first, second = provider.send([replace(EMAIL, text="twelve octets\n" * 2_000_000), *some(1)], NOW)
@@ -166,7 +168,7 @@ def test_the_stages_of_an_email_are_observed(run: Run) -> None:
 
 
 @pytest.mark.parametrize("answer", ["421 4.7.0 too many", Fault.DROP])
-def test_after_one_new_connection_the_rest_of_a_batch_waits(run: Run, answer: str | Fault) -> None:
+def test_a_second_lost_connection_stops_the_batch(run: Run, answer: str | Fault) -> None:
     provider, server = run()
     server.script_faults("RCPT", None, answer, answer)
     receipts = provider.send(some(5), NOW)
@@ -177,7 +179,7 @@ def test_after_one_new_connection_the_rest_of_a_batch_waits(run: Run, answer: st
     assert kinds(provider.send(some(2), NOW)) == ["Accepted"] * 2
 
 
-def test_a_refused_sender_stops_its_own_emails_only(run: Run) -> None:
+def test_a_refused_sender_blocks_only_its_own_emails(run: Run) -> None:
     provider, server = run()
     server.script_faults("MAIL", "553 5.7.1 sender not owned", None)
     first, second, third = some(3)
@@ -191,7 +193,7 @@ def test_a_refused_sender_stops_its_own_emails_only(run: Run) -> None:
     assert "templates/defaults.yaml" in receipts[0].reason
 
 
-def test_a_server_that_wants_a_password_stops_all_and_rejects_nobody(run: Run) -> None:
+def test_required_authentication_blocks_all_and_rejects_no_email(run: Run) -> None:
     for verb, answer in [("MAIL", "530 5.7.0 sign in first"), ("RCPT", "554 5.7.1 Relay access denied")]:
         provider, server = run()
         server.script_faults(verb, answer)
@@ -201,7 +203,7 @@ def test_a_server_that_wants_a_password_stops_all_and_rejects_nobody(run: Run) -
         assert server.accepted == []
 
 
-def test_the_end_of_a_daily_quota_rejects_nobody(run: Run) -> None:
+def test_a_reached_daily_quota_rejects_no_email(run: Run) -> None:
     provider, server = run()
     server.script_faults("DOT", None, "550 5.4.5 Daily sending quota exceeded")
     receipts = provider.send(some(3), NOW)
@@ -209,7 +211,7 @@ def test_the_end_of_a_daily_quota_rejects_nobody(run: Run) -> None:
     assert all(receipt.blocks_all for receipt in receipts if isinstance(receipt, NotSent))
 
 
-def test_a_reason_never_holds_the_recipient(run: Run) -> None:
+def test_a_reason_never_contains_the_recipient(run: Run) -> None:
     provider, server = run()
     answers = [
         "550 5.1.1 <Aoife.Byrne@example.org>: Recipient address rejected: User aoife.byrne unknown",
@@ -224,7 +226,7 @@ def test_a_reason_never_holds_the_recipient(run: Run) -> None:
         assert answer[:3] in receipt.reason
 
 
-def test_an_international_address_goes_in_the_spelling_that_the_server_reads(run: Run) -> None:
+def test_an_international_address_is_encoded_for_the_servers_extensions(run: Run) -> None:
     provider, server = run()
     for to, written in [
         ("bo@bücher.example", "bo@xn--bcher-kva.example"),
@@ -237,7 +239,7 @@ def test_an_international_address_goes_in_the_spelling_that_the_server_reads(run
     assert "SMTPUTF8" not in server.accepted[0].options
 
 
-def test_a_server_without_smtputf8_rejects_such_a_recipient_and_stops_such_a_sender(run: Run) -> None:
+def test_without_smtputf8_a_non_ascii_recipient_is_rejected_and_a_non_ascii_sender_blocked(run: Run) -> None:
     provider, _ = run(utf8=False)
     email, neighbour = emails("jürgen@example.org", "bo@example.org")
     rejected, sent = provider.send([email, neighbour], NOW)
@@ -251,7 +253,7 @@ def test_a_server_without_smtputf8_rejects_such_a_recipient_and_stops_such_a_sen
     assert "templates/defaults.yaml" in stopped.reason
 
 
-def test_a_server_of_seven_bits_gets_ascii(run: Run) -> None:
+def test_a_server_without_8bitmime_gets_ascii(run: Run) -> None:
     provider, server = run(eight_bit=False)
     provider.send([EMAIL], NOW)
     (mail,) = server.accepted
@@ -260,11 +262,11 @@ def test_a_server_of_seven_bits_gets_ascii(run: Run) -> None:
     assert "zwölf Boxkämpfer" in mail.message.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
-def test_bad_emails_are_rejected_with_a_reason_and_their_neighbours_go(run: Run) -> None:
+def test_invalid_emails_are_rejected_and_do_not_affect_the_others(run: Run) -> None:
     provider, server = run(size=1_000_000)
     good = some(2)
     bad = [
-        replace(EMAIL, text="half a letter: \ud83d"),
+        replace(EMAIL, text="a lone surrogate: \ud83d"),
         replace(EMAIL, subject="Hi\r\nBcc: eve@example.org"),
         replace(EMAIL, to=Address("", "b" * 308 + "@example.org")),
         replace(EMAIL, text="x\n" * 1_000_000),
@@ -273,7 +275,7 @@ def test_bad_emails_are_rejected_with_a_reason_and_their_neighbours_go(run: Run)
     receipts = provider.send([good[0], *bad, good[1]], NOW)
     assert kinds(receipts) == ["Accepted", *["Rejected"] * len(bad), "Accepted"]
     reasons = " ".join(receipt.reason for receipt in receipts if isinstance(receipt, Rejected))
-    for text in ("surrogates", "line break", "320 characters", "takes 1,000,000", "may not be called"):
+    for text in ("surrogates", "line break", "320 characters", "is 1,000,000", "may not be called"):
         assert text in reasons
     assert not any(mail.message["Bcc"] for mail in server.accepted)
 

@@ -7,9 +7,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from sqlalchemy import CheckConstraint
 
+from flows.deployments import SCHEDULE
 from nurture.cli.app import load
 from nurture.cli.commands import COMMANDS, GROUPS
+from nurture.db.tables.core import Message
+from nurture.journey.intake.api.tokens import TokenScope
 from nurture.settings import Settings, Variable, list_settings
 from tests.doc_examples import (
     DOCUMENTS,
@@ -107,6 +111,27 @@ def test_every_setting_stands_in_the_table_with_its_default(variable: Variable) 
     (default,) = re.findall(rf"^\| `{variable.name}` \| (.+?) \| .+ \|$", table, re.MULTILINE)
     shown = {"": "none", "True": "`yes`", "False": "`no`"}.get(variable.default, f"`{variable.default}`")
     assert default == shown
+
+
+def test_every_scheduled_flow_stands_in_the_table() -> None:
+    section = read_section("docs/operators.md", "Flows and deployments")
+    assert re.findall(r"^\| `(flows\.[\w.]+)`", section, re.MULTILINE) == [one.entrypoint for one in SCHEDULE]
+
+
+def test_every_delivery_state_stands_in_the_table() -> None:
+    section = read_section("docs/operators.md", "Delivery states")
+    listed = {state for row in re.findall(r"^\| (`.+?) \|", section, re.MULTILINE) for state in re.findall(r"\w+", row)}
+    (allowed,) = [
+        str(constraint.sqltext)
+        for constraint in Message.__table__.constraints
+        if isinstance(constraint, CheckConstraint) and constraint.name == "ck_message_state"
+    ]
+    assert listed == set(re.findall(r"'(\w+)'", allowed))
+
+
+def test_every_scope_of_a_token_is_named() -> None:
+    section = read_section("docs/operators.md", "API")
+    assert {scope.value for scope in TokenScope} == set(re.findall(r"`(\w+:write)`", section))
 
 
 def test_the_daily_commands_stand_first_in_the_reference_and_in_the_order_of_the_table() -> None:

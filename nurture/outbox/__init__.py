@@ -1,1 +1,1 @@
-"""The leased queue under mail and CRM records: claim, stamp, settle, heartbeat, circuit breakers."""
+"""The leased queue under mail and CRM records: claim, mark as sending, write results, heartbeat, circuit breakers."""

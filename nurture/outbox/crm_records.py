@@ -1,4 +1,4 @@
-"""What the CRM is to know of hand-offs: planned with the offer, claimed, stamped before the call, settled."""
+"""The CRM outbox: one record per hand-off, planned with the offer, claimed, marked `sending`, written back."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _OPEN: Final = ("planned", "claimed", "sending", "unknown")
 
 
 class OutgoingRecord(NamedTuple):
-    """A hand-off that is about to be told, with its lead as it is now."""
+    """A hand-off to push to the CRM, with the current fields of its lead."""
 
     id: int
     offer_id: int
@@ -58,7 +58,7 @@ class OutgoingRecord(NamedTuple):
 
 
 class PushResult(NamedTuple):
-    """What became of telling: *pushed_state* is the state that the CRM holds now, None if it took none."""
+    """The result of a push. *pushed_state* is the state that the CRM now holds, None if it took none."""
 
     id: int
     state: str
@@ -70,7 +70,7 @@ class PushResult(NamedTuple):
 
 
 class UnknownRecord(NamedTuple):
-    """A hand-off of which nobody knows whether the CRM took it."""
+    """A hand-off for which it is unknown whether the CRM took it."""
 
     id: int
     offer_id: int
@@ -97,7 +97,7 @@ _RESULT_COLUMNS: Final[_Columns] = dict(
 
 
 def plan_records(database: Database, connection: Connection, offers: Sequence[tuple[int, int]], now: datetime) -> None:
-    """Intend to tell the CRM of new offers: (offer id, lead id)."""
+    """Plan a CRM record for each new (offer id, lead id)."""
     rows = [
         (f"handoff:{offer_id}", offer_id, lead_id, "offered", now, "planned", now, now, 0)
         for offer_id, lead_id in offers
@@ -108,9 +108,9 @@ def plan_records(database: Database, connection: Connection, offers: Sequence[tu
 def set_target_states(
     database: Database, connection: Connection, answers: Sequence[tuple[int, str]], now: datetime
 ) -> None:
-    """Intend to tell the CRM how offers were answered: (offer id, state).
+    """Set the target states of records from answered offers: (offer id, state).
 
-    What is on its way, or in doubt, stays so: whoever settles it sees that something newer is wanted.
+    A record in progress or `unknown` keeps its state; `write_results` compares it with the new target.
     """
     if not answers:
         return
@@ -123,23 +123,23 @@ def set_target_states(
 
 
 def _requeue_values(now: datetime) -> dict[str, Any]:
-    """Return what makes a hand-off be told again that rests; what is on its way is let go on."""
-    at_rest = record.c.state.in_(("done", "rejected"))
+    """Return column values that requeue finished records; records in progress keep their state."""
+    finished = record.c.state.in_(("done", "rejected"))
     return {
         "target_set_at": now,
-        "state": case((at_rest, "planned"), else_=record.c.state),
-        "state_at": case((at_rest, now), else_=record.c.state_at),
-        "due_at": case((at_rest, now), else_=record.c.due_at),
-        "attempts": case((at_rest, 0), else_=record.c.attempts),
+        "state": case((finished, "planned"), else_=record.c.state),
+        "state_at": case((finished, now), else_=record.c.state_at),
+        "due_at": case((finished, now), else_=record.c.due_at),
+        "attempts": case((finished, 0), else_=record.c.attempts),
     }
 
 
 CATCH_UP_LIMIT: Final = 20_000
-"""How many of the newest hand-offs are looked at for what changed in passing."""
+"""How many of the newest hand-offs are compared with their offers."""
 
 
 def catch_up_target_states(database: Database, connection: Connection, now: datetime) -> int:
-    """Intend to tell what became of hand-offs whoever changed them, of the newest; return how many."""
+    """Set target states of the newest records from their offers, whoever changed these; return how many."""
     newest = select(func.coalesce(func.max(record.c.id), 0)).scalar_subquery()
     changed = select(record.c.id).join(offer, offer.c.id == record.c.offer_id)
     changed = changed.where(record.c.id > newest - CATCH_UP_LIMIT, record.c.target_state != offer.c.state)
@@ -150,8 +150,9 @@ def catch_up_target_states(database: Database, connection: Connection, now: date
 
 
 def plan_existing_offers(connection: Connection, since: datetime, now: datetime) -> int:
-    """Plan hand-offs of before, offered at *since* or later, anew; return how many. Written again they are
-    the same records.
+    """Plan a push of every hand-off offered at *since* or later; return how many.
+
+    Keys do not change, so the CRM updates the records that it has.
     """
     made = select(
         literal("handoff:").concat(cast(offer.c.id, String)),
@@ -178,9 +179,9 @@ def plan_existing_offers(connection: Connection, since: datetime, now: datetime)
 def claim(
     database: Database, connection: Connection, token: str, until: datetime, now: datetime, limit: int
 ) -> list[tuple[int, str]]:
-    """Take what is due, in the order of hand-offs, one of each lead; return (id, key).
+    """Claim due records in hand-off order, at most one per lead; return (id, key).
 
-    A hand-off waits for its lead's earlier ones: the CRM hears of them in order.
+    A record waits for the earlier ones of its lead, so that the CRM gets them in order.
     """
     earlier = record.alias("earlier")
     before = exists().where(
@@ -206,7 +207,7 @@ def claim(
 def stamp_sending(
     database: Database, connection: Connection, ids: Sequence[int], crm: str, token: str, until: datetime, now: datetime
 ) -> list[OutgoingRecord]:
-    """Note that the call comes next; return those that are still this worker's, as they are now."""
+    """Mark claimed records `sending`, before the CRM call; return those that *token* still holds, as of now."""
     candidates = database.ids("locked", ids)
     stamped = set(
         connection.execute(
@@ -249,9 +250,9 @@ def stamp_sending(
 def write_results(
     database: Database, connection: Connection, results: Sequence[PushResult], token: str | None, now: datetime
 ) -> None:
-    """Write what became of telling, and plan anew whatever became another state meanwhile.
+    """Write push results, and plan a record again whose target state changed meanwhile.
 
-    With a token, only what it still holds: a worker that was slow overwrites nobody.
+    With *token*, write only records that it still holds: a slow worker overwrites no newer result.
     """
     if not results:
         return
@@ -283,7 +284,7 @@ def write_results(
 
 
 def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
-    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts."""
+    """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts."""
     back = connection.execute(
         update(record)
         .where(record.c.id.in_(_expired(database, "claimed", now)))
@@ -296,7 +297,7 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
             state="unknown",
             state_at=now,
             lease_until=None,
-            reason="the worker that was telling it stopped; nobody knows whether the CRM took it",
+            reason="the worker stopped during the push; it is unknown whether the CRM took it",
         )
     ).rowcount
     return back, unknown
@@ -309,7 +310,7 @@ def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]
 
 
 def list_unknown(connection: Connection, before: datetime, limit: int) -> list[UnknownRecord]:
-    """Return what is in doubt since before *before*, the oldest hand-off first."""
+    """Return records that have been unknown since *before* or earlier, oldest hand-off first."""
     unresolved = record.c.state.in_(
         bindparam("unresolved", ["unknown", "rejected"], expanding=True, literal_execute=True)
     )
@@ -323,7 +324,7 @@ def list_unknown(connection: Connection, before: datetime, limit: int) -> list[U
 
 
 class StateCount(NamedTuple):
-    """How many hand-offs are in a state, since when the oldest is, and why one of them is."""
+    """Number of hand-offs in a state, since when the oldest is, and the reason of one of them."""
 
     state: str
     record_count: int
@@ -332,7 +333,7 @@ class StateCount(NamedTuple):
 
 
 def count_by_state(connection: Connection) -> list[StateCount]:
-    """Return how many hand-offs are in each state."""
+    """Return the number of hand-offs in each state."""
     query = (
         select(
             record.c.state,

@@ -1,4 +1,4 @@
-"""The sign of life of a worker: while it works, its lease is prolonged; when it dies, the lease ends."""
+"""The heartbeat of a worker: extends its leases while it works; when it dies, they expire."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from nurture.errors import NurtureError
 from nurture.outbox import messages
 
 LEASE: Final = timedelta(seconds=30)
-"""How long a worker that gives no sign of life keeps its messages."""
+"""How long a worker keeps its messages without a heartbeat."""
 
 BEAT_INTERVAL: Final = timedelta(seconds=8)
 
 
 @contextmanager
 def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
-    """Prolong what *token* holds, for as long as this lasts. A clock that stands still needs no beats."""
+    """Extend the leases of *token* until the block ends; does nothing on a virtual clock."""
     if not clock.is_live:
         yield
         return
@@ -31,7 +31,7 @@ def heartbeat(database: Database, token: str, clock: Clock) -> Iterator[None]:
 
     def beat() -> None:
         while not stopped.wait(BEAT_INTERVAL.total_seconds()):
-            # What keeps this beat from getting through may let the next one pass.
+            # A failed beat is not fatal: the next one may succeed before the lease ends.
             with suppress(NurtureError, SQLAlchemyError), database.write() as connection:
                 messages.renew_leases(database, connection, token, clock.now() + LEASE)
 

@@ -1,4 +1,4 @@
-"""The outbox: claim what is due, stamp it before the call, write back what came of it."""
+"""The message outbox: claim due messages, mark them `sending` before the provider call, write the results."""
 
 from __future__ import annotations
 
@@ -39,18 +39,17 @@ offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 
 
 TO_LEADS: Final = ("touch", "question")
-"""The kinds that go to leads: everything that keeps mail from them holds for both."""
+"""Message kinds that go to leads; every send check applies to both."""
 
 NOTICE: Final = "notice"
-"""The kind of what goes to a place where reps look, not by mail; its `email` names the place."""
-
+"""Message kind that goes to a notifier instead of by email; the column `email` holds the notifier's name."""
 
 PRESUMED_SENT: Final = "presumed-sent"
-"""The provider of what a restored database does not know about: it is never sent again by itself."""
+"""Provider of messages that may have been sent between a backup and its restore; they are never resent."""
 
 
 class DueMessage(NamedTuple):
-    """A planned message whose time has come, with its lead."""
+    """A planned message that is due, with its lead."""
 
     id: int
     send_key: str
@@ -83,7 +82,7 @@ class DueMessage(NamedTuple):
 
 
 class DeliveryResult(NamedTuple):
-    """What became of a message. *send_at* and *expires_at* None leave these times as they are."""
+    """The result of a delivery attempt. None in *send_at* or *expires_at* leaves that time unchanged."""
 
     id: int
     state: str
@@ -107,10 +106,7 @@ _RESULT_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
 def lock_due(
     database: Database, connection: Connection, now: datetime, limit: int, target: str | None = None
 ) -> list[DueMessage]:
-    """Lock and return planned messages whose time has come, the longest waiting first.
-
-    They are mail, or with *target* the notices for that place alone.
-    """
+    """Lock and return due messages, earliest `send_at` first: email, or the notices for *target*."""
     query = (
         select(
             message.c.id,
@@ -152,7 +148,7 @@ def lock_due(
         .limit(limit)
     )
     if database.skips_locked:
-        # Custody too, as a sweep that cancels messages holds it first: two of them never wait in a circle.
+        # Lock custody too: a sweep that cancels messages locks it first, so the two cannot deadlock.
         query = query.with_for_update(of=[message, custody], skip_locked=True)
     return [DueMessage._make(row) for row in connection.execute(query)]
 
@@ -164,7 +160,7 @@ def _is_for_target(target: str | None) -> ColumnElement[bool]:
 
 
 def list_due_targets(connection: Connection, now: datetime) -> list[str]:
-    """Return the places for which notices wait whose time has come."""
+    """Return the names of notifiers with due notices."""
     query = (
         select(message.c.email)
         .where(message.c.state == "planned", message.c.send_at <= now, message.c.kind == NOTICE)
@@ -174,7 +170,7 @@ def list_due_targets(connection: Connection, now: datetime) -> list[str]:
 
 
 def count_due(connection: Connection, now: datetime) -> int:
-    """Return how much planned mail waits whose time has come."""
+    """Return the number of due emails."""
     query = select(func.count()).where(message.c.state == "planned", message.c.send_at <= now, _is_for_target(None))
     return connection.execute(query).scalar_one()
 
@@ -182,7 +178,7 @@ def count_due(connection: Connection, now: datetime) -> int:
 def list_touches_since(
     database: Database, connection: Connection, lead_ids: Sequence[int], since: datetime
 ) -> list[tuple[int, datetime]]:
-    """Return (lead id, when) of every touch that went, or may have gone, to these leads."""
+    """Return (lead id, time) of every touch that was, or may have been, sent to these leads after *since*."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     query = (
         select(message.c.lead_id, message.c.accepted_at, message.c.state_at)
@@ -197,7 +193,7 @@ def list_touches_since(
 
 
 class Claim(NamedTuple):
-    """A message that a worker takes, and the domain that it is sent from (None for mail to reps)."""
+    """A message to claim, and the domain that it is sent from (None for email to reps)."""
 
     id: int
     sender_domain: str | None
@@ -215,7 +211,7 @@ _CLAIM_COLUMNS: Mapping[str, TypeEngine[Any]] = {"id": BigInteger(), "sender_dom
 def claim(
     database: Database, connection: Connection, claims: Sequence[Claim], token: str, until: datetime, now: datetime
 ) -> None:
-    """Take planned messages for the worker that holds *token*, until the lease ends."""
+    """Claim planned messages for the worker that holds *token*, until the lease ends."""
     if claims:
         values = {"payload": database.payload(_CLAIM_COLUMNS, claims), "worker": token, "lease": until, "at": now}
         connection.execute(database.cached(claim, lambda: _claim(database)), values)
@@ -238,9 +234,9 @@ def _claim(database: Database) -> Update:
 
 
 def renew_leases(database: Database, connection: Connection, token: str, until: datetime) -> int:
-    """Prolong the lease on what *token* holds; return how many messages that is.
+    """Extend the leases that *token* holds; return how many.
 
-    What the worker itself is just writing is passed over: it is leased anew there, or settled.
+    Skips rows that the worker is writing now: that write renews or ends the lease.
     """
     leased = select(message.c.id).where(_LEASED, message.c.lease_token == token)
     if database.skips_locked:
@@ -250,7 +246,7 @@ def renew_leases(database: Database, connection: Connection, token: str, until: 
 
 
 def lock_still_claimed(database: Database, connection: Connection, token: str) -> set[int]:
-    """Lock and return the messages that the worker of *token* has claimed and nobody has taken since."""
+    """Lock and return the messages that are still claimed by *token*."""
     claimed = select(message.c.id).where(_LEASED, _CLAIMED_BY_WORKER)
     if database.skips_locked:
         claimed = claimed.with_for_update(of=message)
@@ -260,7 +256,7 @@ def lock_still_claimed(database: Database, connection: Connection, token: str) -
 def stamp_sending(
     database: Database, connection: Connection, ids: Sequence[int], token: str, until: datetime, now: datetime
 ) -> set[int]:
-    """Note that the call comes next; return those that are still this worker's."""
+    """Mark claimed messages `sending`, before the provider call; return those that *token* still holds."""
     if not ids:
         return set()
     values = {"payload": database.payload(_ID_COLUMNS, [(id_,) for id_ in ids]), "worker": token}
@@ -268,8 +264,8 @@ def stamp_sending(
     stamped = values | {"lease": until, "at": now}
     if not database.is_sqlite:
         return set(connection.execute(stamp.returning(message.c.id), stamped).scalars())
-    # Nobody else writes meanwhile, so they can be asked for first. In one row: with each one that SQLite
-    # returns the interpreter goes to the thread that calls the provider, and is waited for.
+    # SQLite has one writer, so the ids can be selected before the update. They come as one JSON row: for each
+    # row that SQLite returns, the interpreter switches to the thread that calls the provider.
     still_claimed = connection.execute(
         database.cached(_still_claimed_query, lambda: _still_claimed_query(database)), values
     ).scalar_one()
@@ -293,13 +289,13 @@ def _still_claimed_query(database: Database) -> Select[tuple[str]]:
 
 
 _UNCOUNTED_STATES: Final = ("planned", "cancelled", "rejected")
-"""States of messages that the sender's domain is not charged for."""
+"""States of messages that do not count against the sender domain's daily limit."""
 
 
 def write_results(
     database: Database, connection: Connection, results: Sequence[DeliveryResult], token: str | None, now: datetime
 ) -> None:
-    """Write what became of messages; with a token, only of those that it still holds."""
+    """Write delivery results; with *token*, only of messages that it still holds."""
     if not results:
         return
     values = {"payload": database.payload(_RESULT_COLUMNS, results), "at": now}
@@ -335,13 +331,13 @@ def _write_results_statement(database: Database) -> Update:
 _LEASED: ColumnElement[bool] = message.c.state.in_(
     bindparam("leased", ["claimed", "sending"], expanding=True, literal_execute=True)
 )
-"""Said as the index on leases says it, in plain text: else SQLite reads every message that ever was."""
+"""Literal values, as in the partial index on leases; with bound values SQLite scans the whole table."""
 
 
 def release_expired(database: Database, connection: Connection, now: datetime) -> tuple[int, int]:
-    """Free what dead workers held: claimed goes back to planned, sending is in doubt. Returns both counts.
+    """End expired leases: `claimed` returns to `planned`, `sending` becomes `unknown`. Return both counts.
 
-    What is in doubt keeps its token: a worker that was only slow may still settle it.
+    An unknown message keeps its token, so that a worker that was only slow can still write its result.
     """
     back = connection.execute(
         update(message)
@@ -354,20 +350,20 @@ def release_expired(database: Database, connection: Connection, now: datetime) -
         .values(
             state="unknown",
             lease_until=None,
-            reason="the worker that was sending it stopped; nobody knows whether it went",
+            reason="the worker stopped while sending; it is unknown whether the message was sent",
         )
     ).rowcount
     return back, unknown
 
 
 def _expired(database: Database, state: str, now: datetime) -> Select[tuple[int]]:
-    """Return what a dead worker left in *state*; nobody waits for a slow one that is just writing."""
+    """Return the messages in *state* with an expired lease; rows that a slow worker is writing are skipped."""
     expired = select(message.c.id).where(_LEASED, message.c.state == state, message.c.lease_until < now)
     return expired.with_for_update(skip_locked=True) if database.skips_locked else expired
 
 
 def count_recent_unknown(connection: Connection, provider: str, since: datetime) -> int:
-    """Return how many calls to *provider* have had no clear outcome since *since*."""
+    """Return how many messages given to *provider* became unknown after *since*."""
     query = select(func.count()).where(
         message.c.state == "unknown", message.c.provider == provider, message.c.state_at > since
     )
@@ -375,11 +371,14 @@ def count_recent_unknown(connection: Connection, provider: str, since: datetime)
 
 
 RESEND_WINDOW: Final = timedelta(days=1)
-"""How long a message may still go out that a doubt has held up beyond its grace."""
+"""A requeued unknown message may still be sent for this long, even if it would expire earlier."""
 
 
 def requeue_unknown(database: Database, connection: Connection, before: datetime, now: datetime) -> int:
-    """Plan messages anew that are in doubt since before *before*. They may arrive twice: the rules say so."""
+    """Plan messages again that have been unknown since before *before*; return how many.
+
+    They may arrive twice: only when `on_unknown` is `resend_after`.
+    """
     unknown = select(message.c.id).where(
         message.c.state == "unknown", message.c.state_at < before, message.c.provider.is_distinct_from(PRESUMED_SENT)
     )
@@ -396,7 +395,7 @@ def requeue_unknown(database: Database, connection: Connection, before: datetime
             expires_at=case((message.c.expires_at < earliest_expiry, earliest_expiry), else_=message.c.expires_at),
             claimed_at=None,
             lease_token=None,
-            reason="sent again after a doubt, as templates/sending.yaml says: it may arrive twice",
+            reason="sent again because its delivery is unknown (templates/sending.yaml); it may arrive twice",
         )
     )
     return connection.execute(planned).rowcount

@@ -163,7 +163,7 @@ def test_a_worker_that_dies_during_the_call_leaves_the_message_unknown_and_nobod
     run_at(ctx, OPEN + LEASE + MINUTE, OPEN + DAY)
     assert _provider(ctx).refs == []
     assert _state(ctx, lead) == "unknown"
-    assert "nobody knows whether it went" in _reason(ctx, lead)
+    assert "it is unknown whether the message was sent" in _reason(ctx, lead)
 
 
 def test_an_unknown_message_counts_as_sent_after_three_days_and_the_track_goes_on(ctx: AppContext) -> None:

@@ -41,7 +41,8 @@ def measure(folder: Path) -> list[Figure | Skipped]:
         return compose(compiled, touch_values(fields, program, UNSUBSCRIBE, "consent"), envelope, trail)
 
     plain = SandboxedEnvironment(autoescape=True)
-    plain.filters["safe_link"] = lambda url: url  # ours count what they return, which a plain context does not
+    # Ours count what they return, which a plain context does not: these do the same work without counting.
+    plain.filters |= {"safe_link": lambda url: url, "one_line": lambda text: ", ".join(text.splitlines())}
     template = plain.from_string(compiled.sources[1])
     more = {"_link_prefix": PREFIX, "_open_pixel_url": ""}
     values = [touch_values(fields, program, UNSUBSCRIBE, "consent") | more for fields in leads]

@@ -1,1 +1,1 @@
-"""The use cases, in the order in which a lead meets them."""
+"""The use cases, one package per stage of a lead's way."""

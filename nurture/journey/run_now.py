@@ -1,4 +1,4 @@
-"""Answer at once: what a lead has just done is decided about now, not with the next sweep."""
+"""Decide at once about leads that a signal has just made due."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nurture.journey.tracks.advance import advance_batch
 from nurture.runtime.context import AppContext
 
 MAX_LEADS: Final = 200
-"""Leads that are answered together. More that are due than that are a sweep's work."""
+"""How many leads are handled at once. The rest is left to the next run."""
 
 
 def process_due_leads(ctx: AppContext, now: datetime) -> int:
-    """Advance leads on tracks that are due at *now*, and offer those who are ready; return how many.
+    """Advance leads on tracks that are due at *now*, and hand off those that are ready; return how many were due.
 
     Without due leads this reads one index entry and writes nothing.
     """

@@ -1,4 +1,4 @@
-"""One round of everything: hear, classify, advance, hand off, deliver. Runs without Prefect."""
+"""Run every stage once, without Prefect."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nurture.runtime.context import AppContext
 
 @dataclass
 class RunResult:
-    """What one round did."""
+    """What each stage of one run did."""
 
     signals_applied: int = 0
     classified: Counter[str] = field(default_factory=Counter)
@@ -33,9 +33,9 @@ class RunResult:
 
 
 def run_once(ctx: AppContext, now: datetime, clock: Clock | None = None) -> RunResult:
-    """Run every stage once at *now* (UTC). Running it twice changes nothing more.
+    """Run every stage once at *now* (UTC). A second run at the same time changes nothing.
 
-    Mail takes time to send: with a *clock* that runs, it is looked at for each batch.
+    Sending takes time: a running *clock* is read again for each batch; without one, time stands still at *now*.
     """
     with ctx.database.write() as connection:
         clock_row.advance_to(connection, now)

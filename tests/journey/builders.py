@@ -1,4 +1,4 @@
-"""Small test worlds: definitions with two tracks, a context in which they are published, leads."""
+"""Build small test setups: definitions with two tracks, a context in which they are published, leads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nurture.publishing import approval, publish
 from nurture.runtime.context import AppContext
 
 START: Final = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
-"""A Monday morning, before the send window of the tiny rules opens."""
+"""A Monday morning, before the send window of the tiny definitions opens."""
 
 _TEMPLATES: Final = Path(__file__).parents[2] / "templates"
 _numbers = itertools.count(1)
@@ -112,7 +112,7 @@ on_expiry: {label: Nobody answered, then: resume, cool_off: 7 days}
 
 
 def sample_rules() -> dict[str, str]:
-    """Tracks `welcome` (two emails, heads only) and `keep` (for ever), a policy with two reps."""
+    """Return the tracks `welcome` (two emails, heads only) and `keep` (endless), and a policy with two reps."""
     sources = {
         "defaults.yaml": _DEFAULTS,
         "sales/policy.yaml": _POLICY,
@@ -146,7 +146,7 @@ def make_context(
 
 
 def publish_approved(ctx: AppContext, rules: dict[str, str], now: datetime) -> None:
-    """Publish *rules*, and have their policy approved by whom it names."""
+    """Publish *rules*, and have their policy approved by the person it names."""
     for change in publish.publish(ctx, rules, now):
         if change.activation == approval.PENDING:
             approval.approve(ctx, change.approver, now)
@@ -165,7 +165,7 @@ def add_lead(
     first_contact_at: datetime | None = None,
     **fields: Any,
 ) -> int:
-    """Bring a lead to intake as an import does, and return its id. *email* "" makes one up, None has none."""
+    """Bring a lead to intake as an import does; return its id. *email* "" generates an address, None sets none."""
     number = next(_numbers)
     address = f"lead{number}@people.example" if email == "" else email
     with ctx.database.write() as connection:
@@ -213,7 +213,7 @@ def add_lead(
 
 
 def run_at(ctx: AppContext, *times: datetime) -> None:
-    """Run one round of everything at each of these times."""
+    """Run all stages once at each of these times."""
     for at in times:
         run_once.run_once(ctx, at)
 
@@ -227,7 +227,7 @@ _JOURNAL = core.Journal.__table__  # type: ignore[attr-defined]
 
 @contextmanager
 def statements(db: Database) -> Iterator[list[str]]:
-    """Note the statements that reach the database meanwhile."""
+    """Record the SQL statements executed inside the block."""
     found: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:

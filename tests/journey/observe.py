@@ -1,4 +1,4 @@
-"""Look into a context from outside: rows, statements, many leads at once, a provider that records mail."""
+"""Inspect a context from outside: rows, statements, many leads at once, a provider that records mail."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def custody(ctx: AppContext, lead_id: int) -> tuple[str, str]:
 
 
 def due_at(ctx: AppContext, lead_id: int) -> datetime | None:
-    """Return when the lead wakes."""
+    """Return when the lead is due."""
     with ctx.database.read() as connection:
         query = text("SELECT due_at FROM custody WHERE lead_id = :id").columns(due_at=UtcDateTime())
         at: datetime | None = connection.execute(query, {"id": lead_id}).scalar_one()
@@ -56,24 +56,24 @@ def messages(ctx: AppContext, kind: str = "touch") -> list[tuple[int, str, str, 
 
 
 def events(ctx: AppContext, lead_id: int) -> list[str]:
-    """Return what the journal says of a lead, in order."""
+    """Return the journal events of a lead, in order."""
     return [row[0] for row in rows(ctx, "SELECT event FROM journal WHERE lead_id = :id ORDER BY id", id=lead_id)]
 
 
 def write(ctx: AppContext, sql: str, **values: Any) -> None:
-    """Change the database behind nurture's back."""
+    """Change the database directly."""
     with ctx.database.write() as connection:
         connection.execute(text(sql), values)
 
 
 def all_rows(ctx: AppContext) -> dict[str, list[tuple[Any, ...]]]:
-    """Return every row of every table, to compare before with after."""
+    """Return every row of every table, to compare states."""
     return {name: sorted(rows(ctx, f"SELECT * FROM {name}"), key=repr) for name in core.metadata.tables}
 
 
 @contextmanager
 def recorded_statements(database: Database) -> Iterator[list[str]]:
-    """Collect the statements that *database* is sent meanwhile."""
+    """Collect the statements sent to *database* inside the block."""
     statements: list[str] = []
 
     def note(_c: object, _u: object, statement: str, *_: object) -> None:
@@ -133,7 +133,7 @@ def add_leads(ctx: AppContext, count: int, at: datetime = START, **fields: Any) 
 def new_signal(
     lead_id: int, kind: SignalKind, at: datetime, value: str | None = None, step: str | None = None
 ) -> NewSignal:
-    """Return a signal of a lead on `welcome`, as a link of ours would record it."""
+    """Return a signal of a lead on `welcome`, as a tracked link would record it."""
     key = f"{lead_id}|{kind}|{at.isoformat()}|{value}|{step}"
     return NewSignal(lead_id, kind.value, at, at, key, "test", step=step, value=value)
 
@@ -144,7 +144,7 @@ def record_signal(ctx: AppContext, lead_id: int, kind: SignalKind, at: datetime,
 
 
 def worker_context(ctx: AppContext, provider: Any = None) -> AppContext:
-    """Return another worker's context on the same database, with connections of its own."""
+    """Return another worker's context on the same database, with its own connections."""
     url = ctx.database.url.render_as_string(hide_password=False)
     return AppContext(
         Database(url),
@@ -157,7 +157,7 @@ def worker_context(ctx: AppContext, provider: Any = None) -> AppContext:
 
 @dataclass
 class RecordingProvider:
-    """A provider that remembers what it was given, and answers as it is told."""
+    """A provider that records what it is given, and answers as configured."""
 
     answer: Callable[[ComposedEmail, datetime], Receipt] = lambda email, _: Accepted(email.ref)
     sent: list[tuple[datetime, str, str]] = field(default_factory=list)

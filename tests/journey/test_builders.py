@@ -1,4 +1,4 @@
-"""The small world itself: what others build on holds."""
+"""Test the builders that other tests rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person is called or writes reaches neither the text of a statement nor a log."""
+"""Test that names and texts of people reach neither SQL text nor logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answering at once: what a lead did is decided about without waiting for a sweep."""
+"""Test that a lead's action is decided about without waiting for the next run."""
 
 from __future__ import annotations
 

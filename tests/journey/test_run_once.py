@@ -1,4 +1,4 @@
-"""A round of everything: what it costs, and that a second one changes nothing."""
+"""Test what one run costs, and that a second one changes nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MANY = 2_000
 
 
 def _costs(ctx: AppContext, count: int) -> dict[str, int]:
-    """Lead *count* new leads all the way to their reps; return how many statements each batch took."""
+    """Take *count* new leads all the way to their reps; return how many statements each batch took."""
     sent, answered = START + HOUR, START + 2 * HOUR
     ids = add_leads(ctx, count, title="Head")
     limit = count + 1
@@ -67,7 +67,7 @@ def test_a_batch_costs_as_many_statements_for_two_thousand_leads_as_for_ten(db: 
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace("capacity: 5", "capacity: 5000")
     ctx = make_context(db, tmp_path, rules=rules)
     ctx.provider = DiscardingProvider()
-    _costs(ctx, 1)  # what is read once per process is read now
+    _costs(ctx, 1)  # so that what is read once per process is read before measuring
     _clear(ctx)
     few = _costs(ctx, 10)
     _clear(ctx)
@@ -76,7 +76,7 @@ def test_a_batch_costs_as_many_statements_for_two_thousand_leads_as_for_ten(db: 
 
 
 def _clear(ctx: AppContext) -> None:
-    """Put every lead to rest, so that the next ones are alone."""
+    """Close every lead, so that the next ones are measured alone."""
     write(ctx, "UPDATE custody SET kind = 'closed', ref = 'lost', due_at = NULL, version = version + 1")
 
 

@@ -1,4 +1,4 @@
-"""Two workers on one lead at once, on PostgreSQL: nobody overwrites, nobody waits in a circle."""
+"""Test two workers on one lead at once on PostgreSQL: nothing is overwritten, nothing deadlocks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def other() -> Iterator[ThreadPoolExecutor]:
 
 
 def start_waiting(ctx: AppContext, other: ThreadPoolExecutor, action: Callable[[], object]) -> Future[object]:
-    """Start *action* in *other*, and return once it waits for a lock that we hold."""
+    """Start *action* in *other*, and return once it waits for a lock held here."""
     doing = other.submit(action)
     until = time.monotonic() + 20
     while not one(ctx, _WAITING):

@@ -1,4 +1,4 @@
-"""What keeps mail back, for a person to look at and to take off."""
+"""Show what holds mail back, and resume a paused provider or sender domain."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class DomainStatus:
-    """What a sender domain has sent of what it may, and how that was received; *pause* None: it sends.
+    """A sender domain's volume, limits and delivery statistics; *pause* is None while it may send.
 
-    *allowed_today* and *allowed_tomorrow* are None where there is no limit. *warm_up_day* counts from
-    1; 0 or less is before the ramp begins, None where there is no ramp.
+    *allowed_today* and *allowed_tomorrow* are None without a limit. *warm_up_day* counts from 1, is 0 or less
+    before the warm-up starts, and None without a warm-up.
     """
 
     domain: str
@@ -41,7 +41,7 @@ class DomainStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeliverabilityStatus:
-    """Who carries mail away, every brake that is on, and how each sender domain stands."""
+    """The provider, all open circuit breakers and sending pauses, and the status of each sender domain."""
 
     provider: str
     breakers: tuple[Breaker, ...]
@@ -49,13 +49,13 @@ class DeliverabilityStatus:
 
     @property
     def provider_breaker(self) -> Breaker | None:
-        """Return what keeps back all mail, None if nothing does."""
+        """Return the breaker that holds back all mail, or None."""
         matching = (one for one in self.breakers if (one.kind, one.name) == ("provider", self.provider))
         return next(matching, None)
 
 
 def load_deliverability_status(ctx: AppContext, now: datetime) -> DeliverabilityStatus:
-    """Return what may be sent at *now*, by whom, and what is kept back."""
+    """Return the provider, open breakers and domain statuses at *now*."""
     with ctx.database.read() as connection:
         breakers = circuit_breakers.list_active(connection)
         return DeliverabilityStatus(
@@ -120,15 +120,13 @@ def _domain_status(
 def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     """Release the breaker of the provider or the sender domain *name*; return what was released.
 
-    *by* says who did it, and is stored with it. Raises InvalidState if nothing of that name is paused.
+    *by* is stored with the breaker. Raises InvalidState if nothing of that name is paused.
     """
     names = {name, sending_limits.normalize_domain(name)}
     if name == quarantine.NAME:
         with ctx.database.read() as connection:
             reason = next((one.reason for one in circuit_breakers.list_active(connection) if one.name == name), "")
-        raise InvalidState(
-            f"The quarantine of a database is not resumed like a provider. {quarantine.remedy_for(reason)}"
-        )
+        raise InvalidState(f"A database quarantine cannot be resumed like a provider. {quarantine.remedy_for(reason)}")
     with ctx.database.write() as connection:
         open_breakers = circuit_breakers.list_active(connection)
         released = [
@@ -139,5 +137,5 @@ def resume(ctx: AppContext, name: str, by: str, now: datetime) -> list[Breaker]:
     if not released:
         paused = ", ".join(one.name for one in open_breakers)
         hint = f"Paused now: {paused}." if paused else "Nothing is paused now."
-        raise InvalidState(f"{name} is not paused. {hint} `nurture reports deliverability` shows how things stand.")
+        raise InvalidState(f"{name} is not paused. {hint} `nurture reports deliverability` shows the status.")
     return released

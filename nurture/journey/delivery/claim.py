@@ -1,4 +1,4 @@
-"""Take what is due and may go: clear it, write it, and claim it under a lease."""
+"""Claim due messages under a lease, after checking that they may go, and compose them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,19 @@ from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
 PROBE_AFTER: Final = timedelta(minutes=1)
-"""How long a provider that cannot send is left alone; then one message tries it."""
+"""How long to wait before one message probes a provider that cannot send."""
 
 _FINAL_STATES: Final = frozenset({"accepted", "rejected", "cancelled"})
 
 CheckpointObserver = Callable[[str, Sequence[str]], None]
-"""Told of each point that a worker passes, with the send keys concerned. Crash tests never return from it."""
+"""Called at each checkpoint with its name and the send keys concerned. Crash tests never return from it."""
 
 
 @dataclass(frozen=True)
 class ClaimedBatch:
-    """What one worker holds until its lease ends, written and ready; *states* is what became of the rest.
+    """Messages one worker holds until its lease ends, composed; *states* counts the messages that are not sent.
 
-    *stopped_until* is until when the provider takes nothing; *is_probe* says that this batch is a probe,
-    *claimed_at* when it was claimed.
+    *stopped_until* is when the provider accepts mail again; *is_probe* marks a batch that probes an open breaker.
     """
 
     token: str
@@ -59,10 +58,10 @@ def claim_batch(
     target: str | None = None,
     clock: Clock | None = None,
 ) -> ClaimedBatch:
-    """Take at most *limit* due messages that may go now, and compose them; hold or cancel the others.
+    """Claim at most *limit* due messages that may go now, and compose them; hold or cancel the others.
 
-    They are mail, or with *target* notices for that place. They are composed after the claim is committed, so
-    that nobody waits for a template; on a *clock* that runs the lease is kept up meanwhile.
+    With *target* these are notices for that target, otherwise mail. Composing starts after the claim is committed,
+    so that no other worker waits for a template; a running *clock* extends the lease meanwhile.
     """
     token = token_hex(8)
     database = ctx.database
@@ -104,7 +103,7 @@ def _compose(
     observe: CheckpointObserver,
     clock: Clock | None,
 ) -> tuple[list[DueMessage], dict[int, ComposedEmail]]:
-    """Compose what was claimed, and keep what its links do, of those that are still ours then."""
+    """Compose the claimed messages, and store the links of those whose lease is still held afterwards."""
     with heartbeat(ctx.database, token, clock) if clock else nullcontext():
         with ctx.database.read() as connection:
             composed = batch.compose(connection)
@@ -131,7 +130,10 @@ def apply_outcomes_and_wake(
     token: str | None,
     now: datetime,
 ) -> None:
-    """Write what became of messages, and wake their leads; these first, as whoever cancels messages does."""
+    """Write the results, and make the leads of finished messages due.
+
+    Leads are locked before messages, as everywhere, so that no deadlock occurs.
+    """
     if not outcomes:
         return
     leads = {one.id: one.lead_id for one in claimed}

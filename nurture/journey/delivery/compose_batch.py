@@ -1,4 +1,4 @@
-"""Compose whatever a batch of the outbox holds."""
+"""Compose the messages of an outbox batch, whatever their kind."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from nurture.runtime.public_links import Link
 from nurture.runtime.redact import redact
 
 TemplateKey = tuple[str, int, str]
-"""Track, its version, and the name of an email in it."""
+"""Track, track version and email name."""
 
 
 @dataclass
 class ComposedBatch:
-    """The composed emails by message id, the links in them, and why others could not be written.
+    """The composed emails by message id, their links, and why the others could not be composed.
 
-    *shared_links* and *lead_links* are where their numbered links lead: in every mail of a version,
-    and in one mail.
+    *shared_links* are the destinations of numbered links that all mail of a track version shares, *lead_links*
+    those of a single message.
     """
 
     emails: dict[int, ComposedEmail] = field(default_factory=dict)
@@ -42,7 +42,7 @@ class ComposedBatch:
     lead_links: list[PersonalDestinations] = field(default_factory=list)
 
     def keep_only(self, ids: AbstractSet[int]) -> None:
-        """Drop all but the messages of *ids*."""
+        """Drop all messages except *ids*."""
         if ids >= self.emails.keys() | self.problems.keys():
             return
         self.emails = {id_: email for id_, email in self.emails.items() if id_ in ids}
@@ -53,7 +53,7 @@ class ComposedBatch:
 
 @dataclass(frozen=True)
 class CompositionBatch:
-    """Messages to compose, with what was read of them as they were claimed. Composing takes longer."""
+    """Messages to compose, with what was read about them when they were claimed."""
 
     ctx: AppContext
     messages: Sequence[DueMessage]
@@ -67,7 +67,7 @@ class CompositionBatch:
     def load(
         cls, ctx: AppContext, connection: Connection, messages: Sequence[DueMessage], now: datetime
     ) -> CompositionBatch:
-        """Read what *messages* have in common, in a constant number of statements."""
+        """Read what *messages* need, in a constant number of statements."""
         forwarded = [one for one in messages if one.kind == "brief" and one.email == reply_forwarding.TEMPLATE]
         reply_ids = {one.id for one in forwarded}
         own_kinds = (*TO_LEADS, sla_emails.KIND)
@@ -84,7 +84,7 @@ class CompositionBatch:
         )
 
     def compose(self, connection: Connection) -> ComposedBatch:
-        """Compose each message; one that cannot be composed never stops the others."""
+        """Compose each message; one that cannot be composed does not stop the others."""
         forwarded_replies = replace(self.forwarded_replies, connection=connection)
         briefs = replace(self.briefs, connection=connection)
         sla_batch = replace(self.sla_batch, connection=connection) if self.sla_batch is not None else None
@@ -107,7 +107,7 @@ class CompositionBatch:
                     composed_touch = ComposedTouch(
                         *(briefs.compose_notice(one) if one.kind == NOTICE else briefs.compose(one))
                     )
-            except Exception as error:  # noqa: BLE001 - said on the message
+            except Exception as error:  # noqa: BLE001 - recorded on the message
                 composed.problems[one.id] = redact(error, one.fields, one.address)
                 continue
             composed.emails[one.id] = composed_touch.email
@@ -121,7 +121,7 @@ class CompositionBatch:
 def _load_template(
     ctx: AppContext, connection: Connection, templates: dict[TemplateKey, TouchTemplate], message: DueMessage
 ) -> TouchTemplate:
-    """Return the sheet of a touch, read once for a batch."""
+    """Return the template of a touch, read once per batch."""
     key = message.track or "", message.track_version or 0, message.email
     if key not in templates:
         templates[key] = load_template(ctx, connection, *key)
@@ -129,7 +129,7 @@ def _load_template(
 
 
 def _load_open_tracked_leads(ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> set[int]:
-    """Return the leads of *batch* who agreed to opens being heard of."""
+    """Return the leads of *batch* who agreed to open tracking."""
     touched_leads = [one.lead_id for one in batch if one.kind == "touch"]
     if ctx.tracking is None or not touched_leads:
         return set()
@@ -137,6 +137,6 @@ def _load_open_tracked_leads(ctx: AppContext, connection: Connection, batch: Seq
 
 
 def save_links(ctx: AppContext, connection: Connection, composed: ComposedBatch, now: datetime) -> None:
-    """Store what the links in the emails do, so that they work once mailed."""
+    """Store the destinations of the links in the emails, before the emails are sent."""
     public_links.store_links(ctx.database, connection, composed.links, now)
     link_destination_queries.write_destinations(ctx.database, connection, composed.shared_links, composed.lead_links)

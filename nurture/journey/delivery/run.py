@@ -1,4 +1,4 @@
-"""Drain the outbox, batch after batch: claim what may go, and send it. Never two deliveries knowingly."""
+"""Drain the outbox in batches: claim what may go, and send it."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.gc_pause import gc_paused
 
 MAX_BATCH_SIZE: Final = 1_000
-"""How many messages a worker holds at most: what it holds waits for it."""
+"""How many messages one worker holds at most."""
 
 MAX_RATE_LIMIT_WAIT: Final = timedelta(seconds=10)
-"""A worker waits so long for a rate limit; longer ones it leaves to a later run."""
+"""How long a worker waits for a rate limit. Longer waits are left to a later run."""
 
 UNKNOWN_LOOKBACK: Final = timedelta(minutes=15)
-"""How far back earlier runs count for that."""
+"""How far back unknown results of earlier runs count towards MAX_CONSECUTIVE_UNKNOWN."""
 
 
 @dataclass
 class DeliverySummary:
-    """What one run did: how many messages it looked at, and what became of them.
+    """How many due messages one run handled, and how many are now in each state.
 
-    *quarantine* says why nothing may be sent, "" if it may.
+    *quarantine* is the reason why nothing may be sent, "" if there is none.
     """
 
     messages: int = 0
@@ -44,7 +44,7 @@ class DeliverySummary:
     quarantine: str = ""
 
     def __add__(self, other: DeliverySummary) -> DeliverySummary:
-        """Add two runs up."""
+        """Return the sum of two runs."""
         reason = self.quarantine or other.quarantine
         return DeliverySummary(self.messages + other.messages, self.states + other.states, reason)
 
@@ -56,10 +56,10 @@ def deliver(
     observe: CheckpointObserver = lambda _point, _refs: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> DeliverySummary:
-    """Send everything that is due and may go, batch after batch; *after_batch* is told of each.
+    """Send everything that is due and may go, in batches; call *after_batch* after each.
 
-    Mail goes first, then notices: a place that cannot be reached holds no mail, and no other place.
-    *should_stop* is asked between batches whether to end.
+    Mail goes first, then notices by target, so that a target that cannot be reached delays neither mail nor other
+    targets. *should_stop* is called between batches.
     """
     reason = quarantine.find_reason(ctx, clock.now())
     if reason is not None and not quarantine.is_local(ctx.provider.name):
@@ -122,14 +122,17 @@ def _drain_outbox(
 
 
 def _count_recent_unknown(ctx: AppContext, now: datetime) -> int:
-    """Return with how many unknown outcomes this run begins: little mail hides no broken line."""
+    """Return how many unknown results this run starts with, at most one below the limit.
+
+    Without it, runs of few messages would never reach the limit when the connection is broken.
+    """
     with ctx.database.read() as connection:
         count = outbox_messages.count_recent_unknown(connection, ctx.provider.name, now - UNKNOWN_LOOKBACK)
     return min(count, MAX_CONSECUTIVE_UNKNOWN - 1)
 
 
 def _recover_expired_leases(ctx: AppContext, now: datetime) -> Counter[str]:
-    """Free what dead workers held, and send again what the rules say may go twice."""
+    """Release expired leases, and plan unknown messages again where `on_unknown` allows it."""
     with ctx.database.write() as connection:
         released, unknown = outbox_messages.release_expired(ctx.database, connection, now)
         resent = 0

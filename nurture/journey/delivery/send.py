@@ -1,4 +1,4 @@
-"""Send what is claimed: stamp, call, write back; two chunks in flight, none sent twice knowingly."""
+"""Send claimed messages: stamp, call the provider, write back, with two chunks in flight."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
 IN_FLIGHT: Final = 2
-"""How many chunks are at the provider at one time; they share what it takes at once, so none waits there."""
+"""How many chunks are at the provider at once. They share its concurrency limit, so that no call has to wait there."""
 
 MAX_CONSECUTIVE_UNKNOWN: Final = 5
-"""So many unknown outcomes, one after the other, put the brake on."""
+"""How many unknown results in a row open the circuit breaker."""
 
 MAX_WRITE_ATTEMPTS: Final = 3
-"""How often a write that ran into a passing trouble, as a deadlock, is tried."""
+"""How often a write is tried that fails with a transaction conflict, such as a deadlock."""
 
 STALE_AFTER: Final = timedelta(seconds=5)
-"""A call that comes so long after its last check is not made: the machine slept, or something else hung."""
+"""A call that starts later than this after its last check is not made: the machine may have been suspended."""
 
 
 @dataclass
 class SendResult:
-    """What became of claimed messages; *stopped_until* is until when the provider takes nothing more."""
+    """How many messages are in each state after sending; *stopped_until* is when the provider accepts mail again."""
 
     states: Counter[str] = field(default_factory=Counter)
     stopped_until: datetime | None = None
@@ -57,10 +57,10 @@ def send_claimed(
     observe: CheckpointObserver = lambda _point, _refs: None,
     consecutive_unknown: int = 0,
 ) -> SendResult:
-    """Send what is still ours and still allowed, a chunk at a time; give back what the provider stops.
+    """Send in chunks the messages that may still go; put back the others if the provider stops.
 
-    While one chunk is at the provider, the one before is written back and the next one is stamped.
-    *consecutive_unknown* is how many outcomes in a row were unknown before.
+    While one chunk is at the provider, the previous one is written back and the next one is stamped.
+    *consecutive_unknown* is the number of unknown results in a row so far.
     """
     result = SendResult(consecutive_unknown=consecutive_unknown)
     if not batch.claimed:
@@ -109,11 +109,12 @@ def _call_provider(
 ) -> Sequence[Receipt]:
     now = clock.now()
     if now - checked_at > STALE_AFTER:
-        return [NotSent("the last check at it was too long ago", now) for _ in emails]
+        reason = f"not called: more than {STALE_AFTER.seconds} s passed since the last check"
+        return [NotSent(reason, now) for _ in emails]
     try:
         return ctx.provider.send(emails, now)
-    except Exception as error:  # noqa: BLE001 - whatever it is, some of them may have gone
-        return [Unknown(f"{ctx.provider.name} broke off: {type(error).__name__}") for _ in emails]
+    except Exception as error:  # noqa: BLE001 - any of them may have been sent
+        return [Unknown(f"{ctx.provider.name} failed: {type(error).__name__}") for _ in emails]
 
 
 def _write_back_and_stamp(
@@ -125,7 +126,7 @@ def _write_back_and_stamp(
     clock: Clock,
     observe: CheckpointObserver,
 ) -> list[DueMessage]:
-    """Write back what landed, stamp of *chunk* what may go: one transaction, so one wait for the disk."""
+    """Write back *completed*, and stamp what may go of *chunk*, in one transaction to wait for the disk once."""
     refs = [one.send_key for one in chunk]
     for attempt in range(MAX_WRITE_ATTEMPTS):
         if chunk:
@@ -133,8 +134,8 @@ def _write_back_and_stamp(
         states: Counter[str] = Counter()
         try:
             with ctx.database.write() as connection:
-                now = clock.now()  # once the lock is there: a lease begins when it is written
-                # As a sweep that cancels messages holds their leads first: two never wait in a circle.
+                now = clock.now()  # read after the lock is held: a lease starts when it is written
+                # Lock leads before messages, as a sweep that cancels messages does, so that no deadlock occurs.
                 concerned = [*chunk, *(completed.sending if completed else ())]
                 changeset.lock_leads(ctx.database, connection, [one.lead_id for one in concerned])
                 if completed is not None:
@@ -145,7 +146,7 @@ def _write_back_and_stamp(
                     quarantine.record_external_calls(ctx, connection, ctx.provider.name)
             break
         except (DBAPIError, DatabaseUnavailable) as error:
-            # What is known of the calls must not be lost to a passing trouble.
+            # The results of the calls must survive a passing conflict.
             if attempt + 1 == MAX_WRITE_ATTEMPTS or not is_transaction_conflict(error):
                 raise
     result.states += states
@@ -164,7 +165,7 @@ def _write_back(
     outcomes = [_outcome(one, receipt, provider_name, now) for one, receipt in answers]
     apply_outcomes_and_wake(ctx, connection, outcomes, completed.sending, batch.token, now)
     if batch.is_probe and any(isinstance(receipt, Accepted | Rejected) for receipt in receipts):
-        circuit_breakers.release(connection, "provider", provider_name, "a probe that went through", now)
+        circuit_breakers.release(connection, "provider", provider_name, "a successful probe", now)
     for domain, receipt in _refused_senders(answers, batch.domains).items():
         until = receipt.retry_at or now + send_checks.RECHECK_AFTER
         circuit_breakers.trip(ctx.database, connection, Breaker("domain", domain, receipt.reason, now, until))
@@ -187,7 +188,7 @@ def _stamp(
     states: Counter[str],
     now: datetime,
 ) -> list[DueMessage]:
-    """Note that the call comes next, of all that may still go and that nobody took from us meanwhile."""
+    """Mark as sending the messages that may still go and whose lease is still held."""
     touches = [one for one in chunk if one.kind in messages.TO_LEADS]
     blocked = send_checks.recheck_suppressions(ctx, connection, touches)
     if batch.claimed_at is not None and now - batch.claimed_at > LEASE:
@@ -200,13 +201,15 @@ def _stamp(
 
 
 def _find_stop(receipts: Sequence[Receipt], result: SendResult) -> NotSent | None:
-    """Return the receipt that says to stop, or one of our own after too many unknown outcomes in a row."""
+    """Return the receipt that stops sending, or a new one after too many unknown results in a row."""
     stops = [receipt for receipt in receipts if isinstance(receipt, NotSent) and receipt.blocks_all]
     for receipt in receipts:
         if isinstance(receipt, Unknown):
             result.consecutive_unknown += 1
             if result.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
-                reason = f"{result.consecutive_unknown} calls in a row had no clear outcome, the last: {receipt.reason}"
+                reason = (
+                    f"{result.consecutive_unknown} calls in a row had an unknown result, the last one: {receipt.reason}"
+                )
                 stops.append(NotSent(reason, blocks_all=True))
                 break
         elif not isinstance(receipt, NotSent):
@@ -222,7 +225,7 @@ def _open_breaker(
     result: SendResult,
     now: datetime,
 ) -> None:
-    """Keep every worker from calling the provider for a while, and give back what was not called."""
+    """Stop all workers from calling the provider for a while, and plan again what was not called."""
     until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
     deferred = [send_checks.hold_until(one, stop.reason, until) for one in remaining]
     name = ctx.provider.name

@@ -1,4 +1,4 @@
-"""What may go now: the last check before a message is claimed, and the very last one before the call."""
+"""Check what may be sent: before a message is claimed, and again right before the call."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.redact import redact
 
 RECHECK_AFTER: Final = timedelta(minutes=15)
-"""When messages are looked at again whose sender domain a person must release."""
+"""When to check messages again whose sender domain is paused until a person resumes it."""
 
 
 @dataclass
 class SendDecision:
-    """Which messages may go now, what becomes of the others, and from which domain each touch is sent."""
+    """Which messages may go now, the results of the others, and the sender domain of each touch."""
 
     ready: list[DueMessage] = field(default_factory=list)
     held_back: list[DeliveryResult] = field(default_factory=list)
@@ -48,7 +48,7 @@ def check_before_send(
     open_breakers: Sequence[Breaker],
     now: datetime,
 ) -> SendDecision:
-    """Look once more at everything that may have changed since the messages were planned."""
+    """Check everything that may have changed since the messages were planned."""
     touches = [one for one in due_messages if one.kind in TO_LEADS]
     suppressed = _load_suppressions(ctx, connection, touches)
     programs = _load_programs(ctx, connection, touches)
@@ -78,7 +78,7 @@ def check_before_send(
 
 
 def _is_still_relevant(message: DueMessage) -> bool:
-    """Whether mail to a rep is still theirs: the offer is open, or an answer of a lead that is with them."""
+    """Return whether mail to a rep is still valid: its offer is open, or the lead whose reply it forwards is theirs."""
     if message.kind == sla_emails.KIND:
         return sla_emails.is_current(message)
     return is_current(message) if message.email == TEMPLATE else message.offer_state == "offered"
@@ -87,7 +87,7 @@ def _is_still_relevant(message: DueMessage) -> bool:
 def recheck_send_windows(
     ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], now: datetime
 ) -> dict[int, DeliveryResult]:
-    """Return what becomes of touches whose window has closed, or grace has ended, since the claim."""
+    """Return the results of touches whose send window closed or whose grace period ended since the claim."""
     programs = _load_programs(ctx, connection, touches)
     closed = {}
     for one in touches:
@@ -102,7 +102,7 @@ def recheck_send_windows(
 def recheck_suppressions(
     ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]
 ) -> dict[int, DeliveryResult]:
-    """Return the touches whose lead has opted out since they were claimed, as cancelled."""
+    """Return the touches whose lead has opted out since the claim, as cancelled."""
     suppressed = _load_suppressions(ctx, connection, touches)
     if not suppressed:
         return {}
@@ -118,27 +118,27 @@ def recheck_suppressions(
 
 
 def sender_domain(program: Program) -> str:
-    """Return the domain whose reputation this track's mail makes."""
+    """Return the domain whose sender reputation this track's mail affects."""
     return sending_limits.normalize_domain(program.sender.email.rpartition("@")[2])
 
 
 def cancel(message: DueMessage, reason: str) -> DeliveryResult:
-    """Say that a message never goes."""
+    """Return the result of a message that will never be sent."""
     return DeliveryResult(message.id, "cancelled", None, None, None, reason, None)
 
 
 def hold_until(message: DueMessage, reason: str, until: datetime) -> DeliveryResult:
-    """Say that a message is looked at again at *until* (UTC)."""
+    """Return the result of a message that is checked again at *until* (UTC)."""
     return DeliveryResult(message.id, "planned", None, None, None, reason, until)
 
 
 def defer_until(message: DueMessage, reason: str, until: datetime, now: datetime) -> DeliveryResult:
-    """Say that a message waits for its turn until *until* (UTC); its grace is as much longer."""
+    """Return the result of a message deferred to *until* (UTC) by a limit; its grace period grows by the same time."""
     return DeliveryResult(message.id, "planned", None, None, None, reason, until, message.expires_at + (until - now))
 
 
 Suppressions = Mapping[int, Sequence[ActiveSuppression]]
-"""What stands against each address."""
+"""The active suppressions of each address, by its id."""
 
 
 def _load_suppressions(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Suppressions:
@@ -147,7 +147,7 @@ def _load_suppressions(ctx: AppContext, connection: Connection, touches: Sequenc
 
 
 Programs = Mapping[tuple[str | None, int | None], Program | str]
-"""The program of each track's version, or why it cannot be read."""
+"""The program of each track version, or the error that prevents reading it."""
 
 
 def _load_programs(ctx: AppContext, connection: Connection, touches: Sequence[DueMessage]) -> Programs:
@@ -165,7 +165,7 @@ def _load_programs(ctx: AppContext, connection: Connection, touches: Sequence[Du
 def _load_sent_times(
     ctx: AppContext, connection: Connection, touches: Sequence[DueMessage], programs: Programs, now: datetime
 ) -> dict[int, list[datetime]]:
-    """Return when each lead was written to, as far back as the longest cap, or a lead's own pace, looks."""
+    """Return when each lead received touches, as far back as the longest cap or touch interval."""
     known = [program for program in programs.values() if isinstance(program, Program)]
     paces = (timedelta(days=one.touch_interval_days or 0) for one in touches)
     lookback = max((*(program.cap.per for program in known), *paces), default=timedelta())
@@ -177,7 +177,7 @@ def _load_sent_times(
 
 
 def _has_same_custody(message: DueMessage) -> bool:
-    """Tell whether the lead is still on the track, or waits for the fact, for which this mail was planned."""
+    """Return whether the lead is still on the track, or in the missing-field queue, for which this was planned."""
     if message.kind == "touch":
         return message.custodian == Custodian.TRACK and message.custody_ref == message.track
     return message.custodian == Custodian.QUEUE and message.custody_ref == f"{MISSING_FIELD_QUEUE_PREFIX}{message.step}"
@@ -191,7 +191,7 @@ def _check_touch(
     sent_times: Sequence[datetime],
     now: datetime,
 ) -> DeliveryResult | None:
-    """Return what keeps this touch from going now, None if nothing does."""
+    """Return the result if this touch may not go now, else None."""
     if not _has_same_custody(message):
         return cancel(message, "left_track")
     if (
@@ -199,7 +199,7 @@ def _check_touch(
         and message.attempts
         and (message.current_step, message.current_visit) != (message.step, message.visit)
     ):
-        return cancel(message, "superseded")  # its delivery was unknown, and its track went on without it
+        return cancel(message, "superseded")  # its delivery was unknown, and the track went on without it
     if not message.consent_basis or message.address is None:
         return cancel(message, "no consent basis or no address")
     if now > message.expires_at:
@@ -211,7 +211,7 @@ def _check_touch(
         return cancel(message, reason)
     try:
         send_at = _earliest_send_time(ctx, message, program, sent_times, now)
-    except Exception as error:  # noqa: BLE001 - said on the message, and tried again until it is too late
+    except Exception as error:  # noqa: BLE001 - recorded on the message, and tried again until its grace period ends
         return hold_until(message, f"error: {redact(error, message.fields, message.address)}", now + RETRY_AFTER_ERROR)
     if send_at is None:
         return None
@@ -230,7 +230,7 @@ def _suppression_reason(message: DueMessage, suppressed: Sequence[ActiveSuppress
 def _earliest_send_time(
     ctx: AppContext, message: DueMessage, program: Program, sent_times: Sequence[datetime], now: datetime
 ) -> datetime | None:
-    """Return when pause, pace, cap and window let the touch go, None if they do now."""
+    """Return when pause, touch interval, cap and send window allow the touch, or None if they do now."""
     pace = timedelta(days=message.touch_interval_days) if message.touch_interval_days else None
     candidate = max(now, message.paused_until or now)
     holidays = ctx.holidays(message.country, now)
@@ -250,14 +250,14 @@ def _apply_domain_limits(
     decision: SendDecision,
     now: datetime,
 ) -> None:
-    """Let through what each sender domain may send: not paused, and within its hour and day."""
+    """Keep the touches whose sender domain is not paused and within its hourly and daily limits."""
     if not touches_by_domain:
         return
     rules = ctx.definitions.current(connection).sending
     pauses = {pause.name: pause for pause in open_breakers if pause.kind == "domain"}
     active_pauses = {name: pause for name, pause in pauses.items() if pause.until is None or pause.until > now}
     for name in (pauses.keys() - active_pauses.keys()) & touches_by_domain.keys():
-        circuit_breakers.release(connection, "domain", name, "its time was up", now)
+        circuit_breakers.release(connection, "domain", name, "the pause expired", now)
     active_pauses |= _pause_unhealthy_domains(
         ctx, connection, [domain for domain in touches_by_domain if domain not in active_pauses], rules, now
     )
@@ -283,7 +283,7 @@ def _apply_domain_limits(
             else:
                 send_at = sending_limits.next_slot(limits, sent_count.this_hour, sent_count.today, counts["waits"], now)
                 counts["waits"] += 1
-                reason = f"held: {domain} has sent what it may for now; see templates/sending.yaml"
+                reason = f"held: {domain} has reached its sending limit; see templates/sending.yaml"
                 decision.held_back.append(defer_until(one, reason, send_at, now))
 
 
@@ -294,7 +294,7 @@ def _is_limited(limits: SendingLimits) -> bool:
 def _pause_unhealthy_domains(
     ctx: AppContext, connection: Connection, domains: Sequence[str], rules: SendingRules, now: datetime
 ) -> dict[str, Breaker]:
-    """Put a brake on each domain whose newest mail bounced, or was complained about, too often."""
+    """Pause each domain whose newest mail bounced, or was reported as spam, too often."""
     found = {}
     sample_sizes = {domain: rules.for_domain(domain).sample_size for domain in domains}
     for domain, stats in sent_mail.load_delivery_stats(connection, sample_sizes).items():

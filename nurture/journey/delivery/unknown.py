@@ -1,4 +1,4 @@
-"""Settle what is in doubt, by what a person found out."""
+"""List unknown deliveries and resolve them by hand."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from nurture.outbox.messages import DeliveryResult
 from nurture.runtime.context import AppContext
 
 DefaultResolution = Literal["resend", "count_as_sent", "hold"]
-"""What becomes of a message in doubt if nobody settles it."""
+"""What happens to an unknown message if nobody resolves it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PendingResolution:
-    """A message in doubt, and the *resolution* that happens by itself from *at* (UTC) on, None for never."""
+    """An unknown message, and the *resolution* that applies automatically from *at* (UTC), None for never."""
 
     message: UnknownMessage
     resolution: DefaultResolution
@@ -31,13 +31,13 @@ class PendingResolution:
 
 
 def list_unknown(ctx: AppContext) -> list[UnknownMessage]:
-    """Return every message in doubt, the oldest first."""
+    """Return every unknown message, the oldest first."""
     with ctx.database.read() as connection:
         return unknown_queries.load_unknown(connection)
 
 
 def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
-    """Return every message in doubt, the oldest first, with what becomes of it if nobody settles it."""
+    """Return every unknown message, the oldest first, with its default resolution."""
     with ctx.database.read() as connection:
         found = unknown_queries.load_unknown(connection)
         try:
@@ -48,7 +48,7 @@ def list_pending_resolutions(ctx: AppContext) -> list[PendingResolution]:
 
 
 def default_resolution(message: UnknownMessage, resend_after: timedelta | None) -> PendingResolution:
-    """Say what becomes of a message in doubt under the rules for sending, if nobody settles it."""
+    """Return what happens to an unknown message under the sending rules if nobody resolves it."""
     if resend_after is not None and message.provider != messages.PRESUMED_SENT:
         return PendingResolution(message, "resend", message.called_at + resend_after)
     if message.kind == "touch":
@@ -57,21 +57,21 @@ def default_resolution(message: UnknownMessage, resend_after: timedelta | None) 
 
 
 def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent: bool) -> list[UnknownMessage]:
-    """Say of messages in doubt that they were sent, or that they were not: these are planned anew.
+    """Resolve unknown messages as sent, or as not sent: then they are planned again.
 
-    All or none; the journal of each lead tells of it. Raises NotFound naming the ids that are not in doubt.
+    All or none; each lead's journal records it. Raises NotFound with the ids that are not unknown.
     """
     database = ctx.database
     with database.write() as connection:
-        # Leads first, as everybody who settles messages does: so nobody waits in a circle.
+        # Lock leads before messages, as everywhere, so that no deadlock occurs.
         leads = [one.lead_id for one in unknown_queries.load_unknown_by_id(database, connection, ids)]
         changeset.lock_leads(database, connection, leads)
         found = unknown_queries.load_unknown_by_id(database, connection, ids, lock=True)
         missing = sorted(set(ids) - {one.id for one in found})
         if missing:
             raise NotFound(
-                f"Not in doubt: {', '.join(map(str, missing))}. Nothing was settled. "
-                "`nurture delivery messages` lists what is."
+                f"No message with unknown delivery: {', '.join(map(str, missing))}. Nothing was changed. "
+                "`nurture delivery messages` lists them."
             )
         signal_queries.make_due(database, connection, leads, now)
         messages.write_results(database, connection, [_manual_outcome(one, now, sent=sent) for one in found], None, now)
@@ -83,15 +83,15 @@ def resolve_unknown(ctx: AppContext, ids: Sequence[int], now: datetime, *, sent:
 def _manual_outcome(message: UnknownMessage, now: datetime, *, sent: bool) -> DeliveryResult:
     if sent:
         return DeliveryResult(
-            message.id, "accepted", message.called_at, None, None, "settled by hand: it was sent", None
+            message.id, "accepted", message.called_at, None, None, "resolved by hand: it was sent", None
         )
-    reason = "settled by hand: it was not sent"
+    reason = "resolved by hand: it was not sent"
     return DeliveryResult(message.id, "planned", None, None, None, reason, now, now + messages.RESEND_WINDOW)
 
 
 def _journal_entry(message: UnknownMessage, now: datetime, *, sent: bool) -> JournalEntry:
     finding = "it was sent" if sent else "it was not sent, so it is planned again"
-    reason = f"a person found out about the doubt of {message.called_at:%Y-%m-%d %H:%M} UTC: {finding}"
+    reason = f"unknown delivery of {message.called_at:%Y-%m-%d %H:%M} UTC resolved by a person: {finding}"
     return JournalEntry(
         message.lead_id,
         now,

@@ -1,4 +1,4 @@
-"""Messages of which nobody knows whether they went."""
+"""Read messages with unknown delivery."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
 
 class UnknownMessage(NamedTuple):
-    """A message in doubt, with what is known of it. *called_at* (UTC) is when the call was stamped."""
+    """A message with unknown delivery. *called_at* (UTC) is when it was stamped, right before the call."""
 
     id: int
     send_key: str
@@ -55,7 +55,7 @@ _SELECT_UNKNOWN = (
 
 
 def load_unknown(connection: Connection) -> list[UnknownMessage]:
-    """Return every message in doubt, the oldest first."""
+    """Return every unknown message, the oldest first."""
     return [
         UnknownMessage._make(row)
         for row in connection.execute(_SELECT_UNKNOWN.order_by(message.c.state_at, message.c.id))
@@ -65,7 +65,7 @@ def load_unknown(connection: Connection) -> list[UnknownMessage]:
 def load_unknown_by_id(
     database: Database, connection: Connection, ids: Sequence[int], *, lock: bool = False
 ) -> list[UnknownMessage]:
-    """Return those of *ids* that are in doubt; *lock* keeps them until the transaction ends."""
+    """Return those of *ids* that are unknown; *lock* locks them until the transaction ends."""
     query = _SELECT_UNKNOWN.join(picked := database.ids("picked", ids), picked.c.id == message.c.id)
     if lock and database.skips_locked:
         query = query.with_for_update(of=message)

@@ -1,4 +1,4 @@
-"""How much each sender domain has sent, and how it was received."""
+"""Count what each sender domain has sent, and how it was received."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from nurture.outbox.circuit_breakers import breaker
 
 message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
-
 _RELEASED_BY_OPERATOR: Final = breaker.c.released_at.is_not(None) & breaker.c.until.is_(None)
 
 
 class SentCount(NamedTuple):
-    """How many messages of a domain went, or are about to go."""
+    """How many messages of a domain were sent or are being sent."""
 
     this_hour: int = 0
     today: int = 0
@@ -37,9 +36,9 @@ class DeliveryStats(NamedTuple):
 def count_sent_locked(
     database: Database, connection: Connection, domains: Sequence[str], now: datetime
 ) -> dict[str, SentCount]:
-    """Return what each domain has used of this clock hour and of this day in UTC.
+    """Return what each domain has sent in this clock hour and this UTC day.
 
-    Whoever counts holds the counters until the transaction ends, so that two workers never share one place.
+    Locks the counters until the transaction ends, so that two workers never use the same remaining capacity.
     """
     if domains:
         acquire(database, connection, Lock.SENDING)
@@ -47,7 +46,7 @@ def count_sent_locked(
 
 
 def count_sent(connection: Connection, domains: Sequence[str], now: datetime) -> dict[str, SentCount]:
-    """Return what `count_sent_locked` does, only to look at: nobody who sends waits for it."""
+    """Return the same as `count_sent_locked`, without locking."""
     if not domains:
         return {}
     hour = now.replace(minute=0, second=0, microsecond=0)
@@ -65,7 +64,7 @@ def count_sent(connection: Connection, domains: Sequence[str], now: datetime) ->
 def load_delivery_stats(connection: Connection, sample_sizes: Mapping[str, int]) -> dict[str, DeliveryStats]:
     """Return how the newest messages of each domain were received, at most *sample_sizes* of each.
 
-    What a person has looked at counts no more: only messages since a brake was last taken off.
+    Counts only messages since a person last resumed the domain.
     """
     since = _load_manual_releases(connection, list(sample_sizes))
     newest = [

@@ -1,4 +1,4 @@
-"""Delivering what should never have come in: a clear reason on the message, and nothing else stopped."""
+"""Test delivery of bad data: a clear reason on the message, and nothing else stops."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _planned(ctx: AppContext, **fields: object) -> int:
 
 
 def _address(ctx: AppContext, lead: int, email: str) -> None:
-    """Put an address into the table that no import lets in."""
+    """Insert an address that no import accepts."""
     write(
         ctx,
         "UPDATE address SET email = :email WHERE id = (SELECT address_id FROM lead WHERE id = :id)",

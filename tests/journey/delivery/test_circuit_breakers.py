@@ -1,4 +1,4 @@
-"""Brakes as a person sees them: what is paused and why, what may still go, and how it starts again."""
+"""Test circuit breakers and sending pauses: what is paused and why, what may still go, how to resume."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full disk stops planning and delivering cleanly, and once there is room they go on."""
+"""Test that a full disk stops planning and delivery cleanly, and that they go on once there is space."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _disk(source: DatabaseSource) -> Iterator[Disk]:
 
 
 def _filled(disk: Disk, double: SendGridDouble, record: RecordProperty) -> FullDiskRun:
-    """Fill *disk* until it stopped us some times: now and then there is room enough."""
+    """Fill *disk* until it stopped us several times, freeing space now and then."""
     rng, found = Random(f"{SEED}:{disk.name}"), FullDiskRun()
     for _ in range(ATTEMPTS):
         if found.stopped.total() >= RUNS:

@@ -1,4 +1,4 @@
-"""A worker killed, stopped or lied to at any point: nobody gets a mail twice, and no message is lost."""
+"""Test workers killed, stopped or misinformed at any point: no mail is sent twice, and no message is lost."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_workers_who_are_killed_and_replaced_send_everything_once(
     source: SourceFactory, double: SendGridDouble, folder: Path, record_property: Callable[[str, object], None]
 ) -> None:
     found = concurrent_run(source(400), double, folder, Random(SEED), kills=4)
-    record_property("story", f"workers killed at every point, and {found.kills} of a crowd: SEED={SEED}")
+    record_property("story", f"workers killed at every point, and {found.kills} of several: SEED={SEED}")
     assert found.verdict.wrong == [], REPEAT
     assert found.verdict.states["unknown"] <= found.in_flight, REPEAT
 

@@ -1,4 +1,4 @@
-"""What makes a worker stop: a provider that is down, refuses us or is unclear, and a domain's own limits."""
+"""Test what stops a worker: a provider that is down, refuses or is unclear, and a domain's own limits."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ def test_unclear_calls_add_up_over_runs_with_little_mail(ctx: AppContext) -> Non
 
 @dataclass
 class Sleepy:
-    """A clock on a machine that falls asleep after so many looks at it."""
+    """A clock on a machine that is suspended after some reads."""
 
     looks: int
     timestamp: datetime = OPEN

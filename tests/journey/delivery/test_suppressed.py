@@ -1,4 +1,4 @@
-"""Opt-outs that are committed at any moment while workers deliver."""
+"""Test opt-outs committed at any time while workers deliver."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doubts: what is known of them, what becomes of them, and what a person who settles them changes."""
+"""Test unknown deliveries: listing them, their default resolution, and resolving them by hand."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def _add_unknown(ctx: AppContext) -> int:
-    """Return a lead whose first touch is in doubt."""
+    """Return a lead whose first touch has unknown delivery."""
     lead = add_lead(ctx, title="Head")
     ctx.provider = RecordingProvider(lambda *_: Unknown("the line broke"))
     run_at(ctx, START, OPEN)
@@ -87,7 +87,7 @@ def test_resend_rules_say_when_and_resend(db: Database, tmp_path: Path) -> None:
 def test_a_message_that_was_sent_counts_from_its_call_and_its_track_goes_on(ctx: AppContext) -> None:
     lead = _add_unknown(ctx)
     unknown.resolve_unknown(ctx, [_message(ctx)], OPEN + DAY, sent=True)
-    assert _state(ctx) == ("accepted", "settled by hand: it was sent")
+    assert _state(ctx) == ("accepted", "resolved by hand: it was sent")
     assert unknown.list_unknown(ctx) == []
     run_at(ctx, OPEN + DAY)
     assert _refs(ctx) == []
@@ -128,7 +128,7 @@ def test_the_journal_records_the_resolution_without_personal_data(ctx: AppContex
 def test_resolving_is_all_or_none(ctx: AppContext) -> None:
     lead = _add_unknown(ctx)
     before = all_rows(ctx)
-    with pytest.raises(NotFound, match=r"Not in doubt: 998, 999\. Nothing was settled"):
+    with pytest.raises(NotFound, match=r"No message with unknown delivery: 998, 999\. Nothing was changed"):
         unknown.resolve_unknown(ctx, [999, _message(ctx), 998], OPEN + DAY, sent=True)
     assert all_rows(ctx) == before
     assert "resolved" not in events(ctx, lead)
@@ -137,7 +137,7 @@ def test_resolving_is_all_or_none(ctx: AppContext) -> None:
 def test_a_message_is_not_resolved_twice(ctx: AppContext) -> None:
     lead = _add_unknown(ctx)
     unknown.resolve_unknown(ctx, [_message(ctx)], OPEN + DAY, sent=True)
-    with pytest.raises(NotFound, match="Not in doubt"):
+    with pytest.raises(NotFound, match="No message with unknown delivery"):
         unknown.resolve_unknown(ctx, [_message(ctx)], OPEN + DAY, sent=False)
     assert events(ctx, lead).count("resolved") == 1
 

@@ -1,9 +1,9 @@
-"""Write down who followed a link, without letting them wait for it.
+"""Store clicks without making visitors wait.
 
-A visitor is answered when the visit is safe: committed, or, if the database does not come round to it within
-WRITE_TIMEOUT, in a file on this machine. One thread writes for all, so that many visits cost one commit; it
-also makes of them what they mean, after the answer, and brings in what waits in files: when it starts, and
-every RETRY_INTERVAL seconds until none is left. Both may get the same visit: it counts once.
+A visitor is redirected once the click is safe: committed, or, if the database takes longer than WRITE_TIMEOUT, in a
+file on this machine. One thread writes for all visitors, so that many clicks cost one commit. After the response it
+also applies them, and imports the spooled files at startup and every RETRY_INTERVAL seconds until none is left. A
+click that is both committed and spooled counts once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ WRITE_TIMEOUT: Final = 0.5
 """Seconds that a visitor waits for the database."""
 
 RETRY_INTERVAL: Final = 5.0
-"""Seconds until what could not be written is tried again."""
+"""Seconds between attempts to import spooled clicks."""
 
 MAX_BATCH_SIZE: Final = 500
-"""How many visits one transaction takes."""
+"""How many clicks one transaction stores."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Spooled:
-    """A visit is in a file."""
+    """A queue item that says: a click was written to a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class _Entry:
 
 
 class ClickRecorder:
-    """What the pages write visits into."""
+    """Record the clicks and opens of public pages, through one writer thread."""
 
     def __init__(self, ctx: AppContext, clock: Clock, timeout: float = WRITE_TIMEOUT) -> None:
         self._ctx = ctx
@@ -60,21 +60,21 @@ class ClickRecorder:
             self._start()
 
     def record(self, event: EngagementEvent) -> None:
-        """Have a visit written; when this returns it is safe. Raises OSError if there is no way at all."""
+        """Store a click; it is durable when this returns. Raises OSError if neither database nor disk takes it."""
         entry = self._enqueue(event)
         try:
             entry.committed.result(self._timeout)
-        except Exception as error:  # noqa: BLE001 - whatever it was: the visitor goes on, the visit is kept
+        except Exception as error:  # noqa: BLE001 - whatever it was, the visitor is redirected and the click is spooled
             _log.warning("click_spooled", extra={"message_id": event.message_id, "reason": type(error).__name__})
             click_spool.write(self._ctx.spool, event)
             self._enqueue(_Spooled())
 
     def record_open(self, opened: OpenEvent) -> None:
-        """Have the day of an open written, if it is news; nothing rests on it, so nobody waits for it."""
+        """Store the day of an open, if new; does not wait, as losing one does no harm."""
         self._enqueue(opened)
 
     def close(self) -> None:
-        """Write all that was noted, make of it what it means, and stop. The next visit starts anew."""
+        """Write and apply everything queued, and stop. The next click starts the thread again."""
         with self._starting:
             thread, self._thread = self._thread, None
         if thread is not None:
@@ -108,7 +108,7 @@ class ClickRecorder:
                 return
 
     def _next_batch(self, timeout: float | None) -> list[_Entry | None]:
-        """Return what is noted; wait for it, unless files wait."""
+        """Return queued entries; wait for the first one unless spooled files are pending."""
         found: list[_Entry | None] = []
         try:
             found.append(self._queue.get(timeout=timeout))
@@ -119,7 +119,7 @@ class ClickRecorder:
         return found
 
     def _write(self, entries: list[_Entry]) -> bool:
-        """Commit entries and tell who waits for them; return whether it worked."""
+        """Commit entries and resolve their futures; return whether it worked."""
         now, ctx = self._clock.now(), self._ctx
         clicks = [entry.item for entry in entries if isinstance(entry.item, EngagementEvent)]
         opened = {entry.item for entry in entries if isinstance(entry.item, OpenEvent)}
@@ -130,7 +130,7 @@ class ClickRecorder:
                 click_filtering.record_clicks(ctx, connection, clicks, now)
                 for one in sorted(opened, key=lambda one: one.lead_id):
                     open_tracking_queries.record_open(connection, one)
-        except Exception as error:  # noqa: BLE001 - each who waits puts the visit into a file
+        except Exception as error:  # noqa: BLE001 - every waiting visitor spools the click instead
             for entry in entries:
                 entry.committed.set_exception(error)
             return False
@@ -139,19 +139,19 @@ class ClickRecorder:
         return True
 
     def _drain_spool(self) -> bool:
-        """Write what waits in files; return whether none is left."""
+        """Import spooled clicks; return whether none is left."""
         try:
             click_spool.drain(self._ctx.spool, lambda clicks: signals.record(self._ctx, [], self._clock.now(), clicks))
-        except Exception as error:  # noqa: BLE001 - it stays in the files, for the next time
+        except Exception as error:  # noqa: BLE001 - they stay spooled for the next attempt
             _log.warning("click_spool_drain_failed", extra={"reason": type(error).__name__})
             return False
         return True
 
     def _apply(self) -> None:
-        """Make of the visits what they mean; where that fails the flows do it."""
+        """Apply the clicks; on failure the scheduled flows do it."""
         try:
             signals.apply_pending_signals(self._ctx, self._clock.now())
         except NurtureError as error:
             _log.warning("click_signals_deferred", extra={"reason": type(error).__name__})
-        except Exception as error:  # noqa: BLE001 - the next visit must find somebody who writes
+        except Exception as error:  # noqa: BLE001 - the writer thread must survive for the next click
             _log.error("click_signals_deferred: %s", format_error_chain(error))

@@ -1,4 +1,4 @@
-"""Believe clicks as far as they deserve: take down how they came in, and judge them by the policy's rules."""
+"""Record clicks and opens, and classify them by the policy's click filtering rules."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from nurture.journey.scoring import queries as scoring_queries
 from nurture.runtime.context import AppContext
 
 LINK_SOURCE: Final = "link"
-"""Where clicks on our own links come from."""
+"""The source of clicks on tracked links."""
 
 MAX_CLICKS_PER_HOUR: Final = 60
-"""Visits of one link in one mail that are kept of each hour: the next ones tell nothing new."""
+"""Clicks stored per hour for one link of one mail; more add no information."""
 
 _MAX_METHOD_LENGTH: Final = 16
 
 
 class EngagementEvent(NamedTuple):
-    """A click or an open as a door heard it. Of *ip* and *agent* nothing is kept but a mark and a class.
+    """A click or open as received. Of *ip* and *agent* only a short hash and a class are stored.
 
-    *message_id* is the mail whose link or pixel it was, *link* the link's id in its template. *agent* is the
-    user agent, None where the door does not know it. *honeypot*: the link was one that no reader sees;
-    *machine*: the provider says that a machine did it. *natural_key* is the event's own id, if it has one.
+    *message_id* is the mail whose link or pixel it was, *link* the link's id in its template. *agent* is the user
+    agent, None if the source does not report it. *honeypot* marks a link that no reader sees; *machine* an event
+    that the provider attributes to a machine. *natural_key* is the event's own id, if it has one.
     """
 
     kind: SignalKind
@@ -60,9 +60,9 @@ class EngagementEvent(NamedTuple):
 
 
 def record_clicks(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent], now: datetime) -> int:
-    """Write clicks and opens, each once, to be judged; return how many were new.
+    """Store clicks and opens once each, to be classified; return how many were new.
 
-    Those of unknown mails are passed over. A program that follows a link twice within a second did so once.
+    Events of unknown mails are skipped. The same link requested twice within a second counts once.
     """
     if not events:
         return 0
@@ -85,7 +85,7 @@ def record_clicks(ctx: AppContext, connection: Connection, events: Sequence[Enga
 
 
 _RecordedKeys = dict[tuple[int, str | None, datetime], set[str]]
-"""The keys of the visits that are kept, by mail, link and hour."""
+"""The natural keys of stored clicks, by mail, link and hour."""
 
 
 def _load_recorded_keys(ctx: AppContext, connection: Connection, events: Sequence[EngagementEvent]) -> _RecordedKeys:
@@ -100,7 +100,7 @@ def _load_recorded_keys(ctx: AppContext, connection: Connection, events: Sequenc
 
 
 def _is_within_hourly_limit(recorded_keys: _RecordedKeys, event: EngagementEvent, key: str) -> bool:
-    """Whether a visit is among the first of its hour; whoever comes more often fills no database."""
+    """Return whether a click is within the hourly limit, so that repeated requests cannot fill the database."""
     keys = recorded_keys[event.message_id, event.link, _hour(event.occurred_at)]
     if len(keys) >= MAX_CLICKS_PER_HOUR and key not in keys:
         return False
@@ -133,7 +133,7 @@ def _to_evidence(event: EngagementEvent, message: ClickedMessage) -> ClickEviden
 
 
 def _short_hash(message_id: int, value: str) -> str:
-    """Return 16 bits that tell two sources of one mail apart, and that thousands of others share."""
+    """Return a 16-bit hash: it distinguishes two sources of one mail, and is shared by thousands of others."""
     return sha256(f"{message_id}|{value}".encode()).hexdigest()[:4] if value else ""
 
 
@@ -145,7 +145,7 @@ def _company_hash(message: ClickedMessage) -> str:
 
 
 def _to_signal(event: EngagementEvent, message: ClickedMessage, natural_key: str, now: datetime) -> NewSignal:
-    """Return the signal; until it is judged it is a suspect, and counts for nothing."""
+    """Return the signal, as a suspect that counts for nothing until it is classified."""
     return NewSignal(
         lead_id=message.lead_id,
         kind=event.kind.value,
@@ -154,7 +154,7 @@ def _to_signal(event: EngagementEvent, message: ClickedMessage, natural_key: str
         natural_key=natural_key,
         source=event.source,
         verdict=SignalVerdict.SUSPECT.value,
-        verdict_reason="not judged yet",
+        verdict_reason="not classified yet",
         enrollment_id=message.enrollment_id,
         track=message.track,
         step=message.step or None,
@@ -165,7 +165,7 @@ def _to_signal(event: EngagementEvent, message: ClickedMessage, natural_key: str
 
 
 def reclassify(ctx: AppContext, now: datetime) -> int:
-    """Judge every visit that today's rules have not judged; return how many verdicts are others now."""
+    """Classify every click that the current rules have not classified; return how many verdicts changed."""
     total = 0
     while True:
         count, changed = reclassify_batch(ctx, now, ctx.batch_size)
@@ -175,15 +175,15 @@ def reclassify(ctx: AppContext, now: datetime) -> int:
 
 
 def reclassify_batch(ctx: AppContext, now: datetime, limit: int) -> tuple[int, int]:
-    """Judge at most *limit* visits, and their neighbours; return how many there were, and how many changed.
+    """Classify at most *limit* clicks with their neighbors; return how many, and how many verdicts changed.
 
-    Where none waits, this is one index probe. A lead whose deed had its effect already is scored anew.
+    Without unclassified clicks this is one index probe. Leads whose signal had been applied are rescored.
     """
     database = ctx.database
     with database.read() as connection:
         try:
             thresholds = ctx.definitions.current(connection).policy.click_filtering
-        except NotFound:  # nothing is published yet, so no mail went that anybody could have visited
+        except NotFound:  # nothing is published yet, so no mail was sent that anybody could have clicked
             return 0, 0
         if not click_queries.load_unclassified(connection, thresholds.key, 1):
             return 0, 0
@@ -217,9 +217,9 @@ def _to_verdict_row(
 def _load_with_neighbors(
     ctx: AppContext, connection: Connection, message_ids: set[int], thresholds: ClickThresholds
 ) -> tuple[list[ClassifiedClick], list[TrackedEvent]]:
-    """Return all visits whose verdict the new ones may change, and others that these verdicts rest on.
+    """Return all clicks whose verdict the new ones may change, and the others these verdicts depend on.
 
-    Who clicks as the third of a company makes suspects of the two before, on mails of their own.
+    The third click of a company also makes suspects of the two earlier ones, which are on other mails.
     """
     database, within = ctx.database, thresholds.leads_within
     found = click_queries.load_for_messages(database, connection, message_ids)

@@ -1,4 +1,4 @@
-"""Clicks and opens as they came in, and what the rules of evidence made of them."""
+"""Read and write click evidence and verdicts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ tracking_request: Table = engagement.TrackingRequest.__table__  # type: ignore[a
 
 
 class ClickedMessage(NamedTuple):
-    """What a visit needs to know of its message. *salt* is the secret of this installation."""
+    """What a click needs to know about its message. *salt* is the secret of this installation."""
 
     message_id: int
     lead_id: int
@@ -37,7 +37,7 @@ class ClickedMessage(NamedTuple):
 
 
 class ClickEvidence(NamedTuple):
-    """How the signal of a natural key came in."""
+    """The evidence stored with a click: how the signal of *natural_key* came in."""
 
     natural_key: str
     message_id: int
@@ -52,7 +52,7 @@ class ClickEvidence(NamedTuple):
 
 
 class ClassifiedClick(NamedTuple):
-    """A visit, what its verdict is now, and whether the signal has had its effect."""
+    """A click, its current verdict, and whether its signal has been applied."""
 
     event: TrackedEvent
     verdict: str
@@ -62,7 +62,7 @@ class ClassifiedClick(NamedTuple):
 
 
 class VerdictRow(NamedTuple):
-    """A verdict as it is written."""
+    """A verdict to store."""
 
     signal_id: int
     verdict: str
@@ -92,7 +92,7 @@ _VERDICT_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = dict(
 def load_messages(
     database: Database, connection: Connection, message_ids: Collection[int]
 ) -> dict[int, ClickedMessage]:
-    """Return the messages there are, by id; nothing is recorded of a lead that was erased."""
+    """Return the existing messages by id, without those of erased leads."""
     if not message_ids:
         return {}
     chosen = database.ids("chosen", sorted(set(message_ids)))
@@ -117,7 +117,7 @@ def load_messages(
 
 
 def record_evidence(database: Database, connection: Connection, rows: Sequence[ClickEvidence]) -> None:
-    """Write how signals that are recorded already came in, each once."""
+    """Store the evidence of recorded signals, once each."""
     if not rows:
         return
     requested = database.rows("requested", {"natural_key": _TEXT}, [(row.natural_key,) for row in rows])
@@ -130,7 +130,7 @@ def record_evidence(database: Database, connection: Connection, rows: Sequence[C
 def load_recent_keys(
     database: Database, connection: Connection, message_ids: Collection[int], start: datetime
 ) -> list[tuple[int, str | None, datetime, str]]:
-    """Return (message id, link, when, natural key) of the visits of these messages from *start* on."""
+    """Return (message id, link, time, natural key) of the clicks of these messages since *start*."""
     chosen = database.ids("chosen", sorted(message_ids))
     query = (
         select(tracking_request.c.message_id, signal.c.link, tracking_request.c.at, signal.c.natural_key)
@@ -142,7 +142,7 @@ def load_recent_keys(
 
 
 def load_unclassified(connection: Connection, key: str, limit: int) -> list[tuple[int, int]]:
-    """Return (signal id, message id) of visits that other rules than those of *key* judged, or none yet."""
+    """Return (signal id, message id) of clicks not yet classified by the rules of *key*."""
     other = or_(signal.c.click_filter_key < key, signal.c.click_filter_key > key)
     query = (
         select(signal.c.id, tracking_request.c.message_id)
@@ -156,7 +156,7 @@ def load_unclassified(connection: Connection, key: str, limit: int) -> list[tupl
 def load_for_messages(
     database: Database, connection: Connection, message_ids: Collection[int]
 ) -> list[ClassifiedClick]:
-    """Return every visit of these messages."""
+    """Return all clicks of these messages."""
     chosen = database.ids("chosen", sorted(set(message_ids)))
     query = _select_clicks().join(chosen, chosen.c.id == tracking_request.c.message_id)
     return [_to_classified_click(row) for row in connection.execute(query).all()]
@@ -165,7 +165,7 @@ def load_for_messages(
 def load_neighbors(
     database: Database, connection: Connection, events: Collection[TrackedEvent], within: timedelta
 ) -> list[TrackedEvent]:
-    """Return the visits of the same companies within so long of any of *events*, these themselves too."""
+    """Return the clicks of the same companies within *within* of any of *events*, including these."""
     windows = sorted({(one.company_hash, one.at) for one in events if one.company_hash})
     if not windows:
         return []
@@ -181,7 +181,7 @@ def load_neighbors(
 
 
 def write_verdicts(database: Database, connection: Connection, rows: Sequence[VerdictRow]) -> None:
-    """Write verdicts."""
+    """Store verdicts, and the key of the rules behind them."""
     if not rows:
         return
     new = database.rows("new", _VERDICT_COLUMNS, rows)
@@ -193,7 +193,7 @@ def write_verdicts(database: Database, connection: Connection, rows: Sequence[Ve
 
 
 def mark_for_reclassification(database: Database, connection: Connection, message_ids: Collection[int]) -> None:
-    """Have the visits of these messages judged again: something new is known of their delivery."""
+    """Mark the clicks of these messages for reclassification: news of their delivery came in."""
     if not message_ids:
         return
     chosen = database.ids("chosen", sorted(set(message_ids)))

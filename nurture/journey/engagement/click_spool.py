@@ -1,7 +1,7 @@
-"""Keep clicks in a folder, for the moments in which the database has no time for them.
+"""Spool clicks in a folder while the database is unavailable.
 
-One file each, flushed to disk before it counts and deleted once the database has it. Reading one twice does
-no harm: a visit counts once, by its natural key. No address is in it: the door hands on a mark of one.
+One file each, synced to disk, and deleted once the database has it. Reading a file twice does no harm: a click
+counts once by its natural key. Files hold a hash of the IP address, never the address.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def write(folder: Path, event: EngagementEvent) -> None:
-    """Write one visit; when this returns it outlives a power cut. Raises OSError."""
+    """Write one click; it survives a power failure when this returns. Raises OSError."""
     make_folder(folder)
     name = f"{event.occurred_at:%Y%m%dT%H%M%S}-{token_hex(8)}"
     temporary = folder / f"{name}.tmp"
@@ -40,14 +40,14 @@ def write(folder: Path, event: EngagementEvent) -> None:
 
 
 def list_pending(folder: Path) -> list[Path]:
-    """Return the files that wait, the oldest first."""
+    """Return the pending files, the oldest first."""
     return sorted(folder.glob("*.json")) if folder.is_dir() else []
 
 
 def drain(folder: Path, record: Callable[[Sequence[EngagementEvent]], object]) -> int:
-    """Hand what waits to *record* and delete it; return how many there were. What it raises is raised.
+    """Pass pending clicks to *record* and delete them; return how many. Errors of *record* propagate.
 
-    A file that cannot be read is put aside under another name, and said in the log.
+    An unreadable file is renamed and logged.
     """
     total = 0
     while files := list_pending(folder)[:MAX_FILES]:
@@ -66,7 +66,7 @@ def _read(file: Path) -> EngagementEvent | None:
         values = orjson.loads(file.read_bytes())
         occurred_at = datetime.fromisoformat(values.pop("occurred_at"))
         return EngagementEvent(kind=SignalKind(values.pop("kind")), occurred_at=occurred_at, **values)
-    except FileNotFoundError:  # somebody else has just read it
+    except FileNotFoundError:  # another process has just read it
         return None
     except (ValueError, TypeError, KeyError, AttributeError):
         _log.error("spooled_click_unreadable", extra={"file": file.name})

@@ -1,4 +1,4 @@
-"""Follow the numbered links of a mail, and hear of opens where the lead agreed to that."""
+"""Resolve tracked links, and build click and open events."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from nurture.runtime.token_queries import TokenRecord
 
 
 def find_link_target(ctx: AppContext, token: TokenRecord, number: int) -> LinkTarget | None:
-    """Return where a number of this mail leads; None for one that nobody mailed.
+    """Return the destination of link *number* in a mail, or None if no sent mail has it.
 
-    The answer was stored before the mail went, so it does not depend on today's rules, nor on the lead.
+    It was stored before the mail was sent, so it depends neither on current definitions nor on the lead.
     """
     if token.message_id is None or number == HONEYPOT_LINK_NUMBER:
         return None
@@ -42,9 +42,9 @@ def build_click(
     agent: str,
     honeypot: bool = False,
 ) -> EngagementEvent:
-    """Return a click as evidence takes it. *source_hash* says where it came from, never an address."""
+    """Return a click as an event. *source_hash* is a hash of where it came from, never an address."""
     if token.message_id is None:
-        raise NotFound("This link belongs to no mail.")
+        raise NotFound("This link belongs to no email.")
     return EngagementEvent(
         SignalKind.CLICKED,
         token.message_id,
@@ -58,9 +58,9 @@ def build_click(
 
 
 def build_open(ctx: AppContext, token: TokenRecord, now: datetime, *, method: str, agent: str) -> OpenEvent | None:
-    """Return an open as it is to be noted, with its verdict: never evidence, mail programs open mail too.
+    """Return an open with its verdict; opens are no evidence, as mail programs open mail too.
 
-    None where nothing is: the lead never agreed or does no more, or today's is noted as well already.
+    None if the lead never agreed to open tracking, withdrew it, or an equally good open of today is stored.
     """
     if token.message_id is None:
         return None
@@ -84,12 +84,12 @@ def build_open(ctx: AppContext, token: TokenRecord, now: datetime, *, method: st
 
 
 def set_open_tracking(ctx: AppContext, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
-    """Write whether a lead lets us hear of opens. Withdrawn, it also silences mail that is out already."""
+    """Store whether the lead agreed to open tracking. Withdrawal also applies to mail already sent."""
     with ctx.database.write() as connection:
         open_tracking_queries.record_consent(connection, lead_id, granted=granted, source=source, now=now)
 
 
 def load_open_consent(ctx: AppContext, lead_id: int) -> OpenTrackingConsent:
-    """Return what a lead said of opens, and the newest day that is known."""
+    """Return the lead's consent to open tracking, and the day of its newest open."""
     with ctx.database.read() as connection:
         return open_tracking_queries.load_consent(connection, lead_id)

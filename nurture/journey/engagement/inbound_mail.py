@@ -1,8 +1,8 @@
-"""Store the mails that come in, and read them within bounds, apart from everybody else.
+"""Store inbound mail, and parse it with limits on time and memory in a separate process.
 
-A mail is read only if a token or a reference of ours, or an address that we know, stands in its headers; all
-other mail is counted and passed over. What is stored stays until it is read: an attempt is noted before it is
-made, so that a mail which ends whoever reads it is tried twice, one at a time, and then set aside.
+Mail is parsed only if its headers contain one of our tokens or references, or a known address; all other mail is
+counted and skipped. A mail stays stored until it is parsed. Each attempt is counted beforehand, so that a mail that
+kills its reader is tried twice, alone, and then set aside.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import REPLY, digest
 
 BATCH_SIZE: Final = 20
-"""Mails that are stored, or read, in one transaction."""
+"""Mails stored or parsed per transaction."""
 
 MAX_PENDING_BYTES: Final = 256 * 1024 * 1024
-"""Bytes of all mails that wait to be read."""
+"""Limit on the bytes of all mail pending."""
 
 RETENTION: Final = timedelta(days=30)
-"""How long a mail is kept that could not be read."""
+"""How long a mail that could not be parsed is kept."""
 
 _log: Final = logging.getLogger(__name__)
 
 
 class InboxFull(InvalidState):
-    """Too many mails wait to be read: nothing was stored. `nurture run` or the web server reads them."""
+    """Too many mails are pending: nothing was stored. `nurture run` or the web server processes them."""
 
 
 def store_relevant(
     ctx: AppContext, connection: Connection, source: str, mails: Sequence[RawMail], now: datetime
 ) -> int:
-    """Store those of the mails that may concern us; return how many. Raises InboxFull."""
+    """Store the mails that may concern us; return how many. Raises InboxFull."""
     mentions = [one.routing_hints() for one in mails]
     digests = {token: digest(token) for one in mentions for token in one.tokens}
     senders = {one.sender: normalize_address(one.sender) for one in mentions if one.sender}
@@ -58,20 +58,18 @@ def store_relevant(
     for raw, mention in zip(mails, mentions, strict=True):
         leads = [known[digests[token]] for token in mention.tokens if digests[token] in known]
         sender = senders.get(mention.sender, "")
-        if not leads and erased_hashes.get(sender) in known:  # who was erased: nothing is stored of them
+        if not leads and erased_hashes.get(sender) in known:  # erased leads: nothing of them is stored
             continue
         if leads or sender in known or (own_domain is not None and own_domain in mention.references):
             relevant.append(NewMail(source, now, leads[0] if leads else None, sender, raw.pack()))
     if relevant and inbound_mail_queries.count_pending_bytes(connection) > MAX_PENDING_BYTES:
-        raise InboxFull(
-            "Too many mails wait to be read: nothing was stored. The next round of `nurture run` reads them."
-        )
+        raise InboxFull("Too many mails are pending: nothing was stored. The next `nurture run` processes them.")
     inbound_mail_queries.store(connection, relevant)
     return len(relevant)
 
 
 def claim(ctx: AppContext, now: datetime) -> list[ClaimedMail]:
-    """Return the mails to be read next, [] if none waits; the attempt is noted."""
+    """Claim the next mails to parse, [] if none is pending; counts the attempt."""
     database = ctx.database
     with database.read() as connection:
         if inbound_mail_queries.is_idle(connection):
@@ -84,7 +82,7 @@ def claim(ctx: AppContext, now: datetime) -> list[ClaimedMail]:
 def read(
     ctx: AppContext, mails: Sequence[ClaimedMail], today: date
 ) -> tuple[dict[int, ClassifiedMail], dict[int, str]]:
-    """Read mails, each within its limits; return what they are, and why others could not be read."""
+    """Parse mails within limits; return the results, and the problems of those that could not be parsed."""
     replies: dict[int, ClassifiedMail] = {}
     problems: dict[int, str] = {}
     for one in mails:
@@ -96,7 +94,7 @@ def read(
 
 
 def finish(ctx: AppContext, mails: Sequence[ClaimedMail], problems: Mapping[int, str]) -> None:
-    """Delete the mails of which everything was made; try the others again, or set them aside."""
+    """Delete processed mails; retry the others, or set them aside."""
     exhausted = {one.id for one in mails if one.attempts + 1 >= inbound_mail_queries.MAX_ATTEMPTS}
     failed = {id_: reason for id_, reason in problems.items() if id_ in exhausted}
     database = ctx.database
@@ -109,18 +107,18 @@ def finish(ctx: AppContext, mails: Sequence[ClaimedMail], problems: Mapping[int,
 
 
 def release(ctx: AppContext, mails: Sequence[ClaimedMail]) -> None:
-    """Let mails wait as before: what went wrong was no fault of theirs."""
+    """Return mails to pending without counting the attempt: the failure was not theirs."""
     with ctx.database.write() as connection:
         inbound_mail_queries.release(ctx.database, connection, {one.id for one in mails}, count_attempt=False)
 
 
 def list_failed(ctx: AppContext, limit: int) -> list[FailedMail]:
-    """Return the mails that could not be read, the newest first."""
+    """Return the mails that could not be parsed, the newest first."""
     with ctx.database.read() as connection:
         return inbound_mail_queries.list_failed(connection, limit)
 
 
 def retry_failed(ctx: AppContext) -> int:
-    """Let every mail that was set aside wait to be read again; return how many."""
+    """Return all mails that were set aside to pending; return how many."""
     with ctx.database.write() as connection:
         return inbound_mail_queries.retry_failed(connection)

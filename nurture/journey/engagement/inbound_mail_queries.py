@@ -1,4 +1,4 @@
-"""Mails as they came: stored until they are read, leased while they are, set aside where they cannot be."""
+"""Store, lease, retry and delete inbound mail."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
 MAX_ATTEMPTS: Final = 2
 MAX_FAILED: Final = 100
-"""So many are kept, the newest."""
+"""How many failed mails are kept, the newest."""
 
 _LEASE: Final = timedelta(minutes=5)
 _TEXT: Final = String()
 
 
 class NewMail(NamedTuple):
-    """A mail as it is stored."""
+    """A mail to store."""
 
     source: str
     received_at: datetime
@@ -34,7 +34,7 @@ class NewMail(NamedTuple):
 
 
 class ClaimedMail(NamedTuple):
-    """A mail that is to be read now, and how often that was tried before."""
+    """A mail to parse now, and how often that was tried before."""
 
     id: int
     attempts: int
@@ -42,7 +42,7 @@ class ClaimedMail(NamedTuple):
 
 
 class FailedMail(NamedTuple):
-    """A mail that could not be read, and why."""
+    """A mail that could not be parsed, and why."""
 
     id: int
     source: str
@@ -55,7 +55,7 @@ class FailedMail(NamedTuple):
 def match_known(
     database: Database, connection: Connection, digests: Collection[str], senders: Collection[str], purpose: str
 ) -> dict[str, int | None]:
-    """Return which tokens are ours, with their leads, and which addresses we know; one statement."""
+    """Return which tokens are ours, with their leads, and which addresses are known, in one statement."""
     if not digests and not senders:
         return {}
     names = [("token", one) for one in sorted(digests)] + [("address", one) for one in sorted(senders)]
@@ -72,28 +72,28 @@ def match_known(
 
 
 def store(connection: Connection, mails: Sequence[NewMail]) -> None:
-    """Store mails, to be read later."""
+    """Insert mails, pending."""
     if mails:
         rows = [{**one._asdict(), "size": len(one.body), "attempts": 0} for one in mails]
         connection.execute(insert(inbound), rows)
 
 
 def count_pending_bytes(connection: Connection) -> int:
-    """Return the size of all mails that wait."""
+    """Return the size of all pending mail in bytes."""
     size = select(func.coalesce(func.sum(inbound.c.size), 0)).where(_PENDING)
     return int(connection.execute(size).scalar_one())
 
 
 def is_idle(connection: Connection) -> bool:
-    """Whether nothing is stored at all."""
+    """Return whether no mail is stored."""
     return connection.execute(select(inbound.c.id).limit(1)).first() is None
 
 
 def claim(database: Database, connection: Connection, now: datetime, limit: int) -> list[ClaimedMail]:
-    """Lease the mails that are to be read next, and count the attempt; commit before they are read.
+    """Lease the next mails to parse, and count the attempt; commit before parsing.
 
-    First those that were never tried, together; then one at a time those that were, as one of them may have
-    ended who read it. What was tried too often, and left no reason, is set aside.
+    Mails that were never tried come first, together; then those tried before, one at a time, as one of them may
+    have killed its reader. A mail tried MAX_ATTEMPTS times without a recorded error is set aside.
     """
     free = or_(
         inbound.c.last_attempt_at.is_(None), inbound.c.last_attempt_at <= now - _LEASE, inbound.c.last_attempt_at > now
@@ -105,9 +105,7 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
     found = connection.execute(query).all()
     exhausted = [row[0] for row in found if row[1] >= MAX_ATTEMPTS]
     if exhausted:
-        mark_failed(
-            database, connection, dict.fromkeys(exhausted, "who read it was ended each time, by it or beside it")
-        )
+        mark_failed(database, connection, dict.fromkeys(exhausted, "the process that parsed it was killed each time"))
     fresh = [row[0] for row in found if row[1] == 0]
     chosen = fresh or [row[0] for row in found if row[1] < MAX_ATTEMPTS][:1]
     if not chosen:
@@ -122,14 +120,14 @@ def claim(database: Database, connection: Connection, now: datetime, limit: int)
 
 
 def delete_finished(database: Database, connection: Connection, ids: Collection[int]) -> None:
-    """Delete mails of which everything was made."""
+    """Delete processed mails."""
     if ids:
         done = database.ids("done", sorted(ids))
         connection.execute(delete(inbound).where(inbound.c.id.in_(select(done.c.id))))
 
 
 def release(database: Database, connection: Connection, ids: Collection[int], *, count_attempt: bool) -> None:
-    """Let mails wait again; unless *count_attempt*, as if this attempt had not been."""
+    """Return mails to pending; unless *count_attempt*, take back the attempt."""
     if ids:
         these = database.ids("these", sorted(ids))
         attempts = inbound.c.attempts - (0 if count_attempt else 1)
@@ -138,7 +136,7 @@ def release(database: Database, connection: Connection, ids: Collection[int], *,
 
 
 def mark_failed(database: Database, connection: Connection, problems: Mapping[int, str]) -> None:
-    """Read these no more, and keep the newest of all that are set aside."""
+    """Set mails aside with their problems, and keep only the newest of all that are set aside."""
     if not problems:
         return
     failed = database.rows("failed", {"id": inbound.c.id.type, "error": _TEXT}, sorted(problems.items()))
@@ -156,19 +154,19 @@ def list_failed(connection: Connection, limit: int) -> list[FailedMail]:
 
 
 def retry_failed(connection: Connection) -> int:
-    """Let all that was set aside wait again; return how many."""
+    """Return all mails that were set aside to pending; return how many."""
     again = update(inbound).where(inbound.c.error.is_not(None))
     return connection.execute(again.values(error=None, attempts=0, last_attempt_at=None)).rowcount
 
 
 def delete_expired(connection: Connection, before: datetime) -> int:
-    """Delete what was set aside and came before *before*; return how many."""
+    """Delete mails that were set aside and received before *before*; return how many."""
     old = inbound.c.error.is_not(None) & (inbound.c.received_at < before)
     return connection.execute(delete(inbound).where(old)).rowcount
 
 
 def erase(connection: Connection, lead_ids: Collection[int], spellings: Collection[str]) -> int:
-    """Delete the mails of leads, of an address, and those that mention it; return how many."""
+    """Delete mails of these leads, of an address, and those that mention it; return how many."""
     named = [one.lower() for one in spellings if one]
     every = select(inbound.c.id, inbound.c.lead_id, inbound.c.sender, inbound.c.body)
     gone = [

@@ -1,4 +1,4 @@
-"""Settle messages by what is told of them, whoever tells it: they only rise, in any order, however often."""
+"""Apply delivery events to messages: a status only advances, in any order and however often events repeat."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def apply_statuses(
     provider: str,
     now: datetime,
 ) -> int:
-    """Write what messages have become, wake whose mail was in the air; return how many changed.
+    """Store the new status of messages, wake leads whose mail was in flight; return how many changed.
 
-    *provider* is who tells it. The messages are locked, and nobody else applies events (`Lock.EVENTS`).
+    *provider* is the source of the events. Requires the messages to be locked, and `Lock.EVENTS`.
     """
     rows: list[MessageStatusUpdate] = []
     lead_ids: list[int] = []
@@ -38,6 +38,6 @@ def apply_statuses(
             lead_ids.append(sent.lead_id)
     signal_queries.make_due(ctx.database, connection, lead_ids, now)
     provider_event_queries.write_statuses(ctx.database, connection, rows)
-    # Whether a click came too soon depends on when the mail was there.
+    # Whether a click came too soon depends on when the mail was delivered.
     click_queries.mark_for_reclassification(ctx.database, connection, [row.id for row in rows])
     return len(rows)

@@ -1,4 +1,4 @@
-"""What providers tell of our mail: the batches as they came, the events in them, the messages concerned."""
+"""Read and write raw event batches, provider events and message statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
 class NewBatch(NamedTuple):
-    """A batch as it came in."""
+    """A batch as received."""
 
     provider: str
     digest: str
@@ -32,7 +32,7 @@ class NewBatch(NamedTuple):
 
 
 class PendingBatch(NamedTuple):
-    """A batch of which nothing was made yet."""
+    """A batch that is not processed yet."""
 
     id: int
     provider: str
@@ -42,7 +42,7 @@ class PendingBatch(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """An event as it is kept: no address, no name."""
+    """An event to store: without address or name."""
 
     natural_key: str
     event_key: str | None
@@ -59,7 +59,7 @@ class EventRow(NamedTuple):
 
 
 class SentMessage(NamedTuple):
-    """A message that events tell of. *address* is where its lead is mailed now, normalised."""
+    """A message that events refer to. *address* is its lead's current address, normalized."""
 
     id: int
     send_key: str
@@ -78,7 +78,7 @@ class SentMessage(NamedTuple):
 
 
 class MessageStatusUpdate(NamedTuple):
-    """What a message's state is from now on; *previous_state* guards it."""
+    """The new state of a message; the update applies only while it is still in *previous_state*."""
 
     id: int
     previous_state: str
@@ -107,12 +107,12 @@ _KEY_COLUMNS: Final[Mapping[str, TypeEngine[Any]]] = {"send_key": _TEXT}
 
 
 def store_batch(database: Database, connection: Connection, batch: NewBatch) -> bool:
-    """Write a batch down, once; return whether it was new."""
+    """Store a batch once; return whether it was new."""
     return insert_rows(database, connection, raw_batch, _BATCH_COLUMNS, [batch], unique_columns=["digest"]) > 0
 
 
 def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
-    """Return at most *limit* batches of which nothing was made yet, the oldest first."""
+    """Return at most *limit* unprocessed batches, the oldest first."""
     query = (
         select(raw_batch.c.id, raw_batch.c.provider, raw_batch.c.received_at, raw_batch.c.events, raw_batch.c.body)
         .where(raw_batch.c.processed_at.is_(None), raw_batch.c.error.is_(None))
@@ -123,13 +123,13 @@ def load_pending(connection: Connection, limit: int) -> list[PendingBatch]:
 
 
 def mark_processed(database: Database, connection: Connection, batch_ids: Sequence[int], now: datetime) -> None:
-    """Note that everything was made of these batches."""
+    """Mark batches as processed at *now*."""
     done = database.ids("done", batch_ids)
     connection.execute(update(raw_batch).where(raw_batch.c.id == done.c.id).values(processed_at=now))
 
 
 def clear_bodies(database: Database, connection: Connection, batch_ids: Collection[int]) -> None:
-    """Keep no word of these batches: they tell of somebody who was erased."""
+    """Clear the bodies of these batches: they concern an erased person."""
     if not batch_ids:
         return
     batches = database.ids("batches", sorted(batch_ids))
@@ -137,45 +137,45 @@ def clear_bodies(database: Database, connection: Connection, batch_ids: Collecti
 
 
 def mark_failed(connection: Connection, batch_id: int, error: str) -> None:
-    """Set a batch aside that cannot be processed, so that it does not stop the others."""
+    """Set aside a batch that cannot be processed, so that it does not block the others."""
     connection.execute(update(raw_batch).where(raw_batch.c.id == batch_id).values(error=error))
 
 
 def is_idle(connection: Connection, before: datetime) -> bool:
-    """Whether no batch waits, none is failed, and none came before *before*; two index probes."""
+    """Return whether no batch is pending or failed, and none was received before *before*; two index probes."""
     unprocessed = select(raw_batch.c.id).where(raw_batch.c.processed_at.is_(None)).exists()
     old = select(raw_batch.c.id).where(raw_batch.c.received_at < before).exists()
     return not connection.execute(select(unprocessed | old)).scalar_one()
 
 
 def retry_failed(connection: Connection) -> int:
-    """Let the batches wait again that could not be processed; return how many."""
+    """Return failed batches to pending; return how many."""
     failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
     return connection.execute(update(raw_batch).where(failed).values(error=None)).rowcount
 
 
 def delete_processed(connection: Connection, before: datetime) -> int:
-    """Delete applied batches that came before *before*; return how many. Their events stay."""
+    """Delete processed batches received before *before*; return how many. Their events stay."""
     done = raw_batch.c.processed_at.is_not(None)
     return connection.execute(delete(raw_batch).where(done, raw_batch.c.received_at < before)).rowcount
 
 
 def count_failed(connection: Connection) -> tuple[int, datetime | None]:
-    """Return how many batches could not be applied as a whole, and when the oldest of them came."""
+    """Return how many batches failed as a whole, and when the oldest was received."""
     failed = raw_batch.c.error.is_not(None) & raw_batch.c.processed_at.is_(None)
     found = connection.execute(select(func.count(), func.min(raw_batch.c.received_at)).where(failed)).one()
     return found[0], found[1]
 
 
 def delete_mentions(connection: Connection, normal: str) -> int:
-    """Delete processed batches that mention a normalised address; return how many. Their events stay."""
+    """Delete processed batches that mention a normalized address; return how many. Their events stay."""
     mentions = func.lower(raw_batch.c.body).contains(normal.lower(), autoescape=True)
     gone = delete(raw_batch).where(raw_batch.c.processed_at.is_not(None), mentions)
     return connection.execute(gone).rowcount
 
 
 def lock_messages(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, SentMessage]:
-    """Lock and return the messages of these keys; their leads first, as everybody does who settles mail."""
+    """Lock and return the messages of these keys; their leads first, as everywhere, so that no deadlock occurs."""
     if not send_keys:
         return {}
     values = {"payload": database.payload(_KEY_COLUMNS, [(key,) for key in sorted(send_keys)])}
@@ -210,16 +210,16 @@ def lock_messages(database: Database, connection: Connection, send_keys: Collect
 
 
 def insert_events(database: Database, connection: Connection, rows: Sequence[EventRow]) -> int:
-    """Write events, each once by either of its keys; return how many were new."""
+    """Insert events, once by either of their keys; return how many were new."""
     return insert_rows(
         database, connection, provider_event, _EVENT_COLUMNS, rows, unique_columns=["natural_key", "event_key"]
     )
 
 
 def write_statuses(database: Database, connection: Connection, rows: Sequence[MessageStatusUpdate]) -> None:
-    """Write what messages have become, and take them from whoever holds them.
+    """Store the new states of messages and end their leases.
 
-    So a worker that writes back later changes nothing, and one that has not called yet does not call.
+    A worker that writes back later then changes nothing, and one that has not called yet does not call.
     """
     if not rows:
         return

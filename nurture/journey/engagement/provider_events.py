@@ -1,7 +1,7 @@
-"""Hear what the mail provider tells: keep it as it came, then settle messages, suppress, wake.
+"""Receive events from the mail provider: store the batch, then update messages, suppress, wake leads.
 
-A batch is committed before the provider is thanked for it, and applied after: at once, or by the next sweep.
-Each step may run twice, in any order: fates only rise, events and signals count once by their keys.
+A batch is committed before the provider gets its 2xx response, and applied afterwards: at once, or by the next run.
+Each step may run twice, in any order: statuses only advance; events and signals count once by their keys.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from nurture.runtime.context import AppContext
 SENDGRID: Final = "sendgrid"
 
 BODY_RETENTION: Final = timedelta(days=7)
-"""How long a batch is kept word for word; it holds addresses. The events in it hold none, and stay."""
+"""How long a raw batch is kept; it contains addresses. Its events contain none, and stay."""
 
 _MAX_BATCHES: Final = 20
 _MAX_EVENTS: Final = 4_000
-"""So many at once: one transaction each."""
+"""How many batches or events one transaction handles at most."""
 
 _READERS: Final[Mapping[str, Callable[[bytes], list[ProviderEvent]]]] = {SENDGRID: sendgrid_events.read_events}
 _COUNTERS: Final[Mapping[str, Callable[[bytes], int]]] = {SENDGRID: sendgrid_events.count_events}
 
 UNPROCESSABLE: Final = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, DataError, IntegrityError)
-"""What a batch that nobody foresaw may raise. Anything else is no fault of the batch: it waits."""
+"""Errors that an unexpected batch may raise. Any other error is not the batch's fault: it stays pending."""
 
 _SIGNALS: Final[Mapping[SuppressionReason, tuple[SignalKind, SuppressionSource]]] = {
     SuppressionReason.BOUNCE: (SignalKind.BOUNCED, SuppressionSource.BOUNCE),
@@ -61,14 +61,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReceivedBatch(NamedTuple):
-    """A batch that is kept now: how many events it has, and whether it never came before."""
+    """A stored batch: its number of events, and whether it is new."""
 
     events: int
     new: bool
 
 
 def receive(ctx: AppContext, provider: str, body: bytes, now: datetime) -> ReceivedBatch:
-    """Store a batch as it came, to be applied later. Raises InvalidEventBatch, and stores nothing."""
+    """Store a batch as received, to be applied later. Raises InvalidEventBatch and stores nothing."""
     event_count = _COUNTERS[provider](body)
     if not event_count:
         return ReceivedBatch(0, new=False)
@@ -79,23 +79,23 @@ def receive(ctx: AppContext, provider: str, body: bytes, now: datetime) -> Recei
 
 @dataclass(frozen=True, slots=True)
 class ApplyResult:
-    """What came of batches: how many events there were, how many of them were new, messages changed."""
+    """How many events batches contained, how many of them were new, and how many messages changed."""
 
     events: int = 0
     new: int = 0
     messages: int = 0
     erased: frozenset[int] = frozenset()
-    """The batches that tell of somebody who was erased."""
+    """Batches that concern an erased person."""
 
     def __add__(self, other: ApplyResult) -> ApplyResult:
-        """Add two up."""
+        """Return the sum of two results."""
         return ApplyResult(
             self.events + other.events, self.new + other.new, self.messages + other.messages, self.erased | other.erased
         )
 
 
 def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
-    """Apply what was left over, try again what could not be applied, and delete what is kept no longer."""
+    """Apply pending batches, retry failed ones, and delete those past BODY_RETENTION."""
     cutoff = now - BODY_RETENTION
     with ctx.database.read() as connection:
         if provider_event_queries.is_idle(connection, cutoff):
@@ -109,7 +109,7 @@ def process_pending(ctx: AppContext, now: datetime) -> ApplyResult:
 
 
 def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
-    """Apply every batch that waits, the oldest first."""
+    """Apply every pending batch, the oldest first."""
     total = ApplyResult()
     while batches := _next_batches(ctx):
         total += _apply_batches(ctx, batches, now)
@@ -117,7 +117,7 @@ def apply_pending(ctx: AppContext, now: datetime) -> ApplyResult:
 
 
 def _next_batches(ctx: AppContext) -> list[PendingBatch]:
-    """Return as many batches as one transaction takes: one at least."""
+    """Return as many pending batches as one transaction handles, at least one."""
     with ctx.database.read() as connection:
         found = provider_event_queries.load_pending(connection, _MAX_BATCHES)
     size = 0
@@ -129,7 +129,7 @@ def _next_batches(ctx: AppContext) -> list[PendingBatch]:
 
 
 def _apply_batches(ctx: AppContext, batches: Sequence[PendingBatch], now: datetime) -> ApplyResult:
-    """Apply batches together; if that fails one by one, and then event by event."""
+    """Apply batches together; on failure one by one, and then event by event."""
     try:
         return _apply_together(ctx, batches, now)
     except UNPROCESSABLE:
@@ -142,14 +142,14 @@ def _apply_batches(ctx: AppContext, batches: Sequence[PendingBatch], now: dateti
 
 
 def _apply_one_by_one(ctx: AppContext, batch: PendingBatch, now: datetime) -> ApplyResult:
-    """Apply what can be applied of a batch; set it aside if that is not all."""
+    """Apply the valid events of a batch; set the batch aside if any event fails."""
     total, problem = ApplyResult(), ""
     try:
         for event in _parse(batch):
             try:
                 total += _process_events(ctx, [(batch, event)], now)
             except UNPROCESSABLE as error:
-                problem = type(error).__name__  # the type alone: its words may hold what was in the batch
+                problem = type(error).__name__  # only the type: the message may quote the batch
     except UNPROCESSABLE as error:
         problem = type(error).__name__
     with ctx.database.write() as connection:
@@ -165,9 +165,9 @@ def _apply_one_by_one(ctx: AppContext, batch: PendingBatch, now: datetime) -> Ap
 
 @dataclass(frozen=True, slots=True)
 class _MatchedEvent:
-    """An event, and the message of ours that it tells of. *at* is a time that can be.
+    """An event with its message. *at* is its time, corrected to a possible one.
 
-    *erased*: it tells of somebody who was erased.
+    *erased*: it concerns an erased person.
     """
 
     event: ProviderEvent
@@ -194,9 +194,9 @@ def _parse(batch: PendingBatch) -> list[ProviderEvent]:
 def _process_events(
     ctx: AppContext, events: Sequence[tuple[PendingBatch, ProviderEvent]], now: datetime
 ) -> ApplyResult:
-    """Make of events what they mean. Done again it changes nothing.
+    """Store events and apply their effects; repeating it changes nothing.
 
-    Of somebody who was erased no more is written than what became of a mail.
+    For an erased person only the message status is updated.
     """
     database = ctx.database
     with database.write() as connection:
@@ -210,7 +210,7 @@ def _process_events(
         new = provider_event_queries.insert_events(database, connection, [_to_event_row(one) for one in kept])
         changed = _update_messages(ctx, connection, matched, now)
     _record_signals(ctx, [one for one in kept if one.message is not None and one.message.kind in TO_LEADS], now)
-    if changed:  # a click that settles must not be acted on before its delivery is known
+    if changed:  # the delivery time may make a click a bot's, before the lead advances on it
         click_filtering.reclassify(ctx, now)
     return ApplyResult(len(events), new, changed, frozenset(one.batch for one in matched if one.erased))
 
@@ -218,7 +218,7 @@ def _process_events(
 def _match_event(
     ctx: AppContext, batch: PendingBatch, event: ProviderEvent, messages: Mapping[str, SentMessage]
 ) -> _MatchedEvent:
-    """Join an event to its message. Nothing happens before a mail was planned, or after we heard of it."""
+    """Match an event to its message. Its time is never before the mail was planned, or after the event was received."""
     message = messages.get(event.ref) if event.installation_id == ctx.installation_id else None
     at = min(event.at or batch.received_at, batch.received_at)
     if message is not None:
@@ -227,7 +227,7 @@ def _match_event(
 
 
 def _redact_erased(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent]) -> list[_MatchedEvent]:
-    """Mark what tells of somebody who was erased, by the message or by the address; take its words out."""
+    """Mark events that concern an erased person, by message or by address, and drop their texts."""
     normals = [normalize_address(one.event.email) for one in matched]
     others = {normal for one, normal in zip(matched, normals, strict=True) if _is_foreign_address(one.message, normal)}
     erased = address_queries.find_erased(ctx.database, connection, sorted(others))
@@ -262,7 +262,7 @@ def _to_event_row(matched: _MatchedEvent) -> EventRow:
 
 
 def _update_messages(ctx: AppContext, connection: Connection, matched: Sequence[_MatchedEvent], now: datetime) -> int:
-    """Write what the messages have become; return how many changed."""
+    """Update the status of the messages; return how many changed."""
     updates: dict[int, list[DeliveryEvent]] = defaultdict(list)
     messages: dict[int, SentMessage] = {}
     providers: dict[int, str] = {}
@@ -284,7 +284,7 @@ def _update_messages(ctx: AppContext, connection: Connection, matched: Sequence[
 
 
 def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: datetime) -> None:
-    """Make signals of what leads did, and suppress addresses that bounced and are theirs no longer."""
+    """Record signals of what leads did; suppress bounced addresses that no longer belong to the lead."""
     other_address_events = [
         one for one in matched if one.event.suppression_reason is not None and _is_about_other_address(one)
     ]
@@ -301,13 +301,13 @@ def _record_signals(ctx: AppContext, matched: Sequence[_MatchedEvent], now: date
 
 
 def _is_about_lead(matched: _MatchedEvent) -> bool:
-    """Whether it is said of the lead itself; a bounce is said of an address, which it may have given up."""
+    """Return whether it concerns the lead. A bounce concerns an address that the lead may have given up."""
     refusal = matched.event.suppression_reason
     return refusal is not None and not (refusal is SuppressionReason.BOUNCE and _is_about_other_address(matched))
 
 
 def _is_about_other_address(matched: _MatchedEvent) -> bool:
-    """Whether it tells of another address than the one that the lead has now."""
+    """Return whether it concerns another address than the lead's current one."""
     if matched.message is None or normalize_address(matched.event.email) == matched.message.address:
         return False
     return _normalize_or_none(matched.event.email) is not None

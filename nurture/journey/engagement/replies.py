@@ -1,7 +1,7 @@
-"""Hear what people answer: a person's reply, "stop", an absence that names its end, a mailbox that is none.
+"""Process replies: personal answers, opt-outs, out-of-office messages with a return date, bounce reports.
 
-What is kept and what follows commit before the mail counts as heard, and each may happen again: a reply
-counts once by its Message-ID and the mail of ours that it answers.
+The reply and its effects commit before the mail counts as processed, and both may be repeated: a reply counts once
+by its Message-ID and the message it answers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import REPLY, digest
 
 REPORT_SOURCE: Final = "report"
-"""Who tells of a message, where it is a delivery report among the answers."""
+"""The provider name for events that come from a delivery report in the reply mailbox."""
 
 _MAX_ABSENCE: Final = timedelta(days=400)
 _OTHER_SENDER: Final = "other sender"
@@ -60,14 +60,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class ReplyResult(NamedTuple):
-    """What came of mails: how many there were, how many answer mail of ours, how many of those were new."""
+    """How many mails there were, how many answer our mail, and how many of those are new."""
 
     mails: int = 0
     matched: int = 0
     new: int = 0
 
     def add(self, other: ReplyResult) -> ReplyResult:
-        """Add two up."""
+        """Add *other* to this result."""
         return ReplyResult(self.mails + other.mails, self.matched + other.matched, self.new + other.new)
 
 
@@ -79,12 +79,12 @@ class _MatchedReply(NamedTuple):
 
 
 def process_mails(ctx: AppContext, mails: Sequence[ParsedMail], now: datetime) -> ReplyResult:
-    """Read mails here, where they can be trusted, and `apply` them. Those of strangers go to `receive`."""
+    """Parse mails in this process, and apply them; for trusted mail only, see `receive` for other mail."""
     return apply_replies(ctx, [classify_mail(mail, now.date()) for mail in mails], now)
 
 
 def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime) -> ReplyResult:
-    """Keep what mails say and let it have its effects; what answers no mail of ours is passed over."""
+    """Store replies and apply their effects; mail that answers none of ours is skipped."""
     with ctx.database.write() as connection:
         if any(reply.bounce_report is not None for reply in read):
             acquire(ctx.database, connection, Lock.EVENTS)
@@ -101,28 +101,27 @@ def apply_replies(ctx: AppContext, read: Sequence[ClassifiedMail], now: datetime
         _apply_delivery_reports(ctx, connection, new, now)
         _update_absences(ctx, connection, new, now)
     signals = [_to_signal(one, now) for one in matched if _is_about_lead(one)]
-    if signals:  # also those that are known: whoever kept them may have died before this
+    if signals:  # known ones too: the process that stored them may have died before this
         engagement_signals.record(ctx, signals, now)
     return ReplyResult(len(read), len(matched), len(new))
 
 
 def list_replies(ctx: AppContext, lead_id: int, limit: int) -> list[ReplyRecord]:
-    """Return what was answered to a lead's mail, the newest first."""
+    """Return the replies to a lead's mail, the newest first."""
     with ctx.database.read() as connection:
         return reply_queries.list_replies(connection, lead_id, limit)
 
 
 def receive(ctx: AppContext, source: str, mails: Sequence[RawMail], now: datetime) -> int:
-    """Store those of the mails that may concern us; return how many. Raises InboxFull."""
+    """Store the mails that may concern us; return how many. Raises InboxFull."""
     with ctx.database.write() as connection:
         return inbound_mail.store_relevant(ctx, connection, source, mails, now)
 
 
 def poll_inbox(ctx: AppContext, now: datetime) -> ReplyResult:
-    """Store what is new in the mailbox for replies, if there is one, and read all mail that is stored.
+    """Store new mail of the reply mailbox, if there is one, and process all stored mail.
 
-    Nothing in the mailbox is changed. One that cannot be read is a warning in the log: it must not stop what
-    else is to be heard.
+    The mailbox itself is not changed. If it cannot be read, a warning is logged, and the other mail is processed.
     """
     total = ReplyResult()
     if ctx.inbox is not None:
@@ -136,7 +135,7 @@ def poll_inbox(ctx: AppContext, now: datetime) -> ReplyResult:
 
 
 def _store_new_mails(ctx: AppContext, name: str, folder: ImapFolder, now: datetime) -> Iterator[int]:
-    """Store the mails of a folder, batch by batch, each with the mark behind it; yield how many came."""
+    """Store the mails of a folder in batches, each with its read position; yield how many were stored."""
     with ctx.database.read() as connection:
         position = reply_queries.load_cursor(connection, name)
     last = position.last_uid if position is not None and position.uid_validity == folder.uid_validity else 0
@@ -150,9 +149,9 @@ def _store_new_mails(ctx: AppContext, name: str, folder: ImapFolder, now: dateti
 
 
 def process_pending(ctx: AppContext, now: datetime, batches: int | None = None) -> ReplyResult:
-    """Read the mails that wait and let them have their effects; at most so many *batches*, all for None.
+    """Parse and apply pending mail, at most *batches* batches, None for all.
 
-    A batch that fails is tried again one by one, and set aside what fails alone.
+    A batch that fails is retried mail by mail; a mail that fails alone is set aside.
     """
     total = ReplyResult()
     for _ in count() if batches is None else range(batches):
@@ -169,7 +168,7 @@ def _process_batch(ctx: AppContext, mails: Sequence[ClaimedMail], now: datetime)
     try:
         result = apply_replies(ctx, list(read.values()), now)
     except UNPROCESSABLE as error:
-        problems |= dict.fromkeys(read, type(error).__name__)  # its words may hold what was in the mail
+        problems |= dict.fromkeys(read, type(error).__name__)  # the message may quote the mail
     except Exception:
         with suppress(NurtureError, DBAPIError):
             inbound_mail.release(ctx, mails)
@@ -186,7 +185,7 @@ def _batches(uids: Sequence[int]) -> Iterator[Sequence[int]]:
 def _match_replies(
     ctx: AppContext, connection: Connection, read: Sequence[ClassifiedMail], now: datetime
 ) -> list[_MatchedReply]:
-    """Join replies to the mail that they answer, each once."""
+    """Match replies to the mail they answer, each once."""
     digests = {token: digest(token) for reply in read for token in reply.tokens}
     found = reply_queries.find_replied_messages(ctx.database, connection, digests.values(), REPLY)
     matched: dict[str, _MatchedReply] = {}
@@ -199,7 +198,7 @@ def _match_replies(
 
 
 def _written_at(reply: ClassifiedMail, message: RepliedMessage, now: datetime) -> datetime:
-    """Return when it was written: never after we heard of it, nor before our mail was planned."""
+    """Return when it was written: not after it was received, nor before our mail was planned."""
     at = min(reply.sent_at or now, now)
     return max(at, message.planned_at) if message.planned_at is not None else at
 
@@ -222,12 +221,12 @@ def _to_reply_row(matched: _MatchedReply, now: datetime) -> InboundReply:
 
 
 def _is_from_other_sender(matched: _MatchedReply) -> bool:
-    """Whether not the lead wrote, but a colleague, or the lead from another address."""
+    """Return whether somebody else wrote: a colleague, or the lead from another address."""
     return bool(matched.reply.sender) and normalize_address(matched.reply.sender) != matched.message.address
 
 
 def _is_about_lead(matched: _MatchedReply) -> bool:
-    """Whether it tells something of the lead; a bounce may be of an address that it has given up."""
+    """Return whether it concerns the lead. A bounce may concern an address that the lead has given up."""
     if matched.reply.kind is not InboundKind.BOUNCE:
         return True
     return _mentions_lead_address(matched, matched.reply.bounced_addresses)
@@ -236,7 +235,7 @@ def _is_about_lead(matched: _MatchedReply) -> bool:
 def _apply_delivery_reports(
     ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime
 ) -> None:
-    """Write what reports say became of our mail: where nobody else tells it, as with mail sent by SMTP."""
+    """Update our mail from bounce reports, where no provider sends events, as with SMTP."""
     updates: dict[str, list[DeliveryEvent]] = defaultdict(list)
     for one in new:
         report = one.reply.bounce_report
@@ -264,7 +263,7 @@ def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
         natural_key=f"reply|{kind.value}|{matched.key}",
         source="reply",
         verdict=(SignalVerdict.BOT if automatic else SignalVerdict.HUMAN).value,
-        verdict_reason="an automatic answer" if automatic else "",
+        verdict_reason="an automatic reply" if automatic else "",
         enrollment_id=matched.message.enrollment_id,
         track=matched.message.track,
         step=matched.message.step or None,
@@ -274,7 +273,7 @@ def _to_signal(matched: _MatchedReply, now: datetime) -> NewSignal:
 
 
 def _update_absences(ctx: AppContext, connection: Connection, new: Sequence[_MatchedReply], now: datetime) -> None:
-    """Pause the leads that say when they are back, until that day begins for them, or they answer."""
+    """Pause leads until their stated return date begins in their time zone; resume those that replied."""
     away: dict[int, tuple[datetime, datetime]] = {}
     returned: dict[int, datetime] = {}
     for one in sorted(new, key=lambda one: one.at):
@@ -303,15 +302,15 @@ def _update_absences(ctx: AppContext, connection: Connection, new: Sequence[_Mat
     for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
         if lead.view.lead.id in paused:
             until, _ = away[lead.view.lead.id]
-            reason = f"paused until {until:%Y-%m-%d %H:%M} UTC: away, as an answer says"
+            reason = f"paused until {until:%Y-%m-%d %H:%M} UTC: out of office, by automatic reply"
             transitions.add_journal_entry(lead, "paused", reason, None)
         elif lead.view.lead.id in resumed:
-            transitions.add_journal_entry(lead, "resumed", "no longer away: it answered", None)
+            transitions.add_journal_entry(lead, "resumed", "no longer out of office: the lead replied", None)
     transitions.changes.write(database, connection, now)
 
 
 def _return_time(matched: _MatchedReply) -> datetime | None:
-    """Return when the day of return begins, on the clock of the lead, which is away itself."""
+    """Return when the return date begins in the lead's time zone."""
     if matched.reply.returns_on is None or _is_from_other_sender(matched):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Bring in a file of signals: one row per thing that a lead did."""
+"""Import a CSV file of signals, one per row."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ COLUMNS: Final = (*REQUIRED, "value", "email", "link")
 BATCH: Final = 1_000
 
 SignalRow = tuple[int, list[str], dict[str, str]]
-"""Line, cells, and the cells by column."""
+"""Line number, cells, and cells by column."""
 
 
 @dataclass
 class SignalImportResult:
-    """What came of a file: *rows* = *new* + *duplicates* + *rejected*."""
+    """The result of an import: *rows* = *new* + *duplicates* + *rejected*."""
 
     rows: int = 0
     new: int = 0
@@ -38,10 +38,10 @@ class SignalImportResult:
 
 
 def import_signals(ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None) -> SignalImportResult:
-    """Record the signals of the CSV at *path*: columns lead, kind, at; value, email, link where known.
+    """Record the signals of the CSV at *path*: columns lead, kind, at; optionally value, email, link.
 
-    *lead* is an id, an address or an external id; *at* is ISO, UTC unless it says otherwise. Bad rows go to
-    *report* (default: beside the file). Raises FileUnreadable.
+    *lead* is an id, an address or an external id; *at* is ISO, UTC unless it has an offset. Rejected rows go to
+    *report* (default: next to the file). Raises FileUnreadable.
     """
     result = SignalImportResult()
     report = report_path(path, report)
@@ -51,7 +51,7 @@ def import_signals(ctx: AppContext, path: Path, now: datetime, *, report: Path |
         if missing:
             raise FileUnreadable(
                 f"{path} has no column {', '.join(missing)}. Its first line must name: {', '.join(COLUMNS)}; "
-                "value, email and link may be left out."
+                "value, email and link are optional."
             )
         with BadRowReport(report, file.header) as bad:
             for batch in _batches(file, names, bad):
@@ -98,7 +98,7 @@ def _import_batch(
     new, rejected = engagement_signals.record_valid(ctx, signals, now) if signals else (0, [])
     for place in rejected:
         line, cells = sources[place]
-        bad.add(BadRow.trimmed(line, "the database does not take it; shorten its texts", cells))
+        bad.add(BadRow.trimmed(line, "the database rejects it; shorten its texts", cells))
     result.new += new
     result.duplicates += len(signals) - len(rejected) - new
 
@@ -112,14 +112,12 @@ def _parse_signal(
     text = values.get("lead", "")
     ids = known.get(text, ())
     if len(ids) != 1:
-        ambiguous = f"{text!r} means several leads: {', '.join(map(str, ids))}; write the id"
-        raise InvalidState(
-            ambiguous if ids else f"no lead is called {text!r}; write an id, an address or an external id"
-        )
+        ambiguous = f"{text!r} matches several leads: {', '.join(map(str, ids))}; use the id"
+        raise InvalidState(ambiguous if ids else f"no lead matches {text!r}; use an id, an address or an external id")
     kind, value = engagement_signals.validate_signal(values.get("kind", ""), values.get("value") or None)
     at = _parse_time(values.get("at", ""))
     if at > now:
-        raise InvalidState(f"{values['at']} is in the future; a signal is something that the lead did")
+        raise InvalidState(f"{values['at']} is in the future; a signal is a past action of the lead")
     email = values.get("email") or None
     touch = touches.get((ids[0], email)) if email else None
     return engagement_signals.build_reported_signal(

@@ -1,4 +1,4 @@
-"""Hear what leads do: record it once, make of it what it means, and wake the lead."""
+"""Record signals once each, apply their effects, and wake the lead."""
 
 from __future__ import annotations
 
@@ -42,20 +42,19 @@ REENGAGING_KINDS: Final = frozenset(
         SignalKind.DECIDING,
     }
 )
-"""Kinds that bring back a lead that was given up."""
+"""Kinds that return a closed lead to intake."""
 
 
 def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks: Sequence[EngagementEvent] = ()) -> int:
-    """Write signals and apply them at once; return how many were new.
+    """Store signals and apply them at once; return how many were new.
 
-    The one door for everything that a lead does. Each natural key counts once, however often it comes.
-    *signals* are believed as they are told; *clicks*, which include opens, are judged by how they came in.
-    Nothing is recorded of a lead that was erased.
+    Each natural key counts once. *signals* are trusted; *clicks*, which include opens, are classified first.
+    Nothing is recorded of an erased lead.
     """
     with ctx.database.write() as connection:
         remaining_leads = changeset.lock_existing_leads(ctx.database, connection, [one.lead_id for one in signals])
         signals = [one for one in signals if one.lead_id in remaining_leads]
-        # At once, not when the rules are next read: nothing may go out between.
+        # At once, not when definitions are next read: no mail may go out in between.
         _record_opt_outs(ctx, connection, signals, now)
         new = signal_queries.record_signals(ctx.database, connection, signals)
         new += click_filtering.record_clicks(ctx, connection, clicks, now)
@@ -65,7 +64,7 @@ def record(ctx: AppContext, signals: Sequence[NewSignal], now: datetime, clicks:
 
 
 def record_valid(ctx: AppContext, signals: Sequence[NewSignal], now: datetime) -> tuple[int, list[int]]:
-    """Do as `record`, without the signals that the database refuses; return also the places of these."""
+    """Do the same as `record`, but skip signals that the database rejects; return their positions too."""
     try:
         return record(ctx, signals, now), []
     except DBAPIError as error:
@@ -81,9 +80,9 @@ def record_valid(ctx: AppContext, signals: Sequence[NewSignal], now: datetime) -
 
 
 def apply_pending_signals(ctx: AppContext, now: datetime) -> int:
-    """Apply recorded signals until none waits; return how many were applied.
+    """Apply recorded signals until none is left; return how many were applied.
 
-    First of all, verdicts and scores are brought up to what the policy says now.
+    Verdicts and scores are brought up to date with the policy first.
     """
     click_filtering.reclassify(ctx, now)
     rescore.rescore(ctx, now)
@@ -124,13 +123,13 @@ def apply_signals_batch(ctx: AppContext, now: datetime, limit: int) -> int:
 
 
 def _since_last_answer(signals: Sequence[UnappliedSignal]) -> list[UnappliedSignal]:
-    """Return what no rep has answered yet."""
+    """Return the signals since a rep last answered."""
     since = signals[0].signals_since
     return [one for one in signals if since is None or one.occurred_at >= since]
 
 
 def _to_score(signals: Sequence[UnappliedSignal], points: Points) -> EngagementUpdate | None:
-    """Add points to the kept sums; None where these are of other points, and are to be reckoned anew."""
+    """Return the change of the stored scores, or None if they use other points and must be computed anew."""
     first = signals[0]
     if first.points_key not in (None, points.key):
         return None
@@ -147,7 +146,7 @@ def _to_score(signals: Sequence[UnappliedSignal], points: Points) -> EngagementU
 
 
 def _to_timeline(signals: Sequence[UnappliedSignal]) -> TimelineUpdate | None:
-    """Return when the lead decides, None where it said nothing newer than is known."""
+    """Return when the lead decides, None if it said nothing newer than what is stored."""
     found, newest = None, signals[0].decides_stated_at
     for one in sorted(_since_last_answer(signals), key=lambda one: (one.occurred_at, one.id)):
         day = _parse_date(one.value) if one.kind == SignalKind.DECIDING else None
@@ -157,7 +156,7 @@ def _to_timeline(signals: Sequence[UnappliedSignal]) -> TimelineUpdate | None:
 
 
 def _parse_date(value: str | None) -> date | None:
-    """Read a stated date; None for what is none, so that one door's mistake stops nobody's signals."""
+    """Return a stated date, or None if it is invalid, so that one bad value does not block other signals."""
     try:
         return date.fromisoformat(value or "")
     except ValueError:
@@ -165,7 +164,7 @@ def _parse_date(value: str | None) -> date | None:
 
 
 def _record_opt_outs(ctx: AppContext, connection: Connection, signals: Sequence[NewSignal], now: datetime) -> None:
-    """Log the opt-outs among signals that come in. A repeat counts only if the lead opted in between."""
+    """Log opt-outs among incoming signals. A repeat counts only if the lead opted in since."""
     opt_out_signals = [one for one in signals if SignalKind(one.kind) in SUPPRESSING_KINDS]
     if not opt_out_signals:
         return
@@ -191,7 +190,7 @@ def _to_opt_outs(signals: Iterable[UnappliedSignal]) -> Iterable[OptOut]:
 def _return_to_intake(
     ctx: AppContext, connection: Connection, lead_ids: Sequence[int], transitions: LeadTransitions
 ) -> None:
-    """Return given-up leads that show new interest to intake, so that the rules look at them afresh."""
+    """Return closed leads that show new interest to intake, to be classified again."""
     returning = signal_queries.find_reactivatable(ctx.database, connection, lead_ids) if lead_ids else []
     if not returning:
         return
@@ -199,25 +198,23 @@ def _return_to_intake(
     rows = snapshot.load_rows(ctx.database, connection, returning)
     for lead in snapshot.load_snapshots(ctx.database, connection, rows, transitions.now, ctx.holidays):
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
-        transitions.add_journal_entry(
-            lead, "returned", "a new interest after the lead was given up", moved, ref="return"
-        )
+        transitions.add_journal_entry(lead, "returned", "new interest after the lead was closed", moved, ref="return")
     transitions.changes.write(ctx.database, connection, transitions.now)
 
 
 def validate_signal(kind: str, value: str | None) -> tuple[SignalKind, str | None]:
-    """Return a signal's kind and value as they are stored. Raises InvalidState, naming what is known."""
+    """Return a signal's kind and value as stored. Raises InvalidState with the valid kinds."""
     try:
         found = SignalKind(kind)
     except ValueError:
         known = ", ".join(one.value for one in SignalKind)
-        raise InvalidState(f"There is no kind of signal {kind!r}. Known: {known}.") from None
+        raise InvalidState(f"Unknown signal kind {kind!r}. Known: {known}.") from None
     if found is not SignalKind.DECIDING:
         return found, value
     try:
         return found, date.fromisoformat(value or "").isoformat()
     except ValueError:
-        raise InvalidState(f"A lead decides on a date, not {value!r}. Write it as 2027-03-31.") from None
+        raise InvalidState(f"Invalid decision date {value!r}. Write it as 2027-03-31.") from None
 
 
 def build_reported_signal(
@@ -230,9 +227,9 @@ def build_reported_signal(
     link: str | None = None,
     touch: TouchRef | None = None,
 ) -> NewSignal:
-    """Return a signal that a person or a file tells of; the same words of the same second are one signal.
+    """Return a signal reported by a person or a file; equal content in the same second is one signal.
 
-    *touch* is the touch of *email* that the lead answered, so that conditions on it see the answer.
+    *touch* is the touch of *email* that the lead answered, for conditions on it.
     """
     second = at.replace(microsecond=0).isoformat()
     key = index_key("|".join(("reported", str(lead_id), kind.value, second, email or "", link or "", value or "")))
@@ -254,7 +251,7 @@ def build_reported_signal(
 
 
 def find_answered_touch(ctx: AppContext, lead_id: int, email: str | None) -> TouchRef | None:
-    """Return the lead's newest touch of the step *email*, None if there is none."""
+    """Return the lead's newest touch of the step *email*, or None."""
     if email is None:
         return None
     with ctx.database.read() as connection:

@@ -1,4 +1,4 @@
-"""Visits are safe before their visitors go on, whatever the database and the disk do."""
+"""Test that clicks are safe before visitors are redirected, whatever the database and the disk do."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_many_concurrent_clicks_are_each_written_once(ctx: AppContext) -> None:
 
 
 def test_a_click_that_is_both_in_a_file_and_in_the_database_counts_once(ctx: AppContext) -> None:
-    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=0)  # whoever cannot wait leaves a file
+    recorder = ClickRecorder(ctx, VirtualClock(NOW), timeout=0)  # a visitor that cannot wait leaves a file
     for second in range(5):
         recorder.record(click(second))
     recorder.close()

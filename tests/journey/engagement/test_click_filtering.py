@@ -1,4 +1,4 @@
-"""Clicks as they come in: taken down without a trace of who, judged by the policy, believed late or never."""
+"""Test click evidence: stored without personal traces, classified by the policy, counted late or never."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def mailed(ctx: AppContext, email: str = "") -> tuple[int, int]:
-    """Bring in a lead that has got its first email; return the lead and the message."""
+    """Add a lead that has received its first email; return lead and message."""
     lead = add_lead(ctx, title="Head", email=email)
     run_at(ctx, START, SENT)
     return lead, message(ctx, lead)

@@ -1,4 +1,4 @@
-"""Mail is stored before it is read, and one that nobody can read stops no other."""
+"""Test that mail is stored before it is parsed, and that one unreadable mail stops no other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def ctx(db: Database, tmp_path: Path) -> Iterator[AppContext]:
 
 @dataclass
 class FakeInbox:
-    """A mailbox of mails that were numbered from 1 on."""
+    """A mailbox whose mails are numbered from 1."""
 
     mails: Sequence[bytes]
     name: str = "box"
@@ -79,7 +79,7 @@ def hostile_to(to: str, name: str = "one line") -> bytes:
 
 
 def small(ctx: AppContext) -> None:
-    """Give the context a reader that four megabytes exceed."""
+    """Give the context a reader with a memory limit that four megabytes exceed."""
     ctx.mail_reader.close()
     ctx.mail_reader = MailReader(memory=6 * 1024 * 1024)
 
@@ -196,7 +196,7 @@ def test_pending_mail_is_read_before_another_lead_is_erased(ctx: AppContext, tmp
 
 
 def test_a_mail_that_breaks_when_it_is_applied_lets_the_others_in(ctx: AppContext, tmp_path: Path) -> None:
-    """A batch that fails is taken one by one; what fails alone is set aside with the type of its fault."""
+    """Check that a failed batch is retried mail by mail; what fails alone is set aside with its error type."""
 
     class Odd:
         pid = None
@@ -216,7 +216,7 @@ def test_a_mail_that_breaks_when_it_is_applied_lets_the_others_in(ctx: AppContex
 
 
 def _bent(found: ClassifiedMail) -> ClassifiedMail:
-    """Return a reply that is bent, as a mail that nobody foresaw might make one."""
+    """Return a malformed reply, as no sender is expected to make one."""
     broken = BounceReport(recipients=None, is_hard=True, event_type=DeliveryEventType.UNKNOWN)  # type: ignore[arg-type]
     return ClassifiedMail(
         **{name: getattr(found, name) for name in found.__slots__} | {"bounce_report": broken, "sent_at": 5}
@@ -256,7 +256,7 @@ class _Raises:
 
 @dataclass
 class Deadly:
-    """Reads like others, and ends its own process, the whole of it, at a mail that says so."""
+    """Reads like others, and kills its own process at a mail that says so."""
 
     real: MailReader = field(default_factory=MailReader)
 
@@ -289,7 +289,7 @@ def test_a_worker_that_is_killed_at_a_mail_reads_the_others_and_passes_it(ctx: A
     assert codes == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert rows(ctx, "SELECT text FROM reply ORDER BY text") == [("Call 1",), ("Call 2",)]
     assert [attempts for attempts, _ in stored(ctx)] == [2]
-    assert "ended each time" in stored(ctx)[0][1]
+    assert "killed each time" in stored(ctx)[0][1]
     assert rows(ctx, "SELECT last_uid FROM mailbox_cursor") == [(3,)]
 
 

@@ -1,4 +1,4 @@
-"""What SendGrid tells of our mail: kept once, applied in any order, never believed too far."""
+"""Test SendGrid events: stored once, applied in any order, trusted only within limits."""
 
 from __future__ import annotations
 
@@ -416,7 +416,7 @@ def test_what_mentions_an_address_can_be_erased(ctx: AppContext) -> None:
 
 def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppContext) -> None:
     add_leads(ctx, 700, title="Head of planning")
-    # Of many companies: what a whole one clicks at once is looked at twice.
+    # Of many companies: clicks of one company at once are classified twice.
     write(ctx, "UPDATE address SET normalized = 'a@c' || id || '.example' WHERE id > 1")
     run_at(ctx, LATER, LATER + timedelta(hours=1), LATER + timedelta(hours=2))
     now = LATER + timedelta(hours=3)

@@ -1,4 +1,4 @@
-"""What people answer is kept once, and has its effects: hand-off, opt-out, a pause."""
+"""Test that replies are stored once and have their effects: hand-off, opt-out, pause."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lead(ctx: AppContext) -> int:
 
 
 def reply_address(ctx: AppContext, folder: Path, to: str = "mia@people.example") -> str:
-    """Return where the mail to a lead asks for answers."""
+    """Return the reply address of the mail to a lead."""
     for file in (folder / "maildir" / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)
         if to in str(sent["To"]):

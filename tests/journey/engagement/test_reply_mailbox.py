@@ -1,4 +1,4 @@
-"""A mailbox for replies is read once, whatever breaks, and nothing in it changes."""
+"""Test that a reply mailbox is read once, whatever fails, and is not changed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_one_mail_that_cannot_be_stored_stops_no_others(ctx: AppContext, mailbox
 
 
 def refuse_replies(ctx: AppContext, words: str) -> None:
-    """Let the database itself refuse such a reply, as it would one that nobody foresaw."""
+    """Let the database reject such a reply, as it might an unexpected one."""
     with ctx.database.alter() as connection:
         if ctx.database.is_sqlite:
             sabotage = (

@@ -1,4 +1,4 @@
-"""Files of signals: what is good goes in, the rest is reported."""
+"""Test signal files: valid rows are imported, the others are reported."""
 
 from __future__ import annotations
 

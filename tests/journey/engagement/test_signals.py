@@ -1,4 +1,4 @@
-"""Hearing what leads do."""
+"""Test recording and applying signals."""
 
 from __future__ import annotations
 

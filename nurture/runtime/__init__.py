@@ -1,1 +1,1 @@
-"""What use cases share at run time: the context, published definitions, public links, redaction."""
+"""Shared by all use cases: the context, published definitions, public links, quarantine, redaction."""

@@ -1,4 +1,4 @@
-"""What the use cases need from outside, in one place."""
+"""The context that every stage gets."""
 
 from __future__ import annotations
 
@@ -22,16 +22,14 @@ from nurture.runtime.stamped_cache import StampedCache
 
 @dataclass
 class AppContext:
-    """The database, the published rules, the mail provider; built by `nurture.app`.
+    """Database, published definitions, provider, CRM and notifiers; built by `nurture.app`.
 
-    *base_url* is where our own pages are reached, "" when nothing serves them. *installation_id* tells this
-    installation's mail from that of another one. *batch_size* is how many leads
-    a sweep takes at once. *track_clicks* is whether links in mail come to us first, *honeypot* whether there
-    is also one that no reader sees. *spool* is a folder for what is heard while the database is busy.
-    *reply_domain* is where mail to reply+... comes back to us, "" if nowhere; *inbox* is a mailbox where it
-    may lie. *crm* is where sales keeps its leads, None if nowhere that we know. *notifiers* carry notices to
-    the places where reps look, by their names; None has them go the way of mail, as where time is virtual
-    nobody is told of anything. *mail_reader* reads strangers' mail, in a process of its own.
+    *base_url*: public URL of our pages, "" if none are served. *installation_id*: distinguishes our email from
+    another installation's. *batch_size*: leads per sweep transaction. *track_clicks*: rewrite links in email to
+    our redirect; *honeypot*: add a link that no reader sees. *spool*: folder for signals that arrive while the
+    database is busy. *reply_domain*: domain of `reply+TOKEN@` addresses, "" if replies are not routed to us;
+    *inbox*: mailbox to read them from. *notifiers*: by name; None sends notices through *provider*, as on a
+    virtual clock. *mail_reader*: parses inbound email in a separate process.
     """
 
     database: Database
@@ -52,14 +50,14 @@ class AppContext:
     mail_reader: MailReader = field(default_factory=shared_reader)
 
     def notifier(self, target: str) -> Provider:
-        """Return what carries notices to *target*; for a name that the settings do not know, nothing does."""
+        """Return the notifier *target*, or one that delivers nothing if it is not in the settings."""
         if self.notifiers is None:
             return self.provider
         return self.notifiers.get(target) or UnconfiguredNotifier(target)
 
     @property
     def tracking(self) -> LinkTracking | None:
-        """Return how links in mail are rewritten, None where nothing would answer them."""
+        """Return how links in email are rewritten; None if clicks are not tracked or no pages are served."""
         if not self.base_url or not self.track_clicks:
             return None
         return LinkTracking(self.base_url, honeypot=self.honeypot)

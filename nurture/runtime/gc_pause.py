@@ -1,4 +1,4 @@
-"""Batches without the search for cycles."""
+"""A pause of Python's garbage collector during batches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused() -> Iterator[None]:
-    """Leave cycles to `gc.collect(1)` at the ends of batches.
+    """Disable automatic garbage collection; batches call `gc.collect(1)` at their ends.
 
-    Rows and decisions have no cycles, and looking for them took a third of an import, a tenth of a sweep.
+    Rows and decisions form no cycles, and the collector took a third of an import and a tenth of a sweep.
     """
     enabled = gc.isenabled()
     gc.disable()

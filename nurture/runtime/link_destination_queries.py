@@ -1,4 +1,4 @@
-"""Where the numbered links of mail lead."""
+"""Destinations of the numbered links in email."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ message: Table = core.Message.__table__  # type: ignore[attr-defined]
 
 
 class SharedDestination(NamedTuple):
-    """Where a number leads in every mail of one version of an email."""
+    """The destination of a link number, the same for every lead, in one version of an email."""
 
     track: str
     track_version: int
@@ -28,14 +28,14 @@ class SharedDestination(NamedTuple):
 
 
 class PersonalDestinations(NamedTuple):
-    """Where the links lead that were written for one mail, as [url, pattern] pairs."""
+    """The destinations of links that are different in each message, as [url, pattern] pairs."""
 
     message_id: int
     links: Sequence[Sequence[str]]
 
 
 class LinkTarget(NamedTuple):
-    """Where a link leads, and its name: the address as the template has it, which tells of nobody."""
+    """A link's destination, and its name: the URL as written in the template, without personal data."""
 
     url: str
     name: str
@@ -57,9 +57,9 @@ def write_destinations(
     shared_destinations: Collection[SharedDestination],
     personal_destinations: Sequence[PersonalDestinations],
 ) -> None:
-    """Write where links lead. What a number of a version stands for is written once, and never changed.
+    """Write link destinations. A shared one is never changed; personal ones are replaced per message.
 
-    A mail that is written anew, because it could not go, has its own links written anew.
+    A message that was not sent is composed again, with new personal links.
     """
     database.insert(
         connection, link_destination.name, _SHARED_COLUMNS, sorted(shared_destinations), ignore_conflicts=True
@@ -73,7 +73,7 @@ def write_destinations(
 
 
 def load_shared_urls(connection: Connection, track: str, version: int, email: str) -> tuple[str, ...]:
-    """Return where the numbers of one version of an email lead, from number 1 on."""
+    """Return the shared destinations of one version of an email, from number 1 on."""
     query = (
         select(link_destination.c.url)
         .where(
@@ -87,7 +87,7 @@ def load_shared_urls(connection: Connection, track: str, version: int, email: st
 
 
 def find_shared_target(connection: Connection, message_id: int, number: int) -> LinkTarget | None:
-    """Return where a number of this mail leads, None if its version has no such number."""
+    """Return the shared destination of link *number* in a message, None if there is none."""
     query = (
         select(link_destination.c.url)
         .join(
@@ -103,7 +103,7 @@ def find_shared_target(connection: Connection, message_id: int, number: int) -> 
 
 
 def find_personal_target(connection: Connection, message_id: int, position: int) -> LinkTarget | None:
-    """Return where the link at *position* (from 0) leads that was written for this mail alone."""
+    """Return the personal destination at *position* (from 0) in a message, None if there is none."""
     query = select(personal_link_destination.c.links).where(personal_link_destination.c.message_id == message_id)
     links = connection.execute(query).scalar_one_or_none() or []
     return LinkTarget(*links[position]) if position < len(links) else None

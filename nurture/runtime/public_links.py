@@ -1,4 +1,4 @@
-"""Public links: an opaque token of 128 random bits that does one thing for one lead."""
+"""Public links: an opaque token of 128 random bits, for one purpose and one lead."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OPEN: Final = "open"
 QUESTION: Final = "question"
 
 REPLY: Final = "reply"
-"""What is mailed back to, not clicked: it has no page."""
+"""Purpose of reply addresses, which have no page."""
 
 PATHS: Final = {
     UNSUBSCRIBE: "u",
@@ -40,16 +40,15 @@ PATHS: Final = {
     OPEN: "o",
     QUESTION: "f",
 }
-"""Where each purpose lives under the base URL."""
+"""Path of each purpose under the base URL."""
 
 
 class LinkSpec(NamedTuple):
-    """What a link is to do.
+    """What a link does, and for which rows.
 
-    All links of a mail that a lead may click share one token of that purpose, and end in their number. It is
-    not the token to unsubscribe: whoever sees a click pass by, as a proxy or a site's log does, must not be
-    able to take the lead off the list. Tokens are random and not signed, so there is no key to lose or to
-    rotate: old links work for as long as their row is kept, and die with it.
+    All tracked links of a message share one click token and end in their number. It is not the unsubscribe
+    token: whoever sees a clicked URL, such as a proxy or a site's log, must not be able to unsubscribe the lead.
+    Tokens are random and not signed, so there is no key to lose or rotate: a link works until its row is deleted.
     """
 
     purpose: str
@@ -60,18 +59,18 @@ class LinkSpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A token, not stored in clear anywhere; *url* is what goes into the mail."""
+    """A new token; it is stored only as its digest."""
 
     token: str
     spec: LinkSpec
 
     @property
     def digest(self) -> str:
-        """Return what the database keeps of the token."""
+        """Return the digest that the database stores."""
         return digest(self.token)
 
     def url(self, base_url: str) -> str:
-        """Return the link under *base_url*."""
+        """Return the URL under *base_url*."""
         return f"{base_url.rstrip('/')}/{PATHS[self.spec.purpose]}/{self.token}"
 
 
@@ -81,21 +80,21 @@ def digest(token: str) -> str:
 
 
 def make_link(spec: LinkSpec) -> Link:
-    """Make a fresh link."""
+    """Return a link with a new token."""
     return Link(_make_mail_token() if spec.purpose == REPLY else token_urlsafe(16), spec)
 
 
 def _make_mail_token() -> str:
-    """Return a token that survives mail servers: they may write what stands before the @ in lower case."""
+    """Return a lower-case token: mail servers may lower-case the local part of an address."""
     return b32encode(token_bytes(16)).decode().rstrip("=").lower()
 
 
 def store_links(database: Database, connection: Connection, links: Sequence[Link], now: datetime) -> None:
-    """Store the links' digests, so that they work once mailed."""
+    """Store the digests of the links, which activates them."""
     token_queries.insert_tokens(database, connection, [(link.digest, *link.spec, now) for link in links])
 
 
 def find_token(connection: Connection, token: str, purpose: str) -> TokenRecord | None:
-    """Return what *token* stands for; None for a token of another purpose as for one that nobody made."""
+    """Return the record of *token*; None if it is unknown or has another purpose."""
     found = token_queries.find_token(connection, digest(token))
     return found if found is not None and found.purpose == purpose else None

@@ -18,11 +18,11 @@ publication: Table = core.Publication.__table__  # type: ignore[attr-defined]
 approval: Table = sales.Approval.__table__  # type: ignore[attr-defined]
 
 POLICY: Final = "policy"
-"""The kind of publication that needs somebody's approval, and its one name."""
+"""Kind, and only name, of the publication that needs approval."""
 
 
 class PublishedVersion(NamedTuple):
-    """Which version it is; *kind* is track or policy."""
+    """A published version; *kind* is track, policy or sending."""
 
     id: int
     kind: str
@@ -32,7 +32,7 @@ class PublishedVersion(NamedTuple):
 
 
 class Approval(NamedTuple):
-    """Who approved a version of the policy, for which day; *method* is first, approved or unchanged."""
+    """The approval of a policy version; *method* is first, approved or unchanged."""
 
     policy_version: int
     publication_id: int
@@ -43,7 +43,7 @@ class Approval(NamedTuple):
 
 
 class PolicyVersion(NamedTuple):
-    """A version of the policy, when it was published, and who approved it: None while it waits."""
+    """A version of the policy; *approval* is None while it waits for approval."""
 
     published: PublishedVersion
     published_at: datetime
@@ -51,18 +51,18 @@ class PolicyVersion(NamedTuple):
 
 
 def load_newest_versions(connection: Connection) -> list[PublishedVersion]:
-    """Return the newest version of every track and of the policy, approved or not."""
+    """Return the newest version of every publication, approved or not."""
     return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=False))]
 
 
 def load_versions_in_force(connection: Connection) -> list[PublishedVersion]:
-    """Return the versions that sweeps go by: the newest ones, but of the policy the newest approved one."""
+    """Return the versions in force: the newest ones, but for the policy the newest approved one."""
     return [PublishedVersion._make(row) for row in connection.execute(_newest_versions_query(only_in_force=True))]
 
 
 @cache
 def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
-    """Return the statement; made once, because every batch asks and making it costs more than running it."""
+    """Return the statement. Cached: every batch runs it, and building it takes longer than running it."""
     newest = select(publication.c.kind, publication.c.name, func.max(publication.c.version).label("version")).group_by(
         publication.c.kind, publication.c.name
     )
@@ -82,7 +82,7 @@ def _newest_versions_query(*, only_in_force: bool) -> Select[Any]:
 
 
 def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
-    """Return every version of the policy, the newest first."""
+    """Return every version of the policy, newest first."""
     query = (
         select(
             publication.c.id,
@@ -104,7 +104,7 @@ def list_policy_versions(connection: Connection) -> list[PolicyVersion]:
 
 
 def insert_approval(database: Database, connection: Connection, new_approval: Approval) -> bool:
-    """Put a version of the policy in force; False if somebody else just did."""
+    """Put a policy version in force; return False if it already was."""
     columns: Mapping[str, TypeEngine[Any]] = {
         "policy_version": Integer(),
         "publication_id": Integer(),
@@ -117,7 +117,7 @@ def insert_approval(database: Database, connection: Connection, new_approval: Ap
 
 
 def find_version(connection: Connection, kind: str, name: str, version: int) -> PublishedVersion | None:
-    """Return one version, None if it was never published."""
+    """Return one published version, None if there is none."""
     query = select(
         publication.c.id, publication.c.kind, publication.c.name, publication.c.version, publication.c.digest
     ).where(publication.c.kind == kind, publication.c.name == name, publication.c.version == version)
@@ -126,7 +126,7 @@ def find_version(connection: Connection, kind: str, name: str, version: int) -> 
 
 
 def load_sources(connection: Connection, publication_id: int) -> Mapping[str, str]:
-    """Return the files of one version: path under templates/ -> text."""
+    """Return the files of a version, by path under templates/."""
     found: Mapping[str, str] = connection.execute(
         select(publication.c.sources).where(publication.c.id == publication_id)
     ).scalar_one()

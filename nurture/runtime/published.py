@@ -1,4 +1,4 @@
-"""The published rules, as sweeps read them: compiled once per version and process."""
+"""Published definitions, compiled once per version and process."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from nurture.runtime import link_destination_queries, publication_queries
 from nurture.runtime.publication_queries import POLICY, PublishedVersion
 
 SENDING = "sending"
-"""The one name under which the rules for sending are published."""
+"""Kind, and only name, of the published sending rules."""
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """What is in force: the newest version of everything, but of the policy the newest approved one."""
+    """The versions in force: the newest of everything, but for the policy the newest approved one."""
 
     programs: Mapping[str, Program]
     policy: Policy
     sending: SendingRules = field(default_factory=SendingRules)
-    """The built-in rules where none were ever published."""
+    """The built-in rules if none were published."""
 
 
 @dataclass
 class PublishedDefinitions:
-    """Reads published versions, keeping what it has compiled."""
+    """Reads published versions and caches what it compiles."""
 
     _programs: dict[tuple[str, int], Program] = field(default_factory=dict)
     _policies: dict[int, Policy] = field(default_factory=dict)
@@ -46,14 +46,14 @@ class PublishedDefinitions:
     _current: tuple[tuple[PublishedVersion, ...], Definitions] | None = None
 
     def current(self, connection: Connection) -> Definitions:
-        """Return the rules that are in force. Raises NotFound if no policy was ever published."""
+        """Return the definitions in force. Raises NotFound if no policy was published."""
         published = tuple(publication_queries.load_versions_in_force(connection))
         if self._current is not None and self._current[0] == published:
             return self._current[1]
         programs = {row.name: self._program(connection, row) for row in published if row.kind == "track"}
         policies = [self._policy(connection, row) for row in published if row.kind == POLICY]
         if not policies:
-            raise NotFound("No rules are published yet. Run `nurture publish`.")
+            raise NotFound("Nothing is published yet. Run `nurture publish`.")
         sendings = [self._sending(connection, row) for row in published if row.kind == SENDING]
         current = Definitions(programs, policies[0], *sendings)
         self._current = (published, current)
@@ -67,7 +67,7 @@ class PublishedDefinitions:
     def email(
         self, connection: Connection, track: str, version: int, name: str, tracking: LinkTracking | None = None
     ) -> CompiledEmail:
-        """Return an email of one version of a track, compiled; with *tracking* its links are ours."""
+        """Return a compiled email of one version of a track; *tracking* rewrites its links to our redirect."""
         key = ("track", track, version, name, tracking)
         if key not in self._emails:
             row = self._require_version(connection, "track", track, version)
@@ -83,36 +83,31 @@ class PublishedDefinitions:
         return self._emails[key]
 
     def brief(self, connection: Connection, version: int) -> CompiledEmail:
-        """Return the brief to a rep as one version of the policy has it, compiled."""
+        """Return the compiled brief of one version of the policy."""
         return self.sales_email(connection, version, BRIEF)
 
     def sales_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
-        """Return one of the mails in handoff/ as one version of the policy has it, compiled."""
+        """Return a compiled email to sales (handoff/*) of one version of the policy. Raises NotFound."""
         known = self._emails.get((POLICY, POLICY, version, path))
         if known is not None:
             return known
-        found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
-        if path not in found.sources:
-            raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
-        return self.internal_email(connection, version, EmailSource(path, found.sources[path]))
+        return self.internal_email(connection, version, self._policy_email(connection, version, path))
 
     def lead_email(self, connection: Connection, version: int, path: str) -> CompiledEmail:
-        """Return mail to leads of one version of the policy, compiled. Raises NotFound if it has none."""
+        """Return a compiled email to leads of one version of the policy. Raises NotFound."""
         key = (POLICY, POLICY, version, path)
         if key not in self._emails:
-            found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
-            if path not in found.sources:
-                raise NotFound(f"Version {version} of the policy has no templates/{path}. Write it, and publish.")
-            source = EmailSource(path, found.sources[path])
-            self._emails[key] = compile_email(source, found.layouts[get_layout_name(source)])
+            source = self._policy_email(connection, version, path)
+            layouts = self._policy_definitions(connection, version).layouts
+            self._emails[key] = compile_email(source, layouts[get_layout_name(source)])
         return self._emails[key]
 
     def internal_email(self, connection: Connection, version: int, source: EmailSource) -> CompiledEmail:
-        """Return mail to our own people, compiled, in the layout of one version of the policy."""
+        """Return a compiled email to our own team, in the layout of one version of the policy."""
         key = (POLICY, POLICY, version, source.name)
         if key not in self._emails:
-            found = self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
-            self._emails[key] = compile_email(source, found.layouts["brief"])
+            layouts = self._policy_definitions(connection, version).layouts
+            self._emails[key] = compile_email(source, layouts["brief"])
         return self._emails[key]
 
     def policy(self, connection: Connection, version: int) -> Policy:
@@ -122,14 +117,24 @@ class PublishedDefinitions:
         )
 
     def crm_statuses(self, connection: Connection) -> CrmStatusMap:
-        """Return what the CRM's statuses mean, as the policy in force was published with them."""
-        version = self.current(connection).policy.version
-        return self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version)).crm
+        """Return the CRM status mapping that was published with the policy in force."""
+        return self._policy_definitions(connection, self.current(connection).policy.version).crm
+
+    def _policy_email(self, connection: Connection, version: int, path: str) -> EmailSource:
+        sources = self._policy_definitions(connection, version).sources
+        if path not in sources:
+            raise NotFound(
+                f"Version {version} of the policy has no templates/{path}. Create it, then run `nurture publish`."
+            )
+        return EmailSource(path, sources[path])
+
+    def _policy_definitions(self, connection: Connection, version: int) -> definitions.ProjectDefinitions:
+        return self._load_definitions(connection, self._require_version(connection, POLICY, POLICY, version))
 
     def _require_version(self, connection: Connection, kind: str, name: str, version: int) -> PublishedVersion:
         row = publication_queries.find_version(connection, kind, name, version)
         if row is None:
-            raise NotFound(f"Version {version} of {kind} {name} was never published here.")
+            raise NotFound(f"Version {version} of {kind} {name} is not published in this database.")
         return row
 
     def _load_definitions(self, connection: Connection, row: PublishedVersion) -> definitions.ProjectDefinitions:

@@ -1,7 +1,7 @@
-"""Quarantine: nothing is sent from a database that is a copy, or older than what was seen of it.
+"""Quarantine: a database that is a copy, or a restored backup, sends nothing.
 
-A copy would write to people beside the original, and a restored backup would write to them again. Opt-outs,
-clicks, pages and imports go on; leads stand still, so that a restore can work out what was sent to them.
+A copy would send the same email as the original, and a restored backup would send it again. Opt-outs, clicks,
+pages and imports continue to work. Leads do not advance, so that `nurture admin restored` can replay the gap.
 """
 
 from __future__ import annotations
@@ -24,43 +24,42 @@ from nurture.runtime.context import AppContext
 
 KIND: Final = "database"
 NAME: Final = "quarantine"
-_RESTORE_REMEDY: Final = "After a restore, `nurture admin restored --since TIME` ends this."
-_ADOPT_REMEDY: Final = "If you moved the database on purpose, and nothing uses the old one, `nurture admin adopt` does."
+_RESTORE_REMEDY: Final = "After a restore, run `nurture admin restored --since TIME`."
+_ADOPT_REMEDY: Final = "If you moved the database on purpose and nothing uses the old one, run `nurture admin adopt`."
 _LOCAL: Final = frozenset({"maildir", "csv", PRESUMED_SENT})
-"""Providers and CRMs that only write files here, or only note what somebody else has sent."""
+"""Providers and CRMs that only write files on this machine, or only record what was sent elsewhere."""
 
 
 def is_local(name: str) -> bool:
-    """Tell whether what goes to this provider or CRM reaches nobody outside."""
+    """Return whether this provider or CRM sends nothing outside this machine."""
     return name in _LOCAL
 
 
 def remedy_for(reason: str) -> str:
-    """Say what ends a quarantine of this *reason*: a database that is older cannot be adopted."""
+    """Return how to end a quarantine with this *reason*; an outdated database cannot be adopted."""
     return _RESTORE_REMEDY if BACKUP_RESTORED in reason else f"{_RESTORE_REMEDY} {_ADOPT_REMEDY}"
 
 
 def find_quarantine(active: Sequence[Breaker], name: str) -> Breaker | None:
-    """Return the quarantine of the *active* breakers, None for a provider or CRM that is local."""
-    return None if is_local(name) else next((one for one in active if one.kind == KIND), None)
+    """Return the quarantine among the *active* breakers, None for a local provider or CRM."""
+    return None if is_local(name) else next((breaker for breaker in active if breaker.kind == KIND), None)
 
 
 def is_on(ctx: AppContext, now: datetime) -> bool:
-    """Tell whether leads stand still: sweeps ask this first, and do nothing then."""
+    """Return whether the database is in quarantine; sweeps check this first and do nothing if so."""
     if ctx.database.machine is None or is_local(ctx.provider.name):
         return False
     try:
         return find_reason(ctx, now) is not None
-    except Misconfigured:  # who sends says so
+    except Misconfigured:  # the delivery stage reports it
         return False
 
 
 def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str | None:
-    """Return why nothing may be sent, None if it may; put a copy or an older database in quarantine.
+    """Return why nothing may be sent, or None; quarantine a copied or outdated database.
 
-    The first look of all notes where the database lives. Virtual time is exempt and, unless *exempt* is no,
-    whoever only writes files: the mailbox and the CRM folder. Raises Misconfigured where this machine cannot
-    keep what it has seen.
+    The first call records the location of the database. A virtual clock is exempt, and so are local providers
+    and CRMs unless *exempt* is False. Raises Misconfigured if the folder of this machine cannot be used.
     """
     machine, database = ctx.database.machine, ctx.database
     names = [ctx.provider.name, *([ctx.crm.name] if ctx.crm is not None else []), *(ctx.notifiers or ())]
@@ -68,7 +67,9 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
         return None
     with _require_usable_folder(machine):
         with database.read() as connection:
-            active = next((one for one in circuit_breakers.list_active(connection) if one.kind == KIND), None)
+            active = next(
+                (breaker for breaker in circuit_breakers.list_active(connection) if breaker.kind == KIND), None
+            )
             known = instance.read_installation(connection)
             location = instance.current_location(database, connection, machine.id)
         if active is not None:
@@ -78,7 +79,7 @@ def find_reason(ctx: AppContext, now: datetime, *, exempt: bool = True) -> str |
         if reason is not None:
             start(ctx, f"the database is in quarantine: {reason}", now)
             return reason
-        # First: a location without it would look like a memory that was lost.
+        # Before the location: a location without a generation means that the machine's folder was lost.
         machine.record_generation(known.generation)
         if known.location is None:
             machine.suppression_journal.open_file()
@@ -98,9 +99,9 @@ def _find_reason_to_quarantine(
     differs = [name for name in location if recorded[name] != location[name]]
     if differs:
         changes = ", ".join(f"{_LOCATION_LABELS[name]} ({recorded[name]}, here {location[name]})" for name in differs)
-        return f"it is a copy, or was moved: another {changes}"
+        return f"it was copied or moved: another {changes}"
     if newest_seen is None and "machine" in location:
-        return "this machine has lost what it had seen of it; NURTURE_JOURNAL_DIR is new or empty"
+        return "this machine has no record of it; NURTURE_JOURNAL_DIR is new or empty"
     return None
 
 
@@ -108,7 +109,7 @@ _LOCATION_LABELS: Final = {
     "machine": "machine",
     "path": "path",
     "device": "disk",
-    "inode": "mark file beside it",
+    "inode": "marker file",
     "system": "PostgreSQL system",
     "oid": "PostgreSQL database",
     "name": "database name",
@@ -117,47 +118,47 @@ _LOCATION_LABELS: Final = {
 
 @contextmanager
 def _require_usable_folder(machine: Machine) -> Iterator[None]:
-    """Turn an OSError about this machine's folder into what a person can mend."""
+    """Raise an OSError about this machine's folder as Misconfigured."""
     try:
         yield
     except OSError as error:
         raise Misconfigured(
-            f"The folder {machine.folder} cannot be used: {error.strerror}. Nothing is sent without it, as a "
-            "restored backup could not be told. Set NURTURE_JOURNAL_DIR to a folder of this account."
+            f"The folder {machine.folder} cannot be used: {error.strerror}. Nothing is sent without it, because a "
+            "restored backup could not be detected. Set NURTURE_JOURNAL_DIR to a folder that this account owns."
         ) from error
 
 
 def start(ctx: AppContext, reason: str, now: datetime) -> None:
-    """Put the database in quarantine, for every worker that uses it."""
+    """Put the database in quarantine for all workers."""
     with ctx.database.write() as connection:
         circuit_breakers.trip(ctx.database, connection, Breaker(KIND, NAME, reason, now, None))
 
 
 def record_external_calls(ctx: AppContext, connection: Connection, name: str) -> None:
-    """Note in this transaction that things leave by provider or CRM *name*, which no restore may repeat."""
+    """Begin a new generation with this transaction, before calls to an external provider or CRM *name*."""
     machine = ctx.database.machine
     if machine is not None and not is_local(name):
         ctx.database.at_commit(connection, machine.before_external_calls)
 
 
 def record_location(ctx: AppContext, connection: Connection, machine: Machine) -> None:
-    """Note that the database lives here from now on."""
+    """Record the current location of the database."""
     instance.create_marker(ctx.database)
     instance.record_location(connection, instance.current_location(ctx.database, connection, machine.id))
 
 
 def require_machine(ctx: AppContext) -> Machine:
-    """Return what this machine keeps of the database. Raises InvalidState where it lives in virtual time."""
+    """Return the machine record of the database. Raises InvalidState on a virtual clock."""
     machine = ctx.database.machine
     if machine is None:
-        raise InvalidState("This database lives in virtual time: it mails nobody, and is never in quarantine.")
+        raise InvalidState("This database uses a virtual clock: it sends no email and is never in quarantine.")
     return machine
 
 
 def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
     """End the quarantine of a database that was moved on purpose; return whether there was one.
 
-    Raises InvalidState for one that is older than what this machine has seen of it anywhere.
+    Raises InvalidState if this machine has seen a newer state of the database, here or elsewhere.
     """
     machine = require_machine(ctx)
     find_reason(ctx, now, exempt=False)
@@ -168,7 +169,7 @@ def adopt(ctx: AppContext, by: str, now: datetime) -> bool:
         if newest_seen is not None and known.generation < newest_seen:
             outdated = describe_outdated(known.generation, newest_seen)
             raise InvalidState(
-                f"The database was not adopted: {outdated}. Mail that went out since would go again. "
+                f"The database was not adopted: {outdated}. Email that was sent since then would be sent again. "
                 "Run `nurture admin restored --since TIME`."
             )
         machine.record_generation(known.generation)

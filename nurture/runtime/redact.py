@@ -1,4 +1,4 @@
-"""Say what failed without the lead's own words: journal and outbox keep ids, never personal facts."""
+"""Error texts without personal data: journal and outbox keep ids, never field values."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any, Final
 from nurture.errors import NurtureError
 
 MIN_REDACTED_LENGTH: Final = 3
-"""Shorter facts are parts of ordinary words; taking them out would only garble the text."""
+"""Shorter values are parts of ordinary words; replacing them would garble the text."""
 
 
 def redact(error: Exception, fields: Mapping[str, Any], *other_values: str | None) -> str:
-    """Return what *error* says, with every fact of the lead and each of *other_values* left out."""
+    """Return the text of *error* with every field value and each of *other_values* replaced by "…"."""
     message = str(error) if isinstance(error, NurtureError) else f"{type(error).__name__}: {error}"
-    known = [str(value) for value in fields.values() if isinstance(value, str)]
-    known += [other for other in other_values if other]
+    known = [value for value in (*fields.values(), *other_values) if isinstance(value, str)]
     for secret in sorted(known, key=len, reverse=True):
-        for written in {secret, repr(secret)[1:-1]}:
-            if len(written) >= MIN_REDACTED_LENGTH:
-                message = message.replace(written, "…")
+        for form in {secret, repr(secret)[1:-1]}:
+            if len(form) >= MIN_REDACTED_LENGTH:
+                message = message.replace(form, "…")
     return message

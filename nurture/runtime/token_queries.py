@@ -27,7 +27,7 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 
 
 class TokenRecord(NamedTuple):
-    """What a token may do."""
+    """The purpose of a token and the rows that it refers to."""
 
     purpose: str
     lead_id: int
@@ -38,12 +38,12 @@ class TokenRecord(NamedTuple):
 def insert_tokens(
     database: Database, connection: Connection, rows: Sequence[tuple[str, str, int, int | None, int | None, datetime]]
 ) -> None:
-    """Keep (digest, purpose, lead id, message id, offer id, created at) rows."""
+    """Insert (digest, purpose, lead id, message id, offer id, created at) rows."""
     database.insert(connection, link_token.name, _COLUMNS, rows)
 
 
 def find_token(connection: Connection, digest: str) -> TokenRecord | None:
-    """Return what the token of this digest may do; None if nobody made it."""
+    """Return the token with this digest, None if there is none."""
     row = connection.execute(
         select(link_token.c.purpose, link_token.c.lead_id, link_token.c.message_id, link_token.c.offer_id).where(
             link_token.c.digest == digest
@@ -53,8 +53,8 @@ def find_token(connection: Connection, digest: str) -> TokenRecord | None:
 
 
 def delete_offer_tokens(connection: Connection, rep: str) -> int:
-    """Delete the tokens that show or answer offers made to *rep*; return how many there were."""
-    offers, leads = (select(one).where(_offer.c.rep == rep) for one in (_offer.c.id, _offer.c.lead_id))
-    # Both conditions: there is an index on the lead alone.
+    """Delete the tokens of offers made to *rep*; return how many."""
+    offers, leads = (select(column).where(_offer.c.rep == rep) for column in (_offer.c.id, _offer.c.lead_id))
+    # The condition on the lead is redundant, but only lead_id has an index.
     is_of_rep = (link_token.c.lead_id.in_(leads), link_token.c.offer_id.in_(offers))
     return connection.execute(delete(link_token).where(*is_of_rep)).rowcount

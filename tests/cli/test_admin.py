@@ -118,7 +118,7 @@ def test_a_copied_folder_sends_nothing_until_it_is_adopted(live: tuple[CliSessio
     cli.environment.setenv("NURTURE_DATABASE_URL", f"sqlite:///{there / file().name}")
     result = cli.run("delivery", "run")
     assert result.code == 4
-    assert "it is a copy, or was moved" in result.err
+    assert "it was copied or moved" in result.err
     cli.ok("run")
     assert times(double) == {}
     assert "sends again" in cli.ok("admin", "adopt").out

@@ -1,4 +1,4 @@
-"""The rules for sending, as the worker reads them."""
+"""Published sending rules."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def sending(ctx: AppContext) -> SendingRules:
     return fresh
 
 
-def test_where_none_were_ever_published_the_built_in_ones_hold(ctx: AppContext) -> None:
+def test_without_published_rules_the_built_in_ones_apply(ctx: AppContext) -> None:
     assert sending(ctx) == SendingRules()
 
 
-def test_they_are_published_as_numbered_versions_of_their_own(ctx: AppContext) -> None:
+def test_sending_rules_have_numbered_versions_of_their_own(ctx: AppContext) -> None:
     rules = sample_rules() | {"sending.yaml": SLOW}
     assert publish(ctx, rules, START, dry_run=True) == [PublishedChange("sending", "sending", None, 1)]
     assert sending(ctx) == SendingRules()
@@ -48,7 +48,7 @@ def test_they_are_published_as_numbered_versions_of_their_own(ctx: AppContext) -
     assert sending(ctx).default.per_day == 80
 
 
-def test_a_folder_without_them_leaves_what_is_published(ctx: AppContext) -> None:
+def test_a_folder_without_sending_rules_keeps_the_published_ones(ctx: AppContext) -> None:
     assert not keeps_sending_rules(ctx, sample_rules())
     publish(ctx, sample_rules() | {"sending.yaml": SLOW}, START)
     assert publish(ctx, sample_rules(), START) == []
@@ -57,7 +57,7 @@ def test_a_folder_without_them_leaves_what_is_published(ctx: AppContext) -> None
     assert not keeps_sending_rules(ctx, sample_rules() | {"sending.yaml": SLOW})
 
 
-def test_they_wake_no_lead(ctx: AppContext) -> None:
+def test_publishing_sending_rules_wakes_no_lead(ctx: AppContext) -> None:
     add_lead(ctx, title="Head")
     run_at(ctx, START)
     due = one(ctx, "SELECT due_at FROM custody")

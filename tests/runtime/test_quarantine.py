@@ -94,7 +94,7 @@ def test_a_backup_put_back_while_a_worker_runs_is_seen_before_the_next_call(
     ctx.database.close()
     here.restore(backup)
     late = host.open(lone_url)
-    late.database.machine, machine = None, late.database.machine  # it looked before the backup came back
+    late.database.machine, machine = None, late.database.machine  # it checked before the restore
     with late.database.write() as connection:
         connection.execute(text("DELETE FROM circuit_breaker"))
     late.database.machine = machine
@@ -122,13 +122,13 @@ def test_an_opt_out_alone_makes_an_older_state_known(
 def test_a_copy_is_in_quarantine_and_the_original_is_not(
     host: Host, ctx: AppContext, lone_url: str, tmp_path: Path
 ) -> None:
-    """As `cp -r` of the whole folder makes one, or CREATE DATABASE .. TEMPLATE."""
+    """A copy made with `cp -r` of the whole folder, or with CREATE DATABASE .. TEMPLATE."""
     host.run(ctx, START)
     ctx.database.close()
     with backups_of(lone_url).copied(tmp_path) as url:
         copy = host.open(url)
         done = host.run(copy, START + 2 * HOUR)
-        assert "it is a copy, or was moved" in done.delivered.quarantine
+        assert "it was copied or moved" in done.delivered.quarantine
         assert host.provider.refs == []
         copy.database.close()
         original = host.open(lone_url)
@@ -167,7 +167,7 @@ def test_a_machine_that_lost_only_what_it_had_seen_is_noticed(host: Host, sqlite
     for file in host.folder.glob("*.generation"):
         file.unlink()
     ctx = host.open(sqlite_url)
-    assert "lost what it had seen" in reason(ctx)
+    assert "this machine has no record of it" in reason(ctx)
     ctx.database.close()
 
 
@@ -303,7 +303,7 @@ def test_generations_grow_with_calls_and_opt_outs_and_are_remembered_after_the_c
     assert machine.newest_generation() == known() == sent + 1
     with suppressed(ZeroDivisionError), ctx.database.write() as connection:
         quarantine.record_external_calls(ctx, connection, "post")
-        raise ZeroDivisionError  # it is taken back
+        raise ZeroDivisionError  # rolled back
     assert machine.newest_generation() == known() == sent + 1
 
 

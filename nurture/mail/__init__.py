@@ -1,1 +1,1 @@
-"""Emails: compiled once per template version, composed per lead, handed to a provider."""
+"""Email: compile templates, compose per lead, send with a provider, read inbound mail."""

@@ -251,7 +251,7 @@ def test_answers_that_nobody_reads_are_said(setup: DoctorContext, imap_box: Mail
     lost = check(**domain)
     assert (lost.state, "nobody reads them" in lost.message) == ("failed", True)
     shut = check(**domain, imap_url=wrong)
-    assert (shut.state, "refuses us" in shut.message, shut.remedy) == ("failed", True, "Check NURTURE_IMAP_URL.")
+    assert (shut.state, "refused the login" in shut.message, shut.remedy) == ("failed", True, "Check NURTURE_IMAP_URL.")
     assert check(**domain, imap_url=box).state == "ok"
     assert "Inbound Parse" in check(**domain, sendgrid_inbound_key="k").message
     assert check_inbound.check_replies(replace(setup, settings=Settings())) == []
@@ -284,7 +284,7 @@ def test_notifiers_that_the_policy_names_must_be_configured(sqlite_url: str, tmp
         make_context(database, tmp_path, rules=rules)
     missing, unread = check_notifiers.check_notifiers(made)
     assert "slack-sales, but NURTURE_NOTIFY does not say where" in missing.message
-    assert "says where odd is, but apprise cannot read it" in unread.message
+    assert "has a URL for odd that apprise cannot read" in unread.message
     assert "hush" not in f"{missing}{unread}"
     assert can_send([missing, unread])
 

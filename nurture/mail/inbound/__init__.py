@@ -1,1 +1,1 @@
-"""Read incoming mail: replies, absences, opt-outs and bounce reports."""
+"""Read inbound mail: replies, out-of-office replies, opt-outs and bounce reports."""

@@ -1,4 +1,4 @@
-"""Read a delivery status notification: whether a mailbox turned out to be none."""
+"""Parse delivery status notifications (RFC 3464)."""
 
 from __future__ import annotations
 
@@ -25,21 +25,20 @@ _REFUSAL_WORDS: Final = re.compile(
 )
 _RECIPIENT_WORDS: Final = re.compile(r"recipient|address|account|user|mailbox", re.IGNORECASE)
 _MAX_DISTANCE: Final = 70
-"""Characters between whom a report speaks of, and what is wrong with them, on one line."""
-
+"""Characters between the recipient word and the refusal word on one line."""
 
 _EVENT_TYPES: Final[Mapping[str, DeliveryEventType]] = {
     "failed": DeliveryEventType.BLOCKED,
     "delayed": DeliveryEventType.DEFERRED,
     "delivered": DeliveryEventType.DELIVERED,
 }
-"""What each action says of the mail; what was relayed or expanded may still come to nothing."""
+"""Actions with a known outcome; a mail that was relayed or expanded may still fail."""
 
 
 class BounceReport(NamedTuple):
-    """Which addresses (lower case) a report is about, and whether no mail will ever reach them.
+    """The recipients (lower case) of a report, and whether the bounce is hard.
 
-    *event_type* is what became of this mail, *status* the code that says why, "" for none.
+    *event_type* is the outcome of the mail, *status* its enhanced status code, or "".
     """
 
     recipients: tuple[str, ...]
@@ -49,10 +48,10 @@ class BounceReport(NamedTuple):
 
 
 def parse_bounce_report(report_text: str) -> BounceReport:
-    """Read what a report encloses.
+    """Parse the text of a report.
 
-    Hard is an address that is none (5.1.x, 5.2.1), or 5.0.0 that says so: a full mailbox, a block or a
-    message that is too large is not.
+    A bounce is hard if the address does not exist: 5.1.x, 5.2.1, or 5.0.0 with such a text. A full mailbox, a
+    block or a message that is too large is not.
     """
     recipients = tuple(dict.fromkeys(one.lower() for one in _RECIPIENT.findall(report_text)))[:20]
     action = _ACTION.search(report_text)
@@ -73,7 +72,7 @@ def _is_hard(status_class: int, subject: int, detail: int, text: str) -> bool:
     if status_class != 5:
         return False
     if subject == 1:
-        return detail not in (7, 8)  # those are about the sender
+        return detail not in (7, 8)  # 5.1.7 and 5.1.8 concern the sender
     if (subject, detail) == (2, 1):
         return True
     return (subject, detail) == (0, 0) and _says_user_unknown(text)

@@ -1,4 +1,4 @@
-"""Make of a mail that came in what it means: an answer, an automatic one, a bounce, or a "stop"."""
+"""Classify inbound mail as reply, opt-out, out-of-office, auto-reply or bounce."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _AUTO_REPLY_HEADERS: Final = (
 _MACHINE_SENDER: Final = re.compile(
     r"(?:mailer[._-]?daemon|postmaster|(?:no|do[._-]?not)[._-]?reply|auto[._-]?(?:reply|responder))\b"
 )
-"""Addresses that nobody writes from: servers without the headers of automatic mail, and ticket systems."""
+"""Addresses of mail servers that omit auto-reply headers, and of ticket systems."""
 
 REPORT_CONTENT_TYPE: Final = re.compile(r"multipart/report\b", re.IGNORECASE)
 
 
 class InboundKind(StrEnum):
-    """What a mail that came in is."""
+    """The kinds of inbound mail."""
 
     REPLY = "reply"
     OPT_OUT = "opt_out"
@@ -50,11 +50,11 @@ class InboundKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedMail:
-    """A mail as it concerns us.
+    """A classified mail.
 
-    *tokens* are those of the addresses that it went to, in lower case. *dedup_key* is the same for each copy.
-    *sender* is its From address in lower case, "" if it has none. *text* is what the person wrote, sanitised.
-    *bounced_addresses* do not exist; *bounce_report* is what a report says of our mail, and to whom.
+    *tokens* are from the reply addresses it was sent to, in lower case. *dedup_key* is the same for all copies.
+    *sender* is the From address in lower case, or "". *text* is the person's own text, sanitized.
+    *bounced_addresses* do not exist; *bounce_report* is the parsed report, if the mail is one.
     """
 
     kind: InboundKind
@@ -70,12 +70,12 @@ class ClassifiedMail:
 
 
 def reply_address(token: str, domain: str) -> str:
-    """Return the address whose mail answers the message that *token* was made for."""
+    """Return the reply address for the message that *token* identifies."""
     return f"{REPLY_PREFIX}{token}@{domain}"
 
 
 def classify_mail(mail: ParsedMail, today: date) -> ClassifiedMail:
-    """Say what a mail is. *today* is the day on which it came (UTC)."""
+    """Classify a mail. *today* is the day it was received (UTC)."""
     is_report = any(REPORT_CONTENT_TYPE.match(value.strip()) for value in mail.headers.get("content-type", ()))
     routing_values = [*mail.recipients, *(mail.report_text.splitlines() if is_report else ())]
     tokens = dict.fromkeys(token for one in routing_values for token in find_tokens(one))
@@ -102,10 +102,10 @@ def find_tokens(text: str) -> Iterator[str]:
 
 
 def parse_sender(from_header: str) -> str:
-    """Return the address in a From header, in lower case, "" without one."""
+    """Return the address in a From header in lower case, or ""."""
     try:
         sender = sanitize_text(parseaddr(from_header[:_MAX_SENDER_LENGTH])[1]).strip().lower()[:320]
-    except (ValueError, LookupError, RecursionError):  # of comments in comments in comments
+    except (ValueError, LookupError, RecursionError):  # deeply nested comments
         return ""
     return sender if "@" in sender else ""
 
@@ -136,7 +136,7 @@ def _is_auto_generated(mail: ParsedMail) -> bool:
 
 
 def _dedup_key(mail: ParsedMail, sender: str) -> str:
-    """Return what copies of a mail have in common: its Message-ID, or without one all that it says."""
+    """Return a hash of the Message-ID, or of sender, date, subject and text if it is missing."""
     message_id = mail.header("message-id").strip()
     fallback = "\n".join((sender, mail.header("date"), mail.header("subject"), mail.text))
     return sha256((message_id or fallback).encode("utf-8", "replace")).hexdigest()

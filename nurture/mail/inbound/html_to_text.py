@@ -1,4 +1,4 @@
-"""Make readable lines of a stranger's HTML."""
+"""Convert untrusted HTML to plain text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _KEPT_TAGS: Final = {"p", "div", "br", "li", "tr", "blockquote", "h1", "h2", "h3
 _PARAGRAPH_TAGS: Final = {"p", "blockquote", "h1", "h2", "h3", "h4", "ul", "ol", "table"}
 _SPACE: Final = re.compile(r"[ \t\r\n\f\v]++")
 _MAX_TAGS: Final = 4_000
-"""Tags and entities that are looked at: to close what nobody closed takes time by their square."""
+"""Tags and entities that are read: closing unclosed tags takes quadratic time."""
 
 
 def html_to_text(source: str) -> str:
-    """Return what *source* says, line by line; what it quotes begins with ">". No markup comes through."""
+    """Return *source* as lines of text without markup; quoted lines begin with ">"."""
     limit = next(islice(re.finditer("[<&]", source), _MAX_TAGS, None), None)
     source = source[: limit.start()] if limit is not None else source
     lines = _LineCollector()

@@ -1,4 +1,4 @@
-"""Read the mailbox for replies by IMAP. Nothing in it is changed: no flag, no deletion."""
+"""Read the reply mailbox by IMAP, read-only: no flag is set and no mail deleted."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from nurture.mail.inbound.mime_parts import MAX_BYTES
 from nurture.mail.inbound.raw_mail import RawMail
 
 TIMEOUT: Final = 20.0
-"""Seconds for a connection, and for each answer."""
+"""Seconds for the connection and for each response."""
 
 _UID: Final = re.compile(rb"\bUID (\d{1,20})")
 _IMAP_ERRORS: Final = (IMAP4.error, OSError, ValueError)  # ssl's errors are OSErrors, Unicode's ValueErrors
 
 
 class InboxUnavailable(NurtureError):
-    """The mailbox for replies cannot be read. Check NURTURE_IMAP_URL and that the server answers."""
+    """The reply mailbox cannot be read. Check NURTURE_IMAP_URL and that the server is reachable."""
 
 
 class Inbox:
-    """The folder that *url* names: imaps://user:password@host:993/FOLDER; INBOX without a folder.
+    """The folder at *url*: imaps://user:password@host:993/FOLDER; the default folder is INBOX.
 
-    *context* checks certificates, by default as this machine does. Plain imap: is for servers here only.
+    *context* verifies certificates, by default with the system's. The scheme imap: (no TLS) is for local servers.
     """
 
     def __init__(self, url: SecretStr, *, context: ssl.SSLContext | None = None, timeout: float = TIMEOUT) -> None:
@@ -50,23 +50,23 @@ class Inbox:
 
     @property
     def name(self) -> str:
-        """Return a name that tells mailboxes apart, and nothing of whose they are."""
+        """Return a hash that identifies the mailbox without naming its owner."""
         identity = "\n".join((self._host, str(self._port), self._user, self._folder))
         return sha256(identity.encode()).hexdigest()[:32]
 
     @contextmanager
     def open_folder(self) -> Iterator[ImapFolder]:
-        """Open the folder for reading only. Raises InboxUnavailable."""
+        """Open the folder read-only. Raises InboxUnavailable."""
         try:
             client = self._connect()
         except _IMAP_ERRORS as error:
-            raise self._unavailable("does not answer", error) from error
+            raise self._unavailable("cannot be reached", error) from error
         try:
             try:
                 self._log_in(client)
                 folder = ImapFolder(client, _select_read_only(client, self._folder))
             except _IMAP_ERRORS as error:
-                raise self._unavailable("refuses us or the folder", error) from error
+                raise self._unavailable("refused the login or the folder", error) from error
             yield folder
         finally:
             _log_out(client)
@@ -85,29 +85,28 @@ class Inbox:
             client.authenticate("PLAIN", lambda _: f"\0{self._user}\0{password}".encode())
 
     def _unavailable(self, problem: str, error: Exception) -> InboxUnavailable:
-        # The server's own words may repeat the user's name.
+        # The server's own text may contain the user's name.
         return InboxUnavailable(
-            f"The mailbox for replies at {self._host}, port {self._port}, {problem} ("
-            f"{type(error).__name__}). "
+            f"The reply mailbox at {self._host}, port {self._port}, {problem} ({type(error).__name__}). "
             "Check NURTURE_IMAP_URL."
         )
 
 
 class ImapFolder:
-    """An open folder. *uid_validity* changes when the server counts its mails anew."""
+    """An open folder. *uid_validity* changes when the server renumbers its mails."""
 
     def __init__(self, client: IMAP4, uid_validity: int) -> None:
         self._client = client
         self.uid_validity = uid_validity
 
     def list_uids_after(self, uid: int) -> list[int]:
-        """Return the numbers of the mails after *uid*, ascending. Raises InboxUnavailable."""
-        lines = self._run_command("SEARCH", f"UID {uid + 1}:*")  # of an empty range IMAP gives the last mail
+        """Return the UIDs greater than *uid*, ascending. Raises InboxUnavailable."""
+        lines = self._run_command("SEARCH", f"UID {uid + 1}:*")  # for an empty range, IMAP returns the last mail
         numbers = {int(one) for line in lines if isinstance(line, bytes) for one in line.split() if one.isdigit()}
         return sorted(one for one in numbers if one > uid)
 
     def fetch(self, uids: Sequence[int]) -> list[tuple[int, RawMail]]:
-        """Return these mails, without those that are gone by now. Raises InboxUnavailable."""
+        """Return the mails with *uids* that still exist, with their UIDs. Raises InboxUnavailable."""
         if not uids:
             return []
         mails: dict[int, RawMail] = {}
@@ -126,10 +125,10 @@ class ImapFolder:
             status, response = self._client.uid(command, *args)
         except _IMAP_ERRORS as error:
             raise InboxUnavailable(
-                f"The mailbox for replies stopped answering ({type(error).__name__}). It is read again soon."
+                f"The reply mailbox stopped responding ({type(error).__name__}). It is read again in the next run."
             ) from error
         if status != "OK":
-            raise InboxUnavailable(f"The mailbox for replies answers {command} with {status}. Check its server.")
+            raise InboxUnavailable(f"The reply mailbox answers {command} with {status}. Check its server.")
         return response
 
 
@@ -143,7 +142,7 @@ def _select_read_only(client: IMAP4, folder: str) -> int:
 
 
 def _encode_utf7(name: str) -> str:
-    """Write a folder's name as IMAP wants it: modified UTF-7."""
+    """Encode a folder name in IMAP's modified UTF-7."""
     encoded = ""
     for run in re.findall(r"[\x20-\x7e]+|[^\x20-\x7e]+", name):
         if run.isascii() and run.isprintable():

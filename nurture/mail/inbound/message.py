@@ -1,4 +1,4 @@
-"""Read a mail that came in, however broken: its headers, its words, and what it encloses. Nothing raises."""
+"""Parse inbound mail, however malformed: headers, text and reports. Never raises."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nurture.mail.inbound.html_to_text import html_to_text
 from nurture.mail.inbound.mime_parts import MAX_VALUES_PER_HEADER, MimePart, decode_text, read_headers, read_parts
 
 MAX_TEXT: Final = 100_000
-"""Characters of a mail's words that are looked at."""
+"""Characters of a mail's text that are read."""
 
 _MAX_TEXT_PARTS: Final = 5
-"""Parts of one kind whose words are looked at."""
+"""Text parts of one type that are read."""
 
 _MAX_HEADER_LENGTH: Final = 4_000
 _MAX_DATE_LENGTH: Final = 100
@@ -33,10 +33,10 @@ _FOLDED_LINE: Final = re.compile(r"\r?\n[ \t]++")
 
 @dataclass(frozen=True, slots=True)
 class ParsedMail:
-    """A mail as far as it can be read. *headers* are decoded, by name in lower case.
+    """A parsed mail. *headers* are decoded, by name in lower case.
 
-    *recipients* are texts that may name where it went, the envelope's first. *has_null_sender*: nobody wants
-    an answer. *report_text* is what a report says of another mail. *attachments* counts the files beside it.
+    *recipients* are texts that may contain recipient addresses, the envelope's first. *has_null_sender*: the
+    envelope sender is <>. *report_text* is the delivery report in it. *attachments* counts attached files.
     """
 
     headers: Mapping[str, tuple[str, ...]]
@@ -47,12 +47,12 @@ class ParsedMail:
     attachments: int = 0
 
     def header(self, name: str) -> str:
-        """Return the first value of a header, "" without one."""
+        """Return the first value of a header, or ""."""
         return next(iter(self.headers.get(name, ())), "")
 
     @property
     def sent_at(self) -> datetime | None:
-        """Return when the mail says it was written (UTC), None where it does not say."""
+        """Return the time of the Date header (UTC), or None."""
         try:
             parsed = parsedate_to_datetime(self.header("date")[:_MAX_DATE_LENGTH])
             return parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
@@ -61,7 +61,7 @@ class ParsedMail:
 
 
 def parse_mail(raw: bytes, *, envelope_to: Sequence[str] = (), envelope_from: str | None = None) -> ParsedMail:
-    """Read a whole mail. The envelope, where it is known, counts before the headers."""
+    """Parse a whole mail. A known envelope takes precedence over the headers."""
     parts = read_parts(raw)
     return _build_mail(
         _decode_headers(parts[0].headers),
@@ -81,7 +81,7 @@ def parse_fields(
     envelope_from: str | None = None,
     attachments: int = 0,
 ) -> ParsedMail:
-    """Read a mail that somebody took apart into fields: headers, text, html, subject, from, to, cc."""
+    """Parse a mail that was split into fields: headers, text, html, subject, from, to, cc."""
     texts = {name: decode_text(value, charsets.get(name, "")) for name, value in fields.items()}
     headers = _decode_headers(read_headers(fields.get("headers", b""))[0])
     for name in ("subject", "from", "to", "cc"):
@@ -111,7 +111,7 @@ def _decode_headers(headers: Mapping[str, tuple[bytes, ...]]) -> dict[str, tuple
 
 
 def _decode_header(value: str) -> str:
-    """Decode RFC 2047: neighbours of one charset together, as letters may be cut in two by them."""
+    """Decode RFC 2047; join adjacent words of one charset first, as they may split a character."""
     pieces: list[tuple[str, bytes]] = []
     position = 0
     for match in _ENCODED_WORD.finditer(value):
@@ -142,7 +142,7 @@ def _normalize_space(text: str) -> str:
 
 
 def _extract_text(parts: Sequence[MimePart]) -> str:
-    """Return the words of the mail: plain text if it has any, else what its HTML says."""
+    """Return the text of the mail: its plain text if it has any, else its HTML as text."""
     for kind in ("text/plain", "text/html"):
         displayed = [part for part in parts if part.content_type == kind and not _has_attachment_disposition(part)]
         text_of_parts = "\n".join(text for part in displayed[:_MAX_TEXT_PARTS] if (text := part.text()).strip())
@@ -158,7 +158,7 @@ def _has_attachment_disposition(part: MimePart) -> bool:
 
 
 def _extract_report_text(parts: Sequence[MimePart]) -> str:
-    """Return what a report says: its machine-readable part, and the headers of the mail that came back."""
+    """Return the machine-readable part of a report and the headers of the returned mail."""
     lines: list[str] = []
     for part in parts:
         if part.content_type in _REPORT_PART_TYPES:

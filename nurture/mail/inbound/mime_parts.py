@@ -1,8 +1,8 @@
-"""Take a stranger's mail apart into its parts, in time that grows with its size alone.
+"""Split untrusted mail into MIME parts in linear time.
 
-The standard library's parser asks each open boundary for each line, so a few nested parts make megabytes of
-short lines take minutes. Here a boundary is searched for once within the part that it divides, and what is
-beyond a bound is not looked at.
+The standard library's parser checks each line against each open boundary: with a few nested parts, megabytes of
+short lines take minutes. Here each boundary is searched once within its part, and input beyond the limits is
+ignored.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from mmap import mmap
 from typing import Final
 
 MAX_BYTES: Final = 4 * 1024 * 1024
-"""So much of a mail is read: words come before attachments."""
+"""Bytes of a mail that are read: its text precedes the attachments."""
 
 MAX_DEPTH: Final = 10
 MAX_PARTS: Final = 100
 MAX_HEADERS: Final = 1_000
-"""Header lines of a mail; its parts may have a tenth of that."""
+"""Header lines of a mail; a part may have a tenth of that."""
 
 MAX_HEADER_BYTES: Final = 200_000
 """Bytes of all headers of a mail or part together."""
@@ -35,7 +35,7 @@ MAX_VALUES_PER_HEADER: Final = 20
 """Headers of one name."""
 
 _MAX_DECODED_BYTES: Final = 600_000
-"""Bytes of a part that are decoded: more than the characters that are ever looked at."""
+"""Bytes of a part that are decoded; more than MAX_TEXT needs."""
 
 _MAX_DIVIDERS: Final = 1_000
 _MAX_BOUNDARY_LENGTH: Final = 200
@@ -43,7 +43,7 @@ _FIELD: Final = re.compile(rb"([!-9;-~]{1,100})[ \t]{0,10}:")
 _BODY: Final = re.compile(rb"\n\r?\n")
 _PARAMETER: Final = re.compile(r";\s*+([\w.-]{1,40})(\*?[\d*]{0,4})\s{0,5}=\s{0,5}(\"[^\"]*+\"?|[^\s;\"]*+)")
 
-# What mail is written in. Codecs such as punycode and unicode_escape are none; some take hours for a mail.
+# Charsets of mail. Python's other codecs, such as punycode and unicode_escape, may take hours for one mail.
 _CHARSETS: Final = (
     *("ascii", "big5", "cp", "euc", "gb", "hz", "iso2022", "iso8859", "johab", "koi8", "kz1048"),
     *("mac-", "ptcp154", "shift", "tis-620", "utf-", "utf7"),
@@ -52,18 +52,18 @@ _CHARSETS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class MimePart:
-    """A part of a mail: its headers as they came, by name in lower case, its type, how its body begins."""
+    """A part of a mail: raw headers by name in lower case, content type, and the start of the body."""
 
     headers: Mapping[str, tuple[bytes, ...]]
     content_type: str
     body: bytes
 
     def header(self, name: str) -> str:
-        """Return the first value of a header, "" without one."""
+        """Return the first value of a header, or ""."""
         return decode_text(next(iter(self.headers.get(name, ())), b""))
 
     def decode(self) -> bytes:
-        """Return the body without its transfer encoding."""
+        """Return the body with its transfer encoding decoded."""
         body = self.body
         match self.header("content-transfer-encoding").strip().lower():
             case "base64":
@@ -74,12 +74,12 @@ class MimePart:
                 return body
 
     def text(self) -> str:
-        """Return the body as text, by its charset if that can be true."""
+        """Return the body as text."""
         return decode_text(self.decode(), header_parameter(self.header("content-type"), "charset"))
 
     @property
     def is_attachment(self) -> bool:
-        """Whether it is meant to be saved, and not to be read where it stands."""
+        """Return whether the part has an attachment disposition or a file name."""
         disposition = self.header("content-disposition")
         return disposition.strip().lower().startswith("attachment") or bool(
             header_parameter(disposition, "filename") or header_parameter(self.header("content-type"), "name")
@@ -87,7 +87,7 @@ class MimePart:
 
 
 def read_parts(raw: bytes) -> list[MimePart]:
-    """Return a mail and its parts in order, not those of a mail inside this one."""
+    """Return a mail and its parts in order, without the parts of an enclosed mail."""
     raw = raw[:MAX_BYTES]
     if b"\n" not in raw:
         raw = raw.replace(b"\r", b"\n")
@@ -112,7 +112,7 @@ def read_parts(raw: bytes) -> list[MimePart]:
 def read_headers(
     raw: bytes | mmap, start: int = 0, end: int | None = None, max_lines: int = MAX_HEADERS
 ) -> tuple[dict[str, tuple[bytes, ...]], int]:
-    """Return the headers at *start*, unfolded, by name in lower case, and where the body begins."""
+    """Return the headers at *start*, unfolded, by name in lower case, and the offset of the body."""
     end = len(raw) if end is None else end
     headers: dict[str, list[bytearray]] = {}
     current: bytearray | None = None
@@ -133,7 +133,7 @@ def read_headers(
             values = headers.setdefault(name[1].decode("ascii").lower(), [])
             if len(values) < MAX_VALUES_PER_HEADER:
                 values.append(current)
-        elif number or not line.startswith(b"From "):  # as mailbox files begin a mail
+        elif number or not line.startswith(b"From "):  # the separator line of mbox files
             return _freeze(headers), position
         if line_end >= end:
             return _freeze(headers), end
@@ -147,7 +147,7 @@ def read_headers(
 
 
 def header_parameter(value: str, name: str) -> str:
-    """Return a parameter of a header's value, "" without it."""
+    """Return a parameter of a header's value, or ""."""
     for match in _PARAMETER.finditer(value[:MAX_HEADER_LENGTH]):
         if match[1].lower() == name:
             text = match[3].strip('"')
@@ -156,18 +156,18 @@ def header_parameter(value: str, name: str) -> str:
 
 
 def decode_text(raw: bytes, charset: str = "") -> str:
-    """Return text, by its charset if that can be true, else by what it looks like."""
+    """Decode with *charset* if it fits, else as UTF-8, cp1252 or latin-1."""
     for name in (charset.strip().strip("\"'")[:40], "utf-8", "cp1252"):
         try:
             if name and is_known_charset(name):
                 return raw.decode(name)
-        except (LookupError, ValueError):  # not in it
+        except (LookupError, ValueError):  # not in this charset
             continue
     return raw.decode("latin-1")
 
 
 def is_known_charset(name: str) -> bool:
-    """Whether text may be written in what *name* names: not all that Python decodes is a charset."""
+    """Return whether *name* is a charset of mail: Python's codecs include others."""
     try:
         found = codecs.lookup(name)
     except (LookupError, ValueError):
@@ -180,7 +180,7 @@ def _freeze(headers: Mapping[str, list[bytearray]]) -> dict[str, tuple[bytes, ..
 
 
 def find_sections(raw: bytes | mmap, start: int, end: int, boundary: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where each section between the lines of *boundary* begins and ends, the last perhaps cut off."""
+    """Yield start and end of each section between the lines of *boundary*; the last may be truncated."""
     divider = b"--" + boundary
     section_start, position = -1, start
     for _ in range(_MAX_DIVIDERS):

@@ -1,4 +1,4 @@
-"""Hear "stop" and "take me off your list" in a short reply, in several languages."""
+"""Recognize opt-outs such as "stop" and "take me off your list" in several languages."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ _OPT_OUT_SUBJECT: Final = re.compile(
     r"cancellazione|afmelden|uitschrijven)"
 )
 _STANDALONE_WORD: Final = re.compile(r"stop(?: \w++)?|alto|baja|remover?|cancelar")
-"""What says no more mail where it stands alone, and something else within a sentence."""
+"""Words that are an opt-out as a whole text but not as a clause of a sentence."""
 
 _CLAUSE_BREAK: Final = re.compile(
     r"[.!?,;:\n\u2013\u2014]++|\s-++\s|\b(?:or|but|otherwise|oder|sonst|aber|ou|sinon|mais|o|pero)\b"
@@ -172,9 +172,9 @@ _MAX_CLAUSES: Final = 3
 
 
 def is_opt_out(text: str, subject: str = "") -> bool:
-    """Whether a person wants no more mail: the words begin with that, or the subject says it alone.
+    """Return whether the text begins with an opt-out, or the subject is only an opt-out.
 
-    *text* is the person's own, above what is quoted. A subject of an answer ("Re: ...") is ours.
+    *text* is the person's own text above the quotation. A subject such as "Re: ..." is ours and never matches.
     """
     if _OPT_OUT_SUBJECT.fullmatch(_normalize(subject)):
         return True
@@ -182,7 +182,7 @@ def is_opt_out(text: str, subject: str = "") -> bool:
     plain = _GREETING.sub("", plain, count=1).lstrip()
     closing = _CLOSING.search(f"\n{plain}") if "\n" in plain else None
     body = f"\n{plain}"[: closing.start()] if closing is not None else plain
-    # What follows an empty line may be a signature without a mark.
+    # Text after an empty line may be a signature without a delimiter.
     first_paragraph, *_ = re.split(r"\n[^\S\n]*+\n", plain, maxsplit=1)
     if _matches_opt_out(body) or _matches_opt_out(first_paragraph):
         return True

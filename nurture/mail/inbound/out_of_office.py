@@ -1,4 +1,4 @@
-"""Tell an out-of-office answer, and the day on which its writer is back."""
+"""Recognize out-of-office replies and their return date."""
 
 from __future__ import annotations
 
@@ -77,31 +77,31 @@ _UNTIL: Final = re.compile(
     r"\b(?:bis|jusqu['\u2019]?(?:au|à)?|hasta|fino al?|tot(?: en met)?|t/m|até|till och med)\b", re.IGNORECASE
 )
 _GAP_END: Final = re.compile(r"[.!?;0-9]")
-"""What no gap between such words and their date holds."""
+"""Characters that cannot occur between a phrase and its date."""
 
 _MAX_GAP: Final = 45
 _MAX_LOOSE_GAP: Final = 25
-"""Characters between such words and their date, and how many of any kind may follow some words first."""
+"""Characters allowed between a phrase and its date, and any further characters after a loose phrase."""
 
 _MAX_DAYS_WITHOUT_YEAR: Final = 200
 _MAX_DAYS_WITH_YEAR: Final = 400
-"""Days ahead: without a year, and with one. What is further off is a mistake, or another year."""
+"""Days ahead for a date without and with a year. A later date is a mistake or belongs to another year."""
 
 
 def is_out_of_office_subject(subject: str) -> bool:
-    """Whether the subject is that of an automatic answer, and of no person's answer to one."""
+    """Return whether the subject is that of an automatic reply, not of a person's reply to one."""
     return _SUBJECT.match(subject.strip()) is not None
 
 
 def is_out_of_office_text(text: str) -> bool:
-    """Whether an automatic answer says that somebody is away."""
+    """Return whether the text of an automatic reply says that somebody is away."""
     return _ABSENT.search(text[:5_000]) is not None
 
 
 def parse_return_date(text: str, today: date) -> date | None:
-    """Return the day on which the writer of an out-of-office answer is back.
+    """Return the return date in an out-of-office reply.
 
-    None if it names none, several, one that may be read two ways, or none of the next months.
+    Return None if there is none, more than one, an ambiguous one, or one too far ahead.
     """
     plain = " ".join(text[:5_000].split())
     dates = list(_DATE.finditer(plain))
@@ -121,10 +121,10 @@ def parse_return_date(text: str, today: date) -> date | None:
 def _find_dates_after(
     phrase: re.Pattern[str], text: str, dates: Sequence[re.Match[str]], ends: Sequence[int]
 ) -> Iterator[re.Match[str]]:
-    """Yield the dates that stand close behind a phrase, each phrase counting for one.
+    """Yield the dates that closely follow a phrase, at most one per phrase.
 
-    Dates and phrases are looked for apart, and then joined in order: one expression for both would try each
-    date's many forms at each place of each gap.
+    Dates and phrases are searched separately and then merged in order: a single expression would try every date
+    format at every position of every gap.
     """
     phrases = list(phrase.finditer(text))
     index = 0
@@ -155,7 +155,7 @@ def _parse_date(match: re.Match[str], today: date, *, english: bool) -> date | N
         return _resolve_date(_parse_year(groups["y3"]), int(groups["m3"]), int(groups["d3"]), today)
     first, second = int(groups["a4"]), int(groups["b4"])
     if english and first != second and first <= 12 and second <= 12:
-        return None  # 3/4 is in March here and in April there
+        return None  # 3/4 is March 4 or April 3
     day, month = (second, first) if second > 12 else (first, second)
     return _resolve_date(_parse_year(groups["y4"]), month, day, today)
 

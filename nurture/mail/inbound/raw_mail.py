@@ -1,4 +1,4 @@
-"""A mail as it came, before it is read: what it says of where it belongs, and the form to keep it in."""
+"""Raw inbound mail: its routing hints, and its stored form."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MAX_FIELD_BYTES: Final[Mapping[str, int]] = {
     "headers": 500_000,
     **dict.fromkeys(("envelope", "charsets", "subject", "from", "to", "cc"), 64 * 1024),
 }
-"""The fields that are kept, and bytes of each."""
+"""The fields that are stored, and the maximum bytes of each."""
 
 _MAX_REPORT_BYTES: Final = 512 * 1024
-"""Bytes of a delivery report in which the headers of our mail are looked for."""
+"""Bytes of a delivery report that are searched for the headers of the returned mail."""
 
 _MAX_TOKENS: Final = 20
 _REFERENCE_HEADERS: Final = ("in-reply-to", "references")
@@ -31,7 +31,7 @@ _TOKEN: Final = re.compile(rb"(?i:reply)\+[A-Za-z2-7]{26}@")
 
 
 class RoutingHints(NamedTuple):
-    """What a mail says of where it belongs: the tokens of its addresses, who wrote it, what it answers."""
+    """What matches a mail to a message: tokens of reply addresses, the sender, and referenced Message-IDs."""
 
     tokens: tuple[str, ...]
     sender: str
@@ -40,16 +40,16 @@ class RoutingHints(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RawMail:
-    """A mail, whole in the field `email`, or as SendGrid takes it apart: headers, text, html, to and others.
+    """A mail, either whole in the field `email`, or split by SendGrid into headers, text, html, to and others.
 
-    *attachments* is how many files came beside its fields.
+    *attachments* counts the files beside the fields.
     """
 
     fields: Mapping[str, bytes]
     attachments: int = 0
 
     def routing_hints(self) -> RoutingHints:
-        """Look at the headers, and in a delivery report for those of the mail that came back."""
+        """Read the hints from the headers, and from those of the returned mail in a delivery report."""
         message = self.fields.get("email")
         source = self.fields.get("headers", b"") if message is None else message
         raw, body = read_headers(source)
@@ -71,7 +71,7 @@ class RawMail:
         return RoutingHints(tuple(tokens)[:_MAX_TOKENS], parse_sender(from_value), references)
 
     def parse(self) -> ParsedMail:
-        """Read the whole mail."""
+        """Parse the whole mail."""
         to, sender = self._envelope()
         if "email" in self.fields:
             return parse_mail(self.fields["email"], envelope_to=to, envelope_from=sender)
@@ -83,12 +83,10 @@ class RawMail:
         envelope = _parse_object(self.fields.get("envelope", b""))
         to, sender = envelope.get("to"), envelope.get("from")
         recipients = [to] if isinstance(to, str) else to if isinstance(to, list) else []
-        return [recipient for recipient in recipients if isinstance(recipient, str)], sender if isinstance(
-            sender, str
-        ) else None
+        return [one for one in recipients if isinstance(one, str)], sender if isinstance(sender, str) else None
 
     def pack(self) -> bytes:
-        """Return the mail as one row of bytes: the lengths of its fields on a line, then the fields."""
+        """Serialize the mail: one line of JSON with the field lengths, then the fields."""
         kept_fields = {
             name: value[: MAX_FIELD_BYTES[name]] for name, value in self.fields.items() if name in MAX_FIELD_BYTES
         }
@@ -98,7 +96,7 @@ class RawMail:
 
     @classmethod
     def unpack(cls, packed: bytes) -> RawMail:
-        """Return what was packed."""
+        """Return the mail that `pack` serialized."""
         head, _, values = packed.partition(b"\n")
         header: dict[str, Any] = orjson.loads(head)
         fields, position = {}, 0

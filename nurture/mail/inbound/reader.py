@@ -1,6 +1,6 @@
-"""Read strangers' mail in a process of its own, which a mail may use up without harm to anybody else.
+"""Classify untrusted mail in a child process with limits on CPU, memory and time.
 
-It is started with the first mail, knows no secret of ours, and ends when the process that started it does.
+The child starts with the first mail, has no access to secrets, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from nurture.mail.inbound.classify import ClassifiedMail
 from nurture.mail.inbound.raw_mail import RawMail
 
 CPU_SECONDS: Final = 2
-"""What one mail may use; the largest good one needs a twentieth of a second."""
+"""CPU seconds per mail; the largest legitimate one needs 0.05."""
 
 MEMORY_BYTES: Final = 512 * 1024 * 1024
-"""Bytes that the process which reads may take beyond those it begins with."""
+"""Bytes that the child may allocate beyond its initial address space."""
 
 WALL_SECONDS: Final = 30.0
-"""How long one mail may take, however busy the machine is."""
+"""Wall-clock seconds per mail, on a machine under any load."""
 
 _MAX_RESPONSE_BYTES: Final = 1024 * 1024
 _CLASSIFIED_MAIL: Final = TypeAdapter(ClassifiedMail)
 
 
 class UnreadableMail(Exception):
-    """A mail could not be read. The text says why, and nothing of what is in it."""
+    """A mail could not be read. The text says why, without quoting the mail."""
 
 
 class _ReaderProcess(NamedTuple):
@@ -48,7 +48,7 @@ class _ReaderProcess(NamedTuple):
 
 
 class MailReader:
-    """Reads one mail after another, each within its limits; who exceeds them is replaced."""
+    """Classifies mail in a child process, which is replaced when it exceeds its limits."""
 
     def __init__(
         self, *, cpu_seconds: int = CPU_SECONDS, memory: int = MEMORY_BYTES, wall_seconds: float = WALL_SECONDS
@@ -60,11 +60,11 @@ class MailReader:
 
     @property
     def pid(self) -> int | None:
-        """Return the number of the process that reads, None before the first mail."""
+        """Return the process id of the child, or None before the first mail."""
         return self._running.child.pid if self._running is not None else None
 
     def read(self, mail: RawMail, today: date) -> ClassifiedMail:
-        """Say what a mail is, as `classify_mail` does. Raises UnreadableMail."""
+        """Classify a mail, as `classify_mail` does. Raises UnreadableMail."""
         with self._lock:
             connection = self._ensure_connection()
             try:
@@ -76,7 +76,7 @@ class MailReader:
         try:
             return _CLASSIFIED_MAIL.validate_json(response)
         except ValidationError as error:
-            raise UnreadableMail("what was read of it makes no sense") from error
+            raise UnreadableMail("the reader process returned an invalid result") from error
 
     def _request(self, connection: Connection, content: bytes) -> bytes:
         connection.send_bytes(content)
@@ -85,13 +85,13 @@ class MailReader:
         return connection.recv_bytes(_MAX_RESPONSE_BYTES)
 
     def close(self) -> None:
-        """End the process that reads, if there is one."""
+        """Stop the child, if it runs."""
         with self._lock:
             self._stop()
 
     def _ensure_connection(self) -> Connection:
         running = self._running
-        # After a fork it is the parent's; whoever ended it between two mails is to blame no mail for it.
+        # After a fork the child belongs to the parent; if it ended between two mails, neither mail is the cause.
         if running is None or running.owner_pid != os.getpid() or running.child.poll() is not None:
             running = self._running = self._start()
         return running.connection
@@ -101,7 +101,7 @@ class MailReader:
         send_timeout = struct.pack("ll", int(self.wall_seconds) + 1, 0)
         parent_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, send_timeout)
         with child_socket:
-            child = subprocess.Popen(  # noqa: S603 - this Python, a module of ours, three numbers
+            child = subprocess.Popen(  # noqa: S603 - this Python, our module, three numbers
                 [
                     sys.executable,
                     "-m",
@@ -111,7 +111,7 @@ class MailReader:
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # a traceback may hold what is in the mail
+                stderr=subprocess.DEVNULL,  # a traceback may quote the mail
                 pass_fds=(child_socket.fileno(),),
                 env={"PYTHONPATH": str(Path(nurture.__file__).parents[1])},
             )
@@ -126,7 +126,7 @@ class MailReader:
         if isinstance(error, TimeoutError):
             return f"it took more than {self.wall_seconds:g} s"
         code = running.child.returncode
-        return f"the process that read it ended ({_SIGNAL_NAMES.get(-code, f'code {code}')})"
+        return f"the reader process ended ({_SIGNAL_NAMES.get(-code, f'code {code}')})"
 
     def _stop(self) -> None:
         if self._running is not None and self._running.owner_pid == os.getpid():
@@ -134,7 +134,7 @@ class MailReader:
         self._running = None
 
 
-_SIGNAL_NAMES: Final = {9: "killed", 11: "crashed", 24: "it used too much CPU"}
+_SIGNAL_NAMES: Final = {9: "killed", 11: "crashed", 24: "used too much CPU"}
 
 
 def _stop_process(child: subprocess.Popen[bytes], connection: Connection) -> None:
@@ -148,5 +148,5 @@ def _stop_process(child: subprocess.Popen[bytes], connection: Connection) -> Non
 
 @cache
 def shared_reader() -> MailReader:
-    """Return the reader of this process."""
+    """Return the shared reader of this process."""
     return MailReader()

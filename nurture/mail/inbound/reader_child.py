@@ -1,4 +1,4 @@
-"""The process that reads mail: it is given one after another, and answers what each is."""
+"""The child process that classifies mail."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nurture.mail.inbound.raw_mail import RawMail
 
 
 def main(descriptor: int, cpu_seconds: int, memory: int) -> None:
-    """Answer mails until the other side closes the line. A mail that uses too much CPU ends the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no mail is left on disk
+    """Classify mails until the parent closes the connection. Too much CPU for one mail ends the process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would write mail to disk
     _set_limit(resource.RLIMIT_AS, _address_space_bytes() + memory)
     connection = Connection(descriptor)
     while True:
@@ -32,19 +32,19 @@ def main(descriptor: int, cpu_seconds: int, memory: int) -> None:
 
 
 def _address_space_bytes() -> int:
-    """Return the bytes of address space that the process has; Linux alone limits and tells them."""
+    """Return the size of the address space in bytes, or 0 where it is not available: only Linux limits it."""
     statm = Path("/proc/self/statm")
     return int(statm.read_text("ascii").split()[0]) * resource.getpagesize() if statm.exists() else 0
 
 
 def _extend_cpu_limit(seconds: int) -> None:
-    """Let the process use so many seconds from now on; the system counts all of its life, in whole ones."""
+    """Allow *seconds* more of CPU time. The limit counts whole seconds since the process started."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     _set_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + 1 + seconds)
 
 
 def _set_limit(kind: int, limit: int) -> None:
-    """Set a limit, or the lower one that whoever started us may not exceed."""
+    """Set a limit, capped by the hard limit."""
     _, hard_limit = resource.getrlimit(kind)
     resource.setrlimit(kind, (limit if hard_limit == resource.RLIM_INFINITY else min(limit, hard_limit), hard_limit))
 
@@ -56,7 +56,7 @@ def _classify(request: bytes) -> bytes:
     except MemoryError:
         gc.collect()
         return b"it needs too much memory"
-    except Exception as error:  # noqa: BLE001 - the type alone: its words may hold what is in the mail
+    except Exception as error:  # noqa: BLE001 - only the type: the message may quote the mail
         return type(error).__name__.encode()
 
 

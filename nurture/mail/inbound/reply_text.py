@@ -1,4 +1,4 @@
-"""Tell a person's own words from what they quote and how they sign."""
+"""Extract the text that a person wrote, without quotation and signature."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 MAX_TEXT: Final = 4_000
-"""Characters of a reply that are kept."""
+"""Characters of a reply that are stored."""
 
 _MAX_MARKS: Final = 10
-"""Accents and the like on one letter."""
+"""Combining marks on one letter."""
 
 _MAX_LINES: Final = 2_000
 _MAX_LINE_LENGTH: Final = 1_000
@@ -25,10 +25,10 @@ _ATTRIBUTION_STARTS: Final = {
     "on": ("on",), "le": ("le",), "el": ("el",), "il": ("il",), "em": ("em",), "dnia": ("w dniu", "dnia"),
     "am": ("am",), "op": ("op",), "den": ("den", "på"),
 }  # fmt: skip
-"""How an attribution begins that ends in each of those verbs."""
+"""How an attribution with each verb begins."""
 
 _NAME_AFTER_VERB: Final = frozenset({"am", "op", "den"})
-"""Where the name may come after the verb."""
+"""Languages in which the name may follow the verb."""
 
 _ADDRESS: Final = re.compile(r"[^<>\s@]{1,64}@[^<>\s@]{1,255}+>")
 _MAX_NAME_LENGTH: Final = 120
@@ -56,21 +56,21 @@ _SIGNATURE: Final = re.compile(
     r"sendt fra\b|enviado do meu\b).{0,80}",
     re.IGNORECASE,
 )
-_INVISIBLE: Final = {  # what turns text around, or hides it
+_INVISIBLE: Final = {  # reverse or hide text
     ord(one): None
     for one in "\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff"
 }
 
 
 class OwnText(NamedTuple):
-    """What a person wrote: *above_quotation*, and in *full*."""
+    """A person's own text: *above_quotation*, and in *full*."""
 
     above_quotation: str
     full: str
 
 
 def extract_own_text(text: str) -> OwnText:
-    """Return a reply's own words, without quotations, signatures and invisible characters."""
+    """Return a reply's own text, without quotations, signatures and invisible characters."""
     plain = sanitize_text(text)
     lines = [line[:_MAX_LINE_LENGTH] for line in plain.split("\n")[:_MAX_LINES]]
     quotation_start, width = _find_quotation(lines)
@@ -78,7 +78,7 @@ def extract_own_text(text: str) -> OwnText:
     after = lines[quotation_start + width :]
     has_quoted_lines = any(_is_quoted(line) for line in after)
     below = (
-        _strip_signature([line for line in after if not _is_quoted(line) and not _is_attribution_line(line)])
+        _strip_signature([line for line in after if not _is_quoted(line) and not _is_attribution(line.strip())])
         if has_quoted_lines
         else ""
     )
@@ -87,16 +87,16 @@ def extract_own_text(text: str) -> OwnText:
 
 
 def sanitize_text(text: str) -> str:
-    """Return text that shows what it says: no control characters, nothing turned around or hidden."""
+    """Return normalized text without control characters and without characters that reverse or hide text."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\u2028", "\n").replace("\u2029", "\n")
     text = text.encode("utf-8", "replace").decode("utf-8").translate(_INVISIBLE).replace("\u00a0", " ")
     return unicodedata.normalize("NFC", "".join(_visible_characters(text)))
 
 
 def _visible_characters(text: str) -> Iterator[str]:
-    """Yield the characters of a text, a blank for each that is none, and few marks on each.
+    """Yield the characters of a text, a blank for each control character, and few combining marks on each.
 
-    To put marks in order takes time by the square of their number.
+    Unicode normalization takes quadratic time in the number of marks.
     """
     marks = 0
     for character in text:
@@ -107,7 +107,7 @@ def _visible_characters(text: str) -> Iterator[str]:
 
 
 def _find_quotation(lines: list[str]) -> tuple[int, int]:
-    """Return where the quotation begins, and how many lines announce it."""
+    """Return the line at which the quotation begins, and the number of its attribution lines."""
     for number, line in enumerate(lines):
         plain = line.strip()
         if not plain or _is_quoted(line):
@@ -130,12 +130,8 @@ def _is_quoted(line: str) -> bool:
     return line.lstrip().startswith((">", "|>"))
 
 
-def _is_attribution_line(line: str) -> bool:
-    return _is_attribution(line.strip())
-
-
 def _is_attribution(line: str) -> bool:
-    """Whether a line says that somebody wrote what follows: "On Monday, Ada <ada@house.example> wrote:"."""
+    """Return whether a line introduces a quotation, as in "On Monday, Ada <ada@example.org> wrote:"."""
     if not line.endswith(":") or len(line) > _MAX_ATTRIBUTION_LENGTH:
         return False
     lower = line.casefold()
@@ -154,7 +150,7 @@ def _is_attribution(line: str) -> bool:
 
 
 def _strip_signature(lines: list[str]) -> str:
-    """Cut a signature off; it is none where nothing stands before it."""
+    """Remove the signature; a signature phrase on the first line is text."""
     for number, line in enumerate(lines):
         if _SIGNATURE.fullmatch(line.strip()) and any(one.strip() for one in lines[:number]):
             lines = lines[:number]

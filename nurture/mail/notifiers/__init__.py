@@ -1,1 +1,1 @@
-"""Notify reps outside email: Slack, Teams and other services."""
+"""Notify reps outside of email: Slack, Teams and other services."""

@@ -1,4 +1,4 @@
-"""Places where reps look besides their mail: Slack, Teams and whatever else apprise reaches by one URL."""
+"""Notify reps by apprise: Slack, Teams and any other service that it reaches by URL."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 RETRY_AFTER: Final = timedelta(minutes=1)
 MISCONFIGURED_RETRY_AFTER: Final = timedelta(minutes=15)
-"""When a place is tried again that refuses us: somebody must mend it."""
+"""The pause after an error that a person must correct."""
 
 _STATUS_PATTERN: Final = re.compile(r"\berror=(\d{3})\b")
 _TOO_MANY_REQUESTS: Final = 429
 _CONTENT_ERROR_STATUSES: Final = frozenset({400, 413, 422})
-"""HTTP statuses that refuse the text itself."""
+"""HTTP statuses that reject the notice itself."""
 
 _VERBOSE_LOGGERS: Final = ("apprise", "urllib3")
-"""Loggers that write whole URLs, which are secret, when they are asked for details."""
+"""Loggers that write whole URLs, which are secret, at DEBUG level."""
 
 
 class AppriseNotifier:
-    """Notifies *target* at an apprise URL. The URL is a key: no name, receipt, error or log shows it."""
+    """Notifies *target* at an apprise URL. The URL is a secret: no name, receipt, error or log contains it."""
 
     max_concurrency = 1
 
@@ -45,39 +45,39 @@ class AppriseNotifier:
         self.name = f"{NOTIFIER_PREFIX}{target}"
         self._url = url
         self._plugin: NotifyBase | None = None
-        self._lock = Lock()  # what apprise builds is made for one thread
+        self._lock = Lock()  # apprise plugins are not thread-safe
         self._paused_until: datetime | None = None
 
     def __repr__(self) -> str:
         return f"AppriseNotifier({self.target!r})"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Tell each of *batch*, its subject and its plain text; one receipt each, in order."""
+        """Send subject and plain text of each email of *batch*; return one receipt per email, in order."""
         return [self._notify(email, now) for email in batch]
 
-    def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - the port names them
-        """Read the URL; whether somebody listens there shows with the first notice. Raises Misconfigured."""
+    def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - named by the protocol
+        """Parse the URL without contacting the service. Raises Misconfigured."""
         self.load()
 
     def load(self) -> None:
-        """Read the URL, if it was not read yet. Raises Misconfigured."""
+        """Parse the URL, if not done yet. Raises Misconfigured."""
         with self._lock:
             self._load_plugin()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection stays open between calls."""
 
     def _notify(self, email: ComposedEmail, now: datetime) -> Receipt:
         with self._lock, _capture_logs() as captured:
             if self._paused_until is not None and now < self._paused_until:
-                return NotSent(f"{self.target} did not answer a moment ago", self._paused_until, blocks_all=True)
+                return NotSent(f"{self.target} did not respond to the last notice", self._paused_until, blocks_all=True)
             try:
                 plugin = self._load_plugin()
             except Misconfigured as error:
                 return NotSent(str(error), now + MISCONFIGURED_RETRY_AFTER, blocks_all=True)
             try:
                 delivered = plugin.notify(email.text, title=email.subject, body_format="text")
-            except Exception as error:  # noqa: BLE001 - a hundred plugins; whatever it is, it may have gone
+            except Exception as error:  # noqa: BLE001 - plugins raise anything, and the notice may have been sent
                 return self._pause_and_return_unknown(type(error).__name__, now)
             if delivered:
                 return Accepted(email.ref)
@@ -88,27 +88,27 @@ class AppriseNotifier:
             )
 
     def _load_plugin(self) -> NotifyBase:
-        """Read the URL once, when it is needed first: reading in apprise takes a second."""
+        """Parse the URL once, on first use: importing apprise takes a second."""
         if self._plugin is None:
             self._plugin = _build_plugin(self.target, self._url)
         return self._plugin
 
     def _receipt_for_failure(self, captured: _LogCapture, now: datetime) -> Receipt:
-        """Say what a refusal means: apprise itself answers no more than yes or no."""
+        """Return the receipt for a failure from apprise's log: its result is only True or False."""
         if captured.error is not None and _failed_before_sending(captured.error):
             return NotSent(f"{self.target} cannot be reached", now + RETRY_AFTER, blocks_all=True)
         if captured.error is not None or captured.status is None or captured.status >= 500:
-            status = f"status {captured.status}" if captured.status is not None else "no answer"
+            status = f"status {captured.status}" if captured.status is not None else "no response"
             return self._pause_and_return_unknown(status, now)
         if captured.status == _TOO_MANY_REQUESTS:
-            return NotSent(f"{self.target} takes no more for now", now + RETRY_AFTER, blocks_all=True)
+            return NotSent(f"the rate limit of {self.target} is reached", now + RETRY_AFTER, blocks_all=True)
         if captured.status in _CONTENT_ERROR_STATUSES:
             return Rejected(f"{self.target} refused the text: status {captured.status}")
-        reason = f"{self.target} refuses us: status {captured.status}. Correct its URL in NURTURE_NOTIFY"
+        reason = f"{self.target} refuses the request: status {captured.status}. Correct its URL in NURTURE_NOTIFY"
         return NotSent(reason, now + MISCONFIGURED_RETRY_AFTER, blocks_all=True)
 
     def _pause_and_return_unknown(self, reason: str, now: datetime) -> Unknown:
-        """Leave the place alone for a while too: nobody waits for it with the next notice."""
+        """Return Unknown, and pause so that the next notice does not wait for a timeout."""
         self._paused_until = now + RETRY_AFTER
         return Unknown(f"{self.target} gave no clear outcome: {reason}")
 
@@ -117,22 +117,22 @@ def _build_plugin(target: str, url: SecretStr) -> NotifyBase:
     for logger in map(logging.getLogger, _VERBOSE_LOGGERS):
         if logger.getEffectiveLevel() < logging.INFO:
             logger.setLevel(logging.INFO)
-    from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - see above
+    from apprise import Apprise, AppriseAsset  # noqa: PLC0415 - takes a second
 
-    # A redirected POST comes back as a GET that succeeds and tells nobody.
+    # A redirected POST becomes a GET that succeeds without delivering anything.
     asset = AppriseAsset(app_id="nurture", secure_logging=True, http_redirects=False, storage_mode="memory")
     with _silence_logs():
         plugin = Apprise.instantiate(url.get_secret_value(), asset=asset)
     if plugin is None:
         raise Misconfigured(
-            f"NURTURE_NOTIFY says where {target} is, but apprise cannot read it. "
-            f"Write {target}=slack://TOKEN_A/TOKEN_B/TOKEN_C, for example."
+            f"NURTURE_NOTIFY has a URL for {target} that apprise cannot read. "
+            f"Write for example {target}=slack://TOKEN_A/TOKEN_B/TOKEN_C."
         )
     return plugin
 
 
 class _LogCapture(logging.Handler):
-    """Overhears why apprise says no: the error that it caught, or the status of the answer."""
+    """Captures why apprise failed: the exception that it caught, or the status of the response."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -141,7 +141,7 @@ class _LogCapture(logging.Handler):
         self._thread = get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what one record tells."""
+        """Store the exception or status of a record of this thread."""
         if record.thread != self._thread:
             return
         self.error = self.error or sys.exc_info()[1]
@@ -163,7 +163,7 @@ def _capture_logs() -> Iterator[_LogCapture]:
 
 @contextmanager
 def _silence_logs() -> Iterator[None]:
-    """Keep apprise from quoting a URL that it cannot read."""
+    """Keep apprise from logging a URL that it cannot parse."""
     logger = logging.getLogger("apprise")
     was_disabled, logger.disabled = logger.disabled, True
     try:
@@ -173,8 +173,8 @@ def _silence_logs() -> Iterator[None]:
 
 
 def _failed_before_sending(error: BaseException) -> bool:
-    """Say whether no connection came about, so that nothing can have been sent."""
-    from requests.exceptions import ConnectTimeout  # noqa: PLC0415 - as apprise
+    """Return whether the connection failed, so that nothing can have been sent."""
+    from requests.exceptions import ConnectTimeout  # noqa: PLC0415 - loaded with apprise
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # noqa: PLC0415
 
     connect_errors = (ConnectTimeout, ConnectTimeoutError, NewConnectionError, ssl.SSLCertVerificationError)

@@ -1,4 +1,4 @@
-"""What stands in for a place that the rules name and the settings do not know."""
+"""The notifier for a target that the policy names and NURTURE_NOTIFY does not."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nurture.mail.providers.base import NotSent, Receipt
 from nurture.mail.rendering.render import ComposedEmail
 
 NOTIFIER_PREFIX: Final = "notify:"
-"""What the names of places begin with among providers: a brake on one must never be taken for one on mail."""
+"""The prefix of notifier names, so that their circuit breakers are separate from those of email providers."""
 
 RETRY_AFTER: Final = timedelta(minutes=15)
 
 
 class UnconfiguredNotifier:
-    """Keeps what it is given until somebody says where *target* is."""
+    """Sends nothing until NURTURE_NOTIFY has a URL for *target*."""
 
     max_concurrency = 1
 
@@ -26,16 +26,16 @@ class UnconfiguredNotifier:
         self.name = f"{NOTIFIER_PREFIX}{target}"
 
     def send(self, batch: Sequence[ComposedEmail], now: datetime) -> list[Receipt]:
-        """Send nothing."""
+        """Return NotSent for each email."""
         return [NotSent(self._error_text, now + RETRY_AFTER, blocks_all=True) for _ in batch]
 
-    def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - the port names them
+    def check(self, email: ComposedEmail, now: datetime) -> None:  # noqa: ARG002 - named by the protocol
         """Raise Misconfigured."""
         raise Misconfigured(self._error_text)
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing."""
 
     @property
     def _error_text(self) -> str:
-        return f"NURTURE_NOTIFY does not say where {self.target} is. Add {self.target}=URL to it."
+        return f"NURTURE_NOTIFY has no URL for {self.target}. Add {self.target}=URL to it."

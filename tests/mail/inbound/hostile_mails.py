@@ -1,4 +1,4 @@
-"""Mails that strangers could send to stop the reading of others: one for each way that was thought of."""
+"""Mails that an attacker could send to block the reader: one per attack."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _REPEATED_TEXTS: Final = (
 
 
 def hostile(parts: int, blanks: int = 3990) -> bytes:
-    """Return a delivery report of blanks."""
+    """Return a delivery report with long runs of blanks."""
     part = "--B\r\nContent-Type: text/rfc822-headers\r\n\r\n"
     first = part + "final-recipient:" + " " * (blanks - 20) + "\r\n"
     return (
@@ -38,14 +38,14 @@ def hostile(parts: int, blanks: int = 3990) -> bytes:
 
 
 def nested(depth: int, size: int = 4 * MEGABYTE) -> bytes:
-    """Return parts in parts, and short lines in the innermost."""
+    """Return nested parts with short lines in the innermost."""
     levels = b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (n, n) for n in range(depth))
     head = _head() + levels + b"Content-Type: text/plain\r\n\r\n"
     return head + b"x\n" * ((size - len(head)) // 2)
 
 
 def enclosed(depth: int) -> bytes:
-    """Return a mail in a mail in a mail."""
+    """Return nested mails."""
     return _head() + b"Content-Type: message/rfc822\r\n\r\n" * depth + b"Subject: x\r\n\r\nhi\r\n"
 
 
@@ -65,7 +65,7 @@ def _filled(piece: str, size: int = 4 * MEGABYTE) -> str:
     return piece * (size // len(piece.encode()))
 
 
-NO_CHARSETS: Final = (
+INVALID_CHARSETS: Final = (
     *("unicode_escape", "raw_unicode_escape", "punycode", "idna", "rot13", "rot_13", "hex", "zip"),
     *("base64", "bz2", "uu", "quopri", "undefined", "mbcs", "oem"),
     *("../../etc/passwd", "utf_8\x00", "x" * 3_000, "UNICODE-ESCAPE", "unicode escape"),
@@ -169,11 +169,11 @@ MAILS: Final[Mapping[str, Callable[[], bytes]]] = {
     "many HTML parts": lambda: _multipart(
         (b"--b\nContent-Type: text/html\n\n" + b"<div>" * 8_000 + b"\n") * 100
     ),
-    **{f"charset {name[:20]!r}": lambda name=name: _in(name) for name in (*NO_CHARSETS, *_CHARSETS)},  # type: ignore[misc]
+    **{f"charset {name[:20]!r}": lambda name=name: _in(name) for name in (*INVALID_CHARSETS, *_CHARSETS)},  # type: ignore[misc]
     **{f"away: {word!r}": lambda word=word: _out_of_office(_filled(word)) for word in _WORDS},  # type: ignore[misc]
     **{f"said: {word!r}": lambda word=word: mail(_filled(word)) for word in _REPEATED_TEXTS},  # type: ignore[misc]
 }  # fmt: skip
-"""How to make each, by what it is made of."""
+"""Builders by name."""
 
 
 def _in(charset: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Find out from its structure whether a regular expression takes time that grows faster than its text."""
+"""Detect regular expressions that may take more than linear time, from their structure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, Final
 
 MAX_TRIES: Final = 100
-"""So often may a repetition that gives back be tried at one place."""
+"""The allowed number of backtracking steps at one position."""
 
 _ALPHABET: Final = [*map(chr, range(128)), *"äéłßñ\u00a0\u2028"]
 _BACKTRACKING: Final = (c.MAX_REPEAT, c.MIN_REPEAT)
@@ -18,7 +18,7 @@ _LOOKAROUNDS: Final = (c.AT, c.ASSERT, c.ASSERT_NOT)
 
 
 def hazards(pattern: re.Pattern[Any]) -> list[str]:
-    """Return what may take more than linear time in a search of a pattern; [] if nothing does."""
+    """Return the parts of a pattern that may take more than linear time in a search."""
     tree = parser.parse(
         pattern.pattern, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags
     )
@@ -48,23 +48,23 @@ def _nodes(tree: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _unbounded(tree: Any) -> Iterator[str]:
-    """Find repetitions that give back what they took, as often as they took it."""
+    """Find backtracking repetitions without a small maximum."""
     for op, argument in _nodes(tree):
         if op in _BACKTRACKING and argument[1] > MAX_TRIES:
-            yield f"gives back up to {argument[1]}: {argument[2]}"
+            yield f"backtracks up to {argument[1]} times: {argument[2]}"
 
 
 def _nested(tree: Any) -> Iterator[str]:
-    """Find repetitions in repetitions that multiply."""
+    """Find nested repetitions whose maximums multiply."""
     for op, argument in _nodes(tree):
         if op in _BACKTRACKING and argument[1] > 1:
             inner = [node[1][1] for node in _nodes(argument[2]) if node[0] in _REPEATS and node[1][1] > 1]
-            if any(argument[1] * most > MAX_TRIES for most in inner):
-                yield f"a repetition in a repetition: {argument[2]}"
+            if any(argument[1] * maximum > MAX_TRIES for maximum in inner):
+                yield f"nested repetition: {argument[2]}"
 
 
 class _ReadBefore:
-    """The characters that may have been read before a place, None where a look back guards it."""
+    """The sets of characters that may precede a position; *guarded* if a lookbehind or anchor precedes it."""
 
     def __init__(self, sets: Sequence[frozenset[str]] = (), *, guarded: bool = False) -> None:
         self.sets = tuple(sets)
@@ -75,9 +75,9 @@ class _ReadBefore:
 
 
 def _repeated_starts(nodes: list[tuple[Any, Any]], before: _ReadBefore) -> Iterator[str]:
-    """Find endless repetitions that a search begins again at each of the characters that they read.
+    """Find unbounded repetitions that a search restarts at each character that they match.
 
-    They do no harm where nothing can fail behind them, or where what stands before them is not of their own.
+    They are harmless if nothing after them can fail, or if they cannot match the preceding character.
     """
     for position, (op, argument) in enumerate(nodes):
         rest = nodes[position + 1 :]
@@ -88,7 +88,7 @@ def _repeated_starts(nodes: list[tuple[Any, Any]], before: _ReadBefore) -> Itera
         elif op in _REPEATS and argument[1] > MAX_TRIES:
             chars = _chars(argument[2])
             if not before.guarded and all(chars_before & chars for chars_before in before.sets) and _can_fail(rest):
-                yield f"begins again at each character: {argument[2]}"
+                yield f"restarts at each character: {argument[2]}"
             before = before.then(chars)
         elif op in _REPEATS:
             if argument[0]:
@@ -106,7 +106,7 @@ def _can_fail(nodes: list[tuple[Any, Any]]) -> bool:
 
 
 def _chars(tree: Any) -> frozenset[str]:
-    """Return the characters that may be read first and last; nearly enough for what is asked here."""
+    """Return an approximation of the characters that may be matched first and last."""
     found: set[str] = set()
     for op, argument in _nodes(tree):
         if op in (c.LITERAL, c.NOT_LITERAL, c.IN, c.ANY):

@@ -1,4 +1,4 @@
-"""Mails that answer ours, as the programs of people and of machines write them."""
+"""Build replies and bounces as mail programs and servers write them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def mail(
     number: str = "1",
     **headers: str,
 ) -> bytes:
-    """Return an answer; header names with _ for -."""
+    """Return a reply. Header names have _ for -."""
     more = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
     return (
         f"Return-Path: <mia@people.example>\r\nFrom: {sender}\r\nTo: {to}\r\nSubject: {subject}\r\n"
@@ -28,7 +28,7 @@ def mail(
 
 
 def bounce(recipient: str, status: str = "5.1.1", token: str = TOKEN, action: str = "failed") -> bytes:
-    """Return a delivery status notification that encloses the headers of our mail."""
+    """Return a delivery status notification with the headers of the returned mail."""
     return (
         "Return-Path: <>\r\nFrom: MAILER-DAEMON@mx.example\r\nTo: ada@house.example\r\n"
         "Subject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\n"

@@ -1,4 +1,4 @@
-"""What a mail that came in means, whoever wrote it with whatever."""
+"""Classification of inbound mail from many mail programs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(raw: bytes, today: date = TODAY) -> ClassifiedMail:
 
 
 @pytest.mark.parametrize("text", QUOTED.values(), ids=QUOTED.keys())
-def test_only_a_persons_own_text_is_kept(text: str) -> None:
+def test_a_reply_keeps_only_the_persons_own_text(text: str) -> None:
     reply = read(mail(text.replace("\n", "\r\n")))
     assert (reply.kind, reply.text, reply.tokens) == (InboundKind.REPLY, "Call me", (TOKEN,))
 
@@ -61,7 +61,7 @@ def test_only_a_persons_own_text_is_kept(text: str) -> None:
         "Away from 16 February until 2 March. Back on 3 March.",
     ],
 )
-def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
+def test_the_return_date_is_read_in_many_formats(text: str) -> None:
     reply = read(mail(text, subject="Out of office", Auto_Submitted="auto-replied"))
     assert (reply.kind, reply.returns_on) == (InboundKind.OUT_OF_OFFICE, date(2026, 3, 3))
 
@@ -69,11 +69,11 @@ def test_the_day_of_return_is_read_in_many_forms(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["back on 03/04/2026", "back tomorrow", "back on 31 February", "back on 3 March, or back on 9 March"]
 )
-def test_a_day_that_may_be_read_two_ways_is_none(text: str) -> None:
+def test_an_ambiguous_return_date_is_none(text: str) -> None:
     assert parse_return_date(text, TODAY) is None
 
 
-def test_a_person_on_leave_who_writes_is_a_person() -> None:
+def test_a_person_who_mentions_a_return_date_is_a_reply() -> None:
     assert read(mail("I am back on 3 March, call me then")).kind is InboundKind.REPLY
 
 
@@ -132,26 +132,26 @@ def test_an_opt_out_is_recognized_in_many_languages(text: str) -> None:
         "Please stop sending it to my old address",
     ],
 )
-def test_what_only_sounds_like_an_opt_out_is_a_reply(text: str) -> None:
+def test_a_text_that_resembles_an_opt_out_is_a_reply(text: str) -> None:
     assert read(mail(text)).kind is InboundKind.REPLY
 
 
 @pytest.mark.parametrize(
     "sender", ["Support <no-reply@people.example>", "MAILER-DAEMON@mx.example", "do_not_reply@x.example"]
 )
-def test_addresses_that_nobody_writes_from_are_machines(sender: str) -> None:
+def test_mail_from_a_machine_address_is_an_auto_reply(sender: str) -> None:
     assert read(mail("Your ticket 123 was created", sender=sender)).kind is InboundKind.AUTO_REPLY
     assert read(mail("Call me", sender="Noreen Reply <noreen@x.example>")).kind is InboundKind.REPLY
 
 
-def test_a_mail_program_that_unsubscribes_by_mail_is_an_opt_out() -> None:
+def test_an_unsubscribe_mail_of_a_mail_program_is_an_opt_out() -> None:
     assert (
         read(mail("This was sent by a machine", subject="unsubscribe", Precedence="bulk")).kind is InboundKind.OPT_OUT
     )
     assert not is_opt_out("Hello", "Re: unsubscribe")
 
 
-def test_a_bounce_names_who_does_not_exist_and_which_mail_it_was() -> None:
+def test_a_bounce_has_the_address_and_the_token_of_the_message() -> None:
     hard = read(bounce("Mia@people.example"))
     assert (hard.kind, hard.tokens, hard.bounced_addresses) == (InboundKind.BOUNCE, (TOKEN,), ("mia@people.example",))
     for status in ("5.2.2", "5.7.1", "4.4.1"):
@@ -159,7 +159,7 @@ def test_a_bounce_names_who_does_not_exist_and_which_mail_it_was() -> None:
     assert read(bounce("mia@people.example", action="delayed")).bounced_addresses == ()
 
 
-def test_html_alone_becomes_plain_lines() -> None:
+def test_html_is_converted_to_lines_of_text() -> None:
     html = (
         '<div>Call me<br>at <b>nine</b></div><script>x</script><div class="gmail_quote">'
         "On Mon, Ada &lt;ada@house.example&gt; wrote:<br><blockquote>Unsubscribe</blockquote></div>"
@@ -167,26 +167,26 @@ def test_html_alone_becomes_plain_lines() -> None:
     assert read(mail(html, kind="text/html; charset=utf-8")).text == "Call me\nat nine"
 
 
-def test_wrong_charsets_lose_no_reply() -> None:
+def test_a_wrong_charset_loses_no_reply() -> None:
     raw = mail("Grüße", kind="text/plain; charset=us-ascii").replace("Grüße".encode(), "Grüße".encode("cp1252"))
     assert read(raw).text == "Grüße"
     assert read(mail("Grüße", kind="text/plain; charset=nonsense")).text == "Grüße"
 
 
 @given(st.binary(max_size=2_000))
-def test_no_bytes_are_too_strange(raw: bytes) -> None:
+def test_any_bytes_can_be_read(raw: bytes) -> None:
     read(raw)
     read(mail("x") + raw)
     read(mail("", kind='multipart/mixed; boundary="b"') + b"--b\r\n" + raw)
 
 
 @given(st.dictionaries(st.sampled_from(["headers", "text", "html", "subject", "to"]), st.binary(max_size=300)))
-def test_no_form_is_too_strange(fields: dict[str, bytes]) -> None:
+def test_any_fields_can_be_read(fields: dict[str, bytes]) -> None:
     classify_mail(parse_fields(fields, dict.fromkeys(fields, "utf-16"), envelope_to=[TO]), TODAY)
 
 
 @given(st.text(max_size=2_000))
-def test_no_text_is_too_strange(text: str) -> None:
+def test_any_text_can_be_read(text: str) -> None:
     own_text = extract_own_text(text)
     assert len(own_text.full) <= MAX_TEXT
     assert not {"\u202e", "\x00", "\x1b"} & set(own_text.full)
@@ -214,15 +214,15 @@ _SEMICOLONS = ";" * 300_000
     ],
     ids=["charset", "header", "part", "tags", "sender", "date", "quotation"],
 )
-def test_what_would_take_others_hours_is_read_like_others(raw: bytes) -> None:
+def test_an_attack_on_the_parser_is_read_as_a_reply(raw: bytes) -> None:
     assert read(raw).kind is InboundKind.REPLY
 
 
-def test_the_sender_is_an_address_that_a_database_takes() -> None:
+def test_the_sender_contains_no_null_character() -> None:
     assert read(mail("Call me", sender="a\0b@people.example")).sender == "a b@people.example"
 
 
 @settings(max_examples=5, deadline=None)
 @given(st.sampled_from(["On ", "> ", "back on 1 ", "From: x\n", "Am 1. ", "please ", "(", "--b\r\n"]))
-def test_a_giant_is_read_like_others(piece: str) -> None:
+def test_a_mail_of_maximum_size_is_read(piece: str) -> None:
     read(mail(piece * (MAX_BYTES // len(piece))))

@@ -1,4 +1,4 @@
-"""What strangers send is read in time that grows with its size alone, however it is made."""
+"""Untrusted mail is read in linear time, however it is built."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from nurture.mail.inbound.out_of_office import parse_return_date
 from nurture.mail.inbound.reply_text import extract_own_text, sanitize_text
 from nurture.mail.providers.sendgrid.responses import _ADDRESS
 from nurture.mail.providers.smtp.commands import sanitize_reply
-from tests.mail.inbound.hostile_mails import MAILS, NO_CHARSETS, nested
+from tests.mail.inbound.hostile_mails import INVALID_CHARSETS, MAILS, nested
 from tests.mail.inbound.patterns import hazards
 from tests.mail.inbound.replying import mail
 
 TODAY: Final = date(2026, 1, 5)
 MAX_CALLS: Final = 500_000
-"""Calls of functions; the largest good mail takes half of it. A hundredth of a second is about 100,000."""
+"""Function calls per mail; the largest legitimate one needs half. 100,000 calls take about 0.01 s."""
 
-FOR_AUTHORS: Final = frozenset(
+TRUSTED_INPUT_MODULES: Final = frozenset(
     f"nurture.mail.rendering.{name}"
     for name in (
         *("compile", "render", "mjml_layout", "markdown", "placeholders", "mime", "jinja_sandbox"),
         *("required_content", "email_file", "plain_text", "link_tracking", "link_rules", "tag_nesting"),
     )
 ) | {"nurture.mail.providers.sendgrid.payload"}
-"""Modules that read what we and our marketers write, and nothing of strangers."""
+"""Modules that read only trusted input: templates and settings."""
 
 
-def calls_of(raw: bytes) -> tuple[int, InboundKind]:
-    """Return how many functions are called to read a mail."""
+def count_calls(raw: bytes) -> tuple[int, InboundKind]:
+    """Return the number of function calls needed to read a mail, and its kind."""
     count = 0
 
     def note(_frame: object, event: str, _argument: object) -> None:
@@ -57,7 +57,7 @@ def calls_of(raw: bytes) -> tuple[int, InboundKind]:
 
 @pytest.mark.parametrize("name", MAILS)
 def test_a_hostile_mail_is_read_in_few_steps(name: str) -> None:
-    count, _ = calls_of(MAILS[name]())
+    count, _ = count_calls(MAILS[name]())
     assert count < MAX_CALLS
 
 
@@ -66,19 +66,19 @@ def _patterns() -> dict[str, re.Pattern[Any]]:
     return {
         f"{name.removeprefix(f'{package.__name__}.')}.{label}": one
         for name in modules
-        if name not in FOR_AUTHORS
+        if name not in TRUSTED_INPUT_MODULES
         for label, one in vars(importlib.import_module(name)).items()
         if isinstance(one, re.Pattern)
     }
 
 
-def test_modules_without_patterns_of_strangers_are_named_rightly() -> None:
+def test_modules_with_trusted_input_exist() -> None:
     assert len(_patterns()) > 20
-    assert all(importlib.import_module(name) for name in FOR_AUTHORS)
+    assert all(importlib.import_module(name) for name in TRUSTED_INPUT_MODULES)
 
 
 @pytest.mark.parametrize("name", _patterns())
-def test_every_pattern_that_strangers_meet_takes_linear_time(name: str) -> None:
+def test_every_pattern_for_untrusted_input_takes_linear_time(name: str) -> None:
     assert hazards(_patterns()[name]) == []
 
 
@@ -97,47 +97,47 @@ def test_every_pattern_that_strangers_meet_takes_linear_time(name: str) -> None:
         r"(?:noreply)\b.*@.*",
     ],
 )
-def test_a_pattern_that_takes_more_is_found(pattern: str) -> None:
+def test_a_pattern_with_superlinear_time_is_found(pattern: str) -> None:
     assert hazards(re.compile(pattern)) != []
 
 
 @pytest.mark.parametrize("word", ["erst ", "wieder ", "zurück ", "am ", "ab ", "back ", "until ", "bis "])
-def test_an_absence_without_a_date_names_no_day(word: str) -> None:
+def test_an_absence_without_a_date_has_no_return_date(word: str) -> None:
     assert parse_return_date(word * 1_000, TODAY) is None
     assert parse_return_date(word * 100 + "3 March" + " wieder" * (word in ("am ", "ab ")), TODAY) == date(
         2026, 3, 4 if word in ("until ", "bis ") else 3
     )
 
 
-def test_only_so_many_parts_are_looked_at() -> None:
+def test_depth_and_number_of_parts_are_limited() -> None:
     assert len(read_parts(nested(150, 400_000))) == MAX_DEPTH + 1
     assert len(read_parts(MAILS["many parts"]())) == MAX_PARTS
 
 
-def test_what_lies_ten_parts_deep_is_read() -> None:
+def test_parts_are_read_up_to_the_maximum_depth() -> None:
     assert parse_mail(nested(MAX_DEPTH, 2_000)).text.startswith("x\nx\n")
     assert parse_mail(nested(MAX_DEPTH + 1, 2_000)).text == ""
 
 
-def test_headers_behind_a_giant_one_are_read() -> None:
+def test_headers_after_a_giant_header_are_read() -> None:
     raw = mail("Call me", kind="text/plain").replace(b"Subject:", b"X: " + b"y" * 150_000 + b"\r\nSubject:")
     read = parse_mail(raw)
     assert (read.header("subject"), read.text) == ("Re: Hello", "Call me")
 
 
-def test_the_text_behind_more_headers_than_are_read_is_read() -> None:
+def test_the_text_after_too_many_headers_is_read() -> None:
     raw = mail("Call me").replace(b"\r\n\r\n", b"\r\n" + b"x: y\r\n" * 100_000 + b"\r\n")
     assert parse_mail(raw).text == "Call me"
 
 
-@pytest.mark.parametrize("charset", NO_CHARSETS)
-def test_a_charset_that_is_none_decodes_nothing(charset: str) -> None:
+@pytest.mark.parametrize("charset", INVALID_CHARSETS)
+def test_an_invalid_charset_is_ignored(charset: str) -> None:
     raw = b"\\u0041\\x41 68656c6c6f xn--a"
     assert decode_text(raw, charset) == raw.decode()
 
 
 @pytest.mark.parametrize("charset", ["latin-1", "ISO-8859-15", "windows-1252", "cp437", "utf8", "utf-8-sig", "koi8-r"])
-def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
+def test_a_charset_of_mail_is_used(charset: str) -> None:
     assert decode_text("Hello".encode(charset), charset) == "Hello"
 
 
@@ -147,12 +147,12 @@ def test_a_charset_that_mail_is_written_in_is_one(charset: str) -> None:
      ("你好", "big5"), ("もしもし", "iso-2022-jp"), ("もしもし", "shift_jis"),
      ("안녕", "euc-kr"), ("привет", "koi8-u")],
 )  # fmt: skip
-def test_a_charset_of_another_language_is_one(text: str, charset: str) -> None:
+def test_a_charset_of_another_language_is_used(text: str, charset: str) -> None:
     assert decode_text(text.encode(charset), charset) == text
 
 
 @pytest.mark.parametrize("encoding", ["base64", "quoted-printable", "8bit"])
-def test_a_mail_of_the_standard_library_is_read_as_it_was_written(encoding: str) -> None:
+def test_a_mail_of_the_standard_library_is_read_unchanged(encoding: str) -> None:
     written = EmailMessage()
     written["Subject"] = "Größe und Gewicht: " + "ä" * 100
     written["From"] = "Zoë <zoe@people.example>"
@@ -166,12 +166,12 @@ def test_a_mail_of_the_standard_library_is_read_as_it_was_written(encoding: str)
     assert read.attachments == 1
 
 
-def test_letters_that_encoded_words_cut_in_two_are_whole() -> None:
+def test_characters_split_across_encoded_words_are_joined() -> None:
     raw = b"Subject: a =?utf-8?q?=C3?= =?utf-8?q?=A4?= =?latin1?q?=E4?= b\n\nx"
     assert parse_mail(raw).header("subject") == "a ää b"
 
 
-def test_only_a_few_marks_are_kept_on_a_letter() -> None:
+def test_the_number_of_combining_marks_per_letter_is_limited() -> None:
     assert len(sanitize_text("a" + "\u0301\u0316" * 50_000)) < 20
     assert sanitize_text("n\u0303o\u0302\u0301") == "ñ\u1ed1"
 
@@ -183,14 +183,14 @@ def test_only_a_few_marks_are_kept_on_a_letter() -> None:
      "W dniu 5.01.2026 Ada napisał(a):",
      "Den 5 januari 2026 skrev Ada Berg:", "Op ma 5 jan. 2026 schreef Ada <ada@house.example>:"],
 )  # fmt: skip
-def test_an_attribution_of_a_quotation_is_recognized(line: str) -> None:
+def test_an_attribution_line_is_recognized(line: str) -> None:
     assert extract_own_text(f"Call me\n\n{line}\nHello Mia").above_quotation == "Call me"
 
 
 @pytest.mark.parametrize(
     "line", ["On Monday I wrote: call me", "Only Ada wrote this:", "He wrote:", "Am Montag schrieb ich es auf."]
 )
-def test_what_only_looks_like_an_attribution_is_own_text(line: str) -> None:
+def test_a_line_that_resembles_an_attribution_is_own_text(line: str) -> None:
     assert line in extract_own_text(f"Hello\n{line}\nbye").above_quotation
 
 

@@ -1,4 +1,4 @@
-"""The process that reads mail is started late, kept, replaced when a mail uses it up, gone with its owner."""
+"""The reader process starts with the first mail, is replaced when it fails, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def reader() -> Iterator[MailReader]:
 
 @pytest.fixture
 def small() -> Iterator[MailReader]:
-    """Return a reader whose memory a mail of four megabytes exceeds."""
+    """Yield a reader whose memory limit a mail of four megabytes exceeds."""
     found = MailReader(memory=LITTLE_MEMORY)
     yield found
     found.close()
 
 
-def test_it_reads_as_we_would_and_one_process_reads_all(reader: MailReader) -> None:
+def test_the_reader_classifies_like_classify_mail_in_one_process(reader: MailReader) -> None:
     assert reader.pid is None
     for raw in (mail("Call me"), bounce("a@b.example"), mail("stop"), mail("Größe", subject="ö")):
         one = RawMail({"email": raw})
@@ -54,13 +54,13 @@ def test_it_reads_as_we_would_and_one_process_reads_all(reader: MailReader) -> N
     assert reader.pid == first
 
 
-def test_it_knows_no_secret_of_ours(reader: MailReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_has_no_secret_in_its_environment(reader: MailReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NURTURE_SENDGRID_KEY", "SG.secret")
     reader.read(GOOD, TODAY)
     assert b"SG.secret" not in Path(f"/proc/{reader.pid}/environ").read_bytes()
 
 
-def test_no_hostile_mail_uses_it_up(reader: MailReader) -> None:
+def test_hostile_mail_does_not_end_the_process(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     for make in MAILS.values():
@@ -74,14 +74,14 @@ def test_a_mail_that_needs_too_much_memory_is_not_read_and_the_next_one_is(small
     assert small.read(GOOD, TODAY).text == "Call me"
 
 
-def test_a_mail_that_uses_too_much_processor_time_ends_the_process() -> None:
+def test_exceeding_the_cpu_limit_ends_the_process() -> None:
     limit = "from nurture.mail.inbound.reader_child import _extend_cpu_limit; _extend_cpu_limit(1)"
     endless = f"{limit}\nwhile True: pass"
     ended = subprocess.run([sys.executable, "-c", endless], timeout=60, check=False)
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_a_process_that_does_not_answer_is_replaced(reader: MailReader) -> None:
+def test_a_process_that_does_not_respond_is_replaced(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
@@ -94,7 +94,7 @@ def test_a_process_that_does_not_answer_is_replaced(reader: MailReader) -> None:
     assert reader.read(GOOD, TODAY).text == "Call me"
 
 
-def test_a_process_that_ended_between_two_mails_costs_no_mail(reader: MailReader) -> None:
+def test_a_process_that_ended_between_two_mails_loses_no_mail(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
@@ -104,7 +104,7 @@ def test_a_process_that_ended_between_two_mails_costs_no_mail(reader: MailReader
     assert reader.pid != first
 
 
-def test_a_process_that_ends_while_it_reads_costs_that_mail_alone(reader: MailReader) -> None:
+def test_a_process_that_ends_while_reading_loses_only_that_mail(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     first = reader.pid
     assert first is not None
@@ -128,7 +128,7 @@ sys.stdin.read()
 """
 
 
-def test_it_ends_with_its_owner_however_that_ends() -> None:
+def test_the_process_ends_when_its_parent_is_killed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", _OWNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as owner:
@@ -144,7 +144,7 @@ def test_it_ends_with_its_owner_however_that_ends() -> None:
         os.close(descriptor)
 
 
-def test_it_ends_when_it_is_closed(reader: MailReader) -> None:
+def test_closing_the_reader_ends_the_process(reader: MailReader) -> None:
     reader.read(GOOD, TODAY)
     child = reader.pid
     reader.close()
@@ -153,7 +153,7 @@ def test_it_ends_when_it_is_closed(reader: MailReader) -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*MAX_FIELD_BYTES]), st.binary(max_size=200)), st.integers(0, 9))
-def test_a_mail_is_unpacked_as_it_was_packed(fields: dict[str, bytes], attachments: int) -> None:
+def test_unpacking_restores_a_packed_mail(fields: dict[str, bytes], attachments: int) -> None:
     one = RawMail(fields, attachments)
     assert RawMail.unpack(one.pack()) == one
 
@@ -170,10 +170,10 @@ def test_a_mail_is_unpacked_as_it_was_packed(fields: dict[str, bytes], attachmen
         {"headers": b"X: " + b"y" * 100_000 + f"\nTo: {TO}\n".encode(), "text": b"x"},
     ],
 )  # fmt: skip
-def test_the_tokens_of_a_mail_are_seen_without_reading_it(fields: dict[str, bytes]) -> None:
+def test_tokens_are_found_without_parsing_the_mail(fields: dict[str, bytes]) -> None:
     assert RawMail(fields).routing_hints().tokens == (TOKEN,)
 
 
-def test_a_token_in_the_text_of_a_mail_is_none() -> None:
+def test_a_token_in_the_text_is_ignored() -> None:
     hints = RawMail({"email": mail(TO, to="a@b.example")}).routing_hints()
     assert hints == ((), "mia@people.example", "")

@@ -1,4 +1,4 @@
-"""Notices to a place where reps look, over real connections to servers on this machine."""
+"""Notices sent with apprise to a local server, over real connections."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_notice_arrives_once_with_its_text_unchanged(chat_server: ChatServer) 
     ("status", "kind"),
     [(400, Rejected), (302, NotSent), (404, NotSent), (429, NotSent), (500, Unknown), (503, Unknown)],
 )
-def test_a_refusal_is_tried_again_only_if_nothing_went(chat_server: ChatServer, status: int, kind: type) -> None:
+def test_a_refusal_is_retried_only_if_nothing_was_sent(chat_server: ChatServer, status: int, kind: type) -> None:
     chat_server.answers = status
     (receipt,) = _notifier(chat_server).send([_notice()], START)
     assert type(receipt) is kind
@@ -55,20 +55,20 @@ def test_a_refusal_is_tried_again_only_if_nothing_went(chat_server: ChatServer, 
     assert len(chat_server.received) == 1
 
 
-def test_a_target_that_takes_it_and_does_not_answer_is_unknown(chat_server: ChatServer) -> None:
+def test_a_missing_response_is_unknown(chat_server: ChatServer) -> None:
     for failure in ("hang", "drop"):
         chat_server.answers = failure
         notifier = _notifier(chat_server)
         receipt, blocked = notifier.send([_notice(1), _notice(2)], START)
-        assert receipt == Unknown("slack-sales gave no clear outcome: no answer")
-        assert isinstance(blocked, NotSent)  # nobody waits for it twice in a minute
+        assert receipt == Unknown("slack-sales gave no clear outcome: no response")
+        assert isinstance(blocked, NotSent)  # no second timeout within a minute
         assert blocked.blocks_all
     chat_server.answers = 200
     assert notifier.send([_notice(2)], START + RETRY_AFTER) == [Accepted("notice:2:slack-sales")]
     assert len(chat_server.received) == 3
 
 
-def test_nothing_was_sent_where_nobody_listens() -> None:
+def test_a_refused_connection_is_not_sent() -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     (receipt,) = AppriseNotifier("teams", SecretStr(f"json://127.0.0.1:{port}")).send([_notice()], START)
@@ -86,7 +86,7 @@ def test_the_url_is_in_no_name_receipt_error_or_log(chat_server: ChatServer, cap
         texts += map(str, _notifier(chat_server).send([_notice()], START))
     unreadable = AppriseNotifier("odd", SecretStr(f"odd-{SECRET}://{SECRET}/{SECRET}"))
     texts += map(str, unreadable.send([_notice()], START))
-    with pytest.raises(Misconfigured, match="NURTURE_NOTIFY says where odd is") as refused:
+    with pytest.raises(Misconfigured, match="NURTURE_NOTIFY has a URL for odd") as refused:
         unreadable.check(_notice(), START)
     assert SECRET not in " ".join([*texts, str(refused.value), caplog.text])
     assert len(chat_server.received) == 4

@@ -1,1 +1,1 @@
-"""Reports, the audit and the explanation of one lead."""
+"""Reports, the audit, and the explanation of one lead."""

@@ -1,11 +1,11 @@
-"""Prove that no lead fell between: the ledger, counted twice, and a look at every way to leak."""
+"""The audit: the ledger of all leads, counted twice, and findings of inconsistent or overdue leads."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Leads in, and where they are: by custody and by the journal. Both residuals must be 0."""
+    """Leads, and their custodians by custody and by the journal. Both residuals must be 0."""
 
     name: str
     leads: int
@@ -31,13 +31,13 @@ class Balance:
 
     @property
     def is_balanced(self) -> bool:
-        """Return whether every lead is somewhere, and both ways of counting agree."""
+        """Return whether every lead has a custodian and both counts agree."""
         return self.residual == 0 and self.custody == self.journal
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """Something that should not be. *is_violation*: a promise is broken; else somebody should look at it."""
+    """A finding. *is_violation*: an invariant is broken; otherwise a person should check."""
 
     kind: str
     description: str
@@ -45,45 +45,34 @@ class AuditFinding:
     is_violation: bool
     count: int
     lead_ids: tuple[int, ...]
-    """The first leads of them, 20 at most."""
+    """The first 20 leads."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
-    """What an audit saw at one moment."""
+    """The result of an audit."""
 
     at: datetime
     total: Balance
     by_source: tuple[Balance, ...]
     by_day: tuple[Balance, ...]
-    """By the day (UTC) on which leads came in."""
+    """By the day (UTC) on which leads were created."""
     findings: tuple[AuditFinding, ...]
 
     @property
     def ok(self) -> bool:
-        """Return whether the ledger closes everywhere and no promise is broken."""
+        """Return whether every balance is balanced and no finding is a violation."""
         balances = (self.total, *self.by_source, *self.by_day)
         return all(one.is_balanced for one in balances) and not any(one.is_violation for one in self.findings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values, with `ok`."""
+        """Return the report as plain values, with `ok`."""
         return {"ok": self.ok, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)
-class DayBalance:
-    """The ledger at the end of one day (UTC): all leads so far, and who kept them then."""
-
-    day: date
-    leads: int
-    new_leads: int
-    custody: Mapping[str, int]
-    residual: int
-
-
-@dataclass(frozen=True, slots=True)
 class FindingType:
-    """What a finding says to a person."""
+    """The texts of a kind of finding."""
 
     description: str
     remedy: str
@@ -92,71 +81,72 @@ class FindingType:
 
 FINDING_TYPES: Final[Mapping[str, FindingType]] = {
     "no-custodian": FindingType(
-        "leads that nobody keeps", "Restore their custody rows from the last good copy of the database."
+        "leads without a custodian", "Restore their custody rows from the last good backup of the database."
     ),
     "custody-differs-from-journal": FindingType(
-        "leads whose custodian is not the one that the journal names last",
-        "Somebody wrote to the database by hand: `nurture explain LEAD` shows what was decided.",
+        "leads whose custodian differs from the newest journal entry",
+        "The database was edited by hand: `nurture explain LEAD` shows what was decided.",
     ),
     "track-without-enrollment": FindingType(
-        "leads that a track keeps though they do not stand on it", "Put each back: `nurture leads enroll LEAD TRACK`."
+        "leads in the custody of a track without an enrollment on it",
+        "Enroll each again: `nurture leads enroll LEAD TRACK`.",
     ),
     "enrollment-without-track": FindingType(
-        "leads that stand on a track though somebody else keeps them",
-        "`nurture explain LEAD` shows who; enroll or close them again.",
+        "leads enrolled on a track but in another custody",
+        "`nurture explain LEAD` shows which; enroll or close them again.",
     ),
     "two-enrollments": FindingType(
-        "leads on two tracks at once", "The index uq_enrollment_open is gone: run `nurture admin upgrade`."
+        "leads on two tracks at once", "The index uq_enrollment_open is missing: run `nurture admin upgrade`."
     ),
     "custody-without-offer": FindingType(
-        "leads that wait for a rep's answer to no open hand-off", "Put each back: `nurture leads enroll LEAD TRACK`."
+        "leads in the custody of an offer that is not open", "Enroll each again: `nurture leads enroll LEAD TRACK`."
     ),
     "offer-without-custody": FindingType(
-        "open hand-offs of leads that somebody else keeps",
+        "open hand-offs of leads in another custody",
         "Answer them: `nurture handoffs list`, then `nurture handoffs reject ID --reason CODE`.",
     ),
     "offer-overdue": FindingType(
-        "open hand-offs that should have been taken back more than an hour ago",
+        "open hand-offs that expired more than an hour ago",
         "Check that the hand-off flow runs; `nurture run` catches up.",
     ),
     "touch-off-track": FindingType(
-        "emails planned for leads that are not on that track", "`nurture run` calls them off before they go."
+        "emails planned for leads that are not on that track", "`nurture run` cancels them before they are sent."
     ),
     "sweep-stuck": FindingType(
         "leads that were due more than a day ago",
         "Check that `nurture up` or the deployments run; `nurture run` catches up.",
     ),
     "mail-stuck": FindingType(
-        "messages that should have gone more than a day ago",
-        "Check the mail provider and that the deliver flow runs; `nurture run` tries again.",
+        "messages that were due more than a day ago",
+        "Check the email provider and that the deliver flow runs; `nurture run` tries again.",
     ),
     "signal-stuck": FindingType(
-        "signals that nothing was made of for more than a day",
+        "signals that have not been applied for more than a day",
         "Check that the listen flow runs; `nurture run` catches up.",
     ),
     "manual-action-overdue": FindingType(
-        "leads in a queue or with a rep, on whom a person should have acted more than a day ago",
-        "`nurture leads list --custodian queue` and `--custodian rep` list them: enroll, close or remind.",
+        "leads in a queue or with a rep whose next action was due more than a day ago",
+        "List them with `nurture leads list --custodian queue` and `--custodian rep`; enroll, close or remind.",
         is_violation=False,
     ),
     "delivery-unknown": FindingType(
-        "messages of which nobody knows whether they went",
-        "Look them up at the mail provider; they count as sent after 72 hours and are never sent again.",
+        "messages with unknown delivery",
+        "Look them up at the email provider; they count as sent after 72 hours and are never sent again.",
         is_violation=False,
     ),
     "no-recent-touch": FindingType(
         "leads on a track without a touch for longer than the policy's max_silence",
-        "`nurture explain LEAD` says what holds each; shorten the gaps of its track.",
+        "`nurture explain LEAD` shows what holds each; shorten the waits of its track.",
         is_violation=False,
     ),
 }
-"""Every kind of finding, the worst first."""
+"""Every kind of finding, most severe first."""
 
 
 def run_audit(ctx: AppContext, now: datetime) -> AuditReport:
-    """Look at everything at once, in a constant number of statements, without writing.
+    """Audit all leads in a constant number of statements, from one snapshot, without writing.
 
-    Without published rules no silence is looked for.
+    `no-recent-touch` needs a published policy.
     """
     with ctx.database.read() as connection:
         locks.use_snapshot(ctx.database, connection)
@@ -208,31 +198,3 @@ def _balance(name: str, counts: LedgerCounts, keys: Iterable[LedgerKey]) -> Bala
 
 def _in_order(kinds: Mapping[str, int]) -> dict[str, int]:
     return {kind.value: kinds.get(kind.value, 0) for kind in Custodian}
-
-
-def ledger_by_day(ctx: AppContext, since: date | None = None, until: date | None = None) -> list[DayBalance]:
-    """Return the ledger at the end of each day (UTC) from *since* to *until*, both included.
-
-    Told by the journal and by when leads came in; custody is not asked. Without *since* it begins with the
-    first lead, without *until* it ends with the last change.
-    """
-    before = datetime.combine((until or date(9998, 12, 31)) + timedelta(days=1), time(), UTC)
-    with ctx.database.read() as connection:
-        locks.use_snapshot(ctx.database, connection)
-        changes = {one.day: one for one in ledger_queries.daily_changes(ctx.database, connection, before)}
-    if not changes:
-        return []
-    first, last = min(changes), until or max(changes)
-    day, leads, kinds = first, 0, Counter[str]()
-    balances = []
-    while day <= last:
-        new_leads = 0
-        if day in changes:
-            new_leads = changes[day].new_leads
-            leads += new_leads
-            kinds.update(changes[day].custody_changes)
-        if since is None or day >= since:
-            custody = _in_order(kinds)
-            balances.append(DayBalance(day, leads, new_leads, custody, leads - sum(custody.values())))
-        day += timedelta(days=1)
-    return balances

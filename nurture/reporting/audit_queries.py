@@ -1,4 +1,4 @@
-"""Where a lead could fall between: one statement for each way, whatever the size."""
+"""Statements that find leads in an inconsistent or overdue state, one for each kind of finding."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _TOUCH: Final = "touch"
 
 
 class FindingCount(NamedTuple):
-    """How many rows leak, and the first leads of them."""
+    """The number of rows of a finding, and its first leads."""
 
     lead_count: int
     lead_ids: tuple[int, ...]
 
 
 def count_and_list(connection: Connection, violations: Select[Any]) -> FindingCount:
-    """Count what *violations* selects (lead ids), and name the first of them."""
+    """Count the lead ids that *violations* selects, and return the first MOST_IDS."""
     rows = violations.subquery()
     query = select(rows.c[0], func.count().over()).order_by(rows.c[0]).limit(MOST_IDS)
     found = connection.execute(query).all()
@@ -44,7 +44,7 @@ def count_and_list(connection: Connection, violations: Select[Any]) -> FindingCo
 
 
 def finding_queries(now: datetime, max_silence: timedelta | None) -> Mapping[str, Select[Any]]:
-    """Return, by the name of the finding, what selects its leads. Silence is looked for with a limit only."""
+    """Return the statement of each finding, by name; `no-recent-touch` only with *max_silence*."""
     late = now - STUCK_AFTER
     found = {
         "no-custodian": _no_custodian(),
@@ -138,7 +138,7 @@ def _offer_without_custody() -> Select[Any]:
 
 
 def _touch_off_track() -> Select[Any]:
-    """Touches that wait to go to leads that are not, or no longer, on the touch's track."""
+    """Select leads with a planned touch of a track that they are not on."""
     return (
         select(message.c.lead_id)
         .outerjoin(custody, custody.c.lead_id == message.c.lead_id)
@@ -177,9 +177,9 @@ def _mail_stuck(late: datetime) -> Select[Any]:
 
 
 def _leads_without_recent_touch(since: datetime) -> Select[Any]:
-    """Leads on a track that heard nothing since *since*, nor came to the tracks since, nor had peace.
+    """Select leads on a track without a touch since *since* that did not join a track and had no cool-off since.
 
-    Who asked for fewer emails may hear less often.
+    Leads that asked for fewer emails get MAX_TOUCH_INTERVAL_DAYS more.
     """
     open_one = and_(enrollment.c.lead_id == custody.c.lead_id, enrollment.c.ended_at.is_(None))
     in_cool_off = and_(enrollment.c.entered_at > custody.c.since, enrollment.c.entered_at >= since)

@@ -1,4 +1,4 @@
-"""Say about one lead where it is, what holds it, and everything that happened to it."""
+"""The explanation of one lead: where it is, what holds it, and its history."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STEPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentEnrollment:
-    """Where the lead stands on its track."""
+    """The lead's position on its track."""
 
     id: int
     track: str
@@ -47,9 +47,9 @@ class CurrentEnrollment:
 
 @dataclass(frozen=True, slots=True)
 class HoldStatus:
-    """What the planner would answer now. *guard* names who holds the lead; "" if nobody does.
+    """What the planner decides now. *guard* is the name of the guard that holds the lead, "" if none does.
 
-    *skipped_guard* names who would hold a lead whose request is asked before that.
+    *skipped_guard* is the guard that would hold a lead whose request has precedence.
     """
 
     guard: str
@@ -60,7 +60,7 @@ class HoldStatus:
 
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
-    """One thing that happened, or is planned to."""
+    """One event that happened or is planned."""
 
     at: datetime
     stage: str
@@ -71,7 +71,7 @@ class HistoryEntry:
 
 @dataclass(frozen=True, slots=True)
 class LeadExplanation:
-    """Everything that explains one lead at one moment."""
+    """Everything that explains the state of one lead at *at*."""
 
     at: datetime
     lead_id: int
@@ -90,33 +90,33 @@ class LeadExplanation:
     hold: HoldStatus
     engagement: float
     fit: str
-    """The fit letter; "" where the policy has no rules for it."""
+    """The fit letter; "" if the policy has no fit rules."""
     fit_reason: str
     bant: Mapping[str, str]
-    """Budget, authority and need, as far as they are known: what, from whom, since when, how surely."""
+    """Known budget, authority and need: value, source, date and confidence."""
     decides_on: date | None
     decides_stated_at: datetime | None
     call_on: date | None
-    """The day on which it asked to be called."""
+    """The day on which the lead asked to be called."""
     consent_basis: str | None
     suppressions: tuple[str, ...]
-    """What keeps its address from being mailed: scope, and who said so."""
+    """Suppressions of its address: scope and source."""
     paused_until: datetime | None
     touch_interval_days: int | None
-    """It asked for one touch at most in so many days."""
+    """The lead asked for at most one touch in this many days."""
     history: tuple[HistoryEntry, ...]
     escalation_steps: tuple[EscalationStep, ...] = ()
-    """What happens when its rep does not answer, or does not follow up."""
+    """What happens if its rep does not answer, or does not follow up."""
 
 
 def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
-    """Explain a lead at *now* (UTC), without writing. Raises NotFound if there is none of this id."""
+    """Explain a lead at *now* (UTC), without writing. Raises NotFound for an unknown id."""
     database = ctx.database
     with database.read() as connection:
         locks.use_snapshot(database, connection)
         record = history_queries.find_lead_record(connection, lead_id)
         if record is None:
-            raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
+            raise NotFound(f"There is no lead {lead_id}. List leads with `nurture leads list`.")
         rows = snapshot.load_rows(database, connection, [lead_id], lock=False)
         suppressed: tuple[str, ...] = ()
         if record.address_id is not None:
@@ -159,7 +159,7 @@ def explain(ctx: AppContext, lead_id: int, now: datetime) -> LeadExplanation:
 
 
 def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord) -> tuple[EscalationStep, ...]:
-    """Return the steps that an open offer, or a lead that was taken over, still has before it."""
+    """Return the escalation steps that are still ahead of an open offer or an accepted lead."""
     if record.kind not in (Custodian.OFFER, Custodian.REP):
         return ()
     policy = ctx.definitions.current(connection).policy
@@ -177,7 +177,7 @@ def _remaining_steps(ctx: AppContext, connection: Connection, record: LeadRecord
 
 
 _NO_CUSTODIAN: Final = HoldStatus(
-    "no_custodian", "nobody keeps this lead; `nurture reports audit` lists all such leads", None
+    "no_custodian", "the lead has no custodian; `nurture reports audit` lists all such leads", None
 )
 
 
@@ -190,7 +190,7 @@ def _describe_bant(fields: FieldValues) -> dict[str, str]:
 
 def _describe_answer(answer: bant.BantValue) -> str:
     if not answer.source:
-        return f"{answer.value} (came with the lead)"
+        return f"{answer.value} (imported with the lead)"
     return f"{answer.value} ({answer.confidence.name.lower()} by {answer.source} on {answer.stated_on})"
 
 
@@ -211,9 +211,9 @@ def _describe_owner(record: LeadRecord) -> str:
         case Custodian.TRACK:
             return f"marketing, by track {record.ref}"
         case Custodian.QUEUE if record.ref == Queue.HAND_OFF:
-            return "marketing, until a rep has room"
+            return "marketing, until a rep has capacity"
         case Custodian.QUEUE:
-            return f"whoever looks after the queue {record.ref}"
+            return f"the team of the queue {record.ref}"
         case Custodian.OFFER:
             return f"marketing, while hand-off {record.ref} is open"
         case Custodian.REP:
@@ -227,7 +227,7 @@ def _describe_owner(record: LeadRecord) -> str:
 
 
 def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now: datetime) -> HoldStatus:
-    """Ask the planner as the next sweep would, and name the guard that answers."""
+    """Return what the planner would decide in the next sweep, with the guard that holds the lead."""
     is_in_parked_queue = row.kind == Custodian.QUEUE and is_parked(row.ref)
     if row.enrollment_id is None and not is_in_parked_queue:
         return HoldStatus(*_off_track_reason(row), None)
@@ -242,7 +242,7 @@ def _hold_status(ctx: AppContext, connection: Connection, row: SnapshotRow, now:
     view = snapshot.load_snapshots(ctx.database, connection, [row], now, ctx.holidays, full_until)[0].view
     try:
         decision = decide(view, program, definitions.policy, now)
-    except Exception as error:  # noqa: BLE001 - the sweep keeps such a lead too; here it is told
+    except Exception as error:  # noqa: BLE001 - the sweep holds such a lead too; here the error is shown
         return HoldStatus("error", f"{type(error).__name__}: {error}", None)
     context = DecisionContext(view, program, definitions.policy, now)
     holding_guards = (one.__name__ for one in GUARDS if one(context) is not None)
@@ -259,17 +259,17 @@ def _off_track_reason(row: SnapshotRow) -> tuple[str, str]:
         case Custodian.CLOSED:
             return "closed", f"closed as {row.ref}"
         case Custodian.INTAKE:
-            return "intake", "no readiness rule was asked yet; the next sweep asks them"
+            return "intake", "not classified yet; the next sweep does"
         case Custodian.QUEUE if row.ref != Queue.HAND_OFF:
-            return "queue", f"waits in the queue {row.ref} for a person"
+            return "queue", f"waits for a person in the queue {row.ref}"
         case _:
             return "with_sales", f"custodian is {row.kind}"
 
 
 def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
-    """Return what stands above the history, as (name, value) in reading order; nothing that is empty."""
+    """Return the non-empty (name, value) pairs to show above the history, in display order."""
     enrollment, hold = explanation.enrollment, explanation.hold
-    no_hold_text = f"a request is asked before {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
+    no_hold_text = f"a request has precedence over {hold.skipped_guard}" if hold.skipped_guard else "nothing holds it"
     where = f"{enrollment.track}, step {enrollment.step}" if enrollment is not None else ""
     if enrollment is not None and enrollment.visit > 1:
         where += f", round {enrollment.visit}"
@@ -280,13 +280,7 @@ def summary(explanation: LeadExplanation) -> list[tuple[str, object]]:
         ("since", explanation.since),
         ("next", explanation.next_action),
         ("due (UTC)", explanation.due_at),
-        (
-            "escalation",
-            ", ".join(
-                f"{_STEPS[escalation_step.action]} on {escalation_step.due_at:%Y-%m-%d %H:%M} UTC"
-                for escalation_step in explanation.escalation_steps
-            ),
-        ),
+        ("escalation", ", ".join(map(_describe_step, explanation.escalation_steps))),
         ("on track", where),
         ("entered", enrollment.entered_at if enrollment is not None else None),
         ("held by", f"{hold.guard}: {hold.reason}" if hold.guard else ""),

@@ -1,4 +1,4 @@
-"""Put together what became of each hand-off: one lead, one decision, one rep or several in turn."""
+"""The history of each hand-off: one decision for one lead, offered to one or more reps in turn."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from typing import Final
 from nurture.reporting.handoff_history_queries import OfferRecord, OutcomeRecord
 
 WRONG_OWNER_REASONS: Final = frozenset({"not-mine", "wrong-owner"})
-"""Reject reasons by which a rep says that a lead belongs to somebody else."""
+"""Reject reasons that mean that the lead belongs to somebody else."""
 
 _ACCEPTED_STATES: Final = ("accepted", "lapsed")
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffHistory:
-    """One hand-off from the decision on: its offers, in order, and how the lead ended after it, if it has.
-
-    *next_handoff_at* is when the lead was handed off anew, None for its newest hand-off.
-    """
+    """One hand-off: its offers in order, and the first outcome before *next_handoff_at*, if any."""
 
     decided_at: datetime
     offers: tuple[OfferRecord, ...]
@@ -41,44 +38,42 @@ class HandoffHistory:
 
     @property
     def followed_up_at(self) -> datetime | None:
-        """Return when a rep first got in touch with the lead; who bought was in touch with somebody."""
+        """Return the time of the first follow-up; a win without one counts as a follow-up."""
         known = [one.followed_up_at for one in self.offers if one.followed_up_at]
         return min(known, default=self.outcome.happened_at if self.outcome and self.has_won else None)
 
     @property
     def has_won(self) -> bool:
-        """Return whether the lead bought after this hand-off, and before the next one."""
+        """Return whether the lead was won after this hand-off and before the next one."""
         return self.outcome is not None and self.outcome.closing == "won"
 
     @property
     def was_reached_by_owner(self) -> bool:
-        """Return whether the rep who took it was the one who got in touch."""
+        """Return whether the rep who accepted it followed up, or won it."""
         return self.accepted_offer is not None and (self.accepted_offer.followed_up_at is not None or self.has_won)
 
     @property
     def was_ignored(self) -> bool:
-        """Return whether nobody ever answered, or whoever took it never got in touch and lost it."""
+        """Return whether every offer expired, or was accepted and lapsed without a follow-up."""
         return all(one.state in ("expired", "lapsed") for one in self.offers)
 
     @property
     def is_open(self) -> bool:
-        """Return whether a rep is still to answer."""
+        """Return whether the newest offer is not answered yet."""
         return self.offers[-1].state == "offered"
 
     @property
     def had_wrong_owner(self) -> bool:
-        """Return whether its first owner was not the right one: passed on, refused as not theirs, or changed
-        in the CRM.
-        """
+        """Return whether it was reassigned, rejected as not theirs, or has another owner in the CRM."""
         was_reassigned = any(one.state == "reassigned" or one.reason in WRONG_OWNER_REASONS for one in self.offers)
         taken = self.accepted_offer
         return was_reassigned or (taken is not None and taken.crm_owner not in ("", taken.rep))
 
     @property
     def closed_at(self) -> datetime | None:
-        """Return when the loop closed: how it ended is known, or a rep gave it back with a reason."""
+        """Return when the outcome was known or a rep rejected it with a reason; the earlier of both."""
         known = [
-            max(one.answered_at, one.followed_up_at or one.answered_at)  # given back after it was taken over
+            max(one.answered_at, one.followed_up_at or one.answered_at)  # rejected after it was accepted
             for one in self.offers
             if one.state == "rejected" and one.answered_at
         ]
@@ -87,12 +82,12 @@ class HandoffHistory:
         return max(min(known), self.decided_at) if known else None
 
     def was_followed_up_within(self, span: timedelta) -> bool:
-        """Return whether somebody got in touch within *span* of the first offer."""
+        """Return whether a follow-up came within *span* of the first offer."""
         at = self.followed_up_at
         return at is not None and at - self.first.offered_at <= span
 
     def was_closed_within(self, span: timedelta) -> bool:
-        """Return whether the loop closed within *span* of the decision."""
+        """Return whether it closed within *span* of the decision."""
         return self.closed_at is not None and self.closed_at - self.decided_at <= span
 
 
@@ -101,7 +96,7 @@ def group_into_handoffs(
     handed_off: Mapping[int, Sequence[datetime]],
     outcomes: Mapping[int, Sequence[OutcomeRecord]],
 ) -> Iterator[HandoffHistory]:
-    """Group offers, which come lead by lead in their order, into hand-offs."""
+    """Group *all_offers*, ordered by lead and id, into hand-offs."""
     for lead_id, offers in groupby(all_offers, key=attrgetter("lead_id")):
         chains = list(_split_by_handoff(offers))
         before = [None, *(chain[-1].offered_at for chain in chains)]
@@ -120,7 +115,7 @@ def group_into_handoffs(
 
 
 def _split_by_handoff(offers: Iterable[OfferRecord]) -> Iterator[list[OfferRecord]]:
-    """Begin anew with each first round, unless a person only passed the lead on."""
+    """Start a new hand-off at each offer of round 1 that does not follow a reassignment."""
     chain: list[OfferRecord] = []
     for one in offers:
         if chain and one.round == 1 and chain[-1].state != "reassigned":
@@ -132,9 +127,9 @@ def _split_by_handoff(offers: Iterable[OfferRecord]) -> Iterator[list[OfferRecor
 
 
 def _find_decision_time(first: OfferRecord, handed_off: Sequence[datetime], after: datetime | None) -> datetime:
-    """Return the newest decision before the offer, and *after* the lead's last offer before it.
+    """Return the newest decision between *after*, the last offer of the hand-off before, and the *first* offer.
 
-    Leads that arrive ready are offered at once, as are those that a rep asks for.
+    Leads that are ready at intake, or that a rep claims, have none: then it is the time of the offer.
     """
     known = (at for at in handed_off if at <= first.offered_at and (after is None or at > after))
     return max(known, default=first.offered_at)

@@ -1,4 +1,4 @@
-"""Rows for the sales report: every offer with what followed, every hand-off, every outcome."""
+"""Rows for the sales report: offers, hand-off times and outcomes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ vote: Table = sales.OfferRating.__table__  # type: ignore[attr-defined]
 
 
 class OfferRecord(NamedTuple):
-    """One offer. *crm_owner* is who owns the lead in the CRM today, "" where that is not known."""
+    """One offer. *crm_owner* is the current owner of the lead in the CRM, "" if unknown."""
 
     id: int
     lead_id: int
@@ -46,7 +46,7 @@ class OutcomeRecord(NamedTuple):
 
 
 def list_offers(connection: Connection, source: str | None = None) -> Iterator[OfferRecord]:
-    """Yield every offer, lead by lead, the oldest of each first."""
+    """Yield every offer, ordered by lead and id."""
     owners = (
         select(crm_link.c.lead_id, func.max(crm_link.c.owner).label("owner"))
         .where(crm_link.c.owner.not_in(("", "?")))
@@ -69,7 +69,7 @@ def list_offers(connection: Connection, source: str | None = None) -> Iterator[O
 
 
 def list_handoff_times(connection: Connection) -> dict[int, list[datetime]]:
-    """Return when each lead was handed off, the first time first."""
+    """Return the hand-off times of each lead, earliest first."""
     query = select(journal.c.lead_id, journal.c.at).where(journal.c.event == "hand_off")
     found: dict[int, list[datetime]] = {}
     for lead_id, at in connection.execute(query.order_by(journal.c.id)):
@@ -78,7 +78,7 @@ def list_handoff_times(connection: Connection) -> dict[int, list[datetime]]:
 
 
 def list_outcomes(connection: Connection) -> dict[int, list[OutcomeRecord]]:
-    """Return the outcomes of each lead that had an offer, the first one first."""
+    """Return the outcomes of each lead that had an offer, earliest first."""
     query = (
         select(*(outcome.c[name] for name in OutcomeRecord._fields))
         .where(outcome.c.lead_id.in_(select(offer.c.lead_id)))

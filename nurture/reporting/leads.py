@@ -1,4 +1,4 @@
-"""List leads for the person at the terminal."""
+"""The list of leads, and the current score and fit of a lead."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class LeadRow:
-    """One lead, who keeps it, and what happens next; *due_at* None is never."""
+    """One lead, its custodian and its next action; *due_at* None means never."""
 
     id: int
     name: str
@@ -43,12 +43,12 @@ def list_leads(
     queue: str | None = None,
     limit: int = 50,
 ) -> list[LeadRow]:
-    """Return leads, the ones that are due first at the top. Raises NotFound for an unknown custodian."""
+    """Return leads, earliest due first. Raises NotFound for an unknown custodian."""
     known = [kind.value for kind in Custodian]
     if custodian is not None and custodian not in known:
         near = get_close_matches(custodian, known, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise NotFound(f"There is no custodian {custodian!r}.{hint} Known: {', '.join(known)}.")
+        raise NotFound(f"There is no custodian {custodian!r}.{hint} Use one of: {', '.join(known)}.")
     with ctx.database.read() as connection:
         rows = history_queries.list_leads(
             connection, custodian=custodian, track=track, source=source, queue=queue, limit=limit
@@ -71,7 +71,7 @@ def list_leads(
 
 
 def load_points(ctx: AppContext, connection: Connection) -> Points:
-    """Return what the published policy says that signals are worth; nothing without one."""
+    """Return the points of signals in the published policy; the defaults without one."""
     try:
         return ctx.definitions.current(connection).policy.points
     except NotFound:
@@ -79,7 +79,7 @@ def load_points(ctx: AppContext, connection: Connection) -> Points:
 
 
 def load_fit(ctx: AppContext, connection: Connection, row: LeadRecord) -> tuple[str, str]:
-    """Return the lead's fit letter by the published policy, and why; ("", "") where nothing gives letters."""
+    """Return the lead's fit letter and its reason; ("", "") if the policy grades no fit."""
     try:
         return ctx.definitions.current(connection).policy.grade(row.fields)
     except NotFound:
@@ -87,7 +87,7 @@ def load_fit(ctx: AppContext, connection: Connection, row: LeadRecord) -> tuple[
 
 
 def current_engagement(row: LeadRecord, points: Points, now: datetime) -> float:
-    """Return the lead's engagement at *now*, to one place, by the sums that are kept."""
+    """Return the lead's score at *now*, to one decimal place, from the stored sums."""
     sums = row.engagement, row.engagement_2, row.engagement_3, row.engagement_4
     engagement = snapshot.stored_engagement(sums, row.engagement_at, row.points_key)
     return round(scoring.engagement_value_at(engagement, points, max(now, row.engagement_at or now)), 1)

@@ -1,10 +1,9 @@
-"""The ledger: how many leads came in, and who keeps them, counted from custody and again from the journal."""
+"""The ledger: leads by source and day, and their custodians counted from custody and from the journal."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import date, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Integer, String, Table, case, cast, func, select
@@ -17,46 +16,27 @@ custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 
-# Asked so, no index helps, and the journal is read in its own order. Through the index on custody_to it took
-# ten times as long with 1,000,000 leads: one random read a line.
-_CHANGES_CUSTODY: Final = func.coalesce(journal.c.custody_to, "") != ""
-
 LedgerKey = tuple[str, str]
-"""A source, and the day (UTC, ISO) on which its leads came in."""
+"""A source, and the day (UTC, ISO text) on which its leads were created."""
 
 
 class LedgerCounts(NamedTuple):
-    """What there is of each source and day: the leads, and their custodians counted in two ways."""
+    """Leads of each source and day, and their custodians counted in two ways."""
 
     leads: Mapping[LedgerKey, int]
     custody: Mapping[LedgerKey, Counter[str]]
     journal: Mapping[LedgerKey, Counter[str]]
 
 
-class DailyChange(NamedTuple):
-    """One day's changes: leads that came in, and what each kind of custody won or lost."""
-
-    day: date
-    new_leads: int
-    custody_changes: Counter[str]
-
-
-def day_of(database: Database, timestamp: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return the UTC day of a moment, as ISO text."""
-    if database.is_sqlite:
-        return func.substr(timestamp, 1, 10, type_=String)
-    return func.to_char(timestamp, "YYYY-MM-DD", type_=String)
-
-
 def week_of(database: Database, timestamp: ColumnElement[Any]) -> ColumnElement[str]:
-    """Return the Monday (UTC, ISO text) of a moment's week."""
+    """Return the Monday (UTC, ISO text) of the week of *timestamp*."""
     if database.is_sqlite:
         return func.date(func.substr(timestamp, 1, 10), "weekday 0", "-6 days", type_=String)
     return func.to_char(func.date_trunc("week", timestamp), "YYYY-MM-DD", type_=String)
 
 
 def days_between(database: Database, first: ColumnElement[Any], last: ColumnElement[Any]) -> ColumnElement[int]:
-    """Return how many days (UTC) *last* lies after *first*."""
+    """Return the number of days (UTC) from *first* to *last*."""
     if database.is_sqlite:
         days = func.julianday(func.substr(last, 1, 10)) - func.julianday(func.substr(first, 1, 10))
         return cast(days, Integer)
@@ -64,9 +44,9 @@ def days_between(database: Database, first: ColumnElement[Any], last: ColumnElem
 
 
 def count_leads(connection: Connection) -> LedgerCounts:
-    """Count every lead by source, day and custodian: from custody, and from the journal's changes.
+    """Count every lead by source, day and custodian, from custody and from the journal.
 
-    Both walk through the leads in the order of the index on where they came from, so that nothing is sorted.
+    Both statements group by the index on (source, created_at), so that nothing is sorted.
     """
     origin = (lead.c.source, lead.c.created_at)
     now = (
@@ -107,30 +87,3 @@ def _add_counts(kinds: Counter[str], numbers: Sequence[int]) -> None:
     for kind, number in zip(_KINDS, numbers, strict=True):
         if number:
             kinds[kind] += number
-
-
-def daily_changes(database: Database, connection: Connection, before: datetime) -> Iterator[DailyChange]:
-    """Yield the changes of each day until *before*, days without any left out, the first one first."""
-    created_on = day_of(database, lead.c.created_at)
-    new_leads = dict(
-        connection.execute(select(created_on, func.count()).where(lead.c.created_at < before).group_by(created_on))
-        .tuples()
-        .all()
-    )
-    day = day_of(database, journal.c.at)
-    changes = (
-        select(day, journal.c.custody_from, journal.c.custody_to, func.count())
-        .where(_CHANGES_CUSTODY, journal.c.at < before)
-        .group_by(day, journal.c.custody_from, journal.c.custody_to)
-    )
-    custody_changes: dict[str, Counter[str]] = {}
-    for changed_on, source, target, number in connection.execute(changes):
-        _move_between(custody_changes.setdefault(changed_on, Counter()), source, target, number)
-    for one in sorted({*new_leads, *custody_changes}):
-        yield DailyChange(date.fromisoformat(one), new_leads.get(one, 0), custody_changes.get(one, Counter()))
-
-
-def _move_between(kinds: Counter[str], before: str | None, after: str, number: int) -> None:
-    kinds[after] += number
-    if before is not None:
-        kinds[before] -= number

@@ -1,4 +1,4 @@
-"""Which links of which emails people follow, and how often machines do."""
+"""The report on links: clicks by people and by bots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nurture.runtime.context import AppContext
 
 
 class LinkRow(NamedTuple):
-    """One link of one email. *leads* and *clicks* are people's; *sent* counts the emails that carried it."""
+    """One link of one email. *leads* and *clicks* are human; *sent* counts the emails that contained it."""
 
     track: str
     step: str
@@ -24,18 +24,17 @@ class LinkRow(NamedTuple):
 
 
 def clicks_per_link(ctx: AppContext, track: str | None = None) -> list[LinkRow]:
-    """Return every link that was ever followed, within each email the most followed first."""
+    """Return every link that was ever clicked, by track and step, most leads first."""
     with ctx.database.read() as connection:
         found = queries.clicks_by_link(connection)
         sent = queries.messages_by_step(connection)
     counts: dict[tuple[str, str, str], dict[str, tuple[int, int]]] = defaultdict(dict)
-    for of_track, step, link, verdict, clicks, leads in found:
-        counts[of_track, step, link][verdict] = (clicks, leads)
+    for name, step, link, verdict, clicks, leads in found:
+        if track is None or name == track:
+            counts[name, step, link][verdict] = (clicks, leads)
     rows = []
-    for (of_track, step, link), of_verdict in counts.items():
-        clicks, leads = of_verdict.get(SignalVerdict.HUMAN.value, (0, 0))
-        suspects, bots = (of_verdict.get(one.value, (0, 0))[0] for one in (SignalVerdict.SUSPECT, SignalVerdict.BOT))
-        total = sent.get((of_track, step), (0, 0))[0]
-        rows.append(LinkRow(of_track, step, link, leads, clicks, total, suspects, bots))
-    selected = [one for one in rows if track is None or one.track == track]
-    return sorted(selected, key=lambda one: (one.track, one.step, -one.leads, -one.clicks, one.link))
+    for (name, step, link), by_verdict in counts.items():
+        clicks, leads = by_verdict.get(SignalVerdict.HUMAN.value, (0, 0))
+        suspects, bots = (by_verdict.get(one.value, (0, 0))[0] for one in (SignalVerdict.SUSPECT, SignalVerdict.BOT))
+        rows.append(LinkRow(name, step, link, leads, clicks, sent.get((name, step), (0, 0))[0], suspects, bots))
+    return sorted(rows, key=lambda row: (row.track, row.step, -row.leads, -row.clicks, row.link))

@@ -1,4 +1,4 @@
-"""Counts for reports: each function is one or two statements over whole tables."""
+"""Counts for the track report: each function runs one or two statements over whole tables."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 outcome: Table = core.Outcome.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
-# The journal says "left" and "closed" of leads that go, not of leads that are held.
-_HOLD_EVENTS: Final = [one.value for one in HoldReason if one not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)]
+# Excluded: the journal uses these two events for leads that leave, not for leads that are held.
+_HOLD_EVENTS: Final = [
+    reason.value for reason in HoldReason if reason not in (HoldReason.NOT_ENROLLED, HoldReason.CLOSED)
+]
 
 StepKey = tuple[str, str]
-"""A track and a step, "" where the step is not known."""
+"""A track and a step; "" if the step is not known."""
 
 
 class HandoffRow(NamedTuple):
-    """One hand-off, with the track it came from and where the lead is now."""
+    """One hand-off, with the track it came from and the custody of the lead now."""
 
     offer_id: int
     lead_id: int
@@ -51,7 +53,7 @@ class HandoffRow(NamedTuple):
 
 
 class WeekRow(NamedTuple):
-    """The touches of one track in one week."""
+    """The touches of one track in one week (Monday, ISO text)."""
 
     week: str
     track: str
@@ -59,7 +61,7 @@ class WeekRow(NamedTuple):
 
 
 class WonRow(NamedTuple):
-    """Wins of leads as many days after their first contact."""
+    """Wins *days* days after the first contact."""
 
     days: int
     wins: int
@@ -67,7 +69,7 @@ class WonRow(NamedTuple):
 
 
 def messages_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
-    """Return how many touches of each step were sent, and how many were called off."""
+    """Return the numbers of touches sent and cancelled, by step."""
     sent = func.count(message.c.accepted_at)
     off = func.sum(case((message.c.state == "cancelled", 1), else_=0))
     query = (
@@ -79,7 +81,7 @@ def messages_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
 
 
 def holds_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
-    """Return how often a decision held on each step, by reason."""
+    """Return the number of decisions that held a lead, by step and reason."""
     query = (
         select(journal.c.track, journal.c.step, journal.c.event, func.count())
         .where(journal.c.stage == "advance", journal.c.track.is_not(None), journal.c.event.in_(_HOLD_EVENTS))
@@ -92,7 +94,7 @@ def holds_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
 
 
 def count_enrolled_by_step(connection: Connection) -> dict[StepKey, tuple[int, int]]:
-    """Return how many leads stand on each step now, and how many stand still there while sales has them."""
+    """Return the numbers of leads on each step now: on the track, and held there while sales has them."""
     with_sales = func.sum(case((custody.c.kind == Custodian.TRACK.value, 0), else_=1))
     query = (
         select(enrollment.c.track, enrollment.c.step, func.count(), with_sales)
@@ -104,7 +106,7 @@ def count_enrolled_by_step(connection: Connection) -> dict[StepKey, tuple[int, i
 
 
 def signals_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
-    """Return how many leads did what in answer to each step, as far as people did it, by kind."""
+    """Return the number of leads with human signals, by step and kind."""
     query = (
         select(signal.c.track, signal.c.step, signal.c.kind, func.count(distinct(signal.c.lead_id)))
         .where(signal.c.track.is_not(None), signal.c.verdict == "human")
@@ -117,7 +119,7 @@ def signals_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
 
 
 def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int, int]]:
-    """Return (track, step, link, verdict, clicks, leads) of every link that was followed."""
+    """Return (track, step, link, verdict, clicks, leads) of every clicked link."""
     clicks, leads = func.count(), func.count(distinct(signal.c.lead_id))
     names = (signal.c.track, signal.c.step, signal.c.link, signal.c.verdict)
     query = (
@@ -129,7 +131,7 @@ def clicks_by_link(connection: Connection) -> list[tuple[str, str, str, str, int
 
 
 def ended_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
-    """Return how many stays ended on each step, by reason."""
+    """Return the number of enrollments that ended on each step, by reason."""
     query = (
         select(enrollment.c.track, enrollment.c.step, enrollment.c.end_reason, func.count())
         .where(enrollment.c.ended_at.is_not(None))
@@ -142,7 +144,7 @@ def ended_by_step(connection: Connection) -> dict[StepKey, dict[str, int]]:
 
 
 def handed_off_by_step(connection: Connection) -> dict[StepKey, int]:
-    """Return how often a lead on each step was handed off."""
+    """Return the number of hand-offs from each step."""
     query = (
         select(journal.c.track, journal.c.step, func.count())
         .where(journal.c.event == "hand_off", journal.c.track.is_not(None))
@@ -158,7 +160,7 @@ def _filter_by_source(query: Select[Any], key: Any, source: str | None) -> Selec
 
 
 def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, int]:
-    """Return how many leads each readiness rule classified; "" for those that none has yet."""
+    """Return the number of leads by readiness rule; "" is not classified yet."""
     query = select(lead.c.readiness, func.count()).group_by(lead.c.readiness).order_by(lead.c.readiness)
     if source is not None:
         query = query.where(lead.c.source == source)
@@ -166,7 +168,7 @@ def leads_by_readiness(connection: Connection, source: str | None) -> dict[str, 
 
 
 def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]:
-    """Return how many leads were ever on each track."""
+    """Return the number of leads that were ever on each track."""
     query = (
         select(enrollment.c.track, func.count(distinct(enrollment.c.lead_id)))
         .select_from(enrollment)
@@ -177,7 +179,7 @@ def leads_by_track(connection: Connection, source: str | None) -> dict[str, int]
 
 
 def leads_by_event(connection: Connection, events: tuple[str, ...], source: str | None) -> dict[str, int]:
-    """Return how many leads the journal has each of *events* of."""
+    """Return the number of leads with each of *events* in the journal."""
     query = (
         select(journal.c.event, func.count(distinct(journal.c.lead_id)))
         .select_from(journal)
@@ -188,7 +190,7 @@ def leads_by_event(connection: Connection, events: tuple[str, ...], source: str 
 
 
 def count_recycled(connection: Connection, source: str | None) -> int:
-    """Return how many leads came back from sales to a track."""
+    """Return the number of leads that returned from sales to a track."""
     back = select(func.count(distinct(journal.c.lead_id))).where(
         journal.c.custody_from.in_((Custodian.OFFER.value, Custodian.REP.value)),
         journal.c.custody_to == Custodian.TRACK.value,
@@ -200,13 +202,13 @@ def count_recycled(connection: Connection, source: str | None) -> int:
 
 
 def offers_by_state(connection: Connection, source: str | None) -> dict[str, int]:
-    """Return how many hand-offs there are in each state."""
+    """Return the number of hand-offs in each state."""
     query = select(offer.c.state, func.count()).select_from(offer).group_by(offer.c.state)
     return dict(connection.execute(_filter_by_source(query, offer.c.lead_id, source)).tuples().all())
 
 
 def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[str, str], int]:
-    """Return how many leads each custodian (kind, ref) keeps; the offers and reps of a kind are one."""
+    """Return the number of leads by custodian (kind, ref); ref is "" for intake, offers and reps."""
     named = case(
         (custody.c.kind.in_((Custodian.OFFER.value, Custodian.REP.value, Custodian.INTAKE.value)), ""),
         else_=custody.c.ref,
@@ -217,8 +219,8 @@ def leads_by_custody(connection: Connection, source: str | None) -> dict[tuple[s
 
 
 def touches_by_week(database: Database, connection: Connection) -> tuple[list[WeekRow], Mapping[str, int]]:
-    """Return the touches of each week and track, and how many leads heard from us in each week."""
-    # The same expression twice, not two alike: PostgreSQL compares their parameters.
+    """Return the touches of each week and track, and the number of leads touched in each week."""
+    # One expression object in SELECT and GROUP BY: PostgreSQL treats two equal ones with parameters as different.
     week, track = week_of(database, message.c.accepted_at), func.coalesce(message.c.track, "")
     sent = and_(message.c.kind == "touch", message.c.accepted_at.is_not(None))
     touches = select(week, track, func.count()).where(sent).group_by(week, track).order_by(week)
@@ -228,7 +230,7 @@ def touches_by_week(database: Database, connection: Connection) -> tuple[list[We
 
 
 def list_handoffs(connection: Connection) -> list[HandoffRow]:
-    """Return every hand-off, the oldest first."""
+    """Return every hand-off, oldest first."""
     query = (
         select(
             offer.c.id,
@@ -261,7 +263,7 @@ def wins_by_days(
     last: datetime | None = None,
     source: str | None = None,
 ) -> list[WonRow]:
-    """Return wins by days (UTC) since the lead's first contact; a lead is won once, the first time."""
+    """Return wins by days (UTC) since first contact; only the first win of a lead counts."""
     first = (
         select(
             outcome.c.lead_id,

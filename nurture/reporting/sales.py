@@ -1,4 +1,4 @@
-"""Say how well sales takes what nurturing brings: who owns it, reaches it, answers it, closes it."""
+"""The sales report: hand-offs by rule, rep, month and reject reason, with rates and wins."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class RuleStats:
-    """What reps did with what one rule of the policy handed off.
-
-    Hand-offs that are still open are in *handed_off* only.
-    """
+    """What reps did with the hand-offs of one policy rule; open ones count in *handed_off* only."""
 
     rule: str
     handed_off: int
@@ -36,17 +33,14 @@ class RuleStats:
 
     @property
     def acceptance(self) -> float | None:
-        """Return how many of those that are answered, or were to be by now, a rep accepted."""
+        """Return the share of decided hand-offs that a rep accepted, None without any."""
         decided = self.accepted + self.rejected + self.unanswered
         return self.accepted / decided if decided else None
 
 
 @dataclass(frozen=True, slots=True)
 class RepStats:
-    """What one rep was offered and did.
-
-    *hours_to_accept* is the median, *peak* the most offers on one day of theirs.
-    """
+    """The offers of one rep. *hours_to_accept* is the median, *peak* the most offers on one local day."""
 
     rep: str
     offered: int
@@ -65,7 +59,7 @@ class RepStats:
 
 @dataclass(frozen=True, slots=True)
 class Month:
-    """The hand-offs that were decided in one month (UTC), by definitions that do not change."""
+    """The hand-offs decided in one month (UTC)."""
 
     month: str
     handed_off: int
@@ -77,7 +71,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class TimeToOwner:
-    """Hours from the decision to hand off to a rep who owns the lead."""
+    """Hours from the decision to hand off until a rep accepted."""
 
     leads: int
     p50: float | None
@@ -86,10 +80,7 @@ class TimeToOwner:
 
 @dataclass(frozen=True, slots=True)
 class SalesReport:
-    """One look at the sales side.
-
-    *since* and *until* bound the days (UTC) of the decisions to hand off, both included.
-    """
+    """The sales report on hand-offs decided from *since* to *until* (UTC days, both included)."""
 
     at: datetime
     since: date | None
@@ -101,7 +92,7 @@ class SalesReport:
     time_to_owner: TimeToOwner
     rules: tuple[RuleStats, ...]
     reasons: tuple[tuple[str, str, int], ...]
-    """Why reps gave leads back: code, label of today's policy, how often."""
+    """Reject reasons: code, label in the current policy, count."""
     reps: tuple[RepStats, ...]
     months: tuple[Month, ...]
     wins: Wins
@@ -110,20 +101,21 @@ class SalesReport:
 def report_sales(
     ctx: AppContext, now: datetime, since: date | None = None, until: date | None = None, source: str | None = None
 ) -> SalesReport:
-    """Return the sales report in a constant number of statements; InvalidState if *until* is before *since*.
+    """Return the sales report, in a constant number of statements.
 
-    Hand-offs count by the day of the decision, wins by the day of winning.
+    Hand-offs count by the day of the decision, wins by the day of the win. Raises InvalidState if *until* is
+    before *since*.
     """
     begins, ends = _bounds(since, until)
     with ctx.database.read() as connection:
         found = [
-            one
-            for one in group_into_handoffs(
+            handoff
+            for handoff in group_into_handoffs(
                 handoff_history_queries.list_offers(connection, source),
                 handoff_history_queries.list_handoff_times(connection),
                 handoff_history_queries.list_outcomes(connection),
             )
-            if begins <= one.decided_at <= ends
+            if begins <= handoff.decided_at <= ends
         ]
         reps, labels = _load_reps_and_labels(ctx, connection)
     return SalesReport(
@@ -145,7 +137,7 @@ def report_sales(
 
 def _bounds(since: date | None, until: date | None) -> tuple[datetime, datetime]:
     if since is not None and until is not None and until < since:
-        raise InvalidState(f"The report would end on {until}, before it begins on {since}. Turn the days round.")
+        raise InvalidState(f"--until {until} is before --since {since}. Swap the two days.")
     begins = datetime.combine(since or date.min, time.min, UTC)
     return begins, datetime.combine(until or date.max, time.max, UTC)
 
@@ -169,7 +161,7 @@ def _time_to_owner(found: Sequence[HandoffHistory]) -> TimeToOwner:
 
 
 def percentile(ordered: Sequence[float], fraction: float) -> float | None:
-    """Return the smallest value that *fraction* of the ordered values do not exceed; None of no values."""
+    """Return the nearest-rank percentile of sorted values, to two places; None without values."""
     return round(ordered[max(ceil(fraction * len(ordered)) - 1, 0)], 2) if ordered else None
 
 

@@ -1,4 +1,4 @@
-"""The shares of hand-offs that went well or badly, each with the trade press's figure beside it."""
+"""Rates over hand-offs, each with the figure that the trade press reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLOSE_WINDOWS: Final = (timedelta(days=30), timedelta(days=90))
 
 @dataclass(frozen=True, slots=True)
 class SalesRate:
-    """A share of hand-offs, and the figure of the trade press beside it, "" where there is none."""
+    """A share of hand-offs; *benchmark* is the figure of the trade press, "" if there is none."""
 
     name: str
     count: int
@@ -25,12 +25,12 @@ class SalesRate:
 
     @property
     def share(self) -> float | None:
-        """Return the share, None of nothing."""
+        """Return the share, None if *total* is 0."""
         return self.count / self.total if self.total else None
 
 
 class _RateDefinition(NamedTuple):
-    """What one share counts: of hand-offs at least *min_age* old, if *closed_only* of those not open."""
+    """What a rate counts, among hand-offs at least *min_age* old and, if *closed_only*, not open."""
 
     name: str
     matches: Callable[[HandoffHistory], bool]
@@ -41,7 +41,7 @@ class _RateDefinition(NamedTuple):
 
 
 def compute_rates(found: Sequence[HandoffHistory], now: datetime) -> tuple[SalesRate, ...]:
-    """Return every share of the hand-offs in *found*."""
+    """Return every rate over the hand-offs in *found*."""
     return tuple(_compute_rate(rate_definition, found, now) for rate_definition in _RATE_DEFINITIONS)
 
 
@@ -65,7 +65,7 @@ def _closed_within_rate(span: timedelta) -> _RateDefinition:
         f"loop closed in {span.days} days",
         lambda one: one.was_closed_within(span),
         "",
-        f"won, lost or given back with a reason within {span.days} days; younger ones left out",
+        f"won, lost or rejected with a reason within {span.days} days; excludes younger hand-offs",
         min_age=span,
     )
 
@@ -75,23 +75,23 @@ _RATE_DEFINITIONS: Final = (
         "wrong owner",
         lambda one: one.had_wrong_owner,
         "25.5 %",
-        "passed on by hand, refused as not theirs, or owned by somebody else in the CRM by now",
+        "reassigned by hand, rejected as not theirs, or owned by somebody else in the CRM now",
     ),
     _RateDefinition(
-        "reached", lambda one: one.was_reached_by_owner, "30 %", "whoever took the lead got in touch with it"
+        "reached", lambda one: one.was_reached_by_owner, "30 %", "the rep who accepted the lead contacted it"
     ),
     _RateDefinition(
         "never followed up",
         lambda one: not one.was_followed_up_within(FOLLOW_UP_WINDOW),
         "50-70 %",
-        "nobody got in touch within 7 days of the first offer; younger ones left out",
+        "no contact within 7 days of the first offer; excludes younger hand-offs",
         min_age=FOLLOW_UP_WINDOW,
     ),
     _RateDefinition(
         "ignored",
         lambda one: one.was_ignored,
         "80 %",
-        "nobody answered the offer, or took it and never got in touch; open ones left out",
+        "no rep answered, or the rep who accepted made no contact; excludes open hand-offs",
         closed_only=True,
     ),
     *map(_closed_within_rate, CLOSE_WINDOWS),

@@ -1,4 +1,4 @@
-"""What came of it all: by track and step, as a funnel, by week, by hand-off, by age."""
+"""Reports on tracks: by step, as a funnel, by week, by hand-off, and wins by age of the lead."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nurture.domain.lead import Custodian
 from nurture.domain.planning.program import Email, Program
 from nurture.errors import NotFound
 from nurture.reporting import queries
-from nurture.reporting.queries import StepKey
+from nurture.reporting.queries import HandoffRow, StepKey
 from nurture.runtime.context import AppContext
 
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """One step of a track. Clicks and the like count leads, the rest counts touches, decisions or stays."""
+    """One step of a track. Signals count leads; the rest counts touches, decisions or enrollments."""
 
     track: str
     step: str
@@ -28,26 +28,26 @@ class StepReport:
     sent: int = 0
     cancelled: int = 0
     holds: Mapping[str, int] = field(default_factory=dict)
-    """How often a decision held here, by reason."""
+    """Decisions that held a lead here, by reason."""
     waiting: int = 0
     with_sales: int = 0
-    """Leads whose stay is held here while sales has them."""
+    """Leads held here while sales has them."""
     clicked: int = 0
     replied: int = 0
     unsubscribed: int = 0
     exits: Mapping[str, int] = field(default_factory=dict)
-    """Stays that ended here, by reason; accepted hand-offs are not among them."""
+    """Enrollments that ended here, by reason, without accepted hand-offs."""
     handed_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Funnel:
-    """Where leads came from and went, of one source or of all. Hand-offs are counted by their state."""
+    """Where leads of one source, or of all, came from and went."""
 
     source: str | None
     leads: int
     readiness: Mapping[str, int]
-    """Leads by the readiness rule that classified them; "" is not classified."""
+    """Leads by readiness rule; "" is not classified yet."""
     enrolled: Mapping[str, int]
     """Leads that were ever on each track."""
     handed_off: int
@@ -58,14 +58,14 @@ class Funnel:
     expired: int
     withdrawn: int
     recycled: int
-    """Leads that came back from sales to a track."""
+    """Leads that returned from sales to a track."""
     closed: Mapping[str, int]
     queued: Mapping[str, int]
     nurtured: int
     """Leads on a track now."""
     nurtured_on: Mapping[str, int]
     with_sales: int
-    """Leads that a rep has, or was offered."""
+    """Leads that a rep has or was offered."""
     in_intake: int
 
 
@@ -80,29 +80,8 @@ class Week:
 
 
 @dataclass(frozen=True, slots=True)
-class HandoffReport:
-    """One hand-off: why, to whom, what came of it, and who keeps the lead now."""
-
-    offer_id: int
-    lead_id: int
-    track: str | None
-    rule: str
-    handoff_reason: str
-    rep: str
-    routing_reason: str
-    policy_version: int
-    state: str
-    reason: str | None
-    offered_at: datetime
-    expires_at: datetime
-    answered_at: datetime | None
-    custodian: str | None
-    ref: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Band:
-    """Wins between two ages, in days since the first contact, both included; None has no bound."""
+    """Wins between two ages, in days since first contact, both included; None is unbounded."""
 
     name: str
     first_day: int | None
@@ -132,7 +111,7 @@ BANDS: Final = (
 
 
 def report_tracks(ctx: AppContext) -> list[StepReport]:
-    """Return every email step, and every other step on which something happened, in the tracks' order."""
+    """Return every email step and every other step with activity, in track order."""
     with ctx.database.read() as connection:
         messages = queries.messages_by_step(connection)
         holds = queries.holds_by_step(connection)
@@ -179,7 +158,7 @@ def _emails(programs: Mapping[str, Program]) -> set[StepKey]:
 
 
 def _sort_by_track(step_keys: Iterable[StepKey], programs: Mapping[str, Program]) -> list[StepKey]:
-    """Sort by track, then as its newest version goes; steps that are gone come last."""
+    """Sort by track, then in the order of its newest version; removed steps come last."""
 
     def order(step_key: StepKey) -> tuple[str, bool, int, str]:
         program = programs.get(step_key[0])
@@ -190,7 +169,7 @@ def _sort_by_track(step_keys: Iterable[StepKey], programs: Mapping[str, Program]
 
 
 def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
-    """Return the way of all leads, or of those of one source."""
+    """Return the funnel of all leads, or of one source."""
     with ctx.database.read() as connection:
         readiness = queries.leads_by_readiness(connection, source)
         enrolled = queries.leads_by_track(connection, source)
@@ -225,7 +204,7 @@ def report_funnel(ctx: AppContext, source: str | None = None) -> Funnel:
 
 
 def touches_per_week(ctx: AppContext) -> list[Week]:
-    """Return each week in which touches went out, the first one first."""
+    """Return each week with touches, earliest first."""
     with ctx.database.read() as connection:
         rows, leads = queries.touches_by_week(ctx.database, connection)
     by_week: dict[str, dict[str, int]] = {}
@@ -237,19 +216,16 @@ def touches_per_week(ctx: AppContext) -> list[Week]:
     ]
 
 
-def report_handoffs(ctx: AppContext) -> list[HandoffReport]:
-    """Return every hand-off, the oldest first."""
+def report_handoffs(ctx: AppContext) -> list[HandoffRow]:
+    """Return every hand-off, oldest first."""
     with ctx.database.read() as connection:
-        return [HandoffReport(*row) for row in queries.list_handoffs(connection)]
+        return queries.list_handoffs(connection)
 
 
 def wins_by_age(
     ctx: AppContext, since: datetime | None = None, last: datetime | None = None, source: str | None = None
 ) -> Wins:
-    """Return when leads were won, counted in days (UTC) since their first contact.
-
-    *since* and *last* bound the moment of winning, both included.
-    """
+    """Return wins from *since* to *last* (both included) by days (UTC) since first contact."""
     with ctx.database.read() as connection:
         rows = queries.wins_by_days(ctx.database, connection, since, last, source)
     wins: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What became of a webinar's registrants on arrival: who came, who is ready, who is worth keeping."""
+"""What intake made of the registrants of a webinar."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _journal: Table = core.Journal.__table__  # type: ignore[attr-defined]
 
 @dataclass(frozen=True)
 class WebinarReport:
-    """Leads of one webinar by whether they came, and by the readiness rule that placed them.
+    """Leads of one webinar by attendance and readiness rule.
 
-    *custodian* counts (attended, where they went): "queue" for those handed off, "closed" for discards.
+    *custodian* counts (attended, custody kind): "queue" for hand-offs, "closed" for discarded leads.
     """
 
     attended: int
@@ -28,7 +28,7 @@ class WebinarReport:
 
 
 def report_webinar(ctx: AppContext, source: str) -> WebinarReport:
-    """Count the leads of *source* as their first classification placed them."""
+    """Count the leads of *source* by their newest classification."""
     query = (
         select(_lead.c.id, _lead.c.fields, _lead.c.readiness, _journal.c.custody_to)
         .join(_journal, (_journal.c.lead_id == _lead.c.id) & (_journal.c.stage == "enroll"))

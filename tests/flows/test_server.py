@@ -245,7 +245,7 @@ def test_the_nightly_audit_fails_if_the_ledger_does_not_close(
     assert ran["state"] == "Failed"
     assert "nurture reports audit" in ran["message"]
     found = ask(world.api, "/artifacts/filter", artifacts={"key": {"any_": ["nurture-findings"]}})
-    assert "leads that nobody keeps" in str(found)
+    assert "leads without a custodian" in str(found)
     event = {"filter": {"event": {"name": ["nurture.audit.failed"]}}}
     [emitted] = until(lambda: ask(world.api, "/events/filter", **event)["events"], 30)
     assert emitted["payload"]["findings"]["no-custodian"] == 1

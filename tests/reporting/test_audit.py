@@ -1,4 +1,4 @@
-"""The audit finds every way in which a lead could fall between, and nothing where none did."""
+"""The audit finds every kind of inconsistency, and nothing in a consistent database."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from nurture.journey.engagement import signals
 from nurture.journey.handoff import sweep
 from nurture.journey.leads.signal_queries import NewSignal
 from nurture.journey.outcomes import close
-from nurture.reporting.audit import AuditReport, ledger_by_day, run_audit
+from nurture.reporting.audit import AuditReport, run_audit
 from nurture.reporting.tracks import report_handoffs
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
 from tests.journey.builders import START, add_lead, make_context, run_at, statements
+from tests.reporting.daily_ledger import ledger_by_day
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
@@ -30,7 +31,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 
 def _write(ctx: AppContext, statement: str, **values: Any) -> None:
-    """Write past the guards of the database, as somebody with its password could."""
+    """Bypass the guards of the database, as somebody with its password could."""
     with ctx.database.write() as connection:
         if ctx.database.is_sqlite:
             for guard in ("custody_version_guard", "journal_no_delete"):
@@ -49,7 +50,7 @@ def _reply(lead_id: int, at: datetime) -> NewSignal:
 
 
 def _busy(ctx: AppContext) -> datetime:
-    """Let leads of two sources go every way that there is, over some weeks."""
+    """Run leads of two sources through every kind of custody, over some weeks."""
     for number in range(4):
         add_lead(ctx, title="Head", source="fair" if number % 2 else "webinar")
     add_lead(ctx, title="student")
@@ -273,7 +274,7 @@ def test_an_audit_costs_the_same_number_of_statements_however_many_leads(ctx: Ap
     assert len(many) == len(few) <= 20
 
 
-def test_the_ledger_of_each_day_tells_who_kept_the_leads_then(ctx: AppContext) -> None:
+def test_the_ledger_of_each_day_counts_the_custodians_of_that_day(ctx: AppContext) -> None:
     now = _busy(ctx)
     days = ledger_by_day(ctx)
     assert all(one.residual == 0 for one in days)

@@ -1,4 +1,4 @@
-"""One lead, explained: where it is, who holds it, all that happened; and leads found by what people type."""
+"""The explanation of a lead, and finding leads by id, address or external id."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_guard_that_holds_a_lead_is_named(ctx: AppContext, held_by: str) -> 
     assert ("held by" in dict(summary(seen))) is True
 
 
-def test_asking_writes_nothing_and_says_what_the_next_sweep_would_do(ctx: AppContext) -> None:
+def test_explaining_writes_nothing_and_shows_what_the_next_sweep_would_do(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     signals.record(ctx, [_signal(lead, "deciding", START, "2026-02-01")], START)
@@ -99,7 +99,7 @@ def test_asking_writes_nothing_and_says_what_the_next_sweep_would_do(ctx: AppCon
     ("fields", "guard", "owner"),
     [
         ({"title": "student"}, "closed", "nobody: closed as discarded"),
-        ({"email": None}, "queue", "whoever looks after the queue no-address"),
+        ({"email": None}, "queue", "the team of the queue no-address"),
         ({"demo_requested": True}, "with_sales", "marketing, while hand-off 1 is open"),
     ],
 )
@@ -133,7 +133,7 @@ def test_a_lead_that_nobody_keeps_is_explained_without_an_error(ctx: AppContext)
 
 
 def test_explaining_an_unknown_lead_says_how_to_find_one(ctx: AppContext) -> None:
-    with pytest.raises(NotFound, match=r"no lead 99. `nurture leads list`"):
+    with pytest.raises(NotFound, match=r"no lead 99. List leads with `nurture leads list`"):
         explain(ctx, 99, START)
 
 

@@ -1,4 +1,4 @@
-"""Offers become hand-offs: who owned them, who got in touch, when the loop closed."""
+"""Offers are grouped into hand-offs, with owner, follow-up and closing time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sales report counts what reps really did with real hand-offs."""
+"""The sales report counts what reps did with hand-offs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_wins_are_narrowed_as_the_hand_offs_are(ctx: AppContext) -> None:
 
 
 def test_a_report_that_ends_before_it_begins_is_refused(ctx: AppContext) -> None:
-    with pytest.raises(InvalidState, match="Turn the days round"):
+    with pytest.raises(InvalidState, match="Swap the two days"):
         report_sales(ctx, START, since=START.date(), until=(START - DAY).date())
 
 

@@ -1,4 +1,4 @@
-"""Reports count what really happened, on both databases alike."""
+"""Track reports, on both databases."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_every_step_tells_what_was_sent_held_clicked_replied_left_and_handed_off
     waits = steps["welcome", "wait-for-click"]
     assert (waits.is_email, waits.handed_off, waits.with_sales) == (False, 1, 1)
     assert waits.exits == {"queue suppressed": 1}
-    assert waits.holds["waiting"] == 5  # four stays, and one of them woken by the robot's click
+    assert waits.holds["waiting"] == 5  # four enrollments, one of them woken by the bot's click
     assert waits.waiting == 1
     assert steps["welcome", "02-more"].waiting == 1
     assert [step for track, step in steps if track == "welcome"] == ["01-hello", "wait-for-click", "02-more"]

@@ -14,8 +14,9 @@ from sqlalchemy import Row, select
 
 from nurture.domain.planning.calendar import is_open
 from nurture.domain.planning.program import Program
-from nurture.reporting.audit import ledger_by_day, run_audit
+from nurture.reporting.audit import run_audit
 from nurture.reporting.tracks import wins_by_age
+from tests.reporting.daily_ledger import ledger_by_day
 from tests.stories.olist import END, LEADS, ONE_IN, START, WINS, Replay, replay
 from tests.stories.world import table
 

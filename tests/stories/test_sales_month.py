@@ -13,10 +13,11 @@ import pytest
 from nurture.domain.lead import Closing
 from nurture.journey.handoff import follow_up, roster, sweep
 from nurture.journey.outcomes import close
-from nurture.reporting.audit import ledger_by_day, run_audit
+from nurture.reporting.audit import run_audit
 from nurture.runtime.context import AppContext
 from tests.journey.builders import run_at, sample_rules
 from tests.journey.observe import add_leads, one
+from tests.reporting.daily_ledger import ledger_by_day
 from tests.stories.world import context_in_memory, rows
 
 START = datetime(2026, 1, 5, 9, tzinfo=UTC)

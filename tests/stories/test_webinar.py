@@ -15,10 +15,11 @@ from nurture.domain.lead import Custodian
 from nurture.journey.intake.import_file import ImportResult, import_file
 from nurture.journey.run_once import run_once
 from nurture.reporting import tracks, webinar
-from nurture.reporting.audit import ledger_by_day, run_audit
+from nurture.reporting.audit import run_audit
 from nurture.runtime.context import AppContext
 from nurture.simulation import engine
 from nurture.simulation.behavior import BehaviorModel
+from tests.reporting.daily_ledger import ledger_by_day
 from tests.stories.world import TEMPLATES, context_in_memory, rows
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)

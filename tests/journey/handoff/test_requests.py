@@ -544,5 +544,5 @@ def test_explain_shows_a_lead_in_a_queue(ctx: AppContext) -> None:
     assert (hold.guard, hold.reason) == ("queue", "waits in the queue no-consent-basis")
     record_signal(ctx, lead, DEMO, NOW + HOUR)
     said = dict(explain.summary(explain.explain(ctx, lead, NOW + HOUR)))
-    assert said["now"] == "a request is asked before queue: demo: requested_demo on 2026-01-05"
+    assert said["now"] == "a request has precedence over queue: demo: requested_demo on 2026-01-05"
     assert "held by" not in said

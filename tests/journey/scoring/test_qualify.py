@@ -51,7 +51,7 @@ def test_a_lead_is_handed_off_when_enough_is_known_of_it_and_says_why(ctx: AppCo
     assert reason == "qualified: budget confirmed since 2026-01-02 and need known"
     shown = dict(explain.summary(explain.explain(ctx, lead, START + HOUR)))
     assert shown["budget"] == "20k (confirmed by ana on 2026-01-02)"
-    assert shown["need"] == "less stock (came with the lead)"
+    assert shown["need"] == "less stock (imported with the lead)"
 
 
 def test_the_journal_says_who_stated_it_and_not_what(ctx: AppContext) -> None:

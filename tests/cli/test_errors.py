@@ -230,7 +230,7 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
         (["simulate", "welcome", "--zone", "Mars/Base"], 4, "Mars/Base"),
         (["simulate", "welcome", "--days", "0"], 2, "days"),
         (["check", "--templates", "gone"], 5, "gone"),
-        (["handoffs", "follow-up", "1"], 4, "it has to be accepted first"),
+        (["handoffs", "follow-up", "1"], 4, "accept the hand-off first"),
         (["reports", "sales", "--since", "2027-01-02", "--until", "2027-01-01"], 4, "Swap the two days"),
         (["leads", "import-signals", "gone.csv"], 5, "gone.csv"),
         (["leads", "import-signals", "."], 5, "folder"),

@@ -18,7 +18,7 @@ def test_reps_are_listed_with_what_they_have(seeded_cli: CliSession) -> None:
 def test_a_link_is_made_and_ended(seeded_cli: CliSession) -> None:
     assert "NURTURE_BASE_URL" in seeded_cli.fails("handoffs", "reps", "link", "ana").err
     seeded_cli.environment.setenv("NURTURE_BASE_URL", "https://go.example.com")
-    assert "names no rep 'zoe'" in seeded_cli.fails("handoffs", "reps", "link", "zoe").err
+    assert "no rep 'zoe' in the policy" in seeded_cli.fails("handoffs", "reps", "link", "zoe").err
     made = seeded_cli.ok("handoffs", "reps", "link", "ana", "--json").json
     assert made["url"].startswith("https://go.example.com/i/")
     assert seeded_cli.ok("handoffs", "reps", "link", "ana").out.strip() != made["url"]
@@ -28,4 +28,4 @@ def test_a_link_is_made_and_ended(seeded_cli: CliSession) -> None:
         "ended_in_briefs": 0,
     }
     assert "0 links" in seeded_cli.ok("handoffs", "reps", "revoke", "ana").out
-    assert "names no rep 'zoe'" in seeded_cli.fails("handoffs", "reps", "revoke", "zoe").err
+    assert "no rep 'zoe' in the policy" in seeded_cli.fails("handoffs", "reps", "revoke", "zoe").err

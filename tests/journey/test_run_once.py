@@ -31,7 +31,7 @@ def _costs(ctx: AppContext, count: int) -> dict[str, int]:
     """Take *count* new leads all the way to their reps; return how many statements each batch took."""
     sent, answered = START + HOUR, START + 2 * HOUR
     ids = add_leads(ctx, count, title="Head")
-    limit = count + 1
+    ctx.batch_size = limit = count + 1
     costs: dict[str, int] = {}
     batches: list[claim.ClaimedBatch] = []
 
@@ -52,7 +52,7 @@ def _costs(ctx: AppContext, count: int) -> dict[str, int]:
         )
     cost("signals", lambda: engagement_signals.apply_signals_batch(ctx, answered, limit))
     cost("advance to sales", lambda: advance.advance_batch(ctx, answered, limit))
-    cost("hand off", lambda: queue.offer_batch(ctx, answered, limit))
+    cost("hand off", lambda: queue.offer_all(ctx, answered))
     cost("claim briefs", lambda: batches.append(claim.claim_batch(ctx, answered, limit)))
     cost("send briefs", lambda: send.send_claimed(ctx, batches[-1], VirtualClock(answered)))
     offers = one(ctx, "SELECT count(*) FROM offer WHERE state = 'offered'")

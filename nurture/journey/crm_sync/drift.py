@@ -1,4 +1,4 @@
-"""Where the CRM and we say different things of a lead: told, never mended behind anybody's back."""
+"""Compare leads with the CRM and report differences; nothing is corrected automatically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BATCH_SIZE: Final = 500
 
 
 class Drift(NamedTuple):
-    """One thing on which we differ."""
+    """One difference between the CRM and this database."""
 
     lead_id: int
     field: str
@@ -29,7 +29,7 @@ class Drift(NamedTuple):
 
 
 def find_drift(ctx: AppContext, crm: Crm) -> list[Drift]:
-    """Ask *crm* for every lead that it was told of, and return where we differ. Raises CrmUnavailable."""
+    """Look up every pushed lead in *crm*, and return the differences. Raises CrmUnavailable."""
     found: list[Drift] = []
     after = 0
     while True:
@@ -56,16 +56,14 @@ def _compare(
     status_mapping: CrmStatusMap,
 ) -> list[Drift]:
     if handoff.crm_state is None or handoff.record_state != "done":
-        return []  # it is on its way: `nurture handoffs crm sync` tells of it
+        return []  # still being pushed: `nurture handoffs crm sync` reports it
     if crm_record is None:
-        remedy = "If it was deleted by mistake, `nurture handoffs crm sync --resync-since` makes it anew."
-        return [
-            Drift(handoff.lead_id, "record", "there is none", f"hand-off {handoff.offer_id}: {handoff.state}", remedy)
-        ]
+        remedy = "If it was deleted by mistake, `nurture handoffs crm sync --resync-since` creates it again."
+        return [Drift(handoff.lead_id, "record", "no record", f"hand-off {handoff.offer_id}: {handoff.state}", remedy)]
     found = []
     crm_values = (crm_record.handoff_key, crm_record.handoff_status)
     if crm_values != (handoff_key(ctx, handoff.offer_id), handoff.crm_state):
-        remedy = "Somebody changed our fields there; `nurture handoffs crm sync --resync-since` writes them anew."
+        remedy = "Our fields were changed there; `nurture handoffs crm sync --resync-since` writes them again."
         found.append(
             Drift(handoff.lead_id, "hand-off", " ".join(crm_values), f"{handoff.offer_id}: {handoff.crm_state}", remedy)
         )
@@ -84,8 +82,8 @@ def _owner_drift(handoff: HandoffState, crm_record: RemoteRecord, policy: Policy
     owner = reps.get(crm_record.owner.casefold(), UNKNOWN_OWNER)
     if owner == handoff.custody_ref:
         return []
-    owner_name = owner if owner != UNKNOWN_OWNER else "somebody whom the policy does not name"
-    remedy = "Set the owner right there, or have the lead reassigned here."
+    owner_name = owner if owner != UNKNOWN_OWNER else "an owner unknown to the policy"
+    remedy = "Correct the owner in the CRM, or reassign the hand-off with `nurture handoffs reassign`."
     return [Drift(handoff.lead_id, "owner", owner_name, handoff.custody_ref, remedy)]
 
 
@@ -95,15 +93,15 @@ def _status_drift(
     meaning = status_mapping.map_status(status)
     we_say = f"{handoff.custodian} {handoff.custody_ref}".strip()
     if status and meaning is None and not crm_record.closing:
-        remedy = "Say what it means in templates/sales/crm.yaml, and publish."
-        return [Drift(handoff.lead_id, "status", f"{status}, which means nothing here", we_say, remedy)]
+        remedy = "Map it in templates/sales/crm.yaml, and publish."
+        return [Drift(handoff.lead_id, "status", f"{status}, which is not mapped", we_say, remedy)]
     closing = crm_record.closing or (meaning.status.value if meaning and meaning.status in _CLOSED_MEANINGS else "")
     closed = handoff.custody_ref if handoff.custodian == Custodian.CLOSED else ""
     if closing and closing != closed:
-        remedy = "`nurture handoffs crm sync` reads it; what contradicts is in `nurture handoffs outcomes list`."
+        remedy = "`nurture handoffs crm sync` imports it; `nurture handoffs outcomes list` shows contradictions."
         return [Drift(handoff.lead_id, "outcome", closing, we_say, remedy)]
     if closed in _CLOSED_MEANINGS and not closing:
-        remedy = "Close it there too: the CRM still works it."
+        remedy = "Close it in the CRM too."
         return [Drift(handoff.lead_id, "outcome", status or "open", we_say, remedy)]
     return []
 

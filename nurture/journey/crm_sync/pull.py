@@ -1,4 +1,4 @@
-"""What comes back from the CRM: follow-ups, owners, outcomes, leads that sales gives back."""
+"""Pull changes from the CRM: follow-ups, owners, outcomes, leads that sales gives back."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from nurture.runtime.context import AppContext
 
 PAGE_SIZE: Final = 200
 MAX_PAGES: Final = 100
-"""What one run reads at most; the next goes on where it ended."""
+"""How many pages one run reads; the next run continues after them."""
 
 UNKNOWN_OWNER: Final = "?"
-"""An owner whom the policy does not name."""
+"""An owner unknown to the policy."""
 
 
 @dataclass
 class PullResult:
-    """What one run read: *counts* are changes, *unknown_statuses* those that mean nothing here.
+    """The result of one run: *counts* of changes, and *unknown_statuses*, those not mapped.
 
-    *problems* are lines and records that could not be used, each with its remedy, for a terminal: they may
-    quote people. *skipped* says for a log which ones that were.
+    *problems* are unusable lines and records with remedies, for a terminal: they may contain personal data.
+    *skipped* names the same without personal data, for a log.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -57,9 +57,9 @@ class PullResult:
 
 
 def pull(ctx: AppContext, now: datetime) -> PullResult:
-    """Read what changed in the CRM since the last time, and make of it what it means.
+    """Read the CRM's changes since the last run, and apply them.
 
-    Reading the same again changes nothing. Without a CRM, or while it is braked, nothing.
+    Reading the same again changes nothing. Does nothing without a CRM, or while its circuit breaker is open.
     """
     result = PullResult()
     crm = ctx.crm
@@ -94,15 +94,16 @@ def pull(ctx: AppContext, now: datetime) -> PullResult:
 
 
 def is_status_changed(seen: RemoteRecord, previous: CrmLeadState | None) -> bool:
-    """Tell whether the status was set since we last looked.
+    """Return whether the status was set since the last pull.
 
-    At first sight, what stands in a record of ours may be older than the hand-off; a file is told today.
+    A record seen for the first time may have a status older than the hand-off, so it does not count; a row of a
+    file does.
     """
     return previous.crm_status != seen.crm_status if previous is not None else not seen.handoff_key
 
 
 class _PageApplier:
-    """One page of changes, in one transaction."""
+    """Apply one page of changes in one transaction."""
 
     def __init__(self, ctx: AppContext, crm: Crm, connection: Connection, now: datetime, result: PullResult) -> None:
         self.ctx, self.crm, self.connection, self.now, self.result = ctx, crm, connection, now, result
@@ -111,7 +112,7 @@ class _PageApplier:
         self.reps = {rep.email.casefold(): rep.id for rep in self.policy.reps}
 
     def apply(self, seen: Sequence[RemoteRecord]) -> None:
-        """Make of *seen* what it means, the newest of each lead."""
+        """Apply *seen*, the newest record of each lead."""
         by_lead = self._match_leads(seen)
         if not by_lead:
             return
@@ -126,7 +127,7 @@ class _PageApplier:
         queries.save_links(database, self.connection, list(links.values()))
 
     def _match_leads(self, seen: Sequence[RemoteRecord]) -> dict[int, RemoteRecord]:
-        """Return what was seen by lead; keys of another installation, and unknown ones, are told."""
+        """Return the records by lead; report those of another installation and unknown ones."""
         pattern = re.compile(re.escape(lead_key(self.ctx, 0)[:-1]) + r"(\d{1,18})")
         keys = {one.key: match for one in seen if (match := pattern.fullmatch(one.key))}
         others = {one.key: normalize_address(one.key) for one in seen if one.key not in keys}
@@ -139,12 +140,10 @@ class _PageApplier:
             if len(ids) == 1:
                 by_lead[ids[0]] = one
             else:
-                problem = "means several leads" if ids else "is no lead here"
+                problem = "matches several leads" if ids else "matches no lead"
                 record_name = "an address" if "@" in one.key else repr(one.key[:80])
-                self.result.skipped.append(f"record {one.crm_id}: it {problem}")
-                self.result.problems.append(
-                    f"{record_name} ({one.crm_id}) {problem}; write an id or an address of ours"
-                )
+                self.result.skipped.append(f"record {one.crm_id} {problem}")
+                self.result.problems.append(f"{record_name} ({one.crm_id}) {problem}; use the id or address of a lead")
         return by_lead
 
     def _build_link(self, lead_id: int, seen: RemoteRecord, previous: CrmLeadState | None) -> CrmLeadState:
@@ -170,7 +169,7 @@ class _PageApplier:
         links: Mapping[int, CrmLeadState],
         handoffs: Mapping[int, HandoffState],
     ) -> None:
-        """Write into the journal what a person did there: a new status, another owner, a first touch."""
+        """Record in the journal what a person did in the CRM: a new status, another owner, a follow-up."""
         rows = snapshot.load_rows(self.ctx.database, self.connection, list(seen))
         transitions = LeadTransitions(self.ctx.definitions.current(self.connection), self.now, "crm")
         claimed = snapshot.load_snapshots(self.ctx.database, self.connection, rows, self.now, self.ctx.holidays)
@@ -187,7 +186,7 @@ class _PageApplier:
             if one.crm_status and meaning is None and not one.closing:
                 self.result.unknown_statuses[one.crm_status] += 1
             if previous_link is not None and previous_link.crm_status != one.crm_status:
-                meaning_text = meaning.status.value if meaning else "nobody has said what that means"
+                meaning_text = meaning.status.value if meaning else "not mapped"
                 transitions.add_journal_entry(
                     lead, "crm_status", f"{one.crm_status[:80]}: {meaning_text}", None, ref=self.crm.name
                 )
@@ -199,7 +198,7 @@ class _PageApplier:
                 and previous_link is not None
                 and link.owner not in (previous_link.owner, "", handoff.rep)
             ):
-                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} has it in the CRM now"
+                reason = f"{link.owner if link.owner != UNKNOWN_OWNER else 'somebody else'} owns it in the CRM now"
                 transitions.add_journal_entry(
                     lead, "owner_changed", f"{reason}, after {handoff.rep}", None, ref=link.owner
                 )
@@ -212,7 +211,7 @@ class _PageApplier:
         self.result.counts += Counter({"followed up": new})
 
     def _contacted_at(self, seen: RemoteRecord, previous: CrmLeadState | None) -> datetime | None:
-        """Return when a person was in touch: as logged, or since when a status says so."""
+        """Return when a person was in touch: as logged, or when the status changed to one that implies it."""
         meaning = self.status_mapping.map_status(seen.crm_status)
         says = meaning is not None and meaning.status is not SalesStatus.OPEN
         return seen.touched_at or (seen.changed_at if says and is_status_changed(seen, previous) else None)
@@ -236,7 +235,7 @@ class _PageApplier:
             self.result.counts.update(verdict for verdict in verdicts if verdict not in ("known", "same"))
 
     def _recycle_leads(self, seen: Mapping[int, RemoteRecord], previous: Mapping[int, CrmLeadState]) -> None:
-        """Bring leads back that sales gives back there, as the policy says for the reason."""
+        """Recycle leads that sales gives back in the CRM, as the policy says for the reason."""
         reason_by_lead: dict[int, str] = {}
         for lead_id, one in seen.items():
             meaning = self.status_mapping.map_status(one.crm_status)
@@ -269,7 +268,7 @@ class _PageApplier:
         self.result.counts["given back"] += len(won)
 
     def _reject_offers(self, lead_ids: Sequence[int], reason_by_lead: Mapping[int, str]) -> None:
-        """Write that their reps gave these leads back, and why: who gave one back does not get it again."""
+        """Store that their reps rejected these leads, and why: a rep who gave a lead back does not get it again."""
         database = self.ctx.database
         handoff_queries.record_follow_ups(
             database, self.connection, [(id_, "given back") for id_ in lead_ids], self.now

@@ -1,4 +1,4 @@
-"""Tell the CRM of hand-offs, each once: intent first, the call later, a doubt settled by asking."""
+"""Push hand-offs to the CRM, each once: record the intent, call, and resolve unknown results by a lookup."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ from nurture.runtime import quarantine
 from nurture.runtime.context import AppContext
 
 LEASE: Final = timedelta(minutes=5)
-"""How long a worker that gives no sign of life keeps what it holds; several calls fit into it."""
+"""How long an unresponsive worker keeps its hand-offs; long enough for several calls."""
 
 STALE_AFTER: Final = timedelta(seconds=5)
-"""A call that comes so long after its last check is not made: the machine slept, or something else hung."""
+"""A call that starts later than this after its last check is not made: the machine may have been suspended."""
 
 UNKNOWN_GRACE: Final = timedelta(minutes=1)
-"""How long the CRM gets to finish what may still be on its way, before it is asked."""
+"""How long to wait before looking up an unknown push, as the call may still be in progress."""
 
 PROBE_AFTER: Final = timedelta(minutes=2)
-"""How long a CRM that cannot be asked is left alone; then one hand-off tries it."""
+"""How long to wait before one hand-off probes a CRM that cannot be reached."""
 
 CLAIM_LIMIT: Final = 20
-"""How many hand-offs a worker holds, where the CRM takes one at a time."""
+"""How many hand-offs a worker holds if the CRM takes one at a time."""
 
 MAX_PER_RUN: Final = 2_000
-"""How many hand-offs one run tells; what is left waits for the next."""
+"""How many hand-offs one run pushes; the rest is left to the next run."""
 
 MAX_CONSECUTIVE_UNKNOWN: Final = 3
-"""So many unclear answers, one after the other, put the brake on."""
+"""How many unknown results in a row open the circuit breaker."""
 
-LEAD_ERASED: Final = "nobody to tell of: the lead was erased"
+LEAD_ERASED: Final = "nothing to push: the lead was erased"
 
-_MAX_REASON_LENGTH: Final = 1_000  # characters of why now
+_MAX_REASON_LENGTH: Final = 1_000  # characters of the hand-off reason
 
 CheckpointObserver = Callable[[str, Sequence[str]], None]
-"""Told of each point that a worker passes, with the keys concerned. Crash tests never return from it."""
+"""Called at each checkpoint with its name and the keys concerned. Crash tests never return from it."""
 
 
 def push(
@@ -64,10 +64,9 @@ def push(
     observe: CheckpointObserver = lambda _point, _keys: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Counter[str]:
-    """Tell the CRM of every hand-off that it should know of by now; return what was done.
+    """Push every due hand-off to the CRM, at most MAX_PER_RUN; return the counts by result.
 
-    At most MAX_PER_RUN. Hand-offs of one lead are told in their order, and what failed comes again later.
-    Without a CRM, nothing.
+    Hand-offs of one lead go in order; failed ones are retried later. Does nothing without a CRM.
     """
     crm = ctx.crm
     if crm is None:
@@ -86,7 +85,7 @@ def push(
 
 
 class _PushWorker:
-    """One run: what it holds is its own by *token*."""
+    """One run; *token* identifies the hand-offs it holds."""
 
     def __init__(self, ctx: AppContext, crm: Crm, clock: Clock, observe: CheckpointObserver) -> None:
         self.ctx, self.crm, self.clock, self.observe = ctx, crm, clock, observe
@@ -96,7 +95,7 @@ class _PushWorker:
         self.is_probe = False
 
     def recover(self) -> None:
-        """Free what dead workers held, and ask the CRM about what is in doubt."""
+        """Release expired leases, and look up unknown pushes in the CRM."""
         now = self.clock.now()
         with self.ctx.database.write() as connection:
             crm_records.catch_up_target_states(self.ctx.database, connection, now)
@@ -123,13 +122,13 @@ class _PushWorker:
                     PushResult(one.id, "done", crm_record.handoff_status, name, crm_record.crm_id, None, None)
                 )
             else:
-                results.append(PushResult(one.id, "planned", None, None, None, "it had not arrived; once more", now))
+                results.append(PushResult(one.id, "planned", None, None, None, "not in the CRM; pushed again", now))
         with self.ctx.database.write() as connection:
             crm_records.write_results(self.ctx.database, connection, results, None, now)
         self.counts += Counter({"already in the CRM": sum(one.state == "done" for one in results)})
 
     def claim(self, limit: int) -> list[tuple[int, str]]:
-        """Take what may go now; one hand-off alone where the CRM was braked and is tried again."""
+        """Claim due hand-offs; only one while the circuit breaker is being probed."""
         now = self.clock.now()
         database = self.ctx.database
         with database.write() as connection:
@@ -146,7 +145,7 @@ class _PushWorker:
         return claimed
 
     def push_claimed(self, claimed: Sequence[tuple[int, str]]) -> bool:
-        """Tell the CRM of what is held, a chunk at a time; return whether there may be more."""
+        """Push the claimed hand-offs in chunks; return whether to continue."""
         size = self.crm.batch_size
         for start in range(0, len(claimed), size):
             chunk = claimed[start : start + size]
@@ -155,9 +154,8 @@ class _PushWorker:
             for receipt in receipts:
                 self.consecutive_unknown = self.consecutive_unknown + 1 if isinstance(receipt, Unknown) else 0
                 if isinstance(receipt, Unknown) and self.consecutive_unknown >= MAX_CONSECUTIVE_UNKNOWN:
-                    reason = (
-                        f"{self.consecutive_unknown} calls in a row had no clear answer, the last: {receipt.reason}"
-                    )
+                    count = self.consecutive_unknown
+                    reason = f"{count} calls in a row had an unknown result, the last one: {receipt.reason}"
                     stop = stop or NotSent(reason, blocks_all=True)
             if stop is not None:
                 self._release(claimed[start + size :], stop)
@@ -166,7 +164,7 @@ class _PushWorker:
             if receipts and self.is_probe and any(isinstance(one, Accepted | Rejected) for one in receipts):
                 with self.ctx.database.write() as connection:
                     now = self.clock.now()
-                    circuit_breakers.release(connection, "provider", self.crm.name, "a probe that went through", now)
+                    circuit_breakers.release(connection, "provider", self.crm.name, "a successful probe", now)
                 self.is_probe = False
         return True
 
@@ -203,11 +201,12 @@ class _PushWorker:
     def _call(self, records: Sequence[HandoffRecord], checked_at: datetime) -> Sequence[Receipt]:
         now = self.clock.now()
         if now - checked_at > STALE_AFTER:
-            return [NotSent("the last check at it was too long ago", now) for _ in records]
+            reason = f"not called: more than {STALE_AFTER.seconds} s passed since the last check"
+            return [NotSent(reason, now) for _ in records]
         try:
             return self.crm.upsert(records, now)
-        except Exception as error:  # noqa: BLE001 - whatever it is, some of them may have gone
-            return [Unknown(f"{self.crm.name} broke off: {type(error).__name__}") for _ in records]
+        except Exception as error:  # noqa: BLE001 - any of them may have been pushed
+            return [Unknown(f"{self.crm.name} failed: {type(error).__name__}") for _ in records]
 
     def _to_result(self, record: OutgoingRecord, receipt: Receipt, now: datetime) -> PushResult:
         match receipt:
@@ -230,7 +229,7 @@ class _PushWorker:
             crm_records.write_results(self.ctx.database, connection, released, self.token, now)
 
     def open_breaker(self, stop: NotSent) -> None:
-        """Keep every worker from calling this CRM for a while."""
+        """Stop all workers from calling this CRM for a while."""
         now = self.clock.now()
         until = max(stop.retry_at or now + PROBE_AFTER, now + timedelta(seconds=1))
         with self.ctx.database.write() as connection:
@@ -249,28 +248,28 @@ _RESULT_LABELS: Final[dict[type, str]] = {
 
 
 def find_breaker(open_breakers: Sequence[Breaker], crm: Crm) -> Breaker | None:
-    """Return what keeps everybody from calling *crm*, None if nothing does."""
+    """Return the breaker that stops calls to *crm*, or None."""
     own = next((one for one in open_breakers if (one.kind, one.name) == ("provider", crm.name)), None)
     return quarantine.find_quarantine(open_breakers, crm.name) or own
 
 
 def is_erased(record: OutgoingRecord) -> bool:
-    """Tell whether nothing is known of the lead any more: a CRM would make somebody new of it."""
+    """Return whether all data of the lead is gone: pushed, it would become a new person in the CRM."""
     return not (record.fields or record.address or record.external_id)
 
 
 def lead_key(ctx: AppContext, lead_id: int) -> str:
-    """Return the key under which a CRM knows a lead of ours."""
+    """Return the key of a lead in the CRM."""
     return f"{ctx.installation_id or 'nurture'}-lead-{lead_id}"
 
 
 def handoff_key(ctx: AppContext, offer_id: int) -> str:
-    """Return the key under which a CRM knows a hand-off of ours."""
+    """Return the key of a hand-off in the CRM."""
     return f"{ctx.installation_id or 'nurture'}-handoff-{offer_id}"
 
 
 def build_record(ctx: AppContext, record: OutgoingRecord, policy: Policy) -> HandoffRecord:
-    """Return what the CRM is told: at the offer that there is one, at acceptance whose it is."""
+    """Return the record to push; it names an owner only once the offer is accepted."""
     rep = policy.rep(record.rep)
     fields = {name: str(value) for name, value in record.fields.items() if value is not None}
     accepted = record.target_state == HandoffStatus.ACCEPTED

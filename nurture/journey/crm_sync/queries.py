@@ -1,4 +1,4 @@
-"""How leads stand in the CRM, as it was last seen, and how far its changes were read."""
+"""Read and write the last known CRM state of leads, and the pull cursor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 
 
 class CrmLeadState(NamedTuple):
-    """A lead as the CRM held it when it was last seen."""
+    """A lead as last seen in the CRM."""
 
     crm: str
     lead_id: int
@@ -37,7 +37,7 @@ class CrmLeadState(NamedTuple):
 
 
 class HandoffState(NamedTuple):
-    """What we say of a lead that the CRM was told of: its newest hand-off, who keeps it."""
+    """Our view of a pushed lead: its newest hand-off and its custodian."""
 
     lead_id: int
     offer_id: int
@@ -66,7 +66,7 @@ def load_cursor(connection: Connection, crm: str) -> str:
 
 
 def save_cursor(database: Database, connection: Connection, crm: str, to: str, now: datetime) -> None:
-    """Note that the changes of *crm* are read up to *to*."""
+    """Store that the changes of *crm* are read up to *to*."""
     maker = sqlite.insert if database.is_sqlite else postgresql.insert
     row = maker(cursor).values(crm=crm, cursor=to, read_at=now)
     connection.execute(row.on_conflict_do_update(index_elements=[cursor.c.crm], set_={"cursor": to, "read_at": now}))
@@ -75,14 +75,14 @@ def save_cursor(database: Database, connection: Connection, crm: str, to: str, n
 def load_links(
     database: Database, connection: Connection, crm: str, lead_ids: Sequence[int]
 ) -> dict[int, CrmLeadState]:
-    """Return how each of these leads was last seen."""
+    """Return the last known CRM state of each of these leads."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     query = select(*(link.c[name] for name in CrmLeadState._fields)).join(chosen, chosen.c.id == link.c.lead_id)
     return {row.lead_id: row for row in map(CrmLeadState._make, connection.execute(query.where(link.c.crm == crm)))}
 
 
 def save_links(database: Database, connection: Connection, links: Sequence[CrmLeadState]) -> None:
-    """Write how leads were seen, over how they were seen before."""
+    """Store the CRM state of leads, replacing the previous one."""
     if not links:
         return
     chosen = database.ids("chosen", sorted({one.lead_id for one in links}))
@@ -92,7 +92,7 @@ def save_links(database: Database, connection: Connection, links: Sequence[CrmLe
 
 
 def load_handoffs(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, HandoffState]:
-    """Return what we say of each of these leads that was handed off."""
+    """Return our view of each of these leads that was handed off."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     newest = (
         select(func.max(record.c.id).label("id"))
@@ -104,7 +104,7 @@ def load_handoffs(database: Database, connection: Connection, lead_ids: Sequence
 
 
 def load_pushed_handoffs(connection: Connection, crm: str, after: int, limit: int) -> list[HandoffState]:
-    """Return the newest hand-offs of leads of which *crm* was told, by lead, from lead *after* on."""
+    """Return our view of leads pushed to *crm*, by lead id, after lead *after*."""
     newest = (
         select(func.max(record.c.id).label("id"))
         .where(record.c.crm == crm, record.c.lead_id > after)

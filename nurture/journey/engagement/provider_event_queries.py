@@ -167,13 +167,6 @@ def count_failed(connection: Connection) -> tuple[int, datetime | None]:
     return found[0], found[1]
 
 
-def delete_mentions(connection: Connection, normal: str) -> int:
-    """Delete processed batches that mention a normalized address; return how many. Their events stay."""
-    mentions = func.lower(raw_batch.c.body).contains(normal.lower(), autoescape=True)
-    gone = delete(raw_batch).where(raw_batch.c.processed_at.is_not(None), mentions)
-    return connection.execute(gone).rowcount
-
-
 def lock_messages(database: Database, connection: Connection, send_keys: Collection[str]) -> dict[str, SentMessage]:
     """Lock and return the messages of these keys; their leads first, as everywhere, so that no deadlock occurs."""
     if not send_keys:

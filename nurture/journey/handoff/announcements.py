@@ -1,4 +1,4 @@
-"""What goes out with an offer: the brief by mail, and a notice to each place where its rep looks."""
+"""Plan the messages of a new offer: the brief by mail, and a notice to each of the rep's notifiers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXPIRES_AFTER: Final = timedelta(days=30)
 
 
 def build_offer_messages(offered: NewOffer, rep: Rep, now: datetime) -> list[NewMessage]:
-    """Return what is to be sent of an offer to *rep*, each thing once."""
+    """Return the messages that announce an offer to *rep*, one per channel."""
     notifiers = dict.fromkeys(rep.notify)
     return [
         _new_message(offered, f"brief:{offered.id}", "brief", "brief", now),

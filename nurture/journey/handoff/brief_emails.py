@@ -1,4 +1,4 @@
-"""Write what a rep receives with a lead: the brief on one page by mail, and a notice where they look."""
+"""Compose the brief that hands a lead to a rep, and the notices."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ANSWER_LINKS: Final = {
     "reassign_url": public_links.REASSIGN,
     "call_back_url": public_links.CALL_BACK_LATER,
 }
-"""The links of a brief that answer it, each for one purpose."""
+"""The answer links of a brief; each has its own purpose."""
 
 
 @dataclass
 class Briefs:
-    """What the briefs of one batch have in common, read in a constant number of statements."""
+    """The data that the briefs of a batch share, read in a constant number of statements."""
 
     ctx: AppContext
     connection: Connection
@@ -47,7 +47,7 @@ class Briefs:
 
     @classmethod
     def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage], now: datetime) -> Briefs:
-        """Read what the briefs of *batch* show."""
+        """Read the data of the briefs of *batch*."""
         if not batch:
             return cls(ctx, connection, now, {}, LeadProfiles(), None)
         definitions = ctx.definitions.current(connection)
@@ -57,7 +57,7 @@ class Briefs:
         return cls(ctx, connection, now, found, profiles, sender)
 
     def compose_notice(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
-        """Write the few lines that tell a rep of one offer where colleagues read along."""
+        """Compose the short notice of an offer, for a channel that colleagues may read too."""
         offer, _, rep, sender = self._find_offer(message)
         links: list[Link] = []
         answer_link = f"nurture handoffs accept {offer.id}"
@@ -86,7 +86,7 @@ class Briefs:
         return email, links
 
     def compose(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
-        """Compose the brief of one offer, with its links to answer."""
+        """Compose the brief of one offer, with its answer links."""
         offer, policy, rep, sender = self._find_offer(message)
         links: list[Link] = []
         urls = dict.fromkeys(ANSWER_LINKS, "")
@@ -111,9 +111,7 @@ class Briefs:
     def _find_offer(self, message: DueMessage) -> tuple[OfferRow, Policy, Rep, Sender]:
         offer = self.offers.get(message.offer_id or 0)
         if offer is None or self.sender is None:
-            raise NotFound(
-                f"The hand-off of {message.send_key} is gone. `nurture handoffs list` lists those there are."
-            )
+            raise NotFound(f"The hand-off of {message.send_key} does not exist. `nurture handoffs list` lists all.")
         policy = self.ctx.definitions.policy(self.connection, offer.policy_version)
         rep = policy.rep(offer.rep)
         if rep is None:
@@ -124,7 +122,7 @@ class Briefs:
 def brief_values(
     profiles: LeadProfiles, offer: OfferRow, policy: Policy, rep: Rep, urls: Mapping[str, str], now: datetime
 ) -> dict[str, object]:
-    """Return the plain values that a brief is rendered with."""
+    """Return the template values of a brief."""
     offer_values: TemplateValues = {
         "id": offer.id,
         "rule": offer.rule,
@@ -142,7 +140,7 @@ def brief_values(
 
 
 def format_deadline(at: datetime, rep: Rep) -> str:
-    """Say a moment (UTC) as the rep's own clock shows it."""
+    """Return *at* (UTC) as text in the rep's time zone."""
     zone = rep.hours.zone
     local = calendar.to_local(at, zone)
     return f"{local:%A} {local.day} {local:%B %Y, %H:%M} ({zone})"

@@ -1,4 +1,4 @@
-"""What else a rep does with leads: have one called later, pull one off its track."""
+"""Postpone an offer to a callback date, or offer a lead on a track to a rep who asks for it."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from nurture.journey.routing.availability import is_active
 from nurture.runtime.context import AppContext
 
 CLAIMED_BY_REP: Final = "claimed_by_rep"
-"""The rule by which a lead is offered that a rep asked for."""
+"""The rule recorded when a rep asked for a lead."""
 
 CALL_LATER: Final = RejectReason(CALLBACK_RULE, "Asked to be called later", Resume())
-"""What becomes of a lead until the day of its call: its track goes on."""
+"""What happens to a lead until its callback date: its track goes on."""
 
 
 def list_colleagues(policy: Policy, rep: str, excluded: set[str], day: date) -> list[Rep]:
-    """Return to whom *rep* may pass a lead on: whoever works here and has not given it back."""
+    """Return the reps to whom *rep* may pass a lead: active, and not in *excluded*."""
     return [one for one in policy.reps if one.id not in {rep, *excluded} and is_active(one, day)]
 
 
 def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferRow:
-    """Take the lead back until *on*, when it asked to be called; then it is offered again.
+    """Take the lead back until *on*, the day it asked to be called; then it is offered again.
 
-    Until then its track goes on. Raises NotFound, or InvalidState for an offer that was answered already.
+    Its track continues until then. Raises NotFound, or InvalidState if the offer was answered already.
     """
     with ctx.database.write() as connection:
         one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
@@ -52,7 +52,7 @@ def call_back(ctx: AppContext, offer_id: int, on: date, now: datetime) -> OfferR
 def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int:
     """Offer a lead that is on a track to the rep who asks for it; return the offer's id.
 
-    Raises NotFound, or InvalidState for a lead that is on no track.
+    Raises NotFound, or InvalidState if the lead is on no track.
     """
     database = ctx.database
     with database.write() as connection:
@@ -61,15 +61,13 @@ def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int
         rows = snapshot.load_rows(database, connection, [lead_id])
         rep = definitions.policy.rep(rep_id)
         if not rows or rep is None:
-            raise NotFound(f"There is no lead {lead_id}, or no rep {rep_id}.")
+            raise NotFound(f"There is no lead {lead_id} or no rep {rep_id}.")
         lead = snapshot.load_snapshots(database, connection, rows, now, ctx.holidays)[0]
         if lead.view.custodian is not Custodian.TRACK:
-            raise InvalidState(f"Lead {lead_id} is on no track; {lead.view.custodian.value} has it.")
-        transitions = LeadTransitions(definitions, now, "handoff")  # who asks for a lead has room for it
+            raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
+        transitions = LeadTransitions(definitions, now, "handoff")  # capacity is not checked: the rep asked for it
         transitions.cancel_touches(lead, "handed_off")
-        transitions.set_priority(
-            lead, CLAIMED_BY_REP
-        )  # what an earlier hand-off was worth, and who had it then, is over
+        transitions.set_priority(lead, CLAIMED_BY_REP)  # replaces the priority and rep of earlier hand-offs
         (offer_id,) = database.reserve_ids(connection, "offer", 1)
         reason = OfferReason(CLAIMED_BY_REP, f"{rep_id} asked for it", "it was theirs before")
         offer_to_rep(transitions, ctx.holidays, lead, rep, offer_id, reason)

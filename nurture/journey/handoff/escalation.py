@@ -1,4 +1,4 @@
-"""The ladder of one offer: what is due when its rep does not answer, or does not follow up."""
+"""Compute the escalation steps of an offer: what is due when its rep does not answer or follow up."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nurture.journey.routing.capacity import working_time
 
 
 def answer_escalation(policy: Policy, holidays: Holidays, rep: str, offered_at: datetime) -> tuple[EscalationStep, ...]:
-    """Return what is due while an offer waits for its rep's answer; taking back is the last."""
+    """Return the steps while an offer waits for an answer; the last one takes it back."""
     return _escalation_steps(policy, policy.effective_sla.accept, holidays, rep, offered_at)
 
 
 def follow_up_escalation(policy: Policy, holidays: Holidays, offer: OfferRow) -> tuple[EscalationStep, ...]:
-    """Return what is due while an accepted lead waits to be called; nothing once it was."""
+    """Return the steps while an accepted lead waits for a follow-up; none afterwards."""
     if offer.followed_up_at is not None or offer.answered_at is None:
         return ()
     return _escalation_steps(policy, policy.effective_sla.follow_up, holidays, offer.rep, offer.answered_at)
@@ -33,7 +33,7 @@ def _escalation_steps(
 
 
 def with_promised_deadline(escalation: tuple[EscalationStep, ...], expires_at: datetime) -> tuple[EscalationStep, ...]:
-    """Return the ladder with the end that was promised to the rep, whatever the policy says by now."""
+    """Return the steps with the deadline that was promised to the rep, even if the policy changed since."""
     earlier = tuple(
         step for step in escalation if step.action is not EscalationAction.TAKE_BACK and step.due_at < expires_at
     )
@@ -41,7 +41,7 @@ def with_promised_deadline(escalation: tuple[EscalationStep, ...], expires_at: d
 
 
 def describe_step(policy: Policy, rep_id: str, step: EscalationStep) -> str:
-    """Say what will be done, and when."""
+    """Return what will happen, and when, as text."""
     when = f"{step.due_at:%Y-%m-%d %H:%M} UTC"
     match step.action:
         case EscalationAction.REMIND:
@@ -49,6 +49,6 @@ def describe_step(policy: Policy, rep_id: str, step: EscalationStep) -> str:
         case EscalationAction.ESCALATE:
             rep = policy.rep(rep_id)
             manager = policy.team.manager_of(rep) if rep is not None else None
-            return f"{manager.id if manager is not None else 'nobody'} is told at {when}"
+            return f"{manager.id if manager is not None else 'nobody'} is notified at {when}"
         case EscalationAction.TAKE_BACK:
             return f"it is taken back at {when}"

@@ -1,4 +1,4 @@
-"""The first touch after a rep took a lead over: a call that is logged, a status in the CRM, a reply."""
+"""Record the first follow-up of an accepted lead: a logged call, a CRM status, a reply."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLOSED: Final = "closed"
 
 
 class FollowUp(NamedTuple):
-    """Somebody was in touch with a lead, by *method* (`call`, `email`, `reply`, a CRM's status), and when."""
+    """A contact with a lead, by *method* (`call`, `email`, `reply`, or a CRM status), and its time."""
 
     lead_id: int
     method: str
@@ -29,7 +29,7 @@ class FollowUp(NamedTuple):
 
 
 def record_follow_up(ctx: AppContext, lead_id: int, method: str, now: datetime) -> str:
-    """Note that the lead's rep was in touch with it; return the rep.
+    """Record that the lead's rep was in touch with it; return the rep.
 
     Raises InvalidState for a lead that no rep has.
     """
@@ -38,17 +38,17 @@ def record_follow_up(ctx: AppContext, lead_id: int, method: str, now: datetime) 
         if not rows:
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         if rows[0].kind != Custodian.REP:
-            hint = "" if rows[0].kind == Custodian.CLOSED else "; it has to be accepted first"
-            raise InvalidState(f"Lead {lead_id} is with no rep ({rows[0].kind}: {rows[0].ref}){hint}.")
+            hint = "" if rows[0].kind == Custodian.CLOSED else "; accept the hand-off first"
+            raise InvalidState(f"No rep has lead {lead_id} ({rows[0].kind}: {rows[0].ref}){hint}.")
         record_follow_ups(ctx, connection, [FollowUp(lead_id, method, now)], now)
     return rows[0].ref
 
 
 def record_follow_ups(ctx: AppContext, connection: Connection, follow_ups: Sequence[FollowUp], now: datetime) -> int:
-    """Note touches of leads that reps took over; return how many had none before.
+    """Record contacts with accepted leads; return how many had none before.
 
-    A lead that no rep has, or that was taken over only later, is passed over. In this transaction, and in a
-    constant number of statements: for whoever hears of touches, such as a CRM's status.
+    Skips leads that no rep has, or accepted only after the contact. Runs in the caller's transaction with a
+    constant number of statements.
     """
     database = ctx.database
     by_lead = {one.lead_id: one for one in sorted(follow_ups, key=lambda one: one.at, reverse=True)}
@@ -65,7 +65,7 @@ def record_follow_ups(ctx: AppContext, connection: Connection, follow_ups: Seque
     due = now + transitions.definitions.policy.max_silence
     for lead in snapshot.load_snapshots(database, connection, rows, now, ctx.holidays):
         follow_up = by_lead[lead.view.lead.id]
-        transitions.set_custody(lead, Custodian.REP, lead.ref, f"{lead.ref} works it", due)
+        transitions.set_custody(lead, Custodian.REP, lead.ref, f"{lead.ref} works on it", due)
         transitions.add_journal_entry(
             lead, "followed_up", f"{lead.ref} was in touch: {follow_up.method}", None, ref=follow_up.method
         )
@@ -75,5 +75,5 @@ def record_follow_ups(ctx: AppContext, connection: Connection, follow_ups: Seque
 
 
 def record_replies(ctx: AppContext, connection: Connection, replies: Sequence[UnappliedSignal], now: datetime) -> int:
-    """Take a reply as proof that the rep who has the lead was in touch with it."""
+    """Count a lead's reply as a follow-up by the rep who has the lead."""
     return record_follow_ups(ctx, connection, [FollowUp(one.lead_id, REPLIED, one.occurred_at) for one in replies], now)

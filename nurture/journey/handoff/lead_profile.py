@@ -1,4 +1,4 @@
-"""Leads as a rep is shown them, in the mail and on the pages: plain words, dated, the newest first."""
+"""Build the profile of a lead for briefs and pages: plain text, dated, the newest first."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ MAX_REPLIES: Final = 2
 MAX_TOUCHES: Final = 3
 MAX_EARLIER_OFFERS: Final = 3
 MAX_REPLY_LENGTH: Final = 1_500
-"""Characters of a reply that are shown where it stands alone."""
+"""Characters of a reply that is shown alone."""
 
 MAX_REPLY_LENGTH_IN_LIST: Final = 350
-"""Characters of each reply where everything is to fit on one page."""
+"""Characters of each reply in a one-page list."""
 
-_BANT: Final = {bant.BUDGET: "Budget", bant.AUTHORITY: "Has a say", bant.NEED: "Need", bant.TIMELINE: "Decides"}
+_BANT: Final = {bant.BUDGET: "Budget", bant.AUTHORITY: "Authority", bant.NEED: "Need", bant.TIMELINE: "Decides"}
 
 TemplateValues = dict[str, object]
 """Plain values for a template."""
@@ -41,7 +41,7 @@ TemplateValues = dict[str, object]
 
 @dataclass(frozen=True)
 class LeadProfiles:
-    """What a batch of leads is shown with, read in a constant number of statements."""
+    """The data shown about a batch of leads, read in a constant number of statements."""
 
     leads: Mapping[int, LeadRecord] = field(default_factory=dict)
     activities: Mapping[int, Sequence[Activity]] = field(default_factory=dict)
@@ -50,11 +50,11 @@ class LeadProfiles:
     earlier_offers: Mapping[int, Sequence[EarlierOffer]] = field(default_factory=dict)
     accounts: Mapping[int, OwningAccount] = field(default_factory=dict)
     suppressions: Mapping[int, Sequence[ActiveSuppression]] = field(default_factory=dict)
-    """By the id of the address: what its owner opted out of."""
+    """Active suppressions by address id."""
 
     @classmethod
     def load(cls, ctx: AppContext, connection: Connection, lead_ids: Collection[int]) -> Self:
-        """Read what these leads are shown with."""
+        """Read the data shown about these leads."""
         if not lead_ids:
             return cls()
         database = ctx.database
@@ -71,12 +71,12 @@ class LeadProfiles:
         )
 
     def lead_values_of(self, lead_id: int) -> TemplateValues:
-        """Return who the lead is."""
+        """Return the lead's own fields."""
         one = self.leads[lead_id]
         return lead_values(one.fields) | {"id": lead_id, "email": one.email or ""}
 
     def profile_of(self, lead_id: int, policy: Policy, now: datetime) -> TemplateValues:
-        """Return everything else that a rep is shown of the lead."""
+        """Return everything else that a rep sees about the lead."""
         one = self.leads[lead_id]
         fit, fit_reason = policy.grade(one.fields)
         activities = self.activities.get(lead_id, ())
@@ -96,18 +96,18 @@ class LeadProfiles:
 
 
 def rep_name(policy: Policy, rep: str) -> str:
-    """Return a rep's name, or the id of one whom the policy names no more."""
+    """Return a rep's name, or the id if the policy no longer names the rep."""
     found = policy.rep(rep)
     return found.name if found is not None else rep
 
 
 def format_day(at: datetime | object) -> str:
-    """Write a day as briefs do."""
+    """Return a date as briefs show it."""
     return f"{at:%d %b %Y}"
 
 
 def _one_line(value: object) -> str:
-    """Return what a stranger wrote on one line, which opens no heading or list of its own."""
+    """Return untrusted text on one line, so that it cannot start a heading or list."""
     return defang_links(" ".join(str(value).split()))
 
 
@@ -128,14 +128,14 @@ def _score(record: LeadRecord, policy: Policy, now: datetime) -> float:
 
 _ACTIVITY_LABELS: Final = {
     "changed": "changed in the CRM",
-    "deciding": "said when they decide",
-    "replied": "wrote back",
+    "deciding": "stated a decision date",
+    "replied": "replied",
     "requested_demo": "asked for a demo",
     "submitted": "filled in a form",
     "used": "used the product",
-    "visited": "came to our site",
+    "visited": "visited our site",
 }
-"""What an activity is called where its name alone says too little to a rep."""
+"""Labels of activities whose kind alone says too little to a rep."""
 
 
 def _activity_values(activity: Activity) -> TemplateValues:
@@ -152,17 +152,17 @@ def _activity_values(activity: Activity) -> TemplateValues:
 
 
 def reply_values(reply: ReplyText, max_length: int = MAX_REPLY_LENGTH) -> TemplateValues:
-    """Return what one answer says, as plain lines without live links."""
+    """Return a reply as plain lines without live links."""
     text = reply.text[:max_length] + ("..." if len(reply.text) > max_length else "")
     lines = [defang_links(line) for line in text.splitlines() if line.strip()]
     if reply.attachments:
         lines.append(f"({reply.attachments} attachment{'s' if reply.attachments > 1 else ''}, not kept)")
-    author = f"somebody else ({defang_links(reply.sender)})" if reply.sender else "the lead"
-    return {"on": format_day(reply.received_at), "author": author, "lines": lines or ["(no words)"]}
+    author = f"another person ({defang_links(reply.sender)})" if reply.sender else "the lead"
+    return {"on": format_day(reply.received_at), "author": author, "lines": lines or ["(no text)"]}
 
 
 def _bant_values(record: LeadRecord) -> list[TemplateValues]:
-    """Return what is known of budget, authority, need and timeline, each with its source and date."""
+    """Return what is known of budget, authority, need and timeline, each with source and date."""
     timeline = None
     if record.decides_on is not None and record.decides_stated_at is not None:
         timeline = Timeline(record.decides_on, record.decides_stated_at)
@@ -207,12 +207,12 @@ def _earlier_offer_values(offer: EarlierOffer, policy: Policy) -> TemplateValues
     reason = policy.reject_reasons.get(offer.reason or "")
     reason_text = reason.label if reason is not None else (offer.reason or "").replace("-", " ")
     labels = {
-        "accepted": "took it",
+        "accepted": "accepted it",
         "rejected": "gave it back",
         "expired": "did not answer",
-        "withdrawn": "had it on offer",
+        "withdrawn": "was offered it",
         "reassigned": "passed it on",
-        "lapsed": "took it and did not follow up",
+        "lapsed": "accepted it and did not follow up",
     }
     when = format_day(offer.answered_at) if offer.answered_at is not None else ""
     summary = "was asked to call later" if offer.reason == CALLBACK_RULE else labels.get(offer.state, offer.state)

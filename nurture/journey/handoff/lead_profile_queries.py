@@ -1,4 +1,4 @@
-"""What a rep is shown of leads, read in sets: what they did, what we sent, who had them, whose account."""
+"""Read what reps see about leads: activities, touches, earlier offers, accounts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
 
 
 class LeadRecord(NamedTuple):
-    """A lead as it came, with the sums of its engagement."""
+    """A lead with the sums of its engagement."""
 
     id: int
     email: str | None
@@ -44,7 +44,7 @@ class LeadRecord(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """Something that a lead itself did."""
+    """Something that a lead did."""
 
     lead_id: int
     kind: str
@@ -55,7 +55,7 @@ class Activity(NamedTuple):
 
 
 class SentTouch(NamedTuple):
-    """A touch that a lead got, and of how many it is one."""
+    """A touch sent to a lead, and the lead's number of touches."""
 
     lead_id: int
     track: str | None
@@ -66,7 +66,7 @@ class SentTouch(NamedTuple):
 
 
 class EarlierOffer(NamedTuple):
-    """An offer of the same lead that is over."""
+    """An earlier offer of the lead that ended."""
 
     lead_id: int
     id: int
@@ -77,7 +77,7 @@ class EarlierOffer(NamedTuple):
 
 
 class OwningAccount(NamedTuple):
-    """The account to which a lead belongs, and how that is known."""
+    """The account of a lead, and how it was matched."""
 
     lead_id: int
     name: str
@@ -99,7 +99,7 @@ def load_leads(database: Database, connection: Connection, lead_ids: Collection[
 def load_activities(
     database: Database, connection: Connection, lead_ids: Collection[int], limit: int
 ) -> Mapping[int, list[Activity]]:
-    """Return the newest *limit* things that each lead did as a human, the newest first."""
+    """Return the newest *limit* human activities of each lead, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     row_number = func.row_number().over(
         partition_by=signal.c.lead_id, order_by=(signal.c.occurred_at.desc(), signal.c.id.desc())
@@ -116,7 +116,7 @@ def load_activities(
 def load_touches(
     database: Database, connection: Connection, lead_ids: Collection[int], limit: int
 ) -> Mapping[int, list[SentTouch]]:
-    """Return the newest *limit* touches that each lead got, the newest first."""
+    """Return the newest *limit* touches of each lead, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     partition = message.c.lead_id
     row_number = func.row_number().over(
@@ -144,7 +144,7 @@ def load_touches(
 def load_earlier_offers(
     database: Database, connection: Connection, lead_ids: Collection[int], limit: int
 ) -> Mapping[int, list[EarlierOffer]]:
-    """Return the newest *limit* offers of each lead that were answered, or are over, the newest first."""
+    """Return the newest *limit* answered or ended offers of each lead, the newest first."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     row_number = func.row_number().over(partition_by=offer.c.lead_id, order_by=offer.c.id.desc())
     numbered = (

@@ -1,4 +1,4 @@
-"""Make an offer: the row, what is sent of it, custody, and when its ladder begins."""
+"""Create an offer: the row, its messages, custody, and the first escalation step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nurture.journey.leads.transitions import LeadTransitions
 
 
 class OfferReason(NamedTuple):
-    """Why a lead is offered, why to this rep, how urgent it is, and the how-manieth rep this is."""
+    """Why a lead is offered, why to this rep, its priority, and the number of the round."""
 
     rule: str
     handoff_reason: str
@@ -29,7 +29,7 @@ class OfferReason(NamedTuple):
 def offer_to_rep(
     transitions: LeadTransitions, holidays: Holidays, lead: LeadSnapshot, rep: Rep, offer_id: int, reason: OfferReason
 ) -> None:
-    """Offer *lead* to *rep* as hand-off *offer_id*, which was reserved."""
+    """Offer *lead* to *rep* as hand-off *offer_id*, which must be reserved."""
     policy, now, enrollment = transitions.definitions.policy, transitions.now, lead.view.enrollment
     escalation = answer_escalation(policy, holidays, rep.id, now)
     expires_at = next(step.due_at for step in escalation if step.action is EscalationAction.TAKE_BACK)

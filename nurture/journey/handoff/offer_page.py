@@ -1,4 +1,4 @@
-"""A hand-off as its rep sees it on a page, and what they may answer."""
+"""Load a hand-off for the page on which its rep answers it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from nurture.runtime.context import AppContext
 
 @dataclass(frozen=True, slots=True)
 class OfferDetails:
-    """A hand-off as its rep sees it. *reject_reasons* and *follow_up_within* are the policy's of today.
+    """A hand-off as its rep sees it. *reject_reasons* and *follow_up_within* are of the current policy.
 
-    *answer_by* is the deadline on the rep's own clock, *answered_on* when it was answered; *profile* is what
-    the brief shows of the lead; *colleagues* are those to whom it can be passed on.
+    *answer_by* is the deadline in the rep's time zone, *answered_on* the date of the answer; *profile* is what the
+    brief shows of the lead; *colleagues* are the reps it can be passed on to.
     """
 
     offer: OfferRow
@@ -40,7 +40,7 @@ class OfferDetails:
 
 
 def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDetails:
-    """Return what a rep needs to answer a hand-off. Raises NotFound if there is no such hand-off."""
+    """Return the details of a hand-off. Raises NotFound if there is none of this id."""
     with ctx.database.read() as connection:
         offer = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
         if offer is None:
@@ -66,7 +66,7 @@ def load_offer_details(ctx: AppContext, offer_id: int, now: datetime) -> OfferDe
 
 
 def _answer_reason(offer: OfferRow, reasons: Mapping[str, RejectReason]) -> str:
-    """Say for what reason it was answered, "" where none was given."""
+    """Return the reason given with the answer, "" if none."""
     if offer.reason == CALLBACK_RULE:
         return CALL_LATER.label
     reason = reasons.get(offer.reason or "")

@@ -1,4 +1,4 @@
-"""Hand-offs: who was offered what, and what came of it."""
+"""Read and write hand-offs: offers, answers, follow-ups, escalation levels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ENDED_STATES: Final = ("rejected", "expired", "lapsed", "reassigned")
 
 
 class OfferRow(NamedTuple):
-    """One hand-off as it stands."""
+    """The current state of a hand-off."""
 
     id: int
     lead_id: int
@@ -91,7 +91,7 @@ def list_offers(connection: Connection, *, state: str | None, rep: str | None, l
 def load_past_offers(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> Mapping[int, list[PastOffer]]:
-    """Return who had each lead and has it no more, the oldest first."""
+    """Return the ended offers of each lead, the oldest first."""
     chosen = database.ids("chosen", lead_ids)
     query = (
         select(*[offer.c[name] for name in PastOffer._fields])
@@ -106,14 +106,14 @@ def load_past_offers(
 
 
 def load_excluded_reps(database: Database, connection: Connection, lead_ids: Sequence[int]) -> Mapping[int, set[str]]:
-    """Return the reps who rejected each lead, let it expire, or had it taken from them."""
+    """Return the reps who rejected each lead, let it expire, or lost it by reassignment."""
     return {
         lead_id: {one.rep for one in past} for lead_id, past in load_past_offers(database, connection, lead_ids).items()
     }
 
 
 def load_accepted_offers(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, OfferRow]:
-    """Return the newest offer that a rep accepted of each lead, by lead id."""
+    """Return the newest accepted offer of each lead, by lead id."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     rows = connection.execute(
         _select_offers()
@@ -125,7 +125,7 @@ def load_accepted_offers(database: Database, connection: Connection, lead_ids: S
 
 
 def raise_escalation_levels(database: Database, connection: Connection, levels: Sequence[tuple[int, int]]) -> None:
-    """Write (offer id, level): how far offers have been escalated."""
+    """Store (offer id, level): how far offers have been escalated."""
     if levels:
         raised = database.rows("raised", {"id": BigInteger(), "escalation_level": Integer()}, levels)
         above = update(offer).where(offer.c.id == raised.c.id, offer.c.escalation_level < raised.c.escalation_level)
@@ -135,7 +135,7 @@ def raise_escalation_levels(database: Database, connection: Connection, levels: 
 def schedule_checks(
     database: Database, connection: Connection, reps: Collection[str], at: datetime, *, others: bool = False
 ) -> None:
-    """Have what these reps (*others*: all but these) have in hand looked at no later than *at*."""
+    """Make the leads of these reps (*others*: of all other reps) due no later than *at*."""
     matching = offer.c.rep.not_in(reps) if others else offer.c.rep.in_(reps)
     ids = connection.execute(select(offer.c.lead_id).where(*IN_HAND, matching)).scalars().all()
     if not ids:
@@ -148,7 +148,7 @@ def schedule_checks(
 
 
 def end_accepted_offers(database: Database, connection: Connection, ended: Sequence[tuple[int, str, str]]) -> None:
-    """Write (offer id, state, reason) of accepted leads that are taken from their reps again."""
+    """Store (offer id, state, reason) of accepted offers that end."""
     if ended:
         ended_rows = database.rows("ended", {"id": BigInteger(), "state": String(), "reason": String()}, ended)
         matching = update(offer).where(offer.c.id == ended_rows.c.id, offer.c.state == "accepted")
@@ -158,7 +158,7 @@ def end_accepted_offers(database: Database, connection: Connection, ended: Seque
 def record_follow_ups(
     database: Database, connection: Connection, contacts: Sequence[tuple[int, str]], now: datetime
 ) -> set[int]:
-    """Note the first touch of leads (id, how) that reps took over; return those that had none."""
+    """Record the first contact (lead id, method) for accepted leads; return the leads that had none."""
     if not contacts:
         return set()
     contact_rows = database.rows("contacts", {"id": BigInteger(), "method": String()}, contacts)
@@ -190,7 +190,7 @@ def load_handoff_reasons(
 def record_answers(
     database: Database, connection: Connection, answers: Sequence[tuple[int, str, str | None]], now: datetime
 ) -> set[int]:
-    """Write (offer id, state, reason) for offers that are still open; return the ids that were."""
+    """Store (offer id, state, reason) for offers that are still open; return the ids of those."""
     if not answers:
         return set()
     answered_rows = database.rows("answered", {"id": BigInteger(), "state": String(), "reason": String()}, answers)
@@ -209,6 +209,6 @@ def record_answers(
 
 
 def count_by_policy(connection: Connection) -> dict[int, int]:
-    """Return how many hand-offs were made under each version of the policy."""
+    """Return the number of hand-offs by policy version."""
     query = select(offer.c.policy_version, func.count()).group_by(offer.c.policy_version)
     return {row[0]: row[1] for row in connection.execute(query)}

@@ -1,4 +1,4 @@
-"""Offer the leads of the hand-off queue to reps with room, the most urgent first."""
+"""Offer the leads of the hand-off queue to reps with capacity, in order of priority."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from nurture.journey.routing.router import Router, make_router
 from nurture.runtime.context import AppContext
 
 MIN_SCANNED: Final = 200
-"""So many leads are looked at together at least, though fewer have room: some cannot go to who has it."""
+"""Minimum number of leads scanned at once: with little capacity left, the first ones may not match a free rep."""
 
 SCANNED_PER_SLOT: Final = 4
 
 _OPERATOR_ACTIONS: Final = {
     Queue.NO_REP.value: "no rule gives a rep",
-    ACCOUNT_AMBIGUOUS: "say to which account it belongs",
-    ACCOUNT_OWNER_UNAVAILABLE: "say who owns its account",
+    ACCOUNT_AMBIGUOUS: "choose its account",
+    ACCOUNT_OWNER_UNAVAILABLE: "set the owner of its account",
 }
 
 
 class _Progress(NamedTuple):
-    """How far the queue was looked at, and who had room after each batch: none takes who waits so far."""
+    """How far the queue was scanned, and the reps with capacity that no scanned lead matches."""
 
     after: Cursor
     free_reps: frozenset[str]
 
 
 def offer_all(ctx: AppContext, now: datetime) -> Counter[str]:
-    """Offer batch after batch until no rep has room, or all who wait were looked at."""
+    """Offer leads in batches until no rep has capacity, or the whole queue was scanned."""
     events: Counter[str] = Counter()
     progress: _Progress | None = None
     while True:
@@ -62,18 +62,13 @@ def offer_all(ctx: AppContext, now: datetime) -> Counter[str]:
         gc.collect(1)
 
 
-def offer_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
-    """Offer the most urgent of the queue, *limit* at most; who finds no room waits until it is foreseen."""
-    return _offer_next_batch(ctx, now, limit, None)[0]
-
-
 def _offer_next_batch(
     ctx: AppContext, now: datetime, limit: int, previous: _Progress | None
 ) -> tuple[Counter[str], _Progress | None]:
-    """Offer in one transaction; return what was done, and where to go on, None at the end.
+    """Offer one batch in one transaction; return counts, and the progress, None at the end.
 
-    The queue is looked at when somebody is due, and whenever a rep has room who had none at the last look:
-    whoever freed it need not say so, and cannot say so at a wrong moment.
+    The queue is scanned when a lead is due, and when a rep has capacity that had none at the last scan, so that no
+    other code needs to signal freed capacity.
     """
     database = ctx.database
     with database.write() as connection:
@@ -97,7 +92,7 @@ def _offer_next_batch(
             else None
         )
         if progress is None:
-            if not capacity.remaining:  # else who is left came in, or was held, while this one looked
+            if not capacity.remaining:  # otherwise the remaining leads came in, or were locked, during the scan
                 until, version = capacity.next_opening(), policy.version
                 events["waiting"] += queue_queries.postpone(database, connection, None, until, now, version)
             _save_capacity_forecast(ctx, connection, capacity)
@@ -108,7 +103,7 @@ def _offer_next_batch(
 def _route_and_offer(
     ctx: AppContext, connection: Connection, capacity: RepCapacity, queued: Sequence[QueuedLead]
 ) -> Counter[str]:
-    """Route each lead in its turn, and offer it, or keep it waiting."""
+    """Route the leads in order; offer each, or keep it waiting."""
     database, now = ctx.database, capacity.now
     definitions = ctx.definitions.current(connection)
     transitions = LeadTransitions(definitions, now, "handoff")
@@ -152,7 +147,7 @@ def _route_and_offer(
             events["recycled"] += 1
         else:
             events[_move_to_queue(lead, transitions, batch_router, routed)] += 1
-    recycle_unanswered(ctx, connection, transitions, recyclable, "nobody is left who could be asked")
+    recycle_unanswered(ctx, connection, transitions, recyclable, "no rep is left to offer it to")
     won = transitions.changes.write(database, connection, now)
     batch_router.write(database, connection, won)
     until, version = capacity.next_opening(), definitions.policy.version
@@ -161,7 +156,7 @@ def _route_and_offer(
 
 
 def _reserve_offer_ids(ctx: AppContext, connection: Connection, at_once: int) -> Iterator[int]:
-    """Yield ids of offers, reserved *at_once* when the first is wanted: leads that only wait use none."""
+    """Yield offer ids, reserved *at_once* on first use: leads that only wait use none."""
     while True:
         yield from ctx.database.reserve_ids(connection, "offer", max(at_once, 1))
 
@@ -169,7 +164,7 @@ def _reserve_offer_ids(ctx: AppContext, connection: Connection, at_once: int) ->
 def _excluded_reps(
     reasons: Mapping[str, RejectReason], past_offers: Mapping[int, Sequence[PastOffer]]
 ) -> dict[int, set[str]]:
-    """Return who must not have each lead again: all who had it, but for reasons that allow it."""
+    """Return the reps excluded for each lead: all who had it, unless the reason allows it again."""
     return {
         lead_id: {one.rep for one in had if one.state != "rejected" or _excludes_rep(one.reason or "", reasons)}
         for lead_id, had in past_offers.items()
@@ -185,13 +180,13 @@ def _excludes_rep(reason: str, reasons: Mapping[str, RejectReason]) -> bool:
 def _move_to_queue(
     lead: LeadSnapshot, transitions: LeadTransitions, batch_router: Router, routed: RoutingResult
 ) -> str:
-    """Bring a lead to where a person decides, or where it waits for what routing needs to know."""
+    """Move a lead to the queue where a person decides, or where it waits for a missing field."""
     assert routed.queue is not None
     if routed.queue == Queue.NO_REP:
         transitions.end_enrollment(lead, f"queue {routed.queue}")
     due, next_action = (transitions.now + QUEUE_REVIEW_INTERVAL, f"review: {_OPERATOR_ACTIONS.get(routed.queue, '')}")
     if routed.queue != ACCOUNT_AMBIGUOUS and any(not one.available for one in batch_router.team.values()):
-        due = transitions.now + timedelta(days=1)  # who is away may be back
+        due = transitions.now + timedelta(days=1)  # an absent rep may be back
     if routed.missing_field:
         missing_field = batch_router.require_field(lead, routed)
         due, next_action = missing_field.due_at, f"wait for {routed.missing_field}"
@@ -207,7 +202,7 @@ def _move_to_queue(
 
 
 def _save_capacity_forecast(ctx: AppContext, connection: Connection, capacity: RepCapacity) -> None:
-    """Keep how full the reps are, where the policy has tracks heed it."""
+    """Store the capacity forecast, if the policy makes tracks depend on it."""
     policy = capacity.policy
     if policy.priority.hold_calls_to_action_at is None:
         return

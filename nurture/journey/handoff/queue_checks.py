@@ -1,4 +1,4 @@
-"""Look at the leads of queues when they are due: a request hands a lead off, else a person is reminded."""
+"""Check due leads in queues: hand off those that asked for it, remind a person of the others."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.redact import redact
 
 REMIND_AFTER: Final = timedelta(days=1)
-"""How often a person is reminded of a lead that asked for one and cannot be offered yet."""
+"""How often a person is reminded of a lead that asked for contact and cannot be offered yet."""
 
 
 def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
-    """Look at no more than *limit* due leads of queues, but for those that wait for a rep with room."""
+    """Check at most *limit* due leads in queues, except those waiting for capacity."""
     database = ctx.database
     with database.write() as connection:
         rows = snapshot.claim_due(database, connection, [Custodian.QUEUE], now, limit, without_ref=Queue.HAND_OFF)
@@ -37,7 +37,7 @@ def check_queue_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str
 
 
 def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
-    """Hand off a lead that asked for a person, or say that its queue is to be looked at."""
+    """Hand off a lead that asked for contact, or record that its queue needs a review."""
     checks = (transitions.now - lead.since) // QUEUE_REVIEW_INTERVAL + 1
     due = lead.since + checks * QUEUE_REVIEW_INTERVAL
     if is_parked(lead.ref):
@@ -55,9 +55,9 @@ def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
             transitions.set_custody(lead, Custodian.QUEUE, lead.ref, f"review: {decision.reason}", due)
             return "checked"
     elif lead.ref == Queue.AMBIGUOUS and not _is_scheduled_check(lead):
-        reason = "it asked for a person, and two known leads match"
+        reason = "it asked for contact, and matches two known leads"
         transitions.set_custody(
-            lead, Custodian.QUEUE, lead.ref, f"say whose it is: {reason}", transitions.now + REMIND_AFTER
+            lead, Custodian.QUEUE, lead.ref, f"choose the matching lead: {reason}", transitions.now + REMIND_AFTER
         )
         transitions.add_journal_entry(lead, "reminder", reason, None, ref=lead.ref)
         return "reminder"
@@ -65,19 +65,21 @@ def _check_lead(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
 
 
 def _is_scheduled_check(lead: LeadSnapshot) -> bool:
-    """Return whether a lead is due because of its queue, and not because it did something or named a date."""
+    """Return whether a lead is due because of its queue, not because of a signal or a date it named."""
     waited = (lead.due_at or lead.since) - lead.since
     return bool(waited) and not waited % QUEUE_REVIEW_INTERVAL
 
 
 def _remind_or_retry(lead: LeadSnapshot, transitions: LeadTransitions, due: datetime) -> str:
-    """Say that somebody is waited for, and look again later; a lead without a track gets another try."""
+    """Record that a person is awaited, and check again later; a lead without a track is classified again."""
     if lead.ref == Queue.NO_TRACK:
         moved = transitions.set_custody(lead, Custodian.INTAKE, "return", "classify", transitions.now)
-        transitions.add_journal_entry(lead, "returned", "the rules may have a track for it by now", moved, ref="return")
+        transitions.add_journal_entry(
+            lead, "returned", "classified again, as a track may match now", moved, ref="return"
+        )
     elif lead.ref in REROUTED_QUEUES or (lead.ref.startswith(MISSING_FIELD_QUEUE_PREFIX) and not is_parked(lead.ref)):
         moved = transitions.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to a rep", transitions.now)
-        transitions.add_journal_entry(lead, "returned", f"asked again: {lead.ref}", moved, ref=Queue.HAND_OFF)
+        transitions.add_journal_entry(lead, "returned", f"reminded again: {lead.ref}", moved, ref=Queue.HAND_OFF)
     else:
         transitions.remind(lead, "review it", due)
     return "reminder"

@@ -1,4 +1,4 @@
-"""The queue to sales: who waits, in the order of urgency, and how full the reps are."""
+"""Read and update the hand-off queue in priority order, and the capacity forecast."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr
 _WAITING: Final = (custody.c.kind == Custodian.QUEUE.value, custody.c.ref == Queue.HAND_OFF.value)
 _RANK: Final = func.coalesce(queue_priority.c.rank, custody.c.since, type_=custody.c.since.type)
 _WAITS_FOR_CAPACITY: Final = "waits for capacity"
-"""How the next action of a lead begins that was told to wait."""
+"""The prefix of the next action of leads that wait for capacity."""
 
 
 Cursor = tuple[datetime, int]
-"""The rank and the id of a lead in the queue."""
+"""The rank and id of a lead in the queue."""
 
 
 class QueuedLead(NamedTuple):
-    """A lead that waits for a rep: what it is worth, and since when it waits."""
+    """A lead that waits for a rep, with its priority."""
 
     lead_id: int
     rank: datetime
@@ -40,7 +40,7 @@ class QueuedLead(NamedTuple):
 
 
 def load_queue_status(connection: Connection, now: datetime) -> tuple[bool, bool]:
-    """Say whether anybody is in the queue, and whether anybody is to be looked at now."""
+    """Return whether the queue has leads, and whether any of them is due."""
     queued = select(custody.c.lead_id).where(*_WAITING)
     due = queued.where(custody.c.due_at <= now)
     waits, is_due = connection.execute(select(queued.exists(), due.exists())).one()
@@ -50,9 +50,9 @@ def load_queue_status(connection: Connection, now: datetime) -> tuple[bool, bool
 def claim(
     database: Database, connection: Connection, limit: int, after: Cursor | None
 ) -> tuple[list[QueuedLead], Cursor | None, bool]:
-    """Lock the most urgent of the queue, due or not; *after* is the last seen.
+    """Lock the leads of highest priority, due or not, after *after*.
 
-    Return them, the last seen if there may be more, and whether others held some: those are passed over.
+    Return them, the cursor if there may be more, and whether other workers held some, which are skipped.
     """
     query = (
         select(
@@ -83,12 +83,12 @@ def claim(
 
 
 def load_last_free_reps(connection: Connection) -> frozenset[str]:
-    """Return who had room when the whole queue was last looked at, and can take none who waits."""
+    """Return the reps with capacity at the end of the last full scan, who match no waiting lead."""
     return frozenset(connection.execute(select(queue_scan.c.available_reps)).scalar() or ())
 
 
 def save_queue_scan(connection: Connection, free_reps: Collection[str], now: datetime) -> None:
-    """Keep who has room and can take none who waits; nobody where not all were looked at."""
+    """Store the reps with capacity that match no waiting lead; empty after a partial scan."""
     values = {"available_reps": sorted(free_reps), "at": now}
     if connection.execute(update(queue_scan).values(values)).rowcount == 0:
         connection.execute(insert(queue_scan).values(id=1, **values))
@@ -102,9 +102,9 @@ def postpone(
     now: datetime,
     policy_version: int,
 ) -> int:
-    """Let leads of the queue wait until *until*; None: all that are due. Return how many.
+    """Let leads of the queue wait until *until*, None for all due ones; return how many.
 
-    The journal says so once for each time that a lead waits, not every day.
+    Recorded in the journal once per waiting period of a lead.
     """
     due = select(custody.c.lead_id, custody.c.next_action).where(*_WAITING)
     if lead_ids is None:
@@ -118,7 +118,7 @@ def postpone(
     if not found:
         return 0
     waiting = database.rows("waiting", {"id": BigInteger()}, [(lead_id,) for lead_id, _ in found])
-    action = f"{_WAITS_FOR_CAPACITY}, foreseen for {until:%Y-%m-%d %H:%M} UTC"
+    action = f"{_WAITS_FOR_CAPACITY}, expected at {until:%Y-%m-%d %H:%M} UTC"
     connection.execute(
         update(custody)
         .where(custody.c.lead_id == waiting.c.id)
@@ -134,7 +134,7 @@ def postpone(
                     "at": now,
                     "stage": "handoff",
                     "event": "held",
-                    "reason": f"no rep has room; room is foreseen for {until:%Y-%m-%d %H:%M} UTC",
+                    "reason": f"no rep has capacity; expected at {until:%Y-%m-%d %H:%M} UTC",
                     "policy_version": policy_version,
                 }
                 for lead_id in new
@@ -151,7 +151,7 @@ def count_waiting(connection: Connection) -> int:
 def save_capacity_forecast(
     connection: Connection, forecast: CapacityForecast, full_until: datetime | None, now: datetime
 ) -> None:
-    """Keep how full the reps are, for the tracks."""
+    """Store the capacity forecast for the tracks."""
     values = {
         "at": now,
         "daily_capacity": forecast.daily_capacity,

@@ -1,4 +1,4 @@
-"""Give a hand-off to another rep, by a person's decision."""
+"""Reassign a hand-off to another rep by hand."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def reassign(
     force: bool = False,
     states: Collection[str] = OPEN_STATES,
 ) -> OfferRow:
-    """Offer the lead of a hand-off to the rep *to* instead; return the hand-off as it was.
+    """Offer the lead of a hand-off to the rep *to* instead; return the previous hand-off.
 
-    A lead that was taken over is taken from its rep, and is the other's when they accept. Raises NotFound, or
-    InvalidState for a hand-off that is over, the same rep, or one without room; *force* passes that over.
-    *states* are those in which it may still be given away.
+    An accepted lead is taken from its rep, and belongs to the other one once they accept. Raises NotFound, or
+    InvalidState if the hand-off is over, the rep is the same or lacks capacity; *force* skips the capacity check.
+    *states* are those in which it may be reassigned.
     """
     database = ctx.database
     with database.write() as connection:
@@ -48,7 +48,7 @@ def reassign(
         policy = transitions.definitions.policy
         rep = require_rep(policy, to)
         if to == one.rep:
-            raise InvalidState(f"Hand-off {offer_id} is {to}'s already.")
+            raise InvalidState(f"Hand-off {offer_id} is already with {to}.")
         if not force:
             _require_capacity(rep, rep_capacity.load_capacity(ctx, connection, policy, now).team[to])
         if one.state == "offered":
@@ -68,7 +68,7 @@ def reassign(
 def _lock_offer(
     ctx: AppContext, connection: Connection, offer_id: int, states: Collection[str]
 ) -> tuple[OfferRow, list[snapshot.SnapshotRow]]:
-    """Lock the lead of a hand-off that holds it; return both."""
+    """Lock the lead of an active hand-off; return both."""
     one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")
@@ -87,4 +87,4 @@ def _require_capacity(rep: Rep, availability: RepAvailability) -> None:
     if not (availability.available and has_capacity(rep, availability)):
         counts = f"{availability.offers_today} of {rep.capacity} today, {availability.open_leads} in hand"
         shortage = f"is {availability.away_reason}" if availability.away_reason else f"has {counts}"
-        raise InvalidState(f"{rep.id} {shortage}. Give it to them nevertheless with --force.")
+        raise InvalidState(f"{rep.id} {shortage}. Use --force to reassign anyway.")

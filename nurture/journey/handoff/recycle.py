@@ -1,4 +1,4 @@
-"""Bring leads back from sales: what a rejection, or no answer at all, means for them."""
+"""Recycle leads that sales rejected or did not answer."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from nurture.runtime.redact import redact
 
 
 def recycle_unanswered(
-    ctx: AppContext, connection: Connection, transitions: LeadTransitions, leads_: Sequence[LeadSnapshot], reason: str
+    ctx: AppContext, connection: Connection, transitions: LeadTransitions, leads: Sequence[LeadSnapshot], reason: str
 ) -> None:
-    """Bring leads back that no rep answered in time: a person decides about those that asked for one.
+    """Recycle leads that no rep answered in time; those that asked for contact go to the no-rep queue.
 
-    Their requests are not spent. Of the others the interest is, but not a day to come that they named.
+    Their requests stay open. The score of the others is reset; dates that they named stay.
     """
     recyclable: list[tuple[LeadSnapshot, RejectReason]] = []
-    for lead in leads_:
+    for lead in leads:
         request = unanswered_request(lead.view, transitions.definitions.policy, transitions.now)
         if request:
             transitions.move_to(lead, ToQueue(Queue.NO_REP), f"{reason}; {request}", event="recycled")
@@ -45,9 +45,9 @@ def recycle_leads(
     *,
     answered: bool = True,
 ) -> None:
-    """Bring leads back from sales. Their evidence is spent: only what they do from now on counts.
+    """Recycle leads from sales. Their score is reset: only new signals count.
 
-    Unless a rep *answered*, the days that they named stay.
+    Dates that they named stay unless a rep *answered*.
     """
     if not leads:
         return
@@ -68,7 +68,7 @@ def recycle_leads(
             if cool_off_until is not None:
                 transitions.start_cool_off(lead, cool_off_until)
             due = transitions.due_after_cool_off(lead, cool_off_until)
-            moved = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "the track goes on", due)
+            moved = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "the track continues", due)
             transitions.add_journal_entry(lead, "resumed", full_reason, moved, ref=enrollment.track)
         else:
             _enroll_or_queue(lead, transitions, full_reason, cool_off_until)
@@ -77,7 +77,7 @@ def recycle_leads(
 def _enroll_or_queue(
     lead: LeadSnapshot, transitions: LeadTransitions, reason: str, cool_off_until: datetime | None
 ) -> None:
-    """Enroll a lead that was on no track; if the rules fail on it, a person looks at it."""
+    """Enroll a lead that was on no track; if that fails, queue it for a person."""
     try:
         enroll.enroll_by_audience(lead, transitions, reason, event="recycled", cool_off_until=cool_off_until)
     except Exception as error:  # noqa: BLE001 - recorded in the lead's journal

@@ -1,4 +1,4 @@
-"""Pass on to its rep what a lead answers that sales has already, each answer once."""
+"""Forward a lead's replies to the rep who has the lead, each reply once."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from nurture.outbox.messages import DueMessage
 from nurture.runtime.context import AppContext
 
 TEMPLATE: Final = "reply"
-"""What the outbox calls the email of such a message."""
+"""The email name of such messages in the outbox."""
 
 EXPIRES_AFTER: Final = timedelta(days=30)
 
 _KEY: Final = "reply:"
 _SOURCE: Final = EmailSource(
-    "the mail that passes an answer on",
+    "the forwarded reply",
     """---
-subject: "{{ lead.full_name or lead.email or 'Your lead' }} answered"
-preheader: Passed on to {{ rep.name }}, because the lead is with you.
+subject: "{{ lead.full_name or lead.email or 'Your lead' }} replied"
+preheader: Forwarded to {{ rep.name }}, because you have this lead.
 layout: brief
 ---
 Hello {{ rep.name }},
 
 **{{ lead.full_name or lead.email }}**{% if lead.company %} of **{{ lead.company }}**{% endif %}
-answered mail of ours on {{ reply.on }}. The lead is with you, so we send it nothing.
+replied to our email on {{ reply.on }}. You have this lead, so it gets no emails from its track.
 
 ## WHAT {{ reply.author | upper }} WROTE
 
@@ -49,27 +49,26 @@ answered mail of ours on {{ reply.on }}. The lead is with you, so we send it not
 {% endfor %}
 
 {% if lead.email %}
-Answer this mail to write to {{ lead.email }}.
+Reply to this email to write to {{ lead.email }}.
 {% endif %}
 
-- Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all that was written,
-  `nurture explain {{ lead.id }}` the whole history
+- Lead number: {{ lead.id }}; `nurture leads replies {{ lead.id }}` shows all replies,
+  `nurture explain {{ lead.id }}` the full history
 """,
 )
 _AUTO_SUBMITTED: Final = ("Auto-Submitted", "auto-generated")
-"""No rep's absence notice may go to the lead, whom an answer to this mail reaches."""
+"""So that no out-of-office reply of the rep goes to the lead, to whom answers to this mail are addressed."""
 
 
 def plan_forwards(ctx: AppContext, connection: Connection, keys: Sequence[str], now: datetime) -> None:
-    """Intend a mail to its rep for each answer, kept under one of *keys*, of a lead that sales has.
+    """Plan a mail to the rep for each reply, stored under one of *keys*, of a lead that sales has.
 
-    What the brief will show that has yet to go is not told twice. Where the rep is none of the policy's the
-    journal says so.
+    Replies that a pending brief will show are skipped. If the policy does not name the rep, the journal says so.
     """
     if not keys:
         return
     database = ctx.database
-    # The leads first: whoever writes a brief meanwhile is done before we look what it could know.
+    # Lock the leads first: a brief being composed meanwhile is then finished before we check what it shows.
     changeset.lock_leads(database, connection, reply_queries.find_leads(database, connection, keys))
     forwards = reply_queries.find_forwardable(database, connection, keys)
     if not forwards:
@@ -84,7 +83,7 @@ def plan_forwards(ctx: AppContext, connection: Connection, keys: Sequence[str], 
 
 
 def is_current(message: DueMessage) -> bool:
-    """Whether the lead is still with the rep that a planned mail is for; if not, the next brief tells it."""
+    """Return whether the rep still has the lead of a planned mail; if not, the next brief shows the reply."""
     if message.custodian == Custodian.REP:
         return message.custody_ref == message.rep
     return message.custodian == Custodian.CLOSED or message.offer_state == "offered"
@@ -92,7 +91,7 @@ def is_current(message: DueMessage) -> bool:
 
 @dataclass
 class ForwardedReplies:
-    """What the mails of one batch that pass answers on have in common."""
+    """The data that the forwarded replies of a batch share."""
 
     ctx: AppContext
     connection: Connection
@@ -102,7 +101,7 @@ class ForwardedReplies:
 
     @classmethod
     def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> ForwardedReplies:
-        """Read what was written."""
+        """Read the replies to forward."""
         if not batch:
             return cls(ctx, connection, {}, None, None)
         definitions = ctx.definitions.current(connection)
@@ -111,10 +110,10 @@ class ForwardedReplies:
         return cls(ctx, connection, replies, definitions.policy, sender)
 
     def compose(self, message: DueMessage) -> ComposedEmail:
-        """Compose the mail that passes one answer on."""
+        """Compose the mail that forwards one reply."""
         reply = self.replies.get(_reply_id(message))
         if reply is None or self.policy is None or self.sender is None:
-            raise NotFound(f"The answer of {message.send_key} is gone; it may have been erased.")
+            raise NotFound(f"The reply of {message.send_key} does not exist any more; it may have been erased.")
         rep = self.policy.rep(message.rep or "")
         if rep is None:
             raise NotFound(f"Rep {message.rep} is not in version {self.policy.version} of the policy.")
@@ -159,10 +158,10 @@ def _new_message(forward: ForwardableReply, now: datetime) -> NewMessage:
 
 def _journal_entry(forward: ForwardableReply, policy: Policy, now: datetime) -> JournalEntry:
     if policy.rep(forward.rep) is not None:
-        reason = f"an answer came while the lead is with {forward.rep}, who gets it by mail"
+        reason = f"a reply came while {forward.rep} has the lead; it is forwarded by mail"
     else:
         reason = (
-            f"an answer came while the lead is with {forward.rep}, who is no rep of the policy: tell them; "
+            f"a reply came while {forward.rep}, who is not in the policy, has the lead; inform them: "
             f"`nurture leads replies {forward.lead_id}` shows it"
         )
     return JournalEntry(

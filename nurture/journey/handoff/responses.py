@@ -1,4 +1,4 @@
-"""What a rep answers to an offer: accept or reject."""
+"""Record a rep's response to an offer: accept or reject."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from nurture.runtime.context import AppContext
 
 
 def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
-    """Pass ownership to the rep: the track ends. Raises NotFound, or InvalidState if already answered."""
+    """Give the lead to the rep and end its track. Raises NotFound, or InvalidState if already answered."""
     with ctx.database.write() as connection:
         one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
         queries.record_answers(ctx.database, connection, [(offer_id, "accepted", None)], now)
@@ -38,7 +38,7 @@ def accept(ctx: AppContext, offer_id: int, now: datetime) -> OfferRow:
 
 
 def _follow_up_action(ctx: AppContext, policy: Policy, offer: OfferRow, now: datetime) -> tuple[str, datetime]:
-    """Return what the rep is to do, and when somebody looks whether it was done."""
+    """Return the rep's next action, and when to check that it was done."""
     escalation = follow_up_escalation(policy, ctx.holidays, offer._replace(answered_at=now))
     if not escalation:
         return f"{offer.rep} follows up", now + policy.follow_up_within
@@ -48,8 +48,8 @@ def _follow_up_action(ctx: AppContext, policy: Policy, offer: OfferRow, now: dat
 def reject(ctx: AppContext, offer_id: int, reason: str, now: datetime, decides_on: date | None = None) -> OfferRow:
     """Take the lead back and recycle it as the policy says for *reason*.
 
-    *decides_on* is a date that the rep learned; it wakes the lead then. Raises NotFound, or InvalidState for
-    an unknown reason or an offer that was answered already.
+    *decides_on* is a decision date that the rep learned; the lead is due then. Raises NotFound, or InvalidState if
+    the reason is unknown or the offer was answered already.
     """
     with ctx.database.write() as connection:
         one, lead, transitions = lock_open_offer(ctx, connection, offer_id, now)
@@ -77,14 +77,14 @@ def _require_reject_reason(policy: Policy, reason: str) -> RejectReason:
     reject_reason = policy.reject_reasons.get(reason)
     if reject_reason is None:
         known = ", ".join(sorted(policy.reject_reasons))
-        raise InvalidState(f"The policy knows no reject reason {reason!r}. Choose one of: {known}.")
+        raise InvalidState(f"Unknown reject reason {reason!r}. Choose one of: {known}.")
     return reject_reason
 
 
 def lock_open_offer(
     ctx: AppContext, connection: Connection, offer_id: int, now: datetime
 ) -> tuple[OfferRow, LeadSnapshot, LeadTransitions]:
-    """Lock the lead of an offer that nobody has answered yet. Raises NotFound or InvalidState."""
+    """Lock the lead of an open offer. Raises NotFound, or InvalidState if answered already."""
     one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
     if one is None:
         raise NotFound(f"There is no hand-off {offer_id}. `nurture handoffs list` lists them.")

@@ -1,4 +1,4 @@
-"""Who takes leads today, and who will be away."""
+"""List the reps with their availability and load, and manage leave."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _LEAVE_HORIZON = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class RosterEntry:
-    """A rep today: why away, if so, who stands in, what they have, and the leave to come.
+    """A rep today: absence and deputy, load, and planned leave.
 
-    *open_offers* are those that wait for an answer, *overdue_offers* those that should have one;
-    *to_follow_up* are accepted leads whose date has come.
+    *open_offers* wait for an answer, *overdue_offers* are late; *to_follow_up* are accepted leads whose follow-up
+    is due.
     """
 
     id: str
@@ -46,7 +46,7 @@ class RosterEntry:
 
 
 def load_roster(ctx: AppContext, now: datetime) -> list[RosterEntry]:
-    """Return the policy's reps as they stand, in its order."""
+    """Return the policy's reps with their current status, in the policy's order."""
     with ctx.database.read() as connection:
         policy = ctx.definitions.current(connection).policy
         availability = routing_capacity.load_capacity(ctx, connection, policy, now).team
@@ -70,19 +70,19 @@ def load_roster(ctx: AppContext, now: datetime) -> list[RosterEntry]:
 
 
 def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> None:
-    """Note days on which a rep takes no leads.
+    """Store a leave of a rep, who gets no leads on these days.
 
-    Raises NotFound for nobody's id, InvalidState for a wrong span.
+    Raises NotFound for an unknown rep, InvalidState for an invalid period.
     """
     if last < first:
-        raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Write the first day first.")
+        raise InvalidState(f"The leave ends on {last}, before it begins on {first}. Give the first day first.")
     with ctx.database.write() as connection:
         policy = ctx.definitions.current(connection).policy
         rep_found = require_rep(policy, rep)
         if deputy is not None:
             require_rep(policy, deputy)
         if deputy == rep:
-            raise InvalidState(f"{rep} cannot stand in for {rep}. Name somebody else.")
+            raise InvalidState(f"{rep} cannot be their own deputy. Name another rep.")
         _check_overlap(connection, rep, first, last)
         routing_queries.add_leave(connection, rep, first, last, deputy, now)
         begins = calendar.start_of_day(first, rep_found.hours.zone)
@@ -90,12 +90,10 @@ def add_leave(ctx: AppContext, rep: str, first: date, last: date, deputy: str | 
 
 
 def cancel_leave(ctx: AppContext, rep: str, first: date, now: datetime) -> None:
-    """Take back the leave of a rep that begins on *first*. Raises NotFound if there is none."""
+    """Cancel the leave of a rep that begins on *first*. Raises NotFound if there is none."""
     with ctx.database.write() as connection:
         if not routing_queries.cancel_leave(connection, rep, first, now):
-            raise NotFound(
-                f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` shows what there is."
-            )
+            raise NotFound(f"{rep} has no leave that begins on {first}. `nurture handoffs reps list` lists all leave.")
         signal_queries.make_queues_due(ctx.database, connection, REROUTED_QUEUES, now)
 
 
@@ -104,7 +102,7 @@ def require_rep(policy: Policy, rep_id: str) -> Rep:
     rep = policy.rep(rep_id)
     if rep is None:
         known = ", ".join(one.id for one in policy.reps)
-        raise NotFound(f"The policy names no rep {rep_id!r}. It names: {known}.")
+        raise NotFound(f"There is no rep {rep_id!r} in the policy. Reps: {known}.")
     return rep
 
 
@@ -112,6 +110,6 @@ def _check_overlap(connection: Connection, rep: str, first: date, last: date) ->
     for row in routing_queries.load_leaves(connection, first, last):
         if row.rep == rep:
             raise InvalidState(
-                f"{rep} is away from {row.first_day} to {row.last_day} already. Take that back first: "
+                f"{rep} is on leave from {row.first_day} to {row.last_day} already. Cancel that first: "
                 f"nurture handoffs reps leave {rep} {row.first_day} --cancel"
             )

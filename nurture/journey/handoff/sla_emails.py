@@ -1,4 +1,4 @@
-"""Write the mails of the ladder: a reminder to a rep, a word to their manager."""
+"""Compose SLA emails: a reminder to the rep, an escalation to the manager."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import Link, LinkSpec
 
 KIND: Final = "sla"
-"""The kind of these messages in the outbox."""
+"""The message kind in the outbox."""
 
 
 ALLOWED_VARIABLES: Final = frozenset(
@@ -38,11 +38,11 @@ ALLOWED_VARIABLES: Final = frozenset(
     | {"offer.id", "offer.reason", "offer.accept_url", "offer.reject_url"}
     | {"sla.accepted", "sla.since", "sla.next_step"}
 )
-"""Every name that a reminder to a rep, or a word to their manager, may use."""
+"""The variables that templates of SLA emails may use."""
 
 
 def is_current(message: DueMessage) -> bool:
-    """Whether a rep still has not done what the mail is about."""
+    """Return whether the rep still has not done what the mail is about."""
     if _level(message) >= EscalationLevel.FOLLOW_UP_REMINDED:
         return message.custodian == Custodian.REP and message.offer_state == "accepted"
     return message.offer_state == "offered"
@@ -54,7 +54,7 @@ def _level(message: DueMessage) -> int:
 
 @dataclass
 class SlaEmails:
-    """What the mails of one batch have in common, read in a constant number of statements."""
+    """The data that the mails of a batch share, read in a constant number of statements."""
 
     ctx: AppContext
     connection: Connection
@@ -64,7 +64,7 @@ class SlaEmails:
 
     @classmethod
     def load(cls, ctx: AppContext, connection: Connection, batch: Sequence[DueMessage]) -> SlaEmails | None:
-        """Read what the mails of *batch* show, None for no mail."""
+        """Read the data of the mails of *batch*, None for an empty batch."""
         if not batch:
             return None
         definitions = ctx.definitions.current(connection)
@@ -73,17 +73,17 @@ class SlaEmails:
         return cls(ctx, connection, found, definitions.policy, sender)
 
     def compose(self, message: DueMessage) -> tuple[ComposedEmail, list[Link]]:
-        """Compose one mail, by the newest policy: it has the text, and knows the people."""
+        """Compose one mail by the current policy, which has the template and the people."""
         offer, rep = self.offers.get(message.offer_id or 0), None
         if offer is not None:
             rep = self.policy.rep(offer.rep)
         if offer is None or rep is None or self.sender is None:
-            raise NotFound(f"Nobody can be told by {message.send_key}: its hand-off or its rep is gone.")
+            raise NotFound(f"{message.send_key} cannot be composed: its hand-off or its rep does not exist any more.")
         is_escalation = message.email == EscalationAction.ESCALATE
         manager = self.policy.team.manager_of(rep)
         recipient = manager if is_escalation else rep
         if recipient is None:
-            raise NotFound(f"Rep {rep.id} has no manager now. Name one in sales/policy.yaml.")
+            raise NotFound(f"Rep {rep.id} has no manager. Name one in sales/policy.yaml.")
         links: list[Link] = []
         urls = {"accept": "", "reject": ""}
         if self.ctx.base_url and not is_escalation:
@@ -132,5 +132,5 @@ class SlaEmails:
 def _describe_next_step(step: EscalationAction, at: datetime, rep: Rep, *, accepted: bool) -> str:
     if step is not EscalationAction.TAKE_BACK:
         return ""
-    done = "you get in touch" if accepted else "there is an answer"
+    done = "you get in touch" if accepted else "you answer"
     return f"Unless {done} before, it is taken back on {format_deadline(at, rep)}."

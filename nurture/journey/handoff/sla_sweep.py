@@ -1,7 +1,7 @@
-"""What waits for a rep: offers without an answer, leads without a first touch.
+"""Escalate overdue work of reps: offers without an answer, accepted leads without a follow-up.
 
-Each step of a ladder is done once: its level is written with its mail in one transaction. The next step is
-when custody falls due, so nothing is polled.
+Each escalation step is done once: its level is stored with its mail in one transaction. Custody is due at the next
+step, so nothing is polled.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from nurture.runtime.context import AppContext
 
 NOT_ANSWERED: Final = "expired"
 NOT_FOLLOWED_UP: Final = "lapsed"
-REP_LEFT_POLICY: Final = "no rep of the policy any more"
+REP_LEFT_POLICY: Final = "no longer in the policy"
 _MIN_MAIL_WINDOW: Final = timedelta(hours=1)
 
 
 @dataclass
 class _Sweep:
-    """One batch of leads that wait for their reps."""
+    """One batch of leads whose reps are due to act."""
 
     ctx: AppContext
     transitions: LeadTransitions
@@ -56,7 +56,7 @@ class _Sweep:
     def run_next_step(
         self, lead: LeadSnapshot, offer: OfferRow, escalation: tuple[EscalationStep, ...], task: str
     ) -> None:
-        """Do what is due for one lead, and say when the next step is."""
+        """Do the due escalation step of one lead, and schedule the next."""
         absence = self.absence_reason(offer.rep)
         if absence and escalation and escalation[-1].action is EscalationAction.TAKE_BACK:
             self.return_to_queue(lead, offer, f"{offer.rep} is {absence}")
@@ -84,20 +84,20 @@ class _Sweep:
         self.events[event] += 1
 
     def absence_reason(self, rep_id: str) -> str:
-        """Return why a rep is away for longer than a day, or for good; "" if they are there."""
+        """Return why a rep is away for more than a day or has left, "" if neither."""
         availability = self.team.get(rep_id)
         if availability is None:
             return REP_LEFT_POLICY
         return "" if availability.available or availability.away_today_only else availability.away_reason
 
     def departure_reason(self, rep_id: str) -> str:
-        """Return why a rep is away for good; "" if they are there, or will be."""
+        """Return why a rep has left, "" if not."""
         rep, now = self.transitions.definitions.policy.rep(rep_id), self.transitions.now
         has_left = rep is None or not is_active(rep, to_local(now, rep.hours.zone).date())
         return self.absence_reason(rep_id) if has_left else ""
 
     def _plan_email(self, lead: LeadSnapshot, offer: OfferRow, due: EscalationStep, until: datetime) -> None:
-        """Put the mail of a step into the outbox; a manager that nobody is gets none."""
+        """Plan the mail of a step; without a manager there is no escalation mail."""
         policy, now = self.transitions.definitions.policy, self.transitions.now
         rep = policy.rep(offer.rep)
         manager = policy.team.manager_of(rep) if rep is not None else None
@@ -120,7 +120,7 @@ class _Sweep:
         )
 
     def _take_back(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
-        """Take the lead from its rep: for the next one, or, at the end, to a track or the queue no-rep."""
+        """Take the lead from its rep: to the next rep, or after the last round to a track or the no-rep queue."""
         if offer.round > self.transitions.definitions.policy.effective_sla.max_reroutes:
             self._end(offer, reason)
             self.unanswered.append(lead)
@@ -133,7 +133,7 @@ class _Sweep:
         self.events[state] += 1
 
     def return_to_queue(self, lead: LeadSnapshot, offer: OfferRow, reason: str) -> None:
-        """Take the lead from its rep, for the next one: who is away had no chance to answer."""
+        """Take the lead from its rep for the next one. An absent rep could not answer, so no round is counted."""
         self._end(offer, reason)
         moved = self.transitions.set_custody(
             lead, Custodian.QUEUE, Queue.HAND_OFF, "offer to the next rep", self.transitions.now
@@ -141,7 +141,7 @@ class _Sweep:
         self.transitions.add_journal_entry(lead, "taken_back", reason, moved, ref=offer.rep)
 
     def write(self, connection: Connection) -> None:
-        """Write everything that was done, in one transaction."""
+        """Write all changes in one transaction."""
         database, now = self.ctx.database, self.transitions.now
         expired = [(id_, state, None) for id_, state, _ in self.ended if state == NOT_ANSWERED]
         queries.record_answers(database, connection, expired, now)
@@ -153,7 +153,7 @@ class _Sweep:
 
 
 def escalate_offers(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
-    """Remind, escalate or take back at most *limit* offers that nobody answered in time."""
+    """Remind, escalate or take back at most *limit* offers without an answer in time."""
     database = ctx.database
     with database.write() as connection:
         rows = snapshot.claim_due(database, connection, [Custodian.OFFER], now, limit)
@@ -181,7 +181,7 @@ def _start_sweep(ctx: AppContext, connection: Connection, now: datetime) -> _Swe
 
 
 def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
-    """Bring at most *limit* leads to attention that reps took over, or take them back."""
+    """Remind, escalate or take back at most *limit* accepted leads without a follow-up in time."""
     database = ctx.database
     with database.write() as connection:
         rows = snapshot.claim_due(database, connection, [Custodian.REP], now, limit)
@@ -200,7 +200,7 @@ def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[s
                 sweep.return_to_queue(lead, one, f"{one.rep} is {sweep.departure_reason(one.rep)}")
             elif one is not None and is_same_rep and _follow_up_valid_until(one, policy) > now:
                 sweep.transitions.set_custody(
-                    lead, Custodian.REP, lead.ref, f"{one.rep} works it", _follow_up_valid_until(one, policy)
+                    lead, Custodian.REP, lead.ref, f"{one.rep} works on it", _follow_up_valid_until(one, policy)
                 )
                 sweep.events["checked"] += 1
             else:
@@ -211,5 +211,5 @@ def escalate_follow_ups(ctx: AppContext, now: datetime, limit: int) -> Counter[s
 
 
 def _follow_up_valid_until(offer: OfferRow, policy: Policy) -> datetime:
-    """Return until when a touch of the lead is fresh; the past without any."""
+    """Return until when the newest contact with the lead counts as fresh; the past if there was none."""
     return (offer.followed_up_at or offer.offered_at - policy.max_silence) + policy.max_silence

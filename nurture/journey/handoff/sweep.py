@@ -1,4 +1,4 @@
-"""Hand leads to sales: the sweep over offers, and the answers of reps."""
+"""Run all hand-off sweeps: queue, offers, follow-ups, checks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["accept", "hand_off", "reject"]
 
 
 def hand_off(ctx: AppContext, now: datetime) -> Counter[str]:
-    """Offer waiting leads to reps with room, and take back what nobody answered in time."""
+    """Offer waiting leads to reps with capacity, and take back overdue offers."""
     if quarantine.is_on(ctx, now):
         return Counter()
     with gc_paused():

@@ -1,4 +1,4 @@
-"""A rep's desk: what waits for an answer, what is in hand, what became of the rest; and what a rep may do."""
+"""Load a rep's workspace (offers, accepted and former leads), and do what a rep may do there."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from nurture.journey.tracks.touch_email import full_name
 from nurture.runtime.context import AppContext
 
 MAX_ROWS: Final = 200
-"""Rows of a desk in all. What does not fit shows when the rest is done."""
+"""Maximum rows of a workspace. The rest appears once others are done."""
 
 MAX_OFFERS: Final = 60
 MAX_ACCEPTED: Final = 80
 URGENT_WITHIN: Final = timedelta(hours=2)
-"""An offer whose deadline is nearer than that is urgent."""
+"""An offer is urgent if its deadline is within this time."""
 
 VIA_WORKSPACE: Final = "workspace"
-"""How we know that a rep was in touch."""
+"""The follow-up method recorded for contacts reported in the workspace."""
 
 PAUSED_BY_REP: Final = "by rep "
 
 
 @dataclass(frozen=True, slots=True)
 class LeadCard:
-    """One lead on the desk, in plain words. *state* is "urgent", "overdue" or ""."""
+    """One lead in the workspace. *state* is "urgent", "overdue" or ""."""
 
     lead_id: int
     offer_id: int | None
@@ -53,12 +53,12 @@ class LeadCard:
     hot: bool = False
     paused_until: str = ""
     paused_by_rep: bool = False
-    """Whether the pause is a rep's, who may end it."""
+    """Whether a rep set the pause, who may also end it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepWorkspace:
-    """Everything on a rep's desk, each pile in the order in which it should be looked at."""
+    """The leads of a rep's workspace, each list in order of priority."""
 
     rep: str
     offered: Sequence[LeadCard]
@@ -68,14 +68,14 @@ class RepWorkspace:
 
     @property
     def is_full(self) -> bool:
-        """Say whether there may be more than is shown."""
+        """Return whether there may be more rows than shown."""
         sections = (self.offered, self.in_hand, (*self.on_tracks, *self.past_leads))
         limits = (MAX_OFFERS, MAX_ACCEPTED, MAX_ROWS - MAX_OFFERS - MAX_ACCEPTED)
         return any(len(pile) >= full for pile, full in zip(sections, limits, strict=True))
 
 
 def load_workspace(ctx: AppContext, rep_id: str, now: datetime) -> RepWorkspace:
-    """Return what lies on the rep's desk at *now*; five statements, however much it is."""
+    """Return the rep's workspace at *now*, in five statements."""
     with ctx.database.read() as connection:
         policy = ctx.definitions.current(connection).policy
         rep = policy.rep(rep_id) or Rep(rep_id, rep_id, "", 0)
@@ -146,7 +146,7 @@ def _describe_end(former: FormerLead, policy: Policy) -> str:
 
 
 def _describe_custody(former: FormerLead, policy: Policy) -> str:
-    """Say where the lead is now, without a word of another rep's doing."""
+    """Return where the lead is now, without saying what another rep did."""
     match Custodian(former.kind):
         case Custodian.TRACK:
             calls = f", to be called on {format_day(former.call_on)}" if former.call_on is not None else ""
@@ -157,24 +157,24 @@ def _describe_custody(former: FormerLead, policy: Policy) -> str:
         case Custodian.OFFER:
             return "now offered again"
         case Custodian.QUEUE if former.ref == Queue.HAND_OFF:
-            return "ready again, and waits for a rep with room"
+            return "ready again, and waits for a rep with capacity"
         case Custodian.CLOSED:
             return f"closed as {former.ref}"
         case _:
-            return "somebody looks at it"
+            return "under review"
 
 
 def record_contact(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:
-    """Note that the rep was in touch with a lead of theirs. Raises InvalidState for any other lead."""
+    """Record that the rep was in touch with their lead. Raises InvalidState for any other lead."""
     with ctx.database.read() as connection:
         rows = snapshot.load_rows(ctx.database, connection, [lead_id], lock=False)
     if not rows or (rows[0].kind, rows[0].ref) != (Custodian.REP, rep_id):
-        raise InvalidState(f"Lead {lead_id} is not in {rep_id}'s hands.")
+        raise InvalidState(f"Lead {lead_id} is not with {rep_id}.")
     follow_up.record_follow_up(ctx, lead_id, VIA_WORKSPACE, now)
 
 
 def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, useful: bool) -> None:
-    """Note whether a lead that the rep accepted was useful; the last word counts. Raises InvalidState."""
+    """Record whether an accepted lead was useful; the last vote counts. Raises InvalidState."""
     with ctx.database.write() as connection:
         one = queries.load_offers(ctx.database, connection, [offer_id]).get(offer_id)
         if one is None or (one.rep, one.state) != (rep_id, "accepted"):
@@ -183,19 +183,19 @@ def record_vote(ctx: AppContext, offer_id: int, rep_id: str, now: datetime, *, u
 
 
 def pause_lead(ctx: AppContext, lead_id: int, rep_id: str, until: datetime, now: datetime) -> datetime:
-    """Send the lead nothing until *until*, or longer if others asked for that; return until when."""
+    """Pause email to the lead until *until*, or longer if others asked for that; return the end of the pause."""
     _require_former_lead(ctx, lead_id, rep_id)
     return manual.pause(ctx, lead_id, until, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP) or until
 
 
 def resume(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> None:
-    """End a pause that a rep asked for. Raises InvalidState for one by the lead or an operator."""
+    """End a pause set by a rep. Raises InvalidState if the lead or an operator set it."""
     _require_former_lead(ctx, lead_id, rep_id)
     manual.pause(ctx, lead_id, None, now, by=f"{PAUSED_BY_REP}{rep_id}", only_by=PAUSED_BY_REP)
 
 
 def expedite(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> bool:
-    """Let the next email of the lead's track come as soon as its window and caps allow."""
+    """Send the next email of the lead's track as soon as its window and caps allow."""
     _require_former_lead(ctx, lead_id, rep_id)
     return manual.expedite(ctx, lead_id, now, by=f"{PAUSED_BY_REP}{rep_id}")
 
@@ -207,11 +207,11 @@ def claim_lead(ctx: AppContext, lead_id: int, rep_id: str, now: datetime) -> int
 
 
 def _require_former_lead(ctx: AppContext, lead_id: int, rep_id: str) -> SnapshotRow:
-    """Return the lead as it stands. Raises InvalidState if it is on no track, or never was the rep's."""
+    """Return the lead. Raises InvalidState if it is on no track, or was never offered to the rep."""
     with ctx.database.read() as connection:
         if not workspace_queries.was_ever_offered(connection, rep_id, lead_id):
-            raise InvalidState(f"Lead {lead_id} never was {rep_id}'s.")
+            raise InvalidState(f"Lead {lead_id} was never offered to {rep_id}.")
         rows = snapshot.load_rows(ctx.database, connection, [lead_id], lock=False)
     if not rows or rows[0].kind != Custodian.TRACK:
-        raise InvalidState(f"Lead {lead_id} is on no track any more.")
+        raise InvalidState(f"Lead {lead_id} is no longer on a track.")
     return rows[0]

@@ -1,4 +1,4 @@
-"""Digests of the links to reps' own pages."""
+"""Store and check the digests of links to reps' workspaces."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _COLUMNS: Mapping[str, TypeEngine[Any]] = {
 
 
 def add(database: Database, connection: Connection, rows: Sequence[tuple[str, str, datetime, datetime]]) -> None:
-    """Keep (digest, rep, created at, expires at) rows."""
+    """Store (digest, rep, created at, expires at) rows."""
     insert_rows(database, connection, link, _COLUMNS, rows)
 
 
 def find_rep(connection: Connection, digest: str, now: datetime) -> str | None:
-    """Return whose page the link of this digest opens at *now*; None if it opens none, or none any more."""
+    """Return the rep whose workspace the link of this digest opens at *now*, or None."""
     query = select(link.c.rep).where(link.c.digest == digest, link.c.revoked_at.is_(None), link.c.expires_at > now)
     return connection.execute(query).scalar_one_or_none()
 
 
 def revoke(connection: Connection, rep: str, now: datetime) -> int:
-    """End all links of a rep that still work; return how many."""
+    """Revoke all valid links of a rep; return how many."""
     active = (link.c.rep == rep, link.c.revoked_at.is_(None), link.c.expires_at > now)
     return connection.execute(update(link).where(*active).values(revoked_at=now)).rowcount

@@ -1,4 +1,4 @@
-"""The opaque link to a rep's own page: made for that rep alone, and it ends by itself."""
+"""Create, check and revoke the secret links to reps' workspaces."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 
 PATH: Final = "i"
-"""Where the pages of reps live under the base URL."""
+"""The path of workspaces under the base URL."""
 
 LINK_LIFETIME: Final = timedelta(days=30)
-"""A link in an old mail opens nothing."""
+"""How long a link works, so that one in an old mail opens nothing."""
 
 
 class RepLink(NamedTuple):
-    """A token, not stored in clear anywhere, and whose page it opens."""
+    """A token, which is stored as a digest only, and its rep."""
 
     token: str
     rep: str
@@ -33,25 +33,25 @@ class RepLink(NamedTuple):
 
 
 class RevokedLinks(NamedTuple):
-    """How many links a revocation ended: to the rep's own page, and to answer offers."""
+    """How many links were revoked: to the workspace, and to answer offers."""
 
     workspace: int
     offers: int
 
 
 def create(ctx: AppContext, rep: str, now: datetime) -> RepLink:
-    """Make a link to the page of a rep, and keep it. Raises NotFound, or Misconfigured without a base URL."""
+    """Create and store a link to the workspace of a rep. Raises NotFound, or Misconfigured without a base URL."""
     with ctx.database.write() as connection:
         require_rep(ctx.definitions.current(connection).policy, rep)
         if not ctx.base_url:
-            raise Misconfigured("Nothing serves pages. Set NURTURE_BASE_URL to their public address.")
+            raise Misconfigured("Pages have no public address. Set NURTURE_BASE_URL.")
         link = RepLink(token_urlsafe(16), rep)
         workspace_link_queries.add(ctx.database, connection, [(digest(link.token), rep, now, now + LINK_LIFETIME)])
     return link
 
 
 def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:
-    """Return whose page *token* opens; None if it opens none any more, or its rep has left."""
+    """Return the rep whose workspace *token* opens; None if invalid, expired, or the rep has left."""
     with ctx.database.read() as connection:
         rep_id = workspace_link_queries.find_rep(connection, digest(token), now)
         if rep_id is None:
@@ -61,10 +61,10 @@ def find_rep(ctx: AppContext, token: str, now: datetime) -> str | None:
 
 
 def revoke(ctx: AppContext, rep: str, now: datetime) -> RevokedLinks:
-    """End every link to the page of a rep and in the rep's briefs, notices and reminders, whoever has it.
+    """Revoke every link to a rep's workspace, and those in the rep's briefs, notices and reminders.
 
-    Open offers stay open: a new link to the page answers them, and so do those in later reminders. A rep who
-    has left the policy can still have links. Raises NotFound for an id without either.
+    Open offers stay open: a new workspace link, or later reminders, can answer them. A rep who left the policy may
+    still have links. Raises NotFound for an id without either.
     """
     with ctx.database.write() as connection:
         ended = RevokedLinks(

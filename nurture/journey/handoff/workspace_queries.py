@@ -1,4 +1,4 @@
-"""What lies on a rep's desk: one statement for each pile, however much lies there."""
+"""Read the lists of a rep's workspace, one statement each, however many leads there are."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OpenOffer(NamedTuple):
 
 
 class AcceptedLead(NamedTuple):
-    """A lead that the rep accepted; *useful* is what they said of it, None for nothing yet."""
+    """A lead that the rep accepted; *useful* is the rep's vote, None if there is none."""
 
     lead_id: int
     fields: dict[str, Any]
@@ -49,7 +49,7 @@ class AcceptedLead(NamedTuple):
 
 
 class FormerLead(NamedTuple):
-    """A lead that the rep had on offer, or in hand, and has no more."""
+    """A lead that the rep was offered, or had, and does not have any more."""
 
     lead_id: int
     fields: dict[str, Any]
@@ -66,7 +66,7 @@ class FormerLead(NamedTuple):
 
 
 def load_open_offers(connection: Connection, rep: str, limit: int) -> list[OpenOffer]:
-    """Return what the rep is asked: hot ones first, then what is due first, then the most urgent."""
+    """Return the rep's open offers: hot ones first, then by deadline and priority."""
     query = (
         select(
             offer.c.id,
@@ -86,7 +86,7 @@ def load_open_offers(connection: Connection, rep: str, limit: int) -> list[OpenO
 
 
 def load_accepted_leads(connection: Connection, rep: str, limit: int) -> list[AcceptedLead]:
-    """Return the leads that the rep has, those that are to be followed up first at the top."""
+    """Return the leads that the rep has, by follow-up date."""
     accepted = (
         select(offer.c.lead_id, func.max(offer.c.id).label("id"))
         .where(offer.c.rep == rep, offer.c.state == "accepted")
@@ -118,7 +118,7 @@ def load_accepted_leads(connection: Connection, rep: str, limit: int) -> list[Ac
 
 
 def load_former_leads(connection: Connection, rep: str, limit: int) -> list[FormerLead]:
-    """Return leads that were the rep's, or could have been, the newest first."""
+    """Return leads that the rep had or was offered before, the newest first."""
     newest = (
         select(func.max(offer.c.id).label("id"))
         .where(offer.c.rep == rep, offer.c.state.in_(("rejected", "expired", "accepted", "lapsed")))
@@ -153,7 +153,7 @@ def load_former_leads(connection: Connection, rep: str, limit: int) -> list[Form
 
 
 def was_ever_offered(connection: Connection, rep: str, lead_id: int) -> bool:
-    """Say whether the rep ever had this lead on offer."""
+    """Return whether the lead was ever offered to the rep."""
     query = select(literal(1)).where(offer.c.rep == rep, offer.c.lead_id == lead_id).limit(1)
     return connection.execute(query).scalar() is not None
 
@@ -169,13 +169,13 @@ _RATING_COLUMNS: dict[str, TypeEngine[Any]] = {
 def record_vote(
     database: Database, connection: Connection, offer_id: int, rep: str, now: datetime, *, useful: bool
 ) -> None:
-    """Write whether a lead was useful; the last word counts."""
+    """Store whether a lead was useful; the last vote counts."""
     connection.execute(offer_rating.delete().where(offer_rating.c.offer_id == offer_id))
     insert_rows(database, connection, offer_rating, _RATING_COLUMNS, [(offer_id, rep, useful, now)])
 
 
 class RepWorkload(NamedTuple):
-    """What a rep is asked for: offers to answer, the late ones of them, and leads to follow up by now."""
+    """A rep's workload: offers to answer, overdue ones among them, and leads to follow up by now."""
 
     open: int
     overdue: int
@@ -186,7 +186,7 @@ NO_WORKLOAD = RepWorkload(0, 0, 0)
 
 
 def load_workloads(connection: Connection, now: datetime) -> dict[str, RepWorkload]:
-    """Return what each rep is asked for who is asked for anything."""
+    """Return the workload of each rep that has any."""
     of_offers = (
         select(offer.c.rep, func.count(), _count_where(offer.c.expires_at <= now))
         .where(offer.c.state == "offered")

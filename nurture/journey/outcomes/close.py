@@ -1,4 +1,4 @@
-"""Close leads by a person's word: won, lost, discarded or unreachable."""
+"""Close leads by hand: won, lost, discarded or unreachable."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FINAL_CLOSINGS: Final = (Closing.WON.value, Closing.LOST.value)
 
 
 class Deal(NamedTuple):
-    """How sales closed a lead. *happened_at* (UTC) may lie before it is told; None is when it is told."""
+    """How sales closed a lead. *happened_at* (UTC) may lie in the past; None is the time of recording."""
 
     lead_id: int
     closing: Closing
@@ -39,18 +39,17 @@ def close(
     reason: str = "",
     source: str = "nurture",
 ) -> None:
-    """Close the lead as *closing*, with what sales said of it. Closing twice alike changes nothing.
+    """Close the lead as *closing*. Closing it the same way again changes nothing.
 
-    *happened_at* (UTC) may lie before *now*: deals are told late. Raises InvalidState if it is
-    closed as something else.
+    *happened_at* (UTC) may lie before *now*. Raises InvalidState if the lead is closed as something else.
     """
     close_many(ctx, [Deal(lead_id, closing, happened_at, amount, reason)], now, source=source)
 
 
 def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source: str = "nurture") -> int:
-    """Close the leads of *deals*, all or none, each as `close` does; return how many were open till now.
+    """Close the leads of *deals*, all or none, each as `close` does; return how many were open.
 
-    Of two deals of one lead, the first counts. A constant number of statements, however many deals.
+    Of two deals of one lead, the first counts. Uses a constant number of statements.
     """
     database = ctx.database
     by_lead = {deal.lead_id: deal for deal in reversed(deals)}
@@ -73,7 +72,7 @@ def close_many(ctx: AppContext, deals: Sequence[Deal], now: datetime, *, source:
 
 
 def _needs_closing(lead: LeadSnapshot, closing: Closing) -> bool:
-    """Return whether there is anything to change. Raises InvalidState for a lead won or lost already."""
+    """Return whether the lead needs closing. Raises InvalidState if it is won or lost already."""
     if lead.view.custodian is not Custodian.CLOSED or lead.ref not in (*_FINAL_CLOSINGS, closing.value):
         return True
     if lead.ref == closing.value:
@@ -82,7 +81,7 @@ def _needs_closing(lead: LeadSnapshot, closing: Closing) -> bool:
 
 
 def _close(lead: LeadSnapshot, deal: Deal, transitions: LeadTransitions, source: str) -> None:
-    reason = f"closed as {deal.closing.value} by hand"  # why is somebody's own words: the outcome has them
+    reason = f"closed as {deal.closing.value} by hand"  # the outcome stores the person's own reason
     transitions.close(
         lead,
         deal.closing,

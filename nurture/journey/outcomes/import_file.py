@@ -1,4 +1,4 @@
-"""Bring in a file of outcomes: one row per lead, with how it ended."""
+"""Import a CSV file of outcomes, one lead per row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nurture.runtime.context import AppContext
 
 BATCH: Final = 1_000
 FUTURE_TOLERANCE: Final = timedelta(days=1)
-"""How far ahead a close date may be: other zones write their own day."""
+"""How far ahead a close date may be, as other time zones may be a day ahead."""
 
 _MAX_REASON_LENGTH: Final = 300
 
@@ -38,7 +38,7 @@ ParsedRow = tuple[OutcomeRow, Sequence[str]]
 
 @dataclass
 class OutcomeImportResult:
-    """What came of a file: *rows* = the sum of *counts* + *rejected*."""
+    """The result of an import: *rows* = the sum of *counts* + *rejected*."""
 
     rows: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -49,10 +49,10 @@ class OutcomeImportResult:
 def import_outcomes(
     ctx: AppContext, path: Path, now: datetime, *, source: str = "csv", report: Path | None = None
 ) -> OutcomeImportResult:
-    """Take in the outcomes of the CSV at *path*: lead, outcome; amount, date, reason where known.
+    """Record the outcomes of the CSV at *path*: columns lead, outcome; optionally amount, date, reason.
 
-    *lead* is an id, an address or an external id. Bad rows go to *report* (default: beside the file), each
-    with its line and a remedy. The same file again changes nothing. Raises FileUnreadable.
+    *lead* is an id, an address or an external id. Rejected rows go to *report* (default: next to the file), each
+    with its line and a remedy. Importing a file again changes nothing. Raises FileUnreadable.
     """
     result = OutcomeImportResult()
     report = report_path(path, report)
@@ -100,23 +100,21 @@ def _import_batch(
 
 def _parse_report(row: OutcomeRow, ids: Sequence[int], now: datetime) -> OutcomeReport:
     if len(ids) != 1:
-        ambiguous = f"{row.lead!r} means several leads: {', '.join(map(str, ids))}; write the id"
-        raise ValueError(
-            ambiguous if ids else f"no lead is called {row.lead!r}; write an id, an address or an external id"
-        )
+        ambiguous = f"{row.lead!r} matches several leads: {', '.join(map(str, ids))}; use the id"
+        raise ValueError(ambiguous if ids else f"no lead matches {row.lead!r}; use an id, an address or an external id")
     closing = parse_closing(row.outcome)
     if closing in (Closing.LOST, Closing.DISCARDED) and not row.reason:
-        raise ValueError(f"{row.outcome!r} needs a reason; write why in the column reason")
+        raise ValueError(f"{row.outcome!r} needs a reason; fill in the column reason")
     if row.amount is not None and closing is not Closing.WON:
-        raise ValueError(f"an amount belongs to a deal that is won, not to {row.outcome!r}; empty the cell")
+        raise ValueError(f"an amount is allowed for won deals only, not for {row.outcome!r}; empty the cell")
     at = row.closed_at
     if at is not None and at > now + FUTURE_TOLERANCE:
-        raise ValueError(f"{at:%Y-%m-%d} is in the future; write the day on which it was closed")
+        raise ValueError(f"{at:%Y-%m-%d} is in the future; write the date of closing")
     return OutcomeReport(ids[0], closing, min(at, now) if at else None, row.amount, row.reason[:_MAX_REASON_LENGTH])
 
 
 def parse_closing(text: str) -> Closing:
-    """Return what the word of a file means. Raises ValueError for a word that nobody has told us."""
+    """Return the closing that the word in a file means. Raises ValueError for an unknown word."""
     word = text.strip().casefold()
     for closing in Closing:
         if word == closing.value:
@@ -125,4 +123,4 @@ def parse_closing(text: str) -> Closing:
     if status in _CLOSINGS:
         return _CLOSINGS[status]
     known = ", ".join(closing.value for closing in Closing)
-    raise ValueError(f"{text[:60]!r} is no outcome; write one of {known}")
+    raise ValueError(f"{text[:60]!r} is not an outcome; use one of {known}")

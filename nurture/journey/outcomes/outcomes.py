@@ -1,4 +1,4 @@
-"""How leads ended, told by whoever knows: each telling counts once, and none that contradicts is lost."""
+"""Record outcomes from any source: each report counts once, and contradicting ones are kept for review."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Verdict = Literal["closed", "same", "completed", "conflict", "known"]
 
 
 class OutcomeReport(NamedTuple):
-    """What somebody says of how a lead ended. *happened_at* (UTC) None is when it is told.
+    """An outcome as reported by a source. *happened_at* (UTC) None is the time of recording.
 
-    *key* tells it from other things that the same source says of the lead; "" makes one of its content.
+    *key* identifies the report among others of the same source and lead; "" derives it from the content.
     """
 
     lead_id: int
@@ -43,11 +43,10 @@ class OutcomeReport(NamedTuple):
 
 
 def record_outcomes(ctx: AppContext, reports: Sequence[OutcomeReport], source: str, now: datetime) -> list[Verdict]:
-    """Take in what *source* says, one verdict each, in order; a constant number of statements.
+    """Record the reports of *source*, one verdict each, in order, in a constant number of statements.
 
-    A lead that is not closed is closed, wherever it is. What is known already changes nothing, an amount
-    completes what had none, and what contradicts is kept for a person to settle. Raises NotFound for a lead
-    that there is not.
+    A lead that is not closed is closed, whoever has it. A known outcome changes nothing, an amount completes an
+    outcome without one, and a contradiction is kept for a person to resolve. Raises NotFound for an unknown lead.
     """
     if not reports:
         return []
@@ -58,7 +57,7 @@ def record_outcomes(ctx: AppContext, reports: Sequence[OutcomeReport], source: s
 def record_outcomes_in(
     ctx: AppContext, connection: Connection, reports: Sequence[OutcomeReport], source: str, now: datetime
 ) -> list[Verdict]:
-    """Do as `record_outcomes` does, in the caller's transaction."""
+    """Do the same as `record_outcomes`, in the caller's transaction."""
     database = ctx.database
     ids = sorted({one.lead_id for one in reports})
     rows = snapshot.load_rows(database, connection, ids)
@@ -72,7 +71,7 @@ def record_outcomes_in(
         queries.load_current_outcomes(database, connection, ids),
         queries.load_known_keys(database, connection, keys),
     )
-    verdicts = [merger.merge(one, key, now) for one, key in zip(reports, keys, strict=True)]
+    verdicts = [merger.merge(one, key) for one, key in zip(reports, keys, strict=True)]
     _close_leads(ctx, connection, merger, source, now)
     queries.set_missing_amounts(database, connection, merger.amounts)
     zipped = zip(reports, keys, verdicts, strict=True)
@@ -85,7 +84,7 @@ def record_outcomes_in(
 
 
 class _OutcomeMerger:
-    """What stands while tellings are weighed one after the other."""
+    """The current outcomes while reports are merged one after the other."""
 
     def __init__(
         self, leads: Mapping[int, LeadSnapshot], current: Mapping[int, CurrentOutcome], known: set[str]
@@ -100,9 +99,8 @@ class _OutcomeMerger:
         self.to_close: dict[int, OutcomeReport] = {}
         self.amounts: list[tuple[int, float]] = []
 
-    def merge(self, report: OutcomeReport, key: str, now: datetime) -> Verdict:
-        """Say what a telling means beside what stands, and let it stand if nothing did."""
-        del now
+    def merge(self, report: OutcomeReport, key: str) -> Verdict:
+        """Return the verdict on a report, and make it current if the lead had no outcome."""
         if key in self._known:
             return "known"
         self._known.add(key)
@@ -139,7 +137,7 @@ def _close_leads(ctx: AppContext, connection: Connection, merger: _OutcomeMerger
         database, connection, [(one.id, "withdrawn", "closed") for one in open_offers.values()], now
     )
     for lead_id, one in merger.to_close.items():
-        reason = f"closed as {one.closing.value}, as {source} says"
+        reason = f"closed as {one.closing.value}, reported by {source}"
         transitions.close(
             merger.leads[lead_id],
             one.closing,
@@ -168,13 +166,13 @@ def _to_report_row(report: OutcomeReport, key: str, source: str, verdict: Verdic
 
 
 def count_verdicts(verdicts: Sequence[Verdict]) -> dict[str, int]:
-    """Return how many tellings there were of each verdict, all of them named."""
+    """Return the number of reports by verdict, zeros included."""
     found = Counter(verdicts)
     return {name: found[name] for name in ("closed", "completed", "same", "conflict", "known")}
 
 
 def list_contradictions(ctx: AppContext) -> list[Contradiction]:
-    """Return the tellings that contradict what stands and wait for a person."""
+    """Return the unresolved contradictions."""
     with ctx.database.read() as connection:
         return queries.load_contradictions(connection)
 
@@ -186,22 +184,24 @@ def list_outcomes(ctx: AppContext, closing: Closing | None, limit: int) -> list[
 
 
 def resolve_contradiction(ctx: AppContext, report_id: int, *, accept: bool, by: str, now: datetime) -> Contradiction:
-    """Settle a contradiction: *accept* what was told later, or keep what stands; *by* is written down.
+    """Resolve a contradiction: *accept* the later report, or keep the current outcome; *by* is recorded.
 
-    Raises NotFound where there is none of this id, or it was settled already.
+    Raises NotFound if there is no unresolved contradiction of this id.
     """
     with ctx.database.write() as connection:
         found = queries.load_contradictions(connection, report_id)
         rows = snapshot.load_rows(ctx.database, connection, [one.lead_id for one in found])
         if not found or not queries.mark_resolved(connection, report_id, "accepted" if accept else "dismissed", now):
-            raise NotFound(f"There is no open contradiction {report_id}. `nurture handoffs outcomes list` shows them.")
+            raise NotFound(
+                f"There is no unresolved contradiction {report_id}. `nurture handoffs outcomes list` lists them."
+            )
         one = found[0]
         lead = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)[0]
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "outcome")
         if accept:
             _accept_report(ctx, connection, lead, one, transitions, by)
         else:
-            reason = f"stays {one.current_closing}, though {one.source} says {one.closing} ({by})"
+            reason = f"stays {one.current_closing}, although {one.source} reported {one.closing} ({by})"
             transitions.add_journal_entry(lead, "outcome_kept", reason, None, ref=one.closing)
         transitions.changes.write(ctx.database, connection, now)
     return one
@@ -217,7 +217,7 @@ def _accept_report(
 ) -> None:
     reason = (
         f"closed as {contradiction.closing} instead of {contradiction.current_closing}, "
-        f"as {contradiction.source} says ({by})"
+        f"reported by {contradiction.source} ({by})"
     )
     current = queries.load_current_outcomes(ctx.database, connection, [contradiction.lead_id]).get(
         contradiction.lead_id
@@ -239,9 +239,9 @@ def _accept_report(
 
 
 def refuse_contradiction(verdict: Verdict, lead_id: int) -> None:
-    """Raise InvalidState where a person has contradicted what stands."""
+    """Raise InvalidState if a person's report contradicts the current outcome."""
     if verdict == "conflict":
         raise InvalidState(
-            f"Lead {lead_id} is closed otherwise already, and cannot become two things. What you say is "
-            "kept: `nurture handoffs outcomes list` shows both, `nurture handoffs outcomes resolve` decides."
+            f"Lead {lead_id} has another outcome already. Your report is "
+            "kept: `nurture handoffs outcomes list` shows both; choose one with `nurture handoffs outcomes resolve`."
         )

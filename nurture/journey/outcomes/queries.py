@@ -1,4 +1,4 @@
-"""Outcomes: how leads ended, each as often as it was told, and what each of them goes back to."""
+"""Read and write outcomes, reports of outcomes, and contradictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _Columns = Mapping[str, TypeEngine[Any]]
 
 
 class OutcomeReportRow(NamedTuple):
-    """An outcome as somebody told it, and what it did."""
+    """A reported outcome and its verdict."""
 
     natural_key: str
     lead_id: int
@@ -39,7 +39,7 @@ class OutcomeReportRow(NamedTuple):
 
 
 class CurrentOutcome(NamedTuple):
-    """The outcome that counts for a lead."""
+    """The current outcome of a lead."""
 
     id: int
     lead_id: int
@@ -49,7 +49,7 @@ class CurrentOutcome(NamedTuple):
 
 
 class Contradiction(NamedTuple):
-    """A telling that contradicts what was known, and has not been settled."""
+    """An unresolved report that contradicts the current outcome."""
 
     id: int
     lead_id: int
@@ -65,7 +65,7 @@ class Contradiction(NamedTuple):
 
 
 class OutcomeDetails(NamedTuple):
-    """An outcome with where it came from: the hand-off, its policy, the track and the last touch."""
+    """An outcome with its source: hand-off, policy version, track and last touch."""
 
     lead_id: int
     closing: str
@@ -93,7 +93,7 @@ _REPORT_COLUMNS: Final[_Columns] = dict(
 
 
 def load_known_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
-    """Return which of *keys* were told before."""
+    """Return which of *keys* are recorded already."""
     requested = database.rows("requested", {"key": String()}, [(key,) for key in keys])
     query = select(outcome_report.c.natural_key).join(requested, requested.c.key == outcome_report.c.natural_key)
     return set(connection.execute(query).scalars())
@@ -115,12 +115,12 @@ def load_current_outcomes(
 
 
 def insert_reports(database: Database, connection: Connection, rows: Sequence[OutcomeReportRow]) -> None:
-    """Write what was told, each thing once."""
+    """Insert reports, each key once."""
     database.insert(connection, outcome_report.name, _REPORT_COLUMNS, rows, unique_columns=["natural_key"])
 
 
 def set_missing_amounts(database: Database, connection: Connection, amounts: Sequence[tuple[int, float]]) -> None:
-    """Write the amounts of outcomes that had none: (outcome id, amount)."""
+    """Store (outcome id, amount) for outcomes without an amount."""
     if not amounts:
         return
     new = database.rows("new", {"id": BigInteger(), "amount": Float()}, amounts)
@@ -130,7 +130,7 @@ def set_missing_amounts(database: Database, connection: Connection, amounts: Seq
 
 
 def replace_outcome(connection: Connection, outcome_id: int, by: Contradiction) -> None:
-    """Let *by* stand in the place of an outcome."""
+    """Replace an outcome by the report *by*."""
     connection.execute(
         update(outcome)
         .where(outcome.c.id == outcome_id)
@@ -139,7 +139,7 @@ def replace_outcome(connection: Connection, outcome_id: int, by: Contradiction) 
 
 
 def load_contradictions(connection: Connection, report_id: int | None = None) -> list[Contradiction]:
-    """Return the tellings that contradict what stands and are not settled, the oldest first."""
+    """Return the unresolved contradictions, the oldest first."""
     other = outcome.alias("other")
     newest = select(func.max(other.c.id)).where(other.c.lead_id == outcome_report.c.lead_id).correlate(outcome_report)
     query = (
@@ -160,20 +160,20 @@ def load_contradictions(connection: Connection, report_id: int | None = None) ->
 
 
 def mark_resolved(connection: Connection, report_id: int, resolution: str, now: datetime) -> bool:
-    """Note how a contradiction was settled; return whether it was open till now."""
+    """Store how a contradiction was resolved; return whether it was unresolved."""
     unresolved = update(outcome_report).where(outcome_report.c.id == report_id, outcome_report.c.resolution.is_(None))
     return connection.execute(unresolved.values(resolution=resolution, resolved_at=now)).rowcount > 0
 
 
 def _newest_id(table: Table, condition: Callable[[NamedFromClause], ColumnElement[bool]]) -> ScalarSelect[int]:
-    """Return the newest row of a lead in *table* for which *condition* holds, beside each outcome."""
+    """Return the id of the lead's newest row in *table* for which *condition* holds, correlated to each outcome."""
     one = table.alias(f"newest_{table.name}")
     query = select(func.max(one.c.id)).where(one.c.lead_id == outcome.c.lead_id, condition(one))
     return query.correlate(outcome).scalar_subquery()
 
 
 def load_outcome_details(connection: Connection, closing: str | None, limit: int) -> list[OutcomeDetails]:
-    """Return outcomes with where they came from, the newest first."""
+    """Return outcomes with their sources, the newest first."""
     until = outcome.c.recorded_at
     newest_offer = _newest_id(offer, lambda one: one.c.offered_at <= until)
     newest_enrollment = _newest_id(enrollment, lambda one: one.c.entered_at <= until)

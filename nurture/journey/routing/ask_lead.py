@@ -1,4 +1,4 @@
-"""Ask a lead for the one fact that routing needs: by one email, with a page that takes the answer."""
+"""Ask a lead by email for the one field that routing needs, with a link to an answer page."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from nurture.runtime.public_links import LinkSpec
 from nurture.runtime.published import Definitions
 
 QUESTION_KIND: Final = "question"
-"""The kind of these emails. Their `step` is the fact that is asked for."""
+"""The message kind. The `step` of such a message is the field it asks for."""
 
 TEMPLATE: Final = "handoff/ask.md"
 MAX_ANSWER_LENGTH: Final = 200
@@ -45,7 +45,7 @@ _NUMBER_FIELDS: Final = frozenset({"employees"})
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a lead is asked, and the answers to choose from; none: it writes one."""
+    """A question and its answer options; without options the answer is free text."""
 
     field: str
     text: str
@@ -55,7 +55,7 @@ class Question:
 
 
 def build_question(field: str, conditions: list[Condition]) -> Question:
-    """Return how *field* is asked for: the answers that the rules tell apart can be chosen."""
+    """Return the question for *field*; options are the values that the routing rules test."""
     text = _QUESTIONS.get(field, f"What is your {field.replace('_', ' ')}?")
     answers = tuple(dict.fromkeys(value for one in conditions for value in _tested_values(field, one)))
     if field == "country":
@@ -81,9 +81,9 @@ def _tested_values(field: str, condition: Condition) -> list[str]:
 def build_question_messages(
     ctx: AppContext, lead: LeadSnapshot, definitions: Definitions, missing_field: MissingField, now: datetime
 ) -> list[NewMessage]:
-    """Return the email that asks for a fact, in the name of the lead's track or else of the first one.
+    """Return the email that asks for a field, from the sender of the lead's track, or else of the main track.
 
-    None where nothing would take the answer, or no track says who writes.
+    [] if no page could take the answer, it was asked before, or no track defines a sender.
     """
     enrollment = lead.view.enrollment
     program = definitions.programs.get(enrollment.track) if enrollment is not None else None
@@ -115,7 +115,7 @@ def build_question_messages(
 
 
 def compose_question(ctx: AppContext, connection: Connection, message: DueMessage) -> ComposedTouch:
-    """Compose the email that asks for a fact, with a link to the page that takes the answer."""
+    """Compose the email that asks for a field, with a link to the answer page."""
     assert message.address is not None
     program = ctx.definitions.program(connection, message.track or "", message.track_version or 0)
     policy = ctx.definitions.current(connection).policy

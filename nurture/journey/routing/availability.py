@@ -1,4 +1,4 @@
-"""Which reps take leads today: leave, public holidays, and who has left."""
+"""Determine which reps take leads today: leave, public holidays, reps who left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DAY = timedelta(days=1)
 def load_availability(
     connection: Connection, reps: Sequence[Rep], now: datetime, holidays: Holidays
 ) -> dict[str, RepAvailability]:
-    """Return for each rep whether they are there at *now*, on their own calendar."""
+    """Return the availability of each rep at *now*, by the rep's own calendar."""
     leaves = queries.load_leaves(connection, (now - _DAY).date(), (now + _DAY).date())
     on_leave: dict[str, list[LeaveRow]] = {}
     for row in leaves:
@@ -29,7 +29,7 @@ def load_availability(
 
 
 def is_active(rep: Rep, day: date) -> bool:
-    """Say whether the rep still works here on *day*."""
+    """Return whether the rep still works here on *day*."""
     return rep.left_on is None or day <= rep.left_on
 
 
@@ -43,7 +43,7 @@ def _availability(
     if leave is not None:
         return RepAvailability(f"on leave until {leave.last_day}", deputy=leave.deputy or rep.deputy)
     if rep.hours.window.skip_holidays and _is_public_holiday(rep, today, now, holidays):
-        return RepAvailability("free, it is a public holiday", away_today_only=True, deputy=rep.deputy)
+        return RepAvailability("off, it is a public holiday", away_today_only=True, deputy=rep.deputy)
     return RepAvailability()
 
 

@@ -1,4 +1,4 @@
-"""Where reps stand now: whether they are there, what they were given, and when they will have room."""
+"""Determine how many leads each rep can take now, and when capacity frees up."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _INSTANT: Final = timedelta(microseconds=1)
 
 
 def working_time(hours: WorkingHours, holidays: Holidays, now: datetime) -> WorkCalendar:
-    """Return when somebody with these *hours* works, without the public holidays around *now*."""
+    """Return the working calendar for these *hours*, without the public holidays around *now*."""
     holidays_off = holidays(hours.country, now) if hours.country != _NO_COUNTRY else frozenset()
     return WorkCalendar(hours.window, hours.zone, frozenset(holidays_off))
 
 
 @dataclass
 class RepCapacity:
-    """The reps of a policy at one moment. *team* is kept up as leads are given to them."""
+    """Availability and load of a policy's reps at one time. *team* is updated as leads are given to them."""
 
     policy: Policy
     now: datetime
@@ -40,7 +40,7 @@ class RepCapacity:
 
     @property
     def remaining(self) -> int:
-        """Return how many more leads the reps can take today, all together."""
+        """Return how many more leads all reps together can take today."""
         return sum(self._remaining_for(rep.id) for rep in self.policy.reps)
 
     def _remaining_for(self, rep_id: str) -> int:
@@ -51,9 +51,9 @@ class RepCapacity:
         return remaining if rep.max_open_leads is None else min(remaining, rep.max_open_leads - availability.open_leads)
 
     def free_reps(self) -> frozenset[str]:
-        """Return who has room, under which policy, and whether they rest: what decides who gets leads.
+        """Return the reps with capacity, as "version id[ off duty]". Any addition restarts the queue scan.
 
-        Whoever has room only because a business day began at closing time is free when the next one opens.
+        A rep who gained capacity only because a business day began at closing time counts from the next opening.
         """
         off_duty, version = self.off_duty_reps(), self.policy.version
         free = (rep for rep in self.policy.reps if self._remaining_for(rep.id) > 0)
@@ -65,13 +65,17 @@ class RepCapacity:
         return is_open(hours.window, hours.zone, hours.days_off, self.now)
 
     def off_duty_reps(self) -> dict[str, str]:
-        """Return who has closed for now, and why: only what cannot wait is offered to them."""
+        """Return the reps outside their working hours, with the reason: they are offered hot leads only."""
         if not self.policy.priority.hot:
             return {}
-        return {rep_id: "off until they open again" for rep_id in self.working_times if not self._is_rep_open(rep_id)}
+        return {
+            rep_id: "off duty until their working hours"
+            for rep_id in self.working_times
+            if not self._is_rep_open(rep_id)
+        }
 
     def next_opening(self) -> datetime:
-        """Return when somebody is foreseen to have room: later than now."""
+        """Return when capacity is next expected, later than now."""
         expected = [
             rep.id for rep in self.policy.reps if self.team[rep.id].available or self.team[rep.id].away_today_only
         ]
@@ -84,14 +88,17 @@ class RepCapacity:
         return next_business_day_start(hours, self.now)
 
     def forecast(self, waiting: int) -> CapacityForecast:
-        """Return how full the reps are who are there, with so many leads *waiting*."""
+        """Return how full the available reps are, with *waiting* leads in the queue."""
         available = [rep for rep in self.policy.reps if self.team[rep.id].available]
         offered = sum(min(self.team[rep.id].offers_today, rep.capacity) for rep in available)
         return CapacityForecast(sum(rep.capacity for rep in available), offered, waiting)
 
 
 def load_capacity(ctx: AppContext, connection: Connection, policy: Policy, now: datetime) -> RepCapacity:
-    """Count what reps were given this business day and have in hand; be the only one who gives them more."""
+    """Count what reps were given this business day and have in hand.
+
+    The caller holds `Lock.OFFERS`, so that nobody else gives them leads meanwhile.
+    """
     working_times = {rep.id: working_time(rep.hours, ctx.holidays, now) for rep in policy.reps}
     loads = routing_queries.load_rep_loads(
         ctx.database, connection, {id_: _business_day_start(one, now) for id_, one in working_times.items()}

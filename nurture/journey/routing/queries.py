@@ -1,4 +1,4 @@
-"""What routing is asked about, read in sets, and what it decided."""
+"""Read and write routing data: round robin counts, leave, missing fields, decisions, rep load."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IN_HAND: Final = (offer.c.state.in_(("offered", "accepted")), offer.c.followed_u
 
 
 class LeaveRow(NamedTuple):
-    """Days on which a rep takes no leads."""
+    """A leave of a rep, from first to last day."""
 
     id: int
     rep: str
@@ -37,7 +37,7 @@ class LeaveRow(NamedTuple):
 
 
 class MissingField(NamedTuple):
-    """A fact that routing waits for, or waited for."""
+    """A field that routing waits for, or waited for."""
 
     lead_id: int
     field: str
@@ -49,7 +49,7 @@ class MissingField(NamedTuple):
 
 
 class NewDecision(NamedTuple):
-    """One decision, with all that it was asked."""
+    """A routing decision to store, with its full input."""
 
     lead_id: int
     offer_id: int | None
@@ -63,7 +63,7 @@ class NewDecision(NamedTuple):
 
 
 class StoredDecision(NamedTuple):
-    """A decision as it is kept."""
+    """A stored routing decision."""
 
     id: int
     lead_id: int
@@ -94,7 +94,7 @@ _MISSING_FIELD_COLUMNS: Mapping[str, TypeEngine[Any]] = dict(
 
 
 def load_former_owners(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, str]:
-    """Return who took each of these leads over last, or said that they will call, by lead id."""
+    """Return the rep of each lead's newest accepted offer or callback promise, by lead id."""
     chosen = database.ids("chosen", lead_ids)
     newest = (
         select(func.max(offer.c.id).label("id"))
@@ -108,7 +108,7 @@ def load_former_owners(database: Database, connection: Connection, lead_ids: Seq
 
 
 def load_leaves(connection: Connection, first: date, last: date) -> list[LeaveRow]:
-    """Return the leave that falls on any day from *first* to *last*, by rep and day."""
+    """Return the leaves that include any day from *first* to *last*, by rep and day."""
     query = (
         select(*[rep_leave.c[name] for name in LeaveRow._fields])
         .where(rep_leave.c.cancelled_at.is_(None), rep_leave.c.first_day <= last, rep_leave.c.last_day >= first)
@@ -118,13 +118,13 @@ def load_leaves(connection: Connection, first: date, last: date) -> list[LeaveRo
 
 
 def add_leave(connection: Connection, rep: str, first: date, last: date, deputy: str | None, now: datetime) -> int:
-    """Note days on which a rep takes no leads; return the entry's id."""
+    """Store a leave; return its id."""
     added = rep_leave.insert().values(rep=rep, first_day=first, last_day=last, deputy=deputy, recorded_at=now)
     return int(connection.execute(added.returning(rep_leave.c.id)).scalar_one())
 
 
 def cancel_leave(connection: Connection, rep: str, first: date, now: datetime) -> int:
-    """Take back the leave of a rep that begins on *first*; return how many entries that were."""
+    """Cancel the leave of a rep that begins on *first*; return how many entries were cancelled."""
     gone = update(rep_leave).where(
         rep_leave.c.rep == rep, rep_leave.c.first_day == first, rep_leave.c.cancelled_at.is_(None)
     )
@@ -132,7 +132,7 @@ def cancel_leave(connection: Connection, rep: str, first: date, now: datetime) -
 
 
 def load_round_robin_counts(connection: Connection, keys: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return how many leads each rep was given in turn, by the key of the turn."""
+    """Return how many leads each rep got by round robin, by rotation key."""
     found: dict[str, dict[str, int]] = defaultdict(dict)
     if keys:
         query = select(round_robin_count.c.rotation_key, round_robin_count.c.rep, round_robin_count.c.assigned).where(
@@ -144,7 +144,7 @@ def load_round_robin_counts(connection: Connection, keys: Sequence[str]) -> dict
 
 
 def add_round_robin_counts(database: Database, connection: Connection, rows: Sequence[tuple[str, str, int]]) -> None:
-    """Add (key, rep, how many) to what was given in turn."""
+    """Add (rotation key, rep, count) rows to the round robin counts."""
     if not rows:
         return
     new = database.rows("new", {"key": String(), "rep": String(), "added": Integer()}, rows)
@@ -165,7 +165,7 @@ def add_round_robin_counts(database: Database, connection: Connection, rows: Seq
 def load_missing_fields(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> dict[int, list[MissingField]]:
-    """Return the facts that were ever waited for, of each of these leads."""
+    """Return all fields that routing ever waited for, by lead."""
     chosen = database.ids("chosen", lead_ids)
     query = select(*[missing_field.c[name] for name in MissingField._fields]).join(
         chosen, chosen.c.id == missing_field.c.lead_id
@@ -177,14 +177,14 @@ def load_missing_fields(
 
 
 def add_missing_fields(database: Database, connection: Connection, rows: Sequence[MissingField]) -> None:
-    """Note facts that are waited for; those that were before keep their clock."""
+    """Store missing fields; those already stored keep their deadline."""
     database.insert(connection, missing_field.name, _MISSING_FIELD_COLUMNS, rows, ignore_conflicts=True)
 
 
 def mark_filled(
     database: Database, connection: Connection, rows: Sequence[tuple[int, str, str]], now: datetime
 ) -> None:
-    """Note that (lead id, field, by whom) is known now."""
+    """Mark (lead id, field, filled by) rows as filled at *now*."""
     if not rows:
         return
     filled = database.rows("filled", {"lead_id": BigInteger(), "field": String(), "by": String()}, rows)
@@ -200,12 +200,12 @@ def mark_filled(
 
 
 def record_decisions(database: Database, connection: Connection, rows: Sequence[NewDecision]) -> None:
-    """Keep decisions with all that they were asked."""
+    """Store decisions."""
     database.insert(connection, routing_decision.name, _DECISION_COLUMNS, rows)
 
 
 def load_decisions(connection: Connection, after: int, limit: int, lead_id: int | None = None) -> list[StoredDecision]:
-    """Return decisions behind the one with id *after*, in the order in which they were made."""
+    """Return decisions after id *after*, the oldest first."""
     query = (
         select(*[routing_decision.c[name] for name in StoredDecision._fields])
         .where(routing_decision.c.id > after)
@@ -217,34 +217,13 @@ def load_decisions(connection: Connection, after: int, limit: int, lead_id: int 
     return [StoredDecision._make(row) for row in connection.execute(query)]
 
 
-def delete_decisions(connection: Connection, lead_id: int) -> int:
-    """Delete what routing was asked about a lead; return how many decisions that were."""
-    return connection.execute(routing_decision.delete().where(routing_decision.c.lead_id == lead_id)).rowcount
-
-
 def set_country(connection: Connection, lead_id: int, code: str, now: datetime) -> None:
-    """Write in which country a lead works, as it said itself."""
+    """Store the country that a lead stated."""
     connection.execute(update(lead).where(lead.c.id == lead_id).values(country=code, updated_at=now))
 
 
-class FieldWait(NamedTuple):
-    """How a fact was waited for: of one lead, since when, until when, and by whom it came to be known."""
-
-    field: str
-    requested_at: datetime
-    due_at: datetime
-    filled_at: datetime | None
-    filled_by: str | None
-
-
-def load_field_waits(connection: Connection) -> list[FieldWait]:
-    """Return every wait for a fact that there ever was."""
-    query = select(*[missing_field.c[name] for name in FieldWait._fields]).order_by(missing_field.c.field)
-    return [FieldWait._make(row) for row in connection.execute(query)]
-
-
 def load_newly_filled(connection: Connection) -> list[tuple[int, str, dict[str, Any]]]:
-    """Return (lead id, field, fields) of the leads that wait for a fact, and were changed since."""
+    """Return (lead id, field, fields) of leads that miss a field and were changed since it was asked for."""
     query = (
         select(missing_field.c.lead_id, missing_field.c.field, lead.c.fields, lead.c.country)
         .join(lead, lead.c.id == missing_field.c.lead_id)
@@ -257,7 +236,7 @@ def load_newly_filled(connection: Connection) -> list[tuple[int, str, dict[str, 
 
 
 def wake_leads(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Have leads that wait for a fact looked at now."""
+    """Make leads that wait for a field due now."""
     if not lead_ids:
         return
     chosen = database.ids("chosen", lead_ids)
@@ -269,7 +248,7 @@ def wake_leads(database: Database, connection: Connection, lead_ids: Sequence[in
 
 
 class RepLoad(NamedTuple):
-    """What a rep was given: offers this business day, open work in hand, and the newest offer's number."""
+    """Load of a rep: offers this business day, open work in hand, and the id of the newest offer."""
 
     offers_today: int = 0
     open_leads: int = 0
@@ -277,12 +256,14 @@ class RepLoad(NamedTuple):
 
 
 def load_rep_loads(database: Database, connection: Connection, days: Mapping[str, datetime]) -> dict[str, RepLoad]:
-    """Return what each rep was given since their business day began, and what they have in hand.
+    """Return the load of each rep, with offers counted since the start of the rep's business day.
 
-    In hand is what waits for their answer, and what they took over and did not follow up yet.
+    In hand are offers not answered yet, and accepted leads without a follow-up.
     """
     day_starts = database.rows("day_starts", {"rep": String(), "at": UtcDateTime()}, list(days.items()))
-    newest_offer = select(offer.c.id).where(offer.c.rep == day_starts.c.rep)  # by the index, however many there were
+    newest_offer = select(offer.c.id).where(
+        offer.c.rep == day_starts.c.rep
+    )  # one index lookup per rep, however many offers there were
     newest_offer = newest_offer.order_by(offer.c.offered_at.desc(), offer.c.id.desc()).limit(1)
     newest_rows = connection.execute(select(day_starts.c.rep, newest_offer.scalar_subquery())).tuples()
     last_offers = {rep: number for rep, number in newest_rows if number is not None}

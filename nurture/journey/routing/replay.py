@@ -1,4 +1,4 @@
-"""Ask again what routing was asked: the same stored input must give the same owner."""
+"""Replay stored routing decisions: the same input must give the same owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAGE = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A decision that would be another today: what it was, and what it would be."""
+    """A decision that replay decides differently: the stored result and the new one."""
 
     decision_id: int
     lead_id: int
@@ -26,14 +26,14 @@ class Difference:
 
 @dataclass
 class ReplayResult:
-    """How many decisions were made again, and which came out differently."""
+    """How many decisions were replayed, and which differ."""
 
     decisions: int = 0
     differences: list[Difference] = field(default_factory=list)
 
 
 def replay(ctx: AppContext, lead_id: int | None = None) -> ReplayResult:
-    """Make every stored decision again under its own version of the policy; those of one lead, if named."""
+    """Replay stored decisions under their own policy versions, all of them or those of one lead."""
     result, after = ReplayResult(), 0
     while True:
         with ctx.database.read() as connection:
@@ -50,5 +50,5 @@ def _compare(ctx: AppContext, connection: Connection, row: queries.StoredDecisio
     before, after = (row.rep or row.queue, row.rule), (found.rep or found.queue, found.rule)
     result.decisions += 1
     if before != after:
-        descriptions = [f"{whom or 'it waits'}, by {rule or 'no rule'}" for whom, rule in (before, after)]
+        descriptions = [f"{whom or 'no rep'}, by {rule or 'no rule'}" for whom, rule in (before, after)]
         result.differences.append(Difference(row.id, row.lead_id, *descriptions))

@@ -1,11 +1,11 @@
-"""Route a batch of leads: everything is read in sets, each lead is asked about, and it is kept why."""
+"""Route a batch of leads with a constant number of queries, and record each decision."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -37,10 +37,10 @@ from nurture.runtime.context import AppContext
 
 @dataclass
 class Router:
-    """Routes one batch; it remembers what it gave, so that the next lead of the batch is asked rightly.
+    """Route one batch. It counts its own assignments, so that the next lead of the batch sees them.
 
-    *excluded_reps* are the reps who must not have a lead again, by lead id. *field_names* are those that
-    rules name, *needs_fit* tells whether any asks for the fit letter.
+    *excluded_reps* are the reps who must not have a lead again, by lead id. *field_names* are the fields named in
+    rules; *needs_fit* is whether any rule tests the fit.
     """
 
     ctx: AppContext
@@ -70,11 +70,11 @@ class Router:
 
     @property
     def plan(self) -> RoutingPlan:
-        """Return how the policy routes."""
+        """Return the policy's routing plan."""
         return self.policy.routing_plan
 
     def route(self, lead: LeadSnapshot, off_duty: Mapping[str, str]) -> tuple[RoutingRequest, RoutingResult]:
-        """Return what was asked about a lead, and who gets it: nobody who rests for now, and why they do."""
+        """Return the routing input of a lead, and the result; *off_duty* gives reasons why reps are unavailable."""
         request = self.build_request(lead)
         if off_duty:
             closed = {rep: why for rep, why in off_duty.items() if self.team[rep].available}
@@ -83,7 +83,7 @@ class Router:
         return request, route(request, self.plan)
 
     def build_request(self, lead: LeadSnapshot) -> RoutingRequest:
-        """Return all that the rules are asked about a lead."""
+        """Return everything that the rules test about a lead."""
         id_ = lead.view.lead.id
         origin = self.origins.get(id_) or Origin(id_, None, "", self.now)
         fields = {**lead.view.lead.fields, "country": origin.country or lead.view.lead.fields.get("country")}
@@ -95,7 +95,7 @@ class Router:
             match,
             self.former_owners.get(id_),
             frozenset(self.excluded_reps.get(id_, ())),
-            max(self.now - origin.since, self.now - self.now),
+            max(self.now - origin.since, timedelta()),
             frozenset(
                 one.field
                 for one in self.missing_fields.get(id_, ())
@@ -124,7 +124,7 @@ class Router:
     def record_decision(
         self, lead: LeadSnapshot, request: RoutingRequest, routed: RoutingResult, offer_id: int | None
     ) -> None:
-        """Keep a decision: it counts for the next leads, and is stored with all that was asked."""
+        """Record a decision: it counts for the next leads, and is stored with its input."""
         counted = (
             {routed.rotation_key: self.round_robin_counts.get(routed.rotation_key, {})} if routed.rotation_key else {}
         )
@@ -160,13 +160,13 @@ class Router:
             self.turns_taken[lead.view.lead.id] = (routed.rotation_key, routed.rep)
 
     def _serialize_team(self, request: RoutingRequest) -> Mapping[str, list[Any]]:
-        """Return where the reps stood as this lead was told: some may have rested for it alone."""
+        """Return the availability that this lead was routed with: some reps may be off duty for it alone."""
         if request.availability is self.team:
             return self.serialized_team
         return {rep: availability_to_list(one) for rep, one in request.availability.items()}
 
     def require_field(self, lead: LeadSnapshot, routed: RoutingResult) -> MissingField:
-        """Note that a field is waited for; return since when, and until when."""
+        """Return the missing field with its deadline, new if it was not missing before."""
         existing = next(
             (one for one in self.missing_fields.get(lead.view.lead.id, ()) if one.field == routed.missing_field), None
         )
@@ -178,7 +178,7 @@ class Router:
         return new
 
     def write(self, database: Database, connection: Connection, won: Collection[int]) -> None:
-        """Write what was decided for the leads of *won*; the others went elsewhere meanwhile."""
+        """Store the decisions for the leads in *won*; the others were changed by another worker meanwhile."""
         store.record_decisions(database, connection, [one for one in self.decided if one.lead_id in won])
         accounts_queries.insert_links(database, connection, [one for one in self.new_links if one.lead_id in won])
         store.add_missing_fields(database, connection, [one for one in self.new_missing_fields if one.lead_id in won])
@@ -187,7 +187,7 @@ class Router:
         store.add_round_robin_counts(database, connection, rows)
 
 
-_CONFIRMED_NO_ACCOUNT = replace(NO_MATCH, reason="somebody settled that it belongs to no account")
+_CONFIRMED_NO_ACCOUNT = replace(NO_MATCH, reason="confirmed by hand: it belongs to no account")
 
 
 def make_router(
@@ -198,9 +198,9 @@ def make_router(
     capacity: RepCapacity,
     excluded_reps: Mapping[int, Collection[str]],
 ) -> Router:
-    """Read all that routing these leads asks about, in a constant number of statements.
+    """Read everything that routing these leads needs, in a constant number of statements.
 
-    The *capacity* of the reps was counted by whoever is alone in giving them leads, and is kept up.
+    *capacity* was loaded under `Lock.OFFERS`, and is updated with each assignment.
     """
     database, team = ctx.database, capacity.team
     linked = accounts_queries.load_links(database, connection, lead_ids)
@@ -240,9 +240,9 @@ def _load_owner_matches(
 
 
 def _round_robin_keys(plan: RoutingPlan, team: Mapping[str, RepAvailability], off_duty: Collection[str]) -> list[str]:
-    """Return the keys of the turns that can be taken now: of each weighted pool, by who is there.
+    """Return the rotation keys possible now, of each weighted pool by its available reps.
 
-    Those who rest are there for what cannot wait, and for nothing else.
+    Off-duty reps are available for hot leads only.
     """
     keys = set()
     for pool in plan.pools.values():
@@ -254,7 +254,7 @@ def _round_robin_keys(plan: RoutingPlan, team: Mapping[str, RepAvailability], of
 
 
 def _fields_in_rules(rules: Sequence[RoutingRule]) -> tuple[str, ...]:
-    """Return the facts that any rule names."""
+    """Return the fields that any rule names."""
     names: set[str] = set()
     for rule in rules:
         names |= fields_used(rule.when) | set(rule.required_fields)

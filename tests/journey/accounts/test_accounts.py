@@ -126,7 +126,7 @@ def test_leave_is_noted_once_shown_and_taken_back(ctx: AppContext) -> None:
     roster.add_leave(ctx, "ana", first, last, "ben", START)
     ana = roster.load_roster(ctx, START)[0]
     assert (ana.absence_reason, ana.deputy) == ("on leave until 2026-01-09", "ben")
-    with pytest.raises(InvalidState, match="away from 2026-01-05 to 2026-01-09 already"):
+    with pytest.raises(InvalidState, match="on leave from 2026-01-05 to 2026-01-09 already"):
         roster.add_leave(ctx, "ana", last, last, None, START)
     roster.cancel_leave(ctx, "ana", first, START)
     assert roster.load_roster(ctx, START)[0].absence_reason == ""
@@ -137,9 +137,9 @@ def test_leave_is_noted_once_shown_and_taken_back(ctx: AppContext) -> None:
 @pytest.mark.parametrize(
     ("rep", "days", "deputy", "message"),
     [
-        ("zoe", (5, 9), None, "names no rep 'zoe'. It names: ana, ben"),
-        ("ana", (5, 9), "zoe", "names no rep 'zoe'"),
-        ("ana", (5, 9), "ana", "cannot stand in for ana"),
+        ("zoe", (5, 9), None, "no rep 'zoe' in the policy. Reps: ana, ben"),
+        ("ana", (5, 9), "zoe", "no rep 'zoe' in the policy"),
+        ("ana", (5, 9), "ana", "cannot be their own deputy"),
         ("ana", (9, 5), None, "before it begins"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What sales does in the CRM comes back: told once, in our words, and never guessed."""
+"""Test that changes in the CRM are imported once, in our terms, and never guessed."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def crm(ctx: AppContext) -> ScriptedCrm:
 
 @pytest.fixture
 def lead(ctx: AppContext) -> int:
-    """A lead that a rep accepted at START, as the CRM knows."""
+    """Return a lead that a rep accepted at START, known to the CRM."""
     lead_id = add_lead(ctx, demo_requested=True, email="ana@people.example")
     run_once.run_once(ctx, START)
     sweep.accept(ctx, 1, START)
@@ -64,7 +64,7 @@ def rep(ctx: AppContext) -> str:
 
 
 def see(ctx: AppContext, lead_id: int, status: str = "New", *, after: timedelta = DAY, **more: object) -> PullResult:
-    """Let the CRM tell of one more change, and read it."""
+    """Add one more change to the CRM, and pull it."""
     crm = ctx.crm
     assert isinstance(crm, ScriptedCrm)
     key = push.lead_key(ctx, lead_id)
@@ -203,7 +203,7 @@ def test_drift_is_reported_with_a_remedy_until_both_agree(ctx: AppContext, lead:
         assert [one.field for one in drift.find_drift(ctx, crm)] == [what]
     del crm.records[key]
     (gone,) = drift.find_drift(ctx, crm)
-    assert (gone.field, gone.crm_says) == ("record", "there is none")
+    assert (gone.field, gone.crm_says) == ("record", "no record")
     assert "--resync-since" in gone.remedy
 
 

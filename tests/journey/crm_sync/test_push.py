@@ -1,4 +1,4 @@
-"""The CRM learns of each hand-off once, in order, whatever it does to us."""
+"""Test that each hand-off is pushed once and in order, however the CRM fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def crm(ctx: AppContext) -> ScriptedCrm:
 
 
 def offered(ctx: AppContext, count: int = 1) -> list[int]:
-    """Return leads that sales is offered now."""
+    """Return leads that are offered to sales now."""
     ids = [add_lead(ctx, demo_requested=True, first_name="Ana", company="Souza") for _ in range(count)]
     run_once.run_once(replace(ctx, crm=None), START)
     return ids

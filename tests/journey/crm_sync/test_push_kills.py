@@ -1,4 +1,4 @@
-"""A worker killed anywhere between the offer and the CRM: one offer, one brief, one record, none lost."""
+"""Test a worker killed anywhere between offer and CRM: one offer, one brief, one record, none lost."""
 
 from __future__ import annotations
 

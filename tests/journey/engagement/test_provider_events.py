@@ -402,18 +402,6 @@ def test_batches_are_stored_for_a_week_and_their_events_for_good(ctx: AppContext
     assert len(stored_events(ctx)) == 2
 
 
-def test_what_mentions_an_address_can_be_erased(ctx: AppContext) -> None:
-    from nurture.journey.engagement import provider_event_queries as store
-
-    receive_events(ctx, make_event(ctx, "delivered"))
-    receive_events(ctx, event("processed", None, SENT, email="Noor@People.example"))
-    with ctx.database.write() as connection:
-        assert store.delete_mentions(connection, "noor@people.example") == 1
-        assert store.delete_mentions(connection, "n__r@people.example") == 0
-    assert one(ctx, "SELECT count(*) FROM raw_batch") == 1
-    assert len(stored_events(ctx)) == 2
-
-
 def test_a_batch_costs_the_same_number_of_statements_however_large(ctx: AppContext) -> None:
     add_leads(ctx, 700, title="Head of planning")
     # Of many companies: clicks of one company at once are classified twice.

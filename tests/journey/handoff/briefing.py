@@ -1,4 +1,4 @@
-"""A lead of whom everything is known, and much of it, on offer to Ana, whose clock is Berlin's."""
+"""Build a lead with a long history, offered to Ana, whose time zone is Berlin."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def briefed(db: Database, tmp_path: Path) -> tuple[AppContext, int]:
 
 
 def _add_history(ctx: AppContext, lead_id: int) -> None:
-    """Write what the lead did, said and was, and what became of it before."""
+    """Record the lead's signals, fields and history."""
     database, days = ctx.database, [START - timedelta(days=back) for back in range(1, 10)]
     activities = [new_signal(lead_id, SignalKind.CLICKED, day, "www.evil.example", "01-hello") for day in days]
     bot = new_signal(lead_id, SignalKind.VISITED, START - timedelta(hours=1), "robots.txt")
@@ -150,6 +150,6 @@ def _add_history(ctx: AppContext, lead_id: int) -> None:
 
 
 def mailed(tmp_path: Path, kind: str) -> str:
-    """Return the brief as it was mailed, as html or as the whole mail."""
+    """Return the brief as mailed, as HTML or as the whole mail."""
     (file,) = (tmp_path / "maildir" / kind).glob("brief*")
     return file.read_text("utf-8")

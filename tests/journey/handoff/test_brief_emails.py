@@ -1,4 +1,4 @@
-"""The brief: everything a rep needs to call, on one page, and nothing that strangers could misuse."""
+"""Test the brief: all that a rep needs on one page, and nothing that strangers could misuse."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_a_brief_shows_reason_activities_replies_and_profile(db: Database, tmp_p
         "ready: demo_requested is yes",
         "04 Jan 2026: clicked (01-hello): www[.]evil.example",
         "Reply 0: see hxxp://evil.example/x",
-        "You had a look at what we sent on 04 Jan 2026. What made you curious?",
+        "You looked at what we sent on 04 Jan 2026. What caught your interest?",
         "Budget: EUR 60,000 this year (test, 05 Jan 2026)",
-        "Has a say: decides with the CFO, confirmed (call, 18 Dec 2025)",
+        "Authority: decides with the CFO, confirmed (call, 18 Dec 2025)",
         "Need: fewer write-offs # and no headings (test, 05 Jan 2026)",
         "Decides: by 30 Sep 2026 (said so, 04 Jan 2026)",
         "Fit A (employees at least 200), score 0.0",
@@ -81,7 +81,7 @@ def _statements(ctx: AppContext, count: int) -> int:
         assert len(batch) == count
         compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(
             connection
-        )  # compiled once, before anything is counted
+        )  # compiled once, before statements are counted
         with recorded_statements(ctx.database) as seen:
             written = compose_batch.CompositionBatch.load(ctx, connection, batch, START).compose(connection)
         assert len(written.emails) == count
@@ -91,11 +91,11 @@ def _statements(ctx: AppContext, count: int) -> int:
 @pytest.mark.parametrize(
     ("rule", "opener"),
     [
-        ("ready-asked-for-demo", "You asked to see it at work."),
+        ("ready-asked-for-demo", "You asked for a demo."),
         ("call-back", "You asked to be called about now."),
-        ("replied", "Thank you for your answer."),
-        ("decides-soon", "You are about to decide."),
-        ("engaged", "You had a look at what we sent on 04 Jan 2026."),
+        ("replied", "Thank you for your reply."),
+        ("decides-soon", "You plan to decide soon."),
+        ("engaged", "You looked at what we sent on 04 Jan 2026."),
     ],
 )
 def test_the_first_sentence_depends_on_the_rule_and_the_newest_activity(

@@ -1,4 +1,4 @@
-"""Reps are told of an offer where they look: once, soon, and without holding anybody's mail."""
+"""Test that reps are notified of an offer once and soon, without delaying mail."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def chats() -> Iterator[dict[str, ChatServer]]:
 
 @pytest.fixture
 def ctx(sqlite_db: Database, tmp_path: Path, chats: dict[str, ChatServer]) -> AppContext:
-    """Ana looks in Slack and in Teams, and one lead is on offer to her."""
+    """Return a context in which Ana uses Slack and Teams, and one lead is offered to her."""
     rules = sample_rules()
     policy = rules["sales/policy.yaml"].replace(
         "email: ana@house.example,", "email: ana@house.example, notify: [slack-sales, teams],"
@@ -107,12 +107,12 @@ def test_a_notifier_that_hangs_holds_neither_mail_nor_another_notifier(
     assert _states(ctx, "brief") == [("brief", "accepted")] * 2
     assert [state for notifier, state in _states(ctx) if notifier == "teams"] == ["accepted"] * 2
     assert sorted(state for notifier, state in _states(ctx) if notifier == "slack-sales") == ["planned", "unknown"]
-    assert len(chats["slack-sales"].received) == 1  # one unknown outcome, and it is left alone for a while
+    assert len(chats["slack-sales"].received) == 1  # one unknown result, and the notifier is not called for a while
     ((kind, name),) = rows(ctx, "SELECT kind, name FROM circuit_breaker")
     assert (kind, name) == ("provider", "notify:slack-sales")
     chats["slack-sales"].answers = 200
     _deliver(ctx, timedelta(minutes=2))
-    assert len(chats["slack-sales"].received) == 2  # the second lead's; the first one's doubt stands
+    assert len(chats["slack-sales"].received) == 2  # the second lead's; the first one stays unknown
     assert rows(ctx, "SELECT count(*) FROM circuit_breaker WHERE released_at IS NULL") == [(0,)]
 
 

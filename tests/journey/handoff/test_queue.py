@@ -1,4 +1,4 @@
-"""Who waits for a rep, how long, and that no rep gets more than fits."""
+"""Test which leads wait for a rep, how long, and that no rep exceeds their capacity."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_the_journal_says_once_that_a_lead_waits(sqlite_db: Database, tmp_path: 
     leads = add_leads(ctx, 8, demo_requested=True)
     run_at(ctx, *(START + days * DAY / 2 for days in range(4)))
     assert events(ctx, leads[-1]).count("held") == 1
-    assert explain.explain(ctx, leads[-1], START + 2 * DAY).next_action.startswith("waits for capacity, foreseen for")
+    assert explain.explain(ctx, leads[-1], START + 2 * DAY).next_action.startswith("waits for capacity, expected at")
 
 
 def test_tracks_hold_their_calls_to_action_back_while_reps_are_full(sqlite_db: Database, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A rep with room never sits beside a lead that waits for longer than a sweep, however the room came free."""
+"""Test that no lead waits longer than one sweep while a rep has capacity, however it was freed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _rules(in_hand: int = 1) -> dict[str, str]:
 
 
 def _full(ctx: AppContext) -> list[int]:
-    """Fill the hands of both reps, and let two leads wait; return all four, those with a rep first."""
+    """Use up the capacity of both reps, and let two leads wait; return all four, those with a rep first."""
     leads = [add_lead(ctx, demo_requested=True) for _ in range(4)]
     run_at(ctx, START, START + HOUR)
     assert one(ctx, IN_QUEUE) == 2

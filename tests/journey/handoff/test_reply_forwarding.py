@@ -1,4 +1,4 @@
-"""What a lead answers that is with a rep reaches this rep: once, and in harmless words."""
+"""Test that a reply of a lead reaches the rep who has the lead, once and as harmless text."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
 
 @pytest.fixture
 def offered(ctx: AppContext, tmp_path: Path) -> tuple[int, str]:
-    """A lead that was mailed, answered, and is offered to a rep; and where it answers."""
+    """A lead that was mailed, replied, and is offered to a rep; with its reply address."""
     lead = add_lead(ctx, title="Head of stock", email="mia@people.example", full_name="Mia Holm")
     run_at(ctx, START, START + 2 * HOUR, SENT)
     to = reply_address(ctx, tmp_path)
@@ -40,12 +40,12 @@ def offered(ctx: AppContext, tmp_path: Path) -> tuple[int, str]:
 
 
 def to_reps(folder: Path) -> list[EmailMessage]:
-    """Return the mails that pass an answer on."""
+    """Return the forwarded replies."""
     found = []
     for file in (folder / "maildir" / "new").iterdir():
         sent = message_from_bytes(file.read_bytes(), policy=policy.default)
         assert isinstance(sent, EmailMessage)
-        if "answered" in str(sent["Subject"]):
+        if "replied" in str(sent["Subject"]):
             found.append(sent)
     return found
 
@@ -56,7 +56,7 @@ def forwarded(ctx: AppContext) -> list[tuple[str, str, str]]:
 
 
 def accept(ctx: AppContext) -> str:
-    """Let the rep accept; return which one it is."""
+    """Let the rep accept; return the rep's id."""
     offer: int = one(ctx, "SELECT max(id) FROM offer")
     return sweep.accept(ctx, offer, NOW).rep
 
@@ -72,7 +72,7 @@ def test_the_rep_of_a_lead_gets_its_answer_once_in_plain_words_and_can_write_bac
     run_at(ctx, NOW + 2 * HOUR, NOW + 3 * HOUR)
     assert forwarded(ctx) == [(rep, "accepted", "")]
     (sent,) = to_reps(tmp_path)
-    assert (sent["To"].addresses[0].addr_spec, sent["Subject"]) == (f"{rep}@house.example", "Mia Holm answered")
+    assert (sent["To"].addresses[0].addr_spec, sent["Subject"]) == (f"{rep}@house.example", "Mia Holm replied")
     assert sent["Reply-To"].addresses[0].addr_spec == "mia@people.example"
     assert sent["Auto-Submitted"] == "auto-generated"
     assert sent["List-Unsubscribe"] is None
@@ -126,7 +126,7 @@ def test_the_journal_names_an_owner_who_is_no_rep_of_the_policy(ctx: AppContext,
     assert forwarded(ctx) == []
     answered = rows(ctx, "SELECT ref, reason FROM journal WHERE event = 'answered'")
     assert [ref for ref, _ in answered] == ["Zoe"]
-    assert "no rep of the policy" in answered[0][1]
+    assert "is not in the policy" in answered[0][1]
 
 
 def test_neither_out_of_office_replies_nor_answers_on_a_track_are_forwarded(ctx: AppContext, tmp_path: Path) -> None:

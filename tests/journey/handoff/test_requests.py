@@ -1,4 +1,4 @@
-"""A hot lead is never lost: who asks for a person is with sales after one sweep, whatever state it was in."""
+"""Test that a lead that asks for contact is with sales after one sweep, whatever its state was."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from tests.mail.inbound.replying import mail
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW: Final = START + 4 * HOUR
-"""When the states below are reached; their first email went an hour ago."""
+"""When the states below are reached; the first email was sent an hour earlier."""
 
 DEMO, REPLIED, DECIDING = SignalKind.REQUESTED_DEMO, SignalKind.REPLIED, SignalKind.DECIDING
 POLICY: Final = "sales/policy.yaml"
@@ -56,7 +56,7 @@ KEEP: Final = "tracks/keep/track.yaml"
 
 
 def rules() -> dict[str, str]:
-    """The tiny rules with a criterion for demos; only heads and deputies find a track."""
+    """The tiny definitions with a criterion for demos; only heads and deputies match a track."""
     found = sample_rules()
     demo = "  - name: demo\n    when: {did: requested_demo}\n"
     found[POLICY] = found[POLICY].replace("hand_off_when:\n", f"hand_off_when:\n{demo}")
@@ -200,7 +200,7 @@ STATES: dict[str, Callable[[AppContext], int]] = {
 
 
 def with_sales(ctx: AppContext, lead: int) -> bool:
-    """Whether a rep has the lead, or is to get it, and when is known."""
+    """Return whether the lead is with a rep, or will be at a known time."""
     kind, ref = custody(ctx, lead)
     return due_at(ctx, lead) is not None and (kind in ("offer", "rep") or (kind, ref) == ("queue", "hand-off"))
 
@@ -213,7 +213,7 @@ def mailed_since(ctx: AppContext, lead: int, since: datetime) -> int:
 
 
 def nobody_answers(ctx: AppContext, lead: int, since: datetime) -> None:
-    """Let weeks go by without a rep who answers: the lead stays with sales, or waits for a person."""
+    """Let weeks pass without a rep who answers: the lead stays with sales, or waits for a person."""
     for days in (1, 2, 3, 9, 10, 11, 18):
         run_at(ctx, since + days * DAY)
         waits = custody(ctx, lead) == ("queue", "no-rep")
@@ -275,7 +275,7 @@ def test_who_may_not_be_mailed_goes_back_to_its_queue_and_is_not_offered_again(
     offer = one(ctx, "SELECT max(id) FROM offer")
     responses.reject(ctx, offer, answer, NOW + 2 * HOUR)
     run_at(ctx, NOW + 2 * DAY, NOW + 9 * DAY, NOW + 40 * DAY)
-    assert custody(ctx, lead) in (queue, ("queue", "no-track"))  # one topic may be all that it does not want
+    assert custody(ctx, lead) in (queue, ("queue", "no-track"))  # the opt-out may concern one topic only
     assert one(ctx, "SELECT count(*) FROM offer") == offers
     assert mailed_since(ctx, lead, NOW) == 0
     record_signal(ctx, lead, REPLIED, NOW + 41 * DAY)
@@ -423,11 +423,11 @@ def test_a_request_brings_a_lead_of_which_a_person_must_decide_to_attention(ctx:
     assert with_sales(ctx, lead) or (custody(ctx, lead), due_at(ctx, lead)) == (("queue", "ambiguous"), NOW + DAY)
     listed = list_leads(ctx, NOW, queue="ambiguous")
     assert [row.next_action for row in listed] == (
-        ["say whose it is: it asked for a person, and two known leads match"] if queue == "ambiguous" else []
+        ["choose the matching lead: it asked for contact, and matches two known leads"] if queue == "ambiguous" else []
     )
 
 
-# Absences and answers
+# Out-of-office messages and replies
 
 
 def _away(ctx: AppContext, folder: Path, until: str = "30 January 2026", number: str = "1") -> bytes:
@@ -500,7 +500,7 @@ def test_an_answer_that_asks_to_be_left_alone_is_no_request(ctx: AppContext, tmp
     assert custody(ctx, lead) == ("queue", "suppressed")
 
 
-# What it costs, and what is said
+# Cost, and journal texts
 
 
 def test_waking_costs_as_many_statements_for_many_leads_as_for_one(ctx: AppContext) -> None:

@@ -1,4 +1,4 @@
-"""The ladder: remind, escalate, take back, re-route; and following up what was taken over."""
+"""Test escalation (remind, escalate, take back, re-route) and the follow-up of accepted leads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ sla:
 
 
 def escalation_rules(people: str = PEOPLE) -> dict[str, str]:
-    """Return the tiny rules with people, hours and a ladder."""
+    """Return the tiny definitions with managers, business hours and an SLA."""
     rules = sample_rules()
     policy = rules["sales/policy.yaml"]
     reps = policy[policy.index("reps:") : policy.index("accept_within")]
@@ -164,7 +164,7 @@ def test_a_reply_before_acceptance_is_no_follow_up(ctx: AppContext) -> None:
     sweep.accept(ctx, offer, MONDAY + 2 * HOUR)
     run_at(ctx, MONDAY + 3 * HOUR)
     assert one(ctx, "SELECT followed_up_at FROM offer") is None
-    with pytest.raises(InvalidState, match="with no rep"):
+    with pytest.raises(InvalidState, match="No rep has lead"):
         follow_up.record_follow_up(ctx, add_lead(ctx, at=MONDAY), "call", MONDAY + 3 * HOUR)
 
 
@@ -198,7 +198,7 @@ def test_a_lead_that_was_taken_over_is_given_to_another_rep_who_accepts_it_first
 
 
 @pytest.mark.parametrize(
-    ("to", "message"), [("ana", "is ana's already"), ("zoe", "It names: ana, ben, cem"), ("ben", "5 of 5 today")]
+    ("to", "message"), [("ana", "is already with ana"), ("zoe", "Reps: ana, ben, cem"), ("ben", "5 of 5 today")]
 )
 def test_what_cannot_be_reassigned_changes_nothing(ctx: AppContext, to: str, message: str) -> None:
     _, offer = _offered(ctx)

@@ -1,4 +1,4 @@
-"""Handing leads to sales, and taking them back."""
+"""Test handing leads to sales, and taking them back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _offer(ctx: AppContext, lead: int) -> int:
 
 
 def _offered(ctx: AppContext, at: datetime = START) -> tuple[int, int]:
-    """Return a lead that was on its track for an hour, and its open offer."""
+    """Return a lead that has been on its track for an hour, and its open offer."""
     lead = add_lead(ctx, title="Head", at=at)
     run_at(ctx, at, at + HOUR)
     record_signal(ctx, lead, SignalKind.REPLIED, at + HOUR)

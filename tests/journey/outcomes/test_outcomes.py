@@ -1,4 +1,4 @@
-"""How leads ended, told by whoever knows: once each, nothing lost, joined to where it came from."""
+"""Test outcomes: each report counts once, none is lost, and each is linked to its source."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_conflict_is_stored_and_a_person_resolves_it(ctx: AppContext) -> None:
     assert custody(ctx, lead_id) == ("closed", "won")
     assert amounts(ctx) == [("won", 500.0), ("won", 10.0)]
     assert outcomes.list_contradictions(ctx) == []
-    with pytest.raises(NotFound, match="no open contradiction"):
+    with pytest.raises(NotFound, match="no unresolved contradiction"):
         outcomes.resolve_contradiction(ctx, first.id, accept=False, by="mara", now=START + DAY)
 
 
@@ -120,7 +120,7 @@ def test_an_outcome_is_joined_to_rep_policy_track_and_touch(ctx: AppContext) -> 
 
 def test_a_batch_costs_the_same_statements_for_two_leads_and_for_forty(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
-    outcomes.record_outcomes(ctx, [OutcomeReport(add_lead(ctx), WON)], "crm", START)  # the rules are read once
+    outcomes.record_outcomes(ctx, [OutcomeReport(add_lead(ctx), WON)], "crm", START)  # the definitions are read once
     few, many = ([OutcomeReport(add_lead(ctx), WON, START, 1.0) for _ in range(count)] for count in (2, 40))
     with recorded_statements(sqlite_db) as first:
         outcomes.record_outcomes(ctx, few, "crm", START)
@@ -153,9 +153,9 @@ def test_a_file_closes_leads_and_gives_bad_rows_back_with_a_remedy(ctx: AppConte
     assert {custody(ctx, one) for one in (first, second)} == {("closed", "won"), ("closed", "lost")}
     assert done.report_path is not None
     report = done.report_path.read_text("utf-8-sig")
-    assert "4,\"no lead is called 'nobody@people.example'; write an id" in report
+    assert "4,\"no lead matches 'nobody@people.example'; use an id" in report
     assert "5,'lost' needs a reason" in report
-    assert "6,\"'maybe' is no outcome; write one of won, lost, discarded, unreachable" in report
+    assert "6,\"'maybe' is not an outcome; use one of won, lost, discarded, unreachable" in report
     assert "7,2027-01-01 is in the future" in report
     again = import_file.import_outcomes(ctx, file, START + DAY)
     assert dict(again.counts) == {"known": 2}

@@ -1,4 +1,4 @@
-"""Routing a batch: read in sets, asked in the policy's order, stored with all that was asked."""
+"""Test batch routing: read in sets, decided in the policy's order, stored with its input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from nurture.db.engine import Database
-from nurture.domain.signals import SignalKind
 from nurture.journey.accounts import queries as accounts_queries
 from nurture.journey.accounts.queries import NewAccount
 from nurture.journey.handoff import call_back, sweep
@@ -21,11 +20,9 @@ from nurture.runtime.context import AppContext
 from tests.journey.builders import START, add_lead, make_context, run_at, sample_rules
 from tests.journey.observe import (
     add_leads,
-    all_rows,
     custody,
     events,
     one,
-    record_signal,
     recorded_statements,
     rows,
     write,
@@ -151,7 +148,7 @@ def test_the_former_owner_gets_a_returning_lead_unless_they_rejected_it(lite: Ap
         at=str(START + HOUR),
         id=lead,
     )
-    handoff_queue.offer_batch(lite, START + HOUR, 10)
+    handoff_queue.offer_all(lite, START + HOUR)
     assert owner(lite, lead)[0] not in (first, None)
 
 
@@ -221,15 +218,6 @@ def test_a_batch_costs_as_many_statements_for_three_hundred_leads_as_for_twelve(
         write(ctx, "UPDATE lead SET country = CASE WHEN id % 4 = 0 THEN '' ELSE 'FR' END")
         enroll.classify_batch(ctx, START, 1_000)
         with recorded_statements(ctx.database) as statements:
-            handoff_queue.offer_batch(ctx, START, 1_000)
+            handoff_queue.offer_all(ctx, START)
         costs.append(len(statements))
-    assert costs[1] == costs[2] <= costs[0]  # the first reads the rules and the accounts
-
-
-def test_routing_decisions_can_be_deleted_with_their_lead(lite: AppContext) -> None:
-    lead = ready(lite)
-    with lite.database.write() as connection:
-        assert routing_queries.delete_decisions(connection, lead) == 1
-    assert replay(lite).decisions == 0
-    assert all_rows(lite)
-    assert record_signal(lite, lead, SignalKind.REPLIED, START + HOUR)
+    assert costs[1] == costs[2] <= costs[0]  # the first reads the definitions and the accounts

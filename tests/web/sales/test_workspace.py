@@ -168,7 +168,7 @@ def test_a_link_ends_by_itself_and_at_once_when_it_is_revoked(sqlite_world: Worl
     assert world.client.get(f"/i/{other.token}").status_code == 200
     advance_clock(world, days=30)
     assert world.client.get(f"/i/{other.token}").status_code == 404
-    with pytest.raises(NotFound, match=r"names no rep 'zoe'\. It names: ana, ben"):
+    with pytest.raises(NotFound, match=r"no rep 'zoe' in the policy\. Reps: ana, ben"):
         workspace_links.create(world.ctx, "zoe", world.clock.now())
 
 

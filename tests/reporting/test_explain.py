@@ -158,8 +158,8 @@ def test_our_own_id_comes_before_another_system_s_and_the_source_tells_them_apar
         ("00Q-71", "Did you mean 00Q-17?"),
         ("nobody@nowhere.example", "`nurture leads list` lists leads"),
         ("99999999999999999999999", "There is no lead 99999999999999999999999"),
-        ("gone@people.example", "known here, but no lead has it"),
-        ("  ", "No lead is named"),
+        ("gone@people.example", "exists, but no lead has it"),
+        ("  ", "No lead given"),
         ("%", "There is no lead %"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Bring leads in from files and programs."""
+"""Import leads from files and the API."""

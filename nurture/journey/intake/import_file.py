@@ -1,4 +1,4 @@
-"""Bring a file of leads in: batch by batch, each all or nothing, as often as you like."""
+"""Import a file of leads in batches, each in one transaction. Imports can be repeated."""
 
 from __future__ import annotations
 
@@ -32,21 +32,20 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.gc_pause import gc_paused
 
 BATCH_SIZE: Final = 2_000
-"""Rows in one transaction."""
+"""Rows per transaction."""
 
 ProgressCallback = Callable[[int, int], None]
-"""Told (bytes read, bytes in all) after each batch."""
+"""Called with (bytes read, total bytes) after each batch."""
 
 OpenTransaction = Callable[[], AbstractContextManager[Connection]]
 
 
 @dataclass
 class ImportResult:
-    """What came of a file. *rows* = *new* + *updated* + *unchanged* + *rejected*.
+    """The result of an import. *rows* = *new* + *updated* + *unchanged* + *rejected*.
 
-    *by_custodian* counts the custodians of new leads, *by_queue* the queues among them. *report_path* holds
-    the rejected rows, None if there are none. *mapped* says which column became which field; *unmapped* are
-    kept as custom fields.
+    *by_custodian* counts new leads by custodian, *by_queue* those in queues by queue. *report_path* is the file of
+    rejected rows, None if there are none. *mapped* maps columns to fields; *unmapped* columns become custom fields.
     """
 
     source: str
@@ -64,7 +63,7 @@ class ImportResult:
     notes: tuple[str, ...] = ()
 
     def add(self, upsert: LeadUpsert) -> None:
-        """Count a batch that is in."""
+        """Add the counts of an imported batch."""
         self.new += upsert.counts["new"]
         self.updated += upsert.counts["updated"]
         self.unchanged += upsert.counts["unchanged"]
@@ -86,13 +85,13 @@ def import_file(
     report: Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> ImportResult:
-    """Import the leads of the CSV file at *path*. The same file again changes nothing.
+    """Import the leads of the CSV file at *path*. Importing the same file again changes nothing.
 
-    *source* names the system whose ids the file holds. *dry_run* tells what would happen and writes nothing
-    but the report of bad rows, by default beside the file.
+    *source* is the system whose ids the file contains. A *dry_run* writes only the report of rejected rows, which is
+    by default next to the file.
 
     Raises:
-        FileUnreadable: The file or the mapping is not what it should be; what was read before is in.
+        FileUnreadable: The file or the mapping is invalid; earlier batches remain imported.
     """
     columns = load_mapping(mapping) if mapping is not None else ColumnMapping()
     if source is not None:
@@ -121,7 +120,7 @@ def import_file(
 
 
 def import_rows(ctx: AppContext, rows: Sequence[LeadRow], name: str, now: datetime) -> ImportResult:
-    """Bring in leads that no file told of, all or none; *name* says in the journal where they are from."""
+    """Import leads that come from no file, in one transaction; *name* is their origin in the journal."""
     with ctx.database.write() as connection:
         upsert = LeadUpsert(ctx.database, connection, name, now)
         upsert.add_rows(rows)
@@ -174,21 +173,21 @@ class _Rollback(Exception):
 
 @contextmanager
 def _transactions(database: Database, *, dry_run: bool) -> Iterator[OpenTransaction]:
-    """Give a transaction per batch; a dry run has one for all, which leaves nothing behind."""
+    """Provide one transaction per batch; a dry run has one for all batches, which is rolled back."""
     if not dry_run:
         yield database.write
         return
     try:
         with database.write() as connection:
             yield lambda: nullcontext(connection)
-            raise _Rollback  # noqa: TRY301 - leaving the block by an error is what rolls it back
+            raise _Rollback  # noqa: TRY301 - an error that leaves the block rolls it back
     except _Rollback:
         return
 
 
 @contextmanager
 def _progress_in_errors(result: ImportResult, *, dry_run: bool) -> Iterator[None]:
-    """Say how far the import came, and that it may simply be repeated."""
+    """Add to errors how many rows were imported, and that the import can be repeated."""
     try:
         yield
     except OSError as error:
@@ -202,7 +201,7 @@ def _progress_text(result: ImportResult, *, dry_run: bool) -> str:
     if dry_run:
         return "Nothing was written."
     count = result.new + result.updated + result.unchanged
-    return f"{count:,} rows are in. Import the file again when it is corrected: no lead comes in twice."
+    return f"{count:,} rows were imported. Correct the file and import it again: no lead is imported twice."
 
 
 def _import_run(path: Path, result: ImportResult, now: datetime) -> ImportRun:
@@ -212,7 +211,7 @@ def _import_run(path: Path, result: ImportResult, now: datetime) -> ImportRun:
 
 
 def _apply_signals(ctx: AppContext, now: datetime) -> None:
-    """Apply the signals at once if there are rules to weigh them; else the first sweep does."""
+    """Apply signals at once if a policy is published; otherwise the first run after publication does."""
     recheck_filled_fields(ctx, now)
     with ctx.database.read() as connection:
         ready = any(

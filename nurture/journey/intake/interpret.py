@@ -1,4 +1,4 @@
-"""What one row of a lead file says: facts for the rules, signals, and where a new lead belongs."""
+"""Interpret a row of a lead file: fields, signals and custody."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nurture.journey.intake.queries import IdentityKey
 from nurture.journey.leads.transitions import QUEUE_REVIEW_INTERVAL
 
 OWNER_FOLLOW_UP_AFTER: Final = timedelta(days=14)
-"""When somebody asks about a lead that came in as a rep's own."""
+"""When the follow-up of a lead that was imported with its owner is due."""
 
 _COPIED_FIELDS: Final = (
     "first_name",
@@ -56,7 +56,7 @@ _MAX_OWNER_LENGTH: Final = 200  # characters
 
 
 class CustodyDecision(NamedTuple):
-    """Who keeps a lead, what happens next, and why."""
+    """The custodian of a lead, its next action and the reason."""
 
     kind: str
     ref: str
@@ -67,7 +67,7 @@ class CustodyDecision(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RowSignal:
-    """A signal in a row; *key* tells it from the lead's others, and is the same at every import."""
+    """A signal in a row; *key* is unique among the lead's signals of this kind and the same at every import."""
 
     kind: SignalKind
     occurred_at: datetime
@@ -76,9 +76,9 @@ class RowSignal:
 
 
 def identity_key(row: LeadRow) -> IdentityKey | None:
-    """Return the name by which the file's system knows the lead; None if only its address tells.
+    """Return the identity of the row in the source system; None if it has only an address.
 
-    A row with neither id nor address is known by its whole content.
+    A row with neither id nor address is identified by its whole content.
     """
     if row.external_id:
         return normalize_key(row.source, row.external_id)
@@ -86,7 +86,7 @@ def identity_key(row: LeadRow) -> IdentityKey | None:
 
 
 def normalize_key(source: str, external_id: str) -> IdentityKey:
-    """Return the name of a lead in another system as it is kept."""
+    """Return the identity of a lead in another system as it is stored."""
     return index_key(source), index_key(external_id)
 
 
@@ -95,24 +95,24 @@ def _digest(text: str) -> str:
 
 
 def stated_at(row: LeadRow) -> datetime | None:
-    """Return when the lead said what the row says."""
+    """Return when the lead stated the answers of the row."""
     return row.registered_at or row.created_at
 
 
 def first_contact_at(row: LeadRow, now: datetime) -> datetime:
-    """Return the row's earliest moment, *now* if it has none."""
+    """Return the earliest date of the row, *now* if it has none."""
     return min(at for at in (row.created_at, row.registered_at, now) if at is not None)
 
 
 def merge_fields(row: LeadRow, current: dict[str, FieldValue], now: datetime) -> dict[str, FieldValue]:
-    """Return *current* with everything that the row says over it; an empty cell takes nothing away."""
+    """Return *current* updated with the fields of the row; an empty cell removes nothing."""
     merged: dict[str, FieldValue] = {**current, **row.custom}
     for name, value in zip(_COPIED_FIELDS, _copied_values(row), strict=True):
         if value is not None:
             merged[name] = value.value if name == "status" else value
     if row.timeframe is not None:
         same = current.get("purchase_timeframe") == row.purchase_timeframe
-        # Without a date, the answer counts from when it was first seen, not from each import again.
+        # An undated answer counts from the import that first had it, not from each later import.
         if stated_at(row) is not None or not same or "purchase_timeframe_days" not in current:
             days = _timeframe_days(row, stated_at(row) or now)
             if days is not None:
@@ -129,23 +129,23 @@ def _timeframe_days(row: LeadRow, at: datetime) -> int | None:
 
 
 def is_won(row: LeadRow) -> bool:
-    """Say whether the row calls the lead a customer."""
+    """Return whether the row marks the lead as a customer."""
     return bool(row.customer) or row.status in _WON
 
 
 def was_won(lead_fields: dict[str, FieldValue]) -> bool:
-    """Say whether these facts call the lead a customer."""
+    """Return whether these fields mark the lead as a customer."""
     return bool(lead_fields.get("customer")) or lead_fields.get("status") in _WON
 
 
 def custody_after_update(row: LeadRow, previous_fields: dict[str, FieldValue], now: datetime) -> CustodyDecision | None:
-    """Return where a known lead goes whose status is new and takes it from marketing, None if none does."""
+    """Return the new custody of a known lead if its changed status ends marketing, else None."""
     if is_won(row):
-        return None if was_won(previous_fields) else closed_custody(Closing.WON, "its file calls it a customer now")
+        return None if was_won(previous_fields) else closed_custody(Closing.WON, "became a customer")
     if row.status is None or row.status.value == previous_fields.get("status"):
         return None
     if row.status in _LOST:
-        return closed_custody(Closing.LOST, f"its status became {row.status}")
+        return closed_custody(Closing.LOST, f"status changed to {row.status}")
     return _custody_of_owner(row, now)
 
 
@@ -153,18 +153,20 @@ def _custody_of_owner(row: LeadRow, now: datetime) -> CustodyDecision | None:
     if not row.owner or row.status is not LeadStatus.WORKING or row.deleted:
         return None
     due = now + OWNER_FOLLOW_UP_AFTER
-    return CustodyDecision(Custodian.REP, row.owner[:_MAX_OWNER_LENGTH], "follow up", due, "a rep works it already")
+    return CustodyDecision(
+        Custodian.REP, row.owner[:_MAX_OWNER_LENGTH], "follow up", due, "a rep already works this lead"
+    )
 
 
 def opts_out(row: LeadRow) -> bool:
-    """Say whether the address of the row must not be mailed."""
+    """Return whether the address of the row must not be mailed."""
     return bool(row.opted_out or row.deleted)
 
 
 def extract_signals(row: LeadRow, now: datetime, held_at: datetime | None = None) -> list[RowSignal]:
-    """Return what the lead did, as far as the row tells; nothing is later than *now*.
+    """Return the signals of the row, none later than *now*.
 
-    *held_at* is when the webinar was held, if the file says so.
+    *held_at* is when the webinar took place, if the file says so.
     """
     known_at = stated_at(row)
     day = known_at.date().isoformat() if known_at is not None else "undated"
@@ -194,14 +196,14 @@ def _decision_date(row: LeadRow, at: datetime) -> date | None:
 
 
 def initial_custody(row: LeadRow, *, suppressed: bool, now: datetime) -> CustodyDecision:
-    """Return who keeps a new lead. Only what goes to intake is ever mailed."""
+    """Return the custody of a new lead. Only leads in intake can be mailed later."""
     owned = _custody_of_owner(row, now)
     if owned is not None:
         return owned
     if is_won(row):
-        return closed_custody(Closing.WON, "a customer already")
+        return closed_custody(Closing.WON, "already a customer")
     if row.status in _LOST:
-        return closed_custody(Closing.LOST, f"its status is {row.status}")
+        return closed_custody(Closing.LOST, f"status is {row.status}")
     return unowned_custody(
         suppressed=suppressed or opts_out(row),
         has_address=row.email is not None,
@@ -211,7 +213,7 @@ def initial_custody(row: LeadRow, *, suppressed: bool, now: datetime) -> Custody
 
 
 def unowned_custody(*, suppressed: bool, has_address: bool, has_basis: bool, now: datetime) -> CustodyDecision:
-    """Return who keeps a lead that nobody works: intake, or the queue that says why it cannot be mailed."""
+    """Return the custody of a lead without owner: intake, or the queue for the reason why it cannot be mailed."""
     if suppressed:
         return _queue_custody(Queue.SUPPRESSED, "opted out, deleted or undeliverable", now)
     if not has_address:
@@ -222,12 +224,12 @@ def unowned_custody(*, suppressed: bool, has_address: bool, has_basis: bool, now
 
 
 def ambiguous_custody(now: datetime) -> CustodyDecision:
-    """Return the queue of a row that two known leads match."""
-    return _queue_custody(Queue.AMBIGUOUS, "its id is one lead's and its address another's", now)
+    """Return the custody of a row that matches two known leads."""
+    return _queue_custody(Queue.AMBIGUOUS, "its id and its address match different leads", now)
 
 
 def closed_custody(closing: Closing, reason: str) -> CustodyDecision:
-    """Return the end of a lead's way."""
+    """Return the custody of a closed lead."""
     return CustodyDecision(Custodian.CLOSED, closing, "", None, reason)
 
 

@@ -1,4 +1,4 @@
-"""Leads that come in: find who is known, write who is new, in a constant number of statements a batch."""
+"""Find known leads and write new ones, in a constant number of statements per batch."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 signal: Table = core.Signal.__table__  # type: ignore[attr-defined]
 
 IdentityKey = tuple[str, str]
-"""A lead's name in another system: (source, external id)."""
+"""Identity of a lead in another system: (source, external id)."""
 
 
 class ExistingLead(NamedTuple):
-    """What intake compares a row with."""
+    """A known lead with the columns that intake compares with a row."""
 
     lead_id: int
     address_id: int | None
@@ -49,7 +49,7 @@ class ExistingLead(NamedTuple):
 
 
 class NewLead(NamedTuple):
-    """A lead as it enters."""
+    """A lead to insert."""
 
     id: int
     address_id: int | None
@@ -68,7 +68,7 @@ class NewLead(NamedTuple):
 
 
 class NewCustody(NamedTuple):
-    """Who keeps a new lead."""
+    """The custody of a new lead."""
 
     lead_id: int
     kind: str
@@ -80,7 +80,7 @@ class NewCustody(NamedTuple):
 
 
 class LeadUpdate(NamedTuple):
-    """A known lead as it is now."""
+    """The new values of a known lead."""
 
     lead_id: int
     address_id: int | None
@@ -91,7 +91,7 @@ class LeadUpdate(NamedTuple):
 
 
 class ImportedSignal(NamedTuple):
-    """A signal that a file tells of; *applied_at* is set when it is history that has had its answer."""
+    """A signal from a file; *applied_at* is set for history that must have no effect any more."""
 
     lead_id: int
     kind: str
@@ -106,7 +106,7 @@ class ImportedSignal(NamedTuple):
 
 
 class IntakeEntry(NamedTuple):
-    """One line of the journal."""
+    """One entry of the journal."""
 
     lead_id: int
     at: datetime
@@ -157,7 +157,7 @@ _IDENTITY: Final[Mapping[str, TypeEngine[Any]]] = {**_KEY, "lead_id": _ID}
 
 @dataclass(slots=True)
 class IntakeChanges:
-    """Everything that one batch of rows writes."""
+    """The changes of one batch of rows."""
 
     leads: list[NewLead] = field(default_factory=list)
     custody: list[NewCustody] = field(default_factory=list)
@@ -171,9 +171,9 @@ class IntakeChanges:
     changes: Changes = field(default_factory=Changes)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> int:
-        """Write it all; return how many signals were new."""
+        """Write all changes; return how many signals were new."""
         if self.address_changes:
-            # Two leads may swap addresses: first let go, then take.
+            # Two leads may swap addresses: clear the old ones before setting the new ones.
             readdressed = database.ids("readdressed", self.address_changes)
             connection.execute(update(lead).where(lead.c.id == readdressed.c.id).values(address_id=None))
         _update_leads(database, connection, self.lead_updates, now)
@@ -192,7 +192,7 @@ class IntakeChanges:
 def find_identities(
     database: Database, connection: Connection, keys: Collection[IdentityKey]
 ) -> dict[IdentityKey, int]:
-    """Return the lead of each key that is known."""
+    """Return the lead ids of the known identities."""
     if not keys:
         return {}
     requested = database.rows("requested", _KEY, list(keys))
@@ -247,9 +247,9 @@ def _update_leads(database: Database, connection: Connection, rows: Sequence[Lea
 
 
 def _withdraw(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """End what runs for leads that were won elsewhere: their stay on a track, their open hand-off.
+    """End the enrollments and withdraw the open offers of leads that an import marks as won.
 
-    What a rep took over of them is in hand no more.
+    Offers that a rep accepted count as closed, which frees the rep's capacity.
     """
     if not lead_ids:
         return
@@ -270,5 +270,5 @@ def _withdraw(database: Database, connection: Connection, lead_ids: Sequence[int
 
 
 def record_import_run(connection: Connection, run: ImportRun) -> None:
-    """Write down that a file was imported."""
+    """Record that a file was imported."""
     connection.execute(insert(import_file).values(run._asdict()))

@@ -1,4 +1,4 @@
-"""One batch of rows against what is known: who is new, who changed, who is won. No lead enters twice."""
+"""Match one batch of rows with known leads, and insert or update them. No lead is inserted twice."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from nurture.journey.leads import address_queries, suppression_queries
 from nurture.journey.leads.changeset import CustodyUpdate, NewOutcome, TouchCancellation
 
 SOURCE: Final = "import"
-"""What the outcomes of an import name as their source."""
+"""The source of outcomes that an import records."""
 
 PendingNote = tuple[str, str, str | None, str | None, str | None]
-"""A line of the journal before its lead has an id: event, reason, custody from and to, ref."""
+"""A journal entry of a lead that may have no id yet: event, reason, custody from, custody to, ref."""
 
 AddressSuppressions = dict[LiftKey, OptOut | ActiveSuppression]
-"""What stands against an address. That its mailbox bounced stands beside what the lead said."""
+"""The suppressions of an address. A bounce has a key of its own, beside opt-outs of the lead."""
 
 
 @dataclass(slots=True, eq=False)
 class LeadDraft:
-    """A lead while its rows are read. *row* is the row that brought it, None for a known lead."""
+    """A lead while its rows are merged. *row* is the row that created it, None for a known lead."""
 
     fields: dict[str, FieldValue]
     zone: str
@@ -66,11 +66,11 @@ class LeadDraft:
     notes: list[PendingNote] = field(default_factory=list)
     signals: list[tuple[RowSignal, str, bool]] = field(default_factory=list)
     opted_out: bool = False
-    """It said no while no address of it was known."""
+    """The lead opted out while it had no known address."""
 
     @classmethod
     def from_existing(cls, existing: ExistingLead) -> Self:
-        """Return a known lead as it stands."""
+        """Return the draft of a known lead."""
         custody = CustodyDecision(existing.kind, existing.ref, "", None, "")
         return cls(
             existing.fields,
@@ -87,7 +87,7 @@ class LeadDraft:
 
 
 class LeadUpsert:
-    """Folds the rows of one batch into leads, then writes them."""
+    """Merges the rows of one batch into leads, then writes them."""
 
     def __init__(
         self, database: Database, connection: Connection, file: str, now: datetime, held_at: datetime | None = None
@@ -109,7 +109,7 @@ class LeadUpsert:
         self._ambiguous: dict[IdentityKey, LeadDraft] = {}
 
     def add_rows(self, rows: Sequence[LeadRow]) -> None:
-        """Bring *rows* in, in their order, in this transaction."""
+        """Insert or update the leads of *rows*, in order, in the open transaction."""
         keys = [interpret.identity_key(row) for row in rows]
         self._load_existing(rows, keys)
         for row, key in zip(rows, keys, strict=True):
@@ -186,7 +186,7 @@ class LeadUpsert:
         self._by_key[key] = lead
 
     def _update_draft(self, lead: LeadDraft, row: LeadRow, key: IdentityKey | None, address_id: int | None) -> bool:
-        """Bring what is known up to date; return whether anything changed. Consent is none of it."""
+        """Update a known lead from a row, except its consent basis; return whether anything changed."""
         previous = lead.fields
         changes = self._merge_fields(lead, row)
         if key is not None and key not in self._by_key:
@@ -208,7 +208,7 @@ class LeadUpsert:
 
     @staticmethod
     def _may_move(lead: LeadDraft, custody: CustodyDecision) -> bool:
-        """Say whether the file may move the lead: a won one from anywhere, others only from marketing."""
+        """Return whether the file may move the lead: to won from any custodian, otherwise only from marketing."""
         if custody.ref == Closing.WON:
             return lead.custody[:2] != (Custodian.CLOSED, Closing.WON)
         return lead.custody.kind in (Custodian.INTAKE, Custodian.TRACK, Custodian.QUEUE)
@@ -229,7 +229,7 @@ class LeadUpsert:
         self._by_address[address_id] = lead
         if old is not None:
             del self._by_address[old]
-            # The lead said no, not its old mailbox; only a bounce stays behind.
+            # Opt-outs belong to the person and move to the new address; a bounce belongs to the old mailbox.
             for one in list(self._suppressions[old].values()):
                 if one.source is not SuppressionSource.BOUNCE:
                     self._add_opt_out(OptOut(address_id, one.source, one.scope, one.ref))
@@ -243,7 +243,7 @@ class LeadUpsert:
             self._move(lead, custody, row)
 
     def _opt_out(self, lead: LeadDraft, row: LeadRow) -> bool:
-        """Stop mail to a lead that said no, now or once it has an address; return whether that is news."""
+        """Suppress mail to a lead that opted out, now or once it has an address; return whether that is new."""
         if lead.address_id is not None:
             return self._add_opt_out(OptOut(lead.address_id, SuppressionSource.IMPORT))
         if lead.opted_out:
@@ -281,14 +281,14 @@ class LeadUpsert:
         asked_before = lead.existing is None or lead.existing.fields.get("demo_requested")
         for signal in interpret.extract_signals(row, self._now, self._held_at):
             if signal.kind is SignalKind.REQUESTED_DEMO and not asked_before:
-                signal = replace(signal, occurred_at=self._now)  # noqa: PLW2901 - the row's date is older than this news
-            # What a lead did before it was closed has had its answer: it brings nobody back.
+                signal = replace(signal, occurred_at=self._now)  # noqa: PLW2901 - the row's date is older than the request
+            # Signals from before the lead was closed have no effect: they must not reopen it.
             already_answered = lead.custody.kind == Custodian.CLOSED and signal.occurred_at <= lead.since
             lead.signals.append((signal, row.source, already_answered))
 
     def _queue_ambiguous(self, row: LeadRow, by_key: LeadDraft, by_address: LeadDraft, address_id: int | None) -> str:
         if interpret.opts_out(row):
-            # One of the two said no; nobody can tell which.
+            # One of the two opted out, and it is unknown which: suppress both.
             for one in (by_key, by_address):
                 one.changed |= self._opt_out(one, row)
         key = interpret.identity_key(row)
@@ -305,7 +305,7 @@ class LeadUpsert:
         return "new"
 
     def _drop_queued_ambiguous(self) -> None:
-        """Forget rows that stand in the queue already."""
+        """Drop ambiguous rows that are already in the queue."""
         queued = queries.find_identities(self._database, self._connection, list(self._ambiguous))
         for key in queued:
             self._drafts.remove(self._ambiguous[key])

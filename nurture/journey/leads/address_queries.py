@@ -1,4 +1,4 @@
-"""Addresses: find those that are known, create those that are missing."""
+"""Find email addresses, and create those that are missing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 def get_or_create_addresses(
     database: Database, connection: Connection, normals: Collection[str], *, restore_erased: bool = False
 ) -> dict[str, tuple[int, int | None]]:
-    """Return (address id, lead id) of each normalised address, creating those that are missing.
+    """Return (address id, lead id) of each normalized address, creating those that are missing.
 
-    An erased address is known by its hash, and stays one unless it comes in with a lead anew
-    (*restore_erased*): what stands against it holds either way.
+    An erased address is found by its hash. It gets its spelling back only with *restore_erased* (a new lead uses it);
+    its suppressions apply either way.
     """
     found = _find_addresses(database, connection, normals)
     missing = [normal for normal in normals if normal not in found]
@@ -47,7 +47,7 @@ def get_or_create_addresses(
 
 
 def find_erased(database: Database, connection: Connection, normals: Collection[str]) -> dict[str, int]:
-    """Return the ids of those of the addresses that were erased."""
+    """Return the ids of the given addresses that were erased, by normalized address."""
     if not normals:
         return {}
     salt = clock_row.read_salt(connection)
@@ -63,7 +63,7 @@ def find_erased(database: Database, connection: Connection, normals: Collection[
 
 
 def _restore_erased(database: Database, connection: Connection, erased: Mapping[str, int]) -> None:
-    """Give erased addresses their spelling back."""
+    """Restore the spelling of erased addresses."""
     restored = database.rows(
         "restored", {"id": _ID, "normalized": _TEXT}, [(id_, normal) for normal, id_ in erased.items()]
     )

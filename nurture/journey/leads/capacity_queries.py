@@ -12,6 +12,6 @@ capacity_forecast: Table = sales.CapacityForecast.__table__  # type: ignore[attr
 
 
 def load_full_until(connection: Connection, now: datetime) -> datetime | None:
-    """Return when the reps are foreseen to have room again, None if they have some now."""
+    """Return when reps are forecast to have capacity again, None if they have some now."""
     until: datetime | None = connection.execute(select(capacity_forecast.c.full_until)).scalar()
     return until if until is not None and until > now else None

@@ -1,6 +1,6 @@
-"""Everything that one batch of decisions changes, written in a constant number of statements.
+"""The changes of one batch of decisions, written in a constant number of statements.
 
-Custody is written first, guarded by its version: whoever lost the race is left out of all that follows.
+Custody is written first, guarded by its version. A lead whose guard fails is left out of all other writes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ queue_priority: Table = sales.QueuePriority.__table__  # type: ignore[attr-defin
 
 
 class CustodyUpdate(NamedTuple):
-    """Where a lead goes. *since* None keeps the old one: the custodian stays the same."""
+    """The new custody of a lead. *since* None keeps the stored time, because the custodian does not change."""
 
     lead_id: int
     version: int
@@ -58,7 +58,7 @@ class CustodyUpdate(NamedTuple):
 
 
 class EnrollmentUpdate(NamedTuple):
-    """Where an open enrollment stands now, or that it ended."""
+    """The new position of an open enrollment, or its end."""
 
     id: int
     lead_id: int
@@ -83,7 +83,7 @@ class NewEnrollment(NamedTuple):
 
 
 class NewMessage(NamedTuple):
-    """A mail that is to go out."""
+    """A message to send."""
 
     send_key: str
     kind: str
@@ -117,7 +117,7 @@ class NewMessage(NamedTuple):
         expires_at: datetime,
         enrollment_id: int | None = None,
     ) -> NewMessage:
-        """Plan something about a lead that goes to somebody in sales at once."""
+        """Plan a message about a lead that goes to a rep at once."""
         return cls(
             send_key=send_key,
             kind=kind,
@@ -139,7 +139,7 @@ class NewMessage(NamedTuple):
 
 
 class JournalEntry(NamedTuple):
-    """One line of the journal."""
+    """One entry of the journal."""
 
     lead_id: int
     at: datetime
@@ -158,7 +158,7 @@ class JournalEntry(NamedTuple):
 
 
 class TouchCancellation(NamedTuple):
-    """All of a lead's touches that have not gone yet are called off."""
+    """Cancels all unsent touches of a lead."""
 
     lead_id: int
     reason: str
@@ -177,14 +177,14 @@ class NewOutcome(NamedTuple):
 
 
 class FieldUpdate(NamedTuple):
-    """A lead's facts, all of them."""
+    """The complete fields of a lead."""
 
     lead_id: int
     fields: Mapping[str, Any]
 
 
 class NewOffer(NamedTuple):
-    """A hand-off to a rep; its id was reserved, because the brief's send key holds it."""
+    """A hand-off to a rep. Its id is reserved beforehand, because the send key of the brief contains it."""
 
     id: int
     lead_id: int
@@ -204,7 +204,7 @@ class NewOffer(NamedTuple):
 
 
 class PriorityUpdate(NamedTuple):
-    """How urgent a lead is that was just handed off."""
+    """The queue priority of a lead that was just handed off."""
 
     lead_id: int
     rule: str
@@ -257,7 +257,7 @@ _PRIORITY_UPDATE: Mapping[str, TypeEngine[Any]] = dict(
 
 @dataclass(slots=True)
 class Changes:
-    """Collects the changes of a batch, then writes them all."""
+    """The changes of a batch, collected and then written together."""
 
     custody_updates: list[CustodyUpdate] = field(default_factory=list)
     enrollment_updates: list[EnrollmentUpdate] = field(default_factory=list)
@@ -271,9 +271,9 @@ class Changes:
     priority_updates: list[PriorityUpdate] = field(default_factory=list)
 
     def write(self, database: Database, connection: Connection, now: datetime) -> set[int]:
-        """Write everything for the leads whose custody had not changed meanwhile; return these leads.
+        """Write the changes of all leads whose custody version still matches; return these leads.
 
-        Leads in no custody row of the batch are written as they are.
+        Changes of leads without a custody update in the batch are written unguarded.
         """
         written = _write_custody(database, connection, self.custody_updates)
         conflicting = {row.lead_id for row in self.custody_updates} - written
@@ -304,10 +304,10 @@ class Changes:
 
 
 def lock_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> None:
-    """Wait for these leads, and keep them until the transaction ends.
+    """Lock these leads until the transaction ends.
 
-    In the order of ids, and before anything else of them: so nobody waits in a circle. Read them in a later
-    statement: what the one before has just written may be missed by the one that waits.
+    Locks are taken in the order of ids and before any other lock on these leads, which prevents deadlocks. Read the
+    leads in a later statement: a statement that waited for the lock may not see what its holder wrote.
     """
     if database.skips_locked:
         chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -316,7 +316,7 @@ def lock_leads(database: Database, connection: Connection, lead_ids: Iterable[in
 
 
 def lock_existing_leads(database: Database, connection: Connection, lead_ids: Iterable[int]) -> set[int]:
-    """Lock leads as `lock_leads` does; return those not erased: of the others nothing is recorded."""
+    """Lock leads as `lock_leads` does; return those that are not erased."""
     unique_ids = sorted(set(lead_ids))
     if not unique_ids:
         return set()
@@ -327,7 +327,7 @@ def lock_existing_leads(database: Database, connection: Connection, lead_ids: It
 
 
 def lock_open_leads(database: Database, connection: Connection) -> None:
-    """Hold every lead that is not closed, for whoever writes of leads by several statements."""
+    """Lock every lead that is not closed, for writers that change leads in several statements."""
     if database.skips_locked:
         statement = select(custody.c.lead_id).where(custody.c.kind != "closed")
         connection.execute(statement.order_by(custody.c.lead_id).with_for_update())
@@ -347,7 +347,7 @@ def insert_rows(
     ignore_conflicts: bool = False,
     unique_columns: Sequence[str] = (),
 ) -> int:
-    """Insert *rows* with one statement; return how many went in. See `Database.insert`."""
+    """Insert *rows* with one statement; return how many were inserted. See `Database.insert`."""
     return database.insert(
         connection, table.name, columns, rows, ignore_conflicts=ignore_conflicts, unique_columns=unique_columns
     )
@@ -416,7 +416,7 @@ def _cancel_touches(
 
 
 def _write_priorities(database: Database, connection: Connection, rows: Sequence[PriorityUpdate]) -> None:
-    """Replace what was known of an earlier hand-off of these leads."""
+    """Replace the priorities of earlier hand-offs of these leads."""
     if not rows:
         return
     chosen = database.ids("chosen", [row.lead_id for row in rows])

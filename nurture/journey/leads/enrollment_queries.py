@@ -1,4 +1,4 @@
-"""Where leads stand on their tracks."""
+"""Positions of leads on their tracks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
 
 
 def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:
-    """Return how many leads stand on each (track, step) now."""
+    """Return how many leads are at each (track, step) now."""
     statement = (
         select(enrollment.c.track, enrollment.c.step, func.count())
         .where(enrollment.c.ended_at.is_(None))
@@ -25,11 +25,11 @@ def count_leads_by_step(connection: Connection) -> dict[tuple[str, str], int]:
 
 
 def make_tracks_due(database: Database, connection: Connection, tracks: Sequence[str] | None, now: datetime) -> None:
-    """Make every lead on these tracks (None: on any) due now."""
+    """Make every lead on these tracks due now; None means all tracks."""
     not_due = (custody.c.kind == "track") & (custody.c.due_at > now)
     if tracks is not None:
         not_due &= custody.c.ref.in_(tracks)
     if database.skips_locked:
-        # In the order of ids, as everybody who waits for leads does: nobody waits in a circle.
+        # In the order of ids, like every lock on leads: prevents deadlocks.
         connection.execute(select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id).with_for_update())
     connection.execute(update(custody).where(not_due).values(due_at=now, version=custody.c.version + 1))

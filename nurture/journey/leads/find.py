@@ -1,32 +1,28 @@
-"""Find the lead that a person names: by its id, its address, or another system's id."""
+"""Find a lead by its id, its email address or an external id."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Final
 
 from sqlalchemy import Connection
 
 from nurture.domain.address import normalize_address
 from nurture.errors import InvalidState, NotFound
 from nurture.journey.leads import history_queries
+from nurture.journey.leads.queries import MAX_ID_DIGITS
 from nurture.runtime.context import AppContext
-
-MAX_ID_DIGITS: Final = 18
-
-"""Longer numbers are no ids of ours."""
 
 
 def find_lead(ctx: AppContext, text: str) -> int:
-    """Return the id of the lead that *text* names: its id, email address, or another system's id.
+    """Return the id of the lead that *text* identifies by its id, email address or external id.
 
-    Our own ids come first; `source:id` names another system's for certain. Raises NotFound with what is near,
-    and InvalidState where several leads are meant.
+    A number is tried as a lead id first; `source:id` is always an external id. Raises NotFound, which suggests similar
+    ids, and InvalidState if several leads match.
     """
     reference = text.strip()
     if not reference:
-        raise NotFound("No lead is named. Write its id, email address or external id.")
+        raise NotFound("No lead given. Write its id, email address or external id.")
     with ctx.database.read() as connection:
         if reference.isascii() and reference.isdigit() and len(reference) <= MAX_ID_DIGITS:
             record = history_queries.find_lead_record(connection, int(reference))
@@ -42,7 +38,7 @@ def find_lead(ctx: AppContext, text: str) -> int:
 def _find_by_address(connection: Connection, email: str) -> int | None:
     is_known, lead_id = history_queries.find_by_address(connection, normalize_address(email))
     if is_known and lead_id is None:
-        raise NotFound(f"The address {email} is known here, but no lead has it.")
+        raise NotFound(f"The address {email} exists, but no lead has it.")
     return lead_id
 
 
@@ -54,7 +50,7 @@ def _find_by_external_id(connection: Connection, reference: str) -> int:
     leads = sorted({lead_id for _, lead_id in found})
     if len(leads) > 1:
         listed = ", ".join(f"{lead_id} ({source}:{reference})" for source, lead_id in found)
-        raise InvalidState(f"{reference} names {len(leads)} leads: {listed}. Write one of these ids.")
+        raise InvalidState(f"{reference} matches {len(leads)} leads: {listed}. Write one of these ids.")
     if not leads:
         raise NotFound(_not_found_message(connection, reference))
     return leads[0]

@@ -1,4 +1,4 @@
-"""What is on record about single leads: who they are, by which names, and all that happened to them."""
+"""Records of single leads: fields, ids and history."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_NEAR_MATCHES: Final = 1_000
 
 
 class LeadRecord(NamedTuple):
-    """A lead and who keeps it; the custodian's columns are None where nobody does."""
+    """A lead with its custody; the columns from *kind* on are None if it has none."""
 
     id: int
     fields: dict[str, Any]
@@ -54,7 +54,7 @@ class LeadRecord(NamedTuple):
 
 
 class HistoryEvent(NamedTuple):
-    """One thing that happened."""
+    """One event of a lead's history."""
 
     at: datetime
     stage: str
@@ -69,7 +69,7 @@ def _select_records() -> Select[Any]:
 
 
 def find_lead_record(connection: Connection, lead_id: int) -> LeadRecord | None:
-    """Return one lead, None if there is none of this id."""
+    """Return the lead with this id, None if there is none."""
     row = connection.execute(_select_records().where(lead.c.id == lead_id)).one_or_none()
     return LeadRecord._make(row) if row is not None else None
 
@@ -97,7 +97,7 @@ def list_leads(
 
 
 def load_history(connection: Connection, lead_id: int, address_id: int | None) -> list[HistoryEvent]:
-    """Return everything that happened to a lead, in order: five statements."""
+    """Return the history of a lead, oldest first, in five statements."""
     found = [
         *_journal_events(connection, lead_id),
         *_message_events(connection, lead_id),
@@ -173,7 +173,7 @@ def _suppression_text(scope: str, source: str, evidence: str | None) -> str:
 
 
 def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | None]:
-    """Return whether this normalised address is known, and its lead."""
+    """Return whether this normalized address exists, and the id of its lead."""
     row = connection.execute(
         select(lead.c.id)
         .select_from(address)
@@ -184,7 +184,7 @@ def find_by_address(connection: Connection, normal: str) -> tuple[bool, int | No
 
 
 def find_by_external_id(connection: Connection, external_id: str, source: str | None) -> list[tuple[str, int]]:
-    """Return (source, lead id) of everybody whom another system knows by this id."""
+    """Return (source, lead id) of every lead with this external id."""
     statement = select(identity.c.source, identity.c.lead_id).where(identity.c.external_id == index_key(external_id))
     if source is not None:
         statement = statement.where(identity.c.source == index_key(source))
@@ -192,7 +192,7 @@ def find_by_external_id(connection: Connection, external_id: str, source: str | 
 
 
 def addresses_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
-    """Return normalised addresses of leads that begin alike."""
+    """Return normalized addresses of leads that start with *prefix*."""
     statement = (
         select(address.c.normalized)
         .join(lead, lead.c.address_id == address.c.id)
@@ -202,6 +202,6 @@ def addresses_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
 
 
 def external_ids_with_prefix(connection: Connection, prefix: str) -> Sequence[str]:
-    """Return external ids that begin alike."""
+    """Return external ids that start with *prefix*."""
     statement = select(identity.c.external_id).where(identity.c.external_id.startswith(prefix, autoescape=True))
     return connection.execute(statement.limit(MAX_NEAR_MATCHES)).scalars().all()

@@ -1,4 +1,4 @@
-"""Where leads write from, and the fields that are known of them."""
+"""Email address, country and fields of leads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from nurture.db.engine import Database
 from nurture.db.tables import core
 
 address: Table = core.Address.__table__  # type: ignore[attr-defined]
-
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
-
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 
 
 class Origin(NamedTuple):
-    """Where a lead writes from, and since when its custodian keeps it."""
+    """Email address and country of a lead, and since when its custodian has it."""
 
     lead_id: int
     email: str | None
@@ -28,7 +26,7 @@ class Origin(NamedTuple):
 
 
 def load_origins(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, Origin]:
-    """Return where these leads write from, by lead id."""
+    """Return the origins of these leads, by lead id."""
     chosen = database.ids("chosen", lead_ids)
     statement = (
         select(lead.c.id, address.c.email, lead.c.country, custody.c.since)
@@ -40,6 +38,6 @@ def load_origins(database: Database, connection: Connection, lead_ids: Sequence[
 
 
 def load_fields(connection: Connection, lead_id: int) -> dict[str, Any]:
-    """Return what is known of a lead, with its country's code; nothing if there is no such lead."""
+    """Return the fields of a lead with its country code; empty if there is no such lead."""
     row = connection.execute(select(lead.c.fields, lead.c.country).where(lead.c.id == lead_id)).one_or_none()
     return {} if row is None else {**row.fields, **({"country": row.country} if row.country else {})}

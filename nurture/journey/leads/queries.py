@@ -1,4 +1,4 @@
-"""Leads: what use cases write about them besides custody."""
+"""Reads and writes of lead columns other than custody."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
 from typing import Final
 
-from sqlalchemy import BigInteger, Connection, String, Table, func, insert, or_, select, union, update
+from sqlalchemy import BigInteger, Connection, String, Table, func, or_, select, union, update
 
 from nurture.db.engine import Database
 from nurture.db.tables import core
@@ -15,18 +15,17 @@ from nurture.domain.plain_text import index_key
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 offer: Table = core.Offer.__table__  # type: ignore[attr-defined]
 enrollment: Table = core.Enrollment.__table__  # type: ignore[attr-defined]
-address_table: Table = core.Address.__table__  # type: ignore[attr-defined]
-
+address: Table = core.Address.__table__  # type: ignore[attr-defined]
 identity: Table = core.Identity.__table__  # type: ignore[attr-defined]
 
 MAX_ID_DIGITS: Final = 18
-"""Longer numbers are no ids of ours."""
+"""A longer number is not a lead id: ids fit into 64 bits."""
 
 
 def reset_engagement(
     database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, clear_dates: bool = True
 ) -> None:
-    """Forget what led to a hand-off, with *clear_dates* also the days that the lead named."""
+    """Reset the score that led to a hand-off; with *clear_dates* also the decision and callback dates."""
     chosen = database.ids("chosen", lead_ids)
     values = {"engagement": 0.0, "engagement_at": None, "signals_since": now, "updated_at": now}
     if clear_dates:
@@ -35,9 +34,9 @@ def reset_engagement(
 
 
 def reset_accepted_engagement(database: Database, connection: Connection, lead_ids: Sequence[int]) -> None:
-    """Forget what led to hand-offs that reps accepted, of leads that come back after these ended.
+    """Exclude the signals that led to accepted hand-offs from the score of leads that return after these.
 
-    The score is reckoned anew from what is left, as after a change of its points.
+    An empty points key makes the next sweep recompute the score, as after a change of the points.
     """
     chosen = database.ids("chosen", lead_ids)
     accepted = (
@@ -54,26 +53,26 @@ def reset_accepted_engagement(database: Database, connection: Connection, lead_i
 
 
 def set_timeline(connection: Connection, lead_id: int, decides_on: date, now: datetime) -> None:
-    """Note when the lead decides."""
+    """Set the date on which the lead decides."""
     connection.execute(
         update(lead).where(lead.c.id == lead_id).values(decides_on=decides_on, decides_stated_at=now, updated_at=now)
     )
 
 
 def clear_timeline(connection: Connection, lead_id: int, now: datetime) -> None:
-    """Note that no date is named any more; what was said before does not come back."""
+    """Clear the decision date. The time of the change is kept, so that older statements do not restore it."""
     connection.execute(
         update(lead).where(lead.c.id == lead_id).values(decides_on=None, decides_stated_at=now, updated_at=now)
     )
 
 
 def set_callback_date(connection: Connection, lead_id: int, call_on: date, now: datetime) -> None:
-    """Note on which day the lead asked to be called."""
+    """Set the date on which the lead asked to be called."""
     connection.execute(update(lead).where(lead.c.id == lead_id).values(call_on=call_on, updated_at=now))
 
 
 def record_readiness_rules(database: Database, connection: Connection, rows: Sequence[tuple[int, str]]) -> None:
-    """Write the readiness rule that classified each lead."""
+    """Write the readiness rule that classified each lead; *rows* are (lead id, rule)."""
     if not rows:
         return
     classified = database.rows("classified", {"id": BigInteger(), "rule": String()}, rows)
@@ -83,7 +82,7 @@ def record_readiness_rules(database: Database, connection: Connection, rows: Seq
 def load_last_enrollments(
     database: Database, connection: Connection, lead_ids: Sequence[int]
 ) -> dict[tuple[int, str], datetime]:
-    """Return when each lead last left each track, or entered it if it is still there."""
+    """Return when each (lead id, track) last ended, or was entered if it is still open."""
     chosen = database.ids("chosen", lead_ids)
     last = func.max(func.coalesce(enrollment.c.ended_at, enrollment.c.entered_at), type_=enrollment.c.entered_at.type)
     statement = (
@@ -95,32 +94,19 @@ def load_last_enrollments(
 
 
 def pause(connection: Connection, lead_id: int, until: datetime | None, by: str, now: datetime) -> None:
-    """Write until when the lead gets no mail, since when, and who asked for that; None ends its pause."""
+    """Pause mail to the lead until *until*, with who asked for it; None ends the pause."""
     pause_values = {"paused_at": now, "paused_by": by} if until is not None else {"paused_at": None, "paused_by": None}
     statement = update(lead).where(lead.c.id == lead_id).values(paused_until=until, updated_at=now, **pause_values)
     connection.execute(statement)
 
 
 def set_touch_interval(connection: Connection, lead_id: int, days: int | None, now: datetime) -> None:
-    """Write in how many days the lead wants one touch at most; None for as often as its track allows."""
+    """Set the lead's minimum number of days between touches; None leaves it to the track."""
     connection.execute(update(lead).where(lead.c.id == lead_id).values(touch_interval_days=days, updated_at=now))
 
 
-def get_or_create_address(connection: Connection, email: str, normal: str) -> tuple[int, int | None]:
-    """Return the id of an address, made if it is new, and of its lead, if it has one."""
-    found = connection.execute(
-        select(address_table.c.id, lead.c.id)
-        .outerjoin(lead, lead.c.address_id == address_table.c.id)
-        .where(address_table.c.normalized == normal)
-    ).one_or_none()
-    if found is not None:
-        return found[0], found[1]
-    statement = insert(address_table).values(email=email.strip(), normalized=normal).returning(address_table.c.id)
-    return connection.execute(statement).scalar_one(), None
-
-
 def filter_existing(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
-    """Return which of these leads there are; none that was erased."""
+    """Return those of these leads that exist and are not erased."""
     if not lead_ids:
         return set()
     chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -129,9 +115,9 @@ def filter_existing(database: Database, connection: Connection, lead_ids: Collec
 
 
 def resolve_leads(database: Database, connection: Connection, texts: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
-    """Return the ids of the leads that each text may mean: an id, an address or an external id.
+    """Return the ids of the leads that each text matches as a lead id, an address or an external id.
 
-    *texts* gives each text its normalised form as an address. Nothing means a lead that was erased.
+    *texts* maps each text to its normalized form as an address. Erased leads never match.
     """
     if not texts:
         return {}
@@ -147,8 +133,8 @@ def resolve_leads(database: Database, connection: Connection, texts: Mapping[str
     by_id = by_id.where(lead.c.erased_at.is_(None))
     by_address = (
         select(requested.c.text, lead.c.id)
-        .join(address_table, address_table.c.normalized == requested.c.normalized)
-        .join(lead, lead.c.address_id == address_table.c.id)
+        .join(address, address.c.normalized == requested.c.normalized)
+        .join(lead, lead.c.address_id == address.c.id)
     )
     by_external_id = select(requested.c.text, identity.c.lead_id).join(
         identity, identity.c.external_id == requested.c.key

@@ -1,4 +1,4 @@
-"""Replies: which mail of ours they answer, what they say, how far a mailbox is read."""
+"""Replies: the messages they answer, their texts, and mailbox cursors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ address: Table = core.Address.__table__  # type: ignore[attr-defined]
 
 
 class RepliedMessage(NamedTuple):
-    """The message that a reply answers, and its lead. *address* is where the lead is mailed now."""
+    """The message that a reply answers, and its lead. *address* is the lead's current email address."""
 
     digest: str
     lead_id: int
@@ -56,7 +56,7 @@ class RepliedMessage(NamedTuple):
 
 
 class InboundReply(NamedTuple):
-    """A reply as it is kept."""
+    """A reply as it is stored."""
 
     natural_key: str
     lead_id: int
@@ -71,7 +71,7 @@ class InboundReply(NamedTuple):
 
 
 class ReplyText(NamedTuple):
-    """What a lead, or somebody else for it, wrote."""
+    """The text of a reply by a lead, or by somebody else on its behalf."""
 
     lead_id: int
     kind: str
@@ -82,7 +82,7 @@ class ReplyText(NamedTuple):
 
 
 class ForwardableReply(NamedTuple):
-    """An answer whose lead is with a rep, or offered to one by *offer_id*."""
+    """A reply whose lead is with a rep, or offered to one by *offer_id*."""
 
     reply_id: int
     lead_id: int
@@ -91,7 +91,7 @@ class ForwardableReply(NamedTuple):
 
 
 class ReplyRecord(NamedTuple):
-    """An answer as it is kept, and what became of the mail that passes it on, None if there is none."""
+    """A stored reply, with rep and state of the message that forwards it; None if there is none."""
 
     id: int
     kind: str
@@ -105,7 +105,7 @@ class ReplyRecord(NamedTuple):
 
 
 class MailboxCursor(NamedTuple):
-    """How far a mailbox is read."""
+    """The last message read of a mailbox."""
 
     uid_validity: int
     last_uid: int
@@ -123,7 +123,7 @@ _CURSORS: Final[Mapping[str, TypeEngine[Any]]] = {"name": _TEXT, "uid_validity":
 def find_replied_messages(
     database: Database, connection: Connection, digests: Collection[str], purpose: str
 ) -> dict[str, RepliedMessage]:
-    """Return, by the digest of its token, the message that a reply answers."""
+    """Return the messages that replies answer, by token digest."""
     if not digests:
         return {}
     requested = database.rows("requested", {"digest": _TEXT}, [(one,) for one in sorted(digests)])
@@ -150,7 +150,7 @@ def find_replied_messages(
 
 
 def find_existing_keys(database: Database, connection: Connection, keys: Collection[str]) -> set[str]:
-    """Return those of the natural keys that are kept already."""
+    """Return the natural keys that are already stored."""
     if not keys:
         return set()
     requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
@@ -159,16 +159,16 @@ def find_existing_keys(database: Database, connection: Connection, keys: Collect
 
 
 def insert_replies(database: Database, connection: Connection, rows: Sequence[InboundReply]) -> int:
-    """Write replies, each once; return how many were new."""
+    """Insert replies, each natural key once; return how many were new."""
     return insert_rows(database, connection, reply, _INBOUND_REPLY, rows, unique_columns=["natural_key"])
 
 
 def begin_absences(
     database: Database, connection: Connection, rows: Sequence[tuple[int, datetime, datetime]], now: datetime
 ) -> set[int]:
-    """Pause leads that are away: (lead, until, when it said so). Return those whose pause that changes.
+    """Pause leads that are out of office; *rows* are (lead id, until, stated at). Return the leads that changed.
 
-    A longer absence stays, and so does a pause that somebody asked for.
+    A longer absence is kept, and so is a pause that a person asked for.
     """
     if not rows:
         return set()
@@ -187,7 +187,7 @@ def begin_absences(
 def end_absences(
     database: Database, connection: Connection, rows: Sequence[tuple[int, datetime]], now: datetime
 ) -> set[int]:
-    """End the absences of leads that answered since then: (lead, when). Return those whose pause ends."""
+    """End absences of leads that replied later; *rows* are (lead id, replied at). Return the leads that changed."""
     if not rows:
         return set()
     returned = database.rows("returned", _RETURNED, rows)
@@ -205,7 +205,7 @@ def end_absences(
 def load_latest_replies(
     database: Database, connection: Connection, lead_ids: Collection[int], kinds: Collection[str], limit: int
 ) -> dict[int, list[ReplyText]]:
-    """Return the newest *limit* texts of each lead, the newest first."""
+    """Return the newest *limit* texts of each lead, newest first."""
     if not lead_ids:
         return {}
     chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -234,16 +234,16 @@ def load_latest_replies(
 
 
 def find_leads(database: Database, connection: Connection, keys: Collection[str]) -> list[int]:
-    """Return the leads of the replies of these natural keys."""
+    """Return the leads of the replies with these natural keys."""
     requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     statement = select(reply.c.lead_id).join(requested, requested.c.natural_key == reply.c.natural_key)
     return list(connection.execute(statement).scalars())
 
 
 def find_forwardable(database: Database, connection: Connection, keys: Collection[str]) -> list[ForwardableReply]:
-    """Return those of the replies of these natural keys that a rep is to be told of.
+    """Return those of the replies with these natural keys that are to be forwarded to a rep.
 
-    Not those that a brief will show which has yet to be written.
+    Replies of an offer whose brief is still planned are left out: the brief will show them.
     """
     requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in sorted(keys)])
     brief = message.alias("brief")
@@ -262,7 +262,7 @@ def find_forwardable(database: Database, connection: Connection, keys: Collectio
 
 
 def load_replies(database: Database, connection: Connection, ids: Collection[int]) -> dict[int, ReplyText]:
-    """Return what was written, by the id of the reply."""
+    """Return the texts of these replies, by reply id."""
     chosen = database.ids("chosen", sorted(set(ids)))
     columns = (reply.c.id, *(reply.c[name] for name in ReplyText._fields))
     found = connection.execute(select(*columns).join(chosen, chosen.c.id == reply.c.id))
@@ -270,7 +270,7 @@ def load_replies(database: Database, connection: Connection, ids: Collection[int
 
 
 def list_replies(connection: Connection, lead_id: int, limit: int) -> list[ReplyRecord]:
-    """Return what was answered in a lead's name, the newest first."""
+    """Return the replies of a lead, newest first."""
     statement = (
         select(*(reply.c[name] for name in ReplyRecord._fields[:-2]), message.c.rep, message.c.state)
         .outerjoin(message, message.c.send_key == literal("reply:") + cast(reply.c.id, String))
@@ -282,13 +282,13 @@ def list_replies(connection: Connection, lead_id: int, limit: int) -> list[Reply
 
 
 def load_cursor(connection: Connection, name: str) -> MailboxCursor | None:
-    """Return how far a mailbox is read, None for one that never was."""
+    """Return the cursor of a mailbox, None if it was never read."""
     row = connection.execute(select(inbox.c.uid_validity, inbox.c.last_uid).where(inbox.c.name == name)).one_or_none()
     return MailboxCursor._make(row) if row is not None else None
 
 
 def save_cursor(database: Database, connection: Connection, name: str, cursor: MailboxCursor, now: datetime) -> None:
-    """Note how far a mailbox is read; never back, unless its numbers are others now."""
+    """Save the cursor of a mailbox. It moves backward only if the mailbox was renumbered (UIDVALIDITY changed)."""
     values = {"uid_validity": cursor.uid_validity, "last_uid": cursor.last_uid, "read_at": now}
     insert_rows(database, connection, inbox, _CURSORS, [(name, *values.values())], ignore_conflicts=True)
     older = or_(inbox.c.uid_validity != cursor.uid_validity, inbox.c.last_uid < cursor.last_uid)

@@ -1,4 +1,4 @@
-"""What leads did: recorded once, applied once."""
+"""Signals of leads: each is recorded once and applied once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 
 
 class NewSignal(NamedTuple):
-    """A signal as it comes in."""
+    """A signal to record."""
 
     lead_id: int
     kind: str
@@ -64,7 +64,7 @@ class TouchRef(NamedTuple):
 
 
 class UnappliedSignal(NamedTuple):
-    """A recorded signal that nothing was made of yet, with what it changes."""
+    """A recorded signal that is not applied yet, with what applying it needs."""
 
     id: int
     lead_id: int
@@ -98,13 +98,13 @@ _LEAD_IDS: Final[Mapping[str, TypeEngine[Any]]] = {"id": _ID}
 
 
 def record_signals(database: Database, connection: Connection, rows: Sequence[NewSignal]) -> int:
-    """Write signals, each natural key once, in the order of the keys; return how many were new."""
+    """Insert signals in the order of their natural keys, each once; return how many were new."""
     rows = sorted(rows, key=lambda row: row.natural_key)
     return insert_rows(database, connection, signal, _NEW_SIGNAL, rows, unique_columns=["natural_key"])
 
 
 def find_existing_keys(database: Database, connection: Connection, keys: Sequence[str]) -> set[str]:
-    """Return those of the natural keys that are recorded."""
+    """Return the natural keys that are already recorded."""
     if not keys:
         return set()
     requested = database.rows("requested", {"natural_key": _TEXT}, [(key,) for key in keys])
@@ -113,7 +113,7 @@ def find_existing_keys(database: Database, connection: Connection, keys: Sequenc
 
 
 def lock_unapplied(database: Database, connection: Connection, limit: int) -> list[UnappliedSignal]:
-    """Lock and return signals that nothing was made of yet, the oldest record first."""
+    """Lock and return signals that are not applied yet, oldest record first."""
     statement = (
         select(
             signal.c.id,
@@ -145,9 +145,9 @@ def lock_unapplied(database: Database, connection: Connection, limit: int) -> li
 
 
 def _lock_next_leads(database: Database, connection: Connection, limit: int) -> None:
-    """Hold the leads of the next signals: who sweeps them must not overwrite what is made of these.
+    """Lock the leads of the next signals, so that a sweep does not overwrite what applying them writes.
 
-    One listener at a time, and custody first, in the order of ids: so nobody waits in a circle.
+    One worker applies signals at a time, and custody is locked first, in the order of ids: prevents deadlocks.
     """
     if not database.skips_locked:
         return
@@ -158,7 +158,7 @@ def _lock_next_leads(database: Database, connection: Connection, limit: int) -> 
 
 
 def mark_applied(database: Database, connection: Connection, ids: Sequence[int], now: datetime) -> None:
-    """Note that these signals have had their effect."""
+    """Mark signals as applied."""
     chosen = database.ids("chosen", ids)
     connection.execute(update(signal).where(signal.c.id == chosen.c.id).values(applied_at=now))
 
@@ -166,9 +166,9 @@ def mark_applied(database: Database, connection: Connection, ids: Sequence[int],
 def make_due(
     database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime, *, include_parked: bool = False
 ) -> None:
-    """Make leads on a track due now; *include_parked*: also those in a queue that a request ends.
+    """Make leads on a track due now; with *include_parked* also those in a queue that a request of the lead ends.
 
-    The version grows, so no sweep overwrites the waking.
+    The custody version is incremented, so that a concurrent sweep does not overwrite the due time.
     """
     if not lead_ids:
         return
@@ -184,7 +184,7 @@ def make_due(
 def _make_due(database: Database) -> Update:
     chosen = database.rows_parameter("chosen", _LEAD_IDS)
     at = bindparam("at", type_=_TIME)
-    # concat: SQLite would look at every lead on a track for each one woken, by the index on kind
+    # concat keeps SQLite off the index on kind, with which it would scan every lead on a track for each lead.
     kind, ref = custody.c.kind.concat(""), custody.c.ref
     include_parked = bindparam("include_parked", type_=Boolean())
     parked = and_(include_parked, kind == "queue", ref.not_in(sorted(SALES_QUEUES)), ~_NEEDS_FIELD)
@@ -201,7 +201,7 @@ _NEEDS_FIELD: Final = and_(
 
 
 def make_decisions_due(database: Database, connection: Connection, lead_ids: Sequence[int], now: datetime) -> None:
-    """Make leads due now that wait for a decision or a fact: they ask for a person themselves."""
+    """Make leads due now that wait for a manual decision or a missing field, because they asked for a person."""
     if not lead_ids:
         return
     chosen = database.ids("chosen", sorted(set(lead_ids)))
@@ -212,7 +212,7 @@ def make_decisions_due(database: Database, connection: Connection, lead_ids: Seq
 
 
 def find_reactivatable(database: Database, connection: Connection, lead_ids: Sequence[int]) -> list[int]:
-    """Return those of the leads that were given up, or found no track: a new interest brings them back."""
+    """Return those leads that new interest brings back: discarded, unreachable, lost or without a track."""
     chosen = database.ids("chosen", lead_ids)
     given_up = custody.c.kind.in_(("closed",)) & custody.c.ref.in_(("discarded", "unreachable", "lost"))
     without_track = (custody.c.kind == "queue") & (custody.c.ref == "no-track")
@@ -228,7 +228,7 @@ def find_reactivatable(database: Database, connection: Connection, lead_ids: Seq
 def find_latest_touches(
     database: Database, connection: Connection, pairs: Sequence[tuple[int, str]]
 ) -> dict[tuple[int, str], TouchRef]:
-    """Return the newest touch of each (lead id, step) that was ever planned."""
+    """Return the last planned touch of each (lead id, step), whatever its state."""
     if not pairs:
         return {}
     requested = database.rows("requested", {"lead_id": _ID, "step": _TEXT}, list(set(pairs)))
@@ -246,7 +246,7 @@ def find_latest_touches(
 
 
 def make_queues_due(database: Database, connection: Connection, queues: Sequence[str], now: datetime) -> None:
-    """Have the leads of these queues looked at now: who decides about them has changed."""
+    """Make the leads of these queues due now."""
     not_due = (custody.c.kind == Custodian.QUEUE.value) & custody.c.ref.in_(queues) & (custody.c.due_at > now)
     if database.skips_locked:
         statement = select(custody.c.lead_id).where(not_due).order_by(custody.c.lead_id)

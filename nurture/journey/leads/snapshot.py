@@ -1,4 +1,4 @@
-"""The due leads of a sweep, as the planner sees them: five statements, however many leads."""
+"""Load leads as the planner needs them, in five statements for any number of leads."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from nurture.journey.leads.changeset import lock_leads
 from nurture.journey.leads.suppression_queries import load_suppressions
 
 ENGAGEMENT_COLUMNS: Final = ("engagement", "engagement_2", "engagement_3", "engagement_4")
-
-"""The columns of the sums, in the order of the policy's half-lives."""
+"""The columns of the score, one per half-life, in the order of the policy."""
 
 custody: Table = core.Custody.__table__  # type: ignore[attr-defined]
 lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
@@ -47,13 +46,13 @@ TOUCH_STATES: Final[Mapping[str, TouchState]] = {
 }
 
 _CUSTODIANS: Final[Mapping[str, Custodian]] = {one.value: one for one in Custodian}
-_NO_ENGAGEMENT: Final = Engagement()  # most leads have none: they share it
+_NO_ENGAGEMENT: Final = Engagement()  # shared: most leads have none
 _ENGAGEMENT_COLUMNS: Final = tuple(lead.c[name] for name in ENGAGEMENT_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True)
 class LeadSnapshot:
-    """One lead of a sweep: what the planner sees, and custody as it was seen."""
+    """A lead with the planner's view of it and its custody when it was read."""
 
     view: LeadView
     version: int
@@ -144,7 +143,7 @@ def _select_rows() -> Select[Any]:
 
 
 def has_due_leads(connection: Connection, kind: Custodian, now: datetime) -> bool:
-    """Say whether the time of any lead of this custodian has come."""
+    """Return whether any lead of this custodian is due."""
     due = select(custody.c.lead_id).where(custody.c.kind == kind.value, custody.c.due_at <= now).limit(1)
     return connection.execute(due).scalar() is not None
 
@@ -158,13 +157,13 @@ def claim_due(
     ref: str | None = None,
     without_ref: str | None = None,
 ) -> list[SnapshotRow]:
-    """Lock and return the leads of these custodians whose time has come, the longest due first."""
+    """Lock and return the due leads of these custodians, longest due first."""
     values = {"now": now, "limit": limit}
     if not database.skips_locked:
-        # All at once: row by row the driver is asked two thousand times, 5 us a lead.
+        # all() reads the rows in one call: iterating costs 5 us per lead.
         rows = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=False), values).all()
         return [SnapshotRow._make(row) for row in rows]
-    # Read after the lock, not with it: else what another worker has just written could be missed.
+    # Read after the lock, not with it: a statement that waited may miss what another worker has just written.
     locked = connection.execute(_claim_statement(tuple(kinds), ref, without_ref, only_lock=True), values)
     lead_ids = locked.scalars().all()
     return _load_rows(database, connection, lead_ids, custody.c.due_at) if lead_ids else []
@@ -187,7 +186,7 @@ def _load_rows(
 def _claim_statement(
     kinds: tuple[Custodian, ...], ref: str | None, without_ref: str | None, *, only_lock: bool
 ) -> Select[Any]:
-    """Build a claim once: building takes as long as a run that finds nothing."""
+    """Build the claim. Cached, because building it takes as long as a run that finds nothing."""
     due = custody.c.due_at <= bindparam("now", type_=UtcDateTime())
     columns: Select[Any] = select(custody.c.lead_id) if only_lock else _select_rows()
     statement = columns.where(custody.c.kind.in_([kind.value for kind in kinds]), due)
@@ -202,9 +201,9 @@ def _claim_statement(
 def load_rows(
     database: Database, connection: Connection, lead_ids: Iterable[int], *, lock: bool = True
 ) -> list[SnapshotRow]:
-    """Lock (but for who only reads) and return these leads, whatever keeps them.
+    """Return these leads with any custodian, locked unless *lock* is False.
 
-    Who locks wants to change something: one that was erased is not there any more for that.
+    Locking is for writers, so erased leads are then left out.
     """
     unique_ids = sorted(set(lead_ids))
     if not lock:
@@ -215,14 +214,14 @@ def load_rows(
 
 
 def load_open_rows_after(connection: Connection, lead_id: int, limit: int) -> list[SnapshotRow]:
-    """Return the next *limit* leads behind *lead_id* that are not closed, by id; for who only reads."""
+    """Return the next *limit* leads after *lead_id* that are not closed, by id, unlocked."""
     statement = _select_rows().where(custody.c.lead_id > lead_id, custody.c.kind != Custodian.CLOSED.value)
     rows = connection.execute(statement.order_by(custody.c.lead_id).limit(limit)).all()
     return [SnapshotRow._make(row) for row in rows]
 
 
 def count_leads_by_rep(connection: Connection) -> dict[str, int]:
-    """Return how many leads each rep has, by the id under which custody names them."""
+    """Return how many leads each rep has, by rep id."""
     statement = select(custody.c.ref, func.count()).where(custody.c.kind == Custodian.REP.value)
     return {row[0]: row[1] for row in connection.execute(statement.group_by(custody.c.ref))}
 
@@ -235,7 +234,7 @@ def load_snapshots(
     holidays: Holidays,
     full_until: datetime | None = None,
 ) -> list[LeadSnapshot]:
-    """Return what the planner sees of each row, in the same order; *full_until* as the view has it."""
+    """Return the snapshot of each row, in the same order. *full_until*: see `LeadView`."""
     if not rows:
         return []
     lead_ids = [row.lead_id for row in rows]
@@ -361,7 +360,7 @@ def _signals(database: Database, connection: Connection, lead_ids: Sequence[int]
 def _suppression_status(
     row: SnapshotRow, suppressions: tuple[ActiveSuppression, ...]
 ) -> tuple[str, tuple[ActiveSuppression, ...]]:
-    """Return why the lead may not be mailed at all or on its track, "" if it may, and all that stands."""
+    """Return why the lead may not be mailed at all or on its track ("" if it may), and its suppressions."""
     if not suppressions:
         return "", ()
     suppression = find_covering(suppressions, row.track)

@@ -1,4 +1,4 @@
-"""The log of opt-outs and opt-ins: it only grows, by address and not by lead."""
+"""The append-only log of opt-outs and opt-ins, by address and not by lead."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _PAGE: Final = 2_000  # rows in memory while the whole log is read
 
 
 class SuppressionEntry(NamedTuple):
-    """One entry of the log as it is written."""
+    """An entry to append to the log."""
 
     address_id: int
     action: str
@@ -66,7 +66,7 @@ _LOG_COLUMNS: Final = (
 
 
 def append_entries(database: Database, connection: Connection, entries: Sequence[SuppressionEntry]) -> None:
-    """Write entries, here and in the suppression journal; opt-outs come from `consent.suppression` only."""
+    """Append entries to the log and to the suppression journal. Opt-outs must go through `consent.suppression`."""
     insert_rows(database, connection, suppression, _ENTRY, entries)
     machine = database.machine
     if machine is None or not entries:
@@ -85,7 +85,7 @@ def append_entries(database: Database, connection: Connection, entries: Sequence
 
 
 def journal_erasure(database: Database, connection: Connection, normal: str, now: datetime) -> None:
-    """Note in the suppression journal that whoever has this address was erased."""
+    """Record in the suppression journal that the lead with this address was erased."""
     machine = database.machine
     if machine is not None:
         line = JournalLine(
@@ -95,16 +95,16 @@ def journal_erasure(database: Database, connection: Connection, normal: str, now
 
 
 def iterate_addresses(connection: Connection) -> Iterator[tuple[int, str]]:
-    """Yield (id, normal spelling) of every address; memory stays flat."""
+    """Yield (id, normalized address) of every address, in constant memory."""
     statement = select(address.c.id, address.c.normalized).execution_options(yield_per=_PAGE)
     for row in connection.execute(statement):
         yield row[0], row[1]
 
 
 def add_erased_addresses(database: Database, connection: Connection, hashes: Sequence[str]) -> dict[str, int]:
-    """Write down addresses of which only a keyed hash is known; return their ids by it.
+    """Insert erased addresses, known only by keyed hash; return their ids by hash.
 
-    Whoever brings such an address in finds what stands against it.
+    A lead that is imported with such an address later gets its suppressions.
     """
     ids = database.reserve_ids(connection, "address", len(hashes))
     rows = [(id_, "", address_hash) for id_, address_hash in zip(ids, hashes, strict=True)]
@@ -139,7 +139,7 @@ def _log_entry(action: str, scope: str, ref: str, source: str, at: datetime) -> 
 def load_suppressions(
     database: Database, connection: Connection, address_ids: Collection[int]
 ) -> dict[int, tuple[ActiveSuppression, ...]]:
-    """Return what stands against each address that may not get all mail."""
+    """Return the active suppressions of each address that has any."""
     found = {
         address_id: current_suppressions(log)
         for address_id, log in load_logs(database, connection, address_ids).items()
@@ -159,7 +159,7 @@ def list_suppressions(
 
 
 def iterate_logs(connection: Connection, normal: str | None = None) -> Iterator[tuple[str, list[SuppressionLogEntry]]]:
-    """Yield every normalised address that has a log, in order, with its log; memory stays flat."""
+    """Yield every normalized address that has a log, in order, with its log, in constant memory."""
     statement = select(address.c.normalized, *_LOG_COLUMNS).join(suppression, suppression.c.address_id == address.c.id)
     if normal is not None:
         statement = statement.where(address.c.normalized == normal)
@@ -174,7 +174,7 @@ def iterate_logs(connection: Connection, normal: str | None = None) -> Iterator[
 
 
 def find_address(connection: Connection, normal: str) -> tuple[int, int | None] | None:
-    """Return the id of a normalised address and of its lead; None for an address that was never seen."""
+    """Return the ids of a normalized address and of its lead; None for an unknown address."""
     statement = (
         select(address.c.id, lead.c.id)
         .outerjoin(lead, lead.c.address_id == address.c.id)
@@ -185,7 +185,7 @@ def find_address(connection: Connection, normal: str) -> tuple[int, int | None] 
 
 
 def lock_leads_by_address(database: Database, connection: Connection, address_ids: Collection[int]) -> dict[int, int]:
-    """Hold the leads of these addresses before anything is written of these; return them by address."""
+    """Lock the leads of these addresses, before any write to the addresses; return lead ids by address id."""
     chosen = database.ids("chosen", list(address_ids))
     statement = (
         select(lead.c.address_id, custody.c.lead_id)
@@ -199,7 +199,7 @@ def lock_leads_by_address(database: Database, connection: Connection, address_id
 
 
 def load_address_ids(database: Database, connection: Connection, lead_ids: Collection[int]) -> dict[int, int]:
-    """Return the address of each of these leads that has one."""
+    """Return the address id of each of these leads that has one."""
     chosen = database.ids("chosen", sorted(set(lead_ids)))
     statement = select(lead.c.id, lead.c.address_id).join(chosen, chosen.c.id == lead.c.id)
     found = connection.execute(statement.where(lead.c.address_id.is_not(None)))
@@ -207,7 +207,7 @@ def load_address_ids(database: Database, connection: Connection, lead_ids: Colle
 
 
 def find_opted_out_without_address(database: Database, connection: Connection, lead_ids: Collection[int]) -> set[int]:
-    """Return those of the leads that said no while no address of theirs was known."""
+    """Return the leads that opted out while they had no known address."""
     if not lead_ids:
         return set()
     chosen = database.ids("chosen", sorted(lead_ids))
@@ -222,6 +222,6 @@ def find_opted_out_without_address(database: Database, connection: Connection, l
 
 
 def list_refs(connection: Connection, scope: SuppressionScope) -> list[str]:
-    """Return every topic or track that the log names."""
+    """Return every topic or track in the log."""
     statement = select(suppression.c.ref).where(suppression.c.scope == scope.value).distinct()
     return sorted(connection.execute(statement).scalars())

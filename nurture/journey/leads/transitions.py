@@ -1,4 +1,4 @@
-"""How a lead passes from one custodian to another: the same few moves for every use case."""
+"""Custody transitions of leads, shared by all use cases."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from nurture.journey.leads.snapshot import LeadSnapshot
 from nurture.runtime.published import Definitions
 
 QUEUE_REVIEW_INTERVAL: Final = timedelta(days=7)
-"""How often a queue's lead is brought to somebody's attention."""
+"""How often a lead in a queue is due for review."""
 
 RETRY_AFTER_ERROR: Final = timedelta(hours=6)
-"""A lead on which a decision failed is kept, with the error in its journal, and tried again."""
+"""When a lead is retried after a decision about it failed."""
 
 
 def find_mailing_block(lead: LeadSnapshot, program: Program | None = None) -> tuple[str, str] | None:
-    """Return the queue of a lead that may not be mailed (on the track of *program*), and why; else None."""
+    """Return (queue, reason) if the lead may not be mailed, on the track of *program* if given; else None."""
     suppression = find_covering(lead.view.suppressions, program.track, program.topic) if program is not None else None
     reason = lead.view.suppressed_by or (describe_suppression(suppression) if suppression is not None else "")
     if reason:
@@ -48,7 +48,7 @@ def find_mailing_block(lead: LeadSnapshot, program: Program | None = None) -> tu
 
 @dataclass
 class LeadTransitions:
-    """Collects the changes of one use case on one batch. Each lead may be moved once."""
+    """The changes of one use case on one batch. Move each lead at most once."""
 
     definitions: Definitions
     now: datetime
@@ -58,7 +58,7 @@ class LeadTransitions:
     def set_custody(
         self, lead: LeadSnapshot, kind: Custodian, ref: str, next_action: str, due_at: datetime | None
     ) -> tuple[str, str] | None:
-        """Write custody; return (from, to) if the custodian changed."""
+        """Set custody; return (from, to) if the kind or ref of the custodian changed."""
         before = (lead.view.custodian.value, lead.ref)
         changed = before != (kind.value, ref)
         self.changes.custody_updates.append(
@@ -77,7 +77,7 @@ class LeadTransitions:
     def add_journal_entry(
         self, lead: LeadSnapshot, event: str, reason: str, custody_change: tuple[str, str] | None, **more: Any
     ) -> None:
-        """Write one line of the journal; *custody_change* as returned by `set_custody`."""
+        """Add an entry to the journal; *custody_change* as returned by `set_custody`."""
         enrollment = lead.view.enrollment
         more.setdefault("enrollment_id", enrollment.id if enrollment is not None else None)
         more.setdefault("track", enrollment.track if enrollment is not None else None)
@@ -96,19 +96,19 @@ class LeadTransitions:
         )
 
     def retry_later(self, lead: LeadSnapshot, reason: str) -> str:
-        """Keep the lead where it is, note what failed, and try again later: it must not stop its batch."""
+        """Keep the lead where it is, journal the error and retry later, so that it does not stop its batch."""
         due = self.now + RETRY_AFTER_ERROR
         self.set_custody(lead, lead.view.custodian, lead.ref, f"retry: {reason}", due)
         self.add_journal_entry(lead, "error", reason, None)
         return "error"
 
     def remind(self, lead: LeadSnapshot, action: str, due: datetime) -> None:
-        """Note that somebody was to do *action* by now; the next reminder comes at *due*."""
+        """Journal that *action* is overdue; the next reminder comes at *due*."""
         self.set_custody(lead, lead.view.custodian, lead.ref, f"{action}: overdue", due)
-        self.add_journal_entry(lead, "reminder", f"{lead.ref} was to {action} by now", None, ref=lead.ref)
+        self.add_journal_entry(lead, "reminder", f"overdue for {lead.ref}: {action}", None, ref=lead.ref)
 
     def end_enrollment(self, lead: LeadSnapshot, reason: str, cancel_reason: str = "left_track") -> None:
-        """End the open enrollment, if there is one, and call its touches off."""
+        """End the open enrollment, if there is one, and cancel its touches."""
         enrollment = lead.view.enrollment
         if enrollment is None:
             return
@@ -128,7 +128,7 @@ class LeadTransitions:
         self.cancel_touches(lead, cancel_reason)
 
     def start_cool_off(self, lead: LeadSnapshot, until: datetime) -> None:
-        """Let the open enrollment go on no sooner than *until*, whatever wakes the lead before."""
+        """Keep the open enrollment from continuing before *until*, even if the lead becomes due earlier."""
         enrollment = lead.view.enrollment
         assert enrollment is not None
         position = enrollment.position
@@ -138,7 +138,7 @@ class LeadTransitions:
         )
 
     def due_after_cool_off(self, lead: LeadSnapshot, cool_off_until: datetime | None) -> datetime:
-        """Return when to look at a lead left in peace: sooner if a date that it named comes before."""
+        """Return when a lead in cool-off is due: at its end, or before it at a date that the lead named."""
         if cool_off_until is None:
             return self.now
         call = requested_callback(lead.view.lead, "UTC")
@@ -152,7 +152,7 @@ class LeadTransitions:
         return min([cool_off_until, *changes])
 
     def cancel_touches(self, lead: LeadSnapshot, reason: str) -> None:
-        """Cancel the lead's touches that have not gone yet."""
+        """Cancel the lead's unsent touches."""
         self.changes.cancellations.append(TouchCancellation(lead.view.lead.id, reason))
 
     def move_to(
@@ -166,9 +166,9 @@ class LeadTransitions:
         cool_off_until: datetime | None = None,
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take the lead off its track and bring it to *to*.
+        """Move the lead from its track to *to*.
 
-        A track that is not published, or on which the lead may not be mailed, becomes a queue.
+        If *to* is a track that is not published, or on which the lead may not be mailed, the lead goes to a queue.
         """
         match to:
             case ToTrack(track=track):
@@ -200,7 +200,7 @@ class LeadTransitions:
         source: str = "nurture",
         detail: Mapping[str, Any] | None = None,
     ) -> None:
-        """Close the lead and write its outcome."""
+        """Close the lead and record its outcome."""
         self.end_enrollment(lead, closing.value)
         custody_change = self.set_custody(lead, Custodian.CLOSED, closing.value, "", None)
         self.changes.new_outcomes.append(
@@ -211,7 +211,7 @@ class LeadTransitions:
         self.add_journal_entry(lead, event, reason, custody_change, ref=closing.value, detail=detail)
 
     def hand_off(self, lead: LeadSnapshot, rule: str, reason: str, detail: Mapping[str, Any] | None = None) -> None:
-        """Put the lead into the queue for sales: no touches from now on, a rep as soon as one has room."""
+        """Move the lead to the hand-off queue: cancel its touches, and offer it as soon as a rep has capacity."""
         self.cancel_touches(lead, "handed_off")
         custody_change = self.set_custody(lead, Custodian.QUEUE, Queue.HAND_OFF, f"offer to a rep: {rule}", self.now)
         enrollment = lead.view.enrollment
@@ -220,7 +220,7 @@ class LeadTransitions:
         self.set_priority(lead, rule)
 
     def set_priority(self, lead: LeadSnapshot, rule: str) -> None:
-        """Give the lead its place in the queue."""
+        """Set the lead's priority in the hand-off queue."""
         policy = self.definitions.policy
         fit = policy.grade(lead.view.lead.fields)[0] if policy.priority.fit_points else ""
         points, hot = policy.priority.points_for(rule, fit), rule in policy.priority.hot

@@ -1,4 +1,4 @@
-"""Lead files for tests of intake, and what became of them."""
+"""Lead files for tests of intake, and queries of what they imported."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rows_of(db: Database, sql: str) -> list[Any]:
 
 
 def lead_states(db: Database) -> list[Any]:
-    """Return what is known about each lead, whatever its number."""
+    """Return the state of each lead without its id."""
     with db.read() as connection:
         execute = connection.execute
         addresses = {found.id: found.normalized for found in execute(_ADDRESS.select())}

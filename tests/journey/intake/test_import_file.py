@@ -1,4 +1,4 @@
-"""What a row of a file becomes: a lead, its identity, its address and its consent."""
+"""Tests of importing rows: lead, identity, address and consent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from tests.journey.intake.lead_files import (
         ({"Status": "Unqualified"}, ("closed", "lost")),
     ],
 )
-def test_a_new_lead_goes_to_the_custodian_that_its_row_names(
+def test_a_new_lead_goes_to_the_custodian_that_its_row_implies(
     db: Database, tmp_path: Path, cells: dict[str, str], custodian: tuple[str, str]
 ) -> None:
     done = import_leads(plain_context(db, tmp_path), tmp_path, row() | cells)
@@ -98,7 +98,7 @@ def test_a_row_becomes_fields_country_zone_and_consent_basis(db: Database, tmp_p
     assert rows_of(db, "SELECT normalized FROM address") == [("ann@example.com",)]
 
 
-def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, tmp_path: Path) -> None:
+def test_importing_the_same_file_again_records_only_the_import(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     path = write_file(
         tmp_path,
@@ -125,7 +125,7 @@ def test_the_same_file_again_writes_nothing_but_that_it_was_read(db: Database, t
     assert len(set(rows_of(db, "SELECT digest FROM import_file"))) == 1
 
 
-def test_a_lead_is_known_by_its_id_first_then_by_its_address(db: Database, tmp_path: Path) -> None:
+def test_a_lead_is_matched_by_its_id_first_then_by_its_address(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(Lead_ID="1"), row("bo@example.com"))
     done = import_leads(
@@ -160,7 +160,7 @@ def test_a_row_that_matches_two_leads_waits_once_in_a_queue(db: Database, tmp_pa
     assert fields_of(db)[2] == {"company": "Firm", "email": "bo@example.com", "external_id": "1", "candidates": "1 2"}
     assert rows_of(db, "SELECT address_id FROM lead WHERE id = 3") == [(None,)]
     stopped = rows_of(db, "SELECT normalized FROM suppression JOIN address ON address.id = address_id")
-    assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # nobody can tell which said no
+    assert sorted(stopped) == [("ann@example.com",), ("bo@example.com",)]  # it is unknown which of them opted out
 
 
 def test_two_leads_may_swap_addresses_in_one_file(db: Database, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_new_fields_win_and_empty_cells_remove_nothing(db: Database, tmp_path: P
     assert rows_of(db, "SELECT event FROM journal ORDER BY id") == [("imported",), ("updated",), ("updated",)]
 
 
-def test_the_journal_holds_no_cell_of_the_file(db: Database, tmp_path: Path) -> None:
+def test_the_journal_contains_no_cell_of_the_file(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     import_leads(ctx, tmp_path, row(First_Name="Ann"))
     import_leads(ctx, tmp_path, row(First_Name="Anna", Company="Firm"))
@@ -225,7 +225,7 @@ def test_a_re_import_never_lifts_a_suppression_and_adds_one_once(db: Database, t
     assert len(rows_of(db, "SELECT 1 FROM suppression")) == 2
 
 
-def test_an_address_that_was_suppressed_before_its_lead_came_stays_so(db: Database, tmp_path: Path) -> None:
+def test_an_address_that_was_suppressed_before_its_lead_came_stays_suppressed(db: Database, tmp_path: Path) -> None:
     with db.write() as connection:
         connection.execute(insert(core.Address).values(id=5, email="ann@example.com", normalized="ann@example.com"))
         connection.execute(

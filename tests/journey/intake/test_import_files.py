@@ -22,7 +22,7 @@ from tests.journey.intake.lead_files import (
 )
 
 
-def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, tmp_path: Path) -> None:
+def test_bad_rows_go_into_the_report_and_are_not_imported(db: Database, tmp_path: Path) -> None:
     path = write_file(tmp_path, [row(), row("not an address", Lead_ID="9"), row("bo@example.com", Consent="perhaps")])
     done = import_file(plain_context(db, tmp_path), path, NOW)
     assert (done.rows, done.new, done.rejected) == (3, 1, 2)
@@ -34,17 +34,17 @@ def test_bad_rows_go_into_the_report_and_nothing_of_them_comes_in(db: Database, 
     assert rows_of(db, "SELECT rows, rejected FROM import_file") == [(3, 2)]
 
 
-def test_a_mended_report_imports(db: Database, tmp_path: Path) -> None:
+def test_a_corrected_report_can_be_imported(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     done = import_file(ctx, write_file(tmp_path, [row(), row("bo at example.com")]), NOW)
     assert done.report_path is not None
-    mended = done.report_path.read_text("utf-8-sig").replace("bo at", "bo@").replace("bo@ ", "bo@")
-    done.report_path.write_text(mended, "utf-8")
+    corrected = done.report_path.read_text("utf-8-sig").replace("bo at", "bo@").replace("bo@ ", "bo@")
+    done.report_path.write_text(corrected, "utf-8")
     assert import_file(ctx, done.report_path, NOW).new == 1
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
 
 
-def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were(db: Database, tmp_path: Path) -> None:
+def test_formulas_in_bad_rows_are_escaped_in_the_report_and_imported_unescaped(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     phone, name = "+49 40 123456", '=HYPERLINK("http://evil.example/?x=","click")'
     path = write_file(tmp_path, [row("not an address", Company=name, First_Name="'@SUM(1)", Job_Title=phone)])
@@ -53,8 +53,8 @@ def test_formulas_in_bad_rows_are_guarded_in_the_report_and_come_in_as_they_were
     with done.report_path.open(encoding="utf-8-sig", newline="") as file:
         (bad,) = csv.DictReader(file)
     assert (bad["Company"], bad["First Name"], bad["Job Title"]) == (f"'{name}", "''@SUM(1)", phone)
-    mended = done.report_path.read_text("utf-8-sig").replace("not an address", "bo@example.com")
-    done.report_path.write_text(mended, "utf-8")
+    corrected = done.report_path.read_text("utf-8-sig").replace("not an address", "bo@example.com")
+    done.report_path.write_text(corrected, "utf-8")
     assert import_file(ctx, done.report_path, NOW).new == 1
     ((fields,),) = rows_of(db, "SELECT fields FROM lead")
     fields = fields if isinstance(fields, dict) else orjson.loads(fields)
@@ -80,7 +80,7 @@ def test_a_dry_run_reports_the_same_and_writes_nothing(db: Database, tmp_path: P
     assert (dry.new, dry.updated, dry.rejected, dry.signals) == (4, 1, 1, 1)
 
 
-def test_columns_are_reported_with_what_became_of_them(db: Database, tmp_path: Path) -> None:
+def test_mapped_and_unmapped_columns_are_reported(db: Database, tmp_path: Path) -> None:
     done = import_leads(plain_context(db, tmp_path), tmp_path, row())
     assert done.source == "crm"
     assert done.mapped["Email"] == "email"
@@ -111,9 +111,9 @@ def test_the_report_may_not_overwrite_the_file(db: Database, tmp_path: Path) -> 
         import_file(plain_context(db, tmp_path), path, NOW, report=path)
 
 
-def test_a_failure_on_the_way_says_how_far_it_came(db: Database, tmp_path: Path) -> None:
+def test_a_failure_reports_how_many_rows_were_imported(db: Database, tmp_path: Path) -> None:
     path = write_file(tmp_path, [row("a@example.com"), row("b@example.com"), row("bad"), row("c@example.com")])
-    with pytest.raises(FileUnreadable, match=r"2 rows are in\. Import the file again"):
+    with pytest.raises(FileUnreadable, match=r"2 rows were imported\. Correct the file and import it again"):
         import_file(plain_context(db, tmp_path, batch=2), path, NOW, report=tmp_path)
     assert rows_of(db, "SELECT count(*) FROM lead") == [(2,)]
 
@@ -122,7 +122,7 @@ class Stopped(Exception):
     pass
 
 
-def test_an_import_that_died_between_batches_goes_on_where_it_was(db: Database, tmp_path: Path) -> None:
+def test_an_import_that_died_between_batches_can_be_repeated(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path, batch=3)
     path = write_file(
         tmp_path, [row(f"p{n}@example.com", Lead_ID=str(n), Registered_On="2026-01-01") for n in range(10)]

@@ -59,7 +59,7 @@ def test_a_batch_costs_the_same_statements_for_ten_rows_and_a_thousand(db: Datab
 
 
 @pytest.mark.slow
-def test_memory_stays_flat(sqlite_db: Database, tmp_path: Path) -> None:
+def test_an_import_runs_in_constant_memory(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = plain_context(sqlite_db, tmp_path, batch=250)
     import_leads(ctx, tmp_path, *mixed(300, 900_000))
     peaks = []
@@ -69,7 +69,7 @@ def test_memory_stays_flat(sqlite_db: Database, tmp_path: Path) -> None:
         import_file(ctx, path, NOW)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # Six thousand rows more would be six megabytes if they were kept; caches that fill up are not rows.
+    # 6,000 rows more would take 6 MB if they were kept; the limit leaves room for caches that fill.
     assert peaks[1] < peaks[0] + 1_500_000
 
 
@@ -102,7 +102,7 @@ CELLS: dict[str, Sequence[str]] = {
 
 @st.composite
 def people(draw: st.DrawFn) -> list[Row]:
-    """Rows of people of whom each has one id and one address, or one of the two, and one state."""
+    """Generate rows of people; each person has one id, one address or both, and one status."""
     found: list[Row] = []
     for number in range(draw(st.integers(1, 5))):
         known_by = draw(st.sampled_from(("both", "id", "address")))
@@ -116,7 +116,7 @@ def people(draw: st.DrawFn) -> list[Row]:
 
 @LAW
 @given(rows=people(), chance=st.randoms(use_true_random=False), batch=st.sampled_from((1, 2, 2_000)))
-def test_order_repetition_and_cutting_into_files_make_no_difference(
+def test_order_repetition_and_splitting_into_files_change_nothing(
     sqlite_url: str, tmp_path: Path, rows: list[Row], chance: Any, batch: int
 ) -> None:
     with fresh(sqlite_url, tmp_path) as one, fresh(sqlite_url, tmp_path) as other:
@@ -147,7 +147,7 @@ any_rows = st.lists(
 
 @LAW
 @given(rows=any_rows, batch=st.sampled_from((1, 2, 3)))
-def test_the_size_of_a_batch_makes_no_difference(sqlite_url: str, tmp_path: Path, rows: list[Row], batch: int) -> None:
+def test_the_batch_size_changes_nothing(sqlite_url: str, tmp_path: Path, rows: list[Row], batch: int) -> None:
     with fresh(sqlite_url, tmp_path) as one, fresh(sqlite_url, tmp_path) as other:
         whole = import_leads(plain_context(one, tmp_path), tmp_path, *rows)
         cut = import_leads(plain_context(other, tmp_path, batch), tmp_path, *rows)

@@ -1,4 +1,4 @@
-"""What a file says of leads that are on their way: moves, signals, and which leads become due."""
+"""Tests of imports of known leads: transitions, signals, and which leads become due."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.journey.intake.lead_files import (
 from tests.journey.observe import record_signal
 
 
-def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Database, tmp_path: Path) -> None:
+def test_a_known_lead_that_became_a_customer_is_closed_from_any_custodian(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     people = [
         row(),
@@ -46,7 +46,7 @@ def test_a_known_lead_that_became_a_customer_is_closed_wherever_it_was(db: Datab
     assert rows_of(db, "SELECT lead_id FROM outcome WHERE closing = 'won' ORDER BY 1") == [(1,), (2,), (3,)]
 
 
-def test_a_lead_that_bought_elsewhere_counts_for_no_rep_any_more(sqlite_db: Database, tmp_path: Path) -> None:
+def test_a_lead_that_an_import_marks_as_won_frees_the_capacity_of_its_rep(sqlite_db: Database, tmp_path: Path) -> None:
     ctx = make_context(sqlite_db, tmp_path)
     import_leads(ctx, tmp_path, row(), now=START)
     run_once.run_once(ctx, START)
@@ -81,7 +81,7 @@ def test_a_known_lead_that_a_rep_works_now_or_lost_leaves_its_track(db: Database
     assert rows_of(db, "SELECT count(*) FROM message WHERE state = 'planned'") == [(0,)]
 
 
-def test_a_status_that_says_nothing_new_takes_no_lead_back_from_its_track(db: Database, tmp_path: Path) -> None:
+def test_an_unchanged_status_does_not_move_a_lead_from_its_track(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     file = [row(Status="Working", Owner="Bo")]
     import_leads(ctx, tmp_path, *file, now=START)
@@ -104,7 +104,7 @@ def test_new_fields_make_a_lead_on_a_track_due(db: Database, tmp_path: Path) -> 
         assert connection.execute(CUSTODY.select()).one().due_at == at
 
 
-def test_what_a_row_says_becomes_signals_once(db: Database, tmp_path: Path) -> None:
+def test_a_row_becomes_signals_once(db: Database, tmp_path: Path) -> None:
     ctx = plain_context(db, tmp_path)
     one = row(
         Lead_ID="1",

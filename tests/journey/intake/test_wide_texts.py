@@ -1,4 +1,4 @@
-"""Texts of strangers as long as their fields allow, in letters of four bytes, go in on both databases."""
+"""Tests that texts of maximum length, in 4-byte characters, are stored on both databases."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ADDRESS = "mia@people.example"
 
 
 def wide(count: int, seed: int = 1) -> str:
-    """Return letters of four bytes that no index makes smaller."""
+    """Return 4-byte characters that an index cannot compress."""
     chance = random.Random(seed)
     return "".join(chr(chance.randrange(0x20000, 0x2A6DF)) for _ in range(count))
 
@@ -43,7 +43,7 @@ def signal(**fields: object) -> dict[str, object]:
     return {"lead": {"email": ADDRESS}, "kind": "visited", "occurred_at": START.isoformat(), **fields}
 
 
-def test_a_key_is_hashed_where_its_bytes_are_too_many() -> None:
+def test_a_key_that_is_too_long_for_an_index_is_hashed() -> None:
     fits = "x" * MAX_KEY_BYTES
     assert index_key(fits) == fits
     assert index_key(fits + "x").startswith("sha256:")
@@ -52,14 +52,14 @@ def test_a_key_is_hashed_where_its_bytes_are_too_many() -> None:
 
 
 @pytest.mark.parametrize("field", [name for name, max_length in batches.SIGNAL_FIELDS.items() if max_length > 64])
-def test_each_text_of_a_signal_may_be_as_long_as_it_says(ctx: AppContext, field: str) -> None:
+def test_each_text_of_a_signal_may_have_its_maximum_length(ctx: AppContext, field: str) -> None:
     long = signal(**{field: wide(batches.SIGNAL_FIELDS[field])})
     for known in (0, 2):
         done = batches.post_signals(ctx, [signal(value="x"), long], NOW)
         assert (done.accepted, done.counts) == (2, {"new": 2 - known, "known": known})
 
 
-def test_all_texts_of_a_signal_together_may_be_so_long(ctx: AppContext) -> None:
+def test_all_texts_of_a_signal_together_may_have_their_maximum_length(ctx: AppContext) -> None:
     long = {
         name: wide(max_length, max_length)
         for name, max_length in batches.SIGNAL_FIELDS.items()
@@ -69,7 +69,7 @@ def test_all_texts_of_a_signal_together_may_be_so_long(ctx: AppContext) -> None:
     assert (done.accepted, done.rejected, one(ctx, "SELECT count(*) FROM signal")) == (2, [], 2)
 
 
-def test_a_lead_is_known_again_by_an_id_as_long_as_it_may_be(ctx: AppContext) -> None:
+def test_a_lead_is_found_by_an_id_of_maximum_length(ctx: AppContext) -> None:
     long = wide(batches.LEAD_REF_FIELDS["external_id"])
     for counts in ({"new": 1, "updated": 0, "unchanged": 0}, {"new": 0, "updated": 0, "unchanged": 1}):
         done = batches.post_leads(ctx, "crm", [{"external_id": long}], "a program", NOW)
@@ -82,7 +82,7 @@ def test_a_lead_is_known_again_by_an_id_as_long_as_it_may_be(ctx: AppContext) ->
 
 
 @pytest.mark.parametrize("field", sorted({*lead_item.FIELD_NAMES, "custom"} - {"email"}))
-def test_no_text_of_a_lead_loses_the_others(ctx: AppContext, field: str) -> None:
+def test_a_lead_with_a_long_text_does_not_stop_the_others(ctx: AppContext, field: str) -> None:
     long = wide(lead_item.MAX_VALUE_LENGTH)
     lead = {"email": "noor@people.example", field: {"plan": long} if field == "custom" else long}
     done = batches.post_leads(ctx, "crm", [lead, {"email": "ola@people.example"}], "a program", NOW)
@@ -91,7 +91,7 @@ def test_no_text_of_a_lead_loses_the_others(ctx: AppContext, field: str) -> None
     assert one(ctx, "SELECT count(*) FROM address WHERE normalized = 'ola@people.example'") == 1
 
 
-def test_an_outcome_may_have_texts_as_long_as_it_says(ctx: AppContext) -> None:
+def test_an_outcome_may_have_texts_of_maximum_length(ctx: AppContext) -> None:
     outcome = {"lead": {"email": ADDRESS}, "closing": "lost", "happened_at": START.isoformat()}
     long = {"reason": wide(300), "id": wide(200)}
     assert outcome_batches.post_outcomes(ctx, [outcome | long], NOW).rejected == []
@@ -104,7 +104,7 @@ def _file(folder: Path, *lines: tuple[str, ...]) -> Path:
     return folder / "in.csv"
 
 
-def test_files_bring_in_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> None:
+def test_files_import_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> None:
     long = wide(3_000)
     head = ("lead", "kind", "at", "value", "email", "link")
     signals = [(ADDRESS, "visited", "2026-01-03", "x", "", ""), (ADDRESS, "visited", "2026-01-03", long, long, long)]
@@ -120,7 +120,7 @@ def test_files_bring_in_texts_of_any_length(ctx: AppContext, tmp_path: Path) -> 
     assert one(ctx, "SELECT count(*) FROM account WHERE parent_id IS NOT NULL") == 1
 
 
-def test_a_signal_that_the_database_refuses_keeps_no_other_out(ctx: AppContext, tmp_path: Path) -> None:
+def test_a_signal_that_the_database_rejects_does_not_stop_the_others(ctx: AppContext, tmp_path: Path) -> None:
     with ctx.database.write() as connection:
         rule = "ALTER TABLE signal ADD CONSTRAINT odd CHECK (value <> 'odd')"
         if ctx.database.is_sqlite:
@@ -131,7 +131,7 @@ def test_a_signal_that_the_database_refuses_keeps_no_other_out(ctx: AppContext, 
         connection.execute(text(rule))
     done = batches.post_signals(ctx, [signal(value="a"), signal(value="odd"), signal(value="b")], NOW)
     assert (done.accepted, done.counts) == (2, {"new": 2, "known": 0})
-    assert [(error.index, error.reason) for error in done.rejected] == [(1, "The database does not take it.")]
+    assert [(error.index, error.reason) for error in done.rejected] == [(1, "The database rejected it.")]
     signals = [(ADDRESS, "visited", "2026-01-03", value) for value in ("c", "odd", "d")]
     file = signal_files.import_signals(ctx, _file(tmp_path, ("lead", "kind", "at", "value"), *signals), NOW)
     assert (file.rows, file.new, file.duplicates, file.rejected) == (3, 2, 0, 1)

@@ -1,4 +1,4 @@
-"""The log of opt-outs: it only grows, on both databases."""
+"""Tests of the append-only suppression log, on both databases."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_bounce_and_an_opt_out_are_both_current(db: Database) -> None:
         "UPDATE suppression SET recorded_at = '2020-01-01'",
     ],
 )
-def test_nobody_takes_an_entry_back(db: Database, change: str) -> None:
+def test_an_entry_cannot_be_changed_or_deleted(db: Database, change: str) -> None:
     (one,) = _addresses(db, "a@x.example")
     _write(db, _out(one))
     with pytest.raises((DatabaseError, NurtureError)), db.write() as connection:

@@ -1,4 +1,4 @@
-"""The moves from custodian to custodian: what every one of them leaves behind."""
+"""Tests of custody transitions."""
 
 from __future__ import annotations
 
@@ -47,24 +47,24 @@ def _transitions(ctx: AppContext, lead: int) -> Iterator[tuple[LeadTransitions, 
         (ToClosed(Closing.LOST, "no"), ("closed", "lost")),
     ],
 )
-def test_every_move_ends_the_enrollment_and_is_written_with_its_reason(
+def test_every_move_ends_the_enrollment_and_is_journaled_with_its_reason(
     ctx: AppContext, to: Destination, expected: tuple[str, str]
 ) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     with _transitions(ctx, lead) as (transitions, claimed):
-        transitions.move_to(claimed, to, "because I say so")
+        transitions.move_to(claimed, to, "moved by hand")
     assert custody(ctx, lead) == expected
     assert (due_at(ctx, lead) is None) == (expected[0] == "closed")
     query = "SELECT custody_from, custody_to, ref, reason FROM journal ORDER BY id DESC LIMIT 1"
     ((origin, target, ref, reason),) = rows(ctx, query)
     assert (origin, target, ref) == ("track", *expected)
-    assert reason.startswith("because I say so")
+    assert reason.startswith("moved by hand")
     ended = rows(ctx, "SELECT track FROM enrollment WHERE ended_at IS NOT NULL")
     assert ended == [("welcome",)]
 
 
-def test_a_queue_is_reviewed_again_and_a_cool_off_is_kept(ctx: AppContext) -> None:
+def test_a_queued_lead_gets_a_review_date_and_a_cool_off_is_kept(ctx: AppContext) -> None:
     queued, cooling_off = add_lead(ctx, title="Head"), add_lead(ctx, title="Head")
     run_at(ctx, START)
     with _transitions(ctx, queued) as (transitions, claimed):

@@ -1,1 +1,1 @@
-"""Batches that other programs post, their tokens and idempotency keys."""
+"""Batches posted to the API, API tokens and idempotency keys."""

@@ -1,4 +1,4 @@
-"""Batches that programs post: signals and leads. What is good goes in, what is not is told item by item."""
+"""Batches of signals and leads posted to the API. Valid items are accepted, invalid ones reported one by one."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ from nurture.journey.leads.signal_queries import NewSignal, TouchRef
 from nurture.runtime.context import AppContext
 
 MAX_ITEMS: Final = 1_000
-"""Items in one batch."""
+"""Items per batch."""
 
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""How far a caller's clock may be ahead of ours."""
+"""How far the clock of a caller may be ahead."""
 
 MAX_AGE: Final = timedelta(days=730)
-"""Older signals are history: `nurture leads import-signals` brings it in."""
+"""Older signals are refused as history: `nurture leads import-signals` imports them."""
 
 SOURCE: Final = "api"
 
 SIGNAL_FIELDS: Final = {"lead": 0, "kind": 40, "occurred_at": 64, "value": 500, "email": 200, "link": 2_000, "id": 200}
-"""The fields of a signal, and how many characters each may have."""
+"""The fields of a signal, with their maximum lengths in characters; 0 for a field that is not text."""
 
 LEAD_REF_FIELDS: Final = {"id": 0, "email": 320, "external_id": 2_000, "source": 64}
-"""What may name the lead of a signal."""
+"""The fields of a lead reference, with their maximum lengths."""
 
 _MAX_ID: Final = 2**63 - 1
 _LEAD_REF_REMEDY: Final = (
     'Write it as {"email": "ana@example.com"}, {"id": 42} or {"external_id": "c1", "source": "crm"}.'
 )
 _TIME_FIELDS: Final = ("occurred_at", "happened_at")
-_TIME_REMEDY: Final = "Write it with its zone, as 2027-03-31T09:00:00Z."
+_TIME_REMEDY: Final = "Write it with a time zone, as in 2027-03-31T09:00:00Z."
 
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """An item that was not taken. *index* counts from 0; *field* is "" where no single one is wrong."""
+    """A rejected item. *index* counts from 0; *field* is "" if no single field is wrong."""
 
     index: int
     field: str
@@ -66,7 +66,7 @@ class ItemError:
 
 @dataclass(slots=True)
 class BatchResult:
-    """What came of a batch: *received* = *accepted* + the number of *rejected*."""
+    """The result of a batch: *received* = *accepted* + the number of *rejected*."""
 
     received: int
     accepted: int = 0
@@ -75,31 +75,32 @@ class BatchResult:
 
 
 Refusal = tuple[str, str]
-"""Why an item is not taken, and the next move."""
+"""Why an item is rejected, and the remedy."""
 
 PermissionCheck = Callable[[bool], Refusal | None]
-"""Says of an item, by whether it stops mail to somebody, why its caller may not post it; None if it may."""
+"""Takes whether an item stops mail; returns why its caller may not post it, None if it may."""
 
 
 def check_scopes(scopes: Collection[str], default: TokenScope) -> PermissionCheck:
-    """Return what a caller with these *scopes* may post; items that stop no mail need the *default* one."""
+    """Return the check for a caller with these *scopes*; items that do not stop mail need the scope *default*."""
 
     def check(stops: bool) -> Refusal | None:  # noqa: FBT001 - as PermissionCheck is called
         needed = TokenScope.SUPPRESSIONS if stops else default
         if needed in scopes:
             return None
-        what = "This stops mail to somebody, for which a token" if stops else "For this a token"
-        return (f"{what} needs the scope {needed}.", f"Make one: nurture admin tokens create NAME --scope {needed}")
+        what = "An item that stops mail" if stops else "This item"
+        remedy = f"Create one: nurture admin tokens create NAME --scope {needed}"
+        return f"{what} needs a token with the scope {needed}.", remedy
 
     return check
 
 
 DEFAULT_PERMISSION: Final = check_scopes({*TokenScope} - {TokenScope.SUPPRESSIONS}, TokenScope.SIGNALS)
-"""Everything but what stops mail."""
+"""Allows every item that does not stop mail."""
 
 
 class _PostedSignal(NamedTuple):
-    """A signal before its lead is found. *position* is where it stands in its *batch*."""
+    """A signal before its lead is found. *position* is its index in its *batch*."""
 
     batch: int
     position: int
@@ -115,7 +116,7 @@ class _PostedSignal(NamedTuple):
 def post_signals(
     ctx: AppContext, items: Sequence[object], now: datetime, permission: PermissionCheck = DEFAULT_PERMISSION
 ) -> BatchResult:
-    """Record the signals of a batch and apply them; repeats count once, bad ones stop no others."""
+    """Record the signals of a batch and apply them. Repeats count once; invalid items do not stop others."""
     (result,) = post_batches(ctx, [(items, permission)], now)
     return result
 
@@ -123,7 +124,7 @@ def post_signals(
 def post_batches(
     ctx: AppContext, batches: Sequence[tuple[Sequence[object], PermissionCheck]], now: datetime
 ) -> list[BatchResult]:
-    """Record the signals of several batches in one go; what came of each, in order."""
+    """Record the signals of several batches together; return their results in order."""
     results = [BatchResult(len(items), counts={"new": 0, "known": 0}) for items, _ in batches]
     posted: list[_PostedSignal] = []
     for batch, (items, permission) in enumerate(batches):
@@ -138,8 +139,8 @@ def post_batches(
     new, refused = _record_signals(ctx, [one for _, _, one in matched], now)
     for number, (batch, position, one) in enumerate(matched):
         if number in refused:
-            remedy = "Shorten its texts, or leave out what is unusual in them."
-            results[batch].rejected.append(ItemError(position, "", "The database does not take it.", remedy))
+            remedy = "Shorten its texts, or remove unusual characters."
+            results[batch].rejected.append(ItemError(position, "", "The database rejected it.", remedy))
             continue
         results[batch].accepted += 1
         results[batch].counts["new" if one.natural_key in new else "known"] += 1
@@ -179,7 +180,7 @@ def post_leads(
 def _match_leads(
     ctx: AppContext, posted: Sequence[_PostedSignal], results: Sequence[BatchResult], now: datetime
 ) -> list[tuple[int, int, NewSignal]]:
-    """Find the leads and touches that are meant; return (batch, position, signal as it is stored)."""
+    """Find the leads and touches of signals; return (batch, position, signal to store)."""
     database = ctx.database
     with database.read() as connection:
         found = queries.find_leads(database, connection, [signal.lead_ref for signal in posted])
@@ -196,9 +197,9 @@ def _match_leads(
             results[signal.batch].accepted += 1
             results[signal.batch].counts["new" if stopped[signal.batch, signal.position] else "known"] += 1
         elif lead_id is None:
-            remedy = "Check how it is written, or send it to /api/leads first."
+            remedy = "Check its spelling, or post the lead to /api/leads first."
             results[signal.batch].rejected.append(
-                ItemError(signal.position, "lead", "No lead is known by this name.", remedy)
+                ItemError(signal.position, "lead", "No lead matches this reference.", remedy)
             )
         else:
             touch = touches.get((lead_id, signal.email)) if signal.email else None
@@ -207,9 +208,9 @@ def _match_leads(
 
 
 def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: datetime) -> dict[tuple[int, int], bool]:
-    """Stop mail to addresses that no lead has; return by (batch, position) whether that was news.
+    """Suppress addresses that no lead has; return by (batch, position) whether that was new.
 
-    No opt-out is lost for coming first, and the answer does not tell which addresses there are.
+    Opt-outs that arrive before their lead are kept, and the response does not reveal which addresses exist.
     """
     normals: dict[tuple[int, int], str] = {}
     for one in posted:
@@ -228,13 +229,13 @@ def _suppress_addresses(ctx: AppContext, posted: Sequence[_PostedSignal], now: d
 
 
 def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: datetime) -> tuple[set[str], set[int]]:
-    """Record signals; return the keys of those that were new, and the places of those that cannot be kept."""
+    """Record signals; return the keys of the new ones, and the indexes of those that the database rejected."""
     if not new_signals:
         return set(), set()
     keys = {one.natural_key for one in new_signals}
     with ctx.database.read() as connection:
         new = keys - signal_queries.find_existing_keys(ctx.database, connection, sorted(keys))
-    # Where nothing is published yet they are in all the same; the first sweep after that applies them.
+    # Signals are recorded even if nothing is published yet; the first run after publication applies them.
     refused: list[int] = []
     with suppress(NotFound):
         _, refused = engagement_signals.record_valid(ctx, new_signals, now)
@@ -242,7 +243,7 @@ def _record_signals(ctx: AppContext, new_signals: Sequence[NewSignal], now: date
 
 
 def _new_signal(lead_id: int, posted: _PostedSignal, touch: TouchRef | None, now: datetime) -> NewSignal:
-    """Return a signal as it is stored. Its key rests on what was sent alone, so that a repeat is known."""
+    """Return a signal to store. Its key depends only on the posted item, so that repeats are recognized."""
     signal = engagement_signals.build_reported_signal(
         lead_id, posted.kind, posted.value, posted.at, now, posted.email, posted.link, touch
     )
@@ -253,7 +254,7 @@ def _new_signal(lead_id: int, posted: _PostedSignal, touch: TouchRef | None, now
 
 
 def _require_permission(permission: PermissionCheck, field: str, *, stops: bool) -> None:
-    """Raise InvalidItem for what the caller may not post."""
+    """Raise InvalidItem if the caller may not post the item."""
     if refusal := permission(stops):
         raise InvalidItem(field, *refusal)
 
@@ -275,27 +276,27 @@ def _parse_signal(batch: int, index: int, item: object, now: datetime) -> _Poste
 
 
 def parse_lead_ref(lead: object) -> LeadRef:
-    """Return what names a lead. Raises InvalidItem."""
+    """Return the parsed lead reference. Raises InvalidItem."""
     if not isinstance(lead, Mapping):
-        raise InvalidItem("lead", "Nothing says whose signal it is.", _LEAD_REF_REMEDY)
-    reject_unknown_fields(lead, LEAD_REF_FIELDS, "lead.", "A lead's name")
+        raise InvalidItem("lead", "The lead is missing.", _LEAD_REF_REMEDY)
+    reject_unknown_fields(lead, LEAD_REF_FIELDS, "lead.", "A lead reference")
     text = {field: read_text(lead, field, most, "lead.") for field, most in LEAD_REF_FIELDS.items() if field != "id"}
     id_, email, external_id, source = lead.get("id"), text["email"], text["external_id"], text["source"]
     if sum(one is not None for one in (id_, email, external_id)) != 1:
-        raise InvalidItem("lead", "A lead is named by one thing: its id, email or external_id.", _LEAD_REF_REMEDY)
+        raise InvalidItem("lead", "A lead needs exactly one of id, email and external_id.", _LEAD_REF_REMEDY)
     if external_id is not None and source is not None:
         return LeadRef(None, None, *interpret.normalize_key(source, external_id))
     if external_id is not None or source is not None:
-        raise InvalidItem("lead", "external_id and source belong together.", _LEAD_REF_REMEDY)
+        raise InvalidItem("lead", "external_id and source must be given together.", _LEAD_REF_REMEDY)
     if email is not None:
         return LeadRef(normalized=normalize_address(email))
     if isinstance(id_, bool) or not isinstance(id_, int) or not 0 < id_ <= _MAX_ID:
-        raise InvalidItem("lead.id", "An id is a whole number from 1 on.", _LEAD_REF_REMEDY)
+        raise InvalidItem("lead.id", "An id is a whole number, 1 or higher.", _LEAD_REF_REMEDY)
     return LeadRef(id=id_)
 
 
 def reject_unknown_fields(item: Mapping[str, object], known: Mapping[str, int], path: str, owner: str) -> None:
-    """Raise InvalidItem for a field that *owner* does not have."""
+    """Raise InvalidItem for a field that is not in *known*; *owner* names the object in the message."""
     for name in item:
         if name not in known:
             near = get_close_matches(name[:80], known, n=1)
@@ -304,7 +305,7 @@ def reject_unknown_fields(item: Mapping[str, object], known: Mapping[str, int], 
 
 
 def read_text(item: Mapping[str, object], name: str, max_length: int, path: str = "") -> str | None:
-    """Return the text in a field, None where there is none. Raises InvalidItem."""
+    """Return the text of a field, None if it is absent. Raises InvalidItem."""
     value = item.get(name)
     if value is None:
         return None
@@ -316,7 +317,7 @@ def read_text(item: Mapping[str, object], name: str, max_length: int, path: str 
 
 
 def require_text(text: Mapping[str, str | None], name: str, owner: str = "A signal") -> str:
-    """Return the text in a field that must be there. Raises InvalidItem."""
+    """Return the text of a required field. Raises InvalidItem."""
     value = text[name]
     if value is None:
         remedy = _TIME_REMEDY if name in _TIME_FIELDS else f"Add {name}."
@@ -327,7 +328,7 @@ def require_text(text: Mapping[str, str | None], name: str, owner: str = "A sign
 def parse_timestamp(
     text: str, now: datetime, name: str = "occurred_at", import_command: str = "nurture leads import-signals"
 ) -> datetime:
-    """Return a time of the last two years. Raises InvalidItem; *import_command* brings older history in."""
+    """Return a time of the last two years. Raises InvalidItem, which names *import_command* for older history."""
     try:
         at = datetime.fromisoformat(text)
         at = at if at.tzinfo is None else at.astimezone(UTC)
@@ -336,7 +337,7 @@ def parse_timestamp(
     if at.tzinfo is None:
         raise InvalidItem(name, f"{text!r} has no time zone.", _TIME_REMEDY)
     if at > now + MAX_CLOCK_SKEW:
-        raise InvalidItem(name, f"{text!r} is in the future.", "Send what has happened; check your clock.")
+        raise InvalidItem(name, f"{text!r} is in the future.", "Check your clock.")
     if at < now - MAX_AGE:
-        raise InvalidItem(name, f"{text!r} is more than two years ago.", f"Bring history in with `{import_command}`.")
+        raise InvalidItem(name, f"{text!r} is more than two years ago.", f"Import history with `{import_command}`.")
     return at

@@ -1,4 +1,4 @@
-"""Answer a request that comes again as it was answered first."""
+"""Idempotency keys: a repeated request gets the response of the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_KEY_LENGTH: Final = 255
 
 
 class KeyedRequest(NamedTuple):
-    """What came: who sent it where, under which key, and every byte of it."""
+    """A request with an idempotency key."""
 
     token_id: int
     path: str
@@ -24,7 +24,7 @@ class KeyedRequest(NamedTuple):
 
 
 class KeyedResponse(NamedTuple):
-    """A status of HTTP and a body. *replayed*: it was given before."""
+    """An HTTP status and body. *replayed*: it is the stored response of an earlier request."""
 
     status: int
     body: str
@@ -32,16 +32,15 @@ class KeyedResponse(NamedTuple):
 
 
 class KeyReused(Exception):
-    """A key came before, with another body."""
+    """The idempotency key was used before with another body."""
 
 
 def respond_once(
     ctx: AppContext, request: KeyedRequest, now: datetime, handle: Callable[[], KeyedResponse]
 ) -> KeyedResponse:
-    """Return what *handle* answers, or what it answered when the same request came before.
+    """Return the response of *handle*, or the stored one if the same request came before.
 
-    *handle* may run twice, if it was broken off or two come at once: it must do no harm then. Raises
-    KeyReused.
+    *handle* must be idempotent: it runs again after a crash or for concurrent requests. Raises KeyReused.
     """
     key = sha256(f"{request.path}\n{request.key}".encode()).hexdigest()
     digest = sha256(request.body).hexdigest()
@@ -57,11 +56,11 @@ def respond_once(
         first = queries.store_response(connection, request.token_id, key, response.status, response.body)
     if first is None or first.status is None or first.response in (None, response.body):
         return response
-    return KeyedResponse(first.status, first.response or "", replayed=True)  # another was faster with the same
+    return KeyedResponse(first.status, first.response or "", replayed=True)  # a concurrent request was faster
 
 
 def delete_expired(ctx: AppContext, now: datetime) -> None:
-    """Forget answers whose time is over: they may quote what was sent. Without any this writes nothing."""
+    """Delete responses past their retention, because they may quote posted data; write nothing if there are none."""
     before = now - RETENTION
     with ctx.database.read() as connection:
         any_expired = queries.has_requests_before(connection, before)

@@ -1,4 +1,4 @@
-"""Batches of outcomes that programs post: how leads ended."""
+"""Batches of outcomes posted to the API."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from nurture.journey.outcomes.outcomes import OutcomeReport
 from nurture.runtime.context import AppContext
 
 FIELDS: Final = {"lead": 0, "closing": 40, "happened_at": 64, "amount": 0, "reason": 300, "id": 200}
-"""The fields of an outcome, and how many characters each may have."""
+"""The fields of an outcome, with their maximum lengths in characters; 0 for a field that is not text."""
 
 COUNTS: Final = ("closed", "completed", "same", "conflict", "known")
 MAX_AMOUNT: Final = 1e12
@@ -36,7 +36,7 @@ _OWNER: Final = "An outcome"
 
 
 class _PostedOutcome(NamedTuple):
-    """An outcome before its lead is found. *position* is where it stands in the batch."""
+    """An outcome before its lead is found. *position* is its index in the batch."""
 
     position: int
     lead_ref: LeadRef
@@ -44,7 +44,7 @@ class _PostedOutcome(NamedTuple):
 
 
 def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> BatchResult:
-    """Take in the outcomes of a batch; repeats count once, bad ones stop no others."""
+    """Record the outcomes of a batch. Repeats count once; invalid items do not stop others."""
     result = BatchResult(len(items))
     posted: list[_PostedOutcome] = []
     for index, item in enumerate(items):
@@ -58,8 +58,8 @@ def post_outcomes(ctx: AppContext, items: Sequence[object], now: datetime) -> Ba
     for number, outcome in enumerate(posted):
         lead_id = found.get(number)
         if lead_id is None:
-            remedy = "Check how it is written, or send it to /api/leads first."
-            result.rejected.append(ItemError(outcome.position, "lead", "No lead is known by this name.", remedy))
+            remedy = "Check its spelling, or post the lead to /api/leads first."
+            result.rejected.append(ItemError(outcome.position, "lead", "No lead matches this reference.", remedy))
         else:
             reports.append(outcome.report._replace(lead_id=lead_id))
     result.accepted = len(reports)
@@ -77,13 +77,13 @@ def _parse_outcome(index: int, item: object, now: datetime) -> _PostedOutcome:
     closing_text = require_text(text, "closing", _OWNER)
     known = [closing.value for closing in Closing]
     if closing_text not in known:
-        raise InvalidItem("closing", f"{closing_text!r} is no outcome.", f"Write one of {', '.join(known)}.")
+        raise InvalidItem("closing", f"{closing_text!r} is not an outcome.", f"Write one of {', '.join(known)}.")
     closing = Closing(closing_text)
     at = parse_timestamp(
         require_text(text, "happened_at", _OWNER), now, "happened_at", "nurture handoffs outcomes import"
     )
     if closing in _CLOSINGS_WITH_REASON and not text["reason"]:
-        raise InvalidItem("reason", f"A lead that is {closing.value} has a reason.", "Say why.")
+        raise InvalidItem("reason", f"An outcome {closing.value} needs a reason.", "Add reason.")
     amount = _amount(item, closing)
     report = OutcomeReport(0, closing, min(at, now), amount, text["reason"] or "", text["id"] or "")
     return _PostedOutcome(index, lead_ref, report)
@@ -96,7 +96,7 @@ def _amount(item: Mapping[str, Any], closing: Closing) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         raise InvalidItem("amount", "The amount is not a number.", "Write it as 12500.50, without a currency.")
     if not 0 <= value <= MAX_AMOUNT:
-        raise InvalidItem("amount", f"{value} is no amount of a deal.", "Write a number from 0 on.")
+        raise InvalidItem("amount", f"{value} is not a valid amount.", "Write a number, 0 or higher.")
     if closing is not Closing.WON:
-        raise InvalidItem("amount", "An amount belongs to a deal that is won.", "Leave it out.")
+        raise InvalidItem("amount", "Only a won deal has an amount.", "Leave it out.")
     return float(value)

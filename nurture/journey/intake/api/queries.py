@@ -1,4 +1,4 @@
-"""Who may call the API, and what it answered to requests that may come again."""
+"""API tokens, stored responses and lead references."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ lead: Table = core.Lead.__table__  # type: ignore[attr-defined]
 
 
 class TokenRecord(NamedTuple):
-    """A program's token as it is kept. *scopes* are words with a space between."""
+    """A token as it is stored. *scopes* are separated by spaces."""
 
     id: int
     name: str
@@ -33,7 +33,7 @@ class TokenRecord(NamedTuple):
 
 
 class RequestRecord(NamedTuple):
-    """What is kept of a request. *status* and *response* are None while nothing was answered."""
+    """A request with an idempotency key. *status* and *response* are None until it was answered."""
 
     digest: str
     status: int | None
@@ -41,7 +41,7 @@ class RequestRecord(NamedTuple):
 
 
 class LeadRef(NamedTuple):
-    """What may name a lead: its id, its normalised address, or its key in another system."""
+    """A lead reference: its id, its normalized address, or its identity in another system."""
 
     id: int | None = None
     normalized: str | None = None
@@ -68,7 +68,7 @@ _LEAD_REF: Final[_Columns] = {
 
 
 def add_token(database: Database, connection: Connection, name: str, digest: str, scopes: str, now: datetime) -> bool:
-    """Keep a new token; return False if a valid one has this name."""
+    """Store a new token; return False if a valid one has this name."""
     same_name = select(token.c.id).where(token.c.name == name, token.c.revoked_at.is_(None))
     if connection.execute(same_name).first() is not None:
         return False
@@ -77,29 +77,29 @@ def add_token(database: Database, connection: Connection, name: str, digest: str
 
 
 def list_tokens(connection: Connection) -> list[TokenRecord]:
-    """Return every token, valid and revoked, the oldest first."""
+    """Return every token, valid or revoked, oldest first."""
     return [TokenRecord._make(row) for row in connection.execute(select(*_TOKEN).order_by(token.c.id))]
 
 
 def find_valid_token(connection: Connection, digest: str) -> TokenRecord | None:
-    """Return the token of this digest unless it is revoked."""
+    """Return the token with this digest, None if there is none or it is revoked."""
     statement = select(*_TOKEN).where(token.c.digest == digest, token.c.revoked_at.is_(None))
     row = connection.execute(statement).one_or_none()
     return TokenRecord._make(row) if row is not None else None
 
 
 def record_use(connection: Connection, token_id: int, day: date) -> None:
-    """Write down the day on which a token was last used."""
+    """Record the day on which a token was last used."""
     connection.execute(update(token).where(token.c.id == token_id).values(last_used_on=day))
 
 
 def record_rate_limit(connection: Connection, token_id: int, at: datetime) -> None:
-    """Write down when a token last posted too much."""
+    """Record when a token last exceeded its rate limit."""
     connection.execute(update(token).where(token.c.id == token_id).values(rate_limited_at=at))
 
 
 def revoke_token(connection: Connection, name: str, now: datetime) -> bool:
-    """End the valid token of this name; return whether there was one."""
+    """Revoke the valid token with this name; return whether there was one."""
     statement = update(token).where(token.c.name == name, token.c.revoked_at.is_(None)).values(revoked_at=now)
     return connection.execute(statement).rowcount == 1
 
@@ -107,7 +107,7 @@ def revoke_token(connection: Connection, name: str, now: datetime) -> bool:
 def reserve_request(
     database: Database, connection: Connection, token_id: int, key: str, digest: str, now: datetime
 ) -> RequestRecord:
-    """Return what is kept of the request of this *key*; the first that brings it is kept now."""
+    """Return the stored request with this *key*; store it if it is new."""
     database.insert(connection, api_response.name, _NEW_RESPONSE, [(token_id, key, digest, now)], ignore_conflicts=True)
     statement = select(api_response.c.digest, api_response.c.status_code, api_response.c.response)
     row = connection.execute(statement.where(api_response.c.token_id == token_id, api_response.c.key == key)).one()
@@ -115,18 +115,18 @@ def reserve_request(
 
 
 def has_requests_before(connection: Connection, before: datetime) -> bool:
-    """Say whether there is a request that came earlier."""
+    """Return whether there is a request from before this time."""
     statement = select(api_response.c.key).where(api_response.c.requested_at < before).limit(1)
     return connection.execute(statement).first() is not None
 
 
 def delete_requests_before(connection: Connection, before: datetime) -> None:
-    """Forget requests that came earlier."""
+    """Delete requests from before this time."""
     connection.execute(delete(api_response).where(api_response.c.requested_at < before))
 
 
 def store_response(connection: Connection, token_id: int, key: str, status: int, body: str) -> RequestRecord | None:
-    """Keep an answer, and return what is kept now: one that was there already stays."""
+    """Store a response unless there is one; return the stored request."""
     same_request = (api_response.c.token_id == token_id) & (api_response.c.key == key)
     connection.execute(
         update(api_response)
@@ -140,7 +140,7 @@ def store_response(connection: Connection, token_id: int, key: str, status: int,
 
 
 def find_leads(database: Database, connection: Connection, refs: Sequence[LeadRef]) -> dict[int, int]:
-    """Return the lead's id by the position in *refs* of each that is known."""
+    """Return the lead ids of known references, by index in *refs*."""
     if not refs:
         return {}
     requested = database.rows("requested", _LEAD_REF, [(position, *name) for position, name in enumerate(refs)])

@@ -1,4 +1,4 @@
-"""Tokens of programs that call the API: named, scoped, shown once, ended when you like."""
+"""API tokens: named, scoped, shown once, revocable."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.public_links import digest
 
 PREFIX: Final = "nrt_"
-"""How our tokens begin, so that scanners for secrets know them."""
+"""The prefix of every token, by which secret scanners recognize it."""
 
 _TOKEN_BYTES: Final = 24
 _MAX_LENGTH: Final = 200
@@ -25,7 +25,7 @@ _NAME_PATTERN: Final = re.compile(r"\w[\w .-]{0,63}")
 
 
 class TokenScope(StrEnum):
-    """What a token may be good for."""
+    """What a token permits."""
 
     SIGNALS = "signals:write"
     LEADS = "leads:write"
@@ -34,7 +34,7 @@ class TokenScope(StrEnum):
 
 
 class Caller(NamedTuple):
-    """A program that brought a good token."""
+    """The caller that a valid token authenticates."""
 
     token_id: int
     name: str
@@ -42,9 +42,9 @@ class Caller(NamedTuple):
 
 
 class TokenInfo(NamedTuple):
-    """What may be told of a token.
+    """The public data of a token.
 
-    *last_used_on* is a day in UTC; *rate_limited_at*: when it last posted too much.
+    *last_used_on* is a day in UTC; *rate_limited_at* is when it last exceeded its rate limit.
     """
 
     name: str
@@ -56,47 +56,49 @@ class TokenInfo(NamedTuple):
 
 
 def create_token(ctx: AppContext, name: str, scopes: Sequence[str], now: datetime) -> str:
-    """Make a token and return it; it is not kept and cannot be shown again. Raises InvalidState."""
+    """Create a token and return it. Only its hash is stored, so it cannot be shown again. Raises InvalidState."""
     if not _NAME_PATTERN.fullmatch(name):
-        raise InvalidState(f"{name[:80]!r} is no name for a token. Use letters, digits, dots and dashes: website.")
+        raise InvalidState(
+            f"{name[:80]!r} is not a valid token name. Use letters, digits, dots and dashes, as in website."
+        )
     known = [one.value for one in TokenScope]
     unknown = [scope for scope in scopes if scope not in known]
     if unknown or not scopes:
-        what = f"There is no scope {unknown[0]!r}." if unknown else "A token without a scope opens nothing."
+        what = f"There is no scope {unknown[0]!r}." if unknown else "A token needs at least one scope."
         raise InvalidState(f"{what} Choose from {', '.join(known)}.")
     token = PREFIX + token_urlsafe(_TOKEN_BYTES)
     with ctx.database.write() as connection:
         scope_text = " ".join(sorted(set(scopes)))
         if not queries.add_token(ctx.database, connection, name, digest(token), scope_text, now):
             raise InvalidState(
-                f"There is a token {name!r}. Choose another name, or end it: nurture admin tokens revoke {name}"
+                f"A token {name!r} exists already. Choose another name, or run: nurture admin tokens revoke {name}"
             )
     return token
 
 
 def list_tokens(ctx: AppContext) -> list[TokenInfo]:
-    """Return every token, valid and revoked, the oldest first."""
+    """Return every token, valid or revoked, oldest first."""
     with ctx.database.read() as connection:
         return [_token_info(token) for token in queries.list_tokens(connection)]
 
 
 def revoke_token(ctx: AppContext, name: str, now: datetime) -> None:
-    """End a token at once. Raises NotFound."""
+    """Revoke a token at once. Raises NotFound."""
     with ctx.database.write() as connection:
         if queries.revoke_token(connection, name, now):
             return
         known = [token.name for token in queries.list_tokens(connection) if token.revoked_at is None]
     near = get_close_matches(name, known, n=1)
-    hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` shows them."
+    hint = f"Did you mean {near[0]!r}?" if near else "`nurture admin tokens list` lists them."
     raise NotFound(f"There is no valid token {name!r}. {hint}")
 
 
 def authenticate(ctx: AppContext, token: str, now: datetime) -> Caller | None:
-    """Return who brings *token*, None if nobody made it or it was revoked. The day of use is noted."""
+    """Return the caller of *token*, None if it is unknown or revoked; record the day of use."""
     if not token.startswith(PREFIX) or len(token) > _MAX_LENGTH:
         return None
     with ctx.database.read() as connection:
-        # Found by its hash: how long that takes tells nothing about tokens.
+        # Looked up by hash, so that timing reveals nothing about valid tokens.
         record = queries.find_valid_token(connection, digest(token))
     if record is None:
         return None
@@ -107,7 +109,7 @@ def authenticate(ctx: AppContext, token: str, now: datetime) -> Caller | None:
 
 
 def record_rate_limit(ctx: AppContext, token_id: int, now: datetime) -> None:
-    """Note that a token reached a ceiling of its hour: `nurture doctor` warns of that."""
+    """Record that a token exceeded its hourly rate limit; `nurture doctor` warns about it."""
     with ctx.database.write() as connection:
         queries.record_rate_limit(connection, token_id, now)
 

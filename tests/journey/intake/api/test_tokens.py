@@ -1,4 +1,4 @@
-"""A token opens what it was made for until it is revoked, and tells when it was last used."""
+"""Tests of API tokens: scopes, revocation and last use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nurture.journey.intake.api.tokens import TokenScope
 from tests.journey.builders import START, make_context
 
 
-def test_a_token_is_good_for_its_scopes_until_it_is_revoked(db: Database, tmp_path: Path) -> None:
+def test_a_token_is_valid_for_its_scopes_until_it_is_revoked(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     token = tokens.create_token(ctx, "website", [TokenScope.SIGNALS, TokenScope.SIGNALS], START)
     caller = tokens.authenticate(ctx, token, START)
@@ -27,7 +27,7 @@ def test_a_token_is_good_for_its_scopes_until_it_is_revoked(db: Database, tmp_pa
         tokens.revoke_token(ctx, "website", START)
 
 
-def test_use_is_noted_by_the_day_and_never_backwards(db: Database, tmp_path: Path) -> None:
+def test_the_last_use_is_recorded_by_day_and_never_moves_backward(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     token = tokens.create_token(ctx, "website", [TokenScope.LEADS], START)
     assert [one.last_used_on for one in tokens.list_tokens(ctx)] == [None]
@@ -37,7 +37,7 @@ def test_use_is_noted_by_the_day_and_never_backwards(db: Database, tmp_path: Pat
         assert token_info.last_used_on == (START + timedelta(days=day)).date()
 
 
-def test_two_valid_tokens_never_share_a_name(db: Database, tmp_path: Path) -> None:
+def test_two_valid_tokens_cannot_share_a_name(db: Database, tmp_path: Path) -> None:
     ctx = make_context(db, tmp_path)
     first = tokens.create_token(ctx, "website", [TokenScope.LEADS], START)
     with pytest.raises(InvalidState, match="nurture admin tokens revoke website"):

@@ -207,7 +207,11 @@ def test_a_database_without_tables_says_what_to_run(cli: CliSession) -> None:
         (["leads", "suppressions", "import", "none.csv"], 5, "does not exist"),
         (["leads", "suppressions", "export", "none/out.csv"], 5, "cannot be written"),
         (["leads", "opt-in", "head@people.example", "--scope", "all", "--evidence", "on the phone"], 4, "topic:NAME"),
-        (["leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"], 4, "no evidence"),
+        (
+            ["leads", "opt-in", "head@people.example", "--scope", "global", "--evidence", "yes"],
+            4,
+            "not enough evidence",
+        ),
         (["leads", "pause", "1", "--until", "2020-01-01"], 4, "passed"),
         (["leads", "pause", "1", "--until", "99999999999d"], 4, "99999999999d"),
         (["leads", "pause", "1", "--until", "²d"], 4, "²d"),

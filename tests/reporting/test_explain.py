@@ -174,7 +174,7 @@ def test_a_name_that_fits_nobody_is_answered_with_what_is_near(ctx: AppContext, 
 def test_an_external_id_of_two_leads_is_refused_with_both_ids(ctx: AppContext) -> None:
     one = add_lead(ctx, source="fair", external_id="A7")
     two = add_lead(ctx, source="webinar", external_id="A7")
-    with pytest.raises(InvalidState, match=rf"names 2 leads: {one} \(fair:A7\), {two} \(webinar:A7\)"):
+    with pytest.raises(InvalidState, match=rf"matches 2 leads: {one} \(fair:A7\), {two} \(webinar:A7\)"):
         find_lead(ctx, "A7")
 
 

@@ -1,1 +1,1 @@
-"""Accounts and which lead belongs to which."""
+"""Accounts: import them and match leads with them."""

@@ -1,4 +1,4 @@
-"""Which account a lead belongs to: see the candidates, settle it, and route the lead at once."""
+"""Account assignment of leads: list candidates, assign manually, route the lead."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ACCOUNT_QUEUES: Final = frozenset({ACCOUNT_AMBIGUOUS, ACCOUNT_OWNER_UNAVAILABLE
 
 @dataclass(frozen=True, slots=True)
 class AccountDetails:
-    """An account, and how many leads belong to it."""
+    """An account and the number of its leads."""
 
     id: int
     name: str
@@ -36,7 +36,7 @@ class AccountDetails:
 
 @dataclass(frozen=True, slots=True)
 class AccountAssignment:
-    """To which account a lead belongs, or may belong; *confirmed* tells that a person said so."""
+    """The account of a lead, or its candidates; *confirmed* if a person assigned it."""
 
     lead: int
     reason: str
@@ -46,7 +46,7 @@ class AccountAssignment:
 
 
 def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails]:
-    """Return the accounts whose name or domain contains *name_filter*, in the order of their names."""
+    """Return the accounts whose name or domain contains *name_filter*, by name."""
     needle = name_filter.casefold()
     with ctx.database.read() as connection:
         counts = queries.count_leads(connection)
@@ -56,7 +56,7 @@ def list_accounts(ctx: AppContext, name_filter: str = "") -> list[AccountDetails
 
 
 def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
-    """Return to which account a lead belongs, by what was settled or else by what matches now."""
+    """Return the stored account assignment of a lead, or else what matches now."""
     with ctx.database.read() as connection:
         link = queries.load_links(ctx.database, connection, [lead_id]).get(lead_id)
         counts = queries.count_leads(connection)
@@ -81,9 +81,9 @@ def find_assignment(ctx: AppContext, lead_id: int) -> AccountAssignment:
 
 
 def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: datetime) -> None:
-    """Say to which account a lead belongs, None for none; if it waited for that, it is routed at once.
+    """Assign a lead to an account, or to none; a lead that waited for this becomes due for routing.
 
-    Raises NotFound if there is no such account, or no such lead.
+    Raises NotFound if there is no such account or lead.
     """
     with ctx.database.write() as connection:
         if account_id is not None and not queries.load_accounts(ctx.database, connection, [account_id]):
@@ -93,7 +93,7 @@ def assign_account(ctx: AppContext, lead_id: int, account_id: int | None, now: d
             raise NotFound(f"There is no lead {lead_id}. `nurture leads list` lists them.")
         transitions = LeadTransitions(ctx.definitions.current(connection), now, "handoff")
         (lead,) = snapshot.load_snapshots(ctx.database, connection, rows, now, ctx.holidays)
-        reason = f"it belongs to account {account_id}" if account_id is not None else "it belongs to no account"
+        reason = f"account {account_id}" if account_id is not None else "no account"
         queries.replace_link(
             ctx.database, connection, AccountLink(lead_id, account_id, "manual", "assigned manually", now)
         )

@@ -1,4 +1,4 @@
-"""Accounts in files: one company a row, the same file again changes nothing."""
+"""Import a file of accounts, one company per row. Imports can be repeated."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _KINDS: Final[Mapping[str, AccountKind]] = {
 
 @dataclass
 class AccountImportResult:
-    """What came of a file: *rows* = *new* + *updated* + *unchanged* + *rejected* (in *report_path*)."""
+    """The result of an import: *rows* = *new* + *updated* + *unchanged* + *rejected* (in *report_path*)."""
 
     rows: int = 0
     new: int = 0
@@ -63,7 +63,7 @@ class AccountImportResult:
 
 
 class _ParsedAccount(NamedTuple):
-    """A row that was understood."""
+    """A valid row."""
 
     external_id: str
     name: str
@@ -76,17 +76,17 @@ class _ParsedAccount(NamedTuple):
 def import_accounts(
     ctx: AppContext, path: Path, now: datetime, *, source: str = "file", report: Path | None = None
 ) -> AccountImportResult:
-    """Bring in the companies of the CSV at *path*, all or none; none is ever removed.
+    """Import the accounts of the CSV file at *path* in one transaction; no account is ever deleted.
 
-    An account is known again by *source* and its id, or by its name where the file has no ids. Bad rows go to
-    *report* (default: beside the file). Raises FileUnreadable.
+    An account is identified by *source* and its id, or by its name if the file has no ids. Rejected rows go to
+    *report*, by default next to the file. Raises FileUnreadable.
     """
     report = report_path(path, report)
     result, source = AccountImportResult(), index_key(source)
     with open_rows(path, lambda cells: "name" in _find_columns(cells)) as file:
         columns = _find_columns(file.header)
         if "name" not in columns:
-            raise FileUnreadable(f"{path} has no column with the names of accounts; call it `name`.")
+            raise FileUnreadable(f"{path} has no column with account names; name it `name`.")
         with BadRowReport(report, file.header) as bad, ctx.database.write() as connection:
             acquire(ctx.database, connection, Lock.INTAKE)
             rep_ids = _rep_ids(ctx, connection)
@@ -97,7 +97,7 @@ def import_accounts(
     unknown_owners = sorted({one.owner for one in parsed.values()} - set(rep_ids.values()) - {""})
     if unknown_owners:
         some = f"{', '.join(unknown_owners[:3])}{', ...' if len(unknown_owners) > 3 else ''}"
-        result.notes = (f"Owners who are no reps of the policy, and so get no leads: {some}.",)
+        result.notes = (f"Owners who are not reps in the policy get no leads: {some}.",)
     return result
 
 
@@ -111,10 +111,10 @@ def _find_columns(header: Sequence[str]) -> dict[str, int]:
 
 
 def _rep_ids(ctx: AppContext, connection: Connection) -> dict[str, str]:
-    """Return the rep's id by whatever the file may call them: id, name or address."""
+    """Return rep ids by each spelling that the file may use: id, name or email address."""
     try:
         policy: Policy = ctx.definitions.current(connection).policy
-    except NotFound:  # accounts may come before the rules
+    except NotFound:  # accounts may be imported before a policy is published
         return {}
     return {label.casefold(): rep.id for rep in policy.reps for label in (rep.name, rep.email, rep.id)}
 
@@ -122,7 +122,7 @@ def _rep_ids(ctx: AppContext, connection: Connection) -> dict[str, str]:
 def _parse_rows(
     file: CsvRows, columns: Mapping[str, int], rep_ids: Mapping[str, str], bad: BadRowReport
 ) -> dict[str, _ParsedAccount]:
-    """Return the rows that can be read, by external id; the others go to *bad*."""
+    """Return the valid rows, by external id; the others go to *bad*."""
     found: dict[str, _ParsedAccount] = {}
     for row in file:
         if isinstance(row, BadRow):
@@ -135,7 +135,7 @@ def _parse_rows(
             bad.add(BadRow.trimmed(line, str(error), cells))
             continue
         if parsed.external_id in found:
-            message = f"the account {parsed.external_id} stands in the file twice; keep one of the rows"
+            message = f"the account {parsed.external_id} is in the file twice; keep one of the rows"
             bad.add(BadRow.trimmed(line, message, cells))
         else:
             found[parsed.external_id] = parsed
@@ -148,7 +148,7 @@ def _parse_row(cells: Mapping[str, str], rep_ids: Mapping[str, str]) -> _ParsedA
         raise InvalidState("the account has no name")
     kind = _KINDS.get(normalize_name(cells.get("kind", "")))
     if kind is None:
-        raise InvalidState(f"{cells['kind']!r} is no kind of account; write customer, prospect or partner")
+        raise InvalidState(f"{cells['kind']!r} is not a kind of account; write customer, prospect or partner")
     owner = cells.get("owner", "")
     return _ParsedAccount(
         index_key(cells.get("id", "") or parse_name(name).full),
@@ -164,9 +164,9 @@ def _parse_domains(text: str) -> list[str]:
     found: list[str] = []
     for part in text.replace(";", " ").replace(",", " ").replace("|", " ").split():
         if not registrable_domain(part):
-            raise InvalidState(f"{part!r} is not a company's domain; write for example contoso.example")
+            raise InvalidState(f"{part!r} is not a company domain; write for example contoso.example")
         domain = company_domain(part)
-        if domain and domain not in found:  # mail for everybody says nothing of a company
+        if domain and domain not in found:  # a free mail domain does not identify a company
             found.append(domain)
     return found
 
@@ -202,7 +202,7 @@ def _differs(row: NewAccount, old: AccountRow) -> bool:
 def _write_parents(
     ctx: AppContext, connection: Connection, source: str, parsed: Mapping[str, _ParsedAccount], now: datetime
 ) -> None:
-    """Write who belongs to whom; a parent is named by its id or by its name."""
+    """Set the parents of accounts; a row refers to its parent by id or name."""
     known = queries.load_by_external_id(connection, source)
     by_name = {row.name.casefold(): row for row in known.values()}
     parents = []

@@ -1,4 +1,4 @@
-"""The accounts, laid out to be searched: read again only after one of them has changed."""
+"""Cache of the account index, rebuilt only after an account changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nurture.runtime.stamped_cache import StampedCache
 
 
 def load_index(cache: StampedCache[AccountIndex], connection: Connection) -> AccountIndex:
-    """Return all accounts as they are now, from *cache* unless one of them has changed."""
+    """Return the index of all accounts, from *cache* unless an account changed."""
     stamp = queries.load_version(connection)
 
     def build() -> AccountIndex:
@@ -23,5 +23,5 @@ def load_index(cache: StampedCache[AccountIndex], connection: Connection) -> Acc
 
 
 def to_account(row: AccountRow) -> Account:
-    """Return an account as routing sees it."""
+    """Return an account as routing needs it."""
     return Account(row.id, row.owner, AccountKind(row.kind), tuple(row.domains))

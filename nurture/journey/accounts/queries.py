@@ -1,4 +1,4 @@
-"""Accounts, and which lead belongs to which."""
+"""Accounts and their leads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ lead_account: Table = sales.LeadAccount.__table__  # type: ignore[attr-defined]
 
 
 class AccountRow(NamedTuple):
-    """An account as it stands."""
+    """A stored account."""
 
     id: int
     source: str
@@ -31,7 +31,7 @@ class AccountRow(NamedTuple):
 
 
 class NewAccount(NamedTuple):
-    """An account that is new, or whose row says something new."""
+    """An account to insert or update."""
 
     source: str
     external_id: str
@@ -44,7 +44,7 @@ class NewAccount(NamedTuple):
 
 
 class AccountLink(NamedTuple):
-    """To which account a lead belongs, None for none, and how that is known."""
+    """The account of a lead, None for none, with method and reason of the match."""
 
     lead_id: int
     account_id: int | None
@@ -66,13 +66,13 @@ _LINK: Mapping[str, TypeEngine[Any]] = dict(
 
 
 def load_version(connection: Connection) -> tuple[int, str]:
-    """Return what tells whether any account has changed: how many there are, and when one last did."""
+    """Return the number of accounts and the last change; equal values mean that no account changed."""
     count, newest = connection.execute(select(func.count(), func.max(account.c.updated_at))).one()
     return count, str(newest)
 
 
 def load_all(connection: Connection) -> list[AccountRow]:
-    """Return all accounts, in the order of their ids."""
+    """Return all accounts, by id."""
     statement = select(*[account.c[name] for name in AccountRow._fields]).order_by(account.c.id)
     return [AccountRow._make(row) for row in connection.execute(statement)]
 
@@ -85,18 +85,18 @@ def load_accounts(database: Database, connection: Connection, ids: Sequence[int]
 
 
 def load_by_external_id(connection: Connection, source: str) -> dict[str, AccountRow]:
-    """Return the accounts of *source* by their external ids."""
+    """Return the accounts of *source*, by external id."""
     statement = select(*[account.c[name] for name in AccountRow._fields]).where(account.c.source == source)
     return {row.external_id: row for row in map(AccountRow._make, connection.execute(statement))}
 
 
 def insert_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
-    """Add new accounts."""
+    """Insert new accounts."""
     database.insert(connection, "account", _NEW, rows)
 
 
 def update_accounts(database: Database, connection: Connection, rows: Sequence[NewAccount]) -> None:
-    """Write what accounts that are known already say now."""
+    """Update known accounts."""
     if not rows:
         return
     new = database.rows("new", _NEW, rows)
@@ -110,7 +110,7 @@ def update_accounts(database: Database, connection: Connection, rows: Sequence[N
 def set_parents(
     database: Database, connection: Connection, parents: Sequence[tuple[int, int | None]], now: datetime
 ) -> None:
-    """Write (account id, parent's id) of accounts."""
+    """Set the parents of accounts; *parents* are (account id, parent id)."""
     if not parents:
         return
     children = database.rows("children", {"id": BigInteger(), "parent": BigInteger()}, parents)
@@ -120,7 +120,7 @@ def set_parents(
 
 
 def load_links(database: Database, connection: Connection, lead_ids: Sequence[int]) -> dict[int, AccountLink]:
-    """Return to which account each of these leads belongs, by lead id."""
+    """Return the account links of these leads, by lead id."""
     chosen = database.ids("chosen", lead_ids)
     statement = select(*[lead_account.c[name] for name in AccountLink._fields]).join(
         chosen, chosen.c.id == lead_account.c.lead_id
@@ -129,18 +129,18 @@ def load_links(database: Database, connection: Connection, lead_ids: Sequence[in
 
 
 def insert_links(database: Database, connection: Connection, rows: Sequence[AccountLink]) -> None:
-    """Write what was matched; what a person settled stays."""
+    """Insert matches; existing links, such as manual ones, are kept."""
     database.insert(connection, "lead_account", _LINK, rows, ignore_conflicts=True)
 
 
 def replace_link(database: Database, connection: Connection, row: AccountLink) -> None:
-    """Write what a person settled."""
+    """Insert or replace a manual assignment."""
     connection.execute(delete(lead_account).where(lead_account.c.lead_id == row.lead_id))
     database.insert(connection, "lead_account", _LINK, [row])
 
 
 def count_leads(connection: Connection) -> dict[int, int]:
-    """Return how many leads belong to each account that has any."""
+    """Return the number of leads by account id, without accounts that have none."""
     statement = (
         select(lead_account.c.account_id, func.count())
         .where(lead_account.c.account_id.is_not(None))

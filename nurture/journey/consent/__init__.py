@@ -1,1 +1,1 @@
-"""Opt-outs, opt-ins, the preference center and erasure."""
+"""Opt-outs, opt-ins and consent to open tracking."""

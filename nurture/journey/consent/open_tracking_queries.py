@@ -1,4 +1,4 @@
-"""Who agreed to hear of opens, and the day of the newest one."""
+"""Consent of leads to open tracking, and the day of their newest open."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ open_consent: Table = engagement.OpenTrackingConsent.__table__  # type: ignore[a
 
 
 class OpenTrackingConsent(NamedTuple):
-    """Whether a lead agreed, since when, and the day (UTC) of its newest open."""
+    """Whether a lead consented, since when, and the day (UTC) of its newest open."""
 
     granted: bool = False
     stated_at: datetime | None = None
@@ -26,7 +26,7 @@ class OpenTrackingConsent(NamedTuple):
 
 
 class OpenEvent(NamedTuple):
-    """An open of a lead's mail: on which day (UTC), who it seems to have been, and why."""
+    """An open of a message: the day (UTC), the verdict and its reason."""
 
     lead_id: int
     day: date
@@ -35,14 +35,14 @@ class OpenEvent(NamedTuple):
 
 
 def filter_consenting(database: Database, connection: Connection, lead_ids: Sequence[int]) -> set[int]:
-    """Return those of the leads who agreed."""
+    """Return the leads that consented."""
     chosen = database.ids("chosen", list(set(lead_ids)))
     statement = select(open_consent.c.lead_id).join(chosen, chosen.c.id == open_consent.c.lead_id)
     return set(connection.execute(statement.where(open_consent.c.granted)).scalars())
 
 
 def record_consent(connection: Connection, lead_id: int, *, granted: bool, source: str, now: datetime) -> None:
-    """Write what a lead says about it now; who withdraws has the day forgotten too."""
+    """Record or withdraw consent; withdrawing also deletes the day of the newest open."""
     values = {"granted": granted, "source": source, "stated_at": now}
     empty = dict.fromkeys(("last_open_on", "last_open_verdict", "last_open_reason"))
     cleared = {} if granted else empty
@@ -52,7 +52,7 @@ def record_consent(connection: Connection, lead_id: int, *, granted: bool, sourc
 
 
 _WEAKER_VERDICTS: Final = {"human": ("suspect", "bot"), "suspect": ("bot",), "bot": ()}
-"""Which verdicts each is worth more than: one reader on a day counts, whatever machines fetched."""
+"""The verdicts that each verdict replaces on the same day: one human open outweighs those of machines."""
 
 
 def _newer(event: OpenEvent) -> ColumnElement[bool]:
@@ -63,7 +63,7 @@ def _newer(event: OpenEvent) -> ColumnElement[bool]:
 
 
 def record_open(connection: Connection, event: OpenEvent) -> None:
-    """Keep the newest day on which a lead that agreed opened a mail, and the best verdict of that day."""
+    """Record the newest day of an open by a lead that consented, with the best verdict of that day."""
     values = {"last_open_on": event.day, "last_open_verdict": event.verdict, "last_open_reason": event.reason}
     connection.execute(update(open_consent).where(_newer(event)).values(values))
 
@@ -74,7 +74,7 @@ def is_new_open(connection: Connection, event: OpenEvent) -> bool:
 
 
 def load_delivered_at(connection: Connection, message_id: int) -> datetime | None:
-    """Return when a mail was there, or else taken by its provider; None if nobody knows."""
+    """Return when a message was delivered, or else accepted by its provider; None if unknown."""
     statement = select(message.c.state, message.c.state_at, message.c.accepted_at)
     row = connection.execute(statement.where(message.c.id == message_id)).one_or_none()
     if row is None:
@@ -84,7 +84,7 @@ def load_delivered_at(connection: Connection, message_id: int) -> datetime | Non
 
 
 def load_consent(connection: Connection, lead_id: int) -> OpenTrackingConsent:
-    """Return what a lead said of it."""
+    """Return the consent of a lead."""
     statement = select(*(open_consent.c[name] for name in OpenTrackingConsent._fields))
     row = connection.execute(statement.where(open_consent.c.lead_id == lead_id)).one_or_none()
     return OpenTrackingConsent._make(row) if row is not None else OpenTrackingConsent()

@@ -1,4 +1,4 @@
-"""The one way back for who opted out: a newer opt-in by the lead, with its evidence."""
+"""Opt-ins: the only way to lift an opt-out is a newer opt-in by the lead, with evidence."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from nurture.runtime.context import AppContext
 
 MAX_EVIDENCE_LENGTH: Final = 500
 _MIN_WORDS: Final = 3
-_MIN_CHARACTERS: Final = 6  # in scripts that put no space between words
+_MIN_CHARACTERS: Final = 6  # in scripts without spaces between words
 _RESTORED_EVIDENCE: Final = "restored from the suppression journal"
 _ADDRESS_WITHIN: Final = re.compile(r"\S@\S")
 
 
 @dataclass(frozen=True, slots=True)
 class OptInResult:
-    """What an opt-in lifted, and what stands against the address all the same."""
+    """The suppressions that an opt-in lifted, and those that remain."""
 
     lifted: tuple[ActiveSuppression, ...]
     remaining: tuple[ActiveSuppression, ...]
@@ -53,15 +53,15 @@ def opt_in(
     mailbox_evidence: str | None = None,
     source: SuppressionSource = SuppressionSource.ADMIN,
 ) -> OptInResult:
-    """Log that the lead wants mail again: it lifts older opt-outs of the same scope, and nothing else.
+    """Log an opt-in of the lead, which lifts only older opt-outs of the same scope.
 
-    *stated_at* (UTC) is when the lead said so, now by default. A bounce is lifted by *mailbox_evidence* only:
-    how it is known that the address takes mail. *source* is how it was said. Raises InvalidState where that
-    lifts nothing, or the lead said no since.
+    *stated_at* (UTC) is when the lead opted in, now by default. A bounce is lifted only by *mailbox_evidence*, which
+    says how it is known that the address accepts mail. Raises InvalidState if the opt-in lifts nothing, for example
+    because the lead opted out later.
     """
     stated_at = stated_at or now
     if stated_at > now:
-        raise InvalidState(f"{stated_at:%Y-%m-%d %H:%M} is in the future. Say when the lead opted in.")
+        raise InvalidState(f"{stated_at:%Y-%m-%d %H:%M} is in the future. Write when the lead opted in.")
     evidence = validate_evidence(evidence)
     mailbox_evidence = validate_evidence(mailbox_evidence) if mailbox_evidence is not None else None
     normal = parse_address(email)
@@ -103,15 +103,15 @@ def _nothing_lifted_message(
     ]
     if not same_target:
         listed = ", ".join(describe_suppression(one) for one in suppressions)
-        return f"An opt-in for {target} lifts none of what stands: {listed}. Name its scope with --scope."
+        return f"An opt-in for {target} lifts no active suppression: {listed}. Choose the scope with --scope."
     newest = max(one.last_stated_at for one in same_target)
     if all(one.source is SuppressionSource.BOUNCE for one in same_target):
         return (
-            f"Mail to this address bounced on {newest:%Y-%m-%d %H:%M}. Say with "
-            "--mailbox-evidence how you know that it takes mail again."
+            f"Mail to this address bounced on {newest:%Y-%m-%d %H:%M}. Write in "
+            "--mailbox-evidence how you know that it accepts mail again."
         )
     return (
-        f"The lead said no on {newest:%Y-%m-%d %H:%M}, which is not before {stated_at:%Y-%m-%d %H:%M}. "
+        f"The lead opted out on {newest:%Y-%m-%d %H:%M}, which is not before {stated_at:%Y-%m-%d %H:%M}. "
         "Only a newer opt-in counts."
     )
 
@@ -119,7 +119,7 @@ def _nothing_lifted_message(
 def restore_opt_ins(
     ctx: AppContext, connection: Connection, opt_ins: Sequence[tuple[int, SuppressionLogEntry]], now: datetime
 ) -> int:
-    """Log opt-ins (address id, what) that a restored database has forgotten; return how many it had."""
+    """Log those opt-ins (address id, entry) that a restored database lacks; return how many these were."""
     database = ctx.database
     addresses = {address_id for address_id, _ in opt_ins}
     leads = suppression_queries.lock_leads_by_address(database, connection, addresses)
@@ -138,7 +138,7 @@ def restore_opt_ins(
 def _reclassify(
     ctx: AppContext, connection: Connection, lead_id: int, remaining: Sequence[ActiveSuppression], now: datetime
 ) -> None:
-    """Let the rules look afresh at a lead that waits only because it had opted out."""
+    """Return a lead that is only in the queue of suppressed leads to intake; make others due."""
     database = ctx.database
     rows = snapshot.load_rows(database, connection, [lead_id])
     if find_covering(remaining, "") is not None or [(row.kind, row.ref) for row in rows] != [
@@ -154,17 +154,17 @@ def _reclassify(
 
 
 def validate_evidence(text: str) -> str:
-    """Return evidence as it is kept. Raises InvalidState for what says nothing, or names an address."""
+    """Return evidence as it is stored. Raises InvalidState if it is too short or contains an email address."""
     plain = " ".join(text.split())
     if _ADDRESS_WITHIN.search(plain):
-        raise InvalidState("The evidence holds an email address. Say how and when the lead said so, without it.")
+        raise InvalidState("The evidence contains an email address. Write without it how and when the lead opted in.")
     if len(plain) > MAX_EVIDENCE_LENGTH:
-        raise InvalidState(f"The evidence is longer than {MAX_EVIDENCE_LENGTH} characters. Say it shorter.")
+        raise InvalidState(f"The evidence is longer than {MAX_EVIDENCE_LENGTH} characters. Shorten it.")
     words = {word.casefold() for word in re.findall(r"[^\W\d_]{2,}", plain)}
     characters = sum("\u2e80" <= character <= "\ud7ff" for character in plain)
     if len(words) < _MIN_WORDS and characters < _MIN_CHARACTERS:
         raise InvalidState(
-            f"{plain!r} is no evidence. Say how and when the lead said so, as in "
-            "'asked for it on the phone on 3 March'."
+            f"{plain!r} is not enough evidence. Write how and when the lead opted in, as in "
+            "'asked for it on the phone on March 3'."
         )
     return plain

@@ -1,4 +1,4 @@
-"""The one way in for opt-outs, whoever says no: links, bounces, files, people."""
+"""Record opt-outs: all sources (links, bounces, files, people) go through `opt_out`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _BRACKETED: Final = re.compile(r"[^<>]*<([^<>]+)>")
 
 
 class OptOut(NamedTuple):
-    """Somebody said no. *at* None: it is not known when, so it counts from now if nothing alike stands.
+    """An opt-out to record. *at* None means an unknown time: it counts from now unless an equal one is active.
 
-    *repeated*: the same act was logged before, and counts once more only if an opt-in came between.
+    *repeated*: the same action was logged before, and counts again only if an opt-in came in between.
     """
 
     address_id: int
@@ -48,7 +48,7 @@ class OptOut(NamedTuple):
 
 
 class SuppressionTarget(NamedTuple):
-    """What an act covers: all mail, a topic or a track by its published name."""
+    """The mail that a log entry covers: all mail, or a topic or track by its published name."""
 
     scope: SuppressionScope = SuppressionScope.GLOBAL
     ref: str = ""
@@ -61,17 +61,16 @@ ALL_MAIL: Final = SuppressionTarget()
 
 
 class SuppressResult(NamedTuple):
-    """What came of opt-outs: how many addresses are mailed less from now on, how many were not before."""
+    """How many addresses are newly suppressed, and how many already were."""
 
     new: int
     known: int
 
 
 def opt_out(database: Database, connection: Connection, opt_outs: Sequence[OptOut], now: datetime) -> list[bool]:
-    """Log opt-outs in this transaction, wake their leads, and say of each whether it stops more mail.
+    """Log opt-outs, make their leads due, and return for each whether it stops more mail than before.
 
-    Every opt-out goes through here. Nothing is logged that could never matter; nothing ever lifts.
-    A constant number of statements, however many acts.
+    Entries without any effect are not logged. Uses a constant number of statements.
     """
     if not opt_outs:
         return []
@@ -101,13 +100,13 @@ def opt_out(database: Database, connection: Connection, opt_outs: Sequence[OptOu
 
 
 def _stop_key(scope: SuppressionScope, ref: str, source: SuppressionSource) -> tuple[SuppressionScope, str, bool]:
-    """Return what mail an opt-out stops, and whether that is for the mailbox."""
+    """Return the mail that an opt-out stops, and whether it is a bounce of the mailbox."""
     return scope, normalize_ref(ref), source is SuppressionSource.BOUNCE
 
 
 def _new_entry(request: OptOut, log: Sequence[SuppressionLogEntry], now: datetime) -> SuppressionLogEntry | None:
-    """Return what is to be logged, None if it says nothing new."""
-    at = min(request.at or now, now)  # from the future, no opt-in could lift it
+    """Return the entry to log, None if it has no effect."""
+    at = min(request.at or now, now)  # no opt-in could lift one from the future
     entry = SuppressionLogEntry(LogAction.SUPPRESS, request.scope, request.ref, request.source, at)
     if request.at is None or request.repeated:
         key = lift_key(request.scope, request.ref, request.source)
@@ -117,7 +116,7 @@ def _new_entry(request: OptOut, log: Sequence[SuppressionLogEntry], now: datetim
 
 
 def to_entry(address_id: int, one: SuppressionLogEntry, evidence: str | None = None) -> SuppressionEntry:
-    """Return an entry of the log as it is written."""
+    """Return an entry of the log as it is stored."""
     return SuppressionEntry(address_id, one.action.value, one.scope.value, one.ref, one.source.value, evidence, one.at)
 
 
@@ -129,9 +128,9 @@ def suppress(
     target: SuppressionTarget = ALL_MAIL,
     source: SuppressionSource = SuppressionSource.ADMIN,
 ) -> SuppressResult:
-    """Never mail these addresses again (*target*: a topic or track only), whether a lead has them or not.
+    """Suppress these addresses for *target*, whether leads have them or not.
 
-    Raises InvalidState for what is no address, and NotFound for a topic or track that nobody publishes.
+    Raises InvalidState for an invalid address, and NotFound for a topic or track that is not published.
     """
     normals = sorted({parse_address(email) for email in emails})
     with ctx.database.write() as connection:
@@ -143,16 +142,16 @@ def suppress(
 
 
 def get_or_create_addresses(database: Database, connection: Connection, normals: Sequence[str]) -> dict[str, int]:
-    """Return the id of each normalised address, written down if it is new."""
+    """Return the ids of normalized addresses, inserting new ones."""
     if not normals:
         return {}
-    acquire(database, connection, Lock.INTAKE)  # before any lead is held
+    acquire(database, connection, Lock.INTAKE)  # before any lead is locked
     found = address_queries.get_or_create_addresses(database, connection, normals)
     return {normal: address_id for normal, (address_id, _) in found.items()}
 
 
 def parse_address(text: str) -> str:
-    """Return the normalised address in *text*, as people and lists write it. Raises InvalidState."""
+    """Return the normalized address in *text*, in any form that people and lists use. Raises InvalidState."""
     plain = text.translate(_INVISIBLE).strip()
     bracketed = _BRACKETED.fullmatch(plain)
     if bracketed:
@@ -167,7 +166,7 @@ def parse_address(text: str) -> str:
 
 
 def resolve_target(ctx: AppContext, connection: Connection, target: SuppressionTarget) -> SuppressionTarget:
-    """Return *target* in its published spelling. Raises NotFound, with what is published."""
+    """Return *target* in its published spelling. Raises NotFound, which lists the published names."""
     if target.scope is SuppressionScope.GLOBAL:
         return ALL_MAIL
     return TargetIndex.load(ctx, connection).resolve(target)
@@ -175,14 +174,14 @@ def resolve_target(ctx: AppContext, connection: Connection, target: SuppressionT
 
 @dataclass(frozen=True, slots=True)
 class TargetIndex:
-    """The topics and tracks that an opt-out may name, by their folded spelling."""
+    """The topics and tracks that an opt-out may cover, by folded spelling."""
 
     topics: dict[str, str]
     tracks: dict[str, str]
 
     @classmethod
     def load(cls, ctx: AppContext, connection: Connection) -> TargetIndex:
-        """Return what is published, and what the log names already: an opt-out outlives its topic."""
+        """Return the index of published names and of names in the log, because opt-outs outlive their topics."""
         try:
             programs = ctx.definitions.current(connection).programs
         except NotFound:
@@ -197,12 +196,16 @@ class TargetIndex:
         )
 
     def resolve(self, target: SuppressionTarget) -> SuppressionTarget:
-        """Return *target* as it is spelt here. Raises NotFound."""
+        """Return *target* in its known spelling. Raises NotFound."""
         if target.scope is SuppressionScope.GLOBAL:
             return ALL_MAIL
         known = self.topics if target.scope is SuppressionScope.TOPIC else self.tracks
         found = known.get(normalize_ref(target.ref))
         if found is not None:
             return SuppressionTarget(target.scope, found)
-        listed = f"Known: {', '.join(sorted(known.values()))}" if known else "None is; run `nurture publish` first"
+        listed = (
+            f"Known: {', '.join(sorted(known.values()))}"
+            if known
+            else "Nothing is published; run `nurture publish` first"
+        )
         raise NotFound(f"No {target.scope} {target.ref!r} is published. {listed}.")

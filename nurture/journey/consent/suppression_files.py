@@ -1,4 +1,4 @@
-"""Opt-outs in files: lists of other systems in, everything that stands out."""
+"""Import opt-outs from files of other systems, and export the active suppressions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from nurture.journey.leads import suppression_queries
 from nurture.runtime.context import AppContext
 
 BATCH_SIZE: Final = 2_000
-"""Rows in one transaction."""
+"""Rows per transaction."""
 
 _COLUMN_NAMES: Final = {
     "scope": {"scope"},
@@ -57,7 +57,7 @@ _SUBSCRIBED_STATUSES: Final = frozenset({"subscribed", "active", "opted in", "op
 
 @dataclass
 class SuppressionImportResult:
-    """What came of a file: *rows* = *new* + *known* + *rejected*; *report_path* holds the last, if any."""
+    """The result of an import: *rows* = *new* + *known* + *rejected* (in *report_path*)."""
 
     rows: int = 0
     new: int = 0
@@ -68,7 +68,7 @@ class SuppressionImportResult:
 
 
 class ListedOptOut(NamedTuple):
-    """An opt-out that stands."""
+    """An active suppression."""
 
     email: str
     scope: str
@@ -78,7 +78,7 @@ class ListedOptOut(NamedTuple):
 
 
 class _ParsedRow(NamedTuple):
-    """A row that was understood."""
+    """A valid row."""
 
     line: int
     cells: list[str]
@@ -91,11 +91,11 @@ class _ParsedRow(NamedTuple):
 def import_suppressions(
     ctx: AppContext, path: Path, now: datetime, *, report: Path | None = None
 ) -> SuppressionImportResult:
-    """Log the opt-outs of the CSV at *path*; the same file again changes nothing, and no file lifts anything.
+    """Log the opt-outs of the CSV file at *path*. Importing it again changes nothing; no file lifts a suppression.
 
-    One column holds addresses; scope, ref, source and date where known. SendGrid's exports and bare lists of
-    addresses are read too. A row without a date, or with one that cannot be read, counts from now.
-    Bad rows go to *report* (default: beside the file). Raises FileUnreadable.
+    One column must contain addresses; scope, ref, source and date are optional. SendGrid exports and plain lists of
+    addresses are supported. A row without a readable date counts from now. Rejected rows go to *report*, by default
+    next to the file. Raises FileUnreadable.
     """
     result = SuppressionImportResult()
     report = report_path(path, report)
@@ -140,7 +140,7 @@ def _record(ctx: AppContext, parsed: Sequence[_ParsedRow], result: SuppressionIm
 
 
 class _Reader:
-    """Reads rows as opt-outs, each column by its name."""
+    """Parses rows as opt-outs, by column name."""
 
     def __init__(self, ctx: AppContext, file: CsvRows) -> None:
         self.undated = 0
@@ -160,12 +160,12 @@ class _Reader:
             self._columns = _find_columns(file)
 
     def rows(self) -> Iterator[Row | BadRow]:
-        """Yield the rows; in a bare list the first line is one."""
+        """Yield the rows; in a list without header the first line is one of them."""
         first: list[Row | BadRow] = [(self._file.header_line, list(self._file.header))] if self._headless else []
         return chain(first, self._file)
 
     def parse(self, chunk: Iterable[Row | BadRow], bad: BadRowReport) -> Iterator[_ParsedRow]:
-        """Yield the rows that can be read; the others go to *bad*."""
+        """Yield the valid rows; the others go to *bad*."""
         for row in chunk:
             if isinstance(row, BadRow):
                 bad.add(row)
@@ -179,7 +179,7 @@ class _Reader:
 
     def _parse_row(self, line: int, cells: list[str], values: Mapping[str, str]) -> _ParsedRow:
         if values.get("status", "").lower() in _SUBSCRIBED_STATUSES:
-            raise InvalidState(f"its status is {values['status']}; leave out who did not opt out")
+            raise InvalidState(f"its status is {values['status']}; remove rows of people who did not opt out")
         normal = parse_address(values["email"])
         return _ParsedRow(
             line, cells, normal, self._parse_target(values), self._parse_source(values), self._parse_date(values)
@@ -188,12 +188,12 @@ class _Reader:
     def _parse_target(self, values: Mapping[str, str]) -> SuppressionTarget:
         text = values.get("scope", "").lower() or SuppressionScope.GLOBAL.value
         if text not in set(SuppressionScope):
-            raise InvalidState(f"{text!r} is no scope; write global, topic or track")
+            raise InvalidState(f"{text!r} is not a scope; write global, topic or track")
         target = SuppressionTarget(SuppressionScope(text), values.get("ref", ""))
         if target.scope is SuppressionScope.GLOBAL:
             return SuppressionTarget()
         if not target.ref:
-            raise InvalidState(f"the {target.scope} is not named; write it into the column ref")
+            raise InvalidState(f"the {target.scope} is missing; write it into the column ref")
         if self._targets is None:
             with self._ctx.database.read() as connection:
                 self._targets = TargetIndex.load(self._ctx, connection)
@@ -205,7 +205,7 @@ class _Reader:
             return parse_source(text)
         if "source" in self._columns or "date" not in self._columns:
             return SuppressionSource.IMPORT
-        # SendGrid's own exports: bounces say what the server answered, spam reports from which IP they came.
+        # SendGrid exports: bounces have the server's reply, spam reports the IP address of their origin.
         server_reply = values.get("status", ""), values.get("reason", "")[:8].split(" ")[0].split("-")[0]
         if "status" in self._columns and any(_SMTP_REFUSAL.fullmatch(text) for text in server_reply):
             return SuppressionSource.BOUNCE
@@ -218,12 +218,12 @@ class _Reader:
         try:
             return self._date(text)
         except ValueError:
-            self.undated += 1  # a date is no reason to lose an opt-out
+            self.undated += 1  # an opt-out with an invalid date still counts
             return None
 
 
 def _find_columns(file: CsvRows) -> dict[str, int]:
-    """Return where each column is that we read. Raises FileUnreadable if none holds addresses."""
+    """Return the indexes of known columns. Raises FileUnreadable if none contains addresses."""
     is_bad_row_report = [name.casefold() for name in file.header[:2]] == ["line", "reason"]  # a report of bad rows
     columns: dict[str, int] = {}
     for index, name in enumerate(file.header):
@@ -240,14 +240,14 @@ def _find_columns(file: CsvRows) -> dict[str, int]:
     if "email" not in columns:
         shown = ", ".join(name[:40] for name in file.header[:12])
         raise FileUnreadable(
-            f"{file.path} has no column with addresses (columns: {shown}); name one Email, or leave only "
-            "addresses in it, one to a line"
+            f"{file.path} has no column with addresses (columns: {shown}); name one Email, or "
+            "write only addresses, one per line"
         )
     return columns
 
 
 def list_current(ctx: AppContext, email: str | None = None) -> Iterator[ListedOptOut]:
-    """Yield current suppressions by address, or of *email* only. Raises InvalidState for no address."""
+    """Yield current suppressions by address, or of *email* only. Raises InvalidState for an invalid address."""
     normal = parse_address(email) if email is not None else None
     with ctx.database.read() as connection:
         for found, log in suppression_queries.iterate_logs(connection, normal):
@@ -256,7 +256,7 @@ def list_current(ctx: AppContext, email: str | None = None) -> Iterator[ListedOp
 
 
 def list_unlifted(ctx: AppContext) -> Iterator[ListedOptOut]:
-    """Yield every opt-out that no opt-in lifts, by address and time: reading them brings it all back."""
+    """Yield every opt-out that no opt-in lifts, by address and time; importing them restores the suppressions."""
     with ctx.database.read() as connection:
         for found, log in suppression_queries.iterate_logs(connection):
             for one in active_opt_outs(log):
@@ -264,7 +264,7 @@ def list_unlifted(ctx: AppContext) -> Iterator[ListedOptOut]:
 
 
 def export(ctx: AppContext, to: IO[str]) -> int:
-    """Write what stands as CSV; return how many rows."""
+    """Write active opt-outs as CSV; return the number of rows."""
     writer = CsvWriter(to, lineterminator="\n")
     writer.write_row(OPT_OUT_COLUMNS)
     rows = 0
@@ -275,7 +275,7 @@ def export(ctx: AppContext, to: IO[str]) -> int:
 
 
 def export_to(ctx: AppContext, path: Path) -> int:
-    """Write what stands to the CSV at *path*, whole or not at all. Raises FileUnreadable."""
+    """Write active opt-outs to the CSV file at *path*, all or nothing. Raises FileUnreadable."""
     temporary = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
         require_own_file(path, ",".join(OPT_OUT_COLUMNS))
@@ -287,7 +287,7 @@ def export_to(ctx: AppContext, path: Path) -> int:
         temporary.replace(path)
     except OSError as error:
         raise FileUnreadable(
-            f"{path} cannot be written: {error.strerror}. Name a file in a folder that you may write to."
+            f"{path} cannot be written: {error.strerror}. Choose a file in a writable folder."
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

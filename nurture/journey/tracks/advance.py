@@ -1,4 +1,4 @@
-"""Move every lead whose time has come: claim the due, decide in memory, write back in bulk."""
+"""Advance leads on tracks: claim the due leads, decide in memory, write in bulk."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from nurture.runtime.redact import redact
 
 @dataclass
 class AdvanceResult:
-    """What a sweep did."""
+    """The counts of a sweep."""
 
     leads: int = 0
     events: Counter[str] = field(default_factory=Counter)
 
     def __add__(self, other: AdvanceResult) -> AdvanceResult:
-        """Add two sweeps up."""
+        """Return the sum of two sweeps."""
         return AdvanceResult(self.leads + other.leads, self.events + other.events)
 
 
 def advance(ctx: AppContext, now: datetime) -> AdvanceResult:
-    """Sweep batch after batch until nothing is due at *now* (UTC)."""
+    """Advance batch by batch until no lead is due at *now* (UTC)."""
     total = AdvanceResult()
     if quarantine.is_on(ctx, now):
         return total
@@ -76,7 +76,7 @@ def advance_batch(ctx: AppContext, now: datetime, limit: int) -> AdvanceResult:
 
 
 def load_reps_full_until(connection: Connection, definitions: Definitions, now: datetime) -> datetime | None:
-    """Return until when touches that call to action wait for reps to have room, None if they need not."""
+    """Return until when touches with a call to action wait for rep capacity, None if they need not wait."""
     holds_calls_to_action = definitions.policy.priority.hold_calls_to_action_at is not None
     if not holds_calls_to_action or not any(program.calls_to_action for program in definitions.programs.values()):
         return None
@@ -84,14 +84,14 @@ def load_reps_full_until(connection: Connection, definitions: Definitions, now: 
 
 
 def _advance_one(lead: LeadSnapshot, transitions: LeadTransitions) -> str:
-    """Decide for one lead and collect what follows; one faulty lead never stops its batch."""
+    """Decide for one lead and collect the changes; an error of one lead never stops its batch."""
     enrollment = lead.view.enrollment
     program = transitions.definitions.programs.get(enrollment.track) if enrollment is not None else None
     if enrollment is None or program is None:
         return transitions.retry_later(lead, f"track {lead.ref} is not published; run `nurture publish`")
     try:
         decision = decide(lead.view, program, transitions.definitions.policy, transitions.now)
-    except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
+    except Exception as error:  # noqa: BLE001 - recorded in the lead's journal and retried
         return transitions.retry_later(lead, redact(error, lead.view.lead.fields))
     return _apply(lead, decision, program.version, transitions)
 
@@ -134,7 +134,7 @@ def _apply(lead: LeadSnapshot, decision: Decision, version: int, transitions: Le
 
 
 def _at_position(lead: LeadSnapshot, position: Position) -> LeadSnapshot:
-    """Return the lead as it stands at *position*, so that its stay ends there and not where it began."""
+    """Return the lead at *position*, so that its enrollment ends there and not at the position before."""
     enrollment = lead.view.enrollment
     assert enrollment is not None
     return replace(lead, view=replace(lead.view, enrollment=replace(enrollment, position=position)))
@@ -180,7 +180,7 @@ def _new_message(lead: LeadSnapshot, send: SendTouch, version: int, now: datetim
 
 
 def decision_to_dict(decision: Decision) -> Mapping[str, Any]:
-    """Return the decision as the journal keeps it: enough to replay it."""
+    """Return the decision as the journal stores it, complete enough to replay it."""
     position = decision.position
     values: dict[str, Any] = {"hold": decision.hold.value if decision.hold is not None else None}
     if decision.wake_at is not None:

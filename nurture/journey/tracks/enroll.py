@@ -1,4 +1,4 @@
-"""Give every lead that nobody works a track: the readiness rules first, then the audiences by priority."""
+"""Classify new leads and enroll them: by the readiness rules first, then by audience and track priority."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from nurture.runtime.context import AppContext
 from nurture.runtime.redact import redact
 
 LastEnrollments = Mapping[tuple[int, str], datetime]
-"""When a lead last left, or is still on, a track."""
+"""When a lead last left a track, or entered it if still on it, by (lead id, track)."""
 
 
 GRACE_PERIOD: Final = HoldReason.CLICK_GRACE.value
-"""What is said of a lead whose click may yet turn out to be a machine's, and would decide."""
+"""The event of a lead that waits because a click in its grace period would decide its classification."""
 
 
 def classify(ctx: AppContext, now: datetime) -> Counter[str]:
-    """Sweep new leads, batch after batch: to sales, to a track, or out with a reason."""
+    """Classify all new leads, batch by batch: to sales, a track or a queue, or closed."""
     events: Counter[str] = Counter()
     if quarantine.is_on(ctx, now):
         return events
@@ -61,7 +61,7 @@ def classify_batch(ctx: AppContext, now: datetime, limit: int) -> Counter[str]:
         for lead in snapshots:
             try:
                 rule = _classify_one(lead, transitions, last_enrollments)
-            except Exception as error:  # noqa: BLE001 - recorded in the lead's journal, and tried again
+            except Exception as error:  # noqa: BLE001 - recorded in the lead's journal and retried
                 events[transitions.retry_later(lead, redact(error, lead.view.lead.fields))] += 1
                 continue
             events[rule] += 1
@@ -114,7 +114,7 @@ def _wait_for_grace_period(lead: LeadSnapshot, transitions: LeadTransitions, rea
 def _target_queue(
     rule: ReadinessRule | None, lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments
 ) -> str:
-    """Return the queue in which *rule* leaves the lead, "" if it goes elsewhere."""
+    """Return the queue to which *rule* moves the lead, "" if it goes elsewhere."""
     match rule.then if rule is not None else Enroll():
         case Enroll():
             return "" if _find_track(lead, transitions, last_enrollments) is not None else Queue.NO_TRACK
@@ -127,7 +127,7 @@ def _target_queue(
 
 
 def is_discarded(view: LeadView, transitions: LeadTransitions) -> bool:
-    """Return whether a readiness rule discards the lead, whatever it asks for."""
+    """Return whether a readiness rule discards the lead, even if it asks for a person."""
     return _discards(_first_matching_rule(view, transitions)[0])
 
 
@@ -136,13 +136,13 @@ def _discards(rule: ReadinessRule | None) -> bool:
 
 
 def _first_matching_rule(view: LeadView, transitions: LeadTransitions) -> tuple[ReadinessRule | None, str]:
-    """Return the first readiness rule that holds, and why."""
+    """Return the first readiness rule that matches, and the reason."""
     context = transitions.definitions.policy.evaluation_context(view, since=view.lead.signals_since)
     for rule in transitions.definitions.policy.readiness:
         answer = evaluate(rule.when, context, transitions.now)
         if answer.met:
             return rule, f"{rule.name}: {answer.reason}"
-    return None, "no readiness rule holds"
+    return None, "no readiness rule matches"
 
 
 def _apply_rule(
@@ -170,17 +170,17 @@ def enroll_by_audience(
     event: str = "enrolled",
     cool_off_until: datetime | None = None,
 ) -> None:
-    """Enroll the lead where the audience fits; without any such track a person looks at it."""
+    """Enroll the lead in the track whose audience it fits; without one, move it to the queue for a person."""
     program = _find_track(lead, transitions, last_enrollments or {})
     if program is None:
-        transitions.move_to(lead, ToQueue(Queue.NO_TRACK), f"{reason}; no track's audience fits", event=event)
+        transitions.move_to(lead, ToQueue(Queue.NO_TRACK), f"{reason}; it fits no track's audience", event=event)
         return
     enroll_reason = f"{reason}; audience of {program.track}"
     transitions.move_to(lead, ToTrack(program.track), enroll_reason, event=event, cool_off_until=cool_off_until)
 
 
 def _find_track(lead: LeadSnapshot, transitions: LeadTransitions, last_enrollments: LastEnrollments) -> Program | None:
-    """Return the track of the highest priority whose audience fits, None if none does."""
+    """Return the track with the highest priority whose audience the lead fits, None if there is none."""
     context = transitions.definitions.policy.evaluation_context(lead.view, since=lead.view.lead.signals_since)
     for program in sorted(transitions.definitions.programs.values(), key=lambda one: (-one.priority, one.track)):
         if not _may_enter(program, lead, last_enrollments, transitions.now):

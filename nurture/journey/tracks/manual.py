@@ -1,4 +1,4 @@
-"""What a person does to one lead by hand: enroll, leave, pause, resume, close."""
+"""Manual actions on one lead: enroll, remove, pause, resume, expedite, qualify."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _EXTENDED: Final = ", extended"
 def _locked_lead(
     ctx: AppContext, lead_id: int, now: datetime
 ) -> Iterator[tuple[Connection, LeadSnapshot, LeadTransitions]]:
-    """Lock one lead, and write at the end what was collected."""
+    """Lock one lead, and write the collected changes at the end."""
     database = ctx.database
     with database.write() as connection:
         definitions = ctx.definitions.current(connection)
@@ -46,17 +46,17 @@ def _locked_lead(
 
 
 def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
-    """Put the lead on *track*. Raises InvalidState for a lead that sales has or that may not be mailed."""
+    """Enroll the lead in *track*. Raises InvalidState if it is with sales, won, or may not be mailed."""
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         if track not in transitions.definitions.programs:
             known = ", ".join(sorted(transitions.definitions.programs)) or "none"
             raise NotFound(f"No track {track} is published. Published: {known}.")
         if lead.view.custodian in (Custodian.OFFER, Custodian.REP):
-            raise InvalidState(f"Lead {lead_id} is with sales ({lead.ref}). Let them reject it first.")
+            raise InvalidState(f"Lead {lead_id} is with sales ({lead.ref}). Ask them to reject it first.")
         if (lead.view.custodian, lead.ref) == (Custodian.CLOSED, Closing.WON):
-            raise InvalidState(f"Lead {lead_id} is closed as won. A customer goes back on no track.")
+            raise InvalidState(f"Lead {lead_id} is closed as won. A customer cannot be enrolled.")
         if lead.view.suppressed_by or not lead.view.lead.consent_basis or lead.address_id is None:
-            block_reason = lead.view.suppressed_by or "there is no address, or no consent or other basis on record"
+            block_reason = lead.view.suppressed_by or "it has no address or no recorded consent basis"
             raise InvalidState(f"Lead {lead_id} may not be mailed: {block_reason}.")
         suppression = find_covering(lead.view.suppressions, track, transitions.definitions.programs[track].topic)
         if suppression is not None:
@@ -65,31 +65,31 @@ def enroll(ctx: AppContext, lead_id: int, track: str, now: datetime) -> None:
 
 
 def remove_from_track(ctx: AppContext, lead_id: int, queue: str, now: datetime) -> None:
-    """Take the lead off its track, into a named queue where a person looks at it."""
+    """Move the lead from its track to a named queue for manual review."""
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         if lead.view.custodian is not Custodian.TRACK:
             raise InvalidState(f"Lead {lead_id} is on no track; its custodian is {lead.view.custodian.value}.")
-        transitions.move_to(lead, ToQueue(queue), "taken off manually", event="left")
+        transitions.move_to(lead, ToQueue(queue), "removed manually", event="left")
 
 
 def is_paused_by(paused_by: str | None, actor: str) -> bool:
-    """Whether a pause is of *actor* alone, and is none that they made longer for somebody else."""
+    """Return whether *actor* set the whole pause, rather than extending one of somebody else."""
     return paused_by is not None and paused_by.startswith(actor) and not paused_by.endswith(_EXTENDED)
 
 
 def pause(
     ctx: AppContext, lead_id: int, until: datetime | None, now: datetime, *, by: str = MANUALLY, only_by: str = ""
 ) -> datetime | None:
-    """Send the lead nothing until *until* (UTC), None to end the pause; return until when it is paused.
+    """Pause mail to the lead until *until* (UTC), None to end the pause; return the end of its pause.
 
-    *by* says who wanted it. *only_by*: whose pauses may be ended or made shorter, "" for anybody's. A longer
-    one of somebody else stands, and to end it raises InvalidState.
+    *by* is who asked for it. With *only_by*, only pauses of this actor may be ended or shortened: a longer one of
+    somebody else is kept, and ending it raises InvalidState.
     """
     with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
         paused = lead.view.lead.paused_until
         if only_by and paused is not None and paused > now and not is_paused_by(lead.view.lead.paused_by, only_by):
             if until is None:
-                raise InvalidState(f"Lead {lead_id} was paused until {paused:%Y-%m-%d}, but not {only_by.strip()}.")
+                raise InvalidState(f"Lead {lead_id} is paused until {paused:%Y-%m-%d}, but not {only_by.strip()}.")
             if until <= paused:
                 return paused
             by += _EXTENDED
@@ -101,9 +101,9 @@ def pause(
 
 
 def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY) -> bool:
-    """End what the lead's track waits for now, as if it had waited; its window and caps still hold.
+    """End the current wait of the lead's track; send window and caps still apply. Return whether it was waiting.
 
-    Returns whether it waited for anything. Raises InvalidState for a lead that is on no track, or paused.
+    Raises InvalidState if the lead is on no track or paused.
     """
     with _locked_lead(ctx, lead_id, now) as (_, lead, transitions):
         enrollment = lead.view.enrollment
@@ -114,7 +114,9 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
         program = transitions.definitions.programs.get(enrollment.track)
         if program is None:
             raise NotFound(f"Track {enrollment.track} is not published. Run `nurture publish`.")
-        track_view = replace(lead.view, lead=replace(lead.view.lead, call_on=None))  # the track alone
+        track_view = replace(
+            lead.view, lead=replace(lead.view.lead, call_on=None)
+        )  # a requested callback must not count as a wait
         decision = decide(track_view, program, replace(transitions.definitions.policy, criteria=()), now)
         position, wake_at = decision.position or enrollment.position, decision.wake_at
         if decision.hold not in (HoldReason.WAITING, HoldReason.NOT_DUE) or wake_at is None:
@@ -130,18 +132,18 @@ def expedite(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY
                 min(position.reached_at - remaining, now),
             )
         )
-        custody_change = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "the wait was ended", now)
+        custody_change = transitions.set_custody(lead, Custodian.TRACK, enrollment.track, "wait ended", now)
         transitions.add_journal_entry(
-            lead, "expedited", f"{remaining.days} days sooner {by}", custody_change, step=position.step
+            lead, "expedited", f"{remaining.days} days earlier, {by}", custody_change, step=position.step
         )
     return True
 
 
 def set_touch_interval(ctx: AppContext, lead_id: int, days: int | None, now: datetime, *, by: str = MANUALLY) -> None:
-    """Write to the lead once in *days* at most; None: as often as its track allows."""
+    """Send the lead at most one email in *days*; None leaves the frequency to its track."""
     if days is not None and not 1 <= days <= MAX_TOUCH_INTERVAL_DAYS:
         raise InvalidState(
-            f"One email in {days} days cannot be. Choose 1 to {MAX_TOUCH_INTERVAL_DAYS} days, or a pause."
+            f"{days} days between emails is out of range. Choose 1 to {MAX_TOUCH_INTERVAL_DAYS} days, or a pause."
         )
     with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
         leads_queries.set_touch_interval(connection, lead_id, days, now)
@@ -151,13 +153,11 @@ def set_touch_interval(ctx: AppContext, lead_id: int, days: int | None, now: dat
 
 
 def clear_timeline(ctx: AppContext, lead_id: int, now: datetime, *, by: str = MANUALLY) -> None:
-    """Note that the lead does not decide by the day that it named, and names no other."""
+    """Withdraw the date on which the lead said that it decides."""
     with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
         leads_queries.clear_timeline(connection, lead_id, now)
         signal_queries.make_due(ctx.database, connection, [lead_id], now)
-        transitions.add_journal_entry(
-            lead, "timeline_cleared", f"the date on which it decides is withdrawn, {by}", None
-        )
+        transitions.add_journal_entry(lead, "timeline_cleared", f"decision date withdrawn, {by}", None)
 
 
 def qualify(
@@ -170,12 +170,12 @@ def qualify(
     confidence: Confidence = Confidence.STATED,
     stated_on: date | None = None,
 ) -> None:
-    """Keep what *source* said of the lead's budget, authority or need, with the day and how sure it is."""
+    """Record *answers* on the lead's budget, authority or need, with source, day and confidence."""
     day = stated_on or now.date()
     if not answers:
-        raise InvalidState("Nothing was said. Add --budget, --authority or --need.")
+        raise InvalidState("No answer given. Add --budget, --authority or --need.")
     if day > now.date():
-        raise InvalidState(f"{day} is yet to come. Write the day on which it was said.")
+        raise InvalidState(f"{day} is in the future. Write the day on which it was said.")
     with _locked_lead(ctx, lead_id, now) as (connection, lead, transitions):
         fields = dict(lead.view.lead.fields)
         for field, value in answers.items():

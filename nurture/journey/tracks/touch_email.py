@@ -1,4 +1,4 @@
-"""Write touches: emails to leads, from plain values."""
+"""Compose touches from plain values."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ FIELDS: Final = (
     "website",
     "employees",
 )
-"""The lead's fields that an email may show; a missing one is empty."""
+"""The lead fields that an email may show; a missing field is empty."""
 
 _CONSENT_TEXTS: Final = {
     "consent": "You receive this because you agreed to hear from us.",
     "": "You receive this because you or your company showed interest in what we do.",
 }
-"""Why a lead gets mail, by the basis on record."""
+"""The consent reason in an email, by consent basis."""
 
 REQUIRED_VARIABLES: Final = frozenset({"unsubscribe_url", "sender.postal_address"})
-"""What every touch must show."""
+"""Variables that every touch must use."""
 
 KNOWN_VARIABLES: Final = frozenset(
     {f"lead.{name}" for name in FIELDS}
     | {"sender.name", "sender.email", "sender.postal_address", "track.name", "track.goal", "track.consent_reason"}
     | {"unsubscribe_url", "preferences_url"}
 )
-"""Every name that a touch may use."""
+"""Variables that a touch may use."""
 
 
 class ComposedTouch(NamedTuple):
-    """A composed touch, the public links in it, and where the links lead that are its own."""
+    """A composed touch, its public links, and the destinations of links that only it has."""
 
     email: ComposedEmail
     links: list[Link]
@@ -61,7 +61,7 @@ class ComposedTouch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TouchTemplate:
-    """What all mails of one email of one version have in common."""
+    """What all touches of one email of one track version share."""
 
     program: Program
     compiled: CompiledEmail
@@ -70,7 +70,7 @@ class TouchTemplate:
 
 
 def load_template(ctx: AppContext, connection: Connection, track: str, version: int, email: str) -> TouchTemplate:
-    """Read an email of one version of a track."""
+    """Load an email of one version of a track."""
     program = ctx.definitions.program(connection, track, version)
     compiled = ctx.definitions.email(connection, track, version, email, ctx.tracking)
     numbered = enumerate(compiled.destinations, 1)
@@ -81,7 +81,7 @@ def load_template(ctx: AppContext, connection: Connection, track: str, version: 
 def compose_touch(
     ctx: AppContext, template: TouchTemplate, message: DueMessage, *, track_opens: bool = False
 ) -> ComposedTouch:
-    """Compose a touch of its version of the track; *track_opens* is whether the lead agreed to that."""
+    """Compose a touch; *track_opens* is whether the lead agreed to open tracking."""
     assert message.track is not None
     assert message.address is not None
     links: list[Link] = []
@@ -116,7 +116,7 @@ def compose_touch(
 def _make_tracked_links(
     ctx: AppContext, compiled: CompiledEmail, message: DueMessage, links: list[Link], *, track_opens: bool
 ) -> TrackedLinks | None:
-    """Make the tokens that the email needs, one for all its links."""
+    """Create the tokens of the email, one for all its links, and append them to *links*."""
     if compiled.tracking is None:
         return None
     prefix = pixel = ""
@@ -141,7 +141,7 @@ def _own_destinations(
 
 
 def _reply_to(ctx: AppContext, sender: Sender, message: DueMessage, links: list[Link]) -> Address | None:
-    """Return where answers go: to an address of this one mail, or as the sender has it."""
+    """Return the reply address: one of this message alone, or the sender's own."""
     if ctx.reply_domain:
         links.append(public_links.make_link(LinkSpec(public_links.REPLY, message.lead_id, message.id)))
         return Address(sender.name, reply_address(links[-1].token, ctx.reply_domain))
@@ -151,7 +151,7 @@ def _reply_to(ctx: AppContext, sender: Sender, message: DueMessage, links: list[
 def touch_values(
     fields: Mapping[str, Any], program: Program, unsubscribe_url: str, consent_basis: str, preferences_url: str = ""
 ) -> dict[str, object]:
-    """Return the plain values that a touch is rendered with."""
+    """Return the variables with which a touch is rendered."""
     return {
         "lead": lead_values(fields),
         "sender": {
@@ -170,18 +170,18 @@ def touch_values(
 
 
 def lead_values(fields: Mapping[str, Any]) -> dict[str, object]:
-    """Return every field that an email may show, empty where it is not known."""
+    """Return every field that an email may show; unknown ones are empty."""
     values: dict[str, object] = {name: "" if fields.get(name) is None else fields[name] for name in FIELDS}
     values["full_name"] = full_name(fields)
     return values
 
 
 def full_name(fields: Mapping[str, Any]) -> str:
-    """Return the lead's name on one line, "" if it is not known."""
+    """Return the lead's full name on one line, "" if it is unknown."""
     name = f"{fields.get('first_name') or ''} {fields.get('last_name') or ''}".strip()
     return " ".join((name or str(fields.get("full_name") or "")).split())
 
 
 def sender_address(sender: Sender) -> Address:
-    """Return the mailbox that mail of this sender is from."""
+    """Return the From address of this sender."""
     return Address(sender.name, sender.email)

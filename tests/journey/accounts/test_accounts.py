@@ -1,4 +1,4 @@
-"""Accounts: brought in from files, and assigned by hand where the match is ambiguous."""
+"""Tests of account imports, manual assignment and leave."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_accounts_come_in_once_with_owners_kinds_and_parents(ctx: AppContext, file: Path) -> None:
+def test_accounts_are_imported_once_with_owners_kinds_and_parents(ctx: AppContext, file: Path) -> None:
     done = import_accounts(ctx, file, START)
     assert (done.rows, done.new, done.rejected) == (7, 3, 4)
-    assert done.notes == ("Owners who are no reps of the policy, and so get no leads: zoe.",)
+    assert done.notes == ("Owners who are not reps in the policy get no leads: zoe.",)
     assert rows(ctx, "SELECT name, owner, kind, parent_id, domains FROM account ORDER BY id") == [
         ("Contoso Holding AG", "ana", "customer", None, '["contoso.example"]'),
         ("Contoso France SAS", "ben", "customer", 1, '["contoso.example"]'),
@@ -52,13 +52,13 @@ def test_accounts_come_in_once_with_owners_kinds_and_parents(ctx: AppContext, fi
     ]
     assert done.report_path is not None
     reasons = done.report_path.read_text("utf-8-sig")
-    for reason in ("no name", "'not' is not a company's domain", "no kind of account", "stands in the file twice"):
+    for reason in ("no name", "'not' is not a company domain", "not a kind of account", "is in the file twice"):
         assert reason in reasons
     again = import_accounts(ctx, file, START + timedelta(days=1))
     assert (again.new, again.updated, again.unchanged) == (0, 0, 3)
 
 
-def test_what_a_file_says_anew_is_changed_and_searched_at_once(ctx: AppContext, file: Path) -> None:
+def test_an_updated_account_is_matched_at_once(ctx: AppContext, file: Path) -> None:
     import_accounts(ctx, file, START)
     lead = add_lead(ctx, company="Fabrikam", email="nora@fabrikam.example")
     assert accounts.find_assignment(ctx, lead).account is None
@@ -76,7 +76,7 @@ def test_what_a_file_says_anew_is_changed_and_searched_at_once(ctx: AppContext, 
 def test_a_file_without_names_is_refused_as_is_one_that_would_be_overwritten(ctx: AppContext, tmp_path: Path) -> None:
     path = tmp_path / "x.csv"
     path.write_text("id,domain\n1,contoso.example\n", "utf-8")
-    with pytest.raises(FileUnreadable, match="no column with the names"):
+    with pytest.raises(FileUnreadable, match="no column with account names"):
         import_accounts(ctx, path, START)
     with pytest.raises(InvalidState, match="Name another file"):
         import_accounts(ctx, path, START, report=path)
@@ -121,7 +121,7 @@ def test_a_lead_that_belongs_to_no_account_goes_to_the_pool(ctx: AppContext, fil
         accounts.assign_account(ctx, lead, 99, START)
 
 
-def test_leave_is_noted_once_shown_and_taken_back(ctx: AppContext) -> None:
+def test_leave_is_added_once_listed_and_removed(ctx: AppContext) -> None:
     first, last = date(2026, 1, 5), date(2026, 1, 9)
     roster.add_leave(ctx, "ana", first, last, "ben", START)
     ana = roster.load_roster(ctx, START)[0]
@@ -143,7 +143,7 @@ def test_leave_is_noted_once_shown_and_taken_back(ctx: AppContext) -> None:
         ("ana", (9, 5), None, "before it begins"),
     ],
 )
-def test_leave_that_makes_no_sense_is_refused(
+def test_invalid_leave_is_refused(
     ctx: AppContext, rep: str, days: tuple[int, int], deputy: str | None, message: str
 ) -> None:
     first, last = (date(2026, 1, day) for day in days)

@@ -1,4 +1,4 @@
-"""Opt-outs are recorded in one place, and only the lead's own newer word takes one back."""
+"""Tests of opt-outs and opt-ins."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def current(ctx: AppContext, email: str) -> list[tuple[str, str, str]]:
     return [(each.scope, each.ref, each.source) for each in suppression_files.list_current(ctx, email)]
 
 
-def test_an_address_is_suppressed_once_known_or_not(ctx: AppContext) -> None:
+def test_an_address_is_suppressed_once_with_or_without_a_lead(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head", email="Ana@people.example")
     run_at(ctx, START)
     assert suppress(ctx, [" ana@PEOPLE.example", "stranger@people.example"], START) == (2, 0)
@@ -88,7 +88,7 @@ def test_a_plus_tag_is_another_mailbox(ctx: AppContext) -> None:
 
 
 @pytest.mark.parametrize("written", ["", "nobody", "a@b", "a@people.example b@people.example", "<>"])
-def test_what_is_no_address_is_refused_and_stops_nobody(ctx: AppContext, written: str) -> None:
+def test_an_invalid_address_is_refused(ctx: AppContext, written: str) -> None:
     before = all_rows(ctx)
     with pytest.raises(InvalidState, match="address"):
         suppress(ctx, ["good@people.example", written], START)
@@ -103,7 +103,7 @@ def test_what_is_no_address_is_refused_and_stops_nobody(ctx: AppContext, written
         (SuppressionTarget(SuppressionScope.TOPIC, ""), "Hellos and more, News"),
     ],
 )
-def test_a_topic_or_track_that_nobody_publishes_is_refused_with_the_known_names(
+def test_an_unpublished_topic_or_track_is_refused_with_the_known_names(
     ctx: AppContext, target: SuppressionTarget, known: str
 ) -> None:
     with pytest.raises(NotFound, match=known):
@@ -111,13 +111,13 @@ def test_a_topic_or_track_that_nobody_publishes_is_refused_with_the_known_names(
     assert one(ctx, "SELECT count(*) FROM suppression") == 0
 
 
-def test_names_of_topics_and_tracks_are_kept_as_they_are_published(ctx: AppContext) -> None:
+def test_names_of_topics_and_tracks_are_stored_as_published(ctx: AppContext) -> None:
     suppress(ctx, ["ana@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, " hellos  AND more "))
     suppress(ctx, ["ana@people.example"], START, target=SuppressionTarget(SuppressionScope.TRACK, "KEEP"))
     assert current(ctx, "ana@people.example") == [("topic", "Hellos and more", "admin"), ("track", "keep", "admin")]
 
 
-def test_whoever_leaves_a_topic_leaves_its_track_at_once_and_enters_another(ctx: AppContext) -> None:
+def test_an_opt_out_of_a_topic_ends_its_track_at_once_and_starts_another(ctx: AppContext) -> None:
     lead, fresh = (add_lead(ctx, title="Head", email=f"{name}@people.example") for name in ("ana", "bo"))
     write(
         ctx,
@@ -145,7 +145,9 @@ def test_whoever_leaves_a_topic_leaves_its_track_at_once_and_enters_another(ctx:
     assert custody(ctx, lead) == ("track", "keep")
 
 
-def test_an_unsubscription_stands_before_the_rules_are_read_again(ctx: AppContext, db: Database) -> None:
+def test_an_unsubscription_is_recorded_even_if_the_published_definitions_cannot_be_read(
+    ctx: AppContext, db: Database
+) -> None:
     lead = add_lead(ctx, email="ana@people.example", title="Head")
     run_at(ctx, START)
     write(ctx, "INSERT INTO publication (kind, name, version, digest, sources, published_at) "
@@ -166,7 +168,7 @@ def test_signals_are_logged_with_their_source_and_once(ctx: AppContext, kind: Si
     assert rows(ctx, "SELECT action, scope, source FROM suppression") == [("suppress", "global", source)]
 
 
-def test_a_bounce_hides_no_opt_out_that_comes_after_it(ctx: AppContext) -> None:
+def test_a_bounce_does_not_hide_a_later_opt_out(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     record_signal(ctx, lead, SignalKind.BOUNCED, START)
     assert suppress(ctx, ["ana@people.example"], START + HOUR) == (1, 0)
@@ -174,7 +176,7 @@ def test_a_bounce_hides_no_opt_out_that_comes_after_it(ctx: AppContext) -> None:
     assert current(ctx, "ana@people.example") == [("global", "", "admin")]
 
 
-def test_a_newer_opt_in_brings_the_lead_back_and_its_evidence_is_kept(ctx: AppContext) -> None:
+def test_a_newer_opt_in_returns_the_lead_to_intake_and_stores_its_evidence(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head", email="ana@people.example")
     run_at(ctx, START)
     record_signal(ctx, lead, SignalKind.COMPLAINED, START + HOUR)
@@ -202,11 +204,11 @@ def test_an_opt_in_that_is_older_than_the_opt_out_is_refused(ctx: AppContext) ->
 
 def test_an_opt_in_for_a_topic_lifts_no_global_opt_out(ctx: AppContext) -> None:
     suppress(ctx, ["ana@people.example"], START)
-    with pytest.raises(InvalidState, match="lifts none of what stands"):
+    with pytest.raises(InvalidState, match="lifts no active suppression"):
         opt_in.opt_in(ctx, "ana@people.example", SuppressionTarget(SuppressionScope.TOPIC, "News"), SAID, START + DAY)
 
 
-def test_a_bounce_is_lifted_only_by_knowing_that_the_address_works(ctx: AppContext) -> None:
+def test_a_bounce_is_lifted_only_by_mailbox_evidence(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     record_signal(ctx, lead, SignalKind.BOUNCED, START)
     with pytest.raises(InvalidState, match="--mailbox-evidence"):
@@ -225,7 +227,7 @@ def test_without_suppressions_an_opt_in_writes_nothing(ctx: AppContext) -> None:
 @pytest.mark.parametrize(
     "evidence", ["", "ok", "... --- ...", "yes yes yes", "wrote from ana@people.example on Monday", "x y z", "w " * 400]
 )
-def test_evidence_says_something_and_names_no_address(ctx: AppContext, evidence: str) -> None:
+def test_evidence_that_is_too_short_or_contains_an_address_is_refused(ctx: AppContext, evidence: str) -> None:
     suppress(ctx, ["ana@people.example"], START)
     with pytest.raises(InvalidState, match="evidence"):
         opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, evidence, START + DAY)
@@ -235,7 +237,7 @@ def test_evidence_may_be_written_in_any_script() -> None:
     assert opt_in.validate_evidence(" 电话中 同意再次接收邮件 ") == "电话中 同意再次接收邮件"
 
 
-def test_a_late_event_of_before_the_opt_in_does_not_stop_what_the_lead_asked_for_since(ctx: AppContext) -> None:
+def test_a_late_event_from_before_the_opt_in_does_not_suppress_again(ctx: AppContext) -> None:
     lead = add_lead(ctx, email="ana@people.example")
     suppress(ctx, ["ana@people.example"], START)
     opt_in.opt_in(ctx, "ana@people.example", ALL_MAIL, SAID, START + DAY)
@@ -256,7 +258,7 @@ def test_an_opt_out_from_the_future_counts_from_now(ctx: AppContext) -> None:
 
 
 @pytest.mark.parametrize("count", [20, 2_000])
-def test_two_thousand_addresses_cost_the_statements_of_twenty(ctx: AppContext, count: int) -> None:
+def test_two_thousand_addresses_need_as_many_statements_as_twenty(ctx: AppContext, count: int) -> None:
     ids = add_leads(ctx, count, title="Head")
     run_at(ctx, START)
     emails = [row[0] for row in rows(ctx, "SELECT email FROM address")]
@@ -272,9 +274,7 @@ _LAW = settings(max_examples=25, deadline=None)
 
 @_LAW
 @given(st.lists(st.tuples(st.sampled_from(list(SuppressionSource)), st.integers(0, 5), st.booleans()), max_size=8))
-def test_every_opt_out_that_comes_in_stays_recorded(
-    sqlite_db: Database, opt_outs: list[tuple[SuppressionSource, int, bool]]
-) -> None:
+def test_every_opt_out_is_recorded(sqlite_db: Database, opt_outs: list[tuple[SuppressionSource, int, bool]]) -> None:
     ctx = AppContext(sqlite_db, None)  # type: ignore[arg-type] - no mail is sent
     with ctx.database.write() as connection:
         connection.execute(text("INSERT INTO address (email, normalized) VALUES ('x', 'x' || random())"))
@@ -297,7 +297,7 @@ def test_every_opt_out_that_comes_in_stays_recorded(
 
 
 @given(st.emails())
-def test_an_address_in_brackets_or_with_a_dot_behind_it_is_the_address(email: str) -> None:
+def test_brackets_and_a_trailing_dot_are_removed_from_an_address(email: str) -> None:
     try:
         plain = parse_address(email)
     except InvalidState:

@@ -1,4 +1,4 @@
-"""Lists of opt-outs from other systems, and back."""
+"""Tests of importing and exporting lists of opt-outs."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_same_file_again_changes_nothing(ctx: AppContext, tmp_path: Path) ->
         ("email,created,reason,status\nana@people.example,1767312000,too many mails,unsubscribed\n", "import", None),
     ],
 )
-def test_exports_of_sendgrid_are_read_as_they_are(
+def test_sendgrid_exports_are_imported_unchanged(
     sqlite_ctx: AppContext, tmp_path: Path, content: str, source: str, since: datetime | None
 ) -> None:
     assert _counts(sqlite_ctx, _file(tmp_path, content)) == (1, 1, 0, 0)
@@ -132,12 +132,14 @@ def test_exports_of_sendgrid_are_read_as_they_are(
         "line,reason,email\n3,typo,ana@people.example\n4,typo,bo@people.example\n",
     ],
 )
-def test_lists_are_read_in_any_shape(sqlite_ctx: AppContext, tmp_path: Path, content: str | bytes) -> None:
+def test_lists_are_imported_in_any_layout(sqlite_ctx: AppContext, tmp_path: Path, content: str | bytes) -> None:
     assert _counts(sqlite_ctx, _file(tmp_path, content)) == (2, 2, 0, 0)
     assert [each[0] for each in _current(sqlite_ctx)] == ["ana@people.example", "bo@people.example"]
 
 
-def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(sqlite_ctx: AppContext, tmp_path: Path) -> None:
+def test_a_list_without_header_may_have_one_address_and_reports_its_bad_rows(
+    sqlite_ctx: AppContext, tmp_path: Path
+) -> None:
     assert _counts(sqlite_ctx, _file(tmp_path, "ana@people.example")) == (1, 1, 0, 0)
     done = import_suppressions(sqlite_ctx, _file(tmp_path, "x@@people.example\nbo@people.example\n"), NOW)
     assert (done.new, done.rejected) == (1, 1)
@@ -145,7 +147,7 @@ def test_a_bare_list_may_hold_one_address_and_its_bad_rows_come_back(sqlite_ctx:
     assert done.report_path.read_text("utf-8-sig").startswith("line,reason,email\n")
 
 
-def test_who_is_still_subscribed_is_not_suppressed_by_a_list_of_everybody(
+def test_a_list_of_all_contacts_does_not_suppress_those_still_subscribed(
     sqlite_ctx: AppContext, tmp_path: Path
 ) -> None:
     file = _file(tmp_path, "Email,Status\nana@people.example,subscribed\nbo@people.example,unsubscribed\n")
@@ -165,7 +167,7 @@ def test_a_report_never_overwrites_the_list(sqlite_ctx: AppContext, tmp_path: Pa
         import_suppressions(sqlite_ctx, file, NOW, report=file)
 
 
-def test_what_is_exported_reads_back_to_the_same_state(ctx: AppContext, tmp_path: Path) -> None:
+def test_an_export_can_be_imported_to_the_same_state(ctx: AppContext, tmp_path: Path) -> None:
     suppress(ctx, ["zoe@people.example", "ana@people.example"], START)
     suppress(ctx, ["ana@people.example"], START + DAY)
     suppress(ctx, ["bo@people.example"], START, target=SuppressionTarget(SuppressionScope.TOPIC, "News and guides"))
@@ -189,7 +191,7 @@ def test_what_is_exported_reads_back_to_the_same_state(ctx: AppContext, tmp_path
         other.close()
 
 
-def test_an_export_that_cannot_be_written_leaves_what_was_there(sqlite_ctx: AppContext, tmp_path: Path) -> None:
+def test_an_export_that_cannot_be_written_keeps_the_existing_file(sqlite_ctx: AppContext, tmp_path: Path) -> None:
     with pytest.raises(FileUnreadable, match="cannot be written"):
         export_to(sqlite_ctx, tmp_path / "none" / "out.csv")
     (tmp_path / "folder").mkdir()
@@ -224,13 +226,11 @@ def test_a_batch_costs_the_same_statements_for_twenty_rows_and_two_thousand(ctx:
     assert costs[20] == costs[2_000] <= 11
 
 
-def test_memory_stays_flat_however_long_the_list(sqlite_url: str, tmp_path: Path) -> None:
-    sqlite_ctx = topic_context(
-        Database(sqlite_url), tmp_path
-    )  # one that nobody has used: its statements cost memory too
+def test_an_import_runs_in_constant_memory(sqlite_url: str, tmp_path: Path) -> None:
+    sqlite_ctx = topic_context(Database(sqlite_url), tmp_path)  # a fresh one, because cached statements use memory too
     sqlite_ctx.batch_size = 300
     peaks = {}
-    for count in (4_000, 12_000):  # both longer than what is read at once
+    for count in (4_000, 12_000):  # both longer than one page of the log
         names = "".join(f"{'x' * 50}{count}.{number}@people.example\n" for number in range(count))
         file = _file(tmp_path, f"email\n{names}")
         tracemalloc.start()
@@ -244,7 +244,7 @@ def test_memory_stays_flat_however_long_the_list(sqlite_url: str, tmp_path: Path
     sqlite_ctx.database.close()
 
 
-def test_an_address_that_begins_like_a_formula_goes_out_guarded_and_comes_in_as_it_was(
+def test_an_address_that_looks_like_a_formula_is_exported_escaped_and_imported_unescaped(
     ctx: AppContext, tmp_path: Path
 ) -> None:
     evil = ("=cmd|'/ccalc'!a0@evil.example", "+sum@people.example", "-bo@people.example", "'=x@people.example")

@@ -1,4 +1,4 @@
-"""Advancing: poison, races, and a journal that can be replayed."""
+"""Tests of advancing: errors of single leads, races, and replay of the journal."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
     return make_context(db, tmp_path)
 
 
-def test_a_lead_on_which_the_decision_fails_is_noted_and_stops_nobody(ctx: AppContext) -> None:
+def test_a_lead_whose_decision_fails_is_journaled_and_does_not_stop_others(ctx: AppContext) -> None:
     good, bad, also_good = (add_lead(ctx, title="Head") for _ in range(3))
     run_at(ctx, START)
     write(ctx, "UPDATE lead SET zone = 'Mars/Olympus' WHERE id = :id", id=bad)
@@ -57,7 +57,7 @@ def test_a_lead_on_which_the_decision_fails_is_noted_and_stops_nobody(ctx: AppCo
     assert due_at(ctx, bad) == START + HOUR + RETRY_AFTER_ERROR
 
 
-def test_a_mended_lead_goes_on_where_it_stood(ctx: AppContext) -> None:
+def test_a_corrected_lead_continues_at_its_position(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     write(ctx, "UPDATE lead SET zone = 'Mars/Olympus'")
@@ -67,7 +67,7 @@ def test_a_mended_lead_goes_on_where_it_stood(ctx: AppContext) -> None:
     assert [row[:3] for row in messages(ctx)] == [(lead, "01-hello", "accepted")]
 
 
-def test_a_track_that_is_not_published_is_an_error_of_its_leads_alone(ctx: AppContext) -> None:
+def test_an_unpublished_track_is_an_error_of_its_leads_only(ctx: AppContext) -> None:
     lost, fine = add_lead(ctx, title="Head"), add_lead(ctx, title="Clerk")
     run_at(ctx, START)
     write(ctx, "UPDATE enrollment SET track = 'gone' WHERE lead_id = :id", id=lost)
@@ -78,12 +78,12 @@ def test_a_track_that_is_not_published_is_an_error_of_its_leads_alone(ctx: AppCo
 
 
 def _together(*work: Callable[[], Any]) -> list[Any]:
-    """Run each on a thread of its own, as near at once as threads are; raise what they raise."""
+    """Run each in a thread of its own, at the same time; raise what they raise."""
     with ThreadPoolExecutor(len(work)) as pool:
         return [future.result(timeout=60) for future in [pool.submit(each) for each in work]]
 
 
-def test_workers_who_advance_the_same_leads_move_each_of_them_once(ctx: AppContext) -> None:
+def test_workers_that_advance_the_same_leads_move_each_once(ctx: AppContext) -> None:
     ids = add_leads(ctx, 120, title="Head")
     run_at(ctx, START)
     workers = [worker_context(ctx) for _ in range(3)]
@@ -97,7 +97,7 @@ def test_workers_who_advance_the_same_leads_move_each_of_them_once(ctx: AppConte
         worker.database.close()
 
 
-def test_workers_who_classify_the_same_leads_enroll_each_of_them_once(ctx: AppContext) -> None:
+def test_workers_that_classify_the_same_leads_enroll_each_once(ctx: AppContext) -> None:
     ids = add_leads(ctx, 60, title="Head")
     workers = [worker_context(ctx) for _ in range(3)]
     for worker in workers:
@@ -108,7 +108,7 @@ def test_workers_who_classify_the_same_leads_enroll_each_of_them_once(ctx: AppCo
         worker.database.close()
 
 
-def test_workers_who_hand_off_the_same_leads_offer_each_of_them_once(ctx: AppContext) -> None:
+def test_workers_that_hand_off_the_same_leads_offer_each_once(ctx: AppContext) -> None:
     add_leads(ctx, 8, demo_requested=True)
     enroll.classify(ctx, START)
     workers = [worker_context(ctx) for _ in range(2)]
@@ -121,7 +121,7 @@ def test_workers_who_hand_off_the_same_leads_offer_each_of_them_once(ctx: AppCon
         worker.database.close()
 
 
-def test_who_lost_the_race_for_a_lead_writes_nothing_at_all(ctx: AppContext) -> None:
+def test_a_worker_that_loses_the_race_for_a_lead_writes_nothing(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     before = all_rows(ctx)
@@ -138,7 +138,7 @@ def test_who_lost_the_race_for_a_lead_writes_nothing_at_all(ctx: AppContext) -> 
     assert all_rows(ctx) == before
 
 
-def test_a_sweep_steps_over_leads_that_another_worker_holds(postgres_db: Database, tmp_path: Path) -> None:
+def test_a_sweep_skips_leads_that_another_worker_has_locked(postgres_db: Database, tmp_path: Path) -> None:
     ctx = make_context(postgres_db, tmp_path)
     held, free = add_lead(ctx, title="Head"), add_lead(ctx, title="Head")
     run_at(ctx, START)
@@ -178,7 +178,7 @@ def _positions(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]
 def _replayed(ctx: AppContext) -> dict[int, tuple[str, int, datetime, datetime]]:
     """Return the last position that the journal's decisions give each enrollment.
 
-    A decision that leaves for another track is noted with the new enrollment, so it closes the one before.
+    A decision that moves the lead to another track is recorded with the new enrollment; it ends the previous one.
     """
     query = text(
         "SELECT lead_id, enrollment_id, detail FROM journal WHERE detail IS NOT NULL AND stage = 'advance' ORDER BY id"
@@ -202,7 +202,7 @@ def test_an_enrollment_ends_where_its_last_decision_says(ctx: AppContext) -> Non
     assert rows(ctx, "SELECT step FROM enrollment WHERE ended_at IS NOT NULL") == [("finally",)]
 
 
-def test_classification_passes_over_a_lead_whose_fields_cannot_be_compared(db: Database, tmp_path: Path) -> None:
+def test_classification_skips_a_lead_whose_fields_cannot_be_compared(db: Database, tmp_path: Path) -> None:
     rules = sample_rules()
     rules["sales/policy.yaml"] = rules["sales/policy.yaml"].replace(
         "when: {field: title, contains: [student]}", "when: {field: employees, at_most: 3}"

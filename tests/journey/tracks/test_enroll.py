@@ -1,4 +1,4 @@
-"""Classification: to sales, to a track, to a queue, or out with a reason."""
+"""Tests of classification: to sales, a track or a queue, or closed with a reason."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
     return make_context(db, tmp_path)
 
 
-def test_the_first_readiness_rule_that_holds_decides_and_is_named(ctx: AppContext) -> None:
+def test_the_first_readiness_rule_that_matches_decides_and_is_recorded(ctx: AppContext) -> None:
     student = add_lead(ctx, title="Student", demo_requested=True)
     ready = add_lead(ctx, title="Head", demo_requested=True)
     head, other = add_lead(ctx, title="Head"), add_lead(ctx)
@@ -42,7 +42,7 @@ def test_the_first_readiness_rule_that_holds_decides_and_is_named(ctx: AppContex
     assert one(ctx, "SELECT reason FROM outcome") == "not a buyer"
 
 
-def test_who_may_not_be_mailed_waits_in_the_queue_that_says_why(ctx: AppContext) -> None:
+def test_a_lead_that_may_not_be_mailed_waits_in_the_queue_for_its_reason(ctx: AppContext) -> None:
     opted_out = add_lead(ctx, title="Head")
     record_signal(ctx, opted_out, SignalKind.UNSUBSCRIBED, START)
     without_address, without_basis = (add_lead(ctx, email=None), add_lead(ctx, consent_basis=None, demo_requested=True))
@@ -52,7 +52,7 @@ def test_who_may_not_be_mailed_waits_in_the_queue_that_says_why(ctx: AppContext)
     assert custody(ctx, without_basis) == ("queue", "no-consent-basis")
 
 
-def test_a_lead_that_fits_no_audience_waits_and_is_tried_again_when_the_rules_changed(
+def test_a_lead_that_fits_no_audience_waits_and_is_classified_again_after_a_publish(
     db: Database, tmp_path: Path
 ) -> None:
     rules = sample_rules()

@@ -1,4 +1,4 @@
-"""What a person does to one lead by hand."""
+"""Tests of manual actions on one lead."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ctx(db: Database, tmp_path: Path) -> AppContext:
     return make_context(db, tmp_path)
 
 
-def test_a_lead_is_put_on_another_track_and_its_old_enrollment_ends(ctx: AppContext) -> None:
+def test_enrolling_a_lead_in_another_track_ends_its_old_enrollment(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     manual.enroll(ctx, lead, "keep", START + HOUR)
@@ -39,13 +39,13 @@ def test_a_lead_is_put_on_another_track_and_its_old_enrollment_ends(ctx: AppCont
     assert messages(ctx) == []
 
 
-def test_enrolling_names_the_published_tracks(ctx: AppContext) -> None:
+def test_enrolling_in_an_unknown_track_lists_the_published_tracks(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     with pytest.raises(NotFound, match="keep, welcome"):
         manual.enroll(ctx, lead, "welcom", START)
 
 
-def test_who_may_not_be_mailed_is_not_enrolled(ctx: AppContext) -> None:
+def test_a_lead_that_may_not_be_mailed_is_not_enrolled(ctx: AppContext) -> None:
     opted_out, without_basis, without_address = (
         add_lead(ctx),
         add_lead(ctx, consent_basis=None),
@@ -59,7 +59,7 @@ def test_who_may_not_be_mailed_is_not_enrolled(ctx: AppContext) -> None:
     assert all_rows(ctx) == before
 
 
-def test_while_sales_has_a_lead_marketing_does_not_take_it(ctx: AppContext) -> None:
+def test_a_lead_that_is_with_sales_is_not_enrolled(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     with pytest.raises(InvalidState, match="with sales"):
@@ -71,7 +71,7 @@ def test_while_sales_has_a_lead_marketing_does_not_take_it(ctx: AppContext) -> N
         manual.remove_from_track(ctx, lead, "by-hand", START)
 
 
-def test_a_customer_goes_back_on_no_track(ctx: AppContext) -> None:
+def test_a_customer_cannot_be_enrolled(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     close.close(ctx, lead, Closing.WON, START)
     with pytest.raises(InvalidState, match="closed as won"):
@@ -79,7 +79,7 @@ def test_a_customer_goes_back_on_no_track(ctx: AppContext) -> None:
     assert custody(ctx, lead) == ("closed", "won")
 
 
-def test_a_lead_leaves_its_track_for_a_queue_where_somebody_is_reminded(ctx: AppContext) -> None:
+def test_a_lead_removed_from_its_track_goes_to_a_queue_with_a_review_date(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     manual.remove_from_track(ctx, lead, "by-hand", START + HOUR)
@@ -89,7 +89,7 @@ def test_a_lead_leaves_its_track_for_a_queue_where_somebody_is_reminded(ctx: App
     assert messages(ctx) == []
 
 
-def test_a_pause_holds_everything_and_its_end_lets_the_track_go_on(ctx: AppContext) -> None:
+def test_a_pause_holds_all_touches_and_its_end_resumes_the_track(ctx: AppContext) -> None:
     lead = add_lead(ctx, title="Head")
     run_at(ctx, START)
     manual.pause(ctx, lead, START + 5 * DAY, START)
@@ -105,7 +105,7 @@ def test_a_pause_holds_everything_and_its_end_lets_the_track_go_on(ctx: AppConte
 
 
 @pytest.mark.parametrize("days", [0, -1, 61])
-def test_a_touch_interval_beyond_what_a_track_can_keep_is_refused(ctx: AppContext, days: int) -> None:
+def test_a_touch_interval_out_of_range_is_refused(ctx: AppContext, days: int) -> None:
     lead = add_lead(ctx)
     before = all_rows(ctx)
     with pytest.raises(InvalidState, match="Choose 1 to 60 days, or a pause"):
@@ -125,7 +125,7 @@ def test_closing_ends_everything_and_withdraws_an_open_offer(ctx: AppContext) ->
         sweep.accept(ctx, one(ctx, "SELECT id FROM offer"), START + HOUR)
 
 
-def test_closing_twice_alike_changes_nothing_and_otherwise_is_refused(ctx: AppContext) -> None:
+def test_closing_twice_changes_nothing_and_closing_otherwise_is_refused(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     close.close(ctx, lead, Closing.WON, START)
     before = all_rows(ctx)
@@ -135,7 +135,7 @@ def test_closing_twice_alike_changes_nothing_and_otherwise_is_refused(ctx: AppCo
     assert all_rows(ctx) == before
 
 
-def test_a_lead_that_is_not_there_is_named_and_nothing_is_done(ctx: AppContext) -> None:
+def test_an_action_on_a_missing_lead_is_refused(ctx: AppContext) -> None:
     before = all_rows(ctx)
     for action in (
         lambda: manual.enroll(ctx, 99, "keep", START),

@@ -1,4 +1,4 @@
-"""A stated date wakes its lead so many days before it, on a track and in a cool-off; nothing polls."""
+"""Tests that a lead becomes due a set number of days before a date that it stated, on a track and in a cool-off."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def state(ctx: AppContext, lead: int, day: date, at: datetime) -> None:
 
 
 def offered_at(ctx: AppContext, lead: int, after: datetime, limit: int = 80) -> datetime:
-    """Run only when the lead is due, until it is offered; return when that was."""
+    """Run whenever the lead is due, until it is offered; return when that was."""
     for _ in range(limit):
         at = datetime.fromisoformat(one(ctx, "SELECT due_at FROM custody WHERE lead_id = :id", id=lead))
         after = max(at, after)
@@ -45,12 +45,10 @@ def offered_at(ctx: AppContext, lead: int, after: datetime, limit: int = 80) -> 
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_date_far_off_wakes_a_lead_on_its_track_at_the_start_of_the_day_where_it_lives(
-    ctx: AppContext, zone: str
-) -> None:
+def test_a_distant_date_makes_a_lead_on_a_track_due_at_the_start_of_its_local_day(ctx: AppContext, zone: str) -> None:
     lead = add_lead(ctx, zone=zone)
     run_at(ctx, START)
-    decides = START.date() + 300 * DAY  # a clock change or two lie between
+    decides = START.date() + 300 * DAY  # with at least one clock change in between
     state(ctx, lead, decides, START + DAY)
     assert offered_at(ctx, lead, START + DAY) == start_of_day(decides - 90 * DAY, zone)
     assert "decides on" in one(ctx, "SELECT handoff_reason FROM offer WHERE lead_id = :id", id=lead)
@@ -58,7 +56,9 @@ def test_a_date_far_off_wakes_a_lead_on_its_track_at_the_start_of_the_day_where_
 
 @pytest.mark.parametrize("reason", ["not-now", "wrong-person"])
 @pytest.mark.parametrize("days", [2, 5, 60])
-def test_a_date_that_a_rep_learned_wakes_the_lead_even_in_its_cool_off(ctx: AppContext, reason: str, days: int) -> None:
+def test_a_date_that_a_rep_reported_makes_the_lead_due_even_in_its_cool_off(
+    ctx: AppContext, reason: str, days: int
+) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     decides = START.date() + (90 + days) * DAY
@@ -66,7 +66,7 @@ def test_a_date_that_a_rep_learned_wakes_the_lead_even_in_its_cool_off(ctx: AppC
     assert offered_at(ctx, lead, START) == start_of_day(decides - 90 * DAY, "UTC")
 
 
-def test_until_then_a_lead_in_its_cool_off_gets_no_mail(ctx: AppContext) -> None:
+def test_a_lead_in_its_cool_off_gets_no_mail(ctx: AppContext) -> None:
     lead = add_lead(ctx, demo_requested=True)
     run_at(ctx, START)
     sweep.reject(ctx, 1, "not-now", START, START.date() + 110 * DAY)
@@ -74,7 +74,7 @@ def test_until_then_a_lead_in_its_cool_off_gets_no_mail(ctx: AppContext) -> None
     assert one(ctx, "SELECT count(*) FROM message WHERE kind = 'touch'") == 0
 
 
-def test_a_date_stated_anew_moves_the_wake_up(ctx: AppContext) -> None:
+def test_a_newly_stated_date_moves_the_due_time(ctx: AppContext) -> None:
     lead = add_lead(ctx)
     run_at(ctx, START)
     state(ctx, lead, START.date() + 300 * DAY, START + DAY)

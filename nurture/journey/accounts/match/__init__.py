@@ -1,1 +1,1 @@
-"""Which account a lead comes from: by its company's domain, then by its company's name."""
+"""Match leads with accounts by company domain, then by company name."""

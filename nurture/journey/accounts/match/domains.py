@@ -1,4 +1,4 @@
-"""The domain that a company registered, from an address or a website, by the public suffix list."""
+"""Registrable domains of email addresses and websites, by the public suffix list."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _MAX_LENGTH: Final = 253
 
 @cache
 def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()  # the list that came with the package: nothing is ever fetched
+    return PublicSuffixList()  # the list in the package; nothing is downloaded
 
 
 @lru_cache(maxsize=65_536)
 def registrable_domain(text: str) -> str:
-    """Return the registrable domain of an email address, a host or a URL; "" where there is none.
+    """Return the registrable domain of an email address, a host or a URL; "" if there is none.
 
     `nora@mail.contoso.co.uk` and `https://www.contoso.co.uk/about` both give `contoso.co.uk`.
     """
@@ -36,11 +36,11 @@ def registrable_domain(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def company_domain(text: str) -> str:
-    """Return the registrable domain, "" where strangers share it too."""
+    """Return the registrable domain, "" for a free mail domain."""
     domain = registrable_domain(text)
     return "" if is_free_mail(domain) else domain
 
 
 def domain_label(domain: str) -> str:
-    """Return what a company chose of its domain: `contoso` of contoso.co.uk."""
+    """Return a domain without its public suffix: `contoso` for contoso.co.uk."""
     return domain.partition(".")[0]

@@ -1,7 +1,7 @@
-"""Domains at which anybody can have an address: they say nothing about a company.
+"""Free mail domains, which do not identify a company.
 
-Written by hand from what the providers themselves offer at sign-up, and from the access providers of the
-larger markets; last gone through in 2026-11. Whoever misses one adds it here.
+Compiled by hand from the domains that mail providers offer at sign-up and from the access providers of the larger
+markets; last reviewed in 2026-11. Add missing domains here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from nurture.domain.address import FREE_MAIL_DOMAINS
 
 _COUNTRY_FAMILIES: Final = re.compile(r"(yahoo|ymail|hotmail|live|outlook|msn|gmx|aol|yandex)(\.[a-z]{2,4}){1,2}")
-"""Those that offer the same name in dozens of countries."""
+"""Providers that use the same name in dozens of countries."""
 
 
 def _split(domains: str) -> frozenset[str]:
@@ -58,11 +58,11 @@ _FREE_MAIL_DOMAINS: Final = _split("""
     trash-mail.com sharklasers.com throwawaymail.com getnada.com maildrop.cc dispostable.com
     wegwerfemail.de byom.de spamgourmet.com mohmal.com fakeinbox.com
 """)
-"""By part of the world; at last those that last for a day only."""
+"""By region; disposable domains last."""
 
 
 def is_free_mail(domain: str) -> bool:
-    """Tell whether anybody can have an address at *domain* (lower case, in its ASCII form)."""
+    """Return whether anybody can get an address at *domain* (lower case, ASCII form)."""
     return (
         domain in FREE_MAIL_DOMAINS or domain in _FREE_MAIL_DOMAINS or _COUNTRY_FAMILIES.fullmatch(domain) is not None
     )

@@ -1,4 +1,4 @@
-"""Find the account of a lead: certain, a choice for a person, or none."""
+"""Match a lead with accounts: a certain match, candidates for a person, or none."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nurture.journey.accounts.match.domains import company_domain, domain_label
 from nurture.journey.accounts.match.names import CompanyName, parse_name
 
 MIN_SIMILARITY: Final = 90.0
-"""Percent of letters, words in any order. One slip in ten letters: below that, other words begin to pass."""
+"""Percent of equal letters, words in any order: one typo in ten letters. Below that, different words match."""
 
 MAX_CANDIDATES: Final = 5
 MAX_BLOCK_SIZE: Final = 400
-"""A key that more accounts share tells nothing: of such blocks none is searched."""
+"""Larger blocks are not searched: a key that more accounts share does not distinguish them."""
 
-_AFFIX_LENGTH: Final = 4  # letters at either end of a name, of which a slip elsewhere leaves one whole
+_AFFIX_LENGTH: Final = 4  # letters at each end of a name; one typo leaves at least one end intact
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedAccount:
-    """An account as it was imported: what routing sees of it, and its name."""
+    """An account as routing needs it, with its name and parent."""
 
     account: Account
     name: str
@@ -34,7 +34,7 @@ class IndexedAccount:
 
 @dataclass(slots=True)
 class AccountIndex:
-    """All accounts, laid out so that a lead is looked up in none but the few that can be its own."""
+    """All accounts, indexed so that a lead is compared only with the few that can match."""
 
     accounts: Sequence[IndexedAccount]
     _names: list[CompanyName] = field(init=False)
@@ -63,17 +63,15 @@ class AccountIndex:
                 self._blocks[key].append(position)
 
     def match(self, email: str = "", company: str = "", website: str = "") -> AccountMatch:
-        """Return the account of a lead of this address, company and website.
+        """Return the account of a lead with this address, company and website.
 
-        An address at the account's own domain is certain. A name alone is so only if it is the same, hardly
-        chance, and no domain speaks against it. What is alike is a choice for a person, never a guess.
+        An address at the account's own domain is a certain match. A name alone is certain only if it is equal,
+        distinctive and not contradicted by a domain. Similar names become candidates for a person.
         """
         if not self.accounts:
             return NO_MATCH
-        email_domain, website_domain = (
-            company_domain(email) if email else "",
-            company_domain(website) if website else "",
-        )
+        email_domain = company_domain(email) if email else ""
+        website_domain = company_domain(website) if website else ""
         name = parse_name(company) if company else None
         found = self._match_domain(email_domain, name, "address")
         if found is None and website_domain and website_domain != email_domain:
@@ -90,7 +88,7 @@ class AccountIndex:
             return self._matched(positions[0], f"the {source} is at its domain")
         same_name = [position for position in positions if name is not None and self._names[position].key == name.key]
         if len(same_name) == 1:
-            return self._matched(same_name[0], f"the {source} is at its domain, and the name is its own")
+            return self._matched(same_name[0], f"the {source} is at its domain, and the name is the same")
         return self._undecided(same_name or positions, f"{len(positions)} accounts share the domain of the {source}")
 
     def _match_name(self, name: CompanyName, domain: str) -> AccountMatch:
@@ -99,27 +97,27 @@ class AccountIndex:
         same_label = set(self._by_label.get(domain_label(domain), [])) if domain else set()
         name_and_label = [position for position in (same or same_core) if position in same_label]
         if len(name_and_label) == 1 and len(domain_label(domain)) >= _AFFIX_LENGTH:
-            return self._matched(name_and_label[0], "the name is the same, and so is the domain but for its ending")
+            return self._matched(name_and_label[0], "the name is the same, and the domain differs only in its ending")
         if same:
             return self._match_same_name(name, same, domain)
         if same_core:
-            return self._undecided(same_core, "the name is the same but for a country or a word such as group")
+            return self._undecided(same_core, "the name differs only in a country or a word such as group")
         if domain and not same_label:
-            return NO_MATCH  # a company of its own, whose name is at most alike
+            return NO_MATCH  # another company with a domain of its own
         if name.key in self._by_initials:
-            return self._undecided(self._by_initials[name.key], "the name is its initials")
+            return self._undecided(self._by_initials[name.key], "the name equals its initials")
         similar = self._find_similar(name)
-        return self._undecided(similar, "the name is alike") if similar else NO_MATCH
+        return self._undecided(similar, "the name is similar") if similar else NO_MATCH
 
     def _match_same_name(self, name: CompanyName, same: Sequence[int], domain: str) -> AccountMatch:
         if len(same) > 1:
             return self._undecided(same, f"{len(same)} accounts have this name")
         if domain and self.accounts[same[0]].account.domains:
-            return self._undecided(same, "the name is the same, the domain is another")
+            return self._undecided(same, "the name is the same, but the domain differs")
         if len(self._by_core[name.core_key]) > 1:
             return self._undecided(self._by_core[name.core_key], "several accounts of a group have this name")
         if not name.is_distinctive:
-            return self._undecided(same, "the name is the same, but many companies may have it")
+            return self._undecided(same, "the name is the same, but too common to be certain")
         return self._matched(same[0], "the name is the same")
 
     def _find_similar(self, name: CompanyName) -> list[int]:
@@ -138,7 +136,7 @@ class AccountIndex:
         return AccountMatch(self.accounts[position].account, (), reason)
 
     def _undecided(self, positions: Iterable[int], reason: str) -> AccountMatch:
-        """Let a person choose; parents first, then by id: the same question has the same answer."""
+        """Return candidates for a person, parents first, then by id, so that the order is stable."""
         chosen = sorted(
             positions, key=lambda position: (self.accounts[position].parent is not None, self._id(position))
         )
@@ -151,7 +149,7 @@ class AccountIndex:
 
 
 def _block_keys(name: CompanyName) -> set[str]:
-    """Return under what a name is filed: its words, and the letters at both its ends."""
+    """Return the block keys of a name: its words, and the letters at both ends."""
     words = name.core.split()
     key = name.core_key
     return {*words, f"^{key[:_AFFIX_LENGTH]}", f"{key[-_AFFIX_LENGTH:]}$"}

@@ -1,4 +1,4 @@
-"""Words in companies' names that do not tell them apart; all folded."""
+"""Words in company names that do not distinguish companies, all folded by `fold_letters`."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ LEGAL_FORMS: Final = _phrases("""
     aktiebolag|aktieselskab|anpartsselskab|osakeyhtio|besloten vennootschap|societe anonyme|sp zoo sk
     sp zo o|cokg
 """)
-"""Legal forms as they stand at the end of names; initials are one word, `&` and its like left out."""
+"""Legal forms at the end of names; initials are one word, characters such as `&` are omitted."""
 
 PREFIXES: Final = _words("""
     the ab die das firma fa ooo oao zao pao ao too tov pt sc cv ets etablissements sas
 """)
-"""What stands before a name, and says as little."""
+"""Words and legal forms at the beginning of names."""
 
 CONJUNCTIONS: Final = _words("""
     and und et y e i en og och ja de la le les des du der di del della van von
 """)
-"""Words that join others, and that some leave out."""
+"""Joining words that some spellings leave out."""
 
 GENERIC_WORDS: Final = _words("""
     group gruppe groupe gruppo grupo holding holdings international intl global worldwide services service
@@ -50,7 +50,7 @@ GENERIC_WORDS: Final = _words("""
     vertrieb engineering construction bau maschinenbau automotive electronics telecom bank insurance
     finance
 """)
-"""Words that many companies have in their names: they do not tell one from another."""
+"""Words in the names of many companies."""
 
 COUNTRY_WORDS: Final = _words("""
     deutschland germany osterreich austria schweiz suisse svizzera switzerland france italia italy espana
@@ -60,4 +60,4 @@ COUNTRY_WORDS: Final = _words("""
     china japan korea singapore australia europe europa emea apac dach iberia nordic nordics benelux asia
     pacific africa international intl global worldwide group gruppe groupe gruppo grupo holding holdings
 """)
-"""What a group's companies differ in: where they are, or that they hold the others."""
+"""Words in which the companies of a group differ: country, or a word such as holding."""

@@ -1,4 +1,4 @@
-"""One spelling for each company's name: without accents, punctuation and legal form."""
+"""Normalize company names: without accents, punctuation and legal form."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ _UMLAUT: Final = re.compile(r"([aou])e")
 
 @dataclass(frozen=True, slots=True)
 class CompanyName:
-    """A company's name, taken apart.
+    """A normalized company name.
 
-    *full* has no legal form. *core* has no country and no word such as group or holding either. *key* is
-    *full* with umlauts however they were written, and without spaces.
+    *full* has no legal form. *core* also has no country and no word such as group or holding. *key* is *full* without
+    spaces and with one spelling of umlauts.
     """
 
     full: str
@@ -52,13 +52,13 @@ class CompanyName:
 
     @property
     def is_distinctive(self) -> bool:
-        """Tell whether two companies hardly have this name by chance: neither short nor of common words."""
+        """Return whether two companies are unlikely to share this name: it is neither short nor of common words."""
         words = [word for word in self.core.split() if word not in _COMMON_WORDS]
         return sum(map(len, words)) >= (_MIN_LETTERS_ONE_WORD if len(words) == 1 else _MIN_LETTERS)
 
     @property
     def initials(self) -> str:
-        """Return what people may call it for short, "" for fewer than three words."""
+        """Return the initials, by which people may abbreviate the name; "" for fewer than three words."""
         words = self.full.split()
         return "".join(word[0] for word in words) if len(words) > 2 else ""
 
@@ -66,12 +66,12 @@ class CompanyName:
 _COMMON_WORDS: Final = GENERIC_WORDS | COUNTRY_WORDS | {word for form in LEGAL_FORMS for word in form.split()}
 _MIN_LETTERS_ONE_WORD: Final = 10
 _MIN_LETTERS: Final = 8
-"""Letters, common words not counted: a single word such as Apex, Summit or Meridian names many companies."""
+"""Minimum letters without common words: many companies are named by one word such as Apex, Summit or Meridian."""
 
 
 @lru_cache(maxsize=65_536)
 def parse_name(name: str) -> CompanyName:
-    """Take a company's name apart; of a name that has only common words, nothing is left out."""
+    """Normalize a company name; a name of only common words keeps them all."""
     words = _words(_BRACKETED.sub(_keep_countries, name)) or _words(name)
     full = _without_forms(words)
     core = [word for word in full if word not in COUNTRY_WORDS] or full
@@ -79,7 +79,7 @@ def parse_name(name: str) -> CompanyName:
 
 
 def fold_letters(text: str) -> str:
-    """Return *text* in small Latin letters without accents, as far as letters have such a spelling."""
+    """Return *text* in lower-case Latin letters without accents, where letters have such a form."""
     plain = unicodedata.normalize("NFKC", text).casefold().translate(_LETTERS)
     decomposed = unicodedata.normalize("NFKD", plain)
     without_accents = "".join(letter for letter in decomposed if not unicodedata.combining(letter))
@@ -96,7 +96,7 @@ def _words(name: str) -> list[str]:
     found: list[str] = []
     initials = ""
     for word in _BETWEEN_WORDS.split(text):
-        if len(word) == 1 and word.isascii():  # S.p.A., A/S, Sp. z o.o.: letters make one word
+        if len(word) == 1 and word.isascii():  # S.p.A., A/S, Sp. z o.o.: single letters form one word
             initials += word
             continue
         if initials and not (found and initials in CONJUNCTIONS):
@@ -108,7 +108,7 @@ def _words(name: str) -> list[str]:
 
 
 def _without_forms(words: list[str]) -> list[str]:
-    """Leave the legal form out, at the end and at the beginning; never all there is."""
+    """Remove legal forms at both ends, but never the whole name."""
     rest = words
     while (size := _form_at_end(rest)) and len(rest) > size:
         rest = rest[:-size]

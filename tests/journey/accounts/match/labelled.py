@@ -18,7 +18,7 @@ from nurture.journey.accounts.match.index import AccountIndex, IndexedAccount
 FREE = ("gmail.com", "gmx.de", "hotmail.fr", "outlook.com", "qq.com", "yahoo.co.uk", "web.de", "mail.ru")
 OWNERS = ("ada", "ben", "cleo", "dan", "eva")
 
-# What a company calls itself, and what people make of it. All of them are made up.
+# Names of companies, and how people write them. All are fictitious.
 COMPANIES: dict[str, tuple[str, ...]] = {
     "Larkfield Systems GmbH": (
         "larkfield systems",
@@ -65,7 +65,7 @@ INITIALS = (("International Harvesting Machines Inc.", "IHM"), ("Rheinische Wass
 
 @dataclass(frozen=True)
 class Labelled:
-    """A lead, and the id of the account that it belongs to, None for none."""
+    """A lead with the id of its account, None for none."""
 
     trap: str
     email: str
@@ -76,7 +76,7 @@ class Labelled:
 
 @dataclass
 class LabelledSet:
-    """Accounts and leads, in an order of no meaning."""
+    """Accounts and leads, in arbitrary order."""
 
     known: list[IndexedAccount] = field(default_factory=list)
     leads: list[Labelled] = field(default_factory=list)
@@ -94,7 +94,7 @@ class LabelledSet:
 
 @dataclass(frozen=True)
 class Score:
-    """What became of the labelled leads, in all and by trap."""
+    """The results for the labelled leads, in total and by trap."""
 
     leads: int
     wrong: list[Labelled]
@@ -116,7 +116,7 @@ def slug(name: str) -> str:
 
 
 def labelled(others: int = 10_000) -> LabelledSet:
-    """Return the set; *others* are accounts that no lead comes from, to get lost among."""
+    """Return the set; *others* is the number of additional accounts that have no leads."""
     found = LabelledSet()
     free = cycle(FREE)
     for number, (name, spellings) in enumerate(COMPANIES.items()):
@@ -159,7 +159,7 @@ def labelled(others: int = 10_000) -> LabelledSet:
 
 
 def _group(found: LabelledSet, name: str, free_mail: str) -> None:
-    """A parent and two daughters: one with a domain of its own, one that shares the parent's."""
+    """Add a parent and two subsidiaries: one with its own domain, one that shares the parent's."""
     top = f"{slug(name)}-group.example"
     parent = found.account(f"{name} Holding AG", top)
     german = found.account(f"{name} Deutschland GmbH", f"{slug(name)}-de.example", parent=parent)
@@ -208,7 +208,7 @@ def _others(count: int) -> list[str]:
 
 
 def score(found: LabelledSet) -> Score:
-    """Match every lead, and hold it against what we know."""
+    """Match every lead, and compare the result with the known account."""
     index = AccountIndex(found.known)
     wrong: list[Labelled] = []
     unsure, right = Counter[str](), Counter[str]()

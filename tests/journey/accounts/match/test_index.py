@@ -1,4 +1,4 @@
-"""Which account a lead comes from."""
+"""Tests of matching leads with accounts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def test_less_than_two_percent_go_to_the_wrong_owner(found: Score) -> None:
     assert found.wrong_percent < 2, found.wrong
 
 
-def test_few_are_left_to_a_person_and_most_are_found(found: Score) -> None:
+def test_most_leads_are_matched_and_few_are_left_to_a_person(found: Score) -> None:
     assert found.unsure_percent < 15
     assert found.right["own address"] + found.right["own address, deeper"] > 300
     assert not {one.trap for one in found.wrong} & {"own address", "website only", "namesake elsewhere"}
 
 
-def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> None:
+def test_equal_names_typos_and_subsidiaries_are_left_to_a_person(found: Score) -> None:
     for trap in ("namesake elsewhere", "short name, namesake", "a slip in the name", "group, free mail, bare name"):
         assert found.unsure[trap], trap
 
@@ -48,12 +48,12 @@ def test_namesakes_slips_and_daughters_are_left_to_a_person(found: Score) -> Non
         ("not a domain.example", ""),
     ],
 )
-def test_a_domain_is_what_the_company_registered(text: str, domain: str) -> None:
+def test_a_domain_is_reduced_to_its_registrable_part(text: str, domain: str) -> None:
     assert registrable_domain(text) == domain
 
 
 @pytest.mark.parametrize("free", ["gmail.com", "yahoo.co.jp", "hotmail.com.br", "gmx.li", "mailinator.com", "bk.ru"])
-def test_mail_for_everybody_says_nothing_of_a_company(free: str) -> None:
+def test_a_free_mail_domain_identifies_no_company(free: str) -> None:
     assert company_domain(f"nora@{free}") == ""
     known = [IndexedAccount(Account(1, "ada", domains=(free,)), "Contoso")]
     assert AccountIndex(known).match(f"nora@{free}", "").account is None
@@ -76,12 +76,12 @@ def test_a_name_has_one_key_however_it_is_written(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["AG", "The Company", "GmbH & Co. KG", "Group Holding International", "3M", "?!"])
-def test_of_a_name_of_common_words_alone_something_is_left(name: str) -> None:
+def test_a_name_of_only_common_words_is_not_emptied(name: str) -> None:
     assert parse_name(name).full or name == "?!"
     assert not parse_name(name).is_distinctive
 
 
-def test_an_empty_directory_and_an_empty_lead_match_nothing() -> None:
+def test_an_empty_index_and_an_empty_lead_match_nothing() -> None:
     assert AccountIndex([]).match("nora@contoso.example", "Contoso").account is None
     known = [IndexedAccount(Account(1, "ada", domains=("contoso.example",)), "Contoso")]
     assert AccountIndex(known).match("", "").account is None
